@@ -1,0 +1,1 @@
+"""Problems and their traces: numpy and numba only, nothing from `retrieval_gap`."""
