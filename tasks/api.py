@@ -110,7 +110,9 @@ class Task(abc.ABC):
     def search_pattern(self, query: Sequence[str]) -> str | None:
         """The RE2 pattern that `query` (token spellings between the search brackets) stands for.
 
-        It is run on the space-joined text before the search; group 1 is the result.  None: a malformed query.
+        It is run on the space-joined text before the search's `[STARTSEARCH]`.  The first of its groups that took
+        part in the match is the result; no match, no such group or no such token: `[FAILED]`.  None: a malformed
+        query, `[FAILED]` too.
         The default takes the query itself as the pattern, its tokens joined without spaces.
         """
         return "".join(query)

@@ -1,0 +1,129 @@
+"""IsTree: is the undirected graph, given as a list of edges in random order, a tree?
+
+"RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), section 4.2; token for token the authors' format.
+The input is read once, `u - v` for each edge with the larger node first; the answer is `[TRUE]` or `[FALSE]`.
+The trace is a depth-first search from node 0 that takes neighbours in the order of their edges.
+
+Worked example, the tree 5-1 4-0 4-2 5-3 2-1 on nodes 0..5 (a path 0-4-2-1-5-3):
+
+    direct  [BOS] 5 - 1 4 - 0 4 - 2 5 - 3 2 - 1 [EOS] [TRUE]
+    cot     [BOS] ... [EOS] 0 4 2 1 5 3 5 1 2 4 0 [EOS] [TRUE]
+    rag     [BOS] ... [EOS] 0 [STARTSEARCH] 0 ~ [ENDSEARCH] [FAILED] [STARTSEARCH] 0 - [ENDSEARCH] 4 ...
+
+cot writes a node when it is entered and at each return, and stops before it would enter a visited node again.
+rag keeps nothing in mind: `v ~` asks for v's father, `v -` for v's first edge, `v - w` for its edge after the one
+with w; `w ~ v` states that v is w's father.  README.md has the families, and what degrees tell about the label.
+
+Axes: B samples, E edges, L positions.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tasks.api import CONTROL_TOKENS, FALSE, TRUE, Batch, Mode, Task, TaskConfig, TaskError
+from tasks.istree.families import FAMILIES, sample_graphs
+from tasks.istree.search import pattern_of, search_batch
+from tasks.istree.traces import MODES, NODE_0, longest_trace, write_traces
+from tasks.randomness import SPLITS, stream_key
+
+
+class IsTree(Task):
+    """The task; `config.n` counts nodes."""
+
+    name: ClassVar[str] = "istree"
+    modes: ClassVar[tuple[Mode, ...]] = ("direct", "cot", "rag")
+    families: ClassVar[tuple[str, ...]] = FAMILIES
+    n_range: ClassVar[tuple[int, int]] = (4, 1024)
+
+    def __init__(self, config: TaskConfig) -> None:
+        super().__init__(config)
+        self._key = stream_key(self.name, self.family, config)
+        self._family = FAMILIES.index(self.family)
+        self._split = SPLITS.index(config.split)
+        self._mode = MODES.index(config.mode)
+
+    @cached_property
+    def vocabulary(self) -> tuple[str, ...]:
+        return vocabulary(self.config.n)
+
+    @property
+    def answers(self) -> tuple[int, ...]:
+        return (TRUE, FALSE)
+
+    @property
+    def max_length(self) -> int:
+        """3n, 5n, 40n - 25 for direct, cot, rag: what every tree takes, and no other graph exceeds."""
+        return longest_trace(self.config.n, self.config.mode, self.config.n - 1)
+
+    def sample(self, index_B: NDArray[np.int64]) -> Batch:
+        index_B = np.asarray(index_B, np.int64)
+        batch = len(index_B)
+        edges_BxEx2 = np.empty((batch, self.config.n - 1, 2), np.int32)
+        is_tree_B = np.empty(batch, np.bool_)
+        failed = sample_graphs(self._key, index_B, self._family, self._split, edges_BxEx2, is_tree_B)
+        if failed >= 0:
+            raise TaskError(
+                f"{self.name}: no {'tree' if is_tree_B[failed] else 'non-tree'} of family {self.family} with"
+                f" n = {self.config.n} found in split {self.config.split}; choose a larger n"
+            )
+        return _write(edges_BxEx2, self.config.n, self._mode, is_tree_B)
+
+    def edges(self, tokens_L: NDArray[np.int32]) -> list[tuple[int, int]]:
+        """The edges of a trace's prompt, in input order."""
+        ends_Ex3 = np.asarray(tokens_L[1 : 3 * self.config.n - 2]).reshape(-1, 3) - NODE_0
+        return [(int(u), int(v)) for u, _, v in ends_Ex3]
+
+    def search_pattern(self, query: Sequence[str]) -> str | None:
+        return pattern_of(query)
+
+    def fast_search(self, tokens_BxL: NDArray[np.int32], length_B: NDArray[np.int32]) -> NDArray[np.int32]:
+        return search_batch(np.asarray(tokens_BxL), np.asarray(length_B))
+
+
+TASK = IsTree
+
+
+def vocabulary(n: int) -> tuple[str, ...]:
+    """Token spellings for graphs of n nodes: control tokens, `-` (edge), `~` (father), then the node names."""
+    return (*CONTROL_TOKENS, "-", "~", *(str(v) for v in range(n)))
+
+
+def trace(edges: ArrayLike, n: int, mode: Mode) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Tokens and loss mask of one simple graph on nodes 0..n-1, its edges in input order; any number of edges.
+
+    Raises TaskError where an edge is not a pair of different nodes in 0..n-1, or comes twice.
+    """
+    edges_Ex2 = np.asarray(edges, np.int32).reshape(-1, 2)
+    pairs = {(min(u, v), max(u, v)) for u, v in edges_Ex2.tolist()}
+    if any(not 0 <= u < v < n for u, v in pairs) or len(pairs) < len(edges_Ex2):
+        raise TaskError(f"istree: not a simple graph on nodes 0..{n - 1}: {edges_Ex2.tolist()}")
+    is_tree_B = np.empty(1, np.bool_)
+    # The answer in direct mode is read off the search that the tour writes.
+    batch = _write(edges_Ex2[None], n, MODES.index("cot"), is_tree_B)
+    if mode != "cot":
+        batch = _write(edges_Ex2[None], n, MODES.index(mode), is_tree_B)
+    return batch.tokens_BxL[0], batch.loss_mask_BxL[0]
+
+
+def _write(edges_BxEx2: NDArray[np.int32], n: int, mode: int, is_tree_B: NDArray[np.bool_]) -> Batch:
+    batch, edges, _ = edges_BxEx2.shape
+    longest = longest_trace(n, MODES[mode], edges)
+    tokens_BxL = np.zeros((batch, longest), np.int32)
+    loss_mask_BxL = np.zeros((batch, longest), np.bool_)
+    length_B = np.zeros(batch, np.int32)
+    write_traces(edges_BxEx2, n, mode, tokens_BxL, loss_mask_BxL, length_B, is_tree_B)
+    width = int(length_B.max(initial=0))
+    if width < longest:  # a batch without a tree
+        tokens_BxL = np.ascontiguousarray(tokens_BxL[:, :width])
+        loss_mask_BxL = np.ascontiguousarray(loss_mask_BxL[:, :width])
+    return Batch(
+        tokens_BxL=tokens_BxL,
+        loss_mask_BxL=loss_mask_BxL,
+        prompt_len_B=np.full(batch, 2 + 3 * edges, np.int32),
+        length_B=length_B,
+        answer_B=np.where(is_tree_B, TRUE, FALSE).astype(np.int32),
+    )

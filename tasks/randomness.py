@@ -1,0 +1,75 @@
+"""Counter-based randomness for samplers: integers only, so every machine draws the same problems.
+
+A sample's stream is a splitmix64 generator (Steele, Lea, Flood, "Fast splittable pseudorandom number generators",
+OOPSLA 2014) whose start is a hash of (configuration, sample number, attempt).  Nothing is shared between samples,
+so batch size, order and number of workers cannot matter.
+"""
+
+import hashlib
+
+import numpy as np
+from numba import njit
+
+from tasks.api import TaskConfig
+
+SPLITS = ("train", "validation", "test")
+
+_WEYL = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2 = np.uint64(0x94D049BB133111EB)
+_HALF = np.uint64(32)
+_LOW_HALF = np.uint64(0xFFFFFFFF)
+_TWO_TO_32 = np.uint64(1 << 32)
+_TOP_TWO_BITS = np.uint64(62)
+
+
+def stream_key(task: str, family: str, config: TaskConfig) -> np.uint64:
+    """Hash of what decides a sample apart from its number.
+
+    The mode is left out, so that the views of a configuration show the same problems.
+    """
+    text = f"{task}|{family}|n={config.n}|seed={config.seed}|split={config.split}"
+    return np.uint64(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little"))
+
+
+@njit(cache=True, nogil=True)
+def mix(word):  # type: ignore[no-untyped-def]
+    """splitmix64's finaliser: a bijection of 64-bit words in which every input bit reaches every output bit."""
+    word = (word ^ (word >> np.uint64(30))) * _MIX_1
+    word = (word ^ (word >> np.uint64(27))) * _MIX_2
+    return word ^ (word >> np.uint64(31))
+
+
+@njit(cache=True, nogil=True)
+def start(rng, key, index, attempt):  # type: ignore[no-untyped-def]
+    """Put the generator `rng` (one uint64) at the start of the stream of (key, index, attempt)."""
+    rng[0] = mix(mix(key + _WEYL * np.uint64(index)) + _WEYL * np.uint64(attempt))
+
+
+@njit(cache=True, nogil=True)
+def draw(rng):  # type: ignore[no-untyped-def]
+    """The next 64 random bits."""
+    rng[0] += _WEYL
+    return mix(rng[0])
+
+
+@njit(cache=True, nogil=True)
+def below(rng, bound):  # type: ignore[no-untyped-def]
+    """A uniform integer in [0, bound), bound < 2**32: the high half of a product, redrawn where that is uneven.
+
+    Lemire, "Fast random integer generation in an interval", 2019.
+    """
+    wide_bound = np.uint64(bound)
+    product = (draw(rng) >> _HALF) * wide_bound
+    if (product & _LOW_HALF) < wide_bound:
+        uneven = (_TWO_TO_32 - wide_bound) % wide_bound
+        while (product & _LOW_HALF) < uneven:
+            product = (draw(rng) >> _HALF) * wide_bound
+    return np.int64(product >> _HALF)
+
+
+@njit(cache=True, nogil=True)
+def split_of(problem_hash):  # type: ignore[no-untyped-def]
+    """The split that owns a problem, as a position in `SPLITS`: half of all hashes train, a quarter each the rest."""
+    top = np.int64(problem_hash >> _TOP_TWO_BITS)
+    return max(top - 1, 0)
