@@ -2,8 +2,8 @@
 
 Axes: B samples of a batch, L positions of the longest one.
 
-A task lives in one file (or one folder) of this package, or in a user's own file. It samples *problems*, writes
-each as one *trace*, and shows the trace in one of the views `direct`, `cot`, `rag`.  Two rules hold for all:
+A task lives in one file (or one folder) of this package, or in a user's own file. It samples *problems*,
+writes each as one *trace*, and shows the trace in one of the views `direct`, `cot`, `rag`.  Two rules hold for all:
 
 * sample *i* is a pure function of (configuration, i): batch size, order, workers and machine do not matter;
 * a problem belongs to one split by its own hash, so splits are disjoint by construction.
@@ -51,7 +51,7 @@ class Batch:
     """Right-padded traces.  A token at position t is predicted from the tokens before t.
 
     tokens_BxL: int32, `PAD` past a sample's end.
-    loss_mask_BxL: bool, true where the model is graded: not the prompt, not a retriever's answer, not padding.
+    loss_mask_BxL: bool, true where the model is graded: no prompt, no retriever's answer, no padding.
     prompt_len_B: int32, tokens given to the model.
     length_B: int32, tokens in all.
     answer_B: int32, the gold answer's token (also the last token of the trace).
@@ -96,7 +96,7 @@ class Task(abc.ABC):
     @property
     @abc.abstractmethod
     def answers(self) -> tuple[int, ...]:
-        """Tokens that decide a sample: free decoding stops at the first of them that the model itself writes."""
+        """Tokens that decide a sample: decoding stops at the first of them that the model itself writes."""
 
     @property
     @abc.abstractmethod
@@ -110,9 +110,9 @@ class Task(abc.ABC):
     def search_pattern(self, query: Sequence[str]) -> str | None:
         """The RE2 pattern that `query` (token spellings between the search brackets) stands for.
 
-        It is run on the space-joined text before the search's `[STARTSEARCH]`.  The first of its groups that took
-        part in the match is the result; no match, no such group or no such token: `[FAILED]`.  None: a malformed
-        query, `[FAILED]` too.
+        It is run on the space-joined text before the search's `[STARTSEARCH]`.  The first of its groups that
+        took part in the match is the result; no match, no such group or no such token: `[FAILED]`.  None: a
+        malformed query, `[FAILED]` too.
         The default takes the query itself as the pattern, its tokens joined without spaces.
         """
         return "".join(query)
@@ -120,7 +120,7 @@ class Task(abc.ABC):
     def fast_search(
         self, tokens_BxL: NDArray[np.int32], length_B: NDArray[np.int32]
     ) -> NDArray[np.int32] | None:
-        """The result token of the search that ends at `length_B` (`[ENDSEARCH]` is the last token), per sample.
+        """The result token of the search that ends at `length_B` (`[ENDSEARCH]` its last token), per sample.
 
         The same answers as running `search_pattern`, without text.  None where a task has no such shortcut.
         """

@@ -1,16 +1,20 @@
 """Counter-based randomness for samplers: integers only, so every machine draws the same problems.
 
-A sample's stream is a splitmix64 generator (Steele, Lea, Flood, "Fast splittable pseudorandom number generators",
-OOPSLA 2014) whose start is a hash of (configuration, sample number, attempt).  Nothing is shared between samples,
-so batch size, order and number of workers cannot matter.
+A sample's stream is a splitmix64 generator (Steele, Lea, Flood, "Fast splittable pseudorandom number
+generators", OOPSLA 2014) whose start is a hash of (configuration, sample number, attempt).  Nothing is shared
+between samples, so batch size, order and number of workers cannot matter.
 """
 
 import hashlib
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from tasks.api import TaskConfig
+
+# The state of a generator: one word.
+Rng = NDArray[np.uint64]
 
 SPLITS = ("train", "validation", "test")
 
@@ -33,29 +37,29 @@ def stream_key(task: str, family: str, config: TaskConfig) -> np.uint64:
 
 
 @njit(cache=True, nogil=True)
-def mix(word):  # type: ignore[no-untyped-def]
-    """splitmix64's finaliser: a bijection of 64-bit words in which every input bit reaches every output bit."""
+def mix(word: np.uint64) -> np.uint64:
+    """splitmix64's finaliser: a bijection of 64-bit words; every input bit reaches every output bit."""
     word = (word ^ (word >> np.uint64(30))) * _MIX_1
     word = (word ^ (word >> np.uint64(27))) * _MIX_2
     return word ^ (word >> np.uint64(31))
 
 
 @njit(cache=True, nogil=True)
-def start(rng, key, index, attempt):  # type: ignore[no-untyped-def]
+def start(rng: Rng, key: np.uint64, index: int, attempt: int) -> None:
     """Put the generator `rng` (one uint64) at the start of the stream of (key, index, attempt)."""
     rng[0] = mix(mix(key + _WEYL * np.uint64(index)) + _WEYL * np.uint64(attempt))
 
 
 @njit(cache=True, nogil=True)
-def draw(rng):  # type: ignore[no-untyped-def]
+def draw(rng: Rng) -> np.uint64:
     """The next 64 random bits."""
     rng[0] += _WEYL
     return mix(rng[0])
 
 
 @njit(cache=True, nogil=True)
-def below(rng, bound):  # type: ignore[no-untyped-def]
-    """A uniform integer in [0, bound), bound < 2**32: the high half of a product, redrawn where that is uneven.
+def below(rng: Rng, bound: int) -> int:
+    """A uniform integer in [0, bound), bound < 2**32: the high half of a product, redrawn where uneven.
 
     Lemire, "Fast random integer generation in an interval", 2019.
     """
@@ -65,11 +69,11 @@ def below(rng, bound):  # type: ignore[no-untyped-def]
         uneven = (_TWO_TO_32 - wide_bound) % wide_bound
         while (product & _LOW_HALF) < uneven:
             product = (draw(rng) >> _HALF) * wide_bound
-    return np.int64(product >> _HALF)
+    return int(np.int64(product >> _HALF))
 
 
 @njit(cache=True, nogil=True)
-def split_of(problem_hash):  # type: ignore[no-untyped-def]
-    """The split that owns a problem, as a position in `SPLITS`: half of all hashes train, a quarter each the rest."""
-    top = np.int64(problem_hash >> _TOP_TWO_BITS)
-    return max(top - 1, 0)
+def split_of(problem_hash: np.uint64) -> int:
+    """The split that owns a problem, as a position in `SPLITS`: train half of all hashes, the rest a quarter each."""
+    quarter = int(np.int64(problem_hash >> _TOP_TWO_BITS))
+    return max(0, quarter - 1)

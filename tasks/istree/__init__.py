@@ -1,6 +1,6 @@
 """IsTree: is the undirected graph, given as a list of edges in random order, a tree?
 
-"RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), section 4.2; token for token the authors' format.
+"RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), section 4.2; token for token their released format.
 The input is read once, `u - v` for each edge with the larger node first; the answer is `[TRUE]` or `[FALSE]`.
 The trace is a depth-first search from node 0 that takes neighbours in the order of their edges.
 
@@ -11,8 +11,8 @@ Worked example, the tree 5-1 4-0 4-2 5-3 2-1 on nodes 0..5 (a path 0-4-2-1-5-3):
     rag     [BOS] ... [EOS] 0 [STARTSEARCH] 0 ~ [ENDSEARCH] [FAILED] [STARTSEARCH] 0 - [ENDSEARCH] 4 ...
 
 cot writes a node when it is entered and at each return, and stops before it would enter a visited node again.
-rag keeps nothing in mind: `v ~` asks for v's father, `v -` for v's first edge, `v - w` for its edge after the one
-with w; `w ~ v` states that v is w's father.  README.md has the families, and what degrees tell about the label.
+rag keeps nothing in mind: `v ~` asks for v's father, `v -` for v's first edge, `v - w` for its edge after the
+one with w; `w ~ v` states that v is w's father.  README.md has the families, and what degrees tell of the label.
 
 Axes: B samples, E edges, L positions.
 """
@@ -88,12 +88,12 @@ TASK = IsTree
 
 
 def vocabulary(n: int) -> tuple[str, ...]:
-    """Token spellings for graphs of n nodes: control tokens, `-` (edge), `~` (father), then the node names."""
+    """Token spellings for graphs of n nodes: control tokens, `-` (edge), `~` (father), then node names."""
     return (*CONTROL_TOKENS, "-", "~", *(str(v) for v in range(n)))
 
 
 def trace(edges: ArrayLike, n: int, mode: Mode) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """Tokens and loss mask of one simple graph on nodes 0..n-1, its edges in input order; any number of edges.
+    """Tokens and loss mask of one simple graph on nodes 0..n-1: any number of edges, in input order.
 
     Raises TaskError where an edge is not a pair of different nodes in 0..n-1, or comes twice.
     """

@@ -1,13 +1,17 @@
 """Graph samplers: every family draws a fair label first, then a graph of n - 1 edges with that label.
 
 Axes: B samples, E edges (n - 1), N nodes; an edge is a pair, larger node first (`edges_Ex2`).
-Rooted trees are kept as `parent_N` (-1 at the root) with `order_N`, in which children come before their parents.
+Rooted trees are kept as `parent_N` (-1 at the root) with `order_N`, where children come before their parents.
 """
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
-from tasks.randomness import below, draw, mix, split_of, start
+from tasks.randomness import Rng, below, draw, mix, split_of, start
+
+Ints = NDArray[np.int32]
+Bools = NDArray[np.bool_]
 
 FAMILIES = ("two_star", "random_tree", "path_like")
 _TWO_STAR, _RANDOM_TREE = 0, 1
@@ -17,12 +21,12 @@ MAX_ATTEMPTS = 5000
 # path_like: a node hangs on one of this many nodes before it.
 _WINDOW = 3
 _MAX_DEGREE = 3
-# Chosen so that at n = 4, with its 4 non-trees and 16 trees, every split gets its share of both (tests pin it).
+# Chosen so that at n = 4, with its 4 non-trees and 16 trees, every split gets its exact share of both.
 _SPLIT_SALT = np.uint64(2548)
 
 
 @njit(cache=True, nogil=True)
-def graph_hash(edges_Ex2, n):  # type: ignore[no-untyped-def]
+def graph_hash(edges_Ex2: Ints, n: int) -> np.uint64:
     """Hash of the labelled edge set: the order of edges, and of an edge's ends, does not matter."""
     total = np.uint64(n)
     for e in range(len(edges_Ex2)):
@@ -32,13 +36,13 @@ def graph_hash(edges_Ex2, n):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _put(edges_Ex2, e, u, v):  # type: ignore[no-untyped-def]
+def _put(edges_Ex2: Ints, e: int, u: int, v: int) -> None:
     edges_Ex2[e, 0] = max(u, v)
     edges_Ex2[e, 1] = min(u, v)
 
 
 @njit(cache=True, nogil=True)
-def _permutation(rng, node_N):  # type: ignore[no-untyped-def]
+def _permutation(rng: Rng, node_N: Ints) -> None:
     """A uniform order of all nodes (Fisher-Yates, inside out)."""
     for k in range(len(node_N)):
         other = below(rng, k + 1)
@@ -47,32 +51,35 @@ def _permutation(rng, node_N):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _two_star(rng, is_tree, node_N, edges_Ex2):  # type: ignore[no-untyped-def]
+def _two_star(rng: Rng, is_tree: bool, node_N: Ints, edges_Ex2: Ints) -> None:
     """Two centres, every other node hangs on either; one more edge joins leaves `joined` and `joined + 1`.
 
-    The family of the paper's experiments (section 4.2).  A tree iff the two leaves hang on different centres: that
-    is a fair coin whatever the other leaves do, so drawing the label first leaves the family's law unchanged.
+    The family of the paper's experiments (section 4.2).  A tree iff the two leaves hang on different centres:
+    a fair coin whatever the other leaves do, so drawing the label first leaves the family's law unchanged.
     """
     n = len(node_N)
     _permutation(rng, node_N)
     joined = 2 + below(rng, n - 3)
     coins = np.uint64(0)
-    side = 0
+    side, flip = 0, int(is_tree)
     for k in range(2, n):
         if (k - 2) % 64 == 0:
             coins = draw(rng)
-        side = side ^ is_tree if k == joined + 1 else int(coins & np.uint64(1))
+        # The label decides the second of the joined leaves; a coin decides all others.
+        side = side ^ flip if k == joined + 1 else int(np.int64(coins & np.uint64(1)))
         coins >>= np.uint64(1)
         _put(edges_Ex2, k - 2, node_N[side], node_N[k])
     _put(edges_Ex2, n - 2, node_N[joined], node_N[joined + 1])
 
 
 @njit(cache=True, nogil=True)
-def _uniform_tree(rng, code_N, left_N, parent_N, order_N, degree_N):  # type: ignore[no-untyped-def]
+def _uniform_tree(
+    rng: Rng, code_N: Ints, left_N: Ints, parent_N: Ints, order_N: Ints, degree_N: Ints
+) -> None:
     """A uniform labelled tree rooted at n - 1: a random Pruefer code, decoded in linear time.
 
-    Leaves are removed smallest first; a node goes only after all its neighbours but one, so the order of removal
-    has children before parents and the neighbour that is left is the parent.
+    Leaves are removed smallest first; a node goes only after all its neighbours but one, so the order of
+    removal has children before parents and the neighbour that is left is the parent.
     """
     n = len(parent_N)
     degree_N[:] = 1
@@ -103,8 +110,8 @@ def _uniform_tree(rng, code_N, left_N, parent_N, order_N, degree_N):  # type: ig
 
 
 @njit(cache=True, nogil=True)
-def _deep_tree(rng, parent_N, order_N, degree_N):  # type: ignore[no-untyped-def]
-    """Node k hangs on one of the last `_WINDOW` nodes with fewer than `_MAX_DEGREE` neighbours; rooted at 0."""
+def _deep_tree(rng: Rng, parent_N: Ints, order_N: Ints, degree_N: Ints) -> None:
+    """Node k hangs on one of the last `_WINDOW` nodes that have fewer than `_MAX_DEGREE` neighbours; root 0."""
     n = len(parent_N)
     degree_N[:] = 1
     degree_N[0] = 0
@@ -121,7 +128,7 @@ def _deep_tree(rng, parent_N, order_N, degree_N):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True)
-def _preorder(parent_N, order_N, first_N, size_N, next_N):  # type: ignore[no-untyped-def]
+def _preorder(parent_N: Ints, order_N: Ints, first_N: Ints, size_N: Ints, next_N: Ints) -> None:
     """Number nodes so that the subtree of v is exactly [first_N[v], first_N[v] + size_N[v])."""
     n = len(parent_N)
     size_N[:] = 1
@@ -138,13 +145,13 @@ def _preorder(parent_N, order_N, first_N, size_N, next_N):  # type: ignore[no-un
 
 
 @njit(cache=True, nogil=True)
-def _find_move(rng, parent_N, degree_N, first_N, size_N):  # type: ignore[no-untyped-def]
+def _find_move(rng: Rng, parent_N: Ints, degree_N: Ints, first_N: Ints, size_N: Ints) -> tuple[int, int, int]:
     """An edge (a, b) and a new end w for it, such that a-w in place of a-b keeps the multiset of degrees.
 
-    Returns (child end of the old edge, a, w); the child is -1 where 16 n random tries find no such move.  w is on
-    a's side of the cut, so a-w closes a cycle and b's side falls off: the same count of edges, and never a tree.
-    b loses the degree that w gains, and deg w = deg b - 1 >= 1: no degree gives the label away.  At n = 4 the only
-    non-trees are a triangle and a node without edges, so there any move that breaks the tree will do.
+    Returns (child end of the old edge, a, w); the child is -1 where 16 n random tries find no such move.  w is
+    on a's side of the cut, so a-w closes a cycle and b's side falls off: the same count of edges, and never a
+    tree.  b loses the degree that w gains, and deg w = deg b - 1 >= 1: no degree gives the label away.  At n = 4
+    the only non-trees are a triangle and a node without edges, so there any move that breaks the tree will do.
     """
     n = len(parent_N)
     for _ in range(16 * n):
@@ -166,7 +173,7 @@ def _find_move(rng, parent_N, degree_N, first_N, size_N):  # type: ignore[no-unt
 
 
 @njit(cache=True, nogil=True)
-def _moved_tree(rng, is_tree, deep, work, edges_Ex2):  # type: ignore[no-untyped-def]
+def _moved_tree(rng: Rng, is_tree: bool, deep: bool, work: Ints, edges_Ex2: Ints) -> bool:
     """A tree, or the same with one edge moved; false where the drawn tree has no move (a star, say)."""
     parent_N, order_N, degree_N, node_N = work[0], work[1], work[2], work[3]
     if deep:
@@ -195,7 +202,7 @@ def _moved_tree(rng, is_tree, deep, work, edges_Ex2):  # type: ignore[no-untyped
 
 
 @njit(cache=True, nogil=True)
-def _shuffle_edges(rng, edges_Ex2):  # type: ignore[no-untyped-def]
+def _shuffle_edges(rng: Rng, edges_Ex2: Ints) -> None:
     for e in range(len(edges_Ex2) - 1, 0, -1):
         other = below(rng, e + 1)
         for end in range(2):
@@ -203,20 +210,22 @@ def _shuffle_edges(rng, edges_Ex2):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def draw_graph(rng, family, is_tree, work, edges_Ex2):  # type: ignore[no-untyped-def]
-    """One graph of the family (a position in `FAMILIES`) and label; false where this attempt has to be redrawn."""
+def draw_graph(rng: Rng, family: int, is_tree: bool, work: Ints, edges_Ex2: Ints) -> bool:
+    """One graph of the family (a position in `FAMILIES`) and label; false where it has to be drawn again."""
     if family == _TWO_STAR:
-        _two_star(rng, np.int64(is_tree), work[0], edges_Ex2)
+        _two_star(rng, is_tree, work[0], edges_Ex2)
         return True
     return _moved_tree(rng, is_tree, family != _RANDOM_TREE, work, edges_Ex2)
 
 
 @njit(cache=True, nogil=True)
-def sample_graphs(key, index_B, family, split, edges_BxEx2, is_tree_B):  # type: ignore[no-untyped-def]
+def sample_graphs(
+    key: np.uint64, index_B: NDArray[np.int64], family: int, split: int, edges_BxEx2: Ints, is_tree_B: Bools
+) -> int:
     """Fill edges and labels of the samples `index_B`; edges are in random order.
 
-    The label is drawn first and kept; graphs are drawn until one belongs to the wanted split.  Returns -1, or the
-    place in the batch of a sample that `MAX_ATTEMPTS` graphs did not serve.
+    The label is drawn first and kept; graphs are drawn until one belongs to the wanted split.  Returns -1, or
+    the place in the batch of a sample that `MAX_ATTEMPTS` graphs did not serve.
     """
     n = edges_BxEx2.shape[1] + 1
     rng = np.empty(1, np.uint64)

@@ -6,8 +6,8 @@ Axes: B samples, L positions.  Three queries exist:
     v -      the other end of v's first edge in the prompt
     v - w    the other end of v's next edge after its (first) edge with w, in prompt order
 
-Edges are looked for in the prompt alone: `[STARTSEARCH] 4 - 0 [ENDSEARCH]` later in the text is a question, not an
-edge.  A pattern walks from `[BOS]` edge by edge, so it cannot pass the `[EOS]` that ends the prompt.
+Edges are looked for in the prompt alone: `[STARTSEARCH] 4 - 0 [ENDSEARCH]` later in the text is a question, not
+an edge.  A pattern walks from `[BOS]` edge by edge, so it cannot pass the `[EOS]` that ends the prompt.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,15 @@ from numpy.typing import NDArray
 from tasks.api import BOS, ENDSEARCH, FAILED, STARTSEARCH
 from tasks.istree.traces import EDGE, FATHER, NODE_0
 
+Ints = NDArray[np.int32]
+
 _EDGES = r"(?: \d+ - \d+)*?"
 
 
 def pattern_of(query: Sequence[str]) -> str | None:
     """The RE2 pattern of a query given as token spellings, or None where it is none of the three.
 
-    Where an edge can be written either way round the pattern has two groups; the one that took part is the result.
+    An edge can be written either way round, so its pattern has two groups; the one that took part is the result.
     """
     match tuple(query):
         case (v, "~") if v.isdecimal():
@@ -42,7 +44,7 @@ def _edge_of(v: str) -> str:
 
 
 @njit(cache=True, nogil=True)
-def _father(tokens_L, end, v):  # type: ignore[no-untyped-def]
+def _father(tokens_L: Ints, end: int, v: int) -> int:
     for t in range(end - 2):
         if tokens_L[t] == v and tokens_L[t + 1] == FATHER and tokens_L[t + 2] >= NODE_0:
             return tokens_L[t + 2]
@@ -50,7 +52,7 @@ def _father(tokens_L, end, v):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _edge(tokens_L, end, v, after):  # type: ignore[no-untyped-def]
+def _edge(tokens_L: Ints, end: int, v: int, after: int) -> int:
     """The other end of v's first edge, or (`after` >= 0) of the first one behind its edge with `after`."""
     if end == 0 or tokens_L[0] != BOS:
         return FAILED
@@ -68,7 +70,7 @@ def _edge(tokens_L, end, v, after):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _search(tokens_L, length):  # type: ignore[no-untyped-def]
+def _search(tokens_L: Ints, length: int) -> int:
     """The result of the search whose `[ENDSEARCH]` is the token before position `length`."""
     if length < 1 or tokens_L[length - 1] != ENDSEARCH:
         return FAILED
@@ -89,7 +91,7 @@ def _search(tokens_L, length):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _search_rows(tokens_BxL, length_B, result_B):  # type: ignore[no-untyped-def]
+def _search_rows(tokens_BxL: Ints, length_B: Ints, result_B: Ints) -> None:
     for b in range(len(tokens_BxL)):
         result_B[b] = _search(tokens_BxL[b], length_B[b])
 

@@ -1,14 +1,19 @@
 """Writers of the three views of IsTree, for any simple graph given as an ordered list of edges.
 
-Axes: B samples, E edges, L positions, N nodes.  A depth-first search runs from node 0 and visits neighbours in the
-order of their edges; what it does is written as tokens into a row `out_L`, from position `at` on, and every helper
-returns the position after what it wrote.  Formats: "RNNs are not Transformers (Yet)", section 4.2 and its released data.
+Axes: B samples, E edges, L positions, N nodes.  A depth-first search runs from node 0 and visits neighbours in
+the order of their edges; what it does is written as tokens into a row `out_L`, from position `at` on, and every
+helper returns the position after what it wrote.  Formats: "RNNs are not Transformers (Yet)", section 4.2, and the
+data released with it.
 """
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from tasks.api import BOS, CONTROL_TOKENS, ENDSEARCH, EOS, FAILED, FALSE, STARTSEARCH, TRUE
+
+Ints = NDArray[np.int32]
+Bools = NDArray[np.bool_]
 
 EDGE = len(CONTROL_TOKENS)
 FATHER = EDGE + 1
@@ -21,10 +26,11 @@ _COT, _RAG = 1, 2
 def longest_trace(n: int, mode: str, edges: int) -> int:
     """Tokens that no trace of a graph of n nodes exceeds; trees reach it in every mode.
 
-    A search cut short at an edge back to a visited node w is shorter than one that finds a new node in w's place,
-    and that one is the full search of a tree on at most n nodes.  So trees are the longest: 2n - 1 nodes in the tour.
-    With retrieval each of these 2n - 1 visits writes two searches, 6 + 5 tokens, and 1 more when it comes back from
-    a child: 23n - 12.  Every node but the root meets its father's edge (6) and is found new (8): 14n - 14.
+    With n - 1 edges a search that is cut short at an edge back to a visited node has not met all n nodes, so it
+    is shorter than the one that finds a new node there, which is part of the full search of a tree on at most n
+    nodes.  So trees are the longest: 2n - 1 nodes in the tour.  With retrieval each of these visits writes two
+    searches, 6 + 5 tokens, and 1 more when it comes back from a child: 23n - 12.  Every node but the root meets
+    its father's edge (6) and is found new (8): 14n - 14.
     """
     prompt = 2 + 3 * edges
     target = {"direct": 1, "cot": 2 * n + 1, "rag": 37 * n - 24}
@@ -32,13 +38,13 @@ def longest_trace(n: int, mode: str, edges: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _node(v):  # type: ignore[no-untyped-def]
+def _node(v: int) -> int:
     """Token of node v; -1 stands for "none"."""
     return NODE_0 + v if v >= 0 else FAILED
 
 
 @njit(cache=True, nogil=True)
-def _write_prompt(edges_Ex2, out_L):  # type: ignore[no-untyped-def]
+def _write_prompt(edges_Ex2: Ints, out_L: Ints) -> int:
     out_L[0] = BOS
     at = 1
     for e in range(len(edges_Ex2)):
@@ -52,7 +58,7 @@ def _write_prompt(edges_Ex2, out_L):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _adjacency(edges_Ex2, stop_N, end_N, neighbour_2E):  # type: ignore[no-untyped-def]
+def _adjacency(edges_Ex2: Ints, stop_N: Ints, end_N: Ints, neighbour_2E: Ints) -> None:
     """Neighbours of v, in the order of the edges, become neighbour_2E[stop_N[v] : end_N[v]]."""
     end_N[:] = 0
     for e in range(len(edges_Ex2)):
@@ -72,8 +78,10 @@ def _adjacency(edges_Ex2, stop_N, end_N, neighbour_2E):  # type: ignore[no-untyp
 
 
 @njit(cache=True, nogil=True)
-def _write_tour(at, out_L, stop_N, end_N, neighbour_2E, father_N, seen_N):  # type: ignore[no-untyped-def]
-    """The tour of the search: a node when it is entered and again at each return.  Also: is the graph a tree?"""
+def _write_tour(
+    at: int, out_L: Ints, stop_N: Ints, end_N: Ints, neighbour_2E: Ints, father_N: Ints, seen_N: Bools
+) -> tuple[int, bool]:
+    """The tour: a node when the search enters it and again at each return.  Also: is the graph a tree?"""
     seen_N[:] = False
     seen_N[0] = True
     father_N[0] = -1
@@ -101,7 +109,7 @@ def _write_tour(at, out_L, stop_N, end_N, neighbour_2E, father_N, seen_N):  # ty
 
 
 @njit(cache=True, nogil=True)
-def _ask_father(at, out_L, v):  # type: ignore[no-untyped-def]
+def _ask_father(at: int, out_L: Ints, v: int) -> int:
     out_L[at] = STARTSEARCH
     out_L[at + 1] = NODE_0 + v
     out_L[at + 2] = FATHER
@@ -110,7 +118,7 @@ def _ask_father(at, out_L, v):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _ask_edge(at, out_L, v, after):  # type: ignore[no-untyped-def]
+def _ask_edge(at: int, out_L: Ints, v: int, after: int) -> int:
     """Ask for v's first edge (`after` is -1), or for the one that follows its edge with `after`."""
     out_L[at] = STARTSEARCH
     out_L[at + 1] = NODE_0 + v
@@ -124,7 +132,9 @@ def _ask_edge(at, out_L, v, after):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _write_searches(at, out_L, stop_N, end_N, neighbour_2E, father_N, seen_N):  # type: ignore[no-untyped-def]
+def _write_searches(
+    at: int, out_L: Ints, stop_N: Ints, end_N: Ints, neighbour_2E: Ints, father_N: Ints, seen_N: Bools
+) -> tuple[int, bool]:
     """The same search with its memory in the text: every step is asked of the retriever."""
     seen_N[:] = False
     seen_N[0] = True
@@ -167,11 +177,19 @@ def _write_searches(at, out_L, stop_N, end_N, neighbour_2E, father_N, seen_N):  
 
 
 @njit(cache=True, nogil=True)
-def write_traces(edges_BxEx2, n, mode, tokens_BxL, loss_mask_BxL, length_B, is_tree_B):  # type: ignore[no-untyped-def]
+def write_traces(
+    edges_BxEx2: Ints,
+    n: int,
+    mode: int,
+    tokens_BxL: Ints,
+    loss_mask_BxL: Bools,
+    length_B: Ints,
+    is_tree_B: Bools,
+) -> None:
     """Write every graph's trace in the view `mode` (a position in `MODES`) into its row.
 
-    `is_tree_B` is read in direct mode, and written by the search in the others.  The mask is true on the target,
-    but not on the token after `[ENDSEARCH]`, which is the retriever's.
+    `is_tree_B` is read in direct mode, and written by the search in the others.  The mask is true on the
+    target, but not on the token after `[ENDSEARCH]`, which is the retriever's.
     """
     edges = edges_BxEx2.shape[1]
     node_work = np.empty((3, n), np.int32)
