@@ -3,7 +3,8 @@
 Axes: B samples of a batch, L positions of the longest one.
 
 A task lives in one file (or one folder) of this package, or in a user's own file. It samples *problems*,
-writes each as one *trace*, and shows the trace in one of the views `direct`, `cot`, `rag`.  Two rules hold for all:
+writes each as one *trace*, and shows the trace in one of the views `direct`, `cot`, `rag`.  Two rules hold
+for all:
 
 * sample *i* is a pure function of (configuration, i): batch size, order, workers and machine do not matter;
 * a problem belongs to one split by its own hash, so splits are disjoint by construction.

@@ -74,6 +74,6 @@ def below(rng: Rng, bound: int) -> int:
 
 @njit(cache=True, nogil=True)
 def split_of(problem_hash: np.uint64) -> int:
-    """The split that owns a problem, as a position in `SPLITS`: train half of all hashes, the rest a quarter each."""
+    """Position in `SPLITS` of the split that owns a problem: train has half of all hashes."""
     quarter = int(np.int64(problem_hash >> _TOP_TWO_BITS))
     return max(0, quarter - 1)

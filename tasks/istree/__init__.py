@@ -1,8 +1,8 @@
 """IsTree: is the undirected graph, given as a list of edges in random order, a tree?
 
-"RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), section 4.2; token for token their released format.
-The input is read once, `u - v` for each edge with the larger node first; the answer is `[TRUE]` or `[FALSE]`.
-The trace is a depth-first search from node 0 that takes neighbours in the order of their edges.
+"RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), section 4.2; token for token their released
+format.  The input is read once, `u - v` for each edge with the larger node first; the answer is `[TRUE]` or
+`[FALSE]`.  The trace is a depth-first search from node 0 that takes neighbours in the order of their edges.
 
 Worked example, the tree 5-1 4-0 4-2 5-3 2-1 on nodes 0..5 (a path 0-4-2-1-5-3):
 
@@ -10,9 +10,10 @@ Worked example, the tree 5-1 4-0 4-2 5-3 2-1 on nodes 0..5 (a path 0-4-2-1-5-3):
     cot     [BOS] ... [EOS] 0 4 2 1 5 3 5 1 2 4 0 [EOS] [TRUE]
     rag     [BOS] ... [EOS] 0 [STARTSEARCH] 0 ~ [ENDSEARCH] [FAILED] [STARTSEARCH] 0 - [ENDSEARCH] 4 ...
 
-cot writes a node when it is entered and at each return, and stops before it would enter a visited node again.
-rag keeps nothing in mind: `v ~` asks for v's father, `v -` for v's first edge, `v - w` for its edge after the
-one with w; `w ~ v` states that v is w's father.  README.md has the families, and what degrees tell of the label.
+cot writes a node when it is entered and at each return, and stops before it would enter a visited node
+again.  rag keeps nothing in mind: `v ~` asks for v's father, `v -` for v's first edge, `v - w` for its edge
+after the one with w; `w ~ v` states that v is w's father.  README.md has the families, and what degrees
+tell of the label.
 
 Axes: B samples, E edges, L positions.
 """

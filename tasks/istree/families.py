@@ -111,7 +111,7 @@ def _uniform_tree(
 
 @njit(cache=True, nogil=True)
 def _deep_tree(rng: Rng, parent_N: Ints, order_N: Ints, degree_N: Ints) -> None:
-    """Node k hangs on one of the last `_WINDOW` nodes that have fewer than `_MAX_DEGREE` neighbours; root 0."""
+    """Node k hangs on one of the `_WINDOW` nodes before it with room (`_MAX_DEGREE`); the root is node 0."""
     n = len(parent_N)
     degree_N[:] = 1
     degree_N[0] = 0
@@ -148,10 +148,11 @@ def _preorder(parent_N: Ints, order_N: Ints, first_N: Ints, size_N: Ints, next_N
 def _find_move(rng: Rng, parent_N: Ints, degree_N: Ints, first_N: Ints, size_N: Ints) -> tuple[int, int, int]:
     """An edge (a, b) and a new end w for it, such that a-w in place of a-b keeps the multiset of degrees.
 
-    Returns (child end of the old edge, a, w); the child is -1 where 16 n random tries find no such move.  w is
-    on a's side of the cut, so a-w closes a cycle and b's side falls off: the same count of edges, and never a
-    tree.  b loses the degree that w gains, and deg w = deg b - 1 >= 1: no degree gives the label away.  At n = 4
-    the only non-trees are a triangle and a node without edges, so there any move that breaks the tree will do.
+    Returns (child end of the old edge, a, w); the child is -1 where 16 n random tries find no such move.  w
+    is on a's side of the cut, so a-w closes a cycle and b's side falls off: the same count of edges, and
+    never a tree.  b loses the degree that w gains, and deg w = deg b - 1 >= 1: no degree gives the label
+    away.  At n = 4 the only non-trees are a triangle and a node without edges, so there any move that
+    breaks the tree will do.
     """
     n = len(parent_N)
     for _ in range(16 * n):

@@ -6,8 +6,8 @@ Axes: B samples, L positions.  Three queries exist:
     v -      the other end of v's first edge in the prompt
     v - w    the other end of v's next edge after its (first) edge with w, in prompt order
 
-Edges are looked for in the prompt alone: `[STARTSEARCH] 4 - 0 [ENDSEARCH]` later in the text is a question, not
-an edge.  A pattern walks from `[BOS]` edge by edge, so it cannot pass the `[EOS]` that ends the prompt.
+Edges are looked for in the prompt alone: `[STARTSEARCH] 4 - 0 [ENDSEARCH]` later in the text is a question,
+not an edge.  A pattern walks from `[BOS]` edge by edge, so it cannot pass the `[EOS]` that ends the prompt.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,8 @@ _EDGES = r"(?: \d+ - \d+)*?"
 def pattern_of(query: Sequence[str]) -> str | None:
     """The RE2 pattern of a query given as token spellings, or None where it is none of the three.
 
-    An edge can be written either way round, so its pattern has two groups; the one that took part is the result.
+    An edge can be written either way round, so its pattern has two groups; the one that took part is the
+    result.
     """
     match tuple(query):
         case (v, "~") if v.isdecimal():

@@ -1,9 +1,9 @@
 """Writers of the three views of IsTree, for any simple graph given as an ordered list of edges.
 
-Axes: B samples, E edges, L positions, N nodes.  A depth-first search runs from node 0 and visits neighbours in
-the order of their edges; what it does is written as tokens into a row `out_L`, from position `at` on, and every
-helper returns the position after what it wrote.  Formats: "RNNs are not Transformers (Yet)", section 4.2, and the
-data released with it.
+Axes: B samples, E edges, L positions, N nodes.  A depth-first search runs from node 0 and visits neighbours
+in the order of their edges; what it does is written as tokens into a row `out_L`, from position `at` on,
+and every helper returns the position after what it wrote.  Formats: "RNNs are not Transformers (Yet)",
+section 4.2, and the data released with it.
 """
 
 import numpy as np
@@ -24,13 +24,13 @@ _COT, _RAG = 1, 2
 
 
 def longest_trace(n: int, mode: str, edges: int) -> int:
-    """Tokens that no trace of a graph of n nodes exceeds; trees reach it in every mode.
+    """Tokens that no trace of a simple graph on n nodes exceeds; every tree takes exactly as many.
 
-    With n - 1 edges a search that is cut short at an edge back to a visited node has not met all n nodes, so it
-    is shorter than the one that finds a new node there, which is part of the full search of a tree on at most n
-    nodes.  So trees are the longest: 2n - 1 nodes in the tour.  With retrieval each of these visits writes two
-    searches, 6 + 5 tokens, and 1 more when it comes back from a child: 23n - 12.  Every node but the root meets
-    its father's edge (6) and is found new (8): 14n - 14.
+    A tree's tour has 2n - 1 nodes.  With retrieval each of these visits writes two searches, 6 + 5 tokens,
+    and 1 more when it comes back from a child: 23n - 12.  Every node but the root meets its father's edge
+    (6) and is found new (8): 14n - 14.  Any other graph's search stays in its component, or is cut short at
+    an edge back to a visited node; such an edge is first met below that node, so the search spends 5 tokens
+    on it and saves at least the last return to the root, 11 tokens.
     """
     prompt = 2 + 3 * edges
     target = {"direct": 1, "cot": 2 * n + 1, "rag": 37 * n - 24}

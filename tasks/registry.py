@@ -1,0 +1,132 @@
+"""From a name or a file to a class: how tasks, and whatever else a user can add in one file, are found."""
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from tasks.api import Task, TaskError
+
+T = TypeVar("T")
+
+
+def task_names() -> tuple[str, ...]:
+    """Names of the tasks of this package."""
+    return class_names("tasks", "TASK")
+
+
+def load_task(name_or_path: str) -> type[Task]:
+    """The task of this name, or of this `.py` file.  Raises TaskError, in one line, where there is none."""
+    return load_class(
+        name_or_path,
+        base=Task,  # type: ignore[type-abstract]
+        package="tasks",
+        attribute="TASK",
+        error=TaskError,
+    )
+
+
+def class_names(package: str, attribute: str) -> tuple[str, ...]:
+    """Modules (and folders) of a package that offer a class under `attribute`, sorted."""
+    where = importlib.import_module(package).__path__
+    found = (module.name for module in pkgutil.iter_modules(where))
+    return tuple(sorted(name for name in found if hasattr(_import(package, name), attribute)))
+
+
+def load_class(
+    name_or_path: str,
+    *,
+    base: type[T],
+    package: str,
+    attribute: str,
+    error: type[Exception] = ValueError,
+) -> type[T]:
+    """The class that `package.<name>` offers as `attribute`, or the one that a user's `.py` file defines.
+
+    A file offers its class under `attribute`, or defines exactly one subclass of `base`.  Raises `error`,
+    in one line, for an unknown name (with the nearest valid ones), and for a file that is missing, fails,
+    or offers no such class.
+    """
+    what = base.__name__.lower()
+    if name_or_path.endswith(".py") or "/" in name_or_path or "\\" in name_or_path:
+        return _only_class(_run_file(Path(name_or_path), what, error), base, attribute, error)
+    names = class_names(package, attribute)
+    if name_or_path not in names:
+        near = difflib.get_close_matches(name_or_path, names, n=3)
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "or give a path to a .py file"
+        raise error(f"unknown {what} {name_or_path!r} (choose from {', '.join(names)}); {hint}")
+    return _checked(
+        getattr(_import(package, name_or_path), attribute), base, f"{package}.{name_or_path}", error
+    )
+
+
+def _import(package: str, name: str) -> ModuleType:
+    return importlib.import_module(f"{package}.{name}")
+
+
+def _run_file(path: Path, what: str, error: type[Exception]) -> ModuleType:
+    """Import a file under a name of its own, so that two files called `mine.py` do not meet."""
+    if not path.is_file():
+        raise error(f"no such {what} file: {path}")
+    name = f"_user_{what}_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise error(f"{path}: not a Python file (.py)")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickle look their module up here
+    try:
+        spec.loader.exec_module(module)
+    except Exception as problem:
+        del sys.modules[name]
+        where = f"{path}:{_line_of(problem, path)}"
+        raise error(f"{where}: {type(problem).__name__}: {_one_line(problem)}") from problem
+    return module
+
+
+def _line_of(problem: Exception, path: Path) -> int:
+    """Last line of the file that was running, or that does not parse."""
+    if isinstance(problem, SyntaxError):
+        return problem.lineno or 1
+    line, frame = 1, problem.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_code.co_filename == str(path):
+            line = frame.tb_lineno
+        frame = frame.tb_next
+    return line
+
+
+def _one_line(problem: Exception) -> str:
+    text = problem.msg if isinstance(problem, SyntaxError) else str(problem)
+    return " ".join(text.split())
+
+
+def _only_class(module: ModuleType, base: type[T], attribute: str, error: type[Exception]) -> type[T]:
+    path = str(module.__file__)
+    if hasattr(module, attribute):
+        return _checked(getattr(module, attribute), base, path, error)
+    own = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, base) and value.__module__ == module.__name__
+    ]
+    if len(own) != 1:
+        names = ", ".join(value.__name__ for value in own) or "none"
+        raise error(
+            f"{path}: must define one subclass of {base.__name__}, or name it {attribute}; it defines {names}"
+        )
+    return _checked(own[0], base, path, error)
+
+
+def _checked(value: Any, base: type[T], where: str, error: type[Exception]) -> type[T]:
+    if not (inspect.isclass(value) and issubclass(value, base)):
+        raise error(f"{where}: {value!r} is not a subclass of {base.__name__}")
+    if inspect.isabstract(value):
+        missing = ", ".join(sorted(getattr(value, "__abstractmethods__", ())))
+        raise error(f"{where}: {value.__name__} lacks {missing}")
+    return value
