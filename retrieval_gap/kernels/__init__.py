@@ -1,0 +1,1 @@
+"""Fast paths of the recurrent layers, each beside the plain PyTorch that defines it."""

@@ -1,0 +1,171 @@
+"""Selective scan (Mamba): one function, several backends, chosen here.
+
+Legend: B batch, L time, D channels, N states per channel.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from retrieval_gap.kernels.annotations import Float
+from retrieval_gap.kernels.selective_scan import naive
+
+__all__ = ["available_backends", "selective_scan", "selective_scan_step"]
+
+_log = logging.getLogger(__name__)
+_Outputs = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Backend:
+    """The two functions of one implementation, and what stands in their way (None: nothing)."""
+
+    scan: Callable[..., _Outputs]
+    step: Callable[..., _Outputs]
+    missing: str | None = None
+    refuses: Callable[[list[Tensor]], str | None] = lambda tensors: None
+
+
+def _cpu_backend() -> _Backend:
+    try:
+        from retrieval_gap.kernels.selective_scan import cpu
+    except ImportError as error:
+        return _Backend(
+            scan=naive.selective_scan,
+            step=naive.selective_scan_step,
+            missing=f"numba cannot be used: {error}",
+        )
+    return _Backend(scan=cpu.selective_scan, step=cpu.selective_scan_step, refuses=cpu.refusal)
+
+
+@cache
+def _backends() -> dict[str, _Backend]:
+    """Fastest first: `auto` takes the first that accepts the tensors."""
+    slow = _Backend(scan=naive.selective_scan, step=naive.selective_scan_step)
+    return {"cpu": _cpu_backend(), "naive": slow}
+
+
+def available_backends() -> dict[str, str]:
+    """What this machine offers: the name of each backend -> "available", or the reason why not."""
+    return {name: backend.missing or "available" for name, backend in _backends().items()}
+
+
+@cache
+def _say_once(message: str) -> None:
+    _log.warning(message)
+
+
+def _choose(name: str, tensors: list[Tensor | None]) -> _Backend:
+    backends, present = _backends(), [tensor for tensor in tensors if tensor is not None]
+    if name != "auto":
+        if name not in backends:
+            raise ValueError(f"unknown backend {name!r}; choose one of: auto, {', '.join(backends)}")
+        if reason := backends[name].missing or backends[name].refuses(present):
+            raise RuntimeError(f"backend {name!r} cannot run this selective scan: {reason}")
+        return backends[name]
+    reasons = []
+    for candidate, backend in backends.items():
+        reason = backend.missing or backend.refuses(present)
+        if reason is None:
+            if candidate == "naive":
+                _say_once(f"selective scan runs in the slow 'naive' backend ({'; '.join(reasons)})")
+            return backend
+        reasons.append(f"{candidate}: {reason}")
+    raise AssertionError("the naive backend accepts every tensor")
+
+
+def _check_shapes(
+    x: Tensor, A: Tensor, same_as_x: dict[str, Tensor | None], per_state: dict[str, Tensor]
+) -> None:
+    channels, states = A.shape
+    if x.shape[-1] != channels:
+        raise ValueError(f"x has {x.shape[-1]} channels and A has {channels}: they must agree")
+    for name, tensor in same_as_x.items():
+        if tensor is not None and tensor.shape != x.shape:
+            raise ValueError(
+                f"{name} has shape {tuple(tensor.shape)}; it must be that of x, {tuple(x.shape)}"
+            )
+    for name, tensor in per_state.items():
+        if tensor.shape != (*x.shape[:-1], states):
+            raise ValueError(
+                f"{name} has shape {tuple(tensor.shape)}; it must be that of x with {states} (A's states) in the last place"
+            )
+
+
+def _check_sizes(D: Tensor, bias: Tensor | None, state: Tensor | None, batch: int, A: Tensor) -> None:
+    channels, states = A.shape
+    wanted = (
+        ("D", D, (channels,)),
+        ("delta_bias", bias, (channels,)),
+        ("state", state, (batch, channels, states)),
+    )
+    for name, tensor, shape in wanted:
+        if tensor is not None and tensor.shape != shape:
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}; it must be {shape}")
+
+
+def selective_scan(
+    x_BxLxD: Float[Tensor, "B L D"],
+    delta_BxLxD: Float[Tensor, "B L D"],
+    A_DxN: Float[Tensor, "D N"],
+    B_BxLxN: Float[Tensor, "B L N"],
+    C_BxLxN: Float[Tensor, "B L N"],
+    D_D: Float[Tensor, "D"],
+    z_BxLxD: Float[Tensor, "B L D"] | None = None,
+    delta_bias_D: Float[Tensor, "D"] | None = None,
+    *,
+    initial_state_BxDxN: Float[Tensor, "B D N"] | None = None,
+    backend: str = "auto",
+) -> tuple[Float[Tensor, "B L D"], Float[Tensor, "B D N"]]:
+    """Run a diagonal state space whose steps depend on the input, over whole sequences.
+
+        step_t = softplus(delta_t + delta_bias)
+        h_t    = exp(step_t A) h_{t-1} + step_t B_t x_t         (h_0 = initial_state, zeros unless given)
+        y_t    = (<h_t, C_t> + D x_t) silu(z_t)                 (no silu factor unless z is given)
+
+    Any strides will do as long as the last axis is contiguous. Gradients flow to every input from both outputs.
+    Source: Gu & Dao 2023 (arXiv 2312.00752), algorithm 2 and section 3.3.
+
+    Args:
+        backend: "auto" (the fastest that accepts these tensors) or a name in `available_backends()`.
+
+    Returns:
+        y_BxLxD, and the state after the last step (BxDxN): pass it as `initial_state_BxDxN` to go on.
+
+    Raises:
+        ValueError: on shapes that do not fit together, or an unknown backend.
+        RuntimeError: if the backend that was asked for by name cannot run these tensors.
+    """
+    _check_shapes(x_BxLxD, A_DxN, {"delta": delta_BxLxD, "z": z_BxLxD}, {"B": B_BxLxN, "C": C_BxLxN})
+    _check_sizes(D_D, delta_bias_D, initial_state_BxDxN, x_BxLxD.shape[0], A_DxN)
+    arguments = [
+        *(x_BxLxD, delta_BxLxD, A_DxN, B_BxLxN, C_BxLxN, D_D),
+        *(z_BxLxD, delta_bias_D, initial_state_BxDxN),
+    ]
+    return _choose(backend, arguments).scan(*arguments)
+
+
+def selective_scan_step(
+    x_BxD: Float[Tensor, "B D"],
+    delta_BxD: Float[Tensor, "B D"],
+    A_DxN: Float[Tensor, "D N"],
+    B_BxN: Float[Tensor, "B N"],
+    C_BxN: Float[Tensor, "B N"],
+    D_D: Float[Tensor, "D"],
+    z_BxD: Float[Tensor, "B D"] | None,
+    delta_bias_D: Float[Tensor, "D"] | None,
+    state_BxDxN: Float[Tensor, "B D N"],
+    *,
+    backend: str = "auto",
+) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D N"]]:
+    """One step of `selective_scan`, for decoding: the output, and the new state (the one passed in is left alone)."""
+    _check_shapes(x_BxD, A_DxN, {"delta": delta_BxD, "z": z_BxD}, {"B": B_BxN, "C": C_BxN})
+    _check_sizes(D_D, delta_bias_D, state_BxDxN, x_BxD.shape[0], A_DxN)
+    arguments = [x_BxD, delta_BxD, A_DxN, B_BxN, C_BxN, D_D, z_BxD, delta_bias_D, state_BxDxN]
+    return _choose(backend, arguments).step(*arguments)
