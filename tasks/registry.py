@@ -55,7 +55,7 @@ def load_class(
     """
     what = base.__name__.lower()
     if name_or_path.endswith(".py") or "/" in name_or_path or "\\" in name_or_path:
-        return _only_class(_run_file(Path(name_or_path), what, error), base, attribute, error)
+        return _only_class(run_file(Path(name_or_path), what, error), base, attribute, error)
     names = class_names(package, attribute)
     if name_or_path not in names:
         near = difflib.get_close_matches(name_or_path, names, n=3)
@@ -70,8 +70,11 @@ def _import(package: str, name: str) -> ModuleType:
     return importlib.import_module(f"{package}.{name}")
 
 
-def _run_file(path: Path, what: str, error: type[Exception]) -> ModuleType:
-    """Import a file under a name of its own, so that two files called `mine.py` do not meet."""
+def run_file(path: Path, what: str, error: type[Exception]) -> ModuleType:
+    """Imports a user's file under a name of its own, so that two files called `mine.py` do not meet.
+
+    Raises `error`, in one line with the line number, where the file is missing or fails.
+    """
     if not path.is_file():
         raise error(f"no such {what} file: {path}")
     name = f"_user_{what}_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"

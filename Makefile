@@ -1,0 +1,54 @@
+# `make help` lists the targets.
+PYTHON ?= python3
+PRESET ?= demo
+RUNS ?= runs
+OUT ?= out
+BIN := .venv/bin
+READY := .venv/.ready
+# figures of a preset are drawn from committed results unless a fresh sweep has written its own table
+FRESH := $(RUNS)/istree_$(PRESET).csv
+TABLE = $(if $(wildcard $(FRESH)),$(FRESH),results/istree_$(PRESET).csv)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint test-slow sweep fig2 fig5 bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(READY) ## make the virtual environment in .venv, pinned by constraints.txt
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $(READY)
+
+demo: $(READY) ## the main job from data to figure: train, decode, draw (about 10 minutes on 2 cores)
+	$(BIN)/retrieval-gap sweep demo --runs-dir $(RUNS) --csv $(RUNS)/istree_demo.csv
+	$(BIN)/retrieval-gap plot fig2_istree --results $(RUNS)/istree_demo.csv --out $(OUT)
+
+test: lint ## lint, type check and tests (under 10 minutes on 2 cores)
+	$(BIN)/pytest -n 2
+
+lint: $(READY) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test-slow: $(READY) ## the tests that take minutes
+	$(BIN)/pytest -m slow
+
+sweep: $(READY) ## run PRESET=demo|cpu|paper; call again to go on
+	$(BIN)/retrieval-gap sweep $(PRESET) --runs-dir $(RUNS) --csv $(FRESH)
+
+fig2: $(READY) ## accuracy by problem size, view and model, of PRESET
+	$(BIN)/retrieval-gap plot fig2_istree --results $(TABLE) --out $(OUT)
+
+fig5: $(READY) ## answering without chain of thought, of PRESET
+	$(BIN)/retrieval-gap plot fig5_istree --results $(TABLE) --out $(OUT)
+
+bench: $(READY) ## side-by-side ratios: generator, scan, training step, decoding
+	$(BIN)/retrieval-gap bench
+
+clean: ## remove the environment and what was drawn (runs stay)
+	rm -rf .venv $(OUT) build *.egg-info

@@ -1,0 +1,227 @@
+"""The console command `retrieval-gap`: one dataclass a subcommand, flags derived from its fields.
+
+Exit status: 0 done, 1 failed, 2 wrong use.  Errors are one line on standard error; `--debug` adds the traceback.
+"""
+
+import contextlib
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Protocol
+
+import tyro
+from tyro.conf import Positional, arg
+
+from retrieval_gap.errors import RunError, UsageError
+from retrieval_gap.experiments.config import ProblemSize, RunConfig
+from retrieval_gap.retrieval import RetrieverName
+from tasks.api import Mode, Split, TaskError
+
+RunsDir = Annotated[Path, arg(help="folder of the run directories")]
+
+
+class Command(Protocol):
+    def run(self) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Print samples of a task, as text or as one JSON object a line."""
+
+    task: Annotated[Positional[str], arg(metavar="TASK", help="a task's name, or a .py file that defines one")]
+    n: ProblemSize
+    mode: Mode = "direct"
+    family: Annotated[str, arg(help='distribution of problems; "" means the task\'s first')] = ""
+    split: Split = "train"
+    seed: int = 0
+    count: Annotated[int, arg(help="samples to print, from number `first` on")] = 1
+    first: int = 0
+    format: Literal["text", "jsonl"] = "text"
+
+    def run(self) -> None:
+        from retrieval_gap.samples import print_samples
+        from tasks.api import TaskConfig
+        from tasks.registry import load_task
+
+        if self.count < 0 or self.first < 0:
+            raise UsageError("--count and --first are 0 or more")
+        config = TaskConfig(n=self.n, mode=self.mode, family=self.family, split=self.split, seed=self.seed)
+        print_samples(load_task(self.task)(config), self.first, self.count, self.format)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train one model and evaluate it; goes on where an earlier call stopped, skips what is finished."""
+
+    config: Annotated[RunConfig, arg(name="")]
+    runs_dir: RunsDir = Path("runs")
+    threads: Annotated[int, arg(help="processor threads; 0 means all cores")] = 0
+
+    def run(self) -> None:
+        from retrieval_gap.experiments.executor import run_one
+
+        print(json.dumps(run_one(self.config, self.runs_dir, self.threads)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Eval:
+    """Decode a run's test split freely, retrieval executed; prints one JSON object."""
+
+    run_dir: Annotated[Positional[Path], arg(metavar="RUN_DIR")]
+    samples: Annotated[int, arg(help="samples of the test split; 0 means as many as the run's own")] = 0
+    retriever: Annotated[RetrieverName | None, arg(help="default: the fast one where the task has one")] = None
+
+    def run(self) -> None:
+        from retrieval_gap.experiments.run import RunDirectory, evaluate_run
+
+        if self.samples < 0:
+            raise UsageError(f"--samples {self.samples} is out of range: 0 or more are wanted")
+        print(json.dumps(evaluate_run(RunDirectory(self.run_dir), self.samples or None, self.retriever)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """Run every cell of a preset; finished cells are skipped, partial ones go on."""
+
+    preset: Annotated[Positional[str], arg(metavar="PRESET", help="demo, cpu, paper, ...")]
+    executor: Literal["local"] = "local"
+    workers: Annotated[int, arg(help="processes, one thread each; 0 means one a core")] = 0
+    only: Annotated[str, arg(help="cells to run, such as 'n=8 arch=mamba,lstm mode=cot'")] = ""
+    max_minutes: Annotated[float, arg(help="start no cell and stop all after this time; 0 means never")] = 0.0
+    dry_run: Annotated[bool, arg(help="print the cells and what is done of them")] = False
+    csv: Annotated[Path | None, arg(help="write the finished rows of the preset there")] = None
+    runs_dir: RunsDir = Path("runs")
+
+    def run(self) -> None:
+        from retrieval_gap.experiments.sweep import sweep
+
+        sweep(
+            self.preset,
+            runs_dir=self.runs_dir,
+            workers=self.workers,
+            only=self.only,
+            max_minutes=self.max_minutes,
+            dry_run=self.dry_run,
+            csv=self.csv,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """Table of the runs in a folder: done, partial, failed; with a preset, what is missing too."""
+
+    preset: Annotated[str, arg(help="show the cells of this preset only, and the missing ones")] = ""
+    csv: Annotated[Path | None, arg(help="write the finished rows there")] = None
+    runs_dir: RunsDir = Path("runs")
+
+    def run(self) -> None:
+        from retrieval_gap.experiments.results import show_results
+
+        show_results(self.runs_dir, self.preset, self.csv)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """Draw a figure from result tables (PNG and SVG)."""
+
+    figure: Annotated[Positional[str], arg(metavar="FIGURE", help="fig2_istree, fig5_istree, ...")]
+    results: Annotated[Path | None, arg(help="result table; default results/istree_demo.csv")] = None
+    out: Annotated[Path, arg(help="folder for the pictures")] = Path("out")
+
+    def run(self) -> None:
+        from plots import draw
+
+        for path in draw(self.figure, self.results, self.out):
+            print(path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Measure side by side with what a user would use instead; prints ratios from one run."""
+
+    name: Annotated[Positional[str], arg(metavar="NAME", help="one benchmark; default all")] = ""
+    json: Annotated[bool, arg(help="one JSON object a line")] = False
+
+    def run(self) -> None:
+        from benchmarks import print_benchmarks
+
+        print_benchmarks(self.name, as_json=self.json)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doctor:
+    """What this machine has, which backend each part will use, and why."""
+
+    def run(self) -> None:
+        from retrieval_gap.doctor import print_report
+
+        print_report()
+
+
+COMMANDS: dict[str, Callable[..., Command]] = {
+    "sample": Sample,
+    "train": Train,
+    "eval": Eval,
+    "sweep": Sweep,
+    "results": Results,
+    "plot": Plot,
+    "bench": Bench,
+    "doctor": Doctor,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parses and runs one command; the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    try:
+        command = _parse([word for word in words if word != "--debug"])
+        command.run()
+    except (UsageError, TaskError) as error:
+        return _failed(error, 2, debug)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away (`| head`)
+        return 0
+    except KeyboardInterrupt:
+        return _failed(RunError("interrupted"), 1, debug)
+    except (RunError, OSError) as error:
+        return _failed(error, 1, debug)
+    return 0
+
+
+def _parse(words: list[str]) -> Command:
+    """Raises UsageError, one line, where tyro would print a box; SystemExit(0) after --help."""
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(told):
+            return tyro.extras.subcommand_cli_from_dict(
+                COMMANDS, args=words, prog="retrieval-gap", description=__doc__.split("\n\n")[1]
+            )
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise UsageError(_one_line(told.getvalue())) from stop
+
+
+def _one_line(box: str) -> str:
+    """What a box of tyro's says, without its frame and its title."""
+    lines = [re.sub(r"[│╭╰─╮╯]", " ", line).strip() for line in box.splitlines()[1:]]
+    text = " ".join(line for line in lines if line)
+    return re.sub(r"\s+", " ", text).replace(" For full helptext, ", "; ")
+
+
+def _failed(error: BaseException, status: int, debug: bool) -> int:
+    if debug:
+        raise error
+    text = " ".join(str(error).split()) or type(error).__name__
+    print(f"retrieval-gap: {text}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""Batched greedy decoding with cached state, and retrieval in the loop.
+
+Axes: B samples, L positions (the token limit), R rows still being decoded, V vocabulary.
+
+All rows stand at the same position.  A token that is *given* (of a prompt, or a retriever's answer) is written
+into the buffer ahead of the position; every other token is the model's.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from retrieval_gap.models import SequenceModel
+from retrieval_gap.models.mixer import select_rows
+from retrieval_gap.retrieval import Retriever
+from tasks.api import ENDSEARCH, PAD
+
+UNDECIDED = -1
+# Rows that are done are dropped once this share of those in the batch is; dropping copies the state.
+RETIRE_SHARE = 0.125
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """tokens_BxL: prompts, what the model wrote and what was retrieved, then `PAD`.
+    length_B: tokens of each; answer_B: its answer token, or UNDECIDED at the token limit.
+    """
+
+    tokens_BxL: NDArray[np.int32]
+    length_B: NDArray[np.int32]
+    answer_B: NDArray[np.int32]
+
+
+@torch.inference_mode()
+def decode(
+    model: SequenceModel,
+    prompts_BxP: NDArray[np.int32],
+    prompt_len_B: NDArray[np.int32],
+    *,
+    answers: tuple[int, ...],
+    max_length: int,
+    retriever: Retriever | None = None,
+) -> Decoded:
+    """Decodes each prompt until the model writes one of `answers`, or `max_length` tokens stand.
+
+    With a retriever, each `[ENDSEARCH]` that the model writes is answered from that sample's own context.
+    Raises ValueError for a prompt that is empty or leaves no room.
+    """
+    if len(prompt_len_B) == 0 or prompt_len_B.min() < 1 or prompt_len_B.max() >= max_length:
+        raise ValueError(f"prompts of 1 to {max_length - 1} tokens are wanted, at least one of them")
+    batch = len(prompt_len_B)
+    done = Decoded(
+        np.full((batch, max_length), PAD, np.int32),
+        np.full(batch, max_length, np.int32),
+        np.full(batch, UNDECIDED, np.int32),
+    )
+    done.tokens_BxL[:, : prompt_len_B.max()] = prompts_BxP[:, : prompt_len_B.max()]
+    device = model.embedding.weight.device
+    answer_set = np.asarray(answers)
+
+    row_R = np.arange(batch)
+    given_until_R = prompt_len_B.astype(np.int64)
+    tokens_RxL = done.tokens_BxL.copy()
+    active_R = np.ones(batch, bool)
+    start = int(prompt_len_B.min())
+    logits_RxV, state = model.prefill(_to(tokens_RxL[:, :start], device))
+
+    for t in range(start, max_length):
+        written_R = t >= given_until_R
+        next_R = np.where(written_R, logits_RxV.argmax(-1).cpu().numpy(), tokens_RxL[:, t]).astype(np.int32)
+        tokens_RxL[:, t] = next_R
+
+        decided_R = active_R & written_R & np.isin(next_R, answer_set)
+        if decided_R.any():
+            rows = row_R[decided_R]
+            done.tokens_BxL[rows, : t + 1] = tokens_RxL[decided_R, : t + 1]
+            done.length_B[rows], done.answer_B[rows] = t + 1, next_R[decided_R]
+            active_R &= ~decided_R
+        if not active_R.any() or t + 1 == max_length:
+            break
+
+        if retriever is not None:
+            asking = np.flatnonzero(active_R & written_R & (next_R == ENDSEARCH))
+            if len(asking):
+                given_until_R[asking] = _append_results(retriever, tokens_RxL, asking, t + 1)
+
+        if (~active_R).mean() >= RETIRE_SHARE:
+            keep = np.flatnonzero(active_R)
+            state = select_rows(state, _to(keep, device))
+            row_R, given_until_R, tokens_RxL, next_R = (
+                a[keep] for a in (row_R, given_until_R, tokens_RxL, next_R)
+            )
+            active_R = np.ones(len(keep), bool)
+        logits_RxV, state = model.step(_to(next_R, device), state)
+
+    rows = row_R[active_R]
+    done.tokens_BxL[rows] = tokens_RxL[active_R]
+    return done
+
+
+def _append_results(
+    retriever: Retriever, tokens_RxL: NDArray[np.int32], asking: NDArray[np.intp], position: int
+) -> NDArray[np.int64]:
+    """Writes the results behind the searches that end before `position`; where each result ends."""
+    results_AxR = retriever(tokens_RxL[asking, :position], np.full(len(asking), position, np.int32))
+    results_AxR = results_AxR[:, : tokens_RxL.shape[1] - position]
+    tokens_RxL[asking, position : position + results_AxR.shape[1]] = results_AxR
+    return position + (results_AxR != PAD).sum(1)
+
+
+def _to(array: NDArray[np.integer], device: torch.device) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array)).to(device)

@@ -1,0 +1,92 @@
+"""How good a trained model is: free decoding on held-out problems, with intervals."""
+
+import math
+import time
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from retrieval_gap.decoding import UNDECIDED, Decoded, decode
+from retrieval_gap.models import SequenceModel
+from retrieval_gap.retrieval import RetrieverName, make_retriever
+from tasks.api import Batch, Task
+
+Z_95 = 1.959963984540054
+DECODE_BATCH = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Shares in [0, 1] over `eval_samples` samples.
+
+    accuracy: right answers, an undecided sample counting 0.5 as in the paper; accuracy_strict: counting 0.
+    accuracy_low, accuracy_high: 95 % Wilson interval of `accuracy`.
+    exact_trace: every token as in the gold trace.  tokens_per_s: decoded (not prompt) tokens a second.
+    """
+
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    accuracy_strict: float
+    exact_trace: float
+    undecided: float
+    eval_samples: int
+    tokens_per_s: float
+
+
+def evaluate(
+    model: SequenceModel, task: Task, samples: int, *, retriever: RetrieverName | None = None
+) -> Evaluation:
+    """Decodes the first `samples` samples of the task's split.  In the rag view retrieval is executed."""
+    search = make_retriever(task, retriever) if task.config.mode == "rag" else None
+    right = undecided = exact = tokens = 0
+    started = time.perf_counter()
+    for first in range(0, samples, DECODE_BATCH):
+        gold = task.sample(np.arange(first, min(first + DECODE_BATCH, samples)))
+        decoded = decode(
+            model,
+            gold.tokens_BxL,
+            gold.prompt_len_B,
+            answers=task.answers,
+            max_length=task.max_length,
+            retriever=search,
+        )
+        right += int((decoded.answer_B == gold.answer_B).sum())
+        undecided += int((decoded.answer_B == UNDECIDED).sum())
+        exact += int(exact_traces(decoded, gold).sum())
+        tokens += int((decoded.length_B - gold.prompt_len_B).sum())
+    accuracy = (right + undecided / 2) / samples
+    low, high = wilson_interval(accuracy, samples)
+    return Evaluation(
+        accuracy=accuracy,
+        accuracy_low=low,
+        accuracy_high=high,
+        accuracy_strict=right / samples,
+        exact_trace=exact / samples,
+        undecided=undecided / samples,
+        eval_samples=samples,
+        tokens_per_s=tokens / (time.perf_counter() - started),
+    )
+
+
+def exact_traces(decoded: Decoded, gold: Batch) -> np.ndarray:
+    """Which samples were decoded token for token as the gold trace."""
+    width = max(decoded.tokens_BxL.shape[1], gold.tokens_BxL.shape[1])
+    ours, theirs = (
+        np.pad(tokens, ((0, 0), (0, width - tokens.shape[1])))  # PAD is 0
+        for tokens in (decoded.tokens_BxL, gold.tokens_BxL)
+    )
+    return (decoded.length_B == gold.length_B) & (ours == theirs).all(1)
+
+
+def wilson_interval(share: float, samples: int) -> tuple[float, float]:
+    """95 % score interval of a share (Wilson 1927)."""
+    z2 = Z_95**2 / samples
+    centre = (share + z2 / 2) / (1 + z2)
+    half = Z_95 / (1 + z2) * math.sqrt(share * (1 - share) / samples + z2 / (4 * samples))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def as_row(evaluation: Evaluation) -> dict[str, float | int]:
+    """For a result row or a JSON line."""
+    return asdict(evaluation)

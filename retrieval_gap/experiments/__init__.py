@@ -1,0 +1,1 @@
+"""Grids of runs: configurations, run directories, executors, result tables."""

@@ -1,0 +1,108 @@
+"""What one run is: a cell of a grid, whose hash names its directory."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import arg
+
+from retrieval_gap.errors import UsageError, unknown
+from retrieval_gap.models import Embedding, ModelConfig, architecture
+from retrieval_gap.training import TrainingConfig
+from tasks.api import Mode, Split, Task, TaskConfig
+from tasks.registry import load_task
+
+ProblemSize = Annotated[int, arg(aliases=("--n-nodes",), help="problem size: nodes of a graph, tokens of a sequence")]
+# Raised when the meaning of a configuration changes, so that old run directories are not taken for new ones.
+CONFIG_VERSION = 1
+# The paper's learning rates.
+PAPER_LR = {"transformer": 1e-3}
+PAPER_LR_RECURRENT = 3e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """(task, view, problem size, family) x (architecture, model size) x training x seed.
+
+    task, arch: a name, or the path of a `.py` file.  family: "" means the task's first.
+    lr: 0 means the paper's (1e-3 for the Transformer, 3e-4 for the rest).
+    """
+
+    task: str
+    mode: Mode
+    n: ProblemSize
+    arch: str
+    size: str
+    family: str = ""
+    embedding: Embedding = "sinusoidal"
+    samples: int = 1_000_000
+    batch_size: int = 64
+    lr: float = 0.0
+    warmup_samples: int = 10_000
+    max_grad_norm: float = 0.0
+    seed: int = 0
+    eval_samples: int = 5_000
+
+    def __post_init__(self) -> None:
+        if self.eval_samples < 1:
+            raise UsageError(f"eval_samples = {self.eval_samples} is out of range: 1 or more are wanted")
+
+    def build_task(self, split: Split) -> Task:
+        """Raises TaskError or UsageError where the task or its settings do not exist."""
+        config = TaskConfig(n=self.n, mode=self.mode, family=self.family, split=split, seed=self.seed)
+        return load_task(self.task)(config)
+
+    def model(self, vocab_size: int) -> ModelConfig:
+        return ModelConfig(
+            architecture=architecture(self.arch, self.size),
+            vocab_size=vocab_size,
+            embedding=self.embedding,
+            seed=self.seed,
+        )
+
+    def training(self) -> TrainingConfig:
+        return TrainingConfig(
+            samples=self.samples,
+            batch_size=self.batch_size,
+            lr=self.lr or PAPER_LR.get(self.arch, PAPER_LR_RECURRENT),
+            warmup_samples=self.warmup_samples,
+            max_grad_norm=self.max_grad_norm,
+        )
+
+    def validate(self) -> None:
+        """Raises TaskError or UsageError for anything a run would stumble over, before it starts."""
+        self.training()
+        self.build_task("train")
+        architecture(self.arch, self.size)
+
+    def canonical(self) -> dict[str, Any]:
+        """What the hash is of: every default filled in, a user's file by its content."""
+        filled = asdict(self) | {"lr": self.training().lr, "family": self.build_task("train").family}
+        for key in ("task", "arch"):
+            if filled[key].endswith(".py"):
+                filled[key] += ":" + hashlib.sha256(Path(filled[key]).read_bytes()).hexdigest()
+        return filled | {"version": CONFIG_VERSION}
+
+    def hash(self) -> str:
+        """12 hex digits: the same configuration, the same run."""
+        text = json.dumps(self.canonical(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def label(self) -> str:
+        """A readable name; two runs may share it."""
+        task, arch = Path(self.task).stem, Path(self.arch).stem
+        return f"{task}-{self.mode}-n{self.n}-{arch}-{self.size}-s{self.seed}"
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any], where: str) -> "RunConfig":
+        """Raises UsageError, naming the nearest valid key, for a key that no run has."""
+        known = [field.name for field in fields(cls)]
+        for key in value:
+            if key not in known:
+                raise UsageError(f"{where}: {unknown('key', key, known)}")
+        try:
+            return cls(**value)
+        except TypeError as error:
+            raise UsageError(f"{where}: {error}") from error

@@ -1,0 +1,164 @@
+"""Runs cells on this machine: one in this process with a progress bar, or many in a pool of processes.
+
+A pool's worker is one process for one cell, with one thread: two cells on two cores finish sooner than one cell on
+both, and a worker that is killed takes one cell with it, which the next sweep goes on with.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from retrieval_gap.errors import RunError
+from retrieval_gap.experiments.config import RunConfig
+from retrieval_gap.experiments.run import RunDirectory, execute
+from retrieval_gap.training import StepReport, Stopped, stop_requested
+
+ERROR_LOG = "error.txt"
+STOPPED, FAILED = 3, 1  # exit statuses of a worker
+POLL_SECONDS = 1.0
+
+
+def run_one(config: RunConfig, runs_dir: Path, threads: int) -> dict[str, Any]:
+    """Trains and evaluates one run here, with a progress bar (plain lines where there is no terminal)."""
+    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return execute(config, runs_dir, report=_print_report)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}  {task.fields[speed]:,.0f} samples/s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        total = config.training().steps * config.batch_size
+        task = bar.add_task(config.label(), total=total, loss=float("nan"), speed=0.0)
+        return execute(
+            config,
+            runs_dir,
+            report=lambda _, told: bar.update(
+                task, completed=told.samples, loss=told.loss, speed=told.samples_per_s
+            ),
+        )
+
+
+def _print_report(config: RunConfig, told: StepReport) -> None:
+    left = (config.samples - told.samples) / told.samples_per_s
+    print(
+        f"{config.label()}  {told.samples:,}/{config.samples:,} samples  loss {told.loss:.4f}"
+        f"  {told.samples_per_s:,.0f} samples/s  {left:,.0f} s left",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+@dataclass
+class PoolOutcome:
+    """Cells that failed, with the reason, and those that were stopped on the way."""
+
+    failed: list[tuple[RunConfig, str]] = field(default_factory=list)
+    stopped: list[RunConfig] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class CellEnded:
+    """A worker's end, as `run_pool` tells it.  reason: "" where it finished."""
+
+    config: RunConfig
+    reason: str
+
+
+def run_pool(
+    configs: Sequence[RunConfig], runs_dir: Path, *, workers: int, seconds: float, outcome: PoolOutcome
+) -> Iterator[CellEnded | None]:
+    """Runs the cells in this order, `workers` at a time; yields each cell's end, and None about once a second.
+
+    At SIGINT, SIGTERM or after `seconds` (0: never), running cells write a checkpoint and stop.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["retrieval_gap.experiments.run"])
+    queue, running = deque(configs), dict[ForkServerProcess, RunConfig]()
+    deadline = time.monotonic() + seconds if seconds else float("inf")
+    with stop_requested() as stop:
+        try:
+            while queue or running:
+                halting = stop.is_set() or time.monotonic() >= deadline
+                if halting:
+                    outcome.stopped += queue
+                    queue.clear()
+                    _terminate(running)
+                while queue and len(running) < workers:
+                    config = queue.popleft()
+                    running[_start(context, config, runs_dir)] = config
+                wait([process.sentinel for process in running], timeout=POLL_SECONDS)
+                for process in [p for p in running if not p.is_alive()]:
+                    config = running.pop(process)
+                    reason = _reason(process, config, runs_dir)
+                    if process.exitcode == STOPPED:
+                        outcome.stopped.append(config)
+                    elif reason:
+                        outcome.failed.append((config, reason))
+                    yield CellEnded(config, reason)
+                yield None
+        finally:
+            _terminate(running)
+
+
+def _start(context: ForkServerContext, config: RunConfig, runs_dir: Path) -> ForkServerProcess:
+    process = context.Process(target=_work, args=(config, runs_dir), name=config.label())
+    process.start()
+    return process
+
+
+def _work(config: RunConfig, runs_dir: Path) -> None:
+    """A worker's whole life; its exit status says how it ended."""
+    torch.set_num_threads(1)
+    log = RunDirectory.of(config, runs_dir).path / ERROR_LOG
+    try:
+        execute(config, runs_dir)
+    except Stopped:
+        os._exit(STOPPED)
+    except BaseException as error:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}", encoding="utf-8")
+        os._exit(FAILED)
+    log.unlink(missing_ok=True)
+
+
+def _reason(process: ForkServerProcess, config: RunConfig, runs_dir: Path) -> str:
+    if process.exitcode == 0:
+        return ""
+    if process.exitcode == STOPPED:
+        return "stopped"
+    log = RunDirectory.of(config, runs_dir).path / ERROR_LOG
+    if process.exitcode == FAILED and log.exists():
+        return f"{log.read_text(encoding='utf-8').splitlines()[0]} (traceback in {log})"
+    return f"its process ended with status {process.exitcode}"
+
+
+def _terminate(running: dict[ForkServerProcess, RunConfig]) -> None:
+    for process in running:
+        if process.pid is not None and process.is_alive():
+            os.kill(process.pid, signal.SIGTERM)
+
+
+def check_outcome(outcome: PoolOutcome) -> None:
+    """Raises RunError, one line, where a cell failed."""
+    if outcome.failed:
+        config, reason = outcome.failed[0]
+        raise RunError(f"{len(outcome.failed)} cell(s) failed; the first, {config.label()}: {reason}")

@@ -1,0 +1,208 @@
+"""One run: its directory, and the way from a configuration to a result row.
+
+A run directory holds `config.json`, `environment.json`, `metrics.jsonl`, `checkpoint.safetensors`, and at the end
+`result.json`, or `failure.json` with the reason.  Finished means skipped; partial means resumed.
+"""
+
+import fcntl
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from retrieval_gap import environment
+from retrieval_gap.checkpoint import load_checkpoint
+from retrieval_gap.errors import RunError, UsageError
+from retrieval_gap.evaluation import Evaluation, evaluate
+from retrieval_gap.experiments.config import RunConfig
+from retrieval_gap.files import write_json, write_text
+from retrieval_gap.models import SequenceModel
+from retrieval_gap.retrieval import RetrieverName
+from retrieval_gap.training import Diverged, StepReport, train
+
+REPORTS_A_RUN = 100
+Status = Literal["missing", "partial", "done", "failed"]
+
+
+class RunDirectory:
+    """The files of one run.  Raises UsageError where its configuration cannot be read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoint = path / "checkpoint.safetensors"
+        self.metrics = path / "metrics.jsonl"
+        self.result = path / "result.json"
+        self.failure = path / "failure.json"
+
+    @classmethod
+    def of(cls, config: RunConfig, runs_dir: Path) -> "RunDirectory":
+        return cls(runs_dir / f"{config.label()}-{config.hash()}")
+
+    def config(self) -> RunConfig:
+        where = self.path / "config.json"
+        if not where.is_file():
+            raise UsageError(f"{self.path} is no run directory (it has no config.json)")
+        return RunConfig.from_json(read_json(where), str(where))
+
+    def status(self) -> Status:
+        if self.result.exists():
+            return "done"
+        if self.failure.exists():
+            return "failed"
+        return "partial" if self.checkpoint.exists() else "missing"
+
+    def create(self, config: RunConfig) -> None:
+        """Raises UsageError where the directory cannot be written."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_json(self.path / "config.json", asdict(config))
+            write_json(self.path / "environment.json", environment.describe())
+        except OSError as error:
+            raise UsageError(f"run directory {self.path} cannot be written: {error.strerror}") from error
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the run for this process.  Raises RunError where another has it."""
+        with (self.path / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise RunError(f"{self.path} is being worked on by another process") from error
+            yield
+
+    def trim_metrics(self, step: int) -> None:
+        """Drops the reports past a step: the run goes on from there and will write them again."""
+        if not self.metrics.exists():
+            return
+        kept = []
+        for line in self.metrics.read_text().splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+            except (json.JSONDecodeError, KeyError):
+                continue  # the line that a kill cut short
+        write_text(self.metrics, "".join(kept))
+
+
+def execute(
+    config: RunConfig, runs_dir: Path, *, report: Callable[[RunConfig, StepReport], None] = lambda *_: None
+) -> dict[str, Any]:
+    """Trains (or goes on training) and evaluates one run; the result row.  A finished run's row is read back.
+
+    Raises UsageError for a configuration or a directory that will not do, RunError where the run fails.
+    """
+    config.validate()
+    run = RunDirectory.of(config, runs_dir)
+    if run.status() == "done":
+        return read_json(run.result)
+    run.create(config)
+    with run.locked():
+        if run.failure.exists():
+            reason = read_json(run.failure)["reason"]
+            raise RunError(f"{run.path} failed before: {reason}; delete it to try again")
+        model = _trained(config, run, report)
+        evaluation = evaluate(model, config.build_task("test"), config.eval_samples)
+        row = result_row(config, model, evaluation, _wall_time(run))
+        write_json(run.result, row)
+    return row
+
+
+def load_model(run: RunDirectory) -> tuple[RunConfig, SequenceModel]:
+    """A run's configuration and its model as last saved.  Raises UsageError, RunError where there is none."""
+    config = run.config()
+    if not run.checkpoint.exists():
+        raise UsageError(f"{run.path} has no checkpoint yet")
+    model = SequenceModel(config.model(len(config.build_task("train").vocabulary)))
+    load_checkpoint(run.checkpoint, {n: p for n, p in model.named_parameters() if p.requires_grad})
+    return config, model.eval()
+
+
+def evaluate_run(run: RunDirectory, samples: int | None, retriever: RetrieverName | None) -> dict[str, Any]:
+    """Free decoding with a run's model on its test split."""
+    config, model = load_model(run)
+    evaluation = evaluate(model, config.build_task("test"), samples or config.eval_samples, retriever=retriever)
+    return asdict(config) | asdict(evaluation)
+
+
+def result_row(config: RunConfig, model: SequenceModel, evaluation: Evaluation, wall_s: float) -> dict[str, Any]:
+    """One row of a results table; the columns are those of `results.COLUMNS`."""
+    task = config.build_task("test")
+    told = environment.describe()
+    return {
+        "task": config.task,
+        "family": task.family,
+        "mode": config.mode,
+        "n": config.n,
+        "arch": config.arch,
+        "size": config.size,
+        "parameters": model.parameter_count(),
+        "state_bits": model.state_bits(task.max_length),
+        "samples": config.training().steps * config.batch_size,
+        "batch_size": config.batch_size,
+        "lr": config.training().lr,
+        "seed": config.seed,
+        **asdict(evaluation),
+        "wall_s": round(wall_s, 1),
+        "threads": torch.get_num_threads(),
+        "hardware": told["hardware"],
+        "torch": told["torch"],
+        "commit": told["commit"],
+        "config_hash": config.hash(),
+    }
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Raises RunError where the file is not a JSON object."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise RunError(f"{path} cannot be read ({error}); delete the run directory to start over") from error
+    if not isinstance(value, dict):
+        raise RunError(f"{path} holds no JSON object; delete the run directory to start over")
+    return value
+
+
+def _trained(
+    config: RunConfig, run: RunDirectory, report: Callable[[RunConfig, StepReport], None]
+) -> SequenceModel:
+    task = config.build_task("train")
+    model = SequenceModel(config.model(len(task.vocabulary)))
+    training = config.training()
+    step = 0
+    if run.checkpoint.exists():
+        parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        step = load_checkpoint(run.checkpoint, parameters).step
+    run.trim_metrics(step)
+
+    def on_report(told: StepReport) -> None:
+        with run.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(told) | {"wall_s": round(time.perf_counter() - started + before, 3)}) + "\n")
+        report(config, told)
+
+    before, started = _wall_time(run), time.perf_counter()
+    try:
+        train(
+            model,
+            task,
+            training,
+            checkpoint=run.checkpoint,
+            report=on_report,
+            report_every=max(1, training.steps // REPORTS_A_RUN),
+        )
+    except Diverged as error:
+        write_json(run.failure, {"reason": str(error)})
+        raise
+    return model.eval()
+
+
+def _wall_time(run: RunDirectory) -> float:
+    """Seconds of training so far, over all the times the run was started."""
+    if not run.metrics.exists():
+        return 0.0
+    lines = run.metrics.read_text().splitlines()
+    return float(json.loads(lines[-1])["wall_s"]) if lines else 0.0

@@ -1,0 +1,98 @@
+"""A preset from its cells to its result table; finished cells are skipped, partial ones go on."""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from retrieval_gap.errors import UsageError, unknown
+from retrieval_gap.experiments.config import RunConfig
+from retrieval_gap.experiments.executor import PoolOutcome, check_outcome, run_pool
+from retrieval_gap.experiments.presets import preset_cells
+from retrieval_gap.experiments.results import finished_rows, print_table, progress_of, statuses, write_rows
+from retrieval_gap.experiments.run import RunDirectory, read_json
+
+FILTER_KEYS = ("task", "mode", "n", "arch", "size", "family", "seed", "lr")
+STATUS_SECONDS = 30.0
+
+
+def sweep(
+    preset: str,
+    *,
+    runs_dir: Path,
+    workers: int = 0,
+    only: str = "",
+    max_minutes: float = 0.0,
+    dry_run: bool = False,
+    csv: Path | None = None,
+) -> None:
+    """Runs a preset's cells, prints its table, writes the finished rows to `csv` where one is given.
+
+    Raises UsageError for a preset, filter or number that will not do, RunError where a cell failed (the others are
+    finished first).
+    """
+    if workers < 0 or not 0 <= max_minutes < float("inf"):
+        raise UsageError("--workers and --max-minutes are 0 or more")
+    configs = select(preset_cells(preset), only)
+    for config in configs:
+        config.validate()
+    if dry_run:
+        print_table(configs, runs_dir)
+        return
+    outcome = PoolOutcome()
+    _run_and_tell(configs, runs_dir, workers or len(os.sched_getaffinity(0)), 60 * max_minutes, outcome)
+    print_table(configs, runs_dir)
+    if csv is not None:
+        write_rows(csv, finished_rows(configs, runs_dir))
+        print(f"rows written to {csv}")
+    check_outcome(outcome)
+
+
+def select(configs: Sequence[RunConfig], only: str) -> list[RunConfig]:
+    """The cells that match every `key=value[,value]` of the filter.  Raises UsageError where none does."""
+    kept = list(configs)
+    for condition in only.split():
+        key, _, values = condition.partition("=")
+        if key not in FILTER_KEYS:
+            raise unknown("filter key", key, FILTER_KEYS)
+        kept = [config for config in kept if str(getattr(config, key)) in values.split(",")]
+    if not kept:
+        raise UsageError(f"no cell of the preset matches --only {only!r}")
+    return kept
+
+
+def _run_and_tell(
+    configs: Sequence[RunConfig], runs_dir: Path, workers: int, seconds: float, outcome: PoolOutcome
+) -> None:
+    todo = [c for c, s in zip(configs, statuses(configs, runs_dir), strict=True) if s != "done"]
+    ended, started, told = len(configs) - len(todo), time.monotonic(), time.monotonic()
+    console = Console(stderr=True)
+    with console.status("starting") as spinner:
+        for event in run_pool(todo, runs_dir, workers=workers, seconds=seconds, outcome=outcome):
+            minutes = (time.monotonic() - started) / 60
+            if event is not None:
+                ended += 1
+                console.print(f"{minutes:5.1f} min  {ended}/{len(configs)}  {_told(event.config, event.reason, runs_dir)}")
+            elif console.is_terminal or time.monotonic() - told > STATUS_SECONDS:
+                told = time.monotonic()
+                line = f"{minutes:5.1f} min  {ended}/{len(configs)}  running: {_running(todo, runs_dir)}"
+                spinner.update(line) if console.is_terminal else console.print(line)
+
+
+def _told(config: RunConfig, reason: str, runs_dir: Path) -> str:
+    if reason:
+        return f"{config.label()}: {reason}"
+    row = read_json(RunDirectory.of(config, runs_dir).result)
+    return f"{config.label()}: accuracy {row['accuracy']:.3f}, exact trace {row['exact_trace']:.3f}"
+
+
+def _running(configs: Sequence[RunConfig], runs_dir: Path) -> str:
+    runs = [(config, RunDirectory.of(config, runs_dir)) for config in configs]
+    at_work = [
+        f"{config.label()} ({progress_of(run)} of {config.samples:,})"
+        for config, run in runs
+        if run.status() in ("partial", "missing") and (run.path / "config.json").exists()
+    ]
+    return ", ".join(at_work)

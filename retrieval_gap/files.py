@@ -1,0 +1,34 @@
+"""Files are replaced whole or not at all."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Lets `write` fill a file beside `path`, then puts it in `path`'s place: after a crash at any moment, `path`
+    holds the old content or the new, never a part.  Raises OSError where the folder cannot be written."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write(part)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces a text file."""
+    write_atomically(path, lambda part: _write(part, text))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replaces a JSON file, indented for reading."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,128 @@
+"""The two mixers of a LLaMA block: causal self-attention with rotary positions, and SwiGLU.
+
+Axes: B batch, L time, D model width, H heads, E head width, C cache capacity, F feed-forward width.
+Source: Touvron et al. 2023 (arXiv 2302.13971) section 2.2; rotary positions: Su et al. 2021 (arXiv 2104.09864),
+in the half-split layout of the public LLaMA weights.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from retrieval_gap.models.mixer import Mixer, State
+
+INIT_STD = 0.02
+ROPE_BASE = 10_000.0
+
+
+@dataclass(frozen=True)
+class KVCache:
+    """Keys and values of the tokens read; storage grows by doubling, so one step writes one position."""
+
+    k_BxHxCxE: Tensor
+    v_BxHxCxE: Tensor
+    length: int = 0
+
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        return self.k_BxHxCxE[:, :, : self.length], self.v_BxHxCxE[:, :, : self.length]
+
+    def select(self, rows_R: Tensor) -> "KVCache":
+        k, v = self.tensors()
+        return KVCache(k.index_select(0, rows_R), v.index_select(0, rows_R), self.length)
+
+    def append(self, k_BxHxLxE: Tensor, v_BxHxLxE: Tensor) -> "KVCache":
+        start, stop = self.length, self.length + k_BxHxLxE.shape[2]
+        k, v = self.k_BxHxCxE, self.v_BxHxCxE
+        if stop > k.shape[2]:
+            room = 2 * stop - start
+            k, v = (F.pad(t[:, :, :start], (0, 0, 0, room)) for t in (k, v))
+        k[:, :, start:stop] = k_BxHxLxE
+        v[:, :, start:stop] = v_BxHxLxE
+        return KVCache(k, v, stop)
+
+
+class CausalAttention(Mixer):
+    """Multi-head causal self-attention; its state is the KV cache, which grows with the context.
+
+    Raises ValueError where the heads do not divide the width into even parts.
+    """
+
+    rope_LxE: Tensor
+
+    def __init__(self, d_model: int, n_heads: int) -> None:
+        super().__init__()
+        if d_model % (2 * n_heads):
+            raise ValueError(f"d_model = {d_model} does not split into {n_heads} heads of even width")
+        self.n_heads = n_heads
+        self.qkv_proj = nn.Linear(d_model, 3 * d_model, bias=False)
+        self.o_proj = nn.Linear(d_model, d_model, bias=False)
+        for linear in (self.qkv_proj, self.o_proj):
+            nn.init.normal_(linear.weight, std=INIT_STD)
+        self.register_buffer("rope_LxE", torch.empty(0, d_model // n_heads), persistent=False)
+
+    def init_state(self, batch: int) -> KVCache:
+        weight = self.qkv_proj.weight
+        empty = weight.new_empty(batch, self.n_heads, 0, weight.shape[1] // self.n_heads)
+        return KVCache(empty, empty)
+
+    def prefill(
+        self, x_BxLxD: Float[Tensor, "b l d"], state: State
+    ) -> tuple[Float[Tensor, "b l d"], State]:
+        batch, length, width = x_BxLxD.shape
+        start = state.length
+        qkv_3xBxHxLxE = self.qkv_proj(x_BxLxD).view(batch, length, 3, self.n_heads, -1).permute(2, 0, 3, 1, 4)
+        q, k = _rotate(qkv_3xBxHxLxE[:2], self._rope(start, start + length))
+        if start == 0 and torch.is_grad_enabled():
+            y_BxHxLxE = F.scaled_dot_product_attention(q, k, qkv_3xBxHxLxE[2], is_causal=True)
+        else:
+            state = state.append(k, qkv_3xBxHxLxE[2])
+            keys, values = state.tensors()
+            y_BxHxLxE = F.scaled_dot_product_attention(
+                q, keys, values, is_causal=start == 0 and length > 1, attn_mask=_mask(start, length, q.device)
+            )
+        return self.o_proj(y_BxHxLxE.transpose(1, 2).reshape(batch, length, width)), state
+
+    def _rope(self, start: int, stop: int) -> Float[Tensor, "l e"]:
+        """Cosines, then sines, of the positions, each for half of a head."""
+        if stop > len(self.rope_LxE):
+            half = self.rope_LxE.shape[1] // 2
+            device = self.rope_LxE.device
+            rate_E = ROPE_BASE ** -(torch.arange(half, device=device, dtype=torch.float32) / half)
+            angle_LxE = torch.arange(2 * stop, device=device, dtype=torch.float32)[:, None] * rate_E
+            self.rope_LxE = torch.cat([angle_LxE.cos(), angle_LxE.sin()], 1).to(self.rope_LxE.dtype)
+        return self.rope_LxE[start:stop]
+
+
+def _rotate(x_BxHxLxE: Tensor, rope_LxE: Tensor) -> Tensor:
+    cos, sin = rope_LxE.chunk(2, -1)
+    first, second = x_BxHxLxE.chunk(2, -1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
+
+
+def _mask(start: int, length: int, device: torch.device) -> Tensor | None:
+    """Which keys a query may see, where `is_causal` cannot say it: a stretch read after others."""
+    if start == 0 or length == 1:
+        return None
+    position_L = torch.arange(start, start + length, device=device)
+    return torch.arange(start + length, device=device)[None] <= position_L[:, None]
+
+
+class SwiGLU(Mixer):
+    """down(silu(gate x) * up x); keeps nothing between tokens."""
+
+    def __init__(self, d_model: int, d_ff: int) -> None:
+        super().__init__()
+        self.gate_up_proj = nn.Linear(d_model, 2 * d_ff, bias=False)
+        self.down_proj = nn.Linear(d_ff, d_model, bias=False)
+        for linear in (self.gate_up_proj, self.down_proj):
+            nn.init.normal_(linear.weight, std=INIT_STD)
+
+    def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
+        gate, up = self.gate_up_proj(x).chunk(2, -1)
+        return self.down_proj(F.silu(gate) * up)
+
+    def step(self, x_BxD: Float[Tensor, "b d"], state: State) -> tuple[Float[Tensor, "b d"], State]:
+        return self.forward(x_BxD), state

@@ -1,0 +1,95 @@
+"""The protocol of a mixer, and the pre-norm residual wrapper around it.
+
+Axes: B batch, L time, D model width.
+
+A model is a stack of `Residual(mixer)`.  A mixer that keeps nothing between tokens (an MLP) needs only `forward`;
+one that does implements `init_state`, `prefill` and `step` as well.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+State = Any
+"""What a mixer carries between tokens: a tuple of tensors whose first axis is the batch, or an object with
+`tensors()` (those tensors, cut to what is in use) and `select(rows)`."""
+
+
+class Mixer(nn.Module):
+    """Maps a sequence to a sequence of the same shape, causally.
+
+    The three methods below agree: `forward(x)` equals `prefill(x, init_state)` equals `step` over time.
+    """
+
+    def init_state(self, batch: int) -> State:
+        """The state before any token.  The default is for mixers that keep none."""
+        return ()
+
+    def forward(self, x_BxLxD: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
+        """All positions in parallel, from the empty state."""
+        return self.prefill(x_BxLxD, self.init_state(x_BxLxD.shape[0]))[0]
+
+    def prefill(
+        self, x_BxLxD: Float[Tensor, "b l d"], state: State
+    ) -> tuple[Float[Tensor, "b l d"], State]:
+        """Reads a stretch of a sequence from `state`; may reuse the state's storage."""
+        return self.forward(x_BxLxD), state
+
+    def step(self, x_BxD: Float[Tensor, "b d"], state: State) -> tuple[Float[Tensor, "b d"], State]:
+        """Reads one token from `state`; may reuse the state's storage."""
+        y_Bx1xD, state = self.prefill(x_BxD[:, None], state)
+        return y_Bx1xD[:, 0], state
+
+
+def state_tensors(state: State) -> list[Tensor]:
+    """The tensors a state consists of, cut to what is in use."""
+    if isinstance(state, tuple):
+        return [tensor for part in state for tensor in state_tensors(part)]
+    return [state] if isinstance(state, Tensor) else list(state.tensors())
+
+
+def select_rows(state: State, rows_R: Tensor) -> State:
+    """The same state for some samples of the batch."""
+    if isinstance(state, tuple):
+        return tuple(select_rows(part, rows_R) for part in state)
+    return state.index_select(0, rows_R) if isinstance(state, Tensor) else state.select(rows_R)
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square normalisation with a learned gain (Zhang and Sennrich, 2019)."""
+
+    def __init__(self, d_model: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(d_model))
+        self.eps = eps
+
+    def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+
+
+class Residual(Mixer):
+    """x + mixer(norm(x))."""
+
+    def __init__(self, d_model: int, mixer: Mixer) -> None:
+        super().__init__()
+        self.norm = RMSNorm(d_model)
+        self.mixer = mixer
+
+    def init_state(self, batch: int) -> State:
+        return self.mixer.init_state(batch)
+
+    def forward(self, x_BxLxD: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
+        return x_BxLxD + self.mixer(self.norm(x_BxLxD))
+
+    def prefill(
+        self, x_BxLxD: Float[Tensor, "b l d"], state: State
+    ) -> tuple[Float[Tensor, "b l d"], State]:
+        y_BxLxD, state = self.mixer.prefill(self.norm(x_BxLxD), state)
+        return x_BxLxD + y_BxLxD, state
+
+    def step(self, x_BxD: Float[Tensor, "b d"], state: State) -> tuple[Float[Tensor, "b d"], State]:
+        y_BxD, state = self.mixer.step(self.norm(x_BxD), state)
+        return x_BxD + y_BxD, state

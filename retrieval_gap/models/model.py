@@ -1,0 +1,120 @@
+"""A sequence model: embedding, a stack of residual mixers, norm, head.
+
+Axes: B batch, L time, D model width, V vocabulary, M graded positions of a batch.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from retrieval_gap.models.mixer import Residual, RMSNorm, State, state_tensors
+
+Embedding = Literal["sinusoidal", "learned"]
+
+
+class Architecture(Protocol):
+    """What an architecture's file provides, as a frozen dataclass: a width, and the layers between
+    embedding and head."""
+
+    @property
+    def d_model(self) -> int: ...
+
+    def layers(self) -> list[Residual]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """What decides a model's weights at the start.
+
+    embedding: "sinusoidal" (tied, frozen: the paper's) or "learned" (tied).
+    seed: of the initialisation.
+    """
+
+    architecture: Architecture
+    vocab_size: int
+    embedding: Embedding = "sinusoidal"
+    seed: int = 0
+
+
+class SequenceModel(nn.Module):
+    """Reads tokens, predicts the next one: in parallel over time, or one step at a time from a state."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            d_model = config.architecture.d_model
+            frozen = config.embedding == "sinusoidal"
+            table_VxD = (
+                sinusoidal_table(config.vocab_size, d_model)
+                if frozen
+                else torch.randn(config.vocab_size, d_model) * 0.02
+            )
+            self.embedding = nn.Embedding.from_pretrained(table_VxD, freeze=frozen)
+            self.layers = nn.ModuleList(config.architecture.layers())
+            self.norm = RMSNorm(d_model)
+
+    def forward(self, tokens_BxL: Int[Tensor, "b l"]) -> Float[Tensor, "b l v"]:
+        """Logits of the token after each position."""
+        return self._head(self._hidden(tokens_BxL))
+
+    def loss(self, tokens_BxL: Int[Tensor, "b l"], loss_mask_BxL: Bool[Tensor, "b l"]) -> Float[Tensor, ""]:
+        """Mean cross-entropy, in nats, over the tokens that the mask grades; each is predicted from those before."""
+        graded_BxL = loss_mask_BxL[:, 1:]
+        hidden_MxD = self._hidden(tokens_BxL[:, :-1])[graded_BxL]
+        return F.cross_entropy(self._head(hidden_MxD), tokens_BxL[:, 1:][graded_BxL].long())
+
+    def init_state(self, batch: int) -> State:
+        """The state before any token, a part for each layer."""
+        return tuple(layer.init_state(batch) for layer in self.layers)
+
+    def prefill(
+        self, tokens_BxL: Int[Tensor, "b l"], state: State | None = None
+    ) -> tuple[Float[Tensor, "b v"], State]:
+        """Reads a stretch of tokens; the logits after its last one, and the state.  May reuse `state`'s storage."""
+        if state is None:
+            state = self.init_state(tokens_BxL.shape[0])
+        x_BxLxD, parts = self.embedding(tokens_BxL), []
+        for layer, part in zip(self.layers, state, strict=True):
+            x_BxLxD, part = layer.prefill(x_BxLxD, part)
+            parts.append(part)
+        return self._head(x_BxLxD[:, -1]), tuple(parts)
+
+    def step(self, token_B: Int[Tensor, " b"], state: State) -> tuple[Float[Tensor, "b v"], State]:
+        """Reads one token.  May reuse `state`'s storage."""
+        x_BxD, parts = self.embedding(token_B), []
+        for layer, part in zip(self.layers, state, strict=True):
+            x_BxD, part = layer.step(x_BxD, part)
+            parts.append(part)
+        return self._head(x_BxD), tuple(parts)
+
+    @torch.no_grad()
+    def state_bits(self, length: int) -> int:
+        """Bits carried for one sample after `length` tokens, counted from the tensors themselves."""
+        tokens_1xL = torch.zeros(1, length, dtype=torch.long, device=self.embedding.weight.device)
+        _, state = self.prefill(tokens_1xL)
+        return sum(8 * t.numel() * t.element_size() for t in state_tensors(state))
+
+    def parameter_count(self) -> int:
+        """Trained parameters (a frozen embedding does not count, as in the paper)."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+    def _hidden(self, tokens_BxL: Tensor) -> Tensor:
+        x_BxLxD = self.embedding(tokens_BxL)
+        for layer in self.layers:
+            x_BxLxD = layer(x_BxLxD)
+        return x_BxLxD
+
+    def _head(self, x: Tensor) -> Tensor:
+        return F.linear(self.norm(x), self.embedding.weight)
+
+
+def sinusoidal_table(vocab_size: int, d_model: int) -> Float[Tensor, "v d"]:
+    """Row i: sin(i / 10000^(j/d)) at even j, cos(i / 10000^((j-1)/d)) at odd j, as in the paper's experiments."""
+    even_D = torch.arange(0, d_model, 2, dtype=torch.float64)
+    angle_VxD = torch.arange(vocab_size, dtype=torch.float64)[:, None] * 10_000 ** -(even_D / d_model)
+    return torch.stack([angle_VxD.sin(), angle_VxD.cos()], -1).flatten(1)[:, :d_model].float()
