@@ -156,19 +156,19 @@ def _find_move(rng: Rng, parent_N: Ints, degree_N: Ints, first_N: Ints, size_N: 
     """
     n = len(parent_N)
     for _ in range(16 * n):
-        child = below(rng, n)
+        directed = below(rng, 2 * n)
+        child, upwards = directed >> 1, directed & 1 == 1
         parent = parent_N[child]
         if parent < 0:
             continue
-        upwards = draw(rng) & np.uint64(1) == np.uint64(1)
         a, b = (child, parent) if upwards else (parent, child)
-        w = below(rng, n)
-        if w == a or parent_N[w] == a or parent_N[a] == w:
+        if n > 4 and degree_N[b] == 1:
             continue
+        w = below(rng, n)
         if n > 4 and degree_N[w] != degree_N[b] - 1:
             continue
         under_child = first_N[child] <= first_N[w] < first_N[child] + size_N[child]
-        if under_child == upwards:
+        if under_child == upwards and w != a and parent_N[w] != a and parent_N[a] != w:
             return child, a, w
     return -1, -1, -1
 

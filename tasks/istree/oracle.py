@@ -28,34 +28,48 @@ def trace(edges: Edges, n: int, mode: str) -> tuple[list[str], list[int]]:
         neighbours[u].append(v)
         neighbours[v].append(u)
     prompt += ["[EOS]"]
-    search = _Search(neighbours)
-    answer = "[TRUE]" if search.enter(0, None) and len(search.fathers) == n else "[FALSE]"
-    steps = {"direct": [], "cot": search.tour, "rag": search.talk}[mode]
-    end = [] if mode == "direct" else ["[EOS]"]
-    tokens = [*prompt, *(word for word, _ in steps), *end, answer]
-    graded = [*(0 for _ in prompt), *(1 - given for _, given in steps), *(1 for _ in end), 1]
-    return tokens, graded
+    search = _Talk(neighbours) if mode == "rag" else _Tour(neighbours)
+    closed = search.enter(0, None)
+    answer = "[TRUE]" if closed and len(search.fathers) == n else "[FALSE]"
+    if mode == "direct":
+        return [*prompt, answer], [0] * len(prompt) + [1]
+    graded = search.graded if isinstance(search, _Talk) else [1] * len(search.words)
+    return [*prompt, *search.words, "[EOS]", answer], [0] * len(prompt) + graded + [1, 1]
 
 
-class _Search:
-    """A recursive depth-first search; it keeps its tour and its talk with a retriever as pairs (word, given).
-
-    `given` is 1 for what the retriever says.
-    """
+class _Tour:
+    """A recursive depth-first search that writes a node when it enters it and at each return."""
 
     def __init__(self, neighbours: list[list[int]]) -> None:
         self.neighbours = neighbours
         self.fathers: dict[int, int | None] = {}
-        self.tour: list[tuple[str, int]] = []
-        self.talk: list[tuple[str, int]] = []
+        self.words: list[str] = []
 
     def enter(self, v: int, father: int | None) -> bool:
         """Search below v; false where that met a visited node."""
         self.fathers[v] = father
+        self.words.append(str(v))
+        for w in self.neighbours[v]:
+            if w == father:
+                continue
+            if w in self.fathers or not self.enter(w, v):
+                return False
+            self.words.append(str(v))
+        return True
+
+
+class _Talk(_Tour):
+    """The same search, asking a retriever for every step; what the retriever says is not graded."""
+
+    def __init__(self, neighbours: list[list[int]]) -> None:
+        super().__init__(neighbours)
+        self.graded: list[int] = []
+
+    def enter(self, v: int, father: int | None) -> bool:
+        self.fathers[v] = father
         edges = iter(self.neighbours[v])
         returned_from = None
         while True:
-            self.tour.append((str(v), 0))
             self._say(v)
             self._ask(v, "~", answer=father)
             w = next(edges, None)
@@ -74,8 +88,10 @@ class _Search:
             returned_from = w
 
     def _say(self, *words: int | str) -> None:
-        self.talk += [(str(word), 0) for word in words]
+        self.words += [str(word) for word in words]
+        self.graded += [1] * len(words)
 
     def _ask(self, *query: int | str | None, answer: int | None) -> None:
         self._say("[STARTSEARCH]", *(word for word in query if word is not None), "[ENDSEARCH]")
-        self.talk.append(("[FAILED]" if answer is None else str(answer), 1))
+        self.words.append("[FAILED]" if answer is None else str(answer))
+        self.graded.append(0)

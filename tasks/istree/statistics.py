@@ -79,7 +79,7 @@ def _logistic(x_BxF: Floats, label_B: NDArray[np.bool_], ridge: float = 1.0) -> 
 
 
 def shape(config: TaskConfig, samples: int) -> dict[str, float]:
-    """Means over samples: depth of the search in trees; cycle length and stopped searches in the other graphs."""
+    """Means: depth of the search in trees; in other graphs, cycle length and share of searches it stops."""
     task = IsTree(TaskConfig(n=config.n, family=config.family, split=config.split, mode="cot"))
     batch = task.sample(np.arange(samples))
     depth, cycle, stopped = [], [], []
@@ -91,8 +91,9 @@ def shape(config: TaskConfig, samples: int) -> dict[str, float]:
             depth.append(int((2 * entered_L - 1).cumsum().max()) - 1)
         else:
             cycle.append(len(nx.find_cycle(nx.Graph(task.edges(tokens_L)))))
-            stopped.append(len(tour_L) == 1 or tour_L[-1] != NODE_0)
-    return {"depth": np.mean(depth), "cycle": np.mean(cycle), "stopped": np.mean(stopped)}  # type: ignore[dict-item]
+            stopped.append(tour_L[-1] != NODE_0)
+    means = {"depth": depth, "cycle": cycle, "stopped": stopped}
+    return {name: float(np.mean(values)) for name, values in means.items()}
 
 
 def main() -> None:

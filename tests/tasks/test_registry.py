@@ -1,0 +1,97 @@
+"""Tasks are found by name or file, and what cannot be found is explained in one line."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tasks.api import TaskConfig, TaskError
+from tasks.index import Index
+from tasks.istree import IsTree
+from tasks.registry import load_task, task_names
+
+OWN_TASK = """
+from tasks.api import Task
+from tasks.index import Index
+
+class Mine(Index):
+    name = "mine"
+"""
+
+
+def write(folder: Path, text: str, name: str = "mine.py") -> str:
+    path = folder / name
+    path.write_text(text)
+    return str(path)
+
+
+def refusal(name_or_path: str) -> str:
+    with pytest.raises(TaskError) as refused:
+        load_task(name_or_path)
+    message = str(refused.value)
+    assert "\n" not in message
+    return message
+
+
+def test_built_in_tasks_are_found_by_name():
+    assert task_names() == ("index", "istree")
+    assert load_task("istree") is IsTree
+    assert load_task("index") is Index
+
+
+def test_every_name_is_the_name_of_its_task():
+    assert all(load_task(name).name == name for name in task_names())
+
+
+def test_a_task_in_a_users_file_is_found_by_its_path(tmp_path):
+    task = load_task(write(tmp_path, OWN_TASK))(TaskConfig(n=4))
+    assert task.name == "mine"
+    assert task.sample(np.arange(3)).tokens_BxL.shape == (3, 8)
+
+
+def test_a_file_can_say_which_of_its_classes_is_the_task(tmp_path):
+    text = OWN_TASK + "class Other(Mine):\n    name = 'other'\n\nTASK = Other\n"
+    assert load_task(write(tmp_path, text)).name == "other"
+
+
+def test_files_of_the_same_name_do_not_meet(tmp_path):
+    (tmp_path / "a").mkdir()
+    first = load_task(write(tmp_path, OWN_TASK))
+    second = load_task(write(tmp_path / "a", OWN_TASK.replace('"mine"', '"second"')))
+    assert (first.name, second.name) == ("mine", "second")
+    assert first.__module__ != second.__module__
+
+
+def test_an_unknown_name_is_answered_with_the_nearest():
+    message = refusal("istre")
+    assert message == "unknown task 'istre' (choose from index, istree); did you mean 'istree'?"
+
+
+def test_modules_that_hold_no_task_are_unknown():
+    assert "unknown task 'api'" in refusal("api")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("x = (1,\n", ":1: SyntaxError: "),
+        ("a = 1\nimport nowhere_to_be_found\n", ":2: ModuleNotFoundError: No module named"),
+        ("def f():\n    raise RuntimeError('no\\nway')\n\nf()\n", ":2: RuntimeError: no way"),
+        ("x = 1\n", "must define one subclass of Task, or name it TASK; it defines none"),
+        ("TASK = 3\n", "3 is not a subclass of Task"),
+        (OWN_TASK + "class Twin(Mine):\n    pass\n", "it defines Mine, Twin"),
+        (
+            "from tasks.api import Task\nclass Half(Task):\n    pass\n",
+            "Half lacks answers, max_length, sample",
+        ),
+    ],
+)
+def test_a_file_without_a_usable_task_is_refused_in_one_line(tmp_path, text, says):
+    path = write(tmp_path, text)
+    message = refusal(path)
+    assert message.startswith(path)
+    assert says in message
+
+
+def test_a_missing_file_is_named(tmp_path):
+    assert refusal(str(tmp_path / "gone.py")) == f"no such task file: {tmp_path / 'gone.py'}"
