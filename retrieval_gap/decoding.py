@@ -58,7 +58,7 @@ def decode(
         np.full(batch, UNDECIDED, np.int32),
     )
     done.tokens_BxL[:, : prompt_len_B.max()] = prompts_BxP[:, : prompt_len_B.max()]
-    device = model.embedding.weight.device
+    device = model.device
     answer_set = np.asarray(answers)
 
     row_R = np.arange(batch)

@@ -101,7 +101,7 @@ def train(
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(parameters.values(), lr=config.lr, weight_decay=0.0, fused=True)
     done = load_checkpoint(checkpoint, parameters, optimizer) if checkpoint.exists() else Progress()
-    device = model.embedding.weight.device
+    device = model.device
     loss_sum, loss_count = done.loss_sum, done.loss_count
     saved_at = clock = time.perf_counter()
     clock_step = done.step

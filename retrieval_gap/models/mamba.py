@@ -86,7 +86,7 @@ class MambaMixer(Mixer):
         u_BxLxI, window_BxIxK = causal_conv1d(
             u_BxLxI, self.conv_weight_IxK, self.conv_bias_I, initial_state_BxDxK=window_BxIxK
         )
-        delta_BxLxI, b_BxLxN, c_BxLxN = self._parameters(u_BxLxI)
+        delta_BxLxI, b_BxLxN, c_BxLxN = self._delta_b_c(u_BxLxI)
         y_BxLxI, ssm_BxIxN = selective_scan(
             u_BxLxI,
             delta_BxLxI,
@@ -104,14 +104,14 @@ class MambaMixer(Mixer):
         window_BxIxK, ssm_BxIxN = state
         u_BxI, z_BxI = self.in_proj(x_BxD).chunk(2, -1)
         u_BxI, window_BxIxK = causal_conv1d_step(u_BxI, self.conv_weight_IxK, self.conv_bias_I, window_BxIxK)
-        delta_BxI, b_BxN, c_BxN = self._parameters(u_BxI)
+        delta_BxI, b_BxN, c_BxN = self._delta_b_c(u_BxI)
         a_IxN = -self.A_log_IxN.exp()
         y_BxI, ssm_BxIxN = selective_scan_step(
             u_BxI, delta_BxI, a_IxN, b_BxN, c_BxN, self.D_I, z_BxI, self.dt_proj.bias, ssm_BxIxN
         )
         return self.out_proj(y_BxI), (window_BxIxK, ssm_BxIxN)
 
-    def _parameters(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _delta_b_c(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Input-dependent delta (before bias and softplus), B and C."""
         dt, b, c = self.x_proj(u).split([self.dt_rank, self.d_state, self.d_state], -1)
         return F.linear(dt, self.dt_proj.weight), b, c

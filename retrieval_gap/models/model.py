@@ -95,9 +95,14 @@ class SequenceModel(nn.Module):
     @torch.no_grad()
     def state_bits(self, length: int) -> int:
         """Bits carried for one sample after `length` tokens, counted from the tensors themselves."""
-        tokens_1xL = torch.zeros(1, length, dtype=torch.long, device=self.embedding.weight.device)
+        tokens_1xL = torch.zeros(1, length, dtype=torch.long, device=self.device)
         _, state = self.prefill(tokens_1xL)
         return sum(8 * t.numel() * t.element_size() for t in state_tensors(state))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and tokens are wanted."""
+        return self.embedding.weight.device
 
     def parameter_count(self) -> int:
         """Trained parameters (a frozen embedding does not count, as in the paper)."""

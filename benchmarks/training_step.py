@@ -1,0 +1,95 @@
+"""A whole training step (forward, backward, AdamW) at size 0.5m, beside the public CPU implementations.
+
+Batch 64, length 100, the same weights, the same tokens, fp32, all cores; both in one process, in turn.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, MambaConfig, MambaForCausalLM
+
+from retrieval_gap.models import ModelConfig, SequenceModel, architecture
+from retrieval_gap.models.huggingface import to_huggingface
+
+BATCH, LENGTH, VOCAB = 64, 100, 26
+ROUNDS = 3
+
+
+def run() -> list[dict[str, Any]]:
+    """Samples a second: Transformer and Mamba beside `transformers`; LSTM and hybrid, which have no peer there."""
+    return [_measure("transformer", ROUNDS), _measure("mamba", 1)]
+
+
+def _measure(arch: str, peer_rounds: int) -> dict[str, Any]:
+    ours = SequenceModel(ModelConfig(architecture=architecture(arch, "0.5m"), vocab_size=VOCAB))
+    theirs = _public(arch)
+    theirs.load_state_dict(to_huggingface(ours))
+    tokens_BxL = torch.randint(0, VOCAB, (BATCH, LENGTH), generator=torch.Generator().manual_seed(0))
+    mask_BxL = torch.ones(BATCH, LENGTH, dtype=torch.bool)
+    embeddings = {id(p) for p in (theirs.get_input_embeddings().weight, theirs.get_output_embeddings().weight)}
+    for parameter in theirs.parameters():
+        parameter.requires_grad_(id(parameter) not in embeddings)
+    our_step = _step(ours, lambda: ours.loss(tokens_BxL, mask_BxL))
+    their_step = _step(theirs, lambda: theirs(input_ids=tokens_BxL, labels=tokens_BxL).loss)
+    our_step()  # compiles
+    if peer_rounds > 1:
+        their_step()
+    ours_s, theirs_s = [], []
+    for _ in range(peer_rounds):
+        theirs_s.append(_seconds(their_step))
+        ours_s += [_seconds(our_step) for _ in range(3)]
+    ours_per_s, theirs_per_s = (BATCH / sorted(times)[len(times) // 2] for times in (ours_s, theirs_s))
+    return {
+        "name": f"training step, {arch} 0.5m, batch {BATCH}, length {LENGTH}",
+        "ours": ours_per_s,
+        "theirs": theirs_per_s,
+        "ratio": ours_per_s / theirs_per_s,
+        "unit": "samples/s",
+        "against": f"transformers.{type(theirs).__name__}",
+    }
+
+
+def _public(arch: str) -> torch.nn.Module:
+    sizes = architecture(arch, "0.5m")
+    if arch == "transformer":
+        return LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=VOCAB,
+                hidden_size=sizes.d_model,
+                intermediate_size=sizes.d_ff,  # type: ignore[attr-defined]
+                num_hidden_layers=sizes.n_layers,  # type: ignore[attr-defined]
+                num_attention_heads=sizes.n_heads,  # type: ignore[attr-defined]
+                rms_norm_eps=1e-5,
+                tie_word_embeddings=True,
+                use_cache=False,
+            )
+        )
+    return MambaForCausalLM(
+        MambaConfig(
+            vocab_size=VOCAB,
+            hidden_size=sizes.d_model,
+            num_hidden_layers=sizes.n_layers,  # type: ignore[attr-defined]
+            state_size=16,
+            layer_norm_epsilon=1e-5,
+            use_cache=False,
+        )
+    )
+
+
+def _step(model: torch.nn.Module, loss: Callable[[], torch.Tensor]) -> Callable[[], None]:
+    optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=1e-3, fused=True)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
+
+    return step
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin

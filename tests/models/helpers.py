@@ -1,0 +1,32 @@
+"""Small models of every architecture, with weights that make every part matter."""
+
+import torch
+
+from retrieval_gap.models import Embedding, ModelConfig, SequenceModel
+from retrieval_gap.models.hybrid import Hybrid
+from retrieval_gap.models.lstm import LSTM
+from retrieval_gap.models.mamba import Mamba
+from retrieval_gap.models.transformer import Transformer
+
+VOCAB = 23
+SMALL = {
+    "transformer": Transformer(d_model=16, d_ff=24, n_layers=2, n_heads=2),
+    "mamba": Mamba(d_model=16, n_layers=2, d_state=4),
+    "lstm": LSTM(d_model=16, n_layers=2),
+    "hybrid": Hybrid(d_model=16, n_layers=1, d_ff=24, n_heads=2, d_state=4),
+}
+
+
+def small_model(name: str, embedding: Embedding = "sinusoidal", seed: int = 0) -> SequenceModel:
+    """A model whose weights are large enough that no part of it is close to zero."""
+    model = SequenceModel(ModelConfig(architecture=SMALL[name], vocab_size=VOCAB, embedding=embedding))
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad and parameter.ndim == 2:
+                parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
+    return model
+
+
+def random_tokens(batch: int, length: int, seed: int = 0) -> torch.Tensor:
+    return torch.randint(0, VOCAB, (batch, length), generator=torch.Generator().manual_seed(seed))

@@ -1,0 +1,122 @@
+"""A sweep: every cell of a preset, in processes of its own; what is finished is skipped, what fails is told."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from retrieval_gap.errors import RunError, UsageError
+from retrieval_gap.experiments import presets
+from retrieval_gap.experiments.config import RunConfig
+from retrieval_gap.experiments.results import COLUMNS, read_rows, write_rows
+from retrieval_gap.experiments.run import RunDirectory, execute
+from retrieval_gap.experiments.sweep import select, sweep
+from tests.test_training import CONFIG
+
+CELLS = [
+    replace(CONFIG, mode=mode, arch=arch, samples=80, eval_samples=10)  # type: ignore[arg-type]
+    for mode in ("direct", "rag")
+    for arch in ("lstm", "mamba")
+]
+
+
+@pytest.fixture
+def smoke(monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
+    cells = list(CELLS)
+    monkeypatch.setitem(presets.PRESETS, "smoke", lambda: cells)
+    return cells
+
+
+def test_a_sweep_runs_every_cell_once_and_writes_their_rows(smoke: list[RunConfig], tmp_path: Path) -> None:
+    table = tmp_path / "rows.csv"
+    sweep("smoke", runs_dir=tmp_path / "runs", workers=2, csv=table)
+    rows = read_rows(table, COLUMNS)
+    assert [(row["mode"], row["arch"]) for row in rows] == [(c.mode, c.arch) for c in smoke]
+    stamps = [RunDirectory.of(c, tmp_path / "runs").result.stat().st_mtime_ns for c in smoke]
+    sweep("smoke", runs_dir=tmp_path / "runs", workers=2, csv=table)
+    assert stamps == [RunDirectory.of(c, tmp_path / "runs").result.stat().st_mtime_ns for c in smoke]
+
+
+def test_a_cell_in_a_pool_gives_the_row_of_a_run_alone(smoke: list[RunConfig], tmp_path: Path) -> None:
+    sweep("smoke", runs_dir=tmp_path / "pool", workers=2, only="arch=mamba mode=rag", csv=tmp_path / "rows.csv")
+    alone = execute(CELLS[3], tmp_path / "alone")
+    (row,) = read_rows(tmp_path / "rows.csv", COLUMNS)
+    same = [c for c in COLUMNS if c not in ("tokens_per_s", "wall_s", "threads")]
+    assert {c: row[c] for c in same} == {c: alone[c] for c in same}
+
+
+def test_a_cell_that_fails_does_not_stop_the_others(smoke: list[RunConfig], tmp_path: Path) -> None:
+    smoke[0] = replace(smoke[0], lr=1e25)
+    with pytest.raises(RunError, match=r"1 cell\(s\) failed.*direct.*the loss is"):
+        sweep("smoke", runs_dir=tmp_path / "runs", workers=2, csv=tmp_path / "rows.csv")
+    assert len(read_rows(tmp_path / "rows.csv", COLUMNS)) == 3
+
+
+def test_a_dry_run_writes_nothing(
+    smoke: list[RunConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep("smoke", runs_dir=tmp_path / "runs", dry_run=True)
+    assert "4 missing" in capsys.readouterr().out
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_deadline_leaves_cells_that_go_on_to_the_same_row(smoke: list[RunConfig], tmp_path: Path) -> None:
+    smoke[:] = [replace(CONFIG, arch="lstm", samples=40_000, eval_samples=10)]
+    sweep("smoke", runs_dir=tmp_path / "runs", workers=1, max_minutes=8 / 60)
+    run = RunDirectory.of(smoke[0], tmp_path / "runs")
+    assert run.status() == "partial"
+    sweep("smoke", runs_dir=tmp_path / "runs", workers=1)
+    assert run.status() == "done"
+
+
+def test_a_sweep_stopped_by_a_signal_leaves_checkpoints(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "retrieval_gap.cli", "sweep", "demo", "--workers", "1", "--runs-dir", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("*/metrics.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.wait(60) == 0
+    assert len(list(tmp_path.glob("*/checkpoint.safetensors"))) == 1
+
+
+def test_a_filter_keeps_the_cells_that_match_all_of_it() -> None:
+    assert [c.arch for c in select(CELLS, "mode=rag")] == ["lstm", "mamba"]
+    assert len(select(CELLS, "mode=rag,direct arch=mamba")) == 2
+    with pytest.raises(UsageError, match="no cell"):
+        select(CELLS, "mode=cot")
+
+
+def test_a_table_with_a_missing_column_names_it(tmp_path: Path) -> None:
+    table = tmp_path / "rows.csv"
+    table.write_text("task,mode\nistree,cot\n")
+    with pytest.raises(UsageError, match="accuracy"):
+        read_rows(table, ("task", "accuracy"))
+    table.write_text("task,mode\nistree\n")
+    with pytest.raises(UsageError, match="line 2"):
+        read_rows(table, ("task",))
+
+
+def test_a_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    row = dict.fromkeys(COLUMNS, 1) | {"task": "istree", "accuracy": 0.5, "hardware": "a, b"}
+    write_rows(tmp_path / "rows.csv", [row])
+    assert read_rows(tmp_path / "rows.csv", COLUMNS) == [row]
+
+
+@pytest.mark.parametrize("name", presets.PRESETS)
+def test_every_preset_is_a_grid_of_valid_and_different_cells(name: str) -> None:
+    cells = presets.preset_cells(name)
+    for cell in cells:
+        cell.validate()
+    assert len({cell.hash() for cell in cells}) == len(cells)
+
+
+def test_one_changed_setting_is_another_run_and_a_filled_in_default_is_not() -> None:
+    assert CONFIG.hash() != replace(CONFIG, seed=1).hash()
+    assert CONFIG.hash() == replace(CONFIG, family="two_star").hash()
+    assert replace(CONFIG, lr=0.0).hash() == replace(CONFIG, lr=1e-3).hash()
