@@ -74,39 +74,41 @@ def _two_star(rng: Rng, is_tree: bool, node_N: Ints, edges_Ex2: Ints) -> None:
 
 @njit(cache=True, nogil=True)
 def _uniform_tree(
-    rng: Rng, code_N: Ints, left_N: Ints, parent_N: Ints, order_N: Ints, degree_N: Ints
+    rng: Rng, code_N: Ints, unnamed_N: Ints, placed_N: Ints, parent_N: Ints, order_N: Ints, degree_N: Ints
 ) -> None:
-    """A uniform labelled tree rooted at n - 1: a random Pruefer code, decoded in linear time.
+    """A uniform labelled tree, in linear time, by the bijection of Foata and Fuchs (1970).
 
-    Leaves are removed smallest first; a node goes only after all its neighbours but one, so the order of
-    removal has children before parents and the neighbour that is left is the parent.
+    A sequence of n - 1 nodes names a rooted tree.  The root comes first; after each node comes its child,
+    or, where the sequence goes on with a node that it named before, the child is the next node that it
+    never names.  Rooted trees are n times as many as trees, n roots for each, so the tree is uniform.
     """
     n = len(parent_N)
-    degree_N[:] = 1
-    for k in range(n - 2):
+    degree_N[:] = 0
+    for k in range(n - 1):
         code_N[k] = below(rng, n)
         degree_N[code_N[k]] += 1
-    left_N[:] = degree_N
-    scan = 0
-    while left_N[scan] != 1:
-        scan += 1
-    leaf = scan
-    for k in range(n - 2):
-        parent = code_N[k]
-        order_N[k] = leaf
-        parent_N[leaf] = parent
-        left_N[parent] -= 1
-        if left_N[parent] == 1 and parent < scan:
-            leaf = parent
-        else:
-            scan += 1
-            while left_N[scan] != 1:
-                scan += 1
-            leaf = scan
-    order_N[n - 2] = leaf
-    parent_N[leaf] = n - 1
-    order_N[n - 1] = n - 1
-    parent_N[n - 1] = -1
+    # No branch on random data from here on: a mispredicted one costs as much as a draw.
+    unnamed = 0
+    for v in range(n):
+        unnamed_N[unnamed] = v
+        unnamed += int(degree_N[v] == 0)
+    placed_N[:] = 0
+    root = code_N[0]
+    code_N[n - 1] = root  # named before: the last child is one that is never named
+    placed_N[root] = 1
+    parent_N[root] = -1
+    order_N[n - 1] = root
+    unnamed = 0
+    for k in range(1, n):
+        named = code_N[k]
+        named_before = placed_N[named]
+        child = named + named_before * (unnamed_N[unnamed] - named)
+        unnamed += named_before
+        placed_N[child] = 1
+        parent_N[child] = code_N[k - 1]
+        order_N[n - 1 - k] = child
+    degree_N += 1
+    degree_N[root] -= 1
 
 
 @njit(cache=True, nogil=True)
@@ -180,7 +182,7 @@ def _moved_tree(rng: Rng, is_tree: bool, deep: bool, work: Ints, edges_Ex2: Ints
     if deep:
         _deep_tree(rng, parent_N, order_N, degree_N)
     else:
-        _uniform_tree(rng, work[4], work[5], parent_N, order_N, degree_N)
+        _uniform_tree(rng, work[4], work[5], work[6], parent_N, order_N, degree_N)
     child, a, w = -1, -1, -1
     if not is_tree:
         _preorder(parent_N, order_N, work[4], work[5], work[6])
@@ -190,7 +192,8 @@ def _moved_tree(rng: Rng, is_tree: bool, deep: bool, work: Ints, edges_Ex2: Ints
     if deep:
         _permutation(rng, node_N)
     else:
-        node_N[:] = np.arange(len(node_N))
+        for v in range(len(node_N)):
+            node_N[v] = v
     e = 0
     for v in range(len(parent_N)):
         if v == child:

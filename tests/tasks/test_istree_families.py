@@ -18,7 +18,7 @@ from tests.tasks.words import spell
 ARRAYS = ("tokens_BxL", "loss_mask_BxL", "prompt_len_B", "length_B", "answer_B")
 GOLDEN = {
     "two_star": "[BOS] 5 - 3 4 - 2 4 - 3 1 - 0 5 - 4 [EOS] [FALSE]",
-    "random_tree": "[BOS] 5 - 0 2 - 1 4 - 2 5 - 3 4 - 1 [EOS] [FALSE]",
+    "random_tree": "[BOS] 4 - 3 3 - 0 4 - 0 4 - 1 5 - 2 [EOS] [FALSE]",
     "path_like": "[BOS] 5 - 2 2 - 1 2 - 0 4 - 3 5 - 1 [EOS] [FALSE]",
 }
 
