@@ -1,19 +1,20 @@
 """Run a compiled kernel on PyTorch's own threads.
 
-A job is an int64 array: its first entry counts the items already handed out, its second the workers started, the rest
-is the kernel's. Workers take items until none is left; items write to places of their own, so the result does not
-depend on the number of threads.
+A job is an int64 array. Its first entry counts the items already handed out and its second the workers that
+have started; the rest belongs to the kernel. Workers take items until none is left, and every item writes to
+places of its own, so the result does not depend on the number of threads.
 
-Why not numba's `parallel=True`: its threads would be a second pool beside PyTorch's. The idle threads of an OpenMP pool
-spin for milliseconds after every operation, so two pools on the same cores take turns stealing each other's time. And
-numba's fallback pool is neither thread-safe nor fork-safe. Here the OpenMP runtime that PyTorch itself has loaded starts
-the workers (`GOMP_parallel`, a stable entry point of libgomp, libomp and libiomp5); where PyTorch has none, plain
-Python threads do, which works because the kernels hold no interpreter lock.
+Why not numba's `parallel=True`: its threads would be a second pool beside PyTorch's. The idle threads of an
+OpenMP pool spin for milliseconds after every operation, so two pools on the same cores steal each other's
+time; and numba's fallback pool is neither thread-safe nor fork-safe. Here the OpenMP runtime that PyTorch has
+loaded starts the workers (`GOMP_parallel`, a stable entry point of libgomp, libomp and libiomp5); where there
+is none, plain Python threads do, for the kernels hold no interpreter lock.
 """
 
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import inspect
 import threading
 from collections.abc import Callable
@@ -21,42 +22,120 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import torch
+from numba import types
+from numba.core.caching import FunctionCache
+from numba.core.ccallback import CFunc
+from torch import Tensor
 
-NEXT_ITEM, WORKERS_STARTED, FIRST_FREE_FIELD = 0, 1, 2
+from retrieval_gap.kernels.cpu.lanes import FLOAT, compiled, load_integer, take_ticket
+
+_NEXT_ITEM, _WORKERS_STARTED, _SCRATCH, _SCRATCH_EACH, FIRST_FIELD = range(5)
+_CACHE_LINE = 64
+
+
+class Job:
+    """What a kernel is told: numbers, and addresses of tensors, which live as long as the job does."""
+
+    def __init__(self, fields: int) -> None:
+        self.numbers = np.zeros(fields, np.int64)
+        self._kept: list[Tensor] = []
+
+    def put(self, first: int, *numbers: int) -> None:
+        """Write numbers to consecutive fields."""
+        self.numbers[first : first + len(numbers)] = numbers
+
+    def flat(self, index: int, tensor: Tensor | None) -> None:
+        """Write the address of a tensor, contiguous or else copied; 0 for None."""
+        if tensor is not None:
+            tensor = tensor.contiguous()
+            self._kept.append(tensor)
+            self.numbers[index] = tensor.data_ptr()
+
+    def rows(self, index: int, tensor: Tensor | None) -> None:
+        """Write a tensor of rows: its address, then the bytes from one row to the next along each axis but the last."""
+        if tensor is not None:
+            if tensor.stride(-1) != 1 and tensor.shape[-1] != 1:
+                tensor = tensor.contiguous()
+            self._kept.append(tensor)
+            strides = tensor.stride()[:-1]
+            self.numbers[index : index + 1 + len(strides)] = (
+                tensor.data_ptr(),
+                *(FLOAT * s for s in strides),
+            )
+
+    def run(self, worker: Worker, threads: int, scratch_bytes: int = 0) -> None:
+        """Do the job on the calling thread and up to `threads - 1` others, each with scratch memory of its own."""
+        each = (-(-scratch_bytes // _CACHE_LINE) + 1) * _CACHE_LINE
+        scratch = torch.empty(threads * each + _CACHE_LINE, dtype=torch.uint8)
+        aligned = -(-scratch.data_ptr() // _CACHE_LINE) * _CACHE_LINE
+        self.put(_NEXT_ITEM, 0, 0, aligned, each)
+        worker.start(self.numbers.ctypes.data, threads)
+
+
+@compiled
+def field(job: int, index: int) -> int:
+    """One number of the job."""
+    return load_integer(job + 8 * index)
+
+
+@compiled
+def next_item(job: int) -> int:
+    """An item that nobody else has."""
+    return take_ticket(job + 8 * _NEXT_ITEM)
+
+
+@compiled
+def own_scratch(job: int) -> int:
+    """Where this worker's scratch memory begins, on a cache line. To be called once by each worker."""
+    return field(job, _SCRATCH) + take_ticket(job + 8 * _WORKERS_STARTED) * field(job, _SCRATCH_EACH)
 
 
 class Worker:
-    """A function `job: int64 -> None` compiled to C on first use and kept on disk from one run to the next.
-
-    numba notices an edit of the file that holds the function, not of the files it calls: after editing those, delete
-    `__pycache__`.
-    """
+    """A function `job: int64 -> None`, compiled to C on first use and kept on disk from one run to the next."""
 
     def __init__(self, function: Callable[[int], None]) -> None:
         self._function = inspect.unwrap(function)
 
     @cached_property
-    def _compiled(self) -> Any:
-        signature = numba.types.void(numba.types.int64)
-        return numba.cfunc(signature, cache=True, error_model="numpy")(self._function)
+    def _compiled(self) -> CFunc:
+        compiled = CFunc(self._function, ((types.int64,), types.void), {}, {"error_model": "numpy"})
+        try:
+            compiled._cache = _SourceAwareCache(self._function)
+        except RuntimeError:
+            pass  # numba found no folder it may write to: compile again in every process
+        compiled.compile()
+        return compiled
 
-    def run(self, job: np.ndarray, threads: int) -> None:
-        """Work through the job on the calling thread and up to `threads - 1` others; return when it is done."""
-        job[NEXT_ITEM] = job[WORKERS_STARTED] = 0
+    def start(self, job_address: int, threads: int) -> None:
+        """Run on the calling thread and up to `threads - 1` others; return when all are done."""
         if threads <= 1:
-            self._compiled.ctypes(job.ctypes.data)
-        elif (start := _openmp_of_torch()) is not None:
-            start(self._compiled.address, job.ctypes.data, threads, 0)
+            self._compiled.ctypes(job_address)
+        elif (openmp := _openmp_of_torch()) is not None:
+            openmp(self._compiled.address, job_address, threads, 0)
         else:
-            _run_on_python_threads(self._compiled.ctypes, job.ctypes.data, threads)
+            _run_on_python_threads(self._compiled.ctypes, job_address, threads)
+
+
+class _SourceAwareCache(FunctionCache):
+    """numba's cache, made to notice edits of every kernel file and not only of the one that holds the function."""
+
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        return (*super()._index_key(sig, codegen), _digest_of_kernel_sources())
+
+
+@cache
+def _digest_of_kernel_sources() -> str:
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parents[1].rglob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
 
 
 def thread_count(items: int, operations: float) -> int:
-    """How many threads pay for `items` independent items of `operations` floating-point operations in total."""
-    worth_waking = int(operations / 200_000)
+    """How many threads pay for `items` independent items that cost `operations` vector instructions together."""
+    worth_waking = int(operations / 50_000)
     return max(1, min(torch.get_num_threads(), items, worth_waking))
 
 

@@ -1,155 +1,148 @@
-"""Forward selective scan on CPU: numba, 16 channels in a vector, four states at once in registers.
+"""Forward selective scan on CPU: 16 channels in a vector, four states at once in registers.
 
-Legend: B batch, L time, D channels, N states per channel; V vectors of 16 channels in an item, P the states rounded
-up to a multiple of 4, T the steps of a chunk.
+Legend: B batch, L time, D channels, N states per channel.
 
-Time runs in chunks of T steps so that everything a chunk touches stays in the first-level cache. When gradients will
-be needed the state before every chunk is kept (1/T of all states): the backward pass starts from it.
+When gradients will be needed the state before every chunk of 16 steps is kept, and no other: the backward pass
+computes those in between again (Gu & Dao 2023, arXiv 2312.00752, section 3.3.2).
 """
 
 from __future__ import annotations
 
-from retrieval_gap.kernels.parallel import NEXT_ITEM, WORKERS_STARTED, Worker
+from retrieval_gap.kernels.cpu.elementary import exp2_of_product, silu, softplus
+from retrieval_gap.kernels.cpu.jobs import Worker, field, next_item, own_scratch
+from retrieval_gap.kernels.cpu.lanes import FLOAT, LANES, VECTOR, compiled, fma, inline, load, store
 from retrieval_gap.kernels.selective_scan import cpu_tiles as tiles
 from retrieval_gap.kernels.selective_scan.cpu_tiles import (
     CHUNK,
     GROUP,
-    field,
+    at,
+    flat_at,
+    load_group,
+    load_rates,
     load_rows,
     load_tile,
-    sequence,
+    splat_group,
+    store_group,
     store_tile,
 )
-from retrieval_gap.kernels.simd import (
-    LANE_BYTES,
-    LANES,
-    VECTOR_BYTES,
-    exp,
-    fma,
-    inline,
-    load,
-    load_first,
-    load_scalar,
-    sigmoid,
-    softplus,
-    splat,
-    store,
-    store_first,
-    take_ticket,
-)
+
+# The rows of a chunk, for one vector of channels: softplus(delta), that times x, the output, and two for staging.
+_STEP, _INPUT, _OUTPUT, _STAGING_0, _STAGING_1 = (CHUNK * VECTOR * i for i in range(5))
+_ROWS = 5 * CHUNK * VECTOR
 
 
 def scratch_bytes(vectors: int, padded: int) -> int:
-    """What one worker needs: tiles of A and the state, D and bias, rows of B and C, and delta, delta x and y of a chunk."""
-    return VECTOR_BYTES * (2 * vectors * padded + 2 * vectors + 3 * CHUNK) + 2 * LANE_BYTES * CHUNK * padded
+    """What a worker needs: tiles of A and the state, vectors of D and bias, a chunk's rows, and its B and C."""
+    return VECTOR * (2 * vectors * padded + 2 * vectors) + _ROWS + 2 * FLOAT * CHUNK * padded
 
 
 @inline
-def _advance(A: int, h: int, B: int, C: int, delta: int, u: int, y: int, steps: int, padded: int) -> None:
-    """Advance four states of 16 channels by `steps`; add their part of <h, C> to y."""
-    A0, A1, A2, A3 = load(A), load(A + VECTOR_BYTES), load(A + 2 * VECTOR_BYTES), load(A + 3 * VECTOR_BYTES)
-    h0, h1, h2, h3 = load(h), load(h + VECTOR_BYTES), load(h + 2 * VECTOR_BYTES), load(h + 3 * VECTOR_BYTES)
+def _advance(rates: int, state: int, B: int, C: int, rows: int, steps: int, padded: int) -> None:
+    """Advance four states of 16 channels by `steps`, and add their part of <h, C> to the output."""
+    A0, A1, A2, A3 = load_group(rates)
+    h0, h1, h2, h3 = load_group(state)
     for t in range(steps):
-        at = t * VECTOR_BYTES
-        step, input_, total = load(delta + at), load(u + at), load(y + at)
-        b, c = B + t * padded * LANE_BYTES, C + t * padded * LANE_BYTES
-        h0 = fma(exp(step * A0), h0, input_ * splat(load_scalar(b)))
-        h1 = fma(exp(step * A1), h1, input_ * splat(load_scalar(b + LANE_BYTES)))
-        h2 = fma(exp(step * A2), h2, input_ * splat(load_scalar(b + 2 * LANE_BYTES)))
-        h3 = fma(exp(step * A3), h3, input_ * splat(load_scalar(b + 3 * LANE_BYTES)))
-        total = fma(h0, splat(load_scalar(c)), total)
-        total = fma(h1, splat(load_scalar(c + LANE_BYTES)), total)
-        total = fma(h2, splat(load_scalar(c + 2 * LANE_BYTES)), total)
-        total = fma(h3, splat(load_scalar(c + 3 * LANE_BYTES)), total)
-        store(y + at, total)
-    store(h, h0)
-    store(h + VECTOR_BYTES, h1)
-    store(h + 2 * VECTOR_BYTES, h2)
-    store(h + 3 * VECTOR_BYTES, h3)
+        row = rows + t * VECTOR
+        step, u, y = load(row + _STEP), load(row + _INPUT), load(row + _OUTPUT)
+        B0, B1, B2, B3 = splat_group(B + t * padded * FLOAT)
+        C0, C1, C2, C3 = splat_group(C + t * padded * FLOAT)
+        h0 = fma(exp2_of_product(step, A0), h0, u * B0)
+        h1 = fma(exp2_of_product(step, A1), h1, u * B1)
+        h2 = fma(exp2_of_product(step, A2), h2, u * B2)
+        h3 = fma(exp2_of_product(step, A3), h3, u * B3)
+        store(row + _OUTPUT, fma(h3, C3, fma(h2, C2, fma(h1, C1, fma(h0, C0, y)))))
+    store_group(state, h0, h1, h2, h3)
 
 
-@inline
-def _item(job: int, b: int, block: int, scratch: int) -> None:
-    length, states = field(job, tiles.LENGTH), field(job, tiles.STATES)
-    first = block * field(job, tiles.BLOCK)
-    channels = min(field(job, tiles.BLOCK), field(job, tiles.CHANNELS) - first)
-    vectors, padded = (channels + LANES - 1) // LANES, (states + GROUP - 1) // GROUP * GROUP
-    tile_bytes = padded * VECTOR_BYTES
-    offset = first * LANE_BYTES
+@compiled
+def _open(
+    job: int, b: int, start: int, steps: int, first: int, count: int, D: int, bias: int, rows: int
+) -> None:
+    """Before the scan of a chunk: softplus, delta x, and D x as the output's first term."""
+    x, x_stride = at(job, tiles.X, b, start, first), field(job, tiles.X + 2)
+    delta, delta_stride = at(job, tiles.DELTA, b, start, first), field(job, tiles.DELTA + 2)
+    if count < LANES:
+        tiles.gather(rows + _STAGING_0, x, x_stride, steps, count)
+        tiles.gather(rows + _STAGING_1, delta, delta_stride, steps, count)
+        x, x_stride, delta, delta_stride = rows + _STAGING_0, VECTOR, rows + _STAGING_1, VECTOR
+    skip, shift = load(D), load(bias)
+    for t in range(steps):
+        row, value = rows + t * VECTOR, load(x + t * x_stride)
+        step = softplus(load(delta + t * delta_stride) + shift)
+        store(row + _STEP, step)
+        store(row + _INPUT, step * value)
+        store(row + _OUTPUT, skip * value)
 
-    A = scratch
-    h = A + vectors * tile_bytes
-    D = h + vectors * tile_bytes
-    bias = D + vectors * VECTOR_BYTES
-    delta = bias + vectors * VECTOR_BYTES
-    u = delta + CHUNK * VECTOR_BYTES
-    y = u + CHUNK * VECTOR_BYTES
-    B = y + CHUNK * VECTOR_BYTES
-    C = B + CHUNK * padded * LANE_BYTES
 
-    load_tile(A, field(job, tiles.A) + offset * states, channels, states, vectors, padded)
-    state = field(job, tiles.STATE)
-    if state != 0:
-        state += (b * field(job, tiles.CHANNELS) + first) * states * LANE_BYTES
-    load_tile(h, state, channels, states, vectors, padded)
-    load_tile(D, field(job, tiles.D) + offset, channels, 1, vectors, 1)
-    load_tile(
-        bias, field(job, tiles.BIAS) + (offset if field(job, tiles.BIAS) else 0), channels, 1, vectors, 1
+@compiled
+def _close(job: int, b: int, start: int, steps: int, first: int, count: int, rows: int) -> None:
+    """After the scan of a chunk: the gate, and the way out."""
+    z, z_stride = at(job, tiles.Z, b, start, first), field(job, tiles.Z + 2)
+    y, y_stride = at(job, tiles.Y, b, start, first), field(job, tiles.Y + 2)
+    target, target_stride = y, y_stride
+    gated = field(job, tiles.Z) != 0
+    if count < LANES:
+        if gated:
+            tiles.gather(rows + _STAGING_0, z, z_stride, steps, count)
+            z, z_stride = rows + _STAGING_0, VECTOR
+        target, target_stride = rows + _STAGING_1, VECTOR
+    if gated:
+        for t in range(steps):
+            store(
+                target + t * target_stride, load(rows + _OUTPUT + t * VECTOR) * silu(load(z + t * z_stride))
+            )
+    else:
+        for t in range(steps):
+            store(target + t * target_stride, load(rows + _OUTPUT + t * VECTOR))
+    if count < LANES:
+        tiles.scatter(y, y_stride, target, steps, count)
+
+
+@compiled
+def _scan_item(job: int, b: int, block: int, scratch: int) -> None:
+    """One sequence and one block of channels, from the first step to the last."""
+    length, states, all_channels = (
+        field(job, tiles.LENGTH),
+        field(job, tiles.STATES),
+        field(job, tiles.CHANNELS),
     )
-
-    x_in, delta_in = sequence(job, tiles.X, b) + offset, sequence(job, tiles.DELTA, b) + offset
-    z_in, y_out = sequence(job, tiles.Z, b) + offset, sequence(job, tiles.Y, b) + offset
-    x_step, delta_step = field(job, tiles.X + 2), field(job, tiles.DELTA + 2)
-    z_step, y_step, gated = field(job, tiles.Z + 2), field(job, tiles.Y + 2), field(job, tiles.Z) != 0
-    B_in, B_step = sequence(job, tiles.B, b), field(job, tiles.B + 2)
-    C_in, C_step = sequence(job, tiles.C, b), field(job, tiles.C + 2)
-
-    boundary = field(job, tiles.BOUNDARIES)
-    keep = boundary != 0
-    chunks = (length + CHUNK - 1) // CHUNK
-    blocks = (field(job, tiles.CHANNELS) + field(job, tiles.BLOCK) - 1) // field(job, tiles.BLOCK)
-    block_bytes = field(job, tiles.BLOCK) // LANES * tile_bytes
-    boundary += (b * blocks + block) * chunks * block_bytes
-    for chunk in range(chunks):
-        start = chunk * CHUNK
+    first, channels = block * field(job, tiles.BLOCK), tiles.channels_of(job, block)
+    vectors, padded = (channels + LANES - 1) // LANES, (states + GROUP - 1) // GROUP * GROUP
+    rates = scratch
+    state = rates + vectors * padded * VECTOR
+    D = state + vectors * padded * VECTOR
+    bias = D + vectors * VECTOR
+    rows = bias + vectors * VECTOR
+    B = rows + _ROWS
+    C = B + CHUNK * padded * FLOAT
+    own_state = (b * all_channels + first) * states
+    load_rates(rates, flat_at(job, tiles.A, first * states), channels, states, padded)
+    load_tile(state, flat_at(job, tiles.STATE, own_state), channels, states, padded)
+    load_tile(D, flat_at(job, tiles.D, first), channels, 1, 1)
+    load_tile(bias, flat_at(job, tiles.BIAS, first), channels, 1, 1)
+    for start in range(0, length, CHUNK):
         steps = min(CHUNK, length - start)
-        if keep:
+        if field(job, tiles.BOUNDARIES) != 0:
+            kept = tiles.boundary_of(job, b, block, start // CHUNK, padded)
             for i in range(vectors * padded):
-                store(boundary + chunk * block_bytes + i * VECTOR_BYTES, load(h + i * VECTOR_BYTES))
-        load_rows(B, B_in + start * B_step, B_step, steps, states, padded)
-        load_rows(C, C_in + start * C_step, C_step, steps, states, padded)
+                store(kept + i * VECTOR, load(state + i * VECTOR))
+        load_rows(B, at(job, tiles.B, b, start, 0), field(job, tiles.B + 2), steps, states, padded)
+        load_rows(C, at(job, tiles.C, b, start, 0), field(job, tiles.C + 2), steps, states, padded)
         for v in range(vectors):
-            count, at = channels - v * LANES, v * VECTOR_BYTES
-            D_v, bias_v = load(D + at), load(bias + at)
-            for t in range(steps):
-                step = softplus(load_first(delta_in + (start + t) * delta_step + at, count) + bias_v)
-                x = load_first(x_in + (start + t) * x_step + at, count)
-                store(delta + t * VECTOR_BYTES, step)
-                store(u + t * VECTOR_BYTES, step * x)
-                store(y + t * VECTOR_BYTES, D_v * x)
+            here, count = first + v * LANES, channels - v * LANES
+            _open(job, b, start, steps, here, count, D + v * VECTOR, bias + v * VECTOR, rows)
             for n in range(0, padded, GROUP):
-                tile = v * tile_bytes + n * VECTOR_BYTES
-                _advance(
-                    A + tile, h + tile, B + n * LANE_BYTES, C + n * LANE_BYTES, delta, u, y, steps, padded
-                )
-            for t in range(steps):
-                out = load(y + t * VECTOR_BYTES)
-                if gated:
-                    gate = load_first(z_in + (start + t) * z_step + at, count)
-                    out = out * (gate * sigmoid(gate))
-                store_first(y_out + (start + t) * y_step + at, out, count)
-    state_out = field(job, tiles.STATE_OUT) + (b * field(job, tiles.CHANNELS) + first) * states * LANE_BYTES
-    store_tile(state_out, h, channels, states, padded)
+                tile = (v * padded + n) * VECTOR
+                _advance(rates + tile, state + tile, B + n * FLOAT, C + n * FLOAT, rows, steps, padded)
+            _close(job, b, start, steps, here, count, rows)
+    store_tile(flat_at(job, tiles.STATE_OUT, own_state), state, channels, states, padded)
 
 
 @Worker
 def forward(job: int) -> None:
     """Take (sequence, block of channels) items until none is left."""
-    blocks = (field(job, tiles.CHANNELS) + field(job, tiles.BLOCK) - 1) // field(job, tiles.BLOCK)
-    items = field(job, tiles.BATCH) * blocks
-    mine = take_ticket(job + 8 * WORKERS_STARTED)
-    scratch = field(job, tiles.SCRATCH) + mine * field(job, tiles.SCRATCH_BYTES)
-    item = take_ticket(job + 8 * NEXT_ITEM)
-    while item < items:
-        _item(job, item // blocks, item % blocks, scratch)
-        item = take_ticket(job + 8 * NEXT_ITEM)
+    scratch, blocks = own_scratch(job), tiles.blocks_of(job)
+    item = next_item(job)
+    while item < field(job, tiles.BATCH) * blocks:
+        _scan_item(job, item // blocks, item % blocks, scratch)
+        item = next_item(job)

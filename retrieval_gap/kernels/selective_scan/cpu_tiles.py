@@ -1,83 +1,159 @@
-"""What the forward and the backward CPU kernel share: the job's fields, and tiles of 16 channels.
+"""What the forward and the backward CPU kernel share: the job's fields, tiles, and rows of 16 channels.
 
-Legend: B batch, L time, D channels, N states per channel; V vectors of 16 channels in an item, P the states rounded
-up to a multiple of 4 (the kernels advance four at once), T the steps of a chunk.
+Legend: B batch, L time, D channels, N states per channel.
 
-An item is one sequence and one block of its channels. Its state lives in a tile `VxPx16`: for each vector of
-channels and each state, the 16 channels side by side, zero where there are no such channels or states. Gradients
-and states that enter from outside are turned into tiles once per sequence.
+An item is one sequence and one block of its channels. Its state lives in a tile: for each vector of 16 channels
+and each state the 16 channels side by side, zero where there are no such channels or states (states are rounded
+up to a multiple of 4, because the kernels advance four at once). Time runs in chunks: all that a chunk touches
+for four states stays in the first-level cache.
 """
 
 from __future__ import annotations
 
-from retrieval_gap.kernels.parallel import FIRST_FREE_FIELD
-from retrieval_gap.kernels.simd import (
-    LANE_BYTES,
+from typing import Any
+
+from retrieval_gap.kernels.cpu.elementary import LOG2_E
+from retrieval_gap.kernels.cpu.jobs import FIRST_FIELD, field
+from retrieval_gap.kernels.cpu.lanes import (
+    FLOAT,
     LANES,
-    VECTOR_BYTES,
+    VECTOR,
     ZERO,
+    compiled,
     inline,
-    load_integer,
+    load,
     load_scalar,
     splat,
     store,
     store_scalar,
 )
 
-# Steps between two stored states. With 16 the buffers of four states fit the 32 KiB first-level cache.
+# Steps between two states that the forward pass keeps for the backward pass. 16 is the fastest of 16, 32, 64.
 CHUNK = 16
 GROUP = 4
 
-# Sizes. BLOCK is the number of channels of an item; every worker has SCRATCH_BYTES of its own, from SCRATCH on.
-BATCH, LENGTH, CHANNELS, STATES, BLOCK, SCRATCH, SCRATCH_BYTES = range(FIRST_FREE_FIELD, 9)
+# Sizes; BLOCK is the number of channels of an item.
+BATCH, LENGTH, CHANNELS, STATES, BLOCK = range(FIRST_FIELD, FIRST_FIELD + 5)
 # Addresses of contiguous tensors; 0 where a tensor was not given or is not wanted.
-A, D, BIAS, STATE, STATE_OUT, BOUNDARIES = range(9, 15)
-GRAD_STATE_OUT, GRAD_STATE, GRAD_A, GRAD_D, GRAD_BIAS = range(15, 20)
+A, D, BIAS, STATE, STATE_OUT, BOUNDARIES = range(BLOCK + 1, BLOCK + 7)
+GRAD_STATE_OUT, GRAD_STATE, GRAD_A, GRAD_D, GRAD_BIAS = range(BOUNDARIES + 1, BOUNDARIES + 6)
 # Tensors with axes (batch, time, ...): an address, then the bytes to the next sequence and to the next step.
-X, DELTA, B, C, Z, Y, GRAD_Y, GRAD_X, GRAD_DELTA, GRAD_B, GRAD_C, GRAD_Z = range(20, 56, 3)
-FIELDS = 56
+X, DELTA, B, C, Z, Y = range(GRAD_BIAS + 1, GRAD_BIAS + 19, 3)
+GRAD_Y, GRAD_X, GRAD_DELTA, GRAD_B, GRAD_C, GRAD_Z = range(Y + 3, Y + 21, 3)
+FIELDS = GRAD_Z + 3
 
 
-@inline
-def field(job: int, index: int) -> int:
-    """One entry of the job."""
-    return load_integer(job + 8 * index)
+@compiled
+def at(job: int, view: int, b: int, t: int, first: int) -> int:
+    """The address of channel `first` of step t of sequence b."""
+    return field(job, view) + b * field(job, view + 1) + t * field(job, view + 2) + first * FLOAT
 
 
-@inline
-def sequence(job: int, view: int, b: int) -> int:
-    """Where sequence `b` of a view begins; 0 if the tensor was not given."""
-    return field(job, view) + b * field(job, view + 1)
+@compiled
+def blocks_of(job: int) -> int:
+    """How many blocks the channels make."""
+    return (field(job, CHANNELS) + field(job, BLOCK) - 1) // field(job, BLOCK)
 
 
-@inline
-def load_tile(tile: int, source: int, channels: int, states: int, vectors: int, padded: int) -> None:
-    """Turn `source`, a contiguous (channels, states), or zeros if it is 0, into a tile."""
-    for i in range(vectors * padded):
-        store(tile + i * VECTOR_BYTES, splat(ZERO))
+@compiled
+def channels_of(job: int, block: int) -> int:
+    """How many channels a block has: the last may be smaller."""
+    return min(field(job, BLOCK), field(job, CHANNELS) - block * field(job, BLOCK))
+
+
+@compiled
+def boundary_of(job: int, b: int, block: int, chunk: int, padded: int) -> int:
+    """Where the state before a chunk is kept, as a tile."""
+    chunks = (field(job, LENGTH) + CHUNK - 1) // CHUNK
+    return field(job, BOUNDARIES) + ((b * blocks_of(job) + block) * chunks + chunk) * (
+        field(job, BLOCK) * padded * FLOAT
+    )
+
+
+@compiled
+def flat_at(job: int, index: int, position: int) -> int:
+    """The address of an entry of a contiguous tensor; 0 if the tensor was not given."""
+    address = field(job, index)
+    return address + position * FLOAT if address != 0 else 0
+
+
+@compiled
+def load_tile(tile: int, source: int, channels: int, states: int, padded: int) -> None:
+    """Turn `source`, a contiguous (channels, states), into a tile; zeros if it is 0."""
+    for i in range((channels + LANES - 1) // LANES * padded):
+        store(tile + i * VECTOR, splat(ZERO))
     if source != 0:
         for c in range(channels):
-            row = tile + (c // LANES) * padded * VECTOR_BYTES + (c % LANES) * LANE_BYTES
+            row = tile + (c // LANES) * padded * VECTOR + (c % LANES) * FLOAT
             for n in range(states):
-                store_scalar(row + n * VECTOR_BYTES, load_scalar(source + (c * states + n) * LANE_BYTES))
+                store_scalar(row + n * VECTOR, load_scalar(source + (c * states + n) * FLOAT))
 
 
-@inline
+@compiled
 def store_tile(target: int, tile: int, channels: int, states: int, padded: int) -> None:
     """The way back: a tile to a contiguous (channels, states)."""
     for c in range(channels):
-        row = tile + (c // LANES) * padded * VECTOR_BYTES + (c % LANES) * LANE_BYTES
+        row = tile + (c // LANES) * padded * VECTOR + (c % LANES) * FLOAT
         for n in range(states):
-            store_scalar(target + (c * states + n) * LANE_BYTES, load_scalar(row + n * VECTOR_BYTES))
+            store_scalar(target + (c * states + n) * FLOAT, load_scalar(row + n * VECTOR))
+
+
+@compiled
+def load_rates(tile: int, source: int, channels: int, states: int, padded: int) -> None:
+    """A tile of A log2(e): the decay exp(delta A) is then a power of two, which saves an instruction."""
+    load_tile(tile, source, channels, states, padded)
+    for i in range((channels + LANES - 1) // LANES * padded):
+        store(tile + i * VECTOR, load(tile + i * VECTOR) * splat(LOG2_E))
+
+
+@compiled
+def load_rows(rows: int, source: int, stride: int, steps: int, states: int, padded: int) -> None:
+    """Copy `steps` rows of B or C to a contiguous (steps, padded), zero past the last state."""
+    for t in range(steps):
+        for n in range(states):
+            store_scalar(rows + (t * padded + n) * FLOAT, load_scalar(source + t * stride + n * FLOAT))
+        for n in range(states, padded):
+            store_scalar(rows + (t * padded + n) * FLOAT, ZERO)
+
+
+@compiled
+def gather(staging: int, source: int, stride: int, steps: int, count: int) -> None:
+    """Copy the first `count` < 16 channels of each row to a row of 16, zero past them."""
+    for t in range(steps):
+        store(staging + t * VECTOR, splat(ZERO))
+        for c in range(count):
+            store_scalar(staging + t * VECTOR + c * FLOAT, load_scalar(source + t * stride + c * FLOAT))
+
+
+@compiled
+def scatter(target: int, stride: int, staging: int, steps: int, count: int) -> None:
+    """The way back: write the first `count` channels of each row of 16, and touch nothing past them."""
+    for t in range(steps):
+        for c in range(count):
+            store_scalar(target + t * stride + c * FLOAT, load_scalar(staging + t * VECTOR + c * FLOAT))
 
 
 @inline
-def load_rows(rows: int, source: int, step_bytes: int, steps: int, states: int, padded: int) -> None:
-    """Copy `steps` rows of B or C to (steps, padded), zero past the last state."""
-    for t in range(steps):
-        for n in range(states):
-            store_scalar(
-                rows + (t * padded + n) * LANE_BYTES, load_scalar(source + t * step_bytes + n * LANE_BYTES)
-            )
-        for n in range(states, padded):
-            store_scalar(rows + (t * padded + n) * LANE_BYTES, ZERO)
+def load_group(address: int) -> Any:
+    """Four vectors, one after another."""
+    return load(address), load(address + VECTOR), load(address + 2 * VECTOR), load(address + 3 * VECTOR)
+
+
+@inline
+def store_group(address: int, a: Any, b: Any, c: Any, d: Any) -> None:
+    """Four vectors, one after another."""
+    store(address, a)
+    store(address + VECTOR, b)
+    store(address + 2 * VECTOR, c)
+    store(address + 3 * VECTOR, d)
+
+
+@inline
+def splat_group(address: int) -> Any:
+    """Four floats, one after another, each in every lane of a vector."""
+    return (
+        splat(load_scalar(address)),
+        splat(load_scalar(address + FLOAT)),
+        splat(load_scalar(address + 2 * FLOAT)),
+        splat(load_scalar(address + 3 * FLOAT)),
+    )

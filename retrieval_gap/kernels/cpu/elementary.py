@@ -1,0 +1,123 @@
+"""exp, softplus, sigmoid and SiLU of 16 float32 lanes, by polynomials: no table, no branch, no library.
+
+Accuracy is in units in the last place (ulp) of the result. NaN gives NaN everywhere. Results below the smallest
+normal number are flushed to zero.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from retrieval_gap.kernels.cpu.lanes import (
+    ONE,
+    ZERO,
+    absolute,
+    fma,
+    inline,
+    low_bits_as_exponent,
+    splat,
+    where_less,
+)
+
+LN_2 = np.float32(math.log(2))
+LOG2_E = np.float32(1 / math.log(2))
+# ln(2) in two float32: an integer times the first, subtracted in one fma, is exact enough for the second to matter.
+_MINUS_LN_2 = np.float32(-math.log(2))
+_MINUS_LN_2_REST = np.float32(float(LN_2) - math.log(2))
+# Adding it leaves the rounded integer, plus 127 (the bias of float32's exponent), in the low bits of the mantissa.
+_ROUND = np.float32(1.5 * 2**23 + 127)
+# The rounded sums that stand for 2^-126, the smallest normal number, and 2^128, infinity.
+_SMALLEST, _LARGEST = np.float32(_ROUND - 126), np.float32(_ROUND + 128)
+
+# e^r = 1 + r (c1 + r (c2 + ...)) for |r| <= ln(2)/2 and 2^r for |r| <= 1/2: minimax in relative error, 1e-7 both.
+_E1, _E2, _E3, _E4, _E5 = (
+    np.float32(c) for c in (0.99999971, 0.49999149, 0.16667637, 0.04189798, 0.00829031)
+)
+_P1, _P2, _P3, _P4, _P5 = (
+    np.float32(c) for c in (0.69314698, 0.24022242, 0.05550734, 0.00967151, 0.00132647)
+)
+# log(1 + e) = e (1 + e (l1 + e (l2 + ...))) for 0 <= e <= 1, relative error 2e-8.
+_L1, _L2, _L3, _L4, _L5, _L6, _L7, _L8, _L9 = (
+    np.float32(c)
+    for c in (
+        *(-0.49999902, 0.33329962, -0.24954134, 0.19675939, -0.15305592),
+        *(0.10603654, -0.05695953, 0.01985146, -0.00324402),
+    )
+)
+
+
+@inline
+def exp2_of_product(a: Any, b: Any) -> Any:
+    """2^(a b) to 2 ulp, in 12 instructions; the product is not rounded. 0 below 2^-126, inf from 2^127.5 on."""
+    rounded = fma(a, b, splat(_ROUND))
+    rounded = where_less(splat(_LARGEST), rounded, splat(_LARGEST), rounded)
+    r = fma(a, b, splat(_ROUND) - rounded)
+    p = fma(r, splat(_P5), splat(_P4))
+    p = fma(r, p, splat(_P3))
+    p = fma(r, p, splat(_P2))
+    p = fma(r, p, splat(_P1))
+    p = fma(r, p, splat(ONE))
+    return where_less(rounded, splat(_SMALLEST), splat(ZERO), p * low_bits_as_exponent(rounded))
+
+
+@inline
+def exp(x: Any) -> Any:
+    """e^x to 2 ulp. 0 below -87.7, inf from 88.4 on."""
+    rounded = fma(x, splat(LOG2_E), splat(_ROUND))
+    rounded = where_less(splat(_LARGEST), rounded, splat(_LARGEST), rounded)
+    whole = rounded - splat(_ROUND)
+    r = fma(whole, splat(_MINUS_LN_2_REST), fma(whole, splat(_MINUS_LN_2), x))
+    p = fma(r, splat(_E5), splat(_E4))
+    p = fma(r, p, splat(_E3))
+    p = fma(r, p, splat(_E2))
+    p = fma(r, p, splat(_E1))
+    p = fma(r, p, splat(ONE))
+    return where_less(rounded, splat(_SMALLEST), splat(ZERO), p * low_bits_as_exponent(rounded))
+
+
+@inline
+def exp_of_minus_absolute(x: Any) -> Any:
+    """e^-|x|, between 0 and 1: what softplus and sigmoid are made of."""
+    return exp(splat(ZERO) - absolute(x))
+
+
+@inline
+def softplus_from(x: Any, e: Any) -> Any:
+    """log(1 + e^x), given e = e^-|x|; precise also where it is tiny."""
+    p = fma(e, splat(_L9), splat(_L8))
+    p = fma(e, p, splat(_L7))
+    p = fma(e, p, splat(_L6))
+    p = fma(e, p, splat(_L5))
+    p = fma(e, p, splat(_L4))
+    p = fma(e, p, splat(_L3))
+    p = fma(e, p, splat(_L2))
+    p = fma(e, p, splat(_L1))
+    p = fma(e, p, splat(ONE))
+    return fma(e, p, where_less(x, splat(ZERO), splat(ZERO), x))
+
+
+@inline
+def sigmoid_from(x: Any, e: Any) -> Any:
+    """1 / (1 + e^-x), given e = e^-|x|."""
+    return where_less(x, splat(ZERO), e, splat(ONE)) / (splat(ONE) + e)
+
+
+@inline
+def softplus(x: Any) -> Any:
+    """log(1 + e^x)."""
+    return softplus_from(x, exp_of_minus_absolute(x))
+
+
+@inline
+def sigmoid(x: Any) -> Any:
+    """1 / (1 + e^-x)."""
+    return sigmoid_from(x, exp_of_minus_absolute(x))
+
+
+@inline
+def silu(x: Any) -> Any:
+    """x / (1 + e^-x)."""
+    return x * sigmoid(x)
