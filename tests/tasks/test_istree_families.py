@@ -5,6 +5,7 @@ Axes: B samples, L positions.
 
 import itertools
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import networkx as nx
 import numpy as np
@@ -50,6 +51,16 @@ def test_a_sample_does_not_depend_on_its_batch(family, mode):
     for b, index in enumerate(index_B):
         alone = IsTree(task.config).sample(np.array([index]))
         assert sample_of(alone, 0) == sample_of(together, b)
+
+
+def test_threads_that_sample_at_once_do_not_meet():
+    task = IsTree(TaskConfig(n=64, mode="rag", family="random_tree"))
+    parts = np.split(np.arange(800), 8)
+    with ThreadPoolExecutor(2) as pool:
+        batches = list(pool.map(task.sample, parts))
+    for part, batch in zip(parts, batches, strict=True):
+        again = task.sample(part)
+        assert all(np.array_equal(getattr(batch, name), getattr(again, name)) for name in ARRAYS)
 
 
 def test_the_views_show_the_same_problem(family):
