@@ -1,0 +1,74 @@
+"""The words of a figure: its title, and below it what was measured, on how much, and what is missing."""
+
+from collections.abc import Iterable
+
+from plots.style import VIEWS, family_name, size_name
+from plots.table import Results
+
+INTERVALS = "Error bars: 95 % Wilson interval."
+SEED_INTERVALS = (
+    "Values are means of the seeds; error bars span the lowest to the highest end of the seeds' "
+    "95 % Wilson intervals."
+)
+TEACHER_FORCED = "Published retrieval values: teacher-forced in the released code; ours execute every search."
+
+
+def title(results: Results) -> str:
+    """Task, graph family, problem and model size, as far as they are the same in all panels."""
+    one_n, one_size, one_family = (len(v) == 1 for v in (results.ns, results.sizes, results.families))
+    return ", ".join(
+        [
+            "IsTree" + (f" on {family_name(results.families[0])}" if one_family else ""),
+            *([f"{results.ns[0]} nodes"] if one_n else []),
+            *([f"{size_name(results.sizes[0])} models"] if one_size else []),
+        ]
+    )
+
+
+def caption(results: Results) -> str:
+    """All that a reader needs to judge the numbers: how they were made, then how to read them."""
+    return "\n".join(" ".join(filter(None, part)) for part in (_making(results), _reading(results)))
+
+
+def _making(results: Results) -> list[str]:
+    embeddings = sorted({run.embedding for run in results.runs if run.embedding})
+    return [
+        f"Free decoding of {_span(run.eval_samples for run in results.runs)} evaluation samples;",
+        "undecided counted 0.5.",
+        f"Training samples: {_training_samples(results)}.",
+        f"Seeds per cell: {_span(len(point.runs) for point in results.points.values())}.",
+        f"Embedding: {' and '.join(embeddings)}." if embeddings else "",
+        f"Hardware: {_hardware(results)}.",
+    ]
+
+
+def _reading(results: Results) -> list[str]:
+    missing = results.grid_cells - len(results.points)
+    dropped = sum(point.dropped for point in results.points.values())
+    return [
+        SEED_INTERVALS if results.several_seeds else INTERVALS,
+        TEACHER_FORCED if any(cell.mode == "rag" for cell in results.published or ()) else "",
+        f"{missing} of the grid's {results.grid_cells} cells are missing." if missing else "",
+        f"{dropped} rows of shorter training are not drawn." if dropped else "",
+        "Published values are not at hand." if results.published is None else "",
+    ]
+
+
+def _training_samples(results: Results) -> str:
+    """One number (or range), or one for each view where they differ."""
+    spans = {mode: _span(r.samples for r in results.runs if r.cell.mode == mode) for mode in results.modes}
+    if len(set(spans.values())) == 1:
+        return spans[results.modes[0]]
+    return ", ".join(f"{VIEWS.get(mode, mode).lower()} {span}" for mode, span in spans.items())
+
+
+def _hardware(results: Results) -> str:
+    """Names in one piece (no line break inside them)."""
+    names = sorted({run.hardware.replace(" ", "\u00a0") for run in results.runs})
+    return "; ".join(names) if len(names) <= 2 else f"{len(names)} machines, see the table"
+
+
+def _span(numbers: Iterable[int]) -> str:
+    values = set(numbers)
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,}–{high:,}"

@@ -1,0 +1,104 @@
+"""How a figure is laid out: title, legend, rows of panels, caption.
+
+Figures are 9 inches wide, so that a font of p points is about 1.4 p pixels high in a page 900 pixels wide.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from textwrap import wrap
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from plots.style import GREY, VIEWS, family_name, size_name
+from plots.table import Model, Results
+
+WIDTH = 9.0
+# inches: the title's band, a line of the legend, a line of the caption
+_TITLE, _LEGEND_LINE, _CAPTION_LINE = 0.34, 0.22, 0.165
+_CAPTION_SIZE, _CAPTION_CHARACTERS = 7.5, 158
+_LEFT = 0.012  # of the width
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of panels, one for each view; its name is "" where the figure has one row."""
+
+    name: str
+    family: str
+    models: list[Model]
+
+    @property
+    def sizes(self) -> list[str]:
+        return list(dict.fromkeys(model.size for model in self.models))
+
+
+def rows_of(results: Results, *, most_models: int | None = None) -> list[Row]:
+    """A row for each graph family; also for each model size, where a row would have too many models."""
+    apart = most_models is not None and len(results.models) > most_models and len(results.sizes) > 1
+    groups = [
+        (f"{size_name(size)} models", [model for model in results.models if model.size == size])
+        for size in results.sizes
+    ]
+    families = [
+        ("" if len(results.families) == 1 else family_name(family), family) for family in results.families
+    ]
+    return [
+        Row("\n".join(filter(None, [named, name])), family, models)
+        for named, family in families
+        for name, models in (groups if apart else [("", results.models)])
+    ]
+
+
+def page(title: str, legend: Sequence[Sequence[Artist]], caption: str, panels_height: float) -> Figure:
+    """A figure with its title, the lines of its legend and its caption; the space between is for panels.
+
+    panels_height: inches.
+    """
+    legend = [handles for handles in legend if handles]
+    lines = [line for paragraph in caption.split("\n") for line in wrap(paragraph, _CAPTION_CHARACTERS)]
+    above = _TITLE + _LEGEND_LINE * len(legend) + 0.08
+    below = _CAPTION_LINE * len(lines) + 0.16
+    height = above + panels_height + below
+    space = (0.005, below / height, 0.99, panels_height / height)
+    figure = Figure((WIDTH, height), layout=ConstrainedLayoutEngine(rect=space, wspace=0.04, hspace=0.06))
+    figure.suptitle(
+        title, x=_LEFT, y=1 - 0.09 / height, ha="left", va="top", fontsize=11.5, fontweight="bold"
+    )
+    for index, handles in enumerate(legend):
+        _legend(figure, handles, 1 - (_TITLE + _LEGEND_LINE * index) / height)
+    text = figure.text(_LEFT, 0.08 / height, "\n".join(lines), va="bottom", linespacing=1.35)
+    text.set(color=GREY, fontsize=_CAPTION_SIZE, in_layout=False)
+    return figure
+
+
+def _legend(figure: Figure, handles: Sequence[Artist], top: float) -> None:
+    figure.legend(
+        handles=list(handles),
+        loc="upper left",
+        bbox_to_anchor=(_LEFT - 0.0035, top),
+        ncols=len(handles),
+        borderaxespad=0,
+        borderpad=0.2,
+        columnspacing=1.6,
+        handletextpad=0.5,
+    ).set_in_layout(False)
+
+
+def panels(
+    figure: Figure, rows: Sequence[Row], modes: Sequence[str], *, x: str, y: str
+) -> list[tuple[Row, str, Axes]]:
+    """Each panel with its row and its view; x, y: what the axes show."""
+    grid = figure.subplots(len(rows), len(modes), sharex=True, sharey=True, squeeze=False)
+    for row, line in zip(rows, grid, strict=True):
+        line[0].set_ylabel("\n".join(filter(None, [row.name, y])))
+    for mode, head, foot in zip(modes, grid[0], grid[-1], strict=True):
+        head.set_title(VIEWS.get(mode, mode))
+        foot.set_xlabel(x)
+    return [
+        (row, mode, axes)
+        for row, line in zip(rows, grid, strict=True)
+        for mode, axes in zip(modes, line, strict=True)
+    ]

@@ -1,0 +1,169 @@
+"""What all figures share: names, colours, marks, lines.
+
+Colours are those of Okabe and Ito (2008), which colour-blind readers tell apart.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import floor
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.lines import Line2D
+
+from plots.table import Model, Point, Results
+
+CHANCE = 0.5
+INK, GREY, FAINT = "#222222", "#6b6b6b", "#dddddd"
+PUBLISHED = "published (Wen et al. 2025)"
+VIEWS = {"direct": "Direct answer", "cot": "Chain of thought", "rag": "Retrieval"}
+_NAMES = {"transformer": "Transformer", "hybrid": "Hybrid", "mamba": "Mamba", "lstm": "LSTM"}
+_COLOURS = {"transformer": "#0072B2", "hybrid": "#009E73", "mamba": "#D55E00", "lstm": "#CC79A7"}
+_MORE_COLOURS = ("#E69F00", "#56B4E9", "#000000")
+_MARKERS = {"tiny": "D", "0.5m": "v", "1m": "s", "2m": "o"}
+_MORE_MARKERS = ("^", "p", "h")
+_DASHES = {"tiny": "-.", "0.5m": ":", "1m": "--", "2m": "-"}
+_CHANCE_LINE: dict[str, Any] = {"color": GREY, "linestyle": (0, (5, 3)), "linewidth": 0.9}
+_SEED_DOT: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 1.8, "color": INK}
+_SETTINGS: Any = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws the same
+    "font.size": 9,
+    "axes.titlesize": 10.5,
+    "axes.edgecolor": GREY,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "svg.hashsalt": "retrieval-gap",
+}
+
+
+@contextmanager
+def applied() -> Iterator[None]:
+    """Our settings on matplotlib's own defaults, whatever the user's matplotlibrc says; undone at the end."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_SETTINGS)
+        yield
+
+
+def name_of(arch: str) -> str:
+    """A built-in architecture's name; a user's file by its stem."""
+    return _NAMES.get(arch, Path(arch).stem)
+
+
+def size_name(size: str) -> str:
+    return size.upper() if size[:1].isdigit() else size
+
+
+def family_name(family: str) -> str:
+    return f"{family.replace('_', '-')} graphs"
+
+
+def label_of(model: Model, sizes: Sequence[str]) -> str:
+    """The architecture, with the size where there are several."""
+    return name_of(model.arch) + (f" {size_name(model.size)}" if len(sizes) > 1 else "")
+
+
+def colours(architectures: Sequence[str]) -> dict[str, str]:
+    """The built-in architectures keep theirs in every figure; others take what is left, in order."""
+    others = [arch for arch in architectures if arch not in _COLOURS]
+    return _COLOURS | {arch: _MORE_COLOURS[i % len(_MORE_COLOURS)] for i, arch in enumerate(others)}
+
+
+def markers(sizes: Sequence[str]) -> dict[str, str]:
+    """A mark for each model size of a panel; a dot where there is one."""
+    return _by_size(sizes, _MARKERS, _MORE_MARKERS, "o")
+
+
+def dashes(sizes: Sequence[str]) -> dict[str, Any]:
+    """A line style for each model size of a panel; solid where there is one."""
+    return _by_size(sizes, _DASHES, ("-.",), "-")
+
+
+def _by_size(sizes: Sequence[str], known: dict[str, str], more: Sequence[str], only: str) -> dict[str, str]:
+    if len(sizes) == 1:
+        return {sizes[0]: only}
+    others = [size for size in sizes if size not in known]
+    return known | {size: more[i % len(more)] for i, size in enumerate(others)}
+
+
+def tint(colour: str, share: float) -> tuple[float, float, float]:
+    """`share` of a colour, the rest white."""
+    red, green, blue = (1 - share * (1 - part) for part in to_rgb(colour))
+    return red, green, blue
+
+
+def filled_marker(marker: str, colour: str) -> dict[str, Any]:
+    """How our values are drawn."""
+    edge = {"markeredgecolor": "white", "markeredgewidth": 0.4}
+    return {"color": colour, "marker": marker, "markersize": 4.5} | edge
+
+
+def open_marker(marker: str, colour: str) -> dict[str, Any]:
+    """How published values are drawn: hollow, and larger than ours, so that both show where they agree."""
+    edge = {"markerfacecolor": "none", "markeredgecolor": colour, "markeredgewidth": 0.8}
+    return {"linestyle": "none", "marker": marker, "markersize": 7.5} | edge
+
+
+def chance_line(axes: Axes, *, vertical: bool = False) -> None:
+    line = axes.axvline if vertical else axes.axhline
+    line(CHANCE, zorder=1, label="chance", **_CHANCE_LINE)
+
+
+def published_dots(axes: Axes, places: Sequence[tuple[float, float]], marker: str, colour: str) -> None:
+    """Others' values at (x, y), which may lie on the panel's edge."""
+    if places:
+        xs, ys = zip(*places, strict=True)
+        axes.plot(xs, ys, label=PUBLISHED, zorder=4, clip_on=False, **open_marker(marker, colour))
+
+
+def seed_dots(axes: Axes, places: Sequence[tuple[float, float]]) -> None:
+    """Every seed of a point; a single seed is the point itself."""
+    if len(places) > 1:
+        xs, ys = zip(*places, strict=True)
+        axes.plot(xs, ys, label="one seed", zorder=5, clip_on=False, **_SEED_DOT)
+
+
+def interval(points: Sequence[Point]) -> list[list[float]]:
+    """Lengths below and above the means, as matplotlib's error bars want them."""
+    return [
+        [max(0.0, point.accuracy - point.low) for point in points],
+        [max(0.0, point.high - point.accuracy) for point in points],
+    ]
+
+
+def chance_key() -> Line2D:
+    return Line2D([], [], label="chance", **_CHANCE_LINE)
+
+
+def other_keys(results: Results) -> list[Line2D]:
+    """Legend entries for published values and for seeds, as far as the figure has them."""
+    keys = []
+    if results.published:
+        keys.append(Line2D([], [], label=PUBLISHED, **open_marker("o", INK)))
+    if results.several_seeds:
+        keys.append(Line2D([], [], label="one seed", **_SEED_DOT))
+    return keys
+
+
+def lowest(results: Results) -> float:
+    """Where an axis of accuracies begins: below chance and below every interval, on a tenth."""
+    least = min(
+        [
+            CHANCE - 0.05,
+            *(point.low for point in results.points.values()),
+            *(results.published or {}).values(),
+        ]
+    )
+    return floor(least * 10) / 10

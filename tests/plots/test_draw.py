@@ -1,0 +1,81 @@
+"""`draw` writes both formats, the same bytes every time, or one line that says what to do."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+
+from plots import draw
+from retrieval_gap.errors import UsageError
+from tests.plots.tables import demo_like, write
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("tables") / "demo.csv", demo_like())
+
+
+@pytest.fixture(scope="module")
+def drawn(table: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return draw("fig2_istree", table, tmp_path_factory.mktemp("drawn"))
+
+
+def contents(paths: list[Path]) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in paths}
+
+
+def test_both_formats_are_written_and_nothing_else(drawn: list[Path]) -> None:
+    assert [path.name for path in drawn] == ["fig2_istree.png", "fig2_istree.svg"]
+    assert drawn[0].read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in drawn[1].read_text()
+    assert set(drawn[0].parent.iterdir()) == set(drawn)
+
+
+def test_a_second_call_gives_the_same_bytes_whatever_the_users_settings(
+    table: Path, drawn: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(mpl.rcParams, "font.size", 20)
+    monkeypatch.setitem(mpl.rcParams, "axes.facecolor", "black")
+    assert contents(draw("fig2_istree", table, tmp_path / "new" / "folder")) == contents(drawn)
+
+
+def test_another_process_gives_the_same_bytes_without_a_window_or_torch(
+    table: Path, drawn: list[Path], tmp_path: Path
+) -> None:
+    code = (
+        "import sys; from pathlib import Path; from plots import draw\n"
+        f"draw('fig2_istree', Path({str(table)!r}), Path({str(tmp_path)!r}))\n"
+        "assert not {'torch', 'numba', 'matplotlib.pyplot', 'tkinter'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    assert contents(sorted(tmp_path.iterdir())) == contents(drawn)
+
+
+def test_bars_are_the_same_bytes_on_a_second_call(table: Path, tmp_path: Path) -> None:
+    first, second = (contents(draw("fig5_istree", table, tmp_path / folder)) for folder in "ab")
+    assert first == second
+
+
+def test_an_unknown_figure_is_told_with_the_nearest_name(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"unknown figure 'fig2_istre' .*did you mean 'fig2_istree'"):
+        draw("fig2_istre", None, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["table", "style", "fig2_istree.draw_figure", "../fig2_istree", ""])
+def test_only_figures_can_be_drawn(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="choose from fig2_istree, fig5_istree"):
+        draw(name, None, tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_told(table: Path) -> None:
+    with pytest.raises(UsageError, match=r"demo\.csv/fig2_istree\.png cannot be written \(.*\); .*--out"):
+        draw("fig2_istree", table, table)
+
+
+def test_a_table_that_will_not_do_leaves_what_was_drawn_before(drawn: list[Path], tmp_path: Path) -> None:
+    before = contents(drawn)
+    with pytest.raises(UsageError):
+        draw("fig2_istree", tmp_path / "absent.csv", drawn[0].parent)
+    assert contents(drawn) == before
