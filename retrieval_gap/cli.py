@@ -65,6 +65,8 @@ class Train:
     def run(self) -> None:
         from retrieval_gap.experiments.executor import run_one
 
+        if self.threads < 0:
+            raise UsageError(f"--threads {self.threads} is out of range: 0 or more are wanted")
         print(json.dumps(run_one(self.config, self.runs_dir, self.threads)))
 
 

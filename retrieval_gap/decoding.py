@@ -7,20 +7,32 @@ into the buffer ahead of the position; every other token is the model's.
 """
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from retrieval_gap.models import SequenceModel
-from retrieval_gap.models.mixer import select_rows
+from retrieval_gap.models.mixer import State, select_rows
 from retrieval_gap.retrieval import Retriever
 from tasks.api import ENDSEARCH, PAD
 
 UNDECIDED = -1
 # Rows that are done are dropped once this share of those in the batch is; dropping copies the state.
 RETIRE_SHARE = 0.125
+
+
+@runtime_checkable
+class StepModel(Protocol):
+    """What decoding needs of a model (a `SequenceModel`, or anything that keeps these two)."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def prefill(self, tokens_BxL: Tensor) -> tuple[Tensor, State]: ...
+
+    def step(self, token_B: Tensor, state: State) -> tuple[Tensor, State]: ...
 
 
 @dataclass(frozen=True)
@@ -36,7 +48,7 @@ class Decoded:
 
 @torch.inference_mode()
 def decode(
-    model: SequenceModel,
+    model: StepModel,
     prompts_BxP: NDArray[np.int32],
     prompt_len_B: NDArray[np.int32],
     *,
@@ -57,7 +69,8 @@ def decode(
         np.full(batch, max_length, np.int32),
         np.full(batch, UNDECIDED, np.int32),
     )
-    done.tokens_BxL[:, : prompt_len_B.max()] = prompts_BxP[:, : prompt_len_B.max()]
+    is_prompt_BxL = np.arange(max_length) < prompt_len_B[:, None]
+    done.tokens_BxL[is_prompt_BxL] = prompts_BxP[:, :max_length][is_prompt_BxL[:, : prompts_BxP.shape[1]]]
     device = model.device
     answer_set = np.asarray(answers)
 

@@ -2,12 +2,11 @@
 
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
-from retrieval_gap.decoding import UNDECIDED, Decoded, decode
-from retrieval_gap.models import SequenceModel
+from retrieval_gap.decoding import UNDECIDED, Decoded, StepModel, decode
 from retrieval_gap.retrieval import RetrieverName, make_retriever
 from tasks.api import Batch, Task
 
@@ -35,7 +34,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: SequenceModel, task: Task, samples: int, *, retriever: RetrieverName | None = None
+    model: StepModel, task: Task, samples: int, *, retriever: RetrieverName | None = None
 ) -> Evaluation:
     """Decodes the first `samples` samples of the task's split.  In the rag view retrieval is executed."""
     search = make_retriever(task, retriever) if task.config.mode == "rag" else None
@@ -86,7 +85,3 @@ def wilson_interval(share: float, samples: int) -> tuple[float, float]:
     half = Z_95 / (1 + z2) * math.sqrt(share * (1 - share) / samples + z2 / (4 * samples))
     return max(0.0, centre - half), min(1.0, centre + half)
 
-
-def as_row(evaluation: Evaluation) -> dict[str, float | int]:
-    """For a result row or a JSON line."""
-    return asdict(evaluation)

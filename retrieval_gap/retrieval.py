@@ -6,7 +6,7 @@ stands between it and the last `[STARTSEARCH]` is a query on the text before tha
 appended, or `[FAILED]`.
 """
 
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import re2
@@ -19,6 +19,7 @@ RetrieverName = Literal["fast", "regex"]
 PATTERN_MEMORY = 1 << 20
 
 
+@runtime_checkable
 class Retriever(Protocol):
     """Answers, for each sample, the search that ends at `length_B`."""
 

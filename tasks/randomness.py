@@ -11,12 +11,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tasks.api import TaskConfig
+from tasks.api import Split, TaskConfig
 
 # The state of a generator: one word.
 Rng = NDArray[np.uint64]
 
-SPLITS = ("train", "validation", "test")
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 _WEYL = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -77,3 +77,9 @@ def split_of(problem_hash: np.uint64) -> int:
     """Position in `SPLITS` of the split that owns a problem: train has half of all hashes."""
     quarter = int(np.int64(problem_hash >> _TOP_TWO_BITS))
     return max(0, quarter - 1)
+
+
+def split_name(problem: bytes) -> Split:
+    """The split that owns a problem given as bytes: for samplers written in plain Python."""
+    word = np.uint64(int.from_bytes(hashlib.sha256(problem).digest()[:8], "little"))
+    return SPLITS[split_of(word)]

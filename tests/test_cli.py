@@ -23,7 +23,7 @@ def failure(argv: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, s
 
 
 WRONG_USES = [
-    ("", "required"),
+    ("", "sample"),
     ("sampel istree", "sampel"),
     ("sample", "TASK"),
     ("sample istree", "n-nodes"),

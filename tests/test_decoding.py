@@ -9,11 +9,10 @@ from torch.nn import functional as F
 
 from retrieval_gap.decoding import UNDECIDED, Decoded, decode
 from retrieval_gap.evaluation import evaluate, exact_traces, wilson_interval
-from retrieval_gap.models import ModelConfig, SequenceModel
 from retrieval_gap.retrieval import FastRetriever, RegexRetriever, make_retriever
 from tasks.api import ENDSEARCH, FAILED, PAD, STARTSEARCH, TRUE, Batch, Task, TaskConfig
 from tasks.registry import load_task
-from tests.models.helpers import SMALL
+from tests.models.helpers import SMALL, small_model
 
 CPU = torch.device("cpu")
 
@@ -48,7 +47,7 @@ def play(task: Task, gold: Batch, change: Callable[[np.ndarray], None] = lambda 
     change(script)
     model = ScriptedModel(script, len(task.vocabulary))
     return decode(
-        model,  # type: ignore[arg-type]
+        model,
         gold.tokens_BxL,
         gold.prompt_len_B,
         answers=task.answers,
@@ -137,7 +136,7 @@ def test_a_result_of_several_tokens_is_appended_whole() -> None:
 @pytest.mark.parametrize("name", SMALL)
 def test_a_batch_is_decoded_as_its_samples_one_by_one_by_rereading_the_prefix(name: str) -> None:
     task = istree("cot", 5)
-    model = SequenceModel(ModelConfig(architecture=SMALL[name], vocab_size=len(task.vocabulary), embedding="learned"))
+    model = small_model(name, vocab_size=len(task.vocabulary))
     gold = task.sample(np.arange(12))
     decoded = decode(
         model, gold.tokens_BxL, gold.prompt_len_B, answers=(TRUE, 3, 12), max_length=task.max_length
@@ -154,9 +153,7 @@ def test_a_batch_is_decoded_as_its_samples_one_by_one_by_rereading_the_prefix(na
 
 def test_prompts_of_different_lengths_are_decoded_together() -> None:
     task = istree("cot", 5)
-    model = SequenceModel(
-        ModelConfig(architecture=SMALL["hybrid"], vocab_size=len(task.vocabulary), embedding="learned")
-    )
+    model = small_model("hybrid", vocab_size=len(task.vocabulary))
     gold = task.sample(np.arange(6))
     lengths = np.array([3, 14, 8, 14, 5, 2], np.int32)
     together = decode(model, gold.tokens_BxL, lengths, answers=(TRUE,), max_length=30)
@@ -172,7 +169,7 @@ def test_a_prompt_without_room_is_refused(prompt_len: int) -> None:
     model = ScriptedModel(gold.tokens_BxL, len(task.vocabulary))
     with pytest.raises(ValueError, match="prompts of"):
         decode(
-            model,  # type: ignore[arg-type]
+            model,
             gold.tokens_BxL,
             np.full(2, prompt_len, np.int32),
             answers=task.answers,
@@ -184,13 +181,10 @@ def test_an_undecided_sample_counts_a_half_and_nothing() -> None:
     task = istree("cot")
     gold = task.sample(np.arange(10))
 
-    class HalfScripted(ScriptedModel):
-        def eval(self) -> None: ...
-
     script = np.full((10, task.max_length), PAD)
     script[:, : gold.tokens_BxL.shape[1]] = gold.tokens_BxL
     script[:5, 23:] = task.vocabulary.index("1")
-    told = evaluate(HalfScripted(script, len(task.vocabulary)), task, 10)  # type: ignore[arg-type]
+    told = evaluate(ScriptedModel(script, len(task.vocabulary)), task, 10)
     assert (told.accuracy, told.accuracy_strict, told.exact_trace, told.undecided) == (0.75, 0.5, 0.5, 0.5)
     assert told.accuracy_low < 0.75 < told.accuracy_high
 

@@ -63,7 +63,7 @@ def test_a_run_stopped_on_the_way_ends_in_the_same_weights(arch: str, tmp_path: 
     assert_same(RunDirectory.of(config, whole), RunDirectory.of(config, parts))
     drop = ("samples_per_s", "wall_s")
     logs = [
-        [{k: v for k, v in json.loads(line).items() if k not in drop} for line in run.metrics.open()]
+        [{k: v for k, v in json.loads(line).items() if k not in drop} for line in run.metrics.read_text().splitlines()]
         for run in (RunDirectory.of(config, whole), RunDirectory.of(config, parts))
     ]
     assert logs[0] == logs[1]

@@ -39,4 +39,6 @@ def architecture(name_or_path: str, size: str) -> Architecture:
         raise unknown("architecture", name_or_path, [*ARCHITECTURES, "path/to/your_file.py"])
     if size not in sizes:
         raise unknown(f"size of {name_or_path}", size, sizes)
+    if not isinstance(sizes[size], Architecture):
+        raise UsageError(f"{name_or_path}: SIZES[{size!r}] lacks d_model or layers()")
     return sizes[size]

@@ -68,22 +68,30 @@ class CausalAttention(Mixer):
         empty = weight.new_empty(batch, self.n_heads, 0, weight.shape[1] // self.n_heads)
         return KVCache(empty, empty)
 
+    def forward(self, x_BxLxD: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
+        q, k, v = self._qkv(x_BxLxD, 0)
+        return self._out(F.scaled_dot_product_attention(q, k, v, is_causal=True))
+
     def prefill(
         self, x_BxLxD: Float[Tensor, "b l d"], state: State
     ) -> tuple[Float[Tensor, "b l d"], State]:
-        batch, length, width = x_BxLxD.shape
-        start = state.length
+        start, length = state.length, x_BxLxD.shape[1]
+        q, k, v = self._qkv(x_BxLxD, start)
+        state = state.append(k, v)
+        if start == 0:
+            return self._out(F.scaled_dot_product_attention(q, k, v, is_causal=True)), state
+        mask = None if length == 1 else _later_stretch_mask(start, length, q.device)
+        return self._out(F.scaled_dot_product_attention(q, *state.tensors(), attn_mask=mask)), state
+
+    def _qkv(self, x_BxLxD: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries and keys turned to their positions, and values, each BxHxLxE."""
+        batch, length, _ = x_BxLxD.shape
         qkv_3xBxHxLxE = self.qkv_proj(x_BxLxD).view(batch, length, 3, self.n_heads, -1).permute(2, 0, 3, 1, 4)
         q, k = _rotate(qkv_3xBxHxLxE[:2], self._rope(start, start + length))
-        if start == 0 and torch.is_grad_enabled():
-            y_BxHxLxE = F.scaled_dot_product_attention(q, k, qkv_3xBxHxLxE[2], is_causal=True)
-        else:
-            state = state.append(k, qkv_3xBxHxLxE[2])
-            keys, values = state.tensors()
-            y_BxHxLxE = F.scaled_dot_product_attention(
-                q, keys, values, is_causal=start == 0 and length > 1, attn_mask=_mask(start, length, q.device)
-            )
-        return self.o_proj(y_BxHxLxE.transpose(1, 2).reshape(batch, length, width)), state
+        return q, k, qkv_3xBxHxLxE[2]
+
+    def _out(self, y_BxHxLxE: Tensor) -> Tensor:
+        return self.o_proj(y_BxHxLxE.transpose(1, 2).flatten(2))
 
     def _rope(self, start: int, stop: int) -> Float[Tensor, "l e"]:
         """Cosines, then sines, of the positions, each for half of a head."""
@@ -102,12 +110,10 @@ def _rotate(x_BxHxLxE: Tensor, rope_LxE: Tensor) -> Tensor:
     return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
 
 
-def _mask(start: int, length: int, device: torch.device) -> Tensor | None:
-    """Which keys a query may see, where `is_causal` cannot say it: a stretch read after others."""
-    if start == 0 or length == 1:
-        return None
+def _later_stretch_mask(start: int, length: int, device: torch.device) -> Tensor:
+    """Which keys each query may see, where the stretch is read after `start` tokens."""
     position_L = torch.arange(start, start + length, device=device)
-    return torch.arange(start + length, device=device)[None] <= position_L[:, None]
+    return torch.arange(start + length, device=device) <= position_L[:, None]
 
 
 class SwiGLU(Mixer):

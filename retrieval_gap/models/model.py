@@ -4,7 +4,7 @@ Axes: B batch, L time, D model width, V vocabulary, M graded positions of a batc
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,6 +16,7 @@ from retrieval_gap.models.mixer import Residual, RMSNorm, State, state_tensors
 Embedding = Literal["sinusoidal", "learned"]
 
 
+@runtime_checkable
 class Architecture(Protocol):
     """What an architecture's file provides, as a frozen dataclass: a width, and the layers between
     embedding and head."""

@@ -17,10 +17,10 @@ SMALL = {
 }
 
 
-def small_model(name: str, embedding: Embedding = "sinusoidal", seed: int = 0) -> SequenceModel:
+def small_model(name: str, embedding: Embedding = "sinusoidal", vocab_size: int = VOCAB) -> SequenceModel:
     """A model whose weights are large enough that no part of it is close to zero."""
-    model = SequenceModel(ModelConfig(architecture=SMALL[name], vocab_size=VOCAB, embedding=embedding))
-    generator = torch.Generator().manual_seed(seed)
+    model = SequenceModel(ModelConfig(architecture=SMALL[name], vocab_size=vocab_size, embedding=embedding))
+    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad and parameter.ndim == 2:

@@ -1,0 +1,25 @@
+"""Where numba keeps compiled code: a folder named by the source, so that no edit or update can leave stale code in use.
+
+numba's own cache looks at the file of a function alone, not at the files of the functions that it calls.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numba
+
+_ROOT = Path(__file__).resolve().parent.parent
+_COMPILED = ("tasks", "retrieval_gap/kernels")
+
+
+def use_cache_of_this_source() -> None:
+    """Call before the first compiled function is defined.  NUMBA_CACHE_DIR, where set, is left as it is."""
+    if "NUMBA_CACHE_DIR" in os.environ:
+        return
+    digest = hashlib.sha256()
+    for folder in _COMPILED:
+        for path in sorted((_ROOT / folder).rglob("*.py")):
+            digest.update(path.relative_to(_ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    numba.config.CACHE_DIR = str(Path(home) / "retrieval_gap" / digest.hexdigest()[:16])
