@@ -34,9 +34,7 @@ def measure(family: str, mode: Mode, n: int) -> dict[str, Any]:
         _speed(lambda r=r: int(task.sample(np.arange(_SAMPLES) + r * _SAMPLES).length_B.sum()))  # type: ignore[misc]
         for r in range(_ROUNDS)
     )
-    theirs = max(
-        _speed(lambda: sum(len(oracle.trace(edges, n, mode)[0]) for edges in graphs)) for _ in range(_ROUNDS)
-    )
+    theirs = max(_speed(lambda: sum(len(oracle.trace(edges, n, mode)[0]) for edges in graphs)) for _ in range(_ROUNDS))
     return {
         "name": f"istree {family} {mode} n={n}",
         "ours": ours,

@@ -51,7 +51,7 @@ def _measure(arch: str, peer_rounds: int) -> dict[str, Any]:
     }
 
 
-def _public(arch: str) -> torch.nn.Module:
+def _public(arch: str) -> Any:
     sizes = architecture(arch, "0.5m")
     if arch == "transformer":
         return LlamaForCausalLM(

@@ -83,8 +83,7 @@ def _legend(results: Results, row: Row) -> list[list[Line2D]]:
     """Colours are architectures; marks and dashes are the model sizes that share a panel."""
     colours = style.colours(results.architectures)
     architectures = [
-        Line2D([], [], color=colours[arch], linewidth=3, label=style.name_of(arch))
-        for arch in results.architectures
+        Line2D([], [], color=colours[arch], linewidth=3, label=style.name_of(arch)) for arch in results.architectures
     ]
     markers, dashes = style.markers(row.sizes), style.dashes(row.sizes)
     marks = [

@@ -7,8 +7,7 @@ from plots.table import Results
 
 INTERVALS = "Error bars: 95 % Wilson interval."
 SEED_INTERVALS = (
-    "Values are means of the seeds; error bars span the lowest to the highest end of the seeds' "
-    "95 % Wilson intervals."
+    "Values are means of the seeds; error bars span the lowest to the highest end of the seeds' 95 % Wilson intervals."
 )
 TEACHER_FORCED = "Published retrieval values: teacher-forced in the released code; ours execute every search."
 

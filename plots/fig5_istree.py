@@ -62,9 +62,7 @@ def _bar(axes: Axes, results: Results, cell: Cell, x: float) -> None:
     width = _width(results)
     label = f"{style.label_of(cell.model, results.sizes)}, n = {cell.n}"
     axes.bar(x, point.accuracy, width=0.92 * width, color=colour, label=label)
-    axes.errorbar(
-        x, point.accuracy, yerr=style.interval([point]), ecolor=style.INK, elinewidth=0.9, fmt="none"
-    )
+    axes.errorbar(x, point.accuracy, yerr=style.interval([point]), ecolor=style.INK, elinewidth=0.9, fmt="none")
     style.seed_dots(axes, [(x + 0.2 * width, share) for share in point.seed_accuracies])
     theirs = results.published_of(cell)
     if theirs is not None:

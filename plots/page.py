@@ -42,9 +42,7 @@ def rows_of(results: Results, *, most_models: int | None = None) -> list[Row]:
         (f"{size_name(size)} models", [model for model in results.models if model.size == size])
         for size in results.sizes
     ]
-    families = [
-        ("" if len(results.families) == 1 else family_name(family), family) for family in results.families
-    ]
+    families = [("" if len(results.families) == 1 else family_name(family), family) for family in results.families]
     return [
         Row("\n".join(filter(None, [named, name])), family, models)
         for named, family in families
@@ -64,9 +62,7 @@ def page(title: str, legend: Sequence[Sequence[Artist]], caption: str, panels_he
     height = above + panels_height + below
     space = (0.005, below / height, 0.99, panels_height / height)
     figure = Figure((WIDTH, height), layout=ConstrainedLayoutEngine(rect=space, wspace=0.04, hspace=0.06))
-    figure.suptitle(
-        title, x=_LEFT, y=1 - 0.09 / height, ha="left", va="top", fontsize=11.5, fontweight="bold"
-    )
+    figure.suptitle(title, x=_LEFT, y=1 - 0.09 / height, ha="left", va="top", fontsize=11.5, fontweight="bold")
     for index, handles in enumerate(legend):
         _legend(figure, handles, 1 - (_TITLE + _LEGEND_LINE * index) / height)
     text = figure.text(_LEFT, 0.08 / height, "\n".join(lines), va="bottom", linespacing=1.35)
@@ -87,9 +83,7 @@ def _legend(figure: Figure, handles: Sequence[Artist], top: float) -> None:
     ).set_in_layout(False)
 
 
-def panels(
-    figure: Figure, rows: Sequence[Row], modes: Sequence[str], *, x: str, y: str
-) -> list[tuple[Row, str, Axes]]:
+def panels(figure: Figure, rows: Sequence[Row], modes: Sequence[str], *, x: str, y: str) -> list[tuple[Row, str, Axes]]:
     """Each panel with its row and its view; x, y: what the axes show."""
     grid = figure.subplots(len(rows), len(modes), sharex=True, sharey=True, squeeze=False)
     for row, line in zip(rows, grid, strict=True):
@@ -98,7 +92,5 @@ def panels(
         head.set_title(VIEWS.get(mode, mode))
         foot.set_xlabel(x)
     return [
-        (row, mode, axes)
-        for row, line in zip(rows, grid, strict=True)
-        for mode, axes in zip(modes, line, strict=True)
+        (row, mode, axes) for row, line in zip(rows, grid, strict=True) for mode, axes in zip(modes, line, strict=True)
     ]

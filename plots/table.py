@@ -193,8 +193,7 @@ def read_results(path: Path) -> Results:
 def read_published(path: Path = PUBLISHED) -> dict[Cell, float]:
     """Accuracies that others published, by cell.  Raises UsageError for a table that will not do."""
     return {
-        _cell(where, row): _share(where, row, "accuracy")
-        for where, row in _read(path, (*_CELL_COLUMNS, "accuracy"))
+        _cell(where, row): _share(where, row, "accuracy") for where, row in _read(path, (*_CELL_COLUMNS, "accuracy"))
     }
 
 

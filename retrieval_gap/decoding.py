@@ -103,10 +103,8 @@ def decode(
         if (~active_R).mean() >= RETIRE_SHARE:
             keep = np.flatnonzero(active_R)
             state = select_rows(state, _to(keep, device))
-            row_R, given_until_R, tokens_RxL, next_R = (
-                a[keep] for a in (row_R, given_until_R, tokens_RxL, next_R)
-            )
-            active_R = np.ones(len(keep), bool)
+            row_R, given_until_R, tokens_RxL = row_R[keep], given_until_R[keep], tokens_RxL[keep]
+            next_R, active_R = next_R[keep], np.ones(len(keep), bool)
         logits_RxV, state = model.step(_to(next_R, device), state)
 
     rows = row_R[active_R]

@@ -33,9 +33,7 @@ class Evaluation:
     tokens_per_s: float
 
 
-def evaluate(
-    model: StepModel, task: Task, samples: int, *, retriever: RetrieverName | None = None
-) -> Evaluation:
+def evaluate(model: StepModel, task: Task, samples: int, *, retriever: RetrieverName | None = None) -> Evaluation:
     """Decodes the first `samples` samples of the task's split.  In the rag view retrieval is executed."""
     search = make_retriever(task, retriever) if task.config.mode == "rag" else None
     right = undecided = exact = tokens = 0
@@ -84,4 +82,3 @@ def wilson_interval(share: float, samples: int) -> tuple[float, float]:
     centre = (share + z2 / 2) / (1 + z2)
     half = Z_95 / (1 + z2) * math.sqrt(share * (1 - share) / samples + z2 / (4 * samples))
     return max(0.0, centre - half), min(1.0, centre + half)
-

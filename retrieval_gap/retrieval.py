@@ -23,9 +23,7 @@ PATTERN_MEMORY = 1 << 20
 class Retriever(Protocol):
     """Answers, for each sample, the search that ends at `length_B`."""
 
-    def __call__(
-        self, tokens_BxL: NDArray[np.int32], length_B: NDArray[np.int32]
-    ) -> NDArray[np.int32]:
+    def __call__(self, tokens_BxL: NDArray[np.int32], length_B: NDArray[np.int32]) -> NDArray[np.int32]:
         """Results_BxR, right-padded with `PAD`; a malformed query or no match gives `[FAILED]`."""
 
 
@@ -40,9 +38,7 @@ class RegexRetriever:
         self._options.log_errors = False
         self._options.max_mem = PATTERN_MEMORY
 
-    def __call__(
-        self, tokens_BxL: NDArray[np.int32], length_B: NDArray[np.int32]
-    ) -> NDArray[np.int32]:
+    def __call__(self, tokens_BxL: NDArray[np.int32], length_B: NDArray[np.int32]) -> NDArray[np.int32]:
         found = [self._search(row[:n]) for row, n in zip(tokens_BxL, length_B, strict=True)]
         results_BxR = np.full((len(found), max(map(len, found), default=1)), PAD, np.int32)
         for row, words in zip(results_BxR, found, strict=True):
@@ -72,9 +68,7 @@ class FastRetriever:
     def __init__(self, task: Task) -> None:
         self._task = task
 
-    def __call__(
-        self, tokens_BxL: NDArray[np.int32], length_B: NDArray[np.int32]
-    ) -> NDArray[np.int32]:
+    def __call__(self, tokens_BxL: NDArray[np.int32], length_B: NDArray[np.int32]) -> NDArray[np.int32]:
         result_B = self._task.fast_search(tokens_BxL, length_B)
         if result_B is None:
             raise TypeError(f"task {self._task.name!r} has no fast search")

@@ -76,11 +76,11 @@ class StepReport:
     samples_per_s: float
 
 
-class Diverged(RunError):
+class DivergedError(RunError):
     """The loss is no longer a number."""
 
 
-class Stopped(RunError):
+class StoppedError(RunError):
     """A signal asked the run to stop; its checkpoint is written."""
 
 
@@ -93,9 +93,9 @@ def train(
     report: Callable[[StepReport], None],
     report_every: int = 100,
 ) -> None:
-    """Trains `model` in place on the task's split, from `checkpoint` if that file exists, and leaves the last one there.
+    """Trains `model` in place on the task's split, from `checkpoint` where there is one; leaves the last one there.
 
-    Raises Diverged at a loss that is not finite, Stopped after SIGINT or SIGTERM, RunError for a checkpoint that
+    Raises DivergedError at a loss that is not finite, StoppedError after SIGINT or SIGTERM, RunError for a checkpoint that
     cannot be read.
     """
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -116,7 +116,7 @@ def train(
             if config.max_grad_norm:
                 torch.nn.utils.clip_grad_norm_(parameters.values(), config.max_grad_norm)
             if not math.isfinite(value := loss.item()):
-                raise Diverged(f"the loss is {value} at step {step} (lr {config.lr_at(step):.3g})")
+                raise DivergedError(f"the loss is {value} at step {step} (lr {config.lr_at(step):.3g})")
             optimizer.step()
             loss_sum, loss_count = loss_sum + value, loss_count + 1
             now, finished = time.perf_counter(), step + 1
@@ -136,7 +136,7 @@ def train(
                 save_checkpoint(checkpoint, parameters, optimizer, progress)
                 saved_at = time.perf_counter()
             if stop.is_set() and finished < config.steps:
-                raise Stopped(
+                raise StoppedError(
                     f"stopped at sample {finished * config.batch_size} of {config.samples}; the same command goes on"
                 )
 

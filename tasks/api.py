@@ -118,9 +118,7 @@ class Task(abc.ABC):
         """
         return "".join(query)
 
-    def fast_search(
-        self, tokens_BxL: NDArray[np.int32], length_B: NDArray[np.int32]
-    ) -> NDArray[np.int32] | None:
+    def fast_search(self, tokens_BxL: NDArray[np.int32], length_B: NDArray[np.int32]) -> NDArray[np.int32] | None:
         """The result token of the search that ends at `length_B` (`[ENDSEARCH]` its last token), per sample.
 
         The same answers as running `search_pattern`, without text.  None where a task has no such shortcut.

@@ -22,4 +22,5 @@ def use_cache_of_this_source() -> None:
         for path in sorted((_ROOT / folder).rglob("*.py")):
             digest.update(path.relative_to(_ROOT).as_posix().encode() + b"\0" + path.read_bytes())
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    numba.config.CACHE_DIR = str(Path(home) / "retrieval_gap" / digest.hexdigest()[:16])
+    directory = str(Path(home) / "retrieval_gap" / digest.hexdigest()[:16])
+    setattr(numba.config, "CACHE_DIR", directory)  # noqa: B010 (numba sets its attributes at run time)

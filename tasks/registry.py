@@ -61,9 +61,7 @@ def load_class(
         near = difflib.get_close_matches(name_or_path, names, n=3)
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "or give a path to a .py file"
         raise error(f"unknown {what} {name_or_path!r} (choose from {', '.join(names)}); {hint}")
-    return _checked(
-        getattr(_import(package, name_or_path), attribute), base, f"{package}.{name_or_path}", error
-    )
+    return _checked(getattr(_import(package, name_or_path), attribute), base, f"{package}.{name_or_path}", error)
 
 
 def _import(package: str, name: str) -> ModuleType:
@@ -120,9 +118,7 @@ def _only_class(module: ModuleType, base: type[T], attribute: str, error: type[E
     ]
     if len(own) != 1:
         names = ", ".join(value.__name__ for value in own) or "none"
-        raise error(
-            f"{path}: must define one subclass of {base.__name__}, or name it {attribute}; it defines {names}"
-        )
+        raise error(f"{path}: must define one subclass of {base.__name__}, or name it {attribute}; it defines {names}")
     return _checked(own[0], base, path, error)
 
 

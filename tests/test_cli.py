@@ -10,7 +10,7 @@ import pytest
 from retrieval_gap.cli import main
 
 TRAIN = "train --task istree --mode cot --n-nodes 5 --arch lstm --size tiny --samples 64 --batch-size 8".split()
-TRAIN += ["--warmup-samples", "8", "--eval-samples", "10", "--threads", "1"]
+TRAIN += "--warmup-samples 8 --eval-samples 10 --threads 1".split()
 
 
 def failure(argv: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
@@ -44,10 +44,16 @@ WRONG_USES = [
     ("train --task istree --mode cot --n-nodes 8 --arch mamba --size tiny --samples 0", "samples = 0"),
     ("train --task istree --mode cot --n-nodes 8 --arch mamba --size tiny --batch-size 0", "batch_size = 0"),
     ("train --task istree --mode cot --n-nodes 8 --arch mamba --size tiny --lr nan", "lr = nan"),
-    ("train --task istree --mode cot --n-nodes 8 --arch mamba --size tiny --eval-samples 0", "eval_samples = 0"),
+    (
+        "train --task istree --mode cot --n-nodes 8 --arch mamba --size tiny --eval-samples 0",
+        "eval_samples = 0",
+    ),
     ("train --task istree --mode cot --n-nodes 8 --arch mamba --size tiny --threads -2", "threads"),
     ("train --task istree --mode cot --n-nodes 8 --arch absent.py --size tiny", "absent.py"),
-    ("train --task istree --mode cot --n-nodes 8 --arch mamba --size tiny --runs-dir /proc/nowhere", "/proc/nowhere"),
+    (
+        "train --task istree --mode cot --n-nodes 8 --arch mamba --size tiny --runs-dir /proc/nowhere",
+        "/proc/nowhere",
+    ),
     ("eval absent", "absent is no run directory"),
     ("eval absent --samples -3", "--samples -3"),
     ("sweep demoo", "did you mean 'demo'"),
@@ -76,12 +82,12 @@ def test_wrong_use_is_one_line_that_names_it_and_exits_2(
 
 def test_debug_shows_the_traceback() -> None:
     with pytest.raises(Exception, match="demoo"):
-        main(["sweep", "demoo", "--debug"])
+        main("sweep demoo --debug".split())
 
 
 def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        main(["--help"])
+        main("--help".split())
     assert stop.value.code in (0, None)
     told = capsys.readouterr().out
     for command in ("sample", "train", "eval", "sweep", "results", "plot", "bench", "doctor"):
@@ -126,7 +132,11 @@ def test_a_broken_run_directory_is_told_and_kept(capsys: pytest.CaptureFixture[s
     capsys.readouterr()
     (run,) = tmp_path.iterdir()
     config = run / "config.json"
-    for broken, told in (('{"task": "istree"', "config.json"), ('{"tsk": "istree"}', "did you mean 'task'"), ("[]", "config")):
+    for broken, told in (
+        ('{"task": "istree"', "config.json"),
+        ('{"tsk": "istree"}', "did you mean 'task'"),
+        ("[]", "config"),
+    ):
         config.write_text(broken)
         status, text = failure(["eval", str(run)], capsys)
         assert status in (1, 2)
@@ -142,7 +152,7 @@ def test_a_closed_pipe_is_no_error() -> None:
 
 
 def test_doctor_names_the_backend_that_will_be_used(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["doctor"]) == 0
+    assert main("doctor".split()) == 0
     told = capsys.readouterr().out
     assert "(will be used)" in told
     assert "2.1" in told  # torch's version

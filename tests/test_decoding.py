@@ -59,9 +59,7 @@ def play(task: Task, gold: Batch, change: Callable[[np.ndarray], None] = lambda 
 @pytest.mark.parametrize("retriever", ["fast", "regex"])
 @pytest.mark.parametrize("family", ["two_star", "random_tree", "path_like"])
 @pytest.mark.parametrize("n", [4, 9, 24])
-def test_executed_retrieval_reproduces_every_search_result_of_a_gold_trace(
-    retriever: str, family: str, n: int
-) -> None:
+def test_executed_retrieval_reproduces_every_search_result_of_a_gold_trace(retriever: str, family: str, n: int) -> None:
     task = istree("rag", n, family, "train")
     gold = task.sample(np.arange(40))
 
@@ -138,9 +136,7 @@ def test_a_batch_is_decoded_as_its_samples_one_by_one_by_rereading_the_prefix(na
     task = istree("cot", 5)
     model = small_model(name, vocab_size=len(task.vocabulary))
     gold = task.sample(np.arange(12))
-    decoded = decode(
-        model, gold.tokens_BxL, gold.prompt_len_B, answers=(TRUE, 3, 12), max_length=task.max_length
-    )
+    decoded = decode(model, gold.tokens_BxL, gold.prompt_len_B, answers=(TRUE, 3, 12), max_length=task.max_length)
     for b in range(12):
         tokens = gold.tokens_BxL[b, : gold.prompt_len_B[b]].tolist()
         while len(tokens) < task.max_length:

@@ -1,5 +1,6 @@
 """A sweep: every cell of a preset, in processes of its own; what is finished is skipped, what fails is told."""
 
+import csv
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.experiments import presets
 from retrieval_gap.experiments.config import RunConfig
-from retrieval_gap.experiments.results import COLUMNS, read_rows, write_rows
+from retrieval_gap.experiments.results import COLUMNS, write_rows
 from retrieval_gap.experiments.run import RunDirectory, execute
 from retrieval_gap.experiments.sweep import select, sweep
 from tests.test_training import CONFIG
@@ -23,6 +24,11 @@ CELLS = [
     for mode in ("direct", "rag")
     for arch in ("lstm", "mamba")
 ]
+
+
+def rows_of(table: Path) -> list[dict[str, str]]:
+    with table.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 @pytest.fixture
@@ -35,7 +41,7 @@ def smoke(monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
 def test_a_sweep_runs_every_cell_once_and_writes_their_rows(smoke: list[RunConfig], tmp_path: Path) -> None:
     table = tmp_path / "rows.csv"
     sweep("smoke", runs_dir=tmp_path / "runs", workers=2, csv=table)
-    rows = read_rows(table, COLUMNS)
+    rows = rows_of(table)
     assert [(row["mode"], row["arch"]) for row in rows] == [(c.mode, c.arch) for c in smoke]
     stamps = [RunDirectory.of(c, tmp_path / "runs").result.stat().st_mtime_ns for c in smoke]
     sweep("smoke", runs_dir=tmp_path / "runs", workers=2, csv=table)
@@ -45,21 +51,19 @@ def test_a_sweep_runs_every_cell_once_and_writes_their_rows(smoke: list[RunConfi
 def test_a_cell_in_a_pool_gives_the_row_of_a_run_alone(smoke: list[RunConfig], tmp_path: Path) -> None:
     sweep("smoke", runs_dir=tmp_path / "pool", workers=2, only="arch=mamba mode=rag", csv=tmp_path / "rows.csv")
     alone = execute(CELLS[3], tmp_path / "alone")
-    (row,) = read_rows(tmp_path / "rows.csv", COLUMNS)
+    (row,) = rows_of(tmp_path / "rows.csv")
     same = [c for c in COLUMNS if c not in ("tokens_per_s", "wall_s", "threads")]
-    assert {c: row[c] for c in same} == {c: alone[c] for c in same}
+    assert {c: row[c] for c in same} == {c: str(alone[c]) for c in same}
 
 
 def test_a_cell_that_fails_does_not_stop_the_others(smoke: list[RunConfig], tmp_path: Path) -> None:
     smoke[0] = replace(smoke[0], lr=1e25)
     with pytest.raises(RunError, match=r"1 cell\(s\) failed.*direct.*the loss is"):
         sweep("smoke", runs_dir=tmp_path / "runs", workers=2, csv=tmp_path / "rows.csv")
-    assert len(read_rows(tmp_path / "rows.csv", COLUMNS)) == 3
+    assert len(rows_of(tmp_path / "rows.csv")) == 3
 
 
-def test_a_dry_run_writes_nothing(
-    smoke: list[RunConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dry_run_writes_nothing(smoke: list[RunConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep("smoke", runs_dir=tmp_path / "runs", dry_run=True)
     assert "4 missing" in capsys.readouterr().out
     assert not (tmp_path / "runs").exists()
@@ -75,7 +79,17 @@ def test_a_deadline_leaves_cells_that_go_on_to_the_same_row(smoke: list[RunConfi
 
 
 def test_a_sweep_stopped_by_a_signal_leaves_checkpoints(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "retrieval_gap.cli", "sweep", "demo", "--workers", "1", "--runs-dir", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "retrieval_gap.cli",
+        "sweep",
+        "demo",
+        "--workers",
+        "1",
+        "--runs-dir",
+        str(tmp_path),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("*/metrics.jsonl")) and time.monotonic() < deadline:
@@ -92,20 +106,10 @@ def test_a_filter_keeps_the_cells_that_match_all_of_it() -> None:
         select(CELLS, "mode=cot")
 
 
-def test_a_table_with_a_missing_column_names_it(tmp_path: Path) -> None:
-    table = tmp_path / "rows.csv"
-    table.write_text("task,mode\nistree,cot\n")
-    with pytest.raises(UsageError, match="accuracy"):
-        read_rows(table, ("task", "accuracy"))
-    table.write_text("task,mode\nistree\n")
-    with pytest.raises(UsageError, match="line 2"):
-        read_rows(table, ("task",))
-
-
-def test_a_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
+def test_a_table_holds_what_was_written(tmp_path: Path) -> None:
     row = dict.fromkeys(COLUMNS, 1) | {"task": "istree", "accuracy": 0.5, "hardware": "a, b"}
     write_rows(tmp_path / "rows.csv", [row])
-    assert read_rows(tmp_path / "rows.csv", COLUMNS) == [row]
+    assert rows_of(tmp_path / "rows.csv") == [{column: str(value) for column, value in row.items()}]
 
 
 @pytest.mark.parametrize("name", presets.PRESETS)

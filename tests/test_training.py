@@ -1,4 +1,4 @@
-"""Training: deterministic, stopped anywhere and gone on with, bit for bit; a diverged loss is a failure with a reason."""
+"""Training: deterministic, gone on with bit for bit wherever it was stopped; a diverged loss is told as a failure."""
 
 import json
 import math
@@ -18,7 +18,7 @@ from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.run import RunDirectory, execute, load_model
 from retrieval_gap.models import SequenceModel
-from retrieval_gap.training import Diverged, StepReport, Stopped, TrainingConfig, train
+from retrieval_gap.training import DivergedError, StepReport, StoppedError, TrainingConfig
 from tests.models.helpers import SMALL
 
 CONFIG = RunConfig(
@@ -57,7 +57,7 @@ def test_a_run_stopped_on_the_way_ends_in_the_same_weights(arch: str, tmp_path: 
         if told.step == 7:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(Stopped, match="sample 56 of 160"):
+    with pytest.raises(StoppedError, match="sample 56 of 160"):
         execute(config, parts, report=stop_at_seven)
     execute(config, parts)
     assert_same(RunDirectory.of(config, whole), RunDirectory.of(config, parts))
@@ -108,7 +108,7 @@ def test_the_saved_model_is_the_one_that_was_evaluated(tmp_path: Path) -> None:
 
 def test_a_diverged_loss_stops_the_run_as_failed_with_its_reason(tmp_path: Path) -> None:
     config = replace(CONFIG, lr=1e25)
-    with pytest.raises(Diverged, match=r"the loss is (nan|inf) at step \d+"):
+    with pytest.raises(DivergedError, match=r"the loss is (nan|inf) at step \d+"):
         execute(config, tmp_path)
     assert RunDirectory.of(config, tmp_path).status() == "failed"
     with pytest.raises(RunError, match="failed before"):
@@ -163,7 +163,14 @@ def test_the_learning_rate_warms_up_then_falls_along_a_cosine_to_zero() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("samples", 0), ("batch_size", 0), ("lr", -1.0), ("lr", math.inf), ("warmup_samples", 10**9), ("max_grad_norm", -1)],
+    [
+        ("samples", 0),
+        ("batch_size", 0),
+        ("lr", -1.0),
+        ("lr", math.inf),
+        ("warmup_samples", 10**9),
+        ("max_grad_norm", -1),
+    ],
 )
 def test_a_setting_out_of_range_is_named(field: str, value: float) -> None:
     with pytest.raises(UsageError, match=field):

@@ -25,7 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from retrieval_gap.errors import RunError
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.run import RunDirectory, execute
-from retrieval_gap.training import StepReport, Stopped, stop_requested
+from retrieval_gap.training import StepReport, StoppedError, stop_requested
 
 ERROR_LOG = "error.txt"
 STOPPED, FAILED = 3, 1  # exit statuses of a worker
@@ -51,9 +51,7 @@ def run_one(config: RunConfig, runs_dir: Path, threads: int) -> dict[str, Any]:
         return execute(
             config,
             runs_dir,
-            report=lambda _, told: bar.update(
-                task, completed=told.samples, loss=told.loss, speed=told.samples_per_s
-            ),
+            report=lambda _, told: bar.update(task, completed=told.samples, loss=told.loss, speed=told.samples_per_s),
         )
 
 
@@ -131,7 +129,7 @@ def _work(config: RunConfig, runs_dir: Path) -> None:
     log = RunDirectory.of(config, runs_dir).path / ERROR_LOG
     try:
         execute(config, runs_dir)
-    except Stopped:
+    except StoppedError:
         os._exit(STOPPED)
     except BaseException as error:
         log.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from retrieval_gap.experiments.config import RunConfig
 from tasks.api import Mode
 
 ARCHITECTURES = ("transformer", "hybrid", "mamba", "lstm")
+DEMO_SAMPLES: dict[Mode, int] = {"rag": 24_000, "cot": 80_000, "direct": 40_000}
 
 
 def demo() -> list[RunConfig]:
@@ -26,7 +27,7 @@ def demo() -> list[RunConfig]:
             max_grad_norm=1.0,
             eval_samples=1_000,
         )
-        for mode, samples in (("rag", 24_000), ("cot", 80_000), ("direct", 40_000))
+        for mode, samples in DEMO_SAMPLES.items()
         for arch in ARCHITECTURES
     ]
 

@@ -18,7 +18,8 @@ from retrieval_gap.files import write_text
 
 # The contract of results/*.csv: what `run.result_row` gives, in this order.
 COLUMNS = (
-    "task", "family", "mode", "n", "arch", "size", "parameters", "state_bits", "samples", "batch_size", "lr", "seed",
+    "task", "family", "mode", "n", "arch", "size", "embedding", "parameters", "state_bits",
+    "samples", "batch_size", "lr", "seed",
     "accuracy", "accuracy_low", "accuracy_high", "accuracy_strict", "exact_trace", "undecided", "eval_samples",
     "tokens_per_s", "wall_s", "threads", "hardware", "torch", "commit", "config_hash",
 )  # fmt: skip
@@ -38,33 +39,6 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
         write_text(path, text.getvalue())
     except OSError as error:
         raise UsageError(f"results table {path} cannot be written: {error.strerror}") from error
-
-
-def read_rows(path: Path, columns: Sequence[str]) -> list[Row]:
-    """The rows of a table, numbers as numbers.  Raises UsageError for a file that is absent, lacks one of
-    `columns`, or holds a row cut short."""
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            missing = [column for column in columns if column not in (reader.fieldnames or ())]
-            if missing:
-                raise UsageError(f"results table {path} lacks the column {', '.join(missing)}")
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"results table {path} cannot be read: {error}") from error
-    for line, row in enumerate(rows, 2):
-        if None in row or None in row.values():
-            raise UsageError(f"results table {path}, line {line}: {len(reader.fieldnames or ())} fields are wanted")
-    return [{key: _value(text) for key, text in row.items()} for row in rows]
-
-
-def _value(text: str) -> Any:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 def finished_rows(configs: Iterable[RunConfig], runs_dir: Path) -> list[Row]:
@@ -120,7 +94,13 @@ def _measured(run: RunDirectory) -> list[str]:
     row = read_json(run.result)
     shares = [f"{row[key]:.3f}" for key in ("accuracy_strict", "exact_trace", "undecided")]
     interval = f"{row['accuracy_low']:.3f}-{row['accuracy_high']:.3f}"
-    return [f"{row['accuracy']:.3f}", interval, *shares, f"{row['tokens_per_s']:,.0f}", f"{row['wall_s'] / 60:.1f}"]
+    return [
+        f"{row['accuracy']:.3f}",
+        interval,
+        *shares,
+        f"{row['tokens_per_s']:,.0f}",
+        f"{row['wall_s'] / 60:.1f}",
+    ]
 
 
 def progress_of(run: RunDirectory) -> str:

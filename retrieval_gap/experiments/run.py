@@ -23,7 +23,7 @@ from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.files import write_json, write_text
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.retrieval import RetrieverName
-from retrieval_gap.training import Diverged, StepReport, train
+from retrieval_gap.training import DivergedError, StepReport, train
 
 REPORTS_A_RUN = 100
 Status = Literal["missing", "partial", "done", "failed"]
@@ -140,6 +140,7 @@ def result_row(config: RunConfig, model: SequenceModel, evaluation: Evaluation, 
         "n": config.n,
         "arch": config.arch,
         "size": config.size,
+        "embedding": config.embedding,
         "parameters": model.parameter_count(),
         "state_bits": model.state_bits(task.max_length),
         "samples": config.training().steps * config.batch_size,
@@ -167,9 +168,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _trained(
-    config: RunConfig, run: RunDirectory, report: Callable[[RunConfig, StepReport], None]
-) -> SequenceModel:
+def _trained(config: RunConfig, run: RunDirectory, report: Callable[[RunConfig, StepReport], None]) -> SequenceModel:
     task = config.build_task("train")
     model = SequenceModel(config.model(len(task.vocabulary)))
     training = config.training()
@@ -194,7 +193,7 @@ def _trained(
             report=on_report,
             report_every=max(1, training.steps // REPORTS_A_RUN),
         )
-    except Diverged as error:
+    except DivergedError as error:
         write_json(run.failure, {"reason": str(error)})
         raise
     return model.eval()

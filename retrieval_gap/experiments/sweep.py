@@ -74,7 +74,9 @@ def _run_and_tell(
             minutes = (time.monotonic() - started) / 60
             if event is not None:
                 ended += 1
-                console.print(f"{minutes:5.1f} min  {ended}/{len(configs)}  {_told(event.config, event.reason, runs_dir)}")
+                console.print(
+                    f"{minutes:5.1f} min  {ended}/{len(configs)}  {_told(event.config, event.reason, runs_dir)}"
+                )
             elif console.is_terminal or time.monotonic() - told > STATUS_SECONDS:
                 told = time.monotonic()
                 line = f"{minutes:5.1f} min  {ended}/{len(configs)}  running: {_running(todo, runs_dir)}"

@@ -72,16 +72,15 @@ class CausalAttention(Mixer):
         q, k, v = self._qkv(x_BxLxD, 0)
         return self._out(F.scaled_dot_product_attention(q, k, v, is_causal=True))
 
-    def prefill(
-        self, x_BxLxD: Float[Tensor, "b l d"], state: State
-    ) -> tuple[Float[Tensor, "b l d"], State]:
+    def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         start, length = state.length, x_BxLxD.shape[1]
         q, k, v = self._qkv(x_BxLxD, start)
         state = state.append(k, v)
         if start == 0:
             return self._out(F.scaled_dot_product_attention(q, k, v, is_causal=True)), state
+        keys, values = state.tensors()
         mask = None if length == 1 else _later_stretch_mask(start, length, q.device)
-        return self._out(F.scaled_dot_product_attention(q, *state.tensors(), attn_mask=mask)), state
+        return self._out(F.scaled_dot_product_attention(q, keys, values, attn_mask=mask)), state
 
     def _qkv(self, x_BxLxD: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
         """Queries and keys turned to their positions, and values, each BxHxLxE."""

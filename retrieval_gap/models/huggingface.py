@@ -4,7 +4,7 @@ Only names and layouts are mapped, so this needs no `transformers`; its configur
 `rms_norm_eps` / `layer_norm_epsilon` of 1e-5.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -16,7 +16,11 @@ from retrieval_gap.models.model import SequenceModel
 
 # ours -> theirs; several of theirs are ours cut into equal parts along the first axis
 ATTENTION = {
-    "mixer.qkv_proj.weight": ("self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"),
+    "mixer.qkv_proj.weight": (
+        "self_attn.q_proj.weight",
+        "self_attn.k_proj.weight",
+        "self_attn.v_proj.weight",
+    ),
     "mixer.o_proj.weight": ("self_attn.o_proj.weight",),
     "norm.weight": ("input_layernorm.weight",),
 }
@@ -78,8 +82,6 @@ def _pairs(model: SequenceModel) -> Iterator[tuple[str, tuple[str, ...]]]:
         raise ValueError("only a stack of LLaMA blocks or of Mamba layers has a public counterpart")
 
 
-def _layer(
-    ours: str, theirs: str, names: dict[str, tuple[str, ...]]
-) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _layer(ours: str, theirs: str, names: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, tuple[str, ...]]]:
     for name, others in names.items():
         yield f"{ours}.{name}", tuple(f"{theirs}.{other}" for other in others)

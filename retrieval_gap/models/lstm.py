@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from retrieval_gap.models.mixer import Mixer, Residual, State
 
-
 LONGEST_MEMORY = 512
 
 
@@ -46,18 +45,18 @@ class LSTMMixer(Mixer):
     def __init__(self, d_model: int) -> None:
         super().__init__()
         self.lstm = nn.LSTM(d_model, d_model, batch_first=True)
+        bias = {name: p for name, p in self.lstm.named_parameters() if name.startswith("bias")}
         with torch.no_grad():
             forget_D = torch.empty(d_model).uniform_(1, LONGEST_MEMORY - 1).log()
-            self.lstm.bias_ih_l0[: 2 * d_model] = torch.cat([-forget_D, forget_D])  # gates i, f
-            self.lstm.bias_hh_l0[: 2 * d_model] = 0.0
+            bias["bias_ih_l0"][: 2 * d_model] = torch.cat([-forget_D, forget_D])  # gates i, f
+            bias["bias_hh_l0"][: 2 * d_model] = 0.0
 
     def init_state(self, batch: int) -> tuple[Tensor, Tensor]:
-        empty_BxD = self.lstm.weight_hh_l0.new_zeros(batch, self.lstm.hidden_size)
+        weight = next(self.lstm.parameters())
+        empty_BxD = weight.new_zeros(batch, self.lstm.hidden_size)
         return empty_BxD, empty_BxD
 
-    def prefill(
-        self, x_BxLxD: Float[Tensor, "b l d"], state: State
-    ) -> tuple[Float[Tensor, "b l d"], State]:
+    def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         h_BxD, c_BxD = state
         y_BxLxD, (h_1xBxD, c_1xBxD) = self.lstm(x_BxLxD, (h_BxD[None], c_BxD[None]))
         return y_BxLxD, (h_1xBxD[0], c_1xBxD[0])

@@ -31,8 +31,7 @@ class Mamba:
 
     def layers(self) -> list[Residual]:
         return [
-            Residual(self.d_model, MambaMixer(self.d_model, self.d_state, self.n_layers))
-            for _ in range(self.n_layers)
+            Residual(self.d_model, MambaMixer(self.d_model, self.d_state, self.n_layers)) for _ in range(self.n_layers)
         ]
 
 
@@ -78,9 +77,7 @@ class MambaMixer(Mixer):
             self.D_I.new_zeros(batch, d_inner, self.d_state),
         )
 
-    def prefill(
-        self, x_BxLxD: Float[Tensor, "b l d"], state: State
-    ) -> tuple[Float[Tensor, "b l d"], State]:
+    def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         window_BxIxK, ssm_BxIxN = state
         u_BxLxI, z_BxLxI = self.in_proj(x_BxLxD).chunk(2, -1)
         u_BxLxI, window_BxIxK = causal_conv1d(

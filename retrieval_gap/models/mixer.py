@@ -32,9 +32,7 @@ class Mixer(nn.Module):
         """All positions in parallel, from the empty state."""
         return self.prefill(x_BxLxD, self.init_state(x_BxLxD.shape[0]))[0]
 
-    def prefill(
-        self, x_BxLxD: Float[Tensor, "b l d"], state: State
-    ) -> tuple[Float[Tensor, "b l d"], State]:
+    def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         """Reads a stretch of a sequence from `state`; may reuse the state's storage."""
         return self.forward(x_BxLxD), state
 
@@ -84,9 +82,7 @@ class Residual(Mixer):
     def forward(self, x_BxLxD: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
         return x_BxLxD + self.mixer(self.norm(x_BxLxD))
 
-    def prefill(
-        self, x_BxLxD: Float[Tensor, "b l d"], state: State
-    ) -> tuple[Float[Tensor, "b l d"], State]:
+    def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         y_BxLxD, state = self.mixer.prefill(self.norm(x_BxLxD), state)
         return x_BxLxD + y_BxLxD, state
 

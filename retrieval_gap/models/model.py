@@ -3,15 +3,16 @@
 Axes: B batch, L time, D model width, V vocabulary, M graded positions of a batch.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from retrieval_gap.models.mixer import Residual, RMSNorm, State, state_tensors
+from retrieval_gap.models.mixer import Mixer, RMSNorm, State, state_tensors
 
 Embedding = Literal["sinusoidal", "learned"]
 
@@ -24,7 +25,7 @@ class Architecture(Protocol):
     @property
     def d_model(self) -> int: ...
 
-    def layers(self) -> list[Residual]: ...
+    def layers(self) -> Sequence[Mixer]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,16 +72,14 @@ class SequenceModel(nn.Module):
 
     def init_state(self, batch: int) -> State:
         """The state before any token, a part for each layer."""
-        return tuple(layer.init_state(batch) for layer in self.layers)
+        return tuple(layer.init_state(batch) for layer in self._layers)
 
-    def prefill(
-        self, tokens_BxL: Int[Tensor, "b l"], state: State | None = None
-    ) -> tuple[Float[Tensor, "b v"], State]:
+    def prefill(self, tokens_BxL: Int[Tensor, "b l"], state: State | None = None) -> tuple[Float[Tensor, "b v"], State]:
         """Reads a stretch of tokens; the logits after its last one, and the state.  May reuse `state`'s storage."""
         if state is None:
             state = self.init_state(tokens_BxL.shape[0])
         x_BxLxD, parts = self.embedding(tokens_BxL), []
-        for layer, part in zip(self.layers, state, strict=True):
+        for layer, part in zip(self._layers, state, strict=True):
             x_BxLxD, part = layer.prefill(x_BxLxD, part)
             parts.append(part)
         return self._head(x_BxLxD[:, -1]), tuple(parts)
@@ -88,7 +87,7 @@ class SequenceModel(nn.Module):
     def step(self, token_B: Int[Tensor, " b"], state: State) -> tuple[Float[Tensor, "b v"], State]:
         """Reads one token.  May reuse `state`'s storage."""
         x_BxD, parts = self.embedding(token_B), []
-        for layer, part in zip(self.layers, state, strict=True):
+        for layer, part in zip(self._layers, state, strict=True):
             x_BxD, part = layer.step(x_BxD, part)
             parts.append(part)
         return self._head(x_BxD), tuple(parts)
@@ -108,6 +107,10 @@ class SequenceModel(nn.Module):
     def parameter_count(self) -> int:
         """Trained parameters (a frozen embedding does not count, as in the paper)."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+    @property
+    def _layers(self) -> Iterable[Mixer]:
+        return cast("Iterable[Mixer]", self.layers)
 
     def _hidden(self, tokens_BxL: Tensor) -> Tensor:
         x_BxLxD = self.embedding(tokens_BxL)

@@ -19,9 +19,7 @@ class Transformer:
     n_heads: int
 
     def layers(self) -> list[Residual]:
-        return [
-            layer for _ in range(self.n_layers) for layer in llama_block(self.d_model, self.d_ff, self.n_heads)
-        ]
+        return [layer for _ in range(self.n_layers) for layer in llama_block(self.d_model, self.d_ff, self.n_heads)]
 
 
 SIZES = {

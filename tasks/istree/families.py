@@ -241,10 +241,7 @@ def sample_graphs(
         served = False
         for attempt in range(1, MAX_ATTEMPTS + 1):
             start(rng, key, index_B[b], attempt)
-            if (
-                draw_graph(rng, family, is_tree_B[b], work, edges_Ex2)
-                and split_of(graph_hash(edges_Ex2, n)) == split
-            ):
+            if draw_graph(rng, family, is_tree_B[b], work, edges_Ex2) and split_of(graph_hash(edges_Ex2, n)) == split:
                 served = True
                 break
         if not served:

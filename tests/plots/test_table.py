@@ -38,9 +38,7 @@ def test_the_published_table_has_every_cell_of_the_papers_grid(mode: str) -> Non
 )
 def test_published_values_are_the_papers(mode: str, arch: str, size: str, accuracies: list[float]) -> None:
     published = read_published()
-    assert [
-        published[Cell("istree", "two_star", mode, n, arch, size)] for n in (16, 32, 64, 128)
-    ] == accuracies
+    assert [published[Cell("istree", "two_star", mode, n, arch, size)] for n in (16, 32, 64, 128)] == accuracies
 
 
 def test_every_published_value_tells_its_source_and_its_error() -> None:
@@ -89,9 +87,7 @@ def test_models_come_architecture_by_architecture_small_to_large(tmp_path: Path)
         ({"n": "eight"}, "line 2: n = 'eight'"),
     ],
 )
-def test_an_impossible_value_is_named_with_its_line(
-    tmp_path: Path, change: dict[str, Any], told: str
-) -> None:
+def test_an_impossible_value_is_named_with_its_line(tmp_path: Path, change: dict[str, Any], told: str) -> None:
     path = write(tmp_path / "t.csv", [row() | change])
     with pytest.raises(UsageError, match=told) as error:
         read_results(path)

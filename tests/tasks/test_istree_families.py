@@ -132,9 +132,7 @@ def test_trees_of_random_tree_are_uniform_among_cayleys(n):
     chi_square, freedom, kinds = 0.0, 0, 0
     for split in ("train", "validation", "test"):
         task = IsTree(TaskConfig(n=n, family="random_tree", split=split))
-        counts = Counter(
-            g for g in graphs(task, 12_000) if nx.is_tree(nx.Graph(list(g))) and len(nodes(g)) == n
-        )
+        counts = Counter(g for g in graphs(task, 12_000) if nx.is_tree(nx.Graph(list(g))) and len(nodes(g)) == n)
         expected = sum(counts.values()) / len(counts)
         chi_square += sum((count - expected) ** 2 / expected for count in counts.values())
         freedom += len(counts) - 1

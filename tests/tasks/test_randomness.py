@@ -26,9 +26,7 @@ def test_streams_are_pinned():
 
 
 def test_a_stream_depends_on_key_number_and_attempt():
-    starts = {
-        int(stream(key, index, attempt)[0]) for key in range(8) for index in range(8) for attempt in range(8)
-    }
+    starts = {int(stream(key, index, attempt)[0]) for key in range(8) for index in range(8) for attempt in range(8)}
     assert len(starts) == 8**3
 
 

@@ -33,12 +33,8 @@ _ROUND = np.float32(1.5 * 2**23 + 127)
 _SMALLEST, _LARGEST = np.float32(_ROUND - 126), np.float32(_ROUND + 128)
 
 # e^r = 1 + r (c1 + r (c2 + ...)) for |r| <= ln(2)/2 and 2^r for |r| <= 1/2: minimax in relative error, 1e-7 both.
-_E1, _E2, _E3, _E4, _E5 = (
-    np.float32(c) for c in (0.99999971, 0.49999149, 0.16667637, 0.04189798, 0.00829031)
-)
-_P1, _P2, _P3, _P4, _P5 = (
-    np.float32(c) for c in (0.69314698, 0.24022242, 0.05550734, 0.00967151, 0.00132647)
-)
+_E1, _E2, _E3, _E4, _E5 = (np.float32(c) for c in (0.99999971, 0.49999149, 0.16667637, 0.04189798, 0.00829031))
+_P1, _P2, _P3, _P4, _P5 = (np.float32(c) for c in (0.69314698, 0.24022242, 0.05550734, 0.00967151, 0.00132647))
 # log(1 + e) = e (1 + e (l1 + e (l2 + ...))) for 0 <= e <= 1, relative error 2e-8.
 _L1, _L2, _L3, _L4, _L5, _L6, _L7, _L8, _L9 = (
     np.float32(c)

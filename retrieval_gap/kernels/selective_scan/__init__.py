@@ -80,17 +80,13 @@ def _choose(name: str, tensors: list[Tensor | None]) -> _Backend:
     raise AssertionError("the naive backend accepts every tensor")
 
 
-def _check_shapes(
-    x: Tensor, A: Tensor, same_as_x: dict[str, Tensor | None], per_state: dict[str, Tensor]
-) -> None:
+def _check_shapes(x: Tensor, A: Tensor, same_as_x: dict[str, Tensor | None], per_state: dict[str, Tensor]) -> None:
     channels, states = A.shape
     if x.shape[-1] != channels:
         raise ValueError(f"x has {x.shape[-1]} channels and A has {channels}: they must agree")
     for name, tensor in same_as_x.items():
         if tensor is not None and tensor.shape != x.shape:
-            raise ValueError(
-                f"{name} has shape {tuple(tensor.shape)}; it must be that of x, {tuple(x.shape)}"
-            )
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}; it must be that of x, {tuple(x.shape)}")
     for name, tensor in per_state.items():
         if tensor.shape != (*x.shape[:-1], states):
             raise ValueError(

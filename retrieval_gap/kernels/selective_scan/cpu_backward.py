@@ -56,9 +56,7 @@ _GROUP_ROW = GROUP * VECTOR
 # The rows of a chunk, for each vector of channels: softplus(delta), its slope, that times x, the output before the
 # gate, its gradient, what the gate's gradient needs besides, and the gradients of delta x and of softplus(delta)
 # (the latter through the decay only, and in units of ln 2).
-_STEP, _SLOPE, _INPUT, _OUTPUT, _GRAD_OUTPUT, _GATE, _GRAD_INPUT, _GRAD_STEP = (
-    CHUNK * VECTOR * i for i in range(8)
-)
+_STEP, _SLOPE, _INPUT, _OUTPUT, _GRAD_OUTPUT, _GATE, _GRAD_INPUT, _GRAD_STEP = (CHUNK * VECTOR * i for i in range(8))
 _ROWS = 8 * CHUNK * VECTOR
 _STAGING = CHUNK * VECTOR
 
@@ -269,9 +267,7 @@ def _close(
 
 
 @compiled
-def _write_sums(
-    job: int, sums: int, place: int, start: int, steps: int, n: int, count: int, staging: int
-) -> None:
+def _write_sums(job: int, sums: int, place: int, start: int, steps: int, n: int, count: int, staging: int) -> None:
     """Add up the channels' terms of dB and dC of four states, and leave zeros for the next four."""
     for t in range(steps):
         terms = sums + 2 * t * _GROUP_ROW

@@ -55,9 +55,7 @@ def _advance(rates: int, state: int, B: int, C: int, rows: int, steps: int, padd
 
 
 @compiled
-def _open(
-    job: int, b: int, start: int, steps: int, first: int, count: int, D: int, bias: int, rows: int
-) -> None:
+def _open(job: int, b: int, start: int, steps: int, first: int, count: int, D: int, bias: int, rows: int) -> None:
     """Before the scan of a chunk: softplus, delta x, and D x as the output's first term."""
     x, x_stride = at(job, tiles.X, b, start, first), field(job, tiles.X + 2)
     delta, delta_stride = at(job, tiles.DELTA, b, start, first), field(job, tiles.DELTA + 2)
@@ -88,9 +86,7 @@ def _close(job: int, b: int, start: int, steps: int, first: int, count: int, row
         target, target_stride = rows + _STAGING_1, VECTOR
     if gated:
         for t in range(steps):
-            store(
-                target + t * target_stride, load(rows + _OUTPUT + t * VECTOR) * silu(load(z + t * z_stride))
-            )
+            store(target + t * target_stride, load(rows + _OUTPUT + t * VECTOR) * silu(load(z + t * z_stride)))
     else:
         for t in range(steps):
             store(target + t * target_stride, load(rows + _OUTPUT + t * VECTOR))
