@@ -28,6 +28,7 @@ class RunConfig:
 
     task, arch: a name, or the path of a `.py` file.  family: "" means the task's first.
     lr: 0 means the paper's (1e-3 for the Transformer, 3e-4 for the rest).
+    eval_split: `validation` where a setting is chosen by the result, `test` for what is reported.
     """
 
     task: str
@@ -44,6 +45,7 @@ class RunConfig:
     max_grad_norm: float = 0.0
     seed: int = 0
     eval_samples: int = 5_000
+    eval_split: Split = "test"
 
     def __post_init__(self) -> None:
         if self.eval_samples < 1:

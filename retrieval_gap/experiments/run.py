@@ -106,7 +106,7 @@ def execute(
             reason = read_json(run.failure)["reason"]
             raise RunError(f"{run.path} failed before: {reason}; delete it to try again")
         model = _trained(config, run, report)
-        evaluation = evaluate(model, config.build_task("test"), config.eval_samples)
+        evaluation = evaluate(model, config.build_task(config.eval_split), config.eval_samples)
         row = result_row(config, model, evaluation, _wall_time(run))
         write_json(run.result, row)
     return row
@@ -123,15 +123,15 @@ def load_model(run: RunDirectory) -> tuple[RunConfig, SequenceModel]:
 
 
 def evaluate_run(run: RunDirectory, samples: int | None, retriever: RetrieverName | None) -> dict[str, Any]:
-    """Free decoding with a run's model on its test split."""
+    """Free decoding with a run's model on the split that the run reports."""
     config, model = load_model(run)
-    evaluation = evaluate(model, config.build_task("test"), samples or config.eval_samples, retriever=retriever)
+    evaluation = evaluate(model, config.build_task(config.eval_split), samples or config.eval_samples, retriever=retriever)
     return asdict(config) | asdict(evaluation)
 
 
 def result_row(config: RunConfig, model: SequenceModel, evaluation: Evaluation, wall_s: float) -> dict[str, Any]:
     """One row of a results table; the columns are those of `results.COLUMNS`."""
-    task = config.build_task("test")
+    task = config.build_task(config.eval_split)
     told = environment.describe()
     return {
         "task": config.task,
@@ -147,6 +147,7 @@ def result_row(config: RunConfig, model: SequenceModel, evaluation: Evaluation, 
         "batch_size": config.batch_size,
         "lr": config.training().lr,
         "seed": config.seed,
+        "eval_split": config.eval_split,
         **asdict(evaluation),
         "wall_s": round(wall_s, 1),
         "threads": torch.get_num_threads(),

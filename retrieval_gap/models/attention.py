@@ -12,6 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from retrieval_gap.kernels.rotary_attention import rotary_attention
+from retrieval_gap.kernels.rotary_attention.naive import split_heads
 from retrieval_gap.models.mixer import Mixer, State
 
 INIT_STD = 0.02
@@ -69,25 +71,17 @@ class CausalAttention(Mixer):
         return KVCache(empty, empty)
 
     def forward(self, x_BxLxD: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
-        q, k, v = self._qkv(x_BxLxD, 0)
-        return self._out(F.scaled_dot_product_attention(q, k, v, is_causal=True))
+        return self.o_proj(rotary_attention(self.qkv_proj(x_BxLxD), self._rope(0, x_BxLxD.shape[1]), self.n_heads))
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         start, length = state.length, x_BxLxD.shape[1]
-        q, k, v = self._qkv(x_BxLxD, start)
+        q, k, v = split_heads(self.qkv_proj(x_BxLxD), self._rope(start, start + length), self.n_heads)
         state = state.append(k, v)
         if start == 0:
             return self._out(F.scaled_dot_product_attention(q, k, v, is_causal=True)), state
         keys, values = state.tensors()
         mask = None if length == 1 else _later_stretch_mask(start, length, q.device)
         return self._out(F.scaled_dot_product_attention(q, keys, values, attn_mask=mask)), state
-
-    def _qkv(self, x_BxLxD: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries and keys turned to their positions, and values, each BxHxLxE."""
-        batch, length, _ = x_BxLxD.shape
-        qkv_3xBxHxLxE = self.qkv_proj(x_BxLxD).view(batch, length, 3, self.n_heads, -1).permute(2, 0, 3, 1, 4)
-        q, k = _rotate(qkv_3xBxHxLxE[:2], self._rope(start, start + length))
-        return q, k, qkv_3xBxHxLxE[2]
 
     def _out(self, y_BxHxLxE: Tensor) -> Tensor:
         return self.o_proj(y_BxHxLxE.transpose(1, 2).flatten(2))
@@ -101,12 +95,6 @@ class CausalAttention(Mixer):
             angle_LxE = torch.arange(2 * stop, device=device, dtype=torch.float32)[:, None] * rate_E
             self.rope_LxE = torch.cat([angle_LxE.cos(), angle_LxE.sin()], 1).to(self.rope_LxE.dtype)
         return self.rope_LxE[start:stop]
-
-
-def _rotate(x_BxHxLxE: Tensor, rope_LxE: Tensor) -> Tensor:
-    cos, sin = rope_LxE.chunk(2, -1)
-    first, second = x_BxHxLxE.chunk(2, -1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
 
 
 def _later_stretch_mask(start: int, length: int, device: torch.device) -> Tensor:

@@ -23,7 +23,7 @@ class Hybrid:
 
 
 SIZES = {
-    "tiny": Hybrid(d_model=64, n_layers=1, d_ff=96),
+    "tiny": Hybrid(d_model=64, n_layers=2, d_ff=96),
     "0.5m": Hybrid(d_model=64, n_layers=12),
     "1m": Hybrid(d_model=128, n_layers=7),
     "2m": Hybrid(d_model=128, n_layers=14),

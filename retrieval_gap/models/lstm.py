@@ -27,7 +27,7 @@ class LSTM:
 
 
 SIZES = {
-    "tiny": LSTM(d_model=64, n_layers=2),
+    "tiny": LSTM(d_model=64, n_layers=3),
     "0.5m": LSTM(d_model=128, n_layers=4),
     "1m": LSTM(d_model=128, n_layers=8),
     "2m": LSTM(d_model=256, n_layers=4),

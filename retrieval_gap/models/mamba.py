@@ -36,7 +36,7 @@ class Mamba:
 
 
 SIZES = {
-    "tiny": Mamba(d_model=64, n_layers=2),
+    "tiny": Mamba(d_model=64, n_layers=3),
     "0.5m": Mamba(d_model=64, n_layers=16),
     "1m": Mamba(d_model=128, n_layers=10),
     "2m": Mamba(d_model=128, n_layers=18),

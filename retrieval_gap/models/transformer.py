@@ -23,7 +23,7 @@ class Transformer:
 
 
 SIZES = {
-    "tiny": Transformer(d_model=64, d_ff=96, n_layers=2, n_heads=4),
+    "tiny": Transformer(d_model=64, d_ff=96, n_layers=3, n_heads=4),
     "0.5m": Transformer(d_model=64, d_ff=256, n_layers=8, n_heads=4),
     "1m": Transformer(d_model=64, d_ff=256, n_layers=16, n_heads=4),
     "2m": Transformer(d_model=128, d_ff=256, n_layers=12, n_heads=4),

@@ -1,0 +1,73 @@
+"""Rotary attention on CPU as a PyTorch function: allocates, and tells the kernels where everything is.
+
+Legend: B batch, L time, H heads, E head width.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from retrieval_gap.kernels.cpu.jobs import Job, thread_count
+from retrieval_gap.kernels.cpu.lanes import LANES
+from retrieval_gap.kernels.rotary_attention import cpu_backward, cpu_forward
+from retrieval_gap.kernels.rotary_attention import cpu_tiles as tiles
+
+_LANE_NUMBERS = torch.arange(LANES, dtype=torch.float32)
+
+
+def accepts(qkv_BxLx3HE: Tensor, rope_LxE: Tensor, n_heads: int) -> bool:
+    """float32 on the CPU, and heads of whole groups of dimensions."""
+    width = rope_LxE.shape[1]
+    right = all(t.device.type == "cpu" and t.dtype == torch.float32 for t in (qkv_BxLx3HE, rope_LxE))
+    return right and width % tiles.GROUP == 0 and qkv_BxLx3HE.numel() > 0
+
+
+def rotary_attention(qkv_BxLx3HE: Tensor, rope_LxE: Tensor, n_heads: int) -> Tensor:
+    """See `retrieval_gap.kernels.rotary_attention`."""
+    return _RotaryAttention.apply(qkv_BxLx3HE, rope_LxE, n_heads)
+
+
+class _RotaryAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, qkv_BxLx3HE: Tensor, rope_LxE: Tensor, n_heads: int) -> Tensor:
+        batch, length, width = qkv_BxLx3HE.shape[0], qkv_BxLx3HE.shape[1], rope_LxE.shape[1]
+        y_BxLxHE = qkv_BxLx3HE.new_empty(batch, length, n_heads * width)
+        largest_BxHxL, inverse_sum_BxHxL = qkv_BxLx3HE.new_empty(2, batch, n_heads, length)
+        job = _describe(qkv_BxLx3HE, rope_LxE, y_BxLxHE, largest_BxHxL, inverse_sum_BxHxL)
+        threads = thread_count(batch * n_heads, batch * n_heads * length * length * width / LANES)
+        job.run(cpu_forward.forward, threads, cpu_forward.scratch_bytes(length, width))
+        ctx.save_for_backward(qkv_BxLx3HE, rope_LxE, y_BxLxHE, largest_BxHxL, inverse_sum_BxHxL)
+        return y_BxLxHE
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_y_BxLxHE: Tensor) -> tuple[Tensor | None, ...]:
+        qkv_BxLx3HE, rope_LxE, y_BxLxHE, largest_BxHxL, inverse_sum_BxHxL = ctx.saved_tensors
+        batch, n_heads, length = largest_BxHxL.shape
+        width = rope_LxE.shape[1]
+        grad_qkv_BxLx3HE = torch.empty_like(qkv_BxLx3HE, memory_format=torch.contiguous_format)
+        job = _describe(qkv_BxLx3HE, rope_LxE, y_BxLxHE, largest_BxHxL, inverse_sum_BxHxL)
+        job.rows(tiles.GRAD_Y, grad_y_BxLxHE)
+        job.rows(tiles.GRAD_QKV, grad_qkv_BxLx3HE)
+        threads = thread_count(batch * n_heads, 3 * batch * n_heads * length * length * width / LANES)
+        job.run(cpu_backward.backward, threads, cpu_backward.scratch_bytes(length, width))
+        return grad_qkv_BxLx3HE, None, None
+
+
+def _describe(qkv: Tensor, rope: Tensor, y: Tensor, largest: Tensor, inverse_sum: Tensor) -> Job:
+    batch, heads, length = largest.shape
+    width = rope.shape[1]
+    job = Job(tiles.FIELDS)
+    job.put(tiles.BATCH, batch, length, heads, width)
+    job.flat(tiles.SCALE, torch.tensor([math.log2(math.e) / math.sqrt(width), 1 / math.sqrt(width), math.log(2)]))
+    job.flat(tiles.ROPE, rope)
+    job.flat(tiles.LANE_NUMBERS, _LANE_NUMBERS)
+    job.flat(tiles.LARGEST, largest)
+    job.flat(tiles.INVERSE_SUM, inverse_sum)
+    job.rows(tiles.QKV, qkv)
+    job.rows(tiles.Y, y)
+    return job

@@ -1,0 +1,151 @@
+"""What the forward and the backward attention kernel share: the job's fields, and the shapes data are kept in.
+
+Legend: B batch, L time, H heads, E head width.
+
+An item is one head of one sequence. Two shapes of data: *rows*, a position's E numbers side by side; and *tiles*, 16
+positions: for each of the E dimensions the 16 positions side by side. A score of 16 positions with one other is then
+E multiply-adds of a tile with broadcast numbers of a row, and no sum ever crosses a vector's lanes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from retrieval_gap.kernels.cpu.jobs import FIRST_FIELD, field
+from retrieval_gap.kernels.cpu.lanes import (
+    FLOAT,
+    LANES,
+    VECTOR,
+    ZERO,
+    compiled,
+    fma,
+    inline,
+    load,
+    load_scalar,
+    splat,
+    store,
+    store_scalar,
+)
+
+# Dimensions worked on at once: their vectors stay in registers. E is a multiple of it.
+GROUP = 8
+
+# Sizes. SCALE is the address of three floats: log2(e) / sqrt(E), 1 / sqrt(E), ln(2).
+BATCH, LENGTH, HEADS, WIDTH, SCALE, ROPE, LANE_NUMBERS = range(FIRST_FIELD, FIRST_FIELD + 7)
+# (B, H, L) tensors: the largest score of each query, one over its sum of exponentials, <grad_y, y>.
+LARGEST, INVERSE_SUM = LANE_NUMBERS + 1, LANE_NUMBERS + 2
+# Tensors with axes (batch, time, ...): an address, then the bytes to the next sequence and to the next step.
+QKV, Y, GRAD_Y, GRAD_QKV = range(INVERSE_SUM + 1, INVERSE_SUM + 13, 3)
+FIELDS = GRAD_QKV + 3
+
+
+@compiled
+def at(job: int, view: int, b: int, part: int, h: int) -> int:
+    """Where head h of sequence b begins: in part 0, 1, 2 (queries, keys, values) of `view`."""
+    column = (part * field(job, HEADS) + h) * field(job, WIDTH)
+    return field(job, view) + b * field(job, view + 1) + column * FLOAT
+
+
+@compiled
+def turn_rows(
+    target: int, target_stride: int, source: int, stride: int, rope: int, length: int, width: int, scale: float, back: float
+) -> None:
+    """Rows of a head turned by their positions' angles (back = 1) or by the opposite ones (back = -1), and scaled."""
+    half = width // 2 * FLOAT
+    for t in range(length):
+        row, out, angle = source + t * stride, target + t * target_stride, rope + t * width * FLOAT
+        for i in range(0, half, FLOAT):
+            cos, sin = load_scalar(angle + i) * scale, load_scalar(angle + half + i) * scale * back
+            first, second = load_scalar(row + i), load_scalar(row + half + i)
+            store_scalar(out + i, first * cos - second * sin)
+            store_scalar(out + half + i, second * cos + first * sin)
+
+
+@compiled
+def load_tile(tile: int, rows: int, stride: int, count: int, width: int) -> None:
+    """The first `count` <= 16 rows as a tile; zeros past them."""
+    for e in range(width):
+        for i in range(count):
+            store_scalar(tile + e * VECTOR + i * FLOAT, load_scalar(rows + i * stride + e * FLOAT))
+        for i in range(count, LANES):
+            store_scalar(tile + e * VECTOR + i * FLOAT, ZERO)
+
+
+@compiled
+def store_tile(rows: int, stride: int, tile: int, count: int, width: int) -> None:
+    """The way back: the first `count` positions of a tile to rows."""
+    for i in range(count):
+        for e in range(width):
+            store_scalar(rows + i * stride + e * FLOAT, load_scalar(tile + e * VECTOR + i * FLOAT))
+
+
+@inline
+def _pair(tile: int, row: int, total: Any) -> Any:
+    """total + the products of two dimensions of a tile with those of a row."""
+    total = fma(load(tile), splat(load_scalar(row)), total)
+    return fma(load(tile + VECTOR), splat(load_scalar(row + FLOAT)), total)
+
+
+@inline
+def dot(total: Any, tile: int, row: int) -> Any:
+    """total + the products of eight dimensions of a tile with those of a row, in two chains."""
+    other = load(tile + 4 * VECTOR) * splat(load_scalar(row + 4 * FLOAT))
+    total = _pair(tile, row, total)
+    other = fma(load(tile + 5 * VECTOR), splat(load_scalar(row + 5 * FLOAT)), other)
+    total = _pair(tile + 2 * VECTOR, row + 2 * FLOAT, total)
+    return total + _pair(tile + 6 * VECTOR, row + 6 * FLOAT, other)
+
+
+@compiled
+def products(target: int, tile: int, row: int, stride: int, count: int, width: int) -> None:
+    """For each of `count` rows, its inner products with the 16 positions of a tile: a vector a row."""
+    for j in range(count):
+        store(target + j * VECTOR, dot(splat(ZERO), tile, row + j * stride))
+    for e in range(GROUP, width, GROUP):
+        for j in range(count):
+            total = dot(load(target + j * VECTOR), tile + e * VECTOR, row + j * stride + e * FLOAT)
+            store(target + j * VECTOR, total)
+
+
+@inline
+def add_group(weights: int, row: int, stride: int, count: int, sums: int) -> None:
+    """sums[g] += weights[j] * row[j][g] over rows j, for eight dimensions g, held in registers."""
+    s0, s1, s2, s3 = load(sums), load(sums + VECTOR), load(sums + 2 * VECTOR), load(sums + 3 * VECTOR)
+    s4, s5, s6, s7 = (
+        load(sums + 4 * VECTOR),
+        load(sums + 5 * VECTOR),
+        load(sums + 6 * VECTOR),
+        load(sums + 7 * VECTOR),
+    )
+    for j in range(count):
+        weight, at_row = load(weights + j * VECTOR), row + j * stride
+        s0 = fma(weight, splat(load_scalar(at_row)), s0)
+        s1 = fma(weight, splat(load_scalar(at_row + FLOAT)), s1)
+        s2 = fma(weight, splat(load_scalar(at_row + 2 * FLOAT)), s2)
+        s3 = fma(weight, splat(load_scalar(at_row + 3 * FLOAT)), s3)
+        s4 = fma(weight, splat(load_scalar(at_row + 4 * FLOAT)), s4)
+        s5 = fma(weight, splat(load_scalar(at_row + 5 * FLOAT)), s5)
+        s6 = fma(weight, splat(load_scalar(at_row + 6 * FLOAT)), s6)
+        s7 = fma(weight, splat(load_scalar(at_row + 7 * FLOAT)), s7)
+    store(sums, s0)
+    store(sums + VECTOR, s1)
+    store(sums + 2 * VECTOR, s2)
+    store(sums + 3 * VECTOR, s3)
+    store(sums + 4 * VECTOR, s4)
+    store(sums + 5 * VECTOR, s5)
+    store(sums + 6 * VECTOR, s6)
+    store(sums + 7 * VECTOR, s7)
+
+
+@compiled
+def add_weighted_rows(sums: int, weights: int, row: int, stride: int, count: int, width: int) -> None:
+    """A tile of sums += for each row its numbers times the 16 weights of its vector."""
+    for e in range(0, width, GROUP):
+        add_group(weights, row + e * FLOAT, stride, count, sums + e * VECTOR)
+
+
+@compiled
+def clear_tile(tile: int, width: int) -> None:
+    """Zeros."""
+    for e in range(width):
+        store(tile + e * VECTOR, splat(ZERO))
