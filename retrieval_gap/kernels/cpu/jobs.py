@@ -17,12 +17,12 @@ import ctypes
 import hashlib
 import inspect
 import threading
+from array import array
 from collections.abc import Callable
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numba import types
 from numba.core.caching import FunctionCache
@@ -36,34 +36,35 @@ _CACHE_LINE = 64
 
 
 class Job:
-    """What a kernel is told: numbers, and addresses of tensors, which live as long as the job does."""
+    """What a kernel is told: numbers, and addresses of tensors. The caller keeps its tensors alive until `run` is over."""
 
     def __init__(self, fields: int) -> None:
-        self.numbers = np.zeros(fields, np.int64)
+        self._numbers = [0] * fields
         self._kept: list[Tensor] = []
 
     def put(self, first: int, *numbers: int) -> None:
         """Write numbers to consecutive fields."""
-        self.numbers[first : first + len(numbers)] = numbers
+        self._numbers[first : first + len(numbers)] = numbers
 
     def flat(self, index: int, tensor: Tensor | None) -> None:
         """Write the address of a tensor, contiguous or else copied; 0 for None."""
         if tensor is not None:
-            tensor = tensor.contiguous()
-            self._kept.append(tensor)
-            self.numbers[index] = tensor.data_ptr()
+            if not tensor.is_contiguous():
+                tensor = tensor.contiguous()
+                self._kept.append(tensor)
+            self._numbers[index] = tensor.data_ptr()
 
     def rows(self, index: int, tensor: Tensor | None) -> None:
-        """Write a tensor of rows: its address, then the bytes from one row to the next along each axis but the last."""
+        """Write a tensor of rows: its address, then the bytes to the next row along each axis but the last."""
         if tensor is not None:
-            if tensor.stride(-1) != 1 and tensor.shape[-1] != 1:
+            strides = tensor.stride()
+            if strides[-1] != 1 and tensor.shape[-1] != 1:
                 tensor = tensor.contiguous()
-            self._kept.append(tensor)
-            strides = tensor.stride()[:-1]
-            self.numbers[index : index + 1 + len(strides)] = (
-                tensor.data_ptr(),
-                *(FLOAT * s for s in strides),
-            )
+                self._kept.append(tensor)
+                strides = tensor.stride()
+            self._numbers[index] = tensor.data_ptr()
+            for axis in range(len(strides) - 1):
+                self._numbers[index + 1 + axis] = FLOAT * strides[axis]
 
     def run(self, worker: Worker, threads: int, scratch_bytes: int = 0) -> None:
         """Do the job on the calling thread and up to `threads - 1` others, each with scratch memory of its own."""
@@ -71,7 +72,8 @@ class Job:
         scratch = torch.empty(threads * each + _CACHE_LINE, dtype=torch.uint8)
         aligned = -(-scratch.data_ptr() // _CACHE_LINE) * _CACHE_LINE
         self.put(_NEXT_ITEM, 0, 0, aligned, each)
-        worker.start(self.numbers.ctypes.data, threads)
+        numbers = array("q", self._numbers)
+        worker.start(numbers.buffer_info()[0], threads)
 
 
 @compiled

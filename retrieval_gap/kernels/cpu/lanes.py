@@ -40,12 +40,14 @@ def inline(function: Callable[..., Any]) -> Any:
 
     `inspect.unwrap` drops the argument checks a test run may have put around it: numba compiles the function.
     """
-    return numba.njit(forceinline=True, error_model="numpy")(inspect.unwrap(function))
+    return numba.njit(forceinline=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(
+        inspect.unwrap(function)
+    )
 
 
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile a function that other kernels call."""
-    return numba.njit(error_model="numpy")(inspect.unwrap(function))
+    return numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(inspect.unwrap(function))
 
 
 class LanesType(types.Type):
@@ -153,6 +155,16 @@ def load_integer(builder: Any, args: Any) -> Any:
 def take_ticket(builder: Any, args: Any) -> Any:
     """Add one to the int64 at an address and return what it was, atomically: no two callers get the same."""
     return builder.atomic_rmw("add", _at(builder, args[0], _long), ir.Constant(_long, 1), "monotonic")
+
+
+@_intrinsic(types.void(types.int64))
+def prefetch(builder: Any, args: Any) -> Any:
+    """Ask for the cache line of an address that will be read soon. Any address will do, also none of ours."""
+    byte_pointer = ir.IntType(8).as_pointer()
+    function_type = ir.FunctionType(ir.VoidType(), [byte_pointer, _int, _int, _int])
+    function = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
+    read, keep_everywhere, data = (ir.Constant(_int, i) for i in (0, 3, 1))
+    return builder.call(function, [builder.inttoptr(args[0], byte_pointer), read, keep_everywhere, data])
 
 
 @_intrinsic(lanes(lanes, lanes, lanes))

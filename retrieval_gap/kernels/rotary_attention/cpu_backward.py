@@ -18,7 +18,6 @@ from retrieval_gap.kernels.cpu.lanes import (
     VECTOR,
     ZERO,
     compiled,
-    fma,
     load,
     load_scalar,
     splat,

@@ -48,7 +48,15 @@ def at(job: int, view: int, b: int, part: int, h: int) -> int:
 
 @compiled
 def turn_rows(
-    target: int, target_stride: int, source: int, stride: int, rope: int, length: int, width: int, scale: float, back: float
+    target: int,
+    target_stride: int,
+    source: int,
+    stride: int,
+    rope: int,
+    length: int,
+    width: int,
+    scale: float,
+    back: float,
 ) -> None:
     """Rows of a head turned by their positions' angles (back = 1) or by the opposite ones (back = -1), and scaled."""
     half = width // 2 * FLOAT

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from retrieval_gap.kernels.cpu.jobs import Job, thread_count
 from retrieval_gap.kernels.cpu.lanes import LANES
-from retrieval_gap.kernels.selective_scan import cpu_backward, cpu_forward, naive
+from retrieval_gap.kernels.selective_scan import cpu_backward, cpu_forward, cpu_step, naive
 from retrieval_gap.kernels.selective_scan import cpu_tiles as tiles
 from retrieval_gap.kernels.selective_scan.cpu_tiles import CHUNK, GROUP
 
@@ -20,7 +20,7 @@ from retrieval_gap.kernels.selective_scan.cpu_tiles import CHUNK, GROUP
 def refusal(tensors: list[Tensor]) -> str | None:
     """Why these tensors cannot go through the CPU kernels; None if they can."""
     for tensor in tensors:
-        if tensor.device.type != "cpu":
+        if not tensor.is_cpu:
             return f"it takes tensors on the CPU, and one is on {tensor.device}"
         if tensor.dtype != torch.float32:
             return f"it takes float32, and a tensor is {str(tensor.dtype).removeprefix('torch.')}"
@@ -45,7 +45,22 @@ def selective_scan(
     return y_BxLxD, state_BxDxN
 
 
-selective_scan_step = naive.selective_scan_step
+def selective_scan_step(
+    x_BxD: Tensor,
+    delta_BxD: Tensor,
+    A_DxN: Tensor,
+    B_BxN: Tensor,
+    C_BxN: Tensor,
+    D_D: Tensor,
+    z_BxD: Tensor | None,
+    delta_bias_D: Tensor | None,
+    state_BxDxN: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """One step; in plain PyTorch where gradients are wanted, for they are not what decoding needs."""
+    arguments = (x_BxD, delta_BxD, A_DxN, B_BxN, C_BxN, D_D, z_BxD, delta_bias_D, state_BxDxN)
+    if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in arguments):
+        return naive.selective_scan_step(*arguments)
+    return cpu_step.selective_scan_step(*arguments)
 
 
 class _Plan:

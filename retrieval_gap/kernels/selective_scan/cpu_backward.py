@@ -32,6 +32,7 @@ from retrieval_gap.kernels.cpu.lanes import (
     inline,
     load,
     load_scalar,
+    prefetch,
     splat,
     store,
     store_scalar,
@@ -190,6 +191,8 @@ def _open(
     skip, shift = load(D), load(bias)
     for t in range(steps):
         row, value = rows + t * VECTOR, load(x + t * x_stride)
+        prefetch(x + (t - CHUNK) * x_stride)
+        prefetch(delta + (t - CHUNK) * delta_stride)
         raw = load(delta + t * delta_stride) + shift
         e = exp_of_minus_absolute(raw)
         step = softplus_from(raw, e)
@@ -202,6 +205,8 @@ def _open(
     if gated:
         for t in range(steps):
             row, gate, out = rows + t * VECTOR, load(z + t * z_stride), load(grad + t * grad_stride)
+            prefetch(z + (t - CHUNK) * z_stride)
+            prefetch(grad + (t - CHUNK) * grad_stride)
             passed = sigmoid(gate)
             store(row + _GRAD_OUTPUT, out * gate * passed)
             store(row + _GATE, out * passed * fma(gate, splat(ONE) - passed, splat(ONE)))
@@ -326,6 +331,8 @@ def _scan_item_back(job: int, b: int, block: int, scratch: int) -> None:
         for v in range(vectors):
             here, count, rows, i = first + v * LANES, channels - v * LANES, all_rows + v * _ROWS, v * VECTOR
             _open(job, b, start, steps, here, count, D + i, bias + i, rows, staging)
+        for i in range(vectors * padded):
+            prefetch(kept + i * VECTOR)
         for n in range(0, padded, GROUP):
             B_n, C_n = B + n * FLOAT, C + n * FLOAT
             for v in range(vectors):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from retrieval_gap.kernels.cpu.elementary import exp2_of_product, silu, softplus
 from retrieval_gap.kernels.cpu.jobs import Worker, field, next_item, own_scratch
-from retrieval_gap.kernels.cpu.lanes import FLOAT, LANES, VECTOR, compiled, fma, inline, load, store
+from retrieval_gap.kernels.cpu.lanes import FLOAT, LANES, VECTOR, compiled, fma, inline, load, prefetch, store
 from retrieval_gap.kernels.selective_scan import cpu_tiles as tiles
 from retrieval_gap.kernels.selective_scan.cpu_tiles import (
     CHUNK,
@@ -66,6 +66,8 @@ def _open(job: int, b: int, start: int, steps: int, first: int, count: int, D: i
     skip, shift = load(D), load(bias)
     for t in range(steps):
         row, value = rows + t * VECTOR, load(x + t * x_stride)
+        prefetch(x + (t + CHUNK) * x_stride)
+        prefetch(delta + (t + CHUNK) * delta_stride)
         step = softplus(load(delta + t * delta_stride) + shift)
         store(row + _STEP, step)
         store(row + _INPUT, step * value)
@@ -86,6 +88,7 @@ def _close(job: int, b: int, start: int, steps: int, first: int, count: int, row
         target, target_stride = rows + _STAGING_1, VECTOR
     if gated:
         for t in range(steps):
+            prefetch(z + (t + CHUNK) * z_stride)
             store(target + t * target_stride, load(rows + _OUTPUT + t * VECTOR) * silu(load(z + t * z_stride)))
     else:
         for t in range(steps):

@@ -1,0 +1,172 @@
+"""One decode step of the selective scan on CPU, without gradients.
+
+Legend: B batch, D channels, N states per channel.
+
+Here the 16 lanes of a vector are states of one channel, as they lie in memory: a step is too short to rearrange
+its state first.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from retrieval_gap.kernels.cpu.elementary import LOG2_E, exp2_of_product, silu, softplus
+from retrieval_gap.kernels.cpu.jobs import FIRST_FIELD, Job, Worker, field, next_item, own_scratch, thread_count
+from retrieval_gap.kernels.cpu.lanes import (
+    FLOAT,
+    LANES,
+    VECTOR,
+    ZERO,
+    compiled,
+    fma,
+    load,
+    load_scalar,
+    splat,
+    store,
+    store_scalar,
+    sums_of_eight,
+)
+
+_BATCH, _CHANNELS, _STATES = range(FIRST_FIELD, FIRST_FIELD + 3)
+# Addresses of contiguous tensors; 0 where a tensor was not given.
+_A, _D, _BIAS, _STATE, _STATE_OUT, _Y = range(_STATES + 1, _STATES + 7)
+# Tensors with axes (batch, ...): an address, then the bytes to the next sequence.
+_X, _DELTA, _B, _C, _Z = range(_Y + 1, _Y + 11, 2)
+_FIELDS = _Z + 2
+
+# Scratch: 16 channels' step, step x, D x, gate and output, one vector each; a row of A and a row of the state where
+# N is no multiple of 16; 16 channels' products with C. Then B and C, padded.
+_STEP, _INPUT, _OUTPUT, _GATE, _ROW_A, _ROW_H, _TERMS = (VECTOR * i for i in range(7))
+_ROWS = _TERMS + LANES * VECTOR
+
+
+@compiled
+def _copy(target: int, source: int, count: int) -> None:
+    """The first `count` <= 16 floats of a row, then zeros up to 16."""
+    if count >= LANES:
+        store(target, load(source))
+    else:
+        store(target, splat(ZERO))
+        for i in range(count):
+            store_scalar(target + i * FLOAT, load_scalar(source + i * FLOAT))
+
+
+@compiled
+def _store_first(target: int, source: int, count: int) -> None:
+    """Write the first `count` <= 16 floats of a row, and touch nothing past them."""
+    if count >= LANES:
+        store(target, load(source))
+    else:
+        for i in range(count):
+            store_scalar(target + i * FLOAT, load_scalar(source + i * FLOAT))
+
+
+@compiled
+def _row_at(job: int, view: int, b: int, first: int) -> int:
+    return field(job, view) + b * field(job, view + 1) + first * FLOAT
+
+
+@compiled
+def _open(job: int, b: int, first: int, count: int, scratch: int) -> None:
+    """softplus, delta x, D x and the gate of 16 channels."""
+    _copy(scratch + _STEP, _row_at(job, _DELTA, b, first), count)
+    _copy(scratch + _INPUT, _row_at(job, _X, b, first), count)
+    _copy(scratch + _OUTPUT, field(job, _D) + first * FLOAT, count)
+    x, raw = load(scratch + _INPUT), load(scratch + _STEP)
+    store(scratch + _OUTPUT, load(scratch + _OUTPUT) * x)
+    if field(job, _BIAS) != 0:
+        _copy(scratch + _STEP, field(job, _BIAS) + first * FLOAT, count)
+        raw = raw + load(scratch + _STEP)
+    step = softplus(raw)
+    store(scratch + _STEP, step * splat(LOG2_E))
+    store(scratch + _INPUT, step * x)
+    if field(job, _Z) != 0:
+        _copy(scratch + _GATE, _row_at(job, _Z, b, first), count)
+
+
+@compiled
+def _advance(A: int, h: int, out: int, lane: int, states: int, scratch: int, B: int, C: int) -> None:
+    """The states of one channel; its products with C go to the channel's vector of terms."""
+    step = splat(load_scalar(scratch + _STEP + lane * FLOAT))
+    u = splat(load_scalar(scratch + _INPUT + lane * FLOAT))
+    terms = splat(ZERO)
+    for n in range(0, states, LANES):
+        count, here = states - n, n * FLOAT
+        rates, before, after = A + here, h + here, out + here
+        if count < LANES:
+            _copy(scratch + _ROW_A, rates, count)
+            _copy(scratch + _ROW_H, before, count)
+            rates, before, after = scratch + _ROW_A, scratch + _ROW_H, scratch + _ROW_H
+        state = fma(exp2_of_product(step, load(rates)), load(before), u * load(B + here))
+        terms = fma(state, load(C + here), terms)
+        store(after, state)
+        if count < LANES:
+            _store_first(out + here, after, count)
+    store(scratch + _TERMS + lane * VECTOR, terms)
+
+
+@compiled
+def _step_item(job: int, b: int, scratch: int) -> None:
+    """One sequence."""
+    channels, states = field(job, _CHANNELS), field(job, _STATES)
+    B = scratch + _ROWS
+    C = B + (states + LANES - 1) // LANES * VECTOR
+    for n in range(0, states, LANES):
+        _copy(B + n * FLOAT, _row_at(job, _B, b, n), states - n)
+        _copy(C + n * FLOAT, _row_at(job, _C, b, n), states - n)
+    for first in range(0, channels, LANES):
+        count = min(LANES, channels - first)
+        _open(job, b, first, count, scratch)
+        A = field(job, _A) + first * states * FLOAT
+        offset = (b * channels + first) * states * FLOAT
+        h, out = field(job, _STATE) + offset, field(job, _STATE_OUT) + offset
+        for lane in range(count):
+            row = lane * states * FLOAT
+            _advance(A + row, h + row, out + row, lane, states, scratch, B, C)
+        # Lanes 8 to 15 repeat lanes 0 to 7: the second half is written over them.
+        skip = load(scratch + _OUTPUT)
+        low, high = sums_of_eight(scratch + _TERMS), sums_of_eight(scratch + _TERMS + 8 * VECTOR)
+        store(scratch + _TERMS, low)
+        store(scratch + _TERMS + 8 * FLOAT, high)
+        y = load(scratch + _TERMS) + skip
+        if field(job, _Z) != 0:
+            y = y * silu(load(scratch + _GATE))
+        store(scratch + _OUTPUT, y)
+        _store_first(field(job, _Y) + (b * channels + first) * FLOAT, scratch + _OUTPUT, count)
+
+
+@Worker
+def _step(job: int) -> None:
+    scratch = own_scratch(job)
+    b = next_item(job)
+    while b < field(job, _BATCH):
+        _step_item(job, b, scratch)
+        b = next_item(job)
+
+
+def selective_scan_step(
+    x_BxD: Tensor,
+    delta_BxD: Tensor,
+    A_DxN: Tensor,
+    B_BxN: Tensor,
+    C_BxN: Tensor,
+    D_D: Tensor,
+    z_BxD: Tensor | None,
+    delta_bias_D: Tensor | None,
+    state_BxDxN: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """The output and the new state, outside autograd. See `retrieval_gap.kernels.selective_scan`."""
+    batch, channels, states = state_BxDxN.shape
+    y_BxD, new_state_BxDxN = torch.empty((batch, channels)), torch.empty((batch, channels, states))
+    job = Job(_FIELDS)
+    job.put(_BATCH, batch, channels, states)
+    for index, tensor in ((_A, A_DxN), (_D, D_D), (_BIAS, delta_bias_D), (_STATE, state_BxDxN)):
+        job.flat(index, tensor)
+    job.flat(_STATE_OUT, new_state_BxDxN)
+    job.flat(_Y, y_BxD)
+    for index, tensor in ((_X, x_BxD), (_DELTA, delta_BxD), (_B, B_BxN), (_C, C_BxN), (_Z, z_BxD)):
+        job.rows(index, tensor)
+    padded_bytes = -(-states // LANES) * VECTOR
+    job.run(_step, thread_count(batch, batch * channels * (states + 8)), _ROWS + 2 * padded_bytes)
+    return y_BxD, new_state_BxDxN
