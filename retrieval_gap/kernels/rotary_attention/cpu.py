@@ -6,6 +6,7 @@ Legend: B batch, L time, H heads, E head width.
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import torch
@@ -58,12 +59,18 @@ class _RotaryAttention(torch.autograd.Function):
         return grad_qkv_BxLx3HE, None, None
 
 
+@cache
+def _scales(width: int) -> Tensor:
+    """log2(e) / sqrt(E), 1 / sqrt(E), ln(2)."""
+    return torch.tensor([math.log2(math.e) / math.sqrt(width), 1 / math.sqrt(width), math.log(2)])
+
+
 def _describe(qkv: Tensor, rope: Tensor, y: Tensor, largest: Tensor, inverse_sum: Tensor) -> Job:
     batch, heads, length = largest.shape
     width = rope.shape[1]
     job = Job(tiles.FIELDS)
     job.put(tiles.BATCH, batch, length, heads, width)
-    job.flat(tiles.SCALE, torch.tensor([math.log2(math.e) / math.sqrt(width), 1 / math.sqrt(width), math.log(2)]))
+    job.flat(tiles.SCALE, _scales(width))
     job.flat(tiles.ROPE, rope)
     job.flat(tiles.LANE_NUMBERS, _LANE_NUMBERS)
     job.flat(tiles.LARGEST, largest)
