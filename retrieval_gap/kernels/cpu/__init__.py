@@ -1,1 +1,1 @@
-"""What the CPU kernels are made of: vectors of 16 floats, their elementary functions, and jobs for PyTorch's threads."""
+"""What CPU kernels are made of: vectors of 16 floats, elementary functions, jobs for PyTorch's threads."""

@@ -13,6 +13,7 @@ is none, plain Python threads do, for the kernels hold no interpreter lock.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import inspect
@@ -36,7 +37,7 @@ _CACHE_LINE = 64
 
 
 class Job:
-    """What a kernel is told: numbers, and addresses of tensors. The caller keeps its tensors alive until `run` is over."""
+    """What a kernel is told: numbers, and addresses of tensors, which live as long as the job does."""
 
     def __init__(self, fields: int) -> None:
         self._numbers = [0] * fields
@@ -49,9 +50,8 @@ class Job:
     def flat(self, index: int, tensor: Tensor | None) -> None:
         """Write the address of a tensor, contiguous or else copied; 0 for None."""
         if tensor is not None:
-            if not tensor.is_contiguous():
-                tensor = tensor.contiguous()
-                self._kept.append(tensor)
+            tensor = tensor.contiguous()
+            self._kept.append(tensor)
             self._numbers[index] = tensor.data_ptr()
 
     def rows(self, index: int, tensor: Tensor | None) -> None:
@@ -60,8 +60,8 @@ class Job:
             strides = tensor.stride()
             if strides[-1] != 1 and tensor.shape[-1] != 1:
                 tensor = tensor.contiguous()
-                self._kept.append(tensor)
                 strides = tensor.stride()
+            self._kept.append(tensor)
             self._numbers[index] = tensor.data_ptr()
             for axis in range(len(strides) - 1):
                 self._numbers[index + 1 + axis] = FLOAT * strides[axis]
@@ -101,12 +101,11 @@ class Worker:
         self._function = inspect.unwrap(function)
 
     @cached_property
-    def _compiled(self) -> CFunc:
-        compiled = CFunc(self._function, ((types.int64,), types.void), {}, {"error_model": "numpy"})
-        try:
+    def _compiled(self) -> Any:
+        compiled: Any = CFunc(self._function, ((types.int64,), types.void), {}, {"error_model": "numpy"})
+        # Where numba finds no folder it may write to, every process compiles again.
+        with contextlib.suppress(RuntimeError):
             compiled._cache = _SourceAwareCache(self._function)
-        except RuntimeError:
-            pass  # numba found no folder it may write to: compile again in every process
         compiled.compile()
         return compiled
 

@@ -35,19 +35,21 @@ _vector = ir.VectorType(_float, LANES)
 _ints = ir.VectorType(_int, LANES)
 
 
-def inline(function: Callable[..., Any]) -> Any:
-    """Compile a small function and always inline it, so that its vectors stay in registers.
-
-    `inspect.unwrap` drops the argument checks a test run may have put around it: numba compiles the function.
-    """
-    return numba.njit(forceinline=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(
-        inspect.unwrap(function)
-    )
+# Kernels are called by kernels only: no wrapper for callers in Python, which takes as long to compile.
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile a function that other kernels call."""
-    return numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(inspect.unwrap(function))
+    """Compile a function that other kernels call.
+
+    `inspect.unwrap` drops the argument checks a test run may have put around it: numba compiles the function.
+    """
+    return numba.njit(**_OPTIONS)(inspect.unwrap(function))
+
+
+def inline(function: Callable[..., Any]) -> Any:
+    """Compile a small function and always inline it, so that its vectors stay in registers."""
+    return numba.njit(forceinline=True, **_OPTIONS)(inspect.unwrap(function))
 
 
 class LanesType(types.Type):

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-import torch
 from torch import Tensor
 
 from retrieval_gap.kernels.annotations import Float
@@ -69,7 +68,7 @@ def _choose(name: str, tensors: list[Tensor | None]) -> _Backend:
         if reason := backends[name].missing or backends[name].refuses(present):
             raise RuntimeError(f"backend {name!r} cannot run this selective scan: {reason}")
         return backends[name]
-    reasons = []
+    reasons: list[str] = []
     for candidate, backend in backends.items():
         reason = backend.missing or backend.refuses(present)
         if reason is None:
@@ -90,7 +89,7 @@ def _check_shapes(x: Tensor, A: Tensor, same_as_x: dict[str, Tensor | None], per
     for name, tensor in per_state.items():
         if tensor.shape != (*x.shape[:-1], states):
             raise ValueError(
-                f"{name} has shape {tuple(tensor.shape)}; it must be that of x with {states} (A's states) in the last place"
+                f"{name} has shape {tuple(tensor.shape)}; it must be that of x, with A's {states} states in the last place"
             )
 
 

@@ -92,7 +92,8 @@ class _SelectiveScan(torch.autograd.Function):
     def forward(ctx: Any, *arguments: Tensor | None) -> tuple[Tensor, Tensor]:
         x, state = arguments[0], arguments[8]
         A = arguments[2]
-        assert x is not None and A is not None
+        assert x is not None
+        assert A is not None
         (batch, length, channels), states = x.shape, A.shape[1]
         plan, job = _Plan(batch, length, channels, states), Job(tiles.FIELDS)
         y_BxLxD, state_BxDxN = x.new_empty(batch, length, channels), x.new_empty(batch, channels, states)
