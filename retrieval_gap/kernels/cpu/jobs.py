@@ -140,6 +140,11 @@ def thread_count(items: int, operations: float) -> int:
     return max(1, min(torch.get_num_threads(), items, worth_waking))
 
 
+def sum_in_order(partials: Tensor) -> Tensor:
+    """Sum over the first axis, one after another: PyTorch would split the sum among its threads."""
+    return partials[0] if len(partials) == 1 else torch.from_numpy(partials.numpy().sum(axis=0))
+
+
 @cache
 def _openmp_of_torch() -> Any:
     """`GOMP_parallel(function, data, threads, flags)` of the OpenMP runtime in this PyTorch, or None."""

@@ -5,9 +5,9 @@ Legend: B batch, L time, H heads, E head width.
 
 from __future__ import annotations
 
+from jaxtyping import Float
 from torch import Tensor
 
-from retrieval_gap.kernels.annotations import Float
 from retrieval_gap.kernels.rotary_attention import cpu, naive
 
 __all__ = ["rotary_attention"]

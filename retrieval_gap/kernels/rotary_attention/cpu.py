@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from retrieval_gap.kernels.cpu.jobs import Job, thread_count
 from retrieval_gap.kernels.cpu.lanes import LANES
@@ -37,7 +38,7 @@ class _RotaryAttention(torch.autograd.Function):
     def forward(ctx: Any, qkv_BxLx3HE: Tensor, rope_LxE: Tensor, n_heads: int) -> Tensor:
         batch, length, width = qkv_BxLx3HE.shape[0], qkv_BxLx3HE.shape[1], rope_LxE.shape[1]
         y_BxLxHE = qkv_BxLx3HE.new_empty(batch, length, n_heads * width)
-        largest_BxHxL, inverse_sum_BxHxL = qkv_BxLx3HE.new_empty(2, batch, n_heads, length)
+        largest_BxHxL, inverse_sum_BxHxL = qkv_BxLx3HE.new_empty(2, batch, n_heads, -(-length // LANES) * LANES)
         job = _describe(qkv_BxLx3HE, rope_LxE, y_BxLxHE, largest_BxHxL, inverse_sum_BxHxL)
         threads = thread_count(batch * n_heads, batch * n_heads * length * length * width / LANES)
         job.run(cpu_forward.forward, threads, cpu_forward.scratch_bytes(length, width))
@@ -48,8 +49,8 @@ class _RotaryAttention(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_y_BxLxHE: Tensor) -> tuple[Tensor | None, ...]:
         qkv_BxLx3HE, rope_LxE, y_BxLxHE, largest_BxHxL, inverse_sum_BxHxL = ctx.saved_tensors
-        batch, n_heads, length = largest_BxHxL.shape
-        width = rope_LxE.shape[1]
+        batch, n_heads, _ = largest_BxHxL.shape
+        length, width = rope_LxE.shape
         grad_qkv_BxLx3HE = torch.empty_like(qkv_BxLx3HE, memory_format=torch.contiguous_format)
         job = _describe(qkv_BxLx3HE, rope_LxE, y_BxLxHE, largest_BxHxL, inverse_sum_BxHxL)
         job.rows(tiles.GRAD_Y, grad_y_BxLxHE)
@@ -66,12 +67,12 @@ def _scales(width: int) -> Tensor:
 
 
 def _describe(qkv: Tensor, rope: Tensor, y: Tensor, largest: Tensor, inverse_sum: Tensor) -> Job:
-    batch, heads, length = largest.shape
-    width = rope.shape[1]
+    batch, heads, padded = largest.shape
+    length, width = rope.shape
     job = Job(tiles.FIELDS)
-    job.put(tiles.BATCH, batch, length, heads, width)
+    job.put(tiles.BATCH, batch, length, heads, width, padded)
     job.flat(tiles.SCALE, _scales(width))
-    job.flat(tiles.ROPE, rope)
+    job.flat(tiles.ROPE, F.pad(rope.T, (0, padded - length)))
     job.flat(tiles.LANE_NUMBERS, _LANE_NUMBERS)
     job.flat(tiles.LARGEST, largest)
     job.flat(tiles.INVERSE_SUM, inverse_sum)

@@ -22,7 +22,6 @@ from retrieval_gap.kernels.cpu.lanes import (
     load_scalar,
     splat,
     store,
-    store_scalar,
     where_less,
 )
 from retrieval_gap.kernels.rotary_attention import cpu_tiles as tiles
@@ -35,35 +34,31 @@ from retrieval_gap.kernels.rotary_attention.cpu_tiles import (
     products,
     store_tile,
     turn_rows,
+    turn_tile,
 )
 
 
 def scratch_bytes(length: int, width: int) -> int:
-    """What a worker needs: turned queries, keys and their gradients; two vectors a position; four tiles; delta."""
-    rows, vectors = 4 * length * width * FLOAT, 2 * length * VECTOR
-    return rows + vectors + 4 * width * VECTOR + 3 * VECTOR + (length + LANES) * FLOAT
+    """What a worker needs: turned queries and keys; two vectors a position; four tiles; delta."""
+    rows, vectors = 2 * length * width * FLOAT, 2 * length * VECTOR
+    return rows + vectors + 4 * width * VECTOR + (length + LANES) * FLOAT
 
 
 @compiled
-def _deltas(delta: int, y: int, y_stride: int, grad: int, grad_stride: int, length: int, width: int) -> None:
-    """<grad_y, y> of each position."""
-    for t in range(length):
-        total = ZERO
-        for e in range(0, width * FLOAT, FLOAT):
-            total += load_scalar(y + t * y_stride + e) * load_scalar(grad + t * grad_stride + e)
-        store_scalar(delta + t * FLOAT, total)
+def _delta(target: int, y: int, grad_y: int, width: int) -> None:
+    """<grad_y, y> of 16 positions, from two tiles."""
+    total = splat(ZERO)
+    for e in range(width):
+        total = fma(load(y + e * VECTOR), load(grad_y + e * VECTOR), total)
+    store(target, total)
 
 
 @compiled
-def _load_lanes(target: int, source: int, count: int) -> None:
-    for i in range(LANES):
-        store_scalar(target + i * FLOAT, load_scalar(source + i * FLOAT) if i < count else ZERO)
-
-
-@compiled
-def _score_gradients_of_queries(scores: int, grads: int, count: int, lanes: int) -> None:
+def _score_gradients_of_queries(
+    scores: int, grads: int, count: int, largest_at: int, inverse_at: int, delta_at: int
+) -> None:
     """For 16 queries in the lanes: scores and <grad_y, v> to the gradients of scores, in place of the scores."""
-    largest, inverse, delta = load(lanes), load(lanes + VECTOR), load(lanes + 2 * VECTOR)
+    largest, inverse, delta = load(largest_at), load(inverse_at), load(delta_at)
     for j in range(count):
         here = j * VECTOR
         weight = exp2_of_product(load(scores + here) - largest, splat(ONE)) * inverse
@@ -93,57 +88,43 @@ def _number(lane_numbers: int, i: int) -> float:
 
 
 @compiled
-def _scale_tile(tile: int, width: int, scale: float) -> None:
-    for e in range(width):
-        store(tile + e * VECTOR, load(tile + e * VECTOR) * splat(scale))
-
-
-@compiled
 def _attend_back(job: int, b: int, h: int, scratch: int) -> None:
     """One head of one sequence."""
-    length, width = field(job, tiles.LENGTH), field(job, tiles.WIDTH)
-    row = width * FLOAT
-    q, k, grad_q, grad_k = (
-        scratch,
-        scratch + length * row,
-        scratch + 2 * length * row,
-        scratch + 3 * length * row,
-    )
-    scores = scratch + 4 * length * row
+    length, width, padded = field(job, tiles.LENGTH), field(job, tiles.WIDTH), field(job, tiles.PADDED)
+    row, rope, rope_stride = width * FLOAT, field(job, tiles.ROPE), padded * FLOAT
+    q, k = scratch, scratch + length * row
+    scores = k + length * row
     grads = scores + length * VECTOR
     tile = grads + length * VECTOR
     other, sums, more = tile + width * VECTOR, tile + 2 * width * VECTOR, tile + 3 * width * VECTOR
-    lanes = tile + 4 * width * VECTOR
-    delta = lanes + 3 * VECTOR
-    kept = (b * field(job, tiles.HEADS) + h) * length * FLOAT
+    delta = tile + 4 * width * VECTOR
+    kept = (b * field(job, tiles.HEADS) + h) * padded * FLOAT
     largest, inverse = field(job, tiles.LARGEST) + kept, field(job, tiles.INVERSE_SUM) + kept
-    stride, rope, numbers = field(job, tiles.QKV + 2), field(job, tiles.ROPE), field(job, tiles.LANE_NUMBERS)
-    log2_scale, scale = load_scalar(field(job, tiles.SCALE)), load_scalar(field(job, tiles.SCALE) + FLOAT)
-    ln_2 = load_scalar(field(job, tiles.SCALE) + 2 * FLOAT)
+    stride, numbers, scales = field(job, tiles.QKV + 2), field(job, tiles.LANE_NUMBERS), field(job, tiles.SCALE)
     grad_y, grad_stride = at(job, tiles.GRAD_Y, b, 0, h), field(job, tiles.GRAD_Y + 2)
+    y, y_stride = at(job, tiles.Y, b, 0, h), field(job, tiles.Y + 2)
+    out, out_stride = at(job, tiles.GRAD_QKV, b, 0, h), field(job, tiles.GRAD_QKV + 2)
+    to_k, to_v = at(job, tiles.GRAD_QKV, b, 1, h), at(job, tiles.GRAD_QKV, b, 2, h)
     v = at(job, tiles.QKV, b, 2, h)
-    turn_rows(q, row, at(job, tiles.QKV, b, 0, h), stride, rope, length, width, log2_scale, ONE)
-    turn_rows(k, row, at(job, tiles.QKV, b, 1, h), stride, rope, length, width, ONE, ONE)
-    _deltas(delta, at(job, tiles.Y, b, 0, h), field(job, tiles.Y + 2), grad_y, grad_stride, length, width)
+    turn_rows(q, at(job, tiles.QKV, b, 0, h), stride, rope, rope_stride, tile, length, width, load_scalar(scales))
+    turn_rows(k, at(job, tiles.QKV, b, 1, h), stride, rope, rope_stride, tile, length, width, ONE)
 
     for first in range(0, length, LANES):
-        queries = min(LANES, length - first)
+        queries, here = min(LANES, length - first), first * FLOAT
         keys = first + queries
-        load_tile(tile, q + first * row, row, queries, width)
         load_tile(other, grad_y + first * grad_stride, grad_stride, queries, width)
+        load_tile(tile, y + first * y_stride, y_stride, queries, width)
+        _delta(delta + here, tile, other, width)
+        load_tile(tile, q + first * row, row, queries, width)
         products(scores, tile, k, row, keys, width)
         products(grads, other, v, stride, keys, width)
         hide_later_keys(scores, first, queries, numbers)
-        _load_lanes(lanes, largest + first * FLOAT, queries)
-        _load_lanes(lanes + VECTOR, inverse + first * FLOAT, queries)
-        _load_lanes(lanes + 2 * VECTOR, delta + first * FLOAT, queries)
-        _score_gradients_of_queries(scores, grads, keys, lanes)
+        _score_gradients_of_queries(scores, grads, keys, largest + here, inverse + here, delta + here)
         clear_tile(sums, width)
         add_weighted_rows(sums, scores, k, row, keys, width)
-        store_tile(grad_q + first * row, row, sums, queries, width)
+        turn_tile(sums, rope + here, rope_stride, width, load_scalar(scales + FLOAT), -ONE)
+        store_tile(out + first * out_stride, out_stride, sums, queries, width)
 
-    out_stride = field(job, tiles.GRAD_QKV + 2)
-    grad_v = at(job, tiles.GRAD_QKV, b, 2, h)
     for first in range(0, length, LANES):
         keys, queries = min(LANES, length - first), length - first
         load_tile(tile, k + first * row, row, keys, width)
@@ -155,11 +136,10 @@ def _attend_back(job: int, b: int, h: int, scratch: int) -> None:
         clear_tile(more, width)
         add_weighted_rows(sums, grads, q + first * row, row, queries, width)
         add_weighted_rows(more, scores, grad_y + first * grad_stride, grad_stride, queries, width)
-        _scale_tile(sums, width, ln_2)  # the queries hold log2(e) / sqrt(E)
-        store_tile(grad_k + first * row, row, sums, keys, width)
-        store_tile(grad_v + first * out_stride, out_stride, more, keys, width)
-    turn_rows(at(job, tiles.GRAD_QKV, b, 0, h), out_stride, grad_q, row, rope, length, width, scale, -ONE)
-    turn_rows(at(job, tiles.GRAD_QKV, b, 1, h), out_stride, grad_k, row, rope, length, width, ONE, -ONE)
+        # The queries hold log2(e) / sqrt(E): ln(2) is what remains.
+        turn_tile(sums, rope + first * FLOAT, rope_stride, width, load_scalar(scales + 2 * FLOAT), -ONE)
+        store_tile(to_k + first * out_stride, out_stride, sums, keys, width)
+        store_tile(to_v + first * out_stride, out_stride, more, keys, width)
 
 
 @Worker

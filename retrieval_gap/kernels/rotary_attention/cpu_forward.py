@@ -20,7 +20,6 @@ from retrieval_gap.kernels.cpu.lanes import (
     load_scalar,
     splat,
     store,
-    store_scalar,
     where_less,
 )
 from retrieval_gap.kernels.rotary_attention import cpu_tiles as tiles
@@ -32,6 +31,7 @@ from retrieval_gap.kernels.rotary_attention.cpu_tiles import (
     products,
     store_tile,
     turn_rows,
+    turn_tile,
 )
 
 # A score that no exponential survives, and that no sum of two turns into an infinity.
@@ -39,8 +39,8 @@ NEVER = np.float32(-1e30)
 
 
 def scratch_bytes(length: int, width: int) -> int:
-    """What a worker needs: turned queries and keys, scores of 16 queries, two tiles."""
-    return 2 * length * width * FLOAT + length * VECTOR + 2 * width * VECTOR + 2 * VECTOR
+    """What a worker needs: turned keys, scores of 16 queries, two tiles."""
+    return length * width * FLOAT + length * VECTOR + 2 * width * VECTOR
 
 
 @compiled
@@ -54,8 +54,8 @@ def hide_later_keys(scores: int, first: int, count: int, lane_numbers: int) -> N
 
 
 @compiled
-def _softmax(scores: int, count: int, statistics: int) -> None:
-    """Scores to weights, not yet divided by their sum; the largest score and one over the sum go to `statistics`."""
+def _softmax(scores: int, count: int, largest_at: int, inverse_at: int) -> None:
+    """Scores to weights, not yet divided by their sum; the largest score and one over the sum are written too."""
     largest = load(scores)
     for j in range(1, count):
         score = load(scores + j * VECTOR)
@@ -65,41 +65,35 @@ def _softmax(scores: int, count: int, statistics: int) -> None:
         weight = exp2_of_product(load(scores + j * VECTOR) - largest, splat(ONE))
         store(scores + j * VECTOR, weight)
         total = total + weight
-    store(statistics, largest)
-    store(statistics + VECTOR, splat(ONE) / total)
+    store(largest_at, largest)
+    store(inverse_at, splat(ONE) / total)
 
 
 @compiled
 def _attend(job: int, b: int, h: int, scratch: int) -> None:
     """One head of one sequence."""
-    length, width = field(job, tiles.LENGTH), field(job, tiles.WIDTH)
-    row = width * FLOAT
-    q, k = scratch, scratch + length * row
-    scores = k + length * row
+    length, width, padded = field(job, tiles.LENGTH), field(job, tiles.WIDTH), field(job, tiles.PADDED)
+    row, rope, rope_stride = width * FLOAT, field(job, tiles.ROPE), padded * FLOAT
+    k, scores = scratch, scratch + length * row
     tile, sums = scores + length * VECTOR, scores + length * VECTOR + width * VECTOR
-    statistics = sums + width * VECTOR
-    stride, rope = field(job, tiles.QKV + 2), field(job, tiles.ROPE)
-    scale = load_scalar(field(job, tiles.SCALE))
-    turn_rows(q, row, at(job, tiles.QKV, b, 0, h), stride, rope, length, width, scale, ONE)
-    turn_rows(k, row, at(job, tiles.QKV, b, 1, h), stride, rope, length, width, ONE, ONE)
-    v, y = at(job, tiles.QKV, b, 2, h), at(job, tiles.Y, b, 0, h)
-    kept = (b * field(job, tiles.HEADS) + h) * length * FLOAT
+    stride, y_stride = field(job, tiles.QKV + 2), field(job, tiles.Y + 2)
+    q, v, y = at(job, tiles.QKV, b, 0, h), at(job, tiles.QKV, b, 2, h), at(job, tiles.Y, b, 0, h)
+    turn_rows(k, at(job, tiles.QKV, b, 1, h), stride, rope, rope_stride, tile, length, width, ONE)
+    kept = (b * field(job, tiles.HEADS) + h) * padded * FLOAT
     for first in range(0, length, LANES):
         queries = min(LANES, length - first)
-        keys = first + queries
-        load_tile(tile, q + first * row, row, queries, width)
+        keys, here = first + queries, kept + first * FLOAT
+        inverse_sum = field(job, tiles.INVERSE_SUM) + here
+        load_tile(tile, q + first * stride, stride, queries, width)
+        turn_tile(tile, rope + first * FLOAT, rope_stride, width, load_scalar(field(job, tiles.SCALE)), ONE)
         products(scores, tile, k, row, keys, width)
         hide_later_keys(scores, first, queries, field(job, tiles.LANE_NUMBERS))
-        _softmax(scores, keys, statistics)
+        _softmax(scores, keys, field(job, tiles.LARGEST) + here, inverse_sum)
         clear_tile(sums, width)
         add_weighted_rows(sums, scores, v, stride, keys, width)
         for e in range(width):
-            store(sums + e * VECTOR, load(sums + e * VECTOR) * load(statistics + VECTOR))
-        store_tile(y + first * field(job, tiles.Y + 2), field(job, tiles.Y + 2), sums, queries, width)
-        for i in range(queries):
-            here = kept + (first + i) * FLOAT
-            store_scalar(field(job, tiles.LARGEST) + here, load_scalar(statistics + i * FLOAT))
-            store_scalar(field(job, tiles.INVERSE_SUM) + here, load_scalar(statistics + VECTOR + i * FLOAT))
+            store(sums + e * VECTOR, load(sums + e * VECTOR) * load(inverse_sum))
+        store_tile(y + first * y_stride, y_stride, sums, queries, width)
 
 
 @Worker

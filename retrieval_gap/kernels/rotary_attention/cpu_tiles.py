@@ -15,6 +15,7 @@ from retrieval_gap.kernels.cpu.jobs import FIRST_FIELD, field
 from retrieval_gap.kernels.cpu.lanes import (
     FLOAT,
     LANES,
+    ONE,
     VECTOR,
     ZERO,
     compiled,
@@ -26,13 +27,14 @@ from retrieval_gap.kernels.cpu.lanes import (
     store,
     store_scalar,
 )
+from retrieval_gap.kernels.cpu.transpose import COLUMNS, lanes_to_rows, rows_to_lanes
 
 # Dimensions worked on at once: their vectors stay in registers. E is a multiple of it.
-GROUP = 8
+GROUP = COLUMNS
 
-# Sizes. SCALE is the address of three floats: log2(e) / sqrt(E), 1 / sqrt(E), ln(2).
-BATCH, LENGTH, HEADS, WIDTH, SCALE, ROPE, LANE_NUMBERS = range(FIRST_FIELD, FIRST_FIELD + 7)
-# (B, H, L) tensors: the largest score of each query, one over its sum of exponentials, <grad_y, y>.
+# Sizes. PADDED is L rounded up to whole vectors. ROPE is (E, PADDED): cosines of E/2 pairs, then sines. SCALE is the address of three floats: log2(e) / sqrt(E), 1 / sqrt(E), ln(2).
+BATCH, LENGTH, HEADS, WIDTH, PADDED, SCALE, ROPE, LANE_NUMBERS = range(FIRST_FIELD, FIRST_FIELD + 8)
+# (B, H, PADDED) tensors: the largest score of each query, and one over its sum of exponentials.
 LARGEST, INVERSE_SUM = LANE_NUMBERS + 1, LANE_NUMBERS + 2
 # Tensors with axes (batch, time, ...): an address, then the bytes to the next sequence and to the next step.
 QKV, Y, GRAD_Y, GRAD_QKV = range(INVERSE_SUM + 1, INVERSE_SUM + 13, 3)
@@ -47,44 +49,55 @@ def at(job: int, view: int, b: int, part: int, h: int) -> int:
 
 
 @compiled
-def turn_rows(
-    target: int,
-    target_stride: int,
-    source: int,
-    stride: int,
-    rope: int,
-    length: int,
-    width: int,
-    scale: float,
-    back: float,
-) -> None:
-    """Rows of a head turned by their positions' angles (back = 1) or by the opposite ones (back = -1), and scaled."""
-    half = width // 2 * FLOAT
-    for t in range(length):
-        row, out, angle = source + t * stride, target + t * target_stride, rope + t * width * FLOAT
-        for i in range(0, half, FLOAT):
-            cos, sin = load_scalar(angle + i) * scale, load_scalar(angle + half + i) * scale * back
-            first, second = load_scalar(row + i), load_scalar(row + half + i)
-            store_scalar(out + i, first * cos - second * sin)
-            store_scalar(out + half + i, second * cos + first * sin)
-
-
-@compiled
 def load_tile(tile: int, rows: int, stride: int, count: int, width: int) -> None:
     """The first `count` <= 16 rows as a tile; zeros past them."""
-    for e in range(width):
-        for i in range(count):
-            store_scalar(tile + e * VECTOR + i * FLOAT, load_scalar(rows + i * stride + e * FLOAT))
-        for i in range(count, LANES):
-            store_scalar(tile + e * VECTOR + i * FLOAT, ZERO)
+    if count == LANES:
+        for e in range(0, width, GROUP):
+            rows_to_lanes(tile + e * VECTOR, rows + e * FLOAT, stride)
+    else:
+        for e in range(width):
+            store(tile + e * VECTOR, splat(ZERO))
+            for i in range(count):
+                store_scalar(tile + e * VECTOR + i * FLOAT, load_scalar(rows + i * stride + e * FLOAT))
 
 
 @compiled
 def store_tile(rows: int, stride: int, tile: int, count: int, width: int) -> None:
     """The way back: the first `count` positions of a tile to rows."""
-    for i in range(count):
-        for e in range(width):
-            store_scalar(rows + i * stride + e * FLOAT, load_scalar(tile + e * VECTOR + i * FLOAT))
+    if count == LANES:
+        for e in range(0, width, GROUP):
+            lanes_to_rows(rows + e * FLOAT, stride, tile + e * VECTOR)
+    else:
+        for i in range(count):
+            for e in range(width):
+                store_scalar(rows + i * stride + e * FLOAT, load_scalar(tile + e * VECTOR + i * FLOAT))
+
+
+@compiled
+def turn_tile(tile: int, rope: int, rope_stride: int, width: int, scale: float, back: float) -> None:
+    """A tile turned by its positions' angles (back = 1) or by the opposite ones (back = -1), and scaled.
+
+    rope: for each pair of dimensions a row of cosines by position, then as many rows of sines.
+    """
+    half = width // 2
+    for e in range(half):
+        cos = load(rope + e * rope_stride) * splat(scale)
+        sin = load(rope + (half + e) * rope_stride) * splat(scale * back)
+        first, second = load(tile + e * VECTOR), load(tile + (half + e) * VECTOR)
+        store(tile + e * VECTOR, first * cos - second * sin)
+        store(tile + (half + e) * VECTOR, second * cos + first * sin)
+
+
+@compiled
+def turn_rows(
+    target: int, source: int, stride: int, rope: int, rope_stride: int, tile: int, length: int, width: int, scale: float
+) -> None:
+    """Rows of a head, turned by their positions' angles and scaled, to contiguous rows; `tile` is scratch memory."""
+    for first in range(0, length, LANES):
+        count = min(LANES, length - first)
+        load_tile(tile, source + first * stride, stride, count, width)
+        turn_tile(tile, rope + first * FLOAT, rope_stride, width, scale, ONE)
+        store_tile(target + first * width * FLOAT, width * FLOAT, tile, count, width)
 
 
 @inline

@@ -5,78 +5,26 @@ Legend: B batch, L time, D channels, N states per channel.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 
+from jaxtyping import Float
 from torch import Tensor
 
-from retrieval_gap.kernels.annotations import Float
+from retrieval_gap.kernels.dispatch import Backend, choose, find_cpu_backend
 from retrieval_gap.kernels.selective_scan import naive
 
 __all__ = ["available_backends", "selective_scan", "selective_scan_step"]
 
-_log = logging.getLogger(__name__)
-_Outputs = tuple[Tensor, Tensor]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Backend:
-    """The two functions of one implementation, and what stands in their way (None: nothing)."""
-
-    scan: Callable[..., _Outputs]
-    step: Callable[..., _Outputs]
-    missing: str | None = None
-    refuses: Callable[[list[Tensor]], str | None] = lambda tensors: None
-
-
-def _cpu_backend() -> _Backend:
-    try:
-        from retrieval_gap.kernels.selective_scan import cpu
-    except ImportError as error:
-        return _Backend(
-            scan=naive.selective_scan,
-            step=naive.selective_scan_step,
-            missing=f"numba cannot be used: {error}",
-        )
-    return _Backend(scan=cpu.selective_scan, step=cpu.selective_scan_step, refuses=cpu.refusal)
-
 
 @cache
-def _backends() -> dict[str, _Backend]:
+def _backends() -> dict[str, Backend]:
     """Fastest first: `auto` takes the first that accepts the tensors."""
-    slow = _Backend(scan=naive.selective_scan, step=naive.selective_scan_step)
-    return {"cpu": _cpu_backend(), "naive": slow}
+    return {"cpu": find_cpu_backend(f"{__name__}.cpu"), "naive": Backend(module=naive)}
 
 
 def available_backends() -> dict[str, str]:
     """What this machine offers: the name of each backend -> "available", or the reason why not."""
     return {name: backend.missing or "available" for name, backend in _backends().items()}
-
-
-@cache
-def _say_once(message: str) -> None:
-    _log.warning(message)
-
-
-def _choose(name: str, tensors: list[Tensor | None]) -> _Backend:
-    backends, present = _backends(), [tensor for tensor in tensors if tensor is not None]
-    if name != "auto":
-        if name not in backends:
-            raise ValueError(f"unknown backend {name!r}; choose one of: auto, {', '.join(backends)}")
-        if reason := backends[name].missing or backends[name].refuses(present):
-            raise RuntimeError(f"backend {name!r} cannot run this selective scan: {reason}")
-        return backends[name]
-    reasons: list[str] = []
-    for candidate, backend in backends.items():
-        reason = backend.missing or backend.refuses(present)
-        if reason is None:
-            if candidate == "naive":
-                _say_once(f"selective scan runs in the slow 'naive' backend ({'; '.join(reasons)})")
-            return backend
-        reasons.append(f"{candidate}: {reason}")
-    raise AssertionError("the naive backend accepts every tensor")
 
 
 def _check_shapes(x: Tensor, A: Tensor, same_as_x: dict[str, Tensor | None], per_state: dict[str, Tensor]) -> None:
@@ -89,7 +37,7 @@ def _check_shapes(x: Tensor, A: Tensor, same_as_x: dict[str, Tensor | None], per
     for name, tensor in per_state.items():
         if tensor.shape != (*x.shape[:-1], states):
             raise ValueError(
-                f"{name} has shape {tuple(tensor.shape)}; it must be that of x, with A's {states} states in the last place"
+                f"{name} has shape {tuple(tensor.shape)}; it must be that of x, but with {states} (A's states) last"
             )
 
 
@@ -143,7 +91,7 @@ def selective_scan(
         *(x_BxLxD, delta_BxLxD, A_DxN, B_BxLxN, C_BxLxN, D_D),
         *(z_BxLxD, delta_bias_D, initial_state_BxDxN),
     ]
-    return _choose(backend, arguments).scan(*arguments)
+    return choose("selective scan", _backends(), backend, arguments).selective_scan(*arguments)
 
 
 def selective_scan_step(
@@ -163,4 +111,4 @@ def selective_scan_step(
     _check_shapes(x_BxD, A_DxN, {"delta": delta_BxD, "z": z_BxD}, {"B": B_BxN, "C": C_BxN})
     _check_sizes(D_D, delta_bias_D, state_BxDxN, x_BxD.shape[0], A_DxN)
     arguments = [x_BxD, delta_BxD, A_DxN, B_BxN, C_BxN, D_D, z_BxD, delta_bias_D, state_BxDxN]
-    return _choose(backend, arguments).step(*arguments)
+    return choose("selective scan step", _backends(), backend, arguments).selective_scan_step(*arguments)

@@ -10,21 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from retrieval_gap.kernels.cpu.jobs import Job, thread_count
+from retrieval_gap.kernels.cpu.jobs import Job, sum_in_order, thread_count
 from retrieval_gap.kernels.cpu.lanes import LANES
 from retrieval_gap.kernels.selective_scan import cpu_backward, cpu_forward, cpu_step, naive
 from retrieval_gap.kernels.selective_scan import cpu_tiles as tiles
 from retrieval_gap.kernels.selective_scan.cpu_tiles import CHUNK, GROUP
-
-
-def refusal(tensors: list[Tensor]) -> str | None:
-    """Why these tensors cannot go through the CPU kernels; None if they can."""
-    for tensor in tensors:
-        if not tensor.is_cpu:
-            return f"it takes tensors on the CPU, and one is on {tensor.device}"
-        if tensor.dtype != torch.float32:
-            return f"it takes float32, and a tensor is {str(tensor.dtype).removeprefix('torch.')}"
-    return None
 
 
 def selective_scan(
@@ -143,18 +133,13 @@ class _SelectiveScan(torch.autograd.Function):
             *(
                 grad_x,
                 grad_delta,
-                _sum_in_order(partial_A),
-                _sum_in_order(partial_B),
-                _sum_in_order(partial_C),
+                sum_in_order(partial_A),
+                sum_in_order(partial_B),
+                sum_in_order(partial_C),
             ),
-            *(_sum_in_order(partial_D), None if z is None else grad_z),
+            *(sum_in_order(partial_D), None if z is None else grad_z),
             *(
-                None if bias is None else _sum_in_order(partial_bias),
+                None if bias is None else sum_in_order(partial_bias),
                 grad_state if ctx.needs_input_grad[8] else None,
             ),
         )
-
-
-def _sum_in_order(partials: Tensor) -> Tensor:
-    """Sum over the first axis, one after another: PyTorch would split the sum among its threads."""
-    return partials[0] if len(partials) == 1 else torch.from_numpy(partials.numpy().sum(axis=0))

@@ -1,0 +1,74 @@
+"""The short convolution in front of Mamba's scan: causal, one filter per channel, with bias and SiLU.
+
+Legend: B batch, L time, D channels, K width of the filter; a state is the last K - 1 inputs, in time's order.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from jaxtyping import Float
+from torch import Tensor
+
+from retrieval_gap.kernels.causal_conv1d import naive
+from retrieval_gap.kernels.dispatch import Backend, choose, find_cpu_backend, refuse_all_but_float32_on_cpu
+
+__all__ = ["causal_conv1d", "causal_conv1d_step"]
+
+
+@cache
+def _backends() -> dict[str, Backend]:
+    """Fastest first: `auto` takes the first that accepts the tensors."""
+    found = find_cpu_backend(f"{__name__}.cpu")
+    return {"cpu": Backend(module=found.module, missing=found.missing, refuses=_refuse), "naive": Backend(module=naive)}
+
+
+def _refuse(tensors: list[Tensor]) -> str | None:
+    width = tensors[1].shape[1]
+    reason = None if width == 4 else f"it is made for filters of width 4, not {width}"
+    return refuse_all_but_float32_on_cpu(tensors) or reason
+
+
+def causal_conv1d(
+    x_BxLxD: Float[Tensor, "b l d"],
+    weight_DxK: Float[Tensor, "d k"],
+    bias_D: Float[Tensor, " d"],
+    *,
+    initial_state_BxDxK: Float[Tensor, "b d k-1"] | None = None,
+    activation: str | None = "silu",
+    backend: str = "auto",
+) -> tuple[Float[Tensor, "b l d"], Float[Tensor, "b d k-1"]]:
+    """y_t = activation(bias + sum_k weight_k x_{t-K+1+k}); steps before the first come from the state (zeros if None).
+
+    Any strides will do as long as the last axis of x is contiguous. Source: Gu & Dao 2023 (arXiv 2312.00752),
+    figure 3 and the public code.
+
+    Returns:
+        y_BxLxD, and the last K - 1 inputs (BxDx(K-1)): pass them as `initial_state_BxDxK` to go on.
+
+    Raises:
+        ValueError: on an unknown activation or backend.
+        RuntimeError: if the backend that was asked for by name cannot run these tensors.
+    """
+    _check_activation(activation)
+    chosen = choose("causal conv1d", _backends(), backend, [x_BxLxD, weight_DxK, bias_D, initial_state_BxDxK])
+    y_BxLxD = chosen.causal_conv1d(x_BxLxD, weight_DxK, bias_D, initial_state_BxDxK, activation == "silu")
+    return y_BxLxD, naive.last_inputs(x_BxLxD, weight_DxK.shape[1] - 1, initial_state_BxDxK)
+
+
+def causal_conv1d_step(
+    x_BxD: Float[Tensor, "b d"],
+    weight_DxK: Float[Tensor, "d k"],
+    bias_D: Float[Tensor, " d"],
+    state_BxDxK: Float[Tensor, "b d k-1"],
+    *,
+    activation: str | None = "silu",
+) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d k-1"]]:
+    """One step of `causal_conv1d`, for decoding: the output, and the new state (the one passed in is left alone)."""
+    _check_activation(activation)
+    return naive.causal_conv1d_step(x_BxD, weight_DxK, bias_D, state_BxDxK, activation == "silu")
+
+
+def _check_activation(activation: str | None) -> None:
+    if activation not in ("silu", None):
+        raise ValueError(f"unknown activation {activation!r} of causal conv1d; choose 'silu' or None")
