@@ -95,8 +95,8 @@ def train(
 ) -> None:
     """Trains `model` in place on the task's split, from `checkpoint` where there is one; leaves the last one there.
 
-    Raises DivergedError at a loss that is not finite, StoppedError after SIGINT or SIGTERM, RunError for a checkpoint that
-    cannot be read.
+    Raises DivergedError at a loss that is not finite, StoppedError after SIGINT or SIGTERM, RunError for a checkpoint
+    that cannot be read.
     """
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(parameters.values(), lr=config.lr, weight_decay=0.0, fused=True)

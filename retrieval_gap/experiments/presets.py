@@ -11,7 +11,7 @@ ARCHITECTURES = ("transformer", "hybrid", "mamba", "lstm")
 MODES: tuple[Mode, ...] = ("rag", "cot", "direct")
 SEARCHED_LR = (1e-3, 2e-3, 4e-3)
 # The best of SEARCHED_LR on the validation split, for each view: results/istree_lr.csv, from the preset `lr`.
-DEMO_LR = {arch: 2e-3 for arch in ARCHITECTURES}
+DEMO_LR = dict.fromkeys(ARCHITECTURES, 0.002)
 DEMO_SAMPLES: dict[Mode, int] = {"rag": 24_000, "cot": 128_000, "direct": 40_000}
 
 
@@ -23,9 +23,7 @@ def demo() -> list[RunConfig]:
 def lr() -> list[RunConfig]:
     """The sweep that the learning rates of `demo` and `cpu` come from: graded on the validation split."""
     return [
-        replace(
-            _small_cell(mode, 8, arch, DEMO_SAMPLES[mode], rate), eval_split="validation", eval_samples=1_000
-        )
+        replace(_small_cell(mode, 8, arch, DEMO_SAMPLES[mode], rate), eval_split="validation", eval_samples=1_000)
         for mode in ("cot", "rag")
         for rate in SEARCHED_LR
         for arch in ARCHITECTURES

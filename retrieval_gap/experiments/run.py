@@ -125,7 +125,9 @@ def load_model(run: RunDirectory) -> tuple[RunConfig, SequenceModel]:
 def evaluate_run(run: RunDirectory, samples: int | None, retriever: RetrieverName | None) -> dict[str, Any]:
     """Free decoding with a run's model on the split that the run reports."""
     config, model = load_model(run)
-    evaluation = evaluate(model, config.build_task(config.eval_split), samples or config.eval_samples, retriever=retriever)
+    evaluation = evaluate(
+        model, config.build_task(config.eval_split), samples or config.eval_samples, retriever=retriever
+    )
     return asdict(config) | asdict(evaluation)
 
 

@@ -18,6 +18,7 @@ from retrieval_gap.kernels.cpu.lanes import (
     VECTOR,
     ZERO,
     compiled,
+    fma,
     load,
     load_scalar,
     splat,

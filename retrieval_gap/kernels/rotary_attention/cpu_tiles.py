@@ -32,7 +32,8 @@ from retrieval_gap.kernels.cpu.transpose import COLUMNS, lanes_to_rows, rows_to_
 # Dimensions worked on at once: their vectors stay in registers. E is a multiple of it.
 GROUP = COLUMNS
 
-# Sizes. PADDED is L rounded up to whole vectors. ROPE is (E, PADDED): cosines of E/2 pairs, then sines. SCALE is the address of three floats: log2(e) / sqrt(E), 1 / sqrt(E), ln(2).
+# Sizes; PADDED is L rounded up to whole vectors.  SCALE: the address of log2(e) / sqrt(E), 1 / sqrt(E), ln(2).
+# ROPE: that of a contiguous (E, PADDED), the cosines of E/2 pairs of dimensions, then their sines.
 BATCH, LENGTH, HEADS, WIDTH, PADDED, SCALE, ROPE, LANE_NUMBERS = range(FIRST_FIELD, FIRST_FIELD + 8)
 # (B, H, PADDED) tensors: the largest score of each query, and one over its sum of exponentials.
 LARGEST, INVERSE_SUM = LANE_NUMBERS + 1, LANE_NUMBERS + 2
