@@ -52,7 +52,7 @@ def choose(kernel: str, backends: Mapping[str, Backend], name: str, tensors: lis
     present = [tensor for tensor in tensors if tensor is not None]
     if name != "auto" and name not in backends:
         raise ValueError(f"unknown backend {name!r} of {kernel}; choose one of: auto, {', '.join(backends)}")
-    reasons = []
+    reasons: list[str] = []
     for candidate in backends if name == "auto" else [name]:
         backend = backends[candidate]
         reason = backend.missing or backend.refuses(present)

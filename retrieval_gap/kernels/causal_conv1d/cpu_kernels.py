@@ -17,17 +17,16 @@ from retrieval_gap.kernels.cpu.lanes import (
     LANES,
     ONE,
     VECTOR,
-    ZERO,
     compiled,
     fma,
     inline,
     load,
     load_scalar,
-    prefetch,
     splat,
     store,
     store_scalar,
 )
+from retrieval_gap.kernels.cpu.rows import columns_in, columns_out, copy_in, copy_out
 
 WIDTH, BEFORE, CHUNK, BLOCK = 4, 3, 32, 64
 
@@ -53,56 +52,14 @@ def _at(job: int, view: int, b: int, t: int, first: int) -> int:
 
 
 @compiled
-def _copy_in(rows: int, source: int, stride: int, steps: int, count: int) -> None:
-    """Copy the first `count` <= 16 channels of each row to a row of 16, zero past them."""
-    for t in range(steps):
-        if count >= LANES:
-            prefetch(source + (t + CHUNK) * stride)
-            store(rows + t * VECTOR, load(source + t * stride))
-        else:
-            store(rows + t * VECTOR, splat(ZERO))
-            for c in range(count):
-                store_scalar(rows + t * VECTOR + c * FLOAT, load_scalar(source + t * stride + c * FLOAT))
-
-
-@compiled
-def _copy_out(target: int, stride: int, rows: int, steps: int, count: int) -> None:
-    """The way back; nothing past the first `count` channels is touched."""
-    for t in range(steps):
-        if count >= LANES:
-            store(target + t * stride, load(rows + t * VECTOR))
-        else:
-            for c in range(count):
-                store_scalar(target + t * stride + c * FLOAT, load_scalar(rows + t * VECTOR + c * FLOAT))
-
-
-@compiled
-def _columns_in(rows: int, source: int, columns: int, count: int) -> None:
-    """Turn `source`, a contiguous (channels, columns), into a row of 16 channels per column; zeros if it is 0."""
-    for k in range(columns):
-        store(rows + k * VECTOR, splat(ZERO))
-        if source != 0:
-            for c in range(min(count, LANES)):
-                store_scalar(rows + k * VECTOR + c * FLOAT, load_scalar(source + (c * columns + k) * FLOAT))
-
-
-@compiled
-def _columns_out(target: int, rows: int, columns: int, count: int) -> None:
-    """The way back."""
-    for k in range(columns):
-        for c in range(min(count, LANES)):
-            store_scalar(target + (c * columns + k) * FLOAT, load_scalar(rows + k * VECTOR + c * FLOAT))
-
-
-@compiled
 def _open(job: int, b: int, first: int, count: int, scratch: int) -> None:
     """The filter and the bias of 16 channels, and the three inputs before the first step."""
-    _columns_in(scratch + _TAPS, field(job, WEIGHT) + first * WIDTH * FLOAT, WIDTH, count)
-    _columns_in(scratch + _BIAS, field(job, BIAS) + first * FLOAT, 1, count)
+    columns_in(scratch + _TAPS, field(job, WEIGHT) + first * WIDTH * FLOAT, WIDTH, count)
+    columns_in(scratch + _BIAS, field(job, BIAS) + first * FLOAT, 1, count)
     state = field(job, STATE)
     if state != 0:
         state += (b * field(job, CHANNELS) + first) * BEFORE * FLOAT
-    _columns_in(scratch + _WINDOW, state, BEFORE, count)
+    columns_in(scratch + _WINDOW, state, BEFORE, count)
 
 
 @compiled
@@ -134,7 +91,7 @@ def _convolve(job: int, b: int, first: int, count: int, scratch: int) -> None:
     window, rows = scratch + _WINDOW, scratch + _ROWS
     for start in range(0, field(job, LENGTH), CHUNK):
         steps = min(CHUNK, field(job, LENGTH) - start)
-        _copy_in(window + BEFORE * VECTOR, _at(job, X, b, start, first), field(job, X + 2), steps, count)
+        copy_in(window + BEFORE * VECTOR, _at(job, X, b, start, first), field(job, X + 2), steps, count)
         if with_silu:
             for t in range(steps):
                 y = _filtered(window + t * VECTOR, taps, bias)
@@ -142,7 +99,7 @@ def _convolve(job: int, b: int, first: int, count: int, scratch: int) -> None:
         else:
             for t in range(steps):
                 store(rows + t * VECTOR, _filtered(window + t * VECTOR, taps, bias))
-        _copy_out(_at(job, Y, b, start, first), field(job, Y + 2), rows, steps, count)
+        copy_out(_at(job, Y, b, start, first), field(job, Y + 2), rows, steps, count)
         _slide(window, steps)
 
 
@@ -201,31 +158,31 @@ def _write_inputs(job: int, b: int, first: int, count: int, scratch: int, start:
                 place = target + (c * BEFORE + start + i) * FLOAT
                 store_scalar(place, load_scalar(rows + i * VECTOR + c * FLOAT))
     target = _at(job, GRAD_X, b, start - BEFORE + to_state, first)
-    _copy_out(target, field(job, GRAD_X + 2), rows + to_state * VECTOR, steps - to_state, count)
+    copy_out(target, field(job, GRAD_X + 2), rows + to_state * VECTOR, steps - to_state, count)
 
 
 @compiled
 def _convolve_back(job: int, b: int, first: int, count: int, scratch: int) -> None:
     """16 channels of one sequence, also from the first step to the last: a gradient is complete three steps later."""
     _open(job, b, first, count, scratch)
-    _columns_in(scratch + _GRAD_TAPS, 0, WIDTH, count)
-    _columns_in(scratch + _GRAD_BIAS, 0, 1, count)
-    _columns_in(scratch + _INNER, 0, BEFORE, count)
+    columns_in(scratch + _GRAD_TAPS, 0, WIDTH, count)
+    columns_in(scratch + _GRAD_BIAS, 0, 1, count)
+    columns_in(scratch + _INNER, 0, BEFORE, count)
     length, window, rows = field(job, LENGTH), scratch + _WINDOW, scratch + _ROWS
     for start in range(0, length, CHUNK):
         steps = min(CHUNK, length - start)
-        _copy_in(window + BEFORE * VECTOR, _at(job, X, b, start, first), field(job, X + 2), steps, count)
-        _copy_in(rows, _at(job, GRAD_Y, b, start, first), field(job, GRAD_Y + 2), steps, count)
+        copy_in(window + BEFORE * VECTOR, _at(job, X, b, start, first), field(job, X + 2), steps, count)
+        copy_in(rows, _at(job, GRAD_Y, b, start, first), field(job, GRAD_Y + 2), steps, count)
         _through_silu(scratch, steps, field(job, WITH_SILU) != 0)
         _add_to_filter(scratch, steps)
         _write_inputs(job, b, first, count, scratch, start, steps)
         _slide(window, steps)
         _slide(scratch + _INNER, steps)
-    _columns_in(scratch + _INNER + BEFORE * VECTOR, 0, BEFORE, count)
+    columns_in(scratch + _INNER + BEFORE * VECTOR, 0, BEFORE, count)
     _write_inputs(job, b, first, count, scratch, length, BEFORE)
     own_channels = b * field(job, CHANNELS) + first
-    _columns_out(field(job, GRAD_WEIGHT) + own_channels * WIDTH * FLOAT, scratch + _GRAD_TAPS, WIDTH, count)
-    _columns_out(field(job, GRAD_BIAS) + own_channels * FLOAT, scratch + _GRAD_BIAS, 1, count)
+    columns_out(field(job, GRAD_WEIGHT) + own_channels * WIDTH * FLOAT, scratch + _GRAD_TAPS, WIDTH, count)
+    columns_out(field(job, GRAD_BIAS) + own_channels * FLOAT, scratch + _GRAD_BIAS, 1, count)
 
 
 @Worker

@@ -197,6 +197,18 @@ def low_bits_as_exponent(builder: Any, args: Any) -> Any:
     return builder.bitcast(shifted, _vector)
 
 
+@_intrinsic(types.float32(lanes))
+def total(builder: Any, args: Any) -> Any:
+    """The sum of the lanes, always added in the same order."""
+    vector, width = args[0], LANES
+    while width > 1:
+        width //= 2
+        blank = ir.Constant(vector.type, ir.Undefined)
+        halves = (_shuffle(builder, vector, blank, list(range(i, i + width))) for i in (0, width))
+        vector = builder.fadd(*halves)
+    return builder.extract_element(vector, ir.Constant(_int, 0))
+
+
 @_intrinsic(lanes(types.int64))
 def sums_of_eight(builder: Any, args: Any) -> Any:
     """Lane i < 8 holds the sum of the i-th of eight vectors at an address, always added in the same order."""

@@ -38,6 +38,7 @@ from retrieval_gap.kernels.cpu.lanes import (
     store_scalar,
     sums_of_eight,
 )
+from retrieval_gap.kernels.cpu.rows import copy_in, copy_out
 from retrieval_gap.kernels.selective_scan import cpu_tiles as tiles
 from retrieval_gap.kernels.selective_scan.cpu_tiles import (
     CHUNK,
@@ -181,11 +182,11 @@ def _open(
     grad, grad_stride = at(job, tiles.GRAD_Y, b, start, first), field(job, tiles.GRAD_Y + 2)
     gated = field(job, tiles.Z) != 0
     if count < LANES:
-        tiles.gather(staging, x, x_stride, steps, count)
-        tiles.gather(staging + _STAGING, delta, delta_stride, steps, count)
-        tiles.gather(staging + 2 * _STAGING, grad, grad_stride, steps, count)
+        copy_in(staging, x, x_stride, steps, count)
+        copy_in(staging + _STAGING, delta, delta_stride, steps, count)
+        copy_in(staging + 2 * _STAGING, grad, grad_stride, steps, count)
         if gated:
-            tiles.gather(staging + 3 * _STAGING, z, z_stride, steps, count)
+            copy_in(staging + 3 * _STAGING, z, z_stride, steps, count)
         x_stride = delta_stride = grad_stride = z_stride = VECTOR
         x, delta, grad, z = staging, staging + _STAGING, staging + 2 * _STAGING, staging + 3 * _STAGING
     skip, shift = load(D), load(bias)
@@ -247,7 +248,7 @@ def _close(
         grad_z_stride,
     )
     if count < LANES:
-        tiles.gather(staging, x, x_stride, steps, count)
+        copy_in(staging, x, x_stride, steps, count)
         x, dx, dd, dz = staging, staging + _STAGING, staging + 2 * _STAGING, staging + 3 * _STAGING
         x_stride = dx_stride = dd_stride = dz_stride = VECTOR
     skip, sum_D, sum_bias = load(D), load(grad_D), load(grad_bias)
@@ -265,10 +266,10 @@ def _close(
             row = rows + t * VECTOR
             store(dz + t * dz_stride, load(row + _GATE) * load(row + _OUTPUT))
     if count < LANES:
-        tiles.scatter(grad_x, grad_x_stride, dx, steps, count)
-        tiles.scatter(grad_delta, grad_delta_stride, dd, steps, count)
+        copy_out(grad_x, grad_x_stride, dx, steps, count)
+        copy_out(grad_delta, grad_delta_stride, dd, steps, count)
         if gated:
-            tiles.scatter(grad_z, grad_z_stride, dz, steps, count)
+            copy_out(grad_z, grad_z_stride, dz, steps, count)
 
 
 @compiled

@@ -11,6 +11,7 @@ from __future__ import annotations
 from retrieval_gap.kernels.cpu.elementary import exp2_of_product, silu, softplus
 from retrieval_gap.kernels.cpu.jobs import Worker, field, next_item, own_scratch
 from retrieval_gap.kernels.cpu.lanes import FLOAT, LANES, VECTOR, compiled, fma, inline, load, prefetch, store
+from retrieval_gap.kernels.cpu.rows import copy_in, copy_out
 from retrieval_gap.kernels.selective_scan import cpu_tiles as tiles
 from retrieval_gap.kernels.selective_scan.cpu_tiles import (
     CHUNK,
@@ -60,8 +61,8 @@ def _open(job: int, b: int, start: int, steps: int, first: int, count: int, D: i
     x, x_stride = at(job, tiles.X, b, start, first), field(job, tiles.X + 2)
     delta, delta_stride = at(job, tiles.DELTA, b, start, first), field(job, tiles.DELTA + 2)
     if count < LANES:
-        tiles.gather(rows + _STAGING_0, x, x_stride, steps, count)
-        tiles.gather(rows + _STAGING_1, delta, delta_stride, steps, count)
+        copy_in(rows + _STAGING_0, x, x_stride, steps, count)
+        copy_in(rows + _STAGING_1, delta, delta_stride, steps, count)
         x, x_stride, delta, delta_stride = rows + _STAGING_0, VECTOR, rows + _STAGING_1, VECTOR
     skip, shift = load(D), load(bias)
     for t in range(steps):
@@ -83,7 +84,7 @@ def _close(job: int, b: int, start: int, steps: int, first: int, count: int, row
     gated = field(job, tiles.Z) != 0
     if count < LANES:
         if gated:
-            tiles.gather(rows + _STAGING_0, z, z_stride, steps, count)
+            copy_in(rows + _STAGING_0, z, z_stride, steps, count)
             z, z_stride = rows + _STAGING_0, VECTOR
         target, target_stride = rows + _STAGING_1, VECTOR
     if gated:
@@ -94,7 +95,7 @@ def _close(job: int, b: int, start: int, steps: int, first: int, count: int, row
         for t in range(steps):
             store(target + t * target_stride, load(rows + _OUTPUT + t * VECTOR))
     if count < LANES:
-        tiles.scatter(y, y_stride, target, steps, count)
+        copy_out(y, y_stride, target, steps, count)
 
 
 @compiled

@@ -24,9 +24,9 @@ from retrieval_gap.kernels.cpu.lanes import (
     load_scalar,
     splat,
     store,
-    store_scalar,
     sums_of_eight,
 )
+from retrieval_gap.kernels.cpu.rows import load_first, store_first
 
 _BATCH, _CHANNELS, _STATES = range(FIRST_FIELD, FIRST_FIELD + 3)
 # Addresses of contiguous tensors; 0 where a tensor was not given.
@@ -35,31 +35,10 @@ _A, _D, _BIAS, _STATE, _STATE_OUT, _Y = range(_STATES + 1, _STATES + 7)
 _X, _DELTA, _B, _C, _Z = range(_Y + 1, _Y + 11, 2)
 _FIELDS = _Z + 2
 
-# Scratch: 16 channels' step, step x, D x, gate and output, one vector each; a row of A and a row of the state where
-# N is no multiple of 16; 16 channels' products with C. Then B and C, padded.
-_STEP, _INPUT, _OUTPUT, _GATE, _ROW_A, _ROW_H, _TERMS = (VECTOR * i for i in range(7))
+# Scratch: 16 channels' step, step x, D x and gate, one vector each; a vector's room for rows that are no multiple of
+# 16; 16 channels' products with C. Then B and C, padded.
+_STEP, _INPUT, _OUTPUT, _GATE, _STAGING, _TERMS = (VECTOR * i for i in range(6))
 _ROWS = _TERMS + LANES * VECTOR
-
-
-@compiled
-def _copy(target: int, source: int, count: int) -> None:
-    """The first `count` <= 16 floats of a row, then zeros up to 16."""
-    if count >= LANES:
-        store(target, load(source))
-    else:
-        store(target, splat(ZERO))
-        for i in range(count):
-            store_scalar(target + i * FLOAT, load_scalar(source + i * FLOAT))
-
-
-@compiled
-def _store_first(target: int, source: int, count: int) -> None:
-    """Write the first `count` <= 16 floats of a row, and touch nothing past them."""
-    if count >= LANES:
-        store(target, load(source))
-    else:
-        for i in range(count):
-            store_scalar(target + i * FLOAT, load_scalar(source + i * FLOAT))
 
 
 @compiled
@@ -70,39 +49,32 @@ def _row_at(job: int, view: int, b: int, first: int) -> int:
 @compiled
 def _open(job: int, b: int, first: int, count: int, scratch: int) -> None:
     """softplus, delta x, D x and the gate of 16 channels."""
-    _copy(scratch + _STEP, _row_at(job, _DELTA, b, first), count)
-    _copy(scratch + _INPUT, _row_at(job, _X, b, first), count)
-    _copy(scratch + _OUTPUT, field(job, _D) + first * FLOAT, count)
-    x, raw = load(scratch + _INPUT), load(scratch + _STEP)
-    store(scratch + _OUTPUT, load(scratch + _OUTPUT) * x)
+    staging, offset = scratch + _STAGING, first * FLOAT
+    x = load_first(_row_at(job, _X, b, first), count, staging)
+    raw = load_first(_row_at(job, _DELTA, b, first), count, staging)
     if field(job, _BIAS) != 0:
-        _copy(scratch + _STEP, field(job, _BIAS) + first * FLOAT, count)
-        raw = raw + load(scratch + _STEP)
+        raw = raw + load_first(field(job, _BIAS) + offset, count, staging)
     step = softplus(raw)
     store(scratch + _STEP, step * splat(LOG2_E))
     store(scratch + _INPUT, step * x)
+    store(scratch + _OUTPUT, load_first(field(job, _D) + offset, count, staging) * x)
     if field(job, _Z) != 0:
-        _copy(scratch + _GATE, _row_at(job, _Z, b, first), count)
+        store(scratch + _GATE, load_first(_row_at(job, _Z, b, first), count, staging))
 
 
 @compiled
 def _advance(A: int, h: int, out: int, lane: int, states: int, scratch: int, B: int, C: int) -> None:
     """The states of one channel; its products with C go to the channel's vector of terms."""
+    staging = scratch + _STAGING
     step = splat(load_scalar(scratch + _STEP + lane * FLOAT))
     u = splat(load_scalar(scratch + _INPUT + lane * FLOAT))
     terms = splat(ZERO)
     for n in range(0, states, LANES):
         count, here = states - n, n * FLOAT
-        rates, before, after = A + here, h + here, out + here
-        if count < LANES:
-            _copy(scratch + _ROW_A, rates, count)
-            _copy(scratch + _ROW_H, before, count)
-            rates, before, after = scratch + _ROW_A, scratch + _ROW_H, scratch + _ROW_H
-        state = fma(exp2_of_product(step, load(rates)), load(before), u * load(B + here))
+        decay = exp2_of_product(step, load_first(A + here, count, staging))
+        state = fma(decay, load_first(h + here, count, staging), u * load(B + here))
         terms = fma(state, load(C + here), terms)
-        store(after, state)
-        if count < LANES:
-            _store_first(out + here, after, count)
+        store_first(out + here, state, count, staging)
     store(scratch + _TERMS + lane * VECTOR, terms)
 
 
@@ -113,8 +85,8 @@ def _step_item(job: int, b: int, scratch: int) -> None:
     B = scratch + _ROWS
     C = B + (states + LANES - 1) // LANES * VECTOR
     for n in range(0, states, LANES):
-        _copy(B + n * FLOAT, _row_at(job, _B, b, n), states - n)
-        _copy(C + n * FLOAT, _row_at(job, _C, b, n), states - n)
+        store(B + n * FLOAT, load_first(_row_at(job, _B, b, n), states - n, scratch + _STAGING))
+        store(C + n * FLOAT, load_first(_row_at(job, _C, b, n), states - n, scratch + _STAGING))
     for first in range(0, channels, LANES):
         count = min(LANES, channels - first)
         _open(job, b, first, count, scratch)
@@ -132,8 +104,7 @@ def _step_item(job: int, b: int, scratch: int) -> None:
         y = load(scratch + _TERMS) + skip
         if field(job, _Z) != 0:
             y = y * silu(load(scratch + _GATE))
-        store(scratch + _OUTPUT, y)
-        _store_first(field(job, _Y) + (b * channels + first) * FLOAT, scratch + _OUTPUT, count)
+        store_first(field(job, _Y) + (b * channels + first) * FLOAT, y, count, scratch + _STAGING)
 
 
 @Worker

@@ -116,23 +116,6 @@ def load_rows(rows: int, source: int, stride: int, steps: int, states: int, padd
             store_scalar(rows + (t * padded + n) * FLOAT, ZERO)
 
 
-@compiled
-def gather(staging: int, source: int, stride: int, steps: int, count: int) -> None:
-    """Copy the first `count` < 16 channels of each row to a row of 16, zero past them."""
-    for t in range(steps):
-        store(staging + t * VECTOR, splat(ZERO))
-        for c in range(count):
-            store_scalar(staging + t * VECTOR + c * FLOAT, load_scalar(source + t * stride + c * FLOAT))
-
-
-@compiled
-def scatter(target: int, stride: int, staging: int, steps: int, count: int) -> None:
-    """The way back: write the first `count` channels of each row of 16, and touch nothing past them."""
-    for t in range(steps):
-        for c in range(count):
-            store_scalar(target + t * stride + c * FLOAT, load_scalar(staging + t * VECTOR + c * FLOAT))
-
-
 @inline
 def load_group(address: int) -> Any:
     """Four vectors, one after another."""

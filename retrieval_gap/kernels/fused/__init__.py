@@ -1,0 +1,46 @@
+"""Normalisation and gating in one pass over memory each: RMSNorm and SwiGLU.
+
+Legend: R rows (any number of leading axes), D channels, H half of the channels.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from jaxtyping import Float
+from torch import Tensor
+
+from retrieval_gap.kernels.dispatch import Backend, choose, find_cpu_backend
+from retrieval_gap.kernels.fused import naive
+
+__all__ = ["rms_norm", "swiglu"]
+
+
+@cache
+def _backends() -> dict[str, Backend]:
+    """Fastest first: `auto` takes the first that accepts the tensors."""
+    return {"cpu": find_cpu_backend(f"{__name__}.cpu"), "naive": Backend(module=naive)}
+
+
+def rms_norm(
+    x_RxD: Float[Tensor, "*r d"], weight_D: Float[Tensor, " d"], eps: float = 1e-5, *, backend: str = "auto"
+) -> Float[Tensor, "*r d"]:
+    """x / sqrt(mean(x^2) + eps) * weight, over the last axis (Zhang & Sennrich 2019, arXiv 1910.07467, equation 4).
+
+    Raises:
+        ValueError: on an unknown backend.
+        RuntimeError: if the backend that was asked for by name cannot run these tensors.
+    """
+    return choose("RMSNorm", _backends(), backend, [x_RxD, weight_D]).rms_norm(x_RxD, weight_D, eps)
+
+
+def swiglu(gate_up_Rx2H: Float[Tensor, "*r 2*h"], *, backend: str = "auto") -> Float[Tensor, "*r h"]:
+    """silu(gate) * up: gate is the first half of the last axis and up the second (Shazeer 2020, arXiv 2002.05202).
+
+    Raises:
+        ValueError: if the last axis has no halves, or on an unknown backend.
+        RuntimeError: if the backend that was asked for by name cannot run these tensors.
+    """
+    if gate_up_Rx2H.shape[-1] % 2:
+        raise ValueError(f"SwiGLU halves the last axis, and {gate_up_Rx2H.shape[-1]} is odd")
+    return choose("SwiGLU", _backends(), backend, [gate_up_Rx2H]).swiglu(gate_up_Rx2H)
