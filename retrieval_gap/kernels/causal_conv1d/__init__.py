@@ -15,6 +15,9 @@ from retrieval_gap.kernels.dispatch import Backend, choose, find_cpu_backend, re
 
 __all__ = ["causal_conv1d", "causal_conv1d_step"]
 
+# A step smaller than this costs less in PyTorch's own operations than the call of a kernel.
+_SMALL = 8_192
+
 
 @cache
 def _backends() -> dict[str, Backend]:
@@ -52,8 +55,7 @@ def causal_conv1d(
     """
     _check_activation(activation)
     chosen = choose("causal conv1d", _backends(), backend, [x_BxLxD, weight_DxK, bias_D, initial_state_BxDxK])
-    y_BxLxD = chosen.causal_conv1d(x_BxLxD, weight_DxK, bias_D, initial_state_BxDxK, activation == "silu")
-    return y_BxLxD, naive.last_inputs(x_BxLxD, weight_DxK.shape[1] - 1, initial_state_BxDxK)
+    return chosen.causal_conv1d(x_BxLxD, weight_DxK, bias_D, initial_state_BxDxK, activation == "silu")
 
 
 def causal_conv1d_step(
@@ -63,10 +65,14 @@ def causal_conv1d_step(
     state_BxDxK: Float[Tensor, "b d k-1"],
     *,
     activation: str | None = "silu",
+    backend: str = "auto",
 ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d k-1"]]:
     """One step of `causal_conv1d`, for decoding: the output, and the new state (the one passed in is left alone)."""
     _check_activation(activation)
-    return naive.causal_conv1d_step(x_BxD, weight_DxK, bias_D, state_BxDxK, activation == "silu")
+    if backend == "auto" and x_BxD.numel() < _SMALL:
+        backend = "naive"
+    chosen = choose("causal conv1d step", _backends(), backend, [x_BxD, weight_DxK, bias_D, state_BxDxK])
+    return chosen.causal_conv1d_step(x_BxD, weight_DxK, bias_D, state_BxDxK, activation == "silu")
 
 
 def _check_activation(activation: str | None) -> None:

@@ -32,7 +32,7 @@ WIDTH, BEFORE, CHUNK, BLOCK = 4, 3, 32, 64
 
 BATCH, LENGTH, CHANNELS, WITH_SILU = range(FIRST_FIELD, FIRST_FIELD + 4)
 # Addresses of contiguous tensors; 0 where a tensor was not given.
-WEIGHT, BIAS, STATE, GRAD_WEIGHT, GRAD_BIAS, GRAD_STATE = range(WITH_SILU + 1, WITH_SILU + 7)
+WEIGHT, BIAS, STATE, STATE_OUT, GRAD_WEIGHT, GRAD_BIAS, GRAD_STATE = range(WITH_SILU + 1, WITH_SILU + 8)
 # Tensors with axes (batch, time, channels): an address, then the bytes to the next sequence and to the next step.
 X, Y, GRAD_Y, GRAD_X = range(GRAD_STATE + 1, GRAD_STATE + 13, 3)
 FIELDS = GRAD_X + 3
@@ -101,6 +101,8 @@ def _convolve(job: int, b: int, first: int, count: int, scratch: int) -> None:
                 store(rows + t * VECTOR, _filtered(window + t * VECTOR, taps, bias))
         copy_out(_at(job, Y, b, start, first), field(job, Y + 2), rows, steps, count)
         _slide(window, steps)
+    state_out = field(job, STATE_OUT) + (b * field(job, CHANNELS) + first) * BEFORE * FLOAT
+    columns_out(state_out, window, BEFORE, count)
 
 
 @compiled

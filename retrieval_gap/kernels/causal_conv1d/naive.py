@@ -12,25 +12,15 @@ from torch.nn.functional import conv1d, silu
 
 def causal_conv1d(
     x_BxLxD: Tensor, weight_DxK: Tensor, bias_D: Tensor, initial_state_BxDxK: Tensor | None, with_silu: bool
-) -> Tensor:
-    """The outputs. See `retrieval_gap.kernels.causal_conv1d`."""
+) -> tuple[Tensor, Tensor]:
+    """The outputs, and the last inputs. See `retrieval_gap.kernels.causal_conv1d`."""
     width = weight_DxK.shape[1]
     if initial_state_BxDxK is None:
         initial_state_BxDxK = x_BxLxD.new_zeros(x_BxLxD.shape[0], x_BxLxD.shape[2], width - 1)
     window_BxDxT = torch.cat([initial_state_BxDxK, x_BxLxD.transpose(1, 2)], dim=2)
     y_BxDxL = conv1d(window_BxDxT, weight_DxK[:, None], bias_D, groups=len(bias_D))
-    return (silu(y_BxDxL) if with_silu else y_BxDxL).transpose(1, 2)
-
-
-def last_inputs(x_BxLxD: Tensor, count: int, initial_state_BxDxK: Tensor | None) -> Tensor:
-    """The last `count` inputs, those before the first taken from the state (zeros if None), as BxDxcount."""
-    batch, length, channels = x_BxLxD.shape
-    recent_BxDxT = x_BxLxD[:, max(0, length - count) :].transpose(1, 2)
-    if length >= count:
-        return recent_BxDxT.contiguous()
-    if initial_state_BxDxK is None:
-        initial_state_BxDxK = x_BxLxD.new_zeros(batch, channels, count)
-    return torch.cat([initial_state_BxDxK[:, :, length:], recent_BxDxT], dim=2)
+    y_BxLxD = (silu(y_BxDxL) if with_silu else y_BxDxL).transpose(1, 2)
+    return y_BxLxD, window_BxDxT[:, :, x_BxLxD.shape[1] :]
 
 
 def causal_conv1d_step(

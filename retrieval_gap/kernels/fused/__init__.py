@@ -22,6 +22,10 @@ def _backends() -> dict[str, Backend]:
     return {"cpu": find_cpu_backend(f"{__name__}.cpu"), "naive": Backend(module=naive)}
 
 
+# Below this size PyTorch's own operations cost less than the call of a kernel (decoding a token, for one).
+_SMALL = 32_768
+
+
 def rms_norm(
     x_RxD: Float[Tensor, "*r d"], weight_D: Float[Tensor, " d"], eps: float = 1e-5, *, backend: str = "auto"
 ) -> Float[Tensor, "*r d"]:
@@ -31,6 +35,8 @@ def rms_norm(
         ValueError: on an unknown backend.
         RuntimeError: if the backend that was asked for by name cannot run these tensors.
     """
+    if backend == "auto" and x_RxD.numel() < _SMALL:
+        backend = "naive"
     return choose("RMSNorm", _backends(), backend, [x_RxD, weight_D]).rms_norm(x_RxD, weight_D, eps)
 
 
@@ -43,4 +49,6 @@ def swiglu(gate_up_Rx2H: Float[Tensor, "*r 2*h"], *, backend: str = "auto") -> F
     """
     if gate_up_Rx2H.shape[-1] % 2:
         raise ValueError(f"SwiGLU halves the last axis, and {gate_up_Rx2H.shape[-1]} is odd")
+    if backend == "auto" and gate_up_Rx2H.numel() < _SMALL:
+        backend = "naive"
     return choose("SwiGLU", _backends(), backend, [gate_up_Rx2H]).swiglu(gate_up_Rx2H)
