@@ -1,7 +1,6 @@
 """Figures show what is in a table: every panel, line, bar and value, and published values beside ours."""
 
 from collections.abc import Callable, Iterator
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.text import Text
 
 from plots import fig2_istree, fig5_istree, figures, style
 from plots.table import Results, read_results
 from retrieval_gap.errors import UsageError
+from tests.plots.layout import check_words
 from tests.plots.tables import ARCHITECTURES, demo_like, grid_like, row, write
 
 NAMES = ["Transformer", "Hybrid", "Mamba", "LSTM"]
@@ -202,17 +201,6 @@ def test_rows_that_a_figure_cannot_use_are_an_error(tmp_path: Path) -> None:
         fig5_istree.draw_figure(table(tmp_path, [row(mode="rag")]))
 
 
-def shown(figure: Figure) -> list[Text]:
-    """All text that a reader sees; ticks beyond the ends of an axis have labels too, which nobody does."""
-    texts = [*figure.texts, *(text for part in figure.legends for text in part.get_texts())]
-    for axes in figure.axes:
-        texts += [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
-        for axis in (axes.xaxis, axes.yaxis):
-            low, high = sorted(axis.get_view_interval())
-            texts += [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
-    return [text for text in texts if text.get_visible() and text.get_text().strip()]
-
-
 @pytest.mark.parametrize("draw", [fig2_istree.draw_figure, fig5_istree.draw_figure])
 @pytest.mark.parametrize("sizes", [("tiny",), ("0.5m", "1m", "2m")])
 @pytest.mark.parametrize("ns", [(8,), (16, 32, 64, 128)])
@@ -220,13 +208,7 @@ def test_no_words_are_cut_off_or_overlap(
     draw: Callable[[Results], Figure], sizes: tuple[str, ...], ns: tuple[int, ...], tmp_path: Path
 ) -> None:
     figure = draw(table(tmp_path, grid_like(sizes, ns)))
-    figure.draw_without_rendering()
-    boxes = [(text.get_text(), text.get_window_extent()) for text in shown(figure)]
-    for text, box in boxes:
-        assert 0 <= box.x0 < box.x1 <= figure.bbox.x1, text
-        assert 0 <= box.y0 < box.y1 <= figure.bbox.y1, text
-    for (one, first), (other, second) in combinations(boxes, 2):
-        assert not first.overlaps(second), (one, other)
+    check_words(figure)
 
 
 def test_drawing_leaves_matplotlibs_settings_alone(tmp_path: Path) -> None:
@@ -237,4 +219,4 @@ def test_drawing_leaves_matplotlibs_settings_alone(tmp_path: Path) -> None:
 
 
 def test_the_figures_are_known() -> None:
-    assert figures() == ["fig2_istree", "fig5_istree"]
+    assert figures() == ["fig2_istree", "fig5_istree", "idea"]

@@ -1,0 +1,28 @@
+"""How kernels are compared with their naive twins: the same inputs in float64, values and all gradients."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Outputs = tuple[Tensor, ...]
+TOLERANCE = 1e-4
+
+
+def values_and_gradients(function: Callable[..., Outputs], inputs: list[Tensor | None], dtype: torch.dtype) -> Outputs:
+    """Outputs, then the gradients of <outputs, weights> for weights that depend on the shapes alone."""
+    leaves = [None if t is None else t.detach().to(dtype).clone().requires_grad_() for t in inputs]
+    outputs = function(*leaves)
+    generator = torch.Generator().manual_seed(0)
+    weights = [torch.randn(y.shape, generator=generator).to(dtype) for y in outputs]
+    loss = sum((y * w).sum() for y, w in zip(outputs, weights, strict=True))
+    present = [leaf for leaf in leaves if leaf is not None]
+    return (*(y.detach() for y in outputs), *torch.autograd.grad(loss, present))
+
+
+def assert_close(ours: Outputs, theirs: Outputs, names: list[str], tolerance: float = TOLERANCE) -> None:
+    """Every tensor within `tolerance` of the other, relative to its largest entry."""
+    for name, mine, oracle in zip(names, ours, theirs, strict=True):
+        assert mine.shape == oracle.shape, name
+        scale = oracle.abs().max().clamp(min=1e-30)
+        assert ((mine - oracle).abs().max() / scale).item() < tolerance, name

@@ -1,0 +1,28 @@
+"""What can be seen of a figure's words."""
+
+from itertools import combinations
+
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+
+def shown(figure: Figure) -> list[Text]:
+    """All text that a reader sees; ticks beyond the ends of an axis have labels too, which nobody does."""
+    texts = [*figure.texts, *(text for part in figure.legends for text in part.get_texts())]
+    for axes in figure.axes:
+        texts += [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            texts += [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+    return [text for text in texts if text.get_visible() and text.get_text().strip()]
+
+
+def check_words(figure: Figure) -> None:
+    """Fails where words are cut off by the figure's edge, or overlap."""
+    figure.draw_without_rendering()
+    boxes = [(text.get_text(), text.get_window_extent()) for text in shown(figure)]
+    for text, box in boxes:
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.x1, text
+        assert 0 <= box.y0 < box.y1 <= figure.bbox.y1, text
+    for (one, first), (other, second) in combinations(boxes, 2):
+        assert not first.overlaps(second), (one, other)
