@@ -1,10 +1,10 @@
 """Figures: one module each, drawn from result tables alone; no training, no network, no hidden state.
 
-A figure is a module `plots/fig*.py` with `draw_figure(results) -> matplotlib.figure.Figure`.
+A figure is a module `plots/fig*.py` with `draw_figure(results) -> matplotlib.figure.Figure`.  `plots/idea.py` explains
+the task; it shows no results, so its `draw_figure` takes none.
 """
 
 import pkgutil
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from plots import style
-from plots.table import RESULTS, Results, read_results
+from plots.table import RESULTS, read_results
 from retrieval_gap.errors import UsageError, unknown
 from retrieval_gap.files import write_atomically
 
 DEFAULT_TABLE = RESULTS / "istree_demo.csv"
+_WITHOUT_TABLE = ("idea",)
 # Neither format may carry the date or the version it was drawn with: the same table, the same bytes.
 _FORMATS: dict[str, dict[str, Any]] = {
     "png": {"dpi": 200, "metadata": {"Software": None}},
@@ -26,7 +27,7 @@ _FORMATS: dict[str, dict[str, Any]] = {
 
 def figures() -> list[str]:
     """Names of the figures there are."""
-    return [module.name for module in pkgutil.iter_modules(__path__) if module.name.startswith("fig")]
+    return [name for _, name, _ in pkgutil.iter_modules(__path__) if name.startswith("fig") or name in _WITHOUT_TABLE]
 
 
 def draw(figure: str, results: Path | None, out: Path) -> list[Path]:
@@ -34,18 +35,14 @@ def draw(figure: str, results: Path | None, out: Path) -> list[Path]:
 
     Raises UsageError for an unknown figure, a table that will not do, or a folder that cannot be written.
     """
-    draw_figure = _figure(figure)
-    table = read_results(results or DEFAULT_TABLE)
+    if figure not in figures():
+        raise unknown("figure", figure, figures())
+    if results is not None and figure in _WITHOUT_TABLE:
+        raise UsageError(f"{figure} shows no results; leave out --results {results}")
+    tables = [] if figure in _WITHOUT_TABLE else [read_results(results or DEFAULT_TABLE)]
     with style.applied():
-        drawn = draw_figure(table)
+        drawn = import_module(f"plots.{figure}").draw_figure(*tables)
         return [_save(drawn, out / f"{figure}.{kind}", kind) for kind in _FORMATS]
-
-
-def _figure(name: str) -> Callable[[Results], Figure]:
-    if name not in figures():
-        raise unknown("figure", name, figures())
-    function: Callable[[Results], Figure] = import_module(f"plots.{name}").draw_figure
-    return function
 
 
 def _save(figure: Figure, path: Path, kind: str) -> Path:

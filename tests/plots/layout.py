@@ -11,7 +11,7 @@ def shown(figure: Figure) -> list[Text]:
     texts = [*figure.texts, *(text for part in figure.legends for text in part.get_texts())]
     for axes in figure.axes:
         texts += [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
-        for axis in (axes.xaxis, axes.yaxis):
+        for axis in (axes.xaxis, axes.yaxis) if axes.axison else ():
             low, high = sorted(axis.get_view_interval())
             texts += [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
     return [text for text in texts if text.get_visible() and text.get_text().strip()]
