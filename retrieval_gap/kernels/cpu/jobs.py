@@ -136,7 +136,7 @@ def _digest_of_kernel_sources() -> str:
 
 def thread_count(items: int, operations: float) -> int:
     """How many threads pay for `items` independent items that cost `operations` vector instructions together."""
-    worth_waking = int(operations / 50_000)
+    worth_waking = int(operations / 200_000)
     return max(1, min(torch.get_num_threads(), items, worth_waking))
 
 
