@@ -6,6 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from retrieval_gap.errors import UsageError
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder that will be written to.  Raises UsageError, one line, where that cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"folder {path} cannot be made: {error.strerror}") from error
+    if not os.access(path, os.W_OK):
+        raise UsageError(f"folder {path} cannot be written to")
+
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Lets `write` fill a file beside `path`, then puts it in `path`'s place: after a crash at any moment, `path`

@@ -1,6 +1,6 @@
-"""Checks what `retrieval-gap sample istree --format jsonl` prints, line by line, knowing nothing of this project's code.
+"""Checks what `retrieval-gap sample istree --format jsonl` prints, line by line; shares no code with this project.
 
-    retrieval-gap sample istree --mode rag --n-nodes 24 --count 1000 --format jsonl | python tests/outside_checker.py rag 24
+    retrieval-gap sample istree --mode rag --n-nodes 24 --format jsonl | python tests/outside_checker.py rag 24
 
 Written from the description of the format alone: the standard library, and networkx for the label.
 """

@@ -61,6 +61,8 @@ WRONG_USES = [
     ("sweep demo --only archs=lstm", "did you mean 'arch'"),
     ("sweep demo --max-minutes -1", "--max-minutes"),
     ("sweep demo --executor slurm", "slurm"),
+    ("sweep demo --runs-dir /proc/nowhere", "/proc/nowhere"),
+    ("results --runs-dir /dev/null", "no folder of runs"),
     ("results --runs-dir absent", "absent is no folder of runs"),
     ("plot fig22", "fig2"),
     ("plot fig2_istree --results absent.csv", "absent.csv"),

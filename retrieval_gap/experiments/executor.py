@@ -92,11 +92,12 @@ def run_pool(
     context.set_forkserver_preload(["retrieval_gap.experiments.run"])
     queue, running = deque(configs), dict[ForkServerProcess, RunConfig]()
     deadline = time.monotonic() + seconds if seconds else float("inf")
+    halting = False
     with stop_requested() as stop:
         try:
             while queue or running:
-                halting = stop.is_set() or time.monotonic() >= deadline
-                if halting:
+                if not halting and (stop.is_set() or time.monotonic() >= deadline):
+                    halting = True
                     outcome.stopped += queue
                     queue.clear()
                     _terminate(running)
@@ -107,7 +108,7 @@ def run_pool(
                 for process in [p for p in running if not p.is_alive()]:
                     config = running.pop(process)
                     reason = _reason(process, config, runs_dir)
-                    if process.exitcode == STOPPED:
+                    if process.exitcode in (STOPPED, -signal.SIGTERM):
                         outcome.stopped.append(config)
                     elif reason:
                         outcome.failed.append((config, reason))
@@ -141,7 +142,7 @@ def _work(config: RunConfig, runs_dir: Path) -> None:
 def _reason(process: ForkServerProcess, config: RunConfig, runs_dir: Path) -> str:
     if process.exitcode == 0:
         return ""
-    if process.exitcode == STOPPED:
+    if process.exitcode in (STOPPED, -signal.SIGTERM):
         return "stopped"
     log = RunDirectory.of(config, runs_dir).path / ERROR_LOG
     if process.exitcode == FAILED and log.exists():

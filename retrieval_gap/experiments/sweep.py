@@ -13,6 +13,7 @@ from retrieval_gap.experiments.executor import PoolOutcome, check_outcome, run_p
 from retrieval_gap.experiments.presets import preset_cells
 from retrieval_gap.experiments.results import finished_rows, print_table, progress_of, statuses, write_rows
 from retrieval_gap.experiments.run import RunDirectory, read_json
+from retrieval_gap.files import make_folder
 
 FILTER_KEYS = ("task", "mode", "n", "arch", "size", "family", "seed", "lr")
 STATUS_SECONDS = 30.0
@@ -41,6 +42,9 @@ def sweep(
     if dry_run:
         print_table(configs, runs_dir)
         return
+    make_folder(runs_dir)
+    if csv is not None:
+        make_folder(csv.parent)
     outcome = PoolOutcome()
     _run_and_tell(configs, runs_dir, workers or len(os.sched_getaffinity(0)), 60 * max_minutes, outcome)
     print_table(configs, runs_dir)

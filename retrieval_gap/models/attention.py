@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from retrieval_gap.kernels.fused import swiglu
 from retrieval_gap.kernels.rotary_attention import rotary_attention
 from retrieval_gap.kernels.rotary_attention.naive import split_heads
 from retrieval_gap.models.mixer import Mixer, State
@@ -114,8 +115,7 @@ class SwiGLU(Mixer):
             nn.init.normal_(linear.weight, std=INIT_STD)
 
     def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
-        gate, up = self.gate_up_proj(x).chunk(2, -1)
-        return self.down_proj(F.silu(gate) * up)
+        return self.down_proj(swiglu(self.gate_up_proj(x)))
 
     def step(self, x_BxD: Float[Tensor, "b d"], state: State) -> tuple[Float[Tensor, "b d"], State]:
         return self.forward(x_BxD), state

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from retrieval_gap.kernels.fused import rms_norm
 
 State = Any
 """What a mixer carries between tokens: a tuple of tensors whose first axis is the batch, or an object with
@@ -65,7 +66,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        return rms_norm(x, self.weight, self.eps)
 
 
 class Residual(Mixer):
