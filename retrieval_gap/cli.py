@@ -131,7 +131,7 @@ class Results:
 class Plot:
     """Draw a figure from result tables (PNG and SVG)."""
 
-    figure: Annotated[Positional[str], arg(metavar="FIGURE", help="fig2_istree, fig5_istree, ...")]
+    figure: Annotated[Positional[str], arg(metavar="FIGURE", help="fig2_istree, fig5_istree, idea")]
     results: Annotated[Path | None, arg(help="result table; default results/istree_demo.csv")] = None
     out: Annotated[Path, arg(help="folder for the pictures")] = Path("out")
 

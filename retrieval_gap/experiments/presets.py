@@ -14,9 +14,9 @@ SEARCHED_LR = (1e-3, 3e-3)
 SMALL_LR = dict.fromkeys(ARCHITECTURES, 0.002)
 # Samples by view and problem size, the same for every architecture.
 SMALL_SAMPLES: dict[Mode, dict[int, int]] = {
-    "rag": {8: 12_000, 12: 16_000, 16: 24_000, 24: 32_000},
-    "cot": {8: 80_000, 12: 160_000, 16: 320_000, 24: 640_000},
-    "direct": {8: 40_000, 12: 80_000, 16: 160_000, 24: 320_000},
+    "rag": {8: 10_000, 12: 14_000, 16: 20_000, 24: 30_000},
+    "cot": {8: 64_000, 12: 128_000, 16: 256_000, 24: 512_000},
+    "direct": {8: 24_000, 12: 48_000, 16: 96_000, 24: 192_000},
 }
 # What is learned here depends on steps more than on samples, so batches are small where traces are long.
 SMALL_BATCH: dict[Mode, int] = {"rag": 8, "cot": 16, "direct": 16}
@@ -41,7 +41,7 @@ def cpu() -> list[RunConfig]:
 def lr() -> list[RunConfig]:
     """The sweep that the learning rates of `demo` and `cpu` come from: graded on the validation split."""
     return [
-        replace(_small_cell(mode, 8, arch, rate), eval_split="validation", eval_samples=1_000)
+        replace(_small_cell(mode, 8, arch, rate), eval_split="validation")
         for mode in ("cot", "rag")
         for rate in SEARCHED_LR
         for arch in ARCHITECTURES
@@ -63,7 +63,7 @@ def _small_cell(mode: Mode, n: int, arch: str, lr: float, seed: int = 0) -> RunC
         warmup_samples=200 * SMALL_BATCH[mode],
         max_grad_norm=1.0,
         seed=seed,
-        eval_samples=2_000,
+        eval_samples=1_000,
     )
 
 

@@ -57,8 +57,8 @@ class _Plan:
     """How a scan of these sizes is cut into items. A function of the sizes alone, and so are all rounding errors."""
 
     def __init__(self, batch: int, length: int, channels: int, states: int) -> None:
-        # Few sequences are cut into more blocks, to have work for every thread.
-        widest = 128 if batch >= 8 else 32
+        # Few sequences are cut into narrower blocks, to have work for every thread.
+        widest = next((block for block in (128, 64) if batch * -(-channels // block) >= 8), 32)
         self.block = min(widest, -(-channels // LANES) * LANES)
         self.blocks = -(-channels // self.block)
         self.vectors = self.block // LANES
