@@ -2,13 +2,20 @@
 
 import importlib.util
 import sys
+import time
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
 from retrieval_gap import environment
+from retrieval_gap.decoding import decode
 from retrieval_gap.kernels.selective_scan import available_backends
+from retrieval_gap.models import ARCHITECTURES, ModelConfig, SequenceModel, architecture
+from retrieval_gap.retrieval import make_retriever
+from tasks.api import TaskConfig
+from tasks.registry import load_task
 
 OPTIONAL = {
     "triton": "CUDA kernels",
@@ -19,7 +26,10 @@ OPTIONAL = {
 
 
 def print_report() -> None:
-    """Prints one table; nothing is changed."""
+    """Prints one table, the last line of which tells whether every part works here.
+
+    The first call on a machine compiles the kernels, which takes about a minute; they are kept on disk.
+    """
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, value in environment.describe().items():
         table.add_row(name, value)
@@ -33,7 +43,28 @@ def print_report() -> None:
     for name, purpose in OPTIONAL.items():
         state = "installed" if importlib.util.find_spec(name) else "not installed"
         table.add_row(name, f"{state}: {purpose}")
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(table)
+    started = time.perf_counter()
+    for arch in ARCHITECTURES:
+        try_out(arch)
+        console.print(f"{arch}: trains and decodes with retrieval ({time.perf_counter() - started:.1f} s so far)")
+
+
+def try_out(arch: str) -> None:
+    """One training step and a few decoded tokens of a tiny model; whatever fails raises."""
+    task = load_task("istree")(TaskConfig(n=6, mode="rag"))
+    batch = task.sample(np.arange(8))
+    model = SequenceModel(ModelConfig(architecture=architecture(arch, "tiny"), vocab_size=len(task.vocabulary)))
+    model.loss(torch.from_numpy(batch.tokens_BxL), torch.from_numpy(batch.loss_mask_BxL)).backward()
+    decode(
+        model,
+        batch.tokens_BxL,
+        batch.prompt_len_B,
+        answers=task.answers,
+        max_length=int(batch.prompt_len_B[0]) + 8,
+        retriever=make_retriever(task),
+    )
 
 
 def _device() -> str:
