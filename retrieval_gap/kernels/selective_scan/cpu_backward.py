@@ -13,18 +13,12 @@ from __future__ import annotations
 from typing import Any
 
 from retrieval_gap.kernels.cpu.elementary import (
-    LN_2,
     exp2_of_product,
-    exp_of_minus_absolute,
-    sigmoid,
-    sigmoid_from,
-    softplus_from,
 )
 from retrieval_gap.kernels.cpu.jobs import Worker, field, next_item, own_scratch
 from retrieval_gap.kernels.cpu.lanes import (
     FLOAT,
     LANES,
-    ONE,
     VECTOR,
     ZERO,
     compiled,
@@ -38,8 +32,19 @@ from retrieval_gap.kernels.cpu.lanes import (
     store_scalar,
     sums_of_eight,
 )
-from retrieval_gap.kernels.cpu.rows import copy_in, copy_out
 from retrieval_gap.kernels.selective_scan import cpu_tiles as tiles
+from retrieval_gap.kernels.selective_scan.cpu_backward_ends import (
+    GRAD_INPUT,
+    GRAD_OUTPUT,
+    GRAD_STEP,
+    INPUT,
+    OUTPUT,
+    ROWS,
+    STAGING,
+    STEP,
+    close_chunk,
+    open_chunk,
+)
 from retrieval_gap.kernels.selective_scan.cpu_tiles import (
     CHUNK,
     GROUP,
@@ -55,12 +60,6 @@ from retrieval_gap.kernels.selective_scan.cpu_tiles import (
 )
 
 _GROUP_ROW = GROUP * VECTOR
-# The rows of a chunk, for each vector of channels: softplus(delta), its slope, that times x, the output before the
-# gate, its gradient, what the gate's gradient needs besides, and the gradients of delta x and of softplus(delta)
-# (the latter through the decay only, and in units of ln 2).
-_STEP, _SLOPE, _INPUT, _OUTPUT, _GRAD_OUTPUT, _GATE, _GRAD_INPUT, _GRAD_STEP = (CHUNK * VECTOR * i for i in range(8))
-_ROWS = 8 * CHUNK * VECTOR
-_STAGING = CHUNK * VECTOR
 
 
 def scratch_bytes(vectors: int, padded: int) -> int:
@@ -68,7 +67,7 @@ def scratch_bytes(vectors: int, padded: int) -> int:
     history_and_sums = _GROUP_ROW * (CHUNK + 1) + 3 * _GROUP_ROW * CHUNK
     return (
         VECTOR * vectors * (3 * padded + 4)
-        + (vectors * _ROWS + 4 * _STAGING + history_and_sums)
+        + (vectors * ROWS + 4 * STAGING + history_and_sums)
         + 2 * FLOAT * CHUNK * padded
     )
 
@@ -83,13 +82,13 @@ def _advance_and_record(
     store_group(states, h0, h1, h2, h3)
     for t in range(steps):
         row = rows + t * VECTOR
-        step, u, y = load(row + _STEP), load(row + _INPUT), load(row + _OUTPUT)
+        step, u, y = load(row + STEP), load(row + INPUT), load(row + OUTPUT)
         B0, B1, B2, B3 = splat_group(B + t * padded * FLOAT)
         C0, C1, C2, C3 = splat_group(C + t * padded * FLOAT)
         a0, a1 = exp2_of_product(step, A0), exp2_of_product(step, A1)
         a2, a3 = exp2_of_product(step, A2), exp2_of_product(step, A3)
         h0, h1, h2, h3 = fma(a0, h0, u * B0), fma(a1, h1, u * B1), fma(a2, h2, u * B2), fma(a3, h3, u * B3)
-        store(row + _OUTPUT, fma(h3, C3, fma(h2, C2, fma(h1, C1, fma(h0, C0, y)))))
+        store(row + OUTPUT, fma(h3, C3, fma(h2, C2, fma(h1, C1, fma(h0, C0, y)))))
         store_group(decays + t * _GROUP_ROW, a0, a1, a2, a3)
         store_group(states + (t + 1) * _GROUP_ROW, h0, h1, h2, h3)
 
@@ -143,8 +142,8 @@ def _go_back(
     for back in range(steps):
         t = steps - 1 - back
         row, a, total = rows + t * VECTOR, decays + t * _GROUP_ROW, sums + 2 * t * _GROUP_ROW
-        step, u, dy = load(row + _STEP), load(row + _INPUT), load(row + _GRAD_OUTPUT)
-        du, ds = load(row + _GRAD_INPUT), load(row + _GRAD_STEP)
+        step, u, dy = load(row + STEP), load(row + INPUT), load(row + GRAD_OUTPUT)
+        du, ds = load(row + GRAD_INPUT), load(row + GRAD_STEP)
         B0, B1, B2, B3 = splat_group(B + t * padded * FLOAT)
         C0, C1, C2, C3 = splat_group(C + t * padded * FLOAT)
         p0, p1, p2, p3 = load_group(states + t * _GROUP_ROW)
@@ -156,120 +155,10 @@ def _go_back(
         a, total = a + VECTOR, total + VECTOR
         g3, s3, du, ds = _step_back(A3, B3, C3, a, p3, h3, g3, s3, total, step, u, dy, du, ds)
         h0, h1, h2, h3 = p0, p1, p2, p3
-        store(row + _GRAD_INPUT, du)
-        store(row + _GRAD_STEP, ds)
+        store(row + GRAD_INPUT, du)
+        store(row + GRAD_STEP, ds)
     store_group(grad_state, g0, g1, g2, g3)
     store_group(grad_A, s0, s1, s2, s3)
-
-
-@compiled
-def _open(
-    job: int,
-    b: int,
-    start: int,
-    steps: int,
-    first: int,
-    count: int,
-    D: int,
-    bias: int,
-    rows: int,
-    staging: int,
-) -> None:
-    """Before a chunk: softplus and its slope, delta x, D x, and the gradient that comes through the gate."""
-    x, x_stride = at(job, tiles.X, b, start, first), field(job, tiles.X + 2)
-    delta, delta_stride = at(job, tiles.DELTA, b, start, first), field(job, tiles.DELTA + 2)
-    z, z_stride = at(job, tiles.Z, b, start, first), field(job, tiles.Z + 2)
-    grad, grad_stride = at(job, tiles.GRAD_Y, b, start, first), field(job, tiles.GRAD_Y + 2)
-    gated = field(job, tiles.Z) != 0
-    if count < LANES:
-        copy_in(staging, x, x_stride, steps, count)
-        copy_in(staging + _STAGING, delta, delta_stride, steps, count)
-        copy_in(staging + 2 * _STAGING, grad, grad_stride, steps, count)
-        if gated:
-            copy_in(staging + 3 * _STAGING, z, z_stride, steps, count)
-        x_stride = delta_stride = grad_stride = z_stride = VECTOR
-        x, delta, grad, z = staging, staging + _STAGING, staging + 2 * _STAGING, staging + 3 * _STAGING
-    skip, shift = load(D), load(bias)
-    for t in range(steps):
-        row, value = rows + t * VECTOR, load(x + t * x_stride)
-        prefetch(x + (t - CHUNK) * x_stride)
-        prefetch(delta + (t - CHUNK) * delta_stride)
-        raw = load(delta + t * delta_stride) + shift
-        e = exp_of_minus_absolute(raw)
-        step = softplus_from(raw, e)
-        store(row + _STEP, step)
-        store(row + _SLOPE, sigmoid_from(raw, e))
-        store(row + _INPUT, step * value)
-        store(row + _OUTPUT, skip * value)
-        store(row + _GRAD_INPUT, splat(ZERO))
-        store(row + _GRAD_STEP, splat(ZERO))
-    if gated:
-        for t in range(steps):
-            row, gate, out = rows + t * VECTOR, load(z + t * z_stride), load(grad + t * grad_stride)
-            prefetch(z + (t - CHUNK) * z_stride)
-            prefetch(grad + (t - CHUNK) * grad_stride)
-            passed = sigmoid(gate)
-            store(row + _GRAD_OUTPUT, out * gate * passed)
-            store(row + _GATE, out * passed * fma(gate, splat(ONE) - passed, splat(ONE)))
-    else:
-        for t in range(steps):
-            store(rows + t * VECTOR + _GRAD_OUTPUT, load(grad + t * grad_stride))
-
-
-@compiled
-def _close(
-    job: int,
-    b: int,
-    start: int,
-    steps: int,
-    first: int,
-    count: int,
-    D: int,
-    grad_D: int,
-    grad_bias: int,
-    rows: int,
-    staging: int,
-) -> None:
-    """After a chunk: the gradients of x, delta and z, and this chunk's share of those of D and the bias."""
-    x, x_stride = at(job, tiles.X, b, start, first), field(job, tiles.X + 2)
-    grad_x, grad_x_stride = at(job, tiles.GRAD_X, b, start, first), field(job, tiles.GRAD_X + 2)
-    grad_delta, grad_delta_stride = (
-        at(job, tiles.GRAD_DELTA, b, start, first),
-        field(job, tiles.GRAD_DELTA + 2),
-    )
-    grad_z, grad_z_stride = at(job, tiles.GRAD_Z, b, start, first), field(job, tiles.GRAD_Z + 2)
-    gated = field(job, tiles.Z) != 0
-    dx, dx_stride, dd, dd_stride, dz, dz_stride = (
-        grad_x,
-        grad_x_stride,
-        grad_delta,
-        grad_delta_stride,
-        grad_z,
-        grad_z_stride,
-    )
-    if count < LANES:
-        copy_in(staging, x, x_stride, steps, count)
-        x, dx, dd, dz = staging, staging + _STAGING, staging + 2 * _STAGING, staging + 3 * _STAGING
-        x_stride = dx_stride = dd_stride = dz_stride = VECTOR
-    skip, sum_D, sum_bias = load(D), load(grad_D), load(grad_bias)
-    for t in range(steps):
-        row, value = rows + t * VECTOR, load(x + t * x_stride)
-        du, dy = load(row + _GRAD_INPUT), load(row + _GRAD_OUTPUT)
-        grad_raw = fma(load(row + _GRAD_STEP), splat(LN_2), du * value) * load(row + _SLOPE)
-        sum_D, sum_bias = fma(dy, value, sum_D), sum_bias + grad_raw
-        store(dx + t * dx_stride, fma(du, load(row + _STEP), skip * dy))
-        store(dd + t * dd_stride, grad_raw)
-    store(grad_D, sum_D)
-    store(grad_bias, sum_bias)
-    if gated:
-        for t in range(steps):
-            row = rows + t * VECTOR
-            store(dz + t * dz_stride, load(row + _GATE) * load(row + _OUTPUT))
-    if count < LANES:
-        copy_out(grad_x, grad_x_stride, dx, steps, count)
-        copy_out(grad_delta, grad_delta_stride, dd, steps, count)
-        if gated:
-            copy_out(grad_z, grad_z_stride, dz, steps, count)
 
 
 @compiled
@@ -305,8 +194,8 @@ def _scan_item_back(job: int, b: int, block: int, scratch: int) -> None:
     D = grad_state + vectors * padded * VECTOR
     bias, grad_D, grad_bias = D + vectors * VECTOR, D + 2 * vectors * VECTOR, D + 3 * vectors * VECTOR
     all_rows = D + 4 * vectors * VECTOR
-    staging = all_rows + vectors * _ROWS
-    history = staging + 4 * _STAGING
+    staging = all_rows + vectors * ROWS
+    history = staging + 4 * STAGING
     decays = history + (CHUNK + 1) * _GROUP_ROW
     sums = decays + CHUNK * _GROUP_ROW
     B = sums + 2 * CHUNK * _GROUP_ROW
@@ -330,14 +219,14 @@ def _scan_item_back(job: int, b: int, block: int, scratch: int) -> None:
         load_rows(B, at(job, tiles.B, b, start, 0), field(job, tiles.B + 2), steps, states, padded)
         load_rows(C, at(job, tiles.C, b, start, 0), field(job, tiles.C + 2), steps, states, padded)
         for v in range(vectors):
-            here, count, rows, i = first + v * LANES, channels - v * LANES, all_rows + v * _ROWS, v * VECTOR
-            _open(job, b, start, steps, here, count, D + i, bias + i, rows, staging)
+            here, count, rows, i = first + v * LANES, channels - v * LANES, all_rows + v * ROWS, v * VECTOR
+            open_chunk(job, b, start, steps, here, count, D + i, bias + i, rows, staging)
         for i in range(vectors * padded):
             prefetch(kept + i * VECTOR)
         for n in range(0, padded, GROUP):
             B_n, C_n = B + n * FLOAT, C + n * FLOAT
             for v in range(vectors):
-                tile, rows = (v * padded + n) * VECTOR, all_rows + v * _ROWS
+                tile, rows = (v * padded + n) * VECTOR, all_rows + v * ROWS
                 _advance_and_record(rates + tile, kept + tile, B_n, C_n, rows, history, decays, steps, padded)
                 _go_back(
                     rates + tile,
@@ -355,8 +244,8 @@ def _scan_item_back(job: int, b: int, block: int, scratch: int) -> None:
             place = block * field(job, tiles.BATCH) + b
             _write_sums(job, sums, place, start, steps, n, min(GROUP, states - n), staging)
         for v in range(vectors):
-            here, count, rows, i = first + v * LANES, channels - v * LANES, all_rows + v * _ROWS, v * VECTOR
-            _close(job, b, start, steps, here, count, D + i, grad_D + i, grad_bias + i, rows, staging)
+            here, count, rows, i = first + v * LANES, channels - v * LANES, all_rows + v * ROWS, v * VECTOR
+            close_chunk(job, b, start, steps, here, count, D + i, grad_D + i, grad_bias + i, rows, staging)
     store_tile(flat_at(job, tiles.GRAD_A, own_state), grad_A, channels, states, padded)
     store_tile(flat_at(job, tiles.GRAD_D, own_channels), grad_D, channels, 1, 1)
     store_tile(flat_at(job, tiles.GRAD_BIAS, own_channels), grad_bias, channels, 1, 1)
