@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +27,8 @@ class Backend:
 
 def find_cpu_backend(module: str) -> Backend:
     """The compiled backend in a module, or the reason why this machine cannot have it."""
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        return Backend(module=None, missing="NUMBA_DISABLE_JIT is set")
     try:
         return Backend(module=importlib.import_module(module), refuses=refuse_all_but_float32_on_cpu)
     except ImportError as error:

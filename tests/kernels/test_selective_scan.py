@@ -246,3 +246,12 @@ def test_hugging_face_mamba_computes_the_same() -> None:
         delta, A = dt @ mixer.dt_proj.weight.T, -mixer.A_log.exp()
         y, _ = selective_scan(x, delta, A, B, C, mixer.D, z, mixer.dt_proj.bias, backend="cpu")
         torch.testing.assert_close(mixer.out_proj(y), theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_without_compilation_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from retrieval_gap.kernels import dispatch
+
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    assert dispatch.find_cpu_backend("anything").missing == "NUMBA_DISABLE_JIT is set"
+    monkeypatch.delenv("NUMBA_DISABLE_JIT")
+    assert "numba cannot be used: No module named" in str(dispatch.find_cpu_backend("no_such_module").missing)
