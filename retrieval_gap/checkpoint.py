@@ -56,10 +56,9 @@ def load_checkpoint(
         raise RunError(f"checkpoint {path} cannot be read ({error}); delete it to start this run over") from error
     if header.get("sha256") != _digest(tensors):
         raise RunError(f"checkpoint {path} is damaged (its SHA-256 differs); delete it to start this run over")
-    for name, parameter in parameters.items():
-        found = tensors.get(f"model.{name}")
-        if found is None or found.shape != parameter.shape:
-            raise RunError(f"checkpoint {path} is of another model ({name} is missing or of another shape)")
+    wanted = {f"{part}.{name}": p.shape for part in ("model", *MOMENTS) for name, p in parameters.items()}
+    if wanted != {name: tensor.shape for name, tensor in tensors.items()}:
+        raise RunError(f"checkpoint {path} is of another model: its tensors have other names or shapes")
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(tensors[f"model.{name}"])

@@ -7,8 +7,6 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
-import torch
-
 PACKAGES = ("retrieval-gap", "torch", "numpy", "numba", "networkx", "safetensors", "google-re2")
 
 
@@ -35,20 +33,27 @@ def commit() -> str:
     root = Path(__file__).resolve().parent.parent
     try:
         git = ["git", "-C", str(root)]
-        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
+        top, head = (
+            subprocess.run([*git, "rev-parse", *words], capture_output=True, text=True, check=True).stdout.strip()
+            for words in (["--show-toplevel"], ["--short=12", "HEAD"])
+        )
         code = ["tasks", "retrieval_gap"]
         changed = subprocess.run([*git, "status", "--porcelain", "--", *code], capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+    if Path(top) != root:
+        return "unknown"  # installed inside somebody else's repository
+    return head + ("+" if changed.stdout.strip() else "")
 
 
 def hardware() -> str:
-    """The GPU's name, or the processor's with the number of cores this process may use."""
-    if torch.cuda.is_available():
-        return f"{torch.cuda.device_count()}x {torch.cuda.get_device_name()}"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{_processor()}, {cores} cores"
+    """What training and decoding run on: the processor, and how many of its cores this process may use."""
+    return f"{_processor()}, {usable_cores()} cores"
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor() -> str:

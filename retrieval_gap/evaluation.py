@@ -12,6 +12,7 @@ from tasks.api import Batch, Task
 
 Z_95 = 1.959963984540054
 DECODE_BATCH = 512
+STATE_BYTES = 2 << 30  # caches grow by doubling: the most they take is twice this
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +34,20 @@ class Evaluation:
     tokens_per_s: float
 
 
-def evaluate(model: StepModel, task: Task, samples: int, *, retriever: RetrieverName | None = None) -> Evaluation:
-    """Decodes the first `samples` samples of the task's split.  In the rag view retrieval is executed."""
+def evaluate(
+    model: StepModel,
+    task: Task,
+    samples: int,
+    *,
+    retriever: RetrieverName | None = None,
+    batch: int = DECODE_BATCH,
+) -> Evaluation:
+    """Decodes the first `samples` samples of the task's split, `batch` at once.  In rag retrieval is executed."""
     search = make_retriever(task, retriever) if task.config.mode == "rag" else None
     right = undecided = exact = tokens = 0
     started = time.perf_counter()
-    for first in range(0, samples, DECODE_BATCH):
-        gold = task.sample(np.arange(first, min(first + DECODE_BATCH, samples)))
+    for first in range(0, samples, batch):
+        gold = task.sample(np.arange(first, min(first + batch, samples)))
         decoded = decode(
             model,
             gold.tokens_BxL,
@@ -64,6 +72,11 @@ def evaluate(model: StepModel, task: Task, samples: int, *, retriever: Retriever
         eval_samples=samples,
         tokens_per_s=tokens / (time.perf_counter() - started),
     )
+
+
+def decode_batch(state_bits: int) -> int:
+    """How many samples to decode at once, where each may come to carry this many bits."""
+    return max(1, min(DECODE_BATCH, 8 * STATE_BYTES // state_bits))
 
 
 def exact_traces(decoded: Decoded, gold: Batch) -> np.ndarray:

@@ -113,10 +113,11 @@ def train(
             optimizer.zero_grad(set_to_none=True)
             loss = model.loss(tokens_BxL.to(device), mask_BxL.to(device))
             loss.backward()
-            if config.max_grad_norm:
-                torch.nn.utils.clip_grad_norm_(parameters.values(), config.max_grad_norm)
-            if not math.isfinite(value := loss.item()):
-                raise DivergedError(f"the loss is {value} at step {step} (lr {config.lr_at(step):.3g})")
+            norm = torch.nn.utils.clip_grad_norm_(parameters.values(), config.max_grad_norm or math.inf)
+            value = loss.item()
+            for what, number in (("loss", value), ("gradient's norm", norm.item())):
+                if not math.isfinite(number):
+                    raise DivergedError(f"the {what} is {number} at step {step} (lr {config.lr_at(step):.3g})")
             optimizer.step()
             loss_sum, loss_count = loss_sum + value, loss_count + 1
             now, finished = time.perf_counter(), step + 1

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,8 +80,10 @@ class RunConfig:
         architecture(self.arch, self.size)
 
     def canonical(self) -> dict[str, Any]:
-        """What the hash is of: every default filled in, a user's file by its content."""
+        """What the hash is of: every default filled in, a size by its shape, a user's file by its content."""
+        built = architecture(self.arch, self.size)
         filled = asdict(self) | {"lr": self.training().lr, "family": self.build_task("train").family}
+        filled["shape"] = asdict(built) if is_dataclass(built) and not isinstance(built, type) else repr(built)
         for key in ("task", "arch"):
             if filled[key].endswith(".py"):
                 filled[key] += ":" + hashlib.sha256(Path(filled[key]).read_bytes()).hexdigest()

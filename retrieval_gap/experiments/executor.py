@@ -22,6 +22,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from retrieval_gap.environment import usable_cores
 from retrieval_gap.errors import RunError
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.run import RunDirectory, execute
@@ -34,7 +35,7 @@ POLL_SECONDS = 1.0
 
 def run_one(config: RunConfig, runs_dir: Path, threads: int) -> dict[str, Any]:
     """Trains and evaluates one run here, with a progress bar (plain lines where there is no terminal)."""
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(threads or usable_cores())
     console = Console(stderr=True)
     if not console.is_terminal:
         return execute(config, runs_dir, report=_print_report)

@@ -18,7 +18,7 @@ import torch
 from retrieval_gap import environment
 from retrieval_gap.checkpoint import load_checkpoint
 from retrieval_gap.errors import RunError, UsageError
-from retrieval_gap.evaluation import Evaluation, evaluate
+from retrieval_gap.evaluation import Evaluation, decode_batch, evaluate
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.files import write_json, write_text
 from retrieval_gap.models import SequenceModel
@@ -106,7 +106,9 @@ def execute(
             reason = read_json(run.failure)["reason"]
             raise RunError(f"{run.path} failed before: {reason}; delete it to try again")
         model = _trained(config, run, report)
-        evaluation = evaluate(model, config.build_task(config.eval_split), config.eval_samples)
+        task = config.build_task(config.eval_split)
+        rows = decode_batch(model.state_bits(task.max_length))
+        evaluation = evaluate(model, task, config.eval_samples, batch=rows)
         row = result_row(config, model, evaluation, _wall_time(run))
         write_json(run.result, row)
     return row

@@ -1,12 +1,12 @@
 """A preset from its cells to its result table; finished cells are skipped, partial ones go on."""
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from retrieval_gap.environment import usable_cores
 from retrieval_gap.errors import UsageError, unknown
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.executor import PoolOutcome, check_outcome, run_pool
@@ -46,7 +46,7 @@ def sweep(
     if csv is not None:
         make_folder(csv.parent)
     outcome = PoolOutcome()
-    _run_and_tell(configs, runs_dir, workers or len(os.sched_getaffinity(0)), 60 * max_minutes, outcome)
+    _run_and_tell(configs, runs_dir, workers or usable_cores(), 60 * max_minutes, outcome)
     print_table(configs, runs_dir)
     if csv is not None:
         write_rows(csv, finished_rows(configs, runs_dir))

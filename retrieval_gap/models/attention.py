@@ -17,7 +17,6 @@ from retrieval_gap.kernels.rotary_attention import rotary_attention
 from retrieval_gap.kernels.rotary_attention.naive import split_heads
 from retrieval_gap.models.mixer import Mixer, State
 
-INIT_STD = 0.02
 ROPE_BASE = 10_000.0
 
 
@@ -63,7 +62,7 @@ class CausalAttention(Mixer):
         self.qkv_proj = nn.Linear(d_model, 3 * d_model, bias=False)
         self.o_proj = nn.Linear(d_model, d_model, bias=False)
         for linear in (self.qkv_proj, self.o_proj):
-            nn.init.normal_(linear.weight, std=INIT_STD)
+            nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
         self.register_buffer("rope_LxE", torch.empty(0, d_model // n_heads), persistent=False)
 
     def init_state(self, batch: int) -> KVCache:
@@ -90,12 +89,15 @@ class CausalAttention(Mixer):
     def _rope(self, start: int, stop: int) -> Float[Tensor, "l e"]:
         """Cosines, then sines, of the positions, each for half of a head."""
         if stop > len(self.rope_LxE):
-            half = self.rope_LxE.shape[1] // 2
-            device = self.rope_LxE.device
-            rate_E = ROPE_BASE ** -(torch.arange(half, device=device, dtype=torch.float32) / half)
-            angle_LxE = torch.arange(2 * stop, device=device, dtype=torch.float32)[:, None] * rate_E
-            self.rope_LxE = torch.cat([angle_LxE.cos(), angle_LxE.sin()], 1).to(self.rope_LxE.dtype)
+            self._extend_rope(stop)
         return self.rope_LxE[start:stop]
+
+    @torch.inference_mode(False)  # a table made while decoding must serve a later training step
+    def _extend_rope(self, stop: int) -> None:
+        half, device = self.rope_LxE.shape[1] // 2, self.rope_LxE.device
+        rate_E = ROPE_BASE ** -(torch.arange(half, device=device, dtype=torch.float32) / half)
+        angle_LxE = torch.arange(2 * stop, device=device, dtype=torch.float32)[:, None] * rate_E
+        self.rope_LxE = torch.cat([angle_LxE.cos(), angle_LxE.sin()], 1).to(self.rope_LxE.dtype)
 
 
 def _later_stretch_mask(start: int, length: int, device: torch.device) -> Tensor:
@@ -112,7 +114,7 @@ class SwiGLU(Mixer):
         self.gate_up_proj = nn.Linear(d_model, 2 * d_ff, bias=False)
         self.down_proj = nn.Linear(d_ff, d_model, bias=False)
         for linear in (self.gate_up_proj, self.down_proj):
-            nn.init.normal_(linear.weight, std=INIT_STD)
+            nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
 
     def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
         return self.down_proj(swiglu(self.gate_up_proj(x)))

@@ -54,7 +54,7 @@ class SequenceModel(nn.Module):
             table_VxD = (
                 sinusoidal_table(config.vocab_size, d_model)
                 if frozen
-                else torch.randn(config.vocab_size, d_model) * 0.02
+                else torch.randn(config.vocab_size, d_model) * d_model**-0.5
             )
             self.embedding = nn.Embedding.from_pretrained(table_VxD, freeze=frozen)
             self.layers = nn.ModuleList(config.architecture.layers())
