@@ -12,6 +12,7 @@ import numpy as np
 import re2
 from numpy.typing import NDArray
 
+from retrieval_gap.errors import UsageError
 from tasks.api import ENDSEARCH, FAILED, PAD, STARTSEARCH, Task
 
 RetrieverName = Literal["fast", "regex"]
@@ -70,14 +71,16 @@ class FastRetriever:
 
     def __call__(self, tokens_BxL: NDArray[np.int32], length_B: NDArray[np.int32]) -> NDArray[np.int32]:
         result_B = self._task.fast_search(tokens_BxL, length_B)
-        if result_B is None:
-            raise TypeError(f"task {self._task.name!r} has no fast search")
+        assert result_B is not None, "make_retriever lets no task in that lacks it"
         return result_B[:, None]
 
 
 def make_retriever(task: Task, name: RetrieverName | None = None) -> Retriever:
-    """The retriever of that name; by default the fast one where the task has one, else the exact one."""
+    """The retriever of that name; by default the fast one where the task has one, else the exact one.
+
+    Raises UsageError for `fast` where the task has none.
+    """
     has_fast = type(task).fast_search is not Task.fast_search
-    if name is None:
-        name = "fast" if has_fast else "regex"
-    return FastRetriever(task) if name == "fast" else RegexRetriever(task)
+    if name == "fast" and not has_fast:
+        raise UsageError(f"task {task.name!r} has no fast search; use --retriever regex")
+    return FastRetriever(task) if name == "fast" or (name is None and has_fast) else RegexRetriever(task)

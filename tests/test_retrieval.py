@@ -1,0 +1,95 @@
+"""The two retrievers that decoding may use give the same answers, on gold traces and on junk; no query can hang."""
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retrieval_gap.errors import UsageError
+from retrieval_gap.retrieval import FastRetriever, RegexRetriever, make_retriever
+from tasks.api import ENDSEARCH, FAILED, STARTSEARCH, Task, TaskConfig
+from tasks.registry import load_task
+
+N = 6
+ISTREE = load_task("istree")(TaskConfig(n=N, mode="rag"))
+PROMPT = 3 * N - 1
+
+
+def answer(retriever: object, tokens: list[int]) -> list[int]:
+    return retriever(np.array([tokens], np.int32), np.array([len(tokens)], np.int32))[0].tolist()  # type: ignore[operator]
+
+
+tokens_of_istree = st.integers(0, len(ISTREE.vocabulary) - 1)
+# what a model would write: mostly pieces of searches and facts, so that queries often make sense
+nodes = st.integers(len(ISTREE.vocabulary) - N, len(ISTREE.vocabulary) - 1)
+edge, father = (ISTREE.vocabulary.index(word) for word in "-~")
+piece = st.one_of(
+    st.tuples(nodes, st.just(father), nodes),
+    st.tuples(st.just(STARTSEARCH), nodes, st.sampled_from((edge, father)), st.just(ENDSEARCH), nodes),
+    st.tuples(st.just(STARTSEARCH), nodes, st.just(edge), nodes, st.just(ENDSEARCH), st.just(FAILED)),
+    st.tuples(tokens_of_istree),
+)
+query = st.one_of(
+    st.tuples(nodes, st.sampled_from((edge, father))),
+    st.tuples(nodes, st.just(edge), nodes),
+    st.lists(tokens_of_istree, max_size=4).map(tuple),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(sample=st.integers(0, 50), pieces=st.lists(piece, max_size=12), asked=query)
+def test_both_retrievers_agree_whatever_the_model_wrote(
+    sample: int, pieces: list[tuple[int, ...]], asked: tuple[int, ...]
+) -> None:
+    prompt = ISTREE.sample(np.array([sample])).tokens_BxL[0, :PROMPT].tolist()
+    tokens = [*prompt, *(token for part in pieces for token in part), STARTSEARCH, *asked, ENDSEARCH]
+    assert answer(FastRetriever(ISTREE), tokens) == answer(RegexRetriever(ISTREE), tokens)
+
+
+def test_without_an_opened_search_there_is_nothing_to_find() -> None:
+    tokens = [*ISTREE.sample(np.array([0])).tokens_BxL[0, :PROMPT].tolist(), ENDSEARCH]
+    assert answer(FastRetriever(ISTREE), tokens) == answer(RegexRetriever(ISTREE), tokens) == [FAILED]
+
+
+@pytest.mark.parametrize("n", [2, 12, 1000])
+def test_the_expressions_that_index_writes_find_its_tokens(n: int) -> None:
+    task = load_task("index")(TaskConfig(n=n, mode="rag"))
+    batch = task.sample(np.arange(20))
+    for row in batch.tokens_BxL:
+        at = int(np.flatnonzero(row == ENDSEARCH)[0])
+        assert answer(make_retriever(task), row[: at + 1].tolist()) == [row[at + 1]]
+
+
+def written(task: Task, words: str) -> list[int]:
+    return [task.vocabulary.index(word) for word in words.split()]
+
+
+@pytest.mark.parametrize(
+    "junk", [r"^(?:\S+\s){", r"}(\S+)", r"3 3 }(\S+)", r"^(?:\S+\s){ ^(?:\S+\s){ 2 }(\S+) }(\S+)", "a b c", ""]
+)
+def test_an_expression_that_is_none_or_finds_nothing_answers_failed(junk: str) -> None:
+    task = load_task("index")(TaskConfig(n=4, mode="rag"))
+    tokens = [*written(task, "[BOS] a b c d [EOS] 2 [STARTSEARCH]"), *written(task, junk), ENDSEARCH]
+    assert answer(RegexRetriever(task), tokens) == [FAILED]
+
+
+def test_an_expression_that_would_keep_python_busy_for_ever_ends_at_once() -> None:
+    class Evil(type(ISTREE)):  # type: ignore[misc]
+        def search_pattern(self, query: object) -> str:
+            return r"(\S+\s?)+(\S+\s?)+(\S+\s?)+(\S+\s?)+x$"
+
+    task = Evil(ISTREE.config)
+    tokens = [*ISTREE.sample(np.array([0])).tokens_BxL[0].tolist() * 20, STARTSEARCH, ENDSEARCH]
+    begin = time.perf_counter()
+    assert answer(RegexRetriever(task), tokens) == [FAILED]
+    assert time.perf_counter() - begin < 5
+
+
+def test_a_task_without_a_fast_search_says_so() -> None:
+    task = load_task("index")(TaskConfig(n=4, mode="rag"))
+    assert isinstance(make_retriever(task), RegexRetriever)
+    assert isinstance(make_retriever(ISTREE), FastRetriever)
+    with pytest.raises(UsageError, match="no fast search"):
+        make_retriever(task, "fast")
