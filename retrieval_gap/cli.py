@@ -91,7 +91,7 @@ class Sweep:
     """Run every cell of a preset; finished cells are skipped, partial ones go on."""
 
     preset: Annotated[Positional[str], arg(metavar="PRESET", help="demo, cpu, paper, ...")]
-    executor: Literal["local"] = "local"
+    executor: Annotated[Literal["local", "ray"], arg(help="this machine, or a Ray cluster (not there yet)")] = "local"
     workers: Annotated[int, arg(help="processes, one thread each; 0 means one a core")] = 0
     only: Annotated[str, arg(help="cells to run, such as 'n=8 arch=mamba,lstm mode=cot'")] = ""
     max_minutes: Annotated[float, arg(help="start no cell and stop all after this time; 0 means never")] = 0.0
@@ -102,6 +102,8 @@ class Sweep:
     def run(self) -> None:
         from retrieval_gap.experiments.sweep import sweep
 
+        if self.executor == "ray":
+            raise UsageError("--executor ray is not there yet; --executor local runs on this machine")
         sweep(
             self.preset,
             runs_dir=self.runs_dir,

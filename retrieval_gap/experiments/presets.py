@@ -11,7 +11,7 @@ ARCHITECTURES = ("transformer", "hybrid", "mamba", "lstm")
 MODES: tuple[Mode, ...] = ("rag", "cot", "direct")
 SEARCHED_LR, LR_SAMPLES = (1e-3, 3e-3), 24_000
 # The better of SEARCHED_LR by exact traces: results/istree_lr.csv, from the preset `lr`.
-SMALL_LR = dict.fromkeys(ARCHITECTURES, 0.002)
+SMALL_LR = {"transformer": 3e-3, "hybrid": 3e-3, "mamba": 3e-3, "lstm": 3e-3}
 # Samples by view and problem size, the same for every architecture.
 SMALL_SAMPLES: dict[Mode, dict[int, int]] = {
     "rag": {8: 10_000, 12: 14_000, 16: 20_000, 24: 30_000},
