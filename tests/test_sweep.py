@@ -1,11 +1,14 @@
 """A sweep: every cell of a preset, in processes of its own; what is finished is skipped, what fails is told."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,16 +17,67 @@ import pytest
 from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.experiments import presets
 from retrieval_gap.experiments.config import RunConfig
+from retrieval_gap.experiments.executor import PoolOutcome, run_pool
 from retrieval_gap.experiments.results import COLUMNS, write_rows
 from retrieval_gap.experiments.run import RunDirectory, execute
 from retrieval_gap.experiments.sweep import select, sweep
-from tests.test_training import CONFIG
+from tests.test_training import CONFIG, assert_same
 
 CELLS = [
     replace(CONFIG, mode=mode, arch=arch, samples=80, eval_samples=10)  # type: ignore[arg-type]
     for mode in ("direct", "rag")
     for arch in ("lstm", "mamba")
 ]
+# Long enough to be stopped on the way, and with reports from its first moments on.
+LONG = replace(CONFIG, mode="direct", arch="lstm", samples=2_400, eval_samples=50)
+PATIENCE = 120.0
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+@contextmanager
+def sweep_process(cells: Sequence[RunConfig], runs_dir: Path) -> Iterator[subprocess.Popen[str]]:
+    """`retrieval-gap sweep` of these cells, one worker a cell, in a process group that is killed at the end.
+
+    Its workers write to its stderr too, which therefore ends with the last of them."""
+    script = (
+        "import sys; from retrieval_gap.experiments import presets; from retrieval_gap.cli import main\n"
+        "from retrieval_gap.experiments.config import RunConfig\n"
+        f"presets.PRESETS['smoke'] = lambda: {list(cells)!r}\n"
+        f"sys.exit(main(['sweep', 'smoke', '--workers', '{len(cells)}', '--runs-dir', {str(runs_dir)!r}]))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as driver:
+        try:
+            yield driver
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(driver.pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """`LONG`, run by a pool from start to end."""
+    runs_dir = tmp_path_factory.mktemp("undisturbed")
+    list(run_pool([LONG], runs_dir, workers=1, seconds=0, outcome=PoolOutcome()))
+    return RunDirectory.of(LONG, runs_dir)
+
+
+def assert_same_end(run: RunDirectory, undisturbed: RunDirectory) -> None:
+    """The same weights and the same row, but for what was measured by the clock."""
+    assert_same(run, undisturbed)
+    clock = {"tokens_per_s": 0, "wall_s": 0}
+    assert json.loads(run.result.read_text()) | clock == json.loads(undisturbed.result.read_text()) | clock
 
 
 def rows_of(table: Path) -> list[dict[str, str]]:
@@ -97,6 +151,35 @@ def test_a_sweep_stopped_by_a_signal_leaves_checkpoints(tmp_path: Path) -> None:
     os.kill(process.pid, signal.SIGTERM)
     assert process.wait(60) == 0
     assert len(list(tmp_path.glob("*/checkpoint.safetensors"))) == 1
+
+
+def test_the_workers_of_a_driver_killed_by_sigkill_stop_and_the_sweep_goes_on(
+    undisturbed: RunDirectory, tmp_path: Path
+) -> None:
+    run = RunDirectory.of(LONG, tmp_path)
+    with sweep_process([LONG], tmp_path) as driver:
+        wait_until(run.metrics.exists)
+        driver.kill()
+        driver.communicate(timeout=PATIENCE)
+    assert (run.checkpoint.exists(), run.result.exists()) == (True, False)
+    with sweep_process([LONG], tmp_path) as driver:
+        driver.communicate(timeout=PATIENCE)
+        assert driver.returncode == 0
+    assert_same_end(run, undisturbed)
+
+
+def test_ctrl_c_in_a_terminal_stops_cells_at_any_moment_and_none_fails(tmp_path: Path) -> None:
+    evaluating = replace(CONFIG, arch="lstm", samples=80, eval_samples=20_000)
+    training = replace(LONG, samples=200_000)
+    runs = [RunDirectory.of(config, tmp_path) for config in (evaluating, training)]
+    with sweep_process([evaluating, training], tmp_path) as driver:
+        wait_until(lambda: runs[0].checkpoint.exists() and runs[1].metrics.exists())
+        os.killpg(driver.pid, signal.SIGINT)
+        _, told = driver.communicate(timeout=PATIENCE)
+    assert "Error" not in told
+    assert told.count("stopped") >= 2
+    assert not list(tmp_path.glob("*/error.txt"))
+    assert runs[1].checkpoint.exists()
 
 
 def test_a_filter_keeps_the_cells_that_match_all_of_it() -> None:

@@ -8,11 +8,13 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -121,12 +123,19 @@ def run_pool(
 
 def _start(context: ForkServerContext, config: RunConfig, runs_dir: Path) -> ForkServerProcess:
     process = context.Process(target=_work, args=(config, runs_dir), name=config.label())
-    process.start()
+    # A terminal sends Ctrl-C to the workers too, but it is the driver that stops them: they are born deaf to it.
+    resource_tracker.ensure_running()  # its start, else a part of the first worker's, unblocks SIGINT
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return process
 
 
 def _work(config: RunConfig, runs_dir: Path) -> None:
-    """A worker's whole life; its exit status says how it ended."""
+    """A worker's whole life; its exit status says how it ended.  SIGTERM outside training ends it at once."""
+    threading.Thread(target=_stop_with_driver, name="driver", daemon=True).start()
     torch.set_num_threads(1)
     log = RunDirectory.of(config, runs_dir).path / ERROR_LOG
     try:
@@ -138,6 +147,14 @@ def _work(config: RunConfig, runs_dir: Path) -> None:
         log.write_text(f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}", encoding="utf-8")
         os._exit(FAILED)
     log.unlink(missing_ok=True)
+
+
+def _stop_with_driver() -> None:
+    """Waits for the driver's end, whatever the cause (a pipe from it closes), then stops this worker."""
+    driver = multiprocessing.parent_process()
+    if driver is not None:
+        driver.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _reason(process: ForkServerProcess, config: RunConfig, runs_dir: Path) -> str:
