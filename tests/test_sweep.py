@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from retrieval_gap.errors import RunError, UsageError
-from retrieval_gap.experiments import presets
+from retrieval_gap.experiments import executor, presets
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.executor import PoolOutcome, run_pool
 from retrieval_gap.experiments.results import COLUMNS, write_rows
@@ -41,15 +42,15 @@ def wait_until(condition: Callable[[], object]) -> None:
 
 
 @contextmanager
-def sweep_process(cells: Sequence[RunConfig], runs_dir: Path) -> Iterator[subprocess.Popen[str]]:
-    """`retrieval-gap sweep` of these cells, one worker a cell, in a process group that is killed at the end.
+def sweep_process(cells: Sequence[RunConfig], runs_dir: Path, *, workers: int = 2) -> Iterator[subprocess.Popen[str]]:
+    """`retrieval-gap sweep` of these cells, in a process group that is killed at the end.
 
     Its workers write to its stderr too, which therefore ends with the last of them."""
     script = (
         "import sys; from retrieval_gap.experiments import presets; from retrieval_gap.cli import main\n"
         "from retrieval_gap.experiments.config import RunConfig\n"
         f"presets.PRESETS['smoke'] = lambda: {list(cells)!r}\n"
-        f"sys.exit(main(['sweep', 'smoke', '--workers', '{len(cells)}', '--runs-dir', {str(runs_dir)!r}]))"
+        f"sys.exit(main(['sweep', 'smoke', '--workers', '{workers}', '--runs-dir', {str(runs_dir)!r}]))"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script],
@@ -110,6 +111,15 @@ def test_a_cell_in_a_pool_gives_the_row_of_a_run_alone(smoke: list[RunConfig], t
     assert {c: row[c] for c in same} == {c: str(alone[c]) for c in same}
 
 
+def test_a_filter_chooses_what_runs_and_the_table_keeps_every_finished_row(
+    smoke: list[RunConfig], tmp_path: Path
+) -> None:
+    table = tmp_path / "rows.csv"
+    execute(smoke[2], tmp_path / "runs")
+    sweep("smoke", runs_dir=tmp_path / "runs", workers=1, only="mode=direct arch=lstm", csv=table)
+    assert [(row["mode"], row["arch"]) for row in rows_of(table)] == [("direct", "lstm"), ("rag", "lstm")]
+
+
 def test_a_cell_that_fails_does_not_stop_the_others(smoke: list[RunConfig], tmp_path: Path) -> None:
     smoke[0] = replace(smoke[0], lr=1e25)
     with pytest.raises(RunError, match=r"1 cell\(s\) failed.*direct.*the loss is"):
@@ -123,34 +133,30 @@ def test_a_dry_run_writes_nothing(smoke: list[RunConfig], tmp_path: Path, capsys
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_deadline_leaves_cells_that_go_on_to_the_same_row(smoke: list[RunConfig], tmp_path: Path) -> None:
-    smoke[:] = [replace(CONFIG, arch="lstm", samples=40_000, eval_samples=10)]
-    sweep("smoke", runs_dir=tmp_path / "runs", workers=1, max_minutes=8 / 60)
-    run = RunDirectory.of(smoke[0], tmp_path / "runs")
+def test_a_deadline_leaves_cells_that_go_on_to_the_same_row(
+    smoke: list[RunConfig], undisturbed: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smoke[:] = [LONG]
+    run = RunDirectory.of(LONG, tmp_path)
+    late_once_training = SimpleNamespace(monotonic=lambda: 90.0 if run.metrics.exists() else 0.0)
+    monkeypatch.setattr(executor, "time", late_once_training)
+    monkeypatch.setattr(executor, "POLL_SECONDS", 0.01)
+    sweep("smoke", runs_dir=tmp_path, workers=1, max_minutes=1)
     assert run.status() == "partial"
-    sweep("smoke", runs_dir=tmp_path / "runs", workers=1)
-    assert run.status() == "done"
+    sweep("smoke", runs_dir=tmp_path, workers=1)
+    assert_same_end(run, undisturbed)
 
 
-def test_a_sweep_stopped_by_a_signal_leaves_checkpoints(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "retrieval_gap.cli",
-        "sweep",
-        "demo",
-        "--workers",
-        "1",
-        "--runs-dir",
-        str(tmp_path),
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("*/metrics.jsonl")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    os.kill(process.pid, signal.SIGTERM)
-    assert process.wait(60) == 0
-    assert len(list(tmp_path.glob("*/checkpoint.safetensors"))) == 1
+def test_a_sweep_stopped_by_a_signal_fails_and_leaves_checkpoints(tmp_path: Path) -> None:
+    cells = [replace(LONG, samples=200_000, seed=seed) for seed in range(3)]
+    runs = [RunDirectory.of(config, tmp_path) for config in cells]
+    with sweep_process(cells, tmp_path, workers=1) as driver:
+        wait_until(runs[0].metrics.exists)
+        driver.terminate()
+        _, told = driver.communicate(timeout=PATIENCE)
+        assert driver.returncode == 1
+    assert told.splitlines()[-1] == "retrieval-gap: stopped; 3 cell(s) left; the same command goes on"
+    assert [run.checkpoint.exists() for run in runs] == [True, False, False]
 
 
 def test_the_workers_of_a_driver_killed_by_sigkill_stop_and_the_sweep_goes_on(
@@ -176,8 +182,8 @@ def test_ctrl_c_in_a_terminal_stops_cells_at_any_moment_and_none_fails(tmp_path:
         wait_until(lambda: runs[0].checkpoint.exists() and runs[1].metrics.exists())
         os.killpg(driver.pid, signal.SIGINT)
         _, told = driver.communicate(timeout=PATIENCE)
-    assert "Error" not in told
-    assert told.count("stopped") >= 2
+        assert driver.returncode == 1
+    assert told.splitlines()[-1] == "retrieval-gap: stopped; 2 cell(s) left; the same command goes on"
     assert not list(tmp_path.glob("*/error.txt"))
     assert runs[1].checkpoint.exists()
 

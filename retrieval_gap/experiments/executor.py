@@ -70,10 +70,14 @@ def _print_report(config: RunConfig, told: StepReport) -> None:
 
 @dataclass
 class PoolOutcome:
-    """Cells that failed, with the reason, and those that were stopped on the way."""
+    """Cells that failed, with the reason, and those that were stopped on the way or never started.
+
+    time_up: they were stopped because the time given was over, and for no other reason.
+    """
 
     failed: list[tuple[RunConfig, str]] = field(default_factory=list)
     stopped: list[RunConfig] = field(default_factory=list)
+    time_up: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,8 +103,10 @@ def run_pool(
     with stop_requested() as stop:
         try:
             while queue or running:
-                if not halting and (stop.is_set() or time.monotonic() >= deadline):
+                late = time.monotonic() >= deadline
+                if not halting and (stop.is_set() or late):
                     halting = True
+                    outcome.time_up = late
                     outcome.stopped += queue
                     queue.clear()
                     _terminate(running)
@@ -118,6 +124,7 @@ def run_pool(
                     yield CellEnded(config, reason)
                 yield None
         finally:
+            outcome.time_up &= not stop.is_set()
             _terminate(running)
 
 
@@ -175,7 +182,12 @@ def _terminate(running: dict[ForkServerProcess, RunConfig]) -> None:
 
 
 def check_outcome(outcome: PoolOutcome) -> None:
-    """Raises RunError, one line, where a cell failed."""
+    """Raises RunError, one line, where a cell failed or a signal left cells undone."""
+    told = []
+    if outcome.stopped and not outcome.time_up:
+        told.append(f"stopped; {len(outcome.stopped)} cell(s) left; the same command goes on")
     if outcome.failed:
         config, reason = outcome.failed[0]
-        raise RunError(f"{len(outcome.failed)} cell(s) failed; the first, {config.label()}: {reason}")
+        told.append(f"{len(outcome.failed)} cell(s) failed; the first, {config.label()}: {reason}")
+    if told:
+        raise RunError("; ".join(told))

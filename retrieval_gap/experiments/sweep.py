@@ -32,11 +32,12 @@ def sweep(
     """Runs a preset's cells, prints its table, writes the finished rows to `csv` where one is given.
 
     Raises UsageError for a preset, filter or number that will not do, RunError where a cell failed (the others are
-    finished first).
+    finished first) or a signal stopped it; cells that `max_minutes` leaves are no error.
     """
     if workers < 0 or not 0 <= max_minutes < float("inf"):
         raise UsageError("--workers and --max-minutes are 0 or more")
-    configs = select(preset_cells(preset), only)
+    cells = preset_cells(preset)
+    configs = select(cells, only)
     for config in configs:
         config.validate()
     if dry_run:
@@ -49,8 +50,9 @@ def sweep(
     _run_and_tell(configs, runs_dir, workers or usable_cores(), 60 * max_minutes, outcome)
     print_table(configs, runs_dir)
     if csv is not None:
-        write_rows(csv, finished_rows(configs, runs_dir))
-        print(f"rows written to {csv}")
+        rows = finished_rows(cells, runs_dir)
+        write_rows(csv, rows)
+        print(f"{len(rows)} rows written to {csv}")
     check_outcome(outcome)
 
 
