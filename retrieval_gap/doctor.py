@@ -11,7 +11,7 @@ from rich.table import Table
 
 from retrieval_gap import environment
 from retrieval_gap.decoding import decode
-from retrieval_gap.kernels.selective_scan import available_backends
+from retrieval_gap.kernels import causal_conv1d, fused, rotary_attention, selective_scan
 from retrieval_gap.models import ARCHITECTURES, ModelConfig, SequenceModel, architecture
 from retrieval_gap.retrieval import make_retriever
 from tasks.api import TaskConfig
@@ -26,7 +26,7 @@ OPTIONAL = {
 
 
 def print_report() -> None:
-    """Prints one table, the last line of which tells whether every part works here.
+    """Prints a table, then tries every architecture and says which work here.
 
     The first call on a machine compiles the kernels, which takes about a minute; they are kept on disk.
     """
@@ -36,10 +36,11 @@ def print_report() -> None:
     table.add_row("processor", f"{torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads")
     table.add_row("device", _device())
     table.add_row("search", f"google-re2 {environment.package_version('google-re2')} (exact), numba (fast)")
-    backends = available_backends()
-    chosen = next(name for name, state in backends.items() if state == "available")
-    for name, state in backends.items():
-        table.add_row(f"selective scan: {name}", state + (" (will be used)" if name == chosen else ""))
+    for kernel in (selective_scan, causal_conv1d, rotary_attention, fused):
+        backends = kernel.available_backends()
+        chosen = next(name for name, state in backends.items() if state == "available")
+        told = (f"{name}: {state}" + (" (will be used)" if name == chosen else "") for name, state in backends.items())
+        table.add_row(kernel.__name__.rpartition(".")[2], "; ".join(told))
     for name, purpose in OPTIONAL.items():
         state = "installed" if importlib.util.find_spec(name) else "not installed"
         table.add_row(name, f"{state}: {purpose}")

@@ -1,1 +1,5 @@
-"""Fast paths of the recurrent layers, each beside the plain PyTorch that defines it."""
+"""The parts of the models that PyTorch is slow at, each beside the plain PyTorch that defines it."""
+
+from tasks.compiled import use_cache_of_this_source
+
+use_cache_of_this_source()

@@ -25,6 +25,11 @@ class Backend:
     refuses: Callable[[list[Tensor]], str | None] = lambda tensors: None
 
 
+def describe(backends: Mapping[str, Backend]) -> dict[str, str]:
+    """The name of each backend of a kernel -> "available", or the reason why not; fastest first."""
+    return {name: backend.missing or "available" for name, backend in backends.items()}
+
+
 def find_cpu_backend(module: str) -> Backend:
     """The compiled backend in a module, or the reason why this machine cannot have it."""
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):

@@ -91,5 +91,4 @@ def test_a_nan_comes_out_where_it_is_seen_and_nowhere_else() -> None:
 def test_what_the_kernel_refuses_runs_in_pytorch(width: int, dtype: torch.dtype) -> None:
     qkv, _, rope = inputs(2, 9, 2, width)
     qkv, rope = qkv.to(dtype), rope.to(dtype)
-    assert not cpu.accepts(qkv, rope, 2)
     torch.testing.assert_close(rotary_attention(qkv, rope, 2), naive.rotary_attention(qkv, rope, 2))

@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from retrieval_gap.kernels.causal_conv1d import naive
-from retrieval_gap.kernels.dispatch import Backend, choose, find_cpu_backend, refuse_all_but_float32_on_cpu
+from retrieval_gap.kernels.dispatch import Backend, choose, describe, find_cpu_backend, refuse_all_but_float32_on_cpu
 
-__all__ = ["causal_conv1d", "causal_conv1d_step"]
+__all__ = ["available_backends", "causal_conv1d", "causal_conv1d_step"]
 
 # A step smaller than this costs less in PyTorch's own operations than the call of a kernel.
 _SMALL = 8_192
@@ -30,6 +30,11 @@ def _refuse(tensors: list[Tensor]) -> str | None:
     width = tensors[1].shape[1]
     reason = None if width == 4 else f"it is made for filters of width 4, not {width}"
     return refuse_all_but_float32_on_cpu(tensors) or reason
+
+
+def available_backends() -> dict[str, str]:
+    """What this machine offers: the name of each backend -> "available", or the reason why not."""
+    return describe(_backends())
 
 
 def causal_conv1d(

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import hashlib
 import inspect
 import threading
 from array import array
@@ -26,7 +25,6 @@ from typing import Any
 
 import torch
 from numba import types
-from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
 from torch import Tensor
 
@@ -105,7 +103,7 @@ class Worker:
         compiled: Any = CFunc(self._function, ((types.int64,), types.void), {}, {"error_model": "numpy"})
         # Where numba finds no folder it may write to, every process compiles again.
         with contextlib.suppress(RuntimeError):
-            compiled._cache = _SourceAwareCache(self._function)
+            compiled.enable_caching()
         compiled.compile()
         return compiled
 
@@ -117,21 +115,6 @@ class Worker:
             openmp(self._compiled.address, job_address, threads, 0)
         else:
             _run_on_python_threads(self._compiled.ctypes, job_address, threads)
-
-
-class _SourceAwareCache(FunctionCache):
-    """numba's cache, made to notice edits of every kernel file and not only of the one that holds the function."""
-
-    def _index_key(self, sig: Any, codegen: Any) -> Any:
-        return (*super()._index_key(sig, codegen), _digest_of_kernel_sources())
-
-
-@cache
-def _digest_of_kernel_sources() -> str:
-    digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parents[1].rglob("*.py")):
-        digest.update(source.read_bytes())
-    return digest.hexdigest()
 
 
 def thread_count(items: int, operations: float) -> int:

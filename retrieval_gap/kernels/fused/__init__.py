@@ -10,16 +10,21 @@ from functools import cache
 from jaxtyping import Float
 from torch import Tensor
 
-from retrieval_gap.kernels.dispatch import Backend, choose, find_cpu_backend
+from retrieval_gap.kernels.dispatch import Backend, choose, describe, find_cpu_backend
 from retrieval_gap.kernels.fused import naive
 
-__all__ = ["rms_norm", "swiglu"]
+__all__ = ["available_backends", "rms_norm", "swiglu"]
 
 
 @cache
 def _backends() -> dict[str, Backend]:
     """Fastest first: `auto` takes the first that accepts the tensors."""
     return {"cpu": find_cpu_backend(f"{__name__}.cpu"), "naive": Backend(module=naive)}
+
+
+def available_backends() -> dict[str, str]:
+    """What this machine offers: the name of each backend -> "available", or the reason why not."""
+    return describe(_backends())
 
 
 # Below this size PyTorch's own operations cost less than the call of a kernel (decoding a token, for one).

@@ -18,16 +18,7 @@ from retrieval_gap.kernels.cpu.lanes import LANES
 from retrieval_gap.kernels.rotary_attention import cpu_backward, cpu_forward
 from retrieval_gap.kernels.rotary_attention import cpu_tiles as tiles
 
-# Scores of whole rows are kept: past this length PyTorch's kernel, which works in blocks, is the faster one.
-LONGEST = 1024
 _LANE_NUMBERS = torch.arange(LANES, dtype=torch.float32)
-
-
-def accepts(qkv_BxLx3HE: Tensor, rope_LxE: Tensor, n_heads: int) -> bool:
-    """float32 on the CPU, heads of whole groups of dimensions, and lengths at which it is the faster one."""
-    length, width = rope_LxE.shape
-    right = all(t.device.type == "cpu" and t.dtype == torch.float32 for t in (qkv_BxLx3HE, rope_LxE))
-    return right and width % tiles.GROUP == 0 and 0 < length <= LONGEST and len(qkv_BxLx3HE) > 0
 
 
 def rotary_attention(qkv_BxLx3HE: Tensor, rope_LxE: Tensor, n_heads: int) -> Tensor:

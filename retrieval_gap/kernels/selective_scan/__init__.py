@@ -10,7 +10,7 @@ from functools import cache
 from jaxtyping import Float
 from torch import Tensor
 
-from retrieval_gap.kernels.dispatch import Backend, choose, find_cpu_backend
+from retrieval_gap.kernels.dispatch import Backend, choose, describe, find_cpu_backend
 from retrieval_gap.kernels.selective_scan import naive
 
 __all__ = ["available_backends", "selective_scan", "selective_scan_step"]
@@ -24,7 +24,7 @@ def _backends() -> dict[str, Backend]:
 
 def available_backends() -> dict[str, str]:
     """What this machine offers: the name of each backend -> "available", or the reason why not."""
-    return {name: backend.missing or "available" for name, backend in _backends().items()}
+    return describe(_backends())
 
 
 def _check_shapes(x: Tensor, A: Tensor, same_as_x: dict[str, Tensor | None], per_state: dict[str, Tensor]) -> None:
