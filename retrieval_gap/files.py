@@ -32,6 +32,12 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         part.unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Deletes the parts that killed processes left; for a folder that nobody else writes to meanwhile."""
+    for part in folder.glob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Replaces a text file."""
     write_atomically(path, lambda part: _write(part, text))

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.run import RunDirectory, execute, load_model
+from retrieval_gap.files import make_folder
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.training import DivergedError, StepReport, StoppedError, TrainingConfig
 
@@ -107,7 +109,7 @@ def test_the_saved_model_is_the_one_that_was_evaluated(tmp_path: Path) -> None:
 
 def test_a_diverged_loss_stops_the_run_as_failed_with_its_reason(tmp_path: Path) -> None:
     config = replace(CONFIG, lr=1e25)
-    with pytest.raises(DivergedError, match=r"the loss is (nan|inf) at step \d+"):
+    with pytest.raises(DivergedError, match=r"the (loss|gradient's norm) is (nan|inf) at step \d+"):
         execute(config, tmp_path)
     assert RunDirectory.of(config, tmp_path).status() == "failed"
     with pytest.raises(RunError, match="failed before"):
@@ -143,11 +145,42 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
         execute(other, tmp_path)
 
 
-def test_a_run_held_by_another_process_is_not_touched(tmp_path: Path) -> None:
+def test_a_run_held_by_another_process_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retrieval_gap.experiments.run.LOCK_SECONDS", 0.01)
     run = RunDirectory.of(CONFIG, tmp_path)
     run.create(CONFIG)
+    before = {path.name: path.stat().st_mtime_ns for path in run.path.iterdir()}
     with run.locked(), pytest.raises(RunError, match="another process"):
         execute(CONFIG, tmp_path)
+    assert {path.name: path.stat().st_mtime_ns for path in run.path.iterdir() if path.name != "lock"} == before
+
+
+def test_a_run_is_done_or_waited_for_while_another_process_ends(tmp_path: Path) -> None:
+    row = execute(CONFIG, tmp_path)
+    run = RunDirectory.of(CONFIG, tmp_path)
+    finished = run.result.rename(run.path / "finished.json")
+    with ThreadPoolExecutor(1) as other, run.locked():
+        waiting = other.submit(execute, CONFIG, tmp_path)
+        finished.rename(run.result)
+    assert waiting.result() == row
+
+
+def test_a_run_tells_what_every_start_of_it_happened_on(tmp_path: Path) -> None:
+    run = RunDirectory.of(CONFIG, tmp_path)
+    make_folder(run.path)
+    (run.path / ".checkpoint.safetensors.123.part").write_text("what a kill left")
+
+    def stop(_: RunConfig, told: StepReport) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(StoppedError):
+        execute(CONFIG, tmp_path, report=stop)
+    written = (run.path / "config.json").stat().st_mtime_ns
+    row = execute(CONFIG, tmp_path)
+    starts = [json.loads(line) for line in (run.path / "environment.jsonl").read_text().splitlines()]
+    assert [start["commit"] for start in starts] == [row["commit"]] * 2
+    assert (run.path / "config.json").stat().st_mtime_ns == written
+    assert not list(run.path.glob(".*"))
 
 
 def test_the_learning_rate_warms_up_then_falls_along_a_cosine_to_zero() -> None:

@@ -1,7 +1,8 @@
 """One run: its directory, and the way from a configuration to a result row.
 
-A run directory holds `config.json`, `environment.json`, `metrics.jsonl`, `checkpoint.safetensors`, and at the end
-`result.json`, or `failure.json` with the reason.  Finished means skipped; partial means resumed.
+A run directory holds `config.json`, `environment.jsonl` (a line for every start), `metrics.jsonl`,
+`checkpoint.safetensors`, and at the end `result.json`, or `failure.json` with the reason.  Finished means skipped;
+partial means resumed.
 """
 
 import fcntl
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import torch
 
@@ -20,12 +21,14 @@ from retrieval_gap.checkpoint import load_checkpoint
 from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.evaluation import Evaluation, decode_batch, evaluate
 from retrieval_gap.experiments.config import RunConfig
-from retrieval_gap.files import write_json, write_text
+from retrieval_gap.files import make_folder, remove_leftovers, write_json, write_text
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.retrieval import RetrieverName
 from retrieval_gap.training import DivergedError, StepReport, train
 
 REPORTS_A_RUN = 100
+# A lock is waited for: its holder may be writing a last checkpoint, or only asking whether it is held.
+LOCK_SECONDS = 5.0
 Status = Literal["missing", "partial", "done", "failed"]
 
 
@@ -57,23 +60,38 @@ class RunDirectory:
         return "partial" if self.checkpoint.exists() else "missing"
 
     def create(self, config: RunConfig) -> None:
-        """Raises UsageError where the directory cannot be written."""
+        """Writes the configuration where it is absent, and adds a line on what this start of the run happens on.
+
+        Raises UsageError where the directory cannot be written.
+        """
+        make_folder(self.path)
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            write_json(self.path / "config.json", asdict(config))
-            write_json(self.path / "environment.json", environment.describe())
+            if not (self.path / "config.json").exists():
+                write_json(self.path / "config.json", asdict(config))
+            with (self.path / "environment.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(environment.describe()) + "\n")
         except OSError as error:
             raise UsageError(f"run directory {self.path} cannot be written: {error.strerror}") from error
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the run for this process.  Raises RunError where another has it."""
+        """Holds the run for this process.  Raises RunError where another keeps it."""
         with (self.path / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise RunError(f"{self.path} is being worked on by another process") from error
+            deadline = time.monotonic() + LOCK_SECONDS
+            while not _try_lock(file, fcntl.LOCK_EX):
+                if time.monotonic() >= deadline:
+                    raise RunError(f"{self.path} is being worked on by another process")
+                time.sleep(LOCK_SECONDS / 100)
+            remove_leftovers(self.path)
             yield
+
+    def is_held(self) -> bool:
+        """Whether a process works on the run; the lock is taken for that moment where none does."""
+        try:
+            with (self.path / "lock").open() as file:
+                return not _try_lock(file, fcntl.LOCK_SH)
+        except OSError:
+            return False
 
     def trim_metrics(self, step: int) -> None:
         """Drops the reports past a step: the run goes on from there and will write them again."""
@@ -89,6 +107,14 @@ class RunDirectory:
         write_text(self.metrics, "".join(kept))
 
 
+def _try_lock(file: TextIO, kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def execute(
     config: RunConfig, runs_dir: Path, *, report: Callable[[RunConfig, StepReport], None] = lambda *_: None
 ) -> dict[str, Any]:
@@ -98,13 +124,16 @@ def execute(
     """
     config.validate()
     run = RunDirectory.of(config, runs_dir)
-    if run.status() == "done":
+    if run.result.exists():
         return read_json(run.result)
-    run.create(config)
+    make_folder(run.path)
     with run.locked():
+        if run.result.exists():  # another process had the lock until now
+            return read_json(run.result)
         if run.failure.exists():
             reason = read_json(run.failure)["reason"]
             raise RunError(f"{run.path} failed before: {reason}; delete it to try again")
+        run.create(config)
         model = _trained(config, run, report)
         task = config.build_task(config.eval_split)
         rows = decode_batch(model.state_bits(task.max_length))
