@@ -16,8 +16,9 @@ import torch
 from safetensors.torch import load_file
 
 from retrieval_gap.errors import RunError, UsageError
+from retrieval_gap.evaluation import evaluate
 from retrieval_gap.experiments.config import RunConfig
-from retrieval_gap.experiments.run import RunDirectory, execute, load_model
+from retrieval_gap.experiments.run import RunDirectory, evaluate_run, execute
 from retrieval_gap.files import make_folder
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.training import DivergedError, StepReport, StoppedError, TrainingConfig
@@ -101,10 +102,26 @@ def test_a_finished_run_is_read_back_not_repeated(tmp_path: Path) -> None:
 
 
 def test_the_saved_model_is_the_one_that_was_evaluated(tmp_path: Path) -> None:
-    execute(CONFIG, tmp_path)
-    config, model = load_model(RunDirectory.of(CONFIG, tmp_path))
-    assert config == CONFIG
-    assert isinstance(model, SequenceModel)
+    # Answering at once, which is learned well enough in a few steps for its scores to differ from an untrained model's.
+    config = replace(CONFIG, mode="direct", arch="lstm", eval_samples=200)
+    row = execute(config, tmp_path)
+    scores = ("accuracy", "accuracy_strict", "exact_trace", "undecided", "eval_samples")
+    saved = evaluate_run(RunDirectory.of(config, tmp_path), None, None)
+    assert {key: saved[key] for key in scores} == {key: row[key] for key in scores}
+    untrained = SequenceModel(config.model(len(config.build_task("train").vocabulary))).eval()
+    assert evaluate(untrained, config.build_task("test"), 200).exact_trace != row["exact_trace"]
+    assert (saved["samples"], saved["status"]) == (320, "done")
+
+
+def test_a_run_on_its_way_is_evaluated_as_far_as_it_was_trained(tmp_path: Path) -> None:
+    def stop_at_seven(_: RunConfig, told: StepReport) -> None:
+        if told.step == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(StoppedError):
+        execute(CONFIG, tmp_path, report=stop_at_seven)
+    told = evaluate_run(RunDirectory.of(CONFIG, tmp_path), 10, None)
+    assert (told["samples"], told["status"], told["eval_samples"]) == (56, "partial", 10)
 
 
 def test_a_diverged_loss_stops_the_run_as_failed_with_its_reason(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Literal, TextIO
 import torch
 
 from retrieval_gap import environment
-from retrieval_gap.checkpoint import load_checkpoint
+from retrieval_gap.checkpoint import Progress, load_checkpoint
 from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.evaluation import Evaluation, decode_batch, evaluate
 from retrieval_gap.experiments.config import RunConfig
@@ -135,31 +135,35 @@ def execute(
             raise RunError(f"{run.path} failed before: {reason}; delete it to try again")
         run.create(config)
         model = _trained(config, run, report)
-        task = config.build_task(config.eval_split)
-        rows = decode_batch(model.state_bits(task.max_length))
-        evaluation = evaluate(model, task, config.eval_samples, batch=rows)
+        evaluation = _evaluated(config, model, config.eval_samples)
         row = result_row(config, model, evaluation, _wall_time(run))
         write_json(run.result, row)
     return row
 
 
-def load_model(run: RunDirectory) -> tuple[RunConfig, SequenceModel]:
-    """A run's configuration and its model as last saved.  Raises UsageError, RunError where there is none."""
+def load_model(run: RunDirectory) -> tuple[RunConfig, SequenceModel, Progress]:
+    """A run's configuration, its model as last saved, and how far it was trained.
+
+    Raises UsageError, RunError where there is none.
+    """
     config = run.config()
     if not run.checkpoint.exists():
         raise UsageError(f"{run.path} has no checkpoint yet")
     model = SequenceModel(config.model(len(config.build_task("train").vocabulary)))
-    load_checkpoint(run.checkpoint, {n: p for n, p in model.named_parameters() if p.requires_grad})
-    return config, model.eval()
+    progress = load_checkpoint(run.checkpoint, {n: p for n, p in model.named_parameters() if p.requires_grad})
+    return config, model.eval(), progress
 
 
 def evaluate_run(run: RunDirectory, samples: int | None, retriever: RetrieverName | None) -> dict[str, Any]:
-    """Free decoding with a run's model on the split that the run reports."""
-    config, model = load_model(run)
-    evaluation = evaluate(
-        model, config.build_task(config.eval_split), samples or config.eval_samples, retriever=retriever
-    )
-    return asdict(config) | asdict(evaluation)
+    """Free decoding with a run's model, as last saved, on the split that the run reports.
+
+    `samples` of the answer are those that the model was trained on, of which there are more to come where `status`
+    is not "done".
+    """
+    config, model, progress = load_model(run)
+    trained = {"samples": progress.step * config.batch_size, "status": run.status()}
+    evaluation = _evaluated(config, model, samples or config.eval_samples, retriever)
+    return asdict(config) | trained | asdict(evaluation)
 
 
 def result_row(config: RunConfig, model: SequenceModel, evaluation: Evaluation, wall_s: float) -> dict[str, Any]:
@@ -231,6 +235,14 @@ def _trained(config: RunConfig, run: RunDirectory, report: Callable[[RunConfig, 
         write_json(run.failure, {"reason": str(error)})
         raise
     return model.eval()
+
+
+def _evaluated(
+    config: RunConfig, model: SequenceModel, samples: int, retriever: RetrieverName | None = None
+) -> Evaluation:
+    task = config.build_task(config.eval_split)
+    batch = decode_batch(model.state_bits(task.max_length))
+    return evaluate(model, task, samples, retriever=retriever, batch=batch)
 
 
 def _wall_time(run: RunDirectory) -> float:
