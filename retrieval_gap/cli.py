@@ -117,7 +117,7 @@ class Sweep:
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """Table of the runs in a folder: done, partial, failed; with a preset, what is missing too."""
+    """Table of the runs in a folder: done, running, partial, failed; with a preset, what is missing too."""
 
     preset: Annotated[str, arg(help="show the cells of this preset only, and the missing ones")] = ""
     csv: Annotated[Path | None, arg(help="write the finished rows there")] = None

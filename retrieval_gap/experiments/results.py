@@ -5,13 +5,14 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.table import Table
 
-from retrieval_gap.errors import UsageError
+from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.run import RunDirectory, Status, read_json
 from retrieval_gap.files import write_text
@@ -28,6 +29,15 @@ MODES = ("direct", "cot", "rag")
 Row = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Cell:
+    """A line of a table: a run's directory, and its configuration or why that cannot be read."""
+
+    run: RunDirectory
+    config: RunConfig | None
+    trouble: str = ""
+
+
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Replaces a results table.  Raises UsageError where it cannot be written."""
     text = io.StringIO(newline="")
@@ -41,70 +51,107 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
         raise UsageError(f"results table {path} cannot be written: {error.strerror}") from error
 
 
-def finished_rows(configs: Iterable[RunConfig], runs_dir: Path) -> list[Row]:
-    """The rows of those runs that are done, in the order of the configurations."""
-    runs = [RunDirectory.of(config, runs_dir) for config in configs]
-    return [read_json(run.result) for run in runs if run.status() == "done"]
+def cells_of(configs: Iterable[RunConfig], runs_dir: Path) -> list[Cell]:
+    """The cells of these configurations, in their order, whether there is a directory yet or not."""
+    return [Cell(RunDirectory.of(config, runs_dir), config) for config in configs]
 
 
-def known_runs(runs_dir: Path) -> list[RunConfig]:
-    """The configurations of all run directories below `runs_dir`, by name."""
+def known_cells(runs_dir: Path) -> list[Cell]:
+    """The cells of all run directories below `runs_dir`, by name.
+
+    They are what is found there: a user's file that is of a run's hash may have changed since, or gone.
+    """
     if not runs_dir.is_dir():
         raise UsageError(f"{runs_dir} is no folder of runs; `retrieval-gap train` or `sweep` makes one")
-    return [RunDirectory(path.parent).config() for path in sorted(runs_dir.glob("*/config.json"))]
+    return [_known_cell(RunDirectory(path.parent)) for path in sorted(runs_dir.glob("*/config.json"))]
 
 
-def statuses(configs: Sequence[RunConfig], runs_dir: Path) -> list[Status]:
-    return [RunDirectory.of(config, runs_dir).status() for config in configs]
+def _known_cell(run: RunDirectory) -> Cell:
+    try:
+        config = run.config()
+        config.training()
+    except (UsageError, RunError) as error:
+        return Cell(run, None, str(error))
+    return Cell(run, config)
+
+
+def finished_rows(cells: Iterable[Cell]) -> list[Row]:
+    """The rows of those runs that are done, in this order.  Raises RunError for a result that cannot be read."""
+    return [read_json(cell.run.result) for cell in cells if cell.run.status() == "done"]
 
 
 def show_results(runs_dir: Path, preset: str, path: Path | None) -> None:
     """Prints the table of runs; with `path`, writes the finished rows there."""
     from retrieval_gap.experiments.presets import preset_cells
 
-    configs = preset_cells(preset) if preset else known_runs(runs_dir)
-    print_table(configs, runs_dir)
+    cells = cells_of(preset_cells(preset), runs_dir) if preset else known_cells(runs_dir)
+    print_table(cells)
     if path is not None:
-        rows = finished_rows(configs, runs_dir)
+        rows = finished_rows(cells)
         write_rows(path, rows)
         print(f"{len(rows)} rows written to {path}")
 
 
-def print_table(configs: Sequence[RunConfig], runs_dir: Path) -> None:
-    """One line a cell; a cell that is not done says so instead of numbers."""
+def print_table(cells: Sequence[Cell]) -> None:
+    """One line a cell; a cell that is not done says so instead of numbers, one that cannot be read says why."""
     table = Table(box=None, pad_edge=False)
     for column in ("task", "view", "n", "model", "seed", "samples", "lr"):
         table.add_column(column)
     for column in ("accuracy", "95 %", "strict", "exact", "undecided", "tok/s", "min"):
         table.add_column(column, justify="right")
-    for config in sorted(configs, key=lambda c: (c.task, MODES.index(c.mode), c.n, c.arch, c.size, c.seed)):
-        run = RunDirectory.of(config, runs_dir)
-        cell = (config.task, config.mode, str(config.n), f"{config.arch} {config.size}", str(config.seed))
-        table.add_row(*cell, f"{config.samples:,}", f"{config.training().lr:g}", *_measured(run))
+    counts, troubles = Counter[str](), []
+    for cell in sorted(cells, key=_place):
+        try:
+            status, line = _line(cell)
+        except RunError as error:
+            status, line = "unreadable", [cell.run.path.name, *[""] * 6, "unreadable"]
+            troubles.append(str(error))
+        counts[status] += 1
+        table.add_row(*line)
     width = None if (console := Console()).is_terminal else 160
     (console if width is None else Console(width=width)).print(table)
-    counts = Counter(statuses(configs, runs_dir))
-    print(", ".join(f"{counts[s]} {s}" for s in ("done", "partial", "failed", "missing") if counts[s]))
+    print(", ".join(f"{counts[s]} {s}" for s in (*get_args(Status), "unreadable") if counts[s]))
+    for trouble in troubles:
+        print(f"unreadable: {trouble}")
 
 
-def _measured(run: RunDirectory) -> list[str]:
-    status = run.status()
-    if status != "done":
-        return [progress_of(run) if status == "partial" else status]
-    row = read_json(run.result)
-    shares = [f"{row[key]:.3f}" for key in ("accuracy_strict", "exact_trace", "undecided")]
-    interval = f"{row['accuracy_low']:.3f}-{row['accuracy_high']:.3f}"
-    return [
-        f"{row['accuracy']:.3f}",
-        interval,
-        *shares,
-        f"{row['tokens_per_s']:,.0f}",
-        f"{row['wall_s'] / 60:.1f}",
-    ]
+def _place(cell: Cell) -> tuple[Any, ...]:
+    """Where a cell stands in a table: by task, view, size and model, and last what cannot be read."""
+    c = cell.config
+    return (1,) if c is None else (0, c.task, MODES.index(c.mode), c.n, c.arch, c.size, c.seed)
+
+
+def _line(cell: Cell) -> tuple[str, list[str]]:
+    """A cell's status and its line of the table.  Raises RunError where they cannot be read."""
+    config = cell.config
+    if config is None:
+        raise RunError(cell.trouble)
+    status = cell.run.status()
+    line = [config.task, config.mode, str(config.n), f"{config.arch} {config.size}", str(config.seed)]
+    line += [f"{config.samples:,}", f"{config.training().lr:g}"]
+    if status == "done":
+        return status, line + _measured(cell.run.result)
+    if status in ("running", "partial"):
+        return status, [*line, f"{status}, {progress_of(cell.run)}"]
+    return status, [*line, status]
+
+
+def _measured(result: Path) -> list[str]:
+    row = read_json(result)
+    try:
+        return [
+            f"{row['accuracy']:.3f}",
+            f"{row['accuracy_low']:.3f}-{row['accuracy_high']:.3f}",
+            *(f"{row[key]:.3f}" for key in ("accuracy_strict", "exact_trace", "undecided")),
+            f"{row['tokens_per_s']:,.0f}",
+            f"{row['wall_s'] / 60:.1f}",
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{result} is no result ({error!r}); delete the run directory to start over") from error
 
 
 def progress_of(run: RunDirectory) -> str:
-    """How far a partial run is, from its last report."""
+    """How far a run is, from its last report."""
     lines = run.metrics.read_text().splitlines() if run.metrics.exists() else []
     if not lines:
         return "started"

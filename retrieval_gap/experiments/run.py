@@ -29,7 +29,7 @@ from retrieval_gap.training import DivergedError, StepReport, train
 REPORTS_A_RUN = 100
 # A lock is waited for: its holder may be writing a last checkpoint, or only asking whether it is held.
 LOCK_SECONDS = 5.0
-Status = Literal["missing", "partial", "done", "failed"]
+Status = Literal["done", "running", "partial", "failed", "missing"]
 
 
 class RunDirectory:
@@ -53,11 +53,14 @@ class RunDirectory:
         return RunConfig.from_json(read_json(where), str(where))
 
     def status(self) -> Status:
+        held = self.is_held()  # asked first, so that a run that ends meanwhile is told as what it ended as
         if self.result.exists():
             return "done"
         if self.failure.exists():
             return "failed"
-        return "partial" if self.checkpoint.exists() else "missing"
+        if held:
+            return "running"
+        return "partial" if (self.path / "config.json").exists() else "missing"
 
     def create(self, config: RunConfig) -> None:
         """Writes the configuration where it is absent, and adds a line on what this start of the run happens on.

@@ -1,7 +1,7 @@
 """A preset from its cells to its result table; finished cells are skipped, partial ones go on."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -9,9 +9,9 @@ from rich.console import Console
 from retrieval_gap.environment import usable_cores
 from retrieval_gap.errors import UsageError, unknown
 from retrieval_gap.experiments.config import RunConfig
-from retrieval_gap.experiments.executor import PoolOutcome, check_outcome, run_pool
+from retrieval_gap.experiments.executor import CellEnded, PoolOutcome, check_outcome, run_pool
 from retrieval_gap.experiments.presets import preset_cells
-from retrieval_gap.experiments.results import finished_rows, print_table, progress_of, statuses, write_rows
+from retrieval_gap.experiments.results import cells_of, finished_rows, print_table, progress_of, write_rows
 from retrieval_gap.experiments.run import RunDirectory, read_json
 from retrieval_gap.files import make_folder
 
@@ -36,21 +36,23 @@ def sweep(
     """
     if workers < 0 or not 0 <= max_minutes < float("inf"):
         raise UsageError("--workers and --max-minutes are 0 or more")
-    cells = preset_cells(preset)
-    configs = select(cells, only)
+    every = preset_cells(preset)
+    configs = select(every, only)
     for config in configs:
         config.validate()
+    cells = cells_of(configs, runs_dir)
     if dry_run:
-        print_table(configs, runs_dir)
+        print_table(cells)
         return
     make_folder(runs_dir)
     if csv is not None:
         make_folder(csv.parent)
     outcome = PoolOutcome()
-    _run_and_tell(configs, runs_dir, workers or usable_cores(), 60 * max_minutes, outcome)
-    print_table(configs, runs_dir)
+    runs = {config: RunDirectory.of(config, runs_dir) for config in configs}
+    _run_and_tell(runs, runs_dir, workers or usable_cores(), 60 * max_minutes, outcome)
+    print_table(cells)
     if csv is not None:
-        rows = finished_rows(cells, runs_dir)
+        rows = finished_rows(cells_of(every, runs_dir))
         write_rows(csv, rows)
         print(f"{len(rows)} rows written to {csv}")
     check_outcome(outcome)
@@ -70,37 +72,34 @@ def select(configs: Sequence[RunConfig], only: str) -> list[RunConfig]:
 
 
 def _run_and_tell(
-    configs: Sequence[RunConfig], runs_dir: Path, workers: int, seconds: float, outcome: PoolOutcome
+    runs: Mapping[RunConfig, RunDirectory], runs_dir: Path, workers: int, seconds: float, outcome: PoolOutcome
 ) -> None:
-    todo = [c for c, s in zip(configs, statuses(configs, runs_dir), strict=True) if s != "done"]
-    ended, started, told = len(configs) - len(todo), time.monotonic(), time.monotonic()
+    todo = [config for config, run in runs.items() if run.status() != "done"]
+    ended, started, told = len(runs) - len(todo), time.monotonic(), time.monotonic()
     console = Console(stderr=True)
     with console.status("starting") as spinner:
         for event in run_pool(todo, runs_dir, workers=workers, seconds=seconds, outcome=outcome):
             minutes = (time.monotonic() - started) / 60
             if event is not None:
                 ended += 1
-                console.print(
-                    f"{minutes:5.1f} min  {ended}/{len(configs)}  {_told(event.config, event.reason, runs_dir)}"
-                )
+                console.print(f"{minutes:5.1f} min  {ended}/{len(runs)}  {_told(event, runs[event.config])}")
             elif console.is_terminal or time.monotonic() - told > STATUS_SECONDS:
                 told = time.monotonic()
-                line = f"{minutes:5.1f} min  {ended}/{len(configs)}  running: {_running(todo, runs_dir)}"
+                line = f"{minutes:5.1f} min  {ended}/{len(runs)}  running: {_running(runs)}"
                 spinner.update(line) if console.is_terminal else console.print(line)
 
 
-def _told(config: RunConfig, reason: str, runs_dir: Path) -> str:
-    if reason:
-        return f"{config.label()}: {reason}"
-    row = read_json(RunDirectory.of(config, runs_dir).result)
-    return f"{config.label()}: accuracy {row['accuracy']:.3f}, exact trace {row['exact_trace']:.3f}"
+def _told(event: CellEnded, run: RunDirectory) -> str:
+    if event.reason:
+        return f"{event.config.label()}: {event.reason}"
+    row = read_json(run.result)
+    return f"{event.config.label()}: accuracy {row['accuracy']:.3f}, exact trace {row['exact_trace']:.3f}"
 
 
-def _running(configs: Sequence[RunConfig], runs_dir: Path) -> str:
-    runs = [(config, RunDirectory.of(config, runs_dir)) for config in configs]
+def _running(runs: Mapping[RunConfig, RunDirectory]) -> str:
     at_work = [
         f"{config.label()} ({progress_of(run)} of {config.samples:,})"
-        for config, run in runs
-        if run.status() in ("partial", "missing") and (run.path / "config.json").exists()
+        for config, run in runs.items()
+        if run.status() == "running"
     ]
     return ", ".join(at_work)

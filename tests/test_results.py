@@ -1,0 +1,81 @@
+"""The table of runs: what is done, running, partial, failed or missing, and what cannot be read."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from retrieval_gap.errors import RunError
+from retrieval_gap.experiments import presets
+from retrieval_gap.experiments.results import COLUMNS, show_results
+from retrieval_gap.experiments.run import RunDirectory
+from retrieval_gap.experiments.sweep import _running
+from tests.test_training import CONFIG
+
+ROW = dict.fromkeys(COLUMNS, 0.5)
+
+
+def test_a_preset_tells_what_is_done_running_partial_failed_and_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = [replace(CONFIG, seed=seed) for seed in range(5)]
+    monkeypatch.setitem(presets.PRESETS, "smoke", lambda: cells)
+    done, running, partial, failed, _missing = runs = [RunDirectory.of(config, tmp_path) for config in cells]
+    for config, run in zip(cells[:4], runs, strict=False):
+        run.create(config)
+    done.result.write_text(json.dumps(ROW))
+    partial.metrics.write_text('{"samples": 1234}\n')
+    failed.failure.write_text('{"reason": "the loss is nan"}')
+    with running.locked():  # and nothing is written yet
+        assert [run.status() for run in runs] == ["done", "running", "partial", "failed", "missing"]
+        assert _running(dict(zip(cells, runs, strict=True))) == f"{cells[1].label()} (started of 320)"
+        show_results(tmp_path, "smoke", None)
+    assert running.status() == "partial"
+    told = capsys.readouterr().out
+    assert "partial, 1,234 samples" in told
+    assert "1 done, 1 running, 1 partial, 1 failed, 1 missing" in told
+
+
+def test_a_run_is_found_where_it_is_whatever_became_of_the_file_of_its_task(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunDirectory(tmp_path / "runs" / "mine-of-a-former-hash")
+    run.create(replace(CONFIG, task=str(tmp_path / "gone.py")))
+    run.result.write_text(json.dumps(ROW))
+    show_results(tmp_path / "runs", "", tmp_path / "rows.csv")
+    assert "1 done" in capsys.readouterr().out
+    assert (tmp_path / "rows.csv").read_text().count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("config.json", '{"task"', "config.json cannot be read"),
+        ("config.json", json.dumps(asdict(CONFIG) | {"samples": 0}), "samples = 0"),
+        ("result.json", '{"accu', "result.json cannot be read"),
+        ("result.json", "{}", "KeyError('accuracy')"),
+    ],
+)
+def test_an_unreadable_run_has_a_row_of_its_own_beside_the_others(
+    name: str, content: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken, good = RunDirectory(tmp_path / "broken"), RunDirectory(tmp_path / "good")
+    for run in (broken, good):
+        run.create(CONFIG)
+        run.result.write_text(json.dumps(ROW))
+    (broken.path / name).write_text(content)
+    show_results(tmp_path, "", None)
+    told = capsys.readouterr().out
+    assert "1 done, 1 unreadable" in told
+    assert told.count("broken") >= 1
+    assert why in told
+
+
+def test_a_table_on_disk_leaves_out_no_result_silently(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "runs" / "broken")
+    run.create(CONFIG)
+    run.result.write_text("[]")
+    with pytest.raises(RunError, match=r"result\.json holds no JSON object"):
+        show_results(tmp_path / "runs", "", tmp_path / "rows.csv")
+    assert not (tmp_path / "rows.csv").exists()
