@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -75,10 +76,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 
 
 def assert_same_end(run: RunDirectory, undisturbed: RunDirectory) -> None:
-    """The same weights and the same row, but for what was measured by the clock."""
+    """The same weights and the same row, but for the clock and for files that were changed while the tests ran."""
     assert_same(run, undisturbed)
-    clock = {"tokens_per_s": 0, "wall_s": 0}
-    assert json.loads(run.result.read_text()) | clock == json.loads(undisturbed.result.read_text()) | clock
+    other = dict.fromkeys(("tokens_per_s", "wall_s", "commit"))
+    assert json.loads(run.result.read_text()) | other == json.loads(undisturbed.result.read_text()) | other
 
 
 def rows_of(table: Path) -> list[dict[str, str]]:
@@ -107,7 +108,7 @@ def test_a_cell_in_a_pool_gives_the_row_of_a_run_alone(smoke: list[RunConfig], t
     sweep("smoke", runs_dir=tmp_path / "pool", workers=2, only="arch=mamba mode=rag", csv=tmp_path / "rows.csv")
     alone = execute(CELLS[3], tmp_path / "alone")
     (row,) = rows_of(tmp_path / "rows.csv")
-    same = [c for c in COLUMNS if c not in ("tokens_per_s", "wall_s", "threads")]
+    same = [c for c in COLUMNS if c not in ("tokens_per_s", "wall_s", "threads", "commit")]
     assert {c: row[c] for c in same} == {c: str(alone[c]) for c in same}
 
 
@@ -115,8 +116,11 @@ def test_a_filter_chooses_what_runs_and_the_table_keeps_every_finished_row(
     smoke: list[RunConfig], tmp_path: Path
 ) -> None:
     table = tmp_path / "rows.csv"
-    execute(smoke[2], tmp_path / "runs")
-    sweep("smoke", runs_dir=tmp_path / "runs", workers=1, only="mode=direct arch=lstm", csv=table)
+    for config in (smoke[0], smoke[2]):
+        run = RunDirectory.of(config, tmp_path / "runs")
+        run.create(config)
+        run.result.write_text(json.dumps(dict.fromkeys(COLUMNS, 0.5) | {"mode": config.mode, "arch": config.arch}))
+    sweep("smoke", runs_dir=tmp_path / "runs", only="mode=direct arch=lstm", csv=table)
     assert [(row["mode"], row["arch"]) for row in rows_of(table)] == [("direct", "lstm"), ("rag", "lstm")]
 
 
@@ -157,6 +161,28 @@ def test_a_sweep_stopped_by_a_signal_fails_and_leaves_checkpoints(tmp_path: Path
         assert driver.returncode == 1
     assert told.splitlines()[-1] == "retrieval-gap: stopped; 3 cell(s) left; the same command goes on"
     assert [run.checkpoint.exists() for run in runs] == [True, False, False]
+
+
+def test_a_worker_killed_by_sigkill_is_told_and_the_same_command_finishes_its_cell(
+    smoke: list[RunConfig], undisturbed: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smoke[:] = [LONG, CELLS[0]]
+    run, start = RunDirectory.of(LONG, tmp_path), executor._start
+
+    def start_and_kill(context: ForkServerContext, config: RunConfig, runs_dir: Path) -> ForkServerProcess:
+        process = start(context, config, runs_dir)
+        if config == LONG:
+            wait_until(run.metrics.exists)
+            process.kill()
+        return process
+
+    with monkeypatch.context() as patched:
+        patched.setattr(executor, "_start", start_and_kill)
+        with pytest.raises(RunError, match=rf"1 cell\(s\) failed.*{LONG.label()}.*ended with status -9"):
+            sweep("smoke", runs_dir=tmp_path, workers=2)
+    assert [RunDirectory.of(config, tmp_path).status() for config in smoke] == ["partial", "done"]
+    sweep("smoke", runs_dir=tmp_path, workers=2)
+    assert_same_end(run, undisturbed)
 
 
 def test_the_workers_of_a_driver_killed_by_sigkill_stop_and_the_sweep_goes_on(
