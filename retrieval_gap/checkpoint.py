@@ -32,12 +32,15 @@ class Progress:
 def save_checkpoint(
     path: Path, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, progress: Progress
 ) -> None:
-    """Replaces `path`.  Raises OSError where it cannot be written; the old file then stays."""
+    """Replaces `path`.  Raises RunError where it cannot be written; the old file then stays."""
     tensors = {f"model.{name}": p.detach().contiguous() for name, p in parameters.items()}
     for moment in MOMENTS:
         tensors |= {f"{moment}.{name}": optimizer.state[p][moment] for name, p in parameters.items()}
     header = {"progress": json.dumps(asdict(progress)), "sha256": _digest(tensors)}
-    write_atomically(path, lambda part: save_file(tensors, part, metadata=header))
+    try:
+        write_atomically(path, lambda part: save_file(tensors, part, metadata=header))
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"checkpoint {path} cannot be written ({error}); make room, the same command goes on") from error
 
 
 def load_checkpoint(
@@ -51,7 +54,7 @@ def load_checkpoint(
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        progress = Progress(**json.loads(header["progress"]))
+        progress = _progress(header["progress"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"checkpoint {path} cannot be read ({error}); delete it to start this run over") from error
     if header.get("sha256") != _digest(tensors):
@@ -65,6 +68,15 @@ def load_checkpoint(
             if optimizer is not None:
                 moments = {m: tensors[f"{m}.{name}"].to(parameter.device) for m in MOMENTS}
                 optimizer.state[parameter] = {"step": torch.tensor(float(progress.step)), **moments}
+    return progress
+
+
+def _progress(text: str) -> Progress:
+    """Raises ValueError or TypeError for a text that `asdict(Progress)` does not give."""
+    progress = Progress(**json.loads(text))
+    counts = (progress.step, progress.loss_count)
+    if not all(type(count) is int and count >= 0 for count in counts) or not isinstance(progress.loss_sum, float):
+        raise ValueError(f"impossible progress {text}")
     return progress
 
 

@@ -1,7 +1,10 @@
 """Errors meant for the person who reads them: one line that says what, where and what to do."""
 
+import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+PACKAGES = ("retrieval_gap", "tasks", "plots", "benchmarks")
 
 
 class UsageError(ValueError):
@@ -14,7 +17,20 @@ class RunError(RuntimeError):
 
 def unknown(what: str, value: str, known: Iterable[str]) -> UsageError:
     """UsageError for a name that is not one of `known`, with the nearest valid name."""
-    names = list(known)
+    names = [str(name) for name in known]
     near = get_close_matches(value, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return UsageError(f"unknown {what} {value!r} (choose from {', '.join(names)}){hint}")
+
+
+def fault(error: BaseException) -> str:
+    """`file:line: Type: message` of an error that nobody foresaw; the place is in the user's own file where one is on
+    the way, else in this project."""
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return f"there is not enough memory ({error}); a smaller batch, model or problem needs less"
+    trace = error.__traceback__
+    frames = [(f.f_globals.get("__name__", ""), f"{f.f_code.co_filename}:{n}") for f, n in traceback.walk_tb(trace)]
+    theirs = [place for name, place in frames if name.startswith("_user_")]
+    ours = [place for name, place in frames if name.partition(".")[0] in PACKAGES]
+    where = (theirs or ours or ["retrieval-gap"])[-1]
+    return f"{where}: {type(error).__name__}: {error}"

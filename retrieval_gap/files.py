@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,17 @@ def make_folder(path: Path) -> None:
     """Makes a folder that will be written to.  Raises UsageError, one line, where that cannot be."""
     try:
         path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()  # what os.access says does not hold for root, nor for a full disk
     except OSError as error:
-        raise UsageError(f"folder {path} cannot be made: {error.strerror}") from error
-    if not os.access(path, os.W_OK):
-        raise UsageError(f"folder {path} cannot be written to")
+        raise UsageError(f"folder {path} cannot be written to: {error.strerror}") from error
+
+
+def make_room_for(path: Path) -> None:
+    """Makes the folder of a file that is written at the end.  Raises UsageError where that will not work, so that the
+    work before it is not done in vain."""
+    if not path.name or path.is_dir():
+        raise UsageError(f"{path} is a folder; the name of a file is wanted")
+    make_folder(path.parent)
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:

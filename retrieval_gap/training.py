@@ -26,6 +26,7 @@ from tasks.api import Task
 
 PREFETCHED_BATCHES = 4
 CHECKPOINT_SECONDS = 20.0
+MAX_SAMPLES = 2**63 - 1  # a sample's number is an int64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,15 +44,15 @@ class TrainingConfig:
     max_grad_norm: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, value, bad in (
-            ("samples", self.samples, self.samples < self.batch_size),
-            ("batch_size", self.batch_size, self.batch_size < 1),
-            ("lr", self.lr, not 0 < self.lr < math.inf),
-            ("warmup_samples", self.warmup_samples, not 0 <= self.warmup_samples < self.samples),
-            ("max_grad_norm", self.max_grad_norm, not 0 <= self.max_grad_norm < math.inf),
+        for name, value, good, wanted in (
+            ("batch_size", self.batch_size, self.batch_size >= 1, "1 or more"),
+            ("samples", self.samples, self.batch_size <= self.samples <= MAX_SAMPLES, "batch_size to 2**63 - 1"),
+            ("lr", self.lr, 0 < self.lr < math.inf, "more than 0, and finite,"),
+            ("warmup_samples", self.warmup_samples, 0 <= self.warmup_samples < self.samples, "0 to samples - 1"),
+            ("max_grad_norm", self.max_grad_norm, 0 <= self.max_grad_norm < math.inf, "0 or more, and finite,"),
         ):
-            if bad:
-                raise UsageError(f"{name} = {value} is out of range (see `retrieval-gap train --help`)")
+            if not good:
+                raise UsageError(f"{name} = {value} is out of range: {wanted} is wanted")
 
     @property
     def steps(self) -> int:
@@ -101,6 +102,9 @@ def train(
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(parameters.values(), lr=config.lr, weight_decay=0.0, fused=True)
     done = load_checkpoint(checkpoint, parameters, optimizer) if checkpoint.exists() else Progress()
+    if done.step > config.steps:
+        at = f"is at step {done.step} of {config.steps}"
+        raise RunError(f"checkpoint {checkpoint} {at}; delete it to start this run over")
     device = model.device
     loss_sum, loss_count = done.loss_sum, done.loss_count
     saved_at = clock = time.perf_counter()

@@ -25,7 +25,7 @@ def test_a_preset_tells_what_is_done_running_partial_failed_and_missing(
     for config, run in zip(cells[:4], runs, strict=False):
         run.create(config)
     done.result.write_text(json.dumps(ROW))
-    partial.metrics.write_text('{"samples": 1234}\n')
+    partial.metrics.write_text('{"step": 9, "samples": 1234, "wall_s": 1}\n')
     failed.failure.write_text('{"reason": "the loss is nan"}')
     with running.locked():  # and nothing is written yet
         assert [run.status() for run in runs] == ["done", "running", "partial", "failed", "missing"]
@@ -54,7 +54,12 @@ def test_a_run_is_found_where_it_is_whatever_became_of_the_file_of_its_task(
         ("config.json", '{"task"', "config.json cannot be read"),
         ("config.json", json.dumps(asdict(CONFIG) | {"samples": 0}), "samples = 0"),
         ("result.json", '{"accu', "result.json cannot be read"),
-        ("result.json", "{}", "KeyError('accuracy')"),
+        ("config.json", json.dumps(asdict(CONFIG) | {"n": 8.5}), "n = 8.5"),
+        ("config.json", json.dumps(asdict(CONFIG) | {"mode": []}), "mode = []"),
+        ("config.json", json.dumps(asdict(CONFIG) | {"task": 3}), "task = 3"),
+        pytest.param("result.json", "[" * 100_000, "result.json cannot be read", id="too deep"),
+        ("result.json", json.dumps(ROW | {"accuracy": "high"}), "no number for accuracy"),
+        ("result.json", "{}", "no number for accuracy"),
     ],
 )
 def test_an_unreadable_run_has_a_row_of_its_own_beside_the_others(

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.evaluation import evaluate
@@ -150,6 +151,29 @@ def test_a_corrupt_checkpoint_is_told_and_nothing_is_lost(damage: str, tmp_path:
     with pytest.raises(RunError, match="delete it to start this run over"):
         execute(CONFIG, tmp_path)
     assert run.checkpoint.read_bytes() == broken
+
+
+@pytest.mark.parametrize("progress", ['{"step": 41}', '{"step": -1}', '{"step": 1.0}', "null", '{"loss_sum": "x"}'])
+def test_a_checkpoint_whose_progress_cannot_be_is_refused(progress: str, tmp_path: Path) -> None:
+    run = RunDirectory.of(CONFIG, tmp_path)
+    execute(CONFIG, tmp_path)
+    run.result.unlink()
+    with safe_open(run.checkpoint, framework="pt") as file:
+        header = file.metadata()
+    save_file(weights(run), run.checkpoint, metadata=header | {"progress": progress})
+    with pytest.raises(RunError, match="delete it to start this run over"):
+        execute(CONFIG, tmp_path)
+
+
+@pytest.mark.parametrize("line", [b"\xff\n", b"[1]\n", b'{"step": "x"}\n', b'{"step": 1, "samples": 8}\n', b'{"st'])
+def test_a_report_that_is_none_is_left_out(line: bytes, tmp_path: Path) -> None:
+    execute(CONFIG, tmp_path)
+    run = RunDirectory.of(CONFIG, tmp_path)
+    good = run.metrics.read_bytes()
+    run.metrics.write_bytes(good + line)
+    assert len(run.reports()) == 40
+    run.trim_metrics(40)
+    assert run.metrics.read_bytes() == good
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:

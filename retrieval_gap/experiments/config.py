@@ -4,13 +4,14 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from tyro.conf import arg
 
 from retrieval_gap.errors import UsageError, unknown
+from retrieval_gap.experiments.trial import try_architecture, try_task
 from retrieval_gap.models import Embedding, ModelConfig, architecture
-from retrieval_gap.training import TrainingConfig
+from retrieval_gap.training import MAX_SAMPLES, TrainingConfig
 from tasks.api import Mode, Split, Task, TaskConfig
 from tasks.registry import load_task
 
@@ -48,8 +49,8 @@ class RunConfig:
     eval_split: Split = "test"
 
     def __post_init__(self) -> None:
-        if self.eval_samples < 1:
-            raise UsageError(f"eval_samples = {self.eval_samples} is out of range: 1 or more are wanted")
+        if not 1 <= self.eval_samples <= MAX_SAMPLES:
+            raise UsageError(f"eval_samples = {self.eval_samples} is out of range: 1 to 2**63 - 1 are wanted")
 
     def build_task(self, split: Split) -> Task:
         """Raises TaskError or UsageError where the task or its settings do not exist."""
@@ -76,8 +77,12 @@ class RunConfig:
     def validate(self) -> None:
         """Raises TaskError or UsageError for anything a run would stumble over, before it starts."""
         self.training()
-        self.build_task("train")
+        task = self.build_task("train")
         architecture(self.arch, self.size)
+        if self.task.endswith(".py"):
+            try_task(task, self.task)
+        if self.arch.endswith(".py"):
+            try_architecture(lambda: self.model(len(task.vocabulary)), task, self.arch)
 
     def canonical(self) -> dict[str, Any]:
         """What the hash is of: every default filled in, a size by its shape, a user's file by its content."""
@@ -101,12 +106,25 @@ class RunConfig:
 
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str) -> "RunConfig":
-        """Raises UsageError, naming the nearest valid key, for a key that no run has."""
+        """Raises UsageError for a key that no run has (naming the nearest valid one) or a value that will not do."""
         known = [field.name for field in fields(cls)]
+        kinds = get_type_hints(cls)
         for key in value:
             if key not in known:
                 raise UsageError(f"{where}: {unknown('key', key, known)}")
+            if not _fits(value[key], kinds[key]):
+                raise UsageError(f"{where}: {key} = {value[key]!r} will not do")
         try:
-            return cls(**value)
-        except TypeError as error:
+            config = cls(**value)
+            config.training()
+        except (TypeError, UsageError) as error:
             raise UsageError(f"{where}: {error}") from error
+        return config
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if kind is float:
+        return type(value) in (int, float)
+    return type(value) is kind

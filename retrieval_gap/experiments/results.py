@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,12 +9,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.experiments.config import RunConfig
-from retrieval_gap.experiments.run import RunDirectory, Status, read_json
-from retrieval_gap.files import write_text
+from retrieval_gap.experiments.run import RunDirectory, Status
+from retrieval_gap.files import make_room_for, write_text
 
 # The contract of results/*.csv: what `run.result_row` gives, in this order.
 COLUMNS = (
@@ -52,7 +52,12 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
 
 
 def cells_of(configs: Iterable[RunConfig], runs_dir: Path) -> list[Cell]:
-    """The cells of these configurations, in their order, whether there is a directory yet or not."""
+    """The cells of these configurations, in their order, whether there is a directory yet or not.
+
+    Raises UsageError where `runs_dir` is a file.
+    """
+    if runs_dir.exists() and not runs_dir.is_dir():
+        raise UsageError(f"{runs_dir} is no folder of runs")
     return [Cell(RunDirectory.of(config, runs_dir), config) for config in configs]
 
 
@@ -69,7 +74,6 @@ def known_cells(runs_dir: Path) -> list[Cell]:
 def _known_cell(run: RunDirectory) -> Cell:
     try:
         config = run.config()
-        config.training()
     except (UsageError, RunError) as error:
         return Cell(run, None, str(error))
     return Cell(run, config)
@@ -77,13 +81,15 @@ def _known_cell(run: RunDirectory) -> Cell:
 
 def finished_rows(cells: Iterable[Cell]) -> list[Row]:
     """The rows of those runs that are done, in this order.  Raises RunError for a result that cannot be read."""
-    return [read_json(cell.run.result) for cell in cells if cell.run.status() == "done"]
+    return [cell.run.row() for cell in cells if cell.run.status() == "done"]
 
 
 def show_results(runs_dir: Path, preset: str, path: Path | None) -> None:
     """Prints the table of runs; with `path`, writes the finished rows there."""
     from retrieval_gap.experiments.presets import preset_cells
 
+    if path is not None:
+        make_room_for(path)
     cells = cells_of(preset_cells(preset), runs_dir) if preset else known_cells(runs_dir)
     print_table(cells)
     if path is not None:
@@ -107,7 +113,7 @@ def print_table(cells: Sequence[Cell]) -> None:
             status, line = "unreadable", [cell.run.path.name, *[""] * 6, "unreadable"]
             troubles.append(str(error))
         counts[status] += 1
-        table.add_row(*line)
+        table.add_row(*map(escape, line))
     width = None if (console := Console()).is_terminal else 160
     (console if width is None else Console(width=width)).print(table)
     print(", ".join(f"{counts[s]} {s}" for s in (*get_args(Status), "unreadable") if counts[s]))
@@ -130,32 +136,23 @@ def _line(cell: Cell) -> tuple[str, list[str]]:
     line = [config.task, config.mode, str(config.n), f"{config.arch} {config.size}", str(config.seed)]
     line += [f"{config.samples:,}", f"{config.training().lr:g}"]
     if status == "done":
-        return status, line + _measured(cell.run.result)
+        return status, line + _measured(cell.run.row())
     if status in ("running", "partial"):
         return status, [*line, f"{status}, {progress_of(cell.run)}"]
     return status, [*line, status]
 
 
-def _measured(result: Path) -> list[str]:
-    row = read_json(result)
-    try:
-        return [
-            f"{row['accuracy']:.3f}",
-            f"{row['accuracy_low']:.3f}-{row['accuracy_high']:.3f}",
-            *(f"{row[key]:.3f}" for key in ("accuracy_strict", "exact_trace", "undecided")),
-            f"{row['tokens_per_s']:,.0f}",
-            f"{row['wall_s'] / 60:.1f}",
-        ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{result} is no result ({error!r}); delete the run directory to start over") from error
+def _measured(row: Row) -> list[str]:
+    return [
+        f"{row['accuracy']:.3f}",
+        f"{row['accuracy_low']:.3f}-{row['accuracy_high']:.3f}",
+        *(f"{row[key]:.3f}" for key in ("accuracy_strict", "exact_trace", "undecided")),
+        f"{row['tokens_per_s']:,.0f}",
+        f"{row['wall_s'] / 60:.1f}",
+    ]
 
 
 def progress_of(run: RunDirectory) -> str:
     """How far a run is, from its last report."""
-    lines = run.metrics.read_text().splitlines() if run.metrics.exists() else []
-    if not lines:
-        return "started"
-    try:
-        return f"{json.loads(lines[-1])['samples']:,} samples"
-    except (json.JSONDecodeError, KeyError):
-        return "started"
+    reports = run.reports()
+    return f"{reports[-1]['samples']:,} samples" if reports else "started"

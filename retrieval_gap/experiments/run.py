@@ -27,6 +27,11 @@ from retrieval_gap.retrieval import RetrieverName
 from retrieval_gap.training import DivergedError, StepReport, train
 
 REPORTS_A_RUN = 100
+NEEDED = ("step", "samples", "wall_s")  # of a report, to go on and to tell how far a run is
+MEASURED = (
+    "accuracy", "accuracy_low", "accuracy_high", "accuracy_strict", "exact_trace", "undecided",
+    "tokens_per_s", "wall_s",
+)  # fmt: skip
 # A lock is waited for: its holder may be writing a last checkpoint, or only asking whether it is held.
 LOCK_SECONDS = 5.0
 Status = Literal["done", "running", "partial", "failed", "missing"]
@@ -51,6 +56,14 @@ class RunDirectory:
         if not where.is_file():
             raise UsageError(f"{self.path} is no run directory (it has no config.json)")
         return RunConfig.from_json(read_json(where), str(where))
+
+    def row(self) -> dict[str, Any]:
+        """The row of a finished run.  Raises RunError where it is damaged."""
+        row = read_json(self.result)
+        lacking = [key for key in MEASURED if type(row.get(key)) not in (int, float)]
+        if lacking:
+            raise RunError(f"{self.result} has no number for {', '.join(lacking)}; delete it to evaluate the run again")
+        return row
 
     def status(self) -> Status:
         held = self.is_held()  # asked first, so that a run that ends meanwhile is told as what it ended as
@@ -98,16 +111,16 @@ class RunDirectory:
 
     def trim_metrics(self, step: int) -> None:
         """Drops the reports past a step: the run goes on from there and will write them again."""
+        if self.metrics.exists():
+            kept = [json.dumps(told) + "\n" for told in self.reports() if told["step"] <= step]
+            write_text(self.metrics, "".join(kept))
+
+    def reports(self) -> list[dict[str, Any]]:
+        """The reports of training so far, without a line that a kill cut short, or that is none."""
         if not self.metrics.exists():
-            return
-        kept = []
-        for line in self.metrics.read_text().splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
-            except (json.JSONDecodeError, KeyError):
-                continue  # the line that a kill cut short
-        write_text(self.metrics, "".join(kept))
+            return []
+        lines = self.metrics.read_text(encoding="utf-8", errors="replace").splitlines()
+        return [told for told in map(_report, lines) if told]
 
 
 def _try_lock(file: TextIO, kind: int) -> bool:
@@ -128,13 +141,13 @@ def execute(
     config.validate()
     run = RunDirectory.of(config, runs_dir)
     if run.result.exists():
-        return read_json(run.result)
+        return run.row()
     make_folder(run.path)
     with run.locked():
         if run.result.exists():  # another process had the lock until now
-            return read_json(run.result)
+            return run.row()
         if run.failure.exists():
-            reason = read_json(run.failure)["reason"]
+            reason = read_json(run.failure).get("reason", "no reason is written")
             raise RunError(f"{run.path} failed before: {reason}; delete it to try again")
         run.create(config)
         model = _trained(config, run, report)
@@ -202,11 +215,22 @@ def read_json(path: Path) -> dict[str, Any]:
     """Raises RunError where the file is not a JSON object."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RunError(f"{path} cannot be read ({error}); delete the run directory to start over") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path} cannot be read ({error}); delete it and start the same run again") from error
     if not isinstance(value, dict):
-        raise RunError(f"{path} holds no JSON object; delete the run directory to start over")
+        raise RunError(f"{path} holds no JSON object; delete it and start the same run again")
     return value
+
+
+def _report(line: str) -> dict[str, Any] | None:
+    """A line of metrics.jsonl, or None where it is not a whole one."""
+    try:
+        told = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(told, dict) or any(type(told.get(key)) not in (int, float) for key in NEEDED):
+        return None
+    return told
 
 
 def _trained(config: RunConfig, run: RunDirectory, report: Callable[[RunConfig, StepReport], None]) -> SequenceModel:
@@ -250,7 +274,5 @@ def _evaluated(
 
 def _wall_time(run: RunDirectory) -> float:
     """Seconds of training so far, over all the times the run was started."""
-    if not run.metrics.exists():
-        return 0.0
-    lines = run.metrics.read_text().splitlines()
-    return float(json.loads(lines[-1])["wall_s"]) if lines else 0.0
+    reports = run.reports()
+    return float(reports[-1]["wall_s"]) if reports else 0.0

@@ -1,10 +1,13 @@
 """A preset from its cells to its result table; finished cells are skipped, partial ones go on."""
 
+import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from retrieval_gap.environment import usable_cores
 from retrieval_gap.errors import UsageError, unknown
@@ -12,8 +15,8 @@ from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.executor import CellEnded, PoolOutcome, check_outcome, run_pool
 from retrieval_gap.experiments.presets import preset_cells
 from retrieval_gap.experiments.results import cells_of, finished_rows, print_table, progress_of, write_rows
-from retrieval_gap.experiments.run import RunDirectory, read_json
-from retrieval_gap.files import make_folder
+from retrieval_gap.experiments.run import RunDirectory
+from retrieval_gap.files import make_folder, make_room_for
 
 FILTER_KEYS = ("task", "mode", "n", "arch", "size", "family", "seed", "lr")
 STATUS_SECONDS = 30.0
@@ -46,7 +49,7 @@ def sweep(
         return
     make_folder(runs_dir)
     if csv is not None:
-        make_folder(csv.parent)
+        make_room_for(csv)
     outcome = PoolOutcome()
     runs = {config: RunDirectory.of(config, runs_dir) for config in configs}
     _run_and_tell(runs, runs_dir, workers or usable_cores(), 60 * max_minutes, outcome)
@@ -71,12 +74,20 @@ def select(configs: Sequence[RunConfig], only: str) -> list[RunConfig]:
     return kept
 
 
+class _LastingConsole(Console):
+    """Goes quiet where the reader of standard error goes away; rich would end the process."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 def _run_and_tell(
     runs: Mapping[RunConfig, RunDirectory], runs_dir: Path, workers: int, seconds: float, outcome: PoolOutcome
 ) -> None:
     todo = [config for config, run in runs.items() if run.status() != "done"]
     ended, started, told = len(runs) - len(todo), time.monotonic(), time.monotonic()
-    console = Console(stderr=True)
+    console = _LastingConsole(stderr=True, markup=False)
     with console.status("starting") as spinner:
         for event in run_pool(todo, runs_dir, workers=workers, seconds=seconds, outcome=outcome):
             minutes = (time.monotonic() - started) / 60
@@ -86,13 +97,13 @@ def _run_and_tell(
             elif console.is_terminal or time.monotonic() - told > STATUS_SECONDS:
                 told = time.monotonic()
                 line = f"{minutes:5.1f} min  {ended}/{len(runs)}  running: {_running(runs)}"
-                spinner.update(line) if console.is_terminal else console.print(line)
+                spinner.update(Text(line)) if console.is_terminal else console.print(line)
 
 
 def _told(event: CellEnded, run: RunDirectory) -> str:
     if event.reason:
         return f"{event.config.label()}: {event.reason}"
-    row = read_json(run.result)
+    row = run.row()
     return f"{event.config.label()}: accuracy {row['accuracy']:.3f}, exact trace {row['exact_trace']:.3f}"
 
 
