@@ -8,20 +8,23 @@ import io
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, Protocol, TextIO
 
 import tyro
 from tyro.conf import Positional, arg
 
-from retrieval_gap.errors import RunError, UsageError
+from retrieval_gap.errors import RunError, UsageError, fault
 from retrieval_gap.experiments.config import ProblemSize, RunConfig
 from retrieval_gap.retrieval import RetrieverName
 from tasks.api import Mode, Split, TaskError
 
+MAX_THREADS = 1024
+NARROWEST = 40  # columns: tyro never ends its help in very narrow terminals
 RunsDir = Annotated[Path, arg(help="folder of the run directories")]
 
 
@@ -44,14 +47,20 @@ class Sample:
     format: Literal["text", "jsonl"] = "text"
 
     def run(self) -> None:
+        from retrieval_gap.experiments.trial import try_task
         from retrieval_gap.samples import print_samples
         from tasks.api import TaskConfig
         from tasks.registry import load_task
 
         if self.count < 0 or self.first < 0:
             raise UsageError("--count and --first are 0 or more")
+        if self.first + self.count > 2**63:
+            raise UsageError("--first and --count reach past sample 2**63 - 1")
         config = TaskConfig(n=self.n, mode=self.mode, family=self.family, split=self.split, seed=self.seed)
-        print_samples(load_task(self.task)(config), self.first, self.count, self.format)
+        task = load_task(self.task)(config)
+        if self.task.endswith(".py"):
+            try_task(task, self.task)
+        print_samples(task, self.first, self.count, self.format)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +74,8 @@ class Train:
     def run(self) -> None:
         from retrieval_gap.experiments.executor import run_one
 
-        if self.threads < 0:
-            raise UsageError(f"--threads {self.threads} is out of range: 0 or more are wanted")
+        if not 0 <= self.threads <= MAX_THREADS:
+            raise UsageError(f"--threads {self.threads} is out of range: 0 to {MAX_THREADS} are wanted")
         print(json.dumps(run_one(self.config, self.runs_dir, self.threads)))
 
 
@@ -81,8 +90,8 @@ class Eval:
     def run(self) -> None:
         from retrieval_gap.experiments.run import RunDirectory, evaluate_run
 
-        if self.samples < 0:
-            raise UsageError(f"--samples {self.samples} is out of range: 0 or more are wanted")
+        if not 0 <= self.samples < 2**63:
+            raise UsageError(f"--samples {self.samples} is out of range: 0 to 2**63 - 1 are wanted")
         print(json.dumps(evaluate_run(RunDirectory(self.run_dir), self.samples or None, self.retriever)))
 
 
@@ -183,23 +192,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parses and runs one command; the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
+    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()  # None where they are closed
     try:
-        command = _parse([word for word in words if word != "--debug"])
-        command.run()
+        _run(_parse([word for word in words if word != "--debug"]))
+        sys.stdout.flush()
     except (UsageError, TaskError) as error:
-        return _failed(error, 2, debug)
+        return _failed(error, str(error), 2, debug)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away (`| head`)
-        return 0
-    except KeyboardInterrupt:
-        return _failed(RunError("interrupted"), 1, debug)
-    except (RunError, OSError) as error:
-        return _failed(error, 1, debug)
+        _drop_output()  # the reader went away (`| head`)
+    except KeyboardInterrupt as error:
+        return _failed(error, "interrupted", 1, debug)
+    except RunError as error:
+        return _failed(error, str(error), 1, debug)
+    except OSError as error:
+        return _failed(error, f"{error.filename or 'output'}: {error.strerror or error}", 1, debug)
+    except Exception as error:
+        return _failed(error, f"{fault(error)} (--debug shows the traceback)", 1, debug)
     return 0
+
+
+def _run(command: Command) -> None:
+    """Raises RunError where a user's file ends the process, BrokenPipeError where rich would."""
+    try:
+        command.run()
+    except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):
+            raise stop.__context__ from None
+        raise RunError(fault(stop)) from stop
 
 
 def _parse(words: list[str]) -> Command:
     """Raises UsageError, one line, where tyro would print a box; SystemExit(0) after --help."""
+    if shutil.get_terminal_size().columns < NARROWEST:
+        os.environ["COLUMNS"] = str(NARROWEST)
     told = io.StringIO()
     try:
         with contextlib.redirect_stderr(told):
@@ -208,6 +233,7 @@ def _parse(words: list[str]) -> Command:
             )
     except SystemExit as stop:
         if stop.code in (0, None):
+            sys.stdout.flush()
             raise
         raise UsageError(_one_line(told.getvalue())) from stop
 
@@ -219,12 +245,25 @@ def _one_line(box: str) -> str:
     return re.sub(r"\s+", " ", text).replace(" For full helptext, ", "; ")
 
 
-def _failed(error: BaseException, status: int, debug: bool) -> int:
+def _failed(error: BaseException, text: str, status: int, debug: bool) -> int:
     if debug:
         raise error
-    text = " ".join(str(error).split()) or type(error).__name__
-    print(f"retrieval-gap: {text}", file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
+    with contextlib.suppress(OSError):
+        print("retrieval-gap:", " ".join(text.split()) or type(error).__name__, file=sys.stderr)
     return status
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w")
+
+
+def _drop_output() -> None:
+    """What is left to write goes nowhere, so that the interpreter does not stumble over it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The command line: what it prints, and one line with the right status for every wrong use."""
 
+import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +38,8 @@ WRONG_USES = [
     ("sample istree --n-nodes 8 --split dev", "dev"),
     ("sample istree --n-nodes 8 --seed -1", "seed"),
     ("sample istree --n-nodes 8 --count -1", "--count"),
+    (f"sample istree --n-nodes 8 --count {10**21}", "2**63"),
+    (f"sample istree --n-nodes 8 --first {2**63 - 8} --count 100", "2**63"),
     ("sample istree --n-nodes 8 --format yaml", "yaml"),
     ("sample index --n 8 --mode cot", "cot"),
     ("sample absent.py --n 8", "absent.py"),
@@ -49,6 +53,12 @@ WRONG_USES = [
         "eval_samples = 0",
     ),
     ("train --task istree --mode cot --n-nodes 8 --arch mamba --size tiny --threads -2", "threads"),
+    (f"train --task istree --mode cot --n-nodes 8 --arch mamba --size tiny --threads {10**15}", "threads"),
+    (f"train --task istree --mode cot --n-nodes 8 --arch mamba --size tiny --samples {10**30}", "samples = 1"),
+    (
+        f"train --task istree --mode cot --n-nodes 8 --arch mamba --size tiny --eval-samples {10**30}",
+        "eval_samples = 1",
+    ),
     ("train --task istree --mode cot --n-nodes 8 --arch absent.py --size tiny", "absent.py"),
     (
         "train --task istree --mode cot --n-nodes 8 --arch mamba --size tiny --runs-dir /proc/nowhere",
@@ -62,6 +72,10 @@ WRONG_USES = [
     ("sweep demo --max-minutes -1", "--max-minutes"),
     ("sweep demo --executor slurm", "slurm"),
     ("sweep demo --runs-dir /proc/nowhere", "/proc/nowhere"),
+    ("sweep demo --runs-dir /dev/null --dry-run", "/dev/null is no folder"),
+    ("results --preset demo --runs-dir /dev/null", "/dev/null is no folder"),
+    ("results --preset demo --csv /proc/rows.csv", "/proc cannot be written to"),
+    ("results --preset demo --csv .", ". is a folder"),
     ("results --runs-dir /dev/null", "no folder of runs"),
     ("results --runs-dir absent", "absent is no folder of runs"),
     ("plot fig22", "fig2"),
@@ -129,6 +143,95 @@ def test_train_then_eval_then_results(capsys: pytest.CaptureFixture[str], tmp_pa
     assert (tmp_path / "rows.csv").read_text().count("\n") == 2
 
 
+TASK = """
+import numpy as np
+from tasks.api import BOS, CONTROL_TOKENS, EOS, FALSE, TRUE, Batch, Task
+class Even(Task):
+    name, modes, n_range, answers = "even", ("direct",), (1, 9), (TRUE, FALSE)
+    vocabulary = CONTROL_TOKENS
+    max_length = 3
+    def sample(self, index_B):
+        tokens_BxL = np.array([[BOS, EOS, FALSE if i % 2 else TRUE] for i in index_B], np.int32)
+        two_B = np.full(len(index_B), 2, np.int32)
+        return Batch(tokens_BxL, tokens_BxL * [0, 0, 1] > 0, two_B, two_B + 1, tokens_BxL[:, 2])
+"""
+ARCHITECTURE = """
+from dataclasses import dataclass
+from torch import nn
+from retrieval_gap.models.mixer import Mixer, Residual
+class Memoryless(Mixer):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+    def init_state(self, batch):
+        return (self.linear.weight.new_zeros(batch, 1),)
+    def prefill(self, x, state):
+        return self.linear(x), state
+@dataclass(frozen=True)
+class Stack:
+    d_model: int = 8
+    def layers(self):
+        return [Residual(8, Memoryless())]
+SIZES = {"tiny": Stack()}
+"""
+
+
+@pytest.mark.parametrize(
+    ("good", "broken", "told"),
+    [
+        ("Batch(tokens_BxL", "Batch(tokens_BxL + 5", "tokens reach"),
+        ("Batch(tokens_BxL", "Batch(tokens_BxL * 1.0", "int32"),
+        ("> 0", "> 99", "grades no token"),
+        ("max_length = 3", "max_length = 2", "max_length (2)"),
+        ("(TRUE, FALSE)", "(EOS, EOS)", "answer_B"),
+        ("two_B = ", "two_B = {}['\\n[red]'] + ", "task.py:10: KeyError"),
+        ("return Batch", "return 0 * Batch", "task.py:11: TypeError"),
+        ("n_range, ", "sizes, ", "has no attribute 'n_range'"),
+        ("import numpy as np", "import sys; sys.exit(3)", "task.py:2: SystemExit: 3"),
+        ("return self.linear(x), state", "return None", "model.py fails"),
+        ("return self.linear(x), state", "return self.linear(x[..., :7]), state", "model.py:12: RuntimeError"),
+        ("return [Residual(8, Memoryless())]", "return []", "layers() is empty"),
+        ("Stack()}", "Stack}", "model.py fails"),
+        ('"tiny"', "1", "choose from 1"),
+    ],
+)
+def test_what_is_wrong_with_a_users_file_is_told_before_anything_is_written(
+    good: str, broken: str, told: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert (TASK + ARCHITECTURE).count(good) == 1
+    (tmp_path / "task.py").write_text(TASK.replace(good, broken))
+    (tmp_path / "model.py").write_text(ARCHITECTURE.replace(good, broken))
+    line = f"train --task {tmp_path}/task.py --mode direct --n 4 --arch {tmp_path}/model.py --size tiny"
+    status, text = failure([*line.split(), "--threads", "1", "--runs-dir", str(tmp_path / "runs")], capsys)
+    assert status in (1, 2)
+    assert told in text
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_users_files_that_keep_the_promises_train(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    place = tmp_path / "[bold] ü x"
+    place.mkdir()
+    (place / "task.py").write_text(TASK)
+    (place / "model.py").write_text(ARCHITECTURE)
+    names = ["--task", str(place / "task.py"), "--mode", "direct", "--n", "4", "--arch", str(place / "model.py")]
+    assert main([*TRAIN[:1], *names, *TRAIN[9:], "--runs-dir", str(place)]) == 0
+    (place / "model.py").unlink()
+    assert main(["results", "--runs-dir", str(place)]) == 0
+    told = capsys.readouterr().out
+    assert "1 done" in told
+    assert "[bold]" in told
+
+
+def test_training_goes_on_when_nobody_reads_its_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stderr", Gone())
+    assert main([*TRAIN, "--runs-dir", str(tmp_path)]) == 0
+    assert list(tmp_path.glob("*/result.json"))
+
+
 def test_a_broken_run_directory_is_told_and_kept(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main([*TRAIN, "--runs-dir", str(tmp_path)]) == 0
     capsys.readouterr()
@@ -151,6 +254,22 @@ def test_a_closed_pipe_is_no_error() -> None:
     told = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
     assert told.stdout.startswith("[BOS]")
     assert told.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "lines"),
+    [
+        ("results --preset demo > /dev/full", 1, 1),
+        ("--help > /dev/full", 1, 1),
+        ("--help >&-", 0, 0),
+        ("--help | true", 0, 0),
+    ],
+)
+def test_standard_output_may_be_full_closed_or_narrow(line: str, status: int, lines: int) -> None:
+    quiet = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"} | {"COLUMNS": "5"}
+    command = ["bash", "-o", "pipefail", "-c", f"{sys.executable} -m retrieval_gap.cli {line}"]
+    told = subprocess.run(command, env=quiet, capture_output=True, text=True, check=False, timeout=60)
+    assert (told.returncode, told.stderr.count("\n")) == (status, lines), told.stderr
 
 
 def test_doctor_names_the_backend_that_will_be_used(capsys: pytest.CaptureFixture[str]) -> None:

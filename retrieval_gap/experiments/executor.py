@@ -4,6 +4,7 @@ A pool's worker is one process for one cell, with one thread: two cells on two c
 both, and a worker that is killed takes one cell with it, which the next sweep goes on with.
 """
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -60,12 +61,9 @@ def run_one(config: RunConfig, runs_dir: Path, threads: int) -> dict[str, Any]:
 
 def _print_report(config: RunConfig, told: StepReport) -> None:
     left = (config.samples - told.samples) / told.samples_per_s
-    print(
-        f"{config.label()}  {told.samples:,}/{config.samples:,} samples  loss {told.loss:.4f}"
-        f"  {told.samples_per_s:,.0f} samples/s  {left:,.0f} s left",
-        file=sys.stderr,
-        flush=True,
-    )
+    line = f"{config.label()}  {told.samples:,}/{config.samples:,} samples  loss {told.loss:.4f}"
+    with contextlib.suppress(OSError):  # who read along went away: no reason to stop training
+        print(f"{line}  {told.samples_per_s:,.0f} samples/s  {left:,.0f} s left", file=sys.stderr, flush=True)
 
 
 @dataclass
@@ -171,7 +169,8 @@ def _reason(process: ForkServerProcess, config: RunConfig, runs_dir: Path) -> st
         return "stopped"
     log = RunDirectory.of(config, runs_dir).path / ERROR_LOG
     if process.exitcode == FAILED and log.exists():
-        return f"{log.read_text(encoding='utf-8').splitlines()[0]} (traceback in {log})"
+        first, *_ = [*log.read_text(encoding="utf-8").splitlines(), "no reason could be written"]
+        return f"{first} (traceback in {log})"
     return f"its process ended with status {process.exitcode}"
 
 
