@@ -1,18 +1,21 @@
 """The public implementations are the oracle: the same weights, the same logits, both ways."""
 
+from typing import Any
+
 import pytest
 import torch
 
-from retrieval_gap.models import ModelConfig, SequenceModel
+from retrieval_gap.kernels.fused import SMALLEST_COMPILED
+from retrieval_gap.models import ModelConfig, SequenceModel, architecture
 from retrieval_gap.models.huggingface import from_huggingface, to_huggingface
+from retrieval_gap.models.transformer import Transformer
 from tests.models.helpers import SMALL, VOCAB, random_tokens, small_model
 
 transformers = pytest.importorskip("transformers", reason="the oracle, transformers, is not installed")
 
 
-def _public(name: str) -> torch.nn.Module:
-    config = SMALL[name]
-    if name == "transformer":
+def _public(config: Any) -> Any:
+    if isinstance(config, Transformer):
         return transformers.LlamaForCausalLM(
             transformers.LlamaConfig(
                 vocab_size=VOCAB,
@@ -39,7 +42,7 @@ def _public(name: str) -> torch.nn.Module:
 @pytest.mark.parametrize("name", ["transformer", "mamba"])
 @pytest.mark.parametrize("length", [1, 2, 33])
 def test_the_same_weights_give_the_same_logits(name: str, length: int) -> None:
-    ours, theirs = small_model(name), _public(name)
+    ours, theirs = small_model(name), _public(SMALL[name])
     theirs.load_state_dict(to_huggingface(ours))
     tokens = random_tokens(3, length)
     with torch.no_grad():
@@ -47,8 +50,26 @@ def test_the_same_weights_give_the_same_logits(name: str, length: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["transformer", "mamba"])
+def test_so_do_models_large_enough_for_every_compiled_kernel(name: str) -> None:
+    shipped = architecture(name, "tiny")
+    ours, theirs = SequenceModel(ModelConfig(architecture=shipped, vocab_size=VOCAB)), _public(shipped)
+    theirs.load_state_dict(to_huggingface(ours))
+    tokens = random_tokens(16, 60)
+    assert tokens.numel() * shipped.d_model > SMALLEST_COMPILED
+    mask = torch.ones_like(tokens, dtype=torch.bool)
+    labels = {"input_ids": tokens, "labels": tokens}
+    our_loss, their_loss = ours.loss(tokens, mask), theirs(**labels).loss
+    torch.testing.assert_close(our_loss, their_loss, rtol=1e-4, atol=1e-4)
+    our_loss.backward()
+    their_loss.backward()
+    first = "model.layers.0.input_layernorm" if name == "transformer" else "backbone.layers.0.norm"
+    gradient = theirs.get_submodule(first).weight.grad
+    torch.testing.assert_close(ours.layers[0].norm.weight.grad, gradient, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["transformer", "mamba"])
 def test_public_weights_come_back_unchanged(name: str) -> None:
-    theirs = _public(name)
+    theirs = _public(SMALL[name])
     ours = SequenceModel(ModelConfig(architecture=SMALL[name], vocab_size=VOCAB))
     from_huggingface(ours, theirs.state_dict())
     back = to_huggingface(ours)

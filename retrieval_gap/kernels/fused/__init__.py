@@ -28,7 +28,7 @@ def available_backends() -> dict[str, str]:
 
 
 # Below this size PyTorch's own operations cost less than the call of a kernel (decoding a token, for one).
-_SMALL = 32_768
+SMALLEST_COMPILED = 32_768
 
 
 def rms_norm(
@@ -40,7 +40,7 @@ def rms_norm(
         ValueError: on an unknown backend.
         RuntimeError: if the backend that was asked for by name cannot run these tensors.
     """
-    if backend == "auto" and x_RxD.numel() < _SMALL:
+    if backend == "auto" and x_RxD.numel() < SMALLEST_COMPILED:
         backend = "naive"
     return choose("RMSNorm", _backends(), backend, [x_RxD, weight_D]).rms_norm(x_RxD, weight_D, eps)
 
@@ -54,6 +54,6 @@ def swiglu(gate_up_Rx2H: Float[Tensor, "*r 2*h"], *, backend: str = "auto") -> F
     """
     if gate_up_Rx2H.shape[-1] % 2:
         raise ValueError(f"SwiGLU halves the last axis, and {gate_up_Rx2H.shape[-1]} is odd")
-    if backend == "auto" and gate_up_Rx2H.numel() < _SMALL:
+    if backend == "auto" and gate_up_Rx2H.numel() < SMALLEST_COMPILED:
         backend = "naive"
     return choose("SwiGLU", _backends(), backend, [gate_up_Rx2H]).swiglu(gate_up_Rx2H)
