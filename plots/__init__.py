@@ -5,6 +5,7 @@ the task; it shows no results, so its `draw_figure` takes none.
 """
 
 import pkgutil
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,18 @@ def draw(figure: str, results: Path | None, out: Path) -> list[Path]:
 def _save(figure: Figure, path: Path, kind: str) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, lambda part: figure.savefig(part, format=kind, **_FORMATS[kind]))
+        write_atomically(path, lambda part: _write(figure, part, kind))
     except OSError as error:
         reason = error.strerror or error
         raise UsageError(f"{path} cannot be written ({reason}); give another folder with --out") from error
     return path
+
+
+def _write(figure: Figure, path: Path, kind: str) -> None:
+    figure.savefig(path, format=kind, **_FORMATS[kind])
+    if kind == "svg":
+        # matplotlib names clip paths by a hash of their corners, whose last bits differ from process to process.
+        text = path.read_text(encoding="utf-8")
+        for i, name in enumerate(dict.fromkeys(re.findall(r'id="([a-z][0-9a-f]{10})"', text))):
+            text = text.replace(name, f"{name[0]}{i}")
+        path.write_text(text, encoding="utf-8")
