@@ -1,7 +1,8 @@
 """Free decoding of IsTree, retrieval executed, beside decoding one sample at a time by re-reading the prefix.
 
 The same model, the same samples' distribution, the same greedy rule, in one run; the second way is that of the
-released evaluation code.  Models are untrained; retrieved tokens count for both.
+released evaluation code.  Models are untrained, so no answer stops a sample:
+all run to the token limit; retrieved tokens count for both.
 """
 
 import time
@@ -51,7 +52,7 @@ def _batched(model: SequenceModel, task: Task) -> float:
             model,
             gold.tokens_BxL,
             gold.prompt_len_B,
-            answers=task.answers,
+            answers=(),
             max_length=limit,
             retriever=retriever,
         )
