@@ -99,7 +99,7 @@ def train(
     Raises DivergedError at a loss that is not finite, StoppedError after SIGINT or SIGTERM, RunError for a checkpoint
     that cannot be read.
     """
-    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    parameters = model.trained_parameters()
     optimizer = torch.optim.AdamW(parameters.values(), lr=config.lr, weight_decay=0.0, fused=True)
     done = load_checkpoint(checkpoint, parameters, optimizer) if checkpoint.exists() else Progress()
     if done.step > config.steps:

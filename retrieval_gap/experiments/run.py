@@ -166,7 +166,7 @@ def load_model(run: RunDirectory) -> tuple[RunConfig, SequenceModel, Progress]:
     if not run.checkpoint.exists():
         raise UsageError(f"{run.path} has no checkpoint yet")
     model = SequenceModel(config.model(len(config.build_task("train").vocabulary)))
-    progress = load_checkpoint(run.checkpoint, {n: p for n, p in model.named_parameters() if p.requires_grad})
+    progress = load_checkpoint(run.checkpoint, model.trained_parameters())
     return config, model.eval(), progress
 
 
@@ -239,8 +239,7 @@ def _trained(config: RunConfig, run: RunDirectory, report: Callable[[RunConfig, 
     training = config.training()
     step = 0
     if run.checkpoint.exists():
-        parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        step = load_checkpoint(run.checkpoint, parameters).step
+        step = load_checkpoint(run.checkpoint, model.trained_parameters()).step
     run.trim_metrics(step)
 
     def on_report(told: StepReport) -> None:

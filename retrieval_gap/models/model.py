@@ -106,7 +106,11 @@ class SequenceModel(nn.Module):
 
     def parameter_count(self) -> int:
         """Trained parameters (a frozen embedding does not count, as in the paper)."""
-        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+        return sum(p.numel() for p in self.trained_parameters().values())
+
+    def trained_parameters(self) -> dict[str, nn.Parameter]:
+        """What an optimiser updates and a checkpoint holds, by name."""
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
     @property
     def _layers(self) -> Iterable[Mixer]:
