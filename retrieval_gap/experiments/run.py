@@ -22,6 +22,7 @@ from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.evaluation import Evaluation, decode_batch, evaluate
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.files import make_folder, remove_leftovers, write_json, write_text
+from retrieval_gap.memory import keep_freed_memory
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.retrieval import RetrieverName
 from retrieval_gap.training import DivergedError, StepReport, train
@@ -142,6 +143,7 @@ def execute(
     run = RunDirectory.of(config, runs_dir)
     if run.result.exists():
         return run.row()
+    keep_freed_memory()
     make_folder(run.path)
     with run.locked():
         if run.result.exists():  # another process had the lock until now

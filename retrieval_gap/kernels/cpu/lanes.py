@@ -169,12 +169,16 @@ def prefetch(builder: Any, args: Any) -> Any:
     return builder.call(function, [builder.inttoptr(args[0], byte_pointer), read, keep_everywhere, data])
 
 
+def _fused(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    function_type = ir.FunctionType(_vector, [_vector] * 3)
+    function = cgutils.get_or_insert_function(builder.module, function_type, f"llvm.fma.v{LANES}f32")
+    return builder.call(function, [a, b, c])
+
+
 @_intrinsic(lanes(lanes, lanes, lanes))
 def fma(builder: Any, args: Any) -> Any:
     """a * b + c, rounded once."""
-    function_type = ir.FunctionType(_vector, [_vector] * 3)
-    function = cgutils.get_or_insert_function(builder.module, function_type, f"llvm.fma.v{LANES}f32")
-    return builder.call(function, args)
+    return _fused(builder, *args)
 
 
 @_intrinsic(lanes(lanes, lanes, lanes, lanes))

@@ -18,7 +18,7 @@ __all__ = ["available_backends", "rotary_attention"]
 # The kernel keeps the scores of whole rows: past this length PyTorch's, which works in blocks, is the faster one.
 LONGEST = 1024
 # Dimensions of a head that the kernel works on at once.
-GROUP = 8
+GROUP = 16
 
 
 @cache

@@ -32,20 +32,21 @@ class _RotaryAttention(torch.autograd.Function):
         batch, length, width = qkv_BxLx3HE.shape[0], qkv_BxLx3HE.shape[1], rope_LxE.shape[1]
         y_BxLxHE = qkv_BxLx3HE.new_empty(batch, length, n_heads * width)
         largest_BxHxL, inverse_sum_BxHxL = qkv_BxLx3HE.new_empty(2, batch, n_heads, -(-length // LANES) * LANES)
-        job = _describe(qkv_BxLx3HE, rope_LxE, y_BxLxHE, largest_BxHxL, inverse_sum_BxHxL)
+        job = _describe(qkv_BxLx3HE, rope_LxE, largest_BxHxL, inverse_sum_BxHxL)
+        job.rows(tiles.Y, y_BxLxHE)
         threads = thread_count(batch * n_heads, batch * n_heads * length * length * width / LANES)
         job.run(cpu_forward.forward, threads, cpu_forward.scratch_bytes(length, width))
-        ctx.save_for_backward(qkv_BxLx3HE, rope_LxE, y_BxLxHE, largest_BxHxL, inverse_sum_BxHxL)
+        ctx.save_for_backward(qkv_BxLx3HE, rope_LxE, largest_BxHxL, inverse_sum_BxHxL)
         return y_BxLxHE
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_y_BxLxHE: Tensor) -> tuple[Tensor | None, ...]:
-        qkv_BxLx3HE, rope_LxE, y_BxLxHE, largest_BxHxL, inverse_sum_BxHxL = ctx.saved_tensors
+        qkv_BxLx3HE, rope_LxE, largest_BxHxL, inverse_sum_BxHxL = ctx.saved_tensors
         batch, n_heads, _ = largest_BxHxL.shape
         length, width = rope_LxE.shape
         grad_qkv_BxLx3HE = torch.empty_like(qkv_BxLx3HE, memory_format=torch.contiguous_format)
-        job = _describe(qkv_BxLx3HE, rope_LxE, y_BxLxHE, largest_BxHxL, inverse_sum_BxHxL)
+        job = _describe(qkv_BxLx3HE, rope_LxE, largest_BxHxL, inverse_sum_BxHxL)
         job.rows(tiles.GRAD_Y, grad_y_BxLxHE)
         job.rows(tiles.GRAD_QKV, grad_qkv_BxLx3HE)
         threads = thread_count(batch * n_heads, 3 * batch * n_heads * length * length * width / LANES)
@@ -59,7 +60,7 @@ def _scales(width: int) -> Tensor:
     return torch.tensor([math.log2(math.e) / math.sqrt(width), 1 / math.sqrt(width), math.log(2)])
 
 
-def _describe(qkv: Tensor, rope: Tensor, y: Tensor, largest: Tensor, inverse_sum: Tensor) -> Job:
+def _describe(qkv: Tensor, rope: Tensor, largest: Tensor, inverse_sum: Tensor) -> Job:
     batch, heads, padded = largest.shape
     length, width = rope.shape
     job = Job(tiles.FIELDS)
@@ -70,5 +71,4 @@ def _describe(qkv: Tensor, rope: Tensor, y: Tensor, largest: Tensor, inverse_sum
     job.flat(tiles.LARGEST, largest)
     job.flat(tiles.INVERSE_SUM, inverse_sum)
     job.rows(tiles.QKV, qkv)
-    job.rows(tiles.Y, y)
     return job

@@ -1,10 +1,10 @@
-"""Backward rotary attention on CPU: weights are computed again, first for 16 queries at a time, then for 16 keys.
+"""Backward rotary attention on CPU: one sweep over 16 queries at a time, their weights computed again.
 
 Legend: B batch, L time, H heads, E head width.
 
-With weights p, grad_p = <grad_y, v> and delta = <grad_y, y>, a score's gradient is p (grad_p - delta) (Dao et al. 2022,
-arXiv 2205.14135, appendix B). Queries in a vector give dq, keys in a vector dk and dv: every sum is in one place and
-one order, so two runs give equal bits.
+With weights p and grad_p = <grad_y, v>, a score's gradient is p (grad_p - sum p grad_p), the sum over keys (Dao et al.
+2022, arXiv 2205.14135, appendix B). A query's gradient is a sum over keys, vector by vector; a key's and a value's grow
+by a block of 16 queries at a time. Every sum is in one place and one order, so two runs give equal bits.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from retrieval_gap.kernels.cpu.lanes import (
     load_scalar,
     splat,
     store,
-    where_less,
 )
 from retrieval_gap.kernels.rotary_attention import cpu_tiles as tiles
 from retrieval_gap.kernels.rotary_attention.cpu_forward import hide_later_keys
 from retrieval_gap.kernels.rotary_attention.cpu_tiles import (
+    add_weighted_block,
     add_weighted_rows,
     at,
+    clear_rows,
     clear_tile,
     load_tile,
     products,
@@ -40,52 +41,22 @@ from retrieval_gap.kernels.rotary_attention.cpu_tiles import (
 
 
 def scratch_bytes(length: int, width: int) -> int:
-    """What a worker needs: turned queries and keys; two vectors a position; four tiles; delta."""
-    rows, vectors = 2 * length * width * FLOAT, 2 * length * VECTOR
-    return rows + vectors + 4 * width * VECTOR + (length + LANES) * FLOAT
+    """What a worker needs: turned keys and their gradients; two vectors a position; three tiles; two blocks of rows."""
+    return 2 * length * width * FLOAT + 2 * length * VECTOR + 5 * width * VECTOR
 
 
 @compiled
-def _delta(target: int, y: int, grad_y: int, width: int) -> None:
-    """<grad_y, y> of 16 positions, from two tiles."""
-    total = splat(ZERO)
-    for e in range(width):
-        total = fma(load(y + e * VECTOR), load(grad_y + e * VECTOR), total)
-    store(target, total)
-
-
-@compiled
-def _score_gradients_of_queries(
-    scores: int, grads: int, count: int, largest_at: int, inverse_at: int, delta_at: int
-) -> None:
-    """For 16 queries in the lanes: scores and <grad_y, v> to the gradients of scores, in place of the scores."""
-    largest, inverse, delta = load(largest_at), load(inverse_at), load(delta_at)
+def _weights_and_score_gradients(scores: int, grads: int, count: int, largest_at: int, inverse_at: int) -> None:
+    """In place, for 16 queries: scores to weights, <grad_y, v> to the gradients of scores."""
+    largest, inverse, total = load(largest_at), load(inverse_at), splat(ZERO)
     for j in range(count):
         here = j * VECTOR
         weight = exp2_of_product(load(scores + here) - largest, splat(ONE)) * inverse
-        store(scores + here, weight * (load(grads + here) - delta))
-
-
-@compiled
-def _weights_and_gradients_of_keys(
-    scores: int, grads: int, first: int, count: int, largest: int, inverse: int, delta: int, lane_numbers: int
-) -> None:
-    """For 16 keys in the lanes and `count` queries from `first` on: scores to weights, <grad_y, v> to gradients."""
-    lane = load(lane_numbers)
-    for i in range(count):
-        here, query = i * VECTOR, (first + i) * FLOAT
-        shifted = load(scores + here) - splat(load_scalar(largest + query))
-        weight = exp2_of_product(shifted, splat(ONE)) * splat(load_scalar(inverse + query))
-        if i < LANES:  # among these queries are some that come before some of the keys
-            from_here = where_less(splat(_number(lane_numbers, i)), lane, splat(ZERO), splat(ONE))
-            weight = where_less(splat(ZERO), from_here, weight, splat(ZERO))
         store(scores + here, weight)
-        store(grads + here, weight * (load(grads + here) - splat(load_scalar(delta + query))))
-
-
-@compiled
-def _number(lane_numbers: int, i: int) -> float:
-    return load_scalar(lane_numbers + i * FLOAT)
+        total = fma(weight, load(grads + here), total)
+    for j in range(count):
+        here = j * VECTOR
+        store(grads + here, load(scores + here) * (load(grads + here) - total))
 
 
 @compiled
@@ -93,54 +64,48 @@ def _attend_back(job: int, b: int, h: int, scratch: int) -> None:
     """One head of one sequence."""
     length, width, padded = field(job, tiles.LENGTH), field(job, tiles.WIDTH), field(job, tiles.PADDED)
     row, rope, rope_stride = width * FLOAT, field(job, tiles.ROPE), padded * FLOAT
-    q, k = scratch, scratch + length * row
-    scores = k + length * row
+    k, grad_k = scratch, scratch + length * row
+    scores = grad_k + length * row
     grads = scores + length * VECTOR
     tile = grads + length * VECTOR
-    other, sums, more = tile + width * VECTOR, tile + 2 * width * VECTOR, tile + 3 * width * VECTOR
-    delta = tile + 4 * width * VECTOR
+    grad_tile, sums = tile + width * VECTOR, tile + 2 * width * VECTOR
+    q_block, grad_block = tile + 3 * width * VECTOR, tile + 4 * width * VECTOR
     kept = (b * field(job, tiles.HEADS) + h) * padded * FLOAT
     largest, inverse = field(job, tiles.LARGEST) + kept, field(job, tiles.INVERSE_SUM) + kept
     stride, numbers, scales = field(job, tiles.QKV + 2), field(job, tiles.LANE_NUMBERS), field(job, tiles.SCALE)
     grad_y, grad_stride = at(job, tiles.GRAD_Y, b, 0, h), field(job, tiles.GRAD_Y + 2)
-    y, y_stride = at(job, tiles.Y, b, 0, h), field(job, tiles.Y + 2)
-    out, out_stride = at(job, tiles.GRAD_QKV, b, 0, h), field(job, tiles.GRAD_QKV + 2)
-    to_k, to_v = at(job, tiles.GRAD_QKV, b, 1, h), at(job, tiles.GRAD_QKV, b, 2, h)
-    v = at(job, tiles.QKV, b, 2, h)
-    turn_rows(q, at(job, tiles.QKV, b, 0, h), stride, rope, rope_stride, tile, length, width, load_scalar(scales))
+    to_q, to_k = at(job, tiles.GRAD_QKV, b, 0, h), at(job, tiles.GRAD_QKV, b, 1, h)
+    to_v, out_stride = at(job, tiles.GRAD_QKV, b, 2, h), field(job, tiles.GRAD_QKV + 2)
+    q, v = at(job, tiles.QKV, b, 0, h), at(job, tiles.QKV, b, 2, h)
     turn_rows(k, at(job, tiles.QKV, b, 1, h), stride, rope, rope_stride, tile, length, width, ONE)
+    clear_rows(grad_k, row, length, width)
+    clear_rows(to_v, out_stride, length, width)
 
     for first in range(0, length, LANES):
-        queries, here = min(LANES, length - first), first * FLOAT
+        queries, here, angles = min(LANES, length - first), first * FLOAT, rope + first * FLOAT
         keys = first + queries
-        load_tile(other, grad_y + first * grad_stride, grad_stride, queries, width)
-        load_tile(tile, y + first * y_stride, y_stride, queries, width)
-        _delta(delta + here, tile, other, width)
-        load_tile(tile, q + first * row, row, queries, width)
+        load_tile(tile, q + first * stride, stride, queries, width)
+        turn_tile(tile, angles, rope_stride, width, load_scalar(scales), ONE)
+        load_tile(grad_tile, grad_y + first * grad_stride, grad_stride, queries, width)
+        store_tile(q_block, row, tile, LANES, width)
+        store_tile(grad_block, row, grad_tile, LANES, width)
         products(scores, tile, k, row, keys, width)
-        products(grads, other, v, stride, keys, width)
+        products(grads, grad_tile, v, stride, keys, width)
         hide_later_keys(scores, first, queries, numbers)
-        _score_gradients_of_queries(scores, grads, keys, largest + here, inverse + here, delta + here)
+        _weights_and_score_gradients(scores, grads, keys, largest + here, inverse + here)
         clear_tile(sums, width)
-        add_weighted_rows(sums, scores, k, row, keys, width)
-        turn_tile(sums, rope + here, rope_stride, width, load_scalar(scales + FLOAT), -ONE)
-        store_tile(out + first * out_stride, out_stride, sums, queries, width)
+        add_weighted_rows(sums, grads, k, row, keys, width)
+        turn_tile(sums, angles, rope_stride, width, load_scalar(scales + FLOAT), -ONE)
+        store_tile(to_q + first * out_stride, out_stride, sums, queries, width)
+        add_weighted_block(grad_k, row, q_block, grads, keys, width)
+        add_weighted_block(to_v, out_stride, grad_block, scores, keys, width)
 
     for first in range(0, length, LANES):
-        keys, queries = min(LANES, length - first), length - first
-        load_tile(tile, k + first * row, row, keys, width)
-        load_tile(other, v + first * stride, stride, keys, width)
-        products(scores, tile, q + first * row, row, queries, width)
-        products(grads, other, grad_y + first * grad_stride, grad_stride, queries, width)
-        _weights_and_gradients_of_keys(scores, grads, first, queries, largest, inverse, delta, numbers)
-        clear_tile(sums, width)
-        clear_tile(more, width)
-        add_weighted_rows(sums, grads, q + first * row, row, queries, width)
-        add_weighted_rows(more, scores, grad_y + first * grad_stride, grad_stride, queries, width)
+        keys = min(LANES, length - first)
+        load_tile(tile, grad_k + first * row, row, keys, width)
         # The queries hold log2(e) / sqrt(E): ln(2) is what remains.
-        turn_tile(sums, rope + first * FLOAT, rope_stride, width, load_scalar(scales + 2 * FLOAT), -ONE)
-        store_tile(to_k + first * out_stride, out_stride, sums, keys, width)
-        store_tile(to_v + first * out_stride, out_stride, more, keys, width)
+        turn_tile(tile, rope + first * FLOAT, rope_stride, width, load_scalar(scales + 2 * FLOAT), -ONE)
+        store_tile(to_k + first * out_stride, out_stride, tile, keys, width)
 
 
 @Worker

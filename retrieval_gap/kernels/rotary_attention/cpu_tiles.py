@@ -9,8 +9,6 @@ E multiply-adds of a tile with broadcast numbers of a row, and no sum ever cross
 
 from __future__ import annotations
 
-from typing import Any
-
 from retrieval_gap.kernels.cpu.jobs import FIRST_FIELD, field
 from retrieval_gap.kernels.cpu.lanes import (
     FLOAT,
@@ -19,8 +17,6 @@ from retrieval_gap.kernels.cpu.lanes import (
     VECTOR,
     ZERO,
     compiled,
-    fma,
-    inline,
     load,
     load_scalar,
     splat,
@@ -28,9 +24,14 @@ from retrieval_gap.kernels.cpu.lanes import (
     store_scalar,
 )
 from retrieval_gap.kernels.cpu.transpose import COLUMNS, lanes_to_rows, rows_to_lanes
+from retrieval_gap.kernels.rotary_attention.cpu_blocks import (
+    add_rows_times_block,
+    add_vectors_times_rows,
+    rows_times_block,
+)
 
 # Dimensions worked on at once: their vectors stay in registers. E is a multiple of it.
-GROUP = COLUMNS
+GROUP = LANES
 
 # Sizes; PADDED is L rounded up to whole vectors.  SCALE: the address of log2(e) / sqrt(E), 1 / sqrt(E), ln(2).
 # ROPE: that of a contiguous (E, PADDED), the cosines of E/2 pairs of dimensions, then their sines.
@@ -53,7 +54,7 @@ def at(job: int, view: int, b: int, part: int, h: int) -> int:
 def load_tile(tile: int, rows: int, stride: int, count: int, width: int) -> None:
     """The first `count` <= 16 rows as a tile; zeros past them."""
     if count == LANES:
-        for e in range(0, width, GROUP):
+        for e in range(0, width, COLUMNS):
             rows_to_lanes(tile + e * VECTOR, rows + e * FLOAT, stride)
     else:
         for e in range(width):
@@ -66,7 +67,7 @@ def load_tile(tile: int, rows: int, stride: int, count: int, width: int) -> None
 def store_tile(rows: int, stride: int, tile: int, count: int, width: int) -> None:
     """The way back: the first `count` positions of a tile to rows."""
     if count == LANES:
-        for e in range(0, width, GROUP):
+        for e in range(0, width, COLUMNS):
             lanes_to_rows(rows + e * FLOAT, stride, tile + e * VECTOR)
     else:
         for i in range(count):
@@ -101,69 +102,27 @@ def turn_rows(
         store_tile(target + first * width * FLOAT, width * FLOAT, tile, count, width)
 
 
-@inline
-def _pair(tile: int, row: int, total: Any) -> Any:
-    """total + the products of two dimensions of a tile with those of a row."""
-    total = fma(load(tile), splat(load_scalar(row)), total)
-    return fma(load(tile + VECTOR), splat(load_scalar(row + FLOAT)), total)
-
-
-@inline
-def dot(total: Any, tile: int, row: int) -> Any:
-    """total + the products of eight dimensions of a tile with those of a row, in two chains."""
-    other = load(tile + 4 * VECTOR) * splat(load_scalar(row + 4 * FLOAT))
-    total = _pair(tile, row, total)
-    other = fma(load(tile + 5 * VECTOR), splat(load_scalar(row + 5 * FLOAT)), other)
-    total = _pair(tile + 2 * VECTOR, row + 2 * FLOAT, total)
-    return total + _pair(tile + 6 * VECTOR, row + 6 * FLOAT, other)
-
-
 @compiled
 def products(target: int, tile: int, row: int, stride: int, count: int, width: int) -> None:
     """For each of `count` rows, its inner products with the 16 positions of a tile: a vector a row."""
-    for j in range(count):
-        store(target + j * VECTOR, dot(splat(ZERO), tile, row + j * stride))
+    rows_times_block(target, VECTOR, tile, VECTOR, row, stride, count)
     for e in range(GROUP, width, GROUP):
-        for j in range(count):
-            total = dot(load(target + j * VECTOR), tile + e * VECTOR, row + j * stride + e * FLOAT)
-            store(target + j * VECTOR, total)
-
-
-@inline
-def add_group(weights: int, row: int, stride: int, count: int, sums: int) -> None:
-    """sums[g] += weights[j] * row[j][g] over rows j, for eight dimensions g, held in registers."""
-    s0, s1, s2, s3 = load(sums), load(sums + VECTOR), load(sums + 2 * VECTOR), load(sums + 3 * VECTOR)
-    s4, s5, s6, s7 = (
-        load(sums + 4 * VECTOR),
-        load(sums + 5 * VECTOR),
-        load(sums + 6 * VECTOR),
-        load(sums + 7 * VECTOR),
-    )
-    for j in range(count):
-        weight, at_row = load(weights + j * VECTOR), row + j * stride
-        s0 = fma(weight, splat(load_scalar(at_row)), s0)
-        s1 = fma(weight, splat(load_scalar(at_row + FLOAT)), s1)
-        s2 = fma(weight, splat(load_scalar(at_row + 2 * FLOAT)), s2)
-        s3 = fma(weight, splat(load_scalar(at_row + 3 * FLOAT)), s3)
-        s4 = fma(weight, splat(load_scalar(at_row + 4 * FLOAT)), s4)
-        s5 = fma(weight, splat(load_scalar(at_row + 5 * FLOAT)), s5)
-        s6 = fma(weight, splat(load_scalar(at_row + 6 * FLOAT)), s6)
-        s7 = fma(weight, splat(load_scalar(at_row + 7 * FLOAT)), s7)
-    store(sums, s0)
-    store(sums + VECTOR, s1)
-    store(sums + 2 * VECTOR, s2)
-    store(sums + 3 * VECTOR, s3)
-    store(sums + 4 * VECTOR, s4)
-    store(sums + 5 * VECTOR, s5)
-    store(sums + 6 * VECTOR, s6)
-    store(sums + 7 * VECTOR, s7)
+        add_rows_times_block(target, VECTOR, tile + e * VECTOR, VECTOR, row + e * FLOAT, stride, count)
 
 
 @compiled
 def add_weighted_rows(sums: int, weights: int, row: int, stride: int, count: int, width: int) -> None:
     """A tile of sums += for each row its numbers times the 16 weights of its vector."""
     for e in range(0, width, GROUP):
-        add_group(weights, row + e * FLOAT, stride, count, sums + e * VECTOR)
+        add_vectors_times_rows(sums + e * VECTOR, weights, row + e * FLOAT, stride, count)
+
+
+@compiled
+def add_weighted_block(target: int, stride: int, block: int, weights: int, count: int, width: int) -> None:
+    """For each of `count` vectors of 16 weights: a row of `target` += the 16 dense rows of a block, so weighted."""
+    for e in range(0, width, GROUP):
+        here = e * FLOAT
+        add_rows_times_block(target + here, stride, block + here, width * FLOAT, weights, VECTOR, count)
 
 
 @compiled
@@ -171,3 +130,11 @@ def clear_tile(tile: int, width: int) -> None:
     """Zeros."""
     for e in range(width):
         store(tile + e * VECTOR, splat(ZERO))
+
+
+@compiled
+def clear_rows(row: int, stride: int, count: int, width: int) -> None:
+    """Zeros in `count` rows."""
+    for j in range(count):
+        for e in range(0, width, LANES):
+            store(row + j * stride + e * FLOAT, splat(ZERO))
