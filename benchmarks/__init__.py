@@ -3,9 +3,7 @@
 import importlib
 import json
 import pkgutil
-
-from rich.console import Console
-from rich.table import Table
+from collections.abc import Iterable
 
 from retrieval_gap import environment
 from retrieval_gap.errors import UsageError, unknown
@@ -14,7 +12,7 @@ Row = dict[str, str | float]
 
 
 def benchmark_names() -> list[str]:
-    """The modules of this package; each has `run() -> list[Row]`."""
+    """The modules of this package; each has `run()`, which yields rows as it measures them."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
@@ -35,18 +33,13 @@ def print_benchmarks(name: str, *, as_json: bool) -> None:
             for row in rows:
                 print(json.dumps(row | {"benchmark": chosen, "hardware": environment.hardware()}), flush=True)
         else:
-            _print_table(chosen, rows)
+            _print_lines(chosen, rows)
 
 
-def _print_table(title: str, rows: list[Row]) -> None:
-    table = Table(title=f"{title}: {environment.hardware()}", title_justify="left", box=None, pad_edge=False)
-    table.add_column("what")
-    for column in ("ours", "theirs", "ratio"):
-        table.add_column(column, justify="right")
-    table.add_column("unit")
-    table.add_column("against")
+def _print_lines(title: str, rows: Iterable[Row]) -> None:
+    print(f"{title}: {environment.hardware()}")
+    print(f"{'ours':>10} {'theirs':>10} {'ratio':>8}  what; unit; against")
     for row in rows:
         ours, theirs = (f"{row[key]:,.4g}" for key in ("ours", "theirs"))
-        table.add_row(str(row["name"]), ours, theirs, f"{row['ratio']:.1f}x", str(row["unit"]), str(row["against"]))
-    console = Console()
-    (console if console.is_terminal else Console(width=150)).print(table)
+        what = f"{row['name']}; {row['unit']}; {row['against']}"
+        print(f"{ours:>10} {theirs:>10} {row['ratio']:>7,.1f}x  {what}", flush=True)

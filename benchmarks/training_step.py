@@ -5,7 +5,7 @@ Batch 64, length 100, the same weights, the same tokens, fp32, all cores; both i
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -20,9 +20,9 @@ SIZE = "0.5m"
 ROUNDS = {"transformer": 3, "mamba": 2}
 
 
-def run() -> list[dict[str, Any]]:
+def run() -> Iterator[dict[str, Any]]:
     """Samples a second: the Transformer and Mamba, the two that have a peer in `transformers`."""
-    return [_measure(arch, rounds) for arch, rounds in ROUNDS.items()]
+    return (_measure(arch, rounds) for arch, rounds in ROUNDS.items())
 
 
 def _measure(arch: str, rounds: int) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 import importlib
 
 import pytest
+import torch
 
-from benchmarks import benchmark_names, print_benchmarks
+from benchmarks import benchmark_names, print_benchmarks, scan
+from retrieval_gap.kernels.selective_scan import selective_scan
 
 KEYS = {"name", "ours", "theirs", "ratio", "unit", "against"}
 SHRUNKEN = {
@@ -22,7 +24,7 @@ def test_a_benchmark_gives_rows(name: str, monkeypatch: pytest.MonkeyPatch, caps
     module = importlib.import_module(f"benchmarks.{name}")
     for constant, value in SHRUNKEN[name].items():
         monkeypatch.setattr(module, constant, value)
-    rows = module.run()
+    rows = list(module.run())
     assert rows
     for row in rows:
         assert set(row) == KEYS
@@ -30,3 +32,8 @@ def test_a_benchmark_gives_rows(name: str, monkeypatch: pytest.MonkeyPatch, caps
     print_benchmarks(name, as_json=False)
     told = capsys.readouterr().out
     assert name in told
+
+
+def test_the_public_loop_that_the_scan_is_timed_against_computes_the_scan() -> None:
+    inputs = scan._scan_inputs(2, 7)
+    torch.testing.assert_close(scan._laid_out_first(*inputs), selective_scan(*inputs)[0], rtol=1e-4, atol=1e-5)
