@@ -178,29 +178,66 @@ def _write_sums(job: int, sums: int, place: int, start: int, steps: int, n: int,
             store_scalar(grad_C + k * FLOAT, load_scalar(staging + (GROUP + k) * FLOAT))
 
 
-@compiled
-def _scan_item_back(job: int, b: int, block: int, scratch: int) -> None:
-    """One sequence and one block of channels, from the last step to the first."""
-    length, states, all_channels = (
-        field(job, tiles.LENGTH),
-        field(job, tiles.STATES),
-        field(job, tiles.CHANNELS),
-    )
-    first, channels = block * field(job, tiles.BLOCK), tiles.channels_of(job, block)
-    vectors, padded = (channels + LANES - 1) // LANES, (states + GROUP - 1) // GROUP * GROUP
+@inline
+def _rooms(scratch: int, vectors: int, padded: int) -> Any:
+    """Where in a worker's scratch memory things are: tiles, vectors of channels, rows, and what a chunk needs."""
     rates = scratch
     grad_A = rates + vectors * padded * VECTOR
     grad_state = grad_A + vectors * padded * VECTOR
     D = grad_state + vectors * padded * VECTOR
     bias, grad_D, grad_bias = D + vectors * VECTOR, D + 2 * vectors * VECTOR, D + 3 * vectors * VECTOR
-    all_rows = D + 4 * vectors * VECTOR
-    staging = all_rows + vectors * ROWS
+    rows = D + 4 * vectors * VECTOR
+    staging = rows + vectors * ROWS
     history = staging + 4 * STAGING
     decays = history + (CHUNK + 1) * _GROUP_ROW
     sums = decays + CHUNK * _GROUP_ROW
     B = sums + 2 * CHUNK * _GROUP_ROW
     C = B + CHUNK * padded * FLOAT
+    return rates, grad_A, grad_state, D, bias, grad_D, grad_bias, rows, staging, history, decays, sums, B, C
 
+
+@compiled
+def _scan_chunk_back(job: int, b: int, block: int, chunk: int, scratch: int) -> None:
+    """One chunk of one item: its states again from the one that was kept, then time backwards."""
+    start, states, padded = chunk * CHUNK, field(job, tiles.STATES), tiles.padded_states(job)
+    steps, first, channels = (
+        min(CHUNK, field(job, tiles.LENGTH) - start),
+        block * field(job, tiles.BLOCK),
+        tiles.channels_of(job, block),
+    )
+    vectors, kept = tiles.vectors_of(channels), tiles.boundary_of(job, b, block, chunk, padded)
+    rates, grad_A, grad_state, D, bias, grad_D, grad_bias, all_rows, staging, history, decays, sums, B, C = _rooms(
+        scratch, vectors, padded
+    )
+    load_rows(B, at(job, tiles.B, b, start, 0), field(job, tiles.B + 2), steps, states, padded)
+    load_rows(C, at(job, tiles.C, b, start, 0), field(job, tiles.C + 2), steps, states, padded)
+    for v in range(vectors):
+        here, count, rows, i = first + v * LANES, channels - v * LANES, all_rows + v * ROWS, v * VECTOR
+        open_chunk(job, b, start, steps, here, count, D + i, bias + i, rows, staging)
+    for i in range(vectors * padded):
+        prefetch(kept + i * VECTOR)
+    for n in range(0, padded, GROUP):
+        B_n, C_n = B + n * FLOAT, C + n * FLOAT
+        for v in range(vectors):
+            tile, rows = (v * padded + n) * VECTOR, all_rows + v * ROWS
+            A, state, grads = rates + tile, grad_state + tile, grad_A + tile
+            _advance_and_record(A, kept + tile, B_n, C_n, rows, history, decays, steps, padded)
+            _go_back(A, state, grads, B_n, C_n, rows, history, decays, sums, steps, padded)
+        place = block * field(job, tiles.BATCH) + b
+        _write_sums(job, sums, place, start, steps, n, min(GROUP, states - n), staging)
+    for v in range(vectors):
+        here, count, rows, i = first + v * LANES, channels - v * LANES, all_rows + v * ROWS, v * VECTOR
+        close_chunk(job, b, start, steps, here, count, D + i, grad_D + i, grad_bias + i, rows, staging)
+
+
+@compiled
+def _scan_item_back(job: int, b: int, block: int, scratch: int) -> None:
+    """One sequence and one block of channels, from the last step to the first."""
+    states, all_channels, padded = field(job, tiles.STATES), field(job, tiles.CHANNELS), tiles.padded_states(job)
+    first, channels = block * field(job, tiles.BLOCK), tiles.channels_of(job, block)
+    rates, grad_A, grad_state, D, bias, grad_D, grad_bias, _, _, _, _, sums, _, _ = _rooms(
+        scratch, tiles.vectors_of(channels), padded
+    )
     own_state, own_channels = (b * all_channels + first) * states, b * all_channels + first
     load_rates(rates, flat_at(job, tiles.A, first * states), channels, states, padded)
     load_tile(grad_state, flat_at(job, tiles.GRAD_STATE_OUT, own_state), channels, states, padded)
@@ -210,42 +247,9 @@ def _scan_item_back(job: int, b: int, block: int, scratch: int) -> None:
     load_tile(grad_D, 0, channels, 1, 1)
     load_tile(grad_bias, 0, channels, 1, 1)
     load_tile(sums, 0, LANES, 2 * CHUNK * GROUP, 2 * CHUNK * GROUP)
-
-    chunks = (length + CHUNK - 1) // CHUNK
+    chunks = (field(job, tiles.LENGTH) + CHUNK - 1) // CHUNK
     for back in range(chunks):
-        start = (chunks - 1 - back) * CHUNK
-        steps = min(CHUNK, length - start)
-        kept = tiles.boundary_of(job, b, block, start // CHUNK, padded)
-        load_rows(B, at(job, tiles.B, b, start, 0), field(job, tiles.B + 2), steps, states, padded)
-        load_rows(C, at(job, tiles.C, b, start, 0), field(job, tiles.C + 2), steps, states, padded)
-        for v in range(vectors):
-            here, count, rows, i = first + v * LANES, channels - v * LANES, all_rows + v * ROWS, v * VECTOR
-            open_chunk(job, b, start, steps, here, count, D + i, bias + i, rows, staging)
-        for i in range(vectors * padded):
-            prefetch(kept + i * VECTOR)
-        for n in range(0, padded, GROUP):
-            B_n, C_n = B + n * FLOAT, C + n * FLOAT
-            for v in range(vectors):
-                tile, rows = (v * padded + n) * VECTOR, all_rows + v * ROWS
-                _advance_and_record(rates + tile, kept + tile, B_n, C_n, rows, history, decays, steps, padded)
-                _go_back(
-                    rates + tile,
-                    grad_state + tile,
-                    grad_A + tile,
-                    B_n,
-                    C_n,
-                    rows,
-                    history,
-                    decays,
-                    sums,
-                    steps,
-                    padded,
-                )
-            place = block * field(job, tiles.BATCH) + b
-            _write_sums(job, sums, place, start, steps, n, min(GROUP, states - n), staging)
-        for v in range(vectors):
-            here, count, rows, i = first + v * LANES, channels - v * LANES, all_rows + v * ROWS, v * VECTOR
-            close_chunk(job, b, start, steps, here, count, D + i, grad_D + i, grad_bias + i, rows, staging)
+        _scan_chunk_back(job, b, block, chunks - 1 - back, scratch)
     store_tile(flat_at(job, tiles.GRAD_A, own_state), grad_A, channels, states, padded)
     store_tile(flat_at(job, tiles.GRAD_D, own_channels), grad_D, channels, 1, 1)
     store_tile(flat_at(job, tiles.GRAD_BIAS, own_channels), grad_bias, channels, 1, 1)

@@ -101,13 +101,9 @@ def _close(job: int, b: int, start: int, steps: int, first: int, count: int, row
 @compiled
 def _scan_item(job: int, b: int, block: int, scratch: int) -> None:
     """One sequence and one block of channels, from the first step to the last."""
-    length, states, all_channels = (
-        field(job, tiles.LENGTH),
-        field(job, tiles.STATES),
-        field(job, tiles.CHANNELS),
-    )
-    first, channels = block * field(job, tiles.BLOCK), tiles.channels_of(job, block)
-    vectors, padded = (channels + LANES - 1) // LANES, (states + GROUP - 1) // GROUP * GROUP
+    length, states, all_channels = field(job, tiles.LENGTH), field(job, tiles.STATES), field(job, tiles.CHANNELS)
+    first, channels, padded = block * field(job, tiles.BLOCK), tiles.channels_of(job, block), tiles.padded_states(job)
+    vectors = tiles.vectors_of(channels)
     rates = scratch
     state = rates + vectors * padded * VECTOR
     D = state + vectors * padded * VECTOR

@@ -56,6 +56,18 @@ def blocks_of(job: int) -> int:
 
 
 @compiled
+def vectors_of(channels: int) -> int:
+    """How many vectors hold so many channels."""
+    return (channels + LANES - 1) // LANES
+
+
+@compiled
+def padded_states(job: int) -> int:
+    """States a channel, rounded up to whole groups."""
+    return (field(job, STATES) + GROUP - 1) // GROUP * GROUP
+
+
+@compiled
 def channels_of(job: int, block: int) -> int:
     """How many channels a block has: the last may be smaller."""
     return min(field(job, BLOCK), field(job, CHANNELS) - block * field(job, BLOCK))
