@@ -10,7 +10,7 @@ from tyro.conf import arg
 
 from retrieval_gap.errors import UsageError, unknown
 from retrieval_gap.experiments.trial import try_architecture, try_task
-from retrieval_gap.models import Embedding, ModelConfig, architecture
+from retrieval_gap.models import Architecture, Embedding, ModelConfig, architecture
 from retrieval_gap.training import MAX_SAMPLES, TrainingConfig
 from tasks.api import Mode, Split, Task, TaskConfig
 from tasks.registry import load_task
@@ -88,7 +88,7 @@ class RunConfig:
         """What the hash is of: every default filled in, a size by its shape, a user's file by its content."""
         built = architecture(self.arch, self.size)
         filled = asdict(self) | {"lr": self.training().lr, "family": self.build_task("train").family}
-        filled["shape"] = asdict(built) if is_dataclass(built) and not isinstance(built, type) else repr(built)
+        filled["shape"] = _shape(built)
         for key in ("task", "arch"):
             if filled[key].endswith(".py"):
                 filled[key] += ":" + hashlib.sha256(Path(filled[key]).read_bytes()).hexdigest()
@@ -120,6 +120,13 @@ class RunConfig:
         except (TypeError, UsageError) as error:
             raise UsageError(f"{where}: {error}") from error
         return config
+
+
+def _shape(built: Architecture) -> Any:
+    """A field that says nothing (None) is left out: one that is added later changes no hash."""
+    if not is_dataclass(built) or isinstance(built, type):
+        return repr(built)
+    return {name: value for name, value in asdict(built).items() if value is not None}
 
 
 def _fits(value: Any, kind: Any) -> bool:

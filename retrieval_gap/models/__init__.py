@@ -4,7 +4,9 @@ A user's architecture is a file of its own, named by its path (`--arch my_arch.p
 the files here have: mixers, and `SIZES`, which maps the name of a size to an `Architecture`.
 """
 
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from retrieval_gap.errors import UsageError, unknown
 from retrieval_gap.models import hybrid, lstm, mamba, transformer
@@ -26,8 +28,10 @@ __all__ = [
 def architecture(name_or_path: str, size: str) -> Architecture:
     """The architecture of that name (or in that `.py` file) at that size.
 
-    Raises UsageError for a name, a file or a size that is not there.
+    size: a name in `SIZES`, and after it what is changed, such as `tiny+d_model=8+n_layers=1`.
+    Raises UsageError for a name, a file, a size or a field that is not there, and for a shape that cannot be built.
     """
+    size, *changes = size.split("+")
     if name_or_path.endswith(".py"):
         module = run_file(Path(name_or_path), "architecture", UsageError)
         sizes = getattr(module, "SIZES", None)
@@ -41,4 +45,22 @@ def architecture(name_or_path: str, size: str) -> Architecture:
         raise unknown(f"size of {name_or_path}", size, sizes)
     if not isinstance(sizes[size], Architecture):
         raise UsageError(f"{name_or_path}: SIZES[{size!r}] lacks d_model or layers()")
-    return sizes[size]
+    return _changed(sizes[size], changes, name_or_path) if changes else sizes[size]
+
+
+def _changed(built: Any, changes: list[str], arch: str) -> Architecture:
+    names = [field.name for field in fields(built)] if is_dataclass(built) else []
+    values = {}
+    for change in changes:
+        name, _, value = change.partition("=")
+        if name not in names:
+            raise unknown(f"{arch} dimension", name, names)
+        if not value.isdecimal() or int(value) < 1:
+            raise UsageError(f"size of {arch}: {name} = {value!r} is no whole number of 1 or more")
+        values[name] = int(value)
+    changed: Architecture = replace(built, **values)
+    try:
+        changed.layers()
+    except ValueError as error:
+        raise UsageError(f"size of {arch}: {error}") from error
+    return changed

@@ -1,6 +1,6 @@
 """LSTM: one pre-norm residual LSTM cell a layer; its state is (h, c), whatever the context.
 
-Axes: B batch, L time, D model width.
+Axes: B batch, L time, D model width, H hidden width.
 Source: Hochreiter and Schmidhuber 1997; the residual stack is ours (the paper has no LSTM).
 """
 
@@ -17,13 +17,14 @@ LONGEST_MEMORY = 512
 
 @dataclass(frozen=True, kw_only=True)
 class LSTM:
-    """A stack of `n_layers` LSTM cells of width `d_model`."""
+    """A stack of `n_layers` LSTM cells, `d_hidden` wide (None: as wide as the model)."""
 
     d_model: int
     n_layers: int
+    d_hidden: int | None = None
 
     def layers(self) -> list[Residual]:
-        return [Residual(self.d_model, LSTMMixer(self.d_model)) for _ in range(self.n_layers)]
+        return [Residual(self.d_model, LSTMMixer(self.d_model, self.d_hidden)) for _ in range(self.n_layers)]
 
 
 SIZES = {
@@ -42,21 +43,23 @@ class LSTMMixer(Mixer):
     does not learn to count over a trace of hundreds of tokens.
     """
 
-    def __init__(self, d_model: int) -> None:
+    def __init__(self, d_model: int, d_hidden: int | None = None) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(d_model, d_model, batch_first=True)
+        width = d_hidden or d_model
+        self.lstm = nn.LSTM(d_model, width, batch_first=True)
+        self.out_proj = nn.Identity() if d_hidden is None else nn.Linear(width, d_model, bias=False)
         bias = {name: p for name, p in self.lstm.named_parameters() if name.startswith("bias")}
         with torch.no_grad():
-            forget_D = torch.empty(d_model).uniform_(1, LONGEST_MEMORY - 1).log()
-            bias["bias_ih_l0"][: 2 * d_model] = torch.cat([-forget_D, forget_D])  # gates i, f
-            bias["bias_hh_l0"][: 2 * d_model] = 0.0
+            forget_H = torch.empty(width).uniform_(1, LONGEST_MEMORY - 1).log()
+            bias["bias_ih_l0"][: 2 * width] = torch.cat([-forget_H, forget_H])  # gates i, f
+            bias["bias_hh_l0"][: 2 * width] = 0.0
 
     def init_state(self, batch: int) -> tuple[Tensor, Tensor]:
         weight = next(self.lstm.parameters())
-        empty_BxD = weight.new_zeros(batch, self.lstm.hidden_size)
-        return empty_BxD, empty_BxD
+        empty_BxH = weight.new_zeros(batch, self.lstm.hidden_size)
+        return empty_BxH, empty_BxH
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
-        h_BxD, c_BxD = state
-        y_BxLxD, (h_1xBxD, c_1xBxD) = self.lstm(x_BxLxD, (h_BxD[None], c_BxD[None]))
-        return y_BxLxD, (h_1xBxD[0], c_1xBxD[0])
+        h_BxH, c_BxH = state
+        y_BxLxH, (h_1xBxH, c_1xBxH) = self.lstm(x_BxLxD, (h_BxH[None], c_BxH[None]))
+        return self.out_proj(y_BxLxH), (h_1xBxH[0], c_1xBxH[0])

@@ -10,10 +10,11 @@ from retrieval_gap.models.transformer import Transformer
 
 VOCAB = 23
 SMALL = {
-    "transformer": Transformer(d_model=16, d_ff=24, n_layers=2, n_heads=2),
+    "transformer": Transformer(d_model=32, d_ff=24, n_layers=2, n_heads=2),
     "mamba": Mamba(d_model=16, n_layers=2, d_state=4),
     "lstm": LSTM(d_model=16, n_layers=2),
-    "hybrid": Hybrid(d_model=16, n_layers=1, d_ff=24, n_heads=2, d_state=4),
+    "narrow lstm": LSTM(d_model=16, n_layers=2, d_hidden=5),
+    "hybrid": Hybrid(d_model=32, n_layers=1, d_ff=24, n_heads=2, d_state=4),
 }
 
 

@@ -14,10 +14,11 @@ from tests.models.helpers import SMALL
 # (loss in nats, norm of the gradient of all trained parameters).  Update them only with a change that is meant to
 # alter a model's initialisation, layout or arithmetic, or the problems of IsTree, and say so in the commit.
 GOLDEN = {
-    "transformer": (2.941113, 3.025787),
+    "transformer": (3.647226, 7.429776),
     "mamba": (3.667432, 1.074945),
     "lstm": (3.626882, 1.121693),
-    "hybrid": (4.890873, 5.954126),
+    "narrow lstm": (3.688896, 1.031418),
+    "hybrid": (3.922630, 4.169884),
 }
 
 

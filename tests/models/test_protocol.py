@@ -94,8 +94,8 @@ def test_state_bits_are_those_of_the_tensors() -> None:
     assert small_model("lstm").state_bits(50) == 2 * 2 * 16 * 32
     # 2 layers x (conv window of 3 + 4 states) x 32 channels x 32 bits
     assert small_model("mamba").state_bits(50) == 2 * 7 * 32 * 32
-    # 2 layers x (key, value) x width 16 x 32 bits, for each token
-    assert small_model("transformer").state_bits(50) == 50 * 2 * 2 * 16 * 32
+    # 2 layers x (key, value) x width 32 x 32 bits, for each token
+    assert small_model("transformer").state_bits(50) == 50 * 2 * 2 * 32 * 32
     _, state = small_model("transformer").prefill(random_tokens(3, 5))
     assert [t.shape[2] for t in state_tensors(state)] == [5] * 4
 
@@ -138,7 +138,7 @@ def test_the_embedding_is_tied_and_trained_only_where_learned(embedding: str) ->
 
 
 def test_the_sinusoidal_row_is_the_papers() -> None:
-    row = small_model("transformer").embedding.weight[5]
+    row = small_model("lstm").embedding.weight[5]
     angle = torch.tensor([5 / 10_000 ** (j / 16) for j in range(0, 16, 2)])
     torch.testing.assert_close(row[0::2], angle.sin())
     torch.testing.assert_close(row[1::2], angle.cos())
