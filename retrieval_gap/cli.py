@@ -11,12 +11,12 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal, Protocol, TextIO
+from typing import Annotated, Literal, Protocol, TextIO, TypeVar
 
 import tyro
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, Suppress, arg
 
 from retrieval_gap.errors import RunError, UsageError, fault
 from retrieval_gap.experiments.config import ProblemSize, RunConfig
@@ -34,7 +34,7 @@ class Command(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Print samples of a task, as text or as one JSON object a line."""
+    """Print samples of a task, as text or as one JSON object a line.  A task's own options are flags too."""
 
     task: Annotated[Positional[str], arg(metavar="TASK", help="a task's name, or a .py file that defines one")]
     n: ProblemSize
@@ -45,6 +45,7 @@ class Sample:
     count: Annotated[int, arg(help="samples to print, from number `first` on")] = 1
     first: int = 0
     format: Literal["text", "jsonl"] = "text"
+    options: Suppress[str] = ""
 
     def run(self) -> None:
         from retrieval_gap.experiments.trial import try_task
@@ -56,7 +57,9 @@ class Sample:
             raise UsageError("--count and --first are 0 or more")
         if self.first + self.count > 2**63:
             raise UsageError("--first and --count reach past sample 2**63 - 1")
-        config = TaskConfig(n=self.n, mode=self.mode, family=self.family, split=self.split, seed=self.seed)
+        config = TaskConfig(
+            n=self.n, mode=self.mode, family=self.family, split=self.split, seed=self.seed, options=self.options
+        )
         task = load_task(self.task)(config)
         if self.task.endswith(".py"):
             try_task(task, self.task)
@@ -65,7 +68,8 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train one model and evaluate it; goes on where an earlier call stopped, skips what is finished."""
+    """Train one model and evaluate it; goes on where an earlier call stopped, skips what is finished.  A task's own
+    options are flags too."""
 
     config: Annotated[RunConfig, arg(name="")]
     runs_dir: RunsDir = Path("runs")
@@ -186,6 +190,9 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "bench": Bench,
     "doctor": Doctor,
 }
+# Commands about one task, whose own options they take as flags.
+TASK_COMMANDS = ("sample", "train")
+T = TypeVar("T")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -194,7 +201,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()  # None where they are closed
     try:
-        _run(_parse([word for word in words if word != "--debug"]))
+        _guarded(_parse([word for word in words if word != "--debug"]).run)
         sys.stdout.flush()
     except (UsageError, TaskError) as error:
         return _failed(error, str(error), 2, debug)
@@ -211,10 +218,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(command: Command) -> None:
+def _guarded(work: Callable[[], T]) -> T:
     """Raises RunError where a user's file ends the process, BrokenPipeError where rich would."""
     try:
-        command.run()
+        return work()
     except SystemExit as stop:
         if isinstance(stop.__context__, BrokenPipeError):
             raise stop.__context__ from None
@@ -223,12 +230,17 @@ def _run(command: Command) -> None:
 
 def _parse(words: list[str]) -> Command:
     """Raises UsageError, one line, where tyro would print a box; SystemExit(0) after --help."""
+    options = ""
+    if words and words[0] in TASK_COMMANDS:
+        from retrieval_gap.task_flags import split_task_flags
+
+        words, options = _guarded(lambda: split_task_flags(words))
     if shutil.get_terminal_size().columns < NARROWEST:
         os.environ["COLUMNS"] = str(NARROWEST)
     told = io.StringIO()
     try:
         with contextlib.redirect_stderr(told):
-            return tyro.extras.subcommand_cli_from_dict(
+            command: Command = tyro.extras.subcommand_cli_from_dict(
                 COMMANDS, args=words, prog="retrieval-gap", description=__doc__.split("\n\n")[1]
             )
     except SystemExit as stop:
@@ -236,6 +248,9 @@ def _parse(words: list[str]) -> Command:
             sys.stdout.flush()
             raise
         raise UsageError(_one_line(told.getvalue())) from stop
+    if isinstance(command, Train):
+        return replace(command, config=replace(command.config, options=options))
+    return replace(command, options=options) if isinstance(command, Sample) else command
 
 
 def _one_line(box: str) -> str:

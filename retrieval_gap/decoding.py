@@ -1,11 +1,12 @@
 """Batched greedy decoding with cached state, and retrieval in the loop.
 
-Axes: B samples, L positions (the token limit), R rows still being decoded, V vocabulary.
+Axes: B samples, L positions (the token limit), R rows still being decoded, V vocabulary, Q questions a sample answers.
 
-All rows stand at the same position.  A token that is *given* (of a prompt, or a retriever's answer) is written
-into the buffer ahead of the position; every other token is the model's.
+All rows stand at the same position.  A token that is *given* (of a prompt, a retriever's answer, or a later question)
+is written into the buffer ahead of the position; every other token is the model's.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -37,13 +38,18 @@ class StepModel(Protocol):
 
 @dataclass(frozen=True)
 class Decoded:
-    """tokens_BxL: prompts, what the model wrote and what was retrieved, then `PAD`.
-    length_B: tokens of each; answer_B: its answer token, or UNDECIDED at the token limit.
+    """tokens_BxL: what was given, what the model wrote and what was retrieved, then `PAD`.
+    length_B: tokens of each; answer_BxQ: its answer tokens in order, UNDECIDED where the token limit came first.
     """
 
     tokens_BxL: NDArray[np.int32]
     length_B: NDArray[np.int32]
-    answer_B: NDArray[np.int32]
+    answer_BxQ: NDArray[np.int32]
+
+    @property
+    def answer_B(self) -> NDArray[np.int32]:  # noqa: N802
+        """The last answer of each."""
+        return self.answer_BxQ[:, -1]
 
 
 @torch.inference_mode()
@@ -55,22 +61,21 @@ def decode(
     answers: tuple[int, ...],
     max_length: int,
     retriever: Retriever | None = None,
+    question_BxQx2: NDArray[np.intp] | None = None,
 ) -> Decoded:
     """Decodes each prompt until the model writes one of `answers`, or `max_length` tokens stand.
 
-    With a retriever, each `[ENDSEARCH]` that the model writes is answered from that sample's own context.
+    With a retriever, each `[ENDSEARCH]` that the model writes is answered from that sample's own context.  Of several
+    questions, `question_BxQx2` tells where each stands in `prompts_BxP` (first position, past the last): the first is
+    the prompt, and each answer but the last is followed by the next one.
     Raises ValueError for a prompt that is empty or leaves no room.
     """
     if len(prompt_len_B) == 0 or prompt_len_B.min() < 1 or prompt_len_B.max() >= max_length:
         raise ValueError(f"prompts of 1 to {max_length - 1} tokens are wanted, at least one of them")
     batch = len(prompt_len_B)
-    done = Decoded(
-        np.full((batch, max_length), PAD, np.int32),
-        np.full(batch, max_length, np.int32),
-        np.full(batch, UNDECIDED, np.int32),
-    )
-    is_prompt_BxL = np.arange(max_length) < prompt_len_B[:, None]
-    done.tokens_BxL[is_prompt_BxL] = prompts_BxP[:, :max_length][is_prompt_BxL[:, : prompts_BxP.shape[1]]]
+    if question_BxQx2 is None:
+        question_BxQx2 = np.zeros((batch, 1, 2), np.intp)
+    done = _only_prompts(prompts_BxP, prompt_len_B, max_length, question_BxQx2.shape[1])
     device = model.device
     answer_set = np.asarray(answers)
 
@@ -86,12 +91,15 @@ def decode(
         next_R = np.where(written_R, logits_RxV.argmax(-1).cpu().numpy(), tokens_RxL[:, t]).astype(np.int32)
         tokens_RxL[:, t] = next_R
 
-        decided_R = active_R & written_R & np.isin(next_R, answer_set)
-        if decided_R.any():
-            rows = row_R[decided_R]
-            done.tokens_BxL[rows, : t + 1] = tokens_RxL[decided_R, : t + 1]
-            done.length_B[rows], done.answer_B[rows] = t + 1, next_R[decided_R]
-            active_R &= ~decided_R
+        decided = np.flatnonzero(active_R & written_R & np.isin(next_R, answer_set))
+        if len(decided):
+            answered_D = _record_answers(done, row_R[decided], next_R[decided])
+            ended = decided[answered_D == done.answer_BxQ.shape[1]]
+            done.tokens_BxL[row_R[ended], : t + 1] = tokens_RxL[ended, : t + 1]
+            done.length_B[row_R[ended]] = t + 1
+            active_R[ended] = False
+            for d, stretch_N in _next_questions(prompts_BxP, question_BxQx2, row_R[decided], answered_D):
+                given_until_R[decided[d]] = _give(tokens_RxL[decided[d]], t + 1, stretch_N)
         if not active_R.any() or t + 1 == max_length:
             break
 
@@ -110,6 +118,45 @@ def decode(
     rows = row_R[active_R]
     done.tokens_BxL[rows] = tokens_RxL[active_R]
     return done
+
+
+def _only_prompts(
+    prompts_BxP: NDArray[np.int32], prompt_len_B: NDArray[np.int32], max_length: int, questions: int
+) -> Decoded:
+    """Nothing is written yet, nothing answered."""
+    batch = len(prompt_len_B)
+    tokens_BxL = np.full((batch, max_length), PAD, np.int32)
+    is_prompt_BxL = np.arange(max_length) < prompt_len_B[:, None]
+    tokens_BxL[is_prompt_BxL] = prompts_BxP[:, :max_length][is_prompt_BxL[:, : prompts_BxP.shape[1]]]
+    length_B, answer_BxQ = np.full(batch, max_length, np.int32), np.full((batch, questions), UNDECIDED, np.int32)
+    return Decoded(tokens_BxL, length_B, answer_BxQ)
+
+
+def _record_answers(done: Decoded, rows_D: NDArray[np.intp], answer_D: NDArray[np.int32]) -> NDArray[np.intp]:
+    """Enters an answer of each of these samples; how many each has now."""
+    answered_D = (done.answer_BxQ[rows_D] != UNDECIDED).sum(1)
+    done.answer_BxQ[rows_D, answered_D] = answer_D
+    return answered_D + 1
+
+
+def _next_questions(
+    prompts_BxP: NDArray[np.int32],
+    question_BxQx2: NDArray[np.intp],
+    rows_D: NDArray[np.intp],
+    answered_D: NDArray[np.intp],
+) -> Iterator[tuple[int, NDArray[np.int32]]]:
+    """Position in `rows_D`, and tokens, of each next question that has any."""
+    for d in np.flatnonzero(answered_D < question_BxQx2.shape[1]):
+        first, stop = question_BxQx2[rows_D[d], answered_D[d]]
+        if first < stop:
+            yield int(d), prompts_BxP[rows_D[d], first:stop]
+
+
+def _give(tokens_L: NDArray[np.int32], position: int, given_N: NDArray[np.int32]) -> int:
+    """Writes a question from `position` on, as far as there is room; where it ends."""
+    given_N = given_N[: len(tokens_L) - position]
+    tokens_L[position : position + len(given_N)] = given_N
+    return position + len(given_N)
 
 
 def _append_results(

@@ -8,7 +8,7 @@ import numpy as np
 
 from retrieval_gap.decoding import UNDECIDED, Decoded, StepModel, decode
 from retrieval_gap.retrieval import RetrieverName, make_retriever
-from tasks.api import Batch, Task
+from tasks.api import Batch, Task, answers_of, questions_of
 
 Z_95 = 1.959963984540054
 DECODE_BATCH = 512
@@ -17,10 +17,12 @@ STATE_BYTES = 2 << 30  # caches grow by doubling: the most they take is twice th
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Shares in [0, 1] over `eval_samples` samples.
+    """Shares in [0, 1] over the answers of `eval_samples` samples.
 
-    accuracy: right answers, an undecided sample counting 0.5 as in the paper; accuracy_strict: counting 0.
-    accuracy_low, accuracy_high: 95 % Wilson interval of `accuracy`.
+    accuracy: right answers, an undecided one counting as a guess among all that there are (0.5 where there are two, as
+    in the paper); accuracy_strict: counting 0.
+    accuracy_low, accuracy_high: 95 % Wilson interval of `accuracy`, with samples as trials (answers of one sample are
+    not independent of each other; where there are several the interval is rather wide than narrow).
     exact_trace: every token as in the gold trace.  tokens_per_s: decoded (not prompt) tokens a second.
     """
 
@@ -55,20 +57,22 @@ def evaluate(
             answers=task.answers,
             max_length=task.max_length,
             retriever=search,
+            question_BxQx2=questions_of(gold, task),
         )
-        right += int((decoded.answer_B == gold.answer_B).sum())
-        undecided += int((decoded.answer_B == UNDECIDED).sum())
+        right += int((decoded.answer_BxQ == answers_of(gold, task)).sum())
+        undecided += int((decoded.answer_BxQ == UNDECIDED).sum())
         exact += int(exact_traces(decoded, gold).sum())
         tokens += int((decoded.length_B - gold.prompt_len_B).sum())
-    accuracy = (right + undecided / 2) / samples
+    answers = samples * task.questions
+    accuracy = (right + undecided / len(task.answers)) / answers
     low, high = wilson_interval(accuracy, samples)
     return Evaluation(
         accuracy=accuracy,
         accuracy_low=low,
         accuracy_high=high,
-        accuracy_strict=right / samples,
+        accuracy_strict=right / answers,
         exact_trace=exact / samples,
-        undecided=undecided / samples,
+        undecided=undecided / answers,
         eval_samples=samples,
         tokens_per_s=tokens / (time.perf_counter() - started),
     )

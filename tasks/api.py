@@ -1,6 +1,6 @@
 """What a task is: a pure function from sample numbers to token traces, and the searches its traces ask for.
 
-Axes: B samples of a batch, L positions of the longest one.
+Axes: B samples of a batch, L positions of the longest one, Q questions that a trace answers.
 
 A task lives in one file (or one folder) of this package, or in a user's own file. It samples *problems*,
 writes each as one *trace*, and shows the trace in one of the views `direct`, `cot`, `rag`.  Two rules hold
@@ -13,8 +13,8 @@ for all:
 import abc
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,12 +32,19 @@ class TaskError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TaskOptions:
+    """What a task lets one choose beside n.  A task's own subclass lists whole numbers or floats, with defaults;
+    each is a flag on the command line, and is written `name=value` in `TaskConfig.options`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskConfig:
     """What, with a sample's number, decides the sample.
 
     n: problem size, as the paper counts it (nodes of a graph, tokens of a sequence).
     family: the distribution of problems; "" means the task's first.
     seed: any integer in [0, 2**63).
+    options: the task's own, such as "c=3 values=16"; what is not named keeps its default.
     """
 
     n: int
@@ -45,6 +52,7 @@ class TaskConfig:
     family: str = ""
     split: Split = "train"
     seed: int = 0
+    options: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,7 @@ class Batch:
     loss_mask_BxL: bool, true where the model is graded: no prompt, no retriever's answer, no padding.
     prompt_len_B: int32, tokens given to the model.
     length_B: int32, tokens in all.
-    answer_B: int32, the gold answer's token (also the last token of the trace).
+    answer_B: int32, the gold answer's token, the last one where there are several (also the last token of the trace).
     """
 
     tokens_BxL: NDArray[np.int32]
@@ -68,6 +76,9 @@ class Batch:
 class Task(abc.ABC):
     """Base of all tasks.  A subclass sets the class variables, builds its vocabulary and writes `sample`.
 
+    size_flag: what the command line calls n for this task; `--n` always will do, and here allows all its names.
+    options_type: the task's own options; they are `self.options`, and `self.config.options` names every one.
+
     Raises TaskError for a configuration outside what the class variables allow.
     """
 
@@ -75,24 +86,32 @@ class Task(abc.ABC):
     modes: ClassVar[tuple[Mode, ...]]
     families: ClassVar[tuple[str, ...]] = ("default",)
     n_range: ClassVar[tuple[int, int]]
+    size_flag: ClassVar[str] = "--n"
+    options_type: ClassVar[type[TaskOptions]] = TaskOptions
+    options: TaskOptions
 
     def __init__(self, config: TaskConfig) -> None:
         smallest, largest = self.n_range
         if not smallest <= config.n <= largest:
-            raise TaskError(f"{self.name}: n = {config.n} is outside {smallest}..{largest}")
+            raise TaskError(f"{self.name}: n = {config.n} is outside {smallest}..{largest} ({self.size_flag})")
         _check_choice(self.name, "mode", config.mode, self.modes)
         _check_choice(self.name, "split", config.split, get_args(Split))
         if config.family:
             _check_choice(self.name, "family", config.family, self.families)
         if not 0 <= config.seed < 2**63:
             raise TaskError(f"{self.name}: seed = {config.seed} is outside 0..2**63-1")
-        self.config = config
         self.family = config.family or self.families[0]
+        self.options = self.settle(read_options(self.name, self.options_type, config.options), config.n)
+        self.config = replace(config, options=written_options(self.options))
+
+    def settle(self, options: Any, n: int) -> Any:
+        """The options with what depends on n filled in.  Raises TaskError for one that this n does not allow."""
+        return options
 
     @property
     @abc.abstractmethod
     def vocabulary(self) -> tuple[str, ...]:
-        """Spelling of each token number; begins with `CONTROL_TOKENS`; depends on n alone."""
+        """Spelling of each token number; begins with `CONTROL_TOKENS`; depends on n and the options alone."""
 
     @property
     @abc.abstractmethod
@@ -103,6 +122,12 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def max_length(self) -> int:
         """Tokens of the longest trace this configuration can produce, prompt and answer included."""
+
+    @property
+    def questions(self) -> int:
+        """How many answers a trace holds.  Behind each but the last stand the tokens that ask for the next one,
+        if any; they carry no loss and are given while decoding."""
+        return 1
 
     @abc.abstractmethod
     def sample(self, index_B: NDArray[np.int64]) -> Batch:
@@ -124,6 +149,63 @@ class Task(abc.ABC):
         The same answers as running `search_pattern`, without text.  None where a task has no such shortcut.
         """
         return None
+
+
+T = TypeVar("T", bound=TaskOptions)
+
+
+def read_options(task: str, kind: type[T], text: str) -> T:
+    """The options that `text`, such as "c=3 values=16", stands for.  Raises TaskError for what is none."""
+    default: dict[str, Any] = {field.name: field.default for field in fields(kind)}
+    given: dict[str, int | float] = {}
+    for word in text.split():
+        name, _, value = word.partition("=")
+        if name not in default:
+            raise TaskError(f"{task}: unknown option {name!r} (it has {', '.join(default) or 'none'})")
+        number = type(default[name])
+        try:
+            given[name] = number(value)
+        except ValueError:
+            what = "whole number" if number is int else "number"
+            raise TaskError(f"{task}: --{name} {value!r} is no {what}") from None
+    return kind(**given)
+
+
+def written_options(options: TaskOptions) -> str:
+    """Every option as `name=value`: the same text for the same options, however they were given."""
+    return " ".join(f"{field.name}={getattr(options, field.name)}" for field in fields(options))
+
+
+def check_option(task: str, name: str, value: float, smallest: float, largest: float) -> None:
+    """Raises TaskError, naming the flag and its range, for a value that is outside."""
+    if not smallest <= value <= largest:
+        raise TaskError(f"{task}: --{name} {value} is outside {smallest}..{largest}")
+
+
+def answers_of(batch: Batch, task: Task) -> NDArray[np.int32]:
+    """The gold answers of each sample, in their order (BxQ).  Raises ValueError where they are not `task.questions`."""
+    return batch.tokens_BxL[_is_answer(batch, task)].reshape(len(batch.tokens_BxL), task.questions)
+
+
+def questions_of(batch: Batch, task: Task) -> NDArray[np.intp]:
+    """Where each question stands in its sample's tokens (BxQx2: first position, past the last).
+
+    The first is the prompt; a later one begins behind an answer and ends before the next graded token.
+    """
+    size, length = batch.tokens_BxL.shape
+    question_BxQx2 = np.zeros((size, task.questions, 2), np.intp)
+    question_BxQx2[:, 0, 1] = batch.prompt_len_B
+    if task.questions > 1:
+        answer_BxQ = np.nonzero(_is_answer(batch, task))[1].reshape(size, task.questions)
+        graded_BxL = np.where(batch.loss_mask_BxL, np.arange(length), length)
+        next_graded_BxL = np.minimum.accumulate(graded_BxL[:, ::-1], axis=1)[:, ::-1]
+        question_BxQx2[:, 1:, 0] = answer_BxQ[:, :-1] + 1
+        question_BxQx2[:, 1:, 1] = np.take_along_axis(next_graded_BxL, answer_BxQ[:, :-1] + 1, axis=1)
+    return question_BxQx2
+
+
+def _is_answer(batch: Batch, task: Task) -> NDArray[np.bool_]:
+    return batch.loss_mask_BxL & np.isin(batch.tokens_BxL, task.answers)
 
 
 def _check_choice(task: str, what: str, value: str, allowed: Sequence[str]) -> None:

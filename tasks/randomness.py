@@ -33,6 +33,7 @@ def stream_key(task: str, family: str, config: TaskConfig) -> np.uint64:
     The mode is left out, so that the views of a configuration show the same problems.
     """
     text = f"{task}|{family}|n={config.n}|seed={config.seed}|split={config.split}"
+    text += f"|{config.options}" if config.options else ""
     return np.uint64(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little"))
 
 
@@ -70,6 +71,12 @@ def below(rng: Rng, bound: int) -> int:
         while (product & _LOW_HALF) < uneven:
             product = (draw(rng) >> _HALF) * wide_bound
     return int(np.int64(product >> _HALF))
+
+
+@njit(cache=True, nogil=True)
+def hash_on(hashed: np.uint64, value: int) -> np.uint64:
+    """The hash of a sequence, one value longer: a polynomial in an odd constant.  `mix` it at the end."""
+    return hashed * _MIX_1 + np.uint64(value)
 
 
 @njit(cache=True, nogil=True)

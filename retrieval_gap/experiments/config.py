@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from tyro.conf import arg
+from tyro.conf import Suppress, arg
 
 from retrieval_gap.errors import UsageError, unknown
 from retrieval_gap.experiments.trial import try_architecture, try_task
@@ -15,7 +15,9 @@ from retrieval_gap.training import MAX_SAMPLES, TrainingConfig
 from tasks.api import Mode, Split, Task, TaskConfig
 from tasks.registry import load_task
 
-ProblemSize = Annotated[int, arg(aliases=("--n-nodes",), help="problem size: nodes of a graph, tokens of a sequence")]
+ProblemSize = Annotated[
+    int, arg(aliases=("--n-nodes", "--length"), help="problem size: nodes of a graph, tokens of a sequence")
+]
 # Raised when the meaning of a configuration changes, so that old run directories are not taken for new ones.
 CONFIG_VERSION = 1
 # The paper's learning rates.
@@ -30,6 +32,7 @@ class RunConfig:
     task, arch: a name, or the path of a `.py` file.  family: "" means the task's first.
     lr: 0 means the paper's (1e-3 for the Transformer, 3e-4 for the rest).
     eval_split: `validation` where a setting is chosen by the result, `test` for what is reported.
+    options: the task's own, such as "c=3 values=16"; what is not named keeps its default.
     """
 
     task: str
@@ -47,6 +50,7 @@ class RunConfig:
     seed: int = 0
     eval_samples: int = 5_000
     eval_split: Split = "test"
+    options: Suppress[str] = ""
 
     def __post_init__(self) -> None:
         if not 1 <= self.eval_samples <= MAX_SAMPLES:
@@ -54,7 +58,9 @@ class RunConfig:
 
     def build_task(self, split: Split) -> Task:
         """Raises TaskError or UsageError where the task or its settings do not exist."""
-        config = TaskConfig(n=self.n, mode=self.mode, family=self.family, split=split, seed=self.seed)
+        config = TaskConfig(
+            n=self.n, mode=self.mode, family=self.family, split=split, seed=self.seed, options=self.options
+        )
         return load_task(self.task)(config)
 
     def model(self, vocab_size: int) -> ModelConfig:
@@ -85,9 +91,14 @@ class RunConfig:
             try_architecture(lambda: self.model(len(task.vocabulary)), task, self.arch)
 
     def canonical(self) -> dict[str, Any]:
-        """What the hash is of: every default filled in, a size by its shape, a user's file by its content."""
-        built = architecture(self.arch, self.size)
-        filled = asdict(self) | {"lr": self.training().lr, "family": self.build_task("train").family}
+        """What the hash is of: every default filled in, a size by its shape, a user's file by its content.
+
+        `options` is there only for a task that has some, so that the hash of a run of another stays what it was.
+        """
+        built, task = architecture(self.arch, self.size), self.build_task("train")
+        filled = asdict(self) | {"lr": self.training().lr, "family": task.family, "options": task.config.options}
+        if not filled["options"]:
+            del filled["options"]
         filled["shape"] = _shape(built)
         for key in ("task", "arch"):
             if filled[key].endswith(".py"):

@@ -47,6 +47,9 @@ def _broken_promise(task: Task, batch: Batch) -> str:
         return "loss_mask_BxL grades no token"
     if not np.isin(batch.answer_B, task.answers).all():
         return "answer_B is not among answers"
+    graded_B = (np.isin(tokens_BxL, task.answers) & mask_BxL).sum(1)
+    if (graded_B != task.questions).any():
+        return f"a trace grades {graded_B.max()} answers, and questions is {task.questions}"
     return ""
 
 

@@ -39,6 +39,7 @@ class IsTree(Task):
     modes: ClassVar[tuple[Mode, ...]] = ("direct", "cot", "rag")
     families: ClassVar[tuple[str, ...]] = FAMILIES
     n_range: ClassVar[tuple[int, int]] = (4, 1024)
+    size_flag: ClassVar[str] = "--n-nodes"
 
     def __init__(self, config: TaskConfig) -> None:
         super().__init__(config)
