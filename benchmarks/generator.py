@@ -1,10 +1,11 @@
-"""Tokens a second of the IsTree generator on one core, beside a plain Python tracer.
+"""Tokens a second of the generators on one core, beside plain Python.
 
     python -m benchmarks.generator
 
-Ours draws the graphs, decides their split, traces, and fills the padded batch with its mask.  The plain
-tracer (tasks/istree/oracle.py) is given its graphs and only writes tokens and mask, so the ratio favours it.
-Both run in the same process, one after the other.
+Ours draw the problems, decide their split, trace, and fill the padded batch with its mask.  The plain tracer of IsTree
+(tasks/istree/oracle.py) is given its graphs and only writes tokens and mask, so the ratio favours it; the plain
+samplers of the recall tasks (tasks/plain.py) draw their problems too, and know no splits.  Both run in the same
+process, one after the other.
 """
 
 import time
@@ -13,50 +14,74 @@ from typing import Any
 
 import numpy as np
 
-from tasks.api import Mode, TaskConfig
+from tasks import plain
+from tasks.api import Mode, Task, TaskConfig
 from tasks.istree import IsTree, oracle
+from tasks.registry import load_task
 
 SIZES = (16, 32, 64, 128)
+RECALL_SIZES = (64, 256)
+# MQAR at the size of which Zoology's own generator makes about 3,100 examples a second.
+MQAR_SIZE = 256
 _ROUNDS = 3
 _SAMPLES, _PLAIN_SAMPLES = 4096, 64
 
 
 def run(sizes: tuple[int, ...] | None = None) -> list[dict[str, Any]]:
-    """One row for each family, view and size: name, ours, theirs, ratio, unit, against."""
-    return [measure(family, mode, n) for family in IsTree.families for mode in IsTree.modes for n in sizes or SIZES]
+    """One row for each family (or recall task), view and size: name, ours, theirs, ratio, unit, against."""
+    modes: tuple[Mode, ...] = ("direct", "rag")
+    rows = [measure(family, mode, n) for family in IsTree.families for mode in IsTree.modes for n in sizes or SIZES]
+    rows += [measure_recall(name, mode, n) for name in plain.SAMPLERS for mode in modes for n in sizes or RECALL_SIZES]
+    return [*rows, measure_recall("mqar", "direct", MQAR_SIZE, unit="examples/s")]
 
 
 def measure(family: str, mode: Mode, n: int) -> dict[str, Any]:
     """Best of a few rounds on fresh samples, for the generator and for the plain tracer."""
     task = IsTree(TaskConfig(n=n, family=family, mode=mode))
     graphs = [task.edges(row_L) for row_L in task.sample(np.arange(_PLAIN_SAMPLES)).tokens_BxL]
-    ours = max(
-        _speed(lambda r=r: int(task.sample(np.arange(_SAMPLES) + r * _SAMPLES).length_B.sum()))  # type: ignore[misc]
-        for r in range(_ROUNDS)
-    )
     theirs = max(_speed(lambda: sum(len(oracle.trace(edges, n, mode)[0]) for edges in graphs)) for _ in range(_ROUNDS))
-    return {
-        "name": f"istree {family} {mode} n={n}",
-        "ours": ours,
-        "theirs": theirs,
-        "ratio": ours / theirs,
-        "unit": "tokens/s",
-        "against": "a plain Python tracer",
-    }
+    return _row(f"istree {family} {mode} n={n}", _our_speed(task), theirs, "tokens/s", "a plain Python tracer")
+
+
+def measure_recall(name: str, mode: Mode, n: int, unit: str = "tokens/s") -> dict[str, Any]:
+    """The same, beside the plain sampler."""
+    task, sampler, random = load_task(name)(TaskConfig(n=n, mode=mode)), plain.SAMPLERS[name], np.random.default_rng(0)
+    count = (lambda words: 1) if unit == "examples/s" else len
+
+    def draw() -> int:
+        return sum(count(sampler(random, n, mode)[0]) for _ in range(_PLAIN_SAMPLES))
+
+    theirs = max(_speed(draw) for _ in range(_ROUNDS))
+    ours = _our_speed(task, unit)
+    return _row(f"{name} {mode} n={n}", ours, theirs, unit, "a plain Python sampler")
+
+
+def _our_speed(task: Task, unit: str = "tokens/s") -> float:
+    task.sample(np.arange(2))  # compiled
+
+    def draw(first: int) -> int:
+        length_B = task.sample(np.arange(first, first + _SAMPLES)).length_B
+        return len(length_B) if unit == "examples/s" else int(length_B.sum())
+
+    return max(_speed(lambda r=r: draw(r * _SAMPLES)) for r in range(_ROUNDS))  # type: ignore[misc]
 
 
 def _speed(work: Callable[[], int]) -> float:
-    """Tokens a second of work that returns how many tokens it made."""
+    """How many a second work makes that returns how many it made."""
     begin = time.perf_counter()
-    tokens = work()
-    return tokens / (time.perf_counter() - begin)
+    made = work()
+    return made / (time.perf_counter() - begin)
+
+
+def _row(name: str, ours: float, theirs: float, unit: str, against: str) -> dict[str, Any]:
+    return {"name": name, "ours": ours, "theirs": theirs, "ratio": ours / theirs, "unit": unit, "against": against}
 
 
 def main() -> None:
     for row in run():
         print(
-            f"{row['name']:34} {row['ours'] / 1e6:7.1f} M {row['unit']}"
-            f"  {row['theirs'] / 1e6:6.2f} M {row['against']}  {row['ratio']:6.1f}x",
+            f"{row['name']:34} {row['ours'] / 1e6:7.2f} M {row['unit']}"
+            f"  {row['theirs'] / 1e6:7.4f} M {row['against']}  {row['ratio']:6.1f}x",
             flush=True,
         )
 

@@ -13,7 +13,7 @@ SHRUNKEN = {
     "training_step": {"BATCH": 2, "LENGTH": 5, "SIZE": "tiny", "ROUNDS": {"transformer": 1, "mamba": 1}},
     "decoding": {"BATCH": 2, "SIZE": "tiny", "REREAD_TOKENS": {"cot": 2, "rag": 2}},
     "scan": {"BATCH": 25, "LENGTH": 2, "LONG": 5, "CHANNELS": 16, "STATES": 4, "OUR_RUNS_PER_PEER_RUN": 1},
-    "generator": {"_ROUNDS": 1, "_SAMPLES": 8, "_PLAIN_SAMPLES": 2, "SIZES": (16,)},
+    "generator": {"_ROUNDS": 1, "_SAMPLES": 8, "_PLAIN_SAMPLES": 2, "SIZES": (16,), "RECALL_SIZES": (16,)},
 }
 
 

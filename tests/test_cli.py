@@ -42,6 +42,17 @@ WRONG_USES = [
     (f"sample istree --n-nodes 8 --first {2**63 - 8} --count 100", "2**63"),
     ("sample istree --n-nodes 8 --format yaml", "yaml"),
     ("sample index --n 8 --mode cot", "cot"),
+    ("sample istree --length 8", "its size is --n-nodes"),
+    ("train --task index --n-nodes=8 --mode rag --arch mamba --size tiny", "its size is --length"),
+    ("sample istree --n-nodes 8 --c 3", "--c"),
+    ("sample cgram_retrieval --length 64 --c 65", "--c 65 is outside 2..32"),
+    ("sample cgram_retrieval --length 64 --c", "--c '' is no whole number"),
+    ("sample cgram_retrieval --length 64 --options c=3", "--options"),
+    ("sample mqar --length 64 --pairs 8 --vocab=10", "--pairs 8 is outside 1..4"),
+    ("sample associative_recall --length 63", "--length 63 is odd"),
+    ("sample associative_recall --length 64 --mode cot", "choose from direct, rag"),
+    ("sample copy --length 4096", "4096 is outside 2..1000 (--length)"),
+    ("train --task cgram_retrieval --length 16 --c 9 --mode rag --arch mamba --size tiny", "--c 9 is outside 2..8"),
     ("sample absent.py --n 8", "absent.py"),
     ("train --task istree --mode cot --n-nodes 8 --arch mamba2 --size tiny", "did you mean 'mamba'"),
     ("train --task istree --mode cot --n-nodes 8 --arch mamba --size 3m", "3m"),
@@ -129,6 +140,27 @@ def test_samples_do_not_depend_on_where_one_starts(capsys: pytest.CaptureFixture
     assert capsys.readouterr().out.splitlines() == every[255:258]
 
 
+def test_a_tasks_own_flags_are_its_options_wherever_they_stand(capsys: pytest.CaptureFixture[str]) -> None:
+    for flags in ("--c 4 --values=2", "--values 2 --c=4", "--c 3 --values 2 --c 4"):
+        assert main(["sample", "cgram_retrieval", *flags.split(), *"--length 32 --count 2".split()]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[:2] == printed[2:4] == printed[4:]
+    assert printed[0].split()[-4:-1] == [word for word in printed[0].split()[-4:-1] if word in "01"]  # a key of 3
+
+
+def test_a_run_with_options_is_another_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    line = "train --task copy --mode direct --length 4 --arch lstm --size tiny --samples 16 --batch-size 8 --threads 1"
+    line += f" --warmup-samples 8 --eval-samples 4 --runs-dir {tmp_path}"
+    for flags in ("--values 4", "", "--values 16"):
+        assert main([*line.split(), *flags.split()]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["options"] for row in rows] == ["values=4", "values=16", "values=16"]
+    assert len({row["config_hash"] for row in rows}) == len(list(tmp_path.iterdir())) == 2
+    (run,) = [run for run in tmp_path.iterdir() if rows[0]["config_hash"] in run.name]
+    assert main(["eval", str(run)]) == 0
+    assert json.loads(capsys.readouterr().out)["options"] == "values=4"
+
+
 def test_train_then_eval_then_results(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main([*TRAIN, "--runs-dir", str(tmp_path)]) == 0
     row = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -184,6 +216,7 @@ SIZES = {"tiny": Stack()}
         ("> 0", "> 99", "grades no token"),
         ("max_length = 3", "max_length = 2", "max_length (2)"),
         ("(TRUE, FALSE)", "(EOS, EOS)", "answer_B"),
+        ("max_length = 3", "max_length, questions = 3, 2", "grades 1 answers, and questions is 2"),
         ("two_B = ", "two_B = {}['\\n[red]'] + ", "task.py:10: KeyError"),
         ("return Batch", "return 0 * Batch", "task.py:11: TypeError"),
         ("n_range, ", "sizes, ", "has no attribute 'n_range'"),

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from retrieval_gap.decoding import UNDECIDED, Decoded, decode
 from retrieval_gap.evaluation import evaluate, exact_traces, wilson_interval
 from retrieval_gap.retrieval import FastRetriever, RegexRetriever, make_retriever
-from tasks.api import ENDSEARCH, FAILED, PAD, STARTSEARCH, TRUE, Batch, Task, TaskConfig
+from tasks.api import ENDSEARCH, FAILED, PAD, STARTSEARCH, TRUE, Batch, Task, TaskConfig, answers_of, questions_of
 from tasks.registry import load_task
 from tests.models.helpers import SMALL, small_model
 
@@ -41,6 +41,10 @@ def istree(mode: str, n: int = 8, family: str = "two_star", split: str = "test")
     return load_task("istree")(TaskConfig(n=n, mode=mode, family=family, split=split))  # type: ignore[arg-type]
 
 
+def recall(name: str, mode: str, n: int = 16) -> Task:
+    return load_task(name)(TaskConfig(n=n, mode=mode, split="test"))  # type: ignore[arg-type]
+
+
 def play(task: Task, gold: Batch, change: Callable[[np.ndarray], None] = lambda _: None, **kwargs: object) -> Decoded:
     script = np.full((len(gold.length_B), task.max_length), PAD)
     script[:, : gold.tokens_BxL.shape[1]] = gold.tokens_BxL
@@ -52,6 +56,7 @@ def play(task: Task, gold: Batch, change: Callable[[np.ndarray], None] = lambda 
         gold.prompt_len_B,
         answers=task.answers,
         max_length=task.max_length,
+        question_BxQx2=questions_of(gold, task),
         **kwargs,  # type: ignore[arg-type]
     )
 
@@ -70,6 +75,85 @@ def test_executed_retrieval_reproduces_every_search_result_of_a_gold_trace(retri
     decoded = play(task, gold, forget_results, retriever=search)
     assert exact_traces(decoded, gold).all()
     assert (decoded.answer_B == gold.answer_B).all()
+
+
+RECALL = ("index", "associative_recall", "cgram_retrieval", "counting", "copy", "mqar")
+
+
+@pytest.mark.parametrize("mode", ["direct", "rag"])
+@pytest.mark.parametrize("name", RECALL)
+def test_what_a_recall_task_gives_and_retrieves_reproduces_its_gold_traces(name: str, mode: str) -> None:
+    task = recall(name, mode, 48)
+    gold = task.sample(np.arange(20))
+
+    def only_what_is_graded(script: np.ndarray) -> None:
+        script[:, : gold.tokens_BxL.shape[1]][~gold.loss_mask_BxL] = PAD
+
+    decoded = play(task, gold, only_what_is_graded, retriever=make_retriever(task) if mode == "rag" else None)
+    assert exact_traces(decoded, gold).all()
+    assert (decoded.answer_BxQ == answers_of(gold, task)).all()
+    told = evaluate(ScriptedModel(gold.tokens_BxL, len(task.vocabulary)), task, 20)
+    assert (told.accuracy, told.accuracy_strict, told.exact_trace, told.undecided) == (1.0, 1.0, 1.0, 0.0)
+
+
+def test_a_wrong_answer_is_followed_by_the_next_question_all_the_same() -> None:
+    task = recall("mqar", "direct", 48)
+    gold = task.sample(np.arange(20))
+    wrong = task.answers[0]
+    first_B = gold.prompt_len_B
+
+    def first_answer_wrong(script: np.ndarray) -> None:
+        script[np.arange(20), first_B] = wrong
+
+    decoded = play(task, gold, first_answer_wrong)
+    assert (decoded.answer_BxQ[:, 0] == wrong).all()
+    assert (decoded.answer_BxQ[:, 1:] == answers_of(gold, task)[:, 1:]).all()
+    assert (decoded.length_B == gold.length_B).all()
+
+
+def test_answers_count_one_by_one_and_those_that_are_missing_as_guesses() -> None:
+    task = recall("copy", "direct", 4)
+    gold = task.sample(np.arange(8))
+    script = gold.tokens_BxL.copy()
+    script[:4, -1] = PAD  # half of the samples never write their last letter
+    script[4:, -2] = np.where(script[4:, -2] == task.answers[0], task.answers[1], task.answers[0])
+    told = evaluate(ScriptedModel(script, len(task.vocabulary)), task, 8)
+    assert (told.accuracy_strict, told.undecided, told.exact_trace) == (0.75, 0.125, 0.0)
+    assert told.accuracy == 0.75 + 0.125 / 16
+
+
+def test_a_later_question_that_finds_no_room_ends_the_sample_undecided() -> None:
+    task = recall("mqar", "direct", 48)
+    gold = task.sample(np.arange(10))
+
+    last = task.max_length - 2
+
+    def answer_late(script: np.ndarray) -> None:
+        script[:] = PAD
+        script[:, last] = task.answers[0]
+
+    decoded = play(task, gold, answer_late)
+    asked = questions_of(gold, task)[:, 1, 0]
+    assert (decoded.answer_BxQ == [task.answers[0], UNDECIDED, UNDECIDED]).all()
+    assert (decoded.length_B == task.max_length).all()
+    assert (decoded.tokens_BxL[:, last + 1] == gold.tokens_BxL[np.arange(10), asked]).all()
+
+
+@pytest.mark.parametrize("name", ["copy", "mqar"])
+def test_a_batch_of_several_questions_is_decoded_as_its_samples_one_by_one(name: str) -> None:
+    task = recall(name, "direct", 16 if name == "copy" else 48)
+    gold = task.sample(np.arange(8))
+    model = small_model("mamba", vocab_size=len(task.vocabulary))
+    question_BxQx2 = questions_of(gold, task)
+
+    def decoded(rows: slice) -> Decoded:
+        prompts, lengths, asked = gold.tokens_BxL[rows], gold.prompt_len_B[rows], question_BxQx2[rows]
+        limits = {"answers": task.answers, "max_length": task.max_length}
+        return decode(model, prompts, lengths, question_BxQx2=asked, **limits)  # type: ignore[arg-type]
+
+    together = decoded(slice(0, 8))
+    for b in range(8):
+        assert together.tokens_BxL[b].tolist() == decoded(slice(b, b + 1)).tokens_BxL[0].tolist()
 
 
 def test_without_a_retriever_the_model_writes_the_results_itself() -> None:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tasks.api import TaskConfig, TaskError
-from tasks.index import CAPTURE, SKIP, VALUES, Index
+from tasks.index import CAPTURE, SKIP, Index
+from tasks.recall import letters
 from tests.tasks.words import rows, textual_search
 
 SIZES = (2, 3, 9, 16, 17, 128, 1000)
@@ -34,7 +35,7 @@ def test_traces_are_what_the_oracle_writes(mode):
         for b, (words, graded) in enumerate(rows(task, batch)):
             assert words[0] == "[BOS]"
             assert words[n + 1] == "[EOS]"
-            assert set(words[1 : n + 1]) <= set(VALUES)
+            assert set(words[1 : n + 1]) <= set("abcdefghijklmnop")
             assert (words, graded) == oracle(words, n, mode)
             assert task.vocabulary[batch.answer_B[b]] == words[-1]
 
@@ -55,46 +56,21 @@ def test_the_worked_example_can_be_searched():
     assert task.search_pattern(words[8:11]) == r"^(?:\S+\s){3}(\S+)"
 
 
-def test_spellings_are_distinct_and_depend_on_n_alone():
-    for mode in ("direct", "rag"):
-        vocabulary = Index(TaskConfig(n=50, mode=mode)).vocabulary
-        assert len(set(vocabulary)) == len(vocabulary) == 8 + 16 + 2 + 50
-        assert not any(" " in word for word in vocabulary)
-    assert [vocabulary[token] for token in Index(TaskConfig(n=50)).answers] == list(VALUES)
-
-
-def test_a_sample_does_not_depend_on_its_batch_and_views_agree():
-    task = Index(TaskConfig(n=20, seed=4))
-    together = task.sample(np.array([9, 1, 2**50]))
-    assert (task.sample(np.array([2**50])).tokens_BxL[0] == together.tokens_BxL[2]).all()
-    searched = Index(TaskConfig(n=20, seed=4, mode="rag")).sample(np.array([9, 1, 2**50]))
-    assert (searched.tokens_BxL[:, :23] == together.tokens_BxL[:, :23]).all()
-
-
-def test_no_problem_is_in_two_splits():
-    """All 16 x 16 x 2 problems of two tokens are drawn."""
-    problems = []
-    for split in ("train", "validation", "test"):
-        batch = Index(TaskConfig(n=2, split=split)).sample(np.arange(8000))
-        problems.append({tuple(row_L[1:5].tolist()) for row_L in batch.tokens_BxL})
-    assert sum(map(len, problems)) == len(set.union(*problems)) == 16 * 16 * 2
-    assert 200 < len(problems[0]) < 312
+def test_answers_are_the_letters_of_the_alphabet():
+    for values in (2, 16, 30):
+        task = Index(TaskConfig(n=50, options=f"values={values}"))
+        assert len(task.vocabulary) == 8 + 2 + values + 50
+        assert tuple(task.vocabulary[token] for token in task.answers) == letters(values)
+    assert letters(30)[24:] == ("y", "z", "aa", "ab", "ac", "ad")
 
 
 def test_values_and_places_are_uniform():
     batch = Index(TaskConfig(n=10)).sample(np.arange(20_000))
-    value_counts = np.bincount(batch.tokens_BxL[:, 1:11].ravel() - 8)
+    value_counts = np.bincount(batch.tokens_BxL[:, 1:11].ravel() - 10)
     place_counts = np.bincount(batch.tokens_BxL[:, 12] - batch.tokens_BxL[:, 12].min())
     for counts in (value_counts, place_counts):
         expected = counts.sum() / len(counts)
         assert ((counts - expected) ** 2 / expected).sum() < len(counts) + 5 * np.sqrt(2 * len(counts))
-
-
-def test_samples_are_pinned():
-    """A change here changes every result: say so in the results."""
-    task = Index(TaskConfig(n=8))
-    words, _ = next(rows(task, task.sample(np.arange(1))))
-    assert " ".join(words) == "[BOS] e n f f m o i o [EOS] 4 f"
 
 
 @pytest.mark.parametrize("wrong", [{"mode": "cot"}, {"n": 1001}, {"family": "two_star"}])

@@ -1,0 +1,56 @@
+"""Copy: read n tokens, then write them all again.
+
+The uniform copy of "Repeat After Me", Jelassi, Brandfonbrener, Kakade, Malach (2024, arXiv 2402.01032), section 2: the
+tokens are independent and uniform over an alphabet of `values` letters.  n log2(values) bits must cross from the
+sequence to its copy, and with b bits of state no more than a share 2^(b - n log2(values)) of the sequences is copied
+whole (their theorem 2.7).  A trace has n answers, graded one by one: `accuracy` is the share of tokens, `exact_trace`
+of whole copies. With a search for every place (see index.py) only the place has to be remembered.
+
+Worked example, n = 4:
+
+    direct  [BOS] c a p a [EOS] c a p a
+    rag     [BOS] c a p a [EOS] [STARTSEARCH] ^(?:\\S+\\s){ 1 }(\\S+) [ENDSEARCH] c c [STARTSEARCH] ... a a
+
+Axes: B samples, L positions, N tokens of the sequence, W tokens written for each.
+"""
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.api import BOS, ENDSEARCH, EOS, PAD, STARTSEARCH, Batch
+from tasks.index import CAPTURE_TOKEN, SKIP_TOKEN, VALUE_0, Index
+from tasks.recall import Piece, write_traces
+
+
+class Copy(Index):
+    """The task, with the alphabet and the vocabulary of Index."""
+
+    name: ClassVar[str] = "copy"
+
+    @property
+    def questions(self) -> int:
+        return self.config.n
+
+    @property
+    def max_length(self) -> int:
+        """Every trace is as long: n + 2 tokens of prompt, and 1 or 7 for each token of the copy."""
+        return self.config.n * (2 if self.config.mode == "direct" else 8) + 2
+
+    def sample(self, index_B: NDArray[np.int64]) -> Batch:
+        n = self.config.n
+        value_BxN, _, _ = self.draw(index_B, n, self.options.values)
+        token_BxN = VALUE_0 + value_BxN
+        prompt: list[Piece] = [BOS, token_BxN, EOS]
+        if self.config.mode == "direct":
+            return write_traces(prompt, [token_BxN])
+        position_N = VALUE_0 + self.options.values + np.arange(n)
+        written_BxNxW = np.empty((len(token_BxN), n, 7), np.int32)
+        written_BxNxW[:, :, :5] = [STARTSEARCH, SKIP_TOKEN, PAD, CAPTURE_TOKEN, ENDSEARCH]
+        written_BxNxW[:, :, 2] = position_N
+        written_BxNxW[:, :, 5:] = token_BxN[:, :, None]
+        return write_traces(prompt, [written_BxNxW.reshape(len(token_BxN), 7 * n)])
+
+
+TASK = Copy

@@ -1,0 +1,168 @@
+"""What the recall tasks share: a sequence is read first, a question about it comes last.
+
+Axes: B samples, L positions, M values that a sequence holds.
+
+A one-way reader has to carry from the sequence to the question all that some question may ask for: theorem 4.6 of
+"RNNs are not Transformers (Yet)" (Wen, Dang, Lyu, ICLR 2025).  How much that is, each task knows exactly
+(`bits_to_cross`).  What is to be carried, and not the question, decides the split: no sequence of training is met again
+in a test, whatever is asked, and within a split the question is as free of the sequence as it is in the whole.
+The paper gives these tasks no chain of thought: none helps a state that is too small.
+
+Searches are regular expressions that the model writes piece by piece, for Python's `re` and for RE2 alike.
+"""
+
+import abc
+import itertools
+import string
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from tasks.api import ENDSEARCH, Batch, Mode, Task, TaskConfig, TaskError
+from tasks.randomness import SPLITS, Rng, below, hash_on, mix, split_of, start, stream_key
+
+# Bits of a task: with 64 sequences every split has some (that none falls into a quarter has odds of one in 10^8).
+FEWEST_BITS = 6
+# A token that stands in a sequence and is never asked for.
+FILLER = "_"
+
+Ints = NDArray[np.int32]
+# Of traces: a token for all samples, one for each (B), or a stretch for each (BxM).
+Piece = int | Ints
+
+
+class RecallTask(Task):
+    """Base of the recall tasks; `config.n` counts the tokens of the sequence.
+
+    Raises TaskError where there are too few different sequences for three splits.
+    """
+
+    modes: ClassVar[tuple[Mode, ...]] = ("direct", "rag")
+    size_flag: ClassVar[str] = "--length"
+
+    def __init__(self, config: TaskConfig) -> None:
+        super().__init__(config)
+        if self.bits_to_cross < FEWEST_BITS - 1e-9:
+            raise TaskError(
+                f"{self.name}: sequences hold {self.bits_to_cross:.3g} bits at {self.size_flag} {config.n}"
+                f" ({self.config.options}); {FEWEST_BITS} or more are wanted, so that every split has some: raise"
+                f" {self.size_flag}"
+            )
+
+    @property
+    @abc.abstractmethod
+    def bits_to_cross(self) -> float:
+        """Entropy, in bits, of the answers to all questions about a sequence, over the problems of all splits together.
+
+        So many must cross from the sequence to the question for every answer to be right.  Within a split the
+        sequences are uniform over the share that it owns: 1 bit less for training, 2 for validation and for test, up to
+        the luck of the hash.
+        """
+
+    @property
+    def context_len(self) -> int:
+        """Tokens of the prompt up to the end of the sequence (`[BOS]` ... `[EOS]`); behind them stands the question."""
+        return self.config.n + 2
+
+    def draw(
+        self, index_B: NDArray[np.int64], held: int, values: int, shuffled: bool = False
+    ) -> tuple[Ints, Ints, Ints]:
+        """For each sample `held` values below `values`, an order of them (empty unless `shuffled`), the one asked for.
+
+        value_BxM, order_BxM, asked_B.
+        """
+        batch = len(index_B)
+        value_BxM, asked_B = np.empty((batch, held), np.int32), np.empty(batch, np.int32)
+        order_BxM = np.empty((batch, held if shuffled else 0), np.int32)
+        key, split = stream_key(self.name, self.family, self.config), SPLITS.index(self.config.split)
+        _draw_values(key, np.asarray(index_B, np.int64), split, values, value_BxM, order_BxM, asked_B)
+        return value_BxM, order_BxM, asked_B
+
+
+def letters(count: int) -> tuple[str, ...]:
+    """a, b, ..., z, aa, ab, ...: the first `count` of them."""
+    sizes = itertools.count(1)
+    words = ("".join(word) for size in sizes for word in itertools.product(string.ascii_lowercase, repeat=size))
+    return tuple(itertools.islice(words, count))
+
+
+def write_traces(prompt: Sequence[Piece], target: Sequence[Piece]) -> Batch:
+    """Traces of one length from their pieces.
+
+    The target is graded, but for the tokens behind `[ENDSEARCH]`, which are the retriever's.
+    """
+    pieces = [*prompt, *target]
+    prompt_len = sum(map(_width, prompt))
+    batch = next(len(piece) for piece in pieces if isinstance(piece, np.ndarray))
+    tokens_BxL = np.empty((batch, sum(map(_width, pieces))), np.int32)
+    at = 0
+    for piece in pieces:
+        width = _width(piece)
+        tokens_BxL[:, at : at + width] = piece if isinstance(piece, int) else piece.reshape(batch, width)
+        at += width
+    loss_mask_BxL = np.zeros(tokens_BxL.shape, np.bool_)
+    np.not_equal(tokens_BxL[:, prompt_len - 1 : -1], ENDSEARCH, out=loss_mask_BxL[:, prompt_len:])
+    return Batch(
+        tokens_BxL=tokens_BxL,
+        loss_mask_BxL=loss_mask_BxL,
+        prompt_len_B=np.full(batch, prompt_len, np.int32),
+        length_B=np.full(batch, at, np.int32),
+        answer_B=tokens_BxL[:, -1].copy(),
+    )
+
+
+def _width(piece: Piece) -> int:
+    return piece.shape[1] if isinstance(piece, np.ndarray) and piece.ndim == 2 else 1
+
+
+@njit(cache=True, nogil=True)
+def grams(key_MxC: Ints, value_BxM: Ints, order_BxM: Ints) -> Ints:
+    """The sequence of grams (BxN), each the tokens of a key and its value; an empty order is that of the keys."""
+    batch, held = value_BxM.shape
+    places = key_MxC.shape[1]
+    sequence_BxN = np.empty((batch, held * (places + 1)), np.int32)
+    for b in range(batch):
+        at = 0
+        for m in range(held):
+            chosen = order_BxM[b, m] if order_BxM.shape[1] else m
+            for c in range(places):
+                sequence_BxN[b, at + c] = key_MxC[chosen, c]
+            sequence_BxN[b, at + places] = value_BxM[b, chosen]
+            at += places + 1
+    return sequence_BxN
+
+
+@njit(cache=True, nogil=True)
+def shuffle(rng: Rng, items_N: Ints) -> None:
+    """Put the items in a uniform order (Fisher-Yates)."""
+    for k in range(len(items_N) - 1, 0, -1):
+        other = below(rng, k + 1)
+        items_N[k], items_N[other] = items_N[other], items_N[k]
+
+
+@njit(cache=True, nogil=True)
+def _draw_values(
+    key: np.uint64, index_B: NDArray[np.int64], split: int, values: int, value_BxM: Ints, order_BxM: Ints, asked_B: Ints
+) -> None:
+    """Values below `values`, uniform, drawn again until the split owns them; then which of the M is asked for, and,
+    where `order_BxM` is not empty, an order of them.  All are uniform, and independent of each other."""
+    rng = np.empty(1, np.uint64)
+    held = value_BxM.shape[1]
+    for b in range(len(index_B)):
+        attempt, owner = 0, -1
+        while owner != split:
+            start(rng, key, index_B[b], attempt)
+            attempt += 1
+            sequence_hash = np.uint64(held)
+            for m in range(held):
+                value = below(rng, values)
+                value_BxM[b, m] = value
+                sequence_hash = hash_on(sequence_hash, value)
+            owner = split_of(mix(sequence_hash))
+        asked_B[b] = below(rng, held)
+        for m in range(order_BxM.shape[1]):
+            order_BxM[b, m] = m
+        shuffle(rng, order_BxM[b])
