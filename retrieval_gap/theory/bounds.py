@@ -1,0 +1,118 @@
+"""The bound of each task at each size: the best accuracy that any reader with b bits of state can have.
+
+docs/theory.md has the statements and their proofs.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from retrieval_gap.errors import unknown
+from retrieval_gap.theory.cells import (
+    Scores,
+    counting_scores,
+    distinct_scores,
+    exact_match_scores,
+    independent_scores,
+)
+from retrieval_gap.theory.two_star import two_star_ceiling
+from tasks.api import Task
+
+Ceiling = Callable[[ArrayLike], NDArray[np.float64]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bound:
+    """What one-way communication says of a task of one size; ceilings map whole numbers of bits, 0 or more, in an
+    array of any shape, to shares that no reader exceeds.
+
+    what: the problem, for a person.
+    ceiling: of right answers.  exact_trace: of samples with every answer right, for tasks that ask several.
+    bits_needed: with fewer bits no reader is always right.
+    at_query: the state is cut between sequence and query; else it has so few bits after every token of the prompt.
+    """
+
+    what: str
+    ceiling: Ceiling
+    bits_needed: float
+    exact_trace: Ceiling | None = None
+    at_query: bool = True
+
+
+def bound_of(task: Task) -> Bound:
+    """The bound of a task as configured, over the problems of all splits.  Raises UsageError for a task without one."""
+    if task.name not in BOUNDS:
+        raise unknown("bounded task", task.name, BOUNDS)
+    return BOUNDS[task.name](task)
+
+
+# Each of the functions below reads a task of its own name, with that task's options.
+
+
+def _index(task: Any) -> Bound:
+    length, values = task.config.n, len(task.answers)
+    return _cells(f"{length} tokens of {values} values", independent_scores(length, values))
+
+
+def _associative_recall(task: Any) -> Bound:
+    pairs, values = task.config.n // 2, len(task.answers)
+    return _cells(f"{pairs} known keys with one of {values} values each", independent_scores(pairs, values))
+
+
+def _cgram_retrieval(task: Any) -> Bound:
+    grams, values = task.config.n // task.options.c, len(task.answers)
+    return _cells(
+        f"{grams} {task.options.c}-grams that end in one of {values} values", independent_scores(grams, values)
+    )
+
+
+def _counting(task: Any) -> Bound:
+    most = task.options.most
+    letters = task.config.n // most
+    return _cells(f"counts of 0 to {most} of {letters} letters", counting_scores(letters, most))
+
+
+def _copy(task: Any) -> Bound:
+    length, values = task.config.n, len(task.answers)
+    return _cells(f"{length} tokens of {values} values", independent_scores(length, values), several=True)
+
+
+def _mqar(task: Any) -> Bound:
+    pairs, values = task.questions, len(task.answers)
+    return _cells(f"{pairs} keys with different ones of {values} values", distinct_scores(pairs, values), several=True)
+
+
+def _cells(what: str, scores: Scores, several: bool = False) -> Bound:
+    return Bound(
+        what=what,
+        ceiling=scores.ceiling,
+        bits_needed=math.log2(scores.inputs),
+        exact_trace=exact_match_scores(scores.inputs).ceiling if several else None,
+    )
+
+
+def _istree(task: Any) -> Bound:
+    n = task.config.n
+    if task.family != "two_star":
+        raise unknown("bounded family of istree", task.family, ["two_star"])
+    return Bound(
+        what=f"two-star graphs of {n} nodes, and a state of so many bits after every edge",
+        ceiling=lambda bits: two_star_ceiling(n, bits),
+        bits_needed=n - 3,
+        at_query=False,
+    )
+
+
+BOUNDS: dict[str, Callable[[Any], Bound]] = {
+    "index": _index,
+    "associative_recall": _associative_recall,
+    "cgram_retrieval": _cgram_retrieval,
+    "counting": _counting,
+    "copy": _copy,
+    "mqar": _mqar,
+    "istree": _istree,
+}

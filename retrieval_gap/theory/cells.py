@@ -1,0 +1,140 @@
+"""The best-cell bound: a state of b bits sorts all inputs into 2^b cells, and each cell gets one table of answers.
+
+Of the inputs in one cell, no more can be answered well than are close to one table.  Counting how many inputs are how
+close to the best table bounds every reader, by integer arithmetic alone.  docs/theory.md, section 3, has the proof.
+
+Axes: J right answers of one input, B numbers of bits.
+"""
+
+import math
+from bisect import bisect_left
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How well one table of answers serves all inputs, each equally likely and each asked every query equally often.
+
+    counts: how many inputs get exactly 0, 1, ..., m of their m queries right.
+    Raises ValueError where no input gets all of them right, or there is no query.
+    """
+
+    counts: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.counts) < 2 or self.counts[-1] < 1 or min(self.counts) < 0:
+            raise ValueError("counts of inputs by right answers are wanted, the last of them 1 or more")
+
+    @cached_property
+    def inputs(self) -> int:
+        return sum(self.counts)
+
+    @cached_property
+    def at_least(self) -> list[int]:
+        """Inputs with m, m - 1, ..., 1 right answers or more: an ascending list."""
+        return list(accumulate(reversed(self.counts[1:])))
+
+    @cached_property
+    def _sums(self) -> list[int]:
+        return [0, *accumulate(self.at_least)]
+
+    def ceiling(self, bits: ArrayLike) -> NDArray[np.float64]:
+        """The best accuracy that readers with these (whole) numbers of bits can have; each rounded up.
+
+        Raises ValueError for bits below zero.
+        """
+        bits_B = np.asarray(bits)
+        return np.array([self._ceiling(int(b)) for b in bits_B.ravel()], np.float64).reshape(bits_B.shape)
+
+    def _ceiling(self, bits: int) -> float:
+        """The mean over j = 1..m of min(1, 2^bits * (share of inputs with j right answers or more))."""
+        if bits < 0:
+            raise ValueError(f"bits = {bits} is below zero")
+        if bits >= self.inputs.bit_length():
+            return 1.0
+        queries = len(self.counts) - 1
+        rare = bisect_left(self.at_least, -(-self.inputs >> bits))  # the levels that 2^bits cells do not exhaust
+        right = (queries - rare) * self.inputs + (self._sums[rare] << bits)
+        return divide_up(right, queries * self.inputs)
+
+
+def divide_up(numerator: int, denominator: int) -> float:
+    """The least double that is not below a quotient of integers."""
+    nearest = numerator / denominator
+    p, q = nearest.as_integer_ratio()
+    return nearest if p * denominator >= numerator * q else math.nextafter(nearest, math.inf)
+
+
+def independent_scores(answers: int, alphabet: int) -> Scores:
+    """`answers` independent answers, each uniform among `alphabet` values: agreements with one string of them.
+
+    Raises ValueError for no answers, or an alphabet of less than two values.
+    """
+    _check(answers, alphabet)
+    return Scores(_power((alphabet - 1, 1), answers))
+
+
+def counting_scores(letters: int, most: int) -> Scores:
+    """`letters` independent counts, each uniform in 0..most and asked about with every threshold below `most`.
+
+    A table that takes each count to be the middle one is wrong for as many thresholds as the count is away from it.
+    Raises ValueError for no letters, or none that can occur.
+    """
+    _check(letters, most + 1)
+    away = [abs(count - most // 2) for count in range(most + 1)]
+    return Scores(_power(tuple(away.count(most - right) for right in range(most + 1)), letters))
+
+
+def distinct_scores(answers: int, alphabet: int) -> Scores:
+    """`answers` different values out of `alphabet`, in any order: agreements with one such arrangement.
+
+    Raises ValueError for no answers, an alphabet of less than two values, or more answers than values.
+    """
+    _check(answers, alphabet)
+    if answers > alphabet:
+        raise ValueError(f"{answers} different answers do not fit in an alphabet of {alphabet}")
+    wrong = _all_wrong(answers, alphabet - answers)
+    return Scores(tuple(math.comb(answers, right) * wrong[answers - right] for right in range(answers + 1)))
+
+
+def exact_match_scores(inputs: int) -> Scores:
+    """All or nothing: one table serves one of `inputs` inputs.  Raises ValueError for fewer than two."""
+    if inputs < 2:
+        raise ValueError(f"2 inputs or more are wanted, not {inputs}")
+    return Scores((inputs - 1, 1))
+
+
+def _all_wrong(places: int, spare: int) -> list[int]:
+    """For k = 0..places: arrangements of k + spare values on k places, none with the value that the table has there.
+
+    The recurrence of derangements, where `spare` is 0: see docs/theory.md, section 5.
+    """
+    wrong = [1, spare]
+    for k in range(2, places + 1):
+        wrong.append((k + spare - 1) * wrong[-1] + (k - 1) * wrong[-2])
+    return wrong
+
+
+def _power(part: tuple[int, ...], parts: int) -> tuple[int, ...]:
+    """Coefficients of the polynomial `part` to the power `parts`.
+
+    With f the polynomial without its leading zeros and p the power, f p' = parts f' p gives each coefficient from those
+    before it, in whole numbers.
+    """
+    zeros = next(j for j, count in enumerate(part) if count)
+    f = part[zeros:]
+    p = [f[0] ** parts]
+    for k in range(1, parts * (len(f) - 1) + 1):
+        known = range(1, min(k, len(f) - 1) + 1)
+        p.append(sum((parts * i - (k - i)) * f[i] * p[k - i] for i in known) // (k * f[0]))
+    return (*[0] * (zeros * parts), *p)
+
+
+def _check(answers: int, alphabet: int) -> None:
+    if answers < 1 or alphabet < 2:
+        raise ValueError(f"1 answer or more of 2 values or more are wanted, not {answers} of {alphabet}")
