@@ -133,6 +133,12 @@ class Task(abc.ABC):
     def sample(self, index_B: NDArray[np.int64]) -> Batch:
         """The samples of these numbers, in this order."""
 
+    @property
+    def context_len(self) -> int | None:
+        """Tokens of every prompt up to the end of its sequence, where the question begins and a state can be measured;
+        None where a prompt asks nothing at its end."""
+        return None
+
     def search_pattern(self, query: Sequence[str]) -> str | None:
         """The RE2 pattern that `query` (token spellings between the search brackets) stands for.
 

@@ -1,0 +1,212 @@
+"""How many bits of its state a trained model uses: cut it at the end of the sequence, carry less, decode on.
+
+Axes: B samples, L positions, C calibration samples, F elements of one sample's state.
+
+The cut is where the task says that the sequence ends and the question begins (`context_len`), or before the last token
+of the prompt: something is always read after it, so that all the model writes comes out of the state carried on.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from retrieval_gap.errors import UsageError
+from retrieval_gap.evaluation import decode_batch, evaluate, wilson_interval
+from retrieval_gap.models.mixer import State, state_tensors
+from retrieval_gap.retrieval import RetrieverName
+from retrieval_gap.theory.quantise import Components, Levels, Rounding
+from tasks.api import Task
+
+CALIBRATION_SAMPLES = 256
+KEPT_SHARE = 0.99  # of its accuracy, for a model to do as well as before
+BATCH_SHARE = 8  # a quantised state is held several times over while it is made
+
+
+@runtime_checkable
+class StatefulModel(Protocol):
+    """What the probe needs of a model (a `SequenceModel`, or anything that keeps these)."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def prefill(self, tokens_BxL: Tensor, state: State | None = None) -> tuple[Tensor, State]: ...
+
+    def step(self, token_B: Tensor, state: State) -> tuple[Tensor, State]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carried:
+    """What is carried over the cut: `bits` for each of the first `rank` principal components; rank 0 means for each
+    element itself; no bits at all means the mean of the calibration samples."""
+
+    bits: int
+    rank: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeRow:
+    """Accuracy with so much carried.
+
+    bits, rank: as in `Carried`, None for the state as it is.  state_bits: carried in all, for one sample.
+    accuracy: as in `Evaluation`; accuracy_strict: an undecided sample is wrong, with its 95 % Wilson interval.
+    """
+
+    bits: int | None
+    rank: int
+    state_bits: int
+    accuracy: float
+    accuracy_strict: float
+    strict_low: float
+    strict_high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class BitsUsed:
+    """The fewest bits that keep 99 % of the strict accuracy of the state as it is: by the accuracy itself (`bits`),
+    by the upper end of its interval (`low`), and by the lower end (`high`; None where no row is that sure)."""
+
+    bits: int
+    low: int
+    high: int | None
+
+
+class CutModel:
+    """A model whose state is changed in place, once, after `length` tokens of every prompt."""
+
+    def __init__(self, model: StatefulModel, length: int, change: Callable[[State], None]) -> None:
+        self._model, self._length, self._change = model, length, change
+        self.device, self.step = model.device, model.step
+
+    def prefill(self, tokens_BxL: Tensor) -> tuple[Tensor, State]:
+        if tokens_BxL.shape[1] <= self._length:
+            raise ValueError(f"a prompt has {tokens_BxL.shape[1]} tokens, and the cut is after {self._length}")
+        state = self.read(tokens_BxL)
+        self._change(state)
+        return self._model.prefill(tokens_BxL[:, self._length :], state)
+
+    def read(self, tokens_BxL: Tensor) -> State:
+        """The state at the cut, as it is."""
+        return self._model.prefill(tokens_BxL[:, : self._length])[1]
+
+
+def cut_of(task: Task) -> int:
+    """After how many tokens of every prompt its state is cut.
+
+    Raises UsageError where the task does not say, and its prompts are of different lengths or of one token.
+    """
+    prompt_len_B = task.sample(np.arange(CALIBRATION_SAMPLES)).prompt_len_B
+    shortest, longest = int(prompt_len_B.min()), int(prompt_len_B.max())
+    length = min(task.context_len or shortest, shortest - 1)
+    if length < 1 or (task.context_len is None and shortest < longest):
+        raise UsageError(f"task {task.name!r} cannot be probed: it has no context_len, the place to cut its prompts")
+    return length
+
+
+def probe(
+    model: StatefulModel,
+    task: Task,
+    calibration: Task,
+    samples: int,
+    carried: Sequence[Carried],
+    *,
+    rounding: Rounding = "nearest",
+    seed: int = 0,
+    retriever: RetrieverName | None = None,
+) -> list[ProbeRow]:
+    """Accuracy on the first `samples` samples of `task` with the state as it is, then with each of `carried`.
+
+    calibration: the same task on its training split; levels and components are fitted to its first samples alone.
+    seed: of stochastic rounding.
+    Raises UsageError where the task has no place to cut, the model no state, or a rank is too large.
+    """
+    length = cut_of(calibration)
+    whole = CutModel(model, length, lambda _: None)
+    x_CxF, state_bits, other_bits = _calibrate(whole, calibration)
+    batch = max(1, decode_batch(state_bits) // BATCH_SHARE)
+    most = min(x_CxF.shape)
+    if any(c.rank > most for c in carried):
+        raise UsageError(f"a rank is 0 to {most} here: the elements of the state, or the samples it is fitted to")
+    components = Components.of(x_CxF) if any(c.rank for c in carried) else None
+
+    def measure(cut: CutModel, bits: int | None, rank: int, total: int) -> ProbeRow:
+        told = evaluate(cut, task, samples, retriever=retriever, batch=batch)
+        low, high = wilson_interval(told.accuracy_strict, samples)
+        return ProbeRow(
+            bits=bits,
+            rank=rank,
+            state_bits=total,
+            accuracy=told.accuracy,
+            accuracy_strict=told.accuracy_strict,
+            strict_low=low,
+            strict_high=high,
+        )
+
+    rows = [measure(whole, None, 0, state_bits)]
+    for c in carried:
+        change = _change(c, x_CxF, components, rounding, seed)
+        total = c.bits * (c.rank or x_CxF.shape[1]) + other_bits
+        rows.append(measure(CutModel(model, length, change), c.bits, c.rank, total))
+    return rows
+
+
+def bits_used(rows: Sequence[ProbeRow]) -> BitsUsed:
+    """What `BitsUsed` says, from the rows of a probe, the first of which is of the state as it is."""
+    wanted = KEPT_SHARE * rows[0].accuracy_strict
+
+    def fewest(key: Callable[[ProbeRow], float]) -> int | None:
+        return min((row.state_bits for row in rows if key(row) >= wanted), default=None)
+
+    bits, low = fewest(lambda row: row.accuracy_strict), fewest(lambda row: row.strict_high)
+    assert bits is not None, "the state as it is keeps its accuracy"
+    assert low is not None
+    return BitsUsed(bits=bits, low=low, high=fewest(lambda row: row.strict_low))
+
+
+@torch.inference_mode()
+def _calibrate(cut: CutModel, task: Task) -> tuple[Float[Tensor, "c f"], int, int]:
+    """States at the cut; bits of one; and how many of these are in tensors of whole numbers, which are kept as they
+    are."""
+    tokens_CxL = torch.from_numpy(task.sample(np.arange(CALIBRATION_SAMPLES)).tokens_BxL).to(cut.device)
+    one = state_tensors(cut.read(tokens_CxL[:1]))
+    bits, other_bits = _bits(one), _bits([t for t in one if not t.is_floating_point()])
+    if bits == other_bits:
+        raise UsageError("the model carries no state that could be quantised")
+    chunks = tokens_CxL.split(max(1, decode_batch(bits) // BATCH_SHARE))
+    return torch.cat([_elements(cut.read(tokens_BxL)) for tokens_BxL in chunks]), bits, other_bits
+
+
+def _bits(tensors: Sequence[Tensor]) -> int:
+    return sum(8 * t.numel() * t.element_size() for t in tensors)
+
+
+def _quantised(state: State) -> list[Tensor]:
+    """The tensors of a state that are quantised: those of whole numbers (a position, say) are not."""
+    return [t for t in state_tensors(state) if t.is_floating_point()]
+
+
+def _elements(state: State) -> Float[Tensor, "b f"]:
+    """The elements to quantise, a row for each sample."""
+    return torch.cat([t.flatten(1).float() for t in _quantised(state)], 1)
+
+
+def _change(
+    carried: Carried, x_CxF: Tensor, components: Components | None, rounding: Rounding, seed: int
+) -> Callable[[State], None]:
+    """What puts into a state what is left of it after the cut."""
+    dice = torch.Generator().manual_seed(seed) if rounding == "stochastic" else None
+    basis = components.first(carried.rank) if components is not None and carried.rank else None
+    levels = Levels.calibrate(x_CxF if basis is None else basis.coefficients(x_CxF), carried.bits)
+
+    def change(state: State) -> None:
+        x_BxF = _elements(state)
+        x_BxF = levels(x_BxF, dice) if basis is None else basis.vector(levels(basis.coefficients(x_BxF), dice))
+        tensors = _quantised(state)
+        for tensor, part in zip(tensors, x_BxF.split([t[0].numel() for t in tensors], 1), strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+    return change
