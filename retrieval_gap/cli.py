@@ -24,6 +24,7 @@ from retrieval_gap.retrieval import RetrieverName
 from tasks.api import Mode, Split, TaskError
 
 MAX_THREADS = 1024
+MAX_BITS, MAX_RANK = 2**63 - 1, 2**31 - 1
 NARROWEST = 40  # columns: tyro never ends its help in very narrow terminals
 RunsDir = Annotated[Path, arg(help="folder of the run directories")]
 
@@ -97,6 +98,61 @@ class Eval:
         if not 0 <= self.samples < 2**63:
             raise UsageError(f"--samples {self.samples} is out of range: 0 to 2**63 - 1 are wanted")
         print(json.dumps(evaluate_run(RunDirectory(self.run_dir), self.samples or None, self.retriever)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bound:
+    """Print the best accuracy that any reader with so many bits of state can have; docs/theory.md proves it."""
+
+    task: Annotated[Positional[str], arg(metavar="TASK", help="a task's name")]
+    n: ProblemSize
+    bits: Annotated[str, arg(help="bits of state, such as 16, or several: 0,4,16")]
+    family: Annotated[str, arg(help='distribution of problems; "" means the task\'s first')] = ""
+
+    def run(self) -> None:
+        from retrieval_gap.theory.bounds import bound_of
+        from tasks.api import TaskConfig
+        from tasks.registry import load_task
+
+        bits = _whole_numbers("--bits", self.bits, 0, MAX_BITS)
+        bound = bound_of(load_task(self.task)(TaskConfig(n=self.n, family=self.family)))
+        print(f"{self.task}, {bound.what}: always right needs {bound.bits_needed:,.6g} bits; at most right are with")
+        for b in bits:
+            whole = "" if bound.exact_trace is None else f" of answers, {bound.exact_trace(b)} of whole traces"
+            print(f"{b} bits: {bound.ceiling(b)}{whole}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """Cut a run's model at the end of the sequence, carry fewer bits of its state, decode on; prints a table of
+    accuracy against bits, then one JSON object."""
+
+    run_dir: Annotated[Positional[Path], arg(metavar="RUN_DIR")]
+    samples: Annotated[int, arg(help="samples of the test split; 0 means as many as the run's own")] = 0
+    bits: Annotated[str, arg(help="bits an element: 0 to 16; no bits means the mean")] = "0,1,2,3,4,6,8,16"
+    ranks: Annotated[str, arg(help='principal components to carry instead of the elements; "" means none')] = "4,16,64"
+    rounding: Annotated[Literal["nearest", "stochastic"], arg(help="of an element to its levels")] = "nearest"
+    seed: Annotated[int, arg(help="of stochastic rounding")] = 0
+    retriever: Annotated[RetrieverName | None, arg(help="default: the fast one where the task has one")] = None
+
+    def run(self) -> None:
+        from retrieval_gap.experiments.probe import probe_run
+        from retrieval_gap.experiments.run import RunDirectory
+        from retrieval_gap.theory.quantise import MOST_BITS
+
+        if not 0 <= self.samples < 2**63:
+            raise UsageError(f"--samples {self.samples} is out of range: 0 to 2**63 - 1 are wanted")
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"--seed {self.seed} is out of range: 0 to 2**63 - 1 are wanted")
+        probe_run(
+            RunDirectory(self.run_dir),
+            self.samples or None,
+            bits=_whole_numbers("--bits", self.bits, 0, MOST_BITS),
+            ranks=_whole_numbers("--ranks", self.ranks, 1, MAX_RANK) if self.ranks else [],
+            rounding=self.rounding,
+            seed=self.seed,
+            retriever=self.retriever,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +240,8 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "sample": Sample,
     "train": Train,
     "eval": Eval,
+    "probe": Probe,
+    "bound": Bound,
     "sweep": Sweep,
     "results": Results,
     "plot": Plot,
@@ -193,6 +251,15 @@ COMMANDS: dict[str, Callable[..., Command]] = {
 # Commands about one task, whose own options they take as flags.
 TASK_COMMANDS = ("sample", "train")
 T = TypeVar("T")
+
+
+def _whole_numbers(flag: str, text: str, smallest: int, largest: int) -> list[int]:
+    """The numbers of a list such as 0,4,16.  Raises UsageError for what is no whole number in this range."""
+    words = text.split(",")
+    if not all(re.fullmatch(r"\s*\d{1,19}\s*", word) and smallest <= int(word) <= largest for word in words):
+        wanted = f"whole numbers from {smallest} to {largest}, such as 4,16"
+        raise UsageError(f"{flag} {text} will not do: {wanted}, are wanted")
+    return [int(word) for word in words]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

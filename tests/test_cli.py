@@ -77,6 +77,19 @@ WRONG_USES = [
     ),
     ("eval absent", "absent is no run directory"),
     ("eval absent --samples -3", "--samples -3"),
+    ("probe absent", "absent is no run directory"),
+    ("probe absent --samples -3", "--samples -3"),
+    ("probe absent --seed -3", "--seed -3"),
+    ("probe absent --bits 17", "0 to 16"),
+    ("probe absent --ranks 0", "--ranks 0"),
+    ("probe absent --rounding up", "up"),
+    ("bound index --length 64 --bits -1", "--bits -1 will not do: whole numbers from 0"),
+    ("bound index --length 64 --bits 1,,2", "--bits 1,,2"),
+    (f"bound index --length 64 --bits {10**30}", "--bits 1"),
+    ("bound index --length 1 --bits 4", "n = 1 is outside 2.."),
+    ("bound index --length 64", "--bits"),
+    ("bound inde --length 64 --bits 4", "did you mean 'index'"),
+    ("bound istree --n-nodes 8 --bits 4 --family path_like", "two_star"),
     ("sweep demoo", "did you mean 'demo'"),
     ("sweep demo --only arch=gru", "arch=gru"),
     ("sweep demo --only archs=lstm", "did you mean 'arch'"),
@@ -117,7 +130,7 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         main("--help".split())
     assert stop.value.code in (0, None)
     told = capsys.readouterr().out
-    for command in ("sample", "train", "eval", "sweep", "results", "plot", "bench", "doctor"):
+    for command in ("sample", "train", "eval", "probe", "bound", "sweep", "results", "plot", "bench", "doctor"):
         assert command in told
 
 
@@ -173,6 +186,28 @@ def test_train_then_eval_then_results(capsys: pytest.CaptureFixture[str], tmp_pa
     assert main(["results", "--runs-dir", str(tmp_path), "--csv", str(tmp_path / "rows.csv")]) == 0
     assert "1 done" in capsys.readouterr().out
     assert (tmp_path / "rows.csv").read_text().count("\n") == 2
+
+
+def test_probe_prints_a_table_and_one_object_and_needs_weights(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main([*TRAIN, "--runs-dir", str(tmp_path)]) == 0
+    (run,) = tmp_path.iterdir()
+    capsys.readouterr()
+    assert main(["probe", str(run), "--samples", "20", "--bits", "0,4", "--ranks", "2"]) == 0
+    *table, last = capsys.readouterr().out.splitlines()
+    told = json.loads(last)
+    assert [(row["bits"], row["rank"]) for row in told["rows"]] == [(None, 0), (0, 0), (4, 0), (4, 2)]
+    assert [row["state_bits"] for row in told["rows"]] == [32 * 384, 0, 4 * 384, 4 * 2]
+    assert told["bits_used"]["low"] <= told["bits_used"]["bits"] <= 32 * 384
+    assert told["bits_needed"] is None  # of istree nothing is proved at the end of the prompt
+    assert len([line for line in table if "each element" in line]) == 2
+    assert main(["eval", str(run), "--samples", "20"]) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] == told["rows"][0]["accuracy"]
+    (run / "checkpoint.safetensors").unlink()
+    status, text = failure(["probe", str(run)], capsys)
+    assert status == 2
+    assert "has no checkpoint" in text
 
 
 TASK = """

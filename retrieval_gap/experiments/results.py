@@ -114,11 +114,16 @@ def print_table(cells: Sequence[Cell]) -> None:
             troubles.append(str(error))
         counts[status] += 1
         table.add_row(*map(escape, line))
-    width = None if (console := Console()).is_terminal else 160
-    (console if width is None else Console(width=width)).print(table)
+    print_wide(table)
     print(", ".join(f"{counts[s]} {s}" for s in (*get_args(Status), "unreadable") if counts[s]))
     for trouble in troubles:
         print(f"unreadable: {trouble}")
+
+
+def print_wide(table: Table) -> None:
+    """Prints a table as wide as the terminal, or as a file can take."""
+    console = Console()
+    (console if console.is_terminal else Console(width=160)).print(table)
 
 
 def _place(cell: Cell) -> tuple[Any, ...]:
