@@ -116,7 +116,8 @@ class Bound:
 
         bits = _whole_numbers("--bits", self.bits, 0, MAX_BITS)
         bound = bound_of(load_task(self.task)(TaskConfig(n=self.n, family=self.family)))
-        print(f"{self.task}, {bound.what}: always right needs {bound.bits_needed:,.6g} bits; at most right are with")
+        needed = f"always right takes {bound.bits_needed:,.6g} bits of state"
+        print(f"{self.task}, {bound.what}: {needed}; the best accuracy of any reader with")
         for b in bits:
             whole = "" if bound.exact_trace is None else f" of answers, {bound.exact_trace(b)} of whole traces"
             print(f"{b} bits: {bound.ceiling(b)}{whole}")

@@ -1,6 +1,7 @@
 """`retrieval-gap bound` prints ceilings that hold, whatever the task."""
 
 import math
+from collections import Counter, defaultdict
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,9 +11,11 @@ import pytest
 from retrieval_gap.cli import main
 from retrieval_gap.errors import UsageError
 from retrieval_gap.theory.bounds import BOUNDS, Bound, bound_of
+from retrieval_gap.theory.probe import cut_of
 from tasks.api import TaskConfig
 from tasks.index import Index
 from tasks.istree import IsTree
+from tasks.registry import load_task, task_names
 
 
 def described(name: str, n: int, *, answers: int, questions: int = 1, **options: int) -> Any:
@@ -59,6 +62,25 @@ def test_real_tasks_are_read_as_they_are_configured() -> None:
     assert bound_of(IsTree(TaskConfig(n=20))).bits_needed == 17
 
 
+@pytest.mark.parametrize("name", sorted({*BOUNDS} & {*task_names()} - {"istree", "mqar"}))
+def test_the_best_answer_to_each_question_by_itself_is_as_good_as_no_state(name: str) -> None:
+    """Answers are learned by question alone from one half of a sample, and graded on the other."""
+    task, samples = load_task(name)(TaskConfig(n=24)), 20_000
+    bound, batch = bound_of(task), task.sample(np.arange(samples))
+    asked = [
+        row[cut_of(task) : length].tobytes() for row, length in zip(batch.tokens_BxL, batch.prompt_len_B, strict=True)
+    ]
+    answers = batch.tokens_BxL[np.arange(samples), batch.prompt_len_B].tolist()
+    seen: dict[bytes, Counter[int]] = defaultdict(Counter)
+    for question, answer in zip(asked[: samples // 2], answers, strict=False):
+        seen[question][answer] += 1
+    graded = list(zip(asked, answers, strict=True))[samples // 2 :]
+    right = sum(seen[question].most_common(1)[0][0] == answer for question, answer in graded)
+    prior = float(bound.ceiling(0))
+    assert right / len(graded) == pytest.approx(prior, abs=4.5 * math.sqrt(prior * (1 - prior) / len(graded)))
+    assert bound.bits_needed == pytest.approx(getattr(task, "bits_to_cross", bound.bits_needed))
+
+
 @pytest.mark.parametrize("task", [IsTree(TaskConfig(n=8, family="path_like")), SimpleNamespace(name="parity")])
 def test_a_task_without_a_bound_is_named(task: Any) -> None:
     with pytest.raises(UsageError, match=r"unknown bounded .* \(choose from"):
@@ -68,7 +90,7 @@ def test_a_task_without_a_bound_is_named(task: Any) -> None:
 def test_the_command_prints_a_line_for_each_number_of_bits(capsys: pytest.CaptureFixture[str]) -> None:
     assert main("bound index --length 64 --bits 0,16,255,256,1000000".split()) == 0
     title, *lines = capsys.readouterr().out.splitlines()
-    assert title.startswith("index, 64 tokens of 16 values: always right needs 256 bits")
+    assert title.startswith("index, 64 tokens of 16 values: always right takes 256 bits")
     told = dict(line.split(" bits: ") for line in lines)
     assert list(told) == ["0", "16", "255", "256", "1000000"]
     values = [float(number) for number in told.values()]
