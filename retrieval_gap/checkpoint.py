@@ -67,7 +67,8 @@ def load_checkpoint(
             parameter.copy_(tensors[f"model.{name}"])
             if optimizer is not None:
                 moments = {m: tensors[f"{m}.{name}"].to(parameter.device) for m in MOMENTS}
-                optimizer.state[parameter] = {"step": torch.tensor(float(progress.step)), **moments}
+                step = torch.tensor(float(progress.step), device=parameter.device)
+                optimizer.state[parameter] = {"step": step, **moments}
     return progress
 
 

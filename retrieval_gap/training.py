@@ -5,80 +5,47 @@ learning rate by step number.  So a run that is stopped anywhere and started aga
 bit on one machine with the same number of threads.
 """
 
-import math
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor
-
+from retrieval_gap.batches import TrainingBatch, training_batches
 from retrieval_gap.checkpoint import Progress, load_checkpoint, save_checkpoint
-from retrieval_gap.errors import RunError, UsageError
+from retrieval_gap.errors import RunError
 from retrieval_gap.models import SequenceModel
+from retrieval_gap.training_config import TrainingConfig
+from retrieval_gap.training_step import DivergedError, TrainingStep, make_step
 from tasks.api import Task
 
-PREFETCHED_BATCHES = 4
+__all__ = ["DivergedError", "StepReport", "StoppedError", "TrainingConfig", "stop_requested", "train"]
+
+
 CHECKPOINT_SECONDS = 20.0
-MAX_SAMPLES = 2**63 - 1  # a sample's number is an int64
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """The paper's defaults: AdamW without weight decay, batch 64, 10k samples of warm-up, cosine to zero, fp32.
-
-    samples: drawn in all; batch_size divides what is drawn, the remainder is not trained on.
-    max_grad_norm: gradients are scaled down to this norm; 0 means never (the paper's).
-    """
-
-    samples: int = 1_000_000
-    batch_size: int = 64
-    lr: float = 1e-3
-    warmup_samples: int = 10_000
-    max_grad_norm: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name, value, good, wanted in (
-            ("batch_size", self.batch_size, self.batch_size >= 1, "1 or more"),
-            ("samples", self.samples, self.batch_size <= self.samples <= MAX_SAMPLES, "batch_size to 2**63 - 1"),
-            ("lr", self.lr, 0 < self.lr < math.inf, "more than 0, and finite,"),
-            ("warmup_samples", self.warmup_samples, 0 <= self.warmup_samples < self.samples, "0 to samples - 1"),
-            ("max_grad_norm", self.max_grad_norm, 0 <= self.max_grad_norm < math.inf, "0 or more, and finite,"),
-        ):
-            if not good:
-                raise UsageError(f"{name} = {value} is out of range: {wanted} is wanted")
-
-    @property
-    def steps(self) -> int:
-        return self.samples // self.batch_size
-
-    def lr_at(self, step: int) -> float:
-        """Learning rate of a step, counted from 0: linear warm-up, then half a cosine down to zero."""
-        warmup = self.warmup_samples / self.batch_size
-        if step < warmup:
-            return self.lr * (step + 1) / (warmup + 1)
-        return self.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, self.steps - warmup)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepReport:
-    """What a loop tells while it runs.  loss: mean nats a graded token since the last report."""
+    """What a loop tells while it runs, of the steps since the last report.
+
+    loss: mean nats a graded token.  tokens_per_s: without padding, which is the share `padding` of all positions.
+    gpu_wait: share of the time in which the GPU had none of this run's steps to work on (for want of data, because of a
+    checkpoint or a capture), by events around each step against the clock; None on the CPU.
+    micro_batch: samples in memory at once.
+    """
 
     step: int
     samples: int
     loss: float
     lr: float
     samples_per_s: float
-
-
-class DivergedError(RunError):
-    """The loss is no longer a number."""
+    tokens_per_s: float
+    padding: float
+    gpu_wait: float | None
+    micro_batch: int
 
 
 class StoppedError(RunError):
@@ -96,49 +63,29 @@ def train(
 ) -> None:
     """Trains `model` in place on the task's split, from `checkpoint` where there is one; leaves the last one there.
 
-    Raises DivergedError at a loss that is not finite, StoppedError after SIGINT or SIGTERM, RunError for a checkpoint
-    that cannot be read.
+    Raises DivergedError at a loss that is not finite (on a GPU when it is reported or saved), StoppedError after SIGINT
+    or SIGTERM, UsageError for a precision that the model's device lacks, RunError for a checkpoint that cannot be read.
     """
     parameters = model.trained_parameters()
-    optimizer = torch.optim.AdamW(parameters.values(), lr=config.lr, weight_decay=0.0, fused=True)
-    done = load_checkpoint(checkpoint, parameters, optimizer) if checkpoint.exists() else Progress()
+    step = make_step(model, config, task.max_length)
+    done = load_checkpoint(checkpoint, parameters, step.optimizer) if checkpoint.exists() else Progress()
     if done.step > config.steps:
         at = f"is at step {done.step} of {config.steps}"
         raise RunError(f"checkpoint {checkpoint} {at}; delete it to start this run over")
-    device = model.device
-    loss_sum, loss_count = done.loss_sum, done.loss_count
-    saved_at = clock = time.perf_counter()
-    clock_step = done.step
+    step.start(done)
+    meter = _Meter(done.loss_count)
+    saved_at = time.perf_counter()
     model.train()
     with stop_requested() as stop:
-        for step, (tokens_BxL, mask_BxL) in _batches(task, config, done.step):
-            for group in optimizer.param_groups:
-                group["lr"] = config.lr_at(step)
-            optimizer.zero_grad(set_to_none=True)
-            loss = model.loss(tokens_BxL.to(device), mask_BxL.to(device))
-            loss.backward()
-            norm = torch.nn.utils.clip_grad_norm_(parameters.values(), config.max_grad_norm or math.inf)
-            value = loss.item()
-            for what, number in (("loss", value), ("gradient's norm", norm.item())):
-                if not math.isfinite(number):
-                    raise DivergedError(f"the {what} is {number} at step {step} (lr {config.lr_at(step):.3g})")
-            optimizer.step()
-            loss_sum, loss_count = loss_sum + value, loss_count + 1
-            now, finished = time.perf_counter(), step + 1
+        for batch in training_batches(task, config, done.step, model.device):
+            step(batch)
+            meter.add(batch)
+            finished = batch.step + 1
             if finished % report_every == 0 or finished == config.steps:
-                report(
-                    StepReport(
-                        step=finished,
-                        samples=finished * config.batch_size,
-                        loss=loss_sum / loss_count,
-                        lr=config.lr_at(step),
-                        samples_per_s=(finished - clock_step) * config.batch_size / (now - clock),
-                    )
-                )
-                loss_sum, loss_count, clock, clock_step = 0.0, 0, now, finished
-            if stop.is_set() or finished == config.steps or now - saved_at > CHECKPOINT_SECONDS:
-                progress = Progress(step=finished, loss_sum=loss_sum, loss_count=loss_count)
-                save_checkpoint(checkpoint, parameters, optimizer, progress)
+                report(meter.report(step, config, finished))
+            if stop.is_set() or finished == config.steps or time.perf_counter() - saved_at > CHECKPOINT_SECONDS:
+                progress = Progress(step=finished, loss_sum=step.loss_sum(), loss_count=meter.loss_count)
+                save_checkpoint(checkpoint, parameters, step.optimizer, progress)
                 saved_at = time.perf_counter()
             if stop.is_set() and finished < config.steps:
                 raise StoppedError(
@@ -146,23 +93,41 @@ def train(
                 )
 
 
-def _batches(task: Task, config: TrainingConfig, first_step: int) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
-    """The batches from a step on, generated a few ahead by a background thread."""
+class _Meter:
+    """Counts what a report tells.  loss_count: losses that are not reported, those of an earlier start among them."""
 
-    def draw(step: int) -> tuple[Tensor, Tensor]:
-        batch = task.sample(np.arange(step * config.batch_size, (step + 1) * config.batch_size))
-        return torch.from_numpy(batch.tokens_BxL), torch.from_numpy(batch.loss_mask_BxL)
+    def __init__(self, loss_count: int) -> None:
+        self.loss_count = loss_count
+        self._restart()
 
-    with ThreadPoolExecutor(1, thread_name_prefix="batches") as background:
-        ahead = {
-            step: background.submit(draw, step)
-            for step in range(first_step, min(first_step + PREFETCHED_BATCHES, config.steps))
-        }
-        for step in range(first_step, config.steps):
-            batch = ahead.pop(step).result()
-            if (later := step + PREFETCHED_BATCHES) < config.steps:
-                ahead[later] = background.submit(draw, later)
-            yield step, batch
+    def _restart(self) -> None:
+        self._steps = self._tokens = self._positions = 0
+        self._clock = time.perf_counter()
+
+    def add(self, batch: TrainingBatch) -> None:
+        self.loss_count += 1
+        self._steps += 1
+        self._tokens += batch.tokens
+        self._positions += batch.tokens_BxL.numel()
+
+    def report(self, step: TrainingStep, config: TrainingConfig, finished: int) -> StepReport:
+        loss, busy = step.loss_sum() / self.loss_count, step.busy_seconds()  # waits for a GPU, so the clock comes after
+        seconds = time.perf_counter() - self._clock
+        told = StepReport(
+            step=finished,
+            samples=finished * config.batch_size,
+            loss=loss,
+            lr=config.lr_at(finished - 1),
+            samples_per_s=self._steps * config.batch_size / seconds,
+            tokens_per_s=self._tokens / seconds,
+            padding=1 - self._tokens / self._positions,
+            gpu_wait=None if busy is None else max(0.0, 1 - busy / seconds),
+            micro_batch=step.micro_batch,
+        )
+        step.forget_losses()
+        self.loss_count = 0
+        self._restart()
+        return told
 
 
 @contextmanager

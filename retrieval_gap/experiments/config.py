@@ -11,7 +11,7 @@ from tyro.conf import Suppress, arg
 from retrieval_gap.errors import UsageError, unknown
 from retrieval_gap.experiments.trial import try_architecture, try_task
 from retrieval_gap.models import Architecture, Embedding, ModelConfig, architecture
-from retrieval_gap.training import MAX_SAMPLES, TrainingConfig
+from retrieval_gap.training_config import MAX_SAMPLES, Precision, TrainingConfig
 from tasks.api import Mode, Split, Task, TaskConfig
 from tasks.registry import load_task
 
@@ -31,6 +31,7 @@ class RunConfig:
 
     task, arch: a name, or the path of a `.py` file.  family: "" means the task's first.
     lr: 0 means the paper's (1e-3 for the Transformer, 3e-4 for the rest).
+    precision: of training (see `TrainingConfig`); decoding is in float32 always.
     eval_split: `validation` where a setting is chosen by the result, `test` for what is reported.
     options: the task's own, such as "c=3 values=16"; what is not named keeps its default.
     """
@@ -47,6 +48,7 @@ class RunConfig:
     lr: float = 0.0
     warmup_samples: int = 10_000
     max_grad_norm: float = 0.0
+    precision: Precision = "fp32"
     seed: int = 0
     eval_samples: int = 5_000
     eval_split: Split = "test"
@@ -78,6 +80,7 @@ class RunConfig:
             lr=self.lr or PAPER_LR.get(self.arch, PAPER_LR_RECURRENT),
             warmup_samples=self.warmup_samples,
             max_grad_norm=self.max_grad_norm,
+            precision=self.precision,
         )
 
     def validate(self) -> None:
@@ -93,12 +96,14 @@ class RunConfig:
     def canonical(self) -> dict[str, Any]:
         """What the hash is of: every default filled in, a size by its shape, a user's file by its content.
 
-        `options` is there only for a task that has some, so that the hash of a run of another stays what it was.
+        What a run always was before there was a choice (no options, fp32) is left out: its directory keeps its name.
         """
         built, task = architecture(self.arch, self.size), self.build_task("train")
         filled = asdict(self) | {"lr": self.training().lr, "family": task.family, "options": task.config.options}
         if not filled["options"]:
             del filled["options"]
+        if self.precision == "fp32":
+            del filled["precision"]
         filled["shape"] = _shape(built)
         for key in ("task", "arch"):
             if filled[key].endswith(".py"):

@@ -46,6 +46,31 @@ class KVCache:
         return KVCache(k, v, stop)
 
 
+@dataclass(frozen=True)
+class StaticKVCache:
+    """Keys and values in storage of fixed size, with the position of the next token in a tensor: a CUDA graph writes
+    one position and reads all of them, those that hold nothing yet masked."""
+
+    k_BxHxCxE: Tensor
+    v_BxHxCxE: Tensor
+    position: Tensor
+
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        return self.k_BxHxCxE, self.v_BxHxCxE
+
+    def narrow(self, rows: int, capacity: int) -> "StaticKVCache":
+        k, v = (tensor[:rows, :, :capacity] for tensor in self.tensors())
+        return StaticKVCache(k, v, self.position)
+
+    def write(self, k_BxHx1xE: Tensor, v_BxHx1xE: Tensor) -> None:
+        self.k_BxHxCxE.index_copy_(2, self.position[None], k_BxHx1xE)
+        self.v_BxHxCxE.index_copy_(2, self.position[None], v_BxHx1xE)
+
+    def mask(self) -> Tensor:
+        """What the token at `position` may see, 1xC."""
+        return (torch.arange(self.k_BxHxCxE.shape[2], device=self.position.device) <= self.position)[None]
+
+
 class CausalAttention(Mixer):
     """Multi-head causal self-attention; its state is the KV cache, which grows with the context.
 
@@ -70,6 +95,12 @@ class CausalAttention(Mixer):
         empty = weight.new_empty(batch, self.n_heads, 0, weight.shape[1] // self.n_heads)
         return KVCache(empty, empty)
 
+    def static_state(self, batch: int, capacity: int, position: Tensor) -> StaticKVCache:
+        weight = self.qkv_proj.weight
+        self._rope(0, capacity)  # made now: the table must not move once a graph has read it
+        k, v = (weight.new_zeros(batch, self.n_heads, capacity, weight.shape[1] // self.n_heads) for _ in "kv")
+        return StaticKVCache(k, v, position)
+
     def forward(self, x_BxLxD: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
         return self.o_proj(rotary_attention(self.qkv_proj(x_BxLxD), self._rope(0, x_BxLxD.shape[1]), self.n_heads))
 
@@ -82,6 +113,15 @@ class CausalAttention(Mixer):
         keys, values = state.tensors()
         mask = None if length == 1 else _later_stretch_mask(start, length, q.device)
         return self._out(F.scaled_dot_product_attention(q, keys, values, attn_mask=mask)), state
+
+    def step(self, x_BxD: Float[Tensor, "b d"], state: State) -> tuple[Float[Tensor, "b d"], State]:
+        if not isinstance(state, StaticKVCache):
+            return super().step(x_BxD, state)
+        rope_1xE = self.rope_LxE.index_select(0, state.position[None])
+        q, k, v = split_heads(self.qkv_proj(x_BxD[:, None]), rope_1xE, self.n_heads)
+        state.write(k, v)
+        y_BxHx1xE = F.scaled_dot_product_attention(q, *state.tensors(), attn_mask=state.mask())
+        return self._out(y_BxHx1xE)[:, 0], state
 
     def _out(self, y_BxHxLxE: Tensor) -> Tensor:
         return self.o_proj(y_BxHxLxE.transpose(1, 2).flatten(2))

@@ -36,7 +36,7 @@ SIZES = {
 
 
 class LSTMMixer(Mixer):
-    """One LSTM cell over time.
+    """One LSTM cell over time: cuDNN's on a GPU, in float32 whatever the precision of the products around it.
 
     Weights start uniform, as in torch; the gates' biases by "chrono" initialisation (Tallec and Ollivier 2018, arXiv
     1804.11188, section 2): each unit forgets at a rate of one over 1 to LONGEST_MEMORY tokens.  Without it an LSTM
@@ -61,5 +61,6 @@ class LSTMMixer(Mixer):
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         h_BxH, c_BxH = state
-        y_BxLxH, (h_1xBxH, c_1xBxH) = self.lstm(x_BxLxD, (h_BxH[None], c_BxH[None]))
+        with torch.autocast(x_BxLxD.device.type, enabled=False):  # which would run cuDNN in float16
+            y_BxLxH, (h_1xBxH, c_1xBxH) = self.lstm(x_BxLxD.to(h_BxH.dtype), (h_BxH[None], c_BxH[None]))
         return self.out_proj(y_BxLxH), (h_1xBxH[0], c_1xBxH[0])

@@ -1,6 +1,6 @@
 """The protocol of a mixer, and the pre-norm residual wrapper around it.
 
-Axes: B batch, L time, D model width.
+Axes: B batch, L time, D model width, R some rows of the batch.
 
 A model is a stack of `Residual(mixer)`.  A mixer that keeps nothing between tokens (an MLP) needs only `forward`;
 one that does implements `init_state`, `prefill` and `step` as well.
@@ -28,6 +28,15 @@ class Mixer(nn.Module):
     def init_state(self, batch: int) -> State:
         """The state before any token.  The default is for mixers that keep none."""
         return ()
+
+    def static_state(self, batch: int, capacity: int, position: Tensor) -> State:
+        """The state before any token in storage that never moves nor changes its shape, for `step` to work with in a
+        CUDA graph.  The default is for a state that has one shape whatever the context; raises TypeError where it does
+        not consist of tensors alone.
+
+        capacity: tokens it must hold.  position: how many it holds, a tensor that its owner counts up after a step.
+        """
+        return _copied(self.init_state(batch))
 
     def forward(self, x_BxLxD: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
         """All positions in parallel, from the empty state."""
@@ -57,6 +66,32 @@ def select_rows(state: State, rows_R: Tensor) -> State:
     return state.index_select(0, rows_R) if isinstance(state, Tensor) else state.select(rows_R)
 
 
+def _copied(state: State) -> State:
+    if isinstance(state, tuple):
+        return tuple(_copied(part) for part in state)
+    if not isinstance(state, Tensor):
+        raise TypeError(f"a mixer whose state holds a {type(state).__name__} needs a static_state of its own")
+    return state.clone()
+
+
+def write_state(static: State, state: State, first: int = 0) -> None:
+    """Writes a state into the rows of a static one from `first` on: into the corner of each tensor that it fills.
+
+    Raises RuntimeError where a tensor is larger than its storage.
+    """
+    for storage, tensor in zip(state_tensors(static), state_tensors(state), strict=True):
+        if storage is not tensor:
+            corner = tuple(slice(0, size) for size in tensor.shape[1:])
+            storage[(slice(first, first + len(tensor)), *corner)].copy_(tensor)
+
+
+def narrow_state(static: State, rows: int, capacity: int) -> State:
+    """The same storage seen as that of the first `rows` rows and of `capacity` tokens."""
+    if isinstance(static, tuple):
+        return tuple(narrow_state(part, rows, capacity) for part in static)
+    return static[:rows] if isinstance(static, Tensor) else static.narrow(rows, capacity)
+
+
 class RMSNorm(nn.Module):
     """Root-mean-square normalisation with a learned gain (Zhang and Sennrich, 2019)."""
 
@@ -79,6 +114,9 @@ class Residual(Mixer):
 
     def init_state(self, batch: int) -> State:
         return self.mixer.init_state(batch)
+
+    def static_state(self, batch: int, capacity: int, position: Tensor) -> State:
+        return self.mixer.static_state(batch, capacity, position)
 
     def forward(self, x_BxLxD: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
         return x_BxLxD + self.mixer(self.norm(x_BxLxD))

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from retrieval_gap.models.mixer import Mixer, RMSNorm, State, state_tensors
 
 Embedding = Literal["sinusoidal", "learned"]
+UNGRADED = -100  # what cross_entropy is told to leave out
 
 
 @runtime_checkable
@@ -69,6 +70,16 @@ class SequenceModel(nn.Module):
         graded_BxL = loss_mask_BxL[:, 1:]
         hidden_MxD = self._hidden(tokens_BxL[:, :-1])[graded_BxL]
         return F.cross_entropy(self._head(hidden_MxD), tokens_BxL[:, 1:][graded_BxL].long())
+
+    def summed_loss(self, tokens_BxL: Int[Tensor, "b l"], loss_mask_BxL: Bool[Tensor, "b l"]) -> Float[Tensor, ""]:
+        """`loss` times the number of graded tokens, by operations whose shapes depend on that of the tokens alone."""
+        target_BxL = torch.where(loss_mask_BxL[:, 1:], tokens_BxL[:, 1:].long(), UNGRADED)
+        logits_BxLxV = self.forward(tokens_BxL[:, :-1]).float()
+        return F.cross_entropy(logits_BxLxV.flatten(0, 1), target_BxL.flatten(), ignore_index=UNGRADED, reduction="sum")
+
+    def static_state(self, batch: int, capacity: int, position: Int[Tensor, ""]) -> State:
+        """The state before any token, in storage that stays where it is: see `Mixer.static_state`."""
+        return tuple(layer.static_state(batch, capacity, position) for layer in self._layers)
 
     def init_state(self, batch: int) -> State:
         """The state before any token, a part for each layer."""
