@@ -52,6 +52,20 @@ class Decoded:
         return self.answer_BxQ[:, -1]
 
 
+def undecided(
+    prompts_BxP: NDArray[np.int32], prompt_len_B: NDArray[np.int32], max_length: int, questions: int = 1
+) -> Decoded:
+    """The prompts before anything is written or answered.  Raises ValueError for one that is empty or leaves no room."""
+    if len(prompt_len_B) == 0 or prompt_len_B.min() < 1 or prompt_len_B.max() >= max_length:
+        raise ValueError(f"prompts of 1 to {max_length - 1} tokens are wanted, at least one of them")
+    batch = len(prompt_len_B)
+    tokens_BxL = np.full((batch, max_length), PAD, np.int32)
+    is_prompt_BxL = np.arange(max_length) < prompt_len_B[:, None]
+    tokens_BxL[is_prompt_BxL] = prompts_BxP[:, :max_length][is_prompt_BxL[:, : prompts_BxP.shape[1]]]
+    length_B, answer_BxQ = np.full(batch, max_length, np.int32), np.full((batch, questions), UNDECIDED, np.int32)
+    return Decoded(tokens_BxL, length_B, answer_BxQ)
+
+
 @torch.inference_mode()
 def decode(
     model: StepModel,
@@ -70,12 +84,10 @@ def decode(
     the prompt, and each answer but the last is followed by the next one.
     Raises ValueError for a prompt that is empty or leaves no room.
     """
-    if len(prompt_len_B) == 0 or prompt_len_B.min() < 1 or prompt_len_B.max() >= max_length:
-        raise ValueError(f"prompts of 1 to {max_length - 1} tokens are wanted, at least one of them")
     batch = len(prompt_len_B)
     if question_BxQx2 is None:
         question_BxQx2 = np.zeros((batch, 1, 2), np.intp)
-    done = _only_prompts(prompts_BxP, prompt_len_B, max_length, question_BxQx2.shape[1])
+    done = undecided(prompts_BxP, prompt_len_B, max_length, question_BxQx2.shape[1])
     device = model.device
     answer_set = np.asarray(answers)
 
@@ -118,18 +130,6 @@ def decode(
     rows = row_R[active_R]
     done.tokens_BxL[rows] = tokens_RxL[active_R]
     return done
-
-
-def _only_prompts(
-    prompts_BxP: NDArray[np.int32], prompt_len_B: NDArray[np.int32], max_length: int, questions: int
-) -> Decoded:
-    """Nothing is written yet, nothing answered."""
-    batch = len(prompt_len_B)
-    tokens_BxL = np.full((batch, max_length), PAD, np.int32)
-    is_prompt_BxL = np.arange(max_length) < prompt_len_B[:, None]
-    tokens_BxL[is_prompt_BxL] = prompts_BxP[:, :max_length][is_prompt_BxL[:, : prompts_BxP.shape[1]]]
-    length_B, answer_BxQ = np.full(batch, max_length, np.int32), np.full((batch, questions), UNDECIDED, np.int32)
-    return Decoded(tokens_BxL, length_B, answer_BxQ)
 
 
 def _record_answers(done: Decoded, rows_D: NDArray[np.intp], answer_D: NDArray[np.int32]) -> NDArray[np.intp]:

@@ -1,18 +1,30 @@
 """How good a trained model is: free decoding on held-out problems, with intervals."""
 
+import gc
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from retrieval_gap.decoding import UNDECIDED, Decoded, StepModel, decode
+from retrieval_gap.device_decoding import DeviceDecoder, ShrinkingDecoder, has_static_state
+from retrieval_gap.device_retrieval import make_device_retriever
+from retrieval_gap.devices import CPU, allow_tf32
+from retrieval_gap.models import SequenceModel
 from retrieval_gap.retrieval import RetrieverName, make_retriever
 from tasks.api import Batch, Task, answers_of, questions_of
 
 Z_95 = 1.959963984540054
-DECODE_BATCH = 512
+DECODE_BATCH = {"cpu": 512, "cuda": 2048}
 STATE_BYTES = 2 << 30  # caches grow by doubling: the most they take is twice this
+STATE_SHARE = 4  # on a GPU states have one in so many of the bytes that are free
+# Prompts, their lengths, and where in them the questions stand.
+Decoder = Callable[[NDArray[np.int32], NDArray[np.int32], NDArray[np.intp]], Decoded]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,23 +54,15 @@ def evaluate(
     samples: int,
     *,
     retriever: RetrieverName | None = None,
-    batch: int = DECODE_BATCH,
+    batch: int = DECODE_BATCH["cpu"],
 ) -> Evaluation:
     """Decodes the first `samples` samples of the task's split, `batch` at once.  In rag retrieval is executed."""
-    search = make_retriever(task, retriever) if task.config.mode == "rag" else None
+    decoder = make_decoder(model, task, retriever, min(batch, samples))
     right = undecided = exact = tokens = 0
     started = time.perf_counter()
     for first in range(0, samples, batch):
         gold = task.sample(np.arange(first, min(first + batch, samples)))
-        decoded = decode(
-            model,
-            gold.tokens_BxL,
-            gold.prompt_len_B,
-            answers=task.answers,
-            max_length=task.max_length,
-            retriever=search,
-            question_BxQx2=questions_of(gold, task),
-        )
+        decoded = decoder(gold.tokens_BxL, gold.prompt_len_B, questions_of(gold, task))
         right += int((decoded.answer_BxQ == answers_of(gold, task)).sum())
         undecided += int((decoded.answer_BxQ == UNDECIDED).sum())
         exact += int(exact_traces(decoded, gold).sum())
@@ -78,9 +82,33 @@ def evaluate(
     )
 
 
-def decode_batch(state_bits: int) -> int:
+def make_decoder(model: StepModel, task: Task, retriever: RetrieverName | None, rows: int) -> Decoder:
+    """What decodes prompts of a task, `rows` at once: on a GPU without leaving it, where the model has a state of fixed
+    shapes and the task one question and a search on the device, and in exact float32 however the model was trained."""
+    answers, max_length, in_rag = task.answers, task.max_length, task.config.mode == "rag"
+    if model.device.type == "cuda":
+        allow_tf32(False)
+        on_device = make_device_retriever(task, retriever) if in_rag else None
+        able = task.questions == 1 and (on_device or not in_rag)
+        if able and isinstance(model, SequenceModel) and has_static_state(model):
+            make = partial(DeviceDecoder, model, answers=answers, max_length=max_length, retriever=on_device)
+            shrinking = ShrinkingDecoder(lambda n: make(rows=n), rows)
+            return lambda prompts_BxP, prompt_len_B, _: shrinking(prompts_BxP, prompt_len_B)
+    on_host = make_retriever(task, retriever) if in_rag else None
+    decoder = partial(decode, model, answers=answers, max_length=max_length, retriever=on_host)
+    return lambda prompts_BxP, prompt_len_B, question_BxQx2: decoder(
+        prompts_BxP, prompt_len_B, question_BxQx2=question_BxQx2
+    )
+
+
+def decode_batch(state_bits: int, device: torch.device = CPU) -> int:
     """How many samples to decode at once, where each may come to carry this many bits."""
-    return max(1, min(DECODE_BATCH, 8 * STATE_BYTES // state_bits))
+    room = STATE_BYTES
+    if device.type == "cuda":
+        gc.collect()  # graphs of training refer to their owner
+        torch.cuda.empty_cache()
+        room = torch.cuda.mem_get_info(device)[0] // STATE_SHARE
+    return max(1, min(DECODE_BATCH[device.type], 8 * room // state_bits))
 
 
 def exact_traces(decoded: Decoded, gold: Batch) -> np.ndarray:

@@ -1,12 +1,14 @@
-"""The two retrievers that decoding may use give the same answers, on gold traces and on junk; no query can hang."""
+"""The retrievers that decoding may use give the same answers, on gold traces and on junk; no query can hang."""
 
 import time
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retrieval_gap.device_retrieval import make_device_retriever, search_istree
 from retrieval_gap.errors import UsageError
 from retrieval_gap.retrieval import FastRetriever, RegexRetriever, make_retriever
 from tasks.api import ENDSEARCH, FAILED, STARTSEARCH, Task, TaskConfig
@@ -46,6 +48,71 @@ def test_both_retrievers_agree_whatever_the_model_wrote(
     prompt = ISTREE.sample(np.array([sample])).tokens_BxL[0, :PROMPT].tolist()
     tokens = [*prompt, *(token for part in pieces for token in part), STARTSEARCH, *asked, ENDSEARCH]
     assert answer(FastRetriever(ISTREE), tokens) == answer(RegexRetriever(ISTREE), tokens)
+
+
+def device_answers(tokens_RxL: np.ndarray, position: int) -> list[int]:
+    return search_istree(torch.from_numpy(tokens_RxL), torch.tensor(position)).tolist()
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    prompts=st.lists(
+        st.one_of(st.integers(0, 50), st.lists(tokens_of_istree, max_size=PROMPT)), min_size=1, max_size=3
+    ),
+    pieces=st.lists(piece, max_size=12),
+    asked=query,
+    later=st.lists(tokens_of_istree, max_size=9),
+)
+def test_the_search_on_a_device_agrees_with_them_whatever_the_model_wrote(
+    prompts: list[int | list[int]], pieces: list[tuple[int, ...]], asked: tuple[int, ...], later: list[int]
+) -> None:
+    """Rows: the prompt of a sample, or junk, before what was written; then tokens to come, not to be read."""
+    written = [*(token for part in pieces for token in part), STARTSEARCH, *asked, ENDSEARCH]
+    rows = [
+        ISTREE.sample(np.array([p])).tokens_BxL[0, :PROMPT].tolist()
+        if isinstance(p, int)
+        else [*p, *[0] * PROMPT][:PROMPT]
+        for p in prompts
+    ]
+    tokens_RxL = np.array([[*row, *written, *later] for row in rows], np.int32)
+    position = PROMPT + len(written)
+    expected = [answer(RegexRetriever(ISTREE), row[:position].tolist())[0] for row in tokens_RxL]
+    assert device_answers(tokens_RxL, position) == expected
+
+
+@settings(max_examples=300, deadline=None)
+@given(tokens=st.lists(tokens_of_istree, min_size=1, max_size=14))
+def test_it_agrees_with_them_on_streams_of_any_tokens_and_length(tokens: list[int]) -> None:
+    stream = [*tokens, ENDSEARCH]
+    room = np.full((1, len(stream) + 3), STARTSEARCH, np.int32)
+    room[0, : len(stream)] = stream
+    assert device_answers(room, len(stream)) == answer(RegexRetriever(ISTREE), stream)
+
+
+@pytest.mark.parametrize("family", ["two_star", "random_tree", "path_like"])
+@pytest.mark.parametrize("n", [4, 9, 32])
+def test_it_gives_every_result_of_a_gold_trace(family: str, n: int) -> None:
+    task = load_task("istree")(TaskConfig(n=n, mode="rag", family=family))
+    tokens_RxL = task.sample(np.arange(8)).tokens_BxL
+    searches = 0
+    for position in range(1, tokens_RxL.shape[1]):
+        asking_R = tokens_RxL[:, position - 1] == ENDSEARCH
+        if asking_R.any():
+            results_R = np.array(device_answers(tokens_RxL, position))
+            assert (results_R == tokens_RxL[:, position])[asking_R].all()
+            searches += int(asking_R.sum())
+    assert searches > 8 * n
+
+
+def test_a_task_is_searched_on_a_device_only_where_the_device_answers_as_it_does() -> None:
+    class Own(type(ISTREE)):  # type: ignore[misc]
+        def search_pattern(self, query: object) -> str:
+            return "x"
+
+    assert make_device_retriever(ISTREE) is search_istree
+    assert make_device_retriever(ISTREE, "regex") is None
+    assert make_device_retriever(Own(ISTREE.config)) is None
+    assert make_device_retriever(load_task("index")(TaskConfig(n=4, mode="rag"))) is None
 
 
 def test_without_an_opened_search_there_is_nothing_to_find() -> None:
