@@ -18,6 +18,7 @@ from typing import Annotated, Literal, Protocol, TextIO, TypeVar
 import tyro
 from tyro.conf import Positional, Suppress, arg
 
+from retrieval_gap.devices import DeviceName, choose_device
 from retrieval_gap.errors import RunError, UsageError, fault
 from retrieval_gap.experiments.config import ProblemSize, RunConfig
 from retrieval_gap.retrieval import RetrieverName
@@ -26,6 +27,7 @@ from tasks.api import Mode, Split, TaskError
 MAX_THREADS = 1024
 MAX_BITS, MAX_RANK = 2**63 - 1, 2**31 - 1
 NARROWEST = 40  # columns: tyro never ends its help in very narrow terminals
+Device = Annotated[DeviceName, arg(help="auto: the GPU where there is one")]
 RunsDir = Annotated[Path, arg(help="folder of the run directories")]
 
 
@@ -74,6 +76,7 @@ class Train:
 
     config: Annotated[RunConfig, arg(name="")]
     runs_dir: RunsDir = Path("runs")
+    device: Device = "auto"
     threads: Annotated[int, arg(help="processor threads; 0 means all cores")] = 0
 
     def run(self) -> None:
@@ -81,7 +84,7 @@ class Train:
 
         if not 0 <= self.threads <= MAX_THREADS:
             raise UsageError(f"--threads {self.threads} is out of range: 0 to {MAX_THREADS} are wanted")
-        print(json.dumps(run_one(self.config, self.runs_dir, self.threads)))
+        print(json.dumps(run_one(self.config, self.runs_dir, self.threads, choose_device(self.device))))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,13 +94,15 @@ class Eval:
     run_dir: Annotated[Positional[Path], arg(metavar="RUN_DIR")]
     samples: Annotated[int, arg(help="samples of the test split; 0 means as many as the run's own")] = 0
     retriever: Annotated[RetrieverName | None, arg(help="default: the fast one where the task has one")] = None
+    device: Device = "auto"
 
     def run(self) -> None:
         from retrieval_gap.experiments.run import RunDirectory, evaluate_run
 
         if not 0 <= self.samples < 2**63:
             raise UsageError(f"--samples {self.samples} is out of range: 0 to 2**63 - 1 are wanted")
-        print(json.dumps(evaluate_run(RunDirectory(self.run_dir), self.samples or None, self.retriever)))
+        device = choose_device(self.device)
+        print(json.dumps(evaluate_run(RunDirectory(self.run_dir), self.samples or None, self.retriever, device)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +167,9 @@ class Sweep:
 
     preset: Annotated[Positional[str], arg(metavar="PRESET", help="demo, cpu, paper, ...")]
     executor: Annotated[Literal["local", "ray"], arg(help="this machine, or a Ray cluster (not there yet)")] = "local"
-    workers: Annotated[int, arg(help="processes, one thread each; 0 means one a core")] = 0
+    device: Device = "auto"
+    workers: Annotated[int, arg(help="processes on the CPU, one thread each; 0 means one a core")] = 0
+    per_gpu: Annotated[int, arg(help="processes that share each GPU; 0 means one")] = 0
     only: Annotated[str, arg(help="cells to run, such as 'n=8 arch=mamba,lstm mode=cot'")] = ""
     max_minutes: Annotated[float, arg(help="start no cell and stop all after this time; 0 means never")] = 0.0
     dry_run: Annotated[bool, arg(help="print the cells and what is done of them")] = False
@@ -177,7 +184,9 @@ class Sweep:
         sweep(
             self.preset,
             runs_dir=self.runs_dir,
+            device=self.device,
             workers=self.workers,
+            per_gpu=self.per_gpu,
             only=self.only,
             max_minutes=self.max_minutes,
             dry_run=self.dry_run,

@@ -70,5 +70,5 @@ def try_out(arch: str) -> None:
 
 def _device() -> str:
     if torch.cuda.is_available():
-        return f"cuda is present ({torch.cuda.get_device_name()}) but not used yet: training and decoding run on cpu"
+        return f"cuda: {torch.cuda.device_count()} x {torch.cuda.get_device_name()} (will be used)"
     return "cpu (torch finds no CUDA device)"

@@ -11,13 +11,13 @@ PACKAGES = ("retrieval-gap", "torch", "numpy", "numba", "networkx", "safetensors
 
 
 @functools.cache
-def describe() -> dict[str, str]:
-    """Versions, commit and hardware, as one line each."""
+def describe(device: str = "cpu") -> dict[str, str]:
+    """Versions, commit and hardware, as one line each.  device: what the work is done on, "cpu" or "cuda"."""
     return {
         "python": platform.python_version(),
         **{name: package_version(name) for name in PACKAGES},
         "commit": commit(),
-        "hardware": hardware(),
+        "hardware": hardware(device),
     }
 
 
@@ -46,8 +46,12 @@ def commit() -> str:
     return head + ("+" if changed.stdout.strip() else "")
 
 
-def hardware() -> str:
-    """What training and decoding run on: the processor, and how many of its cores this process may use."""
+def hardware(device: str = "cpu") -> str:
+    """What training and decoding run on: the GPU, or the processor and how many of its cores this process may use."""
+    if device == "cuda":
+        import torch  # seldom wanted, and slow to import
+
+        return torch.cuda.get_device_name()
     return f"{_processor()}, {usable_cores()} cores"
 
 

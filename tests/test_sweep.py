@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.experiments import executor, presets
@@ -23,6 +24,7 @@ from retrieval_gap.experiments.executor import PoolOutcome, run_pool
 from retrieval_gap.experiments.results import COLUMNS, write_rows
 from retrieval_gap.experiments.run import RunDirectory, execute
 from retrieval_gap.experiments.sweep import select, sweep
+from retrieval_gap.training_step import DeviceStep
 from tests.test_training import CONFIG, assert_same
 
 CELLS = [
@@ -51,7 +53,7 @@ def sweep_process(cells: Sequence[RunConfig], runs_dir: Path, *, workers: int = 
         "import sys; from retrieval_gap.experiments import presets; from retrieval_gap.cli import main\n"
         "from retrieval_gap.experiments.config import RunConfig\n"
         f"presets.PRESETS['smoke'] = lambda: {list(cells)!r}\n"
-        f"sys.exit(main(['sweep', 'smoke', '--workers', '{workers}', '--runs-dir', {str(runs_dir)!r}]))"
+        f"sys.exit(main('sweep smoke --device cpu --workers {workers} --runs-dir'.split() + [{str(runs_dir)!r}]))"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script],
@@ -71,7 +73,7 @@ def sweep_process(cells: Sequence[RunConfig], runs_dir: Path, *, workers: int = 
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """`LONG`, run by a pool from start to end."""
     runs_dir = tmp_path_factory.mktemp("undisturbed")
-    list(run_pool([LONG], runs_dir, workers=1, seconds=0, outcome=PoolOutcome()))
+    list(run_pool([LONG], runs_dir, places=[""], seconds=0, outcome=PoolOutcome()))
     return RunDirectory.of(LONG, runs_dir)
 
 
@@ -131,6 +133,70 @@ def test_a_cell_that_fails_does_not_stop_the_others(smoke: list[RunConfig], tmp_
     assert len(rows_of(tmp_path / "rows.csv")) == 3
 
 
+def test_places_are_given_out_again_as_workers_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Ended:
+        exitcode, sentinel, pid = 0, 0, None
+
+        def is_alive(self) -> bool:
+            return len(alive) > 1 and self in alive
+
+    alive, given = list[Ended](), list[str]()
+
+    def start(context: object, config: RunConfig, runs_dir: Path, place: str) -> Ended:
+        given.append(place)
+        alive.append(Ended())
+        return alive[-1]
+
+    def wait(sentinels: Sequence[int], timeout: float) -> None:
+        alive.pop()  # the last that started ends first
+
+    monkeypatch.setattr(executor, "_start", start)
+    monkeypatch.setattr(executor, "wait", wait)
+    outcome = PoolOutcome()
+    list(run_pool(CELLS, tmp_path, places=["0", "1", "0"], seconds=0, outcome=outcome))
+    assert given == ["0", "1", "0", "0"]
+    assert not outcome.failed
+
+
+def test_a_worker_sees_the_gpu_of_its_place_and_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen = list[tuple[str, str]]()
+
+    def execute(config: RunConfig, runs_dir: Path, *, device: torch.device) -> None:
+        seen.append((os.environ["CUDA_VISIBLE_DEVICES"], device.type))
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6")
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    monkeypatch.setattr(executor, "execute", execute)
+    for place in ("6", ""):
+        executor._work(CELLS[0], tmp_path, place)
+    assert seen == [("6", "cuda"), ("", "cpu")]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_sharing_a_gpu_needs_one(smoke: list[RunConfig], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--per-gpu needs a GPU"):
+        sweep("smoke", runs_dir=tmp_path / "runs", device="auto", per_gpu=2)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_cell_that_its_memory_does_not_suffice_for_fails_with_its_numbers_and_may_be_tried_again(
+    smoke: list[RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the step that GPUs take, on a device without memory."""
+    told = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 1.00 GiB free"
+
+    def no_room(*_: object) -> None:
+        raise torch.OutOfMemoryError(told)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("retrieval_gap.training.make_step", DeviceStep)
+        patched.setattr("retrieval_gap.models.SequenceModel.summed_loss", no_room)
+        with pytest.raises(RunError, match=r"one sample at a time: CUDA out of memory\. Tried to allocate 2\.00 GiB"):
+            execute(CELLS[0], tmp_path)
+    assert RunDirectory.of(CELLS[0], tmp_path).status() == "partial"
+    assert execute(CELLS[0], tmp_path)["eval_samples"] == 10
+
+
 def test_a_dry_run_writes_nothing(smoke: list[RunConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep("smoke", runs_dir=tmp_path / "runs", dry_run=True)
     assert "4 missing" in capsys.readouterr().out
@@ -169,8 +235,8 @@ def test_a_worker_killed_by_sigkill_is_told_and_the_same_command_finishes_its_ce
     smoke[:] = [LONG, CELLS[0]]
     run, start = RunDirectory.of(LONG, tmp_path), executor._start
 
-    def start_and_kill(context: ForkServerContext, config: RunConfig, runs_dir: Path) -> ForkServerProcess:
-        process = start(context, config, runs_dir)
+    def start_and_kill(context: ForkServerContext, config: RunConfig, runs_dir: Path, place: str) -> ForkServerProcess:
+        process = start(context, config, runs_dir, place)
         if config == LONG:
             wait_until(run.metrics.exists)
             process.kill()
@@ -238,4 +304,6 @@ def test_every_preset_is_a_grid_of_valid_and_different_cells(name: str) -> None:
 def test_one_changed_setting_is_another_run_and_a_filled_in_default_is_not() -> None:
     assert CONFIG.hash() != replace(CONFIG, seed=1).hash()
     assert CONFIG.hash() == replace(CONFIG, family="two_star").hash()
+    assert CONFIG.hash() == replace(CONFIG, precision="fp32").hash()
+    assert len({replace(CONFIG, precision=p).hash() for p in ("fp32", "tf32", "bf16")}) == 3  # type: ignore[arg-type]
     assert replace(CONFIG, lr=0.0).hash() == replace(CONFIG, lr=1e-3).hash()

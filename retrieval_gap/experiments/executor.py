@@ -1,7 +1,8 @@
 """Runs cells on this machine: one in this process with a progress bar, or many in a pool of processes.
 
 A pool's worker is one process for one cell, with one thread: two cells on two cores finish sooner than one cell on
-both, and a worker that is killed takes one cell with it, which the next sweep goes on with.
+both, and a worker that is killed takes one cell with it, which the next sweep goes on with.  On GPUs, a worker sees one
+of them, which others may see as well.
 """
 
 import contextlib
@@ -25,6 +26,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from retrieval_gap.devices import CPU
 from retrieval_gap.environment import usable_cores
 from retrieval_gap.errors import RunError
 from retrieval_gap.experiments.config import RunConfig
@@ -36,12 +38,12 @@ STOPPED, FAILED = 3, 1  # exit statuses of a worker
 POLL_SECONDS = 1.0
 
 
-def run_one(config: RunConfig, runs_dir: Path, threads: int) -> dict[str, Any]:
+def run_one(config: RunConfig, runs_dir: Path, threads: int, device: torch.device) -> dict[str, Any]:
     """Trains and evaluates one run here, with a progress bar (plain lines where there is no terminal)."""
     torch.set_num_threads(threads or usable_cores())
     console = Console(stderr=True)
     if not console.is_terminal:
-        return execute(config, runs_dir, report=_print_report)
+        return execute(config, runs_dir, device=device, report=_print_report)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -55,6 +57,7 @@ def run_one(config: RunConfig, runs_dir: Path, threads: int) -> dict[str, Any]:
         return execute(
             config,
             runs_dir,
+            device=device,
             report=lambda _, told: bar.update(task, completed=told.samples, loss=told.loss, speed=told.samples_per_s),
         )
 
@@ -87,15 +90,17 @@ class CellEnded:
 
 
 def run_pool(
-    configs: Sequence[RunConfig], runs_dir: Path, *, workers: int, seconds: float, outcome: PoolOutcome
+    configs: Sequence[RunConfig], runs_dir: Path, *, places: Sequence[str], seconds: float, outcome: PoolOutcome
 ) -> Iterator[CellEnded | None]:
-    """Runs the cells in this order, `workers` at a time; yields each cell's end, and None about once a second.
+    """Runs the cells in this order, one at each place at a time; yields each cell's end, and None about once a second.
 
+    places: where each worker runs, as `devices.worker_places` says.
     At SIGINT, SIGTERM or after `seconds` (0: never), running cells write a checkpoint and stop.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["retrieval_gap.experiments.run"])
     queue, running = deque(configs), dict[ForkServerProcess, RunConfig]()
+    free, place_of = deque(places), dict[ForkServerProcess, str]()
     deadline = time.monotonic() + seconds if seconds else float("inf")
     halting = False
     with stop_requested() as stop:
@@ -108,12 +113,14 @@ def run_pool(
                     outcome.stopped += queue
                     queue.clear()
                     _terminate(running)
-                while queue and len(running) < workers:
-                    config = queue.popleft()
-                    running[_start(context, config, runs_dir)] = config
+                while queue and free:
+                    config, place = queue.popleft(), free.popleft()
+                    process = _start(context, config, runs_dir, place)
+                    running[process], place_of[process] = config, place
                 wait([process.sentinel for process in running], timeout=POLL_SECONDS)
                 for process in [p for p in running if not p.is_alive()]:
                     config = running.pop(process)
+                    free.append(place_of.pop(process))
                     reason = _reason(process, config, runs_dir)
                     if process.exitcode in (STOPPED, -signal.SIGTERM):
                         outcome.stopped.append(config)
@@ -126,8 +133,8 @@ def run_pool(
             _terminate(running)
 
 
-def _start(context: ForkServerContext, config: RunConfig, runs_dir: Path) -> ForkServerProcess:
-    process = context.Process(target=_work, args=(config, runs_dir), name=config.label())
+def _start(context: ForkServerContext, config: RunConfig, runs_dir: Path, place: str) -> ForkServerProcess:
+    process = context.Process(target=_work, args=(config, runs_dir, place), name=config.label())
     # A terminal sends Ctrl-C to the workers too, but it is the driver that stops them: they are born deaf to it.
     resource_tracker.ensure_running()  # its start, else a part of the first worker's, unblocks SIGINT
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -138,13 +145,14 @@ def _start(context: ForkServerContext, config: RunConfig, runs_dir: Path) -> For
     return process
 
 
-def _work(config: RunConfig, runs_dir: Path) -> None:
+def _work(config: RunConfig, runs_dir: Path, place: str) -> None:
     """A worker's whole life; its exit status says how it ended.  SIGTERM outside training ends it at once."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = place  # before CUDA is first asked for; "" hides every GPU
     threading.Thread(target=_stop_with_driver, name="driver", daemon=True).start()
     torch.set_num_threads(1)
     log = RunDirectory.of(config, runs_dir).path / ERROR_LOG
     try:
-        execute(config, runs_dir)
+        execute(config, runs_dir, device=torch.device("cuda") if place else CPU)
     except StoppedError:
         os._exit(STOPPED)
     except BaseException as error:

@@ -20,7 +20,7 @@ from retrieval_gap.files import make_room_for, write_text
 # The contract of results/*.csv: what `run.result_row` gives, in this order.
 COLUMNS = (
     "task", "family", "mode", "n", "options", "arch", "size", "embedding", "parameters", "state_bits",
-    "samples", "batch_size", "lr", "seed", "eval_split",
+    "samples", "batch_size", "lr", "precision", "seed", "eval_split",
     "accuracy", "accuracy_low", "accuracy_high", "accuracy_strict", "exact_trace", "undecided", "eval_samples",
     "tokens_per_s", "wall_s", "threads", "hardware", "torch", "commit", "config_hash",
 )  # fmt: skip

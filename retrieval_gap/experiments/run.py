@@ -18,6 +18,7 @@ import torch
 
 from retrieval_gap import environment
 from retrieval_gap.checkpoint import Progress, load_checkpoint
+from retrieval_gap.devices import CPU
 from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.evaluation import Evaluation, decode_batch, evaluate
 from retrieval_gap.experiments.config import RunConfig
@@ -76,7 +77,7 @@ class RunDirectory:
             return "running"
         return "partial" if (self.path / "config.json").exists() else "missing"
 
-    def create(self, config: RunConfig) -> None:
+    def create(self, config: RunConfig, device: torch.device = CPU) -> None:
         """Writes the configuration where it is absent, and adds a line on what this start of the run happens on.
 
         Raises UsageError where the directory cannot be written.
@@ -86,7 +87,7 @@ class RunDirectory:
             if not (self.path / "config.json").exists():
                 write_json(self.path / "config.json", asdict(config))
             with (self.path / "environment.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(environment.describe()) + "\n")
+                file.write(json.dumps(environment.describe(device.type)) + "\n")
         except OSError as error:
             raise UsageError(f"run directory {self.path} cannot be written: {error.strerror}") from error
 
@@ -133,10 +134,15 @@ def _try_lock(file: TextIO, kind: int) -> bool:
 
 
 def execute(
-    config: RunConfig, runs_dir: Path, *, report: Callable[[RunConfig, StepReport], None] = lambda *_: None
+    config: RunConfig,
+    runs_dir: Path,
+    *,
+    device: torch.device = CPU,
+    report: Callable[[RunConfig, StepReport], None] = lambda *_: None,
 ) -> dict[str, Any]:
     """Trains (or goes on training) and evaluates one run; the result row.  A finished run's row is read back.
 
+    A run may go on upon another device than it was begun on.
     Raises UsageError for a configuration or a directory that will not do, RunError where the run fails.
     """
     config.validate()
@@ -151,15 +157,15 @@ def execute(
         if run.failure.exists():
             reason = read_json(run.failure).get("reason", "no reason is written")
             raise RunError(f"{run.path} failed before: {reason}; delete it to try again")
-        run.create(config)
-        model = _trained(config, run, report)
+        run.create(config, device)
+        model = _trained(config, run, device, report)
         evaluation = _evaluated(config, model, config.eval_samples)
         row = result_row(config, model, evaluation, _wall_time(run))
         write_json(run.result, row)
     return row
 
 
-def load_model(run: RunDirectory) -> tuple[RunConfig, SequenceModel, Progress]:
+def load_model(run: RunDirectory, device: torch.device = CPU) -> tuple[RunConfig, SequenceModel, Progress]:
     """A run's configuration, its model as last saved, and how far it was trained.
 
     Raises UsageError, RunError where there is none.
@@ -167,18 +173,20 @@ def load_model(run: RunDirectory) -> tuple[RunConfig, SequenceModel, Progress]:
     config = run.config()
     if not run.checkpoint.exists():
         raise UsageError(f"{run.path} has no checkpoint yet")
-    model = SequenceModel(config.model(len(config.build_task("train").vocabulary)))
+    model = SequenceModel(config.model(len(config.build_task("train").vocabulary))).to(device)
     progress = load_checkpoint(run.checkpoint, model.trained_parameters())
     return config, model.eval(), progress
 
 
-def evaluate_run(run: RunDirectory, samples: int | None, retriever: RetrieverName | None) -> dict[str, Any]:
+def evaluate_run(
+    run: RunDirectory, samples: int | None, retriever: RetrieverName | None, device: torch.device = CPU
+) -> dict[str, Any]:
     """Free decoding with a run's model, as last saved, on the split that the run reports.
 
     `samples` of the answer are those that the model was trained on, of which there are more to come where `status`
     is not "done".
     """
-    config, model, progress = load_model(run)
+    config, model, progress = load_model(run, device)
     trained = {"samples": progress.step * config.batch_size, "status": run.status()}
     evaluation = _evaluated(config, model, samples or config.eval_samples, retriever)
     return asdict(config) | trained | asdict(evaluation)
@@ -187,7 +195,7 @@ def evaluate_run(run: RunDirectory, samples: int | None, retriever: RetrieverNam
 def result_row(config: RunConfig, model: SequenceModel, evaluation: Evaluation, wall_s: float) -> dict[str, Any]:
     """One row of a results table; the columns are those of `results.COLUMNS`."""
     task = config.build_task(config.eval_split)
-    told = environment.describe()
+    told = environment.describe(model.device.type)
     return {
         "task": config.task,
         "family": task.family,
@@ -202,6 +210,7 @@ def result_row(config: RunConfig, model: SequenceModel, evaluation: Evaluation, 
         "samples": config.training().steps * config.batch_size,
         "batch_size": config.batch_size,
         "lr": config.training().lr,
+        "precision": config.precision,
         "seed": config.seed,
         "eval_split": config.eval_split,
         **asdict(evaluation),
@@ -236,9 +245,11 @@ def _report(line: str) -> dict[str, Any] | None:
     return told
 
 
-def _trained(config: RunConfig, run: RunDirectory, report: Callable[[RunConfig, StepReport], None]) -> SequenceModel:
+def _trained(
+    config: RunConfig, run: RunDirectory, device: torch.device, report: Callable[[RunConfig, StepReport], None]
+) -> SequenceModel:
     task = config.build_task("train")
-    model = SequenceModel(config.model(len(task.vocabulary)))
+    model = SequenceModel(config.model(len(task.vocabulary))).to(device)
     training = config.training()
     step = 0
     if run.checkpoint.exists():
@@ -270,7 +281,7 @@ def _evaluated(
     config: RunConfig, model: SequenceModel, samples: int, retriever: RetrieverName | None = None
 ) -> Evaluation:
     task = config.build_task(config.eval_split)
-    batch = decode_batch(model.state_bits(task.max_length))
+    batch = decode_batch(model.state_bits(task.max_length), model.device)
     return evaluate(model, task, samples, retriever=retriever, batch=batch)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from retrieval_gap.devices import DeviceName, visible_gpus, worker_places
 from retrieval_gap.environment import usable_cores
 from retrieval_gap.errors import UsageError, unknown
 from retrieval_gap.experiments.config import RunConfig
@@ -26,7 +27,9 @@ def sweep(
     preset: str,
     *,
     runs_dir: Path,
+    device: DeviceName = "cpu",
     workers: int = 0,
+    per_gpu: int = 0,
     only: str = "",
     max_minutes: float = 0.0,
     dry_run: bool = False,
@@ -34,11 +37,12 @@ def sweep(
 ) -> None:
     """Runs a preset's cells, prints its table, writes the finished rows to `csv` where one is given.
 
+    workers, per_gpu: processes on the CPU, and processes that share each GPU; 0 means one a core, one a GPU.
     Raises UsageError for a preset, filter or number that will not do, RunError where a cell failed (the others are
     finished first) or a signal stopped it; cells that `max_minutes` leaves are no error.
     """
-    if workers < 0 or not 0 <= max_minutes < float("inf"):
-        raise UsageError("--workers and --max-minutes are 0 or more")
+    if workers < 0 or per_gpu < 0 or not 0 <= max_minutes < float("inf"):
+        raise UsageError("--workers, --per-gpu and --max-minutes are 0 or more")
     every = preset_cells(preset)
     configs = select(every, only)
     for config in configs:
@@ -47,12 +51,14 @@ def sweep(
     if dry_run:
         print_table(cells)
         return
+    gpus = visible_gpus(device, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    places = worker_places(gpus, workers=workers, per_gpu=per_gpu, cores=usable_cores())
     make_folder(runs_dir)
     if csv is not None:
         make_room_for(csv)
     outcome = PoolOutcome()
     runs = {config: RunDirectory.of(config, runs_dir) for config in configs}
-    _run_and_tell(runs, runs_dir, workers or usable_cores(), 60 * max_minutes, outcome)
+    _run_and_tell(runs, runs_dir, places, 60 * max_minutes, outcome)
     print_table(cells)
     if csv is not None:
         rows = finished_rows(cells_of(every, runs_dir))
@@ -83,13 +89,13 @@ class _LastingConsole(Console):
 
 
 def _run_and_tell(
-    runs: Mapping[RunConfig, RunDirectory], runs_dir: Path, workers: int, seconds: float, outcome: PoolOutcome
+    runs: Mapping[RunConfig, RunDirectory], runs_dir: Path, places: Sequence[str], seconds: float, outcome: PoolOutcome
 ) -> None:
     todo = [config for config, run in runs.items() if run.status() != "done"]
     ended, started, told = len(runs) - len(todo), time.monotonic(), time.monotonic()
     console = _LastingConsole(stderr=True, markup=False)
     with console.status("starting") as spinner:
-        for event in run_pool(todo, runs_dir, workers=workers, seconds=seconds, outcome=outcome):
+        for event in run_pool(todo, runs_dir, places=places, seconds=seconds, outcome=outcome):
             minutes = (time.monotonic() - started) / 60
             if event is not None:
                 ended += 1

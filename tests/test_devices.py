@@ -1,0 +1,64 @@
+"""Where things run: which device, which GPU for which worker, and what is told where there is none."""
+
+import pytest
+import torch
+
+from retrieval_gap.devices import CPU, choose_device, is_out_of_memory, visible_gpus, worker_places
+from retrieval_gap.errors import UsageError
+
+without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+
+
+@without_gpu
+def test_without_a_gpu_auto_is_the_cpu_and_cuda_an_error() -> None:
+    assert choose_device("auto") == choose_device("cpu") == CPU
+    with pytest.raises(UsageError, match="torch finds no GPU"):
+        choose_device("cuda")
+    assert visible_gpus("auto", None) == []
+
+
+def test_with_a_gpu_auto_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device("auto") == choose_device("cuda") == torch.device("cuda")
+    assert choose_device("cpu") == CPU
+
+
+@pytest.mark.parametrize(
+    ("visible", "count", "expected"),
+    [(None, 2, ["0", "1"]), ("", 1, ["0"]), ("3,1", 2, ["3", "1"]), ("GPU-a1,GPU-b2,GPU-c3", 2, ["GPU-a1", "GPU-b2"])],
+)
+def test_gpus_go_by_the_names_that_the_driver_was_told(
+    visible: str | None, count: int, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    assert visible_gpus("auto", visible) == expected
+    assert visible_gpus("cpu", visible) == []
+
+
+def test_every_gpu_gets_a_worker_before_any_gets_a_second() -> None:
+    assert worker_places(["0", "1"], workers=0, per_gpu=0, cores=16) == ["0", "1"]
+    assert worker_places(["0", "1"], workers=0, per_gpu=3, cores=16) == ["0", "1", "0", "1", "0", "1"]
+    assert worker_places([], workers=0, per_gpu=0, cores=3) == ["", "", ""]
+    assert worker_places([], workers=2, per_gpu=0, cores=16) == ["", ""]
+
+
+def test_a_count_of_the_other_kind_of_machine_is_an_error() -> None:
+    with pytest.raises(UsageError, match="--workers counts processes on the CPU"):
+        worker_places(["0"], workers=2, per_gpu=0, cores=16)
+    with pytest.raises(UsageError, match="--per-gpu needs a GPU"):
+        worker_places([], workers=0, per_gpu=2, cores=16)
+
+
+def test_running_out_of_memory_is_told_from_other_errors_through_those_that_follow_it() -> None:
+    def end_a_capture_early() -> None:
+        """As torch does: the end of the capture fails while the first error is on its way."""
+        try:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        finally:
+            raise RuntimeError("the capture was invalidated")
+
+    with pytest.raises(RuntimeError, match="invalidated") as told:
+        end_a_capture_early()
+    assert is_out_of_memory(told.value)
+    assert not is_out_of_memory(RuntimeError("the capture was invalidated"))
