@@ -55,7 +55,7 @@ class Decoded:
 def undecided(
     prompts_BxP: NDArray[np.int32], prompt_len_B: NDArray[np.int32], max_length: int, questions: int = 1
 ) -> Decoded:
-    """The prompts before anything is written or answered.  Raises ValueError for one that is empty or leaves no room."""
+    """The prompts, nothing written or answered.  Raises ValueError for one that is empty or leaves no room."""
     if len(prompt_len_B) == 0 or prompt_len_B.min() < 1 or prompt_len_B.max() >= max_length:
         raise ValueError(f"prompts of 1 to {max_length - 1} tokens are wanted, at least one of them")
     batch = len(prompt_len_B)
@@ -71,11 +71,11 @@ def decode(
     model: StepModel,
     prompts_BxP: NDArray[np.int32],
     prompt_len_B: NDArray[np.int32],
+    question_BxQx2: NDArray[np.intp] | None = None,
     *,
     answers: tuple[int, ...],
     max_length: int,
     retriever: Retriever | None = None,
-    question_BxQx2: NDArray[np.intp] | None = None,
 ) -> Decoded:
     """Decodes each prompt until the model writes one of `answers`, or `max_length` tokens stand.
 

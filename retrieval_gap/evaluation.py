@@ -95,10 +95,7 @@ def make_decoder(model: StepModel, task: Task, retriever: RetrieverName | None, 
             shrinking = ShrinkingDecoder(lambda n: make(rows=n), rows)
             return lambda prompts_BxP, prompt_len_B, _: shrinking(prompts_BxP, prompt_len_B)
     on_host = make_retriever(task, retriever) if in_rag else None
-    decoder = partial(decode, model, answers=answers, max_length=max_length, retriever=on_host)
-    return lambda prompts_BxP, prompt_len_B, question_BxQx2: decoder(
-        prompts_BxP, prompt_len_B, question_BxQx2=question_BxQx2
-    )
+    return partial(decode, model, answers=answers, max_length=max_length, retriever=on_host)
 
 
 def decode_batch(state_bits: int, device: torch.device = CPU) -> int:
