@@ -1,7 +1,7 @@
 """A checkpoint: one safetensors file with weights, optimiser moments and progress, replaced as a whole.
 
-Nothing is pickled.  The file's header carries the progress as JSON and a SHA-256 of the tensors, so that a file cut
-short or altered is told from a good one.
+Nothing is pickled.  The file's header carries the progress as JSON and a SHA-256 of progress and tensors, so that a
+file cut short or altered is told from a good one.
 """
 
 import hashlib
@@ -36,7 +36,8 @@ def save_checkpoint(
     tensors = {f"model.{name}": p.detach().contiguous() for name, p in parameters.items()}
     for moment in MOMENTS:
         tensors |= {f"{moment}.{name}": optimizer.state[p][moment] for name, p in parameters.items()}
-    header = {"progress": json.dumps(asdict(progress)), "sha256": _digest(tensors)}
+    told = json.dumps(asdict(progress))
+    header = {"progress": told, "sha256": _digest(told, tensors)}
     try:
         write_atomically(path, lambda part: save_file(tensors, part, metadata=header))
     except (SafetensorError, OSError) as error:
@@ -50,15 +51,7 @@ def load_checkpoint(
 
     Raises RunError, before anything is changed, for a file that is damaged or belongs to another model.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        progress = _progress(header["progress"])
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise RunError(f"checkpoint {path} cannot be read ({error}); delete it to start this run over") from error
-    if header.get("sha256") != _digest(tensors):
-        raise RunError(f"checkpoint {path} is damaged (its SHA-256 differs); delete it to start this run over")
+    progress, tensors = read_checkpoint(path)
     wanted = {f"{part}.{name}": p.shape for part in ("model", *MOMENTS) for name, p in parameters.items()}
     if wanted != {name: tensor.shape for name, tensor in tensors.items()}:
         raise RunError(f"checkpoint {path} is of another model: its tensors have other names or shapes")
@@ -72,6 +65,20 @@ def load_checkpoint(
     return progress
 
 
+def read_checkpoint(path: Path) -> tuple[Progress, dict[str, Tensor]]:
+    """Progress, and the tensors by name, `model.*` and the moments.  Raises RunError where the file is damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        progress = _progress(header["progress"])
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"checkpoint {path} cannot be read ({error}); delete it to start this run over") from error
+    if header.get("sha256") != _digest(header["progress"], tensors):
+        raise RunError(f"checkpoint {path} is damaged (its SHA-256 differs); delete it to start this run over")
+    return progress, tensors
+
+
 def _progress(text: str) -> Progress:
     """Raises ValueError or TypeError for a text that `asdict(Progress)` does not give."""
     progress = Progress(**json.loads(text))
@@ -81,8 +88,8 @@ def _progress(text: str) -> Progress:
     return progress
 
 
-def _digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def _digest(progress: str, tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(progress.encode())
     for name in sorted(tensors):
         digest.update(name.encode())
         digest.update(tensors[name].cpu().numpy().tobytes())

@@ -48,6 +48,26 @@ class Evaluation:
     tokens_per_s: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """What was counted over the first `samples` samples of a split, in `seconds` of decoding.
+
+    Raises ValueError for counts that contradict each other.
+    """
+
+    samples: int = 0
+    right: int = 0
+    undecided: int = 0
+    exact: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        least = min(self.right, self.undecided, self.exact, self.tokens)
+        if least < 0 or self.right + self.undecided > self.samples or self.exact > self.samples:
+            raise ValueError(f"impossible counts: {self}")
+
+
 def evaluate(
     model: StepModel,
     task: Task,
@@ -55,30 +75,44 @@ def evaluate(
     *,
     retriever: RetrieverName | None = None,
     batch: int = DECODE_BATCH["cpu"],
+    counted: Tally | None = None,
+    on_batch: Callable[[Tally], None] = lambda tally: None,
 ) -> Evaluation:
-    """Decodes the first `samples` samples of the task's split, `batch` at once.  In rag retrieval is executed."""
+    """Decodes the first `samples` samples of the task's split, `batch` at once.  In rag retrieval is executed.
+
+    counted: what an earlier call had told `on_batch` when it was stopped; the samples after it are decoded.
+    """
     decoder = make_decoder(model, task, retriever, min(batch, samples))
-    right = undecided = exact = tokens = 0
-    started = time.perf_counter()
-    for first in range(0, samples, batch):
-        gold = task.sample(np.arange(first, min(first + batch, samples)))
+    tally = counted or Tally()
+    while tally.samples < samples:
+        started = time.perf_counter()
+        gold = task.sample(np.arange(tally.samples, min(tally.samples + batch, samples)))
         decoded = decoder(gold.tokens_BxL, gold.prompt_len_B, questions_of(gold, task))
-        right += int((decoded.answer_BxQ == answers_of(gold, task)).sum())
-        undecided += int((decoded.answer_BxQ == UNDECIDED).sum())
-        exact += int(exact_traces(decoded, gold).sum())
-        tokens += int((decoded.length_B - gold.prompt_len_B).sum())
-    answers = samples * task.questions
-    accuracy = (right + undecided / len(task.answers)) / answers
+        tally = Tally(
+            samples=tally.samples + len(gold.answer_B),
+            right=tally.right + int((decoded.answer_BxQ == answers_of(gold, task)).sum()),
+            undecided=tally.undecided + int((decoded.answer_BxQ == UNDECIDED).sum()),
+            exact=tally.exact + int(exact_traces(decoded, gold).sum()),
+            tokens=tally.tokens + int((decoded.length_B - gold.prompt_len_B).sum()),
+            seconds=tally.seconds + time.perf_counter() - started,
+        )
+        on_batch(tally)
+    return _scores(tally, task)
+
+
+def _scores(tally: Tally, task: Task) -> Evaluation:
+    samples, answers = tally.samples, tally.samples * task.questions
+    accuracy = (tally.right + tally.undecided / len(task.answers)) / answers
     low, high = wilson_interval(accuracy, samples)
     return Evaluation(
         accuracy=accuracy,
         accuracy_low=low,
         accuracy_high=high,
-        accuracy_strict=right / answers,
-        exact_trace=exact / samples,
-        undecided=undecided / answers,
+        accuracy_strict=tally.right / answers,
+        exact_trace=tally.exact / samples,
+        undecided=tally.undecided / answers,
         eval_samples=samples,
-        tokens_per_s=tokens / (time.perf_counter() - started),
+        tokens_per_s=tally.tokens / tally.seconds,
     )
 
 

@@ -60,9 +60,11 @@ def train(
     checkpoint: Path,
     report: Callable[[StepReport], None],
     report_every: int = 100,
+    on_start: Callable[[int], None] = lambda step: None,
 ) -> None:
     """Trains `model` in place on the task's split, from `checkpoint` where there is one; leaves the last one there.
 
+    on_start: called once before the first step with the steps that are done, the checkpoint being a good one.
     Raises DivergedError at a loss that is not finite (on a GPU when it is reported or saved), StoppedError after SIGINT
     or SIGTERM, UsageError for a precision that the model's device lacks, RunError for a checkpoint that cannot be read.
     """
@@ -72,6 +74,7 @@ def train(
     if done.step > config.steps:
         at = f"is at step {done.step} of {config.steps}"
         raise RunError(f"checkpoint {checkpoint} {at}; delete it to start this run over")
+    on_start(done.step)
     step.start(done)
     meter = _Meter(done.loss_count)
     saved_at = time.perf_counter()

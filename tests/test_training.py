@@ -8,17 +8,23 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from retrieval_gap import checkpoint, evaluation
+from retrieval_gap.checkpoint import Progress, _digest, read_checkpoint, save_checkpoint
+from retrieval_gap.decoding import Decoded, decode
 from retrieval_gap.errors import RunError, UsageError
-from retrieval_gap.evaluation import evaluate
+from retrieval_gap.evaluation import Tally, evaluate
+from retrieval_gap.experiments import run as experiments_run
 from retrieval_gap.experiments.config import RunConfig
+from retrieval_gap.experiments.presets import ARCHITECTURES, paper
 from retrieval_gap.experiments.run import RunDirectory, evaluate_run, execute
 from retrieval_gap.files import make_folder
 from retrieval_gap.models import SequenceModel
@@ -76,7 +82,7 @@ def test_a_run_stopped_on_the_way_ends_in_the_same_weights(arch: str, tmp_path: 
 def test_a_run_killed_by_sigkill_ends_in_the_same_weights(tmp_path: Path) -> None:
     config = replace(CONFIG, samples=8_000, eval_samples=5)
     flags = "--task istree --mode cot --n-nodes 6 --arch transformer --size tiny --embedding learned --samples 8000"
-    flags += " --batch-size 8 --lr 1e-3 --warmup-samples 40 --eval-samples 5 --threads 1 --device cpu"
+    flags += " --batch-size 8 --lr 1e-3 --warmup-samples 40 --eval-samples 5 --threads 1 --device cpu --keep-weights"
     script = "import sys, retrieval_gap.training as t; t.CHECKPOINT_SECONDS = 0.2"
     script += "; from retrieval_gap.cli import main; sys.exit(main())"
     runs = {name: [sys.executable, "-c", script, "train", *flags.split(), "--runs-dir", str(tmp_path / name)]
@@ -159,11 +165,110 @@ def test_a_checkpoint_whose_progress_cannot_be_is_refused(progress: str, tmp_pat
     run = RunDirectory.of(CONFIG, tmp_path)
     execute(CONFIG, tmp_path)
     run.result.unlink()
+    signed = {"progress": progress, "sha256": _digest(progress, weights(run))}
+    save_file(weights(run), run.checkpoint, metadata=signed)
+    with pytest.raises(RunError, match=r"(cannot be read|is at step 41 of 40).*delete it to start this run over"):
+        execute(CONFIG, tmp_path)
+
+
+def test_a_checkpoint_whose_progress_was_altered_is_damaged(tmp_path: Path) -> None:
+    execute(CONFIG, tmp_path)
+    run = RunDirectory.of(CONFIG, tmp_path)
     with safe_open(run.checkpoint, framework="pt") as file:
         header = file.metadata()
-    save_file(weights(run), run.checkpoint, metadata=header | {"progress": progress})
-    with pytest.raises(RunError, match="delete it to start this run over"):
-        execute(CONFIG, tmp_path)
+    altered = header | {"progress": header["progress"].replace('"step": 40', '"step": 30')}
+    save_file(weights(run), run.checkpoint, metadata=altered)
+    with pytest.raises(RunError, match="SHA-256 differs"):
+        read_checkpoint(run.checkpoint)
+
+
+def size_of(run: RunDirectory) -> int:
+    return sum(path.stat().st_size for path in run.path.iterdir())
+
+
+def test_a_finished_run_without_weights_is_small_and_done_to_every_reader(tmp_path: Path) -> None:
+    row = execute(CONFIG, tmp_path, keep_weights=False)
+    run = RunDirectory.of(CONFIG, tmp_path)
+    assert size_of(run) < 100_000
+    assert sorted(path.name for path in run.path.iterdir() if path.name != "lock") == [
+        "config.json", "environment.jsonl", "metrics.jsonl", "result.json",
+    ]  # fmt: skip
+    assert (run.status(), run.row()) == ("done", row)
+    assert execute(CONFIG, tmp_path) == row
+    with pytest.raises(UsageError, match="--keep-weights"):
+        evaluate_run(run, None, None)
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_a_partial_run_of_the_largest_model_is_under_40_megabytes(arch: str, tmp_path: Path) -> None:
+    (config,) = (c for c in paper() if (c.mode, c.n, c.arch, c.size) == ("rag", 128, arch, "2m"))
+    model = SequenceModel(config.model(len(config.build_task("train").vocabulary)))
+    parameters = model.trained_parameters()
+    optimizer = torch.optim.AdamW(parameters.values())
+    for parameter in parameters.values():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    save_checkpoint(tmp_path / "checkpoint.safetensors", parameters, optimizer, Progress(step=1))
+    size = (tmp_path / "checkpoint.safetensors").stat().st_size
+    assert 12 * model.parameter_count() < size < 40e6 - 1e6  # the rest of a run directory has a megabyte
+
+
+def test_an_evaluation_that_was_stopped_goes_on_with_the_batch_it_was_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = execute(CONFIG, tmp_path / "undisturbed")
+    decoded = 0
+    monkeypatch.setattr(experiments_run, "decode_batch", lambda bits: 8)
+
+    def decode_two_batches(*args: Any, **options: Any) -> Decoded:
+        nonlocal decoded
+        if decoded == 2:
+            raise KeyboardInterrupt
+        decoded += 1
+        return decode(*args, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(evaluation, "decode", decode_two_batches)
+        with pytest.raises(KeyboardInterrupt):
+            execute(CONFIG, tmp_path)
+    run = RunDirectory.of(CONFIG, tmp_path)
+    assert run.counted().samples == 16
+    rest: list[int] = []
+
+    def decode_the_rest(model: Any, prompts_BxP: Any, *args: Any, **options: Any) -> Decoded:
+        rest.append(len(prompts_BxP))
+        return decode(model, prompts_BxP, *args, **options)
+
+    monkeypatch.setattr(evaluation, "decode", decode_the_rest)
+    row = execute(CONFIG, tmp_path)
+    assert rest == [4]
+    other = dict.fromkeys(("tokens_per_s", "wall_s"))
+    assert row | other == undisturbed | other
+    assert not run.evaluation.exists()
+
+
+def test_what_was_counted_of_a_model_that_is_trained_again_does_not_count(tmp_path: Path) -> None:
+    run = RunDirectory.of(CONFIG, tmp_path)
+    run.create(CONFIG)
+    run.evaluation.write_text(json.dumps(asdict(Tally(samples=16, right=16, tokens=99, seconds=1.0))))
+    alone = execute(CONFIG, tmp_path / "alone")
+    assert execute(CONFIG, tmp_path)["accuracy"] == alone["accuracy"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"samples": "8"}', '{"samples": 8, "right": 9}', '{"sampels": 8}'])
+def test_counts_that_cannot_be_are_no_counts(text: str, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    run.evaluation.write_text(text)
+    assert run.counted() == Tally()
+
+
+def test_a_run_that_goes_on_reads_its_checkpoint_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    execute(CONFIG, tmp_path)
+    RunDirectory.of(CONFIG, tmp_path).result.unlink()
+    reads: list[Path] = []
+    monkeypatch.setattr(checkpoint, "read_checkpoint", lambda path: reads.append(path) or read_checkpoint(path))
+    execute(CONFIG, tmp_path)
+    assert len(reads) == 1
 
 
 @pytest.mark.parametrize("line", [b"\xff\n", b"[1]\n", b'{"step": "x"}\n', b'{"step": 1, "samples": 8}\n', b'{"st'])

@@ -38,12 +38,14 @@ STOPPED, FAILED = 3, 1  # exit statuses of a worker
 POLL_SECONDS = 1.0
 
 
-def run_one(config: RunConfig, runs_dir: Path, threads: int, device: torch.device) -> dict[str, Any]:
+def run_one(
+    config: RunConfig, runs_dir: Path, threads: int, device: torch.device, *, keep_weights: bool = True
+) -> dict[str, Any]:
     """Trains and evaluates one run here, with a progress bar (plain lines where there is no terminal)."""
     torch.set_num_threads(threads or usable_cores())
     console = Console(stderr=True)
     if not console.is_terminal:
-        return execute(config, runs_dir, device=device, report=_print_report)
+        return execute(config, runs_dir, device=device, report=_print_report, keep_weights=keep_weights)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -59,6 +61,7 @@ def run_one(config: RunConfig, runs_dir: Path, threads: int, device: torch.devic
             runs_dir,
             device=device,
             report=lambda _, told: bar.update(task, completed=told.samples, loss=told.loss, speed=told.samples_per_s),
+            keep_weights=keep_weights,
         )
 
 
@@ -90,7 +93,13 @@ class CellEnded:
 
 
 def run_pool(
-    configs: Sequence[RunConfig], runs_dir: Path, *, places: Sequence[str], seconds: float, outcome: PoolOutcome
+    configs: Sequence[RunConfig],
+    runs_dir: Path,
+    *,
+    places: Sequence[str],
+    seconds: float,
+    outcome: PoolOutcome,
+    keep_weights: bool = True,
 ) -> Iterator[CellEnded | None]:
     """Runs the cells in this order, one at each place at a time; yields each cell's end, and None about once a second.
 
@@ -115,7 +124,7 @@ def run_pool(
                     _terminate(running)
                 while queue and free:
                     config, place = queue.popleft(), free.popleft()
-                    process = _start(context, config, runs_dir, place)
+                    process = _start(context, config, runs_dir, place, keep_weights)
                     running[process], place_of[process] = config, place
                 wait([process.sentinel for process in running], timeout=POLL_SECONDS)
                 for process in [p for p in running if not p.is_alive()]:
@@ -133,8 +142,10 @@ def run_pool(
             _terminate(running)
 
 
-def _start(context: ForkServerContext, config: RunConfig, runs_dir: Path, place: str) -> ForkServerProcess:
-    process = context.Process(target=_work, args=(config, runs_dir, place), name=config.label())
+def _start(
+    context: ForkServerContext, config: RunConfig, runs_dir: Path, place: str, keep_weights: bool
+) -> ForkServerProcess:
+    process = context.Process(target=_work, args=(config, runs_dir, place, keep_weights), name=config.label())
     # A terminal sends Ctrl-C to the workers too, but it is the driver that stops them: they are born deaf to it.
     resource_tracker.ensure_running()  # its start, else a part of the first worker's, unblocks SIGINT
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -145,14 +156,14 @@ def _start(context: ForkServerContext, config: RunConfig, runs_dir: Path, place:
     return process
 
 
-def _work(config: RunConfig, runs_dir: Path, place: str) -> None:
+def _work(config: RunConfig, runs_dir: Path, place: str, keep_weights: bool) -> None:
     """A worker's whole life; its exit status says how it ended.  SIGTERM outside training ends it at once."""
     os.environ["CUDA_VISIBLE_DEVICES"] = place  # before CUDA is first asked for; "" hides every GPU
     threading.Thread(target=_stop_with_driver, name="driver", daemon=True).start()
     torch.set_num_threads(1)
     log = RunDirectory.of(config, runs_dir).path / ERROR_LOG
     try:
-        execute(config, runs_dir, device=torch.device("cuda") if place else CPU)
+        execute(config, runs_dir, device=torch.device("cuda") if place else CPU, keep_weights=keep_weights)
     except StoppedError:
         os._exit(STOPPED)
     except BaseException as error:

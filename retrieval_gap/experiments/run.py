@@ -1,8 +1,9 @@
 """One run: its directory, and the way from a configuration to a result row.
 
 A run directory holds `config.json`, `environment.jsonl` (a line for every start), `metrics.jsonl`,
-`checkpoint.safetensors`, and at the end `result.json`, or `failure.json` with the reason.  Finished means skipped;
-partial means resumed.
+`checkpoint.safetensors`, `evaluation.json` (what is counted so far, while decoding), and at the end `result.json`, or
+`failure.json` with the reason.  Finished means skipped; partial means resumed.  Of a finished run the checkpoint may
+be gone.
 """
 
 import fcntl
@@ -20,7 +21,7 @@ from retrieval_gap import environment
 from retrieval_gap.checkpoint import Progress, load_checkpoint
 from retrieval_gap.devices import CPU
 from retrieval_gap.errors import RunError, UsageError
-from retrieval_gap.evaluation import Evaluation, decode_batch, evaluate
+from retrieval_gap.evaluation import Evaluation, Tally, decode_batch, evaluate
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.files import make_folder, remove_leftovers, write_json, write_text
 from retrieval_gap.memory import keep_freed_memory
@@ -46,6 +47,7 @@ class RunDirectory:
         self.path = path
         self.checkpoint = path / "checkpoint.safetensors"
         self.metrics = path / "metrics.jsonl"
+        self.evaluation = path / "evaluation.json"
         self.result = path / "result.json"
         self.failure = path / "failure.json"
 
@@ -64,7 +66,9 @@ class RunDirectory:
         row = read_json(self.result)
         lacking = [key for key in MEASURED if type(row.get(key)) not in (int, float)]
         if lacking:
-            raise RunError(f"{self.result} has no number for {', '.join(lacking)}; delete it to evaluate the run again")
+            raise RunError(
+                f"{self.result} has no number for {', '.join(lacking)}; delete it and start the same run again"
+            )
         return row
 
     def status(self) -> Status:
@@ -87,7 +91,8 @@ class RunDirectory:
             if not (self.path / "config.json").exists():
                 write_json(self.path / "config.json", asdict(config))
             with (self.path / "environment.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(environment.describe(device.type)) + "\n")
+                told = environment.describe(device.type) | {"threads": torch.get_num_threads()}
+                file.write(json.dumps(told) + "\n")
         except OSError as error:
             raise UsageError(f"run directory {self.path} cannot be written: {error.strerror}") from error
 
@@ -117,6 +122,13 @@ class RunDirectory:
             kept = [json.dumps(told) + "\n" for told in self.reports() if told["step"] <= step]
             write_text(self.metrics, "".join(kept))
 
+    def counted(self) -> Tally:
+        """How far the evaluation is; nothing where no file, or none to be read, tells."""
+        try:
+            return Tally(**read_json(self.evaluation))
+        except (RunError, TypeError, ValueError):
+            return Tally()
+
     def reports(self) -> list[dict[str, Any]]:
         """The reports of training so far, without a line that a kill cut short, or that is none."""
         if not self.metrics.exists():
@@ -139,10 +151,12 @@ def execute(
     *,
     device: torch.device = CPU,
     report: Callable[[RunConfig, StepReport], None] = lambda *_: None,
+    keep_weights: bool = True,
 ) -> dict[str, Any]:
     """Trains (or goes on training) and evaluates one run; the result row.  A finished run's row is read back.
 
     A run may go on upon another device than it was begun on.
+    keep_weights: leave the last checkpoint in the directory, where nothing but `evaluate_run` needs it.
     Raises UsageError for a configuration or a directory that will not do, RunError where the run fails.
     """
     config.validate()
@@ -159,9 +173,11 @@ def execute(
             raise RunError(f"{run.path} failed before: {reason}; delete it to try again")
         run.create(config, device)
         model = _trained(config, run, device, report)
-        evaluation = _evaluated(config, model, config.eval_samples)
-        row = result_row(config, model, evaluation, _wall_time(run))
+        row = result_row(config, model, _own_evaluation(config, model, run), _wall_time(run))
         write_json(run.result, row)
+        run.evaluation.unlink(missing_ok=True)
+        if not keep_weights:
+            run.checkpoint.unlink(missing_ok=True)
     return row
 
 
@@ -172,6 +188,10 @@ def load_model(run: RunDirectory, device: torch.device = CPU) -> tuple[RunConfig
     """
     config = run.config()
     if not run.checkpoint.exists():
+        if run.result.exists():
+            raise UsageError(
+                f"{run.path} was finished without its weights; --keep-weights of train and sweep keeps them"
+            )
         raise UsageError(f"{run.path} has no checkpoint yet")
     model = SequenceModel(config.model(len(config.build_task("train").vocabulary))).to(device)
     progress = load_checkpoint(run.checkpoint, model.trained_parameters())
@@ -188,7 +208,7 @@ def evaluate_run(
     """
     config, model, progress = load_model(run, device)
     trained = {"samples": progress.step * config.batch_size, "status": run.status()}
-    evaluation = _evaluated(config, model, samples or config.eval_samples, retriever)
+    evaluation = _evaluated(config, model, samples or config.eval_samples, retriever=retriever)
     return asdict(config) | trained | asdict(evaluation)
 
 
@@ -251,17 +271,20 @@ def _trained(
     task = config.build_task("train")
     model = SequenceModel(config.model(len(task.vocabulary))).to(device)
     training = config.training()
-    step = 0
-    if run.checkpoint.exists():
-        step = load_checkpoint(run.checkpoint, model.trained_parameters()).step
-    run.trim_metrics(step)
+    before = started = 0.0
+
+    def on_start(step: int) -> None:
+        nonlocal before, started
+        run.trim_metrics(step)
+        if step < training.steps:
+            run.evaluation.unlink(missing_ok=True)  # of a model that is gone
+        before, started = _wall_time(run), time.perf_counter()
 
     def on_report(told: StepReport) -> None:
         with run.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(told) | {"wall_s": round(time.perf_counter() - started + before, 3)}) + "\n")
         report(config, told)
 
-    before, started = _wall_time(run), time.perf_counter()
     try:
         train(
             model,
@@ -270,6 +293,7 @@ def _trained(
             checkpoint=run.checkpoint,
             report=on_report,
             report_every=max(1, training.steps // REPORTS_A_RUN),
+            on_start=on_start,
         )
     except DivergedError as error:
         write_json(run.failure, {"reason": str(error)})
@@ -277,12 +301,23 @@ def _trained(
     return model.eval()
 
 
-def _evaluated(
-    config: RunConfig, model: SequenceModel, samples: int, retriever: RetrieverName | None = None
-) -> Evaluation:
+def _own_evaluation(config: RunConfig, model: SequenceModel, run: RunDirectory) -> Evaluation:
+    """The evaluation that the row reports.  It goes on from the last batch that an earlier start has counted, so that
+    a run ends however short its turns are."""
+    return _evaluated(
+        config,
+        model,
+        config.eval_samples,
+        counted=run.counted(),
+        on_batch=lambda tally: write_json(run.evaluation, asdict(tally)),
+    )
+
+
+def _evaluated(config: RunConfig, model: SequenceModel, samples: int, **options: Any) -> Evaluation:
+    """options: those of `evaluate`."""
     task = config.build_task(config.eval_split)
     batch = decode_batch(model.state_bits(task.max_length), model.device)
-    return evaluate(model, task, samples, retriever=retriever, batch=batch)
+    return evaluate(model, task, samples, batch=batch, **options)
 
 
 def _wall_time(run: RunDirectory) -> float:
