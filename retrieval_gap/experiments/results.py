@@ -3,7 +3,7 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -115,7 +115,7 @@ def print_table(cells: Sequence[Cell]) -> None:
         counts[status] += 1
         table.add_row(*map(escape, line))
     print_wide(table)
-    print(", ".join(f"{counts[s]} {s}" for s in (*get_args(Status), "unreadable") if counts[s]))
+    print_counts(counts)
     for trouble in troubles:
         print(f"unreadable: {trouble}")
 
@@ -124,6 +124,11 @@ def print_wide(table: Table) -> None:
     """Prints a table as wide as the terminal, or as a file can take."""
     console = Console()
     (console if console.is_terminal else Console(width=160)).print(table)
+
+
+def print_counts(counts: Mapping[str, int]) -> None:
+    """How many cells are of which status."""
+    print(", ".join(f"{counts[s]} {s}" for s in (*get_args(Status), "unreadable") if s in counts))
 
 
 def _place(cell: Cell) -> tuple[Any, ...]:
@@ -155,6 +160,14 @@ def _measured(row: Row) -> list[str]:
         f"{row['tokens_per_s']:,.0f}",
         f"{row['wall_s'] / 60:.1f}",
     ]
+
+
+def samples_done(run: RunDirectory, config: RunConfig) -> int:
+    """How many samples a run was trained on, from its last report; all of them where it is done."""
+    if run.result.exists():
+        return config.samples
+    reports = run.reports()
+    return int(reports[-1]["samples"]) if reports else 0
 
 
 def progress_of(run: RunDirectory) -> str:

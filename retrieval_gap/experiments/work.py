@@ -1,0 +1,152 @@
+"""What training and decoding ask of a machine, counted from a model's real modules.
+
+Axes: D model width, I inner width, N states a channel, K conv width, V vocabulary.
+
+Operations: a matrix takes two an entry and token; attention, scan and convolution are counted by their definitions, a
+causal token looking only at those before it.  Normalisation, activations and the optimiser are traffic, not operations.
+Traffic: every kernel reads its inputs from memory and writes its output there, in fp32.
+Kernels: what one layer launches when norm, convolution, scan, attention and gate are each one fused kernel.
+The backward pass costs twice the forward pass, but half of that where a matrix is not trained (the frozen head).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from retrieval_gap.models import SequenceModel
+from retrieval_gap.models.attention import CausalAttention, SwiGLU
+from retrieval_gap.models.mamba import D_CONV, MambaMixer
+from retrieval_gap.models.mixer import Residual, RMSNorm, state_tensors
+
+FLOAT_BYTES = 4
+FORWARD_AND_BACKWARD = 3
+# Forward and backward read the weights and a gradient is written; AdamW reads weight, gradient and two moments and
+# writes three of the four.
+WEIGHT_PASSES = 10
+STEP_KERNELS = 12  # copy of the batch, gather, loss, clipping, fused AdamW
+CHOICE_KERNELS = 4  # of a decode step: argmax, copies to and from the host
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A forward pass over one token: operations, values moved to or from memory besides weights, and kernels that a
+    pass launches for all its tokens together, or (`serial`) for each position in turn, as an LSTM does."""
+
+    flops: float = 0.0
+    floats: float = 0.0
+    kernels: int = 0
+    serial: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """What one step asks for: floating-point operations, bytes moved, kernels launched."""
+
+    flops: float
+    bytes: float
+    kernels: float
+
+
+def training_load(model: SequenceModel, *, vocabulary: int, batch: int, length: float, graded: float) -> Load:
+    """A training step on `batch` sequences of `length` tokens, padding included, `graded` of which have a loss."""
+    positions = length - 1  # the last token is predicted, not read
+    work, d_model = forward_work(model, length / 2), model.embedding.embedding_dim
+    head_passes = FORWARD_AND_BACKWARD if _is_trained(model.embedding) else FORWARD_AND_BACKWARD - 1
+    flops = FORWARD_AND_BACKWARD * work.flops * positions + head_passes * 2 * vocabulary * d_model * graded
+    floats = FORWARD_AND_BACKWARD * (work.floats * positions + (vocabulary + d_model) * graded)
+    weights = _layer_weights(model) + vocabulary * d_model * _is_trained(model.embedding)
+    return Load(
+        flops=batch * flops,
+        bytes=FLOAT_BYTES * (batch * floats + WEIGHT_PASSES * weights),
+        kernels=FORWARD_AND_BACKWARD * (work.kernels + work.serial * positions) + STEP_KERNELS,
+    )
+
+
+def prefill_load(model: SequenceModel, *, rows: float, length: float) -> Load:
+    """Reading the prompts of `rows` samples."""
+    work = forward_work(model, (length + 1) / 2)
+    return Load(
+        flops=rows * length * work.flops,
+        bytes=FLOAT_BYTES * (rows * length * work.floats + _layer_weights(model)),
+        kernels=work.kernels + work.serial * length,
+    )
+
+
+def decode_load(model: SequenceModel, *, vocabulary: int, rows: float, context: float) -> Load:
+    """One token of `rows` samples after `context` tokens; the whole state is read, what is no cache is written."""
+    work, d_model = forward_work(model, context), model.embedding.embedding_dim
+    floats = work.floats + state_floats(model, context) + state_floats(model, 0) + vocabulary + d_model
+    return Load(
+        flops=rows * (work.flops + 2 * vocabulary * d_model),
+        bytes=FLOAT_BYTES * (rows * floats + _layer_weights(model) + vocabulary * d_model),
+        kernels=work.kernels + work.serial + CHOICE_KERNELS,
+    )
+
+
+def _layer_weights(model: SequenceModel) -> int:
+    return sum(parameter.numel() for parameter in model.layers.parameters())
+
+
+def _is_trained(embedding: nn.Embedding) -> bool:
+    return embedding.weight.requires_grad
+
+
+def forward_work(model: SequenceModel, context: float) -> Work:
+    """The layers' pass over one token that looks at `context` tokens, itself included; without the head."""
+    parts = list(_parts(model, context))
+    return Work(
+        flops=sum(part.flops for part in parts),
+        floats=sum(part.floats for part in parts),
+        kernels=sum(part.kernels for part in parts),
+        serial=sum(part.serial for part in parts),
+    )
+
+
+def state_floats(model: SequenceModel, context: float) -> float:
+    """Values that decoding carries for one sample after `context` tokens."""
+    fixed = sum(tensor.numel() for tensor in state_tensors(model.init_state(1)))
+    cached = sum(2 * layer.o_proj.in_features for layer in model.modules() if isinstance(layer, CausalAttention))
+    return fixed + cached * context
+
+
+def _parts(model: SequenceModel, context: float) -> Iterator[Work]:
+    """Every module's own part, its children's not counted."""
+    for module in model.modules():
+        if isinstance(module, CausalAttention):
+            d_model = module.o_proj.in_features
+            yield Work(flops=4 * d_model * context, floats=4 * d_model, kernels=2)  # rotation, attention
+        elif isinstance(module, MambaMixer):
+            yield _scan_and_convolution(module)
+        elif isinstance(module, SwiGLU):
+            yield Work(floats=3 * module.down_proj.in_features, kernels=1)
+        elif isinstance(module, Residual):
+            yield Work(floats=3 * module.norm.weight.numel(), kernels=1)
+        elif isinstance(module, RMSNorm):
+            yield Work(floats=2 * module.weight.numel(), kernels=1)
+        elif isinstance(module, nn.Embedding):
+            yield Work(floats=module.embedding_dim, kernels=1)
+        else:
+            yield _matrices(module)
+
+
+def _scan_and_convolution(module: MambaMixer) -> Work:
+    """The scan takes 7 operations a state (step A, exp, decay h, step x B, their sum, two of C h) and 7 a channel
+    (bias, softplus, step x, D x, their sum, silu z, gate), counting a function of one number as one."""
+    d_inner, d_state = module.A_log_IxN.shape
+    return Work(
+        flops=d_inner * (2 * D_CONV + 7 * d_state + 7),
+        floats=2 * d_inner + 4 * d_inner + 2 * d_state,
+        kernels=2,
+    )
+
+
+def _matrices(module: nn.Module) -> Work:
+    """A module's own matrices, each multiplied by every token."""
+    shapes = [p.flatten(1).shape for p in module.parameters(recurse=False) if p.ndim > 1]
+    return Work(
+        flops=sum(2 * rows * columns for rows, columns in shapes),
+        floats=sum(rows + columns for rows, columns in shapes),
+        kernels=len(shapes),
+        serial=1 if isinstance(module, nn.RNNBase) else 0,
+    )
