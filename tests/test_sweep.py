@@ -1,8 +1,10 @@
 """A sweep: every cell of a preset, in processes of its own; what is finished is skipped, what fails is told."""
 
 import csv
+import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,7 +25,7 @@ from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.executor import PoolOutcome, run_pool
 from retrieval_gap.experiments.results import COLUMNS, write_rows
 from retrieval_gap.experiments.run import RunDirectory, execute
-from retrieval_gap.experiments.sweep import select, sweep
+from retrieval_gap.experiments.sweep import most_valuable_first, select, sweep
 from retrieval_gap.training_step import DeviceStep
 from tests.test_training import CONFIG, assert_same
 
@@ -44,6 +46,12 @@ def wait_until(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
+def end_turn_when(condition: Callable[[], bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets a sweep's minute be over when the condition holds."""
+    monkeypatch.setattr(executor, "time", SimpleNamespace(monotonic=lambda: 90.0 if condition() else 0.0))
+    monkeypatch.setattr(executor, "POLL_SECONDS", 0.01)
+
+
 @contextmanager
 def sweep_process(cells: Sequence[RunConfig], runs_dir: Path, *, workers: int = 2) -> Iterator[subprocess.Popen[str]]:
     """`retrieval-gap sweep` of these cells, in a process group that is killed at the end.
@@ -53,7 +61,8 @@ def sweep_process(cells: Sequence[RunConfig], runs_dir: Path, *, workers: int = 
         "import sys; from retrieval_gap.experiments import presets; from retrieval_gap.cli import main\n"
         "from retrieval_gap.experiments.config import RunConfig\n"
         f"presets.PRESETS['smoke'] = lambda: {list(cells)!r}\n"
-        f"sys.exit(main('sweep smoke --device cpu --workers {workers} --runs-dir'.split() + [{str(runs_dir)!r}]))"
+        f"words = 'sweep smoke --device cpu --keep-weights --workers {workers} --runs-dir'.split()\n"
+        f"sys.exit(main([*words, {str(runs_dir)!r}]))"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script],
@@ -204,17 +213,34 @@ def test_a_dry_run_writes_nothing(smoke: list[RunConfig], tmp_path: Path, capsys
 
 
 def test_a_deadline_leaves_cells_that_go_on_to_the_same_row(
-    smoke: list[RunConfig], undisturbed: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    smoke: list[RunConfig],
+    undisturbed: RunDirectory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    smoke[:] = [LONG]
+    smoke[:] = [CELLS[0], LONG]
     run = RunDirectory.of(LONG, tmp_path)
-    late_once_training = SimpleNamespace(monotonic=lambda: 90.0 if run.metrics.exists() else 0.0)
-    monkeypatch.setattr(executor, "time", late_once_training)
-    monkeypatch.setattr(executor, "POLL_SECONDS", 0.01)
+    end_turn_when(run.metrics.exists, monkeypatch)
     sweep("smoke", runs_dir=tmp_path, workers=1, max_minutes=1)
     assert run.status() == "partial"
-    sweep("smoke", runs_dir=tmp_path, workers=1)
+    told = capsys.readouterr().out
+    assert re.search(r"^done +1 +80 *$", told, re.M), told
+    assert re.search(r"^partial +1 +[\d,]+ +(\d+\.\d\d|<0.01) m$", told, re.M), told
+    sweep("smoke", runs_dir=tmp_path, workers=1, max_minutes=60)
     assert_same_end(run, undisturbed)
+    assert re.search(r"^done +2 +2,480 *$", capsys.readouterr().out, re.M)
+
+
+def test_cells_on_their_way_go_on_before_new_ones_start_the_nearest_to_its_end_first(tmp_path: Path) -> None:
+    cells = [replace(LONG, seed=seed) for seed in range(6)]
+    runs = {config: RunDirectory.of(config, tmp_path) for config in cells}
+    for seed, samples in ((1, 240), (3, 1_200), (4, 0), (5, 0)):
+        runs[cells[seed]].create(cells[seed])
+        if samples:
+            runs[cells[seed]].metrics.write_text(json.dumps({"step": samples // 8, "samples": samples, "wall_s": 1}))
+    runs[cells[5]].result.write_text("{}")
+    assert [config.seed for config in most_valuable_first(runs)] == [3, 1, 4, 0, 2]
 
 
 def test_a_sweep_stopped_by_a_signal_fails_and_leaves_checkpoints(tmp_path: Path) -> None:
@@ -235,8 +261,10 @@ def test_a_worker_killed_by_sigkill_is_told_and_the_same_command_finishes_its_ce
     smoke[:] = [LONG, CELLS[0]]
     run, start = RunDirectory.of(LONG, tmp_path), executor._start
 
-    def start_and_kill(context: ForkServerContext, config: RunConfig, runs_dir: Path, place: str) -> ForkServerProcess:
-        process = start(context, config, runs_dir, place)
+    def start_and_kill(
+        context: ForkServerContext, config: RunConfig, runs_dir: Path, place: str, keep_weights: bool
+    ) -> ForkServerProcess:
+        process = start(context, config, runs_dir, place, keep_weights)
         if config == LONG:
             wait_until(run.metrics.exists)
             process.kill()
@@ -299,6 +327,16 @@ def test_every_preset_is_a_grid_of_valid_and_different_cells(name: str) -> None:
     for cell in cells:
         cell.validate()
     assert len({cell.hash() for cell in cells}) == len(cells)
+
+
+def test_the_papers_grid_is_whole_and_starts_where_it_tells_most() -> None:
+    cells = presets.paper()
+    modes, sizes, ns = ("direct", "cot", "rag"), ("0.5m", "1m", "2m"), (16, 32, 64, 128)
+    grid = itertools.product(modes, ns, presets.ARCHITECTURES, sizes)
+    assert sorted((c.mode, c.n, c.arch, c.size) for c in cells) == sorted(grid)
+    first = list(dict.fromkeys((c.mode, c.n, c.size) for c in cells))
+    assert first[:5] == [("cot", n, "0.5m") for n in (16, 32, 64)] + [("rag", n, "0.5m") for n in (16, 32)]
+    assert first[5:13] == [("cot", n, size) for size in ("1m", "2m") for n in ns]
 
 
 def test_one_changed_setting_is_another_run_and_a_filled_in_default_is_not() -> None:

@@ -11,7 +11,7 @@ ACHIEVED and GPU_KERNEL_S are assumptions, not measurements; `forecast` marks wh
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -152,8 +152,17 @@ def _trace_sizes(task_name: str, mode: str, n: int, family: str, batch_size: int
     )
 
 
+def machine_here(places: Sequence[str]) -> Machine:
+    """What a sweep's workers run on, given the GPU of each ("" on the CPU).  A GPU that GPUS lacks counts as an A100."""
+    if not any(places):
+        return this_machine(len(places))
+    name = torch.cuda.get_device_name()
+    known = next((gpu for gpu in GPUS if gpu.hardware in name), GPUS[1])
+    return replace(known, name="here", count=len(set(places)))
+
+
 def this_machine(workers: int) -> Machine:
-    """A sweep's workers here, each with the rates of one thread, measured in less than a second: a matrix product, a
+    """A sweep's workers on this CPU, each with the rates of one thread, measured in less than a second: a matrix product, a
     copy, a call of a small layer.  ACHIEVED applies to the first two as it does to a GPU's peaks.
     """
     threads = torch.get_num_threads()

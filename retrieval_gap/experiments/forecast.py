@@ -125,7 +125,7 @@ def _estimate(config: RunConfig, part: Part, machine: Machine, runs: Sequence[Me
 
 
 def _kind(config: RunConfig) -> tuple[str, ...]:
-    return config.task, config.family, config.mode, config.arch, config.size
+    return config.task, config.family, config.mode, config.arch, config.size, config.precision
 
 
 def _distance(one: RunConfig, other: RunConfig) -> float:

@@ -20,6 +20,16 @@ SMALL_SAMPLES: dict[Mode, dict[int, int]] = {
 }
 # What is learned here depends on steps more than on samples, so batches are small where traces are long.
 SMALL_BATCH: dict[Mode, int] = {"rag": 8, "cot": 16, "direct": 16}
+# The paper's grid in the order in which it tells: where its curves part, what retrieval gives back, the larger models.
+PAPER_ORDER: tuple[tuple[Mode, tuple[int, ...], tuple[str, ...]], ...] = (
+    ("cot", (16, 32, 64), ("0.5m",)),
+    ("rag", (16, 32), ("0.5m",)),
+    ("cot", (16, 32, 64, 128), ("1m", "2m")),
+    ("cot", (128,), ("0.5m",)),
+    ("rag", (64, 128), ("0.5m",)),
+    ("rag", (16, 32, 64, 128), ("1m", "2m")),
+    ("direct", (16, 32, 64, 128), ("0.5m", "1m", "2m")),
+)
 
 
 def demo() -> list[RunConfig]:
@@ -70,9 +80,9 @@ def paper() -> list[RunConfig]:
     """The paper's grid with the paper's settings, and the LSTM beside it."""
     return [
         RunConfig(task="istree", mode=mode, n=n, arch=arch, size=size)
-        for n in (16, 32, 64, 128)
-        for size in ("0.5m", "1m", "2m")
-        for mode in MODES
+        for mode, ns, sizes in PAPER_ORDER
+        for size in sizes
+        for n in ns
         for arch in ARCHITECTURES
     ]
 

@@ -3,7 +3,8 @@
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -13,14 +14,25 @@ from retrieval_gap.devices import DeviceName, visible_gpus, worker_places
 from retrieval_gap.environment import usable_cores
 from retrieval_gap.errors import UsageError, unknown
 from retrieval_gap.experiments.config import RunConfig
+from retrieval_gap.experiments.cost import machine_here
 from retrieval_gap.experiments.executor import CellEnded, PoolOutcome, check_outcome, run_pool
+from retrieval_gap.experiments.forecast import print_forecast, print_left
 from retrieval_gap.experiments.presets import preset_cells
-from retrieval_gap.experiments.results import cells_of, finished_rows, print_table, progress_of, write_rows
+from retrieval_gap.experiments.results import (
+    cells_of,
+    finished_rows,
+    print_counts,
+    print_table,
+    progress_of,
+    samples_done,
+    write_rows,
+)
 from retrieval_gap.experiments.run import RunDirectory
 from retrieval_gap.files import make_folder, make_room_for
 
 FILTER_KEYS = ("task", "mode", "n", "arch", "size", "family", "seed", "lr")
 STATUS_SECONDS = 30.0
+SHORT = 24  # cells that a dry run lists one by one
 
 
 def sweep(
@@ -34,32 +46,44 @@ def sweep(
     max_minutes: float = 0.0,
     dry_run: bool = False,
     csv: Path | None = None,
+    keep_weights: bool = True,
 ) -> None:
     """Runs a preset's cells, prints its table, writes the finished rows to `csv` where one is given.
 
     workers, per_gpu: processes on the CPU, and processes that share each GPU; 0 means one a core, one a GPU.
+    With `max_minutes` what is left is told too; a dry run only tells.
     Raises UsageError for a preset, filter or number that will not do, RunError where a cell failed (the others are
     finished first) or a signal stopped it; cells that `max_minutes` leaves are no error.
     """
     if workers < 0 or per_gpu < 0 or not 0 <= max_minutes < float("inf"):
         raise UsageError("--workers, --per-gpu and --max-minutes are 0 or more")
+    gpus = visible_gpus(device, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    places = worker_places(gpus, workers=workers, per_gpu=per_gpu, cores=usable_cores())
     every = preset_cells(preset)
     configs = select(every, only)
     for config in configs:
         config.validate()
     cells = cells_of(configs, runs_dir)
     if dry_run:
-        print_table(cells)
+        if len(cells) <= SHORT:
+            print_table(cells)
+        else:
+            print_counts(Counter(cell.run.status() for cell in cells))
+        print_forecast(cells, runs_dir, machine_here(places))
         return
-    gpus = visible_gpus(device, os.environ.get("CUDA_VISIBLE_DEVICES"))
-    places = worker_places(gpus, workers=workers, per_gpu=per_gpu, cores=usable_cores())
     make_folder(runs_dir)
     if csv is not None:
         make_room_for(csv)
     outcome = PoolOutcome()
     runs = {config: RunDirectory.of(config, runs_dir) for config in configs}
-    _run_and_tell(runs, runs_dir, places, 60 * max_minutes, outcome)
+    todo = most_valuable_first(runs)
+    pool = run_pool(
+        todo, runs_dir, places=places, seconds=60 * max_minutes, outcome=outcome, keep_weights=keep_weights
+    )
+    _tell(runs, pool, len(runs) - len(todo))
     print_table(cells)
+    if max_minutes:
+        print_left(cells, runs_dir, machine_here(places))
     if csv is not None:
         rows = finished_rows(cells_of(every, runs_dir))
         write_rows(csv, rows)
@@ -68,16 +92,20 @@ def sweep(
 
 
 def select(configs: Sequence[RunConfig], only: str) -> list[RunConfig]:
-    """The cells that match every `key=value[,value]` of the filter.  Raises UsageError where none does."""
-    kept = list(configs)
-    for condition in only.split():
-        key, _, values = condition.partition("=")
-        if key not in FILTER_KEYS:
-            raise unknown("filter key", key, FILTER_KEYS)
-        kept = [config for config in kept if str(getattr(config, key)) in values.split(",")]
+    """The cells that match a filter.  Raises UsageError where none does."""
+    kept = [config for config in configs if matches(config, only)]
     if not kept:
         raise UsageError(f"no cell of the preset matches --only {only!r}")
     return kept
+
+
+def matches(config: RunConfig, only: str) -> bool:
+    """Whether a cell matches every `key=value[,value]` of a filter.  Raises UsageError for an unknown key."""
+    conditions = [condition.partition("=") for condition in only.split()]
+    for key, _, _ in conditions:
+        if key not in FILTER_KEYS:
+            raise unknown("filter key", key, FILTER_KEYS)
+    return all(str(getattr(config, key)) in values.split(",") for key, _, values in conditions)
 
 
 class _LastingConsole(Console):
@@ -88,14 +116,24 @@ class _LastingConsole(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
-def _run_and_tell(
-    runs: Mapping[RunConfig, RunDirectory], runs_dir: Path, places: Sequence[str], seconds: float, outcome: PoolOutcome
-) -> None:
-    todo = [config for config, run in runs.items() if run.status() != "done"]
-    ended, started, told = len(runs) - len(todo), time.monotonic(), time.monotonic()
+def most_valuable_first(runs: Mapping[RunConfig, RunDirectory]) -> list[RunConfig]:
+    """The cells that are not done: those on their way, the nearest to its end first, then in the preset's order."""
+    status = {config: run.status() for config, run in runs.items()}
+
+    def place(config: RunConfig) -> tuple[bool, float]:
+        if status[config] != "partial":
+            return True, 0.0
+        return False, -samples_done(runs[config], config) / config.samples
+
+    return sorted((config for config in runs if status[config] != "done"), key=place)
+
+
+def _tell(runs: Mapping[RunConfig, RunDirectory], pool: Iterator[CellEnded | None], ended: int) -> None:
+    """Says on standard error what becomes of a pool's cells; `ended` of the runs had before."""
+    started = told = time.monotonic()
     console = _LastingConsole(stderr=True, markup=False)
     with console.status("starting") as spinner:
-        for event in run_pool(todo, runs_dir, places=places, seconds=seconds, outcome=outcome):
+        for event in pool:
             minutes = (time.monotonic() - started) / 60
             if event is not None:
                 ended += 1
