@@ -33,11 +33,16 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         write(part)
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
+        sync(part)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Has a file's content on the disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def remove_leftovers(folder: Path) -> None:
