@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Annotated, Literal, Protocol, TextIO, TypeVar
 
 import tyro
-from tyro.conf import Positional, Suppress, arg
+from tyro.conf import Positional, Suppress, arg, subcommand
 
 from retrieval_gap.devices import DeviceName, choose_device
 from retrieval_gap.errors import RunError, UsageError, fault
-from retrieval_gap.experiments.config import ProblemSize, RunConfig
+from retrieval_gap.experiments.config import Number, ProblemSize, RunConfig
 from retrieval_gap.retrieval import RetrieverName
 from tasks.api import Mode, Split, TaskError
 
@@ -29,6 +29,8 @@ MAX_BITS, MAX_RANK = 2**63 - 1, 2**31 - 1
 NARROWEST = 40  # columns: tyro never ends its help in very narrow terminals
 Device = Annotated[DeviceName, arg(help="auto: the GPU where there is one")]
 RunsDir = Annotated[Path, arg(help="folder of the run directories")]
+KeepWeights = Annotated[bool, arg(help="leave the weights of finished runs in their directories, for `eval`")]
+Only = Annotated[str, arg(help="cells to take, such as 'n=8 arch=mamba,lstm mode=cot'")]
 
 
 class Command(Protocol):
@@ -78,13 +80,15 @@ class Train:
     runs_dir: RunsDir = Path("runs")
     device: Device = "auto"
     threads: Annotated[int, arg(help="processor threads; 0 means all cores")] = 0
+    keep_weights: KeepWeights = False
 
     def run(self) -> None:
         from retrieval_gap.experiments.executor import run_one
 
         if not 0 <= self.threads <= MAX_THREADS:
             raise UsageError(f"--threads {self.threads} is out of range: 0 to {MAX_THREADS} are wanted")
-        print(json.dumps(run_one(self.config, self.runs_dir, self.threads, choose_device(self.device))))
+        device = choose_device(self.device)
+        print(json.dumps(run_one(self.config, self.runs_dir, self.threads, device, keep_weights=self.keep_weights)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,9 +174,10 @@ class Sweep:
     device: Device = "auto"
     workers: Annotated[int, arg(help="processes on the CPU, one thread each; 0 means one a core")] = 0
     per_gpu: Annotated[int, arg(help="processes that share each GPU; 0 means one")] = 0
-    only: Annotated[str, arg(help="cells to run, such as 'n=8 arch=mamba,lstm mode=cot'")] = ""
-    max_minutes: Annotated[float, arg(help="start no cell and stop all after this time; 0 means never")] = 0.0
-    dry_run: Annotated[bool, arg(help="print the cells and what is done of them")] = False
+    only: Only = ""
+    max_minutes: Annotated[Number, arg(help="stop all after this time, and tell what is left; 0 means never")] = 0.0
+    dry_run: Annotated[bool, arg(help="print what is done of the cells, and what they will cost")] = False
+    keep_weights: KeepWeights = False
     csv: Annotated[Path | None, arg(help="write the finished rows of the preset there")] = None
     runs_dir: RunsDir = Path("runs")
 
@@ -191,6 +196,7 @@ class Sweep:
             max_minutes=self.max_minutes,
             dry_run=self.dry_run,
             csv=self.csv,
+            keep_weights=self.keep_weights,
         )
 
 
@@ -206,6 +212,47 @@ class Results:
         from retrieval_gap.experiments.results import show_results
 
         show_results(self.runs_dir, self.preset, self.csv)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pack:
+    """Write runs into one file, to be unpacked elsewhere."""
+
+    pack: Annotated[Positional[Path], arg(metavar="OUT.tar")]
+    only: Only = ""
+    runs_dir: RunsDir = Path("runs")
+
+    def run(self) -> None:
+        from retrieval_gap.experiments.pack import pack
+
+        pack(self.pack, self.runs_dir, self.only)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unpack:
+    """Add the runs of a pack to a folder of runs; of a run in both the further one is kept."""
+
+    pack: Annotated[Positional[Path], arg(metavar="IN.tar")]
+    runs_dir: RunsDir = Path("runs")
+
+    def run(self) -> None:
+        from retrieval_gap.experiments.pack import unpack
+
+        unpack(self.pack, self.runs_dir)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runs:
+    """Carry runs from one machine to another."""
+
+    action: Annotated[
+        Annotated[Pack, subcommand("pack", prefix_name=False)]
+        | Annotated[Unpack, subcommand("unpack", prefix_name=False)],
+        arg(name=""),
+    ]
+
+    def run(self) -> None:
+        self.action.run()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,6 +301,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "bound": Bound,
     "sweep": Sweep,
     "results": Results,
+    "runs": Runs,
     "plot": Plot,
     "bench": Bench,
     "doctor": Doctor,

@@ -59,6 +59,10 @@ WRONG_USES = [
     ("train --task istree --mode cot --n-nodes 8 --arch mamba --size tiny --samples 0", "samples = 0"),
     ("train --task istree --mode cot --n-nodes 8 --arch mamba --size tiny --batch-size 0", "batch_size = 0"),
     ("train --task istree --mode cot --n-nodes 8 --arch mamba --size tiny --lr nan", "lr = nan"),
+    ("train --task istree --mode cot --n-nodes 8 --arch mamba --size tiny --lr 1e-400", "1e-400 is too close to 0"),
+    ("train --task istree --mode cot --n-nodes 8 --arch mamba --size tiny --lr -5e-999", "-5e-999 is too close to 0"),
+    ("train --task istree --mode cot --n-nodes 8 --arch mamba --size tiny --max-grad-norm .1e-999", "too close to 0"),
+    ("train --task istree --mode cot --n-nodes 8 --arch mamba --size tiny --lr fast", "fast"),
     (
         "train --task istree --mode cot --n-nodes 8 --arch mamba --size tiny --eval-samples 0",
         "eval_samples = 0",
@@ -94,6 +98,7 @@ WRONG_USES = [
     ("sweep demo --only arch=gru", "arch=gru"),
     ("sweep demo --only archs=lstm", "did you mean 'arch'"),
     ("sweep demo --max-minutes -1", "--max-minutes"),
+    ("sweep demo --max-minutes 1e-400", "1e-400 is too close to 0"),
     ("sweep demo --executor slurm", "slurm"),
     ("sweep demo --runs-dir /proc/nowhere", "/proc/nowhere"),
     ("sweep demo --runs-dir /dev/null --dry-run", "/dev/null is no folder"),
@@ -102,6 +107,12 @@ WRONG_USES = [
     ("results --preset demo --csv .", ". is a folder"),
     ("results --runs-dir /dev/null", "no folder of runs"),
     ("results --runs-dir absent", "absent is no folder of runs"),
+    ("runs", "pack"),
+    ("runs pakc out.tar", "pakc"),
+    ("runs pack", "OUT.tar"),
+    ("runs pack out.tar", "runs is no folder of runs"),
+    ("runs pack out.tar --runs-dir /dev", "/dev holds no run"),
+    ("runs unpack absent.tar", "there is no pack absent.tar"),
     ("plot fig22", "fig2"),
     ("plot fig2_istree --results absent.csv", "absent.csv"),
     ("bench scann", "did you mean 'scan'"),
@@ -130,7 +141,8 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         main("--help".split())
     assert stop.value.code in (0, None)
     told = capsys.readouterr().out
-    for command in ("sample", "train", "eval", "probe", "bound", "sweep", "results", "plot", "bench", "doctor"):
+    words = ("sample", "train", "eval", "probe", "bound", "sweep", "results", "runs", "plot", "bench", "doctor")
+    for command in words:
         assert command in told
 
 
@@ -175,7 +187,7 @@ def test_a_run_with_options_is_another_run(capsys: pytest.CaptureFixture[str], t
 
 
 def test_train_then_eval_then_results(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert main([*TRAIN, "--runs-dir", str(tmp_path)]) == 0
+    assert main([*TRAIN, "--keep-weights", "--runs-dir", str(tmp_path)]) == 0
     row = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert row["eval_samples"] == 10
     (run,) = tmp_path.iterdir()
@@ -191,7 +203,7 @@ def test_train_then_eval_then_results(capsys: pytest.CaptureFixture[str], tmp_pa
 def test_probe_prints_a_table_and_one_object_and_needs_weights(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert main([*TRAIN, "--runs-dir", str(tmp_path)]) == 0
+    assert main([*TRAIN, "--keep-weights", "--runs-dir", str(tmp_path)]) == 0
     (run,) = tmp_path.iterdir()
     capsys.readouterr()
     assert main(["probe", str(run), "--samples", "20", "--bits", "0,4", "--ranks", "2"]) == 0
@@ -207,7 +219,17 @@ def test_probe_prints_a_table_and_one_object_and_needs_weights(
     (run / "checkpoint.safetensors").unlink()
     status, text = failure(["probe", str(run)], capsys)
     assert status == 2
-    assert "has no checkpoint" in text
+    assert "--keep-weights" in text
+
+
+def test_runs_are_carried_from_one_folder_to_another(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    here, there, pack = (str(tmp_path / name) for name in ("here", "there", "out.tar"))
+    assert main([*TRAIN, "--runs-dir", here]) == 0
+    assert main(["runs", "pack", pack, "--runs-dir", here, "--only", "arch=lstm"]) == 0
+    assert main(["runs", "unpack", pack, "--runs-dir", there]) == 0
+    assert capsys.readouterr().out.endswith(f"unpacked into {there}: 1 new\n")
+    assert main(["results", "--runs-dir", there]) == 0
+    assert "1 done" in capsys.readouterr().out
 
 
 TASK = """

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from tyro.conf import Suppress, arg
+from tyro.constructors import PrimitiveConstructorSpec
 
 from retrieval_gap.errors import UsageError, unknown
 from retrieval_gap.experiments.trial import try_architecture, try_task
@@ -17,6 +18,27 @@ from tasks.registry import load_task
 
 ProblemSize = Annotated[
     int, arg(aliases=("--n-nodes", "--length"), help="problem size: nodes of a graph, tokens of a sequence")
+]
+
+
+def _number(words: list[str]) -> float:
+    """Raises ValueError for what is no number, and for one so small that it would be taken for 0."""
+    value = float(words[0])
+    if value == 0 and any(digit in "123456789" for digit in words[0].lower().partition("e")[0]):
+        raise ValueError(f"{words[0]} is too close to 0 to be told from it")
+    return value
+
+
+# For flags that 0 means something special to.
+Number = Annotated[
+    float,
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="FLOAT",
+        instance_from_str=_number,
+        is_instance=lambda value: isinstance(value, float),
+        str_from_instance=lambda value: [str(value)],
+    ),
 ]
 # Raised when the meaning of a configuration changes, so that old run directories are not taken for new ones.
 CONFIG_VERSION = 1
@@ -45,9 +67,9 @@ class RunConfig:
     embedding: Embedding = "sinusoidal"
     samples: int = 1_000_000
     batch_size: int = 64
-    lr: float = 0.0
+    lr: Number = 0.0
     warmup_samples: int = 10_000
-    max_grad_norm: float = 0.0
+    max_grad_norm: Number = 0.0
     precision: Precision = "fp32"
     seed: int = 0
     eval_samples: int = 5_000

@@ -153,7 +153,7 @@ def _trace_sizes(task_name: str, mode: str, n: int, family: str, batch_size: int
 
 
 def machine_here(places: Sequence[str]) -> Machine:
-    """What a sweep's workers run on, given the GPU of each ("" on the CPU).  A GPU that GPUS lacks counts as an A100."""
+    """What workers run on, given the GPU of each ("" on the CPU).  A GPU that GPUS lacks counts as an A100."""
     if not any(places):
         return this_machine(len(places))
     name = torch.cuda.get_device_name()
@@ -162,7 +162,7 @@ def machine_here(places: Sequence[str]) -> Machine:
 
 
 def this_machine(workers: int) -> Machine:
-    """A sweep's workers on this CPU, each with the rates of one thread, measured in less than a second: a matrix product, a
+    """Workers on this CPU, each with the rates of one thread, measured in less than a second: a matrix product, a
     copy, a call of a small layer.  ACHIEVED applies to the first two as it does to a GPU's peaks.
     """
     threads = torch.get_num_threads()

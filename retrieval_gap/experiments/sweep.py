@@ -77,9 +77,7 @@ def sweep(
     outcome = PoolOutcome()
     runs = {config: RunDirectory.of(config, runs_dir) for config in configs}
     todo = most_valuable_first(runs)
-    pool = run_pool(
-        todo, runs_dir, places=places, seconds=60 * max_minutes, outcome=outcome, keep_weights=keep_weights
-    )
+    pool = run_pool(todo, runs_dir, places=places, seconds=60 * max_minutes, outcome=outcome, keep_weights=keep_weights)
     _tell(runs, pool, len(runs) - len(todo))
     print_table(cells)
     if max_minutes:
