@@ -125,8 +125,8 @@ class Bound:
 
         bits = _whole_numbers("--bits", self.bits, 0, MAX_BITS)
         bound = bound_of(load_task(self.task)(TaskConfig(n=self.n, family=self.family)))
-        needed = f"always right takes {bound.bits_needed:,.6g} bits of state"
-        print(f"{self.task}, {bound.what}: {needed}; the best accuracy of any reader with")
+        needed = f"no reader is always right with fewer than {bound.bits_needed:,.6g} bits of state"
+        print(f"{self.task}, {bound.what}: {needed}; no reader's accuracy is above")
         for b in bits:
             whole = "" if bound.exact_trace is None else f" of answers, {bound.exact_trace(b)} of whole traces"
             print(f"{b} bits: {bound.ceiling(b)}{whole}")
@@ -140,7 +140,7 @@ class Probe:
     run_dir: Annotated[Positional[Path], arg(metavar="RUN_DIR")]
     samples: Annotated[int, arg(help="samples of the test split; 0 means as many as the run's own")] = 0
     bits: Annotated[str, arg(help="bits an element: 0 to 16; no bits means the mean")] = "0,1,2,3,4,6,8,16"
-    ranks: Annotated[str, arg(help='principal components to carry instead of the elements; "" means none')] = "4,16,64"
+    ranks: Annotated[str, arg(help='principal components to carry instead; "" means none')] = "4,16,64"
     rounding: Annotated[Literal["nearest", "stochastic"], arg(help="of an element to its levels")] = "nearest"
     seed: Annotated[int, arg(help="of stochastic rounding")] = 0
     retriever: Annotated[RetrieverName | None, arg(help="default: the fast one where the task has one")] = None

@@ -69,12 +69,13 @@ def _bound_at_the_cut(task: Task) -> Bound | None:
 
 
 def _print_table(rows: Sequence[ProbeRow], ceilings: Sequence[float | None]) -> None:
-    table = Table(box=None, pad_edge=False)
-    for column in ("carried", "bits in all", "accuracy", "strict", "95 %", "ceiling"):
-        table.add_column(column, justify="left" if column == "carried" else "right")
+    table = Table("carried", box=None, pad_edge=False)
+    for column in ("bits each", "bits in all", "accuracy", "strict", "95 %", "ceiling"):
+        table.add_column(column, justify="right")
     for row, ceiling in zip(rows, ceilings, strict=True):
         table.add_row(
-            _carried(row),
+            f"{row.rank} components" if row.rank else "elements",
+            "as it is" if row.bits is None else str(row.bits),
             f"{row.state_bits:,}",
             f"{row.accuracy:.3f}",
             f"{row.accuracy_strict:.3f}",
@@ -82,9 +83,3 @@ def _print_table(rows: Sequence[ProbeRow], ceilings: Sequence[float | None]) -> 
             "" if ceiling is None else f"{ceiling:.3f}",
         )
     print_wide(table)
-
-
-def _carried(row: ProbeRow) -> str:
-    if row.bits is None:
-        return "all, as it is"
-    return f"{row.bits} bits of {f'{row.rank} components' if row.rank else 'each element'}"

@@ -7,7 +7,7 @@ of the prompt: something is always read after it, so that all the model writes c
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -22,7 +22,7 @@ from retrieval_gap.retrieval import RetrieverName
 from retrieval_gap.theory.quantise import Components, Levels, Rounding
 from tasks.api import Task
 
-CALIBRATION_SAMPLES = 256
+CALIBRATION_SAMPLES = 512
 KEPT_SHARE = 0.99  # of its accuracy, for a model to do as well as before
 BATCH_SHARE = 8  # a quantised state is held several times over while it is made
 
@@ -41,8 +41,8 @@ class StatefulModel(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Carried:
-    """What is carried over the cut: `bits` for each of the first `rank` principal components; rank 0 means for each
-    element itself; no bits at all means the mean of the calibration samples."""
+    """What is carried over the cut: `bits` for each of the first `rank` principal components, or of all that there are;
+    rank 0 means for each element itself; no bits at all means the mean of the calibration samples."""
 
     bits: int
     rank: int = 0
@@ -52,7 +52,7 @@ class Carried:
 class ProbeRow:
     """Accuracy with so much carried.
 
-    bits, rank: as in `Carried`, None for the state as it is.  state_bits: carried in all, for one sample.
+    bits, rank: as in `Carried`, bits None for the state as it is.  state_bits: carried in all, for one sample.
     accuracy: as in `Evaluation`; accuracy_strict: an undecided sample is wrong, with its 95 % Wilson interval.
     """
 
@@ -122,15 +122,12 @@ def probe(
 
     calibration: the same task on its training split; levels and components are fitted to its first samples alone.
     seed: of stochastic rounding.
-    Raises UsageError where the task has no place to cut, the model no state, or a rank is too large.
+    Raises UsageError where the task has no place to cut, or the model no state.
     """
     length = cut_of(calibration)
     whole = CutModel(model, length, lambda _: None)
     x_CxF, state_bits, other_bits = _calibrate(whole, calibration)
     batch = max(1, decode_batch(state_bits) // BATCH_SHARE)
-    most = min(x_CxF.shape)
-    if any(c.rank > most for c in carried):
-        raise UsageError(f"a rank is 0 to {most} here: the elements of the state, or the samples it is fitted to")
     components = Components.of(x_CxF) if any(c.rank for c in carried) else None
 
     def measure(cut: CutModel, bits: int | None, rank: int, total: int) -> ProbeRow:
@@ -147,7 +144,7 @@ def probe(
         )
 
     rows = [measure(whole, None, 0, state_bits)]
-    for c in carried:
+    for c in dict.fromkeys(replace(c, rank=min(c.rank, *x_CxF.shape)) for c in carried):
         change = _change(c, x_CxF, components, rounding, seed)
         total = c.bits * (c.rank or x_CxF.shape[1]) + other_bits
         rows.append(measure(CutModel(model, length, change), c.bits, c.rank, total))

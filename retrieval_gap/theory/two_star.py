@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from retrieval_gap.theory.entropy import fano_ceiling
 
 SMALLEST_N = 4
+ROUNDING = 1e-12  # above what rounding the sum over T can take away
 
 
 def two_star_ceiling(n: int, bits: ArrayLike) -> NDArray[np.float64]:
@@ -34,9 +35,6 @@ def two_star_ceiling(n: int, bits: ArrayLike) -> NDArray[np.float64]:
     errors_BxT = open_T * (1 - fano_ceiling(known_BxT, 2))
     accuracy_B = 1 - errors_BxT.sum(-1) / (pairs * (n - 1))
     return np.where(bits_B == 0, 0.5, np.minimum(1.0, accuracy_B + ROUNDING))
-
-
-ROUNDING = 1e-12  # above what rounding the sum over T can take away
 
 
 def _bits_an_answer(bits_Bx1: NDArray[np.float64], unknown_T: NDArray[np.intp], open_T: NDArray[np.float64]) -> NDArray:

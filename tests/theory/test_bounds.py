@@ -90,7 +90,7 @@ def test_a_task_without_a_bound_is_named(task: Any) -> None:
 def test_the_command_prints_a_line_for_each_number_of_bits(capsys: pytest.CaptureFixture[str]) -> None:
     assert main("bound index --length 64 --bits 0,16,255,256,1000000".split()) == 0
     title, *lines = capsys.readouterr().out.splitlines()
-    assert title.startswith("index, 64 tokens of 16 values: always right takes 256 bits")
+    assert title.startswith("index, 64 tokens of 16 values: no reader is always right with fewer than 256 bits")
     told = dict(line.split(" bits: ") for line in lines)
     assert list(told) == ["0", "16", "255", "256", "1000000"]
     values = [float(number) for number in told.values()]

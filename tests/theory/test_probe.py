@@ -161,9 +161,9 @@ def test_the_cut_is_before_the_question_and_the_last_token_of_the_prompt() -> No
     assert cut_of(Asked(TaskConfig(n=8))) == 5
 
 
-def test_a_rank_that_calibration_cannot_give_is_refused() -> None:
-    with pytest.raises(UsageError, match="0 to 24"):
-        rows_of([Carried(bits=1, rank=25)])
+def test_there_are_no_more_components_than_elements() -> None:
+    rows = rows_of([Carried(bits=1, rank=rank) for rank in (5, 24, 64, 1000)], 20)
+    assert [(row.rank, row.state_bits) for row in rows[1:]] == [(5, 5 + 16), (24, 24 + 16)]
 
 
 def test_a_task_of_different_prompts_that_does_not_say_where_to_cut_is_refused() -> None:
