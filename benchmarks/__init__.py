@@ -3,21 +3,29 @@
 import importlib
 import json
 import pkgutil
+import sys
 from collections.abc import Iterable
 
 from retrieval_gap import environment
+from retrieval_gap.devices import choose_device
 from retrieval_gap.errors import UsageError, unknown
 
 Row = dict[str, str | float]
 
 
+def row(name: str, ours: float, theirs: float, unit: str, against: str) -> Row:
+    """A row whose ratio is the larger the better: for rates."""
+    return {"name": name, "ours": ours, "theirs": theirs, "ratio": ours / theirs, "unit": unit, "against": against}
+
+
 def benchmark_names() -> list[str]:
-    """The modules of this package; each has `run()`, which yields rows as it measures them."""
+    """The modules of this package; each has `run()`, which yields rows as it measures them, and NEEDS_GPU where it is
+    about one."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def print_benchmarks(name: str, *, as_json: bool) -> None:
-    """Runs one benchmark, or all; prints each row as it is measured.
+    """Runs one benchmark, or all; prints each row as it is measured, or a line where a GPU is wanted and there is none.
 
     Raises UsageError for an unknown name, or where the peer of a benchmark is not installed.
     """
@@ -26,20 +34,26 @@ def print_benchmarks(name: str, *, as_json: bool) -> None:
         raise unknown("benchmark", name, names)
     for chosen in [name] if name else names:
         try:
-            rows = importlib.import_module(f"benchmarks.{chosen}").run()
+            module = importlib.import_module(f"benchmarks.{chosen}")
+            device = "cuda" if getattr(module, "NEEDS_GPU", False) else "cpu"
+            if device == "cuda" and choose_device("auto").type != device:
+                line = f"{chosen}: this is measured on a GPU, and torch finds none here; nothing was measured"
+                print(line, file=sys.stderr if as_json else sys.stdout)
+                continue
+            rows = module.run()
         except ModuleNotFoundError as error:
             raise UsageError(f"benchmark {chosen} needs the package {error.name}: pip install {error.name}") from error
         if as_json:
-            for row in rows:
-                print(json.dumps(row | {"benchmark": chosen, "hardware": environment.hardware()}), flush=True)
+            for told in rows:
+                print(json.dumps(told | {"benchmark": chosen, "hardware": environment.hardware(device)}), flush=True)
         else:
-            _print_lines(chosen, rows)
+            _print_lines(chosen, environment.hardware(device), rows)
 
 
-def _print_lines(title: str, rows: Iterable[Row]) -> None:
-    print(f"{title}: {environment.hardware()}")
+def _print_lines(title: str, hardware: str, rows: Iterable[Row]) -> None:
+    print(f"{title}: {hardware}")
     print(f"{'ours':>10} {'theirs':>10} {'ratio':>8}  what; unit; against")
-    for row in rows:
-        ours, theirs = (f"{row[key]:,.4g}" for key in ("ours", "theirs"))
-        what = f"{row['name']}; {row['unit']}; {row['against']}"
-        print(f"{ours:>10} {theirs:>10} {row['ratio']:>7,.1f}x  {what}", flush=True)
+    for told in rows:
+        ours, theirs = (f"{told[key]:,.4g}" for key in ("ours", "theirs"))
+        what = f"{told['name']}; {told['unit']}; {told['against']}"
+        print(f"{ours:>10} {theirs:>10} {told['ratio']:>7,.3g}x  {what}", flush=True)

@@ -2,5 +2,11 @@
 
 from jaxtyping import install_import_hook
 
-CHECKED = ("retrieval_gap.models", "retrieval_gap.evaluation", "retrieval_gap.decoding")
+CHECKED = (
+    "retrieval_gap.models",
+    "retrieval_gap.evaluation",
+    "retrieval_gap.decoding",
+    "retrieval_gap.device_decoding",
+    "retrieval_gap.device_retrieval",
+)
 install_import_hook(CHECKED, "beartype.beartype")

@@ -6,15 +6,61 @@ import pytest
 import torch
 
 from benchmarks import benchmark_names, print_benchmarks, scan
+from benchmarks.gpu_training import step_flops
+from retrieval_gap.batches import TrainingBatch
 from retrieval_gap.kernels.selective_scan import selective_scan
+from tests.models.helpers import VOCAB, random_tokens, small_model
 
 KEYS = {"name", "ours", "theirs", "ratio", "unit", "against"}
 SHRUNKEN = {
     "training_step": {"BATCH": 2, "LENGTH": 5, "SIZE": "tiny", "ROUNDS": {"transformer": 1, "mamba": 1}},
     "decoding": {"BATCH": 2, "SIZE": "tiny", "REREAD_TOKENS": {"cot": 2, "rag": 2}},
     "scan": {"BATCH": 25, "LENGTH": 2, "LONG": 5, "CHANNELS": 16, "STATES": 4, "OUR_RUNS_PER_PEER_RUN": 1},
+    "gpu_training": {
+        "DEVICE": "cpu",
+        "SIZES": ("tiny",),
+        "MODES": ("direct",),
+        "NODES": (4,),
+        "PRECISIONS": ("fp32", "bf16"),
+        "WARM_UP_STEPS": 1,
+        "SECONDS": 0.01,
+        "MATMUL": 8,
+    },
+    "gpu_sharing": {
+        "DEVICE": "cpu",
+        "SHARES": (2,),
+        "ARCHS": ("lstm",),
+        "CELLS": (("direct", 4),),
+        "SIZE": "tiny",
+        "SECONDS": 0.01,
+    },
+    "gpu_decoding": {"DEVICE": "cpu", "SIZE": "tiny", "NODES": 4, "SAMPLES": 3, "LOOKED_AT_TOKENS": 2},
     "generator": {"_ROUNDS": 1, "_SAMPLES": 8, "_PLAIN_SAMPLES": 2, "SIZES": (16,), "RECALL_SIZES": (16,)},
 }
+
+
+NEED_GPU = [name for name in benchmark_names() if name.startswith("gpu_")]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+@pytest.mark.parametrize("name", NEED_GPU)
+def test_what_is_measured_on_a_gpu_says_so_in_one_line_where_there_is_none(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for as_json in (False, True):
+        print_benchmarks(name, as_json=as_json)
+        told = capsys.readouterr()
+        line = told.err if as_json else told.out
+        assert line == f"{name}: this is measured on a GPU, and torch finds none here; nothing was measured\n"
+
+
+@pytest.mark.parametrize("name", ["transformer", "lstm"])
+def test_a_steps_operations_are_those_of_its_matrices(name: str) -> None:
+    """Six an entry and token, four where the matrix is the frozen head's; attention is not in the CPU's count."""
+    model, tokens_BxL = small_model(name), random_tokens(2, 9)
+    batch = TrainingBatch(0, tokens_BxL, torch.ones_like(tokens_BxL, dtype=torch.bool), 18)
+    entries = sum(p.numel() for p in model.trained_parameters().values() if p.ndim == 2)
+    assert step_flops(model, batch) == (6 * entries + 4 * VOCAB * 16) * 2 * 8
 
 
 @pytest.mark.parametrize("name", benchmark_names())
@@ -24,11 +70,14 @@ def test_a_benchmark_gives_rows(name: str, monkeypatch: pytest.MonkeyPatch, caps
     module = importlib.import_module(f"benchmarks.{name}")
     for constant, value in SHRUNKEN[name].items():
         monkeypatch.setattr(module, constant, value)
+    if name in NEED_GPU:
+        monkeypatch.setattr(module, "NEEDS_GPU", False)
     rows = list(module.run())
     assert rows
     for row in rows:
         assert set(row) == KEYS
         assert min(row["ours"], row["theirs"], row["ratio"]) > 0
+    monkeypatch.setattr(module, "run", lambda: rows)  # once is enough
     print_benchmarks(name, as_json=False)
     told = capsys.readouterr().out
     assert name in told

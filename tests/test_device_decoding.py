@@ -48,10 +48,10 @@ class Writer(SequenceModel):
         self.register_buffer("next_VxP", torch.tensor([follow[t] * (period // len(follow[t])) for t in range(vocab)]))
 
     def static_state(self, batch: int, capacity: int, position: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return (torch.zeros(batch, dtype=torch.int64),)
+        return (torch.zeros(batch, dtype=torch.int64, device=self.device),)
 
     def prefill(self, tokens_BxL: torch.Tensor, state: object = None) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        state = self.static_state(len(tokens_BxL), 0, torch.tensor(0))
+        state = self.static_state(len(tokens_BxL), 0, tokens_BxL)
         for token_B in tokens_BxL.unbind(1):
             logits_BxV, state = self.step(token_B, state)
         return logits_BxV, state
