@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from retrieval_gap.theory.entropy import fano_ceiling
 
 SMALLEST_N = 4
+ANSWERS_A_BIT = 2  # a bit of state, such as the side of one leaf, serves no more answers than this
 ROUNDING = 1e-12  # above what rounding the sum over T can take away
 
 
@@ -40,8 +41,8 @@ def two_star_ceiling(n: int, bits: ArrayLike) -> NDArray[np.float64]:
 def _bits_an_answer(bits_Bx1: NDArray[np.float64], unknown_T: NDArray[np.intp], open_T: NDArray[np.float64]) -> NDArray:
     """Bits that the state can hold of each answer that is open at the cut, on average: the lesser of two bounds.
 
-    Each bit of state serves at most two answers; and all answers together determine the `unknown_T` sides.
+    Each bit of state serves few answers; and all answers together determine the `unknown_T` sides.
     """
-    shared = 2 * bits_Bx1 / np.maximum(open_T, 1)
+    shared = ANSWERS_A_BIT * bits_Bx1 / np.maximum(open_T, 1)
     spare = 1 - (unknown_T - bits_Bx1) / np.maximum(open_T, 1)
     return np.clip(np.minimum(shared, spare), 0, 1)

@@ -3,8 +3,9 @@
 Axes: X sides of the leaves that were read, Q joined pairs.
 """
 
+from collections import Counter
 from itertools import combinations, product
-from math import comb
+from math import comb, log2
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval_gap.theory.problems import best_accuracy, uniform_problem
-from retrieval_gap.theory.two_star import two_star_ceiling
+from retrieval_gap.theory.two_star import ANSWERS_A_BIT, two_star_ceiling
 from tasks.api import TRUE, TaskConfig
 from tasks.istree import IsTree
 
@@ -38,6 +39,31 @@ def optimum(n: int, bits: int) -> float:
 def test_no_protocol_beats_the_bound(n: int) -> None:
     for bits in range(1, 4):
         assert optimum(n, bits) <= two_star_ceiling(n, bits) + 1e-12
+
+
+def test_a_bit_of_state_tells_no_more_than_two_answers_and_may_tell_two() -> None:
+    """Step 4 of the proof, for every message of one bit about up to three of five leaves."""
+    told = [
+        sum(1 - _entropy_given(message, answer) for answer in answers)
+        for t in (1, 2, 3)
+        for read in combinations(range(5), t)
+        for answers in [_open_answers(read)]
+        for message in product((0, 1), repeat=2**t)
+    ]
+    assert max(told) == pytest.approx(ANSWERS_A_BIT)
+
+
+def _open_answers(read: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """For each pair of neighbours with a leaf of `read`, whether they differ, by the sides of these leaves."""
+    inputs = [dict(zip(read, x, strict=True)) for x in product((0, 1), repeat=len(read))]
+    pairs = [j for j in range(4) if {j, j + 1} & set(read)]
+    return [tuple(x.get(j, 0) ^ x.get(j + 1, 0) for x in inputs) for j in pairs]
+
+
+def _entropy_given(message: tuple[int, ...], answer: tuple[int, ...]) -> float:
+    """Bits of the answer that the message leaves open, all inputs being equally likely."""
+    joint, seen = Counter(zip(message, answer, strict=True)), Counter(message)
+    return sum(count * log2(seen[m] / count) for (m, _), count in joint.items()) / len(message)
 
 
 @pytest.mark.parametrize("n", [4, 5, 6])
