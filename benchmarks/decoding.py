@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from retrieval_gap.decoding import decode
-from retrieval_gap.models import ARCHITECTURES, ModelConfig, SequenceModel, architecture
+from retrieval_gap.experiments.presets import ARCHITECTURES
+from retrieval_gap.models import ModelConfig, SequenceModel, architecture
 from retrieval_gap.retrieval import make_retriever
 from tasks.api import ENDSEARCH, Mode, Task, TaskConfig
 from tasks.istree import IsTree

@@ -20,7 +20,15 @@ CHANCE = 0.5
 INK, GREY, FAINT = "#222222", "#6b6b6b", "#dddddd"
 PUBLISHED = "published (Wen et al. 2025)"
 VIEWS = {"direct": "Direct answer", "cot": "Chain of thought", "rag": "Retrieval"}
-_NAMES = {"transformer": "Transformer", "hybrid": "Hybrid", "mamba": "Mamba", "lstm": "LSTM"}
+_NAMES = {
+    "transformer": "Transformer",
+    "hybrid": "Hybrid",
+    "mamba": "Mamba",
+    "lstm": "LSTM",
+    "gru": "GRU",
+    "gla": "GLA",
+    "gated_deltanet": "Gated DeltaNet",
+}
 _COLOURS = {"transformer": "#0072B2", "hybrid": "#009E73", "mamba": "#D55E00", "lstm": "#CC79A7"}
 _MORE_COLOURS = ("#E69F00", "#56B4E9", "#000000")
 _MARKERS = {"tiny": "D", "0.5m": "v", "1m": "s", "2m": "o"}

@@ -51,7 +51,8 @@ PAPER_LR_RECURRENT = 3e-4
 class RunConfig:
     """(task, view, problem size, family) x (architecture, model size) x training x seed.
 
-    task, arch: a name, or the path of a `.py` file.  family: "" means the task's first.
+    task, arch: a name, or the path of a `.py` file; arch also the dotted path of a layer.
+    family: "" means the task's first.
     lr: 0 means the paper's (1e-3 for the Transformer, 3e-4 for the rest).
     precision: of training (see `TrainingConfig`); decoding is in float32 always.
     eval_split: `validation` where a setting is chosen by the result, `test` for what is reported.
@@ -112,7 +113,7 @@ class RunConfig:
         architecture(self.arch, self.size)
         if self.task.endswith(".py"):
             try_task(task, self.task)
-        if self.arch.endswith(".py"):
+        if "." in self.arch:
             try_architecture(lambda: self.model(len(task.vocabulary)), task, self.arch)
 
     def canonical(self) -> dict[str, Any]:
@@ -139,7 +140,9 @@ class RunConfig:
 
     def label(self) -> str:
         """A readable name; two runs may share it."""
-        task, arch = Path(self.task).stem, Path(self.arch).stem
+        task, arch = Path(self.task).stem, self.arch.rpartition(".")[2]
+        if self.arch.endswith(".py"):
+            arch = Path(self.arch).stem
         return f"{task}-{self.mode}-n{self.n}-{arch}-{self.size}-s{self.seed}"
 
     @classmethod

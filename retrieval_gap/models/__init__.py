@@ -1,19 +1,22 @@
 """Sequence models: one file an architecture, one protocol.
 
 A user's architecture is a file of its own, named by its path (`--arch my_arch.py`), with the same two things that
-the files here have: mixers, and `SIZES`, which maps the name of a size to an `Architecture`.
+the files here have: mixers, and `SIZES`, which maps the name of a size to an `Architecture`.  A layer of an installed
+package is named by its dotted path (`--arch fla.layers.GatedLinearAttention`, see fla_layer.py).
 """
 
+import importlib
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from retrieval_gap.errors import UsageError, unknown
-from retrieval_gap.models import hybrid, lstm, mamba, transformer
+from retrieval_gap.models.fla_layer import sizes_of
 from retrieval_gap.models.model import Architecture, Embedding, ModelConfig, SequenceModel
-from tasks.registry import run_file
+from tasks.registry import class_names, run_file
 
-ARCHITECTURES = {"transformer": transformer, "mamba": mamba, "lstm": lstm, "hybrid": hybrid}
+# Every module here that has `SIZES`, by its name.
+ARCHITECTURES = {name: importlib.import_module(f"{__name__}.{name}") for name in class_names(__name__, "SIZES")}
 
 __all__ = [
     "ARCHITECTURES",
@@ -26,7 +29,7 @@ __all__ = [
 
 
 def architecture(name_or_path: str, size: str) -> Architecture:
-    """The architecture of that name (or in that `.py` file) at that size.
+    """The architecture of that name (or in that `.py` file, or of the layer at that dotted path) at that size.
 
     size: a name in `SIZES`, and after it what is changed, such as `tiny+d_model=8+n_layers=1`.
     Raises UsageError for a name, a file, a size or a field that is not there, and for a shape that cannot be built.
@@ -39,8 +42,10 @@ def architecture(name_or_path: str, size: str) -> Architecture:
             raise UsageError(f"{name_or_path} defines no SIZES (a dict from size names to architectures)")
     elif name_or_path in ARCHITECTURES:
         sizes = ARCHITECTURES[name_or_path].SIZES
+    elif "." in name_or_path:
+        sizes = sizes_of(name_or_path)
     else:
-        raise unknown("architecture", name_or_path, [*ARCHITECTURES, "path/to/your_file.py"])
+        raise unknown("architecture", name_or_path, [*ARCHITECTURES, "path/to/your_file.py", "package.Layer"])
     if size not in sizes:
         raise unknown(f"size of {name_or_path}", size, sizes)
     if not isinstance(sizes[size], Architecture):

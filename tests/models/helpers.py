@@ -3,6 +3,9 @@
 import torch
 
 from retrieval_gap.models import Embedding, ModelConfig, SequenceModel
+from retrieval_gap.models.gated_deltanet import GatedDeltaNet
+from retrieval_gap.models.gla import GLA
+from retrieval_gap.models.gru import GRU
 from retrieval_gap.models.hybrid import Hybrid
 from retrieval_gap.models.lstm import LSTM
 from retrieval_gap.models.mamba import Mamba
@@ -15,6 +18,9 @@ SMALL = {
     "lstm": LSTM(d_model=16, n_layers=2),
     "narrow lstm": LSTM(d_model=16, n_layers=2, d_hidden=5),
     "hybrid": Hybrid(d_model=32, n_layers=1, d_ff=24, n_heads=2, d_state=4),
+    "gru": GRU(d_model=16, n_layers=2),
+    "gla": GLA(d_model=16, d_ff=24, n_layers=2, n_heads=2),
+    "gated_deltanet": GatedDeltaNet(d_model=16, d_ff=24, n_layers=2, n_heads=2),
 }
 
 

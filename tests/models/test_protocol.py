@@ -83,7 +83,7 @@ def test_rows_of_a_state_go_on_as_those_samples(name: str) -> None:
     torch.testing.assert_close(some, every[rows], **CLOSE)
 
 
-@pytest.mark.parametrize("name", ["mamba", "lstm"])
+@pytest.mark.parametrize("name", ["mamba", "lstm", "gru", "gla", "gated_deltanet"])
 def test_a_recurrent_state_has_one_size_whatever_the_context(name: str) -> None:
     model = small_model(name)
     assert model.state_bits(2) == model.state_bits(100)
@@ -94,6 +94,12 @@ def test_state_bits_are_those_of_the_tensors() -> None:
     assert small_model("lstm").state_bits(50) == 2 * 2 * 16 * 32
     # 2 layers x (conv window of 3 + 4 states) x 32 channels x 32 bits
     assert small_model("mamba").state_bits(50) == 2 * 7 * 32 * 32
+    # 2 layers x h x width 16 x 32 bits
+    assert small_model("gru").state_bits(50) == 2 * 16 * 32
+    # 2 layers x 2 heads x (4 keys x 8 values) x 32 bits
+    assert small_model("gla").state_bits(50) == 2 * 2 * 4 * 8 * 32
+    # 2 layers x (conv window of 3 x 48 channels + 2 heads x (8 keys x 8 values)) x 32 bits
+    assert small_model("gated_deltanet").state_bits(50) == 2 * (3 * 48 + 2 * 8 * 8) * 32
     # 2 layers x (key, value) x width 32 x 32 bits, for each token
     assert small_model("transformer").state_bits(50) == 50 * 2 * 2 * 32 * 32
     _, state = small_model("transformer").prefill(random_tokens(3, 5))
@@ -115,9 +121,18 @@ def test_state_bits_are_those_of_the_tensors() -> None:
         ("lstm", "0.5m", 528_000),
         ("lstm", "1m", 1_056_000),
         ("lstm", "2m", 2_102_000),
+        ("gru", "0.5m", 524_000),
+        ("gru", "1m", 1_047_000),
+        ("gru", "2m", 2_084_000),
+        ("gla", "0.5m", 526_000),
+        ("gla", "1m", 1_051_000),
+        ("gla", "2m", 2_103_000),
+        ("gated_deltanet", "0.5m", 525_000),
+        ("gated_deltanet", "1m", 1_052_000),
+        ("gated_deltanet", "2m", 2_104_000),
     ],
 )
-def test_sizes_are_the_papers(name: str, size: str, parameters: int) -> None:
+def test_sizes_are_the_papers_and_those_of_the_others_match(name: str, size: str, parameters: int) -> None:
     model = SequenceModel(ModelConfig(architecture=architecture(name, size), vocab_size=30))
     assert model.parameter_count() == pytest.approx(parameters, rel=0.005)
 

@@ -1,0 +1,60 @@
+"""GRU: one pre-norm residual GRU cell a layer; its state is h, whatever the context.
+
+Axes: B batch, L time, D model width.
+Source: Cho et al. 2014 (arXiv 1406.1078) section 2.3, with the reset gate behind its matrix, as in torch and cuDNN; the
+residual stack is ours.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from retrieval_gap.models.lstm import LONGEST_MEMORY
+from retrieval_gap.models.mixer import Mixer, Residual, State
+
+
+@dataclass(frozen=True, kw_only=True)
+class GRU:
+    """A stack of `n_layers` GRU cells of width `d_model`."""
+
+    d_model: int
+    n_layers: int
+
+    def layers(self) -> list[Residual]:
+        return [Residual(self.d_model, GRUMixer(self.d_model)) for _ in range(self.n_layers)]
+
+
+SIZES = {
+    "tiny": GRU(d_model=64, n_layers=4),
+    "0.5m": GRU(d_model=120, n_layers=6),
+    "1m": GRU(d_model=120, n_layers=12),
+    "2m": GRU(d_model=240, n_layers=6),
+}
+
+
+class GRUMixer(Mixer):
+    """h = (1 - z) n + z h: reset r, update z and candidate n from (x, h).
+
+    Weights start uniform, as in torch; the update gate's bias by "chrono" initialisation (Tallec and Ollivier 2018,
+    arXiv 1804.11188, section 2): each unit forgets at a rate of one over 1 to LONGEST_MEMORY tokens.
+    """
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.gru = nn.GRU(d_model, d_model, batch_first=True)
+        update = slice(d_model, 2 * d_model)  # torch's order is r, z, n
+        bias = {name: p for name, p in self.gru.named_parameters() if name.startswith("bias")}
+        with torch.no_grad():
+            bias["bias_ih_l0"][update] = torch.empty(d_model).uniform_(1, LONGEST_MEMORY - 1).log()
+            bias["bias_hh_l0"][update] = 0.0
+
+    def init_state(self, batch: int) -> tuple[Tensor]:
+        weight = next(self.gru.parameters())
+        return (weight.new_zeros(batch, self.gru.hidden_size),)
+
+    def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
+        (h_BxD,) = state
+        y_BxLxD, h_1xBxD = self.gru(x_BxLxD, h_BxD[None])
+        return y_BxLxD, (h_1xBxD[0],)
