@@ -185,7 +185,6 @@ class DeviceDecoder:
         kept_R = torch.from_numpy(keep_R).to(self._model.device)
         for storage in (*self._rows.tensors(), *state_tensors(self._state)):
             storage[: len(keep_R)] = storage.index_select(0, kept_R)
-        self._rows.active_R[len(keep_R) :] = False
         return row_R[keep_R]
 
     def _collect(self, done: Decoded, samples: NDArray[np.intp], rows_R: NDArray[np.intp]) -> None:

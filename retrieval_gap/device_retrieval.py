@@ -33,17 +33,17 @@ def search_istree(tokens_RxL: Tensor, position: Tensor) -> Tensor:
     """IsTree's three queries (see `tasks.istree.search`): `v ~`, `v -` and `v - w`.
 
     A well-formed query is two or three tokens long, none of them `[STARTSEARCH]`, so that the last five tokens tell
-    whether there is one.
+    whether there is one.  A place before the text is taken for its first token, which cannot stand for two of them.
     """
     back_5 = position - torch.arange(5, 0, -1, device=tokens_RxL.device)
     fifth, fourth, third, second, _ = tokens_RxL.index_select(1, back_5.clamp(min=0)).unbind(1)
-    has_two = (position >= 4) & (fourth == STARTSEARCH) & (third >= NODE_0) & ((second == FATHER) | (second == EDGE))
-    has_three = (position >= 5) & (fifth == STARTSEARCH) & (fourth >= NODE_0) & (third == EDGE) & (second >= NODE_0)
+    has_two = (fourth == STARTSEARCH) & (third >= NODE_0) & ((second == FATHER) | (second == EDGE))
+    has_three = (fifth == STARTSEARCH) & (fourth >= NODE_0) & (third == EDGE) & (second >= NODE_0)
     begin_Rx1 = (position - torch.where(has_three, 5, 4))[:, None]
     v_Rx1, after_Rx1 = torch.where(has_three, fourth, third)[:, None], second[:, None]
 
     of_father_R = _father(tokens_RxL, begin_Rx1, v_Rx1)
-    of_edge_R = _edge(tokens_RxL, begin_Rx1, v_Rx1, after_Rx1, has_three[:, None])
+    of_edge_R = _edge(tokens_RxL, v_Rx1, after_Rx1, has_three[:, None])
     result_R = torch.where(has_two & (second == FATHER), of_father_R, of_edge_R)
     return torch.where(has_two | has_three, result_R, FAILED).to(tokens_RxL.dtype)
 
@@ -56,12 +56,15 @@ def _father(tokens_RxL: Tensor, begin_Rx1: Tensor, v_Rx1: Tensor) -> Tensor:
     return _token_at(father_RxT, _first(fact_RxT))
 
 
-def _edge(tokens_RxL: Tensor, begin_Rx1: Tensor, v_Rx1: Tensor, after_Rx1: Tensor, has_after_Rx1: Tensor) -> Tensor:
-    """The other end of v's first edge in the prompt, or of the first one behind its (first) edge with `after`."""
+def _edge(tokens_RxL: Tensor, v_Rx1: Tensor, after_Rx1: Tensor, has_after_Rx1: Tensor) -> Tensor:
+    """The other end of v's first edge in the prompt, or of the first one behind its (first) edge with `after`.
+
+    The prompt ends where no edge follows the last, at the query's `[STARTSEARCH]` at the latest.
+    """
     room = (tokens_RxL.shape[1] - 1) // 3
     left_RxE, sign_RxE, right_RxE = tokens_RxL[:, 1 : 1 + 3 * room].unflatten(1, (room, 3)).unbind(2)
     place_E = torch.arange(room, device=tokens_RxL.device)
-    whole_RxE = (left_RxE >= NODE_0) & (sign_RxE == EDGE) & (right_RxE >= NODE_0) & (3 * place_E + 3 < begin_Rx1)
+    whole_RxE = (left_RxE >= NODE_0) & (sign_RxE == EDGE) & (right_RxE >= NODE_0)
     prompt_ends_R = _first(~whole_RxE | (tokens_RxL[:, :1] != BOS))
     of_v_RxE = ((left_RxE == v_Rx1) | (right_RxE == v_Rx1)) & (place_E < prompt_ends_R[:, None])
     other_RxE = torch.where(left_RxE == v_Rx1, right_RxE, left_RxE)

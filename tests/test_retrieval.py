@@ -61,10 +61,10 @@ def device_answers(tokens_RxL: np.ndarray, position: int) -> list[int]:
     ),
     pieces=st.lists(piece, max_size=12),
     asked=query,
-    later=st.lists(tokens_of_istree, max_size=9),
+    later=st.lists(piece, max_size=3),
 )
 def test_the_search_on_a_device_agrees_with_them_whatever_the_model_wrote(
-    prompts: list[int | list[int]], pieces: list[tuple[int, ...]], asked: tuple[int, ...], later: list[int]
+    prompts: list[int | list[int]], pieces: list[tuple[int, ...]], asked: tuple[int, ...], later: list[tuple[int, ...]]
 ) -> None:
     """Rows: the prompt of a sample, or junk, before what was written; then tokens to come, not to be read."""
     written = [*(token for part in pieces for token in part), STARTSEARCH, *asked, ENDSEARCH]
@@ -74,7 +74,7 @@ def test_the_search_on_a_device_agrees_with_them_whatever_the_model_wrote(
         else [*p, *[0] * PROMPT][:PROMPT]
         for p in prompts
     ]
-    tokens_RxL = np.array([[*row, *written, *later] for row in rows], np.int32)
+    tokens_RxL = np.array([[*row, *written, *(token for part in later for token in part)] for row in rows], np.int32)
     position = PROMPT + len(written)
     expected = [answer(RegexRetriever(ISTREE), row[:position].tolist())[0] for row in tokens_RxL]
     assert device_answers(tokens_RxL, position) == expected
@@ -87,6 +87,29 @@ def test_it_agrees_with_them_on_streams_of_any_tokens_and_length(tokens: list[in
     room = np.full((1, len(stream) + 3), STARTSEARCH, np.int32)
     room[0, : len(stream)] = stream
     assert device_answers(room, len(stream)) == answer(RegexRetriever(ISTREE), stream)
+
+
+def written(task: Task, words: str) -> list[int]:
+    return [task.vocabulary.index(word) for word in words.split()]
+
+
+@pytest.mark.parametrize(
+    ("words", "later", "result"),
+    [
+        ("[BOS] 1 - 0 [EOS] 2 ~ 1 [STARTSEARCH] 2 ~ [ENDSEARCH]", "2 ~ 0", "1"),
+        ("[BOS] 1 - 0 [EOS] [STARTSEARCH] 2 ~ [ENDSEARCH]", "2 ~ 0", "[FAILED]"),
+        ("[BOS] 1 - 0 [STARTSEARCH] 2 - [ENDSEARCH]", "2 - 0", "[FAILED]"),
+        ("[EOS] 1 - 0 [EOS] [STARTSEARCH] 1 - [ENDSEARCH]", "", "[FAILED]"),
+        ("1 - 0 [STARTSEARCH] 1 - [ENDSEARCH]", "", "[FAILED]"),
+        ("[STARTSEARCH] 1 - [ENDSEARCH]", "1 - 0", "[FAILED]"),
+    ],
+)
+def test_it_reads_the_text_before_the_search_and_edges_behind_its_beginning(
+    words: str, later: str, result: str
+) -> None:
+    tokens = written(ISTREE, words)
+    tokens_1xL = np.array([[*tokens, *written(ISTREE, later)]], np.int32)
+    assert device_answers(tokens_1xL, len(tokens)) == answer(RegexRetriever(ISTREE), tokens) == written(ISTREE, result)
 
 
 @pytest.mark.parametrize("family", ["two_star", "random_tree", "path_like"])
@@ -127,10 +150,6 @@ def test_the_expressions_that_index_writes_find_its_tokens(n: int) -> None:
     for row in batch.tokens_BxL:
         at = int(np.flatnonzero(row == ENDSEARCH)[0])
         assert answer(make_retriever(task), row[: at + 1].tolist()) == [row[at + 1]]
-
-
-def written(task: Task, words: str) -> list[int]:
-    return [task.vocabulary.index(word) for word in words.split()]
 
 
 @pytest.mark.parametrize(
