@@ -2,6 +2,9 @@
 
 A figure is a module `plots/fig*.py` with `draw_figure(results) -> matplotlib.figure.Figure`.  `plots/idea.py` explains
 the task; it shows no results, so its `draw_figure` takes none.
+
+A figure that is not of the demo's table names its own as `DEFAULT_TABLE`; one that is not of a table of runs also has
+`read_table(path)`, whose answer is what its `draw_figure` takes.
 """
 
 import pkgutil
@@ -40,9 +43,11 @@ def draw(figure: str, results: Path | None, out: Path) -> list[Path]:
         raise unknown("figure", figure, figures())
     if results is not None and figure in _WITHOUT_TABLE:
         raise UsageError(f"{figure} shows no results; leave out --results {results}")
-    tables = [] if figure in _WITHOUT_TABLE else [read_results(results or DEFAULT_TABLE)]
+    module = import_module(f"plots.{figure}")
+    read, default = getattr(module, "read_table", read_results), getattr(module, "DEFAULT_TABLE", DEFAULT_TABLE)
+    tables = [] if figure in _WITHOUT_TABLE else [read(results or default)]
     with style.applied():
-        drawn = import_module(f"plots.{figure}").draw_figure(*tables)
+        drawn = module.draw_figure(*tables)
         return [_save(drawn, out / f"{figure}.{kind}", kind) for kind in _FORMATS]
 
 

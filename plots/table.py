@@ -178,7 +178,7 @@ def _ordered(values: set[str], known: tuple[str, ...]) -> list[str]:
 
 def read_results(path: Path) -> Results:
     """Raises UsageError for a table that is absent, empty, lacks a column or holds an impossible value."""
-    rows = _read(path, (*_CELL_COLUMNS, *_RUN_COLUMNS))
+    rows = read_rows(path, (*_CELL_COLUMNS, *_RUN_COLUMNS))
     if not rows:
         raise UsageError(f"results table {path} is empty: no run has finished; {_MAKE_IT}")
     by_cell: dict[Cell, list[Run]] = defaultdict(list)
@@ -193,7 +193,8 @@ def read_results(path: Path) -> Results:
 def read_published(path: Path = PUBLISHED) -> dict[Cell, float]:
     """Accuracies that others published, by cell.  Raises UsageError for a table that will not do."""
     return {
-        _cell(where, row): _share(where, row, "accuracy") for where, row in _read(path, (*_CELL_COLUMNS, "accuracy"))
+        _cell(where, row): share_in(where, row, "accuracy")
+        for where, row in read_rows(path, (*_CELL_COLUMNS, "accuracy"))
     }
 
 
@@ -208,8 +209,8 @@ def _point(path: Path, runs: list[Run]) -> Point:
     return Point(tuple(kept), dropped=len(runs) - len(kept))
 
 
-def _read(path: Path, columns: Iterable[str]) -> list[tuple[str, dict[str, str]]]:
-    """Rows as text, each with where it stands (file and line)."""
+def read_rows(path: Path, columns: Iterable[str]) -> list[tuple[str, dict[str, str]]]:
+    """Rows as text, each with where it stands (file and line).  Raises UsageError for a file that will not do."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
@@ -228,32 +229,34 @@ def _read(path: Path, columns: Iterable[str]) -> list[tuple[str, dict[str, str]]
 
 
 def _cell(where: str, row: dict[str, str]) -> Cell:
-    return Cell(row["task"], row["family"], row["mode"], _count(where, row, "n"), row["arch"], row["size"])
+    return Cell(row["task"], row["family"], row["mode"], count_in(where, row, "n"), row["arch"], row["size"])
 
 
 def _run(where: str, row: dict[str, str]) -> Run:
     return Run(
         cell=_cell(where, row),
-        seed=_count(where, row, "seed"),
-        parameters=_count(where, row, "parameters"),
-        samples=_count(where, row, "samples"),
-        accuracy=_share(where, row, "accuracy"),
-        low=_share(where, row, "accuracy_low"),
-        high=_share(where, row, "accuracy_high"),
-        eval_samples=_count(where, row, "eval_samples"),
+        seed=count_in(where, row, "seed"),
+        parameters=count_in(where, row, "parameters"),
+        samples=count_in(where, row, "samples"),
+        accuracy=share_in(where, row, "accuracy"),
+        low=share_in(where, row, "accuracy_low"),
+        high=share_in(where, row, "accuracy_high"),
+        eval_samples=count_in(where, row, "eval_samples"),
         hardware=row["hardware"],
         embedding=row.get("embedding", ""),
     )
 
 
-def _count(where: str, row: dict[str, str], column: str) -> int:
+def count_in(where: str, row: dict[str, str], column: str) -> int:
+    """Raises UsageError for what is no whole number."""
     try:
         return int(row[column])
     except ValueError:
         raise UsageError(f"{where}: {column} = {row[column]!r} is no whole number") from None
 
 
-def _share(where: str, row: dict[str, str], column: str) -> float:
+def share_in(where: str, row: dict[str, str], column: str) -> float:
+    """Raises UsageError for what is no share."""
     try:
         share = float(row[column])
     except ValueError:

@@ -134,19 +134,23 @@ class Bound:
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """Cut a run's model at the end of the sequence, carry fewer bits of its state, decode on; prints a table of
-    accuracy against bits, then one JSON object."""
+    """Cut runs' models at the end of the sequence, carry fewer bits of their state, decode on; prints a table of
+    accuracy against bits and one JSON object a run."""
 
-    run_dir: Annotated[Positional[Path], arg(metavar="RUN_DIR")]
+    run_dirs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN_DIR...")]
     samples: Annotated[int, arg(help="samples of the test split; 0 means as many as the run's own")] = 0
     bits: Annotated[str, arg(help="bits an element: 0 to 16; no bits means the mean")] = "0,1,2,3,4,6,8,16"
-    ranks: Annotated[str, arg(help='principal components to carry instead; "" means none')] = "4,16,64"
+    ranks: Annotated[
+        str,
+        arg(help='principal components to carry instead of the elements, as far as a state has them; "" means none'),
+    ] = "4,16,64"
     rounding: Annotated[Literal["nearest", "stochastic"], arg(help="of an element to its levels")] = "nearest"
     seed: Annotated[int, arg(help="of stochastic rounding")] = 0
     retriever: Annotated[RetrieverName | None, arg(help="default: the fast one where the task has one")] = None
+    csv: Annotated[Path | None, arg(help="write the rows of all runs there")] = None
 
     def run(self) -> None:
-        from retrieval_gap.experiments.probe import probe_run
+        from retrieval_gap.experiments.probe import ProbeSettings, probe_runs
         from retrieval_gap.experiments.run import RunDirectory
         from retrieval_gap.theory.quantise import MOST_BITS
 
@@ -154,15 +158,15 @@ class Probe:
             raise UsageError(f"--samples {self.samples} is out of range: 0 to 2**63 - 1 are wanted")
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"--seed {self.seed} is out of range: 0 to 2**63 - 1 are wanted")
-        probe_run(
-            RunDirectory(self.run_dir),
-            self.samples or None,
+        settings = ProbeSettings(
+            samples=self.samples or None,
             bits=_whole_numbers("--bits", self.bits, 0, MOST_BITS),
             ranks=_whole_numbers("--ranks", self.ranks, 1, MAX_RANK) if self.ranks else [],
             rounding=self.rounding,
             seed=self.seed,
             retriever=self.retriever,
         )
+        probe_runs([RunDirectory(path) for path in self.run_dirs], settings, self.csv)
 
 
 @dataclass(frozen=True, kw_only=True)

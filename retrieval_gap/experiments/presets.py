@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from retrieval_gap.errors import unknown
 from retrieval_gap.experiments.config import RunConfig
+from retrieval_gap.experiments.theory_presets import theory_cpu, theory_demo
 from tasks.api import Mode
 
 ARCHITECTURES = ("transformer", "hybrid", "mamba", "lstm")
@@ -87,7 +88,14 @@ def paper() -> list[RunConfig]:
     ]
 
 
-PRESETS: dict[str, Callable[[], list[RunConfig]]] = {"demo": demo, "cpu": cpu, "paper": paper, "lr": lr}
+PRESETS: dict[str, Callable[[], list[RunConfig]]] = {
+    "demo": demo,
+    "cpu": cpu,
+    "paper": paper,
+    "lr": lr,
+    "theory_demo": theory_demo,
+    "theory_cpu": theory_cpu,
+}
 
 
 def preset_cells(name: str) -> list[RunConfig]:

@@ -1,62 +1,165 @@
-"""The probe of a run: its model, cut and measured; a table, and one JSON object."""
+"""The probe of runs: each model, cut and measured; a table and one JSON object a run, and a table of all as CSV."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
+from retrieval_gap import environment
 from retrieval_gap.errors import UsageError
-from retrieval_gap.experiments.results import print_wide
+from retrieval_gap.experiments.config import RunConfig
+from retrieval_gap.experiments.results import Row, print_wide, write_table
 from retrieval_gap.experiments.run import RunDirectory, load_model
+from retrieval_gap.files import make_room_for
+from retrieval_gap.models import SequenceModel
 from retrieval_gap.retrieval import RetrieverName
 from retrieval_gap.theory.bounds import Bound, bound_of
-from retrieval_gap.theory.probe import Carried, ProbeRow, bits_used, probe
+from retrieval_gap.theory.probe import Carried, ProbeRow, bits_used, cut_of, largest_rank, probe
 from retrieval_gap.theory.quantise import Rounding
 from tasks.api import Task
 
+# The contract of results/*_probe.csv: which run, what was carried, how well it did, what is proved and what it used.
+COLUMNS = (
+    "task", "family", "mode", "n", "options", "arch", "size", "embedding", "parameters",
+    "samples", "batch_size", "lr", "seed", "eval_split", "rounding", "bits", "rank", "state_bits",
+    "accuracy", "accuracy_strict", "strict_low", "strict_high", "eval_samples", "ceiling", "bits_needed",
+    "bits_used", "bits_used_low", "bits_used_high", "hardware", "torch", "commit", "config_hash",
+)  # fmt: skip
 
-def probe_run(
-    run: RunDirectory,
-    samples: int | None,
-    *,
-    bits: Sequence[int],
-    ranks: Sequence[int],
-    rounding: Rounding,
-    seed: int,
-    retriever: RetrieverName | None,
-) -> None:
-    """Prints accuracy against bits carried, and as JSON the same with the bits used and needed.
 
-    Every rank is tried with all of `bits`, rank 0 (the elements themselves) first.
-    Raises UsageError, RunError for a run without weights, or a task or model without a state to cut.
+@dataclass(frozen=True, kw_only=True)
+class ProbeSettings:
+    """What is measured of each run.
+
+    samples: of the split that the run reports; None means as many as the run's own.
+    bits, ranks: every rank is tried with all of `bits`, rank 0 (the elements themselves) first; a state that has no
+    such rank goes without.  seed: of stochastic rounding.
     """
+
+    samples: int | None
+    bits: Sequence[int]
+    ranks: Sequence[int]
+    rounding: Rounding = "nearest"
+    seed: int = 0
+    retriever: RetrieverName | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probed:
+    """A run and its measurements.  trained: samples, of which there are more to come where `status` is not "done"."""
+
+    config: RunConfig
+    task: Task
+    parameters: int
+    trained: int
+    status: str
+    eval_samples: int
+    rounding: Rounding
+    bound: Bound | None
+    rows: list[ProbeRow]
+
+    @property
+    def ceilings(self) -> list[float | None]:
+        """The best accuracy of any reader with the bits of each row; None where nothing is proved."""
+        return [None if self.bound is None else float(self.bound.ceiling(row.state_bits)) for row in self.rows]
+
+    @property
+    def bits_needed(self) -> float | None:
+        return None if self.bound is None else self.bound.bits_needed
+
+
+def probe_runs(runs: Sequence[RunDirectory], settings: ProbeSettings, csv: Path | None) -> None:
+    """Prints accuracy against bits carried of every run, and as JSON the same with the bits used and needed; with
+    `csv`, replaces that table.
+
+    Raises UsageError, RunError for a run without weights, a task or model without a state to cut, or no run.
+    """
+    if not runs:
+        raise UsageError("name one run directory or more")
+    if csv is not None:
+        make_room_for(csv)
+    rows: list[Row] = []
+    for run in runs:
+        probed = _probed(run, settings)
+        if len(runs) > 1:
+            print(run.path)
+        _print_table(probed.rows, probed.ceilings)
+        print(json.dumps(_told(probed)), flush=True)
+        rows += _table_rows(probed)
+    if csv is not None:
+        write_table(csv, COLUMNS, rows)
+        print(f"{len(rows)} rows written to {csv}")
+
+
+def _probed(run: RunDirectory, settings: ProbeSettings) -> Probed:
     config, model, progress = load_model(run)
-    task = config.build_task(config.eval_split)
-    carried = [Carried(bits=b, rank=rank) for rank in (0, *ranks) for b in bits if b or not rank]
+    task, calibration = config.build_task(config.eval_split), config.build_task("train")
+    samples = settings.samples or config.eval_samples
     rows = probe(
         model,
         task,
-        config.build_task("train"),
-        samples or config.eval_samples,
-        carried,
-        rounding=rounding,
-        seed=seed,
-        retriever=retriever,
+        calibration,
+        samples,
+        list(_carried(model, calibration, settings)),
+        rounding=settings.rounding,
+        seed=settings.seed,
+        retriever=settings.retriever,
     )
-    bound = _bound_at_the_cut(task)
-    ceilings = [None if bound is None else float(bound.ceiling(row.state_bits)) for row in rows]
-    _print_table(rows, ceilings)
-    told = asdict(config) | {
-        "samples": progress.step * config.batch_size,
-        "status": run.status(),
-        "eval_samples": samples or config.eval_samples,
-        "rounding": rounding,
-        "bits_used": asdict(bits_used(rows)),
-        "bits_needed": None if bound is None else bound.bits_needed,
-        "rows": [asdict(row) | {"ceiling": ceiling} for row, ceiling in zip(rows, ceilings, strict=True)],
+    return Probed(
+        config=config,
+        task=task,
+        parameters=model.parameter_count(),
+        trained=progress.step * config.batch_size,
+        status=run.status(),
+        eval_samples=samples,
+        rounding=settings.rounding,
+        bound=_bound_at_the_cut(task),
+        rows=rows,
+    )
+
+
+def _carried(model: SequenceModel, calibration: Task, settings: ProbeSettings) -> Iterator[Carried]:
+    most = largest_rank(model, cut_of(calibration))
+    for rank in (0, *settings.ranks):
+        yield from (Carried(bits=b, rank=rank) for b in settings.bits if rank <= most and (b or not rank))
+
+
+def _told(probed: Probed) -> dict[str, Any]:
+    rows = zip(probed.rows, probed.ceilings, strict=True)
+    return asdict(probed.config) | {
+        "samples": probed.trained,
+        "status": probed.status,
+        "eval_samples": probed.eval_samples,
+        "rounding": probed.rounding,
+        "bits_used": asdict(bits_used(probed.rows)),
+        "bits_needed": probed.bits_needed,
+        "rows": [asdict(row) | {"ceiling": ceiling} for row, ceiling in rows],
     }
-    print(json.dumps(told))
+
+
+def _table_rows(probed: Probed) -> list[Row]:
+    """What is None is an empty field: `bits` of the state as it is, a ceiling where nothing is proved, no upper end."""
+    used, machine = bits_used(probed.rows), environment.describe()
+    same = asdict(probed.config) | {
+        "family": probed.task.family,
+        "options": probed.task.config.options,
+        "parameters": probed.parameters,
+        "samples": probed.trained,
+        "lr": probed.config.training().lr,
+        "rounding": probed.rounding,
+        "eval_samples": probed.eval_samples,
+        "bits_needed": probed.bits_needed,
+        "bits_used": used.bits,
+        "bits_used_low": used.low,
+        "bits_used_high": used.high,
+        "config_hash": probed.config.hash(),
+        **{key: machine[key] for key in ("hardware", "torch", "commit")},
+    }
+    rows = zip(probed.rows, probed.ceilings, strict=True)
+    return [same | asdict(row) | {"ceiling": ceiling} for row, ceiling in rows]
 
 
 def _bound_at_the_cut(task: Task) -> Bound | None:

@@ -40,8 +40,13 @@ class Cell:
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Replaces a results table.  Raises UsageError where it cannot be written."""
+    write_table(path, COLUMNS, rows)
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
+    """Replaces a CSV file by these columns of the rows.  Raises UsageError where it cannot be written."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", extrasaction="ignore")
+    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     writer.writerows(rows)
     try:

@@ -107,6 +107,14 @@ def cut_of(task: Task) -> int:
     return length
 
 
+@torch.inference_mode()
+def largest_rank(model: StatefulModel, length: int) -> int:
+    """How many principal components the state after `length` tokens has: no more than elements, nor than samples that
+    they are fitted to."""
+    state = model.prefill(torch.zeros(1, length, dtype=torch.long, device=model.device))[1]
+    return min(CALIBRATION_SAMPLES, sum(t.numel() for t in _quantised(state)))
+
+
 def probe(
     model: StatefulModel,
     task: Task,

@@ -1,0 +1,124 @@
+"""What gives it back: the same task answered from the state alone, with retrieval, and with one attention layer.
+
+Accuracy over n, a line for each model; every point is the mean of its seeds.
+"""
+
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from plots import style
+from plots.page import page
+from plots.probes import RECURRENT
+from plots.table import RESULTS, Cell, Model, Results
+from retrieval_gap.errors import UsageError
+
+DEFAULT_TABLE = RESULTS / "theory_demo.csv"
+_MARKS = ("o", "s", "^", "D", "v", "p", "h")
+_PANELS = ("Its state alone", "The same task with retrieval, or one attention layer")
+
+
+def draw_figure(results: Results) -> Figure:
+    """A row for each recall task.  Raises UsageError for a table without one of several n."""
+    tasks = [task for task in dict.fromkeys(cell.task for cell in results.points) if task != "istree"]
+    if not tasks or len(results.ns) < 2:
+        raise UsageError(f"results table {results.path} has no recall task at several n, so there is nothing to draw")
+    figure = page(
+        "What retrieval and one attention layer give back", _legend(results), _caption(results), 3.1 * len(tasks)
+    )
+    grid = figure.subplots(len(tasks), 2, sharex=True, sharey=True, squeeze=False)
+    for task, row in zip(tasks, grid, strict=True):
+        part = results.only(task=task)
+        row[0].set_ylabel(f"{task.replace('_', ' ').capitalize()}\naccuracy (share of right answers)")
+        for axes, group in zip(row, _groups(part), strict=True):
+            _axes(axes, part.ns)
+            for (mode, model), look in group.items():
+                _line(axes, part, mode, model, look)
+    for axes, title in zip(grid[0], _PANELS, strict=True):
+        axes.set_title(title)
+    for axes in grid[-1]:
+        axes.set_xlabel("length n of the sequence (tokens)")
+    return figure
+
+
+def _groups(results: Results) -> list[dict[tuple[str, Model], dict[str, str]]]:
+    """Each panel's lines: a view and a model, with its colour and mark.  Recurrent models go from light to dark by
+    their width; others have the colours of their architecture."""
+    alone = [m for m in results.models if m.arch in RECURRENT and _has(results, "direct", m)]
+    alone.sort(key=lambda model: _parameters(results, "direct", model))
+    shades = [to_hex(colormaps["magma"](0.78 - 0.6 * i / max(1, len(alone) - 1))) for i in range(len(alone))]
+    helped = [("rag", m) for m in results.models if _has(results, "rag", m)]
+    helped += [("direct", m) for m in results.models if m.arch not in RECURRENT and _has(results, "direct", m)]
+    colours = style.colours(results.architectures)
+    return [
+        {("direct", m): _look(shades[i], i) for i, m in enumerate(alone)},
+        {key: _look(colours[key[1].arch], i) for i, key in enumerate(helped)},
+    ]
+
+
+def _has(results: Results, mode: str, model: Model) -> bool:
+    return any(cell.mode == mode and cell.model == model for cell in results.points)
+
+
+def _parameters(results: Results, mode: str, model: Model) -> int:
+    return min(run.parameters for run in results.runs if run.cell.mode == mode and run.cell.model == model)
+
+
+def _look(colour: str, place: int) -> dict[str, str]:
+    return {"color": colour, "marker": _MARKS[place % len(_MARKS)]}
+
+
+def _axes(axes: Axes, ns: list[int]) -> None:
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_locator(FixedLocator(ns))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda n, _: f"{n:g}")
+    axes.set_ylim(0, 1.04)
+    axes.grid(axis="y")
+
+
+def _line(axes: Axes, results: Results, mode: str, model: Model, look: dict[str, str]) -> None:
+    family = results.families[0]
+    cells = [Cell(next(iter(results.points)).task, family, mode, n, *model) for n in results.ns]
+    cells = [cell for cell in cells if cell in results.points]
+    points = [results.points[cell] for cell in cells]
+    axes.errorbar(
+        [cell.n for cell in cells],
+        [point.accuracy for point in points],
+        yerr=style.interval(points),
+        label=_name(mode, model),
+        markersize=4.5,
+        linewidth=1.3,
+        elinewidth=1.0,
+        **look,
+    )
+
+
+def _legend(results: Results) -> list[list[Line2D]]:
+    """A line for each panel."""
+    lines: list[dict[str, Line2D]] = [{}, {}]
+    for group, line in zip(_groups(results), lines, strict=True):
+        for (mode, model), look in group.items():
+            line[_name(mode, model)] = Line2D([], [], markersize=4.5, label=_name(mode, model), **look)  # type: ignore[arg-type]
+    return [list(line.values()) for line in lines]
+
+
+def _name(mode: str, model: Model) -> str:
+    """Such as `LSTM, d_hidden=16, retrieval`: what a size changes, without the number of layers."""
+    changes = [change for change in model.size.split("+")[1:] if not change.startswith("n_layers=")]
+    return ", ".join([style.name_of(model.arch), *changes, *(["retrieval"] if mode == "rag" else [])])
+
+
+def _caption(results: Results) -> str:
+    runs = results.runs
+    seeds = max(len(point.runs) for point in results.points.values())
+    numbers = sorted({run.eval_samples for run in runs})
+    trained = sorted({run.samples for run in runs})
+    return (
+        f"Free decoding of {numbers[0]:,} held-out samples, every search executed. Values are means of {seeds} seeds; "
+        "error bars span the lowest to the highest end of the seeds' 95 % Wilson intervals. Training samples: "
+        f"{trained[0]:,} to {trained[-1]:,}. Hardware: {runs[0].hardware}."
+    )

@@ -1,0 +1,92 @@
+"""Accuracy against bits of state: what recurrent models reach, below what no reader of so many bits can exceed.
+
+A curve for each n: the best of the models, as trained or with their state quantised, that carries no more bits.
+"""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from plots import style
+from plots.page import page
+from plots.probes import DEMO_PROBE, RECURRENT, Mean, Probes, colours_of, frontier, read_probes, title_of
+
+DEFAULT_TABLE, read_table = DEMO_PROBE, read_probes
+_CEILING, _QUANTISED = (0, (4, 2)), 2.2
+
+
+def draw_figure(probes: Probes) -> Figure:
+    """A panel for each task.  Raises UsageError for a table without recurrent models that answer at once."""
+    kept = probes.only(lambda r: r.arch in RECURRENT and r.mode == "direct", "a recurrent model")
+    ns = colours_of(kept.ns)
+    figure = page("Accuracy against bits of state", [_keys(ns), _marks()], _caption(kept), 3.6)
+    panels = figure.subplots(1, len(kept.tasks), sharey=True, squeeze=False)[0]
+    for task, axes in zip(kept.tasks, panels, strict=True):
+        part = kept.only(lambda r, task=task: r.task == task, task)  # type: ignore[misc]
+        axes.set_title(title_of(part))
+        for n in part.ns:
+            _draw_size(axes, part, n, ns[n])
+        _axes(axes, part)
+    panels[0].set_ylabel("accuracy (share of right answers)")
+    return figure
+
+
+def _draw_size(axes: Axes, probes: Probes, n: int, colour: str) -> None:
+    means = [mean for mean in probes.means if mean.rows[0].n == n]
+    most = max(mean.state_bits for mean in means)
+    bits = np.unique(np.geomspace(1, most, 300).round().astype(np.int64))
+    axes.plot(bits, probes.bound(n).ceiling(bits), color=colour, linestyle=_CEILING, linewidth=1.4, label="ceiling")
+    quantised = [mean for mean in means if not mean.as_it_is and mean.state_bits]
+    trained = [mean for mean in means if mean.as_it_is]
+    axes.plot(*_places(quantised), ".", color=style.tint(colour, 0.55), markersize=_QUANTISED, label="quantised")
+    best = [mean for mean in frontier(means) if mean.state_bits]
+    axes.step(
+        [*(mean.state_bits for mean in best), most],
+        [*(mean.accuracy for mean in best), best[-1].accuracy],
+        where="post",
+        color=colour,
+        linewidth=1.3,
+        label=f"n = {n}",
+    )
+    for some, mark in ((best, style.filled_marker("o", colour)), (trained, style.filled_marker("s", colour))):
+        lengths = [[m.accuracy - m.low for m in some], [m.high - m.accuracy for m in some]]
+        axes.errorbar(*_places(some), yerr=lengths, **mark, linestyle="none", elinewidth=0.9)
+
+
+def _places(means: list[Mean]) -> tuple[list[int], list[float]]:
+    return [mean.state_bits for mean in means], [mean.accuracy for mean in means]
+
+
+def _axes(axes: Axes, probes: Probes) -> None:
+    axes.set_xscale("log", base=2)
+    axes.set_xlabel("bits of state carried from the sequence to the question")
+    axes.xaxis.set_major_formatter(lambda bits, _: f"{bits:g}")
+    axes.set_ylim(0, 1.03)
+    axes.grid(axis="both")
+    axes.axhline(float(probes.bound(probes.ns[0]).ceiling(0)), color=style.GREY, linewidth=0.9, zorder=1)
+
+
+def _keys(colours: dict[int, str]) -> list[Line2D]:
+    return [Line2D([], [], color=colour, linewidth=3, label=f"n = {n}") for n, colour in colours.items()]
+
+
+def _marks() -> list[Line2D]:
+    return [
+        Line2D([], [], color=style.INK, linestyle=_CEILING, label="ceiling: no reader is above"),
+        Line2D([], [], **style.filled_marker("s", style.INK), linestyle="none", label="model as trained"),
+        Line2D([], [], **style.filled_marker("o", style.INK), linestyle="-", label="best with no more bits"),
+        Line2D([], [], marker=".", markersize=3, color=style.GREY, linestyle="none", label="quantised"),
+        Line2D([], [], color=style.GREY, linewidth=0.9, label="chance"),
+    ]
+
+
+def _caption(probes: Probes) -> str:
+    one = probes.rows[0]
+    return (
+        f"Free decoding of {one.eval_samples:,} held-out samples; an undecided answer is wrong. Values are means of "
+        f"{probes.seeds} seeds; error bars span the lowest to the highest end of the seeds' 95 % Wilson intervals. "
+        "Quantised: the trained model's state, or its first principal components, rounded to few bits at the end of "
+        "the sequence, then decoded on. The ceiling is that of the best cell (one-way communication), over all "
+        f"problems of the size. Training samples: {one.samples:,}. Hardware: {one.hardware}."
+    )

@@ -1,0 +1,171 @@
+"""Tables of probes: accuracy of runs with so many bits of their state carried on, and the bounds beside it."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+
+from plots.table import RESULTS, count_in, read_rows, share_in
+from retrieval_gap.errors import UsageError
+from retrieval_gap.theory.bounds import Bound, bound_of
+from tasks.api import TaskConfig
+from tasks.registry import load_task
+
+DEMO_PROBE = RESULTS / "theory_demo_probe.csv"
+RECURRENT = ("lstm", "mamba")
+_TEXT = ("task", "family", "mode", "options", "arch", "size", "hardware")
+_COUNTS = ("n", "seed", "samples", "eval_samples", "rank", "state_bits", "bits_used", "bits_used_low")
+_SHARES = ("accuracy_strict", "strict_low", "strict_high")
+_COLUMNS = (*_TEXT, *_COUNTS, *_SHARES, "bits", "bits_used_high")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One row: a run with `state_bits` carried.  Shares are strict, with their 95 % Wilson interval.
+
+    bits: of an element or component; None for the state as it is.  bits_used_high: None where no row is that sure.
+    """
+
+    task: str
+    family: str
+    mode: str
+    options: str
+    n: int
+    arch: str
+    size: str
+    seed: int
+    samples: int
+    eval_samples: int
+    bits: int | None
+    rank: int
+    state_bits: int
+    accuracy_strict: float
+    strict_low: float
+    strict_high: float
+    bits_used: int
+    bits_used_low: int
+    bits_used_high: int | None
+    hardware: str
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The seeds of one model with so much carried: their mean, and the envelope of their intervals."""
+
+    rows: tuple[Measured, ...]
+
+    @property
+    def accuracy(self) -> float:
+        return fmean(row.accuracy_strict for row in self.rows)
+
+    @property
+    def low(self) -> float:
+        return min(row.strict_low for row in self.rows)
+
+    @property
+    def high(self) -> float:
+        return max(row.strict_high for row in self.rows)
+
+    @property
+    def state_bits(self) -> int:
+        return self.rows[0].state_bits
+
+    @property
+    def as_it_is(self) -> bool:
+        return self.rows[0].bits is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probes:
+    """A table's rows, in its order."""
+
+    path: Path
+    rows: list[Measured]
+
+    def only(self, keep: Callable[[Measured], bool], what: str) -> "Probes":
+        """The rows that are kept.  Raises UsageError, naming `what` they are, where there is none."""
+        kept = [row for row in self.rows if keep(row)]
+        if not kept:
+            raise UsageError(f"results table {self.path} has no row of {what}, so there is nothing to draw")
+        return replace(self, rows=kept)
+
+    @property
+    def tasks(self) -> list[str]:
+        return list(dict.fromkeys(row.task for row in self.rows))
+
+    @property
+    def ns(self) -> list[int]:
+        return sorted({row.n for row in self.rows})
+
+    @cached_property
+    def means(self) -> list[Mean]:
+        """Rows that differ in nothing but the seed, by rising bits."""
+        alike: dict[tuple[Any, ...], list[Measured]] = defaultdict(list)
+        for row in self.rows:
+            alike[row.task, row.n, row.arch, row.size, row.bits, row.rank, row.state_bits].append(row)
+        return sorted((Mean(tuple(rows)) for rows in alike.values()), key=lambda mean: mean.state_bits)
+
+    @property
+    def seeds(self) -> int:
+        return max(len(mean.rows) for mean in self.means)
+
+    def bound(self, n: int) -> Bound:
+        """The bound of the rows of this n, all of one task."""
+        row = next(row for row in self.rows if row.n == n)
+        return bound_of(load_task(row.task)(TaskConfig(n=n, family=row.family, options=row.options)))
+
+
+def frontier(means: Iterable[Mean]) -> list[Mean]:
+    """Of means by rising bits, those that are better than all with no more bits."""
+    best: list[Mean] = []
+    for mean in means:
+        if best and mean.state_bits == best[-1].state_bits and mean.accuracy > best[-1].accuracy:
+            best.pop()
+        if not best or mean.accuracy > best[-1].accuracy:
+            best.append(mean)
+    return best
+
+
+def least_bits(bound: Bound, accuracy: float) -> int:
+    """The fewest bits whose ceiling reaches this accuracy."""
+    low, high = 0, int(bound.bits_needed) + 1
+    while low < high:
+        middle = (low + high) // 2
+        if float(bound.ceiling(middle)) >= accuracy:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def colours_of(ns: list[int]) -> dict[int, str]:
+    """Dark for the smallest n to light for the largest, told apart by lightness alone."""
+    steps = [0.0] if len(ns) == 1 else [0.82 * i / (len(ns) - 1) for i in range(len(ns))]
+    return {n: to_hex(colormaps["viridis"](step)) for n, step in zip(ns, steps, strict=True)}
+
+
+def title_of(probes: Probes) -> str:
+    """The task with its options, such as `Index (values=4)`."""
+    row = probes.rows[0]
+    return row.task.replace("_", " ").capitalize() + (f" ({row.options})" if row.options else "")
+
+
+def read_probes(path: Path) -> Probes:
+    """Raises UsageError for a table that is absent, empty, lacks a column or holds an impossible value."""
+    rows = [_measured(where, row) for where, row in read_rows(path, _COLUMNS)]
+    if not rows:
+        raise UsageError(f"results table {path} is empty; `retrieval-gap probe RUN_DIR... --csv FILE` makes one")
+    return Probes(path=path, rows=rows)
+
+
+def _measured(where: str, row: dict[str, str]) -> Measured:
+    optional = {key: count_in(where, row, key) if row[key] else None for key in ("bits", "bits_used_high")}
+    values: dict[str, Any] = {key: row[key] for key in _TEXT} | optional
+    values |= {key: count_in(where, row, key) for key in _COUNTS}
+    return Measured(**values | {key: share_in(where, row, key) for key in _SHARES})
