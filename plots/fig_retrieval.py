@@ -3,6 +3,8 @@
 Accuracy over n, a line for each model; every point is the mean of its seeds.
 """
 
+from typing import Any
+
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
@@ -12,7 +14,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from plots import style
 from plots.page import page
-from plots.probes import RECURRENT
+from plots.probes import RECURRENT, number_of
 from plots.table import RESULTS, Cell, Model, Results
 from retrieval_gap.errors import UsageError
 
@@ -44,7 +46,7 @@ def draw_figure(results: Results) -> Figure:
     return figure
 
 
-def _groups(results: Results) -> list[dict[tuple[str, Model], dict[str, str]]]:
+def _groups(results: Results) -> list[dict[tuple[str, Model], dict[str, Any]]]:
     """Each panel's lines: a view and a model, with its colour and mark.  Recurrent models go from light to dark by
     their width; others have the colours of their architecture."""
     alone = [m for m in results.models if m.arch in RECURRENT and _has(results, "direct", m)]
@@ -67,7 +69,7 @@ def _parameters(results: Results, mode: str, model: Model) -> int:
     return min(run.parameters for run in results.runs if run.cell.mode == mode and run.cell.model == model)
 
 
-def _look(colour: str, place: int) -> dict[str, str]:
+def _look(colour: str, place: int) -> dict[str, Any]:
     return {"color": colour, "marker": _MARKS[place % len(_MARKS)]}
 
 
@@ -80,7 +82,7 @@ def _axes(axes: Axes, ns: list[int]) -> None:
     axes.grid(axis="y")
 
 
-def _line(axes: Axes, results: Results, mode: str, model: Model, look: dict[str, str]) -> None:
+def _line(axes: Axes, results: Results, mode: str, model: Model, look: dict[str, Any]) -> None:
     family = results.families[0]
     cells = [Cell(next(iter(results.points)).task, family, mode, n, *model) for n in results.ns]
     cells = [cell for cell in cells if cell in results.points]
@@ -102,7 +104,7 @@ def _legend(results: Results) -> list[list[Line2D]]:
     lines: list[dict[str, Line2D]] = [{}, {}]
     for group, line in zip(_groups(results), lines, strict=True):
         for (mode, model), look in group.items():
-            line[_name(mode, model)] = Line2D([], [], markersize=4.5, label=_name(mode, model), **look)  # type: ignore[arg-type]
+            line[_name(mode, model)] = Line2D([], [], markersize=4.5, label=_name(mode, model), **look)
     return [list(line.values()) for line in lines]
 
 
@@ -114,11 +116,11 @@ def _name(mode: str, model: Model) -> str:
 
 def _caption(results: Results) -> str:
     runs = results.runs
-    seeds = max(len(point.runs) for point in results.points.values())
-    numbers = sorted({run.eval_samples for run in runs})
-    trained = sorted({run.samples for run in runs})
+    seeds = number_of({len(point.runs) for point in results.points.values()}, "seed")
+    tested = number_of({run.eval_samples for run in runs}, "held-out sample")
+    trained = number_of({run.samples for run in runs}, "training sample")
     return (
-        f"Free decoding of {numbers[0]:,} held-out samples, every search executed. Values are means of {seeds} seeds; "
-        "error bars span the lowest to the highest end of the seeds' 95 % Wilson intervals. Training samples: "
-        f"{trained[0]:,} to {trained[-1]:,}. Hardware: {runs[0].hardware}."
+        f"Free decoding of {tested}, every search executed. Values are means of {seeds}; error bars span the lowest to "
+        f"the highest end of the seeds' 95 % Wilson intervals. {trained[0].upper()}{trained[1:]}. "
+        f"Hardware: {runs[0].hardware}."
     )

@@ -85,7 +85,7 @@ def _caption(probes: Probes) -> str:
     one = probes.rows[0]
     return (
         f"Free decoding of {one.eval_samples:,} held-out samples; an undecided answer is wrong. Values are means of "
-        f"{probes.seeds} seeds; error bars span the lowest to the highest end of the seeds' 95 % Wilson intervals. "
+        f"{probes.seeds}; error bars span the lowest to the highest end of the seeds' 95 % Wilson intervals. "
         "Quantised: the trained model's state, or its first principal components, rounded to few bits at the end of "
         "the sequence, then decoded on. The ceiling is that of the best cell (one-way communication), over all "
         f"problems of the size. Training samples: {one.samples:,}. Hardware: {one.hardware}."

@@ -112,8 +112,9 @@ class Probes:
         return sorted((Mean(tuple(rows)) for rows in alike.values()), key=lambda mean: mean.state_bits)
 
     @property
-    def seeds(self) -> int:
-        return max(len(mean.rows) for mean in self.means)
+    def seeds(self) -> str:
+        """How many a mean is of, such as `3 seeds` or `1 to 3 seeds`."""
+        return number_of({len(mean.rows) for mean in self.means}, "seed")
 
     def bound(self, n: int) -> Bound:
         """The bound of the rows of this n, all of one task."""
@@ -142,6 +143,12 @@ def least_bits(bound: Bound, accuracy: float) -> int:
         else:
             low = middle + 1
     return low
+
+
+def number_of(numbers: set[int], what: str) -> str:
+    """Such as `1 seed`, `3 seeds` or `1 to 3 seeds`."""
+    low, high = min(numbers), max(numbers)
+    return (f"{low:,}" if low == high else f"{low:,} to {high:,}") + f" {what}" + ("s" if high > 1 else "")
 
 
 def colours_of(ns: list[int]) -> dict[int, str]:

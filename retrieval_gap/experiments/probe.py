@@ -103,7 +103,7 @@ def _probed(run: RunDirectory, settings: ProbeSettings) -> Probed:
         task,
         calibration,
         samples,
-        list(_carried(model, calibration, settings)),
+        list(_cuts(model, calibration, settings)),
         rounding=settings.rounding,
         seed=settings.seed,
         retriever=settings.retriever,
@@ -121,7 +121,7 @@ def _probed(run: RunDirectory, settings: ProbeSettings) -> Probed:
     )
 
 
-def _carried(model: SequenceModel, calibration: Task, settings: ProbeSettings) -> Iterator[Carried]:
+def _cuts(model: SequenceModel, calibration: Task, settings: ProbeSettings) -> Iterator[Carried]:
     most = largest_rank(model, cut_of(calibration))
     for rank in (0, *settings.ranks):
         yield from (Carried(bits=b, rank=rank) for b in settings.bits if rank <= most and (b or not rank))

@@ -1,0 +1,75 @@
+"""Bits that trained models use against bits that their accuracy needs.
+
+Used: the fewest carried that keep 99 % of a model's accuracy.  Needed: the fewest with which any reader could have so
+much.  A model below the line of equality would contradict the bound.
+"""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from plots import style
+from plots.page import page
+from plots.probes import DEMO_PROBE, Measured, Probes, colours_of, least_bits, read_probes, title_of
+
+DEFAULT_TABLE, read_table = DEMO_PROBE, read_probes
+KEPT_SHARE = 0.99
+_MARKS = {"lstm": "o", "mamba": "^", "transformer": "s", "hybrid": "D"}
+
+
+def draw_figure(probes: Probes) -> Figure:
+    """A panel for each task.  Raises UsageError for a table without a state as it is."""
+    kept = probes.only(lambda r: r.bits is None and r.mode == "direct", "a state as it is")
+    ns = colours_of(kept.ns)
+    figure = page("Bits used against bits needed", [_keys(ns, kept)], _caption(kept), 3.8)
+    panels = figure.subplots(1, len(kept.tasks), sharey=True, squeeze=False)[0]
+    for task, axes in zip(kept.tasks, panels, strict=True):
+        part = kept.only(lambda r, task=task: r.task == task, task)  # type: ignore[misc]
+        axes.set_title(title_of(part))
+        for row in part.rows:
+            _draw_run(axes, row, needed_bits(part, row), ns[row.n])
+        _axes(axes, part)
+    panels[0].set_ylabel("bits used: fewest that keep 99 % of the accuracy")
+    return figure
+
+
+def needed_bits(probes: Probes, row: Measured) -> int:
+    """The fewest bits with which a reader could have what is left of the accuracy of this state as it is."""
+    return least_bits(probes.bound(row.n), KEPT_SHARE * row.accuracy_strict)
+
+
+def _draw_run(axes: Axes, row: Measured, needed: int, colour: str) -> None:
+    high = row.state_bits if row.bits_used_high is None else row.bits_used_high
+    place = max(needed, 1)
+    axes.vlines(place, max(1, row.bits_used_low), high, color=colour, linewidth=0.9)
+    axes.plot(place, max(1, row.bits_used), label=row.arch, **style.filled_marker(_MARKS.get(row.arch, "p"), colour))
+
+
+def _axes(axes: Axes, probes: Probes) -> None:
+    most = max(probes.bound(n).bits_needed for n in probes.ns) * 1.3
+    axes.plot([1, most], [1, most], color=style.INK, linewidth=1.0, linestyle=(0, (4, 2)), label="equal")
+    for set_scale, axis in ((axes.set_xscale, axes.xaxis), (axes.set_yscale, axes.yaxis)):
+        set_scale("log", base=2)
+        axis.set_major_formatter(lambda bits, _: f"{bits:,.0f}")
+    axes.set_xlabel("bits needed: fewest with which any reader has this accuracy")
+    axes.set_xlim(0.8, most)
+    axes.grid(axis="both")
+
+
+def _keys(colours: dict[int, str], probes: Probes) -> list[Line2D]:
+    marks = [
+        Line2D([], [], **style.filled_marker(_MARKS.get(arch, "p"), style.GREY), ls="none", label=style.name_of(arch))
+        for arch in dict.fromkeys(row.arch for row in probes.rows)
+    ]
+    sizes = [Line2D([], [], color=colour, linewidth=3, label=f"n = {n}") for n, colour in colours.items()]
+    return [*sizes, *marks, Line2D([], [], color=style.INK, linestyle=(0, (4, 2)), label="used = needed")]
+
+
+def _caption(probes: Probes) -> str:
+    one = probes.rows[0]
+    return (
+        f"A mark a trained model; {one.eval_samples:,} held-out samples. Lines: the fewest bits whose accuracy is 99 % "
+        "of the model's by the upper and by the lower end of its 95 % Wilson interval (to the whole state where none "
+        "is that sure). Bits are those tried: so many levels for each element or principal component of the state. "
+        "A model near chance needs, and uses, next to none; it is drawn at 1 bit."
+    )
