@@ -10,10 +10,11 @@ FRESH := $(RUNS)/istree_$(PRESET).csv
 TABLE = $(if $(wildcard $(FRESH)),$(FRESH),results/istree_$(PRESET).csv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint test-slow sweep fig2 fig5 bench clean
+.PHONY: help setup demo test lint test-slow sweep fig2 fig5 theory-demo fig-state-bits fig-size-reached \
+	fig-retrieval fig-bits-used bench clean
 
 help: ## list the targets
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 setup: $(READY) ## make the virtual environment in .venv, pinned by constraints.txt
 
@@ -47,6 +48,28 @@ fig2: $(READY) ## accuracy by problem size, view and model, of PRESET
 
 fig5: $(READY) ## answering without chain of thought, of PRESET
 	$(BIN)/retrieval-gap plot fig5_istree --results $(TABLE) --out $(OUT)
+
+# a folder of its own: all runs in it that answer at once are probed
+THEORY := $(RUNS)/theory_demo
+THEORY_TABLE = $(if $(wildcard $(THEORY).csv),$(THEORY).csv,results/theory_demo.csv)
+PROBE_TABLE = $(if $(wildcard $(THEORY)_probe.csv),$(THEORY)_probe.csv,results/theory_demo_probe.csv)
+
+theory-demo: $(READY) ## where the bound binds: train, probe, draw (about 10 minutes on 2 cores)
+	$(BIN)/retrieval-gap sweep theory_demo --runs-dir $(THEORY) --csv $(THEORY).csv
+	$(BIN)/retrieval-gap probe $(THEORY)/*-direct-* --bits 1,2,4,8 --ranks 1,2,4,8,16,32 --csv $(THEORY)_probe.csv
+	$(MAKE) fig-state-bits fig-retrieval
+
+fig-state-bits: $(READY) ## accuracy against bits of state, below the ceiling
+	$(BIN)/retrieval-gap plot fig_state_bits --results $(PROBE_TABLE) --out $(OUT)
+
+fig-size-reached: $(READY) ## length answered with accuracy 0.9, against bits of state
+	$(BIN)/retrieval-gap plot fig_size_reached --results $(PROBE_TABLE) --out $(OUT)
+
+fig-retrieval: $(READY) ## the same task with retrieval, or one attention layer
+	$(BIN)/retrieval-gap plot fig_retrieval --results $(THEORY_TABLE) --out $(OUT)
+
+fig-bits-used: $(READY) ## bits that models use against bits that they need
+	$(BIN)/retrieval-gap plot fig_bits_used --results $(PROBE_TABLE) --out $(OUT)
 
 bench: $(READY) ## side-by-side ratios: generator, scan, training step, decoding
 	$(BIN)/retrieval-gap bench

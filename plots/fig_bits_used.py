@@ -22,9 +22,8 @@ def draw_figure(probes: Probes) -> Figure:
     kept = probes.only(lambda r: r.bits is None and r.mode == "direct", "a state as it is")
     ns = colours_of(kept.ns)
     figure = page("Bits used against bits needed", [_keys(ns, kept)], _caption(kept), 3.8)
-    panels = figure.subplots(1, len(kept.tasks), sharey=True, squeeze=False)[0]
-    for task, axes in zip(kept.tasks, panels, strict=True):
-        part = kept.only(lambda r, task=task: r.task == task, task)  # type: ignore[misc]
+    panels = figure.subplots(1, len(kept.by_task()), sharey=True, squeeze=False)[0]
+    for part, axes in zip(kept.by_task(), panels, strict=True):
         axes.set_title(title_of(part))
         for row in part.rows:
             _draw_run(axes, row, needed_bits(part, row), ns[row.n])

@@ -27,9 +27,8 @@ def draw_figure(probes: Probes) -> Figure:
     architectures = list(dict.fromkeys(row.arch for row in kept.rows))
     title = f"Length answered with accuracy {WANTED:g}, against bits of state"
     figure = page(title, [_keys(architectures)], _caption(kept), 3.4)
-    panels = figure.subplots(1, len(kept.tasks), sharey=True, squeeze=False)[0]
-    for task, axes in zip(kept.tasks, panels, strict=True):
-        part = kept.only(lambda r, task=task: r.task == task, task)  # type: ignore[misc]
+    panels = figure.subplots(1, len(kept.by_task()), sharey=True, squeeze=False)[0]
+    for part, axes in zip(kept.by_task(), panels, strict=True):
         axes.set_title(title_of(part))
         _theory(axes, part)
         _reached(axes, part, architectures)

@@ -21,9 +21,8 @@ def draw_figure(probes: Probes) -> Figure:
     kept = probes.only(lambda r: r.arch in RECURRENT and r.mode == "direct", "a recurrent model")
     ns = colours_of(kept.ns)
     figure = page("Accuracy against bits of state", [_keys(ns), _marks()], _caption(kept), 3.6)
-    panels = figure.subplots(1, len(kept.tasks), sharey=True, squeeze=False)[0]
-    for task, axes in zip(kept.tasks, panels, strict=True):
-        part = kept.only(lambda r, task=task: r.task == task, task)  # type: ignore[misc]
+    panels = figure.subplots(1, len(kept.by_task()), sharey=True, squeeze=False)[0]
+    for part, axes in zip(kept.by_task(), panels, strict=True):
         axes.set_title(title_of(part))
         for n in part.ns:
             _draw_size(axes, part, n, ns[n])

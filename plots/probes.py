@@ -95,9 +95,9 @@ class Probes:
             raise UsageError(f"results table {self.path} has no row of {what}, so there is nothing to draw")
         return replace(self, rows=kept)
 
-    @property
-    def tasks(self) -> list[str]:
-        return list(dict.fromkeys(row.task for row in self.rows))
+    def by_task(self) -> list["Probes"]:
+        tasks = dict.fromkeys(row.task for row in self.rows)
+        return [replace(self, rows=[row for row in self.rows if row.task == task]) for task in tasks]
 
     @property
     def ns(self) -> list[int]:

@@ -1,5 +1,6 @@
 """The command line: what it prints, and one line with the right status for every wrong use."""
 
+import csv
 import io
 import json
 import os
@@ -82,6 +83,7 @@ WRONG_USES = [
     ("eval absent", "absent is no run directory"),
     ("eval absent --samples -3", "--samples -3"),
     ("probe absent", "absent is no run directory"),
+    ("probe", "one run directory or more"),
     ("probe absent --samples -3", "--samples -3"),
     ("probe absent --seed -3", "--seed -3"),
     ("probe absent --bits 17", "0 to 16"),
@@ -198,6 +200,38 @@ def test_train_then_eval_then_results(capsys: pytest.CaptureFixture[str], tmp_pa
     assert main(["results", "--runs-dir", str(tmp_path), "--csv", str(tmp_path / "rows.csv")]) == 0
     assert "1 done" in capsys.readouterr().out
     assert (tmp_path / "rows.csv").read_text().count("\n") == 2
+
+
+def test_probe_writes_the_rows_of_several_runs_and_leaves_out_ranks_that_a_state_has_not(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    index = (
+        "train --task index --mode direct --n 6 --values 4 --arch lstm --samples 64 --batch-size 32 --eval-samples 20"
+    )
+    for width in (1, 8):
+        size = ["--size", f"tiny+n_layers=1+d_hidden={width}", "--warmup-samples", "0"]
+        assert main([*index.split(), *size, "--runs-dir", str(runs)]) == 0
+    capsys.readouterr()
+    paths = sorted(map(str, runs.iterdir()))
+    assert main(["probe", *paths, "--bits", "0,4", "--ranks", "2,3", "--csv", str(tmp_path / "probe.csv")]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    with (tmp_path / "probe.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["size"][-1], row["bits"], row["rank"], row["state_bits"]) for row in rows] == [
+        *[("1", "", "0", "64"), ("1", "0", "0", "0"), ("1", "4", "0", "8"), ("1", "4", "2", "8")],
+        *[
+            ("8", "", "0", "512"),
+            ("8", "0", "0", "0"),
+            ("8", "4", "0", "64"),
+            ("8", "4", "2", "8"),
+            ("8", "4", "3", "12"),
+        ],
+    ]
+    assert [float(row["ceiling"]) for row in rows] == [row["ceiling"] for run in told for row in run["rows"]]
+    assert {row["bits_needed"] for row in rows} == {"12.0"}
+    assert {row["options"] for row in rows} == {"values=4"}
+    assert {row["config_hash"] for row in rows} == {path[-12:] for path in paths}
 
 
 def test_probe_prints_a_table_and_one_object_and_needs_weights(

@@ -39,3 +39,29 @@ def grid_like(sizes: tuple[str, ...] = ("1m",), ns: tuple[int, ...] = (16, 32)) 
         for size in sizes
         for n in ns
     ]
+
+
+def probe_row(**changes: Any) -> dict[str, Any]:
+    """A row of a table of probes: an LSTM of one unit on Index over 4 letters; the interval is 0.02 to both sides."""
+    cell = {"task": "index", "family": "default", "mode": "direct", "options": "values=4", "n": 8}
+    model = {"arch": "lstm", "size": "tiny+d_hidden=1", "seed": 0, "samples": 64_000, "hardware": "Abacus, 2 cores"}
+    carried = {"bits": "", "rank": 0, "state_bits": 64, "accuracy_strict": 0.5, "eval_samples": 1_000}
+    used = {"bits_used": 16, "bits_used_low": 8, "bits_used_high": ""}
+    made = cell | model | carried | used | changes
+    accuracy = made["accuracy_strict"]
+    return {"strict_low": max(0, accuracy - 0.02), "strict_high": min(1, accuracy + 0.02)} | made
+
+
+def probe_like(ns: tuple[int, ...] = (8, 16), seeds: int = 2) -> list[dict[str, Any]]:
+    """Every n: an LSTM as it is and in 4, 8 and 16 bits, better with more of them and at smaller n; and attention,
+    which is always right."""
+    rows = []
+    for n in ns:
+        for seed in range(seeds):
+            rows.append(probe_row(n=n, seed=seed, accuracy_strict=0.5 + 1 / n))
+            for bits in (1, 2, 4):
+                share = 0.25 + bits / (2 * n)
+                rows.append(probe_row(n=n, seed=seed, bits=bits, rank=4, state_bits=4 * bits, accuracy_strict=share))
+            attention = {"arch": "transformer", "size": "tiny", "state_bits": 4096 * n, "bits_used": 128 * n}
+            rows.append(probe_row(n=n, seed=seed, accuracy_strict=1.0, **attention))
+    return rows

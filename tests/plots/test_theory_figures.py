@@ -1,0 +1,143 @@
+"""Figures of accuracy against bits show what is in a table of probes, and the bounds beside it."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from plots import fig_bits_used, fig_retrieval, fig_size_reached, fig_state_bits, style
+from plots.probes import Probes, frontier, least_bits, read_probes
+from plots.table import read_results
+from retrieval_gap.errors import UsageError
+from tests.plots.layout import check_words
+from tests.plots.tables import probe_like, probe_row, row, write
+
+
+@pytest.fixture(autouse=True)
+def _styled() -> Iterator[None]:
+    with style.applied():
+        yield
+
+
+def probes(path: Path, rows: list[dict[str, Any]]) -> Probes:
+    return read_probes(write(path / "probe.csv", rows))
+
+
+def line(axes: Axes, label: str) -> list[tuple[float, float]]:
+    (found,) = [each for each in axes.lines if each.get_label() == label]
+    return list(zip(found.get_xdata(), found.get_ydata(), strict=True))
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for part in figure.legends for text in part.get_texts()]
+
+
+def test_the_curve_of_an_n_is_the_best_with_no_more_bits_and_the_ceiling_is_the_bounds(tmp_path: Path) -> None:
+    table = probes(tmp_path, probe_like(ns=(8,)))
+    (axes,) = fig_state_bits.draw_figure(table).axes
+    best = line(axes, "n = 8")
+    assert best[:4] == [(4, 0.3125), (8, 0.375), (16, 0.5), (64, 0.625)]
+    ceiling = line(axes, "ceiling")
+    assert ceiling[0] == (1, float(table.bound(8).ceiling(1)))
+    assert [share for bits, share in ceiling if bits >= 16] == [1.0] * len([1 for bits, _ in ceiling if bits >= 16])
+    assert all(share < 1 for bits, share in ceiling if bits < 16)
+
+
+def test_each_n_has_a_colour_and_intervals_are_the_envelope_of_the_seeds(tmp_path: Path) -> None:
+    rows = [probe_row(seed=seed, accuracy_strict=share) for seed, share in enumerate((0.4, 0.5))]
+    table = probes(tmp_path, [*rows, *probe_like(ns=(16, 40))])
+    assert legend(fig_state_bits.draw_figure(table))[:3] == ["n = 8", "n = 16", "n = 40"]
+    mean = next(mean for mean in table.means if mean.rows[0].n == 8)
+    assert (mean.accuracy, mean.low, mean.high) == pytest.approx((0.45, 0.38, 0.52))
+
+
+def test_a_frontier_leaves_out_what_more_bits_do_not_make_better(tmp_path: Path) -> None:
+    shares = {4: 0.4, 8: 0.3, 16: 0.4, 32: 0.6}
+    table = probes(tmp_path, [probe_row(state_bits=bits, bits=1, accuracy_strict=s) for bits, s in shares.items()])
+    assert [(mean.state_bits, mean.accuracy) for mean in frontier(table.means)] == [(4, 0.4), (32, 0.6)]
+
+
+def test_the_fewest_bits_of_an_accuracy_are_those_whose_ceiling_reaches_it(tmp_path: Path) -> None:
+    bound = probes(tmp_path, [probe_row()]).bound(8)
+    assert least_bits(bound, 1.0) == 16
+    assert least_bits(bound, 0.25) == 0
+    for accuracy in (0.3, 0.5, 0.9, 0.99):
+        bits = least_bits(bound, accuracy)
+        assert float(bound.ceiling(bits)) >= accuracy > float(bound.ceiling(bits - 1))
+
+
+def test_the_length_reached_grows_only_where_accuracy_is_enough(tmp_path: Path) -> None:
+    (axes,) = fig_size_reached.draw_figure(probes(tmp_path, probe_like())).axes
+    assert line(axes, "Transformer") == [(4096 * 8, 8), (4096 * 16, 16)]
+    assert line(axes, "slope 1") == [(16, 8), (32, 16)]
+    assert all(bits <= 2 * n for bits, n in line(axes, "limit"))
+    assert [text.get_text() for text in axes.texts] == ["LSTM: none reaches 0.9 (best 0.62)"]
+
+
+def test_bits_used_stand_over_the_bits_that_the_accuracy_needs(tmp_path: Path) -> None:
+    table = probes(tmp_path, [probe_row(accuracy_strict=1.0, bits_used=24)])
+    (axes,) = fig_bits_used.draw_figure(table).axes
+    assert line(axes, "lstm") == [(least_bits(table.bound(8), 0.99), 24)]
+    assert all(x == y for x, y in line(axes, "equal"))
+
+
+def retrieval_rows() -> list[dict[str, Any]]:
+    same = {"task": "index", "family": "default"}
+    lstms = [row(**same, mode="direct", arch="lstm", size=f"tiny+d_hidden={w}", parameters=w) for w in (4, 16, 64)]
+    helped = [row(**same, mode="rag", arch="lstm", size="tiny+d_hidden=4")]
+    helped += [row(**same, mode="direct", arch=arch) for arch in ("transformer", "hybrid")]
+    return [each | {"n": n, "seed": seed} for each in lstms + helped for n in (8, 16) for seed in range(3)]
+
+
+def test_what_the_state_does_alone_stands_beside_what_retrieval_and_attention_do(tmp_path: Path) -> None:
+    figure = fig_retrieval.draw_figure(read_results(write(tmp_path / "t.csv", retrieval_rows())))
+    alone, helped = figure.axes
+    names = [[bars.get_label() for bars in axes.containers] for axes in (alone, helped)]
+    assert names[0] == ["LSTM, d_hidden=4", "LSTM, d_hidden=16", "LSTM, d_hidden=64"]
+    assert sorted(names[1]) == ["Hybrid", "LSTM, d_hidden=4, retrieval", "Transformer"]
+    check_words(figure)
+
+
+def test_no_words_overlap_or_are_cut(tmp_path: Path) -> None:
+    table = probes(tmp_path, probe_like(ns=(8, 16, 40)))
+    for module in (fig_state_bits, fig_size_reached, fig_bits_used):
+        check_words(module.draw_figure(table))
+
+
+def test_a_table_with_nothing_to_draw_is_told(tmp_path: Path) -> None:
+    searched = probes(tmp_path, [probe_row(mode="rag")])
+    for module in (fig_state_bits, fig_size_reached, fig_bits_used):
+        with pytest.raises(UsageError, match="nothing to draw"):
+            module.draw_figure(searched)
+    with pytest.raises(UsageError, match="no recall task"):
+        fig_retrieval.draw_figure(read_results(write(tmp_path / "t.csv", [row()])))
+    with pytest.raises(UsageError, match="lacks the column"):
+        read_probes(write(tmp_path / "t.csv", [row()]))
+
+
+def test_an_empty_field_means_none_where_it_may(tmp_path: Path) -> None:
+    (read,) = probes(tmp_path, [probe_row()]).rows
+    assert (read.bits, read.bits_used_high) == (None, None)
+    with pytest.raises(UsageError, match="state_bits"):
+        probes(tmp_path, [probe_row(state_bits="")])
+
+
+def test_figures_of_bits_are_drawn_without_torch(tmp_path: Path) -> None:
+    table = write(tmp_path / "probe.csv", probe_like())
+    code = (
+        "import sys; from pathlib import Path; from plots import draw\n"
+        f"draw('fig_state_bits', Path({str(table)!r}), Path({str(tmp_path)!r}))\n"
+        "assert not {'torch', 'matplotlib.pyplot'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    assert (tmp_path / "fig_state_bits.png").exists()
+
+
+def test_a_seeds_number_is_told_as_it_is(tmp_path: Path) -> None:
+    assert probes(tmp_path, probe_like(seeds=1)).seeds == "1 seed"
+    assert probes(tmp_path, [*probe_like(ns=(8,), seeds=1), *probe_like(ns=(16,), seeds=3)]).seeds == "1 to 3 seeds"
