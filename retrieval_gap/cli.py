@@ -111,12 +111,14 @@ class Eval:
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """Print the best accuracy that any reader with so many bits of state can have; docs/theory.md proves it."""
+    """Print the best accuracy that any reader with so many bits of state can have; docs/theory.md proves it.  A task's
+    own options are flags too."""
 
     task: Annotated[Positional[str], arg(metavar="TASK", help="a task's name")]
     n: ProblemSize
     bits: Annotated[str, arg(help="bits of state, such as 16, or several: 0,4,16")]
     family: Annotated[str, arg(help='distribution of problems; "" means the task\'s first')] = ""
+    options: Suppress[str] = ""
 
     def run(self) -> None:
         from retrieval_gap.theory.bounds import bound_of
@@ -124,7 +126,7 @@ class Bound:
         from tasks.registry import load_task
 
         bits = _whole_numbers("--bits", self.bits, 0, MAX_BITS)
-        bound = bound_of(load_task(self.task)(TaskConfig(n=self.n, family=self.family)))
+        bound = bound_of(load_task(self.task)(TaskConfig(n=self.n, family=self.family, options=self.options)))
         needed = f"no reader is always right with fewer than {bound.bits_needed:,.6g} bits of state"
         print(f"{self.task}, {bound.what}: {needed}; no reader's accuracy is above")
         for b in bits:
@@ -311,7 +313,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "doctor": Doctor,
 }
 # Commands about one task, whose own options they take as flags.
-TASK_COMMANDS = ("sample", "train")
+TASK_COMMANDS = ("sample", "train", "bound")
 T = TypeVar("T")
 
 
@@ -379,7 +381,7 @@ def _parse(words: list[str]) -> Command:
         raise UsageError(_one_line(told.getvalue())) from stop
     if isinstance(command, Train):
         return replace(command, config=replace(command.config, options=options))
-    return replace(command, options=options) if isinstance(command, Sample) else command
+    return replace(command, options=options) if isinstance(command, Sample | Bound) else command
 
 
 def _one_line(box: str) -> str:

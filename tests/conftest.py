@@ -8,5 +8,7 @@ CHECKED = (
     "retrieval_gap.decoding",
     "retrieval_gap.device_decoding",
     "retrieval_gap.device_retrieval",
+    "retrieval_gap.theory.probe",
+    "retrieval_gap.theory.quantise",
 )
 install_import_hook(CHECKED, "beartype.beartype")

@@ -102,7 +102,7 @@ def _istree(task: Any) -> Bound:
     return Bound(
         what=f"two-star graphs of {n} nodes, and a state of so many bits after every edge",
         ceiling=lambda bits: two_star_ceiling(n, bits),
-        bits_needed=n - 3,
+        bits_needed=float(n - 3),
         at_query=False,
     )
 

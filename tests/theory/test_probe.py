@@ -14,7 +14,7 @@ from retrieval_gap.models import SequenceModel
 from retrieval_gap.models.mixer import State
 from retrieval_gap.theory.bounds import bound_of
 from retrieval_gap.theory.probe import Carried, CutModel, ProbeRow, bits_used, cut_of, probe
-from tasks.api import Batch, Task, TaskConfig
+from tasks.api import Batch, Task, TaskConfig, questions_of
 from tasks.istree import IsTree
 from tasks.registry import load_task
 from tests.models.helpers import SMALL, small_model
@@ -22,8 +22,8 @@ from tests.models.helpers import SMALL, small_model
 N, BITS_A_VALUE = 6, 4
 
 
-def task_of(name: str, n: int, mode: str = "direct", split: str = "test") -> Task:
-    return load_task(name)(TaskConfig(n=n, mode=mode, split=split))  # type: ignore[arg-type]
+def task_of(name: str, n: int, mode: str = "direct", split: str = "test", options: str = "") -> Task:
+    return load_task(name)(TaskConfig(n=n, mode=mode, split=split, options=options))  # type: ignore[arg-type]
 
 
 class Notebook:
@@ -109,7 +109,14 @@ def test_a_cut_that_changes_nothing_changes_no_token(name: str, task_name: str, 
     gold = task.sample(np.arange(30))
     cut = CutModel(model, cut_of(task), lambda _: None)
     told = [
-        decode(m, gold.tokens_BxL, gold.prompt_len_B, answers=task.answers, max_length=task.max_length)
+        decode(
+            m,
+            gold.tokens_BxL,
+            gold.prompt_len_B,
+            answers=task.answers,
+            max_length=task.max_length,
+            question_BxQx2=questions_of(gold, task),
+        )
         for m in (model, cut)
     ]
     assert told[0].tokens_BxL.tolist() == told[1].tokens_BxL.tolist()
@@ -153,6 +160,8 @@ def _after_no_bits(model: SequenceModel, train: Task, length: int, tokens_BxL: T
 
 def test_the_cut_is_before_the_question_and_the_last_token_of_the_prompt() -> None:
     assert cut_of(task_of("index", 9)) == len(["[BOS]", *"abcdefghi", "[EOS]"])
+    assert cut_of(task_of("copy", 9)) == len(["[BOS]", *"abcdefghi"])
+    assert cut_of(task_of("mqar", 64, options="pairs=5")) == len(["[BOS]", *5 * ("key", "value")])
     assert cut_of(task_of("istree", 8)) == 1 + 3 * 7
 
     class Asked(IsTree):
