@@ -13,6 +13,12 @@ Precision = Literal["fp32", "tf32", "bf16"]
 MAX_SAMPLES = 2**63 - 1  # a sample's number is an int64
 
 
+def check_precision(precision: Precision, device: torch.device) -> None:
+    """Raises UsageError for a precision that the device lacks."""
+    if device.type != "cuda" and precision != "fp32":
+        raise UsageError(f"precision {precision} is for GPUs; on the {device.type.upper()} there is fp32")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """The paper's defaults: AdamW without weight decay, batch 64, 10k samples of warm-up, cosine to zero, fp32.

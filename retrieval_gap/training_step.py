@@ -19,10 +19,10 @@ from torch import Tensor
 from retrieval_gap.batches import TrainingBatch, padded_lengths
 from retrieval_gap.checkpoint import Progress
 from retrieval_gap.devices import allow_tf32, memory_told
-from retrieval_gap.errors import RunError, UsageError
+from retrieval_gap.errors import RunError
 from retrieval_gap.graphs import BusyClock, Replay, graph_pool
 from retrieval_gap.models import SequenceModel
-from retrieval_gap.training_config import TrainingConfig
+from retrieval_gap.training_config import TrainingConfig, check_precision
 
 _log = logging.getLogger(__name__)
 
@@ -58,11 +58,8 @@ class TrainingStep(Protocol):
 
 def make_step(model: SequenceModel, config: TrainingConfig, longest: int) -> TrainingStep:
     """longest: tokens of the longest sample.  Raises UsageError for a precision that the model's device lacks."""
-    if model.device.type == "cuda":
-        return DeviceStep(model, config, longest)
-    if config.precision != "fp32":
-        raise UsageError(f"precision {config.precision} is for GPUs; on the CPU there is fp32")
-    return HostStep(model, config)
+    check_precision(config.precision, model.device)
+    return DeviceStep(model, config, longest) if model.device.type == "cuda" else HostStep(model, config)
 
 
 class HostStep:

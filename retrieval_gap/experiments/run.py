@@ -28,6 +28,7 @@ from retrieval_gap.memory import keep_freed_memory
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.retrieval import RetrieverName
 from retrieval_gap.training import DivergedError, StepReport, train
+from retrieval_gap.training_config import check_precision
 
 REPORTS_A_RUN = 100
 NEEDED = ("step", "samples", "wall_s")  # of a report, to go on and to tell how far a run is
@@ -160,6 +161,7 @@ def execute(
     Raises UsageError for a configuration or a directory that will not do, RunError where the run fails.
     """
     config.validate()
+    check_precision(config.precision, device)
     run = RunDirectory.of(config, runs_dir)
     if run.result.exists():
         return run.row()

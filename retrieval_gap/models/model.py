@@ -75,7 +75,12 @@ class SequenceModel(nn.Module):
         """`loss` times the number of graded tokens, by operations whose shapes depend on that of the tokens alone."""
         target_BxL = torch.where(loss_mask_BxL[:, 1:], tokens_BxL[:, 1:].long(), UNGRADED)
         logits_BxLxV = self.forward(tokens_BxL[:, :-1]).float()
-        return F.cross_entropy(logits_BxLxV.flatten(0, 1), target_BxL.flatten(), ignore_index=UNGRADED, reduction="sum")
+        return F.cross_entropy(
+            logits_BxLxV.flatten(0, 1),
+            target_BxL.flatten(),
+            ignore_index=UNGRADED,
+            reduction="none",  # and then summed: CUDA's own sum is the work of a single block
+        ).sum()
 
     def static_state(self, batch: int, capacity: int, position: Int[Tensor, ""]) -> State:
         """The state before any token, in storage that stays where it is: see `Mixer.static_state`."""
