@@ -110,6 +110,26 @@ class Eval:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """Decode runs' models on families of problems that they were not trained on; prints one JSON object for each run,
+    family and answer."""
+
+    run_dirs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN_DIR...")]
+    families: Annotated[str, arg(help='such as path_like,random_tree; "" means all of the task')] = ""
+    samples: Annotated[int, arg(help="samples of each family; 0 means as many as the run's own")] = 0
+    csv: Annotated[Path | None, arg(help="write the rows there")] = None
+
+    def run(self) -> None:
+        from retrieval_gap.experiments.run import RunDirectory
+        from retrieval_gap.experiments.transfer import transfer_runs
+
+        if not 0 <= self.samples < 2**63:
+            raise UsageError(f"--samples {self.samples} is out of range: 0 to 2**63 - 1 are wanted")
+        families = self.families.split(",") if self.families else []
+        transfer_runs([RunDirectory(path) for path in self.run_dirs], families, self.samples or None, self.csv)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Bound:
     """Print the best accuracy that any reader with so many bits of state can have; docs/theory.md proves it.  A task's
     own options are flags too."""
@@ -303,6 +323,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "sample": Sample,
     "train": Train,
     "eval": Eval,
+    "transfer": Transfer,
     "probe": Probe,
     "bound": Bound,
     "sweep": Sweep,
