@@ -11,7 +11,7 @@ TABLE = $(if $(wildcard $(FRESH)),$(FRESH),results/istree_$(PRESET).csv)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint test-slow sweep fig2 fig5 theory-demo fig-state-bits fig-size-reached \
-	fig-retrieval fig-bits-used bench clean
+	fig-retrieval fig-bits-used fig-transfer bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -70,6 +70,9 @@ fig-retrieval: $(READY) ## the same task with retrieval, or one attention layer
 
 fig-bits-used: $(READY) ## bits that models use against bits that they need
 	$(BIN)/retrieval-gap plot fig_bits_used --results $(PROBE_TABLE) --out $(OUT)
+
+fig-transfer: $(READY) ## the demo's models on graphs that they were not trained on
+	$(BIN)/retrieval-gap plot fig_transfer --out $(OUT)
 
 bench: $(READY) ## side-by-side ratios: generator, scan, training step, decoding
 	$(BIN)/retrieval-gap bench

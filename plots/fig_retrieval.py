@@ -20,6 +20,7 @@ from retrieval_gap.errors import UsageError
 
 DEFAULT_TABLE = RESULTS / "theory_demo.csv"
 _MARKS = ("o", "s", "^", "D", "v", "p", "h")
+_STEP = 0.1  # octaves between the marks of neighbouring models, so that none hides another
 _PANELS = ("Its state alone", "The same task with retrieval, or one attention layer")
 
 
@@ -37,8 +38,8 @@ def draw_figure(results: Results) -> Figure:
         row[0].set_ylabel(f"{task.replace('_', ' ').capitalize()}\naccuracy (share of right answers)")
         for axes, group in zip(row, _groups(part), strict=True):
             _axes(axes, part.ns)
-            for (mode, model), look in group.items():
-                _line(axes, part, mode, model, look)
+            for place, ((mode, model), look) in enumerate(group.items()):
+                _line(axes, part, mode, model, look, 2 ** (_STEP * (place - (len(group) - 1) / 2)))
     for axes, title in zip(grid[0], _PANELS, strict=True):
         axes.set_title(title)
     for axes in grid[-1]:
@@ -82,13 +83,14 @@ def _axes(axes: Axes, ns: list[int]) -> None:
     axes.grid(axis="y")
 
 
-def _line(axes: Axes, results: Results, mode: str, model: Model, look: dict[str, Any]) -> None:
+def _line(axes: Axes, results: Results, mode: str, model: Model, look: dict[str, Any], shift: float) -> None:
+    """One model's points, moved sideways by the factor `shift`."""
     family = results.families[0]
     cells = [Cell(next(iter(results.points)).task, family, mode, n, *model) for n in results.ns]
     cells = [cell for cell in cells if cell in results.points]
     points = [results.points[cell] for cell in cells]
     axes.errorbar(
-        [cell.n for cell in cells],
+        [cell.n * shift for cell in cells],
         [point.accuracy for point in points],
         yerr=style.interval(points),
         label=_name(mode, model),

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from plots import fig_bits_used, fig_retrieval, fig_size_reached, fig_state_bits, style
+from plots import fig_bits_used, fig_retrieval, fig_size_reached, fig_state_bits, fig_transfer, style
 from plots.probes import Probes, frontier, least_bits, read_probes
 from plots.table import read_results
 from retrieval_gap.errors import UsageError
@@ -141,3 +141,31 @@ def test_figures_of_bits_are_drawn_without_torch(tmp_path: Path) -> None:
 def test_a_seeds_number_is_told_as_it_is(tmp_path: Path) -> None:
     assert probes(tmp_path, probe_like(seeds=1)).seeds == "1 seed"
     assert probes(tmp_path, [*probe_like(ns=(8,), seeds=1), *probe_like(ns=(16,), seeds=3)]).seeds == "1 to 3 seeds"
+
+
+def transfer_rows() -> list[dict[str, Any]]:
+    same = {"family": "two_star", "size": "tiny", "n": 8, "hardware": "Abacus", "accuracy_low": 0, "accuracy_high": 1}
+    return [
+        same | {"tested_on": family, "answer": answer, "mode": mode, "arch": arch, "accuracy": share, "eval_samples": n}
+        for family in ("random_tree", "two_star")
+        for mode in ("direct", "cot")
+        for arch in ("transformer", "lstm")
+        for answer, share, n in (("[TRUE]", 0.9, 480), ("[FALSE]", 0.1, 520))
+    ]
+
+
+def test_each_class_has_its_mark_and_the_own_family_comes_first(tmp_path: Path) -> None:
+    figure = fig_transfer.draw_figure(fig_transfer.read_table(write(tmp_path / "t.csv", transfer_rows())))
+    assert len(figure.axes) == 4
+    assert [axes.get_ylabel() for axes in figure.axes[::2]] == ["two-star\ngraphs", "random-tree\ngraphs"]
+    for axes in figure.axes:
+        places = [(c.get_label(), *c.lines[0].get_xdata()) for c in axes.containers]
+        assert sorted(places) == [("[FALSE]", 0.1), ("[FALSE]", 0.1), ("[TRUE]", 0.9), ("[TRUE]", 0.9)]
+    check_words(figure)
+
+
+def test_a_table_of_runs_of_several_families_is_refused(tmp_path: Path) -> None:
+    rows = transfer_rows()
+    rows[0]["family"] = "path_like"
+    with pytest.raises(UsageError, match="one family and one n"):
+        fig_transfer.read_table(write(tmp_path / "t.csv", rows))

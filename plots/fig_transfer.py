@@ -1,0 +1,118 @@
+"""What is learned: models of one family of graphs on other families, right answers of trees and of other graphs apart.
+
+A shortcut shows as a wide gap: nearly all of one class right, nearly all of the other wrong.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from plots import style
+from plots.page import page
+from plots.probes import number_of
+from plots.table import RESULTS, count_in, read_rows, share_in
+from retrieval_gap.errors import UsageError
+
+DEFAULT_TABLE = RESULTS / "istree_transfer.csv"
+ANSWERS = {"[TRUE]": ("o", "trees"), "[FALSE]": ("X", "graphs that are no tree")}
+_TEXT = ("family", "tested_on", "answer", "mode", "arch", "size", "hardware")
+_SHARES = ("accuracy", "accuracy_low", "accuracy_high")
+_ORDER = {name: place for place, name in enumerate(("direct", "cot", "rag", "transformer", "hybrid", "mamba", "lstm"))}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tested:
+    """A row: a run on one class of one family.  Shares with their 95 % Wilson interval."""
+
+    family: str
+    tested_on: str
+    answer: str
+    mode: str
+    arch: str
+    size: str
+    n: int
+    eval_samples: int
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    hardware: str
+
+
+def read_table(path: Path) -> list[Tested]:
+    """Raises UsageError for a table that will not do, has no row, or is not of one family and one n."""
+    rows = [
+        Tested(
+            **{key: row[key] for key in _TEXT},
+            **{key: share_in(where, row, key) for key in _SHARES},
+            n=count_in(where, row, "n"),
+            eval_samples=count_in(where, row, "eval_samples"),
+        )
+        for where, row in read_rows(path, (*_TEXT, *_SHARES, "n", "eval_samples"))
+        if row["answer"] in ANSWERS
+    ]
+    if len({(row.family, row.n) for row in rows}) != 1:
+        raise UsageError(f"results table {path} is not of runs of one family and one n")
+    return rows
+
+
+def draw_figure(rows: list[Tested]) -> Figure:
+    """A row of panels for each family tested, the one trained on first; a column for each view."""
+    family = rows[0].family
+    families = sorted({row.tested_on for row in rows}, key=lambda name: (name != family, name))
+    modes, architectures = (sorted({getattr(r, k) for r in rows}, key=_place) for k in ("mode", "arch"))
+    panel_height = 0.35 + 0.22 * len(architectures)
+    title = f"IsTree, {rows[0].n} nodes: trained on {style.family_name(family)}, tested on others"
+    figure = page(title, [_keys()], _caption(rows), 0.5 + panel_height * len(families))
+    grid = figure.subplots(len(families), len(modes), sharex=True, sharey=True, squeeze=False)
+    for name, line in zip(families, grid, strict=True):
+        line[0].set_ylabel(style.family_name(name).replace(" ", "\n"))
+        for mode, axes in zip(modes, line, strict=True):
+            _panel(axes, [r for r in rows if (r.tested_on, r.mode) == (name, mode)], architectures)
+    for mode, head, foot in zip(modes, grid[0], grid[-1], strict=True):
+        head.set_title(style.VIEWS.get(mode, mode))
+        foot.set_xlabel("accuracy (dashed: chance)")
+    return figure
+
+
+def _place(name: str) -> tuple[int, str]:
+    return _ORDER.get(name, len(_ORDER)), name
+
+
+def _panel(axes: Axes, rows: list[Tested], architectures: list[str]) -> None:
+    colours = style.colours(architectures)
+    axes.set_xlim(-0.04, 1.04)
+    axes.set_ylim(len(architectures) - 0.4, -0.6)
+    axes.set_yticks(range(len(architectures)), [style.name_of(arch) for arch in architectures])
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x")
+    style.chance_line(axes, vertical=True)
+    of_arch: dict[str, list[Tested]] = defaultdict(list)
+    for row in rows:
+        of_arch[row.arch].append(row)
+    for arch, both in of_arch.items():
+        place, shares = architectures.index(arch), [row.accuracy for row in both]
+        axes.plot([min(shares), max(shares)], [place, place], color=style.tint(colours[arch], 0.45), linewidth=4)
+        for row in both:
+            lengths = [[row.accuracy - row.accuracy_low], [row.accuracy_high - row.accuracy]]
+            mark = style.filled_marker(ANSWERS[row.answer][0], colours[arch]) | {"markersize": 6.0}
+            axes.errorbar(row.accuracy, place, xerr=lengths, elinewidth=1.0, label=row.answer, **mark)
+
+
+def _keys() -> list[Line2D]:
+    marks = [
+        Line2D([], [], **style.filled_marker(mark, style.GREY), linestyle="none", label=f"right answers of {name}")
+        for mark, name in ANSWERS.values()
+    ]
+    return [*marks, style.chance_key()]
+
+
+def _caption(rows: list[Tested]) -> str:
+    tested = number_of({row.eval_samples for row in rows}, "held-out sample")
+    return (
+        f"Free decoding of {tested} of each class and family, every search executed; undecided counted 0.5. One run a "
+        f"cell. Error bars: 95 % Wilson interval. Hardware: {rows[0].hardware}."
+    )
