@@ -285,8 +285,8 @@ class Runs:
 class Plot:
     """Draw a figure from result tables (PNG and SVG)."""
 
-    figure: Annotated[Positional[str], arg(metavar="FIGURE", help="fig2_istree, fig5_istree, idea")]
-    results: Annotated[Path | None, arg(help="result table; default results/istree_demo.csv")] = None
+    figure: Annotated[Positional[str], arg(metavar="FIGURE", help="fig2_istree, fig_state_bits, idea, ...")]
+    results: Annotated[Path | None, arg(help="result table; default: the figure's own in results/")] = None
     out: Annotated[Path, arg(help="folder for the pictures")] = Path("out")
 
     def run(self) -> None:

@@ -154,7 +154,8 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         main("--help".split())
     assert stop.value.code in (0, None)
     told = capsys.readouterr().out
-    words = ("sample", "train", "eval", "probe", "bound", "sweep", "results", "runs", "plot", "bench", "doctor")
+    words = ("sample", "train", "eval", "transfer", "probe", "bound")
+    words += ("sweep", "results", "runs", "plot", "bench", "doctor")
     for command in words:
         assert command in told
 
