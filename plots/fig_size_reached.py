@@ -5,6 +5,7 @@ them all.  At an accuracy of 0.9 a few less will do: the staircase is the exact 
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,7 +18,8 @@ from plots.probes import DEMO_PROBE, Mean, Probes, least_bits, read_probes, titl
 
 DEFAULT_TABLE, read_table = DEMO_PROBE, read_probes
 WANTED = 0.9
-_SLOPE_1, _LIMIT = (0, (4, 2)), "-"
+_SLOPE_1: Any = (0, (4, 2))
+_LIMIT: Any = "-"
 _MARKS = {"lstm": "o", "mamba": "^", "transformer": "s", "hybrid": "D"}
 
 

@@ -6,6 +6,7 @@ A shortcut shows as a wide gap: nearly all of one class right, nearly all of the
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -42,15 +43,17 @@ class Tested:
     hardware: str
 
 
+def _tested(where: str, row: dict[str, str]) -> Tested:
+    values: dict[str, Any] = {key: row[key] for key in _TEXT}
+    values |= {key: share_in(where, row, key) for key in _SHARES}
+    values |= {key: count_in(where, row, key) for key in ("n", "eval_samples")}
+    return Tested(**values)
+
+
 def read_table(path: Path) -> list[Tested]:
     """Raises UsageError for a table that will not do, has no row, or is not of one family and one n."""
     rows = [
-        Tested(
-            **{key: row[key] for key in _TEXT},
-            **{key: share_in(where, row, key) for key in _SHARES},
-            n=count_in(where, row, "n"),
-            eval_samples=count_in(where, row, "eval_samples"),
-        )
+        _tested(where, row)
         for where, row in read_rows(path, (*_TEXT, *_SHARES, "n", "eval_samples"))
         if row["answer"] in ANSWERS
     ]
