@@ -2,7 +2,7 @@
 
 What a step does is a function of (weights, optimiser moments, step number): data are drawn by sample number, the
 learning rate by step number.  So a run that is stopped anywhere and started again ends in the same weights, bit for
-bit on one machine with the same number of threads.
+bit on one machine with the same number of threads; on a GPU to rounding, as its libraries promise no order of sums.
 """
 
 import signal

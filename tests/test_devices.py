@@ -1,10 +1,18 @@
 """Where things run: which device, which GPU for which worker, and what is told where there is none."""
 
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
 import pytest
 import torch
 
 from retrieval_gap.devices import CPU, choose_device, is_out_of_memory, visible_gpus, worker_places
 from retrieval_gap.errors import UsageError
+from retrieval_gap.experiments import executor
+from retrieval_gap.experiments.config import RunConfig
+from retrieval_gap.experiments.executor import PoolOutcome, run_pool
+from tests.test_sweep import CELLS
 
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 
@@ -62,3 +70,42 @@ def test_running_out_of_memory_is_told_from_other_errors_through_those_that_foll
         end_a_capture_early()
     assert is_out_of_memory(told.value)
     assert not is_out_of_memory(RuntimeError("the capture was invalidated"))
+
+
+def test_places_are_given_out_again_as_workers_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Ended:
+        exitcode, sentinel, pid = 0, 0, None
+
+        def is_alive(self) -> bool:
+            return len(alive) > 1 and self in alive
+
+    alive, given = list[Ended](), list[str]()
+
+    def start(context: object, config: RunConfig, runs_dir: Path, place: str) -> Ended:
+        given.append(place)
+        alive.append(Ended())
+        return alive[-1]
+
+    def wait(sentinels: Sequence[int], timeout: float) -> None:
+        alive.pop()  # the last that started ends first
+
+    monkeypatch.setattr(executor, "_start", start)
+    monkeypatch.setattr(executor, "wait", wait)
+    outcome = PoolOutcome()
+    list(run_pool(CELLS, tmp_path, places=["0", "1", "0"], seconds=0, outcome=outcome))
+    assert given == ["0", "1", "0", "0"]
+    assert not outcome.failed
+
+
+def test_a_worker_sees_the_gpu_of_its_place_and_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen = list[tuple[str, str]]()
+
+    def execute(config: RunConfig, runs_dir: Path, *, device: torch.device) -> None:
+        seen.append((os.environ["CUDA_VISIBLE_DEVICES"], device.type))
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6")
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    monkeypatch.setattr(executor, "execute", execute)
+    for place in ("6", ""):
+        executor._work(CELLS[0], tmp_path, place)
+    assert seen == [("6", "cuda"), ("", "cpu")]

@@ -142,45 +142,6 @@ def test_a_cell_that_fails_does_not_stop_the_others(smoke: list[RunConfig], tmp_
     assert len(rows_of(tmp_path / "rows.csv")) == 3
 
 
-def test_places_are_given_out_again_as_workers_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    class Ended:
-        exitcode, sentinel, pid = 0, 0, None
-
-        def is_alive(self) -> bool:
-            return len(alive) > 1 and self in alive
-
-    alive, given = list[Ended](), list[str]()
-
-    def start(context: object, config: RunConfig, runs_dir: Path, place: str) -> Ended:
-        given.append(place)
-        alive.append(Ended())
-        return alive[-1]
-
-    def wait(sentinels: Sequence[int], timeout: float) -> None:
-        alive.pop()  # the last that started ends first
-
-    monkeypatch.setattr(executor, "_start", start)
-    monkeypatch.setattr(executor, "wait", wait)
-    outcome = PoolOutcome()
-    list(run_pool(CELLS, tmp_path, places=["0", "1", "0"], seconds=0, outcome=outcome))
-    assert given == ["0", "1", "0", "0"]
-    assert not outcome.failed
-
-
-def test_a_worker_sees_the_gpu_of_its_place_and_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    seen = list[tuple[str, str]]()
-
-    def execute(config: RunConfig, runs_dir: Path, *, device: torch.device) -> None:
-        seen.append((os.environ["CUDA_VISIBLE_DEVICES"], device.type))
-
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6")
-    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
-    monkeypatch.setattr(executor, "execute", execute)
-    for place in ("6", ""):
-        executor._work(CELLS[0], tmp_path, place)
-    assert seen == [("6", "cuda"), ("", "cpu")]
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_sharing_a_gpu_needs_one(smoke: list[RunConfig], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--per-gpu needs a GPU"):

@@ -61,6 +61,8 @@ class LSTMMixer(Mixer):
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         h_BxH, c_BxH = state
-        with torch.autocast(x_BxLxD.device.type, enabled=False):  # which would run cuDNN in float16
-            y_BxLxH, (h_1xBxH, c_1xBxH) = self.lstm(x_BxLxD.to(h_BxH.dtype), (h_BxH[None], c_BxH[None]))
+        if torch.is_autocast_enabled(x_BxLxD.device.type):  # which would run cuDNN in float16
+            with torch.autocast(x_BxLxD.device.type, enabled=False):
+                return self.prefill(x_BxLxD.to(h_BxH.dtype), state)
+        y_BxLxH, (h_1xBxH, c_1xBxH) = self.lstm(x_BxLxD, (h_BxH[None], c_BxH[None]))
         return self.out_proj(y_BxLxH), (h_1xBxH[0], c_1xBxH[0])
