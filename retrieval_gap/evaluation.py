@@ -50,12 +50,13 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """What was counted over the first `samples` samples of a split, in `seconds` of decoding.
+    """What was counted over the first `samples` samples of a split, and their `answers`, in `seconds` of decoding.
 
     Raises ValueError for counts that contradict each other.
     """
 
     samples: int = 0
+    answers: int = 0
     right: int = 0
     undecided: int = 0
     exact: int = 0
@@ -64,7 +65,7 @@ class Tally:
 
     def __post_init__(self) -> None:
         least = min(self.right, self.undecided, self.exact, self.tokens)
-        if least < 0 or self.right + self.undecided > self.samples or self.exact > self.samples:
+        if least < 0 or self.right + self.undecided > self.answers or self.exact > self.samples:
             raise ValueError(f"impossible counts: {self}")
 
 
@@ -90,6 +91,7 @@ def evaluate(
         decoded = decoder(gold.tokens_BxL, gold.prompt_len_B, questions_of(gold, task))
         tally = Tally(
             samples=tally.samples + len(gold.answer_B),
+            answers=tally.answers + decoded.answer_BxQ.size,
             right=tally.right + int((decoded.answer_BxQ == answers_of(gold, task)).sum()),
             undecided=tally.undecided + int((decoded.answer_BxQ == UNDECIDED).sum()),
             exact=tally.exact + int(exact_traces(decoded, gold).sum()),
@@ -101,7 +103,7 @@ def evaluate(
 
 
 def _scores(tally: Tally, task: Task) -> Evaluation:
-    samples, answers = tally.samples, tally.samples * task.questions
+    samples, answers = tally.samples, tally.answers
     accuracy = (tally.right + tally.undecided / len(task.answers)) / answers
     low, high = wilson_interval(accuracy, samples)
     return Evaluation(

@@ -9,7 +9,7 @@ from benchmarks import benchmark_names, print_benchmarks, scan
 from benchmarks.gpu_training import step_flops
 from retrieval_gap.batches import TrainingBatch
 from retrieval_gap.kernels.selective_scan import selective_scan
-from tests.models.helpers import VOCAB, random_tokens, small_model
+from tests.models.helpers import random_tokens, small_model
 
 KEYS = {"name", "ours", "theirs", "ratio", "unit", "against"}
 SHRUNKEN = {
@@ -60,7 +60,7 @@ def test_a_steps_operations_are_those_of_its_matrices(name: str) -> None:
     model, tokens_BxL = small_model(name), random_tokens(2, 9)
     batch = TrainingBatch(0, tokens_BxL, torch.ones_like(tokens_BxL, dtype=torch.bool), 18)
     entries = sum(p.numel() for p in model.trained_parameters().values() if p.ndim == 2)
-    assert step_flops(model, batch) == (6 * entries + 4 * VOCAB * 16) * 2 * 8
+    assert step_flops(model, batch) == (6 * entries + 4 * model.embedding.weight.numel()) * 2 * 8
 
 
 @pytest.mark.parametrize("name", benchmark_names())

@@ -189,7 +189,7 @@ def test_a_tasks_own_flags_are_its_options_wherever_they_stand(capsys: pytest.Ca
 
 def test_a_run_with_options_is_another_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     line = "train --task copy --mode direct --length 4 --arch lstm --size tiny --samples 16 --batch-size 8 --threads 1"
-    line += f" --warmup-samples 8 --eval-samples 4 --runs-dir {tmp_path}"
+    line += f" --warmup-samples 8 --eval-samples 4 --keep-weights --runs-dir {tmp_path}"
     for flags in ("--values 4", "", "--values 16"):
         assert main([*line.split(), *flags.split()]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -223,7 +223,7 @@ def test_probe_writes_the_rows_of_several_runs_and_leaves_out_ranks_that_a_state
     )
     for width in (1, 8):
         size = ["--size", f"tiny+n_layers=1+d_hidden={width}", "--warmup-samples", "0"]
-        assert main([*index.split(), *size, "--runs-dir", str(runs)]) == 0
+        assert main([*index.split(), *size, "--keep-weights", "--runs-dir", str(runs)]) == 0
     capsys.readouterr()
     paths = sorted(map(str, runs.iterdir()))
     assert main(["probe", *paths, "--bits", "0,4", "--ranks", "2,3", "--csv", str(tmp_path / "probe.csv")]) == 0

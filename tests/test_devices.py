@@ -81,7 +81,7 @@ def test_places_are_given_out_again_as_workers_end(monkeypatch: pytest.MonkeyPat
 
     alive, given = list[Ended](), list[str]()
 
-    def start(context: object, config: RunConfig, runs_dir: Path, place: str) -> Ended:
+    def start(context: object, config: RunConfig, runs_dir: Path, place: str, keep_weights: bool) -> Ended:
         given.append(place)
         alive.append(Ended())
         return alive[-1]
@@ -100,12 +100,12 @@ def test_places_are_given_out_again_as_workers_end(monkeypatch: pytest.MonkeyPat
 def test_a_worker_sees_the_gpu_of_its_place_and_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen = list[tuple[str, str]]()
 
-    def execute(config: RunConfig, runs_dir: Path, *, device: torch.device) -> None:
+    def execute(config: RunConfig, runs_dir: Path, *, device: torch.device, keep_weights: bool) -> None:
         seen.append((os.environ["CUDA_VISIBLE_DEVICES"], device.type))
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6")
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     monkeypatch.setattr(executor, "execute", execute)
     for place in ("6", ""):
-        executor._work(CELLS[0], tmp_path, place)
+        executor._work(CELLS[0], tmp_path, place, True)
     assert seen == [("6", "cuda"), ("", "cpu")]

@@ -218,7 +218,7 @@ def test_an_evaluation_that_was_stopped_goes_on_with_the_batch_it_was_at(
 ) -> None:
     undisturbed = execute(CONFIG, tmp_path / "undisturbed")
     decoded = 0
-    monkeypatch.setattr(experiments_run, "decode_batch", lambda bits: 8)
+    monkeypatch.setattr(experiments_run, "decode_batch", lambda bits, device: 8)
 
     def decode_two_batches(*args: Any, **options: Any) -> Decoded:
         nonlocal decoded
@@ -250,7 +250,7 @@ def test_an_evaluation_that_was_stopped_goes_on_with_the_batch_it_was_at(
 def test_what_was_counted_of_a_model_that_is_trained_again_does_not_count(tmp_path: Path) -> None:
     run = RunDirectory.of(CONFIG, tmp_path)
     run.create(CONFIG)
-    run.evaluation.write_text(json.dumps(asdict(Tally(samples=16, right=16, tokens=99, seconds=1.0))))
+    run.evaluation.write_text(json.dumps(asdict(Tally(samples=16, answers=16, right=16, tokens=99, seconds=1.0))))
     alone = execute(CONFIG, tmp_path / "alone")
     assert execute(CONFIG, tmp_path)["accuracy"] == alone["accuracy"]
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 def rms_norm(x_RxD: Tensor, weight_D: Tensor, eps: float) -> Tensor:
     """See `retrieval_gap.kernels.fused`."""
-    return F.rms_norm(x_RxD, weight_D.shape, weight_D, eps)
+    return F.rms_norm(x_RxD, weight_D.shape, weight_D.to(x_RxD.dtype), eps)
 
 
 def swiglu(gate_up_Rx2H: Tensor) -> Tensor:
