@@ -19,7 +19,6 @@ from plots.probes import DEMO_PROBE, Mean, Probes, least_bits, read_probes, titl
 DEFAULT_TABLE, read_table = DEMO_PROBE, read_probes
 WANTED = 0.9
 _SLOPE_1: Any = (0, (4, 2))
-_LIMIT: Any = "-"
 _MARKS = {"lstm": "o", "mamba": "^", "transformer": "s", "hybrid": "D"}
 
 
@@ -44,7 +43,7 @@ def _theory(axes: Axes, probes: Probes) -> None:
     needed = [probes.bound(n).bits_needed for n in probes.ns]
     axes.plot(needed, ns, color=style.INK, linestyle=_SLOPE_1, linewidth=1.0, label="slope 1")
     least = [least_bits(probes.bound(n), WANTED) for n in probes.ns]
-    axes.plot(least, ns, color=style.INK, linestyle=_LIMIT, linewidth=1.0, marker="|", markersize=9, label="limit")
+    axes.plot(least, ns, color=style.INK, linewidth=1.0, marker="|", markersize=9, label="limit")
 
 
 def reached(means: Iterable[Mean]) -> list[tuple[int, int]]:
@@ -92,7 +91,7 @@ def _keys(architectures: list[str]) -> list[Line2D]:
     return [
         *models,
         Line2D([], [], color=style.INK, linestyle=_SLOPE_1, label="slope 1: bits of the sequence"),
-        Line2D([], [], color=style.INK, linestyle=_LIMIT, label=f"proved: {WANTED:g} takes so many bits"),
+        Line2D([], [], color=style.INK, label=f"proved: {WANTED:g} takes so many bits"),
     ]
 
 

@@ -43,23 +43,19 @@ class Tested:
     hardware: str
 
 
-def _tested(where: str, row: dict[str, str]) -> Tested:
-    values: dict[str, Any] = {key: row[key] for key in _TEXT}
-    values |= {key: share_in(where, row, key) for key in _SHARES}
-    values |= {key: count_in(where, row, key) for key in ("n", "eval_samples")}
-    return Tested(**values)
-
-
 def read_table(path: Path) -> list[Tested]:
     """Raises UsageError for a table that will not do, has no row, or is not of one family and one n."""
-    rows = [
-        _tested(where, row)
-        for where, row in read_rows(path, (*_TEXT, *_SHARES, "n", "eval_samples"))
-        if row["answer"] in ANSWERS
-    ]
+    columns = (*_TEXT, *_SHARES, "n", "eval_samples")
+    rows = [_tested(where, row) for where, row in read_rows(path, columns) if row["answer"] in ANSWERS]
     if len({(row.family, row.n) for row in rows}) != 1:
         raise UsageError(f"results table {path} is not of runs of one family and one n")
     return rows
+
+
+def _tested(where: str, row: dict[str, str]) -> Tested:
+    values: dict[str, Any] = {key: row[key] for key in _TEXT} | {key: share_in(where, row, key) for key in _SHARES}
+    values |= {key: count_in(where, row, key) for key in ("n", "eval_samples")}
+    return Tested(**values)
 
 
 def draw_figure(rows: list[Tested]) -> Figure:

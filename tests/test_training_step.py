@@ -25,7 +25,7 @@ from tests.models.helpers import small_model
 
 TASK = load_task("istree")(TaskConfig(n=6, mode="rag"))
 CONFIG = TrainingConfig(samples=96, batch_size=8, lr=1e-2, warmup_samples=16, max_grad_norm=1.0)
-every_architecture = pytest.mark.parametrize("name", ("transformer", "mamba", "lstm", "narrow lstm", "hybrid"))
+every_architecture = pytest.mark.parametrize("name", ["transformer", "mamba", "lstm", "narrow lstm", "hybrid"])
 
 
 def model_of(name: str) -> SequenceModel:
