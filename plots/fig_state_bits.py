@@ -49,8 +49,7 @@ def _draw_size(axes: Axes, probes: Probes, n: int, colour: str) -> None:
         label=f"n = {n}",
     )
     for some, mark in ((best, style.filled_marker("o", colour)), (trained, style.filled_marker("s", colour))):
-        lengths = [[m.accuracy - m.low for m in some], [m.high - m.accuracy for m in some]]
-        axes.errorbar(*_places(some), yerr=lengths, **mark, linestyle="none", elinewidth=0.9)
+        axes.errorbar(*_places(some), yerr=style.interval(some), **mark, linestyle="none", elinewidth=0.9)
 
 
 def _places(means: list[Mean]) -> tuple[list[int], list[float]]:

@@ -38,8 +38,8 @@ class Tested:
     n: int
     eval_samples: int
     accuracy: float
-    accuracy_low: float
-    accuracy_high: float
+    low: float
+    high: float
     hardware: str
 
 
@@ -53,7 +53,8 @@ def read_table(path: Path) -> list[Tested]:
 
 
 def _tested(where: str, row: dict[str, str]) -> Tested:
-    values: dict[str, Any] = {key: row[key] for key in _TEXT} | {key: share_in(where, row, key) for key in _SHARES}
+    values: dict[str, Any] = {key: row[key] for key in _TEXT}
+    values |= {key.removeprefix("accuracy_"): share_in(where, row, key) for key in _SHARES}
     values |= {key: count_in(where, row, key) for key in ("n", "eval_samples")}
     return Tested(**values)
 
@@ -96,9 +97,8 @@ def _panel(axes: Axes, rows: list[Tested], architectures: list[str]) -> None:
         place, shares = architectures.index(arch), [row.accuracy for row in both]
         axes.plot([min(shares), max(shares)], [place, place], color=style.tint(colours[arch], 0.45), linewidth=4)
         for row in both:
-            lengths = [[row.accuracy - row.accuracy_low], [row.accuracy_high - row.accuracy]]
             mark = style.filled_marker(ANSWERS[row.answer][0], colours[arch]) | {"markersize": 6.0}
-            axes.errorbar(row.accuracy, place, xerr=lengths, elinewidth=1.0, label=row.answer, **mark)
+            axes.errorbar(row.accuracy, place, xerr=style.interval([row]), elinewidth=1.0, label=row.answer, **mark)
 
 
 def _keys() -> list[Line2D]:

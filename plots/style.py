@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import floor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 
-from plots.table import Model, Point, Results
+from plots.table import Model, Results
 
 CHANCE = 0.5
 INK, GREY, FAINT = "#222222", "#6b6b6b", "#dddddd"
@@ -143,7 +143,20 @@ def seed_dots(axes: Axes, places: Sequence[tuple[float, float]]) -> None:
         axes.plot(xs, ys, label="one seed", zorder=5, clip_on=False, **_SEED_DOT)
 
 
-def interval(points: Sequence[Point]) -> list[list[float]]:
+class Estimate(Protocol):
+    """A share and its interval."""
+
+    @property
+    def accuracy(self) -> float: ...
+
+    @property
+    def low(self) -> float: ...
+
+    @property
+    def high(self) -> float: ...
+
+
+def interval(points: Sequence[Estimate]) -> list[list[float]]:
     """Lengths below and above the means, as matplotlib's error bars want them."""
     return [
         [max(0.0, point.accuracy - point.low) for point in points],
