@@ -10,7 +10,7 @@ FRESH := $(RUNS)/istree_$(PRESET).csv
 TABLE = $(if $(wildcard $(FRESH)),$(FRESH),results/istree_$(PRESET).csv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint test-slow sweep fig2 fig5 theory-demo fig-state-bits fig-size-reached \
+.PHONY: help setup demo test lint test-slow gpu-check sweep fig2 fig5 theory-demo fig-state-bits fig-size-reached \
 	fig-retrieval fig-bits-used fig-transfer bench clean
 
 help: ## list the targets
@@ -39,6 +39,11 @@ lint: $(READY) ## ruff and mypy
 
 test-slow: $(READY) ## the tests that take minutes
 	$(BIN)/pytest -m slow
+
+gpu-check: $(READY) ## the scan's CUDA kernels against their oracles; without a GPU, what can be interpreted of that
+	@$(BIN)/python -c "import torch; print(f'on {torch.cuda.get_device_name()}' if torch.cuda.is_available() else \
+	  'no GPU here: the kernels run in the interpreter of Triton, on small sizes')"
+	$(BIN)/pytest tests/kernels/test_selective_scan_triton.py tests/kernels/test_selective_scan_mamba_ssm.py
 
 sweep: $(READY) ## run PRESET=demo|cpu|paper; call again to go on
 	$(BIN)/retrieval-gap sweep $(PRESET) --runs-dir $(RUNS) --csv $(FRESH)

@@ -21,6 +21,7 @@ from tyro.conf import Positional, Suppress, arg, subcommand
 from retrieval_gap.devices import DeviceName, choose_device
 from retrieval_gap.errors import RunError, UsageError, fault
 from retrieval_gap.experiments.config import Number, ProblemSize, RunConfig
+from retrieval_gap.kernels.selective_scan import BackendName, use_backend
 from retrieval_gap.retrieval import RetrieverName
 from tasks.api import Mode, Split, TaskError
 
@@ -31,6 +32,7 @@ Device = Annotated[DeviceName, arg(help="auto: the GPU where there is one")]
 RunsDir = Annotated[Path, arg(help="folder of the run directories")]
 KeepWeights = Annotated[bool, arg(help="leave the weights of finished runs in their directories, for `eval`")]
 Only = Annotated[str, arg(help="cells to take, such as 'n=8 arch=mamba,lstm mode=cot'")]
+ScanBackend = Annotated[BackendName, arg(help="what computes Mamba's scan; auto: the fastest here")]
 
 
 class Command(Protocol):
@@ -81,6 +83,7 @@ class Train:
     device: Device = "auto"
     threads: Annotated[int, arg(help="processor threads; 0 means all cores")] = 0
     keep_weights: KeepWeights = False
+    scan_backend: ScanBackend = "auto"
 
     def run(self) -> None:
         from retrieval_gap.experiments.executor import run_one
@@ -88,7 +91,9 @@ class Train:
         if not 0 <= self.threads <= MAX_THREADS:
             raise UsageError(f"--threads {self.threads} is out of range: 0 to {MAX_THREADS} are wanted")
         device = choose_device(self.device)
-        print(json.dumps(run_one(self.config, self.runs_dir, self.threads, device, keep_weights=self.keep_weights)))
+        with use_backend(self.scan_backend):
+            row = run_one(self.config, self.runs_dir, self.threads, device, keep_weights=self.keep_weights)
+        print(json.dumps(row))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +104,7 @@ class Eval:
     samples: Annotated[int, arg(help="samples of the test split; 0 means as many as the run's own")] = 0
     retriever: Annotated[RetrieverName | None, arg(help="default: the fast one where the task has one")] = None
     device: Device = "auto"
+    scan_backend: ScanBackend = "auto"
 
     def run(self) -> None:
         from retrieval_gap.experiments.run import RunDirectory, evaluate_run
@@ -106,7 +112,8 @@ class Eval:
         if not 0 <= self.samples < 2**63:
             raise UsageError(f"--samples {self.samples} is out of range: 0 to 2**63 - 1 are wanted")
         device = choose_device(self.device)
-        print(json.dumps(evaluate_run(RunDirectory(self.run_dir), self.samples or None, self.retriever, device)))
+        with use_backend(self.scan_backend):
+            print(json.dumps(evaluate_run(RunDirectory(self.run_dir), self.samples or None, self.retriever, device)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,8 +18,6 @@ from tasks.api import TaskConfig
 from tasks.registry import load_task
 
 OPTIONAL = {
-    "triton": "CUDA kernels",
-    "mamba_ssm": "a CUDA scan to compare with",
     "ray": "sweeps on clusters",
     "transformers": "oracle of the model tests, peer of the benchmarks",
 }

@@ -24,6 +24,7 @@ from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.evaluation import Evaluation, Tally, decode_batch, evaluate
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.files import make_folder, remove_leftovers, write_json, write_text
+from retrieval_gap.kernels.selective_scan import chosen_backend
 from retrieval_gap.memory import keep_freed_memory
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.retrieval import RetrieverName
@@ -92,7 +93,8 @@ class RunDirectory:
             if not (self.path / "config.json").exists():
                 write_json(self.path / "config.json", asdict(config))
             with (self.path / "environment.jsonl").open("a", encoding="utf-8") as file:
-                told = environment.describe(device.type) | {"threads": torch.get_num_threads()}
+                told: dict[str, Any] = dict(environment.describe(device.type))
+                told |= {"threads": torch.get_num_threads(), "scan_backend": chosen_backend()}
                 file.write(json.dumps(told) + "\n")
         except OSError as error:
             raise UsageError(f"run directory {self.path} cannot be written: {error.strerror}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -15,19 +16,27 @@ from torch import Tensor
 
 _log = logging.getLogger(__name__)
 
+OLDEST_CUDA = (8, 0)
+TRITON_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Backend:
-    """A module that implements a kernel's functions, and what stands in their way (None: nothing)."""
+    """A module that implements a kernel's functions, and what stands in their way (None: nothing).
+
+    by_name: `auto` never takes it.
+    """
 
     module: ModuleType | None
     missing: str | None = None
     refuses: Callable[[list[Tensor]], str | None] = lambda tensors: None
+    by_name: bool = False
 
 
 def describe(backends: Mapping[str, Backend]) -> dict[str, str]:
-    """The name of each backend of a kernel -> "available", or the reason why not; fastest first."""
-    return {name: backend.missing or "available" for name, backend in backends.items()}
+    """A kernel's backends, fastest first: their names -> "available", "available by name", or the reason why not."""
+    usable = {name: "available by name" if backend.by_name else "available" for name, backend in backends.items()}
+    return {name: backend.missing or usable[name] for name, backend in backends.items()}
 
 
 def find_cpu_backend(module: str) -> Backend:
@@ -40,13 +49,68 @@ def find_cpu_backend(module: str) -> Backend:
         return Backend(module=None, missing=f"numba cannot be used: {error}")
 
 
+def triton_is_interpreted() -> bool:
+    """Whether Triton's kernels run in its interpreter, on the CPU: slow, for tests without a GPU."""
+    return os.environ.get("TRITON_INTERPRET", "0") == "1"
+
+
+def find_triton_backend(module: str, refuses: Callable[[list[Tensor]], str | None]) -> Backend:
+    """The Triton backend in a module, or the reason why this machine cannot have it."""
+    if importlib.util.find_spec("triton") is None:
+        return Backend(module=None, missing="triton is not installed")
+    if not triton_is_interpreted():
+        if not torch.cuda.is_available():
+            return Backend(module=None, missing="torch finds no CUDA device")
+        if (capability := torch.cuda.get_device_capability()) < OLDEST_CUDA:
+            wanted, found = (".".join(map(str, pair)) for pair in (OLDEST_CUDA, capability))
+            return Backend(module=None, missing=f"it needs compute capability {wanted}, and the device has {found}")
+        if (reason := _why_triton_cannot_launch()) is not None:
+            return Backend(module=None, missing=reason)
+    return Backend(module=importlib.import_module(module), refuses=refuses, by_name=triton_is_interpreted())
+
+
+def _why_triton_cannot_launch() -> str | None:
+    """Triton compiles a few lines of C to talk to the driver, once a machine: that needs a C compiler and Python.h."""
+    try:
+        importlib.import_module("triton.runtime").driver.active.get_current_device()
+    except Exception as error:
+        return f"triton cannot launch kernels ({type(error).__name__}: {error})"
+    return None
+
+
+def refuse_what_triton_cannot_take(tensors: list[Tensor]) -> str | None:
+    """Why these tensors cannot go through a Triton kernel; None if they can."""
+    for tensor in tensors:
+        if not (tensor.is_cuda or triton_is_interpreted()):
+            return f"it takes tensors on a CUDA device, and one is on {tensor.device}"
+        if tensor.device != tensors[0].device:
+            return f"tensors are on {tensors[0].device} and on {tensor.device}"
+        if tensor.dtype not in TRITON_DTYPES:
+            wanted = ", ".join(map(_name_of, TRITON_DTYPES))
+            return f"it takes {wanted}, and a tensor is {_name_of(tensor.dtype)}"
+    return None
+
+
+def refuse_strided_rows(rows: list[Tensor]) -> str | None:
+    """Why these are no rows of numbers side by side in memory; None if they are."""
+    for tensor in rows:
+        if tensor.shape[-1] > 1 and tensor.stride(-1) != 1:
+            shape, strides = tuple(tensor.shape), tensor.stride()
+            return f"a tensor's last axis must be contiguous, and one of shape {shape} has strides {strides}"
+    return None
+
+
+def _name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
 def refuse_all_but_float32_on_cpu(tensors: list[Tensor]) -> str | None:
     """Why these tensors cannot go through the CPU kernels; None if they can."""
     for tensor in tensors:
         if not tensor.is_cpu:
             return f"it takes tensors on the CPU, and one is on {tensor.device}"
         if tensor.dtype != torch.float32:
-            return f"it takes float32, and a tensor is {str(tensor.dtype).removeprefix('torch.')}"
+            return f"it takes float32, and a tensor is {_name_of(tensor.dtype)}"
     return None
 
 
@@ -61,7 +125,8 @@ def choose(kernel: str, backends: Mapping[str, Backend], name: str, tensors: lis
     if name != "auto" and name not in backends:
         raise ValueError(f"unknown backend {name!r} of {kernel}; choose one of: auto, {', '.join(backends)}")
     reasons: list[str] = []
-    for candidate in backends if name == "auto" else [name]:
+    automatic = [candidate for candidate, backend in backends.items() if not backend.by_name]
+    for candidate in automatic if name == "auto" else [name]:
         backend = backends[candidate]
         reason = backend.missing or backend.refuses(present)
         if reason is None and backend.module is not None:

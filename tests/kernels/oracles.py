@@ -10,14 +10,14 @@ TOLERANCE = 1e-4
 
 
 def values_and_gradients(function: Callable[..., Outputs], inputs: list[Tensor | None], dtype: torch.dtype) -> Outputs:
-    """Outputs, then the gradients of <outputs, weights> for weights that depend on the shapes alone."""
+    """Outputs, then the gradients of <outputs, weights> for weights that depend on the shapes alone; all on the CPU."""
     leaves = [None if t is None else t.detach().to(dtype).clone().requires_grad_() for t in inputs]
     outputs = function(*leaves)
     generator = torch.Generator().manual_seed(0)
-    weights = [torch.randn(y.shape, generator=generator).to(dtype) for y in outputs]
+    weights = [torch.randn(y.shape, generator=generator).to(y.device, dtype) for y in outputs]
     loss = sum((y * w).sum() for y, w in zip(outputs, weights, strict=True))
     present = [leaf for leaf in leaves if leaf is not None]
-    return (*(y.detach() for y in outputs), *torch.autograd.grad(loss, present))
+    return tuple(t.detach().cpu() for t in (*outputs, *torch.autograd.grad(loss, present)))
 
 
 def assert_close(ours: Outputs, theirs: Outputs, names: list[str], tolerance: float = TOLERANCE) -> None:

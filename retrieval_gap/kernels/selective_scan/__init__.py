@@ -5,21 +5,81 @@ Legend: B batch, L time, D channels, N states per channel.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
+from types import ModuleType
+from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor
 
-from retrieval_gap.kernels.dispatch import Backend, choose, describe, find_cpu_backend
-from retrieval_gap.kernels.selective_scan import naive
+from retrieval_gap.errors import UsageError
+from retrieval_gap.kernels.dispatch import (
+    Backend,
+    choose,
+    describe,
+    find_cpu_backend,
+    find_triton_backend,
+    refuse_strided_rows,
+    refuse_what_triton_cannot_take,
+)
+from retrieval_gap.kernels.selective_scan import mamba_ssm, naive
 
-__all__ = ["available_backends", "selective_scan", "selective_scan_step"]
+__all__ = [
+    "BackendName",
+    "available_backends",
+    "chosen_backend",
+    "selective_scan",
+    "selective_scan_step",
+    "use_backend",
+]
+
+BackendName = Literal["auto", "triton", "mamba_ssm", "cpu", "naive"]
+MOST_STATES = 256
+_chosen: ContextVar[BackendName] = ContextVar("selective_scan_backend", default="auto")
 
 
 @cache
 def _backends() -> dict[str, Backend]:
     """Fastest first: `auto` takes the first that accepts the tensors."""
-    return {"cpu": find_cpu_backend(f"{__name__}.cpu"), "naive": Backend(module=naive)}
+    return {
+        "triton": find_triton_backend(f"{__name__}.triton", _refuse_for_triton),
+        "mamba_ssm": mamba_ssm.find_backend(),
+        "cpu": find_cpu_backend(f"{__name__}.cpu"),
+        "naive": Backend(module=naive),
+    }
+
+
+def _refuse_for_triton(tensors: list[Tensor]) -> str | None:
+    states = tensors[2].shape[1]
+    if states > MOST_STATES:
+        return f"it keeps at most {MOST_STATES} states a channel in registers, not {states}"
+    if tensors[0].shape[0] == 0 or tensors[0].shape[-1] == 0 or states == 0:
+        return f"x of shape {tuple(tensors[0].shape)} with {states} states has nothing to scan"
+    like_x = [tensor for tensor in tensors[6:] if tensor.shape == tensors[0].shape]  # z
+    return refuse_what_triton_cannot_take(tensors) or refuse_strided_rows([*tensors[:2], *tensors[3:5], *like_x])
+
+
+@contextmanager
+def use_backend(name: BackendName) -> Iterator[None]:
+    """What `backend="auto"` means in this context: how to compute, for a whole program; results agree to rounding.
+
+    Raises UsageError where this machine does not have the backend.
+    """
+    if name != "auto" and (missing := _backends()[name].missing):
+        raise UsageError(f"scan backend {name} cannot be used here: {missing}")
+    token = _chosen.set(name)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+def chosen_backend() -> BackendName:
+    """What `use_backend` chose here; "auto" outside it."""
+    return _chosen.get()
 
 
 def available_backends() -> dict[str, str]:
@@ -76,7 +136,8 @@ def selective_scan(
     Source: Gu & Dao 2023 (arXiv 2312.00752), algorithm 2 and section 3.3.
 
     Args:
-        backend: "auto" (the fastest that accepts these tensors) or a name in `available_backends()`.
+        backend: "auto" (what `use_backend` chose, else the fastest that accepts these tensors) or a name in
+            `available_backends()`.
 
     Returns:
         y_BxLxD, and the state after the last step (BxDxN): pass it as `initial_state_BxDxN` to go on.
@@ -91,7 +152,7 @@ def selective_scan(
         *(x_BxLxD, delta_BxLxD, A_DxN, B_BxLxN, C_BxLxN, D_D),
         *(z_BxLxD, delta_bias_D, initial_state_BxDxN),
     ]
-    return choose("selective scan", _backends(), backend, arguments).selective_scan(*arguments)
+    return _module("selective scan", backend, arguments).selective_scan(*arguments)
 
 
 def selective_scan_step(
@@ -111,4 +172,8 @@ def selective_scan_step(
     _check_shapes(x_BxD, A_DxN, {"delta": delta_BxD, "z": z_BxD}, {"B": B_BxN, "C": C_BxN})
     _check_sizes(D_D, delta_bias_D, state_BxDxN, x_BxD.shape[0], A_DxN)
     arguments = [x_BxD, delta_BxD, A_DxN, B_BxN, C_BxN, D_D, z_BxD, delta_bias_D, state_BxDxN]
-    return choose("selective scan step", _backends(), backend, arguments).selective_scan_step(*arguments)
+    return _module("selective scan step", backend, arguments).selective_scan_step(*arguments)
+
+
+def _module(kernel: str, backend: str, arguments: list[Tensor | None]) -> ModuleType:
+    return choose(kernel, _backends(), _chosen.get() if backend == "auto" else backend, arguments)

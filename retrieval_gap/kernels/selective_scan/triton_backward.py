@@ -1,0 +1,162 @@
+"""The backward Triton kernel of the scan.
+
+Legend: B batch, L time, D channels of a block, N states per channel, padded. See `triton_parts`.
+
+A program walks its segment's chunks from the last to the first: it recomputes the states of a chunk from the one that
+the forward kernel saved, keeps them in registers, and goes back through them. Sums over blocks of channels or over
+sequences are left to the caller, one partial sum a program, so that they are always added in the same order.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import triton
+import triton.language as tl
+
+from retrieval_gap.kernels.selective_scan.triton_parts import (
+    LN_2,
+    SIZES,
+    advance,
+    lanes_of,
+    load_row,
+    load_steps,
+    load_weights,
+    own_part,
+    rows_of,
+    sigmoid,
+    step_size,
+    store_row,
+    tile_of,
+)
+from retrieval_gap.kernels.selective_scan.triton_sums import places_of_sums, sums_over_channels
+
+
+class Gradients(NamedTuple):
+    """What the backward kernel writes: views of the gradients of x, delta and z; and partial sums in float32.
+
+    C_and_B: view of (blocks x B, L, 2 x STATES), a row for C beside one for B.  A, D, bias: (B x segments, ...).
+    """
+
+    x: Any
+    delta: Any
+    z: Any
+    C_and_B: Any
+    A: Any
+    D: Any
+    bias: Any
+
+
+@triton.jit(do_not_specialize=SIZES)
+def scan_backward(
+    rows: tl.tuple,
+    weights: tl.tuple,
+    saved: tl.tensor,
+    grad_y: tl.tuple,
+    grad_ends: tl.tensor,
+    grads: tl.tuple,
+    grad_start: tl.tensor,
+    batch: tl.tensor,
+    channels: tl.tensor,
+    segments: tl.tensor,
+    length: tl.tensor,
+    segment_length: tl.tensor,
+    STATES: tl.constexpr,
+    N: tl.constexpr,
+    BLOCK: tl.constexpr,
+    CHUNK: tl.constexpr,
+    PART: tl.constexpr,
+) -> None:
+    """Gradients of a segment's rows, its parts of those of the weights, and that of the state it begins with.
+
+    grad_y: `View`; grads: `Gradients`.  grad_ends (B, segments, N, D): of the states the segments end with; None:
+    zeros.  grad_start (B, N, D), or None.
+    """
+    d_D, b, segment, block = own_part(batch, channels, BLOCK)
+    tile_NxD, has_NxD = tile_of(d_D, channels, STATES, N)
+    shared = load_weights(weights, d_D, channels, STATES, N)
+    matrix, own = channels * STATES, b * segments + segment
+    places = places_of_sums(STATES, N, BLOCK)
+    g_NxD = tl.zeros((N, BLOCK), tl.float32)
+    if grad_ends is not None:
+        g_NxD = tl.load(grad_ends + own * matrix + tile_NxD, mask=has_NxD, other=0.0).to(tl.float32)
+    grad_A_NxD, grad_D_D = tl.zeros((N, BLOCK), tl.float32), tl.zeros((BLOCK,), tl.float32)
+    grad_bias_D = tl.zeros((BLOCK,), tl.float32)
+    begin = segment * segment_length
+    end = tl.minimum(begin + segment_length, length)
+    parts = tl.cdiv(end - begin, PART)
+    for k in range(parts):
+        first = begin + (parts - 1 - k) * PART
+        chunk = first // CHUNK
+        h_NxD = tl.load(saved + (b * tl.cdiv(length, CHUNK) + chunk) * matrix + tile_NxD, mask=has_NxD, other=0.0)
+        for earlier in range(chunk * CHUNK, first, PART):
+            before = rows_of(rows, b, b, earlier, d_D, channels, STATES, N)
+            h_NxD = _recompute(h_NxD, before, shared, earlier, end, PART)[PART][0]
+        inputs = rows_of(rows, b, b, first, d_D, channels, STATES, N)
+        above = lanes_of(grad_y, b, first, d_D, channels)
+        outputs: tl.tuple = (lanes_of(grads.x, b, first, d_D, channels), lanes_of(grads.delta, b, first, d_D, channels))
+        outputs += (lanes_of(grads.C_and_B, block * batch + b, first, places, 2 * STATES),)
+        if rows.z is not None:
+            outputs += (lanes_of(grads.z, b, first, d_D, channels),)
+        walked = _recompute(h_NxD, inputs, shared, first, end, PART)
+        for i in tl.static_range(PART - 1, -1, -1):
+            g_NxD, of_A_NxD, of_D_D, of_bias_D = _step_back(
+                g_NxD, walked[i][0], walked[i + 1], inputs, above, outputs, shared, i, first + i < end
+            )
+            grad_A_NxD, grad_D_D, grad_bias_D = grad_A_NxD + of_A_NxD, grad_D_D + of_D_D, grad_bias_D + of_bias_D
+    tl.store(grads.A + own * matrix + tile_NxD, grad_A_NxD, mask=has_NxD)
+    tl.store(grads.D + own * channels + d_D, grad_D_D, mask=d_D < channels)
+    tl.store(grads.bias + own * channels + d_D, grad_bias_D, mask=d_D < channels)
+    if grad_start is not None:
+        tl.store(grad_start + b * matrix + tile_NxD, g_NxD, mask=has_NxD & (segment == 0))
+
+
+@triton.jit
+def _recompute(
+    h_NxD: tl.tensor, inputs: tl.tuple, shared: tl.tuple, first: tl.tensor, end: tl.tensor, PART: tl.constexpr
+) -> tl.tuple:
+    """(h, x, step, slope) before a part and after each of its steps."""
+    steps = load_steps(inputs, first, end, PART)
+    walked: tl.tuple = ((h_NxD, steps[0][0], steps[0][0], steps[0][0]),)
+    for i in tl.static_range(PART):
+        x_D = steps[i][0]
+        step_D, slope_D = step_size(steps[i][1], shared[2], first + i < end)
+        h_NxD = advance(h_NxD, x_D, step_D, steps[i][2], shared[0])
+        walked += ((h_NxD, x_D, step_D, slope_D),)
+    return walked
+
+
+@triton.jit
+def _step_back(
+    g_NxD: tl.tensor,
+    before_NxD: tl.tensor,
+    walked: tl.tuple,
+    inputs: tl.tuple,
+    above: tl.tuple,
+    outputs: tl.tuple,
+    shared: tl.tuple,
+    i: tl.constexpr,
+    exists: tl.tensor,
+) -> tl.tuple:
+    """From g, the gradient of the state after step i by later steps alone, to that of the state before it.
+
+    Writes the gradients of the step's rows; returns g, and what the step adds to the gradients of A, D and bias.
+    """
+    h_NxD, x_D, step_D, slope_D = walked
+    rate_NxD, skip_D, _ = shared
+    B_N, C_N, grad_y_D = load_row(inputs[2], i, exists), load_row(inputs[3], i, exists), load_row(above, i, exists)
+    if len(inputs) == 5:
+        z_D = load_row(inputs[4], i, exists)
+        open_D = sigmoid(z_D)
+        ungated_D = tl.sum(h_NxD * C_N[:, None], 0) + skip_D * x_D
+        store_row(outputs[3], i, exists, grad_y_D * ungated_D * open_D * (1.0 + z_D * (1.0 - open_D)))
+        grad_y_D *= z_D * open_D
+    g_NxD += grad_y_D[None, :] * C_N[:, None]
+    store_row(outputs[2], i, exists, sums_over_channels(grad_y_D[None, :] * h_NxD, g_NxD * (step_D * x_D)[None, :]))
+    grad_u_D = tl.sum(g_NxD * B_N[:, None], 0)
+    store_row(outputs[0], i, exists, grad_u_D * step_D + grad_y_D * skip_D)
+    g_NxD *= tl.exp2(step_D[None, :] * rate_NxD)
+    of_rate_NxD = g_NxD * before_NxD
+    of_bias_D = (grad_u_D * x_D + LN_2 * tl.sum(of_rate_NxD * rate_NxD, 0)) * slope_D
+    store_row(outputs[1], i, exists, of_bias_D)
+    return g_NxD, of_rate_NxD * step_D[None, :], grad_y_D * x_D, of_bias_D

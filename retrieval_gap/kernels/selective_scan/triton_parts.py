@@ -1,0 +1,189 @@
+"""What the Triton kernels of the scan share: their part of the work, rows of sequences, elementary functions.
+
+Legend: B batch, L time, D channels (in a kernel: those of its block), N states per channel (in a kernel: padded to a
+power of two).
+
+A program is one warp. It owns a block of channels of one segment of one sequence and walks that segment step by step,
+its state a tile (D, N) in registers. A sequence has one segment unless batch and channels are too few to fill the GPU.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import triton
+import triton.language as tl
+
+LOG2_E = tl.constexpr(1.4426950408889634)
+LN_2 = tl.constexpr(0.6931471805599453)
+# Sizes that are not compiled into a kernel, last those that only a walk through time needs. `channels` is one of them
+# so that the compiler does not see how rows of tiles are aligned: it would give a thread four channels side by side
+# and with them a quarter of the states, and compute what depends on the channel alone four times.
+SIZES = ("batch", "channels", "segments", "length", "segment_length")
+
+
+class View(NamedTuple):
+    """A tensor with axes (sequence, time, lane), lanes side by side; `sequence` and `time` are strides in elements."""
+
+    data: Any
+    sequence: Any
+    time: Any
+
+
+class Rows(NamedTuple):
+    """Views of what a step reads, or of its gradients: wide ones (x, delta, z) with channels, narrow with states."""
+
+    x: Any
+    delta: Any
+    B: Any
+    C: Any
+    z: Any
+
+
+class Weights(NamedTuple):
+    """What all steps share: A (D, N), D (D) and the bias of delta (D), contiguous; or partial sums of gradients."""
+
+    A: Any
+    D: Any
+    bias: Any
+
+
+@triton.jit
+def own_part(batch: tl.tensor, channels: tl.tensor, BLOCK: tl.constexpr) -> tl.tuple:
+    """The channels, sequence and segment of this program, and the number of its block of channels."""
+    program = tl.program_id(0)
+    blocks = tl.cdiv(channels, BLOCK)
+    block, others = program % blocks, program // blocks
+    return block * BLOCK + tl.arange(0, BLOCK), (others % batch).to(tl.int64), others // batch, block
+
+
+@triton.jit
+def tile_of(d_D: tl.tensor, channels: tl.tensor, STATES: tl.constexpr, N: tl.constexpr) -> tl.tuple:
+    """Where a program's tile lies in a contiguous (states, channels), and which of it exists."""
+    n_N = tl.arange(0, N)
+    return n_N[:, None] * channels + d_D[None, :], (n_N < STATES)[:, None] & (d_D < channels)[None, :]
+
+
+@triton.jit
+def load_channels(data: tl.tensor, d_D: tl.tensor, channels: tl.tensor) -> tl.tensor:
+    """One number a channel, as float32; zeros where there is no such tensor or channel."""
+    if data is None:
+        values_D = tl.zeros_like(d_D).to(tl.float32)
+    else:
+        values_D = tl.load(data + d_D, mask=d_D < channels, other=0.0).to(tl.float32)
+    return values_D
+
+
+@triton.jit
+def load_weights(
+    weights: tl.tuple, d_D: tl.tensor, channels: tl.tensor, STATES: tl.constexpr, N: tl.constexpr
+) -> tl.tuple:
+    """A log2(e), D and bias. With that factor the decay exp(delta A) is a power of two: one instruction."""
+    tile_NxD, has_NxD = tile_of(d_D, channels, STATES, N)
+    rate_NxD = tl.load(weights.A + tile_NxD, mask=has_NxD, other=0.0).to(tl.float32) * LOG2_E
+    return rate_NxD, load_channels(weights.D, d_D, channels), load_channels(weights.bias, d_D, channels)
+
+
+@triton.jit
+def lanes_of(view: tl.tuple, sequence: tl.tensor, first: tl.tensor, lane: tl.tensor, lanes: tl.tensor) -> tl.tuple:
+    """The rows of one sequence from `first` on: where the first begins, the stride between rows, and the lanes."""
+    stride = tl.cast(view.time, tl.int64)
+    return view.data + sequence * view.sequence + first * stride, stride, lane, lane < lanes
+
+
+@triton.jit
+def rows_of(
+    rows: tl.tuple,
+    wide: tl.tensor,
+    narrow: tl.tensor,
+    first: tl.tensor,
+    d_D: tl.tensor,
+    channels: tl.tensor,
+    STATES: tl.constexpr,
+    N: tl.constexpr,
+) -> tl.tuple:
+    """`lanes_of` x, delta, B, C and z, where there is one: of sequence `wide`, or `narrow` of B and C."""
+    n_N = tl.arange(0, N)
+    placed: tl.tuple = (lanes_of(rows.x, wide, first, d_D, channels), lanes_of(rows.delta, wide, first, d_D, channels))
+    placed += (lanes_of(rows.B, narrow, first, n_N, STATES), lanes_of(rows.C, narrow, first, n_N, STATES))
+    if rows.z is not None:
+        placed += (lanes_of(rows.z, wide, first, d_D, channels),)
+    return placed
+
+
+@triton.jit
+def moved(lanes: tl.tuple, COUNT: tl.constexpr) -> tl.tuple:
+    """The same lanes, COUNT rows on."""
+    return lanes[0] + COUNT * lanes[1], lanes[1], lanes[2], lanes[3]
+
+
+@triton.jit
+def all_moved(placed: tl.tuple, COUNT: tl.constexpr) -> tl.tuple:
+    """`rows_of`, COUNT rows on."""
+    later: tl.tuple = ()
+    for i in tl.static_range(len(placed)):
+        later += (moved(placed[i], COUNT),)
+    return later
+
+
+@triton.jit
+def load_row(lanes: tl.tuple, i: tl.constexpr, exists: tl.tensor) -> tl.tensor:
+    """Row i as float32; zeros where it does not exist."""
+    return tl.load(lanes[0] + i * lanes[1] + lanes[2], mask=lanes[3] & exists, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def store_row(lanes: tl.tuple, i: tl.constexpr, exists: tl.tensor, row: tl.tensor) -> None:
+    """Writes row i, where it exists, rounded to the tensor's type."""
+    tl.store(lanes[0] + i * lanes[1] + lanes[2], row, mask=lanes[3] & exists)
+
+
+@triton.jit
+def load_step(placed: tl.tuple, i: tl.constexpr, exists: tl.tensor) -> tl.tuple:
+    """Row i of each of `rows_of`. (A row that nobody uses is not loaded: the compiler drops it.)"""
+    step: tl.tuple = ()
+    for k in tl.static_range(len(placed)):
+        step += (load_row(placed[k], i, exists),)
+    return step
+
+
+@triton.jit
+def load_steps(placed: tl.tuple, first: tl.tensor, end: tl.tensor, COUNT: tl.constexpr) -> tl.tuple:
+    """COUNT steps, `first` and on: all are asked for before one is used."""
+    steps: tl.tuple = ()
+    for i in tl.static_range(COUNT):
+        steps += (load_step(placed, i, first + i < end),)
+    return steps
+
+
+@triton.jit
+def softplus(raw: tl.tensor) -> tl.tuple:
+    """log(1 + e^v), and its slope: to float32's last digits for every v, NaN for NaN.
+
+    log(1 + e) with e = e^-|v| is 2 atanh(s), s = e / (2 + e) <= 1/3, whose series is cut where 1e-8 is left.
+    """
+    e = tl.exp2(-tl.abs(raw) * LOG2_E)
+    s = e / (2.0 + e)
+    q = s * s
+    series = 1 + q * (1 / 3 + q * (1 / 5 + q * (1 / 7 + q * (1 / 9 + q * (1 / 11 + q * (1 / 13))))))
+    return tl.maximum(raw, 0.0) + 2.0 * s * series, tl.where(raw >= 0, 1.0, e) / (1.0 + e)
+
+
+@triton.jit
+def sigmoid(v: tl.tensor) -> tl.tensor:
+    """1 / (1 + e^-v) without overflow on either side."""
+    e = tl.exp2(-tl.abs(v) * LOG2_E)
+    return tl.where(v >= 0, 1.0, e) / (1.0 + e)
+
+
+@triton.jit
+def step_size(raw_D: tl.tensor, bias_D: tl.tensor, exists: tl.tensor) -> tl.tuple:
+    """softplus(raw + bias) and its slope; both zero for a row that does not exist: it leaves the state as it is."""
+    step_D, slope_D = softplus(raw_D + bias_D)
+    return tl.where(exists, step_D, 0.0), tl.where(exists, slope_D, 0.0)
+
+
+@triton.jit
+def advance(h_NxD: tl.tensor, x_D: tl.tensor, step_D: tl.tensor, B_N: tl.tensor, rate_NxD: tl.tensor) -> tl.tensor:
+    """The state after a step: exp(step A) h + step x B."""
+    return tl.exp2(step_D[None, :] * rate_NxD) * h_NxD + (step_D * x_D)[None, :] * B_N[:, None]

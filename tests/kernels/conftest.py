@@ -1,0 +1,45 @@
+"""Where Triton's kernels run, and memory that shows what was not written.
+
+Triton looks at TRITON_INTERPRET when it and its kernels are imported: so it is set here, before any test is.
+"""
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+
+
+@pytest.fixture(scope="session", autouse=importlib.util.find_spec("triton") is not None)
+def _interpreter_that_prepares_once() -> Iterator[None]:
+    """Triton's interpreter swaps the functions of `triton.language` for its own at every call inside a kernel, which
+    takes ten times as long as the kernel; here it does so only where they are not swapped yet."""
+    import triton.language as tl
+    from triton.runtime import interpreter
+
+    compiled = {module: module.arange for module in (tl, tl.core)}
+    called = interpreter.InterpretedFunction.__call__
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if any(module.arange is compiled[module] for module in compiled if module in self.fn.__globals__.values()):
+            return called(self, *args, **kwargs)
+        function: Callable[..., Any] = self.rewrite()
+        return function(*args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(interpreter.InterpretedFunction, "__call__", call)
+        yield
+
+
+@pytest.fixture
+def poisoned_memory() -> Iterator[None]:
+    """Fresh tensors come filled with NaN: nothing may be read before it is written, nor left unwritten."""
+    torch.use_deterministic_algorithms(True)
+    assert torch.utils.deterministic.fill_uninitialized_memory
+    yield
+    torch.use_deterministic_algorithms(False)
