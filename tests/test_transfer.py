@@ -15,7 +15,7 @@ TRAIN += "--warmup-samples 8 --eval-samples 50 --threads 1".split()
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = tmp_path_factory.mktemp("runs")
-    assert main([*TRAIN, "--runs-dir", str(runs)]) == 0
+    assert main([*TRAIN, "--keep-weights", "--runs-dir", str(runs)]) == 0
     (run,) = runs.iterdir()
     return run
 
