@@ -80,6 +80,7 @@ WRONG_USES = [
         "train --task istree --mode cot --n-nodes 8 --arch mamba --size tiny --runs-dir /proc/nowhere",
         "/proc/nowhere",
     ),
+    ("train --task istree --mode cot --n-nodes 8 --arch mamba --size tiny --scan-backend gpu", "--scan-backend"),
     ("eval absent", "absent is no run directory"),
     ("eval absent --samples -3", "--samples -3"),
     ("probe absent", "absent is no run directory"),
@@ -276,6 +277,16 @@ def test_runs_are_carried_from_one_folder_to_another(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out.endswith(f"unpacked into {there}: 1 new\n")
     assert main(["results", "--runs-dir", there]) == 0
     assert "1 done" in capsys.readouterr().out
+
+
+def test_the_backend_of_the_scan_is_how_and_not_what_is_computed(tmp_path: Path) -> None:
+    train = [*TRAIN, "--arch", "mamba", "--keep-weights", "--runs-dir", str(tmp_path)]
+    assert main([*train, "--scan-backend", "naive"]) == 0
+    (run,) = tmp_path.iterdir()
+    assert json.loads((run / "environment.jsonl").read_text())["scan_backend"] == "naive"
+    assert main(["eval", str(run), "--scan-backend", "naive"]) == 0
+    assert main(train) == 0, "the same run, which is finished"
+    assert list(tmp_path.iterdir()) == [run]
 
 
 TASK = """

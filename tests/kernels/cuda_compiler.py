@@ -1,9 +1,11 @@
 """Compiles the Triton scan for CUDA on a machine without a GPU, for the arguments that its own launches pass.
 
-    python -m tests.kernels.cuda_compiler 80 90
+    python -m tests.kernels.cuda_compiler registers 80 90
+    python -m tests.kernels.cuda_compiler run 80 float32
 
-prints, per compute capability and kernel, the registers of a thread and the bytes that did not fit into them, as the
-assembler in Triton's wheel counts them. Run it in a process of its own: it puts itself in the place of Triton's driver.
+The first prints the registers of a thread, and the bytes that did not fit into them, as the assembler in Triton's wheel
+counts them. The second runs what was compiled on the CPU and compares it with the naive scan in float64. Both take a
+process of their own: they put themselves in the place of Triton's driver.
 """
 
 import json
@@ -11,26 +13,39 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import triton
+from torch import Tensor
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
+from retrieval_gap.kernels.selective_scan import naive, triton_plan
 from retrieval_gap.kernels.selective_scan import triton as triton_scan
-from tests.kernels.test_selective_scan import inputs
+from tests.kernels.oracles import Outputs, assert_close, values_and_gradients
+from tests.kernels.ptx import Program
+from tests.kernels.test_selective_scan import NAMES, inputs
 
 ASSEMBLER = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "ptxas"
 ROWS = (0, 1, 3, 4, 6)  # x, delta, B, C, z: what comes in half precision
+MANY = 1000  # processors: so many that sequences are cut into segments
 TOLD = {
     "registers": r"Used (\d+) registers",
     "bytes stored": r"(\d+) bytes spill stores",
     "bytes loaded": r"(\d+) bytes spill loads",
 }
+# Of each type the sizes (batch, length, channels, states), and how far off the largest entry an entry may be.
+SIZES: dict[str, tuple[list[tuple[int, int, int, int]], float]] = {
+    "float32": ([(1, 1, 5, 16), (2, 9, 35, 16), (1, 5, 3, 5), (1, 5, 3, 256)], 1e-5),
+    "bfloat16": ([(1, 19, 33, 16)], 1e-2),
+    "float16": ([(1, 10, 3, 16)], 2e-3),
+}
+Launch = Callable[[Any, list[Tensor | int], int], None]
 
 
 class _NoDevice:
@@ -49,31 +64,48 @@ class _NoDevice:
         return self.target
 
 
-def compiled(capability: int, states: int, dtype: torch.dtype, *, optional: bool = True) -> dict[str, Any]:
-    """Every kernel of a forward and backward scan, with z, bias and initial state where `optional`; by name."""
-    kernels: dict[str, Any] = {}
-    launch, processors = JITFunction.run, triton_scan._processors
+@contextmanager
+def launches(capability: int, launch: Launch, processors: int) -> Iterator[None]:
+    """Kernels are compiled for that capability and handed to `launch`, with their arguments and number of programs."""
+    run, found = JITFunction.run, triton_scan._processors
 
-    def compile_only(self: Any, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> None:
-        kernel = launch(self, *args, grid=grid, warmup=True, **kwargs)
-        kernels[kernel.name] = kernel
+    def compile_and_launch(self: Any, *, grid: tuple[int], warmup: bool, **given: Any) -> None:
+        kernel = run(self, grid=grid, warmup=True, **given)
+        signature = kernel.src.signature
+        launch(kernel, [value for name in signature for value in _flat(given[name], signature[name])], grid[0])
 
-    arguments = [t.to(dtype) if i in ROWS else t for i, t in enumerate(inputs(2, 256, 128, states))]
-    leaves = [t.requires_grad_() for t in arguments[: 9 if optional else 6]]
     driver.set_active(_NoDevice(capability))
+    JITFunction.run, triton_scan._processors = compile_and_launch, lambda device: processors
     try:
-        JITFunction.run = compile_only
-        triton_scan._processors = lambda device: 1000  # so many that there are segments, whose kernels come too
-        y, state = triton_scan.selective_scan(*leaves)
-        torch.autograd.grad((y.sum() + state.sum()), leaves)
+        yield
     finally:
-        JITFunction.run, triton_scan._processors = launch, processors
-    return kernels
+        JITFunction.run, triton_scan._processors = run, found
 
 
-def usage(kernel: Any) -> dict[str, int]:
-    """Registers of a thread, and bytes that are kept in memory for want of registers, in instructions of a program."""
-    ptx = kernel.asm["ptx"]
+def _flat(value: Any, kind: Any) -> Iterator[Any]:
+    """The arguments that are left at run time: tuples are taken apart, and constants are compiled in."""
+    if isinstance(kind, tuple):
+        for part, of_part in zip(value, kind, strict=True):
+            yield from _flat(part, of_part)
+    elif kind != "constexpr":
+        yield value
+
+
+def registers(capability: int) -> Iterator[dict[str, Any]]:
+    """A row for each kernel, of a scan with and without half precision, few states and many."""
+    for states, dtype in ((16, torch.float32), (16, torch.bfloat16), (5, torch.float32), (256, torch.float32)):
+        kernels: dict[str, Any] = {}
+        arguments = [t.to(dtype) if i in ROWS else t for i, t in enumerate(inputs(2, 256, 128, states))]
+        leaves = [t.requires_grad_() for t in arguments]
+        with launches(capability, lambda kernel, *_, seen=kernels: seen.update({kernel.name: kernel}), MANY):
+            y, state = triton_scan.selective_scan(*leaves)
+            torch.autograd.grad(y.sum() + state.sum(), leaves)
+        for name, kernel in kernels.items():
+            row = {"sm": capability, "states": states, "dtype": str(dtype).removeprefix("torch."), "kernel": name}
+            yield row | _usage(kernel.asm["ptx"])
+
+
+def _usage(ptx: str) -> dict[str, int]:
     with tempfile.NamedTemporaryFile("w", suffix=".ptx") as file:
         file.write(ptx)
         file.flush()
@@ -83,15 +115,40 @@ def usage(kernel: Any) -> dict[str, int]:
     return {name: int(re.findall(pattern, told)[0]) for name, pattern in TOLD.items()}
 
 
-def rows(capabilities: list[int]) -> Iterator[dict[str, Any]]:
-    """The table that the module prints."""
-    for capability in capabilities:
-        for states, dtype in ((16, torch.float32), (16, torch.bfloat16), (5, torch.float32), (256, torch.float32)):
-            for name, kernel in compiled(capability, states, dtype).items():
-                row = {"sm": capability, "states": states, "dtype": str(dtype).removeprefix("torch."), "kernel": name}
-                yield row | usage(kernel)
+def run_compiled(capability: int, dtype: str) -> None:
+    """Values and all gradients of what was compiled, run on the CPU, in one piece and in segments."""
+    programs: dict[str, Program] = {}
+
+    def launch(kernel: Any, arguments: list[Tensor | int], blocks: int) -> None:
+        programs.setdefault(kernel.hash, Program(kernel.asm["ptx"])).run(arguments, blocks)
+
+    torch.use_deterministic_algorithms(True)  # fills fresh memory with NaN
+    triton_plan.SHORTEST_SEGMENT = 8
+    sizes, tolerance = SIZES[dtype]
+    for size in sizes:
+        for processors in (0, MANY) if size[1] > triton_plan.CHUNK else (0,):
+            with launches(capability, launch, processors):
+                _compare(size, getattr(torch, dtype), tolerance)
+            print(f"sm_{capability}, {size} in {dtype}, {'in segments' if processors else 'in one piece'}: equal")
+
+
+def _compare(size: tuple[int, int, int, int], dtype: torch.dtype, tolerance: float) -> None:
+    arguments = [t.to(dtype).float() if i in ROWS else t for i, t in enumerate(inputs(*size))]
+
+    def in_that_type(*given: Tensor) -> Outputs:
+        """B and C are slices of one projection, as in Mamba."""
+        x, delta, A, B, C, D, z, bias, state = (t.to(dtype) if i in ROWS else t for i, t in enumerate(given))
+        _, B, C = torch.cat([B[..., :4], B, C], 2).split([B[..., :4].shape[2], B.shape[2], C.shape[2]], 2)
+        return triton_scan.selective_scan(x, delta, A, B, C, D, z, bias, state)
+
+    ours = values_and_gradients(in_that_type, arguments, torch.float32)
+    assert_close(ours, values_and_gradients(naive.selective_scan, arguments, torch.float64), NAMES, tolerance)
 
 
 if __name__ == "__main__":
-    for printed in rows([int(capability) for capability in sys.argv[1:]]):
-        print(json.dumps(printed), flush=True)
+    if sys.argv[1] == "run":
+        run_compiled(int(sys.argv[2]), sys.argv[3])
+    else:
+        for chosen in sys.argv[2:]:
+            for printed in registers(int(chosen)):
+                print(json.dumps(printed), flush=True)

@@ -7,8 +7,8 @@ On a CUDA device, or in Triton's interpreter (TRITON_INTERPRET=1) on CPU tensors
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,74 +17,8 @@ from torch import Tensor
 from retrieval_gap.kernels.selective_scan.triton_backward import Gradients, scan_backward
 from retrieval_gap.kernels.selective_scan.triton_forward import scan_forward
 from retrieval_gap.kernels.selective_scan.triton_parts import Rows, View, Weights
+from retrieval_gap.kernels.selective_scan.triton_plan import CHUNK, PART, STRIP, Plan
 from retrieval_gap.kernels.selective_scan.triton_segments import carry, summarise_backward, summarise_forward
-
-# A program is one warp: a lane has a channel, and up to 16 of its states in registers. Where there are more states,
-# lanes share a channel, so that a tile has TILE entries.
-WARP = 32
-TILE = 512
-# The forward kernel loads STRIP steps ahead of what it computes, and saves a state every CHUNK steps: as many bytes as
-# two tensors like x in float32. The backward kernel keeps the states of PART steps in registers.
-STRIP = 4
-CHUNK = 8
-PART = 4
-# Sequences are cut into segments where there is less than a warp for each of a processor's four schedulers, but into
-# none shorter than this: a second pass over the inputs must pay for itself.
-WARPS_PER_PROCESSOR = 4
-SHORTEST_SEGMENT = 64
-ONE_WARP = {"num_warps": 1, "num_stages": 1}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How a scan is cut into programs: a function of its sizes and of the number of processors, and so are all
-    rounding errors."""
-
-    batch: int
-    length: int
-    channels: int
-    states: int
-    processors: int
-
-    @property
-    def padded(self) -> int:
-        return _power_of_two(self.states)
-
-    @property
-    def block(self) -> int:
-        """Channels a program."""
-        return max(2, min(WARP, TILE // self.padded))
-
-    @property
-    def blocks(self) -> int:
-        return -(-self.channels // self.block)
-
-    @property
-    def chunks(self) -> int:
-        return -(-self.length // CHUNK)
-
-    @property
-    def segment_length(self) -> int:
-        """A multiple of CHUNK."""
-        wanted = WARPS_PER_PROCESSOR * self.processors // (self.batch * self.blocks)
-        segments = max(1, min(wanted, self.length // SHORTEST_SEGMENT))
-        return max(1, -(-self.chunks // segments)) * CHUNK
-
-    @property
-    def segments(self) -> int:
-        return max(1, -(-self.length // self.segment_length))
-
-    def grid(self, segments: int) -> tuple[int]:
-        return (self.batch * self.blocks * segments,)
-
-    def sizes(self) -> dict[str, int]:
-        """What every kernel is told of the sizes, and how many warps it has."""
-        sizes = {"batch": self.batch, "channels": self.channels, "segments": self.segments}
-        return sizes | {"STATES": self.states, "N": self.padded, "BLOCK": self.block} | ONE_WARP
-
-    def times(self) -> dict[str, int]:
-        """What kernels that walk through time are told beside that."""
-        return {"length": self.length, "segment_length": self.segment_length}
 
 
 def selective_scan(
@@ -106,7 +40,7 @@ def selective_scan(
     if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in arguments):
         y_BxLxD, state_BxDxN = _SelectiveScan.apply(*arguments)
         return y_BxLxD, state_BxDxN
-    return _scan(_plan(x_BxLxD, A_DxN), arguments, None)
+    return _scan(_plan(x_BxLxD, B_BxLxN, C_BxLxN), arguments, None)
 
 
 def selective_scan_step(
@@ -127,18 +61,22 @@ def selective_scan_step(
     return y_Bx1xD[:, 0], new_state_BxDxN
 
 
-def _plan(x: Tensor, A: Tensor) -> Plan:
+def _plan(x: Tensor, B: Tensor, C: Tensor) -> Plan:
     batch, length, channels = x.shape
-    return Plan(batch=batch, length=length, channels=channels, states=A.shape[1], processors=_processors(x.device))
+    places = (number for t in (B, C) for number in (t.data_ptr() // t.element_size(), t.stride(0), t.stride(1)))
+    return Plan(
+        batch=batch,
+        length=length,
+        channels=channels,
+        states=B.shape[2],
+        processors=_processors(x.device),
+        unit=math.gcd(16, *places),
+    )
 
 
 def _processors(device: torch.device) -> int:
     """None in the interpreter, which runs one program after another."""
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 0
-
-
-def _power_of_two(n: int) -> int:
-    return 1 << max(0, n - 1).bit_length()
 
 
 def _scan(plan: Plan, arguments: tuple[Tensor | None, ...], saved: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -256,10 +194,11 @@ def _float32(like: Tensor, *shape: int) -> Tensor:
 class _SelectiveScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Tensor | None) -> tuple[Tensor, Tensor]:
-        x, A, start = arguments[0], arguments[2], arguments[8]
+        x, _, _, B, C, *_, start = arguments
         assert x is not None
-        assert A is not None
-        plan = _plan(x, A)
+        assert B is not None
+        assert C is not None
+        plan = _plan(x, B, C)
         saved = _float32(x, plan.batch, plan.chunks, plan.states, plan.channels)
         ctx.save_for_backward(*arguments[:8], saved)
         ctx.plan, ctx.start_dtype = plan, None if start is None else start.dtype

@@ -64,6 +64,7 @@ def scan_backward(
     STATES: tl.constexpr,
     N: tl.constexpr,
     BLOCK: tl.constexpr,
+    UNIT: tl.constexpr,
     CHUNK: tl.constexpr,
     PART: tl.constexpr,
 ) -> None:
@@ -90,9 +91,9 @@ def scan_backward(
         chunk = first // CHUNK
         h_NxD = tl.load(saved + (b * tl.cdiv(length, CHUNK) + chunk) * matrix + tile_NxD, mask=has_NxD, other=0.0)
         for earlier in range(chunk * CHUNK, first, PART):
-            before = rows_of(rows, b, b, earlier, d_D, channels, STATES, N)
+            before = rows_of(rows, b, earlier, d_D, channels, STATES, N, UNIT)
             h_NxD = _recompute(h_NxD, before, shared, earlier, end, PART)[PART][0]
-        inputs = rows_of(rows, b, b, first, d_D, channels, STATES, N)
+        inputs = rows_of(rows, b, first, d_D, channels, STATES, N, UNIT)
         above = lanes_of(grad_y, b, first, d_D, channels)
         outputs: tl.tuple = (lanes_of(grads.x, b, first, d_D, channels), lanes_of(grads.delta, b, first, d_D, channels))
         outputs += (lanes_of(grads.C_and_B, block * batch + b, first, places, 2 * STATES),)

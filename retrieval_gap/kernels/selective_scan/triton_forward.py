@@ -42,6 +42,7 @@ def scan_forward(
     STATES: tl.constexpr,
     N: tl.constexpr,
     BLOCK: tl.constexpr,
+    UNIT: tl.constexpr,
     CHUNK: tl.constexpr,
     STRIP: tl.constexpr,
 ) -> None:
@@ -59,7 +60,7 @@ def scan_forward(
         h_NxD = tl.load(starts + (b * segments + segment) * matrix + tile_NxD, mask=has_NxD, other=0.0).to(tl.float32)
     begin = segment * segment_length
     end = tl.minimum(begin + segment_length, length)
-    inputs = rows_of(rows, b, b, begin, d_D, channels, STATES, N)
+    inputs = rows_of(rows, b, begin, d_D, channels, STATES, N, UNIT)
     outputs = lanes_of(y, b, begin, d_D, channels)
     strip = load_steps(inputs, begin, end, STRIP)
     for first in range(begin, end, STRIP):

@@ -92,22 +92,32 @@ def lanes_of(view: tl.tuple, sequence: tl.tensor, first: tl.tensor, lane: tl.ten
 
 
 @triton.jit
+def narrow_lanes_of(
+    view: tl.tuple, sequence: tl.tensor, first: tl.tensor, STATES: tl.constexpr, N: tl.constexpr, UNIT: tl.constexpr
+) -> tl.tuple:
+    """`lanes_of` rows of states, which begin at multiples of UNIT numbers: so many can be loaded at once."""
+    stride = tl.multiple_of(tl.cast(view.time, tl.int64), UNIT)
+    offset = tl.multiple_of(sequence * view.sequence, UNIT) + first * stride
+    n_N = tl.arange(0, N)
+    return view.data + offset, stride, n_N, n_N < STATES
+
+
+@triton.jit
 def rows_of(
     rows: tl.tuple,
-    wide: tl.tensor,
-    narrow: tl.tensor,
+    b: tl.tensor,
     first: tl.tensor,
     d_D: tl.tensor,
     channels: tl.tensor,
     STATES: tl.constexpr,
     N: tl.constexpr,
+    UNIT: tl.constexpr,
 ) -> tl.tuple:
-    """`lanes_of` x, delta, B, C and z, where there is one: of sequence `wide`, or `narrow` of B and C."""
-    n_N = tl.arange(0, N)
-    placed: tl.tuple = (lanes_of(rows.x, wide, first, d_D, channels), lanes_of(rows.delta, wide, first, d_D, channels))
-    placed += (lanes_of(rows.B, narrow, first, n_N, STATES), lanes_of(rows.C, narrow, first, n_N, STATES))
+    """`lanes_of` x, delta, B, C and z, where there is one."""
+    placed: tl.tuple = (lanes_of(rows.x, b, first, d_D, channels), lanes_of(rows.delta, b, first, d_D, channels))
+    placed += (narrow_lanes_of(rows.B, b, first, STATES, N, UNIT), narrow_lanes_of(rows.C, b, first, STATES, N, UNIT))
     if rows.z is not None:
-        placed += (lanes_of(rows.z, wide, first, d_D, channels),)
+        placed += (lanes_of(rows.z, b, first, d_D, channels),)
     return placed
 
 

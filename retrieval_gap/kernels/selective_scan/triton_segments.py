@@ -42,6 +42,7 @@ def summarise_forward(
     STATES: tl.constexpr,
     N: tl.constexpr,
     BLOCK: tl.constexpr,
+    UNIT: tl.constexpr,
     STRIP: tl.constexpr,
 ) -> None:
     """What a segment adds to its last state (`local`, (B, segments, D, N)), and the sum of its steps (`total`)."""
@@ -52,7 +53,7 @@ def summarise_forward(
     begin = segment * segment_length
     end = tl.minimum(begin + segment_length, length)
     for first in range(begin, end, STRIP):
-        steps = load_steps(rows_of(rows, b, b, first, d_D, channels, STATES, N), first, end, STRIP)
+        steps = load_steps(rows_of(rows, b, first, d_D, channels, STATES, N, UNIT), first, end, STRIP)
         for i in tl.static_range(STRIP):
             step_D = step_size(steps[i][1], bias_D, first + i < end)[0]
             h_NxD = advance(h_NxD, steps[i][0], step_D, steps[i][2], rate_NxD)
@@ -77,6 +78,7 @@ def summarise_backward(
     STATES: tl.constexpr,
     N: tl.constexpr,
     BLOCK: tl.constexpr,
+    UNIT: tl.constexpr,
     STRIP: tl.constexpr,
 ) -> None:
     """What a segment adds to the gradient of its first state (`local`), and the sum of its steps (`total`)."""
@@ -89,7 +91,7 @@ def summarise_backward(
     strips = tl.cdiv(end - begin, STRIP)
     for k in range(strips):
         first = begin + (strips - 1 - k) * STRIP
-        steps = load_steps(rows_of(rows, b, b, first, d_D, channels, STATES, N), first, end, STRIP)
+        steps = load_steps(rows_of(rows, b, first, d_D, channels, STATES, N, UNIT), first, end, STRIP)
         grads = load_steps((lanes_of(grad_y, b, first, d_D, channels),), first, end, STRIP)
         for i in tl.static_range(STRIP - 1, -1, -1):
             grad_y_D = grads[i][0]

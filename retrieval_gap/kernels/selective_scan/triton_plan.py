@@ -1,0 +1,83 @@
+"""How a scan in Triton is cut into programs: all that is decided by size, in one place.
+
+Legend: B batch, L time, D channels, N states per channel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# A program is one warp: a lane has a channel, and up to 16 of its states in registers. Where there are more states,
+# lanes share a channel, so that a tile has TILE entries.
+WARP = 32
+TILE = 512
+# The forward kernel loads STRIP steps ahead of what it computes, and saves a state every CHUNK steps: as many bytes as
+# two tensors like x in float32. The backward kernel keeps the states of PART steps in registers.
+STRIP = 4
+CHUNK = 8
+PART = 4
+# Sequences are cut into segments where there is less than a warp for each of a processor's four schedulers, but into
+# none shorter than this: a second pass over the inputs must pay for itself.
+WARPS_PER_PROCESSOR = 4
+SHORTEST_SEGMENT = 64
+ONE_WARP = {"num_warps": 1, "num_stages": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The programs of one scan: a function of its sizes and the number of processors, and so are all rounding errors.
+
+    unit: rows of B and C begin at multiples of so many numbers (a power of two up to 16).
+    """
+
+    batch: int
+    length: int
+    channels: int
+    states: int
+    processors: int
+    unit: int
+
+    @property
+    def padded(self) -> int:
+        return power_of_two(self.states)
+
+    @property
+    def block(self) -> int:
+        """Channels a program."""
+        return max(2, min(WARP, TILE // self.padded))
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.channels // self.block)
+
+    @property
+    def chunks(self) -> int:
+        return -(-self.length // CHUNK)
+
+    @property
+    def segment_length(self) -> int:
+        """A multiple of CHUNK."""
+        wanted = WARPS_PER_PROCESSOR * self.processors // (self.batch * self.blocks)
+        segments = max(1, min(wanted, self.length // SHORTEST_SEGMENT))
+        return max(1, -(-self.chunks // segments)) * CHUNK
+
+    @property
+    def segments(self) -> int:
+        return max(1, -(-self.length // self.segment_length))
+
+    def grid(self, segments: int) -> tuple[int]:
+        """How many programs work on so many segments a sequence."""
+        return (self.batch * self.blocks * segments,)
+
+    def sizes(self) -> dict[str, int]:
+        """What every kernel is told of the sizes, and how many warps it has."""
+        sizes = {"batch": self.batch, "channels": self.channels, "segments": self.segments}
+        return sizes | {"STATES": self.states, "N": self.padded, "BLOCK": self.block} | ONE_WARP
+
+    def times(self) -> dict[str, int]:
+        """What kernels that walk through time are told beside that."""
+        return {"length": self.length, "segment_length": self.segment_length, "UNIT": self.unit}
+
+
+def power_of_two(n: int) -> int:
+    return 1 << max(0, n - 1).bit_length()
