@@ -24,13 +24,14 @@ TRITON_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 class Backend:
     """A module that implements a kernel's functions, and what stands in their way (None: nothing).
 
-    by_name: `auto` never takes it.
+    by_name: `auto` never takes it.  device: on tensors of other devices nobody misses it.
     """
 
     module: ModuleType | None
     missing: str | None = None
     refuses: Callable[[list[Tensor]], str | None] = lambda tensors: None
     by_name: bool = False
+    device: str = "cpu"
 
 
 def describe(backends: Mapping[str, Backend]) -> dict[str, str]:
@@ -57,16 +58,20 @@ def triton_is_interpreted() -> bool:
 def find_triton_backend(module: str, refuses: Callable[[list[Tensor]], str | None]) -> Backend:
     """The Triton backend in a module, or the reason why this machine cannot have it."""
     if importlib.util.find_spec("triton") is None:
-        return Backend(module=None, missing="triton is not installed")
+        return Backend(device="cuda", module=None, missing="triton is not installed")
     if not triton_is_interpreted():
         if not torch.cuda.is_available():
-            return Backend(module=None, missing="torch finds no CUDA device")
+            return Backend(device="cuda", module=None, missing="torch finds no CUDA device")
         if (capability := torch.cuda.get_device_capability()) < OLDEST_CUDA:
             wanted, found = (".".join(map(str, pair)) for pair in (OLDEST_CUDA, capability))
-            return Backend(module=None, missing=f"it needs compute capability {wanted}, and the device has {found}")
+            return Backend(
+                device="cuda", module=None, missing=f"it needs compute capability {wanted}, and the device has {found}"
+            )
         if (reason := _why_triton_cannot_launch()) is not None:
-            return Backend(module=None, missing=reason)
-    return Backend(module=importlib.import_module(module), refuses=refuses, by_name=triton_is_interpreted())
+            return Backend(device="cuda", module=None, missing=reason)
+    return Backend(
+        device="cuda", module=importlib.import_module(module), refuses=refuses, by_name=triton_is_interpreted()
+    )
 
 
 def _why_triton_cannot_launch() -> str | None:
@@ -124,16 +129,18 @@ def choose(kernel: str, backends: Mapping[str, Backend], name: str, tensors: lis
     present = [tensor for tensor in tensors if tensor is not None]
     if name != "auto" and name not in backends:
         raise ValueError(f"unknown backend {name!r} of {kernel}; choose one of: auto, {', '.join(backends)}")
-    reasons: list[str] = []
+    reasons, slower_for = list[str](), list[str]()
     automatic = [candidate for candidate, backend in backends.items() if not backend.by_name]
     for candidate in automatic if name == "auto" else [name]:
         backend = backends[candidate]
         reason = backend.missing or backend.refuses(present)
         if reason is None and backend.module is not None:
-            if reasons:
-                _say_once(f"{kernel} runs in the slower backend {candidate!r} ({'; '.join(reasons)})")
+            if slower_for:
+                _say_once(f"{kernel} runs in the slower backend {candidate!r} ({'; '.join(slower_for)})")
             return backend.module
         reasons.append(f"{candidate}: {reason}")
+        if present[0].device.type == backend.device:
+            slower_for.append(reasons[-1])
     raise RuntimeError(f"{kernel} cannot run: {'; '.join(reasons)}")
 
 

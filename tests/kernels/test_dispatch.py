@@ -83,3 +83,15 @@ def test_a_program_chooses_the_backend_of_the_scan() -> None:
 def test_a_choice_that_this_machine_does_not_have_is_refused_at_once() -> None:
     with pytest.raises(UsageError, match="scan backend mamba_ssm cannot be used here: "), use_backend("mamba_ssm"):
         raise AssertionError
+
+
+def test_a_slower_backend_is_told_where_a_faster_one_is_missed_and_nowhere_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gpu, cpu = (Backend(module=None, missing=f"none in {name}", device=name) for name in ("cuda", "cpu"))
+    assert choose("quiet", {"gpu": gpu, "slow": Backend(module=SLOW)}, "auto", [torch.zeros(1)]) is SLOW
+    assert not caplog.records
+    assert choose("told", {"gpu": gpu, "cpu": cpu, "slow": Backend(module=SLOW)}, "auto", [torch.zeros(1)]) is SLOW
+    assert [record.message for record in caplog.records] == [
+        "told runs in the slower backend 'slow' (cpu: none in cpu)"
+    ]
