@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from retrieval_gap.cli import COMMANDS, main
+from retrieval_gap.cli import main
+from retrieval_gap.commands import COMMANDS
 from retrieval_gap.models import ModelConfig, SequenceModel, architecture
 from tasks.api import TaskConfig
 from tasks.registry import load_task

@@ -1,0 +1,38 @@
+"""One dataclass a subcommand of `retrieval-gap`, flags derived from its fields; `run` does the work.
+
+What a command needs beyond its flags is imported when it runs, so that `--help` and wrong use answer at once.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from retrieval_gap.commands.machine import Bench, Doctor
+from retrieval_gap.commands.plot import Plot
+from retrieval_gap.commands.results import Results
+from retrieval_gap.commands.runs import Runs
+from retrieval_gap.commands.sample import Sample
+from retrieval_gap.commands.sweep import Sweep
+from retrieval_gap.commands.theory import Bound, Probe
+from retrieval_gap.commands.train import Eval, Train, Transfer
+
+
+class Command(Protocol):
+    def run(self) -> None: ...
+
+
+COMMANDS: dict[str, Callable[..., Command]] = {
+    "sample": Sample,
+    "train": Train,
+    "eval": Eval,
+    "transfer": Transfer,
+    "probe": Probe,
+    "bound": Bound,
+    "sweep": Sweep,
+    "results": Results,
+    "runs": Runs,
+    "plot": Plot,
+    "bench": Bench,
+    "doctor": Doctor,
+}
+# Commands about one task, whose own options they take as flags.
+TASK_COMMANDS = ("sample", "train", "bound")

@@ -1,0 +1,26 @@
+"""Flags that several commands share: the same name and help for the same thing everywhere."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
+
+from retrieval_gap.devices import DeviceName
+from retrieval_gap.errors import UsageError
+from retrieval_gap.kernels.selective_scan import BackendName
+
+Device = Annotated[DeviceName, arg(help="auto: the GPU where there is one")]
+RunsDir = Annotated[Path, arg(help="folder of the run directories")]
+KeepWeights = Annotated[bool, arg(help="leave the weights of finished runs in their directories, for `eval`")]
+Only = Annotated[str, arg(help="cells to take, such as 'n=8 arch=mamba,lstm mode=cot'")]
+ScanBackend = Annotated[BackendName, arg(help="what computes Mamba's scan; auto: the fastest here")]
+
+
+def whole_numbers(flag: str, text: str, smallest: int, largest: int) -> list[int]:
+    """The numbers of a list such as 0,4,16.  Raises UsageError for what is no whole number in this range."""
+    words = text.split(",")
+    if not all(re.fullmatch(r"\s*\d{1,19}\s*", word) and smallest <= int(word) <= largest for word in words):
+        wanted = f"whole numbers from {smallest} to {largest}, such as 4,16"
+        raise UsageError(f"{flag} {text} will not do: {wanted}, are wanted")
+    return [int(word) for word in words]

@@ -1,0 +1,29 @@
+"""`retrieval-gap bench` and `doctor`: how fast this machine is, and what it has."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Measure side by side with what a user would use instead; prints ratios from one run."""
+
+    name: Annotated[Positional[str], arg(metavar="NAME", help="one benchmark; default all")] = ""
+    json: Annotated[bool, arg(help="one JSON object a line")] = False
+
+    def run(self) -> None:
+        from benchmarks import print_benchmarks
+
+        print_benchmarks(self.name, as_json=self.json)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doctor:
+    """What this machine has, which backend each part will use, and why."""
+
+    def run(self) -> None:
+        from retrieval_gap.doctor import print_report
+
+        print_report()

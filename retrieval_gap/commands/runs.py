@@ -1,0 +1,50 @@
+"""`retrieval-gap runs pack` and `unpack`: carry runs from one machine to another."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg, subcommand
+
+from retrieval_gap.commands.flags import Only, RunsDir
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pack:
+    """Write runs into one file, to be unpacked elsewhere."""
+
+    pack: Annotated[Positional[Path], arg(metavar="OUT.tar")]
+    only: Only = ""
+    runs_dir: RunsDir = Path("runs")
+
+    def run(self) -> None:
+        from retrieval_gap.experiments.pack import pack
+
+        pack(self.pack, self.runs_dir, self.only)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unpack:
+    """Add the runs of a pack to a folder of runs; of a run in both the further one is kept."""
+
+    pack: Annotated[Positional[Path], arg(metavar="IN.tar")]
+    runs_dir: RunsDir = Path("runs")
+
+    def run(self) -> None:
+        from retrieval_gap.experiments.pack import unpack
+
+        unpack(self.pack, self.runs_dir)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runs:
+    """Carry runs from one machine to another."""
+
+    action: Annotated[
+        Annotated[Pack, subcommand("pack", prefix_name=False)]
+        | Annotated[Unpack, subcommand("unpack", prefix_name=False)],
+        arg(name=""),
+    ]
+
+    def run(self) -> None:
+        self.action.run()

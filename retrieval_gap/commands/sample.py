@@ -1,0 +1,44 @@
+"""`retrieval-gap sample`: what a task's problems look like."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, Suppress, arg
+
+from retrieval_gap.errors import UsageError
+from retrieval_gap.experiments.config import ProblemSize
+from tasks.api import Mode, Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Print samples of a task, as text or as one JSON object a line.  A task's own options are flags too."""
+
+    task: Annotated[Positional[str], arg(metavar="TASK", help="a task's name, or a .py file that defines one")]
+    n: ProblemSize
+    mode: Mode = "direct"
+    family: Annotated[str, arg(help='distribution of problems; "" means the task\'s first')] = ""
+    split: Split = "train"
+    seed: int = 0
+    count: Annotated[int, arg(help="samples to print, from number `first` on")] = 1
+    first: int = 0
+    format: Literal["text", "jsonl"] = "text"
+    options: Suppress[str] = ""
+
+    def run(self) -> None:
+        from retrieval_gap.experiments.trial import try_task
+        from retrieval_gap.samples import print_samples
+        from tasks.api import TaskConfig
+        from tasks.registry import load_task
+
+        if self.count < 0 or self.first < 0:
+            raise UsageError("--count and --first are 0 or more")
+        if self.first + self.count > 2**63:
+            raise UsageError("--first and --count reach past sample 2**63 - 1")
+        config = TaskConfig(
+            n=self.n, mode=self.mode, family=self.family, split=self.split, seed=self.seed, options=self.options
+        )
+        task = load_task(self.task)(config)
+        if self.task.endswith(".py"):
+            try_task(task, self.task)
+        print_samples(task, self.first, self.count, self.format)

@@ -1,0 +1,76 @@
+"""`retrieval-gap bound` and `probe`: bits of state that a task needs, and that a model uses."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, Suppress, arg
+
+from retrieval_gap.commands.flags import whole_numbers
+from retrieval_gap.errors import UsageError
+from retrieval_gap.experiments.config import ProblemSize
+from retrieval_gap.retrieval import RetrieverName
+
+MAX_BITS, MAX_RANK = 2**63 - 1, 2**31 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bound:
+    """Print the best accuracy that any reader with so many bits of state can have; docs/theory.md proves it.  A task's
+    own options are flags too."""
+
+    task: Annotated[Positional[str], arg(metavar="TASK", help="a task's name")]
+    n: ProblemSize
+    bits: Annotated[str, arg(help="bits of state, such as 16, or several: 0,4,16")]
+    family: Annotated[str, arg(help='distribution of problems; "" means the task\'s first')] = ""
+    options: Suppress[str] = ""
+
+    def run(self) -> None:
+        from retrieval_gap.theory.bounds import bound_of
+        from tasks.api import TaskConfig
+        from tasks.registry import load_task
+
+        bits = whole_numbers("--bits", self.bits, 0, MAX_BITS)
+        bound = bound_of(load_task(self.task)(TaskConfig(n=self.n, family=self.family, options=self.options)))
+        needed = f"no reader is always right with fewer than {bound.bits_needed:,.6g} bits of state"
+        print(f"{self.task}, {bound.what}: {needed}; no reader's accuracy is above")
+        for b in bits:
+            whole = "" if bound.exact_trace is None else f" of answers, {bound.exact_trace(b)} of whole traces"
+            print(f"{b} bits: {bound.ceiling(b)}{whole}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """Cut runs' models at the end of the sequence, carry fewer bits of their state, decode on; prints a table of
+    accuracy against bits and one JSON object a run."""
+
+    run_dirs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN_DIR...")]
+    samples: Annotated[int, arg(help="samples of the test split; 0 means as many as the run's own")] = 0
+    bits: Annotated[str, arg(help="bits an element: 0 to 16; no bits means the mean")] = "0,1,2,3,4,6,8,16"
+    ranks: Annotated[
+        str,
+        arg(help='principal components to carry instead of the elements, as far as a state has them; "" means none'),
+    ] = "4,16,64"
+    rounding: Annotated[Literal["nearest", "stochastic"], arg(help="of an element to its levels")] = "nearest"
+    seed: Annotated[int, arg(help="of stochastic rounding")] = 0
+    retriever: Annotated[RetrieverName | None, arg(help="default: the fast one where the task has one")] = None
+    csv: Annotated[Path | None, arg(help="write the rows of all runs there")] = None
+
+    def run(self) -> None:
+        from retrieval_gap.experiments.probe import ProbeSettings, probe_runs
+        from retrieval_gap.experiments.run import RunDirectory
+        from retrieval_gap.theory.quantise import MOST_BITS
+
+        if not 0 <= self.samples < 2**63:
+            raise UsageError(f"--samples {self.samples} is out of range: 0 to 2**63 - 1 are wanted")
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"--seed {self.seed} is out of range: 0 to 2**63 - 1 are wanted")
+        settings = ProbeSettings(
+            samples=self.samples or None,
+            bits=whole_numbers("--bits", self.bits, 0, MOST_BITS),
+            ranks=whole_numbers("--ranks", self.ranks, 1, MAX_RANK) if self.ranks else [],
+            rounding=self.rounding,
+            seed=self.seed,
+            retriever=self.retriever,
+        )
+        probe_runs([RunDirectory(path) for path in self.run_dirs], settings, self.csv)

@@ -1,0 +1,80 @@
+"""`retrieval-gap train`, `eval` and `transfer`: one run, and what its model can do."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from retrieval_gap.commands.flags import Device, KeepWeights, RunsDir, ScanBackend
+from retrieval_gap.devices import choose_device
+from retrieval_gap.errors import UsageError
+from retrieval_gap.experiments.config import RunConfig
+from retrieval_gap.kernels.selective_scan import use_backend
+from retrieval_gap.retrieval import RetrieverName
+
+MAX_THREADS = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train one model and evaluate it; goes on where an earlier call stopped, skips what is finished.  A task's own
+    options are flags too."""
+
+    config: Annotated[RunConfig, arg(name="")]
+    runs_dir: RunsDir = Path("runs")
+    device: Device = "auto"
+    threads: Annotated[int, arg(help="processor threads; 0 means all cores")] = 0
+    keep_weights: KeepWeights = False
+    scan_backend: ScanBackend = "auto"
+
+    def run(self) -> None:
+        from retrieval_gap.experiments.executor import run_one
+
+        if not 0 <= self.threads <= MAX_THREADS:
+            raise UsageError(f"--threads {self.threads} is out of range: 0 to {MAX_THREADS} are wanted")
+        device = choose_device(self.device)
+        with use_backend(self.scan_backend):
+            row = run_one(self.config, self.runs_dir, self.threads, device, keep_weights=self.keep_weights)
+        print(json.dumps(row))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Eval:
+    """Decode a run's test split freely, retrieval executed; prints one JSON object."""
+
+    run_dir: Annotated[Positional[Path], arg(metavar="RUN_DIR")]
+    samples: Annotated[int, arg(help="samples of the test split; 0 means as many as the run's own")] = 0
+    retriever: Annotated[RetrieverName | None, arg(help="default: the fast one where the task has one")] = None
+    device: Device = "auto"
+    scan_backend: ScanBackend = "auto"
+
+    def run(self) -> None:
+        from retrieval_gap.experiments.run import RunDirectory, evaluate_run
+
+        if not 0 <= self.samples < 2**63:
+            raise UsageError(f"--samples {self.samples} is out of range: 0 to 2**63 - 1 are wanted")
+        device = choose_device(self.device)
+        with use_backend(self.scan_backend):
+            print(json.dumps(evaluate_run(RunDirectory(self.run_dir), self.samples or None, self.retriever, device)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """Decode runs' models on families of problems that they were not trained on; prints one JSON object for each run,
+    family and answer."""
+
+    run_dirs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN_DIR...")]
+    families: Annotated[str, arg(help='such as path_like,random_tree; "" means all of the task')] = ""
+    samples: Annotated[int, arg(help="samples of each family; 0 means as many as the run's own")] = 0
+    csv: Annotated[Path | None, arg(help="write the rows there")] = None
+
+    def run(self) -> None:
+        from retrieval_gap.experiments.run import RunDirectory
+        from retrieval_gap.experiments.transfer import transfer_runs
+
+        if not 0 <= self.samples < 2**63:
+            raise UsageError(f"--samples {self.samples} is out of range: 0 to 2**63 - 1 are wanted")
+        families = self.families.split(",") if self.families else []
+        transfer_runs([RunDirectory(path) for path in self.run_dirs], families, self.samples or None, self.csv)
