@@ -1,0 +1,73 @@
+"""Distractors from other questions: paragraphs of a whole file, drawn for one question."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from tasks.api import TaskError
+from tasks.hotpotqa.records import Paragraph, Question
+from tasks.randomness import mix
+
+
+class Pool:
+    """The distinct paragraphs of questions.  Axis P: paragraphs."""
+
+    def __init__(self, questions: Iterable[Question]) -> None:
+        distinct = {paragraph: None for question in questions for paragraph in question.paragraphs}
+        self._paragraphs = tuple(distinct)
+        self._word_P = np.array([hash_of(p.title, *p.sentences) for p in self._paragraphs], np.uint64)
+
+    def drawn(self, question: Question, seed: int, count: int) -> list[Paragraph]:
+        """So many paragraphs for a question, by rank.
+
+        Each paragraph's rank is a hash of (seed, question id, its text): random, and blind to the rest of the pool.
+        Left out is what has the title of one of the question's own or of one drawn before, and what mentions the
+        answer (unless it is yes or no) or a gold title.  Raises TaskError where too few are left.
+        """
+        if not len(self._word_P):
+            raise TaskError("hotpotqa: there are no other questions to draw distractors from")
+        forbidden = _mentions(question)
+        titles = {paragraph.title for paragraph in question.paragraphs}
+        chosen: list[Paragraph] = []
+        for place in by_rank(self._word_P, hash_of(str(seed), question.id)):
+            paragraph = self._paragraphs[place]
+            if paragraph.title in titles or forbidden.search(" ".join((paragraph.title, *paragraph.sentences))):
+                continue
+            titles.add(paragraph.title)
+            chosen.append(paragraph)
+            if len(chosen) == count:
+                return chosen
+        raise TaskError(
+            f"hotpotqa: question {question.id}: the file has {len(chosen)} paragraphs of other questions that fit, "
+            f"{count} are wanted"
+        )
+
+
+def _mentions(question: Question) -> re.Pattern[str]:
+    """What a paragraph of another question must not say; a title counts without what it has in brackets."""
+    names = [re.sub(r"\s*\(.*\)$", "", title) or title for title in question.gold_titles]
+    if question.answer.lower() not in ("yes", "no"):
+        names.append(question.answer)
+    return re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, names)) + r")(?!\w)", re.IGNORECASE)
+
+
+def hash_of(*parts: str) -> int:
+    """64 random bits that belong to these texts."""
+    return int.from_bytes(hashlib.sha256("\0".join(parts).encode()).digest()[:8], "little")
+
+
+def by_rank(word_P: NDArray[np.uint64], key: int) -> NDArray[np.intp]:
+    """The places of these words in a random order that belongs to `key`; each word's rank is blind to the others."""
+    return np.argsort(_mixed(word_P, np.uint64(key)), kind="stable")
+
+
+@njit(cache=True, nogil=True)
+def _mixed(word_P: NDArray[np.uint64], key: np.uint64) -> NDArray[np.uint64]:
+    mixed_P = np.empty_like(word_P)
+    for place in range(len(word_P)):
+        mixed_P[place] = mix(word_P[place] ^ key)
+    return mixed_P
