@@ -1,10 +1,8 @@
 """Results tables as figures see them: runs gathered into the cells of a grid.
 
-Read here and not by `retrieval_gap.experiments.results`, which needs torch: a figure is drawn in a second.
+A table is read by `retrieval_gap.experiments.tables`, which does without torch: a figure is drawn in a second.
 """
 
-import csv
-import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -13,9 +11,9 @@ from statistics import fmean
 from typing import NamedTuple
 
 from retrieval_gap.errors import UsageError
+from retrieval_gap.experiments.tables import MAKE_IT, PUBLISHED, count_in, read_rows, share_in
+from retrieval_gap.experiments.tables import RESULTS as RESULTS
 
-RESULTS = Path(__file__).resolve().parent.parent / "results"
-PUBLISHED = RESULTS / "published_istree.csv"
 _CELL_COLUMNS = ("task", "family", "mode", "n", "arch", "size")
 _RUN_COLUMNS = (
     "parameters",
@@ -30,7 +28,6 @@ _RUN_COLUMNS = (
 _MODES = ("direct", "cot", "rag")
 _ARCHITECTURES = ("transformer", "hybrid", "mamba", "lstm")
 _SIZES = ("tiny", "0.5m", "1m", "2m")
-_MAKE_IT = "`retrieval-gap sweep demo --csv FILE` makes a table; name it with --results FILE"
 
 
 class Model(NamedTuple):
@@ -180,7 +177,7 @@ def read_results(path: Path) -> Results:
     """Raises UsageError for a table that is absent, empty, lacks a column or holds an impossible value."""
     rows = read_rows(path, (*_CELL_COLUMNS, *_RUN_COLUMNS))
     if not rows:
-        raise UsageError(f"results table {path} is empty: no run has finished; {_MAKE_IT}")
+        raise UsageError(f"results table {path} is empty: no run has finished; {MAKE_IT}")
     by_cell: dict[Cell, list[Run]] = defaultdict(list)
     for where, row in rows:
         run = _run(where, row)
@@ -209,25 +206,6 @@ def _point(path: Path, runs: list[Run]) -> Point:
     return Point(tuple(kept), dropped=len(runs) - len(kept))
 
 
-def read_rows(path: Path, columns: Iterable[str]) -> list[tuple[str, dict[str, str]]]:
-    """Rows as text, each with where it stands (file and line).  Raises UsageError for a file that will not do."""
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            missing = [column for column in columns if column not in (reader.fieldnames or ())]
-            if missing:
-                raise UsageError(f"results table {path} lacks the column {', '.join(missing)}; {_MAKE_IT}")
-            rows = [(f"results table {path}, line {reader.line_num}", row) for row in reader]
-    except FileNotFoundError as error:
-        raise UsageError(f"there is no results table {path}; {_MAKE_IT}") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"results table {path} cannot be read: {error}") from error
-    for where, row in rows:
-        if None in row or None in row.values():
-            raise UsageError(f"{where}: {len(reader.fieldnames or ())} fields are wanted")
-    return rows
-
-
 def _cell(where: str, row: dict[str, str]) -> Cell:
     return Cell(row["task"], row["family"], row["mode"], count_in(where, row, "n"), row["arch"], row["size"])
 
@@ -245,22 +223,3 @@ def _run(where: str, row: dict[str, str]) -> Run:
         hardware=row["hardware"],
         embedding=row.get("embedding", ""),
     )
-
-
-def count_in(where: str, row: dict[str, str], column: str) -> int:
-    """Raises UsageError for what is no whole number."""
-    try:
-        return int(row[column])
-    except ValueError:
-        raise UsageError(f"{where}: {column} = {row[column]!r} is no whole number") from None
-
-
-def share_in(where: str, row: dict[str, str], column: str) -> float:
-    """Raises UsageError for what is no share."""
-    try:
-        share = float(row[column])
-    except ValueError:
-        share = math.nan
-    if not 0 <= share <= 1:
-        raise UsageError(f"{where}: {column} = {row[column]!r} is no share between 0 and 1")
-    return share

@@ -1,7 +1,6 @@
 """How good a trained model is: free decoding on held-out problems, with intervals."""
 
 import gc
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,11 +14,11 @@ from retrieval_gap.decoding import UNDECIDED, Decoded, StepModel, decode
 from retrieval_gap.device_decoding import DeviceDecoder, ShrinkingDecoder, has_static_state
 from retrieval_gap.device_retrieval import make_device_retriever
 from retrieval_gap.devices import CPU, allow_tf32
+from retrieval_gap.intervals import wilson_interval
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.retrieval import RetrieverName, make_retriever
 from tasks.api import Batch, Task, answers_of, questions_of
 
-Z_95 = 1.959963984540054
 DECODE_BATCH = {"cpu": 512, "cuda": 2048}
 STATE_BYTES = 2 << 30  # caches grow by doubling: the most they take is twice this
 STATE_SHARE = 4  # on a GPU states have one in so many of the bytes that are free
@@ -152,11 +151,3 @@ def exact_traces(decoded: Decoded, gold: Batch) -> np.ndarray:
         for tokens in (decoded.tokens_BxL, gold.tokens_BxL)
     )
     return (decoded.length_B == gold.length_B) & (ours == theirs).all(1)
-
-
-def wilson_interval(share: float, samples: int) -> tuple[float, float]:
-    """95 % score interval of a share (Wilson 1927)."""
-    z2 = Z_95**2 / samples
-    centre = (share + z2 / 2) / (1 + z2)
-    half = Z_95 / (1 + z2) * math.sqrt(share * (1 - share) / samples + z2 / (4 * samples))
-    return max(0.0, centre - half), min(1.0, centre + half)

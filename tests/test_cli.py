@@ -121,6 +121,10 @@ WRONG_USES = [
     ("results --preset demo --csv .", ". is a folder"),
     ("results --runs-dir /dev/null", "no folder of runs"),
     ("results --runs-dir absent", "absent is no folder of runs"),
+    ("results --results absent.csv", "absent.csv"),
+    ("results --parquet /proc/rows.parquet", "/proc cannot be written to"),
+    ("compare", "TABLE"),
+    ("compare absent.csv", "absent.csv"),
     ("runs", "pack"),
     ("runs pakc out.tar", "pakc"),
     ("runs pack", "OUT.tar"),
@@ -156,7 +160,7 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert stop.value.code in (0, None)
     told = capsys.readouterr().out
     words = ("sample", "train", "eval", "transfer", "probe", "bound")
-    words += ("sweep", "results", "runs", "plot", "bench", "doctor")
+    words += ("sweep", "results", "compare", "runs", "plot", "bench", "doctor")
     for command in words:
         assert command in told
 

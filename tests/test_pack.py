@@ -15,8 +15,8 @@ from retrieval_gap.checkpoint import Progress, save_checkpoint
 from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.pack import FILES, MANIFEST, pack, standing, unpack
-from retrieval_gap.experiments.results import COLUMNS
 from retrieval_gap.experiments.run import RunDirectory, execute
+from retrieval_gap.experiments.tables import COLUMNS
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.training import StepReport, StoppedError
 from tests.test_training import CONFIG, assert_same

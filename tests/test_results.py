@@ -8,9 +8,10 @@ import pytest
 
 from retrieval_gap.errors import RunError
 from retrieval_gap.experiments import presets
-from retrieval_gap.experiments.results import COLUMNS, show_results
+from retrieval_gap.experiments.results import show_results
 from retrieval_gap.experiments.run import RunDirectory
 from retrieval_gap.experiments.sweep import _running
+from retrieval_gap.experiments.tables import COLUMNS
 from tests.test_training import CONFIG
 
 ROW = dict.fromkeys(COLUMNS, 0.5)
@@ -30,7 +31,7 @@ def test_a_preset_tells_what_is_done_running_partial_failed_and_missing(
     with running.locked():  # and nothing is written yet
         assert [run.status() for run in runs] == ["done", "running", "partial", "failed", "missing"]
         assert _running(dict(zip(cells, runs, strict=True))) == f"{cells[1].label()} (started of 320)"
-        show_results(tmp_path, "smoke", None)
+        show_results([tmp_path], "smoke")
     assert running.status() == "partial"
     told = capsys.readouterr().out
     assert "partial, 1,234 samples" in told
@@ -43,7 +44,7 @@ def test_a_run_is_found_where_it_is_whatever_became_of_the_file_of_its_task(
     run = RunDirectory(tmp_path / "runs" / "mine-of-a-former-hash")
     run.create(replace(CONFIG, task=str(tmp_path / "gone.py")))
     run.result.write_text(json.dumps(ROW))
-    show_results(tmp_path / "runs", "", tmp_path / "rows.csv")
+    show_results([tmp_path / "runs"], csv=tmp_path / "rows.csv")
     assert "1 done" in capsys.readouterr().out
     assert (tmp_path / "rows.csv").read_text().count("\n") == 2
 
@@ -70,7 +71,7 @@ def test_an_unreadable_run_has_a_row_of_its_own_beside_the_others(
         run.create(CONFIG)
         run.result.write_text(json.dumps(ROW))
     (broken.path / name).write_text(content)
-    show_results(tmp_path, "", None)
+    show_results([tmp_path])
     told = capsys.readouterr().out
     assert "1 done, 1 unreadable" in told
     assert told.count("broken") >= 1
@@ -82,5 +83,5 @@ def test_a_table_on_disk_leaves_out_no_result_silently(tmp_path: Path) -> None:
     run.create(CONFIG)
     run.result.write_text("[]")
     with pytest.raises(RunError, match=r"result\.json holds no JSON object"):
-        show_results(tmp_path / "runs", "", tmp_path / "rows.csv")
+        show_results([tmp_path / "runs"], csv=tmp_path / "rows.csv")
     assert not (tmp_path / "rows.csv").exists()

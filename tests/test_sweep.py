@@ -23,9 +23,9 @@ from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.experiments import executor, presets
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.executor import PoolOutcome, run_pool
-from retrieval_gap.experiments.results import COLUMNS, write_rows
 from retrieval_gap.experiments.run import RunDirectory, execute
 from retrieval_gap.experiments.sweep import most_valuable_first, select, sweep
+from retrieval_gap.experiments.tables import COLUMNS, write_rows
 from retrieval_gap.training_step import DeviceStep
 from tests.test_training import CONFIG, assert_same
 

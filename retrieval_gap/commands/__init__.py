@@ -8,7 +8,7 @@ from typing import Protocol
 
 from retrieval_gap.commands.machine import Bench, Doctor
 from retrieval_gap.commands.plot import Plot
-from retrieval_gap.commands.results import Results
+from retrieval_gap.commands.results import Compare, Results
 from retrieval_gap.commands.runs import Runs
 from retrieval_gap.commands.sample import Sample
 from retrieval_gap.commands.sweep import Sweep
@@ -29,6 +29,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "bound": Bound,
     "sweep": Sweep,
     "results": Results,
+    "compare": Compare,
     "runs": Runs,
     "plot": Plot,
     "bench": Bench,

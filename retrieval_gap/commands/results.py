@@ -1,23 +1,50 @@
-"""`retrieval-gap results`: tables of what was run."""
+"""`retrieval-gap results`, `compare` and `report`: what was measured, as tables, side by side and as a page."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import arg
+from tyro.conf import Positional, arg
 
-from retrieval_gap.commands.flags import RunsDir
+from retrieval_gap.commands.flags import Only
+
+RunsDirs = Annotated[tuple[Path, ...], arg(metavar="DIR...", help="one or more folders of run directories")]
+Tables = Annotated[tuple[Path, ...], arg(metavar="FILE...", help="result tables (CSV, or .parquet) to merge with them")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """Table of the runs in a folder: done, running, partial, failed; with a preset, what is missing too."""
+    """Table of the runs in folders: done, running, partial, failed; with a preset, what is missing too.  Rows of one
+    configuration are merged into one."""
 
     preset: Annotated[str, arg(help="show the cells of this preset only, and the missing ones")] = ""
     csv: Annotated[Path | None, arg(help="write the finished rows there")] = None
-    runs_dir: RunsDir = Path("runs")
+    parquet: Annotated[Path | None, arg(help="write the finished rows there, as Parquet (needs pyarrow)")] = None
+    results: Tables = ()
+    runs_dir: Annotated[
+        RunsDirs, arg(help="folders of run directories; default: runs, or none where --results names tables")
+    ] = ()
 
     def run(self) -> None:
         from retrieval_gap.experiments.results import show_results
 
-        show_results(self.runs_dir, self.preset, self.csv)
+        folders = self.runs_dir or (() if self.results and not self.preset else (Path("runs"),))
+        show_results(folders, self.preset, tables=self.results, csv=self.csv, parquet=self.parquet)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Set two result tables side by side, cell by cell, with the difference and its 95 % interval; or one with the
+    published values: which cells are reproduced, which not, which were not run."""
+
+    table: Annotated[Positional[Path], arg(metavar="TABLE", help="a result table, CSV or .parquet")]
+    other: Annotated[
+        Positional[Path | None], arg(metavar="OTHER", help="another one; default: the published values")
+    ] = None
+    only: Only = ""
+    csv: Annotated[Path | None, arg(help="write the comparison there, a row a cell")] = None
+
+    def run(self) -> None:
+        from retrieval_gap.experiments.compare import compare_tables
+
+        compare_tables(self.table, self.other, self.only, self.csv)

@@ -20,9 +20,9 @@ from typing import IO, Any, NamedTuple
 from retrieval_gap.checkpoint import read_checkpoint
 from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.experiments.config import RunConfig
+from retrieval_gap.experiments.filters import matches
 from retrieval_gap.experiments.results import Cell, known_cells
 from retrieval_gap.experiments.run import RunDirectory
-from retrieval_gap.experiments.sweep import matches
 from retrieval_gap.files import make_folder, make_room_for, sync, write_atomically
 from tasks.api import TaskError
 
@@ -63,7 +63,7 @@ def pack(target: Path, runs_dir: Path, only: str) -> None:
     Raises UsageError where there is none to pack.  Raises RunError, the pack being written, where some are left out:
     those at work at that moment, and those that cannot be read.
     """
-    cells = [cell for cell in known_cells(runs_dir) if cell.config is None or matches(cell.config, only)]
+    cells = [cell for cell in known_cells(runs_dir) if cell.config is None or matches(vars(cell.config), only)]
     if not cells:
         raise UsageError(f"{runs_dir} holds no run" + (f" that matches --only {only!r}" if only else ""))
     make_room_for(target)

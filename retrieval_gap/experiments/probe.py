@@ -11,8 +11,9 @@ from rich.table import Table
 from retrieval_gap import environment
 from retrieval_gap.errors import UsageError
 from retrieval_gap.experiments.config import RunConfig
-from retrieval_gap.experiments.results import Row, print_wide, write_table
+from retrieval_gap.experiments.results import print_wide
 from retrieval_gap.experiments.run import RunDirectory, load_model
+from retrieval_gap.experiments.tables import Row, write_table
 from retrieval_gap.files import make_room_for
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.retrieval import RetrieverName

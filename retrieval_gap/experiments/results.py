@@ -1,12 +1,11 @@
-"""Result tables: rows of finished runs, as CSV and on the terminal."""
+"""Folders of runs, and tables of others: what is done, running, partial, failed or missing, and the finished rows."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,18 +14,18 @@ from rich.table import Table
 from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.run import RunDirectory, Status
-from retrieval_gap.files import make_room_for, write_text
+from retrieval_gap.experiments.tables import (
+    Row,
+    Sourced,
+    merge,
+    need_pyarrow,
+    read_table,
+    write_parquet,
+    write_rows,
+)
+from retrieval_gap.files import make_room_for
 
-# The contract of results/*.csv: what `run.result_row` gives, in this order.
-COLUMNS = (
-    "task", "family", "mode", "n", "options", "arch", "size", "embedding", "parameters", "state_bits",
-    "samples", "batch_size", "lr", "precision", "seed", "eval_split",
-    "accuracy", "accuracy_low", "accuracy_high", "accuracy_strict", "exact_trace", "undecided", "eval_samples",
-    "tokens_per_s", "wall_s", "threads", "hardware", "torch", "commit", "config_hash",
-)  # fmt: skip
 MODES = ("direct", "cot", "rag")
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -36,24 +35,6 @@ class Cell:
     run: RunDirectory
     config: RunConfig | None
     trouble: str = ""
-
-
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Replaces a results table.  Raises UsageError where it cannot be written."""
-    write_table(path, COLUMNS, rows)
-
-
-def write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
-    """Replaces a CSV file by these columns of the rows.  Raises UsageError where it cannot be written."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(rows)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, text.getvalue())
-    except OSError as error:
-        raise UsageError(f"results table {path} cannot be written: {error.strerror}") from error
 
 
 def cells_of(configs: Iterable[RunConfig], runs_dir: Path) -> list[Cell]:
@@ -89,38 +70,90 @@ def finished_rows(cells: Iterable[Cell]) -> list[Row]:
     return [cell.run.row() for cell in cells if cell.run.status() == "done"]
 
 
-def show_results(runs_dir: Path, preset: str, path: Path | None) -> None:
-    """Prints the table of runs; with `path`, writes the finished rows there."""
+def gathered_rows(cells: Iterable[Cell], tables: Iterable[Path]) -> list[Sourced]:
+    """The rows of runs that are done and of tables, merged.
+
+    Raises RunError for a result and UsageError for a table that cannot be read, and for two rows of one configuration
+    that contradict each other.
+    """
+    done = (cell.run for cell in cells if cell.run.status() == "done")
+    ours = (Sourced(str(run.result), run.row()) for run in done)
+    return merge(chain(ours, (row for path in tables for row in read_table(path))))
+
+
+def show_results(
+    runs_dirs: Sequence[Path],
+    preset: str = "",
+    *,
+    tables: Sequence[Path] = (),
+    csv: Path | None = None,
+    parquet: Path | None = None,
+) -> None:
+    """Prints the table of runs and of the rows of other tables; writes the finished rows, merged, where told."""
     from retrieval_gap.experiments.presets import preset_cells
 
-    if path is not None:
+    for path in filter(None, (csv, parquet)):
         make_room_for(path)
-    cells = cells_of(preset_cells(preset), runs_dir) if preset else known_cells(runs_dir)
-    print_table(cells)
-    if path is not None:
-        rows = finished_rows(cells)
-        write_rows(path, rows)
-        print(f"{len(rows)} rows written to {path}")
+    if parquet is not None:
+        need_pyarrow()
+    configs = preset_cells(preset) if preset else []
+    cells = [cell for place in runs_dirs for cell in (cells_of(configs, place) if preset else known_cells(place))]
+    rows = [source.row for path in tables for source in read_table(path)]
+    wanted = {config.hash() for config in configs}
+    print_table(furthest(cells), [row for row in rows if not preset or row["config_hash"] in wanted])
+    if not tables and csv is None and parquet is None:
+        return
+    merged = [source.row for source in gathered_rows(cells, tables)]
+    merged = [row for row in merged if not preset or row["config_hash"] in wanted]
+    for target, write in ((csv, write_rows), (parquet, write_parquet)):
+        if target is not None:
+            write(target, merged)
+            print(f"{len(merged)} rows written to {target}")
 
 
-def print_table(cells: Sequence[Cell]) -> None:
-    """One line a cell; a cell that is not done says so instead of numbers, one that cannot be read says why."""
+def furthest(cells: Iterable[Cell]) -> list[Cell]:
+    """Of the cells that are one run's directories in several folders the one that is furthest."""
+    best: dict[str, Cell] = {}
+    for cell in cells:
+        other = best.setdefault(cell.run.path.name, cell)
+        if other is not cell and _rank(cell) < _rank(other):
+            best[cell.run.path.name] = cell
+    return list(best.values())
+
+
+def _rank(cell: Cell) -> int:
+    return get_args(Status).index(cell.run.status())
+
+
+class _Line(NamedTuple):
+    place: tuple[Any, ...]  # where it stands in a table: by task, view, size and model, and last what cannot be read
+    status: str
+    words: list[str]
+
+
+def print_table(cells: Sequence[Cell], rows: Sequence[Row] = ()) -> None:
+    """One line a cell; a cell that is not done says so instead of numbers, one that cannot be read says why.
+
+    rows: of other tables; each stands for the cell of its configuration that is not done here.
+    """
     table = Table(box=None, pad_edge=False)
     for column in ("task", "view", "n", "model", "seed", "samples", "lr"):
         table.add_column(column)
     for column in ("accuracy", "95 %", "strict", "exact", "undecided", "tok/s", "min"):
         table.add_column(column, justify="right")
-    counts, troubles = Counter[str](), []
-    for cell in sorted(cells, key=_place):
+    elsewhere = {row["config_hash"]: row for row in rows}
+    lines, troubles = list[_Line](), []
+    for cell in cells:
         try:
-            status, line = _line(cell)
+            lines.append(_line(cell, elsewhere))
         except RunError as error:
-            status, line = "unreadable", [cell.run.path.name, *[""] * 6, "unreadable"]
+            lines.append(_Line((1,), "unreadable", [cell.run.path.name, *[""] * 6, "unreadable"]))
             troubles.append(str(error))
-        counts[status] += 1
-        table.add_row(*map(escape, line))
+    lines += [_row_line(row) for row in elsewhere.values()]
+    for line in sorted(lines, key=lambda line: line.place):
+        table.add_row(*map(escape, line.words))
     print_wide(table)
-    print_counts(counts)
+    print_counts(Counter(line.status for line in lines))
     for trouble in troubles:
         print(f"unreadable: {trouble}")
 
@@ -136,35 +169,49 @@ def print_counts(counts: Mapping[str, int]) -> None:
     print(", ".join(f"{counts[s]} {s}" for s in (*get_args(Status), "unreadable") if s in counts))
 
 
-def _place(cell: Cell) -> tuple[Any, ...]:
-    """Where a cell stands in a table: by task, view, size and model, and last what cannot be read."""
-    c = cell.config
-    return (1,) if c is None else (0, c.task, MODES.index(c.mode), c.n, c.arch, c.size, c.seed)
-
-
-def _line(cell: Cell) -> tuple[str, list[str]]:
-    """A cell's status and its line of the table.  Raises RunError where they cannot be read."""
+def _line(cell: Cell, elsewhere: dict[str, Row]) -> _Line:
+    """A cell's line of the table, its row taken out of `elsewhere`.  Raises RunError where it cannot be read."""
     config = cell.config
     if config is None:
         raise RunError(cell.trouble)
     status = cell.run.status()
-    line = [config.task, config.mode, str(config.n), f"{config.arch} {config.size}", str(config.seed)]
-    line += [f"{config.samples:,}", f"{config.training().lr:g}"]
+    row = elsewhere.pop(cell.run.path.name.rpartition("-")[2], None)
+    place = _place(config.task, config.mode, config.n, config.arch, config.size, config.seed)
+    words = [config.task, config.mode, str(config.n), f"{config.arch} {config.size}", str(config.seed)]
+    words += [f"{config.samples:,}", f"{config.training().lr:g}"]
     if status == "done":
-        return status, line + _measured(cell.run.row())
+        return _Line(place, status, words + _measured(cell.run.row()))
+    if row is not None:
+        return _row_line(row)
     if status in ("running", "partial"):
-        return status, [*line, f"{status}, {progress_of(cell.run)}"]
-    return status, [*line, status]
+        return _Line(place, status, [*words, f"{status}, {progress_of(cell.run)}"])
+    return _Line(place, status, [*words, status])
+
+
+def _row_line(row: Row) -> _Line:
+    words = [row["task"], row["mode"], str(row["n"]), f"{row['arch']} {row['size']}", str(row["seed"])]
+    words += [_number(row["samples"], ",d"), _number(row["lr"], "g")]
+    place = _place(*(row[key] for key in ("task", "mode", "n", "arch", "size", "seed")))
+    return _Line(place, "done", words + _measured(row))
+
+
+def _place(task: str, mode: str, n: int, arch: str, size: str, seed: int) -> tuple[Any, ...]:
+    return 0, task, MODES.index(mode) if mode in MODES else len(MODES), mode, n, arch, size, seed
 
 
 def _measured(row: Row) -> list[str]:
+    minutes = None if row["wall_s"] is None else row["wall_s"] / 60
     return [
         f"{row['accuracy']:.3f}",
         f"{row['accuracy_low']:.3f}-{row['accuracy_high']:.3f}",
-        *(f"{row[key]:.3f}" for key in ("accuracy_strict", "exact_trace", "undecided")),
-        f"{row['tokens_per_s']:,.0f}",
-        f"{row['wall_s'] / 60:.1f}",
+        *(_number(row[key], ".3f") for key in ("accuracy_strict", "exact_trace", "undecided")),
+        _number(row["tokens_per_s"], ",.0f"),
+        _number(minutes, ".1f"),
     ]
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
 
 
 def samples_done(run: RunDirectory, config: RunConfig) -> int:

@@ -217,7 +217,7 @@ def evaluate_run(
 
 
 def result_row(config: RunConfig, model: SequenceModel, evaluation: Evaluation, wall_s: float) -> dict[str, Any]:
-    """One row of a results table; the columns are those of `results.COLUMNS`."""
+    """One row of a results table; the columns are those of `tables.COLUMNS`."""
     task = config.build_task(config.eval_split)
     told = environment.describe(model.device.type)
     return {

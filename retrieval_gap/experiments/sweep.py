@@ -12,10 +12,11 @@ from rich.text import Text
 
 from retrieval_gap.devices import DeviceName, visible_gpus, worker_places
 from retrieval_gap.environment import usable_cores
-from retrieval_gap.errors import UsageError, unknown
+from retrieval_gap.errors import UsageError
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.cost import machine_here
 from retrieval_gap.experiments.executor import CellEnded, PoolOutcome, check_outcome, run_pool
+from retrieval_gap.experiments.filters import matches
 from retrieval_gap.experiments.forecast import print_forecast, print_left
 from retrieval_gap.experiments.presets import preset_cells
 from retrieval_gap.experiments.results import (
@@ -25,12 +26,11 @@ from retrieval_gap.experiments.results import (
     print_table,
     progress_of,
     samples_done,
-    write_rows,
 )
 from retrieval_gap.experiments.run import RunDirectory
+from retrieval_gap.experiments.tables import write_rows
 from retrieval_gap.files import make_folder, make_room_for
 
-FILTER_KEYS = ("task", "mode", "n", "arch", "size", "family", "seed", "lr")
 STATUS_SECONDS = 30.0
 SHORT = 24  # cells that a dry run lists one by one
 
@@ -91,19 +91,10 @@ def sweep(
 
 def select(configs: Sequence[RunConfig], only: str) -> list[RunConfig]:
     """The cells that match a filter.  Raises UsageError where none does."""
-    kept = [config for config in configs if matches(config, only)]
+    kept = [config for config in configs if matches(vars(config), only)]
     if not kept:
         raise UsageError(f"no cell of the preset matches --only {only!r}")
     return kept
-
-
-def matches(config: RunConfig, only: str) -> bool:
-    """Whether a cell matches every `key=value[,value]` of a filter.  Raises UsageError for an unknown key."""
-    conditions = [condition.partition("=") for condition in only.split()]
-    for key, _, _ in conditions:
-        if key not in FILTER_KEYS:
-            raise unknown("filter key", key, FILTER_KEYS)
-    return all(str(getattr(config, key)) in values.split(",") for key, _, values in conditions)
 
 
 class _LastingConsole(Console):

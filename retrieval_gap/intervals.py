@@ -1,0 +1,76 @@
+"""95 % intervals of shares and of their differences.  Nothing here needs torch."""
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, stdev
+from typing import NamedTuple
+
+Z_95 = 1.959963984540054
+
+
+class Interval(NamedTuple):
+    low: float
+    high: float
+
+    def widened(self, other: "Interval") -> "Interval":
+        """The narrowest that holds both."""
+        return Interval(min(self.low, other.low), max(self.high, other.high))
+
+
+def wilson_interval(share: float, samples: int) -> tuple[float, float]:
+    """95 % score interval of a share (Wilson 1927)."""
+    z2 = Z_95**2 / samples
+    centre = (share + z2 / 2) / (1 + z2)
+    half = Z_95 / (1 + z2) * math.sqrt(share * (1 - share) / samples + z2 / (4 * samples))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def newcombe_interval(share: float, samples: int, other: float, other_samples: int) -> Interval:
+    """95 % interval of `share` - `other`, both of independent samples, from their Wilson intervals (Newcombe 1998,
+    method 10)."""
+    low, high = wilson_interval(share, samples)
+    other_low, other_high = wilson_interval(other, other_samples)
+    difference = share - other
+    return Interval(
+        difference - math.hypot(share - low, other_high - other),
+        difference + math.hypot(high - share, other - other_low),
+    )
+
+
+def paired_t_interval(differences: Sequence[float]) -> Interval:
+    """95 % interval of the mean of paired differences (Student 1908), two or more."""
+    half = t_quantile(len(differences) - 1) * stdev(differences) / math.sqrt(len(differences))
+    return Interval(fmean(differences) - half, fmean(differences) + half)
+
+
+def welch_interval(values: Sequence[float], others: Sequence[float]) -> Interval:
+    """95 % interval of the difference of two means of two or more values each (Welch 1947); the degrees of freedom are
+    rounded down, which widens it."""
+    ours, theirs = (stdev(group) ** 2 / len(group) for group in (values, others))
+    difference, spread = fmean(values) - fmean(others), ours + theirs
+    if spread == 0:
+        return Interval(difference, difference)
+    degrees = spread**2 / (ours**2 / (len(values) - 1) + theirs**2 / (len(others) - 1))
+    half = t_quantile(max(1, math.floor(degrees + 1e-9))) * math.sqrt(spread)
+    return Interval(difference - half, difference + half)
+
+
+def t_quantile(degrees: int) -> float:
+    """The t that Student's distribution keeps within -t..t with probability 0.95."""
+    low, high = 1.9, 13.0  # the normal distribution's is 1.96, that of one degree 12.71
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _within(middle, degrees) < 0.95 else (low, middle)
+    return (low + high) / 2
+
+
+def _within(t: float, degrees: int) -> float:
+    """P(|T| <= t) by the finite sums for whole degrees of freedom (Abramowitz and Stegun, 26.7.3 and 26.7.4)."""
+    angle = math.atan(t / math.sqrt(degrees))
+    cosine, odd = math.cos(angle), degrees % 2
+    term = total = (cosine if odd else 1.0) if degrees > 1 else 0.0
+    for k in range(2 + odd, degrees, 2):
+        term *= cosine**2 * (k - 1) / k
+        total += term
+    total *= math.sin(angle)
+    return 2 / math.pi * (angle + total) if odd else total
