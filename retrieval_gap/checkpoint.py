@@ -1,11 +1,13 @@
 """A checkpoint: one safetensors file with weights, optimiser moments and progress, replaced as a whole.
 
 Nothing is pickled.  The file's header carries the progress as JSON and a SHA-256 of progress and tensors, so that a
-file cut short or altered is told from a good one.
+file cut short or altered is told from a good one.  The one before it is kept beside it, and training goes on from that
+where the newest is damaged.
 """
 
 import hashlib
 import json
+import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from retrieval_gap.errors import RunError
 from retrieval_gap.files import write_atomically
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,14 +35,15 @@ class Progress:
 def save_checkpoint(
     path: Path, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, progress: Progress
 ) -> None:
-    """Replaces `path`.  Raises RunError where it cannot be written; the old file then stays."""
+    """Replaces `path`, whose old file becomes `previous(path)`.  Raises RunError where it cannot be written; the old
+    files then stay."""
     tensors = {f"model.{name}": p.detach().contiguous() for name, p in parameters.items()}
     for moment in MOMENTS:
         tensors |= {f"{moment}.{name}": optimizer.state[p][moment] for name, p in parameters.items()}
     told = json.dumps(asdict(progress))
     header = {"progress": told, "sha256": _digest(told, tensors)}
     try:
-        write_atomically(path, lambda part: save_file(tensors, part, metadata=header))
+        write_atomically(path, lambda part: save_file(tensors, part, metadata=header), keep=previous(path))
     except (SafetensorError, OSError) as error:
         raise RunError(f"checkpoint {path} cannot be written ({error}); make room, the same command goes on") from error
 
@@ -47,11 +51,23 @@ def save_checkpoint(
 def load_checkpoint(
     path: Path, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer | None = None
 ) -> Progress:
-    """Fills the parameters, and the optimiser's moments where one is given.
+    """Fills the parameters, and the optimiser's moments where one is given, from the newest sound file.
 
-    Raises RunError, before anything is changed, for a file that is damaged or belongs to another model.
+    Raises RunError, before anything is changed, where none is sound or it belongs to another model.
     """
-    progress, tensors = read_checkpoint(path)
+    found, progress, tensors = newest_sound(path)
+    _fill(parameters, optimizer, progress, tensors, found)
+    return progress
+
+
+def _fill(
+    parameters: dict[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer | None,
+    progress: Progress,
+    tensors: dict[str, Tensor],
+    path: Path,
+) -> None:
+    """Raises RunError, before anything is changed, where the tensors are those of another model."""
     wanted = {f"{part}.{name}": p.shape for part in ("model", *MOMENTS) for name, p in parameters.items()}
     if wanted != {name: tensor.shape for name, tensor in tensors.items()}:
         raise RunError(f"checkpoint {path} is of another model: its tensors have other names or shapes")
@@ -62,7 +78,44 @@ def load_checkpoint(
                 moments = {m: tensors[f"{m}.{name}"].to(parameter.device) for m in MOMENTS}
                 step = torch.tensor(float(progress.step), device=parameter.device)
                 optimizer.state[parameter] = {"step": step, **moments}
+
+
+def previous(path: Path) -> Path:
+    """Where the checkpoint before that in `path` is kept."""
+    return path.with_stem(f"{path.stem}.previous")
+
+
+def has_checkpoint(path: Path) -> bool:
+    return path.exists() or previous(path).exists()
+
+
+def resume(path: Path, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> Progress:
+    """As `load_checkpoint`, or no progress where there is no checkpoint.
+
+    A damaged file gives way to the one before it, which would else be lost when the next is saved.
+    """
+    if not has_checkpoint(path):
+        return Progress()
+    found, progress, tensors = newest_sound(path)
+    _fill(parameters, optimizer, progress, tensors, found)
+    if found != path:
+        _log.warning("checkpoint %s is damaged; going on from the one before, at step %d", path, progress.step)
+        found.replace(path)
     return progress
+
+
+def newest_sound(path: Path) -> tuple[Path, Progress, dict[str, Tensor]]:
+    """Of the file in `path` and the one before it the newest that is sound: where it is, and what it holds.
+
+    Raises RunError, about `path`, where neither is.
+    """
+    try:
+        return path, *read_checkpoint(path)
+    except RunError as damage:
+        try:
+            return previous(path), *read_checkpoint(previous(path))
+        except RunError:
+            raise damage from damage.__cause__
 
 
 def read_checkpoint(path: Path) -> tuple[Progress, dict[str, Tensor]]:

@@ -27,13 +27,17 @@ def make_room_for(path: Path) -> None:
     make_folder(path.parent)
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], None], *, keep: Path | None = None) -> None:
     """Lets `write` fill a file beside `path`, then puts it in `path`'s place: after a crash at any moment, `path`
-    holds the old content or the new, never a part.  Raises OSError where the folder cannot be written."""
+    holds the old content or the new, never a part.  Raises OSError where the folder cannot be written.
+
+    keep: where the old content goes; after a crash between the two renames it is there, and nothing in `path`."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         write(part)
         sync(part)
+        if keep is not None and path.exists():
+            path.replace(keep)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

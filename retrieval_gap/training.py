@@ -14,17 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retrieval_gap.batches import TrainingBatch, training_batches
-from retrieval_gap.checkpoint import Progress, load_checkpoint, save_checkpoint
+from retrieval_gap.checkpoint import Progress, resume, save_checkpoint
 from retrieval_gap.errors import RunError
 from retrieval_gap.models import SequenceModel
-from retrieval_gap.training_config import TrainingConfig
+from retrieval_gap.training_config import CHECKPOINT_SECONDS, TrainingConfig
 from retrieval_gap.training_step import DivergedError, TrainingStep, make_step
 from tasks.api import Task
 
 __all__ = ["DivergedError", "StepReport", "StoppedError", "TrainingConfig", "stop_requested", "train"]
-
-
-CHECKPOINT_SECONDS = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,16 +58,18 @@ def train(
     report: Callable[[StepReport], None],
     report_every: int = 100,
     on_start: Callable[[int], None] = lambda step: None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> None:
     """Trains `model` in place on the task's split, from `checkpoint` where there is one; leaves the last one there.
 
+    checkpoint_seconds: what a kill costs at the most; the one before the newest is kept too.
     on_start: called once before the first step with the steps that are done, the checkpoint being a good one.
     Raises DivergedError at a loss that is not finite (on a GPU when it is reported or saved), StoppedError after SIGINT
     or SIGTERM, UsageError for a precision that the model's device lacks, RunError for a checkpoint that cannot be read.
     """
     parameters = model.trained_parameters()
     step = make_step(model, config, task.max_length)
-    done = load_checkpoint(checkpoint, parameters, step.optimizer) if checkpoint.exists() else Progress()
+    done = resume(checkpoint, parameters, step.optimizer)
     if done.step > config.steps:
         at = f"is at step {done.step} of {config.steps}"
         raise RunError(f"checkpoint {checkpoint} {at}; delete it to start this run over")
@@ -86,7 +85,7 @@ def train(
             finished = batch.step + 1
             if finished % report_every == 0 or finished == config.steps:
                 report(meter.report(step, config, finished))
-            if stop.is_set() or finished == config.steps or time.perf_counter() - saved_at > CHECKPOINT_SECONDS:
+            if stop.is_set() or finished == config.steps or time.perf_counter() - saved_at > checkpoint_seconds:
                 progress = Progress(step=finished, loss_sum=step.loss_sum(), loss_count=meter.loss_count)
                 save_checkpoint(checkpoint, parameters, step.optimizer, progress)
                 saved_at = time.perf_counter()

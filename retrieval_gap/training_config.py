@@ -10,6 +10,7 @@ from torch import Tensor
 from retrieval_gap.errors import UsageError
 
 Precision = Literal["fp32", "tf32", "bf16"]
+CHECKPOINT_SECONDS = 20.0
 MAX_SAMPLES = 2**63 - 1  # a sample's number is an int64
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from retrieval_gap.checkpoint import Progress, save_checkpoint
+from retrieval_gap.checkpoint import Progress, previous, save_checkpoint
 from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.pack import FILES, MANIFEST, pack, standing, unpack
@@ -108,6 +108,21 @@ def test_a_run_goes_on_elsewhere_to_the_same_weights(here: Path, there: Path, ou
     execute(TINY, there)
     execute(TINY, tmp_path / "undisturbed")
     assert_same(RunDirectory.of(TINY, there), RunDirectory.of(TINY, tmp_path / "undisturbed"))
+
+
+def test_of_two_checkpoints_the_newest_sound_one_is_packed(here: Path, there: Path, out: Path) -> None:
+    run = make_run(here, "8")
+    write_checkpoint(run, 9)
+    pack(out, here, "")
+    unpack(out, there)
+    arrived = RunDirectory(there / run.path.name)
+    assert arrived.checkpoint.read_bytes() == run.checkpoint.read_bytes()
+    assert not previous(arrived.checkpoint).exists()
+    run.checkpoint.write_bytes(b"damaged")
+    pack(out, here, "")
+    unpack(out, there.with_name("elsewhere"))
+    arrived = RunDirectory(there.with_name("elsewhere") / run.path.name)
+    assert arrived.checkpoint.read_bytes() == previous(run.checkpoint).read_bytes()
 
 
 def test_one_byte_flipped_anywhere_is_refused_and_nothing_is_changed(here: Path, there: Path, out: Path) -> None:

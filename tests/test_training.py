@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from retrieval_gap import checkpoint, evaluation
-from retrieval_gap.checkpoint import Progress, _digest, read_checkpoint, save_checkpoint
+from retrieval_gap.checkpoint import Progress, _digest, previous, read_checkpoint, save_checkpoint
 from retrieval_gap.decoding import Decoded, decode
 from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.evaluation import Tally, evaluate
@@ -83,10 +84,9 @@ def test_a_run_killed_by_sigkill_ends_in_the_same_weights(tmp_path: Path) -> Non
     config = replace(CONFIG, samples=8_000, eval_samples=5)
     flags = "--task istree --mode cot --n-nodes 6 --arch transformer --size tiny --embedding learned --samples 8000"
     flags += " --batch-size 8 --lr 1e-3 --warmup-samples 40 --eval-samples 5 --threads 1 --device cpu --keep-weights"
-    script = "import sys, retrieval_gap.training as t; t.CHECKPOINT_SECONDS = 0.2"
-    script += "; from retrieval_gap.cli import main; sys.exit(main())"
-    runs = {name: [sys.executable, "-c", script, "train", *flags.split(), "--runs-dir", str(tmp_path / name)]
-            for name in ("whole", "killed")}  # fmt: skip
+    flags += " --checkpoint-seconds 0.2"
+    train = [sys.executable, "-m", "retrieval_gap.cli", "train", *flags.split()]
+    runs = {name: [*train, "--runs-dir", str(tmp_path / name)] for name in ("whole", "killed")}
     subprocess.run(runs["whole"], check=True, capture_output=True)
     killed = RunDirectory.of(config, tmp_path / "killed")
     for _ in range(2):
@@ -158,6 +158,47 @@ def test_a_corrupt_checkpoint_is_told_and_nothing_is_lost(damage: str, tmp_path:
     with pytest.raises(RunError, match="delete it to start this run over"):
         execute(CONFIG, tmp_path)
     assert run.checkpoint.read_bytes() == broken
+
+
+def stopped_with_two_checkpoints(runs_dir: Path) -> RunDirectory:
+    """A run of `CONFIG` with a checkpoint of step 9 and the one before it, of step 8."""
+
+    def stop_at_nine(_: RunConfig, told: StepReport) -> None:
+        if told.step == 9:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(StoppedError):
+        execute(CONFIG, runs_dir, report=stop_at_nine, checkpoint_seconds=0)
+    run = RunDirectory.of(CONFIG, runs_dir)
+    assert [read_checkpoint(path)[0].step for path in (run.checkpoint, previous(run.checkpoint))] == [9, 8]
+    return run
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize("damage", [cut, Path.unlink])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_and_the_run_ends_in_the_same_weights(
+    damage: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    execute(CONFIG, tmp_path / "undisturbed")
+    run = stopped_with_two_checkpoints(tmp_path)
+    damage(run.checkpoint)  # without the newest, as a crash between two renames leaves it
+    execute(CONFIG, tmp_path)
+    assert_same(run, RunDirectory.of(CONFIG, tmp_path / "undisturbed"))
+    assert "going on from the one before, at step 8" in caplog.text
+    assert not previous(run.checkpoint).exists()
+
+
+def test_where_both_checkpoints_are_damaged_the_newest_is_told_and_nothing_is_lost(tmp_path: Path) -> None:
+    run = stopped_with_two_checkpoints(tmp_path)
+    cut(run.checkpoint)
+    cut(previous(run.checkpoint))
+    before = [path.read_bytes() for path in (run.checkpoint, previous(run.checkpoint))]
+    with pytest.raises(RunError, match=rf"{run.checkpoint} .*delete it to start this run over"):
+        execute(CONFIG, tmp_path)
+    assert before == [path.read_bytes() for path in (run.checkpoint, previous(run.checkpoint))]
 
 
 @pytest.mark.parametrize("progress", ['{"step": 41}', '{"step": -1}', '{"step": 1.0}', "null", '{"loss_sum": "x"}'])

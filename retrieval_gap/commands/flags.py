@@ -13,8 +13,15 @@ from retrieval_gap.kernels.selective_scan import BackendName
 Device = Annotated[DeviceName, arg(help="auto: the GPU where there is one")]
 RunsDir = Annotated[Path, arg(help="folder of the run directories")]
 KeepWeights = Annotated[bool, arg(help="leave the weights of finished runs in their directories, for `eval`")]
+CheckpointSeconds = Annotated[float, arg(help="time between checkpoints: what a kill costs at the most")]
 Only = Annotated[str, arg(help="cells to take, such as 'n=8 arch=mamba,lstm mode=cot'")]
 ScanBackend = Annotated[BackendName, arg(help="what computes Mamba's scan; auto: the fastest here")]
+
+
+def check_seconds(seconds: float) -> None:
+    """Raises UsageError for a time between checkpoints that will not do."""
+    if not 0 <= seconds < float("inf"):
+        raise UsageError(f"--checkpoint-seconds {seconds:g} will not do: 0 or more are wanted")
 
 
 def whole_numbers(flag: str, text: str, smallest: int, largest: int) -> list[int]:

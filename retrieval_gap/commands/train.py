@@ -7,12 +7,13 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from retrieval_gap.commands.flags import Device, KeepWeights, RunsDir, ScanBackend
+from retrieval_gap.commands.flags import CheckpointSeconds, Device, KeepWeights, RunsDir, ScanBackend, check_seconds
 from retrieval_gap.devices import choose_device
 from retrieval_gap.errors import UsageError
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.kernels.selective_scan import use_backend
 from retrieval_gap.retrieval import RetrieverName
+from retrieval_gap.training_config import CHECKPOINT_SECONDS
 
 MAX_THREADS = 1024
 
@@ -27,16 +28,25 @@ class Train:
     device: Device = "auto"
     threads: Annotated[int, arg(help="processor threads; 0 means all cores")] = 0
     keep_weights: KeepWeights = False
+    checkpoint_seconds: CheckpointSeconds = CHECKPOINT_SECONDS
     scan_backend: ScanBackend = "auto"
 
     def run(self) -> None:
         from retrieval_gap.experiments.executor import run_one
 
+        check_seconds(self.checkpoint_seconds)
         if not 0 <= self.threads <= MAX_THREADS:
             raise UsageError(f"--threads {self.threads} is out of range: 0 to {MAX_THREADS} are wanted")
         device = choose_device(self.device)
         with use_backend(self.scan_backend):
-            row = run_one(self.config, self.runs_dir, self.threads, device, keep_weights=self.keep_weights)
+            row = run_one(
+                self.config,
+                self.runs_dir,
+                self.threads,
+                device,
+                keep_weights=self.keep_weights,
+                checkpoint_seconds=self.checkpoint_seconds,
+            )
         print(json.dumps(row))
 
 

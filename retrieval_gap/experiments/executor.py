@@ -38,14 +38,15 @@ STOPPED, FAILED = 3, 1  # exit statuses of a worker
 POLL_SECONDS = 1.0
 
 
-def run_one(
-    config: RunConfig, runs_dir: Path, threads: int, device: torch.device, *, keep_weights: bool = True
-) -> dict[str, Any]:
-    """Trains and evaluates one run here, with a progress bar (plain lines where there is no terminal)."""
+def run_one(config: RunConfig, runs_dir: Path, threads: int, device: torch.device, **options: Any) -> dict[str, Any]:
+    """Trains and evaluates one run here, with a progress bar (plain lines where there is no terminal).
+
+    options: those of `execute`.
+    """
     torch.set_num_threads(threads or usable_cores())
     console = Console(stderr=True)
     if not console.is_terminal:
-        return execute(config, runs_dir, device=device, report=_print_report, keep_weights=keep_weights)
+        return execute(config, runs_dir, device=device, report=_print_report, **options)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -61,7 +62,7 @@ def run_one(
             runs_dir,
             device=device,
             report=lambda _, told: bar.update(task, completed=told.samples, loss=told.loss, speed=told.samples_per_s),
-            keep_weights=keep_weights,
+            **options,
         )
 
 

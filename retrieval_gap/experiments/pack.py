@@ -1,7 +1,8 @@
 """Packs of runs: a tar file that carries run directories from one machine to another.
 
-A pack holds `RUN/FILE` for every file of every run, sorted, without times or owners; then `manifest.json` with the
-SHA-256 of each; and behind the end of the tar, where readers of tar stop, 64 hex digits: the SHA-256 of all before.
+A pack holds `RUN/FILE` for every file of every run, sorted, without times or owners (of its checkpoints the newest
+sound one); then `manifest.json` with the SHA-256 of each; and behind the end of the tar, where readers of tar stop, 64
+hex digits: the SHA-256 of all before.
 Unpacking checks everything first, so that a pack cut short, altered or made for mischief changes nothing.
 """
 
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from retrieval_gap.checkpoint import read_checkpoint
+from retrieval_gap.checkpoint import has_checkpoint, newest_sound, previous
 from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.filters import matches
@@ -47,13 +48,13 @@ class Standing(NamedTuple):
 
 
 def standing(run: RunDirectory) -> Standing:
-    """Raises RunError where the result or the checkpoint is damaged."""
+    """Raises RunError where the result is damaged, or every checkpoint is."""
     if not (run.path / "config.json").exists():
         return Standing(False, False, -1)
     if run.result.exists():
         run.row()
         return Standing(True, False, 0)
-    step = read_checkpoint(run.checkpoint)[0].step if run.checkpoint.exists() else 0
+    step = newest_sound(run.checkpoint)[1].step if has_checkpoint(run.checkpoint) else 0
     return Standing(False, not run.failure.exists(), step)
 
 
@@ -140,8 +141,10 @@ def _read_run(cell: Cell) -> dict[str, bytes]:
     _check_name(run.path.name, cell.config)
     with _at_rest(run):
         standing(run)
-        present = [name for name in sorted(FILES) if (run.path / name).is_file()]
-        return {f"{run.path.name}/{name}": (run.path / name).read_bytes() for name in present}
+        places = {name: run.path / name for name in sorted(FILES)}
+        if has_checkpoint(run.checkpoint) and not run.result.exists():
+            places[run.checkpoint.name] = newest_sound(run.checkpoint)[0]
+        return {f"{run.path.name}/{name}": place.read_bytes() for name, place in places.items() if place.is_file()}
 
 
 @contextmanager
@@ -269,6 +272,6 @@ def _merge(arrived: RunDirectory, here: RunDirectory) -> str:
         for name in FILES:
             if name in present:
                 (arrived.path / name).replace(here.path / name)
-        for name in set(FILES) - present:
+        for name in (*(set(FILES) - present), previous(here.checkpoint).name):
             (here.path / name).unlink(missing_ok=True)
     return "further than here"

@@ -1,9 +1,9 @@
 """One run: its directory, and the way from a configuration to a result row.
 
 A run directory holds `config.json`, `environment.jsonl` (a line for every start), `metrics.jsonl`,
-`checkpoint.safetensors`, `evaluation.json` (what is counted so far, while decoding), and at the end `result.json`, or
-`failure.json` with the reason.  Finished means skipped; partial means resumed.  Of a finished run the checkpoint may
-be gone.
+`checkpoint.safetensors` and the one before it, `evaluation.json` (what is counted so far, while decoding), and at the
+end `result.json`, or `failure.json` with the reason.  Finished means skipped; partial means resumed.  Of a finished run
+the checkpoint may be gone.
 """
 
 import fcntl
@@ -18,7 +18,7 @@ from typing import Any, Literal, TextIO
 import torch
 
 from retrieval_gap import environment
-from retrieval_gap.checkpoint import Progress, load_checkpoint
+from retrieval_gap.checkpoint import Progress, has_checkpoint, load_checkpoint, previous
 from retrieval_gap.devices import CPU
 from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.evaluation import Evaluation, Tally, decode_batch, evaluate
@@ -29,7 +29,7 @@ from retrieval_gap.memory import keep_freed_memory
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.retrieval import RetrieverName
 from retrieval_gap.training import DivergedError, StepReport, train
-from retrieval_gap.training_config import check_precision
+from retrieval_gap.training_config import CHECKPOINT_SECONDS, check_precision
 
 REPORTS_A_RUN = 100
 NEEDED = ("step", "samples", "wall_s")  # of a report, to go on and to tell how far a run is
@@ -155,6 +155,7 @@ def execute(
     device: torch.device = CPU,
     report: Callable[[RunConfig, StepReport], None] = lambda *_: None,
     keep_weights: bool = True,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> dict[str, Any]:
     """Trains (or goes on training) and evaluates one run; the result row.  A finished run's row is read back.
 
@@ -176,10 +177,11 @@ def execute(
             reason = read_json(run.failure).get("reason", "no reason is written")
             raise RunError(f"{run.path} failed before: {reason}; delete it to try again")
         run.create(config, device)
-        model = _trained(config, run, device, report)
+        model = _trained(config, run, device, report, checkpoint_seconds)
         row = result_row(config, model, _own_evaluation(config, model, run), _wall_time(run))
         write_json(run.result, row)
         run.evaluation.unlink(missing_ok=True)
+        previous(run.checkpoint).unlink(missing_ok=True)
         if not keep_weights:
             run.checkpoint.unlink(missing_ok=True)
     return row
@@ -191,7 +193,7 @@ def load_model(run: RunDirectory, device: torch.device = CPU) -> tuple[RunConfig
     Raises UsageError, RunError where there is none.
     """
     config = run.config()
-    if not run.checkpoint.exists():
+    if not has_checkpoint(run.checkpoint):
         if run.result.exists():
             raise UsageError(
                 f"{run.path} was finished without its weights; --keep-weights of train and sweep keeps them"
@@ -270,7 +272,11 @@ def _report(line: str) -> dict[str, Any] | None:
 
 
 def _trained(
-    config: RunConfig, run: RunDirectory, device: torch.device, report: Callable[[RunConfig, StepReport], None]
+    config: RunConfig,
+    run: RunDirectory,
+    device: torch.device,
+    report: Callable[[RunConfig, StepReport], None],
+    checkpoint_seconds: float,
 ) -> SequenceModel:
     task = config.build_task("train")
     model = SequenceModel(config.model(len(task.vocabulary))).to(device)
@@ -298,6 +304,7 @@ def _trained(
             report=on_report,
             report_every=max(1, training.steps // REPORTS_A_RUN),
             on_start=on_start,
+            checkpoint_seconds=checkpoint_seconds,
         )
     except DivergedError as error:
         write_json(run.failure, {"reason": str(error)})
