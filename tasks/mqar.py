@@ -1,6 +1,6 @@
 """MQAR, multi-query associative recall: pairs of a key and its value, then every key again, among fillers.
 
-As Zoology defines it (Arora et al. 2023, arXiv 2312.04927; no output of its generator was compared): of `vocab` words,
+As Zoology defines it (Arora et al. 2023, arXiv 2312.04927; docs/theory.md compares its generator's output): of `vocab` words,
 `pairs` different keys from the first half (word 0 is left out) and as many different values from the second, uniform;
 they fill the first 2 `pairs` of n tokens.  The rest is slots of two tokens.  The keys, in the order of the pairs, take
 slots that are drawn without replacement with P(slot j) proportional to (j + 1)^(power - 1), j = 0, 1, ...: a small

@@ -128,7 +128,7 @@ def test_a_device_with_too_little_memory_comes_to_the_same_weights_in_smaller_pa
     with caplog.at_level(logging.WARNING):
         loss = take(step, 3)
     assert loss == pytest.approx(take(DeviceStep(theirs, config, TASK.max_length), 3), rel=1e-6)
-    assert_close(ours, theirs, atol=1e-6)
+    assert_close(ours, theirs, atol=config.lr / 100)  # a step moves a weight by lr, however small its gradient is
     assert step.micro_batch == max(calls[-8 // step.micro_batch :]) <= rows
     assert f"going on with {step.micro_batch}, to the same result (CUDA out of memory. Tried" in caplog.text
 

@@ -11,6 +11,8 @@ from tests.models.helpers import SMALL, VOCAB, random_tokens, small_model
 
 every_architecture = pytest.mark.parametrize("name", SMALL)
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+# They normalise outputs of any size, so that float32's rounding of a small one shows: compared in float64.
+NORMALISED = ("gla", "gated_deltanet")
 
 
 @every_architecture
@@ -30,6 +32,7 @@ def test_a_later_token_changes_no_earlier_output_by_a_single_bit(name: str, leng
 @given(length=st.integers(2, 30), data=st.data())
 def test_prefill_then_steps_equal_the_parallel_forward(name: str, length: int, data: st.DataObject) -> None:
     model, tokens = small_model(name), random_tokens(3, length, seed=length)
+    model = model.double() if name in NORMALISED else model
     prompt = data.draw(st.integers(1, length - 1))
     with torch.no_grad():
         logits = model(tokens)
