@@ -54,13 +54,14 @@ ANSWERS = ("town", "year", "profession", "town", "year", "river", "profession", 
 class WorldConfig:
     """facts: sentences of each paragraph, and members of each family; guessing is right once in so many times.
     names: how many names of each kind there are in all worlds; fewer are easier to learn.  Some kinds have 12 to 20.
-    Raises TaskError for a value outside 2..6, or outside 6..24."""
+    Raises TaskError where facts are outside 2..6, or names outside facts (3 at least) .. 24."""
 
     facts: int = 3
     names: int = 24
 
     def __post_init__(self) -> None:
-        for name, value, smallest, largest in (("facts", self.facts, 2, 6), ("names", self.names, 6, 24)):
+        fewest_names = max(self.facts, draws.FAMILIES)
+        for name, value, smallest, largest in (("facts", self.facts, 2, 6), ("names", self.names, fewest_names, 24)):
             if not smallest <= value <= largest:
                 raise TaskError(f"hotpotqa: --{name} {value} is outside {smallest}..{largest}")
 

@@ -1,0 +1,159 @@
+"""Small worlds: an oracle that reads the sentences finds every answer in the two gold paragraphs, and in no one of
+them; guessing is as good as it should be and no better."""
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from tasks.api import TaskError
+from tasks.hotpotqa.records import Paragraph, Question, read_questions
+from tasks.hotpotqa.solver import solve
+from tasks.hotpotqa.world_words import NAMES, words_of
+from tasks.hotpotqa.worlds import WorldConfig, vocabulary, world_question
+from tasks.randomness import SPLITS
+
+
+@pytest.fixture(scope="module")
+def questions() -> list[Question]:
+    return [world_question(3, "test", index) for index in range(2000)]
+
+
+def gold(question: Question) -> list[Paragraph]:
+    by_title = {paragraph.title: paragraph for paragraph in question.paragraphs}
+    return [by_title[title] for title in question.gold_titles]
+
+
+def test_the_two_gold_paragraphs_and_all_ten_tell_the_answer(questions: list[Question]) -> None:
+    for question in questions:
+        assert solve(question.question, gold(question)) == question.answer
+        assert solve(question.question, question.paragraphs) == question.answer
+
+
+def test_no_answer_is_told_without_both_gold_paragraphs(questions: list[Question]) -> None:
+    for question in questions:
+        for title in question.gold_titles:
+            without = [paragraph for paragraph in question.paragraphs if paragraph.title != title]
+            assert solve(question.question, without) is None
+
+
+def test_the_supporting_sentences_alone_tell_the_answer(questions: list[Question]) -> None:
+    for question in questions:
+        by_title = {paragraph.title: paragraph for paragraph in question.paragraphs}
+        told = [Paragraph(title, (by_title[title].sentences[number],)) for title, number in question.supporting]
+        assert solve(question.question, told) == question.answer
+
+
+@pytest.mark.parametrize("config", [WorldConfig(facts=2, names=3), WorldConfig(facts=6, names=6)])
+def test_worlds_of_other_sizes_are_sound_too(config: WorldConfig) -> None:
+    for index in range(300):
+        question = world_question(0, "train", index, config)
+        assert [len(paragraph.sentences) for paragraph in question.paragraphs] == [config.facts] * 10
+        assert solve(question.question, gold(question)) == question.answer
+        assert [solve(question.question, [paragraph]) for paragraph in gold(question)] == [None, None]
+
+
+def test_ten_short_paragraphs_of_a_few_hundred_words(questions: list[Question]) -> None:
+    known = set(vocabulary())
+    assert 300 <= len(known) <= 400
+    met = set()
+    for question in questions:
+        assert len({paragraph.title for paragraph in question.paragraphs}) == 10
+        sentences = [sentence for paragraph in question.paragraphs for sentence in paragraph.sentences]
+        assert all(9 <= len(words_of(sentence)) <= 13 for sentence in sentences)
+        assert len(words_of(question.answer)) == 1
+        titles = [paragraph.title for paragraph in question.paragraphs]
+        met.update(words_of(" ".join([*titles, *sentences, question.question, question.answer])))
+    assert met == known
+
+
+def test_a_name_names_one_thing() -> None:
+    names = [name for group in NAMES for name in group]
+    assert len(set(names)) == len(names)
+
+
+def test_no_name_of_the_asked_kind_is_more_frequent_than_another(questions: list[Question]) -> None:
+    """In each paragraph that names towns, professions, rivers or first names, each of the world's is named as often."""
+    for question in questions[:500]:
+        for group in (NAMES[0], NAMES[2], NAMES[3], NAMES[4]):
+            named = [
+                Counter(word for s in p.sentences for word in words_of(s) if word in group) for p in gold(question)
+            ]
+            for counts in named:
+                assert len(counts) in (0, 3)
+                assert set(counts.values()) <= {1}
+
+
+def test_a_name_in_both_gold_paragraphs_tells_nothing(questions: list[Question]) -> None:
+    for question in questions:
+        if question.kind == "bridge":
+            one, other = ({word for s in p.sentences for word in words_of(s)} for p in gold(question))
+            shared = [one & other & set(group) for group in (NAMES[0], NAMES[2])]
+            assert max(map(len, shared)) == 3
+
+
+def test_kinds_and_answers_have_the_shares_they_should(questions: list[Question]) -> None:
+    kinds = Counter(question.kind for question in questions)
+    assert 0.72 < kinds["bridge"] / len(questions) < 0.78
+    yes_or_no = Counter(question.answer for question in questions if question.answer in ("yes", "no"))
+    assert 0.44 < yes_or_no["yes"] / sum(yes_or_no.values()) < 0.56
+    places = Counter(place for q in questions for place, p in enumerate(q.paragraphs) if p.title in q.gold_titles)
+    assert all(0.17 < places[place] / len(questions) < 0.23 for place in range(10))
+
+
+def facts_of(question: Question) -> frozenset[str]:
+    """What decides the split, read off the text: the words of each gold sentence that are names or years."""
+    names = {name for group in NAMES for name in group}
+    return frozenset(
+        f"{paragraph.title}: {' '.join(sorted(w for w in words_of(sentence) if w in names or w.isdigit()))}"
+        for paragraph in gold(question)
+        for sentence in paragraph.sentences
+    )
+
+
+def test_no_two_splits_share_what_two_gold_paragraphs_say() -> None:
+    """With so few facts that two halves of one split share some, splits four times as large would share more."""
+    config = WorldConfig(facts=2, names=3)
+    drawn = {split: [facts_of(world_question(0, split, i, config)) for i in range(2000)] for split in SPLITS}
+    seen = {split: set(facts) for split, facts in drawn.items()}
+    first_half = set(drawn["train"][:1000])
+    again = sum(facts in first_half for facts in drawn["train"][1000:])
+    assert again >= 5, "facts are too many for this test to see anything"
+    assert not seen["train"] & seen["test"]
+    assert not seen["train"] & seen["validation"]
+    assert not seen["validation"] & seen["test"]
+
+
+def test_a_question_is_a_function_of_seed_split_and_number() -> None:
+    numbers = [5, 0, 3, 2**62]
+    drawn = [world_question(1, "train", number) for number in numbers]
+    assert drawn == [world_question(1, "train", number) for number in reversed(numbers)][::-1]
+    others = [world_question(2, "train", 5), world_question(1, "test", 5), world_question(1, "train", 6)]
+    others.append(world_question(1, "train", 5, WorldConfig(names=12)))
+    assert len({question.paragraphs for question in [*drawn, *others]}) == 8
+    assert len({question.id for question in [*drawn, *others]}) == 8
+
+
+def test_worlds_pass_the_checks_of_public_files(tmp_path: Path) -> None:
+    rows = []
+    for index in range(5):
+        row = asdict(world_question(0, "train", index))
+        context = [[paragraph["title"], list(paragraph["sentences"])] for paragraph in row["paragraphs"]]
+        rows.append({"_id": row["id"], "type": row["kind"], "context": context, "supporting_facts": row["supporting"]})
+        rows[-1] |= {field: row[field] for field in ("question", "answer", "level")}
+    (tmp_path / "worlds.json").write_text(json.dumps(rows))
+    assert read_questions(tmp_path / "worlds.json").kept == tuple(world_question(0, "train", i) for i in range(5))
+
+
+@pytest.mark.parametrize("wrong", [{"seed": -1}, {"split": "dev"}, {"index": -1}])
+def test_what_is_no_question_is_refused(wrong: dict) -> None:
+    with pytest.raises(TaskError, match="no question"):
+        world_question(**({"seed": 0, "split": "train", "index": 0} | wrong))
+
+
+@pytest.mark.parametrize("wrong", [{"facts": 1}, {"facts": 7}, {"names": 2}, {"names": 25}])
+def test_a_size_outside_its_range_is_refused(wrong: dict) -> None:
+    with pytest.raises(TaskError, match=rf"--{next(iter(wrong))} {next(iter(wrong.values()))} is outside"):
+        WorldConfig(**wrong)
