@@ -76,11 +76,13 @@ def evaluate(
     retriever: RetrieverName | None = None,
     batch: int = DECODE_BATCH["cpu"],
     counted: Tally | None = None,
+    on_decoded: Callable[[int, Batch, Decoded, NDArray[np.bool_]], None] = lambda *_: None,
     on_batch: Callable[[Tally], None] = lambda tally: None,
 ) -> Evaluation:
     """Decodes the first `samples` samples of the task's split, `batch` at once.  In rag retrieval is executed.
 
     counted: what an earlier call had told `on_batch` when it was stopped; the samples after it are decoded.
+    on_decoded: told each batch before it is counted: its first sample's number, gold and decoded traces, right answers.
     """
     decoder = make_decoder(model, task, retriever, min(batch, samples))
     tally = counted or Tally()
@@ -88,10 +90,12 @@ def evaluate(
         started = time.perf_counter()
         gold = task.sample(np.arange(tally.samples, min(tally.samples + batch, samples)))
         decoded = decoder(gold.tokens_BxL, gold.prompt_len_B, questions_of(gold, task))
+        right_BxQ = decoded.answer_BxQ == answers_of(gold, task)
+        on_decoded(tally.samples, gold, decoded, right_BxQ)
         tally = Tally(
             samples=tally.samples + len(gold.answer_B),
             answers=tally.answers + decoded.answer_BxQ.size,
-            right=tally.right + int((decoded.answer_BxQ == answers_of(gold, task)).sum()),
+            right=tally.right + int(right_BxQ.sum()),
             undecided=tally.undecided + int((decoded.answer_BxQ == UNDECIDED).sum()),
             exact=tally.exact + int(exact_traces(decoded, gold).sum()),
             tokens=tally.tokens + int((decoded.length_B - gold.prompt_len_B).sum()),

@@ -232,7 +232,7 @@ def test_a_finished_run_without_weights_is_small_and_done_to_every_reader(tmp_pa
     run = RunDirectory.of(CONFIG, tmp_path)
     assert size_of(run) < 100_000
     assert sorted(path.name for path in run.path.iterdir() if path.name != "lock") == [
-        "config.json", "environment.jsonl", "metrics.jsonl", "result.json",
+        "config.json", "environment.jsonl", "metrics.jsonl", "result.json", "samples.jsonl",
     ]  # fmt: skip
     assert (run.status(), run.row()) == ("done", row)
     assert execute(CONFIG, tmp_path) == row

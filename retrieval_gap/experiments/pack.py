@@ -31,7 +31,7 @@ MANIFEST = "manifest.json"
 # A run's files in the order in which they are put in the place of others: at any moment what is there is a run, no less
 # far than before.  Training drops the reports past its checkpoint; beside a result nothing else counts.
 FILES = (
-    "config.json", "environment.jsonl", "metrics.jsonl", "evaluation.json", "checkpoint.safetensors",
+    "config.json", "environment.jsonl", "metrics.jsonl", "samples.jsonl", "evaluation.json", "checkpoint.safetensors",
     "error.txt", "failure.json", "result.json",
 )  # fmt: skip
 LARGEST = {"checkpoint.safetensors": 1 << 30, MANIFEST: 64 << 20}  # bytes

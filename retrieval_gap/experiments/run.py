@@ -1,9 +1,9 @@
 """One run: its directory, and the way from a configuration to a result row.
 
 A run directory holds `config.json`, `environment.jsonl` (a line for every start), `metrics.jsonl`,
-`checkpoint.safetensors` and the one before it, `evaluation.json` (what is counted so far, while decoding), and at the
-end `result.json`, or `failure.json` with the reason.  Finished means skipped; partial means resumed.  Of a finished run
-the checkpoint may be gone.
+`checkpoint.safetensors` and the one before it, `evaluation.json` (what is counted so far, while decoding),
+`samples.jsonl` (a few traces that were decoded), and at the end `result.json`, or `failure.json` with the reason.
+Finished means skipped; partial means resumed.  Of a finished run the checkpoint may be gone.
 """
 
 import fcntl
@@ -24,6 +24,7 @@ from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.evaluation import Evaluation, Tally, decode_batch, evaluate
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.files import make_folder, remove_leftovers, write_json, write_text
+from retrieval_gap.kept_samples import write_samples
 from retrieval_gap.kernels.selective_scan import chosen_backend
 from retrieval_gap.memory import keep_freed_memory
 from retrieval_gap.models import SequenceModel
@@ -50,6 +51,7 @@ class RunDirectory:
         self.checkpoint = path / "checkpoint.safetensors"
         self.metrics = path / "metrics.jsonl"
         self.evaluation = path / "evaluation.json"
+        self.samples = path / "samples.jsonl"
         self.result = path / "result.json"
         self.failure = path / "failure.json"
 
@@ -315,11 +317,18 @@ def _trained(
 def _own_evaluation(config: RunConfig, model: SequenceModel, run: RunDirectory) -> Evaluation:
     """The evaluation that the row reports.  It goes on from the last batch that an earlier start has counted, so that
     a run ends however short its turns are."""
+    task = config.build_task(config.eval_split)
+
+    def keep(first: int, *told: Any) -> None:
+        if first == 0:
+            write_samples(run.samples, task, *told)
+
     return _evaluated(
         config,
         model,
         config.eval_samples,
         counted=run.counted(),
+        on_decoded=keep,
         on_batch=lambda tally: write_json(run.evaluation, asdict(tally)),
     )
 
