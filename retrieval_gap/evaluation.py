@@ -31,10 +31,11 @@ class Evaluation:
     """Shares in [0, 1] over the answers of `eval_samples` samples.
 
     accuracy: right answers, an undecided one counting as a guess among all that there are (0.5 where there are two, as
-    in the paper); accuracy_strict: counting 0.
+    in the paper; 0 where answers are open); accuracy_strict: counting 0.
     accuracy_low, accuracy_high: 95 % Wilson interval of `accuracy`, with samples as trials (answers of one sample are
     not independent of each other; where there are several the interval is rather wide than narrow).
-    exact_trace: every token as in the gold trace.  tokens_per_s: decoded (not prompt) tokens a second.
+    exact_trace: every token as in the gold trace; where answers are open, its evidence.
+    tokens_per_s: decoded (not prompt) tokens a second.
     """
 
     accuracy: float
@@ -90,14 +91,14 @@ def evaluate(
         started = time.perf_counter()
         gold = task.sample(np.arange(tally.samples, min(tally.samples + batch, samples)))
         decoded = decoder(gold.tokens_BxL, gold.prompt_len_B, questions_of(gold, task))
-        right_BxQ = decoded.answer_BxQ == answers_of(gold, task)
+        right_BxQ = right_answers(decoded, gold, task)
         on_decoded(tally.samples, gold, decoded, right_BxQ)
         tally = Tally(
             samples=tally.samples + len(gold.answer_B),
             answers=tally.answers + decoded.answer_BxQ.size,
             right=tally.right + int(right_BxQ.sum()),
             undecided=tally.undecided + int((decoded.answer_BxQ == UNDECIDED).sum()),
-            exact=tally.exact + int(exact_traces(decoded, gold).sum()),
+            exact=tally.exact + int(_exact(decoded, gold, task).sum()),
             tokens=tally.tokens + int((decoded.length_B - gold.prompt_len_B).sum()),
             seconds=tally.seconds + time.perf_counter() - started,
         )
@@ -107,7 +108,7 @@ def evaluate(
 
 def _scores(tally: Tally, task: Task) -> Evaluation:
     samples, answers = tally.samples, tally.answers
-    accuracy = (tally.right + tally.undecided / len(task.answers)) / answers
+    accuracy = (tally.right + tally.undecided * task.guess) / answers
     low, high = wilson_interval(accuracy, samples)
     return Evaluation(
         accuracy=accuracy,
@@ -147,7 +148,26 @@ def decode_batch(state_bits: int, device: torch.device = CPU) -> int:
     return max(1, min(DECODE_BATCH[device.type], 8 * room // state_bits))
 
 
-def exact_traces(decoded: Decoded, gold: Batch) -> np.ndarray:
+def right_answers(decoded: Decoded, gold: Batch, task: Task) -> NDArray[np.bool_]:
+    """Which answers (BxQ) are the gold ones: the same token, or the same text where answers are open."""
+    if not task.open_answers:
+        return decoded.answer_BxQ == answers_of(gold, task)
+    same_B = _same(task.answer_text, decoded, gold)
+    return (same_B & (decoded.answer_B != UNDECIDED))[:, None]
+
+
+def _exact(decoded: Decoded, gold: Batch, task: Task) -> NDArray[np.bool_]:
+    return _same(task.evidence, decoded, gold) if task.open_answers else exact_traces(decoded, gold)
+
+
+def _same(part: Callable[[NDArray[np.int32]], object], decoded: Decoded, gold: Batch) -> NDArray[np.bool_]:
+    """Of which samples a part of the trace, written from its tokens, is that of the gold one."""
+    ours = zip(decoded.tokens_BxL, decoded.length_B, strict=True)
+    theirs = zip(gold.tokens_BxL, gold.length_B, strict=True)
+    return np.array([part(a_L[:a]) == part(b_L[:b]) for (a_L, a), (b_L, b) in zip(ours, theirs, strict=True)])
+
+
+def exact_traces(decoded: Decoded, gold: Batch) -> NDArray[np.bool_]:
     """Which samples were decoded token for token as the gold trace."""
     width = max(decoded.tokens_BxL.shape[1], gold.tokens_BxL.shape[1])
     ours, theirs = (

@@ -6,6 +6,7 @@ stands between it and the last `[STARTSEARCH]` is a query on the text before tha
 appended, or `[FAILED]`.
 """
 
+from collections.abc import Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -13,7 +14,7 @@ import re2
 from numpy.typing import NDArray
 
 from retrieval_gap.errors import UsageError
-from tasks.api import ENDSEARCH, FAILED, PAD, STARTSEARCH, Task
+from tasks.api import ENDSEARCH, FAILED, PAD, STARTSEARCH, Passage, Task
 
 RetrieverName = Literal["fast", "regex"]
 # A pattern written by a model may ask for a huge automaton; RE2 refuses past this many bytes.
@@ -55,12 +56,24 @@ class RegexRetriever:
         if pattern is None:
             return [FAILED]
         try:
-            match = re2.compile(pattern, self._options).search(" ".join(self._spelling[tokens_L[:start]]))
+            compiled = re2.compile(pattern, self._options)
         except re2.error:
             return [FAILED]
+        passages = self._task.passages(tokens_L[:start])
+        if passages is not None:
+            return _first_passage(passages, [compiled.search(passage.text) is not None for passage in passages])
+        match = compiled.search(" ".join(self._spelling[tokens_L[:start]]))
         text = next((group for group in match.groups() if group), "") if match else ""
         words = [self._number.get(word) for word in text.split()]
         return [FAILED] if not words or None in words else [w for w in words if w is not None]
+
+
+def _first_passage(passages: Sequence[Passage], matches: Sequence[bool]) -> list[int]:
+    """The tokens of the first passage that matches; `[FAILED]` where none does, or all of several."""
+    says_nothing = len(passages) > 1 and all(matches)
+    if says_nothing or True not in matches:
+        return [FAILED]
+    return list(passages[matches.index(True)].tokens) or [FAILED]
 
 
 class FastRetriever:

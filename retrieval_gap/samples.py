@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tasks.api import FALSE, TRUE, Task, answers_of
 
@@ -12,8 +13,8 @@ CHUNK = 256
 
 
 def sample_records(task: Task, first: int, count: int) -> Iterator[dict[str, Any]]:
-    """One object a sample: prompt, target, loss_mask (0/1 over target), answer, family, split, index; for graphs
-    also `edges`, in input order.  Several answers stand in one text, with spaces between."""
+    """One object a sample: prompt, target, loss_mask (0/1 over target), answer, family, split, index, and what the task
+    says of its problem, such as the `edges` of a graph.  Several answers stand in one text, with spaces between."""
     words = task.vocabulary
     for start in range(first, first + count, CHUNK):
         index_B = np.arange(start, min(start + CHUNK, first + count))
@@ -26,10 +27,9 @@ def sample_records(task: Task, first: int, count: int) -> Iterator[dict[str, Any
                 "prompt": [words[t] for t in tokens_L[:prompt]],
                 "target": [words[t] for t in tokens_L[prompt:length]],
                 "loss_mask": batch.loss_mask_BxL[b, prompt:length].astype(int).tolist(),
-                "answer": " ".join(_answer(task, int(token)) for token in answer_BxQ[b]),
+                "answer": _answer(task, tokens_L[:length], answer_BxQ[b].tolist()),
             }
-            if hasattr(task, "edges"):
-                record["edges"] = task.edges(tokens_L)
+            record |= task.described(tokens_L[:length], int(index))
             yield record | {"family": task.family, "split": task.config.split, "index": int(index)}
 
 
@@ -39,5 +39,8 @@ def print_samples(task: Task, first: int, count: int, form: Literal["text", "jso
         print(json.dumps(record) if form == "jsonl" else " ".join(record["prompt"] + record["target"]))
 
 
-def _answer(task: Task, token: int) -> str:
-    return {TRUE: "TRUE", FALSE: "FALSE"}.get(token, task.vocabulary[token])
+def _answer(task: Task, tokens_L: NDArray[np.int32], answers: list[int]) -> str:
+    if task.open_answers:
+        return task.answer_text(tokens_L)
+    named = {TRUE: "TRUE", FALSE: "FALSE"}
+    return " ".join(named.get(token, task.vocabulary[token]) for token in answers)

@@ -1,12 +1,13 @@
 """Flags that belong to a task: what it calls its problem size, and its options, such as `--c 3` of cgram_retrieval."""
 
+import shlex
 from dataclasses import fields
 from pathlib import Path
 
 from retrieval_gap.errors import UsageError
 from tasks.registry import load_task, task_names
 
-SIZE_FLAGS = ("--n", "--n-nodes", "--length")
+SIZE_FLAGS = ("--n", "--n-nodes", "--length", "--n-paragraphs")
 
 
 def split_task_flags(words: list[str]) -> tuple[list[str], str]:
@@ -31,7 +32,7 @@ def split_task_flags(words: list[str]) -> tuple[list[str], str]:
             options.append(f"{flag[2:].replace('-', '_')}={value}")
         else:
             kept.append(word)
-    return kept, " ".join(options)
+    return kept, shlex.join(options)
 
 
 def _task_of(words: list[str]) -> str:

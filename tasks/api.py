@@ -12,9 +12,12 @@ for all:
 
 import abc
 import difflib
+import hashlib
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Literal, TypeVar, get_args
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +34,24 @@ class TaskError(ValueError):
     """A configuration that no sample can be drawn from; the message says what to change."""
 
 
+class DataFile(str):
+    """An option that is the path of a file, "" for none.  What the file holds is part of a run's hash, its path not."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class TaskOptions:
-    """What a task lets one choose beside n.  A task's own subclass lists whole numbers or floats, with defaults;
-    each is a flag on the command line, and is written `name=value` in `TaskConfig.options`."""
+    """What a task lets one choose beside n.  A task's own subclass lists whole numbers, floats, words or a `DataFile`,
+    with defaults; each is a flag on the command line, and is written `name=value` in `TaskConfig.options`, in the
+    quotes of a shell where the value has spaces."""
+
+
+class Passage(NamedTuple):
+    """A piece of a context that a search can find: the text in which it looks, the tokens that it answers with."""
+
+    text: str
+    tokens: Sequence[int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +95,7 @@ class Task(abc.ABC):
 
     size_flag: what the command line calls n for this task; `--n` always will do, and here allows all its names.
     options_type: the task's own options; they are `self.options`, and `self.config.options` names every one.
+    open_answers: an answer is not one of `answers` but a text of any tokens (`answer_text`), which one of them ends.
 
     Raises TaskError for a configuration outside what the class variables allow.
     """
@@ -88,6 +106,7 @@ class Task(abc.ABC):
     n_range: ClassVar[tuple[int, int]]
     size_flag: ClassVar[str] = "--n"
     options_type: ClassVar[type[TaskOptions]] = TaskOptions
+    open_answers: ClassVar[bool] = False
     options: TaskOptions
 
     def __init__(self, config: TaskConfig) -> None:
@@ -129,9 +148,31 @@ class Task(abc.ABC):
         if any; they carry no loss and are given while decoding."""
         return 1
 
+    @property
+    def guess(self) -> float:
+        """What an undecided answer counts: a guess among all answers that there are; nothing where answers are open."""
+        return 0.0 if self.open_answers else 1 / len(self.answers)
+
+    @property
+    def problems(self) -> int | None:
+        """How many different problems the split has, and samples to be evaluated at the most.  None: no end of them."""
+        return None
+
     @abc.abstractmethod
     def sample(self, index_B: NDArray[np.int64]) -> Batch:
         """The samples of these numbers, in this order."""
+
+    def answer_text(self, tokens_L: NDArray[np.int32]) -> str:
+        """Of open answers: what a whole trace, gold or decoded, answers.  The same text is the same answer."""
+        raise NotImplementedError(f"{self.name} has open_answers and no answer_text")
+
+    def evidence(self, tokens_L: NDArray[np.int32]) -> Sequence[object]:
+        """Of open answers: what of a whole trace has to be as in the gold one for the trace to count as exact."""
+        return tokens_L.tolist()
+
+    def described(self, tokens_L: NDArray[np.int32], index: int) -> dict[str, Any]:
+        """What `retrieval-gap sample` prints of a problem beside its trace, by name; such as a graph's edges."""
+        return {}
 
     @property
     def context_len(self) -> int | None:
@@ -149,6 +190,14 @@ class Task(abc.ABC):
         """
         return "".join(query)
 
+    def passages(self, context_L: NDArray[np.int32]) -> Sequence[Passage] | None:
+        """The pieces, in order, in which a search of these tokens looks, where that is not their whole text.
+
+        The pattern is run on each piece; the tokens of the first that it matches are the result.  `[FAILED]` where it
+        matches none, or all of two and more: such a pattern says nothing of what is looked for.
+        """
+        return None
+
     def fast_search(self, tokens_BxL: NDArray[np.int32], length_B: NDArray[np.int32]) -> NDArray[np.int32] | None:
         """The result token of the search that ends at `length_B` (`[ENDSEARCH]` its last token), per sample.
 
@@ -163,23 +212,46 @@ T = TypeVar("T", bound=TaskOptions)
 def read_options(task: str, kind: type[T], text: str) -> T:
     """The options that `text`, such as "c=3 values=16", stands for.  Raises TaskError for what is none."""
     default: dict[str, Any] = {field.name: field.default for field in fields(kind)}
-    given: dict[str, int | float] = {}
-    for word in text.split():
+    given: dict[str, int | float | str] = {}
+    for word in _option_words(task, text):
         name, _, value = word.partition("=")
         if name not in default:
             raise TaskError(f"{task}: unknown option {name!r} (it has {', '.join(default) or 'none'})")
-        number = type(default[name])
+        kind_of_value = type(default[name])
         try:
-            given[name] = number(value)
+            given[name] = kind_of_value(value)
         except ValueError:
-            what = "whole number" if number is int else "number"
+            what = "whole number" if kind_of_value is int else "number"
             raise TaskError(f"{task}: --{name} {value!r} is no {what}") from None
     return kind(**given)
 
 
-def written_options(options: TaskOptions) -> str:
-    """Every option as `name=value`: the same text for the same options, however they were given."""
-    return " ".join(f"{field.name}={getattr(options, field.name)}" for field in fields(options))
+def _option_words(task: str, text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        raise TaskError(f"{task}: a quote in its options, {text}, is not closed") from None
+
+
+def written_options(options: TaskOptions, *, by_content: bool = False) -> str:
+    """Every option as `name=value`: the same text for the same options, however they were given.
+
+    by_content: a file's SHA-256 stands in place of its path.  Raises TaskError for one that cannot be read.
+    """
+    words = []
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if by_content and isinstance(value, DataFile) and value:
+            value = _hash_of(value)
+        words.append(f"{field.name}={value}")
+    return shlex.join(words)
+
+
+def _hash_of(path: str) -> str:
+    try:
+        return "sha256:" + hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise TaskError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def check_option(task: str, name: str, value: float, smallest: float, largest: float) -> None:

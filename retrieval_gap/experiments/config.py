@@ -13,11 +13,15 @@ from retrieval_gap.errors import UsageError, unknown
 from retrieval_gap.experiments.trial import try_architecture, try_task
 from retrieval_gap.models import Architecture, Embedding, ModelConfig, architecture
 from retrieval_gap.training_config import MAX_SAMPLES, Precision, TrainingConfig
-from tasks.api import Mode, Split, Task, TaskConfig
+from tasks.api import Mode, Split, Task, TaskConfig, written_options
 from tasks.registry import load_task
 
 ProblemSize = Annotated[
-    int, arg(aliases=("--n-nodes", "--length"), help="problem size: nodes of a graph, tokens of a sequence")
+    int,
+    arg(
+        aliases=("--n-nodes", "--length", "--n-paragraphs"),
+        help="problem size: nodes of a graph, tokens of a sequence, paragraphs",
+    ),
 ]
 
 
@@ -117,12 +121,16 @@ class RunConfig:
             try_architecture(lambda: self.model(len(task.vocabulary)), task, self.arch)
 
     def canonical(self) -> dict[str, Any]:
-        """What the hash is of: every default filled in, a size by its shape, a user's file by its content.
+        """What the hash is of: every default filled in, a size by its shape, a file (of code or data) by its content.
 
         What a run always was before there was a choice (no options, fp32) is left out: its directory keeps its name.
         """
         built, task = architecture(self.arch, self.size), self.build_task("train")
-        filled = asdict(self) | {"lr": self.training().lr, "family": task.family, "options": task.config.options}
+        filled = asdict(self) | {
+            "lr": self.training().lr,
+            "family": task.family,
+            "options": written_options(task.options, by_content=True),
+        }
         if not filled["options"]:
             del filled["options"]
         if self.precision == "fp32":

@@ -22,7 +22,7 @@ from retrieval_gap.evaluation import decode_batch
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.work import Load, decode_load, prefill_load, state_floats, training_load
 from retrieval_gap.models import Embedding, ModelConfig, SequenceModel, architecture
-from tasks.api import CONTROL_TOKENS
+from tasks.api import CONTROL_TOKENS, Mode
 
 ACHIEVED = 0.5
 GPU_KERNEL_S = 3e-6  # in a captured graph: start of a kernel, and its run when it has next to nothing to do
@@ -135,12 +135,13 @@ def _model(arch: str, size: str, embedding: Embedding) -> SequenceModel:
 
 def trace_sizes(config: RunConfig) -> TraceSizes:
     """Measured on the first SAMPLED samples of the training split, in batches as training forms them."""
-    return _trace_sizes(config.task, config.mode, config.n, config.family, min(config.batch_size, SAMPLED))
+    batch_size = min(config.batch_size, SAMPLED)
+    return _trace_sizes(config.task, config.mode, config.n, config.family, config.options, batch_size)
 
 
 @cache
-def _trace_sizes(task_name: str, mode: str, n: int, family: str, batch_size: int) -> TraceSizes:
-    config = RunConfig(task=task_name, mode=mode, n=n, family=family, arch="", size="")  # type: ignore[arg-type]
+def _trace_sizes(task_name: str, mode: Mode, n: int, family: str, options: str, batch_size: int) -> TraceSizes:
+    config = RunConfig(task=task_name, mode=mode, n=n, family=family, options=options, arch="", size="")
     task = config.build_task("train")
     starts = range(0, SAMPLED - batch_size + 1, batch_size)
     batches = [task.sample(np.arange(start, start + batch_size)) for start in starts]

@@ -337,6 +337,7 @@ def _evaluated(config: RunConfig, model: SequenceModel, samples: int, **options:
     """options: those of `evaluate`."""
     task = config.build_task(config.eval_split)
     batch = decode_batch(model.state_bits(task.max_length), model.device)
+    samples = min(samples, task.problems or samples)
     return evaluate(model, task, samples, batch=batch, **options)
 
 

@@ -20,7 +20,7 @@ Axes: B samples, E edges, L positions.
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -78,6 +78,9 @@ class IsTree(Task):
         """The edges of a trace's prompt, in input order."""
         ends_Ex3 = np.asarray(tokens_L[1 : 3 * self.config.n - 2]).reshape(-1, 3) - NODE_0
         return [(int(u), int(v)) for u, _, v in ends_Ex3]
+
+    def described(self, tokens_L: NDArray[np.int32], index: int) -> dict[str, Any]:
+        return {"edges": self.edges(tokens_L)}
 
     def search_pattern(self, query: Sequence[str]) -> str | None:
         return pattern_of(query)
