@@ -1,0 +1,157 @@
+"""The searches that traces ask for.
+
+A search is a regular expression.  It is run on each sentence shown, behind the title of its paragraph
+(`Title: sentence`, here a *line*), and finds the first that it matches.
+
+A gold search is written from what is known by then, the question and the lines found: a name that stands in the line
+looked for, a name and another word (`Frank Dumont.* born`), or two names.  It has to find that line, and, if it can, no
+other of the question's paragraphs, shown or not, so that it does not depend on what is shown.  Where nothing known
+leads to the line, words of the line itself do, the commonest first; the model has to take them from the context.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import permutations, product
+
+# Characters of a search; a longer one finds nothing.
+LONGEST_QUERY = 256
+# Of each kind of phrase, how many are tried together with another.
+PAIRED = 6
+# Words that tell nothing, and have a capital only because a sentence begins.
+FUNCTION_WORDS = frozenset(
+    "a after also an and are as at before between but by called did do does for from had has have he her his how if in is"
+    " it its no of on or same she since than that the their they this to was were what when where which while who whose"
+    " whom why with yes".split()
+)
+_WORD = re.compile(r"\w+(?:[-.'’]\w+)*")
+_SPECIAL = re.compile(r"[\\.+*?()\[\]{}|^$]")
+
+
+@dataclass(frozen=True)
+class Search:
+    """A gold search.  place: of the line that it finds.  known: it uses nothing but what is known."""
+
+    pattern: str
+    place: int
+    known: bool
+
+
+def gold_search(
+    known: str, lines: Sequence[str], wanted: int, elsewhere: Sequence[str], fits: Callable[[str], bool]
+) -> Search:
+    """The search for one of these lines, by who knows this text, among the patterns that fit.
+
+    elsewhere: lines that are not shown, which it better matches not.
+    Where nothing else finds it first, the line's start is the pattern, and `place` that of the first which holds it.
+    """
+    line = lines[wanted]
+    from_known = [pattern for pattern in _known_patterns(known, line) if fits(pattern)]
+    right = [pattern for pattern in from_known if found(pattern, lines) == wanted]
+    for pattern in right:
+        if sum(re.search(pattern, other) is not None for other in (*lines, *elsewhere)) == 1:
+            return Search(pattern, wanted, True)
+    if right:
+        return Search(right[0], wanted, True)
+    for pattern in _own_patterns(known, lines, line):
+        if fits(pattern) and found(pattern, lines) == wanted:
+            return Search(pattern, wanted, False)
+    start = line
+    while not fits(escaped(start)):
+        start = start[:-1]
+    return Search(escaped(start), next(place for place, other in enumerate(lines) if start in other), False)
+
+
+def found(pattern: str, lines: Sequence[str]) -> int:
+    """The place of the first line that a gold pattern matches; -1 where that is none, or all of several."""
+    matching = [place for place, line in enumerate(lines) if re.search(pattern, line)]
+    return matching[0] if matching and (len(matching) < len(lines) or len(lines) == 1) else -1
+
+
+def escaped(phrase: str) -> str:
+    """The pattern, for Python's `re` and for RE2, that finds a phrase as it stands."""
+    return _SPECIAL.sub(r"\\\g<0>", phrase)
+
+
+def shared_names(known: str, line: str) -> list[str]:
+    """The phrases, from a name or number to a name or number, that a known text shares with a line, each as long as it
+    can be; those with more names first, then the longer ones, then the earlier."""
+    words = list(_WORD.finditer(known))
+    phrases: dict[str, None] = {}
+    end = 0
+    for first, word in enumerate(words):
+        if first < end or not _is_name(word[0]):
+            continue
+        last = first
+        for place in range(first, len(words)):
+            if not _holds(line, known[word.start() : words[place].end()]):
+                break
+            if _is_name(words[place][0]):
+                last, end = place, place + 1
+        if end > first:
+            phrases[known[word.start() : words[last].end()]] = None
+    return sorted(phrases, key=lambda phrase: (-name_count(phrase), -len(phrase)))
+
+
+def unlike(known: str, lines: Sequence[str], line: str) -> tuple[int, int]:
+    """Less for a line that is easier to find for who knows this text: the more names of it are known in a row, then
+    the fewer lines there are that have them too."""
+    names = shared_names(known, line)
+    return (-name_count(names[0]), sum(_holds(other, names[0]) for other in lines)) if names else (0, 0)
+
+
+def name_count(phrase: str) -> int:
+    """How many of its words are names or numbers."""
+    return sum(_is_name(word) for word in _WORD.findall(phrase))
+
+
+def _is_name(word: str) -> bool:
+    return word[0].isdigit() or (word[0].isupper() and word.lower() not in FUNCTION_WORDS)
+
+
+def _holds(line: str, phrase: str) -> bool:
+    """Whether a phrase stands in a line as whole words."""
+    at = line.find(phrase)
+    while at >= 0:
+        around = line[max(0, at - 1) : at] + line[at + len(phrase) : at + len(phrase) + 1]
+        if not any(_WORD.match(sign) for sign in around):
+            return True
+        at = line.find(phrase, at + 1)
+    return False
+
+
+def _known_patterns(known: str, line: str) -> Iterator[str]:
+    """Names alone, a name and another word, two names, two words."""
+    names = shared_names(known, line)
+    in_line = set(_WORD.findall(line))
+    words = [word for word in dict.fromkeys(_WORD.findall(known)) if word in in_line and _tells(word)]
+    yield from map(escaped, names)
+    names, words = names[:PAIRED], words[:PAIRED]
+    for pairs in (product(names, words), permutations(names, 2), permutations(words, 2)):
+        for one, other in pairs:
+            yield from _together(one, other, line)
+
+
+def _tells(word: str) -> bool:
+    return not _is_name(word) and word.lower() not in FUNCTION_WORDS
+
+
+def _together(one: str, other: str, line: str) -> list[str]:
+    """The pattern of two phrases in the order in which they stand; where that is both, from the title on."""
+    title, ways = line.partition(":")[0], ((one, other), (other, one))
+    patterns = [f"{escaped(a)}.* {escaped(b)}" for a, b in sorted(ways, key=lambda way: way[0] not in title)]
+    return [pattern for pattern in patterns if re.search(pattern, line)][:1]
+
+
+def _own_patterns(known: str, lines: Sequence[str], line: str) -> Iterator[str]:
+    """A known name and a word of the line, then words of the line alone, the commonest of all lines first."""
+    of_lines = [set(_WORD.findall(other)) for other in lines]
+    own = [word for word in dict.fromkeys(_WORD.findall(line)) if word.lower() not in FUNCTION_WORDS]
+    own.sort(key=lambda word: -sum(word in words for words in of_lines))
+    for name in shared_names(known, line):
+        for word in own:
+            if word not in name:
+                yield from _together(name, word, line)
+    yield from map(escaped, own)
+    for one, other in permutations(own, 2):
+        yield from _together(one, other, line)
