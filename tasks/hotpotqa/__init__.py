@@ -45,7 +45,7 @@ from tasks.hotpotqa.source import (
     shortened,
     writer_of,
 )
-from tasks.hotpotqa.subsets import LARGEST, SMALLEST, Shown, SubsetConfig, Subsets
+from tasks.hotpotqa.subsets import LARGEST, SMALLEST, Distractors, Shown, SubsetConfig, Subsets, Variant
 from tasks.hotpotqa.traces import MARKS, Writer, padded
 from tasks.hotpotqa.worlds import WorldConfig
 
@@ -68,8 +68,8 @@ class HotpotQAOptions(TaskOptions):
     facts: int = 3
     names: int = 24
     order: str = "random"
-    distractors: str = "own"
-    variant: str = "plain"
+    distractors: Distractors = "own"
+    variant: Variant = "plain"
     fewest: int = 0
     sentences: int = 0
     sentence_tokens: int = 64

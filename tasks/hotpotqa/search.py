@@ -20,9 +20,9 @@ LONGEST_QUERY = 256
 PAIRED = 6
 # Words that tell nothing, and have a capital only because a sentence begins.
 FUNCTION_WORDS = frozenset(
-    "a after also an and are as at before between but by called did do does for from had has have he her his how if in"
-    " is it its no of on or same she since than that the their they this to was were what when where which while who whose"
-    " whom why with yes".split()
+    "a after also an and are as at before between but by called did do does for from had has have he her his how if "
+    "in is it its no of on or same she since than that the their they this to was were what when where which while "
+    "who whose whom why with yes".split()
 )
 _WORD = re.compile(r"\w+(?:[-.'’]\w+)*")
 _SPECIAL = re.compile(r"[\\.+*?()\[\]{}|^$]")
