@@ -6,6 +6,7 @@ What a command needs beyond its flags is imported when it runs, so that `--help`
 from collections.abc import Callable
 from typing import Protocol
 
+from retrieval_gap.commands.data import Data
 from retrieval_gap.commands.machine import Bench, Doctor
 from retrieval_gap.commands.plot import Plot
 from retrieval_gap.commands.results import Compare, Results
@@ -31,6 +32,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "results": Results,
     "compare": Compare,
     "runs": Runs,
+    "data": Data,
     "plot": Plot,
     "bench": Bench,
     "doctor": Doctor,

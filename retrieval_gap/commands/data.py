@@ -1,0 +1,72 @@
+"""`retrieval-gap data get` and `data check`: public data sets, fetched when asked for and looked through."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg, subcommand
+
+if TYPE_CHECKING:
+    from retrieval_gap.datasets.download import Watcher
+
+
+@dataclass(frozen=True, kw_only=True)
+class Get:
+    """Fetch a data set from the first mirror that gives the pinned bytes; call again to go on where it was cut off."""
+
+    name: Annotated[Positional[str], arg(metavar="NAME", help="hotpotqa")]
+    part: Annotated[str, arg(help="dev (44 MiB) or train (540 MiB)")] = "dev"
+    folder: Annotated[Path, arg(help="it goes into a folder of this one, named by NAME")] = Path("data")
+    url: Annotated[str, arg(help="a mirror of your own, tried first")] = ""
+    sha256: Annotated[str, arg(help="64 hex digits that the file must have, instead of the known ones")] = ""
+
+    def run(self) -> None:
+        from retrieval_gap.datasets.catalog import changed, find
+        from retrieval_gap.datasets.download import download
+
+        source = changed(find(self.name, self.part), self.url, self.sha256)
+        print(f"{source.name}: {source.about}\n{source.title}\nlicence: {source.licence}", flush=True)
+        with _progress(source.name) as watch:
+            path = download(source, self.folder / self.name, watch)
+        print(f"{path}: {path.stat().st_size:,} bytes, SHA-256 {source.sha256}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """Read a file of HotpotQA questions (JSON, JSON lines or Parquet) and tell what it holds and what is left out."""
+
+    file: Annotated[Positional[Path], arg(metavar="FILE")]
+    all: Annotated[bool, arg(help="list every record that is left out, not the first twenty")] = False
+
+    def run(self) -> None:
+        from retrieval_gap.datasets.report import print_report
+
+        print_report(self.file, self.all)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Fetch public data sets, and look through them."""
+
+    action: Annotated[
+        Annotated[Get, subcommand("get", prefix_name=False)] | Annotated[Check, subcommand("check", prefix_name=False)],
+        arg(name=""),
+    ]
+
+    def run(self) -> None:
+        self.action.run()
+
+
+@contextmanager
+def _progress(name: str) -> Iterator["Watcher"]:
+    """A bar on standard error; nothing where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        bar = bars.add_task(name, total=None)
+        yield lambda done, total: bars.update(bar, completed=done, total=total or None)

@@ -1,0 +1,60 @@
+"""What can be fetched: catalog.toml, read."""
+
+import re
+import tomllib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from retrieval_gap.errors import UsageError, unknown
+
+CATALOG = Path(__file__).with_name("catalog.toml")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One file of a data set.
+
+    urls: mirrors, in the order in which they are tried.
+    size: bytes; 0 where they are not known.
+    sha256: 64 hex digits that the file must have; "" where none are known.
+    """
+
+    title: str
+    licence: str
+    about: str
+    name: str
+    size: int = 0
+    sha256: str = ""
+    urls: tuple[str, ...]
+
+
+def find(data_set: str, part: str, catalog: Path = CATALOG) -> Source:
+    """Raises UsageError, with the nearest name, for a data set or a part that is not in the catalog."""
+    entries = tomllib.loads(catalog.read_text(encoding="utf-8"))
+    if data_set not in entries:
+        raise unknown("data set", data_set, entries)
+    entry = entries[data_set]
+    if part not in entry["parts"]:
+        raise unknown(f"part of {data_set}", part, entry["parts"])
+    fields = entry["parts"][part]
+    return Source(title=entry["title"], licence=entry["licence"], **{**fields, "urls": tuple(fields["urls"])})
+
+
+def changed(source: Source, url: str, sha256: str) -> Source:
+    """The source with the user's own mirror tried first, or with the user's pin; another pin means another file, so the
+    size is not known then.  Raises UsageError for an address that is not of the web, for what is no SHA-256, and where
+    neither the catalog nor the user has one."""
+    if url:
+        address = urlsplit(url)
+        if address.scheme not in ("http", "https") or not address.netloc:
+            raise UsageError(f"--url {url} is no http or https address")
+        source = replace(source, urls=(url, *source.urls))
+    if sha256 and sha256.lower() != source.sha256:
+        if not SHA256.fullmatch(sha256.lower()):
+            raise UsageError(f"--sha256 {sha256} is no SHA-256: 64 hex digits are wanted")
+        source = replace(source, sha256=sha256.lower(), size=0, urls=(url,) if url else source.urls)
+    if not source.sha256:
+        raise UsageError(f"no SHA-256 is known for {source.name}: --sha256 HEX says what it must be")
+    return source

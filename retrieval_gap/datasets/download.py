@@ -1,0 +1,205 @@
+"""Downloads that end in the pinned bytes or in nothing: mirrors in turn, resumed where they were cut off.
+
+What has arrived lies in `.NAME.part` beside the target and is gone on with by the next mirror or the next call.  Only
+a whole file of the right SHA-256 takes the target's place.  Proxies are those of the environment (http_proxy,
+https_proxy, no_proxy).
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import http.client
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Protocol
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import Request, build_opener
+
+from retrieval_gap.datasets.catalog import Source
+from retrieval_gap.errors import RunError
+from retrieval_gap.files import make_folder, sync, write_text
+
+CHUNK = 1 << 20
+TIMEOUT_SECONDS = 30.0  # without a byte
+TRIES = 3  # in a row without a byte, before the next mirror's turn
+UNSATISFIABLE = 416
+
+
+class Watcher(Protocol):
+    """Is told how far a download is."""
+
+    def __call__(self, done: int, total: int) -> None: ...
+
+
+class _MirrorError(Exception):
+    """This mirror does not give the file: the next one's turn."""
+
+
+class _CutOffError(Exception):
+    """The connection broke, or could not be made: to be tried again."""
+
+
+def download(source: Source, folder: Path, watch: Watcher = lambda done, total: None) -> Path:
+    """Has the source's file in the folder, with a note of its licence beside it; its path.
+
+    A file that is there already and right is left alone; one that is there and wrong is replaced once the right one
+    has arrived.  Raises RunError where no mirror gives it, or another process is at it; UsageError where the folder
+    cannot be written.
+    """
+    make_folder(folder)
+    target = folder / source.name
+    if not (target.is_file() and _has(target, source)):
+        part = folder / f".{source.name}.part"
+        with _locked(part) as file:
+            _from_mirrors(source, file, watch)
+            sync(part)
+            part.replace(target)
+    write_text(folder / f"{source.name}.licence.txt", f"{source.name}: {source.title}\nLicence: {source.licence}\n")
+    return target
+
+
+def sha256_of(path: Path) -> str:
+    """64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _has(target: Path, source: Source) -> bool:
+    return source.size in (0, target.stat().st_size) and sha256_of(target) == source.sha256
+
+
+@contextlib.contextmanager
+def _locked(part: Path) -> Iterator[IO[bytes]]:
+    """The part, opened to append.  Raises RunError where another process has it."""
+    with part.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RunError(f"{part}: another process is downloading it") from error
+        yield file
+
+
+def _from_mirrors(source: Source, file: IO[bytes], watch: Watcher) -> None:
+    """Raises RunError, with what each mirror did, where none gives the file."""
+    told = []
+    for url in source.urls:
+        try:
+            return _from_mirror(url, source, file, watch)
+        except _MirrorError as error:
+            told.append(f"{urlsplit(url).netloc}: {error}")
+    kept = f" ({file.tell():,} bytes are kept to go on with)" if file.tell() else ""
+    raise RunError(f"{source.name} could not be fetched{kept}: " + "; ".join(told))
+
+
+def _from_mirror(url: str, source: Source, file: IO[bytes], watch: Watcher) -> None:
+    """Fills the file up and checks it; where old and new bytes do not make the right file, once more from the start.
+    Raises _MirrorError where this mirror does not give it; of a file of other content nothing is kept."""
+    for resumed in (file.tell() > 0, False):
+        _fill(url, source, file, watch)
+        file.flush()
+        found = sha256_of(Path(file.name))
+        if found == source.sha256:
+            return
+        _empty(file)
+        if not resumed:
+            raise _MirrorError(f"what it gives has the SHA-256 {found}, not {source.sha256}: refused")
+
+
+def _fill(url: str, source: Source, file: IO[bytes], watch: Watcher) -> None:
+    """Reads on until the file is whole.  Raises _MirrorError."""
+    tries = 0
+    while True:
+        before = file.tell()
+        try:
+            return _read_on(url, source, file, watch)
+        except _CutOffError as error:
+            tries = 0 if file.tell() > before else tries + 1
+            if tries == TRIES:
+                raise _MirrorError(str(error)) from error
+
+
+def _read_on(url: str, source: Source, file: IO[bytes], watch: Watcher) -> None:
+    """One request for what is missing.  Raises _CutOffError where it ends early, _MirrorError where it will not do."""
+    if source.size and file.tell() == source.size:
+        return
+    with _answer(url, file.tell()) as answer:
+        if answer.status == UNSATISFIABLE and file.tell() == _total(answer):
+            return
+        _put_at(answer, file)
+        total = _total(answer) or source.size
+        if source.size not in (0, total):
+            raise _MirrorError(f"it has {total:,} bytes, not {source.size:,}: refused")
+        for chunk in _chunks(answer):
+            file.write(chunk)
+            watch(file.tell(), total)
+            if file.tell() > (total or float("inf")):
+                _empty(file)
+                raise _MirrorError(f"it sends more than {total:,} bytes: refused")
+        if file.tell() < total:
+            raise _CutOffError(f"cut off after {file.tell():,} of {total:,} bytes")
+
+
+def _put_at(answer: http.client.HTTPResponse, file: IO[bytes]) -> None:
+    """Empties the file where the answer begins at the start.  Raises _CutOffError where it begins elsewhere than where
+    the file ends, _MirrorError where it is nothing of the file."""
+    if answer.status == http.client.OK:
+        return _empty(file)
+    if answer.status not in (http.client.PARTIAL_CONTENT, UNSATISFIABLE):
+        raise _MirrorError(f"HTTP {answer.status} {answer.reason}")
+    if _start(answer) != file.tell():
+        _empty(file)
+        raise _CutOffError("it does not go on where it was cut off")
+    return None
+
+
+@contextlib.contextmanager
+def _answer(url: str, offset: int) -> Iterator[http.client.HTTPResponse]:
+    """The server's answer to a request for all from `offset` on.  Raises _CutOffError where there is none, _MirrorError
+    where it is an error other than "nothing from there on"."""
+    headers = {"User-Agent": "retrieval-gap", "Accept-Encoding": "identity"}
+    if offset:
+        headers["Range"] = f"bytes={offset}-"
+    try:
+        answer = build_opener().open(Request(url, headers=headers), timeout=TIMEOUT_SECONDS)
+    except HTTPError as error:
+        if error.code != UNSATISFIABLE:
+            error.close()
+            raise _MirrorError(f"HTTP {error.code} {error.reason}") from error
+        answer = error
+    except (OSError, http.client.HTTPException) as error:
+        reason = error.reason if isinstance(error, URLError) else error
+        raise _CutOffError(str(reason) or type(reason).__name__) from error
+    with answer:
+        yield answer
+
+
+def _chunks(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Raises _CutOffError where the connection breaks or nothing comes for long."""
+    while True:
+        try:
+            chunk = answer.read1(CHUNK)
+        except (OSError, http.client.HTTPException) as error:
+            raise _CutOffError(str(error) or type(error).__name__) from error
+        if not chunk:
+            return
+        yield chunk
+
+
+def _total(answer: http.client.HTTPResponse) -> int:
+    """Bytes of the whole file, as the server says; 0 where it does not."""
+    if answer.status == http.client.OK:
+        return int(answer.headers.get("Content-Length") or 0)
+    whole = re.search(r"/(\d+)\s*$", answer.headers.get("Content-Range") or "")
+    return int(whole[1]) if whole else 0
+
+
+def _start(answer: http.client.HTTPResponse) -> int:
+    start = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range") or "")
+    return int(start[1]) if start else -1
+
+
+def _empty(file: IO[bytes]) -> None:
+    file.seek(0)
+    file.truncate()
