@@ -21,6 +21,14 @@ RetrieverName = Literal["fast", "regex"]
 PATTERN_MEMORY = 1 << 20
 
 
+def pattern_options() -> re2.Options:
+    """How a pattern that a model wrote is compiled: bounded in memory, without RE2's own messages."""
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = PATTERN_MEMORY
+    return options
+
+
 @runtime_checkable
 class Retriever(Protocol):
     """Answers, for each sample, the search that ends at `length_B`."""
@@ -36,9 +44,7 @@ class RegexRetriever:
         self._task = task
         self._spelling = np.array(task.vocabulary, dtype=object)
         self._number = {word: i for i, word in enumerate(task.vocabulary)}
-        self._options = re2.Options()
-        self._options.log_errors = False
-        self._options.max_mem = PATTERN_MEMORY
+        self._options = pattern_options()
 
     def __call__(self, tokens_BxL: NDArray[np.int32], length_B: NDArray[np.int32]) -> NDArray[np.int32]:
         found = [self._search(row[:n]) for row, n in zip(tokens_BxL, length_B, strict=True)]

@@ -1,0 +1,159 @@
+"""`retrieval-gap pretrained hotpotqa` and `table`: language models that others trained."""
+
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
+
+from tyro.conf import arg, subcommand
+
+from retrieval_gap.commands.flags import whole_numbers
+from retrieval_gap.errors import RunError, UsageError, unknown
+from retrieval_gap.pretrained.config import AskConfig, LocalConfig, ModelConfig, Price, ServerConfig
+
+if TYPE_CHECKING:
+    from retrieval_gap.pretrained.evaluate import Plan
+    from retrieval_gap.pretrained.request import Backend
+
+MAX_QUESTIONS = 2**31 - 1
+OutDir = Annotated[Path, arg(help="folder of the answers and of the cache")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HotpotQA:
+    """Ask a model the questions of a file, each after n paragraphs, two of them gold; prints exact match and F1.  What
+    was answered before is not asked again."""
+
+    data: Annotated[Path, arg(help="HotpotQA's development set or any file of its form")]
+    model: Annotated[ModelConfig, arg(name="")]
+    n_paragraphs: Annotated[str, arg(help="2 to 10, or several: 2,4,6,8")] = "2,4,6,8"
+    order: Annotated[str, arg(help="of the gold paragraphs: random, last, first, places as 3,7; or several")] = "random"
+    method: Annotated[str, arg(help="cot, regex (its own searches are executed), bm25; or several")] = "cot"
+    variant: Annotated[Literal["plain", "length_matched", "distance"], arg(help="what grows with n")] = "plain"
+    distractors: Annotated[Literal["own", "other"], arg(help="the question's own, or of other questions")] = "own"
+    seed: Annotated[int, arg(help="of the choice and order of paragraphs")] = 0
+    questions: Annotated[int, arg(help="from the file's start; 0 means all")] = 0
+    ask: Annotated[AskConfig, arg(name="")] = field(default_factory=AskConfig)
+    local: Annotated[LocalConfig, arg(name="")] = field(default_factory=LocalConfig)
+    server: Annotated[ServerConfig, arg(name="")] = field(default_factory=ServerConfig)
+    price: Annotated[Price, arg(name="")] = field(default_factory=Price)
+    dry_run: Annotated[bool, arg(help="print the cells and the first prompt, ask nothing")] = False
+    out_dir: OutDir = Path("runs/pretrained")
+
+    def run(self) -> None:
+        from retrieval_gap.pretrained.evaluate import evaluate, show_plan
+        from retrieval_gap.pretrained.table import print_rows, read_done, table_rows
+
+        plan = self._plan()
+        if self.dry_run:
+            show_plan(plan)
+            return
+        rows, _ = table_rows([read_done(path) for path in evaluate(plan, self._backend)])
+        print_rows([row for row in rows if not row["selected"]])
+        for row in rows:
+            if not row["selected"]:
+                print(json.dumps(row))
+
+    def _plan(self) -> "Plan":
+        from retrieval_gap.pretrained.evaluate import Plan
+        from retrieval_gap.pretrained.methods import Method
+        from tasks.hotpotqa.subsets import SubsetConfig
+
+        if not 0 <= self.questions <= MAX_QUESTIONS:
+            raise UsageError(f"--questions {self.questions} is out of range: 0 to {MAX_QUESTIONS} are wanted")
+        methods = list(dict.fromkeys(self.method.split(",")))
+        for method in methods:
+            if method not in get_args(Method):
+                raise unknown("method", method, get_args(Method))
+        subsets = [
+            SubsetConfig(
+                n_paragraphs=n, order=order, variant=self.variant, distractors=self.distractors, seed=self.seed
+            )
+            for order in _orders(self.order)
+            for n in dict.fromkeys(whole_numbers("--n-paragraphs", self.n_paragraphs, 2, 10))
+        ]
+        return Plan(
+            model=self.model,
+            methods=methods,  # type: ignore[arg-type]
+            subsets=subsets,
+            ask=self.ask,
+            data=self.data,
+            questions=self.questions,
+            out_dir=self.out_dir,
+            price=self.price,
+        )
+
+    def _backend(self) -> "Backend":
+        try:
+            if not self.server.base_url:
+                from retrieval_gap.pretrained.local import LocalBackend
+
+                return LocalBackend(self.model, self.local)
+            from retrieval_gap.pretrained.server import ServerBackend
+
+            return ServerBackend(self.model, self.server, key=self._key(), count_tokens=self._count_tokens())
+        except ImportError as error:
+            raise RunError(f"{error.name} is not installed: pip install 'retrieval-gap[pretrained]'") from error
+
+    def _key(self) -> str:
+        key = os.environ.get(self.server.api_key_env, "").strip()
+        if not (key.isascii() and key.isprintable()):
+            raise UsageError(f"the environment's {self.server.api_key_env} is no key: it has more than ASCII letters")
+        return key
+
+    def _count_tokens(self) -> "Callable[[str], int] | None":
+        if not self.server.tokenizer:
+            return None
+        from retrieval_gap.pretrained.local import load_tokenizer
+
+        tokenizer = load_tokenizer(self.server.tokenizer)
+        return lambda text: len(tokenizer(text)["input_ids"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Exact match and F1 of all models in a folder, over all questions and over those that all of them answer from the
+    two gold paragraphs alone (the paper's selection)."""
+
+    models: Annotated[str, arg(help='the compared ones, such as a,b; "" means all in the folder')] = ""
+    csv: Annotated[Path | None, arg(help="write the rows there, such as results/hotpotqa_pretrained.csv")] = None
+    out_dir: OutDir = Path("runs/pretrained")
+
+    def run(self) -> None:
+        from retrieval_gap.files import make_room_for
+        from retrieval_gap.pretrained.table import find_done, print_rows, table_rows, write_pretrained
+
+        if self.csv is not None:
+            make_room_for(self.csv)
+        rows, told = table_rows(find_done(self.out_dir, self.models.split(",") if self.models else []))
+        print_rows(rows)
+        for line in told:
+            print(line)
+        if self.csv is not None:
+            write_pretrained(self.csv, rows)
+            print(f"{len(rows)} rows written to {self.csv}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """Evaluate language models that others trained, on this machine or behind a server."""
+
+    action: Annotated[
+        Annotated[HotpotQA, subcommand("hotpotqa", prefix_name=False)]
+        | Annotated[Table, subcommand("table", prefix_name=False)],
+        arg(name=""),
+    ]
+
+    def run(self) -> None:
+        self.action.run()
+
+
+def _orders(text: str) -> list[str]:
+    """The orders of a list; two numbers in a row are one order, two places."""
+    found = re.findall(r"\d+,\d+|[^,]+", text)
+    if not found or ",".join(found) != text:
+        raise UsageError(f"--order {text!r} is no list such as random,last or 3,7")
+    return list(dict.fromkeys(found))
