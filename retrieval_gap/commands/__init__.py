@@ -9,9 +9,8 @@ from typing import Protocol
 from retrieval_gap.commands.data import Data
 from retrieval_gap.commands.machine import Bench, Doctor
 from retrieval_gap.commands.plot import Plot
-from retrieval_gap.commands.results import Compare, Results
 from retrieval_gap.commands.pretrained import Pretrained
-from retrieval_gap.commands.results import Results
+from retrieval_gap.commands.results import Compare, Results
 from retrieval_gap.commands.runs import Runs
 from retrieval_gap.commands.sample import Sample
 from retrieval_gap.commands.sweep import Sweep

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from retrieval_gap.cli import main
-from retrieval_gap.evaluation import wilson_interval
+from retrieval_gap.intervals import wilson_interval
 from tests.pretrained import tiny_models
 from tests.pretrained.questions import QUESTIONS, asked, write_questions
 from tests.pretrained.scripted_server import Fault, Said, ScriptedServer, prompt_of
@@ -100,12 +100,13 @@ def test_a_second_run_asks_nothing_and_a_further_cell_asks_only_what_is_new(
         told = capsys.readouterr()
         assert (told.out, "0 requests to the model" in told.err) == (first, True)
         assert evaluate(server, data, "strong", "--order", "last") == 0
-        # at n = 2 both orders show the same, which the cache knows
-        assert len(server.asked) == 5 * QUESTIONS
+        # at n = 2 both orders show the same, which the cache knows; so they do at n = 4 where chance has it
+        assert 4 * QUESTIONS < len(server.asked) <= 5 * QUESTIONS
+        assert len(server.asked) == len({prompt_of(body) for body in server.asked})
         for path in (data.parent / "out").glob("*.jsonl"):
             path.unlink()
         assert evaluate(server, data, "strong") == 0
-        assert len(server.asked) == 5 * QUESTIONS
+        assert len(server.asked) <= 5 * QUESTIONS
 
 
 def test_a_question_that_is_too_long_counts_in_no_share_and_in_no_selection(
@@ -197,8 +198,8 @@ def test_a_client_that_was_killed_goes_on_and_asks_nothing_again_that_was_answer
         line = ["pretrained", "hotpotqa", "--model", "strong", "--base-url", server.url, "--data", str(data)]
         line += ["--n-paragraphs", "2,4,8", "--out-dir", str(out), "--concurrency", "4"]
         with subprocess.Popen([sys.executable, "-m", "retrieval_gap.cli", *line], stderr=subprocess.DEVNULL) as client:
-            wait_until(lambda: replies_in(out / "replies.sqlite") == answered_first)
-            wait_until(lambda: len(server.asked) == answered_first + 4)
+            wait_until(lambda: client.poll() is not None or len(server.asked) == answered_first + 4)
+            wait_until(lambda: client.poll() is not None or replies_in(out / "replies.sqlite") == answered_first)
             client.kill()
             assert client.wait() == -signal.SIGKILL
         assert not list(out.glob("*.jsonl"))
