@@ -17,8 +17,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from retrieval_gap.errors import RunError, UsageError, unknown
-from retrieval_gap.intervals import wilson_interval
 from retrieval_gap.experiments.tables import Row, write_table
+from retrieval_gap.intervals import wilson_interval
 
 # The contract of results/hotpotqa_pretrained.csv.
 COLUMNS = (
