@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from retrieval_gap.kernels.fused import swiglu
+from retrieval_gap.kernels.residual import residual_attention, residual_swiglu
 from retrieval_gap.kernels.rotary_attention import rotary_attention
 from retrieval_gap.kernels.rotary_attention.naive import split_heads
-from retrieval_gap.models.mixer import Mixer, State
+from retrieval_gap.models.mixer import Mixer, RMSNorm, State
 
 ROPE_BASE = 10_000.0
 
@@ -104,6 +105,10 @@ class CausalAttention(Mixer):
     def forward(self, x_BxLxD: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
         return self.o_proj(rotary_attention(self.qkv_proj(x_BxLxD), self._rope(0, x_BxLxD.shape[1]), self.n_heads))
 
+    def residual(self, x_BxLxD: Float[Tensor, "b l d"], norm: RMSNorm) -> Float[Tensor, "b l d"]:
+        rope_LxE, weights = self._rope(0, x_BxLxD.shape[1]), (self.qkv_proj.weight, self.o_proj.weight)
+        return residual_attention(x_BxLxD, norm.weight, *weights, rope_LxE, self.n_heads, norm.eps)
+
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         start, length = state.length, x_BxLxD.shape[1]
         q, k, v = split_heads(self.qkv_proj(x_BxLxD), self._rope(start, start + length), self.n_heads)
@@ -158,6 +163,9 @@ class SwiGLU(Mixer):
 
     def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
         return self.down_proj(swiglu(self.gate_up_proj(x)))
+
+    def residual(self, x_BxLxD: Float[Tensor, "b l d"], norm: RMSNorm) -> Float[Tensor, "b l d"]:
+        return residual_swiglu(x_BxLxD, norm.weight, self.gate_up_proj.weight, self.down_proj.weight, norm.eps)
 
     def step(self, x_BxD: Float[Tensor, "b d"], state: State) -> tuple[Float[Tensor, "b d"], State]:
         return self.forward(x_BxD), state

@@ -42,6 +42,10 @@ class Mixer(nn.Module):
         """All positions in parallel, from the empty state."""
         return self.prefill(x_BxLxD, self.init_state(x_BxLxD.shape[0]))[0]
 
+    def residual(self, x_BxLxD: Float[Tensor, "b l d"], norm: "RMSNorm") -> Float[Tensor, "b l d"]:
+        """x + forward(norm(x)); a mixer may have one kernel for all of it."""
+        return x_BxLxD + self(norm(x_BxLxD))
+
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         """Reads a stretch of a sequence from `state`; may reuse the state's storage."""
         return self.forward(x_BxLxD), state
@@ -119,7 +123,7 @@ class Residual(Mixer):
         return self.mixer.static_state(batch, capacity, position)
 
     def forward(self, x_BxLxD: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
-        return x_BxLxD + self.mixer(self.norm(x_BxLxD))
+        return self.mixer.residual(x_BxLxD, self.norm)
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         y_BxLxD, state = self.mixer.prefill(self.norm(x_BxLxD), state)

@@ -50,25 +50,25 @@ def _at(job: int, view: int, row: int) -> int:
 
 
 @compiled
-def _normalise_row(job: int, row: int, staging: int) -> None:
-    channels, x, y, weight = field(job, CHANNELS), _at(job, X, row), _at(job, Y, row), field(job, WEIGHT)
+def normalise_row(y: int, x: int, weight: int, channels: int, eps: float, staging: int) -> np.float32:
+    """One row: y = x s weight. Returns s = 1 / sqrt(mean(x^2) + eps)."""
     squares = splat(ZERO)
     for c in range(0, channels, LANES):
         value = load_first(x + c * FLOAT, channels - c, staging)
         squares = fma(value, value, squares)
-    scale = ONE / np.float32(math.sqrt(total(squares) / np.float32(channels) + load_scalar(field(job, EPS))))
-    store_scalar(field(job, SCALES) + row * FLOAT, scale)
+    scale = ONE / np.float32(math.sqrt(total(squares) / np.float32(channels) + eps))
     for c in range(0, channels, LANES):
         count, here = channels - c, c * FLOAT
         gain = load_first(weight + here, count, staging)
         store_first(y + here, load_first(x + here, count, staging) * splat(scale) * gain, count, staging)
+    return scale
 
 
 @compiled
-def _normalise_row_back(job: int, row: int, staging: int, sums: int) -> None:
-    channels, x, weight = field(job, CHANNELS), _at(job, X, row), field(job, WEIGHT)
-    grad, out = _at(job, GRAD_Y, row), _at(job, GRAD_X, row)
-    scale = load_scalar(field(job, SCALES) + row * FLOAT)
+def normalise_row_back(
+    out: int, grad: int, x: int, weight: int, sums: int, scale: np.float32, channels: int, staging: int
+) -> None:
+    """One row: the gradient of x to `out`; that of the weight is added to `sums`, whole vectors."""
     along = splat(ZERO)
     for c in range(0, channels, LANES):
         count, here = channels - c, c * FLOAT
@@ -83,6 +83,20 @@ def _normalise_row_back(job: int, row: int, staging: int, sums: int) -> None:
         value, g = load_first(x + here, count, staging), load_first(grad + here, count, staging)
         through = fma(value, back, g * load_first(weight + here, count, staging))
         store_first(out + here, through * splat(scale), count, staging)
+
+
+@compiled
+def _normalise_row(job: int, row: int, staging: int) -> None:
+    x, y, eps = _at(job, X, row), _at(job, Y, row), load_scalar(field(job, EPS))
+    scale = normalise_row(y, x, field(job, WEIGHT), field(job, CHANNELS), eps, staging)
+    store_scalar(field(job, SCALES) + row * FLOAT, scale)
+
+
+@compiled
+def _normalise_row_back(job: int, row: int, staging: int, sums: int) -> None:
+    x, grad, out = _at(job, X, row), _at(job, GRAD_Y, row), _at(job, GRAD_X, row)
+    scale = load_scalar(field(job, SCALES) + row * FLOAT)
+    normalise_row_back(out, grad, x, field(job, WEIGHT), sums, scale, field(job, CHANNELS), staging)
 
 
 @compiled

@@ -32,7 +32,7 @@ class _RotaryAttention(torch.autograd.Function):
         batch, length, width = qkv_BxLx3HE.shape[0], qkv_BxLx3HE.shape[1], rope_LxE.shape[1]
         y_BxLxHE = qkv_BxLx3HE.new_empty(batch, length, n_heads * width)
         largest_BxHxL, inverse_sum_BxHxL = qkv_BxLx3HE.new_empty(2, batch, n_heads, -(-length // LANES) * LANES)
-        job = _describe(qkv_BxLx3HE, rope_LxE, largest_BxHxL, inverse_sum_BxHxL)
+        job = describe(qkv_BxLx3HE, rope_LxE, largest_BxHxL, inverse_sum_BxHxL)
         job.rows(tiles.Y, y_BxLxHE)
         threads = thread_count(batch * n_heads, batch * n_heads * length * length * width / LANES)
         job.run(cpu_forward.forward, threads, cpu_forward.scratch_bytes(length, width))
@@ -46,7 +46,7 @@ class _RotaryAttention(torch.autograd.Function):
         batch, n_heads, _ = largest_BxHxL.shape
         length, width = rope_LxE.shape
         grad_qkv_BxLx3HE = torch.empty_like(qkv_BxLx3HE, memory_format=torch.contiguous_format)
-        job = _describe(qkv_BxLx3HE, rope_LxE, largest_BxHxL, inverse_sum_BxHxL)
+        job = describe(qkv_BxLx3HE, rope_LxE, largest_BxHxL, inverse_sum_BxHxL)
         job.rows(tiles.GRAD_Y, grad_y_BxLxHE)
         job.rows(tiles.GRAD_QKV, grad_qkv_BxLx3HE)
         threads = thread_count(batch * n_heads, 3 * batch * n_heads * length * length * width / LANES)
@@ -60,10 +60,11 @@ def _scales(width: int) -> Tensor:
     return torch.tensor([math.log2(math.e) / math.sqrt(width), 1 / math.sqrt(width), math.log(2)])
 
 
-def _describe(qkv: Tensor, rope: Tensor, largest: Tensor, inverse_sum: Tensor) -> Job:
+def describe(qkv: Tensor, rope: Tensor, largest: Tensor, inverse_sum: Tensor, fields: int = tiles.FIELDS) -> Job:
+    """A job that knows its sizes and what both passes read; fields: with those of a kernel around this one."""
     batch, heads, padded = largest.shape
     length, width = rope.shape
-    job = Job(tiles.FIELDS)
+    job = Job(fields)
     job.put(tiles.BATCH, batch, length, heads, width, padded)
     job.flat(tiles.SCALE, _scales(width))
     job.flat(tiles.ROPE, F.pad(rope.T, (0, padded - length)))

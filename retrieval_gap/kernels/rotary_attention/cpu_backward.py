@@ -60,8 +60,8 @@ def _weights_and_score_gradients(scores: int, grads: int, count: int, largest_at
 
 
 @compiled
-def _attend_back(job: int, b: int, h: int, scratch: int) -> None:
-    """One head of one sequence."""
+def attend_back(job: int, b: int, h: int, grad_y_b: int, grad_qkv_b: int, scratch: int) -> None:
+    """One head of one sequence, whose gradients begin at `grad_y_b` and `grad_qkv_b`."""
     length, width, padded = field(job, tiles.LENGTH), field(job, tiles.WIDTH), field(job, tiles.PADDED)
     row, rope, rope_stride = width * FLOAT, field(job, tiles.ROPE), padded * FLOAT
     k, grad_k = scratch, scratch + length * row
@@ -73,9 +73,10 @@ def _attend_back(job: int, b: int, h: int, scratch: int) -> None:
     kept = (b * field(job, tiles.HEADS) + h) * padded * FLOAT
     largest, inverse = field(job, tiles.LARGEST) + kept, field(job, tiles.INVERSE_SUM) + kept
     stride, numbers, scales = field(job, tiles.QKV + 2), field(job, tiles.LANE_NUMBERS), field(job, tiles.SCALE)
-    grad_y, grad_stride = at(job, tiles.GRAD_Y, b, 0, h), field(job, tiles.GRAD_Y + 2)
-    to_q, to_k = at(job, tiles.GRAD_QKV, b, 0, h), at(job, tiles.GRAD_QKV, b, 1, h)
-    to_v, out_stride = at(job, tiles.GRAD_QKV, b, 2, h), field(job, tiles.GRAD_QKV + 2)
+    grad_y, grad_stride = grad_y_b + h * row, field(job, tiles.GRAD_Y + 2)
+    all_heads, out_stride = field(job, tiles.HEADS) * row, field(job, tiles.GRAD_QKV + 2)
+    to_q = grad_qkv_b + h * row
+    to_k, to_v = to_q + all_heads, to_q + 2 * all_heads
     q, v = at(job, tiles.QKV, b, 0, h), at(job, tiles.QKV, b, 2, h)
     turn_rows(k, at(job, tiles.QKV, b, 1, h), stride, rope, rope_stride, tile, length, width, ONE)
     clear_rows(grad_k, row, length, width)
@@ -114,5 +115,6 @@ def backward(job: int) -> None:
     scratch, heads = own_scratch(job), field(job, tiles.HEADS)
     item = next_item(job)
     while item < field(job, tiles.BATCH) * heads:
-        _attend_back(job, item // heads, item % heads, scratch)
+        b, h = item // heads, item % heads
+        attend_back(job, b, h, at(job, tiles.GRAD_Y, b, 0, 0), at(job, tiles.GRAD_QKV, b, 0, 0), scratch)
         item = next_item(job)

@@ -70,7 +70,7 @@ def _softmax(scores: int, count: int, largest_at: int, inverse_at: int) -> None:
 
 
 @compiled
-def _attend(job: int, b: int, h: int, scratch: int) -> None:
+def attend(job: int, b: int, h: int, scratch: int) -> None:
     """One head of one sequence."""
     length, width, padded = field(job, tiles.LENGTH), field(job, tiles.WIDTH), field(job, tiles.PADDED)
     row, rope, rope_stride = width * FLOAT, field(job, tiles.ROPE), padded * FLOAT
@@ -102,5 +102,5 @@ def forward(job: int) -> None:
     scratch, heads = own_scratch(job), field(job, tiles.HEADS)
     item = next_item(job)
     while item < field(job, tiles.BATCH) * heads:
-        _attend(job, item // heads, item % heads, scratch)
+        attend(job, item // heads, item % heads, scratch)
         item = next_item(job)

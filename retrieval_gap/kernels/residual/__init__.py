@@ -1,0 +1,84 @@
+"""The two residual layers of a LLaMA block, x + f(norm(x)), each in one kernel: nothing in between leaves the cache.
+
+Legend: B batch, L time, R rows (any number of leading axes), D model width, F feed-forward width, E head width.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from jaxtyping import Float
+from torch import Tensor
+
+from retrieval_gap.kernels.cpu.lanes import LANES
+from retrieval_gap.kernels.dispatch import Backend, choose, describe, find_cpu_backend, refuse_all_but_float32_on_cpu
+from retrieval_gap.kernels.residual import naive
+
+__all__ = ["available_backends", "residual_attention", "residual_swiglu"]
+
+# Below this size PyTorch's own operations cost less than the call of a kernel.
+SMALLEST_COMPILED = 8_192
+# The attention kernel keeps a whole sequence and its scores in cache.
+LONGEST = 1024
+
+
+@cache
+def _backends() -> dict[str, Backend]:
+    """Fastest first: `auto` takes the first that accepts the tensors."""
+    found = find_cpu_backend(f"{__name__}.cpu")
+    return {"cpu": Backend(module=found.module, missing=found.missing, refuses=_refuse), "naive": Backend(module=naive)}
+
+
+def _refuse(tensors: list[Tensor]) -> str | None:
+    width = next((size for tensor in tensors[2:] for size in tensor.shape[-1:] if size % LANES), None)
+    reason = None if width is None else f"it is made for widths of a multiple of {LANES}, not {width}"
+    return refuse_all_but_float32_on_cpu(tensors) or reason
+
+
+def available_backends() -> dict[str, str]:
+    """What this machine offers: the name of each backend -> "available", or the reason why not."""
+    return describe(_backends())
+
+
+def residual_swiglu(
+    x_RxD: Float[Tensor, "*r d"],
+    gain_D: Float[Tensor, " d"],
+    gate_up_2FxD: Float[Tensor, "2*f d"],
+    down_DxF: Float[Tensor, "d f"],
+    eps: float = 1e-5,
+    *,
+    backend: str = "auto",
+) -> Float[Tensor, "*r d"]:
+    """x + down (silu(gate n) * up n), with n = RMSNorm(x); `gate_up` holds the rows of gate, then those of up.
+
+    Raises:
+        ValueError: on an unknown backend.
+        RuntimeError: if the backend that was asked for by name cannot run these tensors.
+    """
+    if backend == "auto" and x_RxD.numel() < SMALLEST_COMPILED:
+        backend = "naive"
+    chosen = choose("a residual SwiGLU", _backends(), backend, [x_RxD, gain_D, gate_up_2FxD, down_DxF])
+    return chosen.residual_swiglu(x_RxD, gain_D, gate_up_2FxD, down_DxF, eps)
+
+
+def residual_attention(
+    x_BxLxD: Float[Tensor, "b l d"],
+    gain_D: Float[Tensor, " d"],
+    qkv_3DxD: Float[Tensor, "3*d d"],
+    out_DxD: Float[Tensor, "d d"],
+    rope_LxE: Float[Tensor, "l e"],
+    n_heads: int,
+    eps: float = 1e-5,
+    *,
+    backend: str = "auto",
+) -> Float[Tensor, "b l d"]:
+    """x + out (attention(qkv n)), with n = RMSNorm(x); see `rotary_attention` for the order of qkv and the rope.
+
+    Raises:
+        ValueError: on an unknown backend.
+        RuntimeError: if the backend that was asked for by name cannot run these tensors.
+    """
+    if backend == "auto" and (x_BxLxD.numel() < SMALLEST_COMPILED or len(rope_LxE) > LONGEST):
+        backend = "naive"
+    chosen = choose("residual attention", _backends(), backend, [x_BxLxD, gain_D, qkv_3DxD, out_DxD, rope_LxE])
+    return chosen.residual_attention(x_BxLxD, gain_D, qkv_3DxD, out_DxD, rope_LxE, n_heads, eps)

@@ -1,0 +1,112 @@
+"""The residual layers of a LLaMA block on CPU as PyTorch functions: each is one kernel forward and one backward.
+
+Legend: B batch, L time, R rows (any number of leading axes), D model width, F feed-forward width, E head width,
+I items of a kernel, each with its own part of the weights' gradients.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from retrieval_gap.kernels.cpu.jobs import Job, sum_in_order, thread_count
+from retrieval_gap.kernels.cpu.lanes import LANES
+from retrieval_gap.kernels.residual import cpu_attention, cpu_swiglu
+from retrieval_gap.kernels.rotary_attention import cpu_tiles
+from retrieval_gap.kernels.rotary_attention.cpu import describe
+
+# At most so many items: enough to share among threads, and few enough that adding up their gradients is cheap.
+_ITEMS = 16
+
+
+def residual_swiglu(x_RxD: Tensor, gain_D: Tensor, gate_up_2FxD: Tensor, down_DxF: Tensor, eps: float) -> Tensor:
+    """See `retrieval_gap.kernels.residual`."""
+    return _ResidualSwiGLU.apply(x_RxD, gain_D, gate_up_2FxD, down_DxF, eps)
+
+
+def residual_attention(
+    x_BxLxD: Tensor, gain_D: Tensor, qkv_3DxD: Tensor, out_DxD: Tensor, rope_LxE: Tensor, n_heads: int, eps: float
+) -> Tensor:
+    """See `retrieval_gap.kernels.residual`."""
+    return _ResidualAttention.apply(x_BxLxD, gain_D, qkv_3DxD, out_DxD, rope_LxE, n_heads, eps)
+
+
+def _put(job: Job, tensors: dict[int, Tensor | None]) -> None:
+    for index, tensor in tensors.items():
+        job.flat(index, tensor)
+
+
+class _ResidualSwiGLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gain: Tensor, gate_up: Tensor, down: Tensor, eps: float) -> Tensor:
+        k, (width, hidden), x = cpu_swiglu, down.shape, x.contiguous()
+        rows, y, eps_1 = x.numel() // width, torch.empty_like(x), x.new_tensor(eps)
+        kept_Rx2F = x.new_empty(rows, 2 * hidden) if any(ctx.needs_input_grad) else None
+        job, items = Job(k.FIELDS), min(_ITEMS, -(-rows // k.CHUNK))
+        job.put(k.ROWS, rows, width, hidden, items)
+        _put(job, {k.X: x, k.Y: y, k.EPS: eps_1, k.GAIN: gain, k.GATE_UP: kept_Rx2F})
+        _put(job, {k.W_GATE_UP: gate_up.t(), k.W_DOWN: down.t()})
+        threads = thread_count(items, 3 * rows * width * hidden / LANES)
+        job.run(k.forward, threads, k.forward_scratch_bytes(width, hidden))
+        ctx.save_for_backward(x, gain, gate_up, down, eps_1, kept_Rx2F)
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:
+        x, gain, gate_up, down, eps_1, kept_Rx2F = ctx.saved_tensors
+        k, (width, hidden) = cpu_swiglu, down.shape
+        rows, grad_x = x.numel() // width, torch.empty_like(x)
+        job, items = Job(k.FIELDS), min(_ITEMS, -(-rows // k.CHUNK))
+        grad_gain_IxD, grad_gate_up_Ix2FxD = x.new_empty(items, width), x.new_empty(items, 2 * hidden, width)
+        grad_down_IxDxF = x.new_empty(items, width, hidden)
+        job.put(k.ROWS, rows, width, hidden, items)
+        _put(job, {k.X: x, k.EPS: eps_1, k.GAIN: gain, k.GATE_UP: kept_Rx2F, k.W_GATE_UP: gate_up, k.W_DOWN: down})
+        _put(job, {k.GRAD_Y: grad_y, k.GRAD_X: grad_x, k.GRAD_GAIN: grad_gain_IxD})
+        _put(job, {k.GRAD_W_GATE_UP: grad_gate_up_Ix2FxD, k.GRAD_W_DOWN: grad_down_IxDxF})
+        threads = thread_count(items, 6 * rows * width * hidden / LANES)
+        job.run(k.backward, threads, k.backward_scratch_bytes(width, hidden))
+        return (grad_x, *map(sum_in_order, (grad_gain_IxD, grad_gate_up_Ix2FxD, grad_down_IxDxF)), None)
+
+
+class _ResidualAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, gain: Tensor, qkv: Tensor, out: Tensor, rope: Tensor, n_heads: int, eps: float
+    ) -> Tensor:
+        k, x = cpu_attention, x.contiguous()
+        (batch, length, width), items, eps_1 = x.shape, min(_ITEMS, x.shape[0]), x.new_tensor(eps)
+        padded = -(-length // LANES) * LANES
+        qkv_BxLx3D, heads_BxLxD, y = x.new_empty(batch, length, 3 * width), torch.empty_like(x), torch.empty_like(x)
+        softmax = x.new_empty(2, batch, n_heads, padded)
+        job = describe(qkv_BxLx3D, rope, softmax[0], softmax[1], fields=k.FIELDS)
+        job.rows(cpu_tiles.Y, heads_BxLxD)
+        job.put(k.ITEMS, items)
+        _put(job, {k.X: x, k.OUT: y, k.EPS: eps_1, k.GAIN: gain, k.W_QKV: qkv.t(), k.W_OUT: out.t()})
+        threads = thread_count(items, batch * length * (4 * width + length) * width / LANES)
+        job.run(k.forward, threads, k.forward_scratch_bytes(length, n_heads, width // n_heads))
+        ctx.save_for_backward(x, gain, qkv, out, rope, eps_1, qkv_BxLx3D, heads_BxLxD, softmax)
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:
+        x, gain, qkv, out, rope, eps_1, qkv_BxLx3D, heads_BxLxD, softmax = ctx.saved_tensors
+        k, (batch, length, width), n_heads = cpu_attention, x.shape, softmax.shape[2]
+        items, grad_x = min(_ITEMS, batch), torch.empty_like(x)
+        grad_gain_IxD, grad_qkv_Ix3DxD = x.new_empty(items, width), x.new_empty(items, 3 * width, width)
+        grad_out_IxDxD = x.new_empty(items, width, width)
+        job = describe(qkv_BxLx3D, rope, softmax[0], softmax[1], fields=k.FIELDS)
+        job.rows(cpu_tiles.Y, heads_BxLxD)
+        # The gradients of a sequence's heads and projections stay in scratch memory: their rows alone matter.
+        job.put(cpu_tiles.GRAD_Y + 2, x.element_size() * width)
+        job.put(cpu_tiles.GRAD_QKV + 2, x.element_size() * 3 * width)
+        job.put(k.ITEMS, items)
+        _put(job, {k.X: x, k.EPS: eps_1, k.GAIN: gain, k.W_QKV: qkv, k.W_OUT: out, k.GRAD_OUT: grad_y})
+        _put(job, {k.GRAD_X: grad_x, k.GRAD_GAIN: grad_gain_IxD})
+        _put(job, {k.GRAD_W_QKV: grad_qkv_Ix3DxD, k.GRAD_W_OUT: grad_out_IxDxD})
+        threads = thread_count(items, batch * length * (8 * width + 3 * length) * width / LANES)
+        job.run(k.backward, threads, k.backward_scratch_bytes(length, n_heads, width // n_heads))
+        return (grad_x, *map(sum_in_order, (grad_gain_IxD, grad_qkv_Ix3DxD, grad_out_IxDxD)), None, None, None)

@@ -1,0 +1,104 @@
+"""The residual layers of a LLaMA block give, in one kernel, the values and gradients of the operations they fuse."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from retrieval_gap.kernels.residual import residual_attention, residual_swiglu
+from retrieval_gap.models.attention import SwiGLU
+from retrieval_gap.models.mixer import Residual
+from tests.kernels.oracles import Outputs, assert_close, values_and_gradients
+from tests.kernels.test_rotary_attention import rope_table
+
+# (batch, length, heads, head width, feed-forward width); 7 x 65 rows are eight chunks and seven rows more.
+SHAPES = [(1, 1, 1, 16, 16), (3, 2, 2, 16, 48), (2, 63, 4, 16, 256), (7, 65, 1, 32, 80), (17, 33, 3, 16, 96)]
+Layer = tuple[Callable[..., Tensor], list[Tensor]]
+
+
+def swiglu_layer(batch: int, length: int, heads: int, width: int, hidden: int) -> Layer:
+    d_model, generator = heads * width, torch.Generator().manual_seed(length)
+    shapes = [(batch, length, d_model), (d_model,), (2 * hidden, d_model), (d_model, hidden)]
+    return residual_swiglu, [torch.randn(shape, generator=generator) / shape[-1] ** 0.25 for shape in shapes]
+
+
+def attention_layer(batch: int, length: int, heads: int, width: int, hidden: int) -> Layer:
+    d_model, generator = heads * width, torch.Generator().manual_seed(length)
+    shapes = [(batch, length, d_model), (d_model,), (3 * d_model, d_model), (d_model, d_model)]
+    rope_LxE = rope_table(length, width)
+
+    def layer(*given: Tensor, backend: str = "auto") -> Tensor:
+        return residual_attention(*given, rope_LxE.to(given[0].dtype), heads, backend=backend)
+
+    return layer, [torch.randn(shape, generator=generator) / shape[-1] ** 0.25 for shape in shapes]
+
+
+def results(layer: Layer, backend: str, dtype: torch.dtype = torch.float32) -> Outputs:
+    function, arguments = layer
+    return values_and_gradients(lambda *given: (function(*given, backend=backend),), arguments, dtype)
+
+
+both_layers = pytest.mark.parametrize("make", [swiglu_layer, attention_layer])
+
+
+@both_layers
+@pytest.mark.parametrize("shape", SHAPES)
+def test_values_and_gradients_are_those_of_float64(make: Callable[..., Layer], shape: tuple[int, ...]) -> None:
+    layer = make(*shape)
+    names = ["y", "x", "gain", "first weight", "second weight"]
+    assert_close(results(layer, "cpu"), results(layer, "naive", torch.float64), names, tolerance=1e-5)
+
+
+@both_layers
+def test_same_bits_with_any_number_of_threads_and_poisoned_memory(make: Callable[..., Layer]) -> None:
+    layer, before = make(20, 101, 4, 16, 96), torch.get_num_threads()
+    runs = []
+    try:
+        for threads, poisoned in ((1, False), (2, False), (2, True)):
+            torch.set_num_threads(threads)
+            torch.use_deterministic_algorithms(poisoned)  # which fills fresh memory with NaN
+            runs.append(results(layer, "cpu"))
+    finally:
+        torch.set_num_threads(before)
+        torch.use_deterministic_algorithms(False)
+    for run in runs[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(runs[0], run, strict=True))
+
+
+@both_layers
+def test_without_gradients_the_values_are_the_same(make: Callable[..., Layer]) -> None:
+    function, arguments = make(3, 70, 2, 16, 32)
+    with_gradients = function(*[t.clone().requires_grad_() for t in arguments], backend="cpu")
+    with torch.no_grad():
+        assert torch.equal(function(*arguments, backend="cpu"), with_gradients)
+
+
+@both_layers
+def test_rows_may_lie_apart_in_memory(make: Callable[..., Layer]) -> None:
+    function, (x, *weights) = make(3, 20, 2, 16, 32)
+    apart = torch.randn(3, 41, 32)[:, 1::2]
+    apart.copy_(x)
+    assert torch.equal(function(apart, *weights, backend="cpu"), function(x, *weights, backend="cpu"))
+
+
+def test_a_nan_comes_out_from_its_position_on_and_in_no_other_sequence() -> None:
+    function, arguments = attention_layer(3, 40, 2, 16, 32)
+    arguments[0][1, 17, 3] = torch.nan
+    y = function(*arguments, backend="cpu")
+    assert y[1, 17:].isnan().any(-1).all()
+    assert y[[0, 2]].isfinite().all()
+
+
+@both_layers
+def test_widths_that_the_kernel_refuses_run_in_pytorch(make: Callable[..., Layer]) -> None:
+    layer = make(9, 101, 1, 24, 24)
+    assert_close(results(layer, "auto"), results(layer, "naive"), ["y"] + ["gradient"] * 4)
+    with pytest.raises(RuntimeError, match="multiple of 16, not 24"):
+        results(layer, "cpu")
+
+
+def test_a_layer_of_a_model_is_its_norm_its_mixer_and_the_sum() -> None:
+    x = torch.randn(4, 80, 32)
+    layer = Residual(32, SwiGLU(32, 48))
+    torch.testing.assert_close(layer(x), x + layer.mixer(layer.norm(x)), rtol=1e-5, atol=1e-5)
