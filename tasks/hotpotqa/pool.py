@@ -2,7 +2,9 @@
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import chain, groupby
 
 import numpy as np
 from numba import njit
@@ -25,12 +27,14 @@ class Pool:
         """So many paragraphs for a question, by rank.
 
         Each paragraph's rank is a hash of (seed, question id, its text): random, and blind to the rest of the pool.
-        Left out is what has the title of one of the question's own or of one drawn before, and what mentions the
-        answer (unless it is yes or no) or a gold title.  Raises TaskError where too few are left.
+        Left out is what has the title of one of the question's own or of one drawn before, and what names something
+        that the answer rests on, about which it could say otherwise (`_names_at_stake`).  That it may hold the answer
+        is no reason: a text that is found nowhere but in gold paragraphs would give itself away.
+        Raises TaskError where too few are left.
         """
         if not len(self._word_P):
             raise TaskError("hotpotqa: there are no other questions to draw distractors from")
-        forbidden = _mentions(question)
+        forbidden = _names_at_stake(question)
         titles = {paragraph.title for paragraph in question.paragraphs}
         chosen: list[Paragraph] = []
         for place in by_rank(self._word_P, hash_of(str(seed), question.id)):
@@ -47,12 +51,24 @@ class Pool:
         )
 
 
-def _mentions(question: Question) -> re.Pattern[str]:
-    """What a paragraph of another question must not say; a title counts without what it has in brackets."""
-    names = [re.sub(r"\s*\(.*\)$", "", title) or title for title in question.gold_titles]
-    if question.answer.lower() not in ("yes", "no"):
-        names.append(question.answer)
-    return re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, names)) + r")(?!\w)", re.IGNORECASE)
+def _names_at_stake(question: Question) -> re.Pattern[str]:
+    """The gold titles (without what they have in brackets), and the names that stand in the question or in a supporting
+    sentence: all of several words, those of one word where two of these texts have them."""
+    said = {paragraph.title: paragraph.sentences for paragraph in question.paragraphs}
+    texts = [question.question, *(said[title][number] for title, number in question.supporting)]
+    found = Counter(chain.from_iterable(set(_names(text)) for text in texts))
+    names = {name for name, count in found.items() if count > 1 or " " in name}
+    names.update(re.sub(r"\s*\(.*\)$", "", title) or title for title in question.gold_titles)
+    return re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, sorted(names))) + r")(?!\w)")
+
+
+def _names(text: str) -> Iterator[str]:
+    """Runs of words that begin with a capital; a sentence's first word alone is none."""
+    words = re.findall(r"\w+|[^\w\s]", text)
+    for capital, run in groupby(enumerate(words), key=lambda at: at[1][0].isupper()):
+        places = [place for place, _ in run]
+        if capital and places != [0]:
+            yield " ".join(words[place] for place in places)
 
 
 def hash_of(*parts: str) -> int:

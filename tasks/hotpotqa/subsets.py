@@ -55,8 +55,8 @@ class SubsetConfig:
     order: where the gold paragraphs stand: "random" (all places alike), "last" (next to the question), "first", or
         two places counted from 1, such as "3,7", among all that are shown (for "distance", among the last n).  Which of
         the two comes first is drawn, and stays for every n and order.
-    distractors: "own" are those that came with the question; "other" are paragraphs of other questions that mention
-        neither its answer nor one of its gold titles.
+    distractors: "own" are those that came with the question; "other" are paragraphs of other questions that do not
+        name what the answer rests on (`Pool.drawn`).
     Raises TaskError for a value that is none of these, naming its flag.
     """
 
