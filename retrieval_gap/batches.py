@@ -36,17 +36,20 @@ class TrainingBatch:
 
 
 def training_batches(
-    task: Task, config: TrainingConfig, first_step: int, device: torch.device
+    task: Task, config: TrainingConfig, first_step: int, device: torch.device, share: range | None = None
 ) -> Iterator[TrainingBatch]:
     """The batches from a step on, on the device, in order.
 
+    share: which samples of every batch are drawn; all where it is absent.
     Raises RunError for a trace that is longer than the task says its longest is.
     """
     on_gpu = device.type == "cuda"
     lengths = padded_lengths(task.max_length) if on_gpu else ()
+    share = range(config.batch_size) if share is None else share
 
     def draw(step: int) -> TrainingBatch:
-        batch = task.sample(np.arange(step * config.batch_size, (step + 1) * config.batch_size))
+        first = step * config.batch_size
+        batch = task.sample(np.arange(first + share.start, first + share.stop))
         tokens_BxL, mask_BxL = batch.tokens_BxL, batch.loss_mask_BxL
         tokens = int(batch.length_B.sum())
         if not on_gpu:

@@ -6,6 +6,8 @@ Both are AdamW on the mean cross-entropy over a batch's graded tokens.  `HostSte
 the head, and looks at every loss before it changes a weight.  On a GPU the first makes shapes depend on values and the
 second waits for the GPU at every step, so `DeviceStep` does neither: it is one CUDA graph for each length of a batch,
 keeps its own count of steps and sum of losses, and is asked for them now and then.
+
+Where ranks share a batch, each takes the gradients of its share, and then both are of the whole batch (see `Ranks`).
 """
 
 import logging
@@ -22,6 +24,7 @@ from retrieval_gap.devices import allow_tf32, memory_told
 from retrieval_gap.errors import RunError
 from retrieval_gap.graphs import BusyClock, Replay, graph_pool
 from retrieval_gap.models import SequenceModel
+from retrieval_gap.ranks import ALONE, Ranks
 from retrieval_gap.training_config import TrainingConfig, check_precision
 
 _log = logging.getLogger(__name__)
@@ -34,7 +37,7 @@ class DivergedError(RunError):
 class TrainingStep(Protocol):
     """A step at a time, in order, from `start` on.
 
-    optimizer: whose moments a checkpoint holds.  micro_batch: samples that are in memory at once.
+    optimizer: whose moments a checkpoint holds.  micro_batch: samples that are in memory at once (of this rank).
     """
 
     optimizer: torch.optim.AdamW
@@ -56,19 +59,20 @@ class TrainingStep(Protocol):
         """How long the GPU worked on steps since the last call; None where there is none."""
 
 
-def make_step(model: SequenceModel, config: TrainingConfig, longest: int) -> TrainingStep:
-    """longest: tokens of the longest sample.  Raises UsageError for a precision that the model's device lacks."""
+def make_step(model: SequenceModel, config: TrainingConfig, longest: int, ranks: Ranks = ALONE) -> TrainingStep:
+    """longest: tokens of the longest sample.  Raises UsageError for a precision that the model's device lacks, or a
+    batch with fewer samples than ranks."""
     check_precision(config.precision, model.device)
-    return DeviceStep(model, config, longest) if model.device.type == "cuda" else HostStep(model, config)
+    return DeviceStep(model, config, longest, ranks) if model.device.type == "cuda" else HostStep(model, config, ranks)
 
 
 class HostStep:
     """The whole batch at once; every loss and every gradient's norm is looked at."""
 
-    def __init__(self, model: SequenceModel, config: TrainingConfig) -> None:
-        self.micro_batch = config.batch_size
+    def __init__(self, model: SequenceModel, config: TrainingConfig, ranks: Ranks = ALONE) -> None:
+        self.micro_batch = len(ranks.share(config.batch_size))
         self.optimizer = torch.optim.AdamW(_parameters(model), lr=config.lr, weight_decay=0.0, fused=True)
-        self._model, self._config = model, config
+        self._model, self._config, self._ranks = model, config, ranks
         self._loss_sum = 0.0
 
     def start(self, done: Progress) -> None:
@@ -81,6 +85,7 @@ class HostStep:
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._model.loss(batch.tokens_BxL, batch.loss_mask_BxL)
         loss.backward()
+        loss = self._ranks.combined(_parameters(self._model), loss, batch.loss_mask_BxL[:, 1:].sum())
         norm = torch.nn.utils.clip_grad_norm_(_parameters(self._model), self._config.max_grad_norm or math.inf)
         value = loss.item()
         for what, number in (("loss", value), ("gradient's norm", norm.item())):
@@ -114,14 +119,14 @@ class DeviceStep:
     micro-batch, adding up the gradients of the same loss.
     """
 
-    def __init__(self, model: SequenceModel, config: TrainingConfig, longest: int) -> None:
+    def __init__(self, model: SequenceModel, config: TrainingConfig, longest: int, ranks: Ranks = ALONE) -> None:
         device = model.device
         on_gpu = device.type == "cuda"
-        self.micro_batch = config.batch_size
+        self.micro_batch = len(ranks.share(config.batch_size))
         self.optimizer = torch.optim.AdamW(
             _parameters(model), lr=config.lr, weight_decay=0.0, fused=True, capturable=on_gpu
         )
-        self._model, self._config, self._device = model, config, device
+        self._model, self._config, self._device, self._ranks = model, config, device, ranks
         self._lr = torch.tensor(config.lr, device=device)
         for group in self.optimizer.param_groups:
             group["lr"] = self._lr
@@ -187,6 +192,7 @@ class DeviceStep:
                 loss = self._model.summed_loss(*part) / graded
             loss.backward()
             batch_loss += loss.detach()
+        batch_loss = self._ranks.combined(_parameters(self._model), batch_loss, graded)
         if self._config.max_grad_norm:
             torch.nn.utils.clip_grad_norm_(_parameters(self._model), self._config.max_grad_norm)
         self.optimizer.step()

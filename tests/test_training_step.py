@@ -238,7 +238,7 @@ def test_a_training_loop_with_the_device_step_reports_what_the_host_step_does(
 ) -> None:
     reports = {}
     for kind in (HostStep, DeviceStep):
-        made = (lambda model, config, _: HostStep(model, config)) if kind is HostStep else DeviceStep
+        made = (lambda model, config, *_: HostStep(model, config)) if kind is HostStep else DeviceStep
         monkeypatch.setattr(training, "make_step", made)
         told = reports[kind] = list[training.StepReport]()
         training.train(

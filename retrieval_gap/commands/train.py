@@ -26,28 +26,31 @@ class Train:
     config: Annotated[RunConfig, arg(name="")]
     runs_dir: RunsDir = Path("runs")
     device: Device = "auto"
-    threads: Annotated[int, arg(help="processor threads; 0 means all cores")] = 0
+    threads: Annotated[int, arg(help="processor threads (of each rank); 0 means all cores")] = 0
+    ranks: Annotated[int, arg(help="processes that share every batch, one a GPU where there are any")] = 1
     keep_weights: KeepWeights = False
     checkpoint_seconds: CheckpointSeconds = CHECKPOINT_SECONDS
     scan_backend: ScanBackend = "auto"
 
     def run(self) -> None:
-        from retrieval_gap.experiments.executor import run_one
+        from retrieval_gap.experiments.ranked import run_ranked
 
         check_seconds(self.checkpoint_seconds)
         if not 0 <= self.threads <= MAX_THREADS:
             raise UsageError(f"--threads {self.threads} is out of range: 0 to {MAX_THREADS} are wanted")
         device = choose_device(self.device)
         with use_backend(self.scan_backend):
-            row = run_one(
+            row = run_ranked(
                 self.config,
                 self.runs_dir,
                 self.threads,
                 device,
+                ranks=self.ranks,
                 keep_weights=self.keep_weights,
                 checkpoint_seconds=self.checkpoint_seconds,
             )
-        print(json.dumps(row))
+        if row is not None:
+            print(json.dumps(row))
 
 
 @dataclass(frozen=True, kw_only=True)

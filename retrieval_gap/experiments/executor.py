@@ -14,7 +14,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
@@ -31,6 +31,7 @@ from retrieval_gap.environment import usable_cores
 from retrieval_gap.errors import RunError
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.run import RunDirectory, execute
+from retrieval_gap.ranks import ALONE, Ranks
 from retrieval_gap.training import StepReport, StoppedError, stop_requested
 
 ERROR_LOG = "error.txt"
@@ -38,15 +39,17 @@ STOPPED, FAILED = 3, 1  # exit statuses of a worker
 POLL_SECONDS = 1.0
 
 
-def run_one(config: RunConfig, runs_dir: Path, threads: int, device: torch.device, **options: Any) -> dict[str, Any]:
+def run_one(
+    config: RunConfig, runs_dir: Path, threads: int, device: torch.device, *, ranks: Ranks = ALONE, **options: Any
+) -> dict[str, Any]:
     """Trains and evaluates one run here, with a progress bar (plain lines where there is no terminal).
 
     options: those of `execute`.
     """
-    torch.set_num_threads(threads or usable_cores())
+    torch.set_num_threads(threads or max(1, usable_cores() // ranks.place.local_count))
     console = Console(stderr=True)
     if not console.is_terminal:
-        return execute(config, runs_dir, device=device, report=_print_report, **options)
+        return execute(config, runs_dir, device=device, report=_print_report, ranks=ranks, **options)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -62,6 +65,7 @@ def run_one(config: RunConfig, runs_dir: Path, threads: int, device: torch.devic
             runs_dir,
             device=device,
             report=lambda _, told: bar.update(task, completed=told.samples, loss=told.loss, speed=told.samples_per_s),
+            ranks=ranks,
             **options,
         )
 
@@ -122,7 +126,7 @@ def run_pool(
                     outcome.time_up = late
                     outcome.stopped += queue
                     queue.clear()
-                    _terminate(running)
+                    terminate(running)
                 while queue and free:
                     config, place = queue.popleft(), free.popleft()
                     process = _start(context, config, runs_dir, place, keep_weights)
@@ -140,27 +144,31 @@ def run_pool(
                 yield None
         finally:
             outcome.time_up &= not stop.is_set()
-            _terminate(running)
+            terminate(running)
 
 
 def _start(
     context: ForkServerContext, config: RunConfig, runs_dir: Path, place: str, keep_weights: bool
 ) -> ForkServerProcess:
     process = context.Process(target=_work, args=(config, runs_dir, place, keep_weights), name=config.label())
-    # A terminal sends Ctrl-C to the workers too, but it is the driver that stops them: they are born deaf to it.
+    start_deaf(process)
+    return process
+
+
+def start_deaf(process: ForkServerProcess) -> None:
+    """A terminal sends Ctrl-C to the workers too, but it is the driver that stops them: they are born deaf to it."""
     resource_tracker.ensure_running()  # its start, else a part of the first worker's, unblocks SIGINT
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process.start()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    return process
 
 
 def _work(config: RunConfig, runs_dir: Path, place: str, keep_weights: bool) -> None:
     """A worker's whole life; its exit status says how it ended.  SIGTERM outside training ends it at once."""
     os.environ["CUDA_VISIBLE_DEVICES"] = place  # before CUDA is first asked for; "" hides every GPU
-    threading.Thread(target=_stop_with_driver, name="driver", daemon=True).start()
+    threading.Thread(target=stop_with_driver, name="driver", daemon=True).start()
     torch.set_num_threads(1)
     log = RunDirectory.of(config, runs_dir).path / ERROR_LOG
     try:
@@ -174,7 +182,7 @@ def _work(config: RunConfig, runs_dir: Path, place: str, keep_weights: bool) -> 
     log.unlink(missing_ok=True)
 
 
-def _stop_with_driver() -> None:
+def stop_with_driver() -> None:
     """Waits for the driver's end, whatever the cause (a pipe from it closes), then stops this worker."""
     driver = multiprocessing.parent_process()
     if driver is not None:
@@ -194,7 +202,7 @@ def _reason(process: ForkServerProcess, config: RunConfig, runs_dir: Path) -> st
     return f"its process ended with status {process.exitcode}"
 
 
-def _terminate(running: dict[ForkServerProcess, RunConfig]) -> None:
+def terminate(running: Iterable[ForkServerProcess]) -> None:
     for process in running:
         if process.pid is not None and process.is_alive():
             os.kill(process.pid, signal.SIGTERM)

@@ -59,7 +59,7 @@ class Estimate:
 
 
 def measured_runs(runs_dir: Path) -> list[Measured]:
-    """The runs there that were started on one hardware with one number of threads, and reported."""
+    """The runs there that were started on one hardware by one rank with one number of threads, and reported."""
     cells = known_cells(runs_dir) if runs_dir.is_dir() else []
     return [run for run in map(_measured, cells) if run is not None]
 
@@ -67,10 +67,12 @@ def measured_runs(runs_dir: Path) -> list[Measured]:
 def _measured(cell: Cell) -> Measured | None:
     told: list[Any] = [report.get("samples_per_s") for report in cell.run.reports()]
     paces = [float(pace) for pace in told if isinstance(pace, (int, float)) and pace > 0]
-    starts = [(start.get("hardware"), start.get("threads")) for start in _starts(cell.run)]
+    starts = [(start.get("hardware"), start.get("threads"), start.get("ranks", 1)) for start in _starts(cell.run)]
     if cell.config is None or not paces or not starts or any(start != starts[0] for start in starts):
         return None
-    hardware, threads = starts[0]
+    hardware, threads, ranks = starts[0]
+    if ranks != 1:
+        return None
     try:
         cell_cost(cell.config)
     except (TaskError, UsageError):  # a user's file that is gone

@@ -28,9 +28,11 @@ from retrieval_gap.kept_samples import write_samples
 from retrieval_gap.kernels.selective_scan import chosen_backend
 from retrieval_gap.memory import keep_freed_memory
 from retrieval_gap.models import SequenceModel
+from retrieval_gap.ranks import ALONE, Ranks
 from retrieval_gap.retrieval import RetrieverName
 from retrieval_gap.training import DivergedError, StepReport, train
-from retrieval_gap.training_config import CHECKPOINT_SECONDS, check_precision
+from retrieval_gap.training_config import CHECKPOINT_SECONDS, TrainingConfig, check_precision
+from tasks.api import Task
 
 REPORTS_A_RUN = 100
 NEEDED = ("step", "samples", "wall_s")  # of a report, to go on and to tell how far a run is
@@ -85,7 +87,7 @@ class RunDirectory:
             return "running"
         return "partial" if (self.path / "config.json").exists() else "missing"
 
-    def create(self, config: RunConfig, device: torch.device = CPU) -> None:
+    def create(self, config: RunConfig, device: torch.device = CPU, ranks: int = 1) -> None:
         """Writes the configuration where it is absent, and adds a line on what this start of the run happens on.
 
         Raises UsageError where the directory cannot be written.
@@ -96,7 +98,7 @@ class RunDirectory:
                 write_json(self.path / "config.json", asdict(config))
             with (self.path / "environment.jsonl").open("a", encoding="utf-8") as file:
                 told: dict[str, Any] = dict(environment.describe(device.type))
-                told |= {"threads": torch.get_num_threads(), "scan_backend": chosen_backend()}
+                told |= {"threads": torch.get_num_threads(), "scan_backend": chosen_backend(), "ranks": ranks}
                 file.write(json.dumps(told) + "\n")
         except OSError as error:
             raise UsageError(f"run directory {self.path} cannot be written: {error.strerror}") from error
@@ -158,10 +160,11 @@ def execute(
     report: Callable[[RunConfig, StepReport], None] = lambda *_: None,
     keep_weights: bool = True,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    ranks: Ranks = ALONE,
 ) -> dict[str, Any]:
     """Trains (or goes on training) and evaluates one run; the result row.  A finished run's row is read back.
 
-    A run may go on upon another device than it was begun on.
+    A run may go on upon another device than it was begun on, and on another number of ranks; this is rank 0's part.
     keep_weights: leave the last checkpoint in the directory, where nothing but `evaluate_run` needs it.
     Raises UsageError for a configuration or a directory that will not do, RunError where the run fails.
     """
@@ -178,15 +181,35 @@ def execute(
         if run.failure.exists():
             reason = read_json(run.failure).get("reason", "no reason is written")
             raise RunError(f"{run.path} failed before: {reason}; delete it to try again")
-        run.create(config, device)
-        model = _trained(config, run, device, report, checkpoint_seconds)
-        row = result_row(config, model, _own_evaluation(config, model, run), _wall_time(run))
+        run.create(config, device, ranks.count)
+        ranks.begin()
+        model = _trained(config, run, device, report, checkpoint_seconds=checkpoint_seconds, ranks=ranks)
+        ranks.leave()  # rank 0 evaluates alone
+        row = result_row(config, model, _own_evaluation(config, model, run), _wall_time(run), ranks.count)
         write_json(run.result, row)
         run.evaluation.unlink(missing_ok=True)
         previous(run.checkpoint).unlink(missing_ok=True)
         if not keep_weights:
             run.checkpoint.unlink(missing_ok=True)
     return row
+
+
+def follow(config: RunConfig, device: torch.device, ranks: Ranks) -> None:
+    """What a rank but the first does: trains along, and writes nothing.  Raises RunError where the run fails."""
+    if not ranks.begin():
+        return
+    keep_freed_memory()
+    task = config.build_task("train")
+    model, training = _new_model(config, task, device), config.training()
+    train(
+        model,
+        task,
+        training,
+        checkpoint=Path(),
+        report=lambda told: None,
+        report_every=_report_every(training),
+        ranks=ranks,
+    )
 
 
 def load_model(run: RunDirectory, device: torch.device = CPU) -> tuple[RunConfig, SequenceModel, Progress]:
@@ -201,7 +224,7 @@ def load_model(run: RunDirectory, device: torch.device = CPU) -> tuple[RunConfig
                 f"{run.path} was finished without its weights; --keep-weights of train and sweep keeps them"
             )
         raise UsageError(f"{run.path} has no checkpoint yet")
-    model = SequenceModel(config.model(len(config.build_task("train").vocabulary))).to(device)
+    model = _new_model(config, config.build_task("train"), device)
     progress = load_checkpoint(run.checkpoint, model.trained_parameters())
     return config, model.eval(), progress
 
@@ -220,7 +243,9 @@ def evaluate_run(
     return asdict(config) | trained | asdict(evaluation)
 
 
-def result_row(config: RunConfig, model: SequenceModel, evaluation: Evaluation, wall_s: float) -> dict[str, Any]:
+def result_row(
+    config: RunConfig, model: SequenceModel, evaluation: Evaluation, wall_s: float, ranks: int = 1
+) -> dict[str, Any]:
     """One row of a results table; the columns are those of `tables.COLUMNS`."""
     task = config.build_task(config.eval_split)
     told = environment.describe(model.device.type)
@@ -244,7 +269,7 @@ def result_row(config: RunConfig, model: SequenceModel, evaluation: Evaluation, 
         **asdict(evaluation),
         "wall_s": round(wall_s, 1),
         "threads": torch.get_num_threads(),
-        "hardware": told["hardware"],
+        "hardware": told["hardware"] + (f", {ranks} ranks" if ranks > 1 else ""),
         "torch": told["torch"],
         "commit": told["commit"],
         "config_hash": config.hash(),
@@ -273,16 +298,24 @@ def _report(line: str) -> dict[str, Any] | None:
     return told
 
 
+def _new_model(config: RunConfig, task: Task, device: torch.device) -> SequenceModel:
+    return SequenceModel(config.model(len(task.vocabulary))).to(device)
+
+
+def _report_every(training: TrainingConfig) -> int:
+    return max(1, training.steps // REPORTS_A_RUN)
+
+
 def _trained(
     config: RunConfig,
     run: RunDirectory,
     device: torch.device,
     report: Callable[[RunConfig, StepReport], None],
-    checkpoint_seconds: float,
+    **options: Any,
 ) -> SequenceModel:
+    """options: those of `train`."""
     task = config.build_task("train")
-    model = SequenceModel(config.model(len(task.vocabulary))).to(device)
-    training = config.training()
+    model, training = _new_model(config, task, device), config.training()
     before = started = 0.0
 
     def on_start(step: int) -> None:
@@ -304,9 +337,9 @@ def _trained(
             training,
             checkpoint=run.checkpoint,
             report=on_report,
-            report_every=max(1, training.steps // REPORTS_A_RUN),
+            report_every=_report_every(training),
             on_start=on_start,
-            checkpoint_seconds=checkpoint_seconds,
+            **options,
         )
     except DivergedError as error:
         write_json(run.failure, {"reason": str(error)})
