@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.api import TaskError
+from tasks.hotpotqa.lengths import lengths
 from tasks.hotpotqa.records import Paragraph, Question, read_questions
 from tasks.hotpotqa.solver import solve
 from tasks.hotpotqa.subsets import Shown, ShownParagraph, SubsetConfig, Subsets, shown_tokens, whitespace_words
@@ -287,3 +288,17 @@ def test_tokens_are_words_between_white_space_of_titles_and_sentences() -> None:
     assert (
         shown_tokens([ShownParagraph("Red Club", ("It is old.", ""), True), ShownParagraph("", ("a b",), False)]) == 7
     )
+
+
+def test_one_thing_varies_at_a_time() -> None:
+    questions = [world_question(0, "test", index) for index in range(100)]
+
+    def told(variant: str) -> tuple[tuple[float, ...], ...]:
+        configs = [SubsetConfig(n_paragraphs=n, variant=variant) for n in (2, 6, 10)]  # type: ignore[arg-type]
+        candidates, words, behind = zip(*(lengths(questions, config) for config in configs), strict=True)
+        return candidates, words, behind
+
+    plain, matched, distance = told("plain"), told("length_matched"), told("distance")
+    assert all(numbers[0] < numbers[1] < numbers[2] for numbers in (*plain, matched[0], distance[2]))
+    assert all(len(set(numbers)) == 1 for numbers in (*matched[1:], *distance[:2]))
+    assert [numbers[2] for numbers in plain] == [numbers[2] for numbers in matched] == [n[2] for n in distance]
