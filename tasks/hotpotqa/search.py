@@ -24,6 +24,8 @@ FUNCTION_WORDS = frozenset(
     "in is it its no of on or same she since than that the their they this to was were what when where which while "
     "who whose whom why with yes".split()
 )
+# What a pattern looks for, in this order.
+Phrases = tuple[str, ...]
 _WORD = re.compile(r"\w+(?:[-.'’]\w+)*")
 _SPECIAL = re.compile(r"[\\.+*?()\[\]{}|^$]")
 
@@ -45,32 +47,44 @@ def gold_search(
     elsewhere: lines that are not shown, which it better matches not.
     Where nothing else finds it first, the line's start is the pattern, and `place` that of the first which holds it.
     """
-    line = lines[wanted]
-    from_known = [pattern for pattern in _known_patterns(known, line) if fits(pattern)]
-    right = [pattern for pattern in from_known if found(pattern, lines) == wanted]
-    for pattern in right:
-        if sum(re.search(pattern, other) is not None for other in (*lines, *elsewhere)) == 1:
-            return Search(pattern, wanted, True)
+    line, right = lines[wanted], None
+    for phrases in _known_phrases(known, line):
+        if _first(phrases, lines) == wanted and fits(pattern_of(phrases)):
+            right = right or phrases
+            if sum(_matches(phrases, other) for other in (*lines, *elsewhere)) == 1:
+                return Search(pattern_of(phrases), wanted, True)
     if right:
-        return Search(right[0], wanted, True)
-    for pattern in _own_patterns(known, lines, line):
-        if fits(pattern) and found(pattern, lines) == wanted:
-            return Search(pattern, wanted, False)
+        return Search(pattern_of(right), wanted, True)
+    for phrases in _own_phrases(known, lines, line):
+        if _first(phrases, lines) == wanted and fits(pattern_of(phrases)):
+            return Search(pattern_of(phrases), wanted, False)
     start = line
-    while not fits(escaped(start)):
+    while not fits(pattern_of((start,))):
         start = start[:-1]
-    return Search(escaped(start), next(place for place, other in enumerate(lines) if start in other), False)
+    return Search(pattern_of((start,)), next(place for place, other in enumerate(lines) if start in other), False)
 
 
-def found(pattern: str, lines: Sequence[str]) -> int:
-    """The place of the first line that a gold pattern matches; -1 where that is none, or all of several."""
-    matching = [place for place, line in enumerate(lines) if re.search(pattern, line)]
+def pattern_of(phrases: Phrases) -> str:
+    """The pattern, for Python's `re` and for RE2, that finds phrases as they stand, one behind the other."""
+    return ".* ".join(_SPECIAL.sub(r"\\\g<0>", phrase) for phrase in phrases)
+
+
+def _matches(phrases: Phrases, line: str) -> bool:
+    """Whether `pattern_of` these matches a line."""
+    at = 0
+    for number, phrase in enumerate(phrases):
+        phrase = f" {phrase}" if number else phrase
+        at = line.find(phrase, at)
+        if at < 0:
+            return False
+        at += len(phrase)
+    return True
+
+
+def _first(phrases: Phrases, lines: Sequence[str]) -> int:
+    """The place of the first line that they match; -1 where that is none, or all of several."""
+    matching = [place for place, line in enumerate(lines) if _matches(phrases, line)]
     return matching[0] if matching and (len(matching) < len(lines) or len(lines) == 1) else -1
-
-
-def escaped(phrase: str) -> str:
-    """The pattern, for Python's `re` and for RE2, that finds a phrase as it stands."""
-    return _SPECIAL.sub(r"\\\g<0>", phrase)
 
 
 def shared_names(known: str, line: str) -> list[str]:
@@ -120,12 +134,12 @@ def _holds(line: str, phrase: str) -> bool:
     return False
 
 
-def _known_patterns(known: str, line: str) -> Iterator[str]:
+def _known_phrases(known: str, line: str) -> Iterator[Phrases]:
     """Names alone, a name and another word, two names, two words."""
     names = shared_names(known, line)
     in_line = set(_WORD.findall(line))
     words = [word for word in dict.fromkeys(_WORD.findall(known)) if word in in_line and _tells(word)]
-    yield from map(escaped, names)
+    yield from ((name,) for name in names)
     names, words = names[:PAIRED], words[:PAIRED]
     for pairs in (product(names, words), permutations(names, 2), permutations(words, 2)):
         for one, other in pairs:
@@ -136,14 +150,13 @@ def _tells(word: str) -> bool:
     return not _is_name(word) and word.lower() not in FUNCTION_WORDS
 
 
-def _together(one: str, other: str, line: str) -> list[str]:
-    """The pattern of two phrases in the order in which they stand; where that is both, from the title on."""
+def _together(one: str, other: str, line: str) -> list[Phrases]:
+    """Two phrases in the order in which they stand; where that is both, from the title on."""
     title, ways = line.partition(":")[0], ((one, other), (other, one))
-    patterns = [f"{escaped(a)}.* {escaped(b)}" for a, b in sorted(ways, key=lambda way: way[0] not in title)]
-    return [pattern for pattern in patterns if re.search(pattern, line)][:1]
+    return [way for way in sorted(ways, key=lambda way: way[0] not in title) if _matches(way, line)][:1]
 
 
-def _own_patterns(known: str, lines: Sequence[str], line: str) -> Iterator[str]:
+def _own_phrases(known: str, lines: Sequence[str], line: str) -> Iterator[Phrases]:
     """A known name and a word of the line, then words of the line alone, the commonest of all lines first."""
     of_lines = [set(_WORD.findall(other)) for other in lines]
     own = [word for word in dict.fromkeys(_WORD.findall(line)) if word.lower() not in FUNCTION_WORDS]
@@ -152,6 +165,6 @@ def _own_patterns(known: str, lines: Sequence[str], line: str) -> Iterator[str]:
         for word in own:
             if word not in name:
                 yield from _together(name, word, line)
-    yield from map(escaped, own)
+    yield from ((word,) for word in own)
     for one, other in permutations(own, 2):
         yield from _together(one, other, line)

@@ -5,9 +5,15 @@ a name is the same tokens at the start of a sentence, in its middle and in a sea
 tokens: a text that says `[EOS]` is six characters.
 """
 
+import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+# No token reaches over the blank before a word, so that words can be encoded one by one, and most are met again.
+_WORD = re.compile(r"\s*\S+|\s+")
+WORDS_KEPT = 1 << 16
 
 
 class Codec:
@@ -19,6 +25,7 @@ class Codec:
     def __init__(self, tokenizer: Tokenizer, first: int) -> None:
         self._tokenizer, self._first = tokenizer, first
         byte_of = {sign: byte for byte, sign in enumerate(_alphabet())}
+        self._tokens_of = lru_cache(maxsize=WORDS_KEPT)(self._encode_word)
         vocabulary = tokenizer.get_vocab()
         self.spelling = tuple(sorted(vocabulary, key=vocabulary.__getitem__))
         self._number = {token: number for number, token in enumerate(self.spelling)}
@@ -26,8 +33,13 @@ class Codec:
 
     def encode(self, text: str, most: int | None = None) -> list[int]:
         """The tokens of a text, or its first `most`."""
-        numbers = self._tokenizer.encode(" " + text, add_special_tokens=False).ids
-        return [self._first + number for number in numbers[:most]]
+        tokens: list[int] = []
+        for word in _WORD.findall(" " + text):
+            tokens += self._tokens_of(word)
+        return tokens[:most]
+
+    def _encode_word(self, word: str) -> tuple[int, ...]:
+        return tuple(self._first + number for number in self._tokenizer.encode(word, add_special_tokens=False).ids)
 
     def count(self, text: str) -> int:
         """How many tokens a text has."""
