@@ -89,6 +89,11 @@ def colours(architectures: Sequence[str]) -> dict[str, str]:
     return _COLOURS | {arch: _MORE_COLOURS[i % len(_MORE_COLOURS)] for i, arch in enumerate(others)}
 
 
+def model_colours(models: Sequence[str]) -> dict[str, str]:
+    """Colours of pretrained models, none of them an architecture's."""
+    return {model: _MORE_COLOURS[i % len(_MORE_COLOURS)] for i, model in enumerate(models)}
+
+
 def markers(sizes: Sequence[str]) -> dict[str, str]:
     """A mark for each model size of a panel; a dot where there is one."""
     return _by_size(sizes, _MARKERS, _MORE_MARKERS, "o")

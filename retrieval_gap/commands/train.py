@@ -75,19 +75,28 @@ class Eval:
 
 @dataclass(frozen=True, kw_only=True)
 class Transfer:
-    """Decode runs' models on families of problems that they were not trained on; prints one JSON object for each run,
-    family and answer."""
+    """Decode runs' models on problems that they were not trained on: other families, sizes, options; prints one JSON
+    object for each run, test and answer (all answers together where they are open)."""
 
     run_dirs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN_DIR...")]
     families: Annotated[str, arg(help='such as path_like,random_tree; "" means all of the task')] = ""
-    samples: Annotated[int, arg(help="samples of each family; 0 means as many as the run's own")] = 0
+    n: Annotated[str, arg(help='problem sizes, such as 2,4,6; "" means each run\'s own')] = ""
+    change: Annotated[
+        tuple[str, ...], arg(metavar="OPTION=VALUE...", help="options to test beside the run's own, such as order=last")
+    ] = ()
+    samples: Annotated[int, arg(help="samples of each test; 0 means as many as the run's own")] = 0
     csv: Annotated[Path | None, arg(help="write the rows there")] = None
 
     def run(self) -> None:
         from retrieval_gap.experiments.run import RunDirectory
-        from retrieval_gap.experiments.transfer import transfer_runs
+        from retrieval_gap.experiments.transfer import Elsewhere, transfer_runs
 
         if not 0 <= self.samples < 2**63:
             raise UsageError(f"--samples {self.samples} is out of range: 0 to 2**63 - 1 are wanted")
-        families = self.families.split(",") if self.families else []
-        transfer_runs([RunDirectory(path) for path in self.run_dirs], families, self.samples or None, self.csv)
+        elsewhere = Elsewhere(
+            families=self.families.split(",") if self.families else (),
+            ns=whole_numbers("--n", self.n, 1, 2**31 - 1) if self.n else (),
+            changes=self.change,
+            samples=self.samples or None,
+        )
+        transfer_runs([RunDirectory(path) for path in self.run_dirs], elsewhere, self.csv)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from retrieval_gap.errors import unknown
 from retrieval_gap.experiments.config import RunConfig
+from retrieval_gap.experiments.hotpotqa_presets import hotpotqa_demo, hotpotqa_paper
 from retrieval_gap.experiments.theory_presets import theory_cpu, theory_demo
 from tasks.api import Mode
 
@@ -95,6 +96,8 @@ PRESETS: dict[str, Callable[[], list[RunConfig]]] = {
     "lr": lr,
     "theory_demo": theory_demo,
     "theory_cpu": theory_cpu,
+    "hotpotqa_demo": hotpotqa_demo,
+    "hotpotqa_paper": hotpotqa_paper,
 }
 
 

@@ -1,13 +1,13 @@
-"""What is learned, not only whether: runs tested on families of problems that they were not trained on, by answer.
+"""What is learned, not only whether: runs tested on families, problem sizes and options that they were not trained on.
 
-A model that knows its own family's problems by a shortcut gives one answer to nearly everything elsewhere: right on one
-class, wrong on the other.
+Right answers are counted by answer, where answers are not open: a model that knows its own family's problems by a
+shortcut gives one answer to nearly everything elsewhere, right on one class, wrong on the other.
 """
 
 import copy
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,20 +21,48 @@ from retrieval_gap.experiments.tables import Row, write_table
 from retrieval_gap.files import make_room_for
 from tasks.api import Batch, Task
 
-# The contract of results/*_transfer.csv; `family` is what the run was trained on.
+# The contract of results/*_transfer.csv; `family`, `n` and `options` are what the run was trained on.
 COLUMNS = (
-    "task", "family", "tested_on", "answer", "mode", "n", "options", "arch", "size", "embedding", "samples", "lr",
-    "seed", "eval_split", "accuracy", "accuracy_low", "accuracy_high", "accuracy_strict", "exact_trace", "undecided",
-    "eval_samples", "hardware", "torch", "commit", "config_hash",
+    "task", "family", "tested_on", "answer", "mode", "n", "tested_n", "options", "tested_options", "arch", "size",
+    "embedding", "parameters", "samples", "lr", "seed", "eval_split", "accuracy", "accuracy_low", "accuracy_high",
+    "accuracy_strict", "exact_trace", "undecided", "eval_samples", "hardware", "torch", "commit", "config_hash",
 )  # fmt: skip
 
 
-def transfer_runs(runs: Sequence[RunDirectory], families: Sequence[str], samples: int | None, csv: Path | None) -> None:
-    """Prints one JSON object for each run, family and answer; with `csv`, replaces that table.
+@dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """Where runs are tested: every family at every size with every change of options.
 
-    families: none means all of the task.  samples: of each family, None means as many as the run's own; they are of
-    the split that the run reports.
-    Raises UsageError for no run, a run without weights or a family that its task has not, RunError for a damaged run.
+    families, ns: none means all families of the task, and the run's own n.
+    changes: options in place of the run's own, such as "order=last"; without any, the run's own too.
+    samples: of each test, None means as many as the run's own; they are of the split that the run reports.
+    """
+
+    families: Sequence[str] = ()
+    ns: Sequence[int] = ()
+    changes: Sequence[str] = ()
+    samples: int | None = None
+
+    def tasks(self, config: RunConfig) -> list[Task]:
+        """Raises UsageError, TaskError for a test that does not exist, or that a model of this run cannot read."""
+        trained_on = config.build_task(config.eval_split)
+        tasks = [
+            replace(config, family=family, n=n, options=f"{config.options} {change}").build_task(config.eval_split)
+            for family in self.families or trained_on.families
+            for change in ("", *self.changes)
+            for n in self.ns or (config.n,)
+        ]
+        for task in tasks:
+            if task.vocabulary != trained_on.vocabulary:
+                told = f"n = {task.config.n} {task.config.options}".rstrip()
+                raise UsageError(f"{config.label()} cannot be tested on {told}: its tokens are others")
+        return tasks
+
+
+def transfer_runs(runs: Sequence[RunDirectory], elsewhere: Elsewhere, csv: Path | None) -> None:
+    """Prints one JSON object for each run, test and answer; with `csv`, replaces that table.
+
+    Raises UsageError for no run, a run without weights or a test that its task has not, RunError for a damaged run.
     """
     if not runs:
         raise UsageError("name one run directory or more")
@@ -42,7 +70,7 @@ def transfer_runs(runs: Sequence[RunDirectory], families: Sequence[str], samples
         make_room_for(csv)
     rows: list[Row] = []
     for run in runs:
-        for row in _rows(run, families, samples):
+        for row in _rows(run, elsewhere):
             print(json.dumps(row), flush=True)
             rows.append(row)
     if csv is not None:
@@ -50,29 +78,37 @@ def transfer_runs(runs: Sequence[RunDirectory], families: Sequence[str], samples
         print(f"{len(rows)} rows written to {csv}")
 
 
-def _rows(run: RunDirectory, families: Sequence[str], samples: int | None) -> Iterator[Row]:
+def _rows(run: RunDirectory, elsewhere: Elsewhere) -> Iterator[Row]:
     config, model, progress = load_model(run)
     trained_on = config.build_task(config.eval_split)
     machine = environment.describe()
     same = asdict(config) | {
         "family": trained_on.family,
         "options": trained_on.config.options,
+        "parameters": model.parameter_count(),
         "samples": progress.step * config.batch_size,
         "lr": config.training().lr,
         "config_hash": config.hash(),
         **{key: machine[key] for key in ("hardware", "torch", "commit")},
     }
-    # All are made before the first is decoded, so that a family that does not exist is told at once.
-    tasks = [replace(config, family=name).build_task(config.eval_split) for name in families or trained_on.families]
-    for task in tasks:
-        batch = decode_batch(model.state_bits(task.max_length))
-        answer_B = task.sample(np.arange(samples or config.eval_samples)).answer_B
-        for answer in task.answers:
-            number_B = np.flatnonzero(answer_B == answer)
-            if len(number_B):
-                told = evaluate(model, _only(task, number_B), len(number_B), batch=batch)
-                named = {"tested_on": task.family, "answer": task.vocabulary[answer]}
-                yield same | named | asdict(told)
+    # All are made before the first is decoded, so that a test that does not exist is told at once.
+    for task in elsewhere.tasks(config):
+        batch, samples = decode_batch(model.state_bits(task.max_length)), elsewhere.samples or config.eval_samples
+        tested = {"tested_on": task.family, "tested_n": task.config.n, "tested_options": task.config.options}
+        for answer, part, count in _by_answer(task, min(samples, task.problems or samples)):
+            yield same | tested | {"answer": answer} | asdict(evaluate(model, part, count, batch=batch))
+
+
+def _by_answer(task: Task, samples: int) -> Iterator[tuple[str, Task, int]]:
+    """Each answer with the task of its samples alone and their number; all together, answer "", where they are open."""
+    if task.open_answers:
+        yield "", task, samples
+        return
+    answer_B = task.sample(np.arange(samples)).answer_B
+    for answer in task.answers:
+        number_B = np.flatnonzero(answer_B == answer)
+        if len(number_B):
+            yield task.vocabulary[answer], _only(task, number_B), len(number_B)
 
 
 def _only(task: Task, number_B: NDArray[np.int64]) -> Task:

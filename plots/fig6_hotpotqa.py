@@ -1,0 +1,275 @@
+"""HotpotQA: accuracy by the number of paragraphs shown, after the figure of "RNNs are not Transformers (Yet)" (Wen,
+Dang, Lyu, ICLR 2025) on it.
+
+Columns: gold paragraphs in random places and last, as in the paper, then what grows with n alone: candidates
+(length_matched) and distance.  Rows: our small models in each view, on made-up worlds unless the table says otherwise;
+below them pretrained models on real questions, beside the published values.
+"""
+
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from plots import style
+from plots.page import page
+from plots.table import RESULTS, count_in, read_rows, share_in
+from retrieval_gap.errors import UsageError
+
+DEFAULT_TABLE = RESULTS / "hotpotqa_demo_transfer.csv"
+PRETRAINED, PUBLISHED = RESULTS / "hotpotqa_pretrained.csv", RESULTS / "published_hotpotqa.csv"
+# (order, variant) of each column.
+PANELS = {
+    ("random", "plain"): "Gold in random places",
+    ("last", "plain"): "Gold last",
+    ("random", "length_matched"): "Only candidates grow",
+    ("random", "distance"): "Only distance grows",
+}
+_VIEWS = ("direct", "cot", "rag")
+_ARCHITECTURES = ("transformer", "hybrid", "mamba", "lstm")
+_NS = (2, 4, 6, 8)
+_METHODS = {"cot": "o", "regex": "s", "bm25": "^"}
+_ROW_HEIGHT = 1.75  # inches
+_SPREAD = 0.16  # paragraphs between neighbouring lines, so that intervals do not hide each other
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A share at one n, in one column.  name: the architecture, or the pretrained model; way: the view or method."""
+
+    name: str
+    way: str
+    panel: tuple[str, str]
+    n: int
+    accuracy: float
+    low: float
+    high: float
+    questions: int
+    seed: int = 0
+    selected: bool = False
+    hardware: str = ""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Small models of one table, pretrained models and published values as far as they are at hand."""
+
+    small: list[Measured]
+    pretrained: list[Measured]
+    published: list[Measured]
+    samples: int
+    real: bool
+
+
+def read_table(path: Path) -> Tables:
+    """Raises UsageError for a table that will not do, or has no row of hotpotqa."""
+    columns = ("task", "mode", "arch", "tested_n", "tested_options", "seed", "samples", "eval_samples", "hardware")
+    rows = read_rows(path, (*columns, "accuracy", "accuracy_low", "accuracy_high"))
+    rows = [(where, row) for where, row in rows if row["task"] == "hotpotqa"]
+    if not rows:
+        raise UsageError(f"results table {path} has no row with task=hotpotqa; `make hotpotqa-demo` makes one")
+    return Tables(
+        small=[_small(where, row) for where, row in rows],
+        pretrained=_pretrained(),
+        published=_published(),
+        samples=max(count_in(where, row, "samples") for where, row in rows),
+        real=any(_option(row, "data") for _, row in rows),
+    )
+
+
+def _small(where: str, row: dict[str, str]) -> Measured:
+    return Measured(
+        name=row["arch"],
+        way=row["mode"],
+        panel=(_option(row, "order"), _option(row, "variant")),
+        n=count_in(where, row, "tested_n"),
+        accuracy=share_in(where, row, "accuracy"),
+        low=share_in(where, row, "accuracy_low"),
+        high=share_in(where, row, "accuracy_high"),
+        questions=count_in(where, row, "eval_samples"),
+        seed=count_in(where, row, "seed"),
+        hardware=row["hardware"],
+    )
+
+
+def _option(row: dict[str, str], name: str) -> str:
+    options = dict(word.split("=", 1) for word in shlex.split(row["tested_options"]) if "=" in word)
+    return options.get(name, "")
+
+
+def _pretrained() -> list[Measured]:
+    if not PRETRAINED.exists():
+        return []
+    columns = ("model", "method", "n_paragraphs", "order", "variant", "questions", "selected", "exact_match")
+    return [
+        Measured(
+            name=row["model"],
+            way=row["method"],
+            panel=(row["order"], row["variant"]),
+            n=count_in(where, row, "n_paragraphs"),
+            accuracy=share_in(where, row, "exact_match"),
+            low=share_in(where, row, "low"),
+            high=share_in(where, row, "high"),
+            questions=count_in(where, row, "questions"),
+            selected=row["selected"] in ("1", "True"),
+        )
+        for where, row in read_rows(PRETRAINED, (*columns, "low", "high"))
+    ]
+
+
+def _published() -> list[Measured]:
+    if not PUBLISHED.exists():
+        return []
+    columns = ("mode", "arch", "n_paragraphs", "order", "variant", "questions", "accuracy")
+    return [
+        Measured(
+            name=row["arch"],
+            way=row["mode"],
+            panel=(row["order"], row["variant"]),
+            n=count_in(where, row, "n_paragraphs"),
+            accuracy=(share := share_in(where, row, "accuracy")),
+            low=share,
+            high=share,
+            questions=count_in(where, row, "questions"),
+            selected=True,
+        )
+        for where, row in read_rows(PUBLISHED, columns)
+    ]
+
+
+def draw_figure(tables: Tables) -> Figure:
+    """A row for each view of the small models, and one for pretrained models and published values."""
+    views = [view for view in _VIEWS if any(point.way == view for point in tables.small)]
+    architectures = [name for name in _ARCHITECTURES if any(point.name == name for point in tables.small)]
+    architectures += sorted({point.name for point in tables.small} - set(architectures))
+    models = sorted({point.name for point in tables.pretrained})
+    figure = page(
+        "HotpotQA: accuracy by the number of paragraphs",
+        [_architecture_keys(architectures, tables), _model_keys(models, tables)],
+        _caption(tables, views, architectures),
+        _ROW_HEIGHT * (len(views) + 1) + 0.35,
+    )
+    grid = figure.subplots(len(views) + 1, len(PANELS), sharex=True, sharey=True, squeeze=False)
+    colours, of_models = style.colours(architectures), style.model_colours(models)
+    for axes, title in zip(grid[0], PANELS.values(), strict=True):
+        axes.set_title(title)
+    for line, view in zip(grid, views, strict=False):
+        line[0].set_ylabel(f"{style.VIEWS[view]}\n{'real questions' if tables.real else 'made-up worlds'}\naccuracy")
+        for axes, panel in zip(line, PANELS, strict=True):
+            points = [point for point in tables.small if (point.way, point.panel) == (view, panel)]
+            _lines(axes, points, architectures, colours)
+    grid[-1][0].set_ylabel("Pretrained\nreal questions\nexact match")
+    for axes, panel in zip(grid[-1], PANELS, strict=True):
+        _pretrained_lines(axes, [point for point in tables.pretrained if point.panel == panel], models, of_models)
+        theirs = [point for point in tables.published if point.panel == panel]
+        for point in theirs:
+            style.published_dots(axes, [(point.n, point.accuracy)], "o", colours[point.name])
+        if not axes.lines:
+            _say_missing(axes)
+        axes.set_xlabel("paragraphs n")
+    for axes in grid.flat:
+        _axes(axes)
+    return figure
+
+
+def _axes(axes: Axes) -> None:
+    axes.set_xlim(_NS[0] - 0.8, _NS[-1] + 0.8)
+    axes.set_xticks(_NS)
+    axes.set_ylim(0, 1.04)
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
+    axes.grid(axis="y")
+
+
+def _lines(axes: Axes, points: list[Measured], architectures: Sequence[str], colours: dict[str, str]) -> None:
+    """A line for each architecture: the mean of its seeds, the envelope of their intervals."""
+    if not points:
+        _say_missing(axes)
+    for index, name in enumerate(architectures):
+        shift = _SPREAD * (index - (len(architectures) - 1) / 2)
+        means = _means(point for point in points if point.name == name)
+        _line(axes, means, shift, style.filled_marker("o", colours[name]), "-", style.name_of(name))
+
+
+def _pretrained_lines(axes: Axes, points: list[Measured], models: Sequence[str], colours: dict[str, str]) -> None:
+    """A line for each model and method over all questions; dashed over those that the paper's rule selects."""
+    for index, name in enumerate(models):
+        shift = _SPREAD * (index - (len(models) - 1) / 2)
+        for method, marker in _METHODS.items():
+            for selected, dash in ((False, "-"), (True, "--")):
+                some = [p for p in points if (p.name, p.way, p.selected) == (name, method, selected)]
+                _line(axes, _means(some), shift, style.filled_marker(marker, colours[name]), dash, name)
+
+
+def _line(axes: Axes, means: list[Measured], shift: float, marker: dict[str, object], dash: str, label: str) -> None:
+    if means:
+        xs, ys = [mean.n + shift for mean in means], [mean.accuracy for mean in means]
+        axes.errorbar(xs, ys, yerr=style.interval(means), ecolor=str(marker["color"]), elinewidth=1.0, fmt="none")
+        axes.plot(xs, ys, **marker, linestyle=dash, linewidth=1.1, label=label)  # type: ignore[arg-type]
+
+
+def _means(points: Iterable[Measured]) -> list[Measured]:
+    by_n: dict[int, list[Measured]] = defaultdict(list)
+    for point in points:
+        by_n[point.n].append(point)
+    return [
+        Measured(
+            name=same[0].name,
+            way=same[0].way,
+            panel=same[0].panel,
+            n=n,
+            accuracy=sum(point.accuracy for point in same) / len(same),
+            low=min(point.low for point in same),
+            high=max(point.high for point in same),
+            questions=same[0].questions,
+        )
+        for n, same in sorted(by_n.items())
+    ]
+
+
+def _say_missing(axes: Axes) -> None:
+    axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center", va="center", color=style.GREY)
+
+
+def _architecture_keys(architectures: Sequence[str], tables: Tables) -> list[Line2D]:
+    colours = style.colours(architectures)
+    names = list(dict.fromkeys([*architectures, *(point.name for point in tables.published)]))
+    keys = [Line2D([], [], color=colours[name], linewidth=3, label=style.name_of(name)) for name in names]
+    if tables.published:
+        keys.append(Line2D([], [], label=style.PUBLISHED, **style.open_marker("o", style.INK)))
+    return keys
+
+
+def _model_keys(models: Sequence[str], tables: Tables) -> list[Line2D]:
+    colours = style.model_colours(models)
+    keys = [Line2D([], [], color=colours[name], linewidth=3, label=name) for name in models]
+    for method, marker in _METHODS.items():
+        if any(point.way == method for point in tables.pretrained):
+            keys.append(Line2D([], [], **style.filled_marker(marker, style.GREY), linestyle="none", label=method))
+    if any(point.selected for point in tables.pretrained):
+        keys.append(Line2D([], [], color=style.GREY, linestyle="--", label="selected questions"))
+    return keys
+
+
+def _caption(tables: Tables, views: Sequence[str], architectures: Sequence[str]) -> str:
+    """How the numbers were made, and what is missing."""
+    counts, seeds = {point.questions for point in tables.small}, {point.seed for point in tables.small}
+    cells = {(p.way, p.name, p.panel, p.n) for p in tables.small}
+    missing = len(_VIEWS) * len(_ARCHITECTURES) * len(PANELS) * len(_NS) - len(cells)
+    first = (
+        f"Small models: free decoding of {'–'.join(f'{count:,}' for count in sorted(counts))} test questions a point, "
+        f"searches executed; undecided counted 0. Trained on up to {tables.samples:,} samples, gold in random places, "
+        f"all n together; {len(seeds)} seed{'s' if len(seeds) > 1 else ''}. Error bars: 95 % Wilson intervals"
+        f"{' (of seeds: their envelope)' if len(seeds) > 1 else ''}. Hardware: {tables.small[0].hardware}."
+    )
+    second = [
+        f"{missing} of {missing + len(cells)} points of small models are missing." if missing else "",
+        "" if tables.pretrained else "No pretrained model of ours has been run.",
+        "Published values: CoT of a 1.3B Transformer and two models distilled from it, on 350 questions that all three "
+        "answer from the gold paragraphs alone, so 1 at n = 2 by construction." if tables.published else "",
+    ]  # fmt: skip
+    return first + "\n" + " ".join(filter(None, second))
