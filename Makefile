@@ -11,7 +11,7 @@ TABLE = $(if $(wildcard $(FRESH)),$(FRESH),results/istree_$(PRESET).csv)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint test-slow gpu-check sweep fig2 fig5 theory-demo fig-state-bits fig-size-reached \
-	fig-retrieval fig-bits-used fig-transfer bench clean
+	fig-retrieval fig-bits-used fig-transfer hotpotqa-demo fig6 bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -75,6 +75,19 @@ fig-retrieval: $(READY) ## the same task with retrieval, or one attention layer
 
 fig-bits-used: $(READY) ## bits that models use against bits that they need
 	$(BIN)/retrieval-gap plot fig_bits_used --results $(PROBE_TABLE) --out $(OUT)
+
+# a folder of its own: all runs in it are tested at other sizes and options
+HOTPOTQA := $(RUNS)/hotpotqa_demo
+HOTPOTQA_TABLE = $(if $(wildcard $(HOTPOTQA)_transfer.csv),$(HOTPOTQA)_transfer.csv,results/hotpotqa_demo_transfer.csv)
+
+hotpotqa-demo: $(READY) ## questions over several paragraphs: train, test at each n, draw (about 20 minutes on 2 cores)
+	$(BIN)/retrieval-gap sweep hotpotqa_demo --keep-weights --runs-dir $(HOTPOTQA) --csv $(HOTPOTQA).csv
+	$(BIN)/retrieval-gap transfer $(HOTPOTQA)/hotpotqa-* --n 2,4,6,8 --csv $(HOTPOTQA)_transfer.csv \
+	  --change order=last variant=length_matched variant=distance
+	$(MAKE) fig6
+
+fig6: $(READY) ## HotpotQA: accuracy by number of paragraphs
+	$(BIN)/retrieval-gap plot fig6_hotpotqa --results $(HOTPOTQA_TABLE) --out $(OUT)
 
 fig-transfer: $(READY) ## the demo's models on graphs that they were not trained on
 	$(BIN)/retrieval-gap plot fig_transfer --out $(OUT)

@@ -1,4 +1,4 @@
-"""Runs on other families: every sample is in one class, and all together are what `eval` says."""
+"""Runs elsewhere: every sample is in one class, all together are what `eval` says, and so is each size and option."""
 
 import csv
 import json
@@ -39,12 +39,37 @@ def test_the_classes_of_a_familys_samples_make_up_the_accuracy_that_eval_prints(
     assert right / 50 == pytest.approx(told["accuracy"])
 
 
+def test_open_answers_are_tested_at_other_sizes_and_options(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    flags = "--mode cot --arch lstm --size tiny --samples 16 --batch-size 8 --warmup-samples 8 --eval-samples 9"
+    words = f"train --task hotpotqa --n-paragraphs 4 --facts 2 --names 6 --vocab 300 {flags} --threads 1 --keep-weights"
+    assert main([*words.split(), "--runs-dir", str(tmp_path / "runs")]) == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    words = f"transfer {run} --n 2,4 --samples 5 --csv {tmp_path / 't.csv'} --change order=last variant=distance"
+    assert main(words.split()) == 0
+    with (tmp_path / "t.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    told = [(row["n"], row["tested_n"], row["tested_options"].split()[3:6], row["eval_samples"]) for row in rows]
+    assert told == [
+        ("4", n, [f"order={order}", "distractors=own", f"variant={variant}"], "5")
+        for order, variant in (("random", "plain"), ("last", "plain"), ("random", "distance"))
+        for n in ("2", "4")
+    ]
+    capsys.readouterr()
+    assert main(["eval", str(run), "--samples", "5"]) == 0
+    own = json.loads(capsys.readouterr().out)
+    for name in ("accuracy", "exact_trace", "undecided"):
+        assert float(rows[1][name]) == own[name]
+
+
 def test_wrong_use_is_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     for words, said in (
         ([str(run), "--families", "path_lik"], "did you mean 'path_like'"),
         ([], "one run directory or more"),
         ([str(run), "--samples", "-1"], "--samples -1"),
+        ([str(run), "--n", "6,8"], "cannot be tested on n = 8"),
+        ([str(run), "--n", "six"], "--n six"),
+        ([str(run), "--change", "order=last"], "unknown option 'order'"),
     ):
         assert main(["transfer", *words]) == 2
         told = capsys.readouterr().err
