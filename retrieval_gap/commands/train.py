@@ -7,7 +7,15 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from retrieval_gap.commands.flags import CheckpointSeconds, Device, KeepWeights, RunsDir, ScanBackend, check_seconds
+from retrieval_gap.commands.flags import (
+    CheckpointSeconds,
+    Device,
+    KeepWeights,
+    RunsDir,
+    ScanBackend,
+    check_seconds,
+    whole_numbers,
+)
 from retrieval_gap.devices import choose_device
 from retrieval_gap.errors import UsageError
 from retrieval_gap.experiments.config import RunConfig

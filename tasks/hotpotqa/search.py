@@ -150,7 +150,7 @@ def _tells(word: str) -> bool:
     return not _is_name(word) and word.lower() not in FUNCTION_WORDS
 
 
-def _together(one: str, other: str, line: str) -> list[Phrases]:
+def _together(one: str, other: str, line: str) -> Sequence[Phrases]:
     """Two phrases in the order in which they stand; where that is both, from the title on."""
     title, ways = line.partition(":")[0], ((one, other), (other, one))
     return [way for way in sorted(ways, key=lambda way: way[0] not in title) if _matches(way, line)][:1]
