@@ -153,7 +153,7 @@ def evaluate_cell(client: Client, cell: Cell, data: Data, folder: Path) -> Path:
         "unusable": data.unusable,
         "too_few_paragraphs": len(subsets.left_out),
         **{key: environment.describe()[key] for key in ("torch", "commit")},
-        "hardware": cell.backend.get("hardware", ""),
+        "hardware": client.backend.hardware,
     }
     lines = [head, *(_line(s.question, answer) for s, answer in zip(shown, answers, strict=True))]
     make_folder(folder)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,24 +39,19 @@ class LocalBackend:
         if model.api == "chat" and not self._tokenizer.chat_template:
             raise UsageError(f"model {model.model} has no chat template; --api completions goes without")
         self._limit = model.context_limit or _context_limit(self._model.config)
-        self._fingerprint = _fingerprint(self._model)
-        self._generator = self._made_generator()
-
-    @property
-    def described(self) -> dict[str, Any]:
-        return {
+        self._same = {
             "backend": f"transformers {package_version('transformers')}",
-            "model": self._asked.model,
-            "fingerprint": self._fingerprint,
+            "fingerprint": _fingerprint(self._model),
             "precision": self.precision,
-            "api": self._asked.api,
-            "hardware": hardware(self._device.type),
+            "api": model.api,
         }
+        self.described = self._same | {"model": model.model}
+        self.hardware = hardware(self._device.type)
+        self._generator = self._made_generator()
 
     def whole(self, request: Request) -> dict[str, Any]:
         """The weights, by their fingerprint, whatever the model's name or folder."""
-        same = {key: value for key, value in self.described.items() if key != "model"}
-        return same | {"body": asdict(request)}
+        return self._same | {"body": asdict(request)}
 
     def complete(self, requests: Sequence[Request], done: Callable[[int, Reply], None]) -> None:
         prompts = [self._tokens(request) for request in requests]
@@ -122,6 +118,8 @@ class LocalBackend:
             batch_size=self.config.batch_size,
             chunk=self.config.prefill_chunk,
         )
+        if self._device.type == "cuda" and _is_mamba(self._model) and find_spec("mamba_ssm") is None:
+            print("mamba_ssm is not installed: Mamba layers run without their kernels, slowly", file=sys.stderr)
         what = f"{self._asked.shown_name} ({type(self._model).__name__})"
         if not generator.abilities.padding:
             print(f"{what} reads padding as input: only prompts of equal length share a batch", file=sys.stderr)
@@ -163,6 +161,10 @@ def _context_limit(config: Any) -> int:
     """Tokens that a model has positions for; 0 where its state has no such limit."""
     limit = getattr(config.get_text_config(), "max_position_embeddings", None)
     return limit if isinstance(limit, int) and limit > 0 else 0
+
+
+def _is_mamba(model: Any) -> bool:
+    return any("Mamba" in type(module).__name__ for module in model.modules())
 
 
 def _fingerprint(model: Any) -> str:

@@ -47,9 +47,10 @@ Reply = Completion | TooLong
 class Backend(Protocol):
     """A model that answers requests."""
 
-    @property
-    def described(self) -> dict[str, Any]:
-        """What decides its answers besides the request: part of a cell's identity, never a secret."""
+    described: dict[str, Any]
+    """What decides its answers besides the request: part of a cell's identity, never a secret."""
+    hardware: str
+    """What it runs on; "" where that is not known."""
 
     def whole(self, request: Request) -> dict[str, Any]:
         """All that decides the answer, as JSON: the key of the cache.  No secret is in it."""

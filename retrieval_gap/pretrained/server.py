@@ -44,12 +44,10 @@ class ServerBackend:
     ) -> None:
         self.config, self._model, self._key, self._count_tokens = config, model, key, count_tokens
         self._url = config.base_url.rstrip("/")
+        self.described: dict[str, Any] = {"backend": self._url, "model": model.model, "api": model.api}
+        self.hardware = ""
         told = self._told_limit()  # asked in any case: it shows that the server is there and has the model
         self._limit = model.context_limit or told
-
-    @property
-    def described(self) -> dict[str, Any]:
-        return {"backend": self._url, "model": self._model.model, "api": self._model.api}
 
     def whole(self, request: Request) -> dict[str, Any]:
         return {"url": self._path(), "body": self._body(request)}

@@ -53,12 +53,20 @@ class Done:
         return (self.cell["data"], self.cell["questions"], self.subset["seed"], self.cell["exemplars"])
 
     @property
+    def curve(self) -> tuple[Any, ...]:
+        """What n, order and the model are varied within."""
+        return (self.cell["method"], self.subset["variant"], self.subset["distractors"])
+
+    @property
     def selects(self) -> bool:
         """Whether it shows which questions a model answers from the gold paragraphs alone."""
         return self.cell["method"] == "cot" and self.subset["variant"] == "plain" and self.subset["n_paragraphs"] == 2
 
     def right(self) -> set[str]:
         return {name for name, answer in self.answers.items() if answer["exact_match"] == 1}
+
+    def asked(self) -> set[str]:
+        return self.answers.keys() - self.too_long()
 
     def too_long(self) -> set[str]:
         return {name for name, answer in self.answers.items() if answer["too_long"]}
@@ -94,19 +102,20 @@ def find_done(folder: Path, models: Sequence[str]) -> list[Done]:
 def table_rows(found: Sequence[Done]) -> tuple[list[Row], list[str]]:
     """Rows of all questions and of the selected ones, and what is to be said of the selection.
 
-    A question that one of the compared cells left out as too long is in no selection, so that selected rows are over
-    the same questions.  Raises RunError for two files of one cell that were asked differently.
+    Selected rows of one method and variant are over the same questions: one that any of these cells could not ask is
+    left out of all.  Raises RunError for two files of one cell that were asked differently.
     """
     rows, told = [], []
     for questions in dict.fromkeys(done.questions for done in found):
         cells = sorted((done for done in found if done.questions == questions), key=_place)
         _check_once(cells)
-        chosen, said = _selection(cells)
+        right, said = _right_at_two(cells)
         told.append(said)
         for done in cells:
-            rows.append(_row(done, done.answers.keys() - done.too_long(), selected=False))
+            rows.append(_row(done, done.asked(), selected=False))
+            chosen = right.intersection(*(other.asked() for other in cells if other.curve == done.curve))
             if chosen:
-                rows.append(_row(done, chosen & done.answers.keys(), selected=True))
+                rows.append(_row(done, chosen, selected=True))
     return rows, told
 
 
@@ -131,19 +140,16 @@ def print_rows(rows: Iterable[Row]) -> None:
     Console(width=max(Console().width, 140)).print(table)
 
 
-def _selection(cells: Sequence[Done]) -> tuple[set[str], str]:
-    """The questions selected, and in words how many of how many, or why there is no selection."""
+def _right_at_two(cells: Sequence[Done]) -> tuple[set[str], str]:
+    """The questions that all models answer from the gold paragraphs alone, and in words how many of how many they are,
+    or why there is no selection."""
     models = list(dict.fromkeys(done.cell["model"] for done in cells))
-    everyone = set[str]().union(*(done.answers.keys() for done in cells))
-    of = f"of {len(everyone)} questions"
+    of = f"of {len(set[str]().union(*(done.answers.keys() for done in cells)))} questions"
     for model in models:
         if not any(done.selects for done in cells if done.cell["model"] == model):
             return set(), f"no selection {of}: {model} has no answers by cot at n = 2 (variant plain)"
     right = set.intersection(*(done.right() for done in cells if done.selects))
-    left_out = right & set[str]().union(*(done.too_long() for done in cells))
-    chosen = right - left_out
-    less = f", less {len(left_out)} that are too long for one of them somewhere" if left_out else ""
-    return chosen, f"selected {len(chosen)} {of}: all of {', '.join(models)} answer {len(right)} at n = 2{less}"
+    return right, f"selected {len(right)} {of}: all of {', '.join(models)} answer these by cot at n = 2"
 
 
 def _row(done: Done, chosen: Iterable[str], *, selected: bool) -> Row:

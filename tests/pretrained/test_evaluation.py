@@ -17,7 +17,7 @@ import pytest
 from retrieval_gap.cli import main
 from retrieval_gap.intervals import wilson_interval
 from tests.pretrained import tiny_models
-from tests.pretrained.questions import QUESTIONS, asked, write_questions
+from tests.pretrained.questions import QUESTIONS, asked, record, write_questions
 from tests.pretrained.scripted_server import Fault, Said, ScriptedServer, prompt_of
 
 # Questions that each model gets wrong after so many passages: those below, and one of its own at n = 2.
@@ -121,11 +121,25 @@ def test_a_question_that_is_too_long_counts_in_no_share_and_in_no_selection(
         for model in WRONG:
             assert evaluate(server, data, model) == 0
     rows = table(data)
-    assert "less 1 that are too long" in capsys.readouterr().out
+    assert f"selected {SELECTED} of {QUESTIONS}" in capsys.readouterr().out
     row = cell(rows, "weak", 8)
     assert (row["questions"], row["too_long"]) == (str(QUESTIONS - 1), "1")
     assert float(row["exact_match"]) == pytest.approx(5 / (QUESTIONS - 1))
     assert {row["questions"] for row in rows if row["selected"] == "1"} == {str(SELECTED - 1)}
+
+
+def test_a_question_with_too_few_paragraphs_for_some_n_is_in_no_selection(data: Path) -> None:
+    records = json.loads(data.read_text())
+    records[23] = record(23, distractors=3)
+    data.write_text(json.dumps(records))
+    with ScriptedServer(knowing, models=("strong",)) as server:
+        assert evaluate(server, data, "strong") == 0
+        assert evaluate(server, data, "strong", "--n-paragraphs", "2", "--method", "bm25") == 0
+    rows = table(data)
+    assert cell(rows, "strong", 2, selected=1, method="bm25")["questions"] == str(QUESTIONS - 1)
+    rows = [row for row in rows if row["method"] == "cot"]
+    assert [cell(rows, "strong", n)["questions"] for n in (2, 4, 8)] == [str(QUESTIONS)] * 2 + [str(QUESTIONS - 1)]
+    assert {row["questions"] for row in rows if row["selected"] == "1"} == {str(QUESTIONS - 2)}
 
 
 def searching(body: dict[str, Any]) -> Said:
@@ -301,6 +315,17 @@ def test_wrong_use_is_one_line(
     assert said in told
     assert told.count("\n") == 1
     assert not (data.parent / "out").exists()
+
+
+def test_a_package_that_is_missing_is_named_with_the_extra_that_brings_it(
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "httpx2", None)
+    for name in [name for name in sys.modules if name.startswith("retrieval_gap.pretrained.server")]:
+        monkeypatch.delitem(sys.modules, name)
+    line = ["pretrained", "hotpotqa", "--model", "x", "--data", str(data), "--out-dir", str(data.parent / "out")]
+    assert main([*line, "--base-url", "http://127.0.0.1:9"]) == 1
+    assert "httpx2 is not installed: pip install 'retrieval-gap[pretrained]'" in capsys.readouterr().err
 
 
 def test_tables_are_of_answers_that_can_be_compared(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
