@@ -23,7 +23,7 @@ from retrieval_gap.files import make_folder, sync, write_text
 
 CHUNK = 1 << 20
 TIMEOUT_SECONDS = 30.0  # without a byte
-TRIES = 3  # in a row without a byte, before the next mirror's turn
+TRIES = 3  # in a row that brought nothing more, before the next mirror's turn
 UNSATISFIABLE = 416
 
 
@@ -38,7 +38,15 @@ class _MirrorError(Exception):
 
 
 class _CutOffError(Exception):
-    """The connection broke, or could not be made: to be tried again."""
+    """The connection broke: to be tried again, so many times."""
+
+    tries = TRIES
+
+
+class _NoAnswerError(_CutOffError):
+    """There is no connection: the next mirror's turn at once."""
+
+    tries = 1
 
 
 def download(source: Source, folder: Path, watch: Watcher = lambda done, total: None) -> Path:
@@ -53,11 +61,16 @@ def download(source: Source, folder: Path, watch: Watcher = lambda done, total: 
     if not (target.is_file() and _has(target, source)):
         part = folder / f".{source.name}.part"
         with _locked(part) as file:
-            _from_mirrors(source, file, watch)
+            url = _from_mirrors(source, file, watch)
             sync(part)
+            write_text(folder / f"{source.name}.licence.txt", _note(source, url))
             part.replace(target)
-    write_text(folder / f"{source.name}.licence.txt", f"{source.name}: {source.title}\nLicence: {source.licence}\n")
     return target
+
+
+def _note(source: Source, url: str) -> str:
+    what = {"From": url, "SHA-256": source.sha256, "Licence": source.licence}
+    return f"{source.name}: {source.title}\n" + "".join(f"{name}: {told}\n" for name, told in what.items())
 
 
 def sha256_of(path: Path) -> str:
@@ -72,21 +85,26 @@ def _has(target: Path, source: Source) -> bool:
 
 @contextlib.contextmanager
 def _locked(part: Path) -> Iterator[IO[bytes]]:
-    """The part, opened to append.  Raises RunError where another process has it."""
+    """The part, opened to append; deleted if nothing is in it.  Raises RunError where another process has it."""
     with part.open("ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise RunError(f"{part}: another process is downloading it") from error
-        yield file
+        try:
+            yield file
+        finally:
+            if not file.tell():
+                part.unlink()
 
 
-def _from_mirrors(source: Source, file: IO[bytes], watch: Watcher) -> None:
-    """Raises RunError, with what each mirror did, where none gives the file."""
+def _from_mirrors(source: Source, file: IO[bytes], watch: Watcher) -> str:
+    """The mirror that gave the file's end.  Raises RunError, with what each did, where none gives it."""
     told = []
     for url in source.urls:
         try:
-            return _from_mirror(url, source, file, watch)
+            _from_mirror(url, source, file, watch)
+            return url
         except _MirrorError as error:
             told.append(f"{urlsplit(url).netloc}: {error}")
     kept = f" ({file.tell():,} bytes are kept to go on with)" if file.tell() else ""
@@ -116,7 +134,7 @@ def _fill(url: str, source: Source, file: IO[bytes], watch: Watcher) -> None:
             return _read_on(url, source, file, watch)
         except _CutOffError as error:
             tries = 0 if file.tell() > before else tries + 1
-            if tries == TRIES:
+            if tries >= error.tries:
                 raise _MirrorError(str(error)) from error
 
 
@@ -156,8 +174,8 @@ def _put_at(answer: http.client.HTTPResponse, file: IO[bytes]) -> None:
 
 @contextlib.contextmanager
 def _answer(url: str, offset: int) -> Iterator[http.client.HTTPResponse]:
-    """The server's answer to a request for all from `offset` on.  Raises _CutOffError where there is none, _MirrorError
-    where it is an error other than "nothing from there on"."""
+    """The server's answer to a request for all from `offset` on.  Raises _NoAnswerError where there is none,
+    _MirrorError where it is an error other than "nothing from there on"."""
     headers = {"User-Agent": "retrieval-gap", "Accept-Encoding": "identity"}
     if offset:
         headers["Range"] = f"bytes={offset}-"
@@ -170,7 +188,7 @@ def _answer(url: str, offset: int) -> Iterator[http.client.HTTPResponse]:
         answer = error
     except (OSError, http.client.HTTPException) as error:
         reason = error.reason if isinstance(error, URLError) else error
-        raise _CutOffError(str(reason) or type(reason).__name__) from error
+        raise _NoAnswerError(str(reason) or type(reason).__name__) from error
     with answer:
         yield answer
 
