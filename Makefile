@@ -10,8 +10,8 @@ FRESH := $(RUNS)/istree_$(PRESET).csv
 TABLE = $(if $(wildcard $(FRESH)),$(FRESH),results/istree_$(PRESET).csv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint test-slow gpu-check sweep fig2 fig5 theory-demo fig-state-bits fig-size-reached \
-	fig-retrieval fig-bits-used fig-transfer hotpotqa-demo fig6 bench clean
+.PHONY: help setup demo test lint test-slow gpu-check sweep paper-8xa100 fig2 fig5 theory-demo fig-state-bits \
+	fig-size-reached fig-retrieval fig-bits-used fig-transfer hotpotqa-demo fig6 bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ gpu-check: $(READY) ## the scan's CUDA kernels against their oracles; without a 
 
 sweep: $(READY) ## run PRESET=demo|cpu|paper; call again to go on
 	$(BIN)/retrieval-gap sweep $(PRESET) --runs-dir $(RUNS) --csv $(FRESH)
+
+paper-8xa100: ## the paper's grid and its figures on a node of 8 GPUs; call again to go on (ARGS=--dry-run tells the plan)
+	PRESET=paper RUNS=$(RUNS) OUT=$(OUT) bash launch/8xa100.sh $(ARGS)
 
 fig2: $(READY) ## accuracy by problem size, view and model, of PRESET
 	$(BIN)/retrieval-gap plot fig2_istree --results $(TABLE) --out $(OUT)

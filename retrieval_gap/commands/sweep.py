@@ -21,6 +21,7 @@ class Sweep:
     workers: Annotated[int, arg(help="processes on the CPU, one thread each; 0 means one a core")] = 0
     per_gpu: Annotated[int, arg(help="processes that share each GPU; 0 means one")] = 0
     only: Only = ""
+    shard: Annotated[str, arg(help="I/N: every N-th of these cells from the I-th on, for the tasks of an array")] = ""
     max_minutes: Annotated[Number, arg(help="stop all after this time, and tell what is left; 0 means never")] = 0.0
     dry_run: Annotated[bool, arg(help="print what is done of the cells, and what they will cost")] = False
     keep_weights: KeepWeights = False
@@ -39,6 +40,7 @@ class Sweep:
             workers=self.workers,
             per_gpu=self.per_gpu,
             only=self.only,
+            shard=self.shard,
             max_minutes=self.max_minutes,
             dry_run=self.dry_run,
             csv=self.csv,

@@ -1,6 +1,7 @@
 """A preset from its cells to its result table; finished cells are skipped, partial ones go on."""
 
 import os
+import re
 import sys
 import time
 from collections import Counter
@@ -43,6 +44,7 @@ def sweep(
     workers: int = 0,
     per_gpu: int = 0,
     only: str = "",
+    shard: str = "",
     max_minutes: float = 0.0,
     dry_run: bool = False,
     csv: Path | None = None,
@@ -51,6 +53,7 @@ def sweep(
     """Runs a preset's cells, prints its table, writes the finished rows to `csv` where one is given.
 
     workers, per_gpu: processes on the CPU, and processes that share each GPU; 0 means one a core, one a GPU.
+    only, shard: which cells are run; the table of `csv` has all finished ones of the preset.
     With `max_minutes` what is left is told too; a dry run only tells.
     Raises UsageError for a preset, filter or number that will not do, RunError where a cell failed (the others are
     finished first) or a signal stopped it; cells that `max_minutes` leaves are no error.
@@ -60,7 +63,7 @@ def sweep(
     gpus = visible_gpus(device, os.environ.get("CUDA_VISIBLE_DEVICES"))
     places = worker_places(gpus, workers=workers, per_gpu=per_gpu, cores=usable_cores())
     every = preset_cells(preset)
-    configs = select(every, only)
+    configs = share(select(every, only), shard)
     for config in configs:
         config.validate()
     cells = cells_of(configs, runs_dir)
@@ -95,6 +98,16 @@ def select(configs: Sequence[RunConfig], only: str) -> list[RunConfig]:
     if not kept:
         raise UsageError(f"no cell of the preset matches --only {only!r}")
     return kept
+
+
+def share(configs: Sequence[RunConfig], shard: str) -> list[RunConfig]:
+    """Every N-th cell from the I-th on, for a shard "I/N" with I from 0; all for "".  Raises UsageError for others."""
+    if not shard:
+        return list(configs)
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", shard)
+    if not found or int(found[1]) >= int(found[2]):
+        raise UsageError(f"--shard {shard} will not do: I/N with I from 0 to N - 1, such as 0/8, is wanted")
+    return list(configs[int(found[1]) :: int(found[2])])
 
 
 class _LastingConsole(Console):
