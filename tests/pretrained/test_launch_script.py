@@ -22,8 +22,8 @@ sleep 0.3
 VLLM = """#!/usr/bin/env bash
 echo "vllm [$CUDA_VISIBLE_DEVICES] $*" >>"$CALLS"
 [[ $2 != bad* ]] || exit 1
+trap 'rm "$CALLS.serves"; echo "vllm ended" >>"$CALLS"; exit 0' TERM
 touch "$CALLS.serves"
-trap 'echo "vllm ended" >>"$CALLS"; exit 0' TERM
 while true; do sleep 0.05; done
 """
 CURL = "#!/usr/bin/env bash\n[[ -e $CALLS.serves ]]\n"
