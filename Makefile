@@ -11,7 +11,7 @@ TABLE = $(if $(wildcard $(FRESH)),$(FRESH),results/istree_$(PRESET).csv)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint test-slow gpu-check sweep paper-8xa100 fig2 fig5 theory-demo fig-state-bits \
-	fig-size-reached fig-retrieval fig-bits-used fig-transfer hotpotqa-demo fig6 bench clean
+	fig-size-reached fig-retrieval fig-bits-used fig-transfer hotpotqa-demo fig6 report bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -94,6 +94,9 @@ fig6: $(READY) ## HotpotQA: accuracy by number of paragraphs
 
 fig-transfer: $(READY) ## the demo's models on graphs that they were not trained on
 	$(BIN)/retrieval-gap plot fig_transfer --out $(OUT)
+
+report: $(READY) ## one HTML page with all results: runs where there are some, and the committed tables
+	$(BIN)/retrieval-gap report --out $(OUT)/report
 
 bench: $(READY) ## side-by-side ratios: generator, scan, training step, decoding
 	$(BIN)/retrieval-gap bench

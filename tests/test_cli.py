@@ -125,6 +125,9 @@ WRONG_USES = [
     ("results --parquet /proc/rows.parquet", "/proc cannot be written to"),
     ("compare", "TABLE"),
     ("compare absent.csv", "absent.csv"),
+    ("report --results absent.csv", "absent.csv"),
+    ("report --runs-dir absent", "absent is no folder of runs"),
+    ("report --out /proc/nowhere", "/proc/nowhere"),
     ("runs", "pack"),
     ("runs pakc out.tar", "pakc"),
     ("runs pack", "OUT.tar"),
@@ -160,7 +163,7 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert stop.value.code in (0, None)
     told = capsys.readouterr().out
     words = ("sample", "train", "eval", "transfer", "probe", "bound")
-    words += ("sweep", "results", "compare", "runs", "plot", "bench", "doctor")
+    words += ("sweep", "results", "compare", "runs", "plot", "report", "bench", "doctor")
     for command in words:
         assert command in told
 

@@ -10,7 +10,7 @@ from retrieval_gap.commands.data import Data
 from retrieval_gap.commands.machine import Bench, Doctor
 from retrieval_gap.commands.plot import Plot
 from retrieval_gap.commands.pretrained import Pretrained
-from retrieval_gap.commands.results import Compare, Results
+from retrieval_gap.commands.results import Compare, Report, Results
 from retrieval_gap.commands.runs import Runs
 from retrieval_gap.commands.sample import Sample
 from retrieval_gap.commands.sweep import Sweep
@@ -36,6 +36,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "runs": Runs,
     "data": Data,
     "plot": Plot,
+    "report": Report,
     "bench": Bench,
     "doctor": Doctor,
 }

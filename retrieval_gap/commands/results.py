@@ -48,3 +48,22 @@ class Compare:
         from retrieval_gap.experiments.compare import compare_tables
 
         compare_tables(self.table, self.other, self.only, self.csv)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Write one page (HTML, no network needed) with the results: charts, table, learning curves, samples of what the
+    models wrote, figures, and the configuration and hardware behind each number."""
+
+    out: Annotated[Path, arg(help="folder for index.html")] = Path("report")
+    results: Tables = ()
+    runs_dir: Annotated[
+        RunsDirs,
+        arg(help="folders of run directories; default: runs and the tables in results/, where nothing is named"),
+    ] = ()
+
+    def run(self) -> None:
+        from plots.report import write_report
+
+        page = write_report(self.out, self.runs_dir, self.results)
+        print(f"{page}, {page.stat().st_size / 1e6:.1f} MB")

@@ -5,7 +5,6 @@ that hardware; `s` other runs were, of the same view and model if there are such
 ratio of the rooflines; `r` nothing was measured there, and it is the roofline alone.
 """
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.cost import ACHIEVED, GPU_KERNEL_S, GPUS, Machine, cell_cost, trace_sizes
 from retrieval_gap.experiments.results import Cell, known_cells, samples_done
-from retrieval_gap.experiments.run import RunDirectory
 from tasks.api import TaskError
 
 Source = Literal["m", "s", "r"]
@@ -67,7 +65,7 @@ def measured_runs(runs_dir: Path) -> list[Measured]:
 def _measured(cell: Cell) -> Measured | None:
     told: list[Any] = [report.get("samples_per_s") for report in cell.run.reports()]
     paces = [float(pace) for pace in told if isinstance(pace, (int, float)) and pace > 0]
-    starts = [(start.get("hardware"), start.get("threads"), start.get("ranks", 1)) for start in _starts(cell.run)]
+    starts = [(start.get("hardware"), start.get("threads"), start.get("ranks", 1)) for start in cell.run.starts()]
     if cell.config is None or not paces or not starts or any(start != starts[0] for start in starts):
         return None
     hardware, threads, ranks = starts[0]
@@ -88,15 +86,6 @@ def _measured(cell: Cell) -> Measured | None:
         samples_per_s=median(paces),
         tokens_per_s=tokens_per_s,
     )
-
-
-def _starts(run: RunDirectory) -> list[dict[str, Any]]:
-    """The lines of environment.jsonl; [] where they cannot be read."""
-    try:
-        starts = [json.loads(line) for line in (run.path / "environment.jsonl").read_text("utf-8").splitlines()]
-    except (OSError, ValueError):
-        return []
-    return [start for start in starts if isinstance(start, dict)]
 
 
 def on_machine(machine: Machine, runs: Iterable[Measured]) -> list[Measured]:

@@ -136,6 +136,14 @@ class RunDirectory:
         except (RunError, TypeError, ValueError):
             return Tally()
 
+    def starts(self) -> list[dict[str, Any]]:
+        """On what each start of the run happened; [] where that cannot be read."""
+        try:
+            starts = [json.loads(line) for line in (self.path / "environment.jsonl").read_text("utf-8").splitlines()]
+        except (OSError, ValueError):
+            return []
+        return [start for start in starts if isinstance(start, dict)]
+
     def reports(self) -> list[dict[str, Any]]:
         """The reports of training so far, without a line that a kill cut short, or that is none."""
         if not self.metrics.exists():

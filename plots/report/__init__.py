@@ -1,0 +1,92 @@
+"""One page with all results: `retrieval-gap report` writes `index.html`, which needs no network and no other file.
+
+What the page shows is driven by the columns of the tables, not by names of tasks.  All text of others (names, options,
+what a model wrote) is escaped by Jinja or enters the page as text nodes, and a content security policy lets no script
+run but two, the project's own and Vega's, by their hashes.
+"""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from plots.report.charts import ACCURACY, CURVE, legend
+from plots.report.drawn import drawn_figures
+from plots.report.published import published_section
+from plots.report.sources import Gathered, gather
+from plots.report.table import COLUMNS, filters_of, table_rows
+from retrieval_gap.errors import UsageError
+from retrieval_gap.files import make_folder, write_text
+
+VEGA_LITE = "6.1"
+
+
+def write_report(out: Path, runs_dirs: Sequence[Path], tables: Sequence[Path]) -> Path:
+    """Writes `out/index.html`; the file.
+
+    runs_dirs, tables: none of either means `runs`, where there is one, and every table of runs in results/.
+    Raises UsageError for a table, a folder or an installation that will not do, and where there is no row at all.
+    """
+    gathered, vega = gather(runs_dirs, tables), _vega_bundle()
+    make_folder(out)
+    page = out / "index.html"
+    write_text(page, _render(gathered, vega))
+    return page
+
+
+def _render(gathered: Gathered, vega: str) -> str:
+    environment = Environment(autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True)
+    here = files("plots.report")
+    css, script, template = (here.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js", "page.html"))
+    rows = [entry.row for entry in gathered.entries]
+    return environment.from_string(template).render(
+        summary=gathered.summary(),
+        notes=gathered.notes,
+        sources=gathered.sources,
+        filters=filters_of(rows),
+        columns=COLUMNS,
+        rows=table_rows(gathered.entries),
+        figures=drawn_figures(gathered),
+        published=published_section(gathered.entries),
+        curves=len(gathered.curves),
+        sampled=[(i, entry.label) for i, entry in enumerate(gathered.entries) if i in gathered.samples],
+        legend=legend(rows),
+        data=_page_data(gathered),
+        css=Markup(css),
+        vega=Markup(vega),
+        script=Markup(script),
+        hashes=[_csp_hash(vega), _csp_hash(script)],
+    )
+
+
+def _page_data(gathered: Gathered) -> dict[str, Any]:
+    """What the page's script reads; `i` numbers the rows."""
+    return {
+        "rows": [entry.row | {"i": i, "source": entry.where} for i, entry in enumerate(gathered.entries)],
+        "curves": gathered.curves,
+        "samples": gathered.samples,
+        "environments": gathered.environments,
+        "charts": {"accuracy": ACCURACY, "curve": CURVE},
+        "legend": legend([entry.row for entry in gathered.entries]),
+    }
+
+
+@cache
+def _vega_bundle() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script.  Raises UsageError where the package that holds them is absent."""
+    try:
+        import vl_convert
+    except ImportError as error:
+        raise UsageError("a report needs vl-convert-python; pip install 'retrieval-gap[report]' brings it") from error
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
+    return bundle.replace("</script", "<\\/script")
+
+
+def _csp_hash(script: str) -> str:
+    return "'sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() + "'"

@@ -1,0 +1,137 @@
+"""Vega-Lite specifications of a panel; the page's script puts in the rows, and draws one for each problem and view.
+
+Text is `currentColor`, so that the page's light or dark ink colours it.  Architectures have a colour and a mark each.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from plots import style
+from retrieval_gap.experiments.tables import Row
+
+_ORDER = ("transformer", "hybrid", "mamba", "lstm")
+_MARKS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right")
+_CONFIG: dict[str, Any] = {
+    "background": None,
+    "font": "system-ui, sans-serif",
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": "currentColor", "titleColor": "currentColor", "domainColor": "currentColor",
+        "tickColor": "currentColor", "gridColor": "currentColor", "gridOpacity": 0.15, "titleFontWeight": "normal",
+        "labelFontSize": 12, "titleFontSize": 12,
+    },
+}  # fmt: skip
+# The page fills in both scales from `legend` (`marks` tells which is which), and the order of models.
+_COLOUR: dict[str, Any] = {"field": "arch", "type": "nominal", "legend": None, "scale": {"domain": [], "range": []}}
+_MARK: dict[str, Any] = {
+    "field": "arch",
+    "type": "nominal",
+    "legend": None,
+    "marks": True,
+    "scale": {"domain": [], "range": []},
+}
+_TOOLTIP = [
+    {"field": "model", "title": "model"}, {"field": "n", "title": "n"}, {"field": "seed", "title": "seed"},
+    {"field": "accuracy", "title": "accuracy", "format": ".3f"},
+    {"field": "accuracy_low", "title": "95 % from", "format": ".3f"},
+    {"field": "accuracy_high", "title": "to", "format": ".3f"},
+    {"field": "exact_trace", "title": "exact trace", "format": ".3f"},
+    {"field": "samples", "title": "trained on", "format": ","},
+    {"field": "lr", "title": "learning rate"},
+    {"field": "eval_samples", "title": "evaluated on", "format": ","},
+    {"field": "hardware", "title": "hardware"},
+]  # fmt: skip
+_PLACE = {
+    "x": {"field": "n", "type": "ordinal", "axis": {"labelAngle": 0, "title": "n"}},
+    "xOffset": {"field": "model", "type": "nominal", "sort": []},
+}
+_SHARE: dict[str, Any] = {
+    "type": "quantitative",
+    "scale": {"domain": [{"expr": "lowest"}, 1]},
+    "axis": {"title": "accuracy", "tickCount": 5},
+}
+
+ACCURACY: dict[str, Any] = {
+    "width": "container",
+    "height": 210,
+    "autosize": {"type": "fit-x", "contains": "padding"},
+    "params": [{"name": "lowest", "value": 0}],
+    "data": {"values": []},
+    "config": _CONFIG,
+    "encoding": _PLACE,
+    "layer": [
+        {
+            "mark": {"type": "line", "strokeWidth": 1.2, "opacity": 0.5},
+            "encoding": {
+                "y": {"aggregate": "mean", "field": "accuracy", **_SHARE},
+                "detail": {"field": "model"},
+                "color": _COLOUR,
+            },
+        },
+        {
+            "mark": {"type": "rule", "strokeWidth": 1.5, "opacity": 0.7},
+            "encoding": {
+                "y": {"field": "accuracy_low", **_SHARE},
+                "y2": {"field": "accuracy_high"},
+                "color": _COLOUR,
+            },
+        },
+        {
+            "mark": {"type": "point", "filled": True, "size": 55, "opacity": 0.9},
+            "encoding": {
+                "y": {"field": "accuracy", **_SHARE},
+                "color": _COLOUR,
+                "shape": _MARK,
+                "tooltip": _TOOLTIP,
+            },
+        },
+    ],
+}
+CURVE: dict[str, Any] = {
+    "width": "container",
+    "height": 210,
+    "autosize": {"type": "fit-x", "contains": "padding"},
+    "data": {"values": []},
+    "config": _CONFIG,
+    "encoding": {
+        "x": {
+            "field": "samples", "type": "quantitative",
+            "axis": {"format": "~s", "tickCount": 4, "title": "samples trained on"},
+        },
+        "y": {
+            "field": "loss", "type": "quantitative", "scale": {"type": "log"},
+            "axis": {"tickCount": 4, "format": "~g", "title": "loss (nats a token)"},
+        },
+        "color": _COLOUR,
+        "detail": {"field": "i", "type": "nominal"},
+    },
+    "layer": [
+        {"mark": {"type": "line", "strokeWidth": 1.6, "opacity": 0.9}},
+        {
+            "mark": {"type": "point", "filled": True, "size": 14},
+            "encoding": {
+                "shape": _MARK,
+                "tooltip": [
+                    {"field": "model"}, {"field": "n"}, {"field": "seed"}, {"field": "lr", "title": "learning rate"},
+                    {"field": "samples", "format": ","}, {"field": "loss", "format": ".4f"},
+                ],
+            },
+        },
+    ],
+}  # fmt: skip
+
+
+def legend(rows: Sequence[Row]) -> list[dict[str, str]]:
+    """Every architecture with its name, colour and mark."""
+    seen = {row["arch"] for row in rows}
+    architectures = [arch for arch in _ORDER if arch in seen] + sorted(seen - set(_ORDER))
+    colours = style.colours(architectures)
+    return [
+        {
+            "arch": arch,
+            "name": style.name_of(arch),
+            "colour": colours[arch].replace("#000000", "currentColor"),  # seen on a dark page too
+            "mark": _MARKS[i % len(_MARKS)],
+        }
+        for i, arch in enumerate(architectures)
+    ]

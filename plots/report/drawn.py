@@ -1,0 +1,52 @@
+"""The project's figures, drawn from what a page is made of, as pictures inside the page."""
+
+import base64
+import tempfile
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from plots import DEFAULT_TABLE, draw, figures
+from plots.report.sources import Gathered
+from retrieval_gap.errors import UsageError
+from retrieval_gap.experiments.tables import write_rows
+
+
+class Drawn(NamedTuple):
+    name: str
+    table: str
+    about: str
+    picture: str  # a data: address
+
+
+def drawn_figures(gathered: Gathered) -> list[Drawn]:
+    """Every figure from the runs, from each table, and where no table is named from its own in results/, as far as it
+    can be drawn from them."""
+    with tempfile.TemporaryDirectory() as room:
+        tables = {path: str(path) for path in gathered.tables} if not gathered.own_tables else {}
+        runs = [entry.row for entry in gathered.entries if entry.run is not None]
+        if runs:
+            write_rows(Path(room) / "runs.csv", runs)
+            tables[Path(room) / "runs.csv"] = "the runs"
+        return [
+            drawn
+            for name in figures()
+            for path, told in (tables | _own_table(name, gathered.own_tables)).items()
+            if (drawn := _drawn(name, path, told, Path(room))) is not None
+        ]
+
+
+def _own_table(name: str, wanted: bool) -> dict[Path, str]:
+    path: Path = getattr(import_module(f"plots.{name}"), "DEFAULT_TABLE", DEFAULT_TABLE)
+    return {path: f"results/{path.name}"} if wanted and path.exists() else {}
+
+
+def _drawn(name: str, table: Path, told: str, room: Path) -> Drawn | None:
+    """None for a figure that takes no table, or not this one."""
+    try:
+        picture = next(path for path in draw(name, table, room) if path.suffix == ".svg")
+    except UsageError:
+        return None
+    about: Any = import_module(f"plots.{name}").__doc__
+    address = "data:image/svg+xml;base64," + base64.b64encode(picture.read_bytes()).decode()
+    return Drawn(name, told, about.strip().partition("\n\n")[0].replace("\n", " "), address)

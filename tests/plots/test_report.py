@@ -1,0 +1,193 @@
+"""The page of `retrieval-gap report`: what stands in it, where from, and that it needs nothing else."""
+
+import json
+import re
+import sys
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plots.report import _vega_bundle, write_report
+from plots.report.sources import CURVE_POINTS, committed_tables, gather, thinned
+from plots.report.table import filters_of
+from plots.report.traces import MOST_GOLD, MOST_TOKENS, shown, shown_samples
+from retrieval_gap.cli import main
+from retrieval_gap.errors import UsageError
+from tests.plots.report_pages import HOSTILE, finished_run, sample, sources
+from tests.result_rows import full_row, write_full
+
+pytest.importorskip("vl_convert", reason="the report needs vl-convert-python")
+
+
+class Elements(HTMLParser):
+    """The elements of a page with their attributes, and the text of its data block."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.data = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if self.found and self.found[-1] == ("script", {"type": "application/json", "id": "data"}):
+            self.data += data
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("report")
+    runs, table = sources(folder)
+    return write_report(folder / "out", [runs], [table]).read_text()
+
+
+def test_the_page_is_small_and_refers_to_nothing_outside(page: str) -> None:
+    elements = Elements(page).found
+    assert len(page) < 5_000_000
+    addresses = [value for _, attrs in elements for name, value in attrs.items() if name in ("src", "href")]
+    assert {address[:5] for address in addresses if address and not address.startswith("#")} == {"data:"}
+    policy = next(attrs["content"] for tag, attrs in elements if attrs.get("http-equiv"))
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "http" not in re.sub(r"sha256-\S+", "", policy)
+
+
+def test_text_of_others_makes_no_element(page: str) -> None:
+    elements = Elements(page).found
+    assert "window.hacked" in page
+    assert [attrs.get("type") for tag, attrs in elements if tag == "script"] == ["application/json", "module", "module"]
+    assert not [attrs for _, attrs in elements if any(name.startswith("on") for name in attrs)]
+    assert all((attrs["src"] or "").startswith("data:image/svg") for tag, attrs in elements if tag == "img")
+    assert HOSTILE not in page
+
+
+def test_the_page_holds_every_row_with_its_configuration_hardware_and_source(page: str) -> None:
+    data = json.loads(Elements(page).data)
+    assert len(data["rows"]) == 16
+    index = next(row for row in data["rows"] if row["task"] == "index")
+    assert (index["options"], index["lr"], index["hardware"]) == ("values=4", 0.0003, "Abacus, 2 cores")
+    assert "table.csv, line 14" in index["source"]
+    assert data["rows"][0]["source"].endswith("result.json")
+    assert data["environments"]["0"]["torch"]
+
+
+def test_curves_are_of_runs_alone_and_end_where_training_did(page: str) -> None:
+    curves = json.loads(Elements(page).data)["curves"]
+    assert list(curves) == ["0", "1"]
+    assert len(curves["0"]) <= CURVE_POINTS
+    assert curves["0"][-1] == [960, 2 / 120]
+    assert "14 of 16 models come from a table alone: no curve kept" in re.sub(r"\s+", " ", page)
+
+
+def test_a_long_curve_is_thinned_evenly_and_a_short_one_is_not() -> None:
+    assert thinned([(i, 1.0) for i in range(10)]) == [(i, 1.0) for i in range(10)]
+    thin = thinned([(i, 1.0) for i in range(1_001)])
+    assert {after[0] - before[0] for before, after in pairwise(thin)} == {21}
+    assert thin[-1][0] == 1_000
+
+
+def test_a_trace_is_cut_into_what_the_model_searched_and_what_it_was_given() -> None:
+    told = shown(sample())
+    assert told["pieces"] == [
+        ["m", "4", 0, 0],
+        ["s", "[STARTSEARCH]", 0, 0],
+        ["s", "7", 1, 1],  # departs here
+        ["s", "- [ENDSEARCH]", 1, 0],
+        ["r", "[FAILED]", 1, 0],
+        ["m", "[EOS] [TRUE]", 1, 0],
+    ]
+    assert told["gold"] == "4 - [ENDSEARCH] 2 [EOS] [FALSE]"
+    assert shown(sample(departs=None))["gold"] == ""
+
+
+def test_a_question_is_neither_the_models_nor_the_retrievers() -> None:
+    told = shown(sample(by="mmmmmrgm", departs=None))
+    assert [piece[:2] for piece in told["pieces"]][-2:] == [["g", "[EOS]"], ["m", "[TRUE]"]]
+
+
+def test_a_long_trace_is_cut_and_says_so() -> None:
+    told = shown(sample(written=["4"] * 4_000, by="m" * 4_000, gold=["4"] * 4_000, departs=100, left_out=[9, 8, 7]))
+    assert sum(piece[1].count("4") for piece in told["pieces"]) == MOST_TOKENS
+    assert told["more"] == 4_000 - MOST_TOKENS + 8
+    assert told["gold"].endswith(f" … and {3_900 - MOST_GOLD + 7:,} tokens more")
+    assert told["prompt"].endswith(" … and 9 tokens more")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "", "{", "[]", "[" * 100_000, json.dumps(sample(by="mm")), json.dumps(sample(by="xxxxxxxx")),
+        json.dumps(sample(written=[1] * 8)), json.dumps(sample(departs="2")), json.dumps(sample(left_out=None)),
+        json.dumps(sample(prompt=None)), json.dumps(sample(right=1)),
+    ],
+)  # fmt: skip
+def test_a_damaged_line_of_samples_is_left_out(line: str, tmp_path: Path) -> None:
+    (tmp_path / "samples.jsonl").write_text(f"{line}\n{json.dumps(sample())}\n")
+    assert [told["index"] for told in shown_samples(tmp_path / "samples.jsonl")] == [3]
+    assert shown_samples(tmp_path / "absent.jsonl") == []
+
+
+def test_what_contradicts_is_shown_with_a_note_and_what_agrees_once(tmp_path: Path) -> None:
+    here = write_full(tmp_path / "a.csv", full_row(), full_row(seed=1))
+    there = write_full(tmp_path / "b.csv", full_row(wall_s=1.0), full_row(seed=1, accuracy=0.5))
+    gathered = gather([], [here, there])
+    assert [entry.row["accuracy"] for entry in gathered.entries] == [0.75, 0.75, 0.5]
+    assert gathered.notes == ["1 rows are of a configuration that another row has other results of; all are shown."]
+
+
+def test_unfinished_and_unreadable_runs_are_noted(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    finished_run(runs, [], mode="cot")
+    finished_run(runs, []).result.unlink()
+    finished_run(runs, []).result.write_text("{}")
+    gathered = gather([runs], [])
+    assert len(gathered.entries) == 1
+    unfinished, unreadable = sorted(gathered.notes)
+    assert "1 runs in" in unfinished
+    assert "has no number for accuracy" in unreadable
+
+
+def test_the_committed_tables_of_runs_are_found_and_other_tables_are_not() -> None:
+    names = {path.name for path in committed_tables()}
+    assert {"istree_demo.csv", "istree_cpu.csv", "istree_lr.csv", "theory_demo.csv"} <= names
+    assert not names & {"published_istree.csv", "istree_transfer.csv", "theory_demo_probe.csv"}
+
+
+def test_without_names_the_page_is_of_the_committed_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    gathered = gather([], [])
+    assert [path for path, _ in gathered.sources] == [str(path) for path in committed_tables()]
+    assert {entry.row["task"] for entry in gathered.entries} >= {"istree", "index"}
+
+
+def test_held_out_tests_are_chosen_where_settings_were_tried_on_others_too() -> None:
+    rows: list[dict[str, Any]] = [full_row(), full_row(eval_split="validation")]
+    assert {f.column: f.chosen for f in filters_of(rows)} == dict.fromkeys(("task", "mode", "arch", "n"), "") | {
+        "eval_split": "test"
+    }
+
+
+def test_the_command_tells_where_the_page_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = write_full(tmp_path / "t.csv", full_row(task="mine", n=3))
+    assert main(["report", "--out", str(tmp_path / "out"), "--results", str(table)]) == 0
+    assert re.fullmatch(r"\S+/out/index\.html, \d\.\d MB\n", capsys.readouterr().out)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["index.html"]
+
+
+def test_no_finished_run_is_told_and_writes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(UsageError, match="there is no finished run to report"):
+        write_report(tmp_path / "out", [tmp_path / "runs"], [])
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_a_missing_package_is_told_with_its_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    _vega_bundle.cache_clear()
+    with pytest.raises(UsageError, match=r"pip install 'retrieval-gap\[report\]'"):
+        write_report(tmp_path / "out", [], [write_full(tmp_path / "t.csv", full_row())])
