@@ -119,6 +119,19 @@ def test_distance_moves_the_gold_paragraphs_alone_to_where_they_stand_in_plain(
     assert now == plain
 
 
+def test_a_layout_is_pinned() -> None:
+    """May change only with a new data format: results of other machines and days are about the same paragraphs."""
+
+    def titles(variant: str) -> list[str]:
+        return [p.title for p in shown(world_question(0, "train", 0), 4, variant=variant).paragraphs]
+
+    one, other = "Dumont family", "Beacon Press"
+    assert titles("plain") == [one, "Badger Club", "Jupiter Press", other]
+    assert titles("length_matched") == [one, "", "", "Badger Club", "", "Jupiter Press", other, "", "", ""]
+    behind = ["Jaguar Club", "Elvony", "Badger Club", "Horizon Studio", "Jupiter Press", "Heron Club"]
+    assert titles("distance") == [*behind, one, "Parker family", "Hale family", other]
+
+
 def test_gold_paragraphs_stand_where_they_are_wanted() -> None:
     question = world_question(0, "train", 0)
     assert gold_places(shown(question, 6, "last")) == [4, 5]

@@ -103,6 +103,12 @@ def test_kinds_and_answers_have_the_shares_they_should(questions: list[Question]
     assert all(0.17 < places[place] / len(questions) < 0.23 for place in range(10))
 
 
+def test_where_one_supporting_sentence_stands_does_not_tell_where_the_other_does(questions: list[Question]) -> None:
+    places = Counter(tuple(number for _, number in question.supporting) for question in questions)
+    expected = len(questions) / 9
+    assert sum((places[i, j] - expected) ** 2 / expected for i in range(3) for j in range(3)) < 26.1  # p = 0.001
+
+
 def facts_of(question: Question) -> frozenset[str]:
     """What decides the split, read off the text: the words of each gold sentence that are names or years."""
     names = {name for group in NAMES for name in group}
@@ -134,6 +140,22 @@ def test_a_question_is_a_function_of_seed_split_and_number() -> None:
     others.append(world_question(1, "train", 5, WorldConfig(names=12)))
     assert len({question.paragraphs for question in [*drawn, *others]}) == 8
     assert len({question.id for question in [*drawn, *others]}) == 8
+
+
+def test_a_world_is_pinned() -> None:
+    """May change only with a new data format: results of other machines and days are about the same questions."""
+    question = world_question(0, "train", 0)
+    assert question.question == "Where was the person born who wrote Crimson Journey?"
+    assert question.answer == "Norby"
+    assert question.supporting == (("Beacon Press", 1), ("Dumont family", 1))
+    assert question.paragraphs[0] == Paragraph(
+        "Jupiter Press",
+        (
+            "Peter Parker wrote the novel Paper Bridge in 1964.",
+            "In 1984 Frank Parker wrote the novel Silver Bridge.",
+            "Jacob Parker wrote the novel Crimson Bridge in 1969.",
+        ),
+    )
 
 
 def test_worlds_pass_the_checks_of_public_files(tmp_path: Path) -> None:
