@@ -1,12 +1,12 @@
 """MQAR, multi-query associative recall: pairs of a key and its value, then every key again, among fillers.
 
-As Zoology defines it (Arora et al. 2023, arXiv 2312.04927; docs/theory.md compares its generator's output): of `vocab` words,
-`pairs` different keys from the first half (word 0 is left out) and as many different values from the second, uniform;
-they fill the first 2 `pairs` of n tokens.  The rest is slots of two tokens.  The keys, in the order of the pairs, take
-slots that are drawn without replacement with P(slot j) proportional to (j + 1)^(power - 1), j = 0, 1, ...: a small
-`power` puts queries soon behind the pairs, 1 anywhere.  All other tokens are fillers: words drawn from the whole
-vocabulary (family `random_filler`) or word 0 (`zero_filler`).  The token after each query is the key's value: it alone
-is graded.
+As Zoology defines it (Arora et al. 2023, arXiv 2312.04927; docs/theory.md compares its generator's output): of `vocab`
+words, `pairs` different keys from the first half (word 0 is left out) and as many different values from the second,
+uniform; they fill the first 2 `pairs` of n tokens.  The rest is slots of two tokens.  The keys, in the order of the
+pairs, take slots that are drawn without replacement with P(slot j) proportional to (j + 1)^(power - 1), j = 0, 1, ...:
+a small `power` puts queries soon behind the pairs, 1 anywhere.  All other tokens are fillers: words drawn from the
+whole vocabulary (family `random_filler`) or word 0 (`zero_filler`).  The token after each query is the key's value: it
+alone is graded.
 
 Theirs has the value as a label and a filler in the input; here it stands in the trace, and decoding gives the fillers
 and the next key after each answer.  A trace ends with its last answer.  The entropy of the values, their keys being

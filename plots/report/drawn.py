@@ -10,6 +10,7 @@ from plots import DEFAULT_TABLE, draw, figures
 from plots.report.sources import Gathered
 from retrieval_gap.errors import UsageError
 from retrieval_gap.experiments.tables import write_rows
+from tasks.api import TaskError
 
 
 class Drawn(NamedTuple):
@@ -45,7 +46,7 @@ def _drawn(name: str, table: Path, told: str, room: Path) -> Drawn | None:
     """None for a figure that takes no table, or not this one."""
     try:
         picture = next(path for path in draw(name, table, room) if path.suffix == ".svg")
-    except UsageError:
+    except (UsageError, TaskError):
         return None
     about: Any = import_module(f"plots.{name}").__doc__
     address = "data:image/svg+xml;base64," + base64.b64encode(picture.read_bytes()).decode()

@@ -11,7 +11,7 @@ from plots.style import VIEWS
 from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.experiments.results import known_cells
 from retrieval_gap.experiments.run import RunDirectory
-from retrieval_gap.experiments.tables import RESULTS, Row, Sourced, merge, read_table
+from retrieval_gap.experiments.tables import RESULTS, Row, Sourced, completed, merge, read_table
 
 CURVE_POINTS = 50  # of each run; the page stays small
 SAMPLE_CHARACTERS = 1_500_000  # of all samples together
@@ -118,8 +118,8 @@ def _finished(runs_dirs: Iterable[Path]) -> tuple[list[Entry], list[str]]:
                 unfinished += 1
                 continue
             try:
-                entries.append(Entry(str(cell.run.result), cell.run.row(), cell.run))
-            except RunError as error:
+                entries.append(Entry(str(cell.run.result), completed(str(cell.run.result), cell.run.row()), cell.run))
+            except (RunError, UsageError) as error:
                 notes.append(f"Not shown: {error}.")
         if unfinished:
             notes.append(f"{unfinished} runs in {runs_dir} are not finished and not shown.")

@@ -1,9 +1,12 @@
 """What a model wrote, cut into pieces that a page can colour: its own tokens, searches, results, what it was given."""
 
 import json
+import re
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+
+from tokenizers.decoders import ByteLevel
 
 from retrieval_gap.kept_samples import GIVEN, MODEL, RETRIEVER
 from tasks.api import CONTROL_TOKENS, ENDSEARCH, STARTSEARCH
@@ -11,6 +14,7 @@ from tasks.api import CONTROL_TOKENS, ENDSEARCH, STARTSEARCH
 SEARCH = "s"
 MOST_TOKENS = 1_500  # shown of what was written
 MOST_PROMPT = 600
+_SPACE = "Ġ"
 MOST_GOLD = 40  # of the gold trace, from where the model departs from it
 
 Shown = dict[str, Any]
@@ -33,7 +37,7 @@ def shown(record: dict[str, Any]) -> Shown:
     kinds = kinds_of(written, record["by"])[:MOST_TOKENS]
     keys = [(kind, departs is not None and t >= departs, t == departs) for t, kind in enumerate(kinds)]
     places = groupby(range(len(kinds)), key=keys.__getitem__)
-    pieces = [[kind, " ".join(written[t] for t in run), int(off), int(first)] for (kind, off, first), run in places]
+    pieces = [[kind, text_of([written[t] for t in run]), int(off), int(first)] for (kind, off, first), run in places]
     left_out = record["left_out"]
     return {
         "index": record["index"],
@@ -56,10 +60,20 @@ def kinds_of(words: list[str], by: str) -> str:
     return kinds
 
 
+def text_of(words: list[str]) -> str:
+    """Tokens as one text: with spaces between, or as they spell it where they are pieces of words (of a byte-level
+    tokenizer, which marks a space in front)."""
+    if not any(word.startswith(_SPACE) for word in words):
+        return " ".join(words)
+    control = re.compile(r"\[[A-Z]+\]")
+    spaced = [f"{_SPACE}{word}" if control.fullmatch(word) else word for word in words]
+    return str(ByteLevel().decode(spaced)).strip()
+
+
 def _joined(words: list[str], most: int, left_out: int) -> str:
     """The first words in one text, and how many more there were."""
     more = max(0, len(words) - most) + left_out
-    return " ".join(words[:most]) + (f" … and {more:,} tokens more" if more else "")
+    return text_of(words[:most]) + (f" … and {more:,} tokens more" if more else "")
 
 
 def _record(line: str) -> dict[str, Any] | None:

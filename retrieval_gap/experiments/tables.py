@@ -56,6 +56,19 @@ def read_table(path: Path) -> list[Sourced]:
     return [Sourced(where, _typed(where, _DEFAULTS | row)) for where, row in rows]
 
 
+def completed(where: str, row: Row) -> Row:
+    """A run's own row with every column: what older runs do not tell is as it then was, or None.
+
+    Raises UsageError where what no row may lack is absent, or of another kind.
+    """
+    whole = dict.fromkeys(COLUMNS) | _DEFAULTS | row
+    for column in _NEVER_EMPTY:
+        kinds = (int, float) if KINDS[column] is float else (KINDS[column],)
+        if type(whole[column]) not in kinds:
+            raise UsageError(f"{where}: {column} = {whole[column]!r} will not do")
+    return whole
+
+
 def merge(sources: Iterable[Sourced], *, keep_contradictions: bool = False) -> list[Sourced]:
     """One row a configuration, in the order of their first appearance.
 

@@ -13,7 +13,7 @@ import pytest
 from plots.report import _vega_bundle, write_report
 from plots.report.sources import CURVE_POINTS, committed_tables, gather, thinned
 from plots.report.table import filters_of
-from plots.report.traces import MOST_GOLD, MOST_TOKENS, shown, shown_samples
+from plots.report.traces import MOST_GOLD, MOST_TOKENS, shown, shown_samples, text_of
 from retrieval_gap.cli import main
 from retrieval_gap.errors import UsageError
 from tests.plots.report_pages import HOSTILE, finished_run, sample, sources
@@ -105,6 +105,13 @@ def test_a_trace_is_cut_into_what_the_model_searched_and_what_it_was_given() -> 
     assert shown(sample(departs=None))["gold"] == ""
 
 
+def test_pieces_of_words_are_read_as_words() -> None:
+    assert text_of(["[SENTENCE]", "ĠCaf", "Ã©", "Ġin", "ĠAl", "by", ".", "[SENTENCE]", "ĠOn"]) == (
+        "[SENTENCE] Café in Alby. [SENTENCE] On"
+    )
+    assert text_of(["4", "-", "0"]) == "4 - 0"
+
+
 def test_a_question_is_neither_the_models_nor_the_retrievers() -> None:
     told = shown(sample(by="mmmmmrgm", departs=None))
     assert [piece[:2] for piece in told["pieces"]][-2:] == [["g", "[EOS]"], ["m", "[TRUE]"]]
@@ -145,11 +152,31 @@ def test_unfinished_and_unreadable_runs_are_noted(tmp_path: Path) -> None:
     finished_run(runs, [], mode="cot")
     finished_run(runs, []).result.unlink()
     finished_run(runs, []).result.write_text("{}")
+    finished_run(runs, [], n="many")
     gathered = gather([runs], [])
     assert len(gathered.entries) == 1
-    unfinished, unreadable = sorted(gathered.notes)
-    assert "1 runs in" in unfinished
-    assert "has no number for accuracy" in unreadable
+    notes = sorted(gathered.notes)
+    for note, part in zip(notes, ("1 runs in", "", ""), strict=True):
+        assert part in note
+    assert "n = 'many' will not do" in " ".join(notes)
+    assert "has no number for accuracy" in " ".join(notes)
+
+
+def test_a_run_older_than_a_column_is_shown(tmp_path: Path) -> None:
+    run = finished_run(tmp_path / "runs", [])
+    row = json.loads(run.result.read_text())
+    run.result.write_text(json.dumps({k: v for k, v in row.items() if k not in ("options", "precision", "state_bits")}))
+    (entry,) = gather([tmp_path / "runs"], []).entries
+    assert (entry.row["options"], entry.row["precision"], entry.row["state_bits"]) == ("", "fp32", None)
+
+
+def test_samples_past_the_pages_room_are_left_out_with_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plots.report.sources.SAMPLE_CHARACTERS", 500)
+    for _ in range(3):
+        finished_run(tmp_path / "runs", [sample()])
+    gathered = gather([tmp_path / "runs"], [])
+    assert list(gathered.samples) == [0]
+    assert gathered.notes == ["The samples of 2 runs are left out: the page would be too large."]
 
 
 def test_the_committed_tables_of_runs_are_found_and_other_tables_are_not() -> None:
