@@ -3,13 +3,15 @@
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from retrieval_gap.pretrained.config import AskConfig
 from retrieval_gap.pretrained.methods import Answer, Dialogue, Method, dialogue
 from retrieval_gap.pretrained.prompts import exemplars, prompt, with_results
 from retrieval_gap.pretrained.request import Completion, Reply, Request, TooLong
 from retrieval_gap.pretrained.scoring import extracted_answer, score
-from retrieval_gap.pretrained.searching import FAILED, bm25_choice, paragraph_text, regex_search
+from retrieval_gap.pretrained.searching import FAILED, LONGEST_RESULT, bm25_choice, paragraph_text, regex_search
 from tasks.hotpotqa.records import Question
 from tasks.hotpotqa.subsets import Shown, ShownParagraph
 
@@ -66,6 +68,13 @@ def test_a_search_whose_result_is_long_fails_and_one_that_backtracking_would_nev
     assert regex_search(r"begin (a+)+b", [long]) == FAILED
     assert regex_search(r"(.*)(.*)(.*)(.*)(.*)z[a-y]{50}q", [long]) == FAILED
     assert time.monotonic() - start < 2
+
+
+@given(st.text(st.sampled_from("abPC4 .*+?()[]{}|^$\\\\\n1,-Łé\x00"), max_size=40))
+def test_whatever_a_model_writes_as_a_pattern_has_an_answer_of_one_short_line(pattern: str) -> None:
+    found = regex_search(pattern, PARAGRAPHS)
+    assert 0 < len(found) <= LONGEST_RESULT
+    assert "\n" not in found
 
 
 def test_the_worked_examples_find_what_their_answers_say() -> None:
