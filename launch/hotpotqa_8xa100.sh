@@ -5,14 +5,15 @@
 #
 # MODEL is a folder of weights or a name that `transformers` finds: it runs on one GPU.  MODEL@4 is served by vLLM on 4
 # GPUs (tensor parallel; MODEL@1 on one).  Models run side by side as far as GPUs are free, logs are in RUNS/logs.
-# RUNS, TABLE and OUT say where answers, table and figure go, GPUS which GPUs are used (0,1,...), VLLM where vLLM is, BIN
-# where a `retrieval-gap` with the extra `pretrained` is; without it `make setup` provides one.  Flags after -- replace
-# `--n-paragraphs 2,4,6,8 --order random,last`.  --dry-run prints what would be done.  Not yet run on a GPU.
+# RUNS, TABLE and OUT say where answers, table and figure go (the figure reads results/hotpotqa_pretrained.csv), GPUS
+# which GPUs are used (0,1,...), VLLM where vLLM is, BIN where a `retrieval-gap` with the extra `pretrained` is; without
+# it `make setup` provides one.  Flags after -- replace `--n-paragraphs 2,4,6,8 --order random,last`.  --dry-run prints
+# what would be done.  Not yet run on a GPU.
 set -euo pipefail
 called_from=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-RUNS=${RUNS:-runs/pretrained} TABLE=${TABLE:-runs/hotpotqa_pretrained.csv} OUT=${OUT:-out}
+RUNS=${RUNS:-runs/pretrained} TABLE=${TABLE:-results/hotpotqa_pretrained.csv} OUT=${OUT:-out}
 VLLM=${VLLM:-vllm} POLL=${POLL:-5} PATIENCE=${PATIENCE:-3600} # seconds between looks, and for a server to load its weights
 bin=${BIN:-.venv/bin}
 
@@ -172,5 +173,5 @@ step() { # a command, told; and done where this is no dry run
 }
 # A model that failed is no reason to keep the others from their table.
 step "$bin/retrieval-gap" pretrained table --out-dir "$RUNS" --csv "$TABLE" || failed=1
-step "$bin/retrieval-gap" plot fig6_hotpotqa --results "$TABLE" --out "$OUT" || failed=1
+step "$bin/retrieval-gap" plot fig6_hotpotqa --out "$OUT" || failed=1
 exit "$failed"

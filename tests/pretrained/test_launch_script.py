@@ -69,7 +69,7 @@ def test_models_run_side_by_side_on_a_gpu_each_then_the_table_and_the_figure_are
     assert all("--n-paragraphs 2,4,6,8 --order random,last" in call for call in evaluated)
     table, figure = calls(fakes)[3:]
     assert f"pretrained table --out-dir {fakes['RUNS']} --csv {fakes['TABLE']}" in table
-    assert f"plot fig6_hotpotqa --results {fakes['TABLE']}" in figure
+    assert f"plot fig6_hotpotqa --out {fakes['OUT']}" in figure
     assert told.stdout.count(": finished") == 3
 
 
