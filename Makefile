@@ -10,8 +10,8 @@ FRESH := $(RUNS)/istree_$(PRESET).csv
 TABLE = $(if $(wildcard $(FRESH)),$(FRESH),results/istree_$(PRESET).csv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint test-slow gpu-check sweep paper-8xa100 fig2 fig5 theory-demo fig-state-bits \
-	fig-size-reached fig-retrieval fig-bits-used fig-transfer hotpotqa-demo fig6 report bench clean
+.PHONY: help setup demo test lint test-slow test-faults gpu-check sweep paper-8xa100 fig2 fig5 theory-demo \
+	fig-state-bits fig-size-reached fig-retrieval fig-bits-used fig-transfer hotpotqa-demo fig6 report bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ lint: $(READY) ## ruff and mypy
 
 test-slow: $(READY) ## the tests that take minutes
 	$(BIN)/pytest -m slow
+
+test-faults: $(READY) ## sweeps whose workers, nodes, drivers, disks and checkpoints fail (under 10 minutes on 2 cores)
+	$(BIN)/pytest -vv --durations 0 -m faults
 
 gpu-check: $(READY) ## the scan's CUDA kernels against their oracles; without a GPU, what can be interpreted of that
 	@$(BIN)/python -c "import torch; print(f'on {torch.cuda.get_device_name()}' if torch.cuda.is_available() else \

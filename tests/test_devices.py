@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,10 @@ import torch
 
 from retrieval_gap.devices import CPU, choose_device, is_out_of_memory, visible_gpus, worker_places
 from retrieval_gap.errors import UsageError
-from retrieval_gap.experiments import executor
 from retrieval_gap.experiments.config import RunConfig
-from retrieval_gap.experiments.executor import PoolOutcome, run_pool
+from retrieval_gap.experiments.executors import cells, local
+from retrieval_gap.experiments.executors.cells import CellOptions, Outcome, run_cells
+from retrieval_gap.experiments.executors.local import LocalPool
 from tests.test_sweep import CELLS
 
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
@@ -81,7 +83,7 @@ def test_places_are_given_out_again_as_workers_end(monkeypatch: pytest.MonkeyPat
 
     alive, given = list[Ended](), list[str]()
 
-    def start(context: object, config: RunConfig, runs_dir: Path, place: str, keep_weights: bool) -> Ended:
+    def start(context: object, config: RunConfig, options: CellOptions, place: str, tell: object) -> Ended:
         given.append(place)
         alive.append(Ended())
         return alive[-1]
@@ -89,23 +91,24 @@ def test_places_are_given_out_again_as_workers_end(monkeypatch: pytest.MonkeyPat
     def wait(sentinels: Sequence[int], timeout: float) -> None:
         alive.pop()  # the last that started ends first
 
-    monkeypatch.setattr(executor, "_start", start)
-    monkeypatch.setattr(executor, "wait", wait)
-    outcome = PoolOutcome()
-    list(run_pool(CELLS, tmp_path, places=["0", "1", "0"], seconds=0, outcome=outcome))
+    monkeypatch.setattr(local, "_start", start)
+    monkeypatch.setattr(local, "wait", wait)
+    pool = LocalPool(CellOptions(runs_dir=tmp_path), ["0", "1", "0"])
+    list(run_cells(CELLS, pool, tmp_path, seconds=0, outcome=Outcome()))
     assert given == ["0", "1", "0", "0"]
-    assert not outcome.failed
 
 
 def test_a_worker_sees_the_gpu_of_its_place_and_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen = list[tuple[str, str]]()
 
-    def execute(config: RunConfig, runs_dir: Path, *, device: torch.device, keep_weights: bool) -> None:
+    def execute(config: RunConfig, runs_dir: Path, *, device: torch.device, **_: object) -> None:
         seen.append((os.environ["CUDA_VISIBLE_DEVICES"], device.type))
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6")
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
-    monkeypatch.setattr(executor, "execute", execute)
+    monkeypatch.setattr(cells, "execute", execute)
     for place in ("6", ""):
-        executor._work(CELLS[0], tmp_path, place, True)
+        told, tell = Pipe(duplex=False)
+        local._work(CELLS[0], CellOptions(runs_dir=tmp_path), place, tell)
+        told.close()
     assert seen == [("6", "cuda"), ("", "cpu")]

@@ -1,17 +1,13 @@
 """A sweep: every cell of a preset, in processes of its own; what is finished is skipped, what fails is told."""
 
-import csv
 import itertools
 import json
 import os
 import re
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,13 +16,16 @@ import pytest
 import torch
 
 from retrieval_gap.errors import RunError, UsageError
-from retrieval_gap.experiments import executor, presets
+from retrieval_gap.experiments import presets
 from retrieval_gap.experiments.config import RunConfig
-from retrieval_gap.experiments.executor import PoolOutcome, run_pool
+from retrieval_gap.experiments.executors import cells, local
+from retrieval_gap.experiments.executors.cells import CellOptions, Outcome, run_cells
+from retrieval_gap.experiments.executors.local import LocalPool
 from retrieval_gap.experiments.run import RunDirectory, execute
 from retrieval_gap.experiments.sweep import most_valuable_first, select, sweep
 from retrieval_gap.experiments.tables import COLUMNS, write_rows
 from retrieval_gap.training_step import DeviceStep
+from tests.sweeps import PATIENCE, rows_of, sweep_process, wait_until
 from tests.test_training import CONFIG, assert_same
 
 CELLS = [
@@ -36,53 +35,20 @@ CELLS = [
 ]
 # Long enough to be stopped on the way, and with reports from its first moments on.
 LONG = replace(CONFIG, mode="direct", arch="lstm", samples=2_400, eval_samples=50)
-PATIENCE = 120.0
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def end_turn_when(condition: Callable[[], bool], monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets a sweep's minute be over when the condition holds."""
-    monkeypatch.setattr(executor, "time", SimpleNamespace(monotonic=lambda: 90.0 if condition() else 0.0))
-    monkeypatch.setattr(executor, "POLL_SECONDS", 0.01)
-
-
-@contextmanager
-def sweep_process(cells: Sequence[RunConfig], runs_dir: Path, *, workers: int = 2) -> Iterator[subprocess.Popen[str]]:
-    """`retrieval-gap sweep` of these cells, in a process group that is killed at the end.
-
-    Its workers write to its stderr too, which therefore ends with the last of them."""
-    script = (
-        "import sys; from retrieval_gap.experiments import presets; from retrieval_gap.cli import main\n"
-        "from retrieval_gap.experiments.config import RunConfig\n"
-        f"presets.PRESETS['smoke'] = lambda: {list(cells)!r}\n"
-        f"words = 'sweep smoke --device cpu --keep-weights --workers {workers} --runs-dir'.split()\n"
-        f"sys.exit(main([*words, {str(runs_dir)!r}]))"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", script],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as driver:
-        try:
-            yield driver
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(driver.pid, signal.SIGKILL)
+    monkeypatch.setattr(cells, "time", SimpleNamespace(monotonic=lambda: 90.0 if condition() else 0.0))
+    monkeypatch.setattr(cells, "POLL_SECONDS", 0.01)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """`LONG`, run by a pool from start to end."""
     runs_dir = tmp_path_factory.mktemp("undisturbed")
-    list(run_pool([LONG], runs_dir, places=[""], seconds=0, outcome=PoolOutcome()))
+    pool = LocalPool(CellOptions(runs_dir=runs_dir), [""])
+    list(run_cells([LONG], pool, runs_dir, seconds=0, outcome=Outcome()))
     return RunDirectory.of(LONG, runs_dir)
 
 
@@ -91,11 +57,6 @@ def assert_same_end(run: RunDirectory, undisturbed: RunDirectory) -> None:
     assert_same(run, undisturbed)
     other = dict.fromkeys(("tokens_per_s", "wall_s", "commit"))
     assert json.loads(run.result.read_text()) | other == json.loads(undisturbed.result.read_text()) | other
-
-
-def rows_of(table: Path) -> list[dict[str, str]]:
-    with table.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture
@@ -207,7 +168,7 @@ def test_cells_on_their_way_go_on_before_new_ones_start_the_nearest_to_its_end_f
 def test_a_sweep_stopped_by_a_signal_fails_and_leaves_checkpoints(tmp_path: Path) -> None:
     cells = [replace(LONG, samples=200_000, seed=seed) for seed in range(3)]
     runs = [RunDirectory.of(config, tmp_path) for config in cells]
-    with sweep_process(cells, tmp_path, workers=1) as driver:
+    with sweep_process(cells, tmp_path, "--workers", "1") as driver:
         wait_until(runs[0].metrics.exists)
         driver.terminate()
         _, told = driver.communicate(timeout=PATIENCE)
@@ -220,22 +181,22 @@ def test_a_worker_killed_by_sigkill_is_told_and_the_same_command_finishes_its_ce
     smoke: list[RunConfig], undisturbed: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     smoke[:] = [LONG, CELLS[0]]
-    run, start = RunDirectory.of(LONG, tmp_path), executor._start
+    run, start = RunDirectory.of(LONG, tmp_path), local._start
 
     def start_and_kill(
-        context: ForkServerContext, config: RunConfig, runs_dir: Path, place: str, keep_weights: bool
+        context: ForkServerContext, config: RunConfig, options: CellOptions, place: str, tell: Connection
     ) -> ForkServerProcess:
-        process = start(context, config, runs_dir, place, keep_weights)
+        process = start(context, config, options, place, tell)
         if config == LONG:
             wait_until(run.metrics.exists)
             process.kill()
         return process
 
     with monkeypatch.context() as patched:
-        patched.setattr(executor, "_start", start_and_kill)
+        patched.setattr(local, "_start", start_and_kill)
         with pytest.raises(RunError, match=rf"1 cell\(s\) failed.*{LONG.label()}.*ended with status -9"):
-            sweep("smoke", runs_dir=tmp_path, workers=2)
-    assert [RunDirectory.of(config, tmp_path).status() for config in smoke] == ["partial", "done"]
+            sweep("smoke", runs_dir=tmp_path, workers=2, tries=1)
+    assert [RunDirectory.of(config, tmp_path).status() for config in smoke] == ["failed", "done"]
     sweep("smoke", runs_dir=tmp_path, workers=2)
     assert_same_end(run, undisturbed)
 
@@ -244,12 +205,12 @@ def test_the_workers_of_a_driver_killed_by_sigkill_stop_and_the_sweep_goes_on(
     undisturbed: RunDirectory, tmp_path: Path
 ) -> None:
     run = RunDirectory.of(LONG, tmp_path)
-    with sweep_process([LONG], tmp_path) as driver:
+    with sweep_process([LONG], tmp_path, "--keep-weights") as driver:
         wait_until(run.metrics.exists)
         driver.kill()
         driver.communicate(timeout=PATIENCE)
     assert (run.checkpoint.exists(), run.result.exists()) == (True, False)
-    with sweep_process([LONG], tmp_path) as driver:
+    with sweep_process([LONG], tmp_path, "--keep-weights") as driver:
         driver.communicate(timeout=PATIENCE)
         assert driver.returncode == 0
     assert_same_end(run, undisturbed)
@@ -259,7 +220,7 @@ def test_ctrl_c_in_a_terminal_stops_cells_at_any_moment_and_none_fails(tmp_path:
     evaluating = replace(CONFIG, arch="lstm", samples=80, eval_samples=20_000)
     training = replace(LONG, samples=200_000)
     runs = [RunDirectory.of(config, tmp_path) for config in (evaluating, training)]
-    with sweep_process([evaluating, training], tmp_path) as driver:
+    with sweep_process([evaluating, training], tmp_path, "--workers", "2") as driver:
         wait_until(lambda: runs[0].checkpoint.exists() and runs[1].metrics.exists())
         os.killpg(driver.pid, signal.SIGINT)
         _, told = driver.communicate(timeout=PATIENCE)

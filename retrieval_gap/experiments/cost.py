@@ -157,7 +157,7 @@ def machine_here(places: Sequence[str]) -> Machine:
     """What workers run on, given the GPU of each ("" on the CPU).  A GPU that GPUS lacks counts as an A100."""
     if not any(places):
         return this_machine(len(places))
-    name = torch.cuda.get_device_name()
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else ""  # of a cluster, and none of its nodes here
     known = next((gpu for gpu in GPUS if gpu.hardware in name), GPUS[1])
     return replace(known, name="here", count=len(set(places)))
 

@@ -128,10 +128,22 @@ def hours(cells: Sequence[Estimate], machine: Machine) -> str:
     """Hours until the last cell ends, with `machine.count` of them side by side, and the letters of the sources."""
     if not cells:
         return ""
-    total = max(sum(cell.seconds for cell in cells) / machine.count, max(cell.seconds for cell in cells)) / 3600
+    total = _side_by_side(cells, machine) / 3600
     number = f"{total:,.0f}" if total >= 10 else f"{total:.2f}" if total >= 0.005 else "<0.01"
     sources = frozenset[Source]().union(*(cell.sources for cell in cells))
     return f"{number} {''.join(source for source in SOURCES if source in sources)}"
+
+
+def seconds_left(cells: Sequence[Cell], runs_dir: Path, machine: Machine) -> float:
+    """Until the last of these cells ends there, with `machine.count` of them side by side."""
+    todo = {cell.config: share for cell in cells if cell.config and (share := _todo(cell)) is not None}
+    estimates = [one for (one,) in _estimates(todo, [machine], measured_runs(runs_dir)).values()]
+    return _side_by_side(estimates, machine)
+
+
+def _side_by_side(cells: Sequence[Estimate], machine: Machine) -> float:
+    seconds = [cell.seconds for cell in cells]
+    return max(sum(seconds) / machine.count, max(seconds, default=0.0))
 
 
 def print_forecast(cells: Sequence[Cell], runs_dir: Path, here: Machine) -> None:

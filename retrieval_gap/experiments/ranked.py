@@ -26,15 +26,9 @@ import torch.distributed as dist
 from retrieval_gap.environment import usable_cores
 from retrieval_gap.errors import RunError, UsageError, fault
 from retrieval_gap.experiments.config import RunConfig
-from retrieval_gap.experiments.executor import (
-    FAILED,
-    POLL_SECONDS,
-    STOPPED,
-    run_one,
-    start_deaf,
-    stop_with_driver,
-    terminate,
-)
+from retrieval_gap.experiments.executors.alone import run_one
+from retrieval_gap.experiments.executors.cells import POLL_SECONDS, End
+from retrieval_gap.experiments.executors.processes import start_deaf, stop_with_driver, terminate
 from retrieval_gap.experiments.run import follow
 from retrieval_gap.kernels.selective_scan import BackendName, chosen_backend, use_backend
 from retrieval_gap.ranks import LostRankError, Place, Ranks, joined, place_of_environment
@@ -132,7 +126,7 @@ class _Rank:
 
     @property
     def failed(self) -> bool:
-        return self.process.exitcode not in (None, 0, STOPPED)
+        return self.process.exitcode not in (None, End.DONE, End.STOPPED)
 
     def message(self) -> tuple[str, Any]:
         """What kind of end it was, "" for one without a word, and its row or reason."""
@@ -180,19 +174,19 @@ def _work(job: Job, place: Place, port: int, told: Connection) -> None:
             told.send(("done", take_part(job, place, dist.TCPStore(HOST, port, is_master=False))))
     except StoppedError as error:
         told.send(("stopped", str(error)))
-        os._exit(STOPPED)
+        os._exit(End.STOPPED)
     except LostRankError as error:
         told.send(("lost", str(error)))
-        os._exit(FAILED)
+        os._exit(End.FAILED)
     except RunError as error:
         told.send(("failed", str(error)))
-        os._exit(FAILED)
+        os._exit(End.FAILED)
     except (UsageError, TaskError) as error:
         told.send(("wrong", str(error)))
-        os._exit(FAILED)
+        os._exit(End.FAILED)
     except Exception as error:
         told.send(("failed", f"rank {place.rank}: {fault(error)}"))
-        os._exit(FAILED)
+        os._exit(End.FAILED)
 
 
 def _end(processes: Sequence[ForkServerProcess]) -> None:

@@ -2,7 +2,8 @@
 
 A run directory holds `config.json`, `environment.jsonl` (a line for every start), `metrics.jsonl`,
 `checkpoint.safetensors` and the one before it, `evaluation.json` (what is counted so far, while decoding),
-`samples.jsonl` (a few traces that were decoded), and at the end `result.json`, or `failure.json` with the reason.
+`samples.jsonl` (a few traces that were decoded), and at the end `result.json`, or `failure.json` with the reason;
+`error.txt` where a sweep's last try failed and another may not.
 Finished means skipped; partial means resumed.  Of a finished run the checkpoint may be gone.
 """
 
@@ -42,7 +43,12 @@ MEASURED = (
 )  # fmt: skip
 # A lock is waited for: its holder may be writing a last checkpoint, or only asking whether it is held.
 LOCK_SECONDS = 5.0
+ERROR_LOG = "error.txt"
 Status = Literal["done", "running", "partial", "failed", "missing"]
+
+
+class HeldError(RunError):
+    """Another process works on the run."""
 
 
 class RunDirectory:
@@ -56,6 +62,7 @@ class RunDirectory:
         self.samples = path / "samples.jsonl"
         self.result = path / "result.json"
         self.failure = path / "failure.json"
+        self.error = path / ERROR_LOG
 
     @classmethod
     def of(cls, config: RunConfig, runs_dir: Path) -> "RunDirectory":
@@ -85,6 +92,8 @@ class RunDirectory:
             return "failed"
         if held:
             return "running"
+        if self.error.exists():
+            return "failed"
         return "partial" if (self.path / "config.json").exists() else "missing"
 
     def create(self, config: RunConfig, device: torch.device = CPU, ranks: int = 1) -> None:
@@ -105,12 +114,12 @@ class RunDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the run for this process.  Raises RunError where another keeps it."""
+        """Holds the run for this process.  Raises HeldError where another keeps it."""
         with (self.path / "lock").open("w") as file:
             deadline = time.monotonic() + LOCK_SECONDS
             while not _try_lock(file, fcntl.LOCK_EX):
                 if time.monotonic() >= deadline:
-                    raise RunError(f"{self.path} is being worked on by another process")
+                    raise HeldError(f"{self.path} is being worked on by another process")
                 time.sleep(LOCK_SECONDS / 100)
             remove_leftovers(self.path)
             yield

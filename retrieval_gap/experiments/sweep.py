@@ -1,38 +1,26 @@
 """A preset from its cells to its result table; finished cells are skipped, partial ones go on."""
 
-import os
 import re
-import sys
-import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.text import Text
-
-from retrieval_gap.devices import DeviceName, visible_gpus, worker_places
-from retrieval_gap.environment import usable_cores
+from retrieval_gap.devices import DeviceName
 from retrieval_gap.errors import UsageError
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.cost import machine_here
-from retrieval_gap.experiments.executor import CellEnded, PoolOutcome, check_outcome, run_pool
+from retrieval_gap.experiments.executors import ExecutorName, check_executor, open_executor, places_here
+from retrieval_gap.experiments.executors.cells import TRIES, CellOptions, Outcome, check_outcome, run_cells
 from retrieval_gap.experiments.filters import matches
-from retrieval_gap.experiments.forecast import print_forecast, print_left
+from retrieval_gap.experiments.forecast import print_forecast, print_left, seconds_left
 from retrieval_gap.experiments.presets import preset_cells
-from retrieval_gap.experiments.results import (
-    cells_of,
-    finished_rows,
-    print_counts,
-    print_table,
-    progress_of,
-    samples_done,
-)
-from retrieval_gap.experiments.run import RunDirectory
+from retrieval_gap.experiments.results import Cell, cells_of, finished_rows, print_counts, print_table, samples_done
+from retrieval_gap.experiments.run import RunDirectory, Status
 from retrieval_gap.experiments.tables import write_rows
+from retrieval_gap.experiments.watch import watch
 from retrieval_gap.files import make_folder, make_room_for
+from retrieval_gap.training_config import CHECKPOINT_SECONDS
 
-STATUS_SECONDS = 30.0
 SHORT = 24  # cells that a dry run lists one by one
 
 
@@ -40,56 +28,74 @@ def sweep(
     preset: str,
     *,
     runs_dir: Path,
+    executor: ExecutorName = "local",
+    address: str = "",
     device: DeviceName = "cpu",
     workers: int = 0,
     per_gpu: int = 0,
+    tries: int = TRIES,
     only: str = "",
     shard: str = "",
     max_minutes: float = 0.0,
     dry_run: bool = False,
     csv: Path | None = None,
     keep_weights: bool = True,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> None:
     """Runs a preset's cells, prints its table, writes the finished rows to `csv` where one is given.
 
+    executor, address: where they run, as `open_executor` says.
     workers, per_gpu: processes on the CPU, and processes that share each GPU; 0 means one a core, one a GPU.
     only, shard: which cells are run; the table of `csv` has all finished ones of the preset.
+    tries: how often a cell may fail before it is set aside.
     With `max_minutes` what is left is told too; a dry run only tells.
     Raises UsageError for a preset, filter or number that will not do, RunError where a cell failed (the others are
     finished first) or a signal stopped it; cells that `max_minutes` leaves are no error.
     """
     if workers < 0 or per_gpu < 0 or not 0 <= max_minutes < float("inf"):
         raise UsageError("--workers, --per-gpu and --max-minutes are 0 or more")
-    gpus = visible_gpus(device, os.environ.get("CUDA_VISIBLE_DEVICES"))
-    places = worker_places(gpus, workers=workers, per_gpu=per_gpu, cores=usable_cores())
+    options = CellOptions(
+        runs_dir=runs_dir, keep_weights=keep_weights, checkpoint_seconds=checkpoint_seconds, tries=tries
+    )
+    check_executor(executor, address, workers)
+    where = {"device": device, "workers": workers, "per_gpu": per_gpu}
+    places = places_here(**where) if executor == "local" else []  # type: ignore[arg-type]
     every = preset_cells(preset)
     configs = share(select(every, only), shard)
     for config in configs:
         config.validate()
     cells = cells_of(configs, runs_dir)
     if dry_run:
-        if len(cells) <= SHORT:
-            print_table(cells)
-        else:
-            print_counts(Counter(cell.run.status() for cell in cells))
-        print_forecast(cells, runs_dir, machine_here(places))
+        _print_plan(cells, runs_dir, places or places_here("auto", workers=0, per_gpu=0))
         return
     make_folder(runs_dir)
     if csv is not None:
         make_room_for(csv)
-    outcome = PoolOutcome()
-    runs = {config: RunDirectory.of(config, runs_dir) for config in configs}
-    todo = most_valuable_first(runs)
-    pool = run_pool(todo, runs_dir, places=places, seconds=60 * max_minutes, outcome=outcome, keep_weights=keep_weights)
-    _tell(runs, pool, len(runs) - len(todo))
+    outcome = Outcome()
+    with open_executor(executor, options, address=address, **where) as opened:  # type: ignore[arg-type]
+        machine = machine_here(opened.places)
+        runs = {config: RunDirectory.of(config, runs_dir) for config in configs}
+        events = run_cells(most_valuable_first(runs), opened, runs_dir, seconds=60 * max_minutes, outcome=outcome)
+        watch(runs, events, lambda: seconds_left(cells, runs_dir, machine))
     print_table(cells)
+    for config, reason in outcome.failed:
+        print(f"failed: {config.label()}: {reason}")
     if max_minutes:
-        print_left(cells, runs_dir, machine_here(places))
+        print_left(cells, runs_dir, machine)
     if csv is not None:
         rows = finished_rows(cells_of(every, runs_dir))
         write_rows(csv, rows)
         print(f"{len(rows)} rows written to {csv}")
     check_outcome(outcome)
+
+
+def _print_plan(cells: Sequence[Cell], runs_dir: Path, places: Sequence[str]) -> None:
+    """What is done of the cells, and what they cost."""
+    if len(cells) <= SHORT:
+        print_table(cells)
+    else:
+        print_counts(Counter(cell.run.status() for cell in cells))
+    print_forecast(cells, runs_dir, machine_here(places))
 
 
 def select(configs: Sequence[RunConfig], only: str) -> list[RunConfig]:
@@ -110,53 +116,14 @@ def share(configs: Sequence[RunConfig], shard: str) -> list[RunConfig]:
     return list(configs[int(found[1]) :: int(found[2])])
 
 
-class _LastingConsole(Console):
-    """Goes quiet where the reader of standard error goes away; rich would end the process."""
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-
-
 def most_valuable_first(runs: Mapping[RunConfig, RunDirectory]) -> list[RunConfig]:
-    """The cells that are not done: those on their way, the nearest to its end first, then in the preset's order."""
+    """The cells that are not done: those on their way, the nearest to its end first, then in the preset's order, and
+    last those that failed before."""
     status = {config: run.status() for config, run in runs.items()}
+    order: dict[Status, int] = {"partial": 0, "failed": 2}
 
-    def place(config: RunConfig) -> tuple[bool, float]:
-        if status[config] != "partial":
-            return True, 0.0
-        return False, -samples_done(runs[config], config) / config.samples
+    def place(config: RunConfig) -> tuple[int, float]:
+        first = order.get(status[config], 1)
+        return first, 0.0 if first else -samples_done(runs[config], config) / config.samples
 
     return sorted((config for config in runs if status[config] != "done"), key=place)
-
-
-def _tell(runs: Mapping[RunConfig, RunDirectory], pool: Iterator[CellEnded | None], ended: int) -> None:
-    """Says on standard error what becomes of a pool's cells; `ended` of the runs had before."""
-    started = told = time.monotonic()
-    console = _LastingConsole(stderr=True, markup=False)
-    with console.status("starting") as spinner:
-        for event in pool:
-            minutes = (time.monotonic() - started) / 60
-            if event is not None:
-                ended += 1
-                console.print(f"{minutes:5.1f} min  {ended}/{len(runs)}  {_told(event, runs[event.config])}")
-            elif console.is_terminal or time.monotonic() - told > STATUS_SECONDS:
-                told = time.monotonic()
-                line = f"{minutes:5.1f} min  {ended}/{len(runs)}  running: {_running(runs)}"
-                spinner.update(Text(line)) if console.is_terminal else console.print(line)
-
-
-def _told(event: CellEnded, run: RunDirectory) -> str:
-    if event.reason:
-        return f"{event.config.label()}: {event.reason}"
-    row = run.row()
-    return f"{event.config.label()}: accuracy {row['accuracy']:.3f}, exact trace {row['exact_trace']:.3f}"
-
-
-def _running(runs: Mapping[RunConfig, RunDirectory]) -> str:
-    at_work = [
-        f"{config.label()} ({progress_of(run)} of {config.samples:,})"
-        for config, run in runs.items()
-        if run.status() == "running"
-    ]
-    return ", ".join(at_work)
