@@ -8,12 +8,14 @@ from tyro.conf import arg
 
 from retrieval_gap.devices import DeviceName
 from retrieval_gap.errors import UsageError
+from retrieval_gap.experiments.tracking import LogName
 from retrieval_gap.kernels.selective_scan import BackendName
 
 Device = Annotated[DeviceName, arg(help="auto: the GPU where there is one")]
 RunsDir = Annotated[Path, arg(help="folder of the run directories")]
 KeepWeights = Annotated[bool, arg(help="leave the weights of finished runs in their directories, for `eval`")]
 CheckpointSeconds = Annotated[float, arg(help="time between checkpoints: what a kill costs at the most")]
+Log = Annotated[LogName, arg(help="where reports are told besides metrics.jsonl; nothing is sent anywhere")]
 Only = Annotated[str, arg(help="cells to take, such as 'n=8 arch=mamba,lstm mode=cot'")]
 ScanBackend = Annotated[BackendName, arg(help="what computes Mamba's scan; auto: the fastest here")]
 

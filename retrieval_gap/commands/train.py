@@ -11,6 +11,7 @@ from retrieval_gap.commands.flags import (
     CheckpointSeconds,
     Device,
     KeepWeights,
+    Log,
     RunsDir,
     ScanBackend,
     check_seconds,
@@ -38,11 +39,14 @@ class Train:
     ranks: Annotated[int, arg(help="processes that share every batch, one a GPU where there are any")] = 1
     keep_weights: KeepWeights = False
     checkpoint_seconds: CheckpointSeconds = CHECKPOINT_SECONDS
+    log: Log = "none"
     scan_backend: ScanBackend = "auto"
 
     def run(self) -> None:
         from retrieval_gap.experiments.ranked import run_ranked
+        from retrieval_gap.experiments.tracking import check_tracker
 
+        check_tracker(self.log)
         check_seconds(self.checkpoint_seconds)
         if not 0 <= self.threads <= MAX_THREADS:
             raise UsageError(f"--threads {self.threads} is out of range: 0 to {MAX_THREADS} are wanted")
@@ -56,6 +60,7 @@ class Train:
                 ranks=self.ranks,
                 keep_weights=self.keep_weights,
                 checkpoint_seconds=self.checkpoint_seconds,
+                log=self.log,
             )
         if row is not None:
             print(json.dumps(row))

@@ -24,6 +24,7 @@ from retrieval_gap.devices import CPU
 from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.evaluation import Evaluation, Tally, decode_batch, evaluate
 from retrieval_gap.experiments.config import RunConfig
+from retrieval_gap.experiments.tracking import LogName, tracked
 from retrieval_gap.files import make_folder, remove_leftovers, write_json, write_text
 from retrieval_gap.kept_samples import write_samples
 from retrieval_gap.kernels.selective_scan import chosen_backend
@@ -177,12 +178,14 @@ def execute(
     report: Callable[[RunConfig, StepReport], None] = lambda *_: None,
     keep_weights: bool = True,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    log: LogName = "none",
     ranks: Ranks = ALONE,
 ) -> dict[str, Any]:
     """Trains (or goes on training) and evaluates one run; the result row.  A finished run's row is read back.
 
     A run may go on upon another device than it was begun on, and on another number of ranks; this is rank 0's part.
     keep_weights: leave the last checkpoint in the directory, where nothing but `evaluate_run` needs it.
+    log: where the reports, and what is measured at the end, are told besides metrics.jsonl.
     Raises UsageError for a configuration or a directory that will not do, RunError where the run fails.
     """
     config.validate()
@@ -199,10 +202,17 @@ def execute(
             reason = read_json(run.failure).get("reason", "no reason is written")
             raise RunError(f"{run.path} failed before: {reason}; delete it to try again")
         run.create(config, device, ranks.count)
-        ranks.begin()
-        model = _trained(config, run, device, report, checkpoint_seconds=checkpoint_seconds, ranks=ranks)
-        ranks.leave()  # rank 0 evaluates alone
-        row = result_row(config, model, _own_evaluation(config, model, run), _wall_time(run), ranks.count)
+        with tracked(log, run.path, config) as track:
+
+            def on_report(config: RunConfig, told: StepReport) -> None:
+                track(asdict(told))
+                report(config, told)
+
+            ranks.begin()
+            model = _trained(config, run, device, on_report, checkpoint_seconds=checkpoint_seconds, ranks=ranks)
+            ranks.leave()  # rank 0 evaluates alone
+            row = result_row(config, model, _own_evaluation(config, model, run), _wall_time(run), ranks.count)
+            track({"samples": row["samples"]} | {f"evaluation/{key}": row[key] for key in MEASURED})
         write_json(run.result, row)
         run.evaluation.unlink(missing_ok=True)
         previous(run.checkpoint).unlink(missing_ok=True)
