@@ -87,6 +87,7 @@ WRONG_USES = [
     ("probe", "one run directory or more"),
     ("probe absent --samples -3", "--samples -3"),
     ("probe absent --seed -3", "--seed -3"),
+    ("probe absent --workers -1", "--workers -1"),
     ("probe absent --bits 17", "0 to 16"),
     ("probe absent --ranks 0", "--ranks 0"),
     ("probe absent --rounding up", "up"),

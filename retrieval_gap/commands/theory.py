@@ -54,6 +54,7 @@ class Probe:
     rounding: Annotated[Literal["nearest", "stochastic"], arg(help="of an element to its levels")] = "nearest"
     seed: Annotated[int, arg(help="of stochastic rounding")] = 0
     retriever: Annotated[RetrieverName | None, arg(help="default: the fast one where the task has one")] = None
+    workers: Annotated[int, arg(help="processes, one run and one thread each; 0 means one a core")] = 0
     csv: Annotated[Path | None, arg(help="write the rows of all runs there")] = None
 
     def run(self) -> None:
@@ -65,6 +66,8 @@ class Probe:
             raise UsageError(f"--samples {self.samples} is out of range: 0 to 2**63 - 1 are wanted")
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"--seed {self.seed} is out of range: 0 to 2**63 - 1 are wanted")
+        if self.workers < 0:
+            raise UsageError(f"--workers {self.workers} is out of range: 0 or more are wanted")
         settings = ProbeSettings(
             samples=self.samples or None,
             bits=whole_numbers("--bits", self.bits, 0, MOST_BITS),
@@ -73,4 +76,4 @@ class Probe:
             seed=self.seed,
             retriever=self.retriever,
         )
-        probe_runs([RunDirectory(path) for path in self.run_dirs], settings, self.csv)
+        probe_runs([RunDirectory(path) for path in self.run_dirs], settings, self.csv, workers=self.workers)

@@ -1,14 +1,23 @@
-"""The probe of runs: each model, cut and measured; a table and one JSON object a run, and a table of all as CSV."""
+"""The probe of runs: each model, cut and measured; a table and one JSON object a run, and a table of all as CSV.
+
+A process with one thread probes one run at a time: for models of this size several threads wait for each other more
+than they work.
+"""
 
 import json
+import multiprocessing
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.table import Table
 
 from retrieval_gap import environment
+from retrieval_gap.environment import usable_cores
 from retrieval_gap.errors import UsageError
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.results import print_wide
@@ -49,6 +58,16 @@ class ProbeSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What is said of a run: each row with its ceiling, as one object, and as rows of a table."""
+
+    rows: list[ProbeRow]
+    ceilings: list[float | None]
+    told: dict[str, Any]
+    table: list[Row]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Probed:
     """A run and its measurements.  trained: samples, of which there are more to come where `status` is not "done"."""
 
@@ -72,10 +91,13 @@ class Probed:
         return None if self.bound is None else self.bound.bits_needed
 
 
-def probe_runs(runs: Sequence[RunDirectory], settings: ProbeSettings, csv: Path | None) -> None:
+def probe_runs(
+    runs: Sequence[RunDirectory], settings: ProbeSettings, csv: Path | None = None, *, workers: int = 1
+) -> None:
     """Prints accuracy against bits carried of every run, and as JSON the same with the bits used and needed; with
     `csv`, replaces that table.
 
+    workers: processes; 0 means one a core.
     Raises UsageError, RunError for a run without weights, a task or model without a state to cut, or no run.
     """
     if not runs:
@@ -83,16 +105,34 @@ def probe_runs(runs: Sequence[RunDirectory], settings: ProbeSettings, csv: Path 
     if csv is not None:
         make_room_for(csv)
     rows: list[Row] = []
-    for run in runs:
-        probed = _probed(run, settings)
+    for run, findings in zip(runs, _findings_of(runs, settings, workers or usable_cores()), strict=True):
         if len(runs) > 1:
             print(run.path)
-        _print_table(probed.rows, probed.ceilings)
-        print(json.dumps(_told(probed)), flush=True)
-        rows += _table_rows(probed)
+        _print_table(findings.rows, findings.ceilings)
+        print(json.dumps(findings.told), flush=True)
+        rows += findings.table
     if csv is not None:
         write_table(csv, COLUMNS, rows)
         print(f"{len(rows)} rows written to {csv}")
+
+
+def _findings_of(runs: Sequence[RunDirectory], settings: ProbeSettings, workers: int) -> Iterator[Findings]:
+    """In the order of the runs."""
+    work = partial(_findings, settings=settings)
+    if min(workers, len(runs)) == 1:
+        yield from map(work, runs)
+        return
+    context = multiprocessing.get_context("forkserver")
+    pool = ProcessPoolExecutor(min(workers, len(runs)), context, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield from pool.map(work, runs)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _findings(run: RunDirectory, settings: ProbeSettings) -> Findings:
+    probed = _probed(run, settings)
+    return Findings(rows=probed.rows, ceilings=probed.ceilings, told=_told(probed), table=_table_rows(probed))
 
 
 def _probed(run: RunDirectory, settings: ProbeSettings) -> Probed:
