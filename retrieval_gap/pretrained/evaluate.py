@@ -96,17 +96,20 @@ def evaluate(plan: Plan, make_backend: Callable[[], Backend]) -> list[Path]:
 
 
 def show_plan(plan: Plan) -> None:
-    """Prints the cells and the first question as the first cell puts it; asks nothing."""
-    data = read_data(plan.data, plan.questions)
+    """Prints the cells with the words of their first requests, and the first of all; asks nothing."""
+    data, first = read_data(plan.data, plan.questions), ""
     for method in plan.methods:
         for subset in plan.subsets:
             subsets = Subsets(data.questions, subset)
-            where = f"{method}, n = {subset.n_paragraphs}, {subset.order}, {subset.variant}"
-            print(f"{where}: {len(subsets.questions)} questions, {len(subsets.left_out)} have too few paragraphs")
-    subsets = Subsets(data.questions, plan.subsets[0])
-    for question in subsets.questions[:1]:
-        request = next(dialogue(subsets.shown(question), plan.methods[0], plan.ask))
-        print(f"\nThe first prompt:\n{request.prompt}")
+            prompts = [next(dialogue(subsets.shown(each), method, plan.ask)).prompt for each in subsets.questions]
+            words = sorted(len(prompt.split()) for prompt in prompts) or [0]
+            print(
+                f"{method}, n = {subset.n_paragraphs}, {subset.order}, {subset.variant}: {len(prompts)} questions, "
+                f"{len(subsets.left_out)} have too few paragraphs; prompts of {words[len(words) // 2]:,} words, "
+                f"{words[-1]:,} at most, {sum(words):,} in all"
+            )
+            first = first or (prompts or [""])[0]
+    print(f"\nThe first prompt:\n{first}")
 
 
 def read_data(path: Path, limit: int) -> Data:

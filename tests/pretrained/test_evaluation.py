@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import signal
 import sqlite3
 import subprocess
@@ -16,9 +17,11 @@ import pytest
 
 from retrieval_gap.cli import main
 from retrieval_gap.intervals import wilson_interval
+from tasks.hotpotqa.records import read_questions
 from tests.pretrained import tiny_models
 from tests.pretrained.questions import QUESTIONS, asked, record, write_questions
 from tests.pretrained.scripted_server import Fault, Said, ScriptedServer, prompt_of
+from tests.tasks.hotpotqa.data import real_file
 
 # Questions that each model gets wrong after so many passages: those below, and one of its own at n = 2.
 WRONG = {
@@ -284,6 +287,30 @@ def test_a_dry_run_shows_the_first_prompt_and_needs_no_model(data: Path, capsys:
     assert "cot, n = 4, 2,4, plain" in told
     assert told.endswith("Question: Where was the founder of Club 0 born?\nAnswer:\n")
     assert not (data.parent / "out").exists()
+
+
+def test_real_questions_are_asked_with_all_their_paragraphs(tmp_path: Path) -> None:
+    data = real_file("hard_a_300.jsonl")
+    asked_about: list[str] = []
+
+    def yes(body: dict[str, Any]) -> Said:
+        asked_about.append(prompt_of(body).rpartition("Passages:\n")[2])
+        return " So the answer is: yes."
+
+    with ScriptedServer(yes, models=("yes",)) as server:
+        line = ["pretrained", "hotpotqa", "--model", "yes", "--base-url", server.url, "--data", str(data)]
+        assert main([*line, "--n-paragraphs", "8", "--questions", "40", "--out-dir", str(tmp_path / "out")]) == 0
+    first = [question for question in read_questions(data).kept[:40] if len(question.paragraphs) >= 8]
+    questions = {question.question: question for question in first}
+    assert len(asked_about) == len(questions)
+    for text in asked_about:
+        (question,) = [questions[name] for name in questions if f"\nQuestion: {name}\nAnswer:" in text]
+        for title in question.gold_titles:
+            assert re.search(rf"^\[\d\] {re.escape(title)}: ", text, re.M)
+        assert len(re.findall(r"^\[\d\] ", text, re.M)) == 8
+    (path,) = (tmp_path / "out").glob("*.jsonl")
+    right = sum(json.loads(line)["exact_match"] for line in path.read_text().splitlines()[1:])
+    assert right == sum(question.answer == "yes" for question in questions.values())
 
 
 @pytest.mark.parametrize(
