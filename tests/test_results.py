@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from retrieval_gap.cli import main
 from retrieval_gap.errors import RunError
 from retrieval_gap.experiments import presets
 from retrieval_gap.experiments.results import show_results
 from retrieval_gap.experiments.run import RunDirectory
 from retrieval_gap.experiments.sweep import _running
 from retrieval_gap.experiments.tables import COLUMNS
+from tests.result_rows import full_row, write_full
 from tests.test_training import CONFIG
 
 ROW = dict.fromkeys(COLUMNS, 0.5)
@@ -47,6 +49,35 @@ def test_a_run_is_found_where_it_is_whatever_became_of_the_file_of_its_task(
     show_results([tmp_path / "runs"], csv=tmp_path / "rows.csv")
     assert "1 done" in capsys.readouterr().out
     assert (tmp_path / "rows.csv").read_text().count("\n") == 2
+
+
+def test_of_one_run_in_several_folders_the_furthest_is_told_and_its_row_is_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [tmp_path / name for name in ("here", "there", "elsewhere")]
+    here, there, elsewhere = (RunDirectory.of(CONFIG, folder) for folder in folders)
+    for run in (here, there, elsewhere):
+        run.create(CONFIG)
+    for run in (there, elsewhere):
+        run.result.write_text(json.dumps(ROW | {"config_hash": CONFIG.hash()}))
+    assert main(["results", "--runs-dir", *map(str, folders), "--csv", str(tmp_path / "rows.csv")]) == 0
+    told = capsys.readouterr().out
+    assert "1 done\n1 rows written" in told
+    assert "partial" not in told
+
+
+def test_a_row_of_a_table_stands_for_its_cell_that_is_missing_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = [replace(CONFIG, seed=seed) for seed in range(2)]
+    monkeypatch.setitem(presets.PRESETS, "smoke", lambda: cells)
+    others = [full_row(config_hash=cells[0].hash()), full_row(seed=9)]
+    table = write_full(tmp_path / "t.csv", *others)
+    words = ["results", "--preset", "smoke", "--runs-dir", str(tmp_path), "--results", str(table)]
+    assert main([*words, "--csv", str(tmp_path / "rows.csv")]) == 0
+    told = capsys.readouterr().out
+    assert "1 done, 1 missing" in told
+    assert "1 rows written" in told
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ def write_report(out: Path, runs_dirs: Sequence[Path], tables: Sequence[Path]) -
 
 def _render(gathered: Gathered, vega: str) -> str:
     environment = Environment(autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True)
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}  # and keys stay in their order
     here = files("plots.report")
     css, script, template = (here.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js", "page.html"))
     rows = [entry.row for entry in gathered.entries]
@@ -68,13 +70,18 @@ def _render(gathered: Gathered, vega: str) -> str:
 def _page_data(gathered: Gathered) -> dict[str, Any]:
     """What the page's script reads; `i` numbers the rows."""
     return {
-        "rows": [entry.row | {"i": i, "source": entry.where} for i, entry in enumerate(gathered.entries)],
+        "rows": [_plain(entry.row) | {"i": i, "source": entry.where} for i, entry in enumerate(gathered.entries)],
         "curves": gathered.curves,
         "samples": gathered.samples,
-        "environments": gathered.environments,
+        "environments": {i: _plain(start) for i, start in gathered.environments.items()},
         "charts": {"accuracy": ACCURACY, "curve": CURVE},
         "legend": legend([entry.row for entry in gathered.entries]),
     }
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Without what JSON has no word for."""
+    return {key: None if isinstance(value, float) and not isfinite(value) else value for key, value in values.items()}
 
 
 @cache

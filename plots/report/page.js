@@ -81,7 +81,8 @@ function details(row) {
 }
 
 // Charts: a panel for each problem and view among the rows that are shown.
-const problem = (row) => [row.task, row.family === "default" ? "" : row.family, row.options].filter(Boolean).join(" ");
+const variant = (row) => [row.family === "default" ? "" : row.family, row.options].filter(Boolean).join(" ");
+const problem = (row) => `${row.task} ${variant(row)}`;
 const viewName = (mode) => form.querySelector(`[name=mode] option[value="${CSS.escape(mode)}"]`)?.textContent ?? mode;
 
 function panelsOf(rows) {
@@ -89,7 +90,7 @@ function panelsOf(rows) {
   const place = (row) => VIEWS.indexOf(row.mode);
   const ordered = [...rows].sort((a, b) => problem(a).localeCompare(problem(b)) || place(a) - place(b));
   for (const row of ordered) {
-    const key = `${problem(row)}, ${viewName(row.mode)}`;
+    const key = JSON.stringify([row.task, row.mode, variant(row)]);
     groups.set(key, [...(groups.get(key) ?? []), row]);
   }
   return groups;
@@ -121,9 +122,11 @@ async function drawPanels(kind, host, groups, specOf) {
   const mine = turn;
   for (const view of drawn[kind]) view.finalize();
   drawn[kind] = [];
-  const panels = [...groups].map(([name, rows]) => {
+  const panels = [...groups.values()].map((rows) => {
+    const name = `${rows[0].task}, ${viewName(rows[0].mode)}`;
     const plot = make("div", { class: "plot" });
-    return { name, rows, plot, figure: make("figure", { class: "panel" }, make("h3", { text: name }), plot) };
+    const heading = make("h3", {}, name, make("small", { text: variant(rows[0]), title: variant(rows[0]) }));
+    return { name: `${name} ${variant(rows[0])}`, rows, plot, figure: make("figure", { class: "panel" }, heading, plot) };
   });
   host.replaceChildren(...panels.map((panel) => panel.figure));
   for (const { name, rows, plot } of panels) {

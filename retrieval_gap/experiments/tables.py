@@ -66,6 +66,8 @@ def completed(where: str, row: Row) -> Row:
         kinds = (int, float) if KINDS[column] is float else (KINDS[column],)
         if type(whole[column]) not in kinds:
             raise UsageError(f"{where}: {column} = {whole[column]!r} will not do")
+        if column in _SHARES:
+            share_in(where, {column: str(whole[column])}, column)
     return whole
 
 

@@ -153,13 +153,23 @@ def test_unfinished_and_unreadable_runs_are_noted(tmp_path: Path) -> None:
     finished_run(runs, []).result.unlink()
     finished_run(runs, []).result.write_text("{}")
     finished_run(runs, [], n="many")
+    finished_run(runs, [], accuracy_low=float("nan"))
     gathered = gather([runs], [])
     assert len(gathered.entries) == 1
     notes = sorted(gathered.notes)
-    for note, part in zip(notes, ("1 runs in", "", ""), strict=True):
+    for note, part in zip(notes, ("1 runs in", "", "", ""), strict=True):
         assert part in note
     assert "n = 'many' will not do" in " ".join(notes)
     assert "has no number for accuracy" in " ".join(notes)
+    assert "accuracy_low = 'nan' is no share" in " ".join(notes)
+
+
+def test_a_number_that_json_has_no_word_for_is_shown_as_not_known(tmp_path: Path) -> None:
+    finished_run(tmp_path / "runs", [], lr=float("inf"))
+    page = write_report(tmp_path / "out", [tmp_path / "runs"], []).read_text()
+    (row,) = json.loads(Elements(page).data)["rows"]
+    assert row["lr"] is None
+    assert list(row)[:4] == ["task", "family", "mode", "n"]
 
 
 def test_a_run_older_than_a_column_is_shown(tmp_path: Path) -> None:

@@ -133,6 +133,7 @@ def test_a_row_opens_to_all_that_is_known_of_it(opened: Page) -> None:
     opened.choose("task", "index")
     opened.driver.find_element("css selector", "tr[data-i]:not([hidden]) .open").click()
     told = opened.driver.find_element("css selector", ".detail").text
+    assert told.index("family") < told.index("accuracy") < told.index("hardware")
     for word in ("0.0003", "Abacus, 2 cores", "abcdefabcdef", "2.13.0+cpu", "table.csv, line 14", "no curve kept"):
         assert word in told
     opened.driver.find_element("css selector", "tr[data-i]:not([hidden]) .open").click()
