@@ -56,6 +56,10 @@ def _completion(text: str, finish: str | None, usage: Any, request: Request) -> 
     return Completion(
         text=kept,
         finished=stopped or finish != "length",
-        prompt_tokens=int(usage.get("prompt_tokens") or 0),
-        completion_tokens=int(usage.get("completion_tokens") or 0),
+        prompt_tokens=_count(usage.get("prompt_tokens")),
+        completion_tokens=_count(usage.get("completion_tokens")),
     )
+
+
+def _count(told: Any) -> int:
+    return told if isinstance(told, int) and told > 0 else 0

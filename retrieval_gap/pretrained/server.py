@@ -23,6 +23,8 @@ LIMITS = ("max_model_len", "context_length", "context_window")
 REFUSED_AS_TOO_LONG = re.compile(
     r"context[ _](length|size|window)|maximum model length|exceed_context_size|prompt is too long", re.IGNORECASE
 )
+# Seconds in which a server has to take a connection; what it then takes to answer is another matter.
+CONNECTING = 20.0
 # So many requests in a row that failed for good: the server is gone.
 GIVEN_UP = 3
 
@@ -109,10 +111,13 @@ class ServerBackend:
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._key}"} if self._key else {}
 
+    def timeout(self) -> httpx2.Timeout:
+        return httpx2.Timeout(self.config.timeout_s, connect=min(self.config.timeout_s, CONNECTING))
+
     def _told_limit(self) -> int:
         """The model's limit as the server's list of models has it; 0 where it has no such list or tells no limit."""
         try:
-            response = httpx2.get(f"{self._url}/models", headers=self.headers(), timeout=self.config.timeout_s)
+            response = httpx2.get(f"{self._url}/models", headers=self.headers(), timeout=self.timeout())
         except (httpx2.TransportError, httpx2.InvalidURL) as error:
             raise RunError(
                 f"no server answers at {self._url} ({_reason(error)}); start it, or see --base-url"
@@ -152,7 +157,7 @@ class _Batch:
     async def run(self) -> None:
         pool = httpx2.Limits(max_connections=self._config.concurrency)
         async with httpx2.AsyncClient(
-            headers=self._backend.headers(), timeout=self._config.timeout_s, limits=pool
+            headers=self._backend.headers(), timeout=self._backend.timeout(), limits=pool
         ) as client:
             try:
                 async with asyncio.TaskGroup() as group:

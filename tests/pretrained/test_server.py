@@ -89,6 +89,15 @@ def test_what_may_pass_is_tried_again(fault: Fault) -> None:
     assert len(server.asked) == 9
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_server_that_counts_no_tokens_or_nonsense_is_understood_all_the_same(stream: bool) -> None:
+    with ScriptedServer(echo) as server:
+        server.read = lambda prompt: "many"  # type: ignore[assignment,return-value]
+        (reply,) = ask(backend(server, stream=stream), ["a"])
+    assert isinstance(reply, Completion)
+    assert (reply.text.strip(), reply.prompt_tokens) == ("you said a", 0)
+
+
 def test_a_stream_that_is_cut_off_is_asked_again_and_its_part_is_dropped() -> None:
     cut = iter(["you said <cut>", "you said <cut>"])
     with ScriptedServer(lambda body: next(cut, None) or echo(body)) as server:
