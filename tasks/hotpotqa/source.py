@@ -1,5 +1,6 @@
 """Where questions come from: a data file, or small made-up worlds; which of them are a split's."""
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -19,6 +20,7 @@ from tasks.hotpotqa.worlds import WorldConfig, world_question
 from tasks.randomness import split_name
 
 TOP_SEED = 2**63
+_log = logging.getLogger(__name__)
 # Questions of the training split that a tokenizer is trained on.
 READ_FOR_TOKENS, WORLDS_FOR_TOKENS = 2000, 1000
 # Worlds whose paragraphs may stand as distractors in others.
@@ -102,7 +104,12 @@ def read_file(path: str) -> Sequence[Question]:
 
 @lru_cache(maxsize=4)
 def _read(path: str, _changed: int) -> Sequence[Question]:
-    return read_questions(path).kept
+    records = read_questions(path)
+    if records.left_out:
+        _log.warning(
+            "%s: %d record(s) left out; `retrieval-gap data check` tells which, and why", path, len(records.left_out)
+        )
+    return records.kept
 
 
 def shortened(question: Question, most: int) -> Question:
