@@ -26,7 +26,7 @@ from retrieval_gap.experiments.results import cells_of
 from retrieval_gap.experiments.run import RunDirectory
 from retrieval_gap.experiments.tables import COLUMNS
 from retrieval_gap.experiments.work import Load, _scan_and_convolution, state_floats, training_load
-from retrieval_gap.kernels import causal_conv1d, fused, rotary_attention, selective_scan
+from retrieval_gap.kernels import causal_conv1d, fused, residual, rotary_attention, selective_scan
 from retrieval_gap.kernels.dispatch import Backend
 from retrieval_gap.kernels.selective_scan import naive as naive_scan
 from retrieval_gap.models import ModelConfig, SequenceModel, architecture
@@ -48,7 +48,7 @@ MACHINE = Machine(
 @pytest.fixture
 def in_plain_torch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every kernel in operations that torch's counter sees; it takes a causal attention's whole square."""
-    for kernel in (causal_conv1d, fused, rotary_attention, selective_scan):
+    for kernel in (causal_conv1d, fused, residual, rotary_attention, selective_scan):
         plain = {"naive": Backend(module=kernel.naive)}
         monkeypatch.setattr(kernel, "_backends", lambda plain=plain: plain)
     with torch.backends.mkldnn.flags(enabled=False, allow_tf32=None), sdpa_kernel(SDPBackend.MATH):

@@ -70,10 +70,9 @@ def _sequence_backward(job: int, b: int, item: int, scratch: int) -> None:
     for h in range(heads):
         attend_back(job, b, h, grad_y, grad_qkv, head_scratch)
     product(0, grad_normed, row, grad_qkv, 3 * row, FLOAT, field(job, W_QKV), row, length, 3 * width, width)
-    normalise(normed, x, gain, length, width, eps, scratch)
-    product(1, grad_w_qkv, row, grad_qkv, FLOAT, 3 * row, normed, row, 3 * width, length, width)
     grad_x, sums = field(job, GRAD_X) + b * all_rows, field(job, GRAD_GAIN) + item * row
     normalise_back(grad_x, grad_out, normed, grad_normed, x, gain, sums, length, width, eps, scratch)
+    product(1, grad_w_qkv, row, grad_qkv, FLOAT, 3 * row, normed, row, 3 * width, length, width)
 
 
 @Worker

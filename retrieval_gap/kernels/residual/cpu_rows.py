@@ -20,7 +20,7 @@ def normalise_back(
 ) -> None:  # fmt: skip
     """grad_x = grad_y + what comes back through the norm; the gain's gradient is added to `sums`.
 
-    normed: overwritten; norm(x) is computed again for its scale.
+    normed: norm(x), written here: it is computed again.
     """
     row = width * FLOAT
     for r in range(0, rows * row, row):

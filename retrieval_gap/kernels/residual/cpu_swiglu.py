@@ -94,10 +94,9 @@ def _chunk_backward(job: int, first: int, rows: int, item: int, scratch: int) ->
     _gate_back(hidden_rows, grad_gate_up, field(job, GATE_UP) + first * wide, grad_hidden, rows, hidden)
     product(1, grad_down, down, grad_y, FLOAT, row, hidden_rows, down, width, rows, hidden)
     product(0, grad_normed, row, grad_gate_up, wide, FLOAT, field(job, W_GATE_UP), row, rows, 2 * hidden, width)
-    normalise(normed, x, gain, rows, width, eps, scratch)
-    product(1, grad_wide, row, grad_gate_up, FLOAT, wide, normed, row, 2 * hidden, rows, width)
     sums = field(job, GRAD_GAIN) + item * row
     normalise_back(grad_x, grad_y, normed, grad_normed, x, gain, sums, rows, width, eps, scratch)
+    product(1, grad_wide, row, grad_gate_up, FLOAT, wide, normed, row, 2 * hidden, rows, width)
 
 
 @compiled
