@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from retrieval_gap.errors import UsageError
+from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.experiments import watch
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.executors import cells, check_executor
@@ -169,3 +169,12 @@ def test_plain_lines_tell_the_same(board: "watch._Board", tmp_path: Path) -> Non
         line = board.line()
     assert "0/3 done, 1 running, 0 failed, 2 waiting" in line
     assert f"running: {CELLS[0].label()} (40%, 2 samples/s, 96 s left)" in line
+
+
+@pytest.mark.parametrize(
+    ("address", "told"), [("127.0.0.1:1", "refused"), ("ray://head:10001", "HOST:PORT"), ("head", "HOST:PORT")]
+)
+def test_a_cluster_that_is_not_there_is_told_at_once(address: str, told: str, tmp_path: Path) -> None:
+    ray_tasks = pytest.importorskip("retrieval_gap.experiments.executors.ray_tasks", exc_type=ImportError)
+    with pytest.raises(RunError, match=f"no Ray cluster can be reached at {address}: .*{told}"):
+        ray_tasks.RayTasks(CellOptions(runs_dir=tmp_path), device="cpu", workers=0, per_gpu=0, address=address)

@@ -57,13 +57,14 @@ class Estimate:
 
 
 def measured_runs(runs_dir: Path) -> list[Measured]:
-    """The runs there that were started on one hardware by one rank with one number of threads, and reported."""
+    """The runs there that were started on one hardware by one rank with one number of threads, and reported twice."""
     cells = known_cells(runs_dir) if runs_dir.is_dir() else []
     return [run for run in map(_measured, cells) if run is not None]
 
 
 def _measured(cell: Cell) -> Measured | None:
-    told: list[Any] = [report.get("samples_per_s") for report in cell.run.reports()]
+    # The first report may hold the compilation of kernels, which would stand for the pace of a run that just began.
+    told: list[Any] = [report.get("samples_per_s") for report in cell.run.reports()[1:]]
     paces = [float(pace) for pace in told if isinstance(pace, (int, float)) and pace > 0]
     starts = [(start.get("hardware"), start.get("threads"), start.get("ranks", 1)) for start in cell.run.starts()]
     if cell.config is None or not paces or not starts or any(start != starts[0] for start in starts):

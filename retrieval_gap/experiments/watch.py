@@ -20,6 +20,7 @@ from retrieval_gap.experiments.executors.cells import STOPPED, CellEnded
 from retrieval_gap.experiments.run import RunDirectory
 
 STATUS_SECONDS = 30.0
+FORECAST_SECONDS = 10.0  # between two: what was measured meanwhile counts
 Forecast = Callable[[], float]
 """Seconds until the last cell ends."""
 
@@ -70,7 +71,7 @@ class _Board:
         self._done = {config for config, run in runs.items() if run.result.exists()}
         self._failed: dict[RunConfig, str] = {}
         self._started = time.monotonic()
-        self._end = self._forecast_end()
+        self._end, self._foreseen = 0.0, float("-inf")
 
     def take(self, event: CellEnded) -> str:
         """Counts a cell's end; a line about it."""
@@ -81,7 +82,6 @@ class _Board:
             told = f"accuracy {row['accuracy']:.3f}, exact trace {row['exact_trace']:.3f}"
         elif told != STOPPED:
             self._failed[event.config] = told
-        self._end = self._forecast_end()
         return f"{self._minutes():5.1f} min  {len(self._done)}/{len(self._runs)} done  {label}: {told}"
 
     def line(self) -> str:
@@ -111,9 +111,9 @@ class _Board:
         done, failed, every = len(self._done), len(self._failed), len(self._runs)
         waiting = max(0, every - done - failed - running)
         told = f"{done}/{every} done, {running} running, {failed} failed, {waiting} waiting; {self._minutes():.1f} min"
-        left = self._end - time.monotonic()
-        if not waiting + running or left <= 0:
+        if not waiting + running:
             return told
+        left = self._seconds_left()
         day = "%H:%M" if left < 20 * 3600 else "%a %d %b %H:%M"
         return f"{told}, about {_duration(left)} left, until {datetime.now() + timedelta(seconds=left):{day}}"
 
@@ -124,8 +124,11 @@ class _Board:
     def _minutes(self) -> float:
         return (time.monotonic() - self._started) / 60
 
-    def _forecast_end(self) -> float:
-        return time.monotonic() + self._forecast()
+    def _seconds_left(self) -> float:
+        now = time.monotonic()
+        if now - self._foreseen >= FORECAST_SECONDS:
+            self._end, self._foreseen = now + self._forecast(), now
+        return max(0.0, self._end - now)
 
 
 def _at_work(config: RunConfig, run: RunDirectory) -> AtWork:

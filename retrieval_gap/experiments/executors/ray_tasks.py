@@ -5,6 +5,7 @@ process or its node died; the new try goes on from the run's checkpoint.
 """
 
 import os
+import socket
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,6 +28,7 @@ from retrieval_gap.files import make_folder
 
 OBJECT_STORE_BYTES = 100 << 20  # nothing large goes through Ray
 SHARE_UNIT = 10_000  # Ray counts in ten thousandths of a GPU
+LISTEN_SECONDS = 10.0
 FOLDER_SECONDS = 10.0  # in which a new folder is seen on every node
 
 
@@ -105,6 +107,7 @@ def _connect(address: str, workers: int) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address and address != "local":
+            _check_listens(address)
             ray.init(address=address, **quiet)
         else:
             ray.init(
@@ -114,9 +117,21 @@ def _connect(address: str, workers: int) -> None:
                 object_store_memory=OBJECT_STORE_BYTES,
                 **quiet,
             )
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, OverflowError, OSError) as error:
         where = f"no Ray cluster can be reached at {address}" if address else "Ray cannot be started here"
         raise RunError(f"{where}: {_line(error)}") from error
+
+
+def _check_listens(address: str) -> None:
+    """Raises OSError or ValueError where nothing listens at HOST:PORT; Ray would try for minutes and tell each time."""
+    if address == "auto":
+        return
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit() or "/" in host:
+        raise ValueError("HOST:PORT of its head is wanted, such as 10.0.0.1:6379, or auto")
+    if host in ("localhost", "127.0.0.1"):
+        host = ray.util.get_node_ip_address()  # where Ray looks for it then
+    socket.create_connection((host, int(port)), timeout=LISTEN_SECONDS).close()
 
 
 def _work(config: RunConfig, options: CellOptions, cuda: bool) -> tuple[int, str]:
