@@ -37,6 +37,7 @@ SHRUNKEN = {
     "gpu_decoding": {"DEVICE": "cpu", "SIZE": "tiny", "NODES": 4, "SAMPLES": 3, "LOOKED_AT_TOKENS": 2},
     "generator": {"_ROUNDS": 1, "_SAMPLES": 8, "_PLAIN_SAMPLES": 2, "SIZES": (16,), "RECALL_SIZES": (16,)},
     "gpu_scan": {},
+    "larger_models": {"NODES": (4,)},
     "scale": {"NODES": (6,), "DRAWN": 4, "PARAMETERS": (2_000,), "RUNS": 3, "ROUNDS": 1},
 }
 

@@ -75,7 +75,9 @@ def test_the_other_two_are_called_as_they_want_to_be_and_stay_here(
     assert calls["init"].get("space_id") is None
 
 
-@pytest.mark.parametrize("command", ["train --task istree --mode cot --n-nodes 6 --arch lstm --size tiny"])
+@pytest.mark.parametrize(
+    "command", ["train --task istree --mode cot --n-nodes 6 --arch lstm --size tiny", "sweep demo"]
+)
 def test_a_package_that_is_missing_is_told_in_one_line(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from retrieval_gap.commands.flags import CheckpointSeconds, Device, KeepWeights, Only, RunsDir, check_seconds
+from retrieval_gap.commands.flags import CheckpointSeconds, Device, KeepWeights, Log, Only, RunsDir, check_seconds
 from retrieval_gap.experiments.config import Number
 from retrieval_gap.training_config import CHECKPOINT_SECONDS
 
@@ -30,6 +30,7 @@ class Sweep:
     dry_run: Annotated[bool, arg(help="print what is done of the cells, and what they will cost")] = False
     keep_weights: KeepWeights = False
     checkpoint_seconds: CheckpointSeconds = CHECKPOINT_SECONDS
+    log: Log = "none"
     csv: Annotated[Path | None, arg(help="write the finished rows of the preset there")] = None
     runs_dir: RunsDir = Path("runs")
 
@@ -53,4 +54,5 @@ class Sweep:
             csv=self.csv,
             keep_weights=self.keep_weights,
             checkpoint_seconds=self.checkpoint_seconds,
+            log=self.log,
         )

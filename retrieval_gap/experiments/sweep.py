@@ -17,6 +17,7 @@ from retrieval_gap.experiments.presets import preset_cells
 from retrieval_gap.experiments.results import Cell, cells_of, finished_rows, print_counts, print_table, samples_done
 from retrieval_gap.experiments.run import RunDirectory, Status
 from retrieval_gap.experiments.tables import write_rows
+from retrieval_gap.experiments.tracking import LogName, check_tracker
 from retrieval_gap.experiments.watch import watch
 from retrieval_gap.files import make_folder, make_room_for
 from retrieval_gap.training_config import CHECKPOINT_SECONDS
@@ -41,6 +42,7 @@ def sweep(
     csv: Path | None = None,
     keep_weights: bool = True,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    log: LogName = "none",
 ) -> None:
     """Runs a preset's cells, prints its table, writes the finished rows to `csv` where one is given.
 
@@ -55,8 +57,9 @@ def sweep(
     if workers < 0 or per_gpu < 0 or not 0 <= max_minutes < float("inf"):
         raise UsageError("--workers, --per-gpu and --max-minutes are 0 or more")
     options = CellOptions(
-        runs_dir=runs_dir, keep_weights=keep_weights, checkpoint_seconds=checkpoint_seconds, tries=tries
+        runs_dir=runs_dir, keep_weights=keep_weights, checkpoint_seconds=checkpoint_seconds, tries=tries, log=log
     )
+    check_tracker(log)
     check_executor(executor, address, workers)
     where = {"device": device, "workers": workers, "per_gpu": per_gpu}
     places = places_here(**where) if executor == "local" else []  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ import torch
 from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.run import HeldError, RunDirectory, execute
+from retrieval_gap.experiments.tracking import LogName
 from retrieval_gap.files import write_text
 from retrieval_gap.training import DivergedError, StoppedError, stop_requested
 from retrieval_gap.training_config import CHECKPOINT_SECONDS
@@ -53,12 +54,14 @@ class Ended(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class CellOptions:
-    """What holds for every cell of a sweep.  tries: how often a cell may fail before it is set aside."""
+    """What holds for every cell of a sweep.  tries: how often a cell may fail before it is set aside.  log: see
+    `execute`."""
 
     runs_dir: Path
     keep_weights: bool = True
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     tries: int = TRIES
+    log: LogName = "none"
 
     def __post_init__(self) -> None:
         if self.tries < 1:
@@ -190,6 +193,7 @@ def work_on(config: RunConfig, options: CellOptions, device: torch.device) -> tu
             device=device,
             keep_weights=options.keep_weights,
             checkpoint_seconds=options.checkpoint_seconds,
+            log=options.log,
         )
     except HeldError as error:
         return End.HELD, str(error)
