@@ -10,7 +10,7 @@ What is said among ranks goes by gloo from the CPU and by NCCL from a GPU.  Not 
 import gc
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -186,8 +186,16 @@ def joined(place: Place, device: torch.device, store: dist.Store | None = None) 
                 rank=place.rank,
                 world_size=place.count,
             )
-    yield ranks
-    ranks.leave()
+    try:
+        yield ranks
+        ranks.leave()
+    except BaseException as error:
+        with suppress(RuntimeError):  # what the ranks end of is told, and nothing after it
+            if not isinstance(error, LostRankError):
+                ranks.leave()
+            elif device.type != "cuda":  # NCCL would wait for the one that is gone
+                dist.destroy_process_group()
+        raise
 
 
 @contextmanager

@@ -150,13 +150,17 @@ def test_a_rank_that_is_killed_ends_all_with_one_line(tmp_path: Path, capfd: pyt
     assert run.status() == "partial"
 
 
-def test_ranks_end_alike_where_the_loss_is_no_number_or_there_is_nothing_left_to_train(tmp_path: Path) -> None:
+def test_ranks_end_alike_where_the_loss_is_no_number_a_folder_is_shut_or_nothing_is_left_to_train(
+    tmp_path: Path,
+) -> None:
     config = replace(CONFIG, lr=1e25, arch="lstm")
     with pytest.raises(RunError, match=r"the (loss|gradient's norm) is (nan|inf) at step \d+"):
         ranked(config, tmp_path, 2)
     assert RunDirectory.of(config, tmp_path).status() == "failed"
     with pytest.raises(RunError, match="failed before"):
         ranked(config, tmp_path, 2)
+    with pytest.raises(UsageError, match=r"/proc/nowhere.* cannot be written to"):  # which rank 0 alone finds
+        ranked(CONFIG, Path("/proc/nowhere"), 2)
     done = replace(CONFIG, mode="direct", arch="lstm", samples=16, warmup_samples=8)
     row = execute(done, tmp_path)
     assert ranked(done, tmp_path, 2).row() == row
