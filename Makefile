@@ -86,7 +86,7 @@ fig-bits-used: $(READY) ## bits that models use against bits that they need
 HOTPOTQA := $(RUNS)/hotpotqa_demo
 HOTPOTQA_TABLE = $(if $(wildcard $(HOTPOTQA)_transfer.csv),$(HOTPOTQA)_transfer.csv,results/hotpotqa_demo_transfer.csv)
 
-hotpotqa-demo: $(READY) ## questions over several paragraphs: train, test at each n, draw (about 20 minutes on 2 cores)
+hotpotqa-demo: $(READY) ## questions over several paragraphs: train, test at each n, draw (10 minutes on 2 cores, we estimate)
 	$(BIN)/retrieval-gap sweep hotpotqa_demo --keep-weights --runs-dir $(HOTPOTQA) --csv $(HOTPOTQA).csv
 	$(BIN)/retrieval-gap transfer $(HOTPOTQA)/hotpotqa-* --n 2,4,6,8 --csv $(HOTPOTQA)_transfer.csv \
 	  --change order=last variant=length_matched variant=distance

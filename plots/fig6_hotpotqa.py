@@ -119,6 +119,7 @@ def _pretrained() -> list[Measured]:
             selected=row["selected"] in ("1", "True"),
         )
         for where, row in read_rows(PRETRAINED, (*columns, "low", "high"))
+        if row.get("distractors", "own") == "own"
     ]
 
 

@@ -89,12 +89,13 @@ def test_published_values_stand_where_the_paper_has_them(tmp_path: Path) -> None
 def test_pretrained_models_have_a_line_for_each_method_and_selection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cell = {"model": "some-model", "order": "random", "variant": "plain", "questions": 100}
+    cell = {"model": "some-model", "order": "random", "variant": "plain", "distractors": "own", "questions": 100}
     rows = [
         cell | {"method": method, "n_paragraphs": n, "selected": selected, "exact_match": s, "low": s, "high": s}
         for method, selected, s in (("cot", 0, 0.4), ("cot", 1, 0.8), ("bm25", 0, 0.6))
         for n in (2, 8)
     ]  # fmt: skip
+    rows.append(rows[0] | {"distractors": "other", "exact_match": 0})
     monkeypatch.setattr(fig6_hotpotqa, "PRETRAINED", write(tmp_path / "p.csv", rows))
     figure = drawn(tmp_path, [{}])
     lines = [each for each in figure.axes[len(PANELS)].lines if each.get_label() == "some-model"]
