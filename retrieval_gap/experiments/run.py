@@ -114,10 +114,11 @@ class RunDirectory:
             raise UsageError(f"run directory {self.path} cannot be written: {error.strerror}") from error
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Holds the run for this process.  Raises HeldError where another keeps it."""
+    def locked(self, patience: float | None = None) -> Iterator[None]:
+        """Holds the run for this process.  Raises HeldError where another keeps it for so many seconds; by default
+        LOCK_SECONDS."""
         with (self.path / "lock").open("w") as file:
-            deadline = time.monotonic() + LOCK_SECONDS
+            deadline = time.monotonic() + (LOCK_SECONDS if patience is None else patience)
             while not _try_lock(file, fcntl.LOCK_EX):
                 if time.monotonic() >= deadline:
                     raise HeldError(f"{self.path} is being worked on by another process")
@@ -180,12 +181,14 @@ def execute(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     log: LogName = "none",
     ranks: Ranks = ALONE,
+    patience: float | None = None,
 ) -> dict[str, Any]:
     """Trains (or goes on training) and evaluates one run; the result row.  A finished run's row is read back.
 
     A run may go on upon another device than it was begun on, and on another number of ranks; this is rank 0's part.
     keep_weights: leave the last checkpoint in the directory, where nothing but `evaluate_run` needs it.
     log: where the reports, and what is measured at the end, are told besides metrics.jsonl.
+    patience: seconds to wait for a run that another process holds, as in `RunDirectory.locked`.
     Raises UsageError for a configuration or a directory that will not do, RunError where the run fails.
     """
     config.validate()
@@ -195,7 +198,7 @@ def execute(
         return run.row()
     keep_freed_memory()
     make_folder(run.path)
-    with run.locked():
+    with run.locked(patience):
         if run.result.exists():  # another process had the lock until now
             return run.row()
         if run.failure.exists():

@@ -29,6 +29,8 @@ POLL_SECONDS = 1.0
 TRIES = 3
 STOPPED = "stopped"
 LONGEST_REASON = 2_000  # characters
+# A cell that another sweep has just begun is left to it at once: who waited would be next to it at every cell.
+PATIENCE_SECONDS = 0.2
 
 
 class End(IntEnum):
@@ -194,6 +196,7 @@ def work_on(config: RunConfig, options: CellOptions, device: torch.device) -> tu
             keep_weights=options.keep_weights,
             checkpoint_seconds=options.checkpoint_seconds,
             log=options.log,
+            patience=PATIENCE_SECONDS,
         )
     except HeldError as error:
         return End.HELD, str(error)
