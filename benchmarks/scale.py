@@ -25,7 +25,8 @@ from retrieval_gap.checkpoint import Progress, save_checkpoint
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.cost import GPUS, cell_cost
 from retrieval_gap.experiments.results import finished_rows, known_cells
-from retrieval_gap.experiments.run import RunDirectory, execute
+from retrieval_gap.experiments.run import execute
+from retrieval_gap.experiments.run_directory import RunDirectory
 from retrieval_gap.experiments.tables import read_table, write_rows
 from retrieval_gap.files import sync, write_json
 from tasks.api import Mode

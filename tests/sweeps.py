@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from retrieval_gap.experiments.config import RunConfig
-from retrieval_gap.experiments.run import RunDirectory
+from retrieval_gap.experiments.run_directory import RunDirectory
 
 PATIENCE = 180.0
 VARYING = ("tokens_per_s", "wall_s", "commit")  # by the clock, and with files that are changed while tests run

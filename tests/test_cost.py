@@ -23,7 +23,7 @@ from retrieval_gap.experiments.cost import GPUS, Machine, cell_cost, this_machin
 from retrieval_gap.experiments.forecast import Estimate, estimate, hours, measured_runs, on_machine, print_forecast
 from retrieval_gap.experiments.presets import ARCHITECTURES, paper
 from retrieval_gap.experiments.results import cells_of
-from retrieval_gap.experiments.run import RunDirectory
+from retrieval_gap.experiments.run_directory import RunDirectory
 from retrieval_gap.experiments.tables import COLUMNS
 from retrieval_gap.experiments.work import Load, _scan_and_convolution, state_floats, training_load
 from retrieval_gap.kernels import causal_conv1d, fused, residual, rotary_attention, selective_scan

@@ -24,7 +24,7 @@ from retrieval_gap.experiments.executors.cells import (
     run_cells,
     work_on,
 )
-from retrieval_gap.experiments.run import RunDirectory
+from retrieval_gap.experiments.run_directory import RunDirectory
 from retrieval_gap.training import StepReport
 from tests.test_training import CONFIG
 

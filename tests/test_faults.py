@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from retrieval_gap.checkpoint import previous, read_checkpoint
-from retrieval_gap.experiments.run import RunDirectory
+from retrieval_gap.experiments.run_directory import RunDirectory
 from tests.sweeps import (
     PATIENCE,
     rows_of,

@@ -12,7 +12,8 @@ from retrieval_gap.batches import training_batches
 from retrieval_gap.checkpoint import Progress
 from retrieval_gap.devices import allow_tf32
 from retrieval_gap.evaluation import evaluate
-from retrieval_gap.experiments.run import RunDirectory, evaluate_run, execute
+from retrieval_gap.experiments.run import evaluate_run, execute
+from retrieval_gap.experiments.run_directory import RunDirectory
 from retrieval_gap.graphs import WARM_UP_CALLS, Replay, graph_pool
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.training_config import TrainingConfig

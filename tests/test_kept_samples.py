@@ -9,7 +9,8 @@ import pytest
 
 from retrieval_gap.decoding import Decoded
 from retrieval_gap.evaluation import exact_traces
-from retrieval_gap.experiments.run import RunDirectory, execute
+from retrieval_gap.experiments.run import execute
+from retrieval_gap.experiments.run_directory import RunDirectory
 from retrieval_gap.kept_samples import KEPT, LONGEST, departures, write_samples
 from tasks.api import Batch, Mode, Task, TaskConfig, answers_of
 from tasks.registry import load_task

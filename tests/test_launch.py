@@ -16,7 +16,7 @@ import pytest
 
 from retrieval_gap.errors import UsageError
 from retrieval_gap.experiments.presets import paper
-from retrieval_gap.experiments.run import RunDirectory
+from retrieval_gap.experiments.run_directory import RunDirectory
 from retrieval_gap.experiments.sweep import share
 from tests.test_training import CONFIG
 

@@ -15,7 +15,8 @@ from retrieval_gap.checkpoint import Progress, previous, save_checkpoint
 from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.pack import FILES, MANIFEST, pack, standing, unpack
-from retrieval_gap.experiments.run import RunDirectory, execute
+from retrieval_gap.experiments.run import execute
+from retrieval_gap.experiments.run_directory import RunDirectory
 from retrieval_gap.experiments.tables import COLUMNS
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.training import StepReport, StoppedError

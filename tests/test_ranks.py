@@ -28,7 +28,8 @@ from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.forecast import measured_runs
 from retrieval_gap.experiments.ranked import run_ranked
-from retrieval_gap.experiments.run import RunDirectory, execute
+from retrieval_gap.experiments.run import execute
+from retrieval_gap.experiments.run_directory import RunDirectory
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.ranks import Place, Ranks, joined, place_of_environment
 from retrieval_gap.training import StoppedError

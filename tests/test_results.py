@@ -10,7 +10,7 @@ from retrieval_gap.cli import main
 from retrieval_gap.errors import RunError
 from retrieval_gap.experiments import presets
 from retrieval_gap.experiments.results import show_results
-from retrieval_gap.experiments.run import RunDirectory
+from retrieval_gap.experiments.run_directory import RunDirectory
 from retrieval_gap.experiments.tables import COLUMNS
 from tests.result_rows import full_row, write_full
 from tests.test_training import CONFIG

@@ -21,7 +21,8 @@ from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.executors import cells, local
 from retrieval_gap.experiments.executors.cells import CellOptions, Outcome, run_cells
 from retrieval_gap.experiments.executors.local import LocalPool
-from retrieval_gap.experiments.run import RunDirectory, execute
+from retrieval_gap.experiments.run import execute
+from retrieval_gap.experiments.run_directory import RunDirectory
 from retrieval_gap.experiments.sweep import most_valuable_first, select, sweep
 from retrieval_gap.experiments.tables import COLUMNS, write_rows
 from retrieval_gap.training_step import DeviceStep

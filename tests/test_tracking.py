@@ -13,7 +13,8 @@ import pytest
 
 from retrieval_gap.cli import main
 from retrieval_gap.experiments.config import RunConfig
-from retrieval_gap.experiments.run import RunDirectory, execute
+from retrieval_gap.experiments.run import execute
+from retrieval_gap.experiments.run_directory import RunDirectory
 from retrieval_gap.experiments.tracking import LogName
 from retrieval_gap.training import StepReport, StoppedError
 from tests.test_training import CONFIG

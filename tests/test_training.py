@@ -26,7 +26,8 @@ from retrieval_gap.evaluation import Tally, evaluate
 from retrieval_gap.experiments import run as experiments_run
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.presets import ARCHITECTURES, paper
-from retrieval_gap.experiments.run import RunDirectory, evaluate_run, execute
+from retrieval_gap.experiments.run import evaluate_run, execute
+from retrieval_gap.experiments.run_directory import RunDirectory
 from retrieval_gap.files import make_folder
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.training import DivergedError, StepReport, StoppedError
@@ -334,7 +335,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_run_held_by_another_process_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("retrieval_gap.experiments.run.LOCK_SECONDS", 0.01)
+    monkeypatch.setattr("retrieval_gap.experiments.run_directory.LOCK_SECONDS", 0.01)
     run = RunDirectory.of(CONFIG, tmp_path)
     run.create(CONFIG)
     before = {path.name: path.stat().st_mtime_ns for path in run.path.iterdir()}

@@ -10,7 +10,7 @@ from plots.report.traces import Shown, shown_samples
 from plots.style import VIEWS
 from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.experiments.results import known_cells
-from retrieval_gap.experiments.run import RunDirectory
+from retrieval_gap.experiments.run_directory import RunDirectory
 from retrieval_gap.experiments.tables import RESULTS, Row, Sourced, completed, merge, read_table
 
 CURVE_POINTS = 50  # of each run; the page stays small

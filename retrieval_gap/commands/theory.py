@@ -59,7 +59,7 @@ class Probe:
 
     def run(self) -> None:
         from retrieval_gap.experiments.probe import ProbeSettings, probe_runs
-        from retrieval_gap.experiments.run import RunDirectory
+        from retrieval_gap.experiments.run_directory import RunDirectory
         from retrieval_gap.theory.quantise import MOST_BITS
 
         if not 0 <= self.samples < 2**63:

@@ -77,7 +77,8 @@ class Eval:
     scan_backend: ScanBackend = "auto"
 
     def run(self) -> None:
-        from retrieval_gap.experiments.run import RunDirectory, evaluate_run
+        from retrieval_gap.experiments.run import evaluate_run
+        from retrieval_gap.experiments.run_directory import RunDirectory
 
         if not 0 <= self.samples < 2**63:
             raise UsageError(f"--samples {self.samples} is out of range: 0 to 2**63 - 1 are wanted")
@@ -101,7 +102,7 @@ class Transfer:
     csv: Annotated[Path | None, arg(help="write the rows there")] = None
 
     def run(self) -> None:
-        from retrieval_gap.experiments.run import RunDirectory
+        from retrieval_gap.experiments.run_directory import RunDirectory
         from retrieval_gap.experiments.transfer import Elsewhere, transfer_runs
 
         if not 0 <= self.samples < 2**63:

@@ -23,7 +23,7 @@ from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.filters import matches
 from retrieval_gap.experiments.results import Cell, known_cells
-from retrieval_gap.experiments.run import RunDirectory
+from retrieval_gap.experiments.run_directory import RunDirectory
 from retrieval_gap.files import make_folder, make_room_for, sync, write_atomically
 from tasks.api import TaskError
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.experiments.config import RunConfig
-from retrieval_gap.experiments.run import RunDirectory, Status
+from retrieval_gap.experiments.run_directory import RunDirectory, Status
 from retrieval_gap.experiments.tables import (
     Row,
     Sourced,

@@ -15,7 +15,7 @@ from retrieval_gap.experiments.filters import matches
 from retrieval_gap.experiments.forecast import print_forecast, print_left, seconds_left
 from retrieval_gap.experiments.presets import preset_cells
 from retrieval_gap.experiments.results import Cell, cells_of, finished_rows, print_counts, print_table, samples_done
-from retrieval_gap.experiments.run import RunDirectory, Status
+from retrieval_gap.experiments.run_directory import RunDirectory, Status
 from retrieval_gap.experiments.tables import write_rows
 from retrieval_gap.experiments.tracking import LogName, check_tracker
 from retrieval_gap.experiments.watch import watch

@@ -17,7 +17,8 @@ from retrieval_gap import environment
 from retrieval_gap.errors import UsageError
 from retrieval_gap.evaluation import decode_batch, evaluate
 from retrieval_gap.experiments.config import RunConfig
-from retrieval_gap.experiments.run import RunDirectory, load_model
+from retrieval_gap.experiments.run import load_model
+from retrieval_gap.experiments.run_directory import RunDirectory
 from retrieval_gap.experiments.tables import Row, write_table
 from retrieval_gap.files import make_room_for
 from tasks.api import Batch, Task

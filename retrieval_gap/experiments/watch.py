@@ -17,7 +17,7 @@ from rich.text import Text
 
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.executors.cells import STOPPED, CellEnded
-from retrieval_gap.experiments.run import RunDirectory
+from retrieval_gap.experiments.run_directory import RunDirectory
 
 STATUS_SECONDS = 30.0
 FORECAST_SECONDS = 10.0  # between two: what was measured meanwhile counts

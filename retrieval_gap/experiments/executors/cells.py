@@ -18,7 +18,8 @@ import torch
 
 from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.experiments.config import RunConfig
-from retrieval_gap.experiments.run import HeldError, RunDirectory, execute
+from retrieval_gap.experiments.run import execute
+from retrieval_gap.experiments.run_directory import HeldError, RunDirectory
 from retrieval_gap.experiments.tracking import LogName
 from retrieval_gap.files import write_text
 from retrieval_gap.training import DivergedError, StoppedError, stop_requested

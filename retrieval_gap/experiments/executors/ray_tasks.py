@@ -23,7 +23,7 @@ from retrieval_gap.environment import usable_cores
 from retrieval_gap.errors import RunError, UsageError
 from retrieval_gap.experiments.config import RunConfig
 from retrieval_gap.experiments.executors.cells import LONGEST_REASON, STOPPED, CellOptions, End, Ended, work_on
-from retrieval_gap.experiments.run import RunDirectory
+from retrieval_gap.experiments.run_directory import RunDirectory
 from retrieval_gap.files import make_folder
 
 OBJECT_STORE_BYTES = 100 << 20  # nothing large goes through Ray
