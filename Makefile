@@ -25,7 +25,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/retrieval-gap doctor
 	touch $(READY)
 
-demo: $(READY) ## the main job from data to figure: train, decode, draw (about 10 minutes on 2 cores)
+demo: $(READY) ## the main job from data to figure: train, decode, draw (4 to 10 minutes on 2 cores)
 	$(BIN)/retrieval-gap sweep demo --runs-dir $(RUNS) --csv $(RUNS)/istree_demo.csv
 	$(BIN)/retrieval-gap plot fig2_istree --results $(RUNS)/istree_demo.csv --out $(OUT)
 
@@ -65,7 +65,7 @@ THEORY := $(RUNS)/theory_demo
 THEORY_TABLE = $(if $(wildcard $(THEORY).csv),$(THEORY).csv,results/theory_demo.csv)
 PROBE_TABLE = $(if $(wildcard $(THEORY)_probe.csv),$(THEORY)_probe.csv,results/theory_demo_probe.csv)
 
-theory-demo: $(READY) ## where the bound binds: train, probe, draw (about 10 minutes on 2 cores)
+theory-demo: $(READY) ## where the bound binds: train, probe, draw (5 minutes on 2 cores)
 	$(BIN)/retrieval-gap sweep theory_demo --keep-weights --runs-dir $(THEORY) --csv $(THEORY).csv
 	$(BIN)/retrieval-gap probe $(THEORY)/*-direct-* --bits 1,2,4,8 --ranks 1,2,4,8,16,32 --csv $(THEORY)_probe.csv
 	$(MAKE) fig-state-bits fig-retrieval
@@ -86,7 +86,7 @@ fig-bits-used: $(READY) ## bits that models use against bits that they need
 HOTPOTQA := $(RUNS)/hotpotqa_demo
 HOTPOTQA_TABLE = $(if $(wildcard $(HOTPOTQA)_transfer.csv),$(HOTPOTQA)_transfer.csv,results/hotpotqa_demo_transfer.csv)
 
-hotpotqa-demo: $(READY) ## questions over several paragraphs: train, test at each n, draw (10 minutes on 2 cores, we estimate)
+hotpotqa-demo: $(READY) ## questions over several paragraphs: train, test at each n, draw (6 minutes on 2 cores)
 	$(BIN)/retrieval-gap sweep hotpotqa_demo --keep-weights --runs-dir $(HOTPOTQA) --csv $(HOTPOTQA).csv
 	$(BIN)/retrieval-gap transfer $(HOTPOTQA)/hotpotqa-* --n 2,4,6,8 --csv $(HOTPOTQA)_transfer.csv \
 	  --change order=last variant=length_matched variant=distance
