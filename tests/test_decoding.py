@@ -8,7 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from retrieval_gap.decoding import UNDECIDED, Decoded, decode
-from retrieval_gap.evaluation import evaluate, exact_traces, wilson_interval
+from retrieval_gap.evaluation import evaluate, exact_traces
+from retrieval_gap.intervals import wilson_interval
 from retrieval_gap.retrieval import FastRetriever, RegexRetriever, make_retriever
 from tasks.api import ENDSEARCH, FAILED, PAD, STARTSEARCH, TRUE, Batch, Task, TaskConfig, answers_of, questions_of
 from tasks.registry import load_task

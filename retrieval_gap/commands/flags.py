@@ -26,6 +26,12 @@ def check_seconds(seconds: float) -> None:
         raise UsageError(f"--checkpoint-seconds {seconds:g} will not do: 0 or more are wanted")
 
 
+def check_samples(samples: int) -> None:
+    """Raises UsageError for a number of samples, 0 meaning a run's own, that will not do."""
+    if not 0 <= samples < 2**63:
+        raise UsageError(f"--samples {samples} is out of range: 0 to 2**63 - 1 are wanted")
+
+
 def whole_numbers(flag: str, text: str, smallest: int, largest: int) -> list[int]:
     """The numbers of a list such as 0,4,16.  Raises UsageError for what is no whole number in this range."""
     words = text.split(",")

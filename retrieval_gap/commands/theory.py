@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, Suppress, arg
 
-from retrieval_gap.commands.flags import whole_numbers
+from retrieval_gap.commands.flags import check_samples, whole_numbers
 from retrieval_gap.errors import UsageError
 from retrieval_gap.experiments.config import ProblemSize
 from retrieval_gap.retrieval import RetrieverName
@@ -62,8 +62,7 @@ class Probe:
         from retrieval_gap.experiments.run_directory import RunDirectory
         from retrieval_gap.theory.quantise import MOST_BITS
 
-        if not 0 <= self.samples < 2**63:
-            raise UsageError(f"--samples {self.samples} is out of range: 0 to 2**63 - 1 are wanted")
+        check_samples(self.samples)
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"--seed {self.seed} is out of range: 0 to 2**63 - 1 are wanted")
         if self.workers < 0:

@@ -14,6 +14,7 @@ from retrieval_gap.commands.flags import (
     Log,
     RunsDir,
     ScanBackend,
+    check_samples,
     check_seconds,
     whole_numbers,
 )
@@ -80,8 +81,7 @@ class Eval:
         from retrieval_gap.experiments.run import evaluate_run
         from retrieval_gap.experiments.run_directory import RunDirectory
 
-        if not 0 <= self.samples < 2**63:
-            raise UsageError(f"--samples {self.samples} is out of range: 0 to 2**63 - 1 are wanted")
+        check_samples(self.samples)
         device = choose_device(self.device)
         with use_backend(self.scan_backend):
             print(json.dumps(evaluate_run(RunDirectory(self.run_dir), self.samples or None, self.retriever, device)))
@@ -105,8 +105,7 @@ class Transfer:
         from retrieval_gap.experiments.run_directory import RunDirectory
         from retrieval_gap.experiments.transfer import Elsewhere, transfer_runs
 
-        if not 0 <= self.samples < 2**63:
-            raise UsageError(f"--samples {self.samples} is out of range: 0 to 2**63 - 1 are wanted")
+        check_samples(self.samples)
         elsewhere = Elsewhere(
             families=self.families.split(",") if self.families else (),
             ns=whole_numbers("--n", self.n, 1, 2**31 - 1) if self.n else (),

@@ -16,7 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from retrieval_gap.errors import UsageError
-from retrieval_gap.evaluation import decode_batch, evaluate, wilson_interval
+from retrieval_gap.evaluation import decode_batch, evaluate
+from retrieval_gap.intervals import wilson_interval
 from retrieval_gap.models.mixer import State, state_tensors
 from retrieval_gap.retrieval import RetrieverName
 from retrieval_gap.theory.quantise import Components, Levels, Rounding
