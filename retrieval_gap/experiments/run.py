@@ -126,6 +126,7 @@ def evaluate_run(
     `samples` of the answer are those that the model was trained on, of which there are more to come where `status`
     is not "done".
     """
+    keep_freed_memory()
     config, model, progress = load_model(run, device)
     trained = {"samples": progress.step * config.batch_size, "status": run.status()}
     evaluation = _evaluated(config, model, samples or config.eval_samples, retriever=retriever)

@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -119,7 +119,7 @@ def refuse_all_but_float32_on_cpu(tensors: list[Tensor]) -> str | None:
     return None
 
 
-def choose(kernel: str, backends: Mapping[str, Backend], name: str, tensors: list[Tensor | None]) -> ModuleType:
+def choose(kernel: str, backends: Mapping[str, Backend], name: str, tensors: Sequence[Tensor | None]) -> ModuleType:
     """The module to run: the one called `name`, or for "auto" the first of `backends` that takes these tensors.
 
     Raises:

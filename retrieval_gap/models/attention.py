@@ -5,6 +5,7 @@ Source: Touvron et al. 2023 (arXiv 2302.13971) section 2.2; rotary positions: Su
 in the half-split layout of the public LLaMA weights.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from retrieval_gap.kernels.fused import swiglu
-from retrieval_gap.kernels.residual import residual_attention, residual_swiglu
+from retrieval_gap.kernels.residual import (
+    residual_attention,
+    residual_attention_prefill,
+    residual_attention_step,
+    residual_swiglu,
+)
 from retrieval_gap.kernels.rotary_attention import rotary_attention
 from retrieval_gap.kernels.rotary_attention.naive import split_heads
 from retrieval_gap.models.mixer import Mixer, RMSNorm, State
@@ -37,13 +43,18 @@ class KVCache:
         return KVCache(k.index_select(0, rows_R), v.index_select(0, rows_R), self.length)
 
     def append(self, k_BxHxLxE: Tensor, v_BxHxLxE: Tensor) -> "KVCache":
-        start, stop = self.length, self.length + k_BxHxLxE.shape[2]
+        longer = self.longer(k_BxHxLxE.shape[2])
+        for tensor, added in zip(longer.tensors(), (k_BxHxLxE, v_BxHxLxE), strict=True):
+            tensor[:, :, self.length :] = added
+        return longer
+
+    def longer(self, tokens: int) -> "KVCache":
+        """Of so many more tokens, whose keys and values are still to be written."""
+        start, stop = self.length, self.length + tokens
         k, v = self.k_BxHxCxE, self.v_BxHxCxE
         if stop > k.shape[2]:
             room = 2 * stop - start
             k, v = (F.pad(t[:, :, :start], (0, 0, 0, room)) for t in (k, v))
-        k[:, :, start:stop] = k_BxHxLxE
-        v[:, :, start:stop] = v_BxHxLxE
         return KVCache(k, v, stop)
 
 
@@ -109,6 +120,32 @@ class CausalAttention(Mixer):
         rope_LxE, weights = self._rope(0, x_BxLxD.shape[1]), (self.qkv_proj.weight, self.o_proj.weight)
         return residual_attention(x_BxLxD, norm.weight, *weights, rope_LxE, self.n_heads, norm.eps)
 
+    def residual_prefill(
+        self, x_BxLxD: Float[Tensor, "b l d"], norm: RMSNorm, state: State
+    ) -> tuple[Float[Tensor, "b l d"], State]:
+        length = x_BxLxD.shape[1]
+        if torch.is_grad_enabled() or (state.length and length > 1):
+            return super().residual_prefill(x_BxLxD, norm, state)
+        if state.length:
+            y_BxD, state = self.residual_step(x_BxLxD[:, 0], norm, state)
+            return y_BxD[:, None], state
+        state, rope_LxE = state.longer(length), self._rope(0, length)
+        return self._cached_residual(residual_attention_prefill, x_BxLxD, norm, rope_LxE, state), state
+
+    def residual_step(
+        self, x_BxD: Float[Tensor, "b d"], norm: RMSNorm, state: State
+    ) -> tuple[Float[Tensor, "b d"], State]:
+        if torch.is_grad_enabled() or not isinstance(state, KVCache):
+            return super().residual_step(x_BxD, norm, state)
+        position, state = state.length, state.longer(1)
+        rope_E = self._rope(position, position + 1)[0]
+        return self._cached_residual(residual_attention_step, x_BxD, norm, rope_E, state), state
+
+    def _cached_residual(
+        self, kernel: Callable[..., Tensor], x: Tensor, norm: RMSNorm, rope: Tensor, state: KVCache
+    ) -> Tensor:
+        return kernel(x, norm.weight, self.qkv_proj.weight, self.o_proj.weight, rope, *state.tensors(), norm.eps)
+
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         start, length = state.length, x_BxLxD.shape[1]
         q, k, v = split_heads(self.qkv_proj(x_BxLxD), self._rope(start, start + length), self.n_heads)
@@ -164,8 +201,18 @@ class SwiGLU(Mixer):
     def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
         return self.down_proj(swiglu(self.gate_up_proj(x)))
 
-    def residual(self, x_BxLxD: Float[Tensor, "b l d"], norm: RMSNorm) -> Float[Tensor, "b l d"]:
+    def residual(self, x_BxLxD: Float[Tensor, "*b d"], norm: RMSNorm) -> Float[Tensor, "*b d"]:
         return residual_swiglu(x_BxLxD, norm.weight, self.gate_up_proj.weight, self.down_proj.weight, norm.eps)
 
     def step(self, x_BxD: Float[Tensor, "b d"], state: State) -> tuple[Float[Tensor, "b d"], State]:
         return self.forward(x_BxD), state
+
+    def residual_prefill(
+        self, x_BxLxD: Float[Tensor, "b l d"], norm: RMSNorm, state: State
+    ) -> tuple[Float[Tensor, "b l d"], State]:
+        return self.residual(x_BxLxD, norm), state
+
+    def residual_step(
+        self, x_BxD: Float[Tensor, "b d"], norm: RMSNorm, state: State
+    ) -> tuple[Float[Tensor, "b d"], State]:
+        return self.residual(x_BxD, norm), state

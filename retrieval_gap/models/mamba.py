@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from retrieval_gap.kernels.causal_conv1d import causal_conv1d, causal_conv1d_step
+from retrieval_gap.kernels.linear import linear
 from retrieval_gap.kernels.selective_scan import selective_scan, selective_scan_step
 from retrieval_gap.models.mixer import Mixer, Residual, State
 
@@ -79,7 +79,7 @@ class MambaMixer(Mixer):
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         window_BxIxK, ssm_BxIxN = state
-        u_BxLxI, z_BxLxI = self.in_proj(x_BxLxD).chunk(2, -1)
+        u_BxLxI, z_BxLxI = linear(x_BxLxD, self.in_proj.weight).chunk(2, -1)
         u_BxLxI, window_BxIxK = causal_conv1d(
             u_BxLxI, self.conv_weight_IxK, self.conv_bias_I, initial_state_BxDxK=window_BxIxK
         )
@@ -95,20 +95,21 @@ class MambaMixer(Mixer):
             self.dt_proj.bias,
             initial_state_BxDxN=ssm_BxIxN,
         )
-        return self.out_proj(y_BxLxI), (window_BxIxK, ssm_BxIxN)
+        return linear(y_BxLxI, self.out_proj.weight), (window_BxIxK, ssm_BxIxN)
 
     def step(self, x_BxD: Float[Tensor, "b d"], state: State) -> tuple[Float[Tensor, "b d"], State]:
         window_BxIxK, ssm_BxIxN = state
-        u_BxI, z_BxI = self.in_proj(x_BxD).chunk(2, -1)
+        u_BxI, z_BxI = linear(x_BxD, self.in_proj.weight).chunk(2, -1)
         u_BxI, window_BxIxK = causal_conv1d_step(u_BxI, self.conv_weight_IxK, self.conv_bias_I, window_BxIxK)
         delta_BxI, b_BxN, c_BxN = self._delta_b_c(u_BxI)
         a_IxN = -self.A_log_IxN.exp()
         y_BxI, ssm_BxIxN = selective_scan_step(
-            u_BxI, delta_BxI, a_IxN, b_BxN, c_BxN, self.D_I, z_BxI, self.dt_proj.bias, ssm_BxIxN
+            *(u_BxI, delta_BxI, a_IxN, b_BxN, c_BxN, self.D_I, z_BxI, self.dt_proj.bias, ssm_BxIxN),
+            reuse_state=not torch.is_grad_enabled(),
         )
-        return self.out_proj(y_BxI), (window_BxIxK, ssm_BxIxN)
+        return linear(y_BxI, self.out_proj.weight), (window_BxIxK, ssm_BxIxN)
 
     def _delta_b_c(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Input-dependent delta (before bias and softplus), B and C."""
-        dt, b, c = self.x_proj(u).split([self.dt_rank, self.d_state, self.d_state], -1)
-        return F.linear(dt, self.dt_proj.weight), b, c
+        dt, b, c = linear(u, self.x_proj.weight).split([self.dt_rank, self.d_state, self.d_state], -1)
+        return linear(dt, self.dt_proj.weight), b, c

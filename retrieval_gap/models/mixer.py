@@ -46,6 +46,20 @@ class Mixer(nn.Module):
         """x + forward(norm(x)); a mixer may have one kernel for all of it."""
         return x_BxLxD + self(norm(x_BxLxD))
 
+    def residual_prefill(
+        self, x_BxLxD: Float[Tensor, "b l d"], norm: "RMSNorm", state: State
+    ) -> tuple[Float[Tensor, "b l d"], State]:
+        """x + prefill(norm(x), state), and the state after it; likewise."""
+        y_BxLxD, state = self.prefill(norm(x_BxLxD), state)
+        return x_BxLxD + y_BxLxD, state
+
+    def residual_step(
+        self, x_BxD: Float[Tensor, "b d"], norm: "RMSNorm", state: State
+    ) -> tuple[Float[Tensor, "b d"], State]:
+        """x + step(norm(x), state), and the state after it; likewise."""
+        y_BxD, state = self.step(norm(x_BxD), state)
+        return x_BxD + y_BxD, state
+
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         """Reads a stretch of a sequence from `state`; may reuse the state's storage."""
         return self.forward(x_BxLxD), state
@@ -126,9 +140,7 @@ class Residual(Mixer):
         return self.mixer.residual(x_BxLxD, self.norm)
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
-        y_BxLxD, state = self.mixer.prefill(self.norm(x_BxLxD), state)
-        return x_BxLxD + y_BxLxD, state
+        return self.mixer.residual_prefill(x_BxLxD, self.norm, state)
 
     def step(self, x_BxD: Float[Tensor, "b d"], state: State) -> tuple[Float[Tensor, "b d"], State]:
-        y_BxD, state = self.mixer.step(self.norm(x_BxD), state)
-        return x_BxD + y_BxD, state
+        return self.mixer.residual_step(x_BxD, self.norm, state)

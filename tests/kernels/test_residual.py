@@ -6,7 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from retrieval_gap.kernels.residual import residual_attention, residual_swiglu
+from retrieval_gap.kernels.residual import (
+    residual_attention,
+    residual_attention_prefill,
+    residual_attention_step,
+    residual_swiglu,
+)
 from retrieval_gap.models.attention import SwiGLU
 from retrieval_gap.models.mixer import Residual
 from tests.kernels.oracles import Outputs, assert_close, values_and_gradients
@@ -102,3 +107,65 @@ def test_a_layer_of_a_model_is_its_norm_its_mixer_and_the_sum() -> None:
     x = torch.randn(4, 80, 32)
     layer = Residual(32, SwiGLU(32, 48))
     torch.testing.assert_close(layer(x), x + layer.mixer(layer.norm(x)), rtol=1e-5, atol=1e-5)
+
+
+def caches(batch: int, heads: int, tokens: int, width: int, room: int = 3) -> tuple[Tensor, Tensor]:
+    """Of keys and values, parts of larger ones; NaN where nothing is written."""
+    k, v = torch.full((2, batch, heads, tokens + room, width), torch.nan)
+    return k[:, :, :tokens], v[:, :, :tokens]
+
+
+# (batch, tokens before, heads, head width): one key, whole and partial blocks of 16, more rows than a chunk.
+STEPS = [(1, 0, 1, 16), (3, 15, 2, 16), (70, 16, 4, 16), (5, 17, 2, 32), (33, 100, 3, 48)]
+
+
+@pytest.mark.parametrize(("batch", "before", "heads", "width"), STEPS)
+def test_prefill_and_steps_are_attention_to_all_before(batch: int, before: int, heads: int, width: int) -> None:
+    length = before + 2
+    _, (x, *weights) = attention_layer(batch, length, heads, width, 0)
+    rope = rope_table(length, width)
+    exact = residual_attention(x.double(), *(w.double() for w in weights), rope.double(), heads, backend="naive")
+    for backend in ("cpu", "naive"):
+        k, v = caches(batch, heads, length, width)
+        outputs = []
+        if before:
+            head = (x[:, :before], *weights, rope[:before], k[:, :, :before], v[:, :, :before])
+            outputs = [*residual_attention_prefill(*head, backend=backend).unbind(1)]
+        for t in range(before, length):
+            here = (x[:, t], *weights, rope[t], k[:, :, : t + 1], v[:, :, : t + 1])
+            outputs.append(residual_attention_step(*here, backend=backend))
+        torch.testing.assert_close(torch.stack(outputs, 1).double(), exact, rtol=1e-5, atol=1e-5)
+        assert k.isfinite().all()
+        assert v.isfinite().all()
+
+
+def test_a_step_has_the_same_bits_with_any_number_of_threads_and_poisoned_memory() -> None:
+    _, (x, *weights) = attention_layer(40, 1, 4, 16, 0)
+    rope, before, runs = rope_table(101, 16), torch.get_num_threads(), []
+    history = torch.randn(2, 40, 4, 101, 16)
+    try:
+        for threads, poisoned in ((1, False), (2, False), (2, True)):
+            torch.set_num_threads(threads)
+            torch.use_deterministic_algorithms(poisoned)  # which fills fresh memory with NaN
+            k, v = history.clone()
+            runs.append(residual_attention_step(x[:, 0], *weights, rope[100], k, v, backend="cpu"))
+    finally:
+        torch.set_num_threads(before)
+        torch.use_deterministic_algorithms(False)
+    assert all(torch.equal(runs[0], run) for run in runs[1:])
+
+
+def test_a_nan_in_one_cache_stays_in_its_sequence() -> None:
+    _, (x, *weights) = attention_layer(3, 1, 2, 16, 0)
+    k, v = torch.randn(2, 3, 2, 20, 16)
+    k[1, 0, 7, 2] = torch.nan
+    y = residual_attention_step(x[:, 0], *weights, rope_table(20, 16)[19], k, v, backend="cpu")
+    assert y[1].isnan().all()
+    assert y[[0, 2]].isfinite().all()
+
+
+def test_caches_whose_rows_lie_apart_are_refused() -> None:
+    _, (x, *weights) = attention_layer(3, 1, 2, 16, 0)
+    k = torch.randn(3, 2, 16, 20).transpose(2, 3)
+    with pytest.raises(ValueError, match="rows lie apart"):
+        residual_attention_step(x[:, 0], *weights, rope_table(20, 16)[19], k, k)

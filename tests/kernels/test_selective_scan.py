@@ -248,3 +248,13 @@ def test_without_compilation_the_reason_is_told(monkeypatch: pytest.MonkeyPatch)
     assert dispatch.find_cpu_backend("anything").missing == "NUMBA_DISABLE_JIT is set"
     monkeypatch.delenv("NUMBA_DISABLE_JIT")
     assert "numba cannot be used: No module named" in str(dispatch.find_cpu_backend("no_such_module").missing)
+
+
+def test_a_step_may_be_told_to_write_over_its_state() -> None:
+    *arguments, state = inputs(5, 1, 33, 16)
+    flat = [t[:, 0] if i in {0, 1, 3, 4, 6} else t for i, t in enumerate(arguments)]
+    y, new_state = selective_scan_step(*flat, state, backend="cpu")
+    again, reused = selective_scan_step(*flat, state, backend="cpu", reuse_state=True)
+    assert reused is state
+    assert torch.equal(again, y)
+    assert torch.equal(state, new_state)

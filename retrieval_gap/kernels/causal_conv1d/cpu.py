@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from retrieval_gap.kernels.causal_conv1d import cpu_kernels as kernels
+from retrieval_gap.kernels.causal_conv1d import cpu_step
 from retrieval_gap.kernels.cpu.jobs import Job, sum_in_order, thread_count
 
 
@@ -25,6 +26,9 @@ def causal_conv1d_step(
     x_BxD: Tensor, weight_DxK: Tensor, bias_D: Tensor, state_BxDxK: Tensor, with_silu: bool
 ) -> tuple[Tensor, Tensor]:
     """One step, and the state after it."""
+    arguments = (x_BxD, weight_DxK, bias_D, state_BxDxK)
+    if not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in arguments)):
+        return cpu_step.causal_conv1d_step(*arguments, with_silu)
     y_BxLxD, new_state_BxDxK = causal_conv1d(x_BxD[:, None], weight_DxK, bias_D, state_BxDxK, with_silu)
     return y_BxLxD[:, 0], new_state_BxDxK
 

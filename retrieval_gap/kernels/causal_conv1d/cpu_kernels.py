@@ -70,7 +70,7 @@ def _slide(rows: int, steps: int) -> None:
 
 
 @inline
-def _filtered(window: int, taps: Any, bias: Any) -> Any:
+def filtered(window: int, taps: Any, bias: Any) -> Any:
     """The filter's output for the last of four rows."""
     w0, w1, w2, w3 = taps
     x0, x1, x2, x3 = load(window), load(window + VECTOR), load(window + 2 * VECTOR), load(window + 3 * VECTOR)
@@ -94,11 +94,11 @@ def _convolve(job: int, b: int, first: int, count: int, scratch: int) -> None:
         copy_in(window + BEFORE * VECTOR, _at(job, X, b, start, first), field(job, X + 2), steps, count)
         if with_silu:
             for t in range(steps):
-                y = _filtered(window + t * VECTOR, taps, bias)
+                y = filtered(window + t * VECTOR, taps, bias)
                 store(rows + t * VECTOR, y * sigmoid(y))
         else:
             for t in range(steps):
-                store(rows + t * VECTOR, _filtered(window + t * VECTOR, taps, bias))
+                store(rows + t * VECTOR, filtered(window + t * VECTOR, taps, bias))
         copy_out(_at(job, Y, b, start, first), field(job, Y + 2), rows, steps, count)
         _slide(window, steps)
     state_out = field(job, STATE_OUT) + (b * field(job, CHANNELS) + first) * BEFORE * FLOAT
@@ -113,7 +113,7 @@ def _through_silu(scratch: int, steps: int, with_silu: bool) -> None:
     for t in range(steps):
         grad = load(rows + t * VECTOR)
         if with_silu:
-            y = _filtered(window + t * VECTOR, taps, bias)
+            y = filtered(window + t * VECTOR, taps, bias)
             s = sigmoid(y)
             grad = grad * s * fma(y, splat(ONE) - s, splat(ONE))
         store(inner + t * VECTOR, grad)

@@ -213,6 +213,18 @@ def total(builder: Any, args: Any) -> Any:
     return builder.extract_element(vector, ir.Constant(_int, 0))
 
 
+@_intrinsic(types.float32(lanes))
+def largest_lane(builder: Any, args: Any) -> Any:
+    """The largest lane; where one is NaN, a NaN or any other."""
+    vector, width = args[0], LANES
+    while width > 1:
+        width //= 2
+        blank = ir.Constant(vector.type, ir.Undefined)
+        low, high = (_shuffle(builder, vector, blank, list(range(i, i + width))) for i in (0, width))
+        vector = builder.select(builder.fcmp_ordered("<", low, high), high, low)
+    return builder.extract_element(vector, ir.Constant(_int, 0))
+
+
 @_intrinsic(lanes(types.int64))
 def sums_of_eight(builder: Any, args: Any) -> Any:
     """Lane i < 8 holds the sum of the i-th of eight vectors at an address, always added in the same order."""
@@ -226,6 +238,17 @@ def sums_of_eight(builder: Any, args: Any) -> Any:
     even, odd = list(range(0, LANES, 2)), list(range(1, LANES, 2))
     halves = builder.fadd(_shuffle(builder, vector, blank, even), _shuffle(builder, vector, blank, odd))
     return _shuffle(builder, halves, ir.Constant(halves.type, ir.Undefined), [*range(8), *range(8)])
+
+
+@_intrinsic(lanes(types.int64, types.int64, lanes))
+def dots_of_sixteen(builder: Any, args: Any) -> Any:
+    """(rows, stride, a): lane i holds the product of a with the i-th of 16 rows, always added in the same order."""
+    rows, stride, a = args
+    offsets = (builder.mul(stride, ir.Constant(_long, i)) for i in range(LANES))
+    vectors = [builder.fmul(builder.load(_at(builder, builder.add(rows, o), _vector), align=FLOAT), a) for o in offsets]
+    for width in (8, 4, 2, 1):
+        vectors = [_fold_halves(builder, vectors[i], vectors[i + 1], width) for i in range(0, len(vectors), 2)]
+    return vectors[0]
 
 
 def _fold_halves(builder: Any, a: Any, b: Any, width: int) -> Any:

@@ -14,10 +14,17 @@ from retrieval_gap.kernels.cpu.lanes import LANES
 from retrieval_gap.kernels.dispatch import Backend, choose, describe, find_cpu_backend, refuse_all_but_float32_on_cpu
 from retrieval_gap.kernels.residual import naive
 
-__all__ = ["available_backends", "residual_attention", "residual_swiglu"]
+__all__ = [
+    "available_backends",
+    "residual_attention",
+    "residual_attention_prefill",
+    "residual_attention_step",
+    "residual_swiglu",
+]
 
 # Below this size PyTorch's own operations cost less than the call of a kernel.
 SMALLEST_COMPILED = 8_192
+SMALLEST_STEP = 1_024
 # The attention kernel keeps a whole sequence and its scores in cache.
 LONGEST = 1024
 
@@ -38,6 +45,12 @@ def _refuse(tensors: list[Tensor]) -> str | None:
 def available_backends() -> dict[str, str]:
     """What this machine offers: the name of each backend -> "available", or the reason why not."""
     return describe(_backends())
+
+
+def _check_caches(*caches_BxHxTxE: Tensor) -> None:
+    for kept in caches_BxHxTxE:
+        if kept.stride()[2:] != (kept.shape[3], 1):
+            raise ValueError(f"a cache of shape {tuple(kept.shape)} has strides {kept.stride()}: its rows lie apart")
 
 
 def residual_swiglu(
@@ -82,3 +95,56 @@ def residual_attention(
         backend = "naive"
     chosen = choose("residual attention", _backends(), backend, [x_BxLxD, gain_D, qkv_3DxD, out_DxD, rope_LxE])
     return chosen.residual_attention(x_BxLxD, gain_D, qkv_3DxD, out_DxD, rope_LxE, n_heads, eps)
+
+
+def residual_attention_prefill(
+    x_BxLxD: Float[Tensor, "b l d"],
+    gain_D: Float[Tensor, " d"],
+    qkv_3DxD: Float[Tensor, "3*d d"],
+    out_DxD: Float[Tensor, "d d"],
+    rope_LxE: Float[Tensor, "l e"],
+    k_BxHxLxE: Float[Tensor, "b h l e"],
+    v_BxHxLxE: Float[Tensor, "b h l e"],
+    eps: float = 1e-5,
+    *,
+    backend: str = "auto",
+) -> Float[Tensor, "b l d"]:
+    """`residual_attention` from the first token on, for decoding: turned keys, and values, are written into `k`, `v`.
+
+    They may be parts of larger tensors, with rows of E side by side.  Outside autograd.
+
+    Raises: as `residual_attention`; ValueError for caches that are laid out otherwise.
+    """
+    _check_caches(k_BxHxLxE, v_BxHxLxE)
+    if backend == "auto" and (x_BxLxD.numel() < SMALLEST_COMPILED or len(rope_LxE) > LONGEST):
+        backend = "naive"
+    arguments = [x_BxLxD, gain_D, qkv_3DxD, out_DxD, rope_LxE, k_BxHxLxE, v_BxHxLxE]
+    chosen = choose("residual attention, prefill", _backends(), backend, arguments)
+    return chosen.residual_attention_prefill(*arguments, eps)
+
+
+def residual_attention_step(
+    x_BxD: Float[Tensor, "b d"],
+    gain_D: Float[Tensor, " d"],
+    qkv_3DxD: Float[Tensor, "3*d d"],
+    out_DxD: Float[Tensor, "d d"],
+    rope_E: Float[Tensor, " e"],
+    k_BxHxTxE: Float[Tensor, "b h t e"],
+    v_BxHxTxE: Float[Tensor, "b h t e"],
+    eps: float = 1e-5,
+    *,
+    backend: str = "auto",
+) -> Float[Tensor, "b d"]:
+    """One token of `residual_attention`, for decoding: its turned key, and its value, become the last of T in `k`, `v`.
+
+    They hold those before, and may be parts of larger tensors, with rows of E side by side.  Outside autograd.
+    rope_E: the row of the token's position.
+
+    Raises: as `residual_attention`; ValueError for caches that are laid out otherwise.
+    """
+    _check_caches(k_BxHxTxE, v_BxHxTxE)
+    if backend == "auto" and x_BxD.numel() < SMALLEST_STEP:
+        backend = "naive"
+    arguments = [x_BxD, gain_D, qkv_3DxD, out_DxD, rope_E, k_BxHxTxE, v_BxHxTxE]
+    chosen = choose("residual attention, one step", _backends(), backend, arguments)
+    return chosen.residual_attention_step(*arguments, eps)

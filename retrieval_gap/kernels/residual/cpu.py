@@ -13,9 +13,9 @@ from torch import Tensor
 
 from retrieval_gap.kernels.cpu.jobs import Job, sum_in_order, thread_count
 from retrieval_gap.kernels.cpu.lanes import LANES
-from retrieval_gap.kernels.residual import cpu_attention, cpu_swiglu
+from retrieval_gap.kernels.residual import cpu_attention, cpu_attention_step, cpu_swiglu
 from retrieval_gap.kernels.rotary_attention import cpu_tiles
-from retrieval_gap.kernels.rotary_attention.cpu import describe
+from retrieval_gap.kernels.rotary_attention.cpu import LANE_NUMBERS, describe, scales
 
 # At most so many items: enough to share among threads, and few enough that adding up their gradients is cheap.
 _ITEMS = 16
@@ -31,6 +31,47 @@ def residual_attention(
 ) -> Tensor:
     """See `retrieval_gap.kernels.residual`."""
     return _ResidualAttention.apply(x_BxLxD, gain_D, qkv_3DxD, out_DxD, rope_LxE, n_heads, eps)
+
+
+def residual_attention_prefill(
+    x_BxLxD: Tensor,
+    gain_D: Tensor,
+    qkv_3DxD: Tensor,
+    out_DxD: Tensor,
+    rope_LxE: Tensor,
+    k_BxHxLxE: Tensor,
+    v_BxHxLxE: Tensor,
+    eps: float,
+) -> Tensor:
+    """See `retrieval_gap.kernels.residual`."""
+    n_heads, eps_1 = k_BxHxLxE.shape[1], x_BxLxD.new_tensor(eps)
+    x_BxLxD = x_BxLxD.contiguous()
+    return _attention(x_BxLxD, gain_D, qkv_3DxD, out_DxD, rope_LxE, n_heads, eps_1, k_BxHxLxE, v_BxHxLxE)[0]
+
+
+def residual_attention_step(
+    x_BxD: Tensor,
+    gain_D: Tensor,
+    qkv_3DxD: Tensor,
+    out_DxD: Tensor,
+    rope_E: Tensor,
+    k_BxHxTxE: Tensor,
+    v_BxHxTxE: Tensor,
+    eps: float,
+) -> Tensor:
+    """See `retrieval_gap.kernels.residual`."""
+    k, (batch, heads, tokens, width), y_BxD = cpu_attention_step, k_BxHxTxE.shape, torch.empty_like(x_BxD)
+    items, job = min(_ITEMS, batch), Job(cpu_attention_step.FIELDS)
+    cos, sin = rope_E.chunk(2)
+    job.put(k.BATCH, batch, tokens - 1, heads, width, items)
+    _put(job, {k.X: x_BxD, k.OUT: y_BxD, k.EPS: x_BxD.new_tensor(eps), k.GAIN: gain_D})
+    _put(job, {k.W_QKV: qkv_3DxD.t(), k.W_OUT: out_DxD.t(), k.COS: cos.repeat(2), k.SIN: torch.cat([-sin, sin])})
+    _put(job, {k.SCALE: scales(width), k.LANE_NUMBERS: LANE_NUMBERS})
+    job.rows(k.K_CACHE, k_BxHxTxE)
+    job.rows(k.V_CACHE, v_BxHxTxE)
+    threads = thread_count(items, batch * (4 * heads * width + 4 * tokens) * heads * width / LANES)
+    job.run(k.step, threads, k.scratch_bytes(tokens - 1, heads, width))
+    return y_BxD
 
 
 def _put(job: Job, tensors: dict[int, Tensor | None]) -> None:
@@ -71,23 +112,33 @@ class _ResidualSwiGLU(torch.autograd.Function):
         return (grad_x, *map(sum_in_order, (grad_gain_IxD, grad_gate_up_Ix2FxD, grad_down_IxDxF)), None)
 
 
+def _attention(
+    x: Tensor, gain: Tensor, qkv: Tensor, out: Tensor, rope: Tensor, n_heads: int, eps_1: Tensor, *caches: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The output; and for the backward pass queries, keys and values, the heads, their softmax's two numbers."""
+    k, (batch, length, width), items = cpu_attention, x.shape, min(_ITEMS, x.shape[0])
+    padded = -(-length // LANES) * LANES
+    qkv_BxLx3D, heads_BxLxD, y = x.new_empty(batch, length, 3 * width), torch.empty_like(x), torch.empty_like(x)
+    softmax = x.new_empty(2, batch, n_heads, padded)
+    job = describe(qkv_BxLx3D, rope, softmax[0], softmax[1], fields=k.FIELDS)
+    job.rows(cpu_tiles.Y, heads_BxLxD)
+    job.put(k.ITEMS, items)
+    _put(job, {k.X: x, k.OUT: y, k.EPS: eps_1, k.GAIN: gain, k.W_QKV: qkv.t(), k.W_OUT: out.t()})
+    for index, cache_BxHxLxE in zip((k.K_CACHE, k.V_CACHE), caches, strict=False):
+        job.rows(index, cache_BxHxLxE)
+    threads = thread_count(items, batch * length * (4 * width + length) * width / LANES)
+    job.run(k.forward, threads, k.forward_scratch_bytes(length, n_heads, width // n_heads))
+    return y, qkv_BxLx3D, heads_BxLxD, softmax
+
+
 class _ResidualAttention(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, gain: Tensor, qkv: Tensor, out: Tensor, rope: Tensor, n_heads: int, eps: float
     ) -> Tensor:
-        k, x = cpu_attention, x.contiguous()
-        (batch, length, width), items, eps_1 = x.shape, min(_ITEMS, x.shape[0]), x.new_tensor(eps)
-        padded = -(-length // LANES) * LANES
-        qkv_BxLx3D, heads_BxLxD, y = x.new_empty(batch, length, 3 * width), torch.empty_like(x), torch.empty_like(x)
-        softmax = x.new_empty(2, batch, n_heads, padded)
-        job = describe(qkv_BxLx3D, rope, softmax[0], softmax[1], fields=k.FIELDS)
-        job.rows(cpu_tiles.Y, heads_BxLxD)
-        job.put(k.ITEMS, items)
-        _put(job, {k.X: x, k.OUT: y, k.EPS: eps_1, k.GAIN: gain, k.W_QKV: qkv.t(), k.W_OUT: out.t()})
-        threads = thread_count(items, batch * length * (4 * width + length) * width / LANES)
-        job.run(k.forward, threads, k.forward_scratch_bytes(length, n_heads, width // n_heads))
-        ctx.save_for_backward(x, gain, qkv, out, rope, eps_1, qkv_BxLx3D, heads_BxLxD, softmax)
+        x, eps_1 = x.contiguous(), x.new_tensor(eps)
+        y, *kept = _attention(x, gain, qkv, out, rope, n_heads, eps_1)
+        ctx.save_for_backward(x, gain, qkv, out, rope, eps_1, *kept)
         return y
 
     @staticmethod

@@ -21,7 +21,10 @@ from retrieval_gap.kernels.rotary_attention.cpu_tiles import BATCH, HEADS, LENGT
 # pass as they are.
 ITEMS, X, OUT, EPS, GAIN, W_QKV, W_OUT = range(cpu_tiles.FIELDS, cpu_tiles.FIELDS + 7)
 GRAD_OUT, GRAD_X, GRAD_GAIN, GRAD_W_QKV, GRAD_W_OUT = range(W_OUT + 1, W_OUT + 6)
-FIELDS = GRAD_W_OUT + 1
+# Where decoding goes on from here: tensors with axes (batch, head, time, E) for turned keys and for values, as an
+# address (0: nobody wants them), then the bytes to the next sequence, head and step.
+K_CACHE, V_CACHE = GRAD_W_OUT + 1, GRAD_W_OUT + 5
+FIELDS = V_CACHE + 4
 
 
 def forward_scratch_bytes(length: int, heads: int, width: int) -> int:
@@ -35,6 +38,11 @@ def backward_scratch_bytes(length: int, heads: int, width: int) -> int:
 
 
 @compiled
+def _cached(job: int, cache: int, b: int, h: int) -> int:
+    return field(job, cache) + b * field(job, cache + 1) + h * field(job, cache + 2)
+
+
+@compiled
 def _sequence_forward(job: int, b: int, scratch: int) -> None:
     length, heads = field(job, LENGTH), field(job, HEADS)
     width = heads * field(job, WIDTH)
@@ -45,8 +53,16 @@ def _sequence_forward(job: int, b: int, scratch: int) -> None:
     normalise(normed, x, field(job, GAIN), length, width, load_scalar(field(job, EPS)), scratch)
     qkv = at(job, QKV, b, 0, 0)
     product(0, qkv, 3 * row, normed, row, FLOAT, field(job, W_QKV), 3 * row, length, width, 3 * width)
+    each = field(job, WIDTH)
+    after_keys = head_scratch + length * each * FLOAT
     for h in range(heads):
-        attend(job, b, h, head_scratch)
+        if field(job, K_CACHE) == 0:
+            attend(job, b, h, head_scratch, after_keys)
+        else:
+            attend(job, b, h, _cached(job, K_CACHE, b, h), after_keys)
+            v, kept, stride = at(job, QKV, b, 2, h), _cached(job, V_CACHE, b, h), field(job, V_CACHE + 3)
+            for t in range(length):
+                copy(kept + t * stride, v + t * 3 * row, each)
     copy(out, x, length * width)
     product(1, out, row, at(job, cpu_tiles.Y, b, 0, 0), row, FLOAT, field(job, W_OUT), row, length, width, width)
 

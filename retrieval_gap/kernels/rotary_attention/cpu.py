@@ -18,7 +18,7 @@ from retrieval_gap.kernels.cpu.lanes import LANES
 from retrieval_gap.kernels.rotary_attention import cpu_backward, cpu_forward
 from retrieval_gap.kernels.rotary_attention import cpu_tiles as tiles
 
-_LANE_NUMBERS = torch.arange(LANES, dtype=torch.float32)
+LANE_NUMBERS = torch.arange(LANES, dtype=torch.float32)
 
 
 def rotary_attention(qkv_BxLx3HE: Tensor, rope_LxE: Tensor, n_heads: int) -> Tensor:
@@ -55,7 +55,7 @@ class _RotaryAttention(torch.autograd.Function):
 
 
 @cache
-def _scales(width: int) -> Tensor:
+def scales(width: int) -> Tensor:
     """log2(e) / sqrt(E), 1 / sqrt(E), ln(2)."""
     return torch.tensor([math.log2(math.e) / math.sqrt(width), 1 / math.sqrt(width), math.log(2)])
 
@@ -66,9 +66,9 @@ def describe(qkv: Tensor, rope: Tensor, largest: Tensor, inverse_sum: Tensor, fi
     length, width = rope.shape
     job = Job(fields)
     job.put(tiles.BATCH, batch, length, heads, width, padded)
-    job.flat(tiles.SCALE, _scales(width))
+    job.flat(tiles.SCALE, scales(width))
     job.flat(tiles.ROPE, F.pad(rope.T, (0, padded - length)))
-    job.flat(tiles.LANE_NUMBERS, _LANE_NUMBERS)
+    job.flat(tiles.LANE_NUMBERS, LANE_NUMBERS)
     job.flat(tiles.LARGEST, largest)
     job.flat(tiles.INVERSE_SUM, inverse_sum)
     job.rows(tiles.QKV, qkv)

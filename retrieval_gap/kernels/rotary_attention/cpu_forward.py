@@ -70,11 +70,11 @@ def _softmax(scores: int, count: int, largest_at: int, inverse_at: int) -> None:
 
 
 @compiled
-def attend(job: int, b: int, h: int, scratch: int) -> None:
-    """One head of one sequence."""
+def attend(job: int, b: int, h: int, k: int, scratch: int) -> None:
+    """One head of one sequence; its turned keys are left at `k`, row by row."""
     length, width, padded = field(job, tiles.LENGTH), field(job, tiles.WIDTH), field(job, tiles.PADDED)
     row, rope, rope_stride = width * FLOAT, field(job, tiles.ROPE), padded * FLOAT
-    k, scores = scratch, scratch + length * row
+    scores = scratch
     tile, sums = scores + length * VECTOR, scores + length * VECTOR + width * VECTOR
     stride, y_stride = field(job, tiles.QKV + 2), field(job, tiles.Y + 2)
     q, v, y = at(job, tiles.QKV, b, 0, h), at(job, tiles.QKV, b, 2, h), at(job, tiles.Y, b, 0, h)
@@ -100,7 +100,8 @@ def attend(job: int, b: int, h: int, scratch: int) -> None:
 def forward(job: int) -> None:
     """Take (sequence, head) items until none is left."""
     scratch, heads = own_scratch(job), field(job, tiles.HEADS)
+    after_keys = scratch + field(job, tiles.LENGTH) * field(job, tiles.WIDTH) * FLOAT
     item = next_item(job)
     while item < field(job, tiles.BATCH) * heads:
-        attend(job, item // heads, item % heads, scratch)
+        attend(job, item // heads, item % heads, scratch, after_keys)
         item = next_item(job)

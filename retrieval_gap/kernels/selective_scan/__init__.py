@@ -166,13 +166,17 @@ def selective_scan_step(
     delta_bias_D: Float[Tensor, "D"] | None,
     state_BxDxN: Float[Tensor, "B D N"],
     *,
+    reuse_state: bool = False,
     backend: str = "auto",
 ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D N"]]:
-    """One step of `selective_scan`, for decoding: the output, and the new state (the one passed in is left alone)."""
+    """One step of `selective_scan`, for decoding: the output, and the new state.
+
+    reuse_state: the new state may be written over the one passed in, which is left alone otherwise.
+    """
     _check_shapes(x_BxD, A_DxN, {"delta": delta_BxD, "z": z_BxD}, {"B": B_BxN, "C": C_BxN})
     _check_sizes(D_D, delta_bias_D, state_BxDxN, x_BxD.shape[0], A_DxN)
     arguments = [x_BxD, delta_BxD, A_DxN, B_BxN, C_BxN, D_D, z_BxD, delta_bias_D, state_BxDxN]
-    return _module("selective scan step", backend, arguments).selective_scan_step(*arguments)
+    return _module("selective scan step", backend, arguments).selective_scan_step(*arguments, reuse_state)
 
 
 def _module(kernel: str, backend: str, arguments: list[Tensor | None]) -> ModuleType:

@@ -45,12 +45,13 @@ def selective_scan_step(
     z_BxD: Tensor | None,
     delta_bias_D: Tensor | None,
     state_BxDxN: Tensor,
+    reuse_state: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """One step; in plain PyTorch where gradients are wanted, for they are not what decoding needs."""
     arguments = (x_BxD, delta_BxD, A_DxN, B_BxN, C_BxN, D_D, z_BxD, delta_bias_D, state_BxDxN)
     if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in arguments):
         return naive.selective_scan_step(*arguments)
-    return cpu_step.selective_scan_step(*arguments)
+    return cpu_step.selective_scan_step(*arguments, reuse_state)
 
 
 class _Plan:

@@ -126,10 +126,13 @@ def selective_scan_step(
     z_BxD: Tensor | None,
     delta_bias_D: Tensor | None,
     state_BxDxN: Tensor,
+    reuse_state: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """The output and the new state, outside autograd. See `retrieval_gap.kernels.selective_scan`."""
     batch, channels, states = state_BxDxN.shape
-    y_BxD, new_state_BxDxN = torch.empty((batch, channels)), torch.empty((batch, channels, states))
+    y_BxD = torch.empty((batch, channels))
+    in_place = reuse_state and state_BxDxN.is_contiguous()
+    new_state_BxDxN = state_BxDxN if in_place else torch.empty((batch, channels, states))
     job = Job(_FIELDS)
     job.put(_BATCH, batch, channels, states)
     for index, tensor in ((_A, A_DxN), (_D, D_D), (_BIAS, delta_bias_D), (_STATE, state_BxDxN)):
@@ -139,5 +142,6 @@ def selective_scan_step(
     for index, tensor in ((_X, x_BxD), (_DELTA, delta_BxD), (_B, B_BxN), (_C, C_BxN), (_Z, z_BxD)):
         job.rows(index, tensor)
     padded_bytes = -(-states // LANES) * VECTOR
-    job.run(_step, thread_count(batch, batch * channels * (states + 8)), _ROWS + 2 * padded_bytes)
+    # A vector of states takes about 30 cycles.
+    job.run(_step, thread_count(batch, batch * channels * (2 * states + 24)), _ROWS + 2 * padded_bytes)
     return y_BxD, new_state_BxDxN

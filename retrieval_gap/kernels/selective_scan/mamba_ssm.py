@@ -97,11 +97,12 @@ def selective_scan_step(
     z_BxD: Tensor | None,
     delta_bias_D: Tensor | None,
     state_BxDxN: Tensor,
+    reuse_state: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """The output and the new state, outside autograd. See `retrieval_gap.kernels.selective_scan`."""
     from mamba_ssm.ops.triton.selective_state_update import selective_state_update
 
-    new_state_BxDxN = state_BxDxN.clone()
+    new_state_BxDxN = state_BxDxN if reuse_state else state_BxDxN.clone()
     y_BxD = selective_state_update(
         new_state_BxDxN, x_BxD, delta_BxD, A_DxN, B_BxN, C_BxN, D_D, z_BxD, delta_bias_D, dt_softplus=True
     )

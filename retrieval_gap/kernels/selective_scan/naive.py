@@ -59,6 +59,7 @@ def selective_scan_step(
     z_BxD: Tensor | None,
     delta_bias_D: Tensor | None,
     state_BxDxN: Tensor,
+    reuse_state: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """One step: h = exp(delta A) h + delta B x; y = (<h, C> + D x) silu(z)."""
     step_BxD = softplus(delta_BxD if delta_bias_D is None else delta_BxD + delta_bias_D)

@@ -53,6 +53,7 @@ def selective_scan_step(
     z_BxD: Tensor | None,
     delta_bias_D: Tensor | None,
     state_BxDxN: Tensor,
+    reuse_state: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """A scan of one step."""
     x, delta, B, C = (tensor[:, None] for tensor in (x_BxD, delta_BxD, B_BxN, C_BxN))
