@@ -20,6 +20,7 @@ BATCH, LENGTH, VOCAB = 64, 100, 26
 SIZE = "0.5m"
 # A step of the public Mamba takes the better part of a minute.
 ROUNDS = {"transformer": 10, "mamba": 2}
+PUBLIC = tuple(ROUNDS)
 
 
 def run() -> Iterator[dict[str, Any]]:
@@ -33,7 +34,7 @@ def run() -> Iterator[dict[str, Any]]:
 
 def _measure(arch: str, rounds: int, clock: Callable[[], float], how: str) -> dict[str, Any]:
     ours = SequenceModel(ModelConfig(architecture=architecture(arch, SIZE), vocab_size=VOCAB))
-    theirs = _public(arch)
+    theirs = public_model(arch, SIZE, VOCAB)
     theirs.load_state_dict(to_huggingface(ours))
     tokens_BxL = torch.randint(0, VOCAB, (BATCH, LENGTH), generator=torch.Generator().manual_seed(0))
     mask_BxL, short_BxL = torch.ones(BATCH, LENGTH, dtype=torch.bool), tokens_BxL[:, :4]
@@ -59,12 +60,13 @@ def _measure(arch: str, rounds: int, clock: Callable[[], float], how: str) -> di
     }
 
 
-def _public(arch: str) -> Any:
-    sizes = architecture(arch, SIZE)
+def public_model(arch: str, size: str, vocab_size: int) -> Any:
+    """The implementation in `transformers` of an architecture in `PUBLIC`, untrained."""
+    sizes = architecture(arch, size)
     if arch == "transformer":
         return LlamaForCausalLM(
             LlamaConfig(
-                vocab_size=VOCAB,
+                vocab_size=vocab_size,
                 hidden_size=sizes.d_model,
                 intermediate_size=sizes.d_ff,  # type: ignore[attr-defined]
                 num_hidden_layers=sizes.n_layers,  # type: ignore[attr-defined]
@@ -76,7 +78,7 @@ def _public(arch: str) -> Any:
         )
     return MambaForCausalLM(
         MambaConfig(
-            vocab_size=VOCAB,
+            vocab_size=vocab_size,
             hidden_size=sizes.d_model,
             num_hidden_layers=sizes.n_layers,  # type: ignore[attr-defined]
             state_size=16,
