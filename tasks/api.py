@@ -34,6 +34,11 @@ class TaskError(ValueError):
     """A configuration that no sample can be drawn from; the message says what to change."""
 
 
+# Metadata of an option that came after runs and samples without it: at its default it is not written down, so that
+# these keep their names and their streams.
+LEFT_OUT_BY_DEFAULT = {"left_out_by_default": True}
+
+
 class DataFile(str):
     """An option that is the path of a file, "" for none.  What the file holds is part of a run's hash, its path not."""
 
@@ -234,13 +239,15 @@ def _option_words(task: str, text: str) -> list[str]:
 
 
 def written_options(options: TaskOptions, *, by_content: bool = False) -> str:
-    """Every option as `name=value`: the same text for the same options, however they were given.
+    """Every option as `name=value`, but for `LEFT_OUT_BY_DEFAULT`: the same text for the same options, however given.
 
     by_content: a file's SHA-256 stands in place of its path.  Raises TaskError for one that cannot be read.
     """
     words = []
     for field in fields(options):
         value = getattr(options, field.name)
+        if field.metadata == LEFT_OUT_BY_DEFAULT and value == field.default:
+            continue
         if by_content and isinstance(value, DataFile) and value:
             value = _hash_of(value)
         words.append(f"{field.name}={value}")

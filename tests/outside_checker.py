@@ -65,16 +65,16 @@ def answer_of(before: list[str], query: list[str], edges: Edges) -> str:
     return str(near[position]) if position < len(near) else "[FAILED]"
 
 
-def check(record: dict, mode: str, n: int) -> None:
-    """Raises AssertionError at the first thing that is not as described."""
+def check(record: dict, mode: str, n: int, names: int = 0) -> None:
+    """Raises AssertionError at the first thing that is not as described.  names: of nodes, where more than n."""
     edges, target, mask = record["edges"], record["target"], record["loss_mask"]
     assert len(edges) == n - 1
-    assert all(0 <= v < u < n for u, v in edges), "larger node first"
+    assert all(0 <= v < u < (names or n) for u, v in edges), "larger node first"
     assert len({tuple(edge) for edge in edges}) == n - 1
     words = [word for u, v in edges for word in (str(u), "-", str(v))]
     assert record["prompt"] == ["[BOS]", *words, "[EOS]"]
     graph = nx.Graph(edges)
-    graph.add_nodes_from(range(n))
+    graph.add_nodes_from([0] if names else range(n))
     assert record["answer"] == ("TRUE" if nx.is_tree(graph) else "FALSE")
     assert target[-1] == f"[{record['answer']}]"
     after_search = [i > 0 and target[i - 1] == "[ENDSEARCH]" for i in range(len(target))]
@@ -100,15 +100,15 @@ def is_visit(target: list[str], i: int) -> bool:
     return opens and not (i and target[i - 1] == "[ENDSEARCH]")
 
 
-def check_lines(lines: Iterable[str], mode: str, n: int) -> int:
+def check_lines(lines: Iterable[str], mode: str, n: int, names: int = 0) -> int:
     """How many records were read; raises AssertionError at the first wrong one."""
     count = 0
     for count, line in enumerate(lines, 1):
         record = json.loads(line)
         assert record["index"] == count - 1
-        check(record, mode, n)
+        check(record, mode, n, names)
     return count
 
 
 if __name__ == "__main__":
-    print(f"{check_lines(sys.stdin, sys.argv[1], int(sys.argv[2]))} records are as described")
+    print(f"{check_lines(sys.stdin, sys.argv[1], *map(int, sys.argv[2:]))} records are as described")

@@ -10,8 +10,10 @@ from tests.outside_checker import check_lines
 FAMILIES = ("two_star", "random_tree", "path_like")
 
 
-def printed(family: str, mode: str, n: int, count: int, capsys: pytest.CaptureFixture[str]) -> list[str]:
-    flags = f"--mode {mode} --family {family} --n-nodes {n} --count {count} --seed 7 --format jsonl"
+def printed(
+    family: str, mode: str, n: int, count: int, capsys: pytest.CaptureFixture[str], more: str = ""
+) -> list[str]:
+    flags = f"--mode {mode} --family {family} --n-nodes {n} --count {count} --seed 7 --format jsonl {more}"
     assert main(f"sample istree {flags}".split()) == 0
     return capsys.readouterr().out.splitlines()
 
@@ -21,6 +23,15 @@ def printed(family: str, mode: str, n: int, count: int, capsys: pytest.CaptureFi
 @pytest.mark.parametrize("n", [4, 5, 11, 24, 128])
 def test_samples_are_as_described(family: str, mode: str, n: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert check_lines(printed(family, mode, n, 20, capsys), mode, n) == 20
+
+
+@pytest.mark.parametrize("mode", ["direct", "cot", "rag"])
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("n", "names"), [(4, 5), (9, 30), (24, 1024)])
+def test_nodes_may_have_more_names_than_there_are(
+    family: str, mode: str, n: int, names: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check_lines(printed(family, mode, n, 20, capsys, f"--names {names}"), mode, n, names) == 20
 
 
 @pytest.mark.slow

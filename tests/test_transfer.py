@@ -61,6 +61,26 @@ def test_open_answers_are_tested_at_other_sizes_and_options(capsys: pytest.Captu
         assert float(rows[1][name]) == own[name]
 
 
+def test_a_run_with_names_to_spare_is_tested_on_larger_graphs(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main([*TRAIN, "--names", "9", "--keep-weights", "--runs-dir", str(tmp_path / "runs")]) == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    words = f"transfer {run} --n 6,9 --families path_like,two_star --samples 20 --csv {tmp_path / 't.csv'}"
+    assert main(words.split()) == 0
+    with (tmp_path / "t.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["n"], row["tested_n"], row["options"], row["tested_options"]) for row in rows} == {
+        ("6", "6", "names=9", "names=9"),
+        ("6", "9", "names=9", ""),
+    }
+    for size in ("6", "9"):
+        of_size = [row for row in rows if row["tested_n"] == size]
+        assert sum(int(row["eval_samples"]) for row in of_size) == 40
+    assert main(["transfer", str(run), "--n", "10"]) == 2
+    assert "--names 9 is outside 10..1024" in capsys.readouterr().err
+
+
 def test_wrong_use_is_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     for words, said in (

@@ -50,6 +50,11 @@ def cpu() -> list[RunConfig]:
     ]
 
 
+def transfer() -> list[RunConfig]:
+    """The demo's cells with names for twice as many nodes: models that can be tested on graphs of 8 to 16 nodes."""
+    return [replace(cell, options="names=16") for cell in demo()]
+
+
 def lr() -> list[RunConfig]:
     """The sweep that the learning rates of `demo` and `cpu` come from: chain of thought, on the validation split."""
     return [
@@ -94,6 +99,7 @@ PRESETS: dict[str, Callable[[], list[RunConfig]]] = {
     "cpu": cpu,
     "paper": paper,
     "lr": lr,
+    "transfer": transfer,
     "theory_demo": theory_demo,
     "theory_cpu": theory_cpu,
     "hotpotqa_demo": hotpotqa_demo,

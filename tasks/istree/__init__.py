@@ -15,21 +15,47 @@ again.  rag keeps nothing in mind: `v ~` asks for v's father, `v -` for v's firs
 after the one with w; `w ~ v` states that v is w's father.  README.md has the families, and what degrees
 tell of the label.
 
+With `names` above n (`--names 16`) the nodes of a graph are 0 and n - 1 other numbers below `names`: a model trained
+so can be tested on graphs of up to `names` nodes.
+
 Axes: B samples, E edges, L positions.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tasks.api import CONTROL_TOKENS, FALSE, TRUE, Batch, Mode, Task, TaskConfig, TaskError
+from tasks.api import (
+    CONTROL_TOKENS,
+    FALSE,
+    LEFT_OUT_BY_DEFAULT,
+    TRUE,
+    Batch,
+    Mode,
+    Task,
+    TaskConfig,
+    TaskError,
+    TaskOptions,
+    check_option,
+)
 from tasks.istree.families import FAMILIES, sample_graphs
+from tasks.istree.names import draw_names, rename
 from tasks.istree.search import pattern_of, search_batch
 from tasks.istree.traces import MODES, NODE_0, longest_trace, write_traces
 from tasks.randomness import SPLITS, stream_key
+
+LARGEST = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class IsTreeOptions(TaskOptions):
+    """names: how many there are for nodes, n or more; 0 means n."""
+
+    names: int = field(default=0, metadata=LEFT_OUT_BY_DEFAULT)
 
 
 class IsTree(Task):
@@ -38,19 +64,27 @@ class IsTree(Task):
     name: ClassVar[str] = "istree"
     modes: ClassVar[tuple[Mode, ...]] = ("direct", "cot", "rag")
     families: ClassVar[tuple[str, ...]] = FAMILIES
-    n_range: ClassVar[tuple[int, int]] = (4, 1024)
+    n_range: ClassVar[tuple[int, int]] = (4, LARGEST)
     size_flag: ClassVar[str] = "--n-nodes"
+    options_type: ClassVar[type[TaskOptions]] = IsTreeOptions
+    options: IsTreeOptions
 
     def __init__(self, config: TaskConfig) -> None:
         super().__init__(config)
-        self._key = stream_key(self.name, self.family, config)
+        self._key = stream_key(self.name, self.family, self.config)
         self._family = FAMILIES.index(self.family)
         self._split = SPLITS.index(config.split)
         self._mode = MODES.index(config.mode)
 
+    def settle(self, options: IsTreeOptions, n: int) -> IsTreeOptions:
+        if options.names == 0:
+            return options
+        check_option(self.name, "names", options.names, n, LARGEST)
+        return replace(options, names=0 if options.names == n else options.names)
+
     @cached_property
     def vocabulary(self) -> tuple[str, ...]:
-        return vocabulary(self.config.n)
+        return vocabulary(self.options.names or self.config.n)
 
     @property
     def answers(self) -> tuple[int, ...]:
@@ -72,7 +106,12 @@ class IsTree(Task):
                 f"{self.name}: no {'tree' if is_tree_B[failed] else 'non-tree'} of family {self.family} with"
                 f" n = {self.config.n} found in split {self.config.split}; choose a larger n"
             )
-        return _write(edges_BxEx2, self.config.n, self._mode, is_tree_B)
+        traces = _write(edges_BxEx2, self.config.n, self._mode, is_tree_B)
+        if self.options.names:
+            name_BxN = np.empty((batch, self.config.n), np.int32)
+            draw_names(self._key, index_B, self.options.names, name_BxN)
+            rename(traces.tokens_BxL, name_BxN)
+        return traces
 
     def edges(self, tokens_L: NDArray[np.int32]) -> list[tuple[int, int]]:
         """The edges of a trace's prompt, in input order."""

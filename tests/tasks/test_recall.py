@@ -237,7 +237,7 @@ def test_a_later_question_is_what_stands_between_an_answer_and_the_next_graded_t
         ("mqar", {"n": 64, "options": "pairs=16 vocab=20"}, r"--pairs 16 is outside 1\.\.9"),
         ("mqar", {"n": 64, "options": "power=0"}, "--power 0.0 is outside"),
         ("mqar", {"n": 64, "options": "power=nan"}, "--power nan is outside"),
-        ("istree", {"n": 8, "options": "c=3"}, r"istree: unknown option 'c' \(it has none\)"),
+        ("istree", {"n": 8, "options": "c=3"}, r"istree: unknown option 'c' \(it has names\)"),
     ],
 )
 def test_what_a_task_does_not_allow_is_told_in_one_line_with_the_flag_and_its_range(name, wrong, told):
