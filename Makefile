@@ -11,7 +11,7 @@ TABLE = $(if $(wildcard $(FRESH)),$(FRESH),results/istree_$(PRESET).csv)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint test-slow test-faults gpu-check sweep paper-8xa100 fig2 fig5 theory-demo \
-	fig-state-bits fig-size-reached fig-retrieval fig-bits-used fig-transfer hotpotqa-demo fig6 report bench clean
+	fig-state-bits fig-size-reached fig-retrieval fig-bits-used transfer fig-transfer fig-larger-graphs hotpotqa-demo fig6 report bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -95,8 +95,20 @@ hotpotqa-demo: $(READY) ## questions over several paragraphs: train, test at eac
 fig6: $(READY) ## HotpotQA: accuracy by number of paragraphs
 	$(BIN)/retrieval-gap plot fig6_hotpotqa --results $(HOTPOTQA_TABLE) --out $(OUT)
 
-fig-transfer: $(READY) ## the demo's models on graphs that they were not trained on
-	$(BIN)/retrieval-gap plot fig_transfer --out $(OUT)
+# a folder of its own: all runs in it are tested elsewhere
+TRANSFER := $(RUNS)/transfer
+TRANSFER_TABLE = $(if $(wildcard $(TRANSFER).csv),$(TRANSFER).csv,results/istree_transfer.csv)
+
+transfer: $(READY) ## models of small two-star graphs on other families and on larger graphs: train, test, draw
+	$(BIN)/retrieval-gap sweep transfer --keep-weights --runs-dir $(TRANSFER)
+	$(BIN)/retrieval-gap transfer $(TRANSFER)/istree-* --n 8,10,12,16 --csv $(TRANSFER).csv
+	$(MAKE) fig-transfer fig-larger-graphs
+
+fig-transfer: $(READY) ## those models on families that they were not trained on
+	$(BIN)/retrieval-gap plot fig_transfer --results $(TRANSFER_TABLE) --out $(OUT)
+
+fig-larger-graphs: $(READY) ## and on graphs of more nodes
+	$(BIN)/retrieval-gap plot fig_larger_graphs --results $(TRANSFER_TABLE) --out $(OUT)
 
 report: $(READY) ## one HTML page with all results: runs where there are some, and the committed tables
 	$(BIN)/retrieval-gap report --out $(OUT)/report

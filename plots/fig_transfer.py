@@ -21,6 +21,7 @@ from retrieval_gap.errors import UsageError
 DEFAULT_TABLE = RESULTS / "istree_transfer.csv"
 ANSWERS = {"[TRUE]": ("o", "trees"), "[FALSE]": ("X", "graphs that are no tree")}
 _TEXT = ("family", "tested_on", "answer", "mode", "arch", "size", "hardware")
+_COUNTS = ("n", "tested_n", "seed", "samples", "parameters", "eval_samples")
 _SHARES = ("accuracy", "accuracy_low", "accuracy_high")
 _ORDER = {name: place for place, name in enumerate(("direct", "cot", "rag", "transformer", "hybrid", "mamba", "lstm"))}
 
@@ -36,6 +37,10 @@ class Tested:
     arch: str
     size: str
     n: int
+    tested_n: int
+    seed: int
+    samples: int
+    parameters: int
     eval_samples: int
     accuracy: float
     low: float
@@ -44,8 +49,13 @@ class Tested:
 
 
 def read_table(path: Path) -> list[Tested]:
+    """The tests at the n of training.  Raises UsageError as `read_tests` does."""
+    return [row for row in read_tests(path) if row.tested_n == row.n]
+
+
+def read_tests(path: Path) -> list[Tested]:
     """Raises UsageError for a table that will not do, has no row, or is not of one family and one n."""
-    columns = (*_TEXT, *_SHARES, "n", "eval_samples")
+    columns = (*_TEXT, *_SHARES, *_COUNTS)
     rows = [_tested(where, row) for where, row in read_rows(path, columns) if row["answer"] in ANSWERS]
     if len({(row.family, row.n) for row in rows}) != 1:
         raise UsageError(f"results table {path} is not of runs of one family and one n")
@@ -55,7 +65,7 @@ def read_table(path: Path) -> list[Tested]:
 def _tested(where: str, row: dict[str, str]) -> Tested:
     values: dict[str, Any] = {key: row[key] for key in _TEXT}
     values |= {key.removeprefix("accuracy_"): share_in(where, row, key) for key in _SHARES}
-    values |= {key: count_in(where, row, key) for key in ("n", "eval_samples")}
+    values |= {key: count_in(where, row, key) for key in _COUNTS}
     return Tested(**values)
 
 

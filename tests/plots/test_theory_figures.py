@@ -10,7 +10,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from plots import fig_bits_used, fig_retrieval, fig_size_reached, fig_state_bits, fig_transfer, style
+from plots import fig_bits_used, fig_larger_graphs, fig_retrieval, fig_size_reached, fig_state_bits, fig_transfer, style
 from plots.probes import Probes, frontier, least_bits, read_probes
 from plots.table import read_results
 from retrieval_gap.errors import UsageError
@@ -145,14 +145,17 @@ def test_a_seeds_number_is_told_as_it_is(tmp_path: Path) -> None:
 
 def transfer_rows() -> list[dict[str, Any]]:
     same = {"family": "two_star", "size": "tiny", "n": 8, "hardware": "Abacus", "accuracy_low": 0}
+    same |= {"seed": 0, "samples": 640, "parameters": 100_000}
     return [
         same
+        | {"tested_n": tested_n}
         | {"tested_on": family, "answer": answer, "mode": mode, "arch": arch, "accuracy": share, "eval_samples": n}
         | {"accuracy_high": share - 1e-16}  # what rounding makes of the upper end of 1
         for family in ("random_tree", "two_star")
         for mode in ("direct", "cot")
         for arch in ("transformer", "lstm")
         for answer, share, n in (("[TRUE]", 0.9, 480), ("[FALSE]", 0.1, 520))
+        for tested_n in (8, 16)
     ]
 
 
@@ -164,6 +167,23 @@ def test_each_class_has_its_mark_and_the_own_family_comes_first(tmp_path: Path) 
         places = [(c.get_label(), *c.lines[0].get_xdata()) for c in axes.containers]
         assert sorted(places) == [("[FALSE]", 0.1), ("[FALSE]", 0.1), ("[TRUE]", 0.9), ("[TRUE]", 0.9)]
     check_words(figure)
+
+
+def test_larger_graphs_have_both_classes_together(tmp_path: Path) -> None:
+    results = fig_larger_graphs.read_table(write(tmp_path / "t.csv", transfer_rows()))
+    assert results.ns == [8, 16]
+    assert {round(point.accuracy, 4) for point in results.points.values()} == {0.484}
+    assert {run.eval_samples for run in results.runs} == {1_000}
+    assert all(point.low < 0.484 < point.high for point in results.points.values())
+    figure = fig_larger_graphs.draw_figure(results)
+    assert len(figure.axes) == 4
+    check_words(figure)
+
+
+def test_a_table_of_tests_at_one_size_shows_no_larger_graphs(tmp_path: Path) -> None:
+    rows = [row for row in transfer_rows() if row["tested_n"] == 8]
+    with pytest.raises(UsageError, match="one number of nodes alone"):
+        fig_larger_graphs.read_table(write(tmp_path / "t.csv", rows))
 
 
 def test_a_table_of_runs_of_several_families_is_refused(tmp_path: Path) -> None:
