@@ -52,8 +52,9 @@ def draw_figure(results: Results) -> Figure:
     """A row of panels for each family tested; a column for each view."""
     tested = number_of({run.eval_samples for run in results.runs}, "held-out sample")
     caption = (
-        f"Trained on two-star graphs of {results.ns[0]} nodes with names for {results.ns[-1]}; free decoding of {tested} "
-        f"a point, every search executed; undecided counted 0.5. One run a line. Error bars: 95 % Wilson interval. "
+        f"Trained on two-star graphs of {results.ns[0]} nodes with names for {results.ns[-1]}; "
+        f"free decoding of {tested} a point, every search executed; undecided counted 0.5. "
+        "One run a line. Error bars: 95 % Wilson interval. "
         f"Hardware: {results.runs[0].hardware}."
     )
     return by_size.draw(results, f"IsTree: larger graphs than the {results.ns[0]} nodes of training", caption)
