@@ -1,6 +1,6 @@
 """A layer of another package is named by its dotted path; the layer here keeps the interface of those of fla.
 
-flash-linear-attention itself needs CUDA and is not run.
+`test_fla_package.py` has those of the package itself.
 """
 
 import json
