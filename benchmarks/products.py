@@ -1,7 +1,8 @@
 """Matrix products of the sizes of these models, by the three libraries that make them here; one thread, float32.
 
 Ours is `kernels/cpu/products.py`, whose factors lie in the second-level cache, as they do inside the fused kernels:
-what it reaches is close to what the processor's multiply-adds allow. Then `kernels/linear` forward and backward, in turn.
+what it reaches is close to what the processor's multiply-adds allow. Then `kernels/linear` forward and backward, in
+turn.
 """
 
 import time
