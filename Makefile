@@ -25,7 +25,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/retrieval-gap doctor
 	touch $(READY)
 
-demo: $(READY) ## the main job from data to figure: train, decode, draw (4 to 10 minutes on 2 cores)
+demo: $(READY) ## the main job from data to figure: train, decode, draw (3 to 10 minutes on 2 cores)
 	$(BIN)/retrieval-gap sweep demo --runs-dir $(RUNS) --csv $(RUNS)/istree_demo.csv
 	$(BIN)/retrieval-gap plot fig2_istree --results $(RUNS)/istree_demo.csv --out $(OUT)
 
