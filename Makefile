@@ -10,7 +10,7 @@ FRESH := $(RUNS)/istree_$(PRESET).csv
 TABLE = $(if $(wildcard $(FRESH)),$(FRESH),results/istree_$(PRESET).csv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint test-slow test-faults gpu-check sweep paper-8xa100 fig2 fig5 theory-demo \
+.PHONY: help setup demo test lint test-slow test-fla test-faults gpu-check sweep paper-8xa100 fig2 fig5 theory-demo \
 	fig-state-bits fig-size-reached fig-retrieval fig-bits-used transfer fig-transfer fig-larger-graphs hotpotqa-demo fig6 report bench clean
 
 help: ## list the targets
@@ -39,6 +39,11 @@ lint: $(READY) ## ruff and mypy
 
 test-slow: $(READY) ## the tests that take minutes
 	$(BIN)/pytest -m slow
+
+test-fla: $(READY) ## layers of flash-linear-attention, from a folder of its own, in Triton's interpreter
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .fla --constraint constraints.txt \
+	  flash-linear-attention fla-core einops
+	$(BIN)/pytest tests/models/test_fla_package.py
 
 test-faults: $(READY) ## sweeps whose workers, nodes, drivers, disks and checkpoints fail (under 10 minutes on 2 cores)
 	$(BIN)/pytest -vv --durations 0 -m faults
@@ -117,4 +122,4 @@ bench: $(READY) ## side-by-side ratios: generator, scan, training step, decoding
 	$(BIN)/retrieval-gap bench
 
 clean: ## remove the environment and what was drawn (runs stay)
-	rm -rf .venv $(OUT) build *.egg-info
+	rm -rf .venv .fla $(OUT) build *.egg-info

@@ -1,14 +1,15 @@
-"""Graphs of more nodes than a model was trained on: accuracy by problem size, a row of panels for each family.
+"""Graphs of other sizes than a model was trained on: accuracy by problem size, a row of panels for each family.
 
 Only models trained with names to spare (`--names`, preset `transfer`) can be tested so.
 """
 
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from plots import by_size
+from plots import by_size, style
 from plots.fig_transfer import DEFAULT_TABLE as DEFAULT_TABLE
 from plots.fig_transfer import Tested, read_tests
 from plots.probes import number_of
@@ -17,44 +18,66 @@ from retrieval_gap.errors import UsageError
 from retrieval_gap.intervals import wilson_interval
 
 
-def read_table(path: Path) -> Results:
-    """Both classes of a test together.  Raises UsageError for a table that will not do, or tells of one size alone."""
-    tests: dict[tuple[Cell, int], list[Tested]] = defaultdict(list)
-    for row in read_tests(path):
-        tests[Cell("istree", row.tested_on, row.mode, row.tested_n, row.arch, row.size), row.n].append(row)
-    points = {cell: Point((_run(cell, rows),)) for (cell, _), rows in tests.items()}
+@dataclass(frozen=True, kw_only=True)
+class LargerGraphs:
+    """results: with the number of nodes tested as n.  The rest is of training."""
+
+    results: Results
+    family: str
+    n: int
+    options: str
+
+
+def read_table(path: Path) -> LargerGraphs:
+    """Both classes of a test together.
+
+    Raises UsageError for a table that will not do, is of runs with different options, or tells of one size alone.
+    """
+    rows = read_tests(path)
+    tests: dict[Cell, dict[int, list[Tested]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        cell = Cell("istree", row.tested_on, row.mode, row.tested_n, row.arch, row.size)
+        tests[cell][row.seed].append(row)
+    points = {
+        cell: Point(tuple(_run(cell, classes) for _, classes in sorted(seeds.items()))) for cell, seeds in tests.items()
+    }
     if len({cell.n for cell in points}) < 2:
         raise UsageError(
             f"results table {path} has tests at one number of nodes alone; retrieval-gap transfer --n 8,16"
         )
-    return Results(path=path, points=points, published=None)
+    if len({row.options for row in rows}) > 1:
+        raise UsageError(f"results table {path} is of runs with different options")
+    results = Results(path=path, points=points, published=None)
+    return LargerGraphs(results=results, family=rows[0].family, n=rows[0].n, options=rows[0].options)
 
 
-def _run(cell: Cell, rows: list[Tested]) -> Run:
+def _run(cell: Cell, classes: list[Tested]) -> Run:
     """One run on the samples of both answers."""
-    samples = sum(row.eval_samples for row in rows)
-    accuracy = sum(row.accuracy * row.eval_samples for row in rows) / samples
+    samples = sum(row.eval_samples for row in classes)
+    accuracy = sum(row.accuracy * row.eval_samples for row in classes) / samples
     low, high = wilson_interval(accuracy, samples)
+    first = classes[0]
     return Run(
         cell=cell,
-        seed=rows[0].seed,
-        parameters=rows[0].parameters,
-        samples=rows[0].samples,
+        seed=first.seed,
+        parameters=first.parameters,
+        samples=first.samples,
         accuracy=accuracy,
         low=low,
         high=high,
         eval_samples=samples,
-        hardware=rows[0].hardware,
+        hardware=first.hardware,
     )
 
 
-def draw_figure(results: Results) -> Figure:
+def draw_figure(tests: LargerGraphs) -> Figure:
     """A row of panels for each family tested; a column for each view."""
-    tested = number_of({run.eval_samples for run in results.runs}, "held-out sample")
+    runs = tests.results.runs
+    tested = number_of({run.eval_samples for run in runs}, "held-out sample")
+    seeds = number_of({len(point.runs) for point in tests.results.points.values()}, "run")
     caption = (
-        f"Trained on two-star graphs of {results.ns[0]} nodes with names for {results.ns[-1]}; "
-        f"free decoding of {tested} a point, every search executed; undecided counted 0.5. "
-        "One run a line. Error bars: 95 % Wilson interval. "
-        f"Hardware: {results.runs[0].hardware}."
+        f"Trained on {style.family_name(tests.family)} of {tests.n} nodes ({tests.options}). Free decoding of {tested} "
+        f"a run and point, every search executed; undecided counted 0.5. {seeds} a point. "
+        f"Error bars: 95 % Wilson interval. Hardware: {runs[0].hardware}."
     )
-    return by_size.draw(results, f"IsTree: larger graphs than the {results.ns[0]} nodes of training", caption)
+    return by_size.draw(tests.results, f"IsTree: other graphs than the {tests.n} nodes of training", caption)

@@ -20,7 +20,7 @@ from retrieval_gap.errors import UsageError
 
 DEFAULT_TABLE = RESULTS / "istree_transfer.csv"
 ANSWERS = {"[TRUE]": ("o", "trees"), "[FALSE]": ("X", "graphs that are no tree")}
-_TEXT = ("family", "tested_on", "answer", "mode", "arch", "size", "hardware")
+_TEXT = ("family", "tested_on", "answer", "mode", "arch", "size", "hardware", "options")
 _COUNTS = ("n", "tested_n", "seed", "samples", "parameters", "eval_samples")
 _SHARES = ("accuracy", "accuracy_low", "accuracy_high")
 _ORDER = {name: place for place, name in enumerate(("direct", "cot", "rag", "transformer", "hybrid", "mamba", "lstm"))}
@@ -46,11 +46,15 @@ class Tested:
     low: float
     high: float
     hardware: str
+    options: str
 
 
 def read_table(path: Path) -> list[Tested]:
-    """The tests at the n of training.  Raises UsageError as `read_tests` does."""
-    return [row for row in read_tests(path) if row.tested_n == row.n]
+    """The tests at the n of training.  Raises UsageError as `read_tests` does, and where there is none."""
+    rows = [row for row in read_tests(path) if row.tested_n == row.n]
+    if not rows:
+        raise UsageError(f"results table {path} has no test at the n of training; retrieval-gap plot fig_larger_graphs")
+    return rows
 
 
 def read_tests(path: Path) -> list[Tested]:

@@ -99,7 +99,8 @@ class Task(abc.ABC):
     """Base of all tasks.  A subclass sets the class variables, builds its vocabulary and writes `sample`.
 
     size_flag: what the command line calls n for this task; `--n` always will do, and here allows all its names.
-    options_type: the task's own options; they are `self.options`, and `self.config.options` names every one.
+    options_type: the task's own options; they are `self.options`; `self.config.options` names every one but those
+    `LEFT_OUT_BY_DEFAULT`.
     open_answers: an answer is not one of `answers` but a text of any tokens (`answer_text`), which one of them ends.
 
     Raises TaskError for a configuration outside what the class variables allow.
@@ -246,7 +247,7 @@ def written_options(options: TaskOptions, *, by_content: bool = False) -> str:
     words = []
     for field in fields(options):
         value = getattr(options, field.name)
-        if field.metadata == LEFT_OUT_BY_DEFAULT and value == field.default:
+        if field.metadata.get("left_out_by_default") and value == field.default:
             continue
         if by_content and isinstance(value, DataFile) and value:
             value = _hash_of(value)

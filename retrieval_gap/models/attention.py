@@ -201,8 +201,8 @@ class SwiGLU(Mixer):
     def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
         return self.down_proj(swiglu(self.gate_up_proj(x)))
 
-    def residual(self, x_BxLxD: Float[Tensor, "*b d"], norm: RMSNorm) -> Float[Tensor, "*b d"]:
-        return residual_swiglu(x_BxLxD, norm.weight, self.gate_up_proj.weight, self.down_proj.weight, norm.eps)
+    def residual(self, x_RxD: Float[Tensor, "*r d"], norm: RMSNorm) -> Float[Tensor, "*r d"]:
+        return residual_swiglu(x_RxD, norm.weight, self.gate_up_proj.weight, self.down_proj.weight, norm.eps)
 
     def step(self, x_BxD: Float[Tensor, "b d"], state: State) -> tuple[Float[Tensor, "b d"], State]:
         return self.forward(x_BxD), state

@@ -11,7 +11,7 @@ where the cache holds one dictionary for each layer, which the layer reads by `l
 `cache.update(layer_idx=0, offset=L, recurrent_state=..., conv_state=..., ffn_state=...)`.  `StateCache` is such a cache
 for one layer.  The state is the tensors that the layer puts there, and its bits are theirs.  A layer whose state grows
 with the context (`attn_state`), or is no tensor, is refused: write a mixer of your own around it.  These layers need
-CUDA to be of use; the tests run some of them, of fla 0.6.0, in Triton's interpreter (tests/models/test_fla_package.py).
+CUDA to be of use; the tests run some of them, of fla 0.6.0, in Triton's interpreter (`make test-fla`).
 """
 
 import importlib

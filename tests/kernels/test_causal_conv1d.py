@@ -57,6 +57,31 @@ def test_steps_and_parts_equal_the_whole(backend: str) -> None:
     assert torch.equal(carried, whole_state)
 
 
+@pytest.mark.parametrize("activation", ["silu", None])
+@pytest.mark.parametrize(("batch", "channels"), [(3, 7), (600, 130), (5, 48)])
+def test_a_compiled_step_is_the_definition(batch: int, channels: int, activation: str | None) -> None:
+    x, weight, bias, state = inputs(batch, 1, channels)
+    before, runs = torch.get_num_threads(), []
+    exact = causal_conv1d_step(*(t.double() for t in (x[:, 0], weight, bias, state)), activation=activation)
+    try:
+        for threads, poisoned in ((1, False), (2, True)):
+            torch.set_num_threads(threads)
+            torch.use_deterministic_algorithms(poisoned)  # which fills fresh memory with NaN
+            runs.append(causal_conv1d_step(x[:, 0], weight, bias, state, activation=activation, backend="cpu"))
+    finally:
+        torch.set_num_threads(before)
+        torch.use_deterministic_algorithms(False)
+    for mine, again, oracle in zip(*runs, exact, strict=True):
+        assert torch.equal(mine, again)
+        torch.testing.assert_close(mine.double(), oracle, rtol=1e-5, atol=1e-5)
+
+
+def test_a_step_whose_state_is_of_another_batch_is_refused() -> None:
+    x, weight, bias, state = inputs(4, 1, 16)
+    with pytest.raises(ValueError, match=r"the state must be \(4, 16, 3\)"):
+        causal_conv1d_step(x[:, 0], weight, bias, state[:3])
+
+
 def test_same_bits_with_any_number_of_threads() -> None:
     arguments, threads, runs = inputs(9, 200, 130), torch.get_num_threads(), []
     for count in (1, 2, 3):

@@ -13,7 +13,7 @@ here = pytest.mark.skipif(
 
 
 @here
-@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 4, 128), (7, 128, 36), (65, 64, 256), (2, 33, 16, 5)])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 4, 128), (7, 128, 36), (65, 64, 256), (2, 33, 16, 5), (16, 8)])
 def test_values_and_gradients_are_those_of_float64(shape: tuple[int, ...]) -> None:
     *rows, inputs, outputs = shape
     generator = torch.Generator().manual_seed(outputs)

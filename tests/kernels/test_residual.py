@@ -164,6 +164,43 @@ def test_a_nan_in_one_cache_stays_in_its_sequence() -> None:
     assert y[[0, 2]].isfinite().all()
 
 
+def test_a_transposed_token_is_read_as_it_is() -> None:
+    _, (x, *weights) = attention_layer(32, 1, 2, 16, 0)
+    k, v = torch.randn(2, 32, 2, 20, 16)
+    token = x[:, 0]
+    wanted = residual_attention_step(token, *weights, rope_table(20, 16)[19], k, v, backend="cpu")
+    transposed = token.t().contiguous().t()
+    assert torch.equal(
+        residual_attention_step(transposed, *weights, rope_table(20, 16)[19], k, v, backend="cpu"), wanted
+    )
+
+
+def test_what_does_not_fit_together_is_refused() -> None:
+    _, (x, *weights) = attention_layer(32, 6, 2, 16, 0)
+    rope, (k, v) = rope_table(6, 16), torch.randn(2, 32, 2, 6, 16)
+    for wrong in (
+        (x[:31, 0], *weights, rope[5], k, v),
+        (x[:, 0], *weights, rope[5], k, v[:, :, :5]),
+        (x[:, 0], *weights, rope[5, :8], k, v),
+        (x[:, 0, :16], *weights, rope[5], k, v),
+    ):
+        with pytest.raises(ValueError, match=r"does not fit|it must be"):
+            residual_attention_step(*wrong)
+    for wrong in ((x, *weights, rope, k[:1], v[:1]), (x, *weights, rope, k[:, :, :5], v[:, :, :5])):
+        with pytest.raises(ValueError, match=r"does not fit|caches of 5 tokens are given for 6"):
+            residual_attention_prefill(*wrong)
+
+
+def test_autograd_is_told_that_a_cache_was_written() -> None:
+    _, (x, *weights) = attention_layer(32, 1, 2, 16, 0)
+    k, v = torch.randn(2, 32, 2, 20, 16)
+    factor = torch.ones((), requires_grad=True)
+    later = (factor * k).sum()  # needs k as it is now
+    residual_attention_step(x[:, 0], *weights, rope_table(20, 16)[19], k, v, backend="cpu")
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        later.backward()
+
+
 def test_caches_whose_rows_lie_apart_are_refused() -> None:
     _, (x, *weights) = attention_layer(3, 1, 2, 16, 0)
     k = torch.randn(3, 2, 16, 20).transpose(2, 3)

@@ -258,3 +258,13 @@ def test_a_step_may_be_told_to_write_over_its_state() -> None:
     assert reused is state
     assert torch.equal(again, y)
     assert torch.equal(state, new_state)
+
+
+def test_autograd_is_told_that_a_state_was_written_over() -> None:
+    *arguments, state = inputs(5, 1, 33, 16)
+    flat = [t[:, 0] if i in {0, 1, 3, 4, 6} else t for i, t in enumerate(arguments)]
+    factor = torch.ones((), requires_grad=True)
+    later = (factor * state).sum()  # needs the state as it is now
+    selective_scan_step(*flat, state, backend="cpu", reuse_state=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        later.backward()

@@ -145,7 +145,7 @@ def test_a_seeds_number_is_told_as_it_is(tmp_path: Path) -> None:
 
 def transfer_rows() -> list[dict[str, Any]]:
     same = {"family": "two_star", "size": "tiny", "n": 8, "hardware": "Abacus", "accuracy_low": 0}
-    same |= {"seed": 0, "samples": 640, "parameters": 100_000}
+    same |= {"seed": 0, "samples": 640, "parameters": 100_000, "options": "names=16"}
     return [
         same
         | {"tested_n": tested_n}
@@ -170,14 +170,26 @@ def test_each_class_has_its_mark_and_the_own_family_comes_first(tmp_path: Path) 
 
 
 def test_larger_graphs_have_both_classes_together(tmp_path: Path) -> None:
-    results = fig_larger_graphs.read_table(write(tmp_path / "t.csv", transfer_rows()))
+    second_seed = [row | {"seed": 1} for row in transfer_rows()]
+    tests = fig_larger_graphs.read_table(write(tmp_path / "t.csv", [*transfer_rows(), *second_seed]))
+    results = tests.results
     assert results.ns == [8, 16]
     assert {round(point.accuracy, 4) for point in results.points.values()} == {0.484}
     assert {run.eval_samples for run in results.runs} == {1_000}
+    assert all([run.seed for run in point.runs] == [0, 1] for point in results.points.values())
     assert all(point.low < 0.484 < point.high for point in results.points.values())
-    figure = fig_larger_graphs.draw_figure(results)
+    figure = fig_larger_graphs.draw_figure(tests)
     assert len(figure.axes) == 4
     check_words(figure)
+
+
+def test_the_size_and_the_names_of_training_are_told_as_they_are(tmp_path: Path) -> None:
+    rows = [row | {"tested_n": row["tested_n"] + 2} for row in transfer_rows()]
+    figure = fig_larger_graphs.draw_figure(fig_larger_graphs.read_table(write(tmp_path / "t.csv", rows)))
+    words = " ".join(text.get_text().replace("\n", " ") for text in figure.texts)
+    assert "two-star graphs of 8 nodes (names=16)" in words
+    with pytest.raises(UsageError, match="no test at the n of training"):
+        fig_transfer.read_table(write(tmp_path / "t.csv", rows))
 
 
 def test_a_table_of_tests_at_one_size_shows_no_larger_graphs(tmp_path: Path) -> None:

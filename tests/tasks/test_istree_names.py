@@ -52,13 +52,14 @@ def test_splits_share_no_graph_whatever_its_names() -> None:
     for split in ("train", "validation", "test"):
         tokens_BxL = task(6, "names=12", split=split, family="path_like").sample(np.arange(2_000)).tokens_BxL
         seen[split] = set()
-        for row in tokens_BxL:
+        for row in tokens_BxL:  # in this family every node has an edge, so that its rank among them is its number
             ends = row[1 : 3 * 5 + 1].reshape(5, 3)[:, [0, 2]]
             _, number = np.unique(ends, return_inverse=True)
             edges = np.sort(np.sort(number.reshape(5, 2), 1).view("i8,i8").ravel())
             seen[split].add(edges.tobytes())
     assert not seen["train"] & seen["test"]
     assert not seen["train"] & seen["validation"]
+    assert not seen["validation"] & seen["test"]
 
 
 @pytest.mark.parametrize("names", [7, 1025, -1])

@@ -72,8 +72,15 @@ def causal_conv1d_step(
     activation: str | None = "silu",
     backend: str = "auto",
 ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d k-1"]]:
-    """One step of `causal_conv1d`, for decoding: the output, and the new state (the one passed in is left alone)."""
+    """One step of `causal_conv1d`, for decoding: the output, and the new state (the one passed in is left alone).
+
+    Raises: as `causal_conv1d`; ValueError for shapes that do not fit together.
+    """
     _check_activation(activation)
+    wanted = (*x_BxD.shape, weight_DxK.shape[1] - 1)
+    if state_BxDxK.shape != wanted or len(weight_DxK) != x_BxD.shape[1] or len(bias_D) != x_BxD.shape[1]:
+        found = ", ".join(str(tuple(tensor.shape)) for tensor in (weight_DxK, bias_D, state_BxDxK))
+        raise ValueError(f"weight, bias and state have shapes {found}; the state must be {wanted}")
     if backend == "auto" and x_BxD.numel() < _SMALL:
         backend = "naive"
     chosen = choose("causal conv1d step", _backends(), backend, [x_BxD, weight_DxK, bias_D, state_BxDxK])

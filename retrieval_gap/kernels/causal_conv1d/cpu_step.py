@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from llvmlite import ir
 from numba import types
 from torch import Tensor
@@ -63,7 +62,7 @@ def _store_three(builder: Any, address: Any, vectors: list[Any]) -> None:
 
 
 @_intrinsic(types.void(types.int64, types.int64))
-def _threes_apart(builder: Any, args: Any) -> None:
+def _deinterleave(builder: Any, args: Any) -> None:
     """(target, source): 16 threes of numbers to a vector of firsts, one of seconds, one of thirds."""
     vectors = _three_vectors(builder, args[1])
     picks = [[BEFORE * lane + k for lane in range(LANES)] for k in range(BEFORE)]
@@ -71,7 +70,7 @@ def _threes_apart(builder: Any, args: Any) -> None:
 
 
 @_intrinsic(types.void(types.int64, types.int64))
-def _threes_together(builder: Any, args: Any) -> None:
+def _interleave(builder: Any, args: Any) -> None:
     """(target, source): the way back."""
     vectors = _three_vectors(builder, args[1])
     picks = [[i % BEFORE * LANES + i // BEFORE for i in range(v * LANES, (v + 1) * LANES)] for v in range(BEFORE)]
@@ -85,7 +84,7 @@ def _step_block(job: int, b: int, first: int, count: int, scratch: int) -> None:
     offset = (b * field(job, _CHANNELS) + first) * FLOAT
     state, state_out = field(job, _STATE) + BEFORE * offset, field(job, _STATE_OUT) + BEFORE * offset
     if count == LANES:
-        _threes_apart(window, state)
+        _deinterleave(window, state)
     else:
         columns_in(window, state, BEFORE, count)
     x = field(job, _X) + b * field(job, _X + 1) + first * FLOAT
@@ -96,7 +95,7 @@ def _step_block(job: int, b: int, first: int, count: int, scratch: int) -> None:
         y = y * sigmoid(y)
     store_first(field(job, _Y) + offset, y, count, scratch)
     if count == LANES:
-        _threes_together(state_out, window + VECTOR)
+        _interleave(state_out, window + VECTOR)
     else:
         columns_out(state_out, window + VECTOR, BEFORE, count)
 
@@ -121,7 +120,7 @@ def causal_conv1d_step(
 ) -> tuple[Tensor, Tensor]:
     """The output and the new state, outside autograd. See `retrieval_gap.kernels.causal_conv1d`."""
     (batch, channels), y_BxD = x_BxD.shape, x_BxD.new_empty(x_BxD.shape)
-    new_state_BxDxK = torch.empty((batch, channels, BEFORE))
+    new_state_BxDxK = x_BxD.new_empty(batch, channels, BEFORE)
     job = Job(_FIELDS)
     job.put(_BATCH, batch, channels, int(with_silu))
     for index, tensor in ((_WEIGHT, weight_DxK), (_BIAS, bias_D), (_STATE, state_BxDxK)):

@@ -123,6 +123,11 @@ def thread_count(items: int, operations: float) -> int:
     return max(1, min(torch.get_num_threads(), items, worth_waking))
 
 
+def tell_autograd_of_writing(*tensors: Tensor) -> None:
+    """Of tensors that a kernel writes in place, by address: a graph that still needs what was there then says so."""
+    torch.autograd.graph.increment_version([tensor for tensor in tensors if not tensor.is_inference()])
+
+
 def sum_in_order(partials: Tensor) -> Tensor:
     """Sum over the first axis, one after another: PyTorch would split the sum among its threads."""
     return partials[0] if len(partials) == 1 else torch.from_numpy(partials.numpy().sum(axis=0))

@@ -52,7 +52,7 @@ class _Linear(torch.autograd.Function):
         grad_x = _product(grad_y, weight_FxD.t()) if ctx.needs_input_grad[0] else None
         if not ctx.needs_input_grad[1]:
             return grad_x, None
-        x_RxD, grad_y_RxF = x_RxD.flatten(0, -2), grad_y.flatten(0, -2)
+        x_RxD, grad_y_RxF = (tensor.reshape(-1, tensor.shape[-1]) for tensor in (x_RxD, grad_y))
         # Over many rows oneDNN is the faster one for wide outputs alone.
         wide = grad_y_RxF.shape[1] >= 2 * x_RxD.shape[1]
         return grad_x, _product(x_RxD.t(), grad_y_RxF.t()).t() if wide else grad_y_RxF.t() @ x_RxD

@@ -47,10 +47,16 @@ def available_backends() -> dict[str, str]:
     return describe(_backends())
 
 
-def _check_caches(*caches_BxHxTxE: Tensor) -> None:
+def _check_caches(x: Tensor, wanted_rope: tuple[int, ...], rope: Tensor, *caches_BxHxTxE: Tensor) -> None:
+    """Kernels go by addresses: what does not fit together has to be told before."""
     for kept in caches_BxHxTxE:
-        if kept.stride()[2:] != (kept.shape[3], 1):
-            raise ValueError(f"a cache of shape {tuple(kept.shape)} has strides {kept.stride()}: its rows lie apart")
+        shape = tuple(kept.shape)
+        if kept.stride()[2:] != (shape[3], 1):
+            raise ValueError(f"a cache of shape {shape} has strides {kept.stride()}: its rows lie apart")
+        if shape != tuple(caches_BxHxTxE[0].shape) or (shape[0], shape[1] * shape[3]) != (len(x), x.shape[-1]):
+            raise ValueError(f"a cache of shape {shape} does not fit x of shape {tuple(x.shape)}, or the other cache")
+    if tuple(rope.shape) != wanted_rope:
+        raise ValueError(f"rope has shape {tuple(rope.shape)}; it must be {wanted_rope}")
 
 
 def residual_swiglu(
@@ -113,9 +119,11 @@ def residual_attention_prefill(
 
     They may be parts of larger tensors, with rows of E side by side.  Outside autograd.
 
-    Raises: as `residual_attention`; ValueError for caches that are laid out otherwise.
+    Raises: as `residual_attention`; ValueError for shapes that do not fit together and caches laid out otherwise.
     """
-    _check_caches(k_BxHxLxE, v_BxHxLxE)
+    _check_caches(x_BxLxD, (x_BxLxD.shape[1], k_BxHxLxE.shape[3]), rope_LxE, k_BxHxLxE, v_BxHxLxE)
+    if k_BxHxLxE.shape[2] != x_BxLxD.shape[1]:
+        raise ValueError(f"caches of {k_BxHxLxE.shape[2]} tokens are given for {x_BxLxD.shape[1]}")
     if backend == "auto" and (x_BxLxD.numel() < SMALLEST_COMPILED or len(rope_LxE) > LONGEST):
         backend = "naive"
     arguments = [x_BxLxD, gain_D, qkv_3DxD, out_DxD, rope_LxE, k_BxHxLxE, v_BxHxLxE]
@@ -140,9 +148,9 @@ def residual_attention_step(
     They hold those before, and may be parts of larger tensors, with rows of E side by side.  Outside autograd.
     rope_E: the row of the token's position.
 
-    Raises: as `residual_attention`; ValueError for caches that are laid out otherwise.
+    Raises: as `residual_attention`; ValueError for shapes that do not fit together and caches laid out otherwise.
     """
-    _check_caches(k_BxHxTxE, v_BxHxTxE)
+    _check_caches(x_BxD, (k_BxHxTxE.shape[3],), rope_E, k_BxHxTxE, v_BxHxTxE)
     if backend == "auto" and x_BxD.numel() < SMALLEST_STEP:
         backend = "naive"
     arguments = [x_BxD, gain_D, qkv_3DxD, out_DxD, rope_E, k_BxHxTxE, v_BxHxTxE]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from retrieval_gap.kernels.cpu.jobs import Job, sum_in_order, thread_count
+from retrieval_gap.kernels.cpu.jobs import Job, sum_in_order, tell_autograd_of_writing, thread_count
 from retrieval_gap.kernels.cpu.lanes import LANES
 from retrieval_gap.kernels.residual import cpu_attention, cpu_attention_step, cpu_swiglu
 from retrieval_gap.kernels.rotary_attention import cpu_tiles
@@ -46,6 +46,7 @@ def residual_attention_prefill(
     """See `retrieval_gap.kernels.residual`."""
     n_heads, eps_1 = k_BxHxLxE.shape[1], x_BxLxD.new_tensor(eps)
     x_BxLxD = x_BxLxD.contiguous()
+    tell_autograd_of_writing(k_BxHxLxE, v_BxHxLxE)
     return _attention(x_BxLxD, gain_D, qkv_3DxD, out_DxD, rope_LxE, n_heads, eps_1, k_BxHxLxE, v_BxHxLxE)[0]
 
 
@@ -60,7 +61,9 @@ def residual_attention_step(
     eps: float,
 ) -> Tensor:
     """See `retrieval_gap.kernels.residual`."""
+    x_BxD = x_BxD.contiguous()
     k, (batch, heads, tokens, width), y_BxD = cpu_attention_step, k_BxHxTxE.shape, torch.empty_like(x_BxD)
+    tell_autograd_of_writing(k_BxHxTxE, v_BxHxTxE)
     items, job = min(_ITEMS, batch), Job(cpu_attention_step.FIELDS)
     cos, sin = rope_E.chunk(2)
     job.put(k.BATCH, batch, tokens - 1, heads, width, items)

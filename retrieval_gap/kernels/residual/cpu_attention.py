@@ -11,7 +11,7 @@ from __future__ import annotations
 from retrieval_gap.kernels.cpu.jobs import Worker, field, next_item, own_scratch
 from retrieval_gap.kernels.cpu.lanes import FLOAT, VECTOR, compiled, load_scalar
 from retrieval_gap.kernels.cpu.products import product
-from retrieval_gap.kernels.residual.cpu_rows import clear, copy, normalise, normalise_back, share
+from retrieval_gap.kernels.residual.cpu_rows import clear, copy, head_in_cache, normalise, normalise_back, share
 from retrieval_gap.kernels.rotary_attention import cpu_backward, cpu_forward, cpu_tiles
 from retrieval_gap.kernels.rotary_attention.cpu_backward import attend_back
 from retrieval_gap.kernels.rotary_attention.cpu_forward import attend
@@ -38,11 +38,6 @@ def backward_scratch_bytes(length: int, heads: int, width: int) -> int:
 
 
 @compiled
-def _cached(job: int, cache: int, b: int, h: int) -> int:
-    return field(job, cache) + b * field(job, cache + 1) + h * field(job, cache + 2)
-
-
-@compiled
 def _sequence_forward(job: int, b: int, scratch: int) -> None:
     length, heads = field(job, LENGTH), field(job, HEADS)
     width = heads * field(job, WIDTH)
@@ -59,8 +54,8 @@ def _sequence_forward(job: int, b: int, scratch: int) -> None:
         if field(job, K_CACHE) == 0:
             attend(job, b, h, head_scratch, after_keys)
         else:
-            attend(job, b, h, _cached(job, K_CACHE, b, h), after_keys)
-            v, kept, stride = at(job, QKV, b, 2, h), _cached(job, V_CACHE, b, h), field(job, V_CACHE + 3)
+            attend(job, b, h, head_in_cache(job, K_CACHE, b, h), after_keys)
+            v, kept, stride = at(job, QKV, b, 2, h), head_in_cache(job, V_CACHE, b, h), field(job, V_CACHE + 3)
             for t in range(length):
                 copy(kept + t * stride, v + t * 3 * row, each)
     copy(out, x, length * width)

@@ -31,7 +31,7 @@ from retrieval_gap.kernels.cpu.lanes import (
     where_less,
 )
 from retrieval_gap.kernels.cpu.products import product
-from retrieval_gap.kernels.residual.cpu_rows import copy, normalise, share
+from retrieval_gap.kernels.residual.cpu_rows import copy, head_in_cache, normalise, share
 from retrieval_gap.kernels.rotary_attention.cpu_forward import NEVER
 
 # Sequences that go through a projection together.
@@ -132,11 +132,6 @@ def _weighted(y: int, weights: int, values: int, next_keys: int, count: int, wid
 
 
 @compiled
-def _cached(job: int, cache: int, b: int, h: int) -> int:
-    return field(job, cache) + b * field(job, cache + 1) + h * field(job, cache + 2)
-
-
-@compiled
 def _head(job: int, b: int, h: int, y: int, qkv: int, scratch: int) -> None:
     """One head of one sequence, from the row of its queries, keys and values."""
     width, before = field(job, WIDTH), field(job, BEFORE)
@@ -144,12 +139,14 @@ def _head(job: int, b: int, h: int, y: int, qkv: int, scratch: int) -> None:
     all_heads, q = field(job, HEADS) * row, qkv + h * row
     sixteen = scratch + 2 * row
     scores = sixteen + LANES * row
-    keys, values = _cached(job, K_CACHE, b, h), _cached(job, V_CACHE, b, h)
+    keys, values = head_in_cache(job, K_CACHE, b, h), head_in_cache(job, V_CACHE, b, h)
     _turn(keys + before * row, q + all_heads, job, width, scratch, ONE)
     copy(values + before * row, q + 2 * all_heads, width)
     _turn(q, q, job, width, scratch, load_scalar(field(job, SCALE)))
     _scores(scores, q, keys, values, before + 1, width, sixteen, field(job, LANE_NUMBERS))
-    next_keys = _cached(job, K_CACHE, b, h + 1) if h + 1 < field(job, HEADS) else _cached(job, K_CACHE, b + 1, 0)
+    next_keys = (
+        head_in_cache(job, K_CACHE, b, h + 1) if h + 1 < field(job, HEADS) else head_in_cache(job, K_CACHE, b + 1, 0)
+    )
     _weighted(y + h * row, scores, values, next_keys, before + 1, width, _softmax(scores, before + 1))
 
 

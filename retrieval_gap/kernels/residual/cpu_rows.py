@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from retrieval_gap.kernels.cpu.jobs import field
 from retrieval_gap.kernels.cpu.lanes import FLOAT, VECTOR, ZERO, compiled, load, splat, store
 from retrieval_gap.kernels.fused.cpu_kernels import normalise_row, normalise_row_back
 
@@ -42,6 +43,13 @@ def copy(target: int, source: int, numbers: int) -> None:
     """A multiple of 16 numbers."""
     for i in range(0, numbers * FLOAT, VECTOR):
         store(target + i, load(source + i))
+
+
+@compiled
+def head_in_cache(job: int, cache: int, b: int, h: int) -> int:
+    """Where the rows of head h of sequence b begin in a tensor with axes (B, H, ...), of which the job's field `cache`
+    is the address and the next two are the bytes to the next sequence and head."""
+    return field(job, cache) + b * field(job, cache + 1) + h * field(job, cache + 2)
 
 
 @compiled

@@ -8,11 +8,19 @@ its state first.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from retrieval_gap.kernels.cpu.elementary import LOG2_E, exp2_of_product, silu, softplus
-from retrieval_gap.kernels.cpu.jobs import FIRST_FIELD, Job, Worker, field, next_item, own_scratch, thread_count
+from retrieval_gap.kernels.cpu.jobs import (
+    FIRST_FIELD,
+    Job,
+    Worker,
+    field,
+    next_item,
+    own_scratch,
+    tell_autograd_of_writing,
+    thread_count,
+)
 from retrieval_gap.kernels.cpu.lanes import (
     FLOAT,
     LANES,
@@ -130,9 +138,12 @@ def selective_scan_step(
 ) -> tuple[Tensor, Tensor]:
     """The output and the new state, outside autograd. See `retrieval_gap.kernels.selective_scan`."""
     batch, channels, states = state_BxDxN.shape
-    y_BxD = torch.empty((batch, channels))
-    in_place = reuse_state and state_BxDxN.is_contiguous()
-    new_state_BxDxN = state_BxDxN if in_place else torch.empty((batch, channels, states))
+    y_BxD = x_BxD.new_empty(batch, channels)
+    new_state_BxDxN = state_BxDxN
+    if reuse_state and state_BxDxN.is_contiguous():
+        tell_autograd_of_writing(state_BxDxN)
+    else:
+        new_state_BxDxN = state_BxDxN.new_empty(batch, channels, states)
     job = Job(_FIELDS)
     job.put(_BATCH, batch, channels, states)
     for index, tensor in ((_A, A_DxN), (_D, D_D), (_BIAS, delta_bias_D), (_STATE, state_BxDxN)):
