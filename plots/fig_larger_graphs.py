@@ -80,4 +80,6 @@ def draw_figure(tests: LargerGraphs) -> Figure:
         f"a run and point, every search executed; undecided counted 0.5. {seeds} a point. "
         f"Error bars: 95 % Wilson interval. Hardware: {runs[0].hardware}."
     )
-    return by_size.draw(tests.results, f"IsTree: other graphs than the {tests.n} nodes of training", caption)
+    ns = tests.results.ns
+    title = f"IsTree: trained on graphs of {tests.n} nodes, tested on {ns[0]} to {ns[-1]}"
+    return by_size.draw(tests.results, title, caption)
