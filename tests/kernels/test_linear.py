@@ -36,6 +36,9 @@ def test_other_types_and_small_layers_run_in_pytorch(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(onednn, "linear", refuse)
     small = torch.randn(2, 8), torch.randn(4, 8)
     torch.testing.assert_close(linear(*small), small[0] @ small[1].T)
+    with torch.backends.mkldnn.flags(enabled=False, allow_tf32=None):
+        plain = torch.randn(512, 64), torch.randn(64, 64)
+        torch.testing.assert_close(linear(*plain), plain[0] @ plain[1].T)
     large = torch.randn(512, 64).double(), torch.randn(64, 64).double()
     torch.testing.assert_close(linear(*large), large[0] @ large[1].T)
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from retrieval_gap.kernels.dispatch import refuse_all_but_float32_on_cpu as refuses
+from retrieval_gap.kernels.dispatch import refuse_all_but_float32_on_cpu
 
 __all__ = ["linear", "refuses", "why_missing"]
 
@@ -28,6 +28,12 @@ def why_missing() -> str | None:
     except OSError:
         return "the processor's maker is not known"
     return "MKL has AVX-512 code for Intel's processors" if "GenuineIntel" in processor else None
+
+
+def refuses(tensors: list[Tensor]) -> str | None:
+    """Why these tensors cannot go through oneDNN; None if they can."""
+    switched_off = None if torch.backends.mkldnn.enabled else "torch.backends.mkldnn is switched off"
+    return refuse_all_but_float32_on_cpu(tensors) or switched_off
 
 
 def linear(x_RxD: Tensor, weight_FxD: Tensor) -> Tensor:
