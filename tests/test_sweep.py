@@ -218,7 +218,7 @@ def test_the_workers_of_a_driver_killed_by_sigkill_stop_and_the_sweep_goes_on(
 
 
 def test_ctrl_c_in_a_terminal_stops_cells_at_any_moment_and_none_fails(tmp_path: Path) -> None:
-    evaluating = replace(CONFIG, arch="lstm", samples=80, eval_samples=20_000)
+    evaluating = replace(CONFIG, arch="lstm", samples=80, eval_samples=5_000_000)
     training = replace(LONG, samples=200_000)
     runs = [RunDirectory.of(config, tmp_path) for config in (evaluating, training)]
     with sweep_process([evaluating, training], tmp_path, "--workers", "2") as driver:
