@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks import row
 from benchmarks.training_step import PUBLIC, public_model
 from retrieval_gap.decoding import decode
 from retrieval_gap.experiments.presets import ARCHITECTURES
@@ -49,15 +50,8 @@ def _measure(arch: str, mode: Mode, n: int = 16) -> Iterator[dict[str, Any]]:
         theirs.load_state_dict(to_huggingface(model))
         peers[f"the prefix by transformers.{type(theirs).__name__}"] = lambda tokens: theirs(tokens).logits
     for what, forward in peers.items():
-        rate = _rereading(forward, task)
-        yield {
-            "name": f"decoding, {arch} {SIZE}, istree {mode} n={n}",
-            "ours": ours,
-            "theirs": rate,
-            "ratio": ours / rate,
-            "unit": "tokens/s",
-            "against": f"one sample at a time, re-reading {what}",
-        }
+        name, against = f"decoding, {arch} {SIZE}, istree {mode} n={n}", f"one sample at a time, re-reading {what}"
+        yield row(name, ours, _rereading(forward, task), "tokens/s", against)
 
 
 def _batched(model: SequenceModel, task: Task) -> float:
@@ -93,8 +87,8 @@ def _rereading(forward: Forward, task: Task) -> float:
         while len(tokens) < middle + count:
             tokens.append(int(forward(torch.tensor([tokens]))[0, -1].argmax()))
             if retriever is not None and tokens[-1] == ENDSEARCH:
-                row = np.array([tokens], np.int32)
-                tokens += retriever(row, np.array([len(tokens)], np.int32))[0].tolist()
+                tokens_1xL = np.array([tokens], np.int32)
+                tokens += retriever(tokens_1xL, np.array([len(tokens)], np.int32))[0].tolist()
         return len(tokens) - middle
 
     return max(_rate(work) for _ in range(ROUNDS))

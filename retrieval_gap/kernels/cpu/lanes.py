@@ -204,24 +204,27 @@ def low_bits_as_exponent(builder: Any, args: Any) -> Any:
 @_intrinsic(types.float32(lanes))
 def total(builder: Any, args: Any) -> Any:
     """The sum of the lanes, always added in the same order."""
-    vector, width = args[0], LANES
-    while width > 1:
-        width //= 2
-        blank = ir.Constant(vector.type, ir.Undefined)
-        halves = (_shuffle(builder, vector, blank, list(range(i, i + width))) for i in (0, width))
-        vector = builder.fadd(*halves)
-    return builder.extract_element(vector, ir.Constant(_int, 0))
+    return _across_lanes(builder, args[0], builder.fadd)
 
 
 @_intrinsic(types.float32(lanes))
 def largest_lane(builder: Any, args: Any) -> Any:
     """The largest lane; where one is NaN, a NaN or any other."""
-    vector, width = args[0], LANES
+
+    def larger(low: Any, high: Any) -> Any:
+        return builder.select(builder.fcmp_ordered("<", low, high), high, low)
+
+    return _across_lanes(builder, args[0], larger)
+
+
+def _across_lanes(builder: Any, vector: Any, combine: Callable[[Any, Any], Any]) -> Any:
+    """One number from 16 lanes: the lower and the upper half combined, again and again."""
+    width = LANES
     while width > 1:
         width //= 2
         blank = ir.Constant(vector.type, ir.Undefined)
         low, high = (_shuffle(builder, vector, blank, list(range(i, i + width))) for i in (0, width))
-        vector = builder.select(builder.fcmp_ordered("<", low, high), high, low)
+        vector = combine(low, high)
     return builder.extract_element(vector, ir.Constant(_int, 0))
 
 
