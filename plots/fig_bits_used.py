@@ -9,10 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from plots import style
-from plots.page import page
+from plots.page import line_of_panels, page
 from plots.probes import DEMO_PROBE, Measured, Probes, colours_of, least_bits, read_probes, title_of
 
 DEFAULT_TABLE, read_table = DEMO_PROBE, read_probes
+_X, _Y = (
+    "bits needed: fewest with which any reader has this accuracy",
+    "bits used: fewest that keep 99 % of the accuracy",
+)
 KEPT_SHARE = 0.99
 _MARKS = {"lstm": "o", "mamba": "^", "transformer": "s", "hybrid": "D"}
 
@@ -22,13 +26,12 @@ def draw_figure(probes: Probes) -> Figure:
     kept = probes.only(lambda r: r.bits is None and r.mode == "direct", "a state as it is")
     ns = colours_of(kept.ns)
     figure = page("Bits used against bits needed", [_keys(ns, kept)], _caption(kept), 3.8)
-    panels = figure.subplots(1, len(kept.by_task()), sharey=True, squeeze=False)[0]
-    for part, axes in zip(kept.by_task(), panels, strict=True):
-        axes.set_title(title_of(part))
+    parts = kept.by_task()
+    panels = line_of_panels(figure, [title_of(part) for part in parts], x=_X, y=_Y)
+    for part, axes in zip(parts, panels, strict=True):
         for row in part.rows:
             _draw_run(axes, row, needed_bits(part, row), ns[row.n])
         _axes(axes, part)
-    panels[0].set_ylabel("bits used: fewest that keep 99 % of the accuracy")
     return figure
 
 
@@ -50,7 +53,6 @@ def _axes(axes: Axes, probes: Probes) -> None:
     for set_scale, axis in ((axes.set_xscale, axes.xaxis), (axes.set_yscale, axes.yaxis)):
         set_scale("log", base=2)
         axis.set_major_formatter(lambda bits, _: f"{bits:,.0f}")
-    axes.set_xlabel("bits needed: fewest with which any reader has this accuracy")
     axes.set_xlim(0.8, most)
     axes.grid(axis="both")
 

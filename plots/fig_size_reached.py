@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from plots import style
-from plots.page import page
+from plots.page import line_of_panels, page
 from plots.probes import DEMO_PROBE, Mean, Probes, least_bits, read_probes, title_of
 
 DEFAULT_TABLE, read_table = DEMO_PROBE, read_probes
+_X = "bits of state carried from the sequence to the question"
 WANTED = 0.9
 _SLOPE_1: Any = (0, (4, 2))
 _MARKS = {"lstm": "o", "mamba": "^", "transformer": "s", "hybrid": "D"}
@@ -28,13 +29,14 @@ def draw_figure(probes: Probes) -> Figure:
     architectures = list(dict.fromkeys(row.arch for row in kept.rows))
     title = f"Length answered with accuracy {WANTED:g}, against bits of state"
     figure = page(title, [_keys(architectures)], _caption(kept), 3.4)
-    panels = figure.subplots(1, len(kept.by_task()), sharey=True, squeeze=False)[0]
-    for part, axes in zip(kept.by_task(), panels, strict=True):
-        axes.set_title(title_of(part))
+    parts = kept.by_task()
+    panels = line_of_panels(
+        figure, [title_of(part) for part in parts], x=_X, y=f"largest n with accuracy at least {WANTED:g} (tokens)"
+    )
+    for part, axes in zip(parts, panels, strict=True):
         _theory(axes, part)
         _reached(axes, part, architectures)
         _axes(axes, part)
-    panels[0].set_ylabel(f"largest n with accuracy at least {WANTED:g} (tokens)")
     return figure
 
 
@@ -74,7 +76,6 @@ def _axes(axes: Axes, probes: Probes) -> None:
     ns = probes.ns
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)
-    axes.set_xlabel("bits of state carried from the sequence to the question")
     axes.xaxis.set_major_formatter(lambda bits, _: f"{bits:g}")
     axes.set_yticks(ns, [str(n) for n in ns])
     axes.minorticks_off()

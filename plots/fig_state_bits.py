@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from plots import style
-from plots.page import page
+from plots.page import line_of_panels, page
 from plots.probes import DEMO_PROBE, RECURRENT, Mean, Probes, colours_of, frontier, read_probes, title_of
 
 DEFAULT_TABLE, read_table = DEMO_PROBE, read_probes
+_X = "bits of state carried from the sequence to the question"
 _CEILING, _QUANTISED = (0, (4, 2)), 2.2
 
 
@@ -21,13 +22,12 @@ def draw_figure(probes: Probes) -> Figure:
     kept = probes.only(lambda r: r.arch in RECURRENT and r.mode == "direct", "a recurrent model")
     ns = colours_of(kept.ns)
     figure = page("Accuracy against bits of state", [_keys(ns), _marks()], _caption(kept), 3.6)
-    panels = figure.subplots(1, len(kept.by_task()), sharey=True, squeeze=False)[0]
-    for part, axes in zip(kept.by_task(), panels, strict=True):
-        axes.set_title(title_of(part))
+    parts = kept.by_task()
+    panels = line_of_panels(figure, [title_of(part) for part in parts], x=_X, y="accuracy (share of right answers)")
+    for part, axes in zip(parts, panels, strict=True):
         for n in part.ns:
             _draw_size(axes, part, n, ns[n])
         _axes(axes, part)
-    panels[0].set_ylabel("accuracy (share of right answers)")
     return figure
 
 
@@ -58,7 +58,6 @@ def _places(means: list[Mean]) -> tuple[list[int], list[float]]:
 
 def _axes(axes: Axes, probes: Probes) -> None:
     axes.set_xscale("log", base=2)
-    axes.set_xlabel("bits of state carried from the sequence to the question")
     axes.xaxis.set_major_formatter(lambda bits, _: f"{bits:g}")
     axes.set_ylim(0, 1.03)
     axes.grid(axis="both")

@@ -19,6 +19,7 @@ WIDTH = 9.0
 # inches: the title's band, a line of the legend, a line of the caption
 _TITLE, _LEGEND_LINE, _CAPTION_LINE = 0.34, 0.22, 0.165
 _CAPTION_SIZE, _CAPTION_CHARACTERS = 7.5, 158
+_LINE_CHARACTERS = 100  # of the labels below a line of panels
 _LEFT = 0.012  # of the width
 
 
@@ -81,6 +82,16 @@ def _legend(figure: Figure, handles: Sequence[Artist], top: float) -> None:
         columnspacing=1.6,
         handletextpad=0.5,
     ).set_in_layout(False)
+
+
+def line_of_panels(figure: Figure, titles: Sequence[str], *, x: str, y: str) -> list[Axes]:
+    """Panels side by side that share a y axis; x, y: what the axes show."""
+    line = list(figure.subplots(1, len(titles), sharey=True, squeeze=False)[0])
+    for axes, title in zip(line, titles, strict=True):
+        axes.set_title(title)
+        axes.set_xlabel("\n".join(wrap(x, _LINE_CHARACTERS // len(titles))))
+    line[0].set_ylabel(y)
+    return line
 
 
 def panels(figure: Figure, rows: Sequence[Row], modes: Sequence[str], *, x: str, y: str) -> list[tuple[Row, str, Axes]]:

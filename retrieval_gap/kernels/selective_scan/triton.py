@@ -87,6 +87,7 @@ def _scan(plan: Plan, arguments: tuple[Tensor | None, ...], saved: Tensor | None
     rows, weights = _rows_and_weights(arguments)
     y_BxLxD, final_BxNxD = x.new_empty(x.shape), _float32(x, plan.batch, plan.states, plan.channels)
     starts = None if start is None else _states_first(start)
+    strip = 1 if plan.length == 1 else STRIP
     with torch.cuda.device_of(x):
         if plan.segments > 1:
             starts = _carried(plan, summarise_forward, rows, weights, None, starts)
@@ -98,9 +99,9 @@ def _scan(plan: Plan, arguments: tuple[Tensor | None, ...], saved: Tensor | None
             final=final_BxNxD,
             saved=saved,
             CHUNK=CHUNK,
-            STRIP=1 if plan.length == 1 else STRIP,
+            STRIP=strip,
             **plan.sizes(),
-            **plan.times(),
+            **plan.times(strip),
         )
     return y_BxLxD, final_BxNxD.mT
 
@@ -138,7 +139,7 @@ def _scan_back(
             CHUNK=CHUNK,
             PART=PART,
             **plan.sizes(),
-            **plan.times(),
+            **plan.times(PART),
         )
     return grads
 
@@ -158,7 +159,7 @@ def _carried(
         total=total,
         STRIP=STRIP,
         **plan.sizes(),
-        **plan.times(),
+        **plan.times(STRIP),
     )
     carry[plan.grid(1)](
         weights=weights,

@@ -18,6 +18,7 @@ from retrieval_gap.kernels.selective_scan.triton_parts import (
     LN_2,
     SIZES,
     advance,
+    is_step,
     lanes_of,
     load_row,
     load_steps,
@@ -67,6 +68,7 @@ def scan_backward(
     UNIT: tl.constexpr,
     CHUNK: tl.constexpr,
     PART: tl.constexpr,
+    WHOLE: tl.constexpr,
 ) -> None:
     """Gradients of a segment's rows, its parts of those of the weights, and that of the state it begins with.
 
@@ -92,17 +94,18 @@ def scan_backward(
         h_NxD = tl.load(saved + (b * tl.cdiv(length, CHUNK) + chunk) * matrix + tile_NxD, mask=has_NxD, other=0.0)
         for earlier in range(chunk * CHUNK, first, PART):
             before = rows_of(rows, b, earlier, d_D, channels, STATES, N, UNIT)
-            h_NxD = _recompute(h_NxD, before, shared, earlier, end, PART)[PART][0]
+            h_NxD = _recompute(h_NxD, before, shared, earlier, end, PART, WHOLE)[PART][0]
         inputs = rows_of(rows, b, first, d_D, channels, STATES, N, UNIT)
         above = lanes_of(grad_y, b, first, d_D, channels)
         outputs: tl.tuple = (lanes_of(grads.x, b, first, d_D, channels), lanes_of(grads.delta, b, first, d_D, channels))
         outputs += (lanes_of(grads.C_and_B, block * batch + b, first, places, 2 * STATES),)
         if rows.z is not None:
             outputs += (lanes_of(grads.z, b, first, d_D, channels),)
-        walked = _recompute(h_NxD, inputs, shared, first, end, PART)
+        walked = _recompute(h_NxD, inputs, shared, first, end, PART, WHOLE)
         for i in tl.static_range(PART - 1, -1, -1):
+            exists = is_step(first + i, end, WHOLE)
             g_NxD, of_A_NxD, of_D_D, of_bias_D = _step_back(
-                g_NxD, walked[i][0], walked[i + 1], inputs, above, outputs, shared, i, first + i < end
+                g_NxD, walked[i][0], walked[i + 1], inputs, above, outputs, shared, i, exists
             )
             grad_A_NxD, grad_D_D, grad_bias_D = grad_A_NxD + of_A_NxD, grad_D_D + of_D_D, grad_bias_D + of_bias_D
     tl.store(grads.A + own * matrix + tile_NxD, grad_A_NxD, mask=has_NxD)
@@ -114,14 +117,20 @@ def scan_backward(
 
 @triton.jit
 def _recompute(
-    h_NxD: tl.tensor, inputs: tl.tuple, shared: tl.tuple, first: tl.tensor, end: tl.tensor, PART: tl.constexpr
+    h_NxD: tl.tensor,
+    inputs: tl.tuple,
+    shared: tl.tuple,
+    first: tl.tensor,
+    end: tl.tensor,
+    PART: tl.constexpr,
+    WHOLE: tl.constexpr,
 ) -> tl.tuple:
     """(h, x, step, slope) before a part and after each of its steps."""
-    steps = load_steps(inputs, first, end, PART)
+    steps = load_steps(inputs, first, end, PART, WHOLE)
     walked: tl.tuple = ((h_NxD, steps[0][0], steps[0][0], steps[0][0]),)
     for i in tl.static_range(PART):
         x_D = steps[i][0]
-        step_D, slope_D = step_size(steps[i][1], shared[2], first + i < end)
+        step_D, slope_D = step_size(steps[i][1], shared[2], is_step(first + i, end, WHOLE))
         h_NxD = advance(h_NxD, x_D, step_D, steps[i][2], shared[0])
         walked += ((h_NxD, x_D, step_D, slope_D),)
     return walked

@@ -12,6 +12,7 @@ from retrieval_gap.kernels.selective_scan.triton_parts import (
     SIZES,
     advance,
     all_moved,
+    is_step,
     lanes_of,
     load_step,
     load_steps,
@@ -45,11 +46,13 @@ def scan_forward(
     UNIT: tl.constexpr,
     CHUNK: tl.constexpr,
     STRIP: tl.constexpr,
+    WHOLE: tl.constexpr,
 ) -> None:
     """Outputs of a segment, the state before each chunk of it, and the sequence's last state.
 
     rows: `Rows`; weights: `Weights`; y: `View`.  starts (B, segments, D, N): what the segments begin with; None: zeros.
-    final (B, D, N).  saved (B, chunks, D, N), or None.  STRIP steps are loaded while those before them are computed.
+    final (B, D, N).  saved (B, chunks, D, N), or None.  STRIP steps are loaded while those before them are computed;
+    in a sequence of WHOLE strips the last once more, since nothing keeps from reading what lies behind it.
     """
     d_D, b, segment, _ = own_part(batch, channels, BLOCK)
     tile_NxD, has_NxD = tile_of(d_D, channels, STATES, N)
@@ -62,20 +65,21 @@ def scan_forward(
     end = tl.minimum(begin + segment_length, length)
     inputs = rows_of(rows, b, begin, d_D, channels, STATES, N, UNIT)
     outputs = lanes_of(y, b, begin, d_D, channels)
-    strip = load_steps(inputs, begin, end, STRIP)
+    strip = load_steps(inputs, begin, end, STRIP, WHOLE)
     for first in range(begin, end, STRIP):
         if saved is not None:
             chunk = b * tl.cdiv(length, CHUNK) + first // CHUNK
             tl.store(saved + chunk * matrix + tile_NxD, h_NxD, mask=has_NxD & (first % CHUNK == 0))
-        inputs = all_moved(inputs, STRIP)
+        inputs = all_moved(inputs, tl.where(first + STRIP < end, STRIP, 0))
         ahead: tl.tuple = ()
         for i in tl.static_range(STRIP):
             x_D, raw_D, B_N, C_N = strip[i][0], strip[i][1], strip[i][2], strip[i][3]
-            h_NxD = advance(h_NxD, x_D, step_size(raw_D, bias_D, first + i < end)[0], B_N, rate_NxD)
+            exists = is_step(first + i, end, WHOLE)
+            h_NxD = advance(h_NxD, x_D, step_size(raw_D, bias_D, exists)[0], B_N, rate_NxD)
             y_D = tl.sum(h_NxD * C_N[:, None], 0) + skip_D * x_D
             if rows.z is not None:
                 y_D *= strip[i][4] * sigmoid(strip[i][4])
-            store_row(outputs, i, first + i < end, y_D)
-            ahead += (load_step(inputs, i, first + STRIP + i < end),)
+            store_row(outputs, i, exists, y_D)
+            ahead += (load_step(inputs, i, is_step(first + STRIP + i, end, WHOLE)),)
         strip, outputs = ahead, moved(outputs, STRIP)
     tl.store(final + b * matrix + tile_NxD, h_NxD, mask=has_NxD & (segment == segments - 1))

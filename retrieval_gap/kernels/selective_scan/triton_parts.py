@@ -122,18 +122,24 @@ def rows_of(
 
 
 @triton.jit
-def moved(lanes: tl.tuple, COUNT: tl.constexpr) -> tl.tuple:
-    """The same lanes, COUNT rows on."""
-    return lanes[0] + COUNT * lanes[1], lanes[1], lanes[2], lanes[3]
+def moved(lanes: tl.tuple, count: tl.tensor) -> tl.tuple:
+    """The same lanes, so many rows on."""
+    return lanes[0] + count * lanes[1], lanes[1], lanes[2], lanes[3]
 
 
 @triton.jit
-def all_moved(placed: tl.tuple, COUNT: tl.constexpr) -> tl.tuple:
-    """`rows_of`, COUNT rows on."""
+def all_moved(placed: tl.tuple, count: tl.tensor) -> tl.tuple:
+    """`rows_of`, so many rows on."""
     later: tl.tuple = ()
     for i in tl.static_range(len(placed)):
-        later += (moved(placed[i], COUNT),)
+        later += (moved(placed[i], count),)
     return later
+
+
+@triton.jit
+def is_step(step: tl.tensor, end: tl.tensor, WHOLE: tl.constexpr) -> tl.tensor:
+    """Whether a step of a strip exists. In a sequence of WHOLE strips all do, and nothing is masked."""
+    return (step < end) | WHOLE
 
 
 @triton.jit
@@ -158,11 +164,13 @@ def load_step(placed: tl.tuple, i: tl.constexpr, exists: tl.tensor) -> tl.tuple:
 
 
 @triton.jit
-def load_steps(placed: tl.tuple, first: tl.tensor, end: tl.tensor, COUNT: tl.constexpr) -> tl.tuple:
+def load_steps(
+    placed: tl.tuple, first: tl.tensor, end: tl.tensor, COUNT: tl.constexpr, WHOLE: tl.constexpr
+) -> tl.tuple:
     """COUNT steps, `first` and on: all are asked for before one is used."""
     steps: tl.tuple = ()
     for i in tl.static_range(COUNT):
-        steps += (load_step(placed, i, first + i < end),)
+        steps += (load_step(placed, i, is_step(first + i, end, WHOLE)),)
     return steps
 
 

@@ -74,9 +74,10 @@ class Plan:
         sizes = {"batch": self.batch, "channels": self.channels, "segments": self.segments}
         return sizes | {"STATES": self.states, "N": self.padded, "BLOCK": self.block} | ONE_WARP
 
-    def times(self) -> dict[str, int]:
-        """What kernels that walk through time are told beside that."""
-        return {"length": self.length, "segment_length": self.segment_length, "UNIT": self.unit}
+    def times(self, strip: int) -> dict[str, int]:
+        """What kernels that walk through time, `strip` steps at once, are told beside that."""
+        whole = self.length > 0 and self.length % strip == 0
+        return {"length": self.length, "segment_length": self.segment_length, "UNIT": self.unit, "WHOLE": whole}
 
 
 def power_of_two(n: int) -> int:

@@ -15,6 +15,7 @@ import triton.language as tl
 from retrieval_gap.kernels.selective_scan.triton_parts import (
     SIZES,
     advance,
+    is_step,
     lanes_of,
     load_channels,
     load_steps,
@@ -44,6 +45,7 @@ def summarise_forward(
     BLOCK: tl.constexpr,
     UNIT: tl.constexpr,
     STRIP: tl.constexpr,
+    WHOLE: tl.constexpr,
 ) -> None:
     """What a segment adds to its last state (`local`, (B, segments, D, N)), and the sum of its steps (`total`)."""
     d_D, b, segment, _ = own_part(batch, channels, BLOCK)
@@ -53,9 +55,9 @@ def summarise_forward(
     begin = segment * segment_length
     end = tl.minimum(begin + segment_length, length)
     for first in range(begin, end, STRIP):
-        steps = load_steps(rows_of(rows, b, first, d_D, channels, STATES, N, UNIT), first, end, STRIP)
+        steps = load_steps(rows_of(rows, b, first, d_D, channels, STATES, N, UNIT), first, end, STRIP, WHOLE)
         for i in tl.static_range(STRIP):
-            step_D = step_size(steps[i][1], bias_D, first + i < end)[0]
+            step_D = step_size(steps[i][1], bias_D, is_step(first + i, end, WHOLE))[0]
             h_NxD = advance(h_NxD, steps[i][0], step_D, steps[i][2], rate_NxD)
             total_D += step_D
     own = b * segments + segment
@@ -80,6 +82,7 @@ def summarise_backward(
     BLOCK: tl.constexpr,
     UNIT: tl.constexpr,
     STRIP: tl.constexpr,
+    WHOLE: tl.constexpr,
 ) -> None:
     """What a segment adds to the gradient of its first state (`local`), and the sum of its steps (`total`)."""
     d_D, b, segment, _ = own_part(batch, channels, BLOCK)
@@ -91,13 +94,13 @@ def summarise_backward(
     strips = tl.cdiv(end - begin, STRIP)
     for k in range(strips):
         first = begin + (strips - 1 - k) * STRIP
-        steps = load_steps(rows_of(rows, b, first, d_D, channels, STATES, N, UNIT), first, end, STRIP)
-        grads = load_steps((lanes_of(grad_y, b, first, d_D, channels),), first, end, STRIP)
+        steps = load_steps(rows_of(rows, b, first, d_D, channels, STATES, N, UNIT), first, end, STRIP, WHOLE)
+        grads = load_steps((lanes_of(grad_y, b, first, d_D, channels),), first, end, STRIP, WHOLE)
         for i in tl.static_range(STRIP - 1, -1, -1):
             grad_y_D = grads[i][0]
             if rows.z is not None:
                 grad_y_D *= steps[i][4] * sigmoid(steps[i][4])
-            step_D = step_size(steps[i][1], bias_D, first + i < end)[0]
+            step_D = step_size(steps[i][1], bias_D, is_step(first + i, end, WHOLE))[0]
             g_NxD = (g_NxD + grad_y_D[None, :] * steps[i][3][:, None]) * tl.exp2(step_D[None, :] * rate_NxD)
             total_D += step_D
     own = b * segments + segment
