@@ -4,8 +4,9 @@
     python -m tests.kernels.cuda_compiler run 80 float32
 
 The first prints the registers of a thread, and the bytes that did not fit into them, as the assembler in Triton's wheel
-counts them. The second runs what was compiled on the CPU and compares it with the naive scan in float64. Both take a
-process of their own: they put themselves in the place of Triton's driver.
+counts them; and the instructions of the kernel's longest loop, loops inside it counted once. The second runs what was
+compiled on the CPU and compares it with the naive scan in float64. Both take a process of their own: they put
+themselves in the place of Triton's driver.
 """
 
 import json
@@ -31,7 +32,7 @@ from tests.kernels.oracles import Outputs, assert_close, values_and_gradients
 from tests.kernels.ptx import Program
 from tests.kernels.test_selective_scan import NAMES, inputs
 
-ASSEMBLER = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "ptxas"
+TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 ROWS = (0, 1, 3, 4, 6)  # x, delta, B, C, z: what comes in half precision
 MANY = 1000  # processors: so many that sequences are cut into segments
 TOLD = {
@@ -41,9 +42,9 @@ TOLD = {
 }
 # Of each type the sizes (batch, length, channels, states), and how far off the largest entry an entry may be.
 SIZES: dict[str, tuple[list[tuple[int, int, int, int]], float]] = {
-    "float32": ([(1, 1, 5, 16), (2, 9, 35, 16), (1, 5, 3, 5), (1, 5, 3, 256)], 1e-5),
+    "float32": ([(1, 1, 5, 16), (2, 9, 35, 16), (1, 16, 3, 16), (1, 5, 3, 5), (1, 5, 3, 256)], 1e-5),
     "bfloat16": ([(1, 19, 33, 16)], 1e-2),
-    "float16": ([(1, 10, 3, 16)], 2e-3),
+    "float16": ([(1, 10, 3, 16), (1, 16, 3, 4)], 2e-3),
 }
 Launch = Callable[[Any, list[Tensor | int], int], None]
 
@@ -102,7 +103,7 @@ def registers(capability: int) -> Iterator[dict[str, Any]]:
             torch.autograd.grad(y.sum() + state.sum(), leaves)
         for name, kernel in kernels.items():
             row = {"sm": capability, "states": states, "dtype": str(dtype).removeprefix("torch."), "kernel": name}
-            yield row | _usage(kernel.asm["ptx"])
+            yield row | _usage(kernel.asm["ptx"]) | {"instructions": _longest_loop(kernel.asm["cubin"])}
 
 
 def _usage(ptx: str) -> dict[str, int]:
@@ -110,9 +111,27 @@ def _usage(ptx: str) -> dict[str, int]:
         file.write(ptx)
         file.flush()
         target = re.findall(r"\.target (\w+)", ptx)[0]
-        command = [str(ASSEMBLER), "-v", f"--gpu-name={target}", file.name, "-o", "/dev/null"]
+        command = [str(TOOLS / "ptxas"), "-v", f"--gpu-name={target}", file.name, "-o", "/dev/null"]
         told = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     return {name: int(re.findall(pattern, told)[0]) for name, pattern in TOLD.items()}
+
+
+def _longest_loop(cubin: bytes) -> int:
+    """Instructions from a label to the last jump back to it."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        listing = subprocess.run([str(TOOLS / "nvdisasm"), "-c", file.name], capture_output=True, text=True, check=True)
+    labels: dict[str, int] = {}
+    longest = count = 0
+    for line in listing.stdout.splitlines():
+        if label := re.match(r"(\.L_\w+):", line):
+            labels[label[1]] = count
+        elif re.match(r"\s*/\*[0-9a-f]{4,}\*/", line):
+            count += 1
+            if (jump := re.search(r"\bBRA\b.*?(\.L_\w+)", line)) and jump[1] in labels:
+                longest = max(longest, count - labels[jump[1]])
+    return longest
 
 
 def run_compiled(capability: int, dtype: str) -> None:
