@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import row
 from tasks import plain
 from tasks.api import Mode, Task, TaskConfig
 from tasks.istree import IsTree, oracle
@@ -40,7 +41,7 @@ def measure(family: str, mode: Mode, n: int) -> dict[str, Any]:
     task = IsTree(TaskConfig(n=n, family=family, mode=mode))
     graphs = [task.edges(row_L) for row_L in task.sample(np.arange(_PLAIN_SAMPLES)).tokens_BxL]
     theirs = max(_speed(lambda: sum(len(oracle.trace(edges, n, mode)[0]) for edges in graphs)) for _ in range(_ROUNDS))
-    return _row(f"istree {family} {mode} n={n}", _our_speed(task), theirs, "tokens/s", "a plain Python tracer")
+    return row(f"istree {family} {mode} n={n}", _our_speed(task), theirs, "tokens/s", "a plain Python tracer")
 
 
 def measure_recall(name: str, mode: Mode, n: int, unit: str = "tokens/s") -> dict[str, Any]:
@@ -53,7 +54,7 @@ def measure_recall(name: str, mode: Mode, n: int, unit: str = "tokens/s") -> dic
 
     theirs = max(_speed(draw) for _ in range(_ROUNDS))
     ours = _our_speed(task, unit)
-    return _row(f"{name} {mode} n={n}", ours, theirs, unit, "a plain Python sampler")
+    return row(f"{name} {mode} n={n}", ours, theirs, unit, "a plain Python sampler")
 
 
 def _our_speed(task: Task, unit: str = "tokens/s") -> float:
@@ -73,15 +74,11 @@ def _speed(work: Callable[[], int]) -> float:
     return made / (time.perf_counter() - begin)
 
 
-def _row(name: str, ours: float, theirs: float, unit: str, against: str) -> dict[str, Any]:
-    return {"name": name, "ours": ours, "theirs": theirs, "ratio": ours / theirs, "unit": unit, "against": against}
-
-
 def main() -> None:
-    for row in run():
+    for told in run():
         print(
-            f"{row['name']:34} {row['ours'] / 1e6:7.2f} M {row['unit']}"
-            f"  {row['theirs'] / 1e6:7.4f} M {row['against']}  {row['ratio']:6.1f}x",
+            f"{told['name']:34} {told['ours'] / 1e6:7.2f} M {told['unit']}"
+            f"  {told['theirs'] / 1e6:7.4f} M {told['against']}  {told['ratio']:6.1f}x",
             flush=True,
         )
 

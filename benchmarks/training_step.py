@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, MambaConfig, MambaForCausalLM
 
+from benchmarks import row
 from retrieval_gap.models import ModelConfig, SequenceModel, architecture
 from retrieval_gap.models.huggingface import to_huggingface
 
@@ -50,14 +51,8 @@ def _measure(arch: str, rounds: int, clock: Callable[[], float], how: str) -> di
         theirs_s.append(_seconds(their_step, clock))
         ours_s += [_seconds(our_step, clock) for _ in range(2)]
     ours_per_s, theirs_per_s = (BATCH / min(times) for times in (ours_s, theirs_s))
-    return {
-        "name": f"training step, {arch} {SIZE}, batch {BATCH}, length {LENGTH}, {how}",
-        "ours": ours_per_s,
-        "theirs": theirs_per_s,
-        "ratio": ours_per_s / theirs_per_s,
-        "unit": "samples/s",
-        "against": f"transformers.{type(theirs).__name__}",
-    }
+    name = f"training step, {arch} {SIZE}, batch {BATCH}, length {LENGTH}, {how}"
+    return row(name, ours_per_s, theirs_per_s, "samples/s", f"transformers.{type(theirs).__name__}")
 
 
 def public_model(arch: str, size: str, vocab_size: int) -> Any:

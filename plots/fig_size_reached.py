@@ -14,10 +14,9 @@ from matplotlib.lines import Line2D
 
 from plots import style
 from plots.page import line_of_panels, page
-from plots.probes import DEMO_PROBE, Mean, Probes, least_bits, read_probes, title_of
+from plots.probes import BITS_CARRIED, DEMO_PROBE, Mean, Probes, least_bits, read_probes, title_of
 
 DEFAULT_TABLE, read_table = DEMO_PROBE, read_probes
-_X = "bits of state carried from the sequence to the question"
 WANTED = 0.9
 _SLOPE_1: Any = (0, (4, 2))
 _MARKS = {"lstm": "o", "mamba": "^", "transformer": "s", "hybrid": "D"}
@@ -31,7 +30,10 @@ def draw_figure(probes: Probes) -> Figure:
     figure = page(title, [_keys(architectures)], _caption(kept), 3.4)
     parts = kept.by_task()
     panels = line_of_panels(
-        figure, [title_of(part) for part in parts], x=_X, y=f"largest n with accuracy at least {WANTED:g} (tokens)"
+        figure,
+        [title_of(part) for part in parts],
+        x=BITS_CARRIED,
+        y=f"largest n with accuracy at least {WANTED:g} (tokens)",
     )
     for part, axes in zip(parts, panels, strict=True):
         _theory(axes, part)

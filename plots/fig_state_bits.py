@@ -10,10 +10,9 @@ from matplotlib.lines import Line2D
 
 from plots import style
 from plots.page import line_of_panels, page
-from plots.probes import DEMO_PROBE, RECURRENT, Mean, Probes, colours_of, frontier, read_probes, title_of
+from plots.probes import BITS_CARRIED, DEMO_PROBE, RECURRENT, Mean, Probes, colours_of, frontier, read_probes, title_of
 
 DEFAULT_TABLE, read_table = DEMO_PROBE, read_probes
-_X = "bits of state carried from the sequence to the question"
 _CEILING, _QUANTISED = (0, (4, 2)), 2.2
 
 
@@ -23,7 +22,9 @@ def draw_figure(probes: Probes) -> Figure:
     ns = colours_of(kept.ns)
     figure = page("Accuracy against bits of state", [_keys(ns), _marks()], _caption(kept), 3.6)
     parts = kept.by_task()
-    panels = line_of_panels(figure, [title_of(part) for part in parts], x=_X, y="accuracy (share of right answers)")
+    panels = line_of_panels(
+        figure, [title_of(part) for part in parts], x=BITS_CARRIED, y="accuracy (share of right answers)"
+    )
     for part, axes in zip(parts, panels, strict=True):
         for n in part.ns:
             _draw_size(axes, part, n, ns[n])

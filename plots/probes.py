@@ -18,6 +18,7 @@ from tasks.api import TaskConfig
 from tasks.registry import load_task
 
 DEMO_PROBE = RESULTS / "theory_demo_probe.csv"
+BITS_CARRIED = "bits of state carried from the sequence to the question"
 RECURRENT = ("lstm", "mamba")
 _TEXT = ("task", "family", "mode", "options", "arch", "size", "hardware")
 _COUNTS = ("n", "seed", "samples", "eval_samples", "rank", "state_bits", "bits_used", "bits_used_low")

@@ -93,38 +93,39 @@ def _flat(value: Any, kind: Any) -> Iterator[Any]:
 
 
 def registers(capability: int) -> Iterator[dict[str, Any]]:
-    """A row for each kernel, of a scan with and without half precision, few states and many."""
-    for states, dtype in ((16, torch.float32), (16, torch.bfloat16), (5, torch.float32), (256, torch.float32)):
+    """A row for each kernel, of a scan with and without half precision and an incomplete strip, few states and many."""
+    plain, half = torch.float32, torch.bfloat16
+    for length, states, dtype in (
+        *((256, 16, plain), (256, 16, half), (255, 16, plain), (255, 16, half)),
+        *((256, 5, plain), (256, 256, plain)),
+    ):
         kernels: dict[str, Any] = {}
-        arguments = [t.to(dtype) if i in ROWS else t for i, t in enumerate(inputs(2, 256, 128, states))]
+        arguments = [t.to(dtype) if i in ROWS else t for i, t in enumerate(inputs(2, length, 128, states))]
         leaves = [t.requires_grad_() for t in arguments]
         with launches(capability, lambda kernel, *_, seen=kernels: seen.update({kernel.name: kernel}), MANY):
             y, state = triton_scan.selective_scan(*leaves)
             torch.autograd.grad(y.sum() + state.sum(), leaves)
         for name, kernel in kernels.items():
-            row = {"sm": capability, "states": states, "dtype": str(dtype).removeprefix("torch."), "kernel": name}
-            yield row | _usage(kernel.asm["ptx"]) | {"instructions": _longest_loop(kernel.asm["cubin"])}
+            row = {"sm": capability, "length": length, "states": states, "dtype": str(dtype).removeprefix("torch.")}
+            yield (
+                row
+                | {"kernel": name}
+                | _usage(kernel.asm["ptx"])
+                | {"instructions": _longest_loop(kernel.asm["cubin"])}
+            )
 
 
 def _usage(ptx: str) -> dict[str, int]:
-    with tempfile.NamedTemporaryFile("w", suffix=".ptx") as file:
-        file.write(ptx)
-        file.flush()
-        target = re.findall(r"\.target (\w+)", ptx)[0]
-        command = [str(TOOLS / "ptxas"), "-v", f"--gpu-name={target}", file.name, "-o", "/dev/null"]
-        told = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    target = re.findall(r"\.target (\w+)", ptx)[0]
+    told = _run_tool("ptxas", ["-v", f"--gpu-name={target}", "-o", "/dev/null"], ptx.encode()).stderr
     return {name: int(re.findall(pattern, told)[0]) for name, pattern in TOLD.items()}
 
 
 def _longest_loop(cubin: bytes) -> int:
     """Instructions from a label to the last jump back to it."""
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(cubin)
-        file.flush()
-        listing = subprocess.run([str(TOOLS / "nvdisasm"), "-c", file.name], capture_output=True, text=True, check=True)
     labels: dict[str, int] = {}
     longest = count = 0
-    for line in listing.stdout.splitlines():
+    for line in _run_tool("nvdisasm", ["-c"], cubin).stdout.splitlines():
         if label := re.match(r"(\.L_\w+):", line):
             labels[label[1]] = count
         elif re.match(r"\s*/\*[0-9a-f]{4,}\*/", line):
@@ -132,6 +133,14 @@ def _longest_loop(cubin: bytes) -> int:
             if (jump := re.search(r"\bBRA\b.*?(\.L_\w+)", line)) and jump[1] in labels:
                 longest = max(longest, count - labels[jump[1]])
     return longest
+
+
+def _run_tool(name: str, options: list[str], content: bytes) -> subprocess.CompletedProcess[str]:
+    """A tool of Triton's wheel, on a file with that content."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        return subprocess.run([str(TOOLS / name), *options, file.name], capture_output=True, text=True, check=True)
 
 
 def run_compiled(capability: int, dtype: str) -> None:

@@ -70,7 +70,7 @@ def scan_forward(
         if saved is not None:
             chunk = b * tl.cdiv(length, CHUNK) + first // CHUNK
             tl.store(saved + chunk * matrix + tile_NxD, h_NxD, mask=has_NxD & (first % CHUNK == 0))
-        inputs = all_moved(inputs, tl.where(first + STRIP < end, STRIP, 0))
+        inputs = all_moved(inputs, tl.where((first + STRIP < end) | (not WHOLE), STRIP, 0))
         ahead: tl.tuple = ()
         for i in tl.static_range(STRIP):
             x_D, raw_D, B_N, C_N = strip[i][0], strip[i][1], strip[i][2], strip[i][3]
