@@ -6,9 +6,9 @@ import pkgutil
 import sys
 from collections.abc import Iterable
 
-from retrieval_gap import environment
-from retrieval_gap.devices import choose_device
-from retrieval_gap.errors import UsageError, unknown
+from retrieval_gap.machine import environment
+from retrieval_gap.machine.devices import choose_device
+from retrieval_gap.machine.errors import UsageError, unknown
 
 Row = dict[str, str | float]
 
@@ -34,7 +34,7 @@ def print_benchmarks(name: str, *, as_json: bool) -> None:
         raise unknown("benchmark", name, names)
     for chosen in [name] if name else names:
         try:
-            module = importlib.import_module(f"benchmarks.{chosen}")
+            module = importlib.import_module(f"{__name__}.{chosen}")
             device = "cuda" if getattr(module, "NEEDS_GPU", False) else "cpu"
             if device == "cuda" and choose_device("auto").type != device:
                 line = f"{chosen}: this is measured on a GPU, and torch finds none here; nothing was measured"

@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import row
-from benchmarks.training_step import PUBLIC, public_model
-from retrieval_gap.decoding import decode
-from retrieval_gap.experiments.presets import ARCHITECTURES
-from retrieval_gap.memory import keep_freed_memory
+from retrieval_gap.decoding.decode import decode
+from retrieval_gap.decoding.retrieval import make_retriever
+from retrieval_gap.experiments.grids.istree import ARCHITECTURES
+from retrieval_gap.machine.memory import keep_freed_memory
 from retrieval_gap.models import ModelConfig, SequenceModel, architecture
 from retrieval_gap.models.huggingface import to_huggingface
-from retrieval_gap.retrieval import make_retriever
-from tasks.api import ENDSEARCH, Mode, Task, TaskConfig
-from tasks.istree import IsTree
+from retrieval_gap.tasks.api import ENDSEARCH, Mode, Task, TaskConfig
+from retrieval_gap.tasks.istree import IsTree
+
+from . import row
+from .training_step import PUBLIC, public_model
 
 BATCH, SIZE = 512, "0.5m"
 Forward = Callable[[torch.Tensor], torch.Tensor]

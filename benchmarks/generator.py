@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import row
-from tasks import plain
-from tasks.api import Mode, Task, TaskConfig
-from tasks.istree import IsTree, oracle
-from tasks.registry import load_task
+from retrieval_gap.tasks import plain
+from retrieval_gap.tasks.api import Mode, Task, TaskConfig
+from retrieval_gap.tasks.istree import IsTree, oracle
+from retrieval_gap.tasks.registry import load_task
+
+from . import row
 
 SIZES = (16, 32, 64, 128)
 RECALL_SIZES = (64, 256)

@@ -10,15 +10,16 @@ import time
 import numpy as np
 import torch
 
-from benchmarks import Row, row
-from retrieval_gap.decoding import decode
-from retrieval_gap.device_decoding import DeviceDecoder, ShrinkingDecoder
-from retrieval_gap.device_retrieval import make_device_retriever
-from retrieval_gap.evaluation import decode_batch
+from retrieval_gap.decoding.decode import decode
+from retrieval_gap.decoding.device_retrieval import make_device_retriever
+from retrieval_gap.decoding.evaluation import decode_batch
+from retrieval_gap.decoding.on_device import DeviceDecoder, ShrinkingDecoder
+from retrieval_gap.decoding.retrieval import make_retriever
 from retrieval_gap.models import ARCHITECTURES, ModelConfig, SequenceModel, architecture
-from retrieval_gap.retrieval import make_retriever
-from tasks.api import Batch, Task, TaskConfig
-from tasks.istree import IsTree
+from retrieval_gap.tasks.api import Batch, Task, TaskConfig
+from retrieval_gap.tasks.istree import IsTree
+
+from . import Row, row
 
 NEEDS_GPU = True
 DEVICE = "cuda"

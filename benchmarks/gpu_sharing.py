@@ -11,11 +11,12 @@ from multiprocessing.synchronize import Barrier
 
 import torch
 
-from benchmarks import Row, gpu_training, row
-from retrieval_gap.experiments.config import RunConfig
+from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.models import SequenceModel
-from retrieval_gap.training_step import DeviceStep
-from tasks.api import Mode
+from retrieval_gap.tasks.api import Mode
+from retrieval_gap.training.step import DeviceStep
+
+from . import Row, gpu_training, row
 
 NEEDS_GPU = True
 DEVICE = "cuda"

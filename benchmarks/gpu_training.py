@@ -18,14 +18,15 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import Row, row
-from retrieval_gap.batches import TrainingBatch, training_batches
-from retrieval_gap.checkpoint import Progress
-from retrieval_gap.experiments.config import RunConfig
+from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.models import ARCHITECTURES, SequenceModel
-from retrieval_gap.training_config import Precision
-from retrieval_gap.training_step import DeviceStep, HostStep, TrainingStep
-from tasks.api import Mode, Task
+from retrieval_gap.tasks.api import Mode, Task
+from retrieval_gap.training.batches import TrainingBatch, training_batches
+from retrieval_gap.training.checkpoint import Progress
+from retrieval_gap.training.config import Precision
+from retrieval_gap.training.step import DeviceStep, HostStep, TrainingStep
+
+from . import Row, row
 
 NEEDS_GPU = True
 DEVICE = "cuda"

@@ -10,14 +10,15 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks import Row, row
-from retrieval_gap.experiments.config import RunConfig
-from retrieval_gap.experiments.cost import GPUS, cell_cost, trace_sizes
-from retrieval_gap.experiments.work import training_load
+from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.experiments.trained.cost import GPUS, cell_cost, trace_sizes
+from retrieval_gap.experiments.trained.work import training_load
 from retrieval_gap.models import Architecture, ModelConfig, SequenceModel
 from retrieval_gap.models.mamba import Mamba
 from retrieval_gap.models.transformer import Transformer
-from tasks.api import Mode
+from retrieval_gap.tasks.api import Mode
+
+from . import Row, row
 
 LARGER: dict[str, Architecture] = {
     "transformer 127m": Transformer(d_model=768, d_ff=2048, n_layers=18, n_heads=12),

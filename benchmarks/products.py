@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks import row
 from retrieval_gap.kernels.cpu.lanes import FLOAT, VECTOR
 from retrieval_gap.kernels.cpu.products import product
 from retrieval_gap.kernels.linear import linear
+
+from . import row
 
 ROWS, TOKENS, ROUNDS, SECONDS = 64, 6_400, 20, 0.005
 # (inputs, outputs): SwiGLU's two products at size 0.5m; the four of a Mamba layer.

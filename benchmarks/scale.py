@@ -20,16 +20,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks import Row, row
-from retrieval_gap.checkpoint import Progress, save_checkpoint
-from retrieval_gap.experiments.config import RunConfig
-from retrieval_gap.experiments.cost import GPUS, cell_cost
-from retrieval_gap.experiments.results import finished_rows, known_cells
-from retrieval_gap.experiments.run import execute
-from retrieval_gap.experiments.run_directory import RunDirectory
-from retrieval_gap.experiments.tables import read_table, write_rows
-from retrieval_gap.files import sync, write_json
-from tasks.api import Mode
+from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.experiments.trained.cost import GPUS, cell_cost
+from retrieval_gap.experiments.trained.run import execute
+from retrieval_gap.machine.files import sync, write_json
+from retrieval_gap.runs.directory import RunDirectory
+from retrieval_gap.runs.results import finished_rows, known_cells
+from retrieval_gap.tables.rows import read_table, write_rows
+from retrieval_gap.tasks.api import Mode
+from retrieval_gap.training.checkpoint import Progress, save_checkpoint
+
+from . import Row, row
 
 NODES = (64, 1024)
 DRAWN = 512  # samples a measurement

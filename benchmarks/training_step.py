@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, MambaConfig, MambaForCausalLM
 
-from benchmarks import row
 from retrieval_gap.models import ModelConfig, SequenceModel, architecture
 from retrieval_gap.models.huggingface import to_huggingface
+
+from . import row
 
 BATCH, LENGTH, VOCAB = 64, 100, 26
 SIZE = "0.5m"

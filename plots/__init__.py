@@ -15,10 +15,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from plots import style
-from plots.table import RESULTS, read_results
-from retrieval_gap.errors import UsageError, unknown
-from retrieval_gap.files import write_atomically
+from retrieval_gap.machine.errors import UsageError, unknown
+from retrieval_gap.machine.files import write_atomically
+
+from . import style
+from .results import RESULTS, read_results
 
 DEFAULT_TABLE = RESULTS / "istree_demo.csv"
 _WITHOUT_TABLE = ("idea",)
@@ -43,7 +44,7 @@ def draw(figure: str, results: Path | None, out: Path) -> list[Path]:
         raise unknown("figure", figure, figures())
     if results is not None and figure in _WITHOUT_TABLE:
         raise UsageError(f"{figure} shows no results; leave out --results {results}")
-    module = import_module(f"plots.{figure}")
+    module = import_module(f"{__name__}.{figure}")
     read, default = getattr(module, "read_table", read_results), getattr(module, "DEFAULT_TABLE", DEFAULT_TABLE)
     tables = [] if figure in _WITHOUT_TABLE else [read(results or default)]
     with style.applied():

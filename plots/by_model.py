@@ -3,9 +3,9 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from plots import style
-from plots.page import page, panels, rows_of
-from plots.table import Cell, Model, Results
+from . import style
+from .page import page, panels, rows_of
+from .results import Cell, Model, Results
 
 _LINE, _REST = 0.42, 0.75  # inches: a model, and what a panel needs besides
 _BAR, _SEEDS = 0.34, 0.27  # of a model's line: the bar's height, and how far below it the seeds are

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from plots import style
-from plots.page import Row, page, panels, rows_of
-from plots.table import Cell, Model, Results
+from . import style
+from .page import Row, page, panels, rows_of
+from .results import Cell, Model, Results
 
 MOST_LINES = 6
 _ONE_ROW, _MORE_ROWS = 2.9, 2.1  # inches of a row

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from plots.style import VIEWS, family_name, size_name
-from plots.table import Results
+from .results import Results
+from .style import VIEWS, family_name, size_name
 
 INTERVALS = "Error bars: 95 % Wilson interval."
 SEED_INTERVALS = (

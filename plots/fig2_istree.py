@@ -6,9 +6,9 @@ several problem sizes gives lines over n; a table with one gives a list of model
 
 from matplotlib.figure import Figure
 
-from plots import by_model, by_size
-from plots.caption import caption, title
-from plots.table import Results
+from . import by_model, by_size
+from .caption import caption, title
+from .results import Results
 
 
 def draw_figure(results: Results) -> Figure:

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from plots import style
-from plots.caption import caption, title
-from plots.page import page, panels, rows_of
-from plots.table import Cell, Results
+from . import style
+from .caption import caption, title
+from .page import page, panels, rows_of
+from .results import Cell, Results
 
 _PANEL_HEIGHT = 2.6  # inches
 _GROUP, _WIDEST = 0.84, 0.5  # of a model's place: all its bars, and one bar at most

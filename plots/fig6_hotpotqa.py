@@ -16,10 +16,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from plots import style
-from plots.page import page
-from plots.table import RESULTS, count_in, read_rows, share_in
-from retrieval_gap.errors import UsageError
+from retrieval_gap.machine.errors import UsageError
+
+from . import style
+from .page import page
+from .results import RESULTS, count_in, read_rows, share_in
 
 DEFAULT_TABLE = RESULTS / "hotpotqa_demo_transfer.csv"
 PRETRAINED, PUBLISHED = RESULTS / "hotpotqa_pretrained.csv", RESULTS / "published_hotpotqa.csv"

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from plots import by_size, style
-from plots.fig_transfer import DEFAULT_TABLE as DEFAULT_TABLE
-from plots.fig_transfer import Tested, read_tests
-from plots.probes import number_of
-from plots.table import Cell, Point, Results, Run
-from retrieval_gap.errors import UsageError
-from retrieval_gap.intervals import wilson_interval
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.statistics.intervals import wilson_interval
+
+from . import by_size, style
+from .fig_transfer import DEFAULT_TABLE as DEFAULT_TABLE
+from .fig_transfer import Tested, read_tests
+from .probes import number_of
+from .results import Cell, Point, Results, Run
 
 
 @dataclass(frozen=True, kw_only=True)

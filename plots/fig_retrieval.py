@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from plots import style
-from plots.page import page
-from plots.probes import RECURRENT, number_of
-from plots.table import RESULTS, Cell, Model, Results
-from retrieval_gap.errors import UsageError
+from retrieval_gap.machine.errors import UsageError
+
+from . import style
+from .page import page
+from .probes import RECURRENT, number_of
+from .results import RESULTS, Cell, Model, Results
 
 DEFAULT_TABLE = RESULTS / "theory_demo.csv"
 _MARKS = ("o", "s", "^", "D", "v", "p", "h")

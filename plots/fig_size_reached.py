@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from plots import style
-from plots.page import line_of_panels, page
-from plots.probes import BITS_CARRIED, DEMO_PROBE, Mean, Probes, least_bits, read_probes, title_of
+from . import style
+from .page import line_of_panels, page
+from .probes import BITS_CARRIED, DEMO_PROBE, Mean, Probes, least_bits, read_probes, title_of
 
 DEFAULT_TABLE, read_table = DEMO_PROBE, read_probes
 WANTED = 0.9

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from plots import style
-from plots.page import line_of_panels, page
-from plots.probes import BITS_CARRIED, DEMO_PROBE, RECURRENT, Mean, Probes, colours_of, frontier, read_probes, title_of
+from . import style
+from .page import line_of_panels, page
+from .probes import BITS_CARRIED, DEMO_PROBE, RECURRENT, Mean, Probes, colours_of, frontier, read_probes, title_of
 
 DEFAULT_TABLE, read_table = DEMO_PROBE, read_probes
 _CEILING, _QUANTISED = (0, (4, 2)), 2.2

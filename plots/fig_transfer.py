@@ -12,11 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from plots import style
-from plots.page import page
-from plots.probes import number_of
-from plots.table import RESULTS, count_in, read_rows, share_in
-from retrieval_gap.errors import UsageError
+from retrieval_gap.machine.errors import UsageError
+
+from . import style
+from .page import page
+from .probes import number_of
+from .results import RESULTS, count_in, read_rows, share_in
 
 DEFAULT_TABLE = RESULTS / "istree_transfer.csv"
 ANSWERS = {"[TRUE]": ("o", "trees"), "[FALSE]": ("X", "graphs that are no tree")}

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Patch, Rectangle
 from matplotlib.path import Path
 
-from plots import style
-from plots.page import WIDTH, page
-from plots.traces import Search, View
+from . import style
+from .page import WIDTH, page
+from .trace_lines import Search, View
 
 N = 6
 EDGES = ((5, 1), (4, 0), (4, 2), (3, 1), (4, 3))  # stars around 4 and 5, joined by 3 - 1

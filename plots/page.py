@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from plots.style import GREY, VIEWS, family_name, size_name
-from plots.table import Model, Results
+from .results import Model, Results
+from .style import GREY, VIEWS, family_name, size_name
 
 WIDTH = 9.0
 # inches: the title's band, a line of the legend, a line of the caption

@@ -11,11 +11,12 @@ from typing import Any
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-from plots.table import RESULTS, count_in, read_rows, share_in
-from retrieval_gap.errors import UsageError
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.tasks.api import TaskConfig
+from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.theory.bounds import Bound, bound_of
-from tasks.api import TaskConfig
-from tasks.registry import load_task
+
+from .results import RESULTS, count_in, read_rows, share_in
 
 DEMO_PROBE = RESULTS / "theory_demo_probe.csv"
 BITS_CARRIED = "bits of state carried from the sequence to the question"

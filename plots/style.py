@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 
-from plots.table import Model, Results
+from .results import Model, Results
 
 CHANCE = 0.5
 INK, GREY, FAINT = "#222222", "#6b6b6b", "#dddddd"

@@ -19,8 +19,8 @@ from retrieval_gap.commands import COMMANDS, TASK_COMMANDS, Command
 from retrieval_gap.commands.sample import Sample
 from retrieval_gap.commands.theory import Bound
 from retrieval_gap.commands.train import Train
-from retrieval_gap.errors import RunError, UsageError, fault
-from tasks.api import TaskError
+from retrieval_gap.machine.errors import RunError, UsageError, fault
+from retrieval_gap.tasks.api import TaskError
 
 NARROWEST = 40  # columns: tyro never ends its help in very narrow terminals
 T = TypeVar("T")
@@ -63,7 +63,7 @@ def _parse(words: list[str]) -> Command:
     """Raises UsageError, one line, where tyro would print a box; SystemExit(0) after --help."""
     options = ""
     if words and words[0] in TASK_COMMANDS:
-        from retrieval_gap.task_flags import split_task_flags
+        from retrieval_gap.commands.task_flags import split_task_flags
 
         words, options = _guarded(lambda: split_task_flags(words))
     if shutil.get_terminal_size().columns < NARROWEST:

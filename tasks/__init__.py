@@ -1,5 +1,5 @@
 """Problems and their traces: numpy and numba only, nothing from `retrieval_gap`."""
 
-from tasks.compiled import use_cache_of_this_source
+from .compiled import use_cache_of_this_source
 
 use_cache_of_this_source()

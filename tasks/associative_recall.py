@@ -26,7 +26,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.api import (
+from .api import (
     BOS,
     CONTROL_TOKENS,
     ENDSEARCH,
@@ -38,7 +38,7 @@ from tasks.api import (
     TaskOptions,
     check_option,
 )
-from tasks.recall import Piece, RecallTask, grams, write_traces
+from .recall import Piece, RecallTask, grams, write_traces
 
 # A search for the word behind a key: a word begins here, the key, then the next word.
 WORD, NEXT = r"(?:^|\s)", r"\s(\S+)"

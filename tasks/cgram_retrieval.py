@@ -23,9 +23,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.api import BOS, CONTROL_TOKENS, ENDSEARCH, EOS, STARTSEARCH, Batch, TaskOptions, check_option
-from tasks.associative_recall import NEXT, WORD
-from tasks.recall import FILLER, Piece, RecallTask, grams, letters, write_traces
+from .api import BOS, CONTROL_TOKENS, ENDSEARCH, EOS, STARTSEARCH, Batch, TaskOptions, check_option
+from .associative_recall import NEXT, WORD
+from .recall import FILLER, Piece, RecallTask, grams, letters, write_traces
 
 SPACE = r"\s"
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numba
 
-_ROOT = Path(__file__).resolve().parent.parent
-_COMPILED = ("tasks", "retrieval_gap/kernels")
+_TASKS = Path(__file__).resolve().parent
+# The kernels stand beside the tasks in an installed package, and beside this folder in a checkout.
+_COMPILED = (_TASKS, _TASKS.parent / "kernels", _TASKS.parent / "retrieval_gap" / "kernels")
 
 
 def use_cache_of_this_source() -> None:
@@ -19,8 +20,8 @@ def use_cache_of_this_source() -> None:
         return
     digest = hashlib.sha256()
     for folder in _COMPILED:
-        for path in sorted((_ROOT / folder).rglob("*.py")):
-            digest.update(path.relative_to(_ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     directory = str(Path(home) / "retrieval_gap" / digest.hexdigest()[:16])
     setattr(numba.config, "CACHE_DIR", directory)  # noqa: B010 (numba sets its attributes at run time)

@@ -19,9 +19,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.api import BOS, ENDSEARCH, EOS, PAD, STARTSEARCH, Batch
-from tasks.index import CAPTURE_TOKEN, SKIP_TOKEN, VALUE_0, Index
-from tasks.recall import Piece, write_traces
+from .api import BOS, ENDSEARCH, EOS, PAD, STARTSEARCH, Batch
+from .index import CAPTURE_TOKEN, SKIP_TOKEN, VALUE_0, Index
+from .recall import Piece, write_traces
 
 
 class Copy(Index):

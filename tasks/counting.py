@@ -28,7 +28,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tasks.api import (
+from .api import (
     BOS,
     CONTROL_TOKENS,
     ENDSEARCH,
@@ -41,8 +41,8 @@ from tasks.api import (
     TaskOptions,
     check_option,
 )
-from tasks.randomness import SPLITS, below, hash_on, mix, split_of, start, stream_key
-from tasks.recall import FILLER, Ints, Piece, RecallTask, letters, shuffle, write_traces
+from .randomness import SPLITS, below, hash_on, mix, split_of, start, stream_key
+from .recall import FILLER, Ints, Piece, RecallTask, letters, shuffle, write_traces
 
 SEEK, TIMES, ONCE_MORE, END = r"^\[BOS\](?:(?:\s\w+)*?\s", r"\b){", r"}(?:\s\w+)*?\s(", r")\b"
 # The regular expression of a larger threshold outgrows the memory that a search is given.

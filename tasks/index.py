@@ -22,8 +22,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.api import BOS, CONTROL_TOKENS, ENDSEARCH, EOS, STARTSEARCH, Batch, TaskOptions, check_option
-from tasks.recall import Piece, RecallTask, letters, write_traces
+from .api import BOS, CONTROL_TOKENS, ENDSEARCH, EOS, STARTSEARCH, Batch, TaskOptions, check_option
+from .recall import Piece, RecallTask, letters, write_traces
 
 SKIP, CAPTURE = r"^(?:\S+\s){", r"}(\S+)"
 

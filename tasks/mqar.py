@@ -29,7 +29,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tasks.api import (
+from .api import (
     BOS,
     CONTROL_TOKENS,
     ENDSEARCH,
@@ -40,9 +40,9 @@ from tasks.api import (
     TaskOptions,
     check_option,
 )
-from tasks.associative_recall import NEXT, WORD
-from tasks.randomness import SPLITS, Rng, below, draw, mix, split_of, start, stream_key
-from tasks.recall import Ints, RecallTask
+from .associative_recall import NEXT, WORD
+from .randomness import SPLITS, Rng, below, draw, mix, split_of, start, stream_key
+from .recall import Ints, RecallTask
 
 _WORD = len(CONTROL_TOKENS)
 _NEXT = _WORD + 1

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tasks.api import Split, TaskConfig
+from .api import Split, TaskConfig
 
 # The state of a generator: one word.
 Rng = NDArray[np.uint64]

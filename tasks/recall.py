@@ -21,8 +21,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tasks.api import ENDSEARCH, Batch, Mode, Task, TaskConfig, TaskError
-from tasks.randomness import SPLITS, Rng, below, hash_on, mix, split_of, start, stream_key
+from .api import ENDSEARCH, Batch, Mode, Task, TaskConfig, TaskError
+from .randomness import SPLITS, Rng, below, hash_on, mix, split_of, start, stream_key
 
 # Bits of a task: with 64 sequences every split has some (that none falls into a quarter has odds of one in 10^8).
 FEWEST_BITS = 6

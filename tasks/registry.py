@@ -7,18 +7,21 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from tasks.api import Task, TaskError
+from .api import Task, TaskError
 
 T = TypeVar("T")
+PACKAGE = __name__.rpartition(".")[0]
 
 
 def task_names() -> tuple[str, ...]:
     """Names of the tasks of this package."""
-    return class_names("tasks", "TASK")
+    return class_names(PACKAGE, "TASK")
 
 
 def load_task(name_or_path: str) -> type[Task]:
@@ -26,7 +29,7 @@ def load_task(name_or_path: str) -> type[Task]:
     return load_class(
         name_or_path,
         base=Task,  # type: ignore[type-abstract]
-        package="tasks",
+        package=PACKAGE,
         attribute="TASK",
         error=TaskError,
     )
@@ -82,12 +85,33 @@ def run_file(path: Path, what: str, error: type[Exception]) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look their module up here
     try:
-        spec.loader.exec_module(module)
+        with _former_names():
+            spec.loader.exec_module(module)
     except Exception as problem:
         del sys.modules[name]
         where = f"{path}:{_line_of(problem, path)}"
         raise error(f"{where}: {type(problem).__name__}: {_one_line(problem)}") from problem
     return module
+
+
+@contextmanager
+def _former_names() -> Iterator[None]:
+    """This package's modules under the name `tasks` too, which users' files called them by before they had a name of
+    the project's own; a package of the user's that is called `tasks` and is imported already goes before."""
+    former = {
+        "tasks" + name.removeprefix(PACKAGE): module
+        for name, module in list(sys.modules.items())
+        if name == PACKAGE or name.startswith(f"{PACKAGE}.")
+    }
+    if "tasks" in sys.modules:
+        yield
+        return
+    sys.modules.update(former)
+    try:
+        yield
+    finally:
+        for name in former:
+            sys.modules.pop(name, None)
 
 
 def _line_of(problem: Exception, path: Path) -> int:

@@ -5,10 +5,10 @@ import importlib
 import pytest
 import torch
 
-from benchmarks import benchmark_names, print_benchmarks, scan
-from benchmarks.gpu_training import step_flops
-from retrieval_gap.batches import TrainingBatch
+from retrieval_gap.benchmarks import benchmark_names, print_benchmarks, scan
+from retrieval_gap.benchmarks.gpu_training import step_flops
 from retrieval_gap.kernels.selective_scan import selective_scan
+from retrieval_gap.training.batches import TrainingBatch
 from tests.models.helpers import random_tokens, small_model
 
 KEYS = {"name", "ours", "theirs", "ratio", "unit", "against"}
@@ -71,7 +71,7 @@ def test_a_steps_operations_are_those_of_its_matrices(name: str) -> None:
 def test_a_benchmark_gives_rows(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     if name in ("training_step", "decoding"):
         pytest.importorskip("transformers", reason="the peer, transformers, is not installed")
-    module = importlib.import_module(f"benchmarks.{name}")
+    module = importlib.import_module(f"retrieval_gap.benchmarks.{name}")
     for constant, value in SHRUNKEN[name].items():
         monkeypatch.setattr(module, constant, value)
     if name == "gpu_scan" and not torch.cuda.is_available():

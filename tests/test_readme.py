@@ -10,8 +10,8 @@ import torch
 from retrieval_gap.cli import main
 from retrieval_gap.commands import COMMANDS
 from retrieval_gap.models import ModelConfig, SequenceModel, architecture
-from tasks.api import TaskConfig
-from tasks.registry import load_task
+from retrieval_gap.tasks.api import TaskConfig
+from retrieval_gap.tasks.registry import load_task
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

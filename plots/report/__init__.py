@@ -17,13 +17,14 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from plots.report.charts import ACCURACY, CURVE, legend
-from plots.report.drawn import drawn_figures
-from plots.report.published import published_section
-from plots.report.sources import Gathered, gather
-from plots.report.table import COLUMNS, filters_of, table_rows
-from retrieval_gap.errors import UsageError
-from retrieval_gap.files import make_folder, write_text
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.machine.files import make_folder, write_text
+
+from .charts import ACCURACY, CURVE, legend
+from .drawn import drawn_figures
+from .published import published_section
+from .rows import COLUMNS, filters_of, table_rows
+from .sources import Gathered, gather
 
 VEGA_LITE = "6.1"
 
@@ -44,7 +45,7 @@ def write_report(out: Path, runs_dirs: Sequence[Path], tables: Sequence[Path]) -
 def _render(gathered: Gathered, vega: str) -> str:
     environment = Environment(autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True)
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}  # and keys stay in their order
-    here = files("plots.report")
+    here = files(__name__)
     css, script, template = (here.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js", "page.html"))
     rows = [entry.row for entry in gathered.entries]
     return environment.from_string(template).render(

@@ -6,8 +6,9 @@ Text is `currentColor`, so that the page's light or dark ink colours it.  Archit
 from collections.abc import Sequence
 from typing import Any
 
-from plots import style
-from retrieval_gap.experiments.tables import Row
+from retrieval_gap.tables.rows import Row
+
+from .. import style
 
 _ORDER = ("transformer", "hybrid", "mamba", "lstm")
 _MARKS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right")

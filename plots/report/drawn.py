@@ -6,11 +6,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from plots import DEFAULT_TABLE, draw, figures
-from plots.report.sources import Gathered
-from retrieval_gap.errors import UsageError
-from retrieval_gap.experiments.tables import write_rows
-from tasks.api import TaskError
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.tables.rows import write_rows
+from retrieval_gap.tasks.api import TaskError
+
+from .. import DEFAULT_TABLE, draw, figures
+from .sources import Gathered
+
+PLOTS = __name__.rpartition(".report")[0]
 
 
 class Drawn(NamedTuple):
@@ -38,7 +41,7 @@ def drawn_figures(gathered: Gathered) -> list[Drawn]:
 
 
 def _own_table(name: str, wanted: bool) -> dict[Path, str]:
-    path: Path = getattr(import_module(f"plots.{name}"), "DEFAULT_TABLE", DEFAULT_TABLE)
+    path: Path = getattr(import_module(f"{PLOTS}.{name}"), "DEFAULT_TABLE", DEFAULT_TABLE)
     return {path: f"results/{path.name}"} if wanted and path.exists() else {}
 
 
@@ -48,6 +51,6 @@ def _drawn(name: str, table: Path, told: str, room: Path) -> Drawn | None:
         picture = next(path for path in draw(name, table, room) if path.suffix == ".svg")
     except (UsageError, TaskError):
         return None
-    about: Any = import_module(f"plots.{name}").__doc__
+    about: Any = import_module(f"{PLOTS}.{name}").__doc__
     address = "data:image/svg+xml;base64," + base64.b64encode(picture.read_bytes()).decode()
     return Drawn(name, told, about.strip().partition("\n\n")[0].replace("\n", " "), address)

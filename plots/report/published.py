@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from plots.report.sources import Entry
-from retrieval_gap.errors import UsageError
-from retrieval_gap.experiments.compare import against_published, missing_lines, read_published, runs_by_cell
-from retrieval_gap.experiments.tables import PUBLISHED, Sourced
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.tables.compare import against_published, missing_lines, read_published, runs_by_cell
+from retrieval_gap.tables.rows import PUBLISHED, Sourced
+
+from .sources import Entry
 
 
 def published_section(entries: Sequence[Entry]) -> dict[str, Any] | None:

@@ -6,12 +6,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from plots.report.traces import Shown, shown_samples
-from plots.style import VIEWS
-from retrieval_gap.errors import RunError, UsageError
-from retrieval_gap.experiments.results import known_cells
-from retrieval_gap.experiments.run_directory import RunDirectory
-from retrieval_gap.experiments.tables import RESULTS, Row, Sourced, completed, merge, read_table
+from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.runs.directory import RunDirectory
+from retrieval_gap.runs.results import known_cells
+from retrieval_gap.tables.rows import RESULTS, Row, Sourced, completed, merge, read_table
+
+from ..style import VIEWS
+from .samples import Shown, shown_samples
 
 CURVE_POINTS = 50  # of each run; the page stays small
 SAMPLE_CHARACTERS = 1_500_000  # of all samples together

@@ -14,7 +14,7 @@ class Bench:
     json: Annotated[bool, arg(help="one JSON object a line")] = False
 
     def run(self) -> None:
-        from benchmarks import print_benchmarks
+        from retrieval_gap.benchmarks import print_benchmarks
 
         print_benchmarks(self.name, as_json=self.json)
 
@@ -24,6 +24,6 @@ class Doctor:
     """What this machine has, which backend each part will use, and why."""
 
     def run(self) -> None:
-        from retrieval_gap.doctor import print_report
+        from retrieval_gap.commands.doctor import print_report
 
         print_report()

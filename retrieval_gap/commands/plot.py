@@ -16,7 +16,7 @@ class Plot:
     out: Annotated[Path, arg(help="folder for the pictures")] = Path("out")
 
     def run(self) -> None:
-        from plots import draw
+        from retrieval_gap.plots import draw
 
         for path in draw(self.figure, self.results, self.out):
             print(path)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 from tyro.conf import arg, subcommand
 
 from retrieval_gap.commands.flags import whole_numbers
-from retrieval_gap.errors import RunError, UsageError, unknown
-from retrieval_gap.pretrained.config import AskConfig, LocalConfig, ModelConfig, Price, ServerConfig
+from retrieval_gap.llm.config import AskConfig, LocalConfig, ModelConfig, Price, ServerConfig
+from retrieval_gap.machine.errors import RunError, UsageError, unknown
 
 if TYPE_CHECKING:
-    from retrieval_gap.pretrained.evaluate import Plan
-    from retrieval_gap.pretrained.request import Backend
+    from retrieval_gap.experiments.hotpotqa_llm.evaluate import Plan
+    from retrieval_gap.llm.request import Backend
 
 MAX_QUESTIONS = 2**31 - 1
 OutDir = Annotated[Path, arg(help="folder of the answers and of the cache")]
@@ -44,8 +44,8 @@ class HotpotQA:
     out_dir: OutDir = Path("runs/pretrained")
 
     def run(self) -> None:
-        from retrieval_gap.pretrained.evaluate import evaluate, show_plan
-        from retrieval_gap.pretrained.table import print_rows, read_done, table_rows
+        from retrieval_gap.experiments.hotpotqa_llm.evaluate import evaluate, show_plan
+        from retrieval_gap.experiments.hotpotqa_llm.summary import print_rows, read_done, table_rows
 
         plan = self._plan()
         if self.dry_run:
@@ -58,9 +58,9 @@ class HotpotQA:
                 print(json.dumps(row))
 
     def _plan(self) -> "Plan":
-        from retrieval_gap.pretrained.evaluate import Plan
-        from retrieval_gap.pretrained.methods import Method
-        from tasks.hotpotqa.subsets import SubsetConfig
+        from retrieval_gap.experiments.hotpotqa_llm.evaluate import Plan
+        from retrieval_gap.experiments.hotpotqa_llm.methods import Method
+        from retrieval_gap.tasks.hotpotqa.data.subsets import SubsetConfig
 
         if not 0 <= self.questions <= MAX_QUESTIONS:
             raise UsageError(f"--questions {self.questions} is out of range: 0 to {MAX_QUESTIONS} are wanted")
@@ -89,10 +89,10 @@ class HotpotQA:
     def _backend(self) -> "Backend":
         try:
             if not self.server.base_url:
-                from retrieval_gap.pretrained.local import LocalBackend
+                from retrieval_gap.llm.local import LocalBackend
 
                 return LocalBackend(self.model, self.local)
-            from retrieval_gap.pretrained.server import ServerBackend
+            from retrieval_gap.llm.server import ServerBackend
 
             return ServerBackend(self.model, self.server, key=self._key(), count_tokens=self._count_tokens())
         except ImportError as error:
@@ -107,7 +107,7 @@ class HotpotQA:
     def _count_tokens(self) -> "Callable[[str], int] | None":
         if not self.server.tokenizer:
             return None
-        from retrieval_gap.pretrained.local import load_tokenizer
+        from retrieval_gap.llm.local import load_tokenizer
 
         tokenizer = load_tokenizer(self.server.tokenizer)
         return lambda text: len(tokenizer(text)["input_ids"])
@@ -123,8 +123,8 @@ class Table:
     out_dir: OutDir = Path("runs/pretrained")
 
     def run(self) -> None:
-        from retrieval_gap.files import make_room_for
-        from retrieval_gap.pretrained.table import find_done, print_rows, table_rows, write_pretrained
+        from retrieval_gap.experiments.hotpotqa_llm.summary import find_done, print_rows, table_rows, write_pretrained
+        from retrieval_gap.machine.files import make_room_for
 
         if self.csv is not None:
             make_room_for(self.csv)

@@ -26,7 +26,7 @@ class Results:
     ] = ()
 
     def run(self) -> None:
-        from retrieval_gap.experiments.results import show_results
+        from retrieval_gap.runs.results import show_results
 
         folders = self.runs_dir or (() if self.results and not self.preset else (Path("runs"),))
         show_results(folders, self.preset, tables=self.results, csv=self.csv, parquet=self.parquet)
@@ -45,7 +45,7 @@ class Compare:
     csv: Annotated[Path | None, arg(help="write the comparison there, a row a cell")] = None
 
     def run(self) -> None:
-        from retrieval_gap.experiments.compare import compare_tables
+        from retrieval_gap.tables.compare import compare_tables
 
         compare_tables(self.table, self.other, self.only, self.csv)
 
@@ -63,7 +63,7 @@ class Report:
     ] = ()
 
     def run(self) -> None:
-        from plots.report import write_report
+        from retrieval_gap.plots.report import write_report
 
         page = write_report(self.out, self.runs_dir, self.results)
         print(f"{page}, {page.stat().st_size / 1e6:.1f} MB")

@@ -18,7 +18,7 @@ class Pack:
     runs_dir: RunsDir = Path("runs")
 
     def run(self) -> None:
-        from retrieval_gap.experiments.pack import pack
+        from retrieval_gap.runs.pack import pack
 
         pack(self.pack, self.runs_dir, self.only)
 
@@ -31,7 +31,7 @@ class Unpack:
     runs_dir: RunsDir = Path("runs")
 
     def run(self) -> None:
-        from retrieval_gap.experiments.pack import unpack
+        from retrieval_gap.runs.pack import unpack
 
         unpack(self.pack, self.runs_dir)
 

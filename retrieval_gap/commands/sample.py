@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, Suppress, arg
 
-from retrieval_gap.errors import UsageError
-from retrieval_gap.experiments.config import ProblemSize
-from tasks.api import Mode, Split
+from retrieval_gap.experiments.trained.config import ProblemSize
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.tasks.api import Mode, Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +26,10 @@ class Sample:
     options: Suppress[str] = ""
 
     def run(self) -> None:
-        from retrieval_gap.experiments.trial import try_task
-        from retrieval_gap.samples import print_samples
-        from tasks.api import TaskConfig
-        from tasks.registry import load_task
+        from retrieval_gap.commands.sample_records import print_samples
+        from retrieval_gap.experiments.trained.trial import try_task
+        from retrieval_gap.tasks.api import TaskConfig
+        from retrieval_gap.tasks.registry import load_task
 
         if self.count < 0 or self.first < 0:
             raise UsageError("--count and --first are 0 or more")

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from retrieval_gap.commands.flags import CheckpointSeconds, Device, KeepWeights, Log, Only, RunsDir, check_seconds
-from retrieval_gap.experiments.config import Number
-from retrieval_gap.training_config import CHECKPOINT_SECONDS
+from retrieval_gap.experiments.trained.config import Number
+from retrieval_gap.training.config import CHECKPOINT_SECONDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Sweep:
     runs_dir: RunsDir = Path("runs")
 
     def run(self) -> None:
-        from retrieval_gap.experiments.sweep import sweep
+        from retrieval_gap.runs.sweep import sweep
 
         check_seconds(self.checkpoint_seconds)
         sweep(

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, Suppress, arg
 
 from retrieval_gap.commands.flags import check_samples, whole_numbers
-from retrieval_gap.errors import UsageError
-from retrieval_gap.experiments.config import ProblemSize
-from retrieval_gap.retrieval import RetrieverName
+from retrieval_gap.decoding.retrieval import RetrieverName
+from retrieval_gap.experiments.trained.config import ProblemSize
+from retrieval_gap.machine.errors import UsageError
 
 MAX_BITS, MAX_RANK = 2**63 - 1, 2**31 - 1
 
@@ -26,9 +26,9 @@ class Bound:
     options: Suppress[str] = ""
 
     def run(self) -> None:
+        from retrieval_gap.tasks.api import TaskConfig
+        from retrieval_gap.tasks.registry import load_task
         from retrieval_gap.theory.bounds import bound_of
-        from tasks.api import TaskConfig
-        from tasks.registry import load_task
 
         bits = whole_numbers("--bits", self.bits, 0, MAX_BITS)
         bound = bound_of(load_task(self.task)(TaskConfig(n=self.n, family=self.family, options=self.options)))
@@ -59,7 +59,7 @@ class Probe:
 
     def run(self) -> None:
         from retrieval_gap.experiments.probe import ProbeSettings, probe_runs
-        from retrieval_gap.experiments.run_directory import RunDirectory
+        from retrieval_gap.runs.directory import RunDirectory
         from retrieval_gap.theory.quantise import MOST_BITS
 
         check_samples(self.samples)

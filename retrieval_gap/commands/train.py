@@ -18,12 +18,12 @@ from retrieval_gap.commands.flags import (
     check_seconds,
     whole_numbers,
 )
-from retrieval_gap.devices import choose_device
-from retrieval_gap.errors import UsageError
-from retrieval_gap.experiments.config import RunConfig
+from retrieval_gap.decoding.retrieval import RetrieverName
+from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.kernels.selective_scan import use_backend
-from retrieval_gap.retrieval import RetrieverName
-from retrieval_gap.training_config import CHECKPOINT_SECONDS
+from retrieval_gap.machine.devices import choose_device
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.training.config import CHECKPOINT_SECONDS
 
 MAX_THREADS = 1024
 
@@ -44,8 +44,8 @@ class Train:
     scan_backend: ScanBackend = "auto"
 
     def run(self) -> None:
-        from retrieval_gap.experiments.ranked import run_ranked
-        from retrieval_gap.experiments.tracking import check_tracker
+        from retrieval_gap.experiments.trained.ranked import run_ranked
+        from retrieval_gap.runs.tracking import check_tracker
 
         check_tracker(self.log)
         check_seconds(self.checkpoint_seconds)
@@ -78,8 +78,8 @@ class Eval:
     scan_backend: ScanBackend = "auto"
 
     def run(self) -> None:
-        from retrieval_gap.experiments.run import evaluate_run
-        from retrieval_gap.experiments.run_directory import RunDirectory
+        from retrieval_gap.experiments.trained.run import evaluate_run
+        from retrieval_gap.runs.directory import RunDirectory
 
         check_samples(self.samples)
         device = choose_device(self.device)
@@ -102,8 +102,8 @@ class Transfer:
     csv: Annotated[Path | None, arg(help="write the rows there")] = None
 
     def run(self) -> None:
-        from retrieval_gap.experiments.run_directory import RunDirectory
         from retrieval_gap.experiments.transfer import Elsewhere, transfer_runs
+        from retrieval_gap.runs.directory import RunDirectory
 
         check_samples(self.samples)
         elsewhere = Elsewhere(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from retrieval_gap.errors import UsageError, unknown
+from retrieval_gap.machine.errors import UsageError, unknown
 
 CATALOG = Path(__file__).with_name("catalog.toml")
 SHA256 = re.compile(r"[0-9a-f]{64}")

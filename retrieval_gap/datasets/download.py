@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 from urllib.request import Request, build_opener
 
 from retrieval_gap.datasets.catalog import Source
-from retrieval_gap.errors import RunError
-from retrieval_gap.files import make_folder, sync, write_text
+from retrieval_gap.machine.errors import RunError
+from retrieval_gap.machine.files import make_folder, sync, write_text
 
 CHUNK = 1 << 20
 TIMEOUT_SECONDS = 30.0  # without a byte

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 
 from retrieval_gap.datasets.download import sha256_of
-from tasks.hotpotqa.records import LeftOut, Question, Records, read_questions
+from retrieval_gap.tasks.hotpotqa.data.records import LeftOut, Question, Records, read_questions
 
 
 def print_report(path: Path, everything: bool) -> None:

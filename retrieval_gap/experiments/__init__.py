@@ -1,1 +1,1 @@
-"""Grids of runs: configurations, run directories, executors, result tables."""
+"""The kinds of experiment, and in `grids` their presets."""

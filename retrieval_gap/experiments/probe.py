@@ -16,21 +16,21 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from retrieval_gap import environment
-from retrieval_gap.environment import usable_cores
-from retrieval_gap.errors import UsageError
-from retrieval_gap.experiments.config import RunConfig
-from retrieval_gap.experiments.results import print_wide
-from retrieval_gap.experiments.run import load_model
-from retrieval_gap.experiments.run_directory import RunDirectory
-from retrieval_gap.experiments.tables import Row, write_table
-from retrieval_gap.files import make_room_for
+from retrieval_gap.decoding.retrieval import RetrieverName
+from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.experiments.trained.run import load_model
+from retrieval_gap.machine import environment
+from retrieval_gap.machine.environment import usable_cores
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.machine.files import make_room_for
 from retrieval_gap.models import SequenceModel
-from retrieval_gap.retrieval import RetrieverName
+from retrieval_gap.runs.directory import RunDirectory
+from retrieval_gap.runs.results import print_wide
+from retrieval_gap.tables.rows import Row, write_table
+from retrieval_gap.tasks.api import Task
 from retrieval_gap.theory.bounds import Bound, bound_of
 from retrieval_gap.theory.probe import Carried, ProbeRow, bits_used, cut_of, largest_rank, probe
 from retrieval_gap.theory.quantise import Rounding
-from tasks.api import Task
 
 # The contract of results/*_probe.csv: which run, what was carried, how well it did, what is proved and what it used.
 COLUMNS = (

@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval_gap import environment
-from retrieval_gap.errors import UsageError
-from retrieval_gap.evaluation import decode_batch, evaluate
-from retrieval_gap.experiments.config import RunConfig
-from retrieval_gap.experiments.run import load_model
-from retrieval_gap.experiments.run_directory import RunDirectory
-from retrieval_gap.experiments.tables import Row, write_table
-from retrieval_gap.files import make_room_for
-from tasks.api import Batch, Task
+from retrieval_gap.decoding.evaluation import decode_batch, evaluate
+from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.experiments.trained.run import load_model
+from retrieval_gap.machine import environment
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.machine.files import make_room_for
+from retrieval_gap.runs.directory import RunDirectory
+from retrieval_gap.tables.rows import Row, write_table
+from retrieval_gap.tasks.api import Batch, Task
 
 # The contract of results/*_transfer.csv; `family`, `n` and `options` are what the run was trained on.
 COLUMNS = (

@@ -10,10 +10,10 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from retrieval_gap.errors import UsageError, unknown
+from retrieval_gap.machine.errors import UsageError, unknown
 from retrieval_gap.models.fla_layer import sizes_of
 from retrieval_gap.models.model import Architecture, Embedding, ModelConfig, SequenceModel
-from tasks.registry import class_names, run_file
+from retrieval_gap.tasks.registry import class_names, run_file
 
 # Every module here that has `SIZES`, by its name.
 ARCHITECTURES = {name: importlib.import_module(f"{__name__}.{name}") for name in class_names(__name__, "SIZES")}

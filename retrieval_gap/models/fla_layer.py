@@ -21,7 +21,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from retrieval_gap.errors import UsageError
+from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.models.attention import SwiGLU
 from retrieval_gap.models.mixer import Mixer, Residual, State
 

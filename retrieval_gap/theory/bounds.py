@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from retrieval_gap.errors import unknown
+from retrieval_gap.machine.errors import unknown
+from retrieval_gap.tasks.api import Task
 from retrieval_gap.theory.cells import (
     Scores,
     counting_scores,
@@ -20,7 +21,6 @@ from retrieval_gap.theory.cells import (
     independent_scores,
 )
 from retrieval_gap.theory.two_star import two_star_ceiling
-from tasks.api import Task
 
 Ceiling = Callable[[ArrayLike], NDArray[np.float64]]
 

@@ -15,13 +15,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from retrieval_gap.errors import UsageError
-from retrieval_gap.evaluation import decode_batch, evaluate
-from retrieval_gap.intervals import wilson_interval
+from retrieval_gap.decoding.evaluation import decode_batch, evaluate
+from retrieval_gap.decoding.retrieval import RetrieverName
+from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.models.mixer import State, state_tensors
-from retrieval_gap.retrieval import RetrieverName
+from retrieval_gap.statistics.intervals import wilson_interval
+from retrieval_gap.tasks.api import Task
 from retrieval_gap.theory.quantise import Components, Levels, Rounding
-from tasks.api import Task
 
 CALIBRATION_SAMPLES = 512
 KEPT_SHARE = 0.99  # of its accuracy, for a model to do as well as before

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.api import (
+from ..api import (
     CONTROL_TOKENS,
     ENDSEARCH,
     EOS,
@@ -33,9 +33,8 @@ from tasks.api import (
     TaskOptions,
     check_option,
 )
-from tasks.hotpotqa.pool import hash_of
-from tasks.hotpotqa.search import LONGEST_QUERY
-from tasks.hotpotqa.source import (
+from .data.pool import hash_of
+from .data.source import (
     FileSource,
     Source,
     WorldSource,
@@ -45,9 +44,10 @@ from tasks.hotpotqa.source import (
     shortened,
     writer_of,
 )
-from tasks.hotpotqa.subsets import LARGEST, SMALLEST, Distractors, Shown, SubsetConfig, Subsets, Variant
-from tasks.hotpotqa.traces import MARKS, Writer, padded
-from tasks.hotpotqa.worlds import WorldConfig
+from .data.subsets import LARGEST, SMALLEST, Distractors, Shown, SubsetConfig, Subsets, Variant
+from .search import LONGEST_QUERY
+from .traces import MARKS, Writer, padded
+from .worlds.questions import WorldConfig
 
 NO_FILE = DataFile()
 

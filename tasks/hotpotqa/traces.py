@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.api import BOS, CONTROL_TOKENS, ENDSEARCH, EOS, STARTSEARCH, Mode, Passage
-from tasks.hotpotqa.search import gold_search, unlike
-from tasks.hotpotqa.subsets import Shown, ShownParagraph
-from tasks.hotpotqa.text import Codec
+from ..api import BOS, CONTROL_TOKENS, ENDSEARCH, EOS, STARTSEARCH, Mode, Passage
+from .data.subsets import Shown, ShownParagraph
+from .data.text import Codec
+from .search import gold_search, unlike
 
 MARKS = ("[TITLE]", "[SENTENCE]", "[QUESTION]", "[ANSWER]")
 TITLE, SENTENCE, QUESTION, ANSWER = range(len(CONTROL_TOKENS), len(CONTROL_TOKENS) + len(MARKS))

@@ -29,7 +29,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tasks.api import (
+from ..api import (
     CONTROL_TOKENS,
     FALSE,
     LEFT_OUT_BY_DEFAULT,
@@ -42,11 +42,11 @@ from tasks.api import (
     TaskOptions,
     check_option,
 )
-from tasks.istree.families import FAMILIES, sample_graphs
-from tasks.istree.names import draw_names, rename
-from tasks.istree.search import pattern_of, search_batch
-from tasks.istree.traces import MODES, NODE_0, longest_trace, write_traces
-from tasks.randomness import SPLITS, stream_key
+from ..randomness import SPLITS, stream_key
+from .families import FAMILIES, sample_graphs
+from .names import draw_names, rename
+from .search import pattern_of, search_batch
+from .traces import MODES, NODE_0, longest_trace, write_traces
 
 LARGEST = 1024
 

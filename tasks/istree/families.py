@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tasks.randomness import Rng, below, draw, mix, split_of, start
+from ..randomness import Rng, below, draw, mix, split_of, start
 
 Ints = NDArray[np.int32]
 Bools = NDArray[np.bool_]

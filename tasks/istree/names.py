@@ -7,9 +7,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tasks.istree.families import MAX_ATTEMPTS
-from tasks.istree.traces import NODE_0
-from tasks.randomness import below, start
+from ..randomness import below, start
+from .families import MAX_ATTEMPTS
+from .traces import NODE_0
 
 # Graphs are drawn from the streams of attempts 0 to MAX_ATTEMPTS; names from one of their own.
 _ATTEMPT = MAX_ATTEMPTS + 1

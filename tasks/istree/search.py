@@ -16,8 +16,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tasks.api import BOS, ENDSEARCH, FAILED, STARTSEARCH
-from tasks.istree.traces import EDGE, FATHER, NODE_0
+from ..api import BOS, ENDSEARCH, FAILED, STARTSEARCH
+from .traces import EDGE, FATHER, NODE_0
 
 Ints = NDArray[np.int32]
 

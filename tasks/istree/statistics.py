@@ -9,9 +9,9 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.api import TRUE, TaskConfig
-from tasks.istree import IsTree
-from tasks.istree.traces import NODE_0
+from ..api import TRUE, TaskConfig
+from . import IsTree
+from .traces import NODE_0
 
 Floats = NDArray[np.float64]
 _CHUNK = 10_000

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tasks.api import BOS, CONTROL_TOKENS, ENDSEARCH, EOS, FAILED, FALSE, STARTSEARCH, TRUE
+from ..api import BOS, CONTROL_TOKENS, ENDSEARCH, EOS, FAILED, FALSE, STARTSEARCH, TRUE
 
 Ints = NDArray[np.int32]
 Bools = NDArray[np.bool_]

@@ -10,7 +10,7 @@ import pytest
 from retrieval_gap.cli import main
 from retrieval_gap.datasets import catalog, download
 from retrieval_gap.datasets.catalog import SHA256, Source, changed, find
-from retrieval_gap.errors import RunError, UsageError
+from retrieval_gap.machine.errors import RunError, UsageError
 from tests.datasets.server import Site, cut_off, refuse, site, slow, whole
 
 CONTENT = random.Random(0).randbytes(300_000)

@@ -1,18 +1,11 @@
-"""Where Triton's kernels run, and memory that shows what was not written.
-
-Triton looks at TRITON_INTERPRET when it and its kernels are imported: so it is set here, before any test is.
-"""
+"""Where Triton's kernels run, and memory that shows what was not written."""
 
 import importlib.util
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
-
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(scope="session", autouse=importlib.util.find_spec("triton") is not None)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from retrieval_gap.errors import UsageError
 from retrieval_gap.kernels import dispatch
 from retrieval_gap.kernels.dispatch import Backend, choose, describe
 from retrieval_gap.kernels.selective_scan import chosen_backend, selective_scan, use_backend
+from retrieval_gap.machine.errors import UsageError
 from tests.kernels.test_selective_scan import inputs
 
 FAST, SLOW = ModuleType("fast"), ModuleType("slow")

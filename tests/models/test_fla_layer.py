@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from retrieval_gap.cli import main
-from retrieval_gap.errors import UsageError
+from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.models import ModelConfig, SequenceModel, architecture
 from retrieval_gap.models.mixer import select_rows, state_tensors
 from tests.models.helpers import random_tokens

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from retrieval_gap.models import ModelConfig, SequenceModel
-from tasks.api import TaskConfig
-from tasks.registry import load_task
+from retrieval_gap.tasks.api import TaskConfig
+from retrieval_gap.tasks.registry import load_task
 from tests.models.helpers import SMALL
 
 # (loss in nats, norm of the gradient of all trained parameters).  Update them only with a change that is meant to

@@ -2,8 +2,8 @@
 
 import pytest
 
-from retrieval_gap.errors import UsageError
-from retrieval_gap.experiments.config import RunConfig
+from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.models import ModelConfig, SequenceModel, architecture
 from retrieval_gap.models.lstm import LSTM
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from retrieval_gap.experiments.run_directory import RunDirectory
-from tests.result_rows import full_row, write_full
-from tests.test_training import CONFIG
+from retrieval_gap.runs.directory import RunDirectory
+from tests.tables.result_rows import full_row, write_full
+from tests.training.test_loop import CONFIG
 
 HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
 

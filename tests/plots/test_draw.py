@@ -7,8 +7,8 @@ from pathlib import Path
 import matplotlib as mpl
 import pytest
 
-from plots import draw
-from retrieval_gap.errors import UsageError
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.plots import draw
 from tests.plots.tables import demo_like, write
 
 

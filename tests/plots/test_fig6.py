@@ -8,10 +8,10 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from plots import fig6_hotpotqa, style
-from plots.fig6_hotpotqa import PANELS, draw_figure, read_table
-from plots.table import read_rows
-from retrieval_gap.errors import UsageError
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.plots import fig6_hotpotqa, style
+from retrieval_gap.plots.fig6_hotpotqa import PANELS, draw_figure, read_table
+from retrieval_gap.plots.results import read_rows
 from tests.plots.layout import check_words
 from tests.plots.tables import row, write
 

@@ -11,9 +11,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from plots import fig2_istree, fig5_istree, figures, style
-from plots.table import Results, read_results
-from retrieval_gap.errors import UsageError
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.plots import fig2_istree, fig5_istree, figures, style
+from retrieval_gap.plots.results import Results, read_results
 from tests.plots.layout import check_words
 from tests.plots.tables import ARCHITECTURES, demo_like, grid_like, row, write
 
@@ -122,7 +122,7 @@ def test_without_published_cells_nothing_speaks_of_them(tmp_path: Path) -> None:
 
 
 def test_an_absent_table_of_published_values_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plots.table.PUBLISHED", tmp_path / "absent.csv")
+    monkeypatch.setattr("retrieval_gap.plots.results.PUBLISHED", tmp_path / "absent.csv")
     assert "Published values are not at hand." in words(fig2_istree.draw_figure(table(tmp_path, grid_like())))
 
 

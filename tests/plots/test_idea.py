@@ -11,10 +11,10 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from plots import draw, idea, style
-from retrieval_gap.errors import UsageError
-from tasks.api import Mode
-from tasks.istree import trace, vocabulary
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.plots import draw, idea, style
+from retrieval_gap.tasks.api import Mode
+from retrieval_gap.tasks.istree import trace, vocabulary
 from tests.plots.layout import check_words
 
 VISIBLE = {"direct": 1, "cot": 13, "rag": 36}  # tokens behind the prompt, up to where rag's are left out
@@ -103,7 +103,7 @@ def test_no_words_are_cut_off_or_overlap(figure: Figure) -> None:
 def test_the_picture_is_the_same_bytes_every_time_and_needs_no_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("plots.DEFAULT_TABLE", tmp_path / "absent.csv")
+    monkeypatch.setattr("retrieval_gap.plots.DEFAULT_TABLE", tmp_path / "absent.csv")
     first = draw("idea", None, tmp_path / "a")
     monkeypatch.setitem(mpl.rcParams, "font.size", 20)
     second = draw("idea", None, tmp_path / "b")

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from plots.report import _vega_bundle, write_report
-from plots.report.sources import CURVE_POINTS, committed_tables, gather, thinned
-from plots.report.table import filters_of
-from plots.report.traces import MOST_GOLD, MOST_TOKENS, shown, shown_samples, text_of
 from retrieval_gap.cli import main
-from retrieval_gap.errors import UsageError
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.plots.report import _vega_bundle, write_report
+from retrieval_gap.plots.report.rows import filters_of
+from retrieval_gap.plots.report.samples import MOST_GOLD, MOST_TOKENS, shown, shown_samples, text_of
+from retrieval_gap.plots.report.sources import CURVE_POINTS, committed_tables, gather, thinned
 from tests.plots.report_pages import HOSTILE, finished_run, sample, sources
-from tests.result_rows import full_row, write_full
+from tests.tables.result_rows import full_row, write_full
 
 pytest.importorskip("vl_convert", reason="the report needs vl-convert-python")
 
@@ -181,7 +181,7 @@ def test_a_run_older_than_a_column_is_shown(tmp_path: Path) -> None:
 
 
 def test_samples_past_the_pages_room_are_left_out_with_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plots.report.sources.SAMPLE_CHARACTERS", 500)
+    monkeypatch.setattr("retrieval_gap.plots.report.sources.SAMPLE_CHARACTERS", 500)
     for _ in range(3):
         finished_run(tmp_path / "runs", [sample()])
     gathered = gather([tmp_path / "runs"], [])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from plots.report import write_report
+from retrieval_gap.plots.report import write_report
 from tests.plots.report_pages import HOSTILE, sources
 
 pytest.importorskip("vl_convert", reason="the report needs vl-convert-python")

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from plots.table import PUBLISHED, Cell, read_published, read_results
-from retrieval_gap.errors import UsageError
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.plots.results import PUBLISHED, Cell, read_published, read_results
 from tests.plots.tables import grid_like, row, write
 
 

@@ -10,10 +10,18 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from plots import fig_bits_used, fig_larger_graphs, fig_retrieval, fig_size_reached, fig_state_bits, fig_transfer, style
-from plots.probes import Probes, frontier, least_bits, read_probes
-from plots.table import read_results
-from retrieval_gap.errors import UsageError
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.plots import (
+    fig_bits_used,
+    fig_larger_graphs,
+    fig_retrieval,
+    fig_size_reached,
+    fig_state_bits,
+    fig_transfer,
+    style,
+)
+from retrieval_gap.plots.probes import Probes, frontier, least_bits, read_probes
+from retrieval_gap.plots.results import read_results
 from tests.plots.layout import check_words
 from tests.plots.tables import probe_like, probe_row, row, write
 

@@ -2,8 +2,8 @@
 
 import itertools
 
-from benchmarks import generator
-from tasks.istree import IsTree
+from retrieval_gap.benchmarks import generator
+from retrieval_gap.tasks.istree import IsTree
 
 
 def test_every_task_family_and_view_is_measured(monkeypatch):

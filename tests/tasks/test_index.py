@@ -6,9 +6,9 @@ Axes: B samples, L positions.
 import numpy as np
 import pytest
 
-from tasks.api import TaskConfig, TaskError
-from tasks.index import CAPTURE, SKIP, Index
-from tasks.recall import letters
+from retrieval_gap.tasks.api import TaskConfig, TaskError
+from retrieval_gap.tasks.index import CAPTURE, SKIP, Index
+from retrieval_gap.tasks.recall import letters
 from tests.tasks.words import rows, textual_search
 
 SIZES = (2, 3, 9, 16, 17, 128, 1000)

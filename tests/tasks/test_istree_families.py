@@ -11,9 +11,9 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from tasks.api import TRUE, Batch, TaskConfig, TaskError
-from tasks.istree import IsTree
-from tasks.istree.statistics import degree_accuracy, degrees, shape, total_variation
+from retrieval_gap.tasks.api import TRUE, Batch, TaskConfig, TaskError
+from retrieval_gap.tasks.istree import IsTree
+from retrieval_gap.tasks.istree.statistics import degree_accuracy, degrees, shape, total_variation
 from tests.tasks.words import spell
 
 ARRAYS = ("tokens_BxL", "loss_mask_BxL", "prompt_len_B", "length_B", "answer_B")

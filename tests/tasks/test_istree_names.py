@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from tasks.api import TaskConfig, TaskError
-from tasks.istree import IsTree
-from tasks.istree.traces import NODE_0
+from retrieval_gap.tasks.api import TaskConfig, TaskError
+from retrieval_gap.tasks.istree import IsTree
+from retrieval_gap.tasks.istree.traces import NODE_0
 
 
 def task(n: int, options: str = "", **more: str) -> IsTree:

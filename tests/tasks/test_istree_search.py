@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.api import BOS, ENDSEARCH, EOS, STARTSEARCH, TaskConfig
-from tasks.istree import IsTree, trace
-from tasks.istree.traces import EDGE, FATHER, NODE_0
+from retrieval_gap.tasks.api import BOS, ENDSEARCH, EOS, STARTSEARCH, TaskConfig
+from retrieval_gap.tasks.istree import IsTree, trace
+from retrieval_gap.tasks.istree.traces import EDGE, FATHER, NODE_0
 from tests.tasks.words import spell, textual_search
 
 TASK = IsTree(TaskConfig(n=13))

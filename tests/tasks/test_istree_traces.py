@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.api import FALSE, TRUE, TaskConfig, TaskError
-from tasks.istree import IsTree, oracle, trace, vocabulary
+from retrieval_gap.tasks.api import FALSE, TRUE, TaskConfig, TaskError
+from retrieval_gap.tasks.istree import IsTree, oracle, trace, vocabulary
 from tests.tasks.words import rows
 
 SIZES = (4, 5, 6, 7, 8, 13, 16, 31, 64, 100, 128)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tasks.api import TaskConfig
-from tasks.randomness import SPLITS, below, draw, mix, split_of, start, stream_key
+from retrieval_gap.tasks.api import TaskConfig
+from retrieval_gap.tasks.randomness import SPLITS, below, draw, mix, split_of, start, stream_key
 
 
 def stream(key: int, index: int, attempt: int) -> np.ndarray:

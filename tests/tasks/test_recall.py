@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from tasks.api import PAD, Task, TaskConfig, TaskError, answers_of, questions_of
-from tasks.registry import load_task
+from retrieval_gap.tasks.api import PAD, Task, TaskConfig, TaskError, answers_of, questions_of
+from retrieval_gap.tasks.registry import load_task
 from tests.tasks.words import rows, spell, textual_search
 
 TASKS = ("index", "associative_recall", "cgram_retrieval", "counting", "copy", "mqar")

@@ -11,9 +11,9 @@ from collections.abc import Callable, Hashable, Iterable
 import numpy as np
 import pytest
 
-from tasks import plain
-from tasks.api import TaskConfig
-from tasks.registry import load_task
+from retrieval_gap.tasks import plain
+from retrieval_gap.tasks.api import TaskConfig
+from retrieval_gap.tasks.registry import load_task
 from tests.tasks.words import rows
 
 SPLITS = ("train", "validation", "test")

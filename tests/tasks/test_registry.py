@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.api import TaskConfig, TaskError
-from tasks.index import Index
-from tasks.istree import IsTree
-from tasks.registry import load_task, task_names
+from retrieval_gap.tasks.api import TaskConfig, TaskError
+from retrieval_gap.tasks.index import Index
+from retrieval_gap.tasks.istree import IsTree
+from retrieval_gap.tasks.registry import load_task, task_names
 
 OWN_TASK = """
-from tasks.api import Task
-from tasks.index import Index
+from retrieval_gap.tasks.api import Task
+from retrieval_gap.tasks.index import Index
 
 class Mine(Index):
     name = "mine"
@@ -82,7 +82,7 @@ def test_modules_that_hold_no_task_are_unknown():
         ("TASK = 3\n", "3 is not a subclass of Task"),
         (OWN_TASK + "class Twin(Mine):\n    pass\n", "it defines Mine, Twin"),
         (
-            "from tasks.api import Task\nclass Half(Task):\n    pass\n",
+            "from retrieval_gap.tasks.api import Task\nclass Half(Task):\n    pass\n",
             "Half lacks answers, max_length, sample",
         ),
     ],

@@ -10,8 +10,8 @@ import re
 import pytest
 import re2
 
-from tasks.api import TaskConfig
-from tasks.registry import load_task
+from retrieval_gap.tasks.api import TaskConfig
+from retrieval_gap.tasks.registry import load_task
 
 engines = pytest.mark.parametrize("engine", [re, re2], ids=["re", "re2"])
 

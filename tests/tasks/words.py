@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import re2
 
-from tasks.api import Batch, Task
+from retrieval_gap.tasks.api import Batch, Task
 
 
 def spell(task: Task, tokens: np.ndarray) -> list[str]:

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from retrieval_gap.cli import main
-from retrieval_gap.errors import UsageError
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.tasks.api import Task, TaskConfig
+from retrieval_gap.tasks.istree import IsTree
+from retrieval_gap.tasks.recall import RecallTask
+from retrieval_gap.tasks.registry import load_task, task_names
 from retrieval_gap.theory.bounds import BOUNDS, Bound, bound_of
 from retrieval_gap.theory.probe import cut_of
-from tasks.api import Task, TaskConfig
-from tasks.istree import IsTree
-from tasks.recall import RecallTask
-from tasks.registry import load_task, task_names
 
 
 def configured(name: str, n: int, options: str = "") -> Task:

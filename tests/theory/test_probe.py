@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from retrieval_gap.decoding import decode
-from retrieval_gap.errors import UsageError
-from retrieval_gap.evaluation import evaluate
+from retrieval_gap.decoding.decode import decode
+from retrieval_gap.decoding.evaluation import evaluate
+from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.models.mixer import State
+from retrieval_gap.tasks.api import Batch, Task, TaskConfig, questions_of
+from retrieval_gap.tasks.istree import IsTree
+from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.theory.bounds import bound_of
 from retrieval_gap.theory.probe import Carried, CutModel, ProbeRow, bits_used, cut_of, probe
-from tasks.api import Batch, Task, TaskConfig, questions_of
-from tasks.istree import IsTree
-from tasks.registry import load_task
 from tests.models.helpers import SMALL, small_model
 
 N, BITS_A_VALUE = 6, 4

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from retrieval_gap.tasks.api import TRUE, TaskConfig
+from retrieval_gap.tasks.istree import IsTree
 from retrieval_gap.theory.problems import best_accuracy, uniform_problem
 from retrieval_gap.theory.two_star import ANSWERS_A_BIT, two_star_ceiling
-from tasks.api import TRUE, TaskConfig
-from tasks.istree import IsTree
 
 
 def optimum(n: int, bits: int) -> float:

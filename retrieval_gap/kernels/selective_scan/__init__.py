@@ -15,7 +15,6 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from retrieval_gap.errors import UsageError
 from retrieval_gap.kernels.dispatch import (
     Backend,
     choose,
@@ -26,6 +25,7 @@ from retrieval_gap.kernels.dispatch import (
     refuse_what_triton_cannot_take,
 )
 from retrieval_gap.kernels.selective_scan import mamba_ssm, naive
+from retrieval_gap.machine.errors import UsageError
 
 __all__ = [
     "BackendName",

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tasks.api import TaskError
-from tasks.hotpotqa import files
-from tasks.hotpotqa.records import Paragraph, Question, read_questions
+from retrieval_gap.tasks.api import TaskError
+from retrieval_gap.tasks.hotpotqa.data import files
+from retrieval_gap.tasks.hotpotqa.data.records import Paragraph, Question, read_questions
 from tests.tasks.hotpotqa.data import real_file
 
 

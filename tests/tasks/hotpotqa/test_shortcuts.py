@@ -2,9 +2,9 @@
 
 import pytest
 
-from tasks.hotpotqa.records import Question
-from tasks.hotpotqa.shortcuts import SEEN, accuracy
-from tasks.hotpotqa.worlds import world_question
+from retrieval_gap.tasks.hotpotqa.audits.shortcuts import SEEN, accuracy
+from retrieval_gap.tasks.hotpotqa.data.records import Question
+from retrieval_gap.tasks.hotpotqa.worlds.questions import world_question
 
 # Candidates: 16 to 40 names or years without a paragraph, 3 in one paragraph and in two; yes and no; two towns where
 # the older of two is asked for.  0.06 above is three standard errors of 600 answers, and the few that years tell.

@@ -10,12 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.api import TaskError
-from tasks.hotpotqa.lengths import lengths
-from tasks.hotpotqa.records import Paragraph, Question, read_questions
-from tasks.hotpotqa.solver import solve
-from tasks.hotpotqa.subsets import Shown, ShownParagraph, SubsetConfig, Subsets, shown_tokens, whitespace_words
-from tasks.hotpotqa.worlds import world_question
+from retrieval_gap.tasks.api import TaskError
+from retrieval_gap.tasks.hotpotqa.audits.lengths import lengths
+from retrieval_gap.tasks.hotpotqa.data.records import Paragraph, Question, read_questions
+from retrieval_gap.tasks.hotpotqa.data.subsets import (
+    Shown,
+    ShownParagraph,
+    SubsetConfig,
+    Subsets,
+    shown_tokens,
+    whitespace_words,
+)
+from retrieval_gap.tasks.hotpotqa.worlds.questions import world_question
+from retrieval_gap.tasks.hotpotqa.worlds.solver import solve
 from tests.tasks.hotpotqa.data import real_file
 
 NUMBERS = range(2, 11)

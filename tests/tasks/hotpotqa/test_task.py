@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.api import Batch, Task, TaskConfig, TaskError
-from tasks.registry import load_task
+from retrieval_gap.tasks.api import Batch, Task, TaskConfig, TaskError
+from retrieval_gap.tasks.registry import load_task
 from tests.tasks.hotpotqa.data import real_file
 
 SMALL = "facts=2 names=8 vocab=400"
@@ -131,8 +131,8 @@ def test_every_question_of_a_file_is_in_one_split_and_comes_once_before_it_comes
 
 
 PRINT_TOKENS = f"""
-from tasks.api import TaskConfig
-from tasks.registry import load_task
+from retrieval_gap.tasks.api import TaskConfig
+from retrieval_gap.tasks.registry import load_task
 print(load_task("hotpotqa")(TaskConfig(n=4, options={SMALL!r}))._writer.codec.to_json())
 """
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks.api import TaskError
-from tasks.hotpotqa.records import Paragraph, Question, read_questions
-from tasks.hotpotqa.solver import solve
-from tasks.hotpotqa.world_words import NAMES, words_of
-from tasks.hotpotqa.worlds import WorldConfig, vocabulary, world_question
-from tasks.randomness import SPLITS
+from retrieval_gap.tasks.api import TaskError
+from retrieval_gap.tasks.hotpotqa.data.records import Paragraph, Question, read_questions
+from retrieval_gap.tasks.hotpotqa.worlds.questions import WorldConfig, vocabulary, world_question
+from retrieval_gap.tasks.hotpotqa.worlds.solver import solve
+from retrieval_gap.tasks.hotpotqa.worlds.words import NAMES, words_of
+from retrieval_gap.tasks.randomness import SPLITS
 
 
 @pytest.fixture(scope="module")

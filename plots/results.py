@@ -1,0 +1,225 @@
+"""Results tables as figures see them: runs gathered into the cells of a grid.
+
+A table is read by `retrieval_gap.tables.rows`, which does without torch: a figure is drawn in a second.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
+
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.tables.rows import MAKE_IT, PUBLISHED, count_in, read_rows, share_in
+from retrieval_gap.tables.rows import RESULTS as RESULTS
+
+_CELL_COLUMNS = ("task", "family", "mode", "n", "arch", "size")
+_RUN_COLUMNS = (
+    "parameters",
+    "samples",
+    "seed",
+    "accuracy",
+    "accuracy_low",
+    "accuracy_high",
+    "eval_samples",
+    "hardware",
+)
+_MODES = ("direct", "cot", "rag")
+_ARCHITECTURES = ("transformer", "hybrid", "mamba", "lstm")
+_SIZES = ("tiny", "0.5m", "1m", "2m")
+
+
+class Model(NamedTuple):
+    arch: str
+    size: str
+
+
+class Cell(NamedTuple):
+    """A point of the grid; seeds and training settings are not part of it."""
+
+    task: str
+    family: str
+    mode: str
+    n: int
+    arch: str
+    size: str
+
+    @property
+    def model(self) -> Model:
+        return Model(self.arch, self.size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One row: shares in [0, 1]; `low` to `high` is the 95 % Wilson interval of `accuracy`.
+
+    embedding: "" where the table does not tell.
+    """
+
+    cell: Cell
+    seed: int
+    parameters: int
+    samples: int
+    accuracy: float
+    low: float
+    high: float
+    eval_samples: int
+    hardware: str
+    embedding: str = ""
+
+
+@dataclass(frozen=True)
+class Point:
+    """What is drawn of a cell: the mean over its seeds, and the envelope of their intervals.
+
+    One seed's envelope is its Wilson interval; several seeds' goes from the lowest end to the highest, so it
+    shows the spread of seeds and is never narrower than what the evaluation samples allow.
+
+    dropped: how many rows are left out because `runs` were trained for longer.
+    """
+
+    runs: tuple[Run, ...]
+    dropped: int = 0
+
+    @property
+    def accuracy(self) -> float:
+        return fmean(run.accuracy for run in self.runs)
+
+    @property
+    def seed_accuracies(self) -> list[float]:
+        return [run.accuracy for run in self.runs]
+
+    @property
+    def low(self) -> float:
+        return min(run.low for run in self.runs)
+
+    @property
+    def high(self) -> float:
+        return max(run.high for run in self.runs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """A table's points by cell; `published` holds the paper's accuracy of those cells that it has too, and is
+    None where the table of published values is not at hand (it comes with a checkout)."""
+
+    path: Path
+    points: dict[Cell, Point]
+    published: dict[Cell, float] | None
+
+    def only(self, **wanted: str) -> "Results":
+        """The part with these values, such as task="istree".  Raises UsageError where nothing is left."""
+        cells = [c for c in self.points if all(getattr(c, key) == value for key, value in wanted.items())]
+        if not cells:
+            told = " ".join(f"{key}={value}" for key, value in wanted.items())
+            raise UsageError(f"results table {self.path} has no row with {told}, so there is nothing to draw")
+        return replace(
+            self,
+            points={c: self.points[c] for c in cells},
+            published=None if self.published is None else _shared(self.published, cells),
+        )
+
+    def published_of(self, cell: Cell) -> float | None:
+        return (self.published or {}).get(cell)
+
+    @property
+    def runs(self) -> list[Run]:
+        return [run for point in self.points.values() for run in point.runs]
+
+    @property
+    def several_seeds(self) -> bool:
+        return any(len(point.runs) > 1 for point in self.points.values())
+
+    @property
+    def families(self) -> list[str]:
+        return list(dict.fromkeys(cell.family for cell in self.points))
+
+    @property
+    def modes(self) -> list[str]:
+        return _ordered({cell.mode for cell in self.points}, _MODES)
+
+    @property
+    def ns(self) -> list[int]:
+        return sorted({cell.n for cell in self.points})
+
+    @property
+    def architectures(self) -> list[str]:
+        return _ordered({cell.arch for cell in self.points}, _ARCHITECTURES)
+
+    @property
+    def sizes(self) -> list[str]:
+        return _ordered({cell.size for cell in self.points}, _SIZES)
+
+    @property
+    def models(self) -> list[Model]:
+        """Architecture by architecture, small to large."""
+        seen = {cell.model for cell in self.points}
+        every = (Model(arch, size) for arch in self.architectures for size in self.sizes)
+        return [model for model in every if model in seen]
+
+    @property
+    def grid_cells(self) -> int:
+        """How many cells the full grid of what the table names has."""
+        return len(self.families) * len(self.modes) * len(self.ns) * len(self.models)
+
+
+def _shared(published: dict[Cell, float], cells: Iterable[Cell]) -> dict[Cell, float]:
+    return {cell: published[cell] for cell in cells if cell in published}
+
+
+def _ordered(values: set[str], known: tuple[str, ...]) -> list[str]:
+    """Known names in their order, then the others by name."""
+    return sorted(values, key=lambda value: (known.index(value) if value in known else len(known), value))
+
+
+def read_results(path: Path) -> Results:
+    """Raises UsageError for a table that is absent, empty, lacks a column or holds an impossible value."""
+    rows = read_rows(path, (*_CELL_COLUMNS, *_RUN_COLUMNS))
+    if not rows:
+        raise UsageError(f"results table {path} is empty: no run has finished; {MAKE_IT}")
+    by_cell: dict[Cell, list[Run]] = defaultdict(list)
+    for where, row in rows:
+        run = _run(where, row)
+        by_cell[run.cell].append(run)
+    points = {cell: _point(path, runs) for cell, runs in by_cell.items()}
+    published = _shared(read_published(), points) if PUBLISHED.exists() else None
+    return Results(path=path, points=points, published=published)
+
+
+def read_published(path: Path = PUBLISHED) -> dict[Cell, float]:
+    """Accuracies that others published, by cell.  Raises UsageError for a table that will not do."""
+    return {
+        _cell(where, row): share_in(where, row, "accuracy")
+        for where, row in read_rows(path, (*_CELL_COLUMNS, "accuracy"))
+    }
+
+
+def _point(path: Path, runs: list[Run]) -> Point:
+    """The longest-trained runs of a cell.  Raises UsageError where a seed is there twice: a mean over other
+    settings than the seed would be the accuracy of no model."""
+    longest = max(run.samples for run in runs)
+    kept = sorted((run for run in runs if run.samples == longest), key=lambda run: run.seed)
+    if len({run.seed for run in kept}) < len(kept):
+        cell = " ".join(str(value) for value in runs[0].cell)
+        raise UsageError(f"results table {path} has two rows of one seed for {cell}; keep one of them")
+    return Point(tuple(kept), dropped=len(runs) - len(kept))
+
+
+def _cell(where: str, row: dict[str, str]) -> Cell:
+    return Cell(row["task"], row["family"], row["mode"], count_in(where, row, "n"), row["arch"], row["size"])
+
+
+def _run(where: str, row: dict[str, str]) -> Run:
+    return Run(
+        cell=_cell(where, row),
+        seed=count_in(where, row, "seed"),
+        parameters=count_in(where, row, "parameters"),
+        samples=count_in(where, row, "samples"),
+        accuracy=share_in(where, row, "accuracy"),
+        low=share_in(where, row, "accuracy_low"),
+        high=share_in(where, row, "accuracy_high"),
+        eval_samples=count_in(where, row, "eval_samples"),
+        hardware=row["hardware"],
+        embedding=row.get("embedding", ""),
+    )

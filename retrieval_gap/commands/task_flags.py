@@ -1,0 +1,45 @@
+"""Flags that belong to a task: what it calls its problem size, and its options, such as `--c 3` of cgram_retrieval."""
+
+import shlex
+from dataclasses import fields
+from pathlib import Path
+
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.tasks.registry import load_task, task_names
+
+SIZE_FLAGS = ("--n", "--n-nodes", "--length", "--n-paragraphs")
+
+
+def split_task_flags(words: list[str]) -> tuple[list[str], str]:
+    """The words without those flags that only the task among them knows, and these as its options, `c=3 values=4`.
+
+    Raises UsageError for a size by another task's name, TaskError for a file that holds no task.
+    """
+    named = _task_of(words)
+    if named not in task_names() and not Path(named).is_file():
+        return words, ""  # whatever is wrong is told later
+    task = load_task(named)
+    own = {f"--{field.name}".replace("_", "-") for field in fields(task.options_type)}
+    kept, options = [], []
+    rest = iter(words)
+    for word in rest:
+        flag, equals, value = word.partition("=")
+        flag = flag.replace("_", "-")
+        if flag in SIZE_FLAGS and flag not in ("--n", task.size_flag) and task.size_flag != "--n":
+            raise UsageError(f"{flag} is no flag of {task.name}: its size is {task.size_flag}")
+        if flag in own:
+            value = value if equals else next(rest, "")
+            options.append(f"{flag[2:].replace('-', '_')}={value}")
+        else:
+            kept.append(word)
+    return kept, shlex.join(options)
+
+
+def _task_of(words: list[str]) -> str:
+    """What stands behind `--task`, else the first word behind the command that is no flag."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word == "--task":
+            return following
+        if word.startswith("--task="):
+            return word.removeprefix("--task=")
+    return next((word for word in words[1:] if not word.startswith("-")), "")

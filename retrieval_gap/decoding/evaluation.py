@@ -1,0 +1,177 @@
+"""How good a trained model is: free decoding on held-out problems, with intervals."""
+
+import gc
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from retrieval_gap.decoding.decode import UNDECIDED, Decoded, StepModel, decode
+from retrieval_gap.decoding.device_retrieval import make_device_retriever
+from retrieval_gap.decoding.on_device import DeviceDecoder, ShrinkingDecoder, has_static_state
+from retrieval_gap.decoding.retrieval import RetrieverName, make_retriever
+from retrieval_gap.machine.devices import CPU, allow_tf32
+from retrieval_gap.models import SequenceModel
+from retrieval_gap.statistics.intervals import wilson_interval
+from retrieval_gap.tasks.api import Batch, Task, answers_of, questions_of
+
+DECODE_BATCH = {"cpu": 512, "cuda": 2048}
+STATE_BYTES = 2 << 30  # caches grow by doubling: the most they take is twice this
+STATE_SHARE = 4  # on a GPU states have one in so many of the bytes that are free
+# Prompts, their lengths, and where in them the questions stand.
+Decoder = Callable[[NDArray[np.int32], NDArray[np.int32], NDArray[np.intp]], Decoded]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Shares in [0, 1] over the answers of `eval_samples` samples.
+
+    accuracy: right answers, an undecided one counting as a guess among all that there are (0.5 where there are two, as
+    in the paper; 0 where answers are open); accuracy_strict: counting 0.
+    accuracy_low, accuracy_high: 95 % Wilson interval of `accuracy`, with samples as trials (answers of one sample are
+    not independent of each other; where there are several the interval is rather wide than narrow).
+    exact_trace: every token as in the gold trace; where answers are open, its evidence.
+    tokens_per_s: decoded (not prompt) tokens a second.
+    """
+
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    accuracy_strict: float
+    exact_trace: float
+    undecided: float
+    eval_samples: int
+    tokens_per_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """What was counted over the first `samples` samples of a split, and their `answers`, in `seconds` of decoding.
+
+    Raises ValueError for counts that contradict each other.
+    """
+
+    samples: int = 0
+    answers: int = 0
+    right: int = 0
+    undecided: int = 0
+    exact: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        least = min(self.right, self.undecided, self.exact, self.tokens)
+        if least < 0 or self.right + self.undecided > self.answers or self.exact > self.samples:
+            raise ValueError(f"impossible counts: {self}")
+
+
+def evaluate(
+    model: StepModel,
+    task: Task,
+    samples: int,
+    *,
+    retriever: RetrieverName | None = None,
+    batch: int = DECODE_BATCH["cpu"],
+    counted: Tally | None = None,
+    on_decoded: Callable[[int, Batch, Decoded, NDArray[np.bool_]], None] = lambda *_: None,
+    on_batch: Callable[[Tally], None] = lambda tally: None,
+) -> Evaluation:
+    """Decodes the first `samples` samples of the task's split, `batch` at once.  In rag retrieval is executed.
+
+    counted: what an earlier call had told `on_batch` when it was stopped; the samples after it are decoded.
+    on_decoded: told each batch before it is counted: its first sample's number, gold and decoded traces, right answers.
+    """
+    decoder = make_decoder(model, task, retriever, min(batch, samples))
+    tally = counted or Tally()
+    while tally.samples < samples:
+        started = time.perf_counter()
+        gold = task.sample(np.arange(tally.samples, min(tally.samples + batch, samples)))
+        decoded = decoder(gold.tokens_BxL, gold.prompt_len_B, questions_of(gold, task))
+        right_BxQ = right_answers(decoded, gold, task)
+        on_decoded(tally.samples, gold, decoded, right_BxQ)
+        tally = Tally(
+            samples=tally.samples + len(gold.answer_B),
+            answers=tally.answers + decoded.answer_BxQ.size,
+            right=tally.right + int(right_BxQ.sum()),
+            undecided=tally.undecided + int((decoded.answer_BxQ == UNDECIDED).sum()),
+            exact=tally.exact + int(_exact(decoded, gold, task).sum()),
+            tokens=tally.tokens + int((decoded.length_B - gold.prompt_len_B).sum()),
+            seconds=tally.seconds + time.perf_counter() - started,
+        )
+        on_batch(tally)
+    return _scores(tally, task)
+
+
+def _scores(tally: Tally, task: Task) -> Evaluation:
+    samples, answers = tally.samples, tally.answers
+    accuracy = (tally.right + tally.undecided * task.guess) / answers
+    low, high = wilson_interval(accuracy, samples)
+    return Evaluation(
+        accuracy=accuracy,
+        accuracy_low=low,
+        accuracy_high=high,
+        accuracy_strict=tally.right / answers,
+        exact_trace=tally.exact / samples,
+        undecided=tally.undecided / answers,
+        eval_samples=samples,
+        tokens_per_s=tally.tokens / tally.seconds,
+    )
+
+
+def make_decoder(model: StepModel, task: Task, retriever: RetrieverName | None, rows: int) -> Decoder:
+    """What decodes prompts of a task, `rows` at once: on a GPU without leaving it, where the model has a state of fixed
+    shapes and the task one question and a search on the device, and in exact float32 however the model was trained."""
+    answers, max_length, in_rag = task.answers, task.max_length, task.config.mode == "rag"
+    if model.device.type == "cuda":
+        allow_tf32(False)
+        on_device = make_device_retriever(task, retriever) if in_rag else None
+        able = task.questions == 1 and (on_device or not in_rag)
+        if able and isinstance(model, SequenceModel) and has_static_state(model):
+            make = partial(DeviceDecoder, model, answers=answers, max_length=max_length, retriever=on_device)
+            shrinking = ShrinkingDecoder(lambda n: make(rows=n), rows)
+            return lambda prompts_BxP, prompt_len_B, _: shrinking(prompts_BxP, prompt_len_B)
+    on_host = make_retriever(task, retriever) if in_rag else None
+    return partial(decode, model, answers=answers, max_length=max_length, retriever=on_host)
+
+
+def decode_batch(state_bits: int, device: torch.device = CPU) -> int:
+    """How many samples to decode at once, where each may come to carry this many bits."""
+    room = STATE_BYTES
+    if device.type == "cuda":
+        gc.collect()  # graphs of training refer to their owner
+        torch.cuda.empty_cache()
+        room = torch.cuda.mem_get_info(device)[0] // STATE_SHARE
+    return max(1, min(DECODE_BATCH[device.type], 8 * room // state_bits))
+
+
+def right_answers(decoded: Decoded, gold: Batch, task: Task) -> NDArray[np.bool_]:
+    """Which answers (BxQ) are the gold ones: the same token, or the same text where answers are open."""
+    if not task.open_answers:
+        return decoded.answer_BxQ == answers_of(gold, task)
+    same_B = _same(task.answer_text, decoded, gold)
+    return (same_B & (decoded.answer_B != UNDECIDED))[:, None]
+
+
+def _exact(decoded: Decoded, gold: Batch, task: Task) -> NDArray[np.bool_]:
+    return _same(task.evidence, decoded, gold) if task.open_answers else exact_traces(decoded, gold)
+
+
+def _same(part: Callable[[NDArray[np.int32]], object], decoded: Decoded, gold: Batch) -> NDArray[np.bool_]:
+    """Of which samples a part of the trace, written from its tokens, is that of the gold one."""
+    ours = zip(decoded.tokens_BxL, decoded.length_B, strict=True)
+    theirs = zip(gold.tokens_BxL, gold.length_B, strict=True)
+    return np.array([part(a_L[:a]) == part(b_L[:b]) for (a_L, a), (b_L, b) in zip(ours, theirs, strict=True)])
+
+
+def exact_traces(decoded: Decoded, gold: Batch) -> NDArray[np.bool_]:
+    """Which samples were decoded token for token as the gold trace."""
+    width = max(decoded.tokens_BxL.shape[1], gold.tokens_BxL.shape[1])
+    ours, theirs = (
+        np.pad(tokens, ((0, 0), (0, width - tokens.shape[1])))  # PAD is 0
+        for tokens in (decoded.tokens_BxL, gold.tokens_BxL)
+    )
+    return (decoded.length_B == gold.length_B) & (ours == theirs).all(1)

@@ -1,0 +1,28 @@
+"""Presets: functions that return the cells of a grid, the most telling first."""
+
+from collections.abc import Callable
+
+from retrieval_gap.experiments.grids.hotpotqa import hotpotqa_demo, hotpotqa_paper
+from retrieval_gap.experiments.grids.istree import cpu, demo, lr, paper, transfer
+from retrieval_gap.experiments.grids.theory import theory_cpu, theory_demo
+from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.machine.errors import unknown
+
+PRESETS: dict[str, Callable[[], list[RunConfig]]] = {
+    "demo": demo,
+    "cpu": cpu,
+    "paper": paper,
+    "lr": lr,
+    "transfer": transfer,
+    "theory_demo": theory_demo,
+    "theory_cpu": theory_cpu,
+    "hotpotqa_demo": hotpotqa_demo,
+    "hotpotqa_paper": hotpotqa_paper,
+}
+
+
+def preset_cells(name: str) -> list[RunConfig]:
+    """Raises UsageError for a name that is no preset."""
+    if name not in PRESETS:
+        raise unknown("preset", name, PRESETS)
+    return PRESETS[name]()

@@ -1,0 +1,90 @@
+"""Presets: functions that return the cells of a grid, the most telling first."""
+
+from dataclasses import replace
+
+from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.tasks.api import Mode
+
+ARCHITECTURES = ("transformer", "hybrid", "mamba", "lstm")
+MODES: tuple[Mode, ...] = ("rag", "cot", "direct")
+SEARCHED_LR, LR_SAMPLES = (1e-3, 3e-3), 24_000
+# The better of SEARCHED_LR by exact traces: results/istree_lr.csv, from the preset `lr`.
+SMALL_LR = {"transformer": 3e-3, "hybrid": 3e-3, "mamba": 3e-3, "lstm": 3e-3}
+# Samples by view and problem size, the same for every architecture.
+SMALL_SAMPLES: dict[Mode, dict[int, int]] = {
+    "rag": {8: 10_000, 12: 14_000, 16: 20_000, 24: 30_000},
+    "cot": {8: 64_000, 12: 128_000, 16: 256_000, 24: 512_000},
+    "direct": {8: 24_000, 12: 48_000, 16: 96_000, 24: 192_000},
+}
+# What is learned here depends on steps more than on samples, so batches are small where traces are long.
+SMALL_BATCH: dict[Mode, int] = {"rag": 8, "cot": 16, "direct": 16}
+# The paper's grid in the order in which it tells: where its curves part, what retrieval gives back, the larger models.
+PAPER_ORDER: tuple[tuple[Mode, tuple[int, ...], tuple[str, ...]], ...] = (
+    ("cot", (16, 32, 64), ("0.5m",)),
+    ("rag", (16, 32), ("0.5m",)),
+    ("cot", (16, 32, 64, 128), ("1m", "2m")),
+    ("cot", (128,), ("0.5m",)),
+    ("rag", (64, 128), ("0.5m",)),
+    ("rag", (16, 32, 64, 128), ("1m", "2m")),
+    ("direct", (16, 32, 64, 128), ("0.5m", "1m", "2m")),
+)
+
+
+def demo() -> list[RunConfig]:
+    """The gap in ten minutes on two cores: four architectures of equal size, three views, one problem size."""
+    return [_small_cell(mode, 8, arch, SMALL_LR[arch]) for mode in MODES for arch in ARCHITECTURES]
+
+
+def cpu() -> list[RunConfig]:
+    """A night on a laptop: the demo's models and settings at growing problem sizes, three seeds."""
+    return [
+        _small_cell(mode, n, arch, SMALL_LR[arch], seed)
+        for seed in range(3)
+        for n in SMALL_SAMPLES["cot"]
+        for mode in MODES
+        for arch in ARCHITECTURES
+    ]
+
+
+def transfer() -> list[RunConfig]:
+    """The demo's cells with names for twice as many nodes: models that can be tested on graphs of 8 to 16 nodes."""
+    return [replace(cell, options="names=16") for cell in demo()]
+
+
+def lr() -> list[RunConfig]:
+    """The sweep that the learning rates of `demo` and `cpu` come from: chain of thought, on the validation split."""
+    return [
+        replace(_small_cell("cot", 8, arch, rate), samples=LR_SAMPLES, eval_split="validation")
+        for rate in SEARCHED_LR
+        for arch in ARCHITECTURES
+    ]
+
+
+def _small_cell(mode: Mode, n: int, arch: str, lr: float, seed: int = 0) -> RunConfig:
+    """A cell for a laptop: tiny model, learned embedding, 200 steps of warm-up, clipped gradients."""
+    return RunConfig(
+        task="istree",
+        mode=mode,
+        n=n,
+        arch=arch,
+        size="tiny",
+        embedding="learned",
+        samples=SMALL_SAMPLES[mode][n],
+        batch_size=SMALL_BATCH[mode],
+        lr=lr,
+        warmup_samples=200 * SMALL_BATCH[mode],
+        max_grad_norm=1.0,
+        seed=seed,
+        eval_samples=1_000,
+    )
+
+
+def paper() -> list[RunConfig]:
+    """The paper's grid with the paper's settings, and the LSTM beside it."""
+    return [
+        RunConfig(task="istree", mode=mode, n=n, arch=arch, size=size)
+        for mode, ns, sizes in PAPER_ORDER
+        for size in sizes
+        for n in ns
+        for arch in ARCHITECTURES
+    ]

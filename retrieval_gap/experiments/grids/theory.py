@@ -1,0 +1,70 @@
+"""Presets in which a bound binds: recurrent models whose state is smaller than what must cross, against n.
+
+Each comes with the same task searched by a small one of them (`rag`), and answered with one attention layer.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.tasks.api import Mode
+
+SEEDS = range(3)
+BATCH, WARMUP_STEPS = 64, 100
+LEARNING_RATES = {"lstm": 1e-2, "mamba": 3e-3, "transformer": 3e-3, "hybrid": 3e-3}
+# 64 bits a unit: an LSTM carries h and c, 32 bits each.
+DEMO_WIDTHS, CPU_WIDTHS = (1, 4, 16, 64), (1, 2, 4, 8, 16, 32, 64)
+# Of training; attention, which learns these tasks sooner, gets half.
+DEMO_STEPS, CPU_STEPS = 1_000, 4_000
+# It has to repeat the position that it is asked for: an LSTM of 4 units does not learn that in the time given.
+SEARCHING = ("lstm", "tiny+n_layers=1+d_hidden=16")
+ATTENTION = (("transformer", "tiny+n_layers=1"), ("hybrid", "tiny+n_layers=1"))
+SMALL_MAMBAS = (("mamba", "tiny+n_layers=1+d_model=4+d_state=2"), ("mamba", "tiny+n_layers=1+d_model=16+d_state=4"))
+CPU_TASKS = {"index": "values=4", "associative_recall": "values=4", "counting": "most=2"}
+
+Model = tuple[str, str]
+
+
+def theory_demo() -> list[RunConfig]:
+    """Ten minutes on two cores: Index over 4 letters, n = 8 to 40 (16 to 80 bits), LSTMs of 64 to 4,096 bits."""
+    return list(_grid({"index": "values=4"}, (8, 16, 40), _lstms(DEMO_WIDTHS), DEMO_STEPS))
+
+
+def theory_cpu() -> list[RunConfig]:
+    """A night: three tasks, n = 8 to 512, LSTMs of 64 to 4,096 bits and two small Mambas, longer training."""
+    recurrent = (*_lstms(CPU_WIDTHS), *SMALL_MAMBAS)
+    return list(_grid(CPU_TASKS, (8, 16, 32, 64, 128, 256, 512), recurrent, CPU_STEPS))
+
+
+def _lstms(widths: Sequence[int]) -> list[Model]:
+    return [("lstm", f"tiny+n_layers=1+d_hidden={width}") for width in widths]
+
+
+def _grid(tasks: dict[str, str], ns: Sequence[int], recurrent: Sequence[Model], steps: int) -> Iterator[RunConfig]:
+    for seed in SEEDS:
+        for task, options in tasks.items():
+            for n in ns:
+                for model in recurrent:
+                    yield _cell(task, options, "direct", n, model, steps, seed)
+                for model in ATTENTION:
+                    yield _cell(task, options, "direct", n, model, steps // 2, seed)
+                yield _cell(task, options, "rag", n, SEARCHING, steps, seed)
+
+
+def _cell(task: str, options: str, mode: Mode, n: int, model: Model, steps: int, seed: int) -> RunConfig:
+    arch, size = model
+    return RunConfig(
+        task=task,
+        options=options,
+        mode=mode,
+        n=n,
+        arch=arch,
+        size=size,
+        embedding="learned",
+        samples=steps * BATCH,
+        batch_size=BATCH,
+        lr=LEARNING_RATES[arch],
+        warmup_samples=WARMUP_STEPS * BATCH,
+        max_grad_norm=1.0,
+        seed=seed,
+        eval_samples=1_000,
+    )

@@ -1,0 +1,194 @@
+"""The table of pretrained models on HotpotQA: every cell over all questions that it was asked, and over those that the
+paper selects, which every compared model answers from the two gold paragraphs alone.
+
+That selection is on the outcome: at n = 2 the selected accuracy is 1 by construction, and at larger n it is above that
+of all questions.  So both are always there.
+"""
+
+import itertools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from retrieval_gap.machine.errors import RunError, UsageError, unknown
+from retrieval_gap.statistics.intervals import wilson_interval
+from retrieval_gap.tables.rows import Row, write_table
+
+# The contract of results/hotpotqa_pretrained.csv.
+COLUMNS = (
+    "model", "method", "n_paragraphs", "order", "variant", "distractors", "questions", "selected",
+    "exact_match", "low", "high", "f1", "undecided", "too_long", "gold_kept", "searches", "failed_searches",
+    "tokens_read", "tokens_written", "max_tokens", "top_k", "seed", "data", "data_sha256", "exemplars", "backend",
+    "precision", "hardware", "torch", "commit", "cell",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A cell's file: its head, and its answers by question."""
+
+    path: Path
+    head: dict[str, Any]
+    answers: dict[str, dict[str, Any]]
+
+    @property
+    def cell(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.head["cell"]
+        return found
+
+    @property
+    def subset(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.cell["subset"]
+        return found
+
+    @property
+    def questions(self) -> tuple[Any, ...]:
+        """What has to be the same for two cells to be about the same questions, asked alike."""
+        return (self.cell["data"], self.cell["questions"], self.subset["seed"], self.cell["exemplars"])
+
+    @property
+    def curve(self) -> tuple[Any, ...]:
+        """What n, order and the model are varied within."""
+        return (self.cell["method"], self.subset["variant"], self.subset["distractors"])
+
+    @property
+    def selects(self) -> bool:
+        """Whether it shows which questions a model answers from the gold paragraphs alone."""
+        return self.cell["method"] == "cot" and self.subset["variant"] == "plain" and self.subset["n_paragraphs"] == 2
+
+    def right(self) -> set[str]:
+        return {name for name, answer in self.answers.items() if answer["exact_match"] == 1}
+
+    def asked(self) -> set[str]:
+        return self.answers.keys() - self.too_long()
+
+    def too_long(self) -> set[str]:
+        return {name for name, answer in self.answers.items() if answer["too_long"]}
+
+
+def read_done(path: Path) -> Done:
+    """Raises RunError for a file that no evaluation wrote."""
+    try:
+        head, *answers = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+        done = Done(path=path, head=head, answers={answer["id"]: answer for answer in answers})
+        if not {"method", "data", "subset", "exemplars"} <= done.cell.keys():
+            raise ValueError("its first line is no cell")
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise RunError(f"{path} holds no answers of `pretrained hotpotqa` ({error}); move it away") from error
+    return done
+
+
+def find_done(folder: Path, models: Sequence[str]) -> list[Done]:
+    """The finished cells in a folder, of these models or, without names, of all.
+
+    Raises UsageError for a folder or model that is not there, RunError for a damaged file.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder of answers; `retrieval-gap pretrained hotpotqa` makes one")
+    found = [read_done(path) for path in sorted(folder.glob("*.jsonl"))]
+    names = {done.cell["model"] for done in found}
+    for model in models:
+        if model not in names:
+            raise unknown(f"model in {folder}", model, sorted(names))
+    return [done for done in found if not models or done.cell["model"] in models]
+
+
+def table_rows(found: Sequence[Done]) -> tuple[list[Row], list[str]]:
+    """Rows of all questions and of the selected ones, and what is to be said of the selection.
+
+    Selected rows of one method and variant are over the same questions: one that any of these cells could not ask is
+    left out of all.  Raises RunError for two files of one cell that were asked differently.
+    """
+    rows, told = [], []
+    for questions in dict.fromkeys(done.questions for done in found):
+        cells = sorted((done for done in found if done.questions == questions), key=_place)
+        _check_once(cells)
+        right, said = _right_at_two(cells)
+        told.append(said)
+        for done in cells:
+            rows.append(_row(done, done.asked(), selected=False))
+            chosen = right.intersection(*(other.asked() for other in cells if other.curve == done.curve))
+            if chosen:
+                rows.append(_row(done, chosen, selected=True))
+    return rows, told
+
+
+def write_pretrained(path: Path, rows: Iterable[Row]) -> None:
+    """Replaces a table.  Raises UsageError where it cannot be written."""
+    write_table(path, COLUMNS, rows)
+
+
+def print_rows(rows: Iterable[Row]) -> None:
+    table = Table("model", "method", "n", "order", "variant", "selected", box=None, pad_edge=False)
+    for column in ("questions", "exact match", "95 %", "F1", "undecided", "too long"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        shares = (f"{row['exact_match']:.4f}", f"{row['low']:.3f} to {row['high']:.3f}", f"{row['f1']:.4f}")
+        if not row["questions"]:
+            shares = ("", "", "")
+        table.add_row(
+            escape(row["model"]), row["method"], str(row["n_paragraphs"]), row["order"], row["variant"],
+            "yes" if row["selected"] else "no", str(row["questions"]), *shares, str(row["undecided"]),
+            str(row["too_long"]),
+        )  # fmt: skip
+    Console(width=max(Console().width, 140)).print(table)
+
+
+def _right_at_two(cells: Sequence[Done]) -> tuple[set[str], str]:
+    """The questions that all models answer from the gold paragraphs alone, and in words how many of how many they are,
+    or why there is no selection."""
+    models = list(dict.fromkeys(done.cell["model"] for done in cells))
+    of = f"of {len(set[str]().union(*(done.answers.keys() for done in cells)))} questions"
+    for model in models:
+        if not any(done.selects for done in cells if done.cell["model"] == model):
+            return set(), f"no selection {of}: {model} has no answers by cot at n = 2 (variant plain)"
+    right = set.intersection(*(done.right() for done in cells if done.selects))
+    return right, f"selected {len(right)} {of}: all of {', '.join(models)} answer these by cot at n = 2"
+
+
+def _row(done: Done, chosen: Iterable[str], *, selected: bool) -> Row:
+    answers = [done.answers[name] for name in sorted(chosen)]
+    exact = _mean(answers, "exact_match")
+    low, high = wilson_interval(exact, len(answers)) if answers else (0.0, 1.0)
+    cell, subset = done.cell, done.subset
+    return {
+        "model": cell["model"], "method": cell["method"], **subset, "questions": len(answers),
+        "selected": int(selected), "exact_match": exact, "low": low, "high": high, "f1": _mean(answers, "f1"),
+        "undecided": sum(not answer["predicted"] for answer in answers), "too_long": len(done.too_long()),
+        "gold_kept": _mean(answers, "gold_kept") / 2, "searches": _mean(answers, "searches"),
+        "failed_searches": _mean(answers, "failed_searches"),
+        "tokens_read": sum(answer["read"] for answer in answers),
+        "tokens_written": sum(answer["written"] for answer in answers),
+        "max_tokens": cell["ask"]["max_tokens"], "top_k": cell["ask"]["top_k"] if cell["method"] == "bm25" else "",
+        "data": done.head["data"], "data_sha256": cell["data"], "exemplars": cell["exemplars"],
+        "backend": cell["backend"]["backend"], "precision": cell["backend"].get("precision", ""),
+        "hardware": done.head["hardware"], "torch": done.head["torch"], "commit": done.head["commit"],
+        "cell": done.path.stem.rpartition("-")[2],
+    }  # fmt: skip
+
+
+def _mean(answers: Sequence[Mapping[str, Any]], what: str) -> float:
+    return sum(float(answer[what]) for answer in answers) / len(answers) if answers else 0.0
+
+
+def _check_once(cells: Sequence[Done]) -> None:
+    for before, after in itertools.pairwise(cells):
+        if _place(before) == _place(after):
+            raise RunError(
+                f"{before.path} and {after.path} are the same cell, asked differently (--max-tokens, the backend, the "
+                "weights); move one away, or give one another --name"
+            )
+
+
+def _place(done: Done) -> tuple[Any, ...]:
+    subset = done.subset
+    return (
+        done.cell["model"], done.cell["method"], subset["variant"], subset["distractors"], subset["order"],
+        subset["n_paragraphs"],
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Models that are trained here: one run, from its configuration to its row."""

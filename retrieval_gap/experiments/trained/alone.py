@@ -1,0 +1,54 @@
+"""Runs one cell in this process, with a progress bar."""
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.experiments.trained.run import execute
+from retrieval_gap.machine.environment import usable_cores
+from retrieval_gap.training.loop import StepReport
+from retrieval_gap.training.ranks import ALONE, Ranks
+
+
+def run_one(
+    config: RunConfig, runs_dir: Path, threads: int, device: torch.device, *, ranks: Ranks = ALONE, **options: Any
+) -> dict[str, Any]:
+    """Trains and evaluates one run here, with a progress bar (plain lines where there is no terminal).
+
+    options: those of `execute`.
+    """
+    torch.set_num_threads(threads or max(1, usable_cores() // ranks.place.local_count))
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return execute(config, runs_dir, device=device, report=_print_report, ranks=ranks, **options)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}  {task.fields[speed]:,.0f} samples/s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        total = config.training().steps * config.batch_size
+        task = bar.add_task(config.label(), total=total, loss=float("nan"), speed=0.0)
+        return execute(
+            config,
+            runs_dir,
+            device=device,
+            report=lambda _, told: bar.update(task, completed=told.samples, loss=told.loss, speed=told.samples_per_s),
+            ranks=ranks,
+            **options,
+        )
+
+
+def _print_report(config: RunConfig, told: StepReport) -> None:
+    left = (config.samples - told.samples) / told.samples_per_s
+    line = f"{config.label()}  {told.samples:,}/{config.samples:,} samples  loss {told.loss:.4f}"
+    with contextlib.suppress(OSError):  # who read along went away: no reason to stop training
+        print(f"{line}  {told.samples_per_s:,.0f} samples/s  {left:,.0f} s left", file=sys.stderr, flush=True)

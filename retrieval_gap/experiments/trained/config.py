@@ -1,0 +1,186 @@
+"""What one run is: a cell of a grid, whose hash names its directory."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from tyro.conf import Suppress, arg
+from tyro.constructors import PrimitiveConstructorSpec
+
+from retrieval_gap.experiments.trained.trial import try_architecture, try_task
+from retrieval_gap.machine.errors import UsageError, unknown
+from retrieval_gap.models import Architecture, Embedding, ModelConfig, architecture
+from retrieval_gap.tasks.api import Mode, Split, Task, TaskConfig, written_options
+from retrieval_gap.tasks.registry import load_task
+from retrieval_gap.training.config import MAX_SAMPLES, Precision, TrainingConfig
+
+ProblemSize = Annotated[
+    int,
+    arg(
+        aliases=("--n-nodes", "--length", "--n-paragraphs"),
+        help="problem size: nodes of a graph, tokens of a sequence, paragraphs",
+    ),
+]
+
+
+def _number(words: list[str]) -> float:
+    """Raises ValueError for what is no number, and for one so small that it would be taken for 0."""
+    value = float(words[0])
+    if value == 0 and any(digit in "123456789" for digit in words[0].lower().partition("e")[0]):
+        raise ValueError(f"{words[0]} is too close to 0 to be told from it")
+    return value
+
+
+# For flags that 0 means something special to.
+Number = Annotated[
+    float,
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="FLOAT",
+        instance_from_str=_number,
+        is_instance=lambda value: isinstance(value, float),
+        str_from_instance=lambda value: [str(value)],
+    ),
+]
+# Raised when the meaning of a configuration changes, so that old run directories are not taken for new ones.
+CONFIG_VERSION = 1
+# The paper's learning rates.
+PAPER_LR = {"transformer": 1e-3}
+PAPER_LR_RECURRENT = 3e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """(task, view, problem size, family) x (architecture, model size) x training x seed.
+
+    task, arch: a name, or the path of a `.py` file; arch also the dotted path of a layer.
+    family: "" means the task's first.
+    lr: 0 means the paper's (1e-3 for the Transformer, 3e-4 for the rest).
+    precision: of training (see `TrainingConfig`); decoding is in float32 always.
+    eval_split: `validation` where a setting is chosen by the result, `test` for what is reported.
+    options: the task's own, such as "c=3 values=16"; what is not named keeps its default.
+    """
+
+    task: str
+    mode: Mode
+    n: ProblemSize
+    arch: str
+    size: str
+    family: str = ""
+    embedding: Embedding = "sinusoidal"
+    samples: int = 1_000_000
+    batch_size: int = 64
+    lr: Number = 0.0
+    warmup_samples: int = 10_000
+    max_grad_norm: Number = 0.0
+    precision: Precision = "fp32"
+    seed: int = 0
+    eval_samples: int = 5_000
+    eval_split: Split = "test"
+    options: Suppress[str] = ""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.eval_samples <= MAX_SAMPLES:
+            raise UsageError(f"eval_samples = {self.eval_samples} is out of range: 1 to 2**63 - 1 are wanted")
+
+    def build_task(self, split: Split) -> Task:
+        """Raises TaskError or UsageError where the task or its settings do not exist."""
+        config = TaskConfig(
+            n=self.n, mode=self.mode, family=self.family, split=split, seed=self.seed, options=self.options
+        )
+        return load_task(self.task)(config)
+
+    def model(self, vocab_size: int) -> ModelConfig:
+        return ModelConfig(
+            architecture=architecture(self.arch, self.size),
+            vocab_size=vocab_size,
+            embedding=self.embedding,
+            seed=self.seed,
+        )
+
+    def training(self) -> TrainingConfig:
+        return TrainingConfig(
+            samples=self.samples,
+            batch_size=self.batch_size,
+            lr=self.lr or PAPER_LR.get(self.arch, PAPER_LR_RECURRENT),
+            warmup_samples=self.warmup_samples,
+            max_grad_norm=self.max_grad_norm,
+            precision=self.precision,
+        )
+
+    def validate(self) -> None:
+        """Raises TaskError or UsageError for anything a run would stumble over, before it starts."""
+        self.training()
+        task = self.build_task("train")
+        architecture(self.arch, self.size)
+        if self.task.endswith(".py"):
+            try_task(task, self.task)
+        if "." in self.arch:
+            try_architecture(lambda: self.model(len(task.vocabulary)), task, self.arch)
+
+    def canonical(self) -> dict[str, Any]:
+        """What the hash is of: every default filled in, a size by its shape, a file (of code or data) by its content.
+
+        What a run always was before there was a choice (no options, fp32) is left out: its directory keeps its name.
+        """
+        built, task = architecture(self.arch, self.size), self.build_task("train")
+        filled = asdict(self) | {
+            "lr": self.training().lr,
+            "family": task.family,
+            "options": written_options(task.options, by_content=True),
+        }
+        if not filled["options"]:
+            del filled["options"]
+        if self.precision == "fp32":
+            del filled["precision"]
+        filled["shape"] = _shape(built)
+        for key in ("task", "arch"):
+            if filled[key].endswith(".py"):
+                filled[key] += ":" + hashlib.sha256(Path(filled[key]).read_bytes()).hexdigest()
+        return filled | {"version": CONFIG_VERSION}
+
+    def hash(self) -> str:
+        """12 hex digits: the same configuration, the same run."""
+        text = json.dumps(self.canonical(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def label(self) -> str:
+        """A readable name; two runs may share it."""
+        task, arch = Path(self.task).stem, self.arch.rpartition(".")[2]
+        if self.arch.endswith(".py"):
+            arch = Path(self.arch).stem
+        return f"{task}-{self.mode}-n{self.n}-{arch}-{self.size}-s{self.seed}"
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any], where: str) -> "RunConfig":
+        """Raises UsageError for a key that no run has (naming the nearest valid one) or a value that will not do."""
+        known = [field.name for field in fields(cls)]
+        kinds = get_type_hints(cls)
+        for key in value:
+            if key not in known:
+                raise UsageError(f"{where}: {unknown('key', key, known)}")
+            if not _fits(value[key], kinds[key]):
+                raise UsageError(f"{where}: {key} = {value[key]!r} will not do")
+        try:
+            config = cls(**value)
+            config.training()
+        except (TypeError, UsageError) as error:
+            raise UsageError(f"{where}: {error}") from error
+        return config
+
+
+def _shape(built: Architecture) -> Any:
+    """A field that says nothing (None) is left out: one that is added later changes no hash."""
+    if not is_dataclass(built) or isinstance(built, type):
+        return repr(built)
+    return {name: value for name, value in asdict(built).items() if value is not None}
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if kind is float:
+        return type(value) in (int, float)
+    return type(value) is kind

@@ -1,0 +1,253 @@
+"""How long a sweep takes, and what is left of it: from what runs measured where they did, else by the roofline.
+
+Every number of hours carries where it comes from: `m` a run of the same view, problem size and model was measured on
+that hardware; `s` other runs were, of the same view and model if there are such, and what they took is scaled by the
+ratio of the rooflines; `r` nothing was measured there, and it is the roofline alone.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.experiments.trained.cost import ACHIEVED, GPU_KERNEL_S, GPUS, Machine, cell_cost, trace_sizes
+from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.runs.results import Cell, known_cells, samples_done
+from retrieval_gap.tasks.api import TaskError
+
+Source = Literal["m", "s", "r"]
+Part = Literal["training", "evaluation"]
+SOURCES: tuple[Source, ...] = ("m", "s", "r")
+WIDTH = 120  # where there is no terminal
+LEGEND = "hours: m measured, s scaled by the roofline from other cells measured there, r roofline alone (an assumption)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A run's pace on its hardware: samples trained a second, tokens decoded a second (None: not evaluated yet)."""
+
+    config: RunConfig
+    hardware: str
+    threads: int
+    samples_per_s: float
+    tokens_per_s: float | None
+
+    def seconds(self, part: Part) -> float | None:
+        """Of the whole of a part at that pace."""
+        if part == "training":
+            return self.config.samples / self.samples_per_s
+        sizes = trace_sizes(self.config)
+        decoded = self.config.eval_samples * (sizes.length - sizes.prompt)
+        return decoded / self.tokens_per_s if self.tokens_per_s else None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds of one cell alone, and where they come from."""
+
+    seconds: float
+    sources: frozenset[Source]
+
+
+def measured_runs(runs_dir: Path) -> list[Measured]:
+    """The runs there that were started on one hardware by one rank with one number of threads, and reported twice."""
+    cells = known_cells(runs_dir) if runs_dir.is_dir() else []
+    return [run for run in map(_measured, cells) if run is not None]
+
+
+def _measured(cell: Cell) -> Measured | None:
+    # The first report may hold the compilation of kernels, which would stand for the pace of a run that just began.
+    told: list[Any] = [report.get("samples_per_s") for report in cell.run.reports()[1:]]
+    paces = [float(pace) for pace in told if isinstance(pace, (int, float)) and pace > 0]
+    starts = [(start.get("hardware"), start.get("threads"), start.get("ranks", 1)) for start in cell.run.starts()]
+    if cell.config is None or not paces or not starts or any(start != starts[0] for start in starts):
+        return None
+    hardware, threads, ranks = starts[0]
+    if ranks != 1:
+        return None
+    try:
+        cell_cost(cell.config)
+    except (TaskError, UsageError):  # a user's file that is gone
+        return None
+    try:
+        tokens_per_s = cell.run.row()["tokens_per_s"]
+    except RunError:  # not done yet
+        tokens_per_s = None
+    return Measured(
+        config=cell.config,
+        hardware=str(hardware),
+        threads=threads if isinstance(threads, int) else 0,
+        samples_per_s=median(paces),
+        tokens_per_s=tokens_per_s,
+    )
+
+
+def on_machine(machine: Machine, runs: Iterable[Measured]) -> list[Measured]:
+    """Those that were measured on such a machine."""
+    return [run for run in runs if machine.hardware in run.hardware and machine.threads in (None, run.threads)]
+
+
+def estimate(config: RunConfig, machine: Machine, runs: Sequence[Measured], todo: float = 1.0) -> Estimate:
+    """A cell's seconds on a machine; `todo` is the share of its training that is left.  runs: those of the machine."""
+    evaluation = _estimate(config, "evaluation", machine, runs)
+    if todo == 0:
+        return evaluation
+    training = _estimate(config, "training", machine, runs)
+    return Estimate(todo * training.seconds + evaluation.seconds, training.sources | evaluation.sources)
+
+
+def _estimate(config: RunConfig, part: Part, machine: Machine, runs: Sequence[Measured]) -> Estimate:
+    roofline_s = machine.seconds(getattr(cell_cost(config), part))
+    known = [run for run in runs if run.seconds(part)]
+    if not known:
+        return Estimate(roofline_s, frozenset({"r"}))
+    alike = [run for run in known if _kind(run.config) == _kind(config)]
+    distance = min((_distance(run.config, config) for run in alike), default=math.inf)
+    nearest = [run for run in alike if _distance(run.config, config) == distance] or known
+    pace = fmean((run.seconds(part) or 0.0) / machine.seconds(getattr(cell_cost(run.config), part)) for run in nearest)
+    source: Source = "s" if distance else "m"
+    return Estimate(pace * roofline_s, frozenset({source}))
+
+
+def _kind(config: RunConfig) -> tuple[str, ...]:
+    return config.task, config.family, config.mode, config.arch, config.size, config.precision
+
+
+def _distance(one: RunConfig, other: RunConfig) -> float:
+    """0 where a step of one takes what a step of the other takes."""
+    return abs(math.log(one.n / other.n)) + abs(math.log(one.batch_size / other.batch_size))
+
+
+def hours(cells: Sequence[Estimate], machine: Machine) -> str:
+    """Hours until the last cell ends, with `machine.count` of them side by side, and the letters of the sources."""
+    if not cells:
+        return ""
+    total = _side_by_side(cells, machine) / 3600
+    number = f"{total:,.0f}" if total >= 10 else f"{total:.2f}" if total >= 0.005 else "<0.01"
+    sources = frozenset[Source]().union(*(cell.sources for cell in cells))
+    return f"{number} {''.join(source for source in SOURCES if source in sources)}"
+
+
+def seconds_left(cells: Sequence[Cell], runs_dir: Path, machine: Machine) -> float:
+    """Until the last of these cells ends there, with `machine.count` of them side by side."""
+    todo = {cell.config: share for cell in cells if cell.config and (share := _todo(cell)) is not None}
+    estimates = [one for (one,) in _estimates(todo, [machine], measured_runs(runs_dir)).values()]
+    return _side_by_side(estimates, machine)
+
+
+def _side_by_side(cells: Sequence[Estimate], machine: Machine) -> float:
+    seconds = [cell.seconds for cell in cells]
+    return max(sum(seconds) / machine.count, max(seconds, default=0.0))
+
+
+def print_forecast(cells: Sequence[Cell], runs_dir: Path, here: Machine) -> None:
+    """What these cells ask for and how long they take on GPUs and here: in all, what is left, and by kind."""
+    machines, runs = (*GPUS, here), measured_runs(runs_dir)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("")
+    for column in ("cells", "tokens", "pad", "FLOPs", *(machine.name for machine in machines)):
+        table.add_column(column, justify="right", no_wrap=True)
+    todo = {cell.config: _todo(cell) for cell in cells if cell.config is not None}
+    whole = _estimates(dict.fromkeys(todo, 1.0), machines, runs)
+    for section in _sections(list(todo)):
+        for name, configs in section.items():
+            table.add_row(escape(name), *_amounts(configs), *_hours([whole[config] for config in configs], machines))
+        if "all" in section and any(share != 1 for share in todo.values()):
+            left = _estimates({config: share for config, share in todo.items() if share is not None}, machines, runs)
+            table.add_row("left", str(len(left)), "", "", "", *_hours(list(left.values()), machines))
+        table.add_section()
+    console = _console()
+    console.print(table)
+    for line in (LEGEND, _assumptions(here)):
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+def print_left(cells: Sequence[Cell], runs_dir: Path, here: Machine) -> None:
+    """What is done, partial, failed and left of a sweep, and the hours that it has still to take here."""
+    runs = measured_runs(runs_dir)
+    by_status: dict[str, list[Cell]] = {"done": [], "running": [], "partial": [], "failed": [], "missing": []}
+    for cell in cells:
+        by_status[cell.run.status()].append(cell)
+    table = Table(box=None, pad_edge=False)
+    for column in ("", "cells", "samples", "hours left here"):
+        table.add_column(column, justify="left" if not column else "right")
+    for status, some in by_status.items():
+        if some:
+            table.add_row("left" if status == "missing" else status, *_left(some, here, runs))
+    table.add_section()
+    table.add_row("all", *_left(cells, here, runs))
+    console = _console()
+    console.print(table)
+    console.print(f"{LEGEND}; {here.count} at a time", soft_wrap=True, highlight=False)
+
+
+def _left(cells: Sequence[Cell], machine: Machine, runs: Sequence[Measured]) -> list[str]:
+    todo = {cell.config: share for cell in cells if cell.config and (share := _todo(cell)) is not None}
+    trained = sum(samples_done(cell.run, cell.config) for cell in cells if cell.config)
+    estimates = list(_estimates(todo, [machine], runs).values())
+    return [str(len(cells)), f"{trained:,}", *_hours(estimates, [machine])]
+
+
+def _todo(cell: Cell) -> float | None:
+    """The share of a cell's training that is left; None where the cell is done or failed."""
+    if cell.config is None or cell.run.status() in ("done", "failed"):
+        return None
+    return 1 - samples_done(cell.run, cell.config) / cell.config.samples
+
+
+def _sections(configs: Sequence[RunConfig]) -> list[dict[str, list[RunConfig]]]:
+    """All, then by view and problem size, then by model, each in the order of the preset."""
+    views: dict[str, list[RunConfig]] = {}
+    models: dict[str, list[RunConfig]] = {}
+    for config in configs:
+        views.setdefault(f"{config.mode} n={config.n}", []).append(config)
+        models.setdefault(f"{Path(config.arch).stem} {config.size}", []).append(config)
+    return [{"all": list(configs)}, views, models]
+
+
+def _amounts(configs: Sequence[RunConfig]) -> list[str]:
+    costs = [cell_cost(config) for config in configs]
+    tokens, padded = sum(cost.tokens for cost in costs), sum(cost.padded for cost in costs)
+    return [str(len(configs)), _si(tokens), f"{1 - tokens / padded:.0%}", _si(sum(cost.flops for cost in costs))]
+
+
+def _estimates(
+    todo: Mapping[RunConfig, float], machines: Sequence[Machine], runs: Sequence[Measured]
+) -> dict[RunConfig, list[Estimate]]:
+    """Of each cell on each machine, where a share of its training is to do."""
+    known = [on_machine(machine, runs) for machine in machines]
+    return {
+        config: [estimate(config, machine, some, share) for machine, some in zip(machines, known, strict=True)]
+        for config, share in todo.items()
+    }
+
+
+def _hours(cells: Sequence[Sequence[Estimate]], machines: Sequence[Machine]) -> list[str]:
+    return [hours([cell[i] for cell in cells], machine) for i, machine in enumerate(machines)]
+
+
+def _si(value: float) -> str:
+    """Three digits and the prefix of a power of 1000."""
+    power = min(6, max(0, int(math.log10(max(value, 1)) // 3)))
+    return f"{value / 1000**power:.3g}{' kMGTPE'[power].strip()}"
+
+
+def _assumptions(here: Machine) -> str:
+    return (
+        f"roofline: longest of operations, memory traffic and kernels, at {ACHIEVED:.0%} of peak (fp32; data sheets:"
+        f" H200 67 TFLOP/s and 4.8 TB/s, A100 80GB 19.5 and 2.04), {GPU_KERNEL_S * 1e6:g} us a kernel, one cell a GPU;"
+        f" here {here.count} at a time, at {ACHIEVED:.0%} of {here.flops_per_s / ACHIEVED / 1e9:.3g} GFLOP/s and"
+        f" {here.bytes_per_s / ACHIEVED / 1e9:.3g} GB/s a thread, {here.kernel_s * 1e6:.2g} us a call, measured now"
+    )
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDTH)

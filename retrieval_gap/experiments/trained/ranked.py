@@ -1,0 +1,221 @@
+"""One run by several processes that share every batch: started here, or by torchrun.
+
+    retrieval-gap train ... --ranks 2
+    torchrun --nproc-per-node 2 -m retrieval_gap.cli train ...
+
+The first is for one machine, and tells in one line how a run ended; torchrun adds a report of its own, and spans
+machines.  On GPUs each rank has one.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from retrieval_gap.experiments.trained.alone import run_one
+from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.experiments.trained.run import follow
+from retrieval_gap.kernels.selective_scan import BackendName, chosen_backend, use_backend
+from retrieval_gap.machine.environment import usable_cores
+from retrieval_gap.machine.errors import RunError, UsageError, fault
+from retrieval_gap.runs.executors.cells import POLL_SECONDS, End
+from retrieval_gap.runs.executors.processes import start_deaf, stop_with_driver, terminate
+from retrieval_gap.tasks.api import TaskError
+from retrieval_gap.training.config import check_precision
+from retrieval_gap.training.loop import DivergedError, StoppedError, stop_requested
+from retrieval_gap.training.ranks import LostRankError, Place, Ranks, joined, place_of_environment
+
+MAX_RANKS = 1024
+END_SECONDS = 20.0  # that ranks have to end once one of them failed
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What every rank is told of a run.  scan_backend: what computes Mamba's scan.  options: those of `execute`."""
+
+    config: RunConfig
+    runs_dir: Path
+    threads: int
+    device: torch.device
+    scan_backend: BackendName
+    options: dict[str, Any]
+
+
+def run_ranked(
+    config: RunConfig, runs_dir: Path, threads: int, device: torch.device, *, ranks: int, **options: Any
+) -> dict[str, Any] | None:
+    """Trains by `ranks` processes that it starts, or as the rank that torchrun made of this one; the result row, None
+    on a rank that does not lead.
+
+    options: those of `execute`.
+    Raises UsageError for numbers of ranks that will not do, RunError where the run, or any of its ranks, fails.
+    """
+    if not 1 <= ranks <= MAX_RANKS:
+        raise UsageError(f"--ranks {ranks} is out of range: 1 to {MAX_RANKS} are wanted")
+    job = Job(
+        config=config,
+        runs_dir=runs_dir,
+        threads=threads,
+        device=device,
+        scan_backend=chosen_backend(),
+        options=options,
+    )
+    place = place_of_environment()
+    if place is not None and place.count > 1:
+        if ranks > 1:
+            raise UsageError(
+                f"--ranks {ranks} starts ranks, and torchrun has started {place.count}: one of the two will do"
+            )
+        return _under_torchrun(job, place)
+    if ranks == 1:
+        return run_one(config, runs_dir, threads, device, **options)
+    check(job, Place(count=ranks, local_count=ranks))
+    return _launch(job, ranks)
+
+
+def take_part(job: Job, place: Place, store: dist.Store | None = None) -> dict[str, Any] | None:
+    """A rank's whole part in a run; the result row on rank 0."""
+    device = check(job, place)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    with joined(place, device, store) as ranks:
+        if ranks.leads:
+            return run_one(job.config, job.runs_dir, job.threads, device, ranks=ranks, **job.options)
+        torch.set_num_threads(job.threads or max(1, usable_cores() // place.local_count))
+        follow(job.config, device, ranks)
+    return None
+
+
+def check(job: Job, place: Place) -> torch.device:
+    """The device of a rank.  Raises UsageError, on all ranks alike and before they meet, for what cannot be run."""
+    job.config.validate()
+    check_precision(job.config.precision, job.device)
+    Ranks(place).share(job.config.batch_size)
+    return place.device(job.device)
+
+
+def _under_torchrun(job: Job, place: Place) -> dict[str, Any] | None:
+    """Raises what `take_part` does on rank 0; the others end in silence where they have nothing else to tell."""
+    try:
+        return take_part(job, place)
+    except (UsageError, TaskError, DivergedError, StoppedError, LostRankError) as error:
+        if place.rank == 0:
+            raise
+        os._exit(2 if isinstance(error, UsageError | TaskError) else 1)
+
+
+@dataclass(frozen=True)
+class _Rank:
+    """A process that was started, and the end of a pipe that says how it ended."""
+
+    number: int
+    process: ForkServerProcess
+    told: Connection
+
+    @property
+    def failed(self) -> bool:
+        return self.process.exitcode not in (None, End.DONE, End.STOPPED)
+
+    def message(self) -> tuple[str, Any]:
+        """What kind of end it was, "" for one without a word, and its row or reason."""
+        with suppress(EOFError):
+            if self.told.poll():
+                told: tuple[str, Any] = self.told.recv()
+                return told
+        return "", None
+
+
+def _launch(job: Job, count: int) -> dict[str, Any]:
+    store = dist.TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
+    ranks = list[_Rank]()
+    with stop_requested() as stop:
+        try:
+            for r in range(count):
+                ranks.append(_start(job, Place(rank=r, count=count, local_rank=r, local_count=count), store.port))
+            asked = False
+            while any(rank.process.is_alive() for rank in ranks) and not any(rank.failed for rank in ranks):
+                if stop.is_set() and not asked:
+                    asked = True
+                    terminate(rank.process for rank in ranks)
+                wait([rank.process.sentinel for rank in ranks if rank.process.is_alive()], timeout=POLL_SECONDS)
+        finally:
+            fallen = [rank for rank in ranks if (rank.process.exitcode or 0) < 0]
+            _end([rank.process for rank in ranks])
+    return _outcome(ranks, fallen, stopped=stop.is_set())
+
+
+def _start(job: Job, place: Place, port: int) -> _Rank:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["retrieval_gap.experiments.trained.run"])
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(job, place, port, theirs), name=f"rank {place.rank}")
+    start_deaf(process)
+    theirs.close()
+    return _Rank(place.rank, process, ours)
+
+
+def _work(job: Job, place: Place, port: int, told: Connection) -> None:
+    """A rank's whole life; it says through the pipe how it ended."""
+    threading.Thread(target=stop_with_driver, name="driver", daemon=True).start()
+    try:
+        with use_backend(job.scan_backend):
+            told.send(("done", take_part(job, place, dist.TCPStore(HOST, port, is_master=False))))
+    except StoppedError as error:
+        told.send(("stopped", str(error)))
+        os._exit(End.STOPPED)
+    except LostRankError as error:
+        told.send(("lost", str(error)))
+        os._exit(End.FAILED)
+    except RunError as error:
+        told.send(("failed", str(error)))
+        os._exit(End.FAILED)
+    except (UsageError, TaskError) as error:
+        told.send(("wrong", str(error)))
+        os._exit(End.FAILED)
+    except Exception as error:
+        told.send(("failed", f"rank {place.rank}: {fault(error)}"))
+        os._exit(End.FAILED)
+
+
+def _end(processes: Sequence[ForkServerProcess]) -> None:
+    """Ends those that are left: they notice that another is gone, or are told, or killed."""
+    deadline = time.monotonic() + END_SECONDS
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+    terminate(processes)
+    for process in processes:
+        process.join(max(0.0, deadline + END_SECONDS - time.monotonic()))
+        process.kill()
+        process.join()
+
+
+def _outcome(ranks: Sequence[_Rank], fallen: Sequence[_Rank], *, stopped: bool) -> dict[str, Any]:
+    """The row.  Raises, where there is none, what a rank failed of, else how it ended."""
+    reasons = dict(reversed([rank.message() for rank in ranks]))  # of a kind, the lowest rank's
+    if reasons.get("done") is not None:
+        return dict(reasons["done"])
+    if "wrong" in reasons:
+        raise UsageError(reasons["wrong"])
+    if "failed" in reasons:
+        raise RunError(reasons["failed"])
+    if stopped or "stopped" in reasons:
+        raise StoppedError(reasons.get("stopped", "stopped; the same command goes on"))
+    if fallen:
+        name = signal.Signals(-(fallen[0].process.exitcode or 0)).name
+        raise LostRankError(
+            f"rank {fallen[0].number} of {len(ranks)} was ended by {name}, and the others with it;"
+            " the same command goes on from the last checkpoint"
+        )
+    raise RunError(reasons.get("lost", "the ranks ended without a result; the same command goes on"))

@@ -1,0 +1,73 @@
+"""Replies on disk, so that nothing is asked twice: one SQLite file, each reply committed as it comes.
+
+The key is the SHA-256 of the whole request as JSON with sorted keys.  A process killed at any moment loses only replies
+that had not arrived; several processes of one machine may share a file.
+"""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+from retrieval_gap.llm.request import Completion
+from retrieval_gap.machine.errors import RunError
+from retrieval_gap.machine.files import make_room_for
+
+# Seconds that a process waits for another one's write.
+PATIENCE = 60.0
+SCHEMA = "CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, request TEXT NOT NULL, reply TEXT NOT NULL)"
+T = TypeVar("T")
+
+
+class Cache:
+    """Raises RunError where the file is no cache or cannot be written."""
+
+    def __init__(self, path: Path) -> None:
+        make_room_for(path)
+        self._path = path
+        self._database = self._guarded(lambda: sqlite3.connect(path, timeout=PATIENCE, isolation_level=None))
+        # A log that is written ahead needs no wait for the disk at each reply: a killed process loses nothing, and a
+        # power cut at most the last replies.
+        for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", SCHEMA):
+            self._execute(statement)
+
+    def get(self, whole: dict[str, Any]) -> Completion | None:
+        """The reply that was put there for this request."""
+        found = self._execute("SELECT reply FROM replies WHERE key = ?", _key(whole))
+        try:
+            return Completion(**json.loads(found[0][0])) if found else None
+        except (ValueError, TypeError) as error:
+            raise self._damaged(error) from error
+
+    def put(self, whole: dict[str, Any], reply: Completion) -> None:
+        self._execute(
+            "INSERT OR REPLACE INTO replies VALUES (?, ?, ?)", _key(whole), _text(whole), _text(asdict(reply))
+        )
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _execute(self, statement: str, *values: str) -> list[Any]:
+        return self._guarded(lambda: self._database.execute(statement, values).fetchall())
+
+    def _guarded(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except sqlite3.OperationalError as error:  # no space, no right, locked for too long
+            raise RunError(f"cache {self._path}: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> RunError:
+        return RunError(f"cache {self._path} is damaged ({error}); move it away to ask again what it held")
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def _key(whole: dict[str, Any]) -> str:
+    return hashlib.sha256(_text(whole).encode()).hexdigest()

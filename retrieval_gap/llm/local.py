@@ -1,0 +1,177 @@
+"""A model of `transformers` on this machine: a folder with its weights, or a name that the hub's cache or the hub has.
+
+Nothing is unpickled and no code of a model's is run: weights are safetensors, architectures are those of the library.
+"""
+
+import hashlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from retrieval_gap.llm.config import LocalConfig, ModelConfig
+from retrieval_gap.llm.generation import Generated, Generator
+from retrieval_gap.llm.request import Completion, Reply, Request, TooLong, cut_at_stop
+from retrieval_gap.machine.devices import choose_device
+from retrieval_gap.machine.environment import hardware, package_version
+from retrieval_gap.machine.errors import RunError, UsageError
+
+TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# Elements of each tensor that a fingerprint reads.
+SAMPLED = 256
+
+
+class LocalBackend:
+    """Raises RunError, UsageError, one line, for a model that does not load."""
+
+    def __init__(self, model: ModelConfig, config: LocalConfig) -> None:
+        self.config, self._asked = config, model
+        self._device = choose_device(config.device)
+        precision = config.precision
+        self.precision = ("bf16" if self._device.type == "cuda" else "fp32") if precision == "auto" else precision
+        self._tokenizer = load_tokenizer(model.model)
+        self._model = self._loaded()
+        if model.api == "chat" and not self._tokenizer.chat_template:
+            raise UsageError(f"model {model.model} has no chat template; --api completions goes without")
+        self._limit = model.context_limit or _context_limit(self._model.config)
+        self._same = {
+            "backend": f"transformers {package_version('transformers')}",
+            "fingerprint": _fingerprint(self._model),
+            "precision": self.precision,
+            "api": model.api,
+        }
+        self.described = self._same | {"model": model.model}
+        self.hardware = hardware(self._device.type)
+        self._generator = self._made_generator()
+
+    def whole(self, request: Request) -> dict[str, Any]:
+        """The weights, by their fingerprint, whatever the model's name or folder."""
+        return self._same | {"body": asdict(request)}
+
+    def complete(self, requests: Sequence[Request], done: Callable[[int, Reply], None]) -> None:
+        prompts = [self._tokens(request) for request in requests]
+        fitting = []
+        for place, (request, prompt) in enumerate(zip(requests, prompts, strict=True)):
+            if self._limit and len(prompt) + request.max_tokens > self._limit:
+                done(place, TooLong(f"{len(prompt)} + {request.max_tokens} tokens, {self._limit} are the limit"))
+            else:
+                fitting.append(place)
+        alike: dict[tuple[tuple[str, ...], int], list[int]] = {}
+        for place in fitting:
+            alike.setdefault((requests[place].stop, requests[place].max_tokens), []).append(place)
+        for (stop, max_tokens), places in alike.items():
+            chosen = [prompts[place] for place in places]
+            stops = partial(self._stops, stop)
+            for batch, texts in self._generator.generate(chosen, max_tokens, stops):
+                for at, generated in zip(batch, texts, strict=True):
+                    done(places[at], self._completion(generated, stop, len(chosen[at])))
+
+    def _completion(self, generated: Generated, stop: tuple[str, ...], read: int) -> Completion:
+        text, _ = cut_at_stop(self._decoded(generated.tokens), stop)
+        return Completion(
+            text=text, finished=generated.ended, prompt_tokens=read, completion_tokens=len(generated.tokens)
+        )
+
+    def _tokens(self, request: Request) -> list[int]:
+        if self._asked.api == "completions":
+            return list(self._tokenizer(request.prompt + request.written)["input_ids"])
+        turns = [{"role": "user", "content": request.prompt}]
+        asked = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        return list(self._tokenizer(asked + request.written, add_special_tokens=False)["input_ids"])
+
+    def _decoded(self, tokens: Sequence[int]) -> str:
+        text: str = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
+
+    def _stops(self, stop: Sequence[str], tokens: Sequence[int]) -> bool:
+        text = self._decoded(tokens)
+        return any(word in text for word in stop)
+
+    def _loaded(self) -> Any:
+        from transformers import AutoModelForCausalLM
+
+        where = {"device_map": self.config.device_map} if self.config.device_map else {}
+        model = _told_in_one_line(
+            self._asked.model,
+            lambda: AutoModelForCausalLM.from_pretrained(
+                self._asked.model, dtype=TYPES[self.precision], use_safetensors=True, trust_remote_code=False, **where
+            ),
+        ).eval()
+        return model if where else model.to(self._device)
+
+    def _made_generator(self) -> Generator:
+        tokenizer = self._tokenizer
+        ends = self._model.generation_config.eos_token_id
+        ends = [ends] if isinstance(ends, int) else list(ends or [])
+        if tokenizer.eos_token_id is not None:
+            ends = list(dict.fromkeys([*ends, tokenizer.eos_token_id]))
+        pads = (tokenizer.pad_token_id, *ends, 0)
+        generator = Generator(
+            self._model,
+            pad=next(pad for pad in pads if pad is not None),
+            ends=ends,
+            batch_size=self.config.batch_size,
+            chunk=self.config.prefill_chunk,
+        )
+        if self._device.type == "cuda" and _is_mamba(self._model) and find_spec("mamba_ssm") is None:
+            print("mamba_ssm is not installed: Mamba layers run without their kernels, slowly", file=sys.stderr)
+        what = f"{self._asked.shown_name} ({type(self._model).__name__})"
+        if not generator.abilities.padding:
+            print(f"{what} reads padding as input: only prompts of equal length share a batch", file=sys.stderr)
+        if generator.abilities.chunk != self.config.prefill_chunk:
+            print(f"{what} does not go on from chunk to chunk: prompts are read whole", file=sys.stderr)
+        return generator
+
+
+def load_tokenizer(name: str) -> Any:
+    """The tokenizer of a folder or model name.  Raises UsageError, RunError where it does not load."""
+    try:
+        import huggingface_hub
+        import transformers
+    except ImportError as error:
+        raise RunError(
+            "local models and --tokenizer need transformers: pip install 'retrieval-gap[pretrained]'"
+        ) from error
+    transformers.logging.set_verbosity_error()
+    huggingface_hub.utils.logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        transformers.utils.logging.disable_progress_bar()
+    if name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
+        raise UsageError(f"model {name}: no such folder")
+    return _told_in_one_line(
+        name, lambda: transformers.AutoTokenizer.from_pretrained(name, use_fast=True, trust_remote_code=False)
+    )
+
+
+def _told_in_one_line(name: str, load: Callable[[], Any]) -> Any:
+    """transformers fails in many ways and at length."""
+    try:
+        return load()
+    except Exception as error:
+        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise RunError(f"model {name} does not load: {first.strip()[:300]}") from error
+
+
+def _context_limit(config: Any) -> int:
+    """Tokens that a model has positions for; 0 where its state has no such limit."""
+    limit = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return limit if isinstance(limit, int) and limit > 0 else 0
+
+
+def _is_mamba(model: Any) -> bool:
+    return any("Mamba" in type(module).__name__ for module in model.modules())
+
+
+def _fingerprint(model: Any) -> str:
+    """Of a model's weights: name, shape and some elements of each tensor.  Trained on or converted, it is another."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        flat = tensor.detach().reshape(-1)
+        some = flat[:: max(1, flat.numel() // SAMPLED)][:SAMPLED].float().cpu()
+        found.update(f"{name}{tuple(tensor.shape)}".encode() + some.numpy().tobytes())
+    return found.hexdigest()[:16]

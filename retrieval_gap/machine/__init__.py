@@ -1,0 +1,1 @@
+"""What every room stands on: devices, the environment, files, errors, memory, CUDA graphs."""

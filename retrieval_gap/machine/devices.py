@@ -1,0 +1,75 @@
+"""Where a model runs: the choice of a device, its float32 arithmetic, and running out of its memory."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+
+from retrieval_gap.machine.errors import UsageError
+
+DeviceName = Literal["auto", "cpu", "cuda"]
+CPU = torch.device("cpu")
+
+
+def choose_device(name: DeviceName) -> torch.device:
+    """`auto` is a GPU where torch finds one.  Raises UsageError for `cuda` where it finds none."""
+    if name == "cpu":
+        return CPU
+    found = torch.cuda.is_available()
+    if name == "cuda" and not found:
+        raise UsageError("device cuda is not here: torch finds no GPU (retrieval-gap doctor tells what it finds)")
+    return torch.device("cuda") if found else CPU
+
+
+def visible_gpus(device: DeviceName, visible: str | None) -> list[str]:
+    """The GPUs that workers can be given, each as a value of CUDA_VISIBLE_DEVICES; none on the CPU.
+
+    visible: that variable as it is now, whose names (numbers or identifiers) are kept.
+    """
+    if choose_device(device) == CPU:
+        return []
+    names = (visible or "").split(",") if visible else map(str, range(torch.cuda.device_count()))
+    return list(names)[: torch.cuda.device_count()]
+
+
+def worker_places(gpus: Sequence[str], *, workers: int, per_gpu: int, cores: int) -> list[str]:
+    """The GPU of each worker of a pool, "" for a worker on the CPU; all GPUs get one before any gets a second.
+
+    workers, per_gpu: as asked for, 0 for the default (one a core; one a GPU).
+    Raises UsageError where the number asked for is of the other kind of machine.
+    """
+    if gpus and workers:
+        raise UsageError(
+            "--workers counts processes on the CPU (--device cpu); on GPUs, --per-gpu those that share one"
+        )
+    if per_gpu and not gpus:
+        raise UsageError("--per-gpu needs a GPU, and there is none to run on")
+    return list(gpus) * (per_gpu or 1) if gpus else [""] * (workers or cores)
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Whether a GPU may round the factors of float32 products to TF32 (10 bits of mantissa).
+
+    torch's own default differs between cuBLAS, which may not, and cuDNN, which may.
+    """
+    cudnn: Any = torch.backends.cudnn
+    backends: tuple[Any, ...] = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)
+    for backend in backends:
+        backend.fp32_precision = "tf32" if allowed else "ieee"
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error is, or came up while handling, a device's running out of memory."""
+    while error is not None:
+        if isinstance(error, torch.OutOfMemoryError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def memory_told(device: torch.device) -> str:
+    """Free and total memory of a GPU, for a message; "" on the CPU."""
+    if device.type != "cuda":
+        return ""
+    free, total = torch.cuda.mem_get_info(device)
+    return f"{free:,} of {total:,} bytes are free"

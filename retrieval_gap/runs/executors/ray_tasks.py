@@ -1,0 +1,167 @@
+"""Cells as tasks of Ray: on this machine, or on a cluster whose nodes see the same folder of runs.
+
+Ray queues the tasks, gives each a processor or a share of a GPU, and starts one again where it failed or where its
+process or its node died; the new try goes on from the run's checkpoint.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read when Ray is imported
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+import torch
+from ray.exceptions import RayError, RayTaskError, TaskCancelledError
+
+from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.machine.devices import CPU, DeviceName, worker_places
+from retrieval_gap.machine.environment import usable_cores
+from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.machine.files import make_folder
+from retrieval_gap.runs.directory import RunDirectory
+from retrieval_gap.runs.executors.cells import LONGEST_REASON, STOPPED, CellOptions, End, Ended, work_on
+
+OBJECT_STORE_BYTES = 100 << 20  # nothing large goes through Ray
+SHARE_UNIT = 10_000  # Ray counts in ten thousandths of a GPU
+LISTEN_SECONDS = 10.0
+FOLDER_SECONDS = 10.0  # in which a new folder is seen on every node
+
+
+class TryFailedError(Exception):
+    """A try at a cell failed and another may not.  Ray starts the task again."""
+
+
+class RayTasks:
+    """An `Executor`.  All cells are given to Ray at once, which starts them in this order.
+
+    address: of a cluster that runs; "" is Ray's own variable RAY_ADDRESS or else a Ray on this machine, which ends with
+    `close`.  workers: processors of that Ray, 0 for all.  per_gpu: cells that share each GPU of the cluster.
+    Raises UsageError for a device that the cluster lacks, RunError where it cannot be reached.
+    """
+
+    def __init__(
+        self, options: CellOptions, *, device: DeviceName, workers: int, per_gpu: int, address: str = ""
+    ) -> None:
+        self._options = replace(options, runs_dir=options.runs_dir.resolve())  # Ray's processes start elsewhere
+        self._running, self._stopping = dict[Any, RunConfig](), False
+        _connect(address or os.environ.get("RAY_ADDRESS", ""), workers)
+        try:
+            found = ray.cluster_resources()
+            gpus = [str(i) for i in range(int(found.get("GPU", 0)))] if device != "cpu" else []
+            if device == "cuda" and not gpus:
+                raise UsageError("device cuda is not here: the Ray cluster has no GPU")
+            cores = int(found.get("CPU", 0))
+            self.places: Sequence[str] = worker_places(gpus, workers=0, per_gpu=per_gpu, cores=cores)
+            if not self.places or not cores:
+                raise UsageError("the Ray cluster has no processors to run on")
+        except BaseException:
+            self.close()
+            raise
+        self._cuda = bool(gpus)
+        asked: dict[str, Any] = {
+            "num_cpus": 1,
+            "num_gpus": SHARE_UNIT // (per_gpu or 1) / SHARE_UNIT if gpus else 0,
+            "max_calls": 1,  # a process for each try, to which nothing is left of another
+            "max_retries": options.tries - 1,
+            "retry_exceptions": [TryFailedError],
+        }
+        self._task = ray.remote(**asked)(_work)
+
+    def has_room(self) -> bool:
+        return not self._stopping
+
+    def start(self, config: RunConfig) -> None:
+        make_folder(RunDirectory.of(config, self._options.runs_dir).path)
+        self._running[self._task.remote(config, self._options, self._cuda)] = config
+
+    def wait(self, seconds: float) -> list[Ended]:
+        if not self._running:
+            time.sleep(seconds)
+            return []
+        try:
+            ready, _ = ray.wait(list(self._running), timeout=seconds)
+            if ready:  # and what else has ended by now
+                ready, _ = ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
+        except RayError as error:
+            raise RunError(f"Ray is gone ({_line(error)}); the same command goes on") from error
+        return [Ended(self._running.pop(ref), *_end(ref)) for ref in ready]
+
+    def stop(self) -> None:
+        """Ray interrupts a task as Ctrl-C would; one that waits is never started."""
+        if not self._stopping:
+            self._stopping = True
+            for ref in self._running:
+                ray.cancel(ref, force=False)
+
+    def close(self) -> None:
+        ray.shutdown()
+
+
+def _connect(address: str, workers: int) -> None:
+    """Raises RunError where there is no cluster at the address, or it is of another version."""
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    try:
+        if address and address != "local":
+            _check_listens(address)
+            ray.init(address=address, **quiet)
+        else:
+            ray.init(
+                address="local",
+                num_cpus=workers or usable_cores(),
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                **quiet,
+            )
+    except (RuntimeError, ValueError, OverflowError, OSError) as error:
+        where = f"no Ray cluster can be reached at {address}" if address else "Ray cannot be started here"
+        raise RunError(f"{where}: {_line(error)}") from error
+
+
+def _check_listens(address: str) -> None:
+    """Raises OSError or ValueError where nothing listens at HOST:PORT; Ray would try for minutes and tell each time."""
+    if address == "auto":
+        return
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit() or "/" in host:
+        raise ValueError("HOST:PORT of its head is wanted, such as 10.0.0.1:6379, or auto")
+    if host in ("localhost", "127.0.0.1"):
+        host = ray.util.get_node_ip_address()  # where Ray looks for it then
+    socket.create_connection((host, int(port)), timeout=LISTEN_SECONDS).close()
+
+
+def _work(config: RunConfig, options: CellOptions, cuda: bool) -> tuple[int, str]:
+    """A try, in a process of Ray's on any node: how it ended, and the reason.  Raises TryFailedError where another try
+    may go better."""
+    folder = RunDirectory.of(config, options.runs_dir).path
+    deadline = time.monotonic() + FOLDER_SECONDS
+    while not folder.is_dir():
+        if time.monotonic() > deadline:
+            unseen = f"node {ray.util.get_node_ip_address()} does not see {folder}"
+            return End.HOPELESS, f"{unseen}; every node has to see the same --runs-dir"
+        time.sleep(0.1)
+    end, reason = work_on(config, options, torch.device("cuda") if cuda else CPU)
+    if end is End.FAILED:
+        raise TryFailedError(reason)
+    return end, reason
+
+
+def _end(ref: Any) -> tuple[End, str]:
+    """How a task that has ended did.  A process or a node that died is told by Ray."""
+    try:
+        end, reason = ray.get(ref)
+    except TaskCancelledError:
+        return End.STOPPED, STOPPED
+    except RayTaskError as error:
+        return End.FAILED, _line(error.cause)
+    except RayError as error:
+        return End.FAILED, f"{type(error).__name__}: {_line(error)}"
+    return End(end), reason
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:LONGEST_REASON]

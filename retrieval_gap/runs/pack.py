@@ -1,0 +1,277 @@
+"""Packs of runs: a tar file that carries run directories from one machine to another.
+
+A pack holds `RUN/FILE` for every file of every run, sorted, without times or owners (of its checkpoints the newest
+sound one); then `manifest.json` with the SHA-256 of each; and behind the end of the tar, where readers of tar stop, 64
+hex digits: the SHA-256 of all before.
+Unpacking checks everything first, so that a pack cut short, altered or made for mischief changes nothing.
+"""
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.machine.files import make_folder, make_room_for, sync, write_atomically
+from retrieval_gap.runs.directory import RunDirectory
+from retrieval_gap.runs.filters import matches
+from retrieval_gap.runs.results import Cell, known_cells
+from retrieval_gap.tasks.api import TaskError
+from retrieval_gap.training.checkpoint import has_checkpoint, newest_sound, previous
+
+MANIFEST = "manifest.json"
+# A run's files in the order in which they are put in the place of others: at any moment what is there is a run, no less
+# far than before.  Training drops the reports past its checkpoint; beside a result nothing else counts.
+FILES = (
+    "config.json", "environment.jsonl", "metrics.jsonl", "samples.jsonl", "evaluation.json", "checkpoint.safetensors",
+    "error.txt", "failure.json", "result.json",
+)  # fmt: skip
+LARGEST = {"checkpoint.safetensors": 1 << 30, MANIFEST: 64 << 20}  # bytes
+LARGEST_TEXT = 16 << 20
+DIGEST_DIGITS = 64
+
+
+class Standing(NamedTuple):
+    """How far a run is: of two, the greater is kept.  A failed run goes no further and gives way to one that can."""
+
+    done: bool
+    goes_on: bool
+    step: int
+
+
+def standing(run: RunDirectory) -> Standing:
+    """Raises RunError where the result is damaged, or every checkpoint is."""
+    if not (run.path / "config.json").exists():
+        return Standing(False, False, -1)
+    if run.result.exists():
+        run.row()
+        return Standing(True, False, 0)
+    step = newest_sound(run.checkpoint)[1].step if has_checkpoint(run.checkpoint) else 0
+    return Standing(False, not run.failure.exists(), step)
+
+
+def pack(target: Path, runs_dir: Path, only: str) -> None:
+    """Writes the runs of a folder into a pack; `only` chooses them as it does in a sweep.
+
+    Raises UsageError where there is none to pack.  Raises RunError, the pack being written, where some are left out:
+    those at work at that moment, and those that cannot be read.
+    """
+    cells = [cell for cell in known_cells(runs_dir) if cell.config is None or matches(vars(cell.config), only)]
+    if not cells:
+        raise UsageError(f"{runs_dir} holds no run" + (f" that matches --only {only!r}" if only else ""))
+    make_room_for(target)
+    left_out: list[str] = []
+    write_atomically(target, lambda part: _write_pack(part, cells, left_out))
+    print(f"{len(cells) - len(left_out)} run(s) packed into {target}, {target.stat().st_size / 1e6:.1f} MB")
+    _raise_first("left out of the pack", left_out)
+
+
+def unpack(source: Path, runs_dir: Path) -> None:
+    """Adds the runs of a pack to a folder of runs.  Of a run that is in both, the further one is kept: done before
+    partial, more steps before fewer.
+
+    A run of a user's own file needs that file here, and to check the run's name is to run it.
+
+    Raises UsageError where there is no such file, RunError, before anything is changed, for a pack that is damaged or
+    holds anything but sound runs; and, the others being unpacked, where runs here are at work or cannot be read.
+    """
+    if not source.is_file():
+        raise UsageError(f"there is no pack {source}")
+    outcomes, refused = Counter[str](), list[str]()
+    with source.open("rb") as file:
+        _verify(source, file)
+        make_folder(runs_dir)
+        with tempfile.TemporaryDirectory(prefix=".unpack-", dir=runs_dir) as room:
+            with _tar(file) as tar:
+                tar.extractall(room, [member for member in tar if member.name != MANIFEST], filter="data")
+            arrived = [RunDirectory(path) for path in sorted(Path(room).iterdir())]
+            for run in arrived:
+                _check_arrived(run, source)
+            for run in arrived:
+                try:
+                    outcomes[_merge(run, RunDirectory(runs_dir / run.path.name))] += 1
+                except RunError as error:
+                    refused.append(str(error))
+    told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
+    print(f"unpacked into {runs_dir}: {told or 'no run'}")
+    _raise_first("refused", refused)
+
+
+def _raise_first(what: str, reasons: Sequence[str]) -> None:
+    """Raises RunError where there are reasons, which are printed, a line each."""
+    for reason in reasons:
+        print(f"not done: {reason}")
+    if reasons:
+        raise RunError(f"{len(reasons)} run(s) {what}; the first: {reasons[0]}")
+
+
+def _write_pack(path: Path, cells: Sequence[Cell], left_out: list[str]) -> None:
+    """Raises RunError where no run can be packed."""
+    digests: dict[str, str] = {}
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT, encoding="utf-8") as tar:
+        for cell in cells:
+            try:
+                files = _read_run(cell)
+            except RunError as error:
+                left_out.append(str(error))
+                continue
+            for name, content in files.items():
+                digests[name] = hashlib.sha256(content).hexdigest()
+                _add(tar, name, content)
+        _add(tar, MANIFEST, json.dumps(digests, indent=1).encode())
+    if not digests:
+        _raise_first("left out of the pack, which is not written", left_out)
+    with path.open("rb+") as file:
+        file.write(_digest(file).encode())
+
+
+def _read_run(cell: Cell) -> dict[str, bytes]:
+    """A run's files by their names in a pack.  Raises RunError where it is at work or not sound."""
+    run = cell.run
+    if cell.config is None:
+        raise RunError(cell.trouble)
+    _check_name(run.path.name, cell.config)
+    with _at_rest(run):
+        standing(run)
+        places = {name: run.path / name for name in sorted(FILES)}
+        if has_checkpoint(run.checkpoint) and not run.result.exists():
+            places[run.checkpoint.name] = newest_sound(run.checkpoint)[0]
+        return {f"{run.path.name}/{name}": place.read_bytes() for name, place in places.items() if place.is_file()}
+
+
+@contextmanager
+def _at_rest(run: RunDirectory) -> Iterator[None]:
+    """Holds a run that nobody works on.  Raises RunError, at once, where somebody does."""
+    if run.is_held():
+        raise RunError(f"{run.path} is being worked on by another process")
+    with run.locked():
+        yield
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)  # no owner, time 0
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
+
+
+def _digest(file: IO[bytes], size: int | None = None) -> str:
+    """SHA-256 of a file's first `size` bytes (None: all), which it then stands behind."""
+    digest, left = hashlib.sha256(), os.fstat(file.fileno()).st_size if size is None else size
+    file.seek(0)
+    while left and (block := file.read(min(left, 1 << 20))):
+        digest.update(block)
+        left -= len(block)
+    return digest.hexdigest()
+
+
+def _verify(source: Path, file: IO[bytes]) -> None:
+    """Raises RunError where a pack is not as it was written, or is not made of sound runs."""
+    size = os.fstat(file.fileno()).st_size - DIGEST_DIGITS
+    if size < 0 or _digest(file, size).encode() != file.read():
+        raise RunError(f"{source} is no whole pack of runs (its SHA-256 differs); nothing is unpacked")
+    try:
+        with _tar(file) as tar:
+            _check_members(tar)
+    except (tarfile.TarError, RunError, UsageError, ValueError, RecursionError) as error:
+        raise RunError(f"{source} is refused, nothing is unpacked: {error}") from error
+
+
+def _tar(file: IO[bytes]) -> tarfile.TarFile:
+    file.seek(0)
+    return tarfile.open(fileobj=file, mode="r:", encoding="utf-8")
+
+
+def _check_members(tar: tarfile.TarFile) -> None:
+    """Raises an error, one line, for the first member that is no file of a sound run or not what the manifest says."""
+    contents: dict[str, bytes] = {}
+    digests: dict[str, str] = {}
+    for member in tar:
+        _check_member(member)
+        if member.name in digests:
+            raise ValueError(f"{member.name} is there twice")
+        content = _content(tar, member)
+        digests[member.name] = hashlib.sha256(content).hexdigest()
+        if member.name == MANIFEST or member.name.endswith("/config.json"):
+            contents[member.name] = content
+    if digests.pop(MANIFEST, None) is None:
+        raise ValueError(f"it has no {MANIFEST}")
+    wanted = _json_object(contents.pop(MANIFEST), MANIFEST)
+    for name in sorted(wanted.keys() | digests.keys()):
+        if wanted.get(name) != digests.get(name):
+            raise ValueError(f"{name} is not what {MANIFEST} says")
+    for run in sorted({name.partition("/")[0] for name in digests}):
+        where = f"{run}/config.json"
+        if where not in contents:
+            raise ValueError(f"{run} has no config.json")
+        _check_name(run, RunConfig.from_json(_json_object(contents[where], where), where))
+
+
+def _check_member(member: tarfile.TarInfo) -> None:
+    name = member.name.partition("/")[2]
+    if member.type != tarfile.REGTYPE or member.issparse():
+        raise ValueError(f"{member.name!r} is no plain file")
+    if member.name != MANIFEST and name not in FILES:
+        raise ValueError(f"{member.name!r} is no file of a run")
+    if not 0 <= member.size <= LARGEST.get(name or MANIFEST, LARGEST_TEXT):
+        raise ValueError(f"{member.name} has an impossible size, {member.size} bytes")
+
+
+def _check_name(name: str, config: RunConfig) -> None:
+    """Raises RunError where a directory of this name is not that of the configuration."""
+    try:
+        wanted = RunDirectory.of(config, Path()).path.name
+    except (UsageError, TaskError) as error:
+        raise RunError(f"{name}: its configuration does not work here: {error}") from error
+    if name != wanted:
+        raise RunError(f"{name}: its configuration is that of {wanted}")
+
+
+def _check_arrived(run: RunDirectory, source: Path) -> None:
+    """Puts a run's files on the disk for good.  Raises RunError where it is not sound."""
+    for path in run.path.iterdir():
+        sync(path)
+    try:
+        standing(run)
+    except RunError as error:
+        what = f"the result or the checkpoint of {run.path.name} is damaged"
+        raise RunError(f"{source} is refused, nothing is unpacked: {what}") from error
+
+
+def _json_object(content: bytes, where: str) -> dict[str, Any]:
+    value = json.loads(content)
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} holds no JSON object")
+    return value
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member)
+    content = file.read() if file is not None else b""
+    if len(content) != member.size:
+        raise ValueError(f"{member.name} is cut short")
+    return content
+
+
+def _merge(arrived: RunDirectory, here: RunDirectory) -> str:
+    """Puts the further of two directories of one run in `here`; what was done.  Raises RunError where it is at work."""
+    if not here.path.exists():
+        arrived.path.rename(here.path)
+        return "new"
+    with _at_rest(here):
+        if standing(arrived) <= standing(here):
+            return "kept as they are here"
+        present = {name for name in FILES if (arrived.path / name).exists()}
+        for name in FILES:
+            if name in present:
+                (arrived.path / name).replace(here.path / name)
+        for name in (*(set(FILES) - present), previous(here.checkpoint).name):
+            (here.path / name).unlink(missing_ok=True)
+    return "further than here"

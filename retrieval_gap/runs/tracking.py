@@ -1,0 +1,115 @@
+"""The reports of a run for who watches many: TensorBoard, Trackio or Weights & Biases, as a flag says.
+
+None of them is needed, and none sends anything by itself: TensorBoard's files and W&B's, in its offline mode (`wandb
+sync` sends them), are in the run's directory; Trackio keeps its own folder (TRACKIO_DIR).
+"""
+
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.machine.errors import UsageError
+
+LogName = Literal["none", "tensorboard", "trackio", "wandb"]
+PROJECT = "retrieval-gap"
+UNTRACKED = ("step", "samples")  # the axis, and what it is a multiple of
+
+
+class Tracker(Protocol):
+    """Takes numbers by name, at a count of samples trained."""
+
+    def tell(self, numbers: Mapping[str, float], samples: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class TensorBoard:
+    """Event files in the run's folder `tensorboard`.  What an earlier start told past the first samples is dropped."""
+
+    def __init__(self, folder: Path, config: RunConfig) -> None:
+        self._folder = folder / "tensorboard"
+        self._writer: Any = None
+
+    def tell(self, numbers: Mapping[str, float], samples: int) -> None:
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self._folder), purge_step=samples)
+        for name, number in numbers.items():
+            self._writer.add_scalar(name, number, samples)
+        self._writer.flush()
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+class Trackio:
+    """A local project of Trackio's; a run goes on under its name."""
+
+    def __init__(self, folder: Path, config: RunConfig) -> None:
+        import trackio
+
+        self._trackio = trackio
+        trackio.init(project=PROJECT, name=folder.name, config=asdict(config), resume="allow")
+
+    def tell(self, numbers: Mapping[str, float], samples: int) -> None:
+        self._trackio.log(dict(numbers), step=samples)
+
+    def close(self) -> None:
+        self._trackio.finish()
+
+
+class WeightsAndBiases:
+    """A run of W&B's offline mode, in the run's folder `wandb`."""
+
+    def __init__(self, folder: Path, config: RunConfig) -> None:
+        import wandb
+
+        self._run = wandb.init(
+            project=PROJECT, name=folder.name, id=folder.name, config=asdict(config), dir=str(folder),
+            mode="offline",
+        )  # fmt: skip
+
+    def tell(self, numbers: Mapping[str, float], samples: int) -> None:
+        self._run.log(dict(numbers), step=samples)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+TRACKERS: dict[str, Callable[[Path, RunConfig], Tracker]] = {
+    "tensorboard": TensorBoard,
+    "trackio": Trackio,
+    "wandb": WeightsAndBiases,
+}
+
+
+def check_tracker(log: LogName) -> None:
+    """Raises UsageError where the package is not installed."""
+    if log != "none" and importlib.util.find_spec(log) is None:
+        raise UsageError(f"--log {log} needs the package {log}: pip install {log}")
+
+
+@contextmanager
+def tracked(log: LogName, folder: Path, config: RunConfig) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """What takes a report of the run in that folder: its numbers, along the samples trained."""
+    if log == "none":
+        yield lambda told: None
+        return
+    check_tracker(log)
+    tracker = TRACKERS[log](folder, config)
+
+    def tell(told: Mapping[str, Any]) -> None:
+        kinds = (int, float)
+        numbers = {name: value for name, value in told.items() if type(value) in kinds and name not in UNTRACKED}
+        tracker.tell(numbers, told["samples"])
+
+    try:
+        yield tell
+    finally:
+        tracker.close()

@@ -1,0 +1,1 @@
+"""Tables of results: the contract of a row, reading, merging, comparing."""

@@ -1,0 +1,263 @@
+"""Result tables as data: their columns, read from CSV or Parquet, merged by configuration, written whole.
+
+Nothing here needs torch, so that a figure is drawn, and two tables are compared, in a second.
+"""
+
+import csv
+import io
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.machine.files import write_atomically, write_text
+
+# The contract of results/*.csv: what `run.result_row` gives, in this order.
+KINDS: dict[str, type[str] | type[int] | type[float]] = {
+    "task": str, "family": str, "mode": str, "n": int, "options": str, "arch": str, "size": str, "embedding": str,
+    "parameters": int, "state_bits": int, "samples": int, "batch_size": int, "lr": float, "precision": str,
+    "seed": int, "eval_split": str, "accuracy": float, "accuracy_low": float, "accuracy_high": float,
+    "accuracy_strict": float, "exact_trace": float, "undecided": float, "eval_samples": int,
+    "tokens_per_s": float, "wall_s": float, "threads": int,
+    "hardware": str, "torch": str, "commit": str, "config_hash": str,
+}  # fmt: skip
+COLUMNS = tuple(KINDS)
+RESULTS = Path(__file__).resolve().parents[2] / "results"  # comes with a checkout
+PUBLISHED = RESULTS / "published_istree.csv"
+# What older tables lack, and what it was then.
+_DEFAULTS = {"options": "", "precision": "fp32"}
+_SHARES = ("accuracy", "accuracy_low", "accuracy_high", "accuracy_strict", "exact_trace", "undecided")
+_NEVER_EMPTY = ("task", "mode", "n", "arch", "size", "seed", *_SHARES[:3], "eval_samples", "config_hash")
+# Of two rows of one configuration these may differ: when and where it was run, how its shape or a file was named.
+INCIDENTAL = ("options", "size", "tokens_per_s", "wall_s", "threads", "hardware", "torch", "commit")
+MOST_NAMED = 6  # columns in an error's one line
+MAKE_IT = "`retrieval-gap sweep demo --csv FILE` makes a table; name it with --results FILE"
+
+Row = dict[str, Any]
+
+
+class Sourced(NamedTuple):
+    """A row, and where it stands: file and line."""
+
+    where: str
+    row: Row
+
+
+def read_table(path: Path) -> list[Sourced]:
+    """The rows of a table of runs, their numbers as numbers; columns that only this table has stay text.
+
+    Raises UsageError for a file that is absent, no table, empty, lacks a column or holds an impossible value.
+    """
+    rows = read_rows(path, [column for column in COLUMNS if column not in _DEFAULTS])
+    if not rows:
+        raise UsageError(f"results table {path} is empty: no run has finished; {MAKE_IT}")
+    return [Sourced(where, _typed(where, _DEFAULTS | row)) for where, row in rows]
+
+
+def completed(where: str, row: Row) -> Row:
+    """A run's own row with every column: what older runs do not tell is as it then was, or None.
+
+    Raises UsageError where what no row may lack is absent, or of another kind.
+    """
+    whole = dict.fromkeys(COLUMNS) | _DEFAULTS | row
+    for column in _NEVER_EMPTY:
+        kinds = (int, float) if KINDS[column] is float else (KINDS[column],)
+        if type(whole[column]) not in kinds:
+            raise UsageError(f"{where}: {column} = {whole[column]!r} will not do")
+        if column in _SHARES:
+            share_in(where, {column: str(whole[column])}, column)
+    return whole
+
+
+def merge(sources: Iterable[Sourced], *, keep_contradictions: bool = False) -> list[Sourced]:
+    """One row a configuration, in the order of their first appearance.
+
+    Of rows with one `config_hash` that agree in everything but `INCIDENTAL` the first is kept.
+    Raises UsageError, naming both, where they do not agree: one number would silently stand for two.
+    keep_contradictions: keep both instead, for a reader who sees where each comes from.
+    """
+    kept: dict[str, list[Sourced]] = defaultdict(list)
+    merged: list[Sourced] = []
+    for source in sources:
+        known = kept[source.row["config_hash"]]
+        told = [contradiction(first, source) for first in known]
+        if "" in told:
+            continue
+        if told and not keep_contradictions:
+            raise UsageError(told[0])
+        known.append(source)
+        merged.append(source)
+    return merged
+
+
+def contradiction(one: Sourced, other: Sourced) -> str:
+    """What two rows of one configuration do not agree in; "" where they do."""
+    for column, value in other.row.items():
+        before = one.row.get(column)
+        if column not in INCIDENTAL and before is not None and value is not None and not _same(before, value):
+            return (
+                f"{one.where} and {other.where} are the same configuration ({one.row['config_hash']}) "
+                f"but {column} is {before} and {value}; leave one of them out"
+            )
+    return ""
+
+
+def columns_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The contract's columns, then what the rows have beyond them."""
+    return list(dict.fromkeys([*COLUMNS, *(column for row in rows for column in row)]))
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Replaces a results table.  Raises UsageError where it cannot be written."""
+    rows = list(rows)
+    write_table(path, columns_of(rows), rows)
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
+    """Replaces a CSV file by these columns of the rows.  Raises UsageError where it cannot be written."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, text.getvalue())
+    except OSError as error:
+        raise UsageError(f"results table {path} cannot be written: {error.strerror}") from error
+
+
+def write_parquet(path: Path, rows: Sequence[Row]) -> None:
+    """Replaces a Parquet file: whole numbers as int64, others as double, the rest as text; what is not known is null.
+
+    Raises UsageError where it cannot be written, or a value is not of its column's kind.
+    """
+    pyarrow = need_pyarrow()
+    types = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
+    columns = {}
+    for name in columns_of(rows):
+        try:
+            columns[name] = pyarrow.array([row.get(name) for row in rows], types[KINDS.get(name, str)])
+        except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
+            raise UsageError(f"column {name} cannot be written to {path}: {error}") from error
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, lambda part: pyarrow.parquet.write_table(pyarrow.table(columns), part))
+    except OSError as error:
+        raise UsageError(f"results table {path} cannot be written: {error.strerror or error}") from error
+
+
+def need_pyarrow() -> Any:
+    """The package that reads and writes Parquet.  Raises UsageError where it is not installed."""
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise UsageError("Parquet needs pyarrow; pip install 'retrieval-gap[parquet]' brings it") from error
+    return pyarrow
+
+
+def read_rows(path: Path, columns: Iterable[str]) -> list[tuple[str, dict[str, str]]]:
+    """Rows as text, each with where it stands (file and line); a `.parquet` file's by the text of its values.
+
+    Raises UsageError for a file that will not do, and for one that lacks one of these columns.
+    """
+    names, rows = _parquet_rows(path) if path.suffix == ".parquet" else _csv_rows(path)
+    wanted = list(columns)
+    missing = [column for column in wanted if column not in names]
+    if missing:
+        more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
+        raise UsageError(f"results table {path} lacks the column {', '.join(missing[:MOST_NAMED])}{more}; {MAKE_IT}")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(f"results table {path} has the column {', '.join(twice)} more than once")
+    for where, row in rows:
+        if None in row or None in row.values():
+            raise UsageError(f"{where}: {len(names)} fields are wanted")
+    return rows
+
+
+def _csv_rows(path: Path) -> tuple[list[str], list[tuple[str, dict[str, str]]]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            rows = [(f"results table {path}, line {reader.line_num}", row) for row in reader]
+            return list(reader.fieldnames or ()), rows
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no results table {path}; {MAKE_IT}") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"results table {path} cannot be read: {error}") from error
+
+
+def _parquet_rows(path: Path) -> tuple[list[str], list[tuple[str, dict[str, str]]]]:
+    pyarrow = need_pyarrow()
+    if not path.exists():
+        raise UsageError(f"there is no results table {path}; {MAKE_IT}")
+    try:
+        table = pyarrow.parquet.ParquetFile(path).read()
+    except (OSError, pyarrow.ArrowException) as error:
+        raise UsageError(f"results table {path} cannot be read: {str(error).splitlines()[0]}") from error
+    values = [[_text(value) for value in column.to_pylist()] for column in table.columns]
+    rows = [dict(zip(table.column_names, row, strict=True)) for row in zip(*values, strict=True)]
+    return table.column_names, [(f"results table {path}, row {i}", row) for i, row in enumerate(rows, 1)]
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _typed(where: str, row: Mapping[str, str]) -> Row:
+    """Raises UsageError for a value that is not of its column's kind."""
+    return {column: _value(where, row, column) for column in columns_of([row])}
+
+
+def _value(where: str, row: Mapping[str, str], column: str) -> str | int | float | None:
+    text = row[column]
+    if not text and column in _NEVER_EMPTY:
+        raise UsageError(f"{where}: {column} is empty")
+    if column in _SHARES and text:
+        return share_in(where, row, column)
+    kind = KINDS.get(column, str)
+    if kind is str:
+        return text or _DEFAULTS.get(column, "")
+    if not text:
+        return None
+    return count_in(where, row, column) if kind is int else number_in(where, row, column)
+
+
+def count_in(where: str, row: Mapping[str, str], column: str) -> int:
+    """Raises UsageError for what is no whole number."""
+    try:
+        return int(row[column])
+    except ValueError:
+        raise UsageError(f"{where}: {column} = {row[column]!r} is no whole number") from None
+
+
+def number_in(where: str, row: Mapping[str, str], column: str) -> float:
+    """Raises UsageError for what is no finite number."""
+    number = _number(row[column])
+    if not math.isfinite(number):
+        raise UsageError(f"{where}: {column} = {row[column]!r} is no number")
+    return number
+
+
+def share_in(where: str, row: Mapping[str, str], column: str) -> float:
+    """Raises UsageError for what is no share."""
+    share = _number(row[column])
+    if not 0 <= share <= 1:
+        raise UsageError(f"{where}: {column} = {row[column]!r} is no share between 0 and 1")
+    return share
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are the same number, however a tool has written it, or the same text."""
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+    return bool(one == other)

@@ -1,0 +1,149 @@
+"""A checkpoint: one safetensors file with weights, optimiser moments and progress, replaced as a whole.
+
+Nothing is pickled.  The file's header carries the progress as JSON and a SHA-256 of progress and tensors, so that a
+file cut short or altered is told from a good one.  The one before it is kept beside it, and training goes on from that
+where the newest is damaged.
+"""
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from retrieval_gap.machine.errors import RunError
+from retrieval_gap.machine.files import write_atomically
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Steps done, and the losses not reported yet."""
+
+    step: int = 0
+    loss_sum: float = 0.0
+    loss_count: int = 0
+
+
+def save_checkpoint(
+    path: Path, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, progress: Progress
+) -> None:
+    """Replaces `path`, whose old file becomes `previous(path)`.  Raises RunError where it cannot be written; the old
+    files then stay."""
+    tensors = {f"model.{name}": p.detach().contiguous() for name, p in parameters.items()}
+    for moment in MOMENTS:
+        tensors |= {f"{moment}.{name}": optimizer.state[p][moment] for name, p in parameters.items()}
+    told = json.dumps(asdict(progress))
+    header = {"progress": told, "sha256": _digest(told, tensors)}
+    try:
+        write_atomically(path, lambda part: save_file(tensors, part, metadata=header), keep=previous(path))
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"checkpoint {path} cannot be written ({error}); make room, the same command goes on") from error
+
+
+def load_checkpoint(
+    path: Path, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer | None = None
+) -> Progress:
+    """Fills the parameters, and the optimiser's moments where one is given, from the newest sound file.
+
+    Raises RunError, before anything is changed, where none is sound or it belongs to another model.
+    """
+    found, progress, tensors = newest_sound(path)
+    _fill(parameters, optimizer, progress, tensors, found)
+    return progress
+
+
+def _fill(
+    parameters: dict[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer | None,
+    progress: Progress,
+    tensors: dict[str, Tensor],
+    path: Path,
+) -> None:
+    """Raises RunError, before anything is changed, where the tensors are those of another model."""
+    wanted = {f"{part}.{name}": p.shape for part in ("model", *MOMENTS) for name, p in parameters.items()}
+    if wanted != {name: tensor.shape for name, tensor in tensors.items()}:
+        raise RunError(f"checkpoint {path} is of another model: its tensors have other names or shapes")
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(tensors[f"model.{name}"])
+            if optimizer is not None:
+                moments = {m: tensors[f"{m}.{name}"].to(parameter.device) for m in MOMENTS}
+                step = torch.tensor(float(progress.step), device=parameter.device)
+                optimizer.state[parameter] = {"step": step, **moments}
+
+
+def previous(path: Path) -> Path:
+    """Where the checkpoint before that in `path` is kept."""
+    return path.with_stem(f"{path.stem}.previous")
+
+
+def has_checkpoint(path: Path) -> bool:
+    return path.exists() or previous(path).exists()
+
+
+def resume(path: Path, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> Progress:
+    """As `load_checkpoint`, or no progress where there is no checkpoint.
+
+    A damaged file gives way to the one before it, which would else be lost when the next is saved.
+    """
+    if not has_checkpoint(path):
+        return Progress()
+    found, progress, tensors = newest_sound(path)
+    _fill(parameters, optimizer, progress, tensors, found)
+    if found != path:
+        _log.warning("checkpoint %s is damaged; going on from the one before, at step %d", path, progress.step)
+        found.replace(path)
+    return progress
+
+
+def newest_sound(path: Path) -> tuple[Path, Progress, dict[str, Tensor]]:
+    """Of the file in `path` and the one before it the newest that is sound: where it is, and what it holds.
+
+    Raises RunError, about `path`, where neither is.
+    """
+    try:
+        return path, *read_checkpoint(path)
+    except RunError as damage:
+        try:
+            return previous(path), *read_checkpoint(previous(path))
+        except RunError:
+            raise damage from damage.__cause__
+
+
+def read_checkpoint(path: Path) -> tuple[Progress, dict[str, Tensor]]:
+    """Progress, and the tensors by name, `model.*` and the moments.  Raises RunError where the file is damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        progress = _progress(header["progress"])
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"checkpoint {path} cannot be read ({error}); delete it to start this run over") from error
+    if header.get("sha256") != _digest(header["progress"], tensors):
+        raise RunError(f"checkpoint {path} is damaged (its SHA-256 differs); delete it to start this run over")
+    return progress, tensors
+
+
+def _progress(text: str) -> Progress:
+    """Raises ValueError or TypeError for a text that `asdict(Progress)` does not give."""
+    progress = Progress(**json.loads(text))
+    counts = (progress.step, progress.loss_count)
+    if not all(type(count) is int and count >= 0 for count in counts) or not isinstance(progress.loss_sum, float):
+        raise ValueError(f"impossible progress {text}")
+    return progress
+
+
+def _digest(progress: str, tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(progress.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].cpu().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,190 @@
+"""One training loop for every model and task: AdamW, cosine schedule with warm-up, exact resume.
+
+What a step does is a function of (weights, optimiser moments, step number): data are drawn by sample number, the
+learning rate by step number.  So a run that is stopped anywhere and started again ends in the same weights, bit for
+bit on one machine with the same number of threads and ranks; with other numbers of ranks, and on a GPU, to rounding, as
+there is no one order of sums.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from retrieval_gap.machine.errors import RunError
+from retrieval_gap.models import SequenceModel
+from retrieval_gap.tasks.api import Task
+from retrieval_gap.training.batches import TrainingBatch, training_batches
+from retrieval_gap.training.checkpoint import Progress, resume, save_checkpoint
+from retrieval_gap.training.config import CHECKPOINT_SECONDS, TrainingConfig
+from retrieval_gap.training.ranks import ALONE, NOTHING, SAVE, STOP, Ranks
+from retrieval_gap.training.step import DivergedError, TrainingStep, make_step
+
+__all__ = ["DivergedError", "StepReport", "StoppedError", "TrainingConfig", "stop_requested", "train"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepReport:
+    """What a loop tells while it runs, of the steps since the last report.
+
+    loss: mean nats a graded token.  tokens_per_s: without padding, which is the share `padding` of all positions.
+    gpu_wait: share of the time in which the GPU had none of this run's steps to work on (for want of data, because of a
+    checkpoint or a capture), by events around each step against the clock; None on the CPU.
+    micro_batch: samples in memory at once.
+    Where ranks share the batches, all numbers are of them together but the last two, which are rank 0's.
+    """
+
+    step: int
+    samples: int
+    loss: float
+    lr: float
+    samples_per_s: float
+    tokens_per_s: float
+    padding: float
+    gpu_wait: float | None
+    micro_batch: int
+
+
+class StoppedError(RunError):
+    """A signal asked the run to stop; its checkpoint is written."""
+
+
+def train(
+    model: SequenceModel,
+    task: Task,
+    config: TrainingConfig,
+    *,
+    checkpoint: Path,
+    report: Callable[[StepReport], None],
+    report_every: int = 100,
+    on_start: Callable[[int], None] = lambda step: None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    ranks: Ranks = ALONE,
+) -> None:
+    """Trains `model` in place on the task's split, from `checkpoint` where there is one; leaves the last one there.
+
+    checkpoint_seconds: what a kill costs at the most; the one before the newest is kept too.
+    on_start: called once before the first step with the steps that are done, the checkpoint being a good one.
+    ranks: all call this alike; rank 0 alone reads and writes the checkpoint, and calls `on_start` and `report`.
+    Raises DivergedError at a loss that is not finite (on a GPU when it is reported or saved), StoppedError after SIGINT
+    or SIGTERM (to any of the ranks), UsageError for a precision that the model's device lacks, RunError for a
+    checkpoint that cannot be read.
+    """
+    parameters = model.trained_parameters()
+    step = make_step(model, config, task.max_length, ranks)
+    done = Progress()
+    if ranks.leads:
+        done = resume(checkpoint, parameters, step.optimizer)
+        if done.step > config.steps:
+            at = f"is at step {done.step} of {config.steps}"
+            raise RunError(f"checkpoint {checkpoint} {at}; delete it to start this run over")
+        on_start(done.step)
+    done = ranks.start_together(done, parameters, step.optimizer)
+    step.start(done)
+    meter = _Meter(done.loss_count)
+    model.train()
+    with stop_requested() as stop:
+        wishes = _Wishes(stop, checkpoint_seconds, ranks)
+        for batch in training_batches(task, config, done.step, model.device, ranks.share(config.batch_size)):
+            step(batch)
+            meter.add(batch)
+            finished = batch.step + 1
+            ended = finished == config.steps
+            if finished % report_every == 0 or ended:
+                told = meter.report(step, config, finished, ranks)
+                if ranks.leads:
+                    report(told)
+            granted = wishes.granted()
+            if granted != NOTHING or ended:
+                progress = Progress(step=finished, loss_sum=step.loss_sum(), loss_count=meter.loss_count)
+                if ranks.leads:
+                    save_checkpoint(checkpoint, parameters, step.optimizer, progress)
+                wishes.saved()
+            if granted == STOP and not ended:
+                raise StoppedError(
+                    f"stopped at sample {finished * config.batch_size} of {config.samples}; the same command goes on"
+                )
+
+
+class _Wishes:
+    """When to write a checkpoint, and when to stop: all ranks after the same step."""
+
+    def __init__(self, stop: threading.Event, seconds: float, ranks: Ranks) -> None:
+        self._stop, self._seconds, self._ranks = stop, seconds, ranks
+        self.saved()
+
+    def granted(self) -> int:
+        wish = NOTHING
+        if self._ranks.leads and time.perf_counter() - self._saved_at > self._seconds:
+            wish = SAVE
+            self.saved()  # it is about to be, and should not be wished for again meanwhile
+        return self._ranks.agreed(STOP if self._stop.is_set() else wish)
+
+    def saved(self) -> None:
+        self._saved_at = time.perf_counter()
+
+
+class _Meter:
+    """Counts what a report tells.  loss_count: losses that are not reported, those of an earlier start among them."""
+
+    def __init__(self, loss_count: int) -> None:
+        self.loss_count = loss_count
+        self._restart()
+
+    def _restart(self) -> None:
+        self._steps = self._tokens = self._positions = 0
+        self._clock = time.perf_counter()
+
+    def add(self, batch: TrainingBatch) -> None:
+        self.loss_count += 1
+        self._steps += 1
+        self._tokens += batch.tokens
+        self._positions += batch.tokens_BxL.numel()
+
+    def report(self, step: TrainingStep, config: TrainingConfig, finished: int, ranks: Ranks) -> StepReport:
+        loss, busy = step.loss_sum() / self.loss_count, step.busy_seconds()  # waits for a GPU, so the clock comes after
+        tokens, positions = ranks.total(self._tokens, self._positions)
+        seconds = time.perf_counter() - self._clock
+        told = StepReport(
+            step=finished,
+            samples=finished * config.batch_size,
+            loss=loss,
+            lr=config.lr_at(finished - 1),
+            samples_per_s=self._steps * config.batch_size / seconds,
+            tokens_per_s=tokens / seconds,
+            padding=1 - tokens / positions,
+            gpu_wait=None if busy is None else max(0.0, 1 - busy / seconds),
+            micro_batch=step.micro_batch,
+        )
+        step.forget_losses()
+        self.loss_count = 0
+        self._restart()
+        return told
+
+
+@contextmanager
+def stop_requested() -> Iterator[threading.Event]:
+    """An event set by SIGINT or SIGTERM, while the context lasts; a second signal acts at once.
+
+    Off the main thread, where Python delivers no signals, the event is never set.
+    """
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_signal(number: int, _frame: object) -> None:
+        event.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, on_signal)
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

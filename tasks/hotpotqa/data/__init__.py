@@ -1,0 +1,1 @@
+"""HotpotQA's public files: records, questions, which paragraphs are shown."""

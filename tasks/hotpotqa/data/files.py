@@ -1,0 +1,99 @@
+"""The records of a data file, one by one, whatever its form: JSON, JSON lines or Parquet."""
+
+import codecs
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ...api import TaskError
+
+# Bytes read at once: a whole training file would take gigabytes as one text.
+CHUNK = 1 << 20
+# Characters in which a record has to end; without it, a fault at the start would read the whole file.
+LONGEST_RECORD = 1 << 24
+# What stands before a list's first record, and before a later one; `end` where there is none.
+BETWEEN = (re.compile(r"\s*\[\s*(?P<end>])?"), re.compile(r"\s*(?:,\s*|(?P<end>]))"))
+
+
+def read_records(path: Path) -> Iterator[tuple[str, Any]]:
+    """("record 1" or "line 1", the record) for each record of a file; a line that is no JSON comes as the ValueError
+    that says so.  Raises TaskError for a missing file, one that is not UTF-8, or no JSON as a whole."""
+    if not path.is_file():
+        raise TaskError(f"no such data file: {path}")
+    if path.suffix == ".parquet":
+        return _parquet(path)
+    return _records_of_list(path) if _first_sign(path) == "[" else _lines(path)
+
+
+def _first_sign(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(CHUNK).removeprefix(codecs.BOM_UTF8).lstrip()
+    if not start:
+        raise TaskError(f"{path}: the file is empty")
+    return chr(start[0])
+
+
+def _lines(path: Path) -> Iterator[tuple[str, Any]]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield f"line {number}", _parsed(line)
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return json.loads(line.removeprefix(codecs.BOM_UTF8))
+    except UnicodeDecodeError:
+        return ValueError("it is not UTF-8")
+    except (json.JSONDecodeError, RecursionError) as error:
+        return ValueError(f"it is no JSON ({error})")
+
+
+def _records_of_list(path: Path) -> Iterator[tuple[str, Any]]:
+    """The objects of one JSON list, decoded as the file is read.  Raises TaskError where it is none to its end."""
+    decoder, chunks, number, at = json.JSONDecoder(), _chunks(path), 0, 0
+    text = next(chunks)
+    while True:
+        try:
+            between = BETWEEN[number > 0].match(text, at)
+            if between is None:
+                raise ValueError("'[' or ',' is wanted" if at < len(text) else "the file is cut off")
+            if between["end"]:
+                return
+            record, at = decoder.raw_decode(text, between.end())
+        except (ValueError, RecursionError) as error:
+            more = "" if len(text) - at > LONGEST_RECORD else next(chunks, "")
+            if not more:
+                raise TaskError(f"{path}: record {number + 1}: no JSON, or the file is cut off ({error})") from error
+            text, at = text[at:] + more, 0
+            continue
+        number += 1
+        yield f"record {number}", record
+
+
+def _chunks(path: Path) -> Iterator[str]:
+    """The file's text, in parts.  Raises TaskError where it is not UTF-8."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            while chunk := file.read(CHUNK):
+                yield chunk
+    except UnicodeDecodeError as error:
+        raise TaskError(f"{path}: not UTF-8 ({error.reason} at byte {error.start} of a part)") from error
+
+
+def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise TaskError(f"{path}: reading Parquet needs pyarrow (pip install 'retrieval-gap[parquet]')") from error
+    try:
+        number = 0
+        for batch in parquet.ParquetFile(path).iter_batches(batch_size=512):
+            for record in batch.to_pylist():
+                number += 1
+                yield f"record {number}", record
+    except pyarrow.ArrowException as error:
+        raise TaskError(f"{path}: no Parquet file ({' '.join(str(error).split())})") from error

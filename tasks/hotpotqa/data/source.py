@@ -1,0 +1,176 @@
+"""Where questions come from: a data file, or small made-up worlds; which of them are a split's."""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...api import Split, TaskError
+from ...randomness import split_name
+from ..traces import TEXT_0, TITLE_TOKENS, Writer
+from ..worlds.questions import WorldConfig, world_question
+from .pool import by_rank, hash_of
+from .records import Paragraph, Question, read_questions
+from .subsets import LARGEST
+from .text import Codec, train_codec
+
+TOP_SEED = 2**63
+_log = logging.getLogger(__name__)
+# Questions of the training split that a tokenizer is trained on.
+READ_FOR_TOKENS, WORLDS_FOR_TOKENS = 2000, 1000
+# Worlds whose paragraphs may stand as distractors in others.
+POOLED = 200
+
+
+class Source(Protocol):
+    """The questions of a split; sample numbers go on without end."""
+
+    @property
+    def problems(self) -> int | None:
+        """How many different questions there are; None: no end of them."""
+
+    @property
+    def questions(self) -> Sequence[Question]:
+        """Those whose paragraphs may stand as distractors in others."""
+
+    def drawn(self, index: int) -> tuple[Question, int]:
+        """The question of a sample, and the seed of what is shown with it."""
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """A file's questions of a split, all of them in random order, then all again with other distractors, and so on."""
+
+    questions: Sequence[Question]
+    seed: int
+
+    @property
+    def problems(self) -> int:
+        return len(self.questions)
+
+    def drawn(self, index: int) -> tuple[Question, int]:
+        turn, place = divmod(index, len(self.questions))
+        seed = self.seed if turn == 0 else hash_of(str(self.seed), "turn", str(turn)) % TOP_SEED
+        return self.questions[_order(len(self.questions), self.seed, turn)[place]], seed
+
+
+@lru_cache(maxsize=16)
+def _order(count: int, seed: int, turn: int) -> NDArray[np.intp]:
+    return by_rank(np.arange(count, dtype=np.uint64), hash_of(str(seed), "order", str(turn)))
+
+
+@dataclass(frozen=True)
+class WorldSource:
+    """Questions of small made-up worlds, each with its own number; distractors of other worlds are those of the first
+    POOLED questions."""
+
+    config: WorldConfig
+    split: Split
+    seed: int
+    most: int
+
+    @property
+    def problems(self) -> None:
+        return None
+
+    @cached_property
+    def questions(self) -> Sequence[Question]:
+        return [self._question(index) for index in range(POOLED)]
+
+    def drawn(self, index: int) -> tuple[Question, int]:
+        return self._question(index), self.seed
+
+    def _question(self, index: int) -> Question:
+        return shortened(world_question(self.seed, self.split, index, self.config), self.most)
+
+
+def of_split(questions: Iterable[Question], split: Split) -> tuple[Question, ...]:
+    """The questions whose id belongs to a split."""
+    return tuple(question for question in questions if split_name(question.id.encode()) == split)
+
+
+def read_file(path: str) -> Sequence[Question]:
+    """All usable questions of a file.  Raises TaskError where there is none, or the file cannot be read."""
+    try:
+        return _read(path, Path(path).stat().st_mtime_ns)
+    except OSError as error:
+        raise TaskError(f"hotpotqa: {path} cannot be read: {error.strerror}") from error
+
+
+@lru_cache(maxsize=4)
+def _read(path: str, _changed: int) -> Sequence[Question]:
+    records = read_questions(path)
+    if records.left_out:
+        _log.warning(
+            "%s: %d record(s) left out; `retrieval-gap data check` tells which, and why", path, len(records.left_out)
+        )
+    return records.kept
+
+
+def shortened(question: Question, most: int) -> Question:
+    """The question with so many sentences of each paragraph at the most (0: all): supporting ones before others, in
+    their order."""
+    if not most:
+        return question
+    kept = {paragraph.title: _kept(question, paragraph, most) for paragraph in question.paragraphs}
+    return replace(
+        question,
+        paragraphs=tuple(Paragraph(p.title, tuple(p.sentences[k] for k in kept[p.title])) for p in question.paragraphs),
+        supporting=tuple((t, kept[t].index(k)) for t, k in question.supporting if k in kept[t]),
+    )
+
+
+def _kept(question: Question, paragraph: Paragraph, most: int) -> list[int]:
+    gold = [number for title, number in question.supporting if title == paragraph.title]
+    filled = (number for number, sentence in enumerate(paragraph.sentences) if sentence)
+    return sorted(list(dict.fromkeys([*gold, *filled]))[:most])
+
+
+def texts_of(questions: Iterable[Question]) -> Iterator[str]:
+    """All that can be shown of questions."""
+    for question in questions:
+        yield from (question.question, question.answer)
+        for paragraph in question.paragraphs:
+            yield from (paragraph.title, *filter(None, paragraph.sentences))
+
+
+def writer_of(path: str, worlds: WorldConfig, vocab: int, sentence_tokens: int, hops: int) -> Writer:
+    """What writes the traces of a source, with tokens trained on its training split alone, for all seeds of runs.
+
+    The worlds go on without end, so that what is longer there than in those that the tokens are trained on is cut too.
+    """
+    if path:
+        questions = of_split(read_file(path), "train")[:READ_FOR_TOKENS]
+        return Writer(_codec(tuple(texts_of(questions)), vocab), TITLE_TOKENS, sentence_tokens, hops)
+    return _world_writer(worlds, vocab, sentence_tokens, hops)
+
+
+@lru_cache(maxsize=4)
+def _codec(texts: tuple[str, ...], vocab: int) -> Codec:
+    return train_codec(texts, vocab, TEXT_0)
+
+
+@lru_cache(maxsize=4)
+def _world_writer(worlds: WorldConfig, vocab: int, sentence_tokens: int, hops: int) -> Writer:
+    questions = [world_question(0, "train", index, worlds) for index in range(WORLDS_FOR_TOKENS)]
+    codec = _codec(tuple(texts_of(questions)), vocab)
+    paragraphs = [paragraph for question in questions for paragraph in question.paragraphs]
+    title = max(map(codec.count, {paragraph.title for paragraph in paragraphs}))
+    sentence = max(map(codec.count, {sentence for paragraph in paragraphs for sentence in paragraph.sentences}))
+    return Writer(codec, min(title, TITLE_TOKENS), min(sentence, sentence_tokens), hops)
+
+
+def longest_paragraphs(path: str, worlds: WorldConfig, most: int, writer: Writer) -> list[list[int]]:
+    """Tokens of each paragraph of each question of a file; of a world, what they are at the most."""
+    if not path:
+        facts = min(worlds.facts, most or worlds.facts)
+        return [[1 + writer.title_tokens + facts * (1 + writer.sentence_tokens)] * LARGEST]
+    return [
+        [sum(1 + writer.count(part) for part in (p.title, *filter(None, p.sentences))) for p in q.paragraphs]
+        for q in (shortened(question, most) for question in read_file(path))
+    ]

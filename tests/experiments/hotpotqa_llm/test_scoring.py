@@ -1,0 +1,58 @@
+"""Answers are found in texts, and scored as the official evaluation scores them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrieval_gap.experiments.hotpotqa_llm.scoring import extracted_answer, normalised, score
+
+
+@pytest.mark.parametrize(
+    ("predicted", "gold", "exact", "f1"),
+    [
+        ("The Beatles!", "beatles", 1, 1),
+        ("an apple, a day", "apple day", 1, 1),
+        ("U.S.", "US", 1, 1),
+        ("October 1922", "22 October 1922", 0, 0.8),  # 2 words of 2, and of 3
+        ("the the the", "The", 1, 0),  # nothing but articles: equal, and no word to share
+        ("York York", "New York", 0, 0.5),  # a word is shared as often as both have it
+        ("yes", "Yes.", 1, 1),
+        ("yes", "no", 0, 0),
+        ("yes they do", "yes", 0, 0),  # no half credit for a closed answer
+        ("no", "no man's land", 0, 0),
+        ("noanswer", "noanswer", 1, 1),
+        ("", "Paris", 0, 0),
+        ("Paris", "London", 0, 0),
+        ("Łódź", "łódź", 1, 1),
+        ("well-known", "wellknown", 1, 1),
+        ("“Paris”", "Paris", 0, 0),  # only ASCII punctuation goes, as in the official script
+    ],
+)
+def test_known_cases_of_the_official_scores(predicted: str, gold: str, exact: float, f1: float) -> None:
+    scored = score(predicted, gold)
+    assert (scored.exact_match, scored.f1) == (exact, pytest.approx(f1))
+
+
+@given(st.text(), st.text())
+def test_scores_are_shares_that_do_not_mind_the_side_or_normalising_twice(predicted: str, gold: str) -> None:
+    scored = score(predicted, gold)
+    assert 0 <= scored.f1 <= 1
+    assert scored == score(gold, predicted)
+    assert scored == score(normalised(predicted), gold)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("A is in B. So the answer is: B.", "B"),
+        ("So the answer is: Washington, D.C.\nPassages: more", "Washington, D.C"),
+        ("The answer is 3. No. So THE ANSWER IS: 4", "4"),
+        ('So the answer is: **"Rio"**.', "Rio"),
+        ("I do not know.", ""),
+        ("So the answer is:", ""),
+        ("So the answer is:\nB", "B"),
+        ("İİİ so the answer is: B", "B"),
+    ],
+)
+def test_the_answer_is_what_the_last_mark_announces(text: str, answer: str) -> None:
+    assert extracted_answer(text) == answer

@@ -1,0 +1,45 @@
+"""A run keeps its hash, and so its directory and its committed result, whatever is added to the configuration."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from retrieval_gap.experiments.grids import preset_cells
+from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.tasks.api import TaskError
+
+RESULTS = Path(__file__).parents[2] / "results"
+CELL: dict[str, object] = {"task": "cgram_retrieval", "mode": "rag", "n": 32, "arch": "lstm", "size": "tiny"}
+
+
+def run_of(**settings: object) -> RunConfig:
+    return RunConfig(**{**CELL, **settings})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("preset", ["demo", "lr", "cpu"])
+def test_the_hashes_of_committed_istree_results_are_still_those_of_their_presets(preset: str) -> None:
+    with (RESULTS / f"istree_{preset}.csv").open(newline="") as file:
+        committed = {row["config_hash"] for row in csv.DictReader(file)}
+    assert committed
+    assert committed <= {config.hash() for config in preset_cells(preset)}
+
+
+def test_options_are_part_of_a_hash_however_they_are_written() -> None:
+    hashes = {run_of(options=text).hash() for text in ("", "c=3", "values=16 c=3", " c=3  values=16")}
+    assert len(hashes) == 1
+    assert run_of(options="c=4").hash() not in hashes
+
+
+def test_a_configuration_comes_back_from_json_with_its_options() -> None:
+    told = {**CELL, "options": "c=4"}
+    assert RunConfig.from_json(told, "config.json") == run_of(options="c=4")
+    assert RunConfig.from_json(CELL, "config.json") == run_of()
+    with pytest.raises(UsageError, match="options = 4 will not do"):
+        RunConfig.from_json({**CELL, "options": 4}, "config.json")
+
+
+def test_options_that_the_task_does_not_have_are_refused_before_a_run_starts() -> None:
+    with pytest.raises(TaskError, match="unknown option 'k'"):
+        run_of(options="k=4").validate()

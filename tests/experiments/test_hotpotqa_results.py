@@ -1,0 +1,40 @@
+"""The committed tables of HotpotQA's demo are of its preset, agree with each other, and are what the page says."""
+
+import csv
+from pathlib import Path
+
+from retrieval_gap.experiments.grids import preset_cells
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "hotpotqa.md").read_text(encoding="utf-8")
+
+
+def rows_of(name: str) -> list[dict[str, str]]:
+    with (ROOT / "results" / name).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_committed_rows_are_of_the_presets_cells() -> None:
+    hashes = {config.hash() for config in preset_cells("hotpotqa_demo")}
+    for name in ("hotpotqa_demo.csv", "hotpotqa_demo_transfer.csv"):
+        committed = {row["config_hash"] for row in rows_of(name)}
+        assert committed
+        assert committed <= hashes
+
+
+def test_what_a_run_reports_is_what_transfer_counts_where_it_was_trained() -> None:
+    own = {
+        row["config_hash"]: (row["accuracy"], row["exact_trace"], row["undecided"])
+        for row in rows_of("hotpotqa_demo_transfer.csv")
+        if row["tested_n"] == row["n"] and row["tested_options"] == row["options"]
+    }
+    for row in rows_of("hotpotqa_demo.csv"):
+        assert own[row["config_hash"]] == (row["accuracy"], row["exact_trace"], row["undecided"])
+
+
+def test_the_table_of_the_page_is_that_of_the_results() -> None:
+    for row in rows_of("hotpotqa_demo_transfer.csv"):
+        if row["tested_options"] == row["options"]:
+            told = f"{float(row['accuracy']):.2f} ({float(row['exact_trace']):.2f})"
+            line = next(line for line in PAGE.splitlines() if line.startswith(f"| {row['mode']} | {row['arch']} |"))
+            assert line.split("|")[2 + int(row["tested_n"]) // 2].strip() == told

@@ -1,0 +1,81 @@
+"""No committed measurement contradicts a bound.
+
+A point may lie above its ceiling by chance.  Each interval is widened so that one of all points of a table does with a
+probability of 5 % or less (Bonferroni: a level of 5 % over the number of points); a point above the ceiling beyond that
+is a fault of the bound, of the task or of the probe.
+"""
+
+import csv
+import math
+from pathlib import Path
+from statistics import NormalDist
+
+import pytest
+
+from retrieval_gap.experiments.grids import preset_cells
+from retrieval_gap.plots.probes import least_bits, read_probes
+
+RESULTS = Path(__file__).parents[2] / "results"
+TABLES = sorted(RESULTS.glob("theory_*_probe.csv"))
+
+
+def lower_end(share: float, samples: int, points: int) -> float:
+    """Of the score interval (Wilson 1927) of a share, one-sided, at a level of 5 % over all points together."""
+    z = NormalDist().inv_cdf(1 - 0.05 / points)
+    centre, half = share + z**2 / (2 * samples), z * math.sqrt(share * (1 - share) / samples + (z / (2 * samples)) ** 2)
+    return (centre - half) / (1 + z**2 / samples)
+
+
+def test_the_lower_end_is_wilsons_and_falls_with_the_number_of_points() -> None:
+    p, n, points = 0.5, 1_000, 100
+    low = lower_end(p, n, points)
+    z = (p - low) / math.sqrt(low * (1 - low) / n)  # the share that a test at this level just does not reject
+    assert NormalDist().cdf(-z) == pytest.approx(0.05 / points)
+    assert lower_end(p, n, 10 * points) < low < lower_end(p, n, 1)
+
+
+def test_there_are_committed_probes() -> None:
+    assert RESULTS / "theory_demo_probe.csv" in TABLES
+
+
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
+def test_no_point_is_above_its_ceiling(path: Path) -> None:
+    table = read_probes(path)
+    ceilings = {}
+    for row in table.rows:
+        key = (row.task, row.n, row.state_bits)
+        if key not in ceilings:
+            (same_task,) = [part for part in table.by_task() if part.rows[0].task == row.task]
+            ceilings[key] = float(same_task.bound(row.n).ceiling(row.state_bits))
+        low = lower_end(row.accuracy_strict, row.eval_samples, len(table.rows))
+        assert low <= ceilings[key], row
+
+
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
+def test_some_points_are_where_the_ceiling_is_below_one(path: Path) -> None:
+    with path.open(newline="") as file:
+        below = [row for row in csv.DictReader(file) if float(row["ceiling"]) < 1]
+    assert below
+    assert any(float(row["accuracy_strict"]) > least_of(row) for row in below)
+
+
+def least_of(row: dict[str, str]) -> float:
+    """Chance: one of the values."""
+    return 1.1 / int(row["options"].partition("values=")[2])
+
+
+def test_the_committed_rows_are_of_the_presets_cells() -> None:
+    hashes = {config.hash() for config in preset_cells("theory_demo")}
+    for name in ("theory_demo", "theory_demo_probe"):
+        with (RESULTS / f"{name}.csv").open(newline="") as file:
+            committed = {row["config_hash"] for row in csv.DictReader(file)}
+        assert committed
+        assert committed <= hashes
+
+
+def test_what_a_model_uses_is_never_less_than_what_its_accuracy_needs() -> None:
+    table = read_probes(RESULTS / "theory_demo_probe.csv")
+    for row in table.rows:
+        if row.bits is None and row.bits_used_high is not None:
+            low = lower_end(0.99 * row.accuracy_strict, row.eval_samples, len(table.rows))
+            assert row.bits_used_high >= least_bits(table.bound(row.n), low), row

@@ -1,0 +1,268 @@
+"""The client of a server: what passes is tried again, what does not ends in one clear line, nothing is asked twice."""
+
+import dataclasses
+import threading
+import time
+from collections import Counter
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retrieval_gap.llm.cache import Cache
+from retrieval_gap.llm.client import Client
+from retrieval_gap.llm.config import ModelConfig, Price, ServerConfig
+from retrieval_gap.llm.pace import asked_to_wait
+from retrieval_gap.llm.request import Api, Completion, Reply, Request, TooLong
+from retrieval_gap.llm.server import ServerBackend
+from retrieval_gap.machine.errors import RunError, UsageError
+from tests.llm.scripted_server import Fault, Said, ScriptedServer, prompt_of
+
+KEY = "sk-not-to-be-seen"
+
+
+def backend(
+    server: ScriptedServer, *, api: Api = "completions", limit: int = 0, count: Any = None, **changes: Any
+) -> ServerBackend:
+    config = ServerConfig(**{"base_url": server.url, "backoff_s": 0.01, "timeout_s": 5.0, **changes})
+    return ServerBackend(ModelConfig(model="small", api=api, context_limit=limit), config, key=KEY, count_tokens=count)
+
+
+def ask(asked: ServerBackend, prompts: list[str]) -> list[Reply]:
+    replies: dict[int, Reply] = {}
+    asked.complete([Request(prompt=p, stop=("\nEND",), max_tokens=7) for p in prompts], replies.__setitem__)
+    return [replies[place] for place in range(len(prompts))]
+
+
+def texts(replies: list[Reply]) -> list[str]:
+    return [reply.text if isinstance(reply, Completion) else "too long" for reply in replies]
+
+
+def echo(body: dict[str, Any]) -> Said:
+    return "you said " + prompt_of(body)
+
+
+class Failing:
+    """The faults first, then the echo, for each prompt."""
+
+    def __init__(self, *faults: Fault) -> None:
+        self.faults, self.seen = faults, Counter[str]()
+        self.lock = threading.Lock()
+
+    def __call__(self, body: dict[str, Any]) -> Said:
+        with self.lock:
+            number = self.seen[prompt_of(body)]
+            self.seen[prompt_of(body)] += 1
+        return self.faults[number] if number < len(self.faults) else echo(body)
+
+
+@pytest.mark.parametrize("api", ["completions", "chat"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_replies_come_back_in_order_in_both_forms_whole_or_streamed(api: Api, stream: bool) -> None:
+    with ScriptedServer(echo) as server:
+        replies = ask(backend(server, api=api, stream=stream), [f"word {i}" for i in range(20)])
+    assert [text.strip() for text in texts(replies)] == [f"you said word {i}" for i in range(20)]
+    assert {reply.prompt_tokens for reply in replies if isinstance(reply, Completion)} == {2}
+    body = server.asked[0]
+    assert (body["max_tokens"], body["temperature"], body["stop"]) == (7, 0, ["\nEND"])
+
+
+def test_a_server_that_ignores_stop_sequences_is_cut_at_them_all_the_same() -> None:
+    with ScriptedServer(lambda body: "yes\nEND of it") as server:
+        assert texts(ask(backend(server), ["a"])) == ["yes"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(status=429, retry_after="0.05"),
+        Fault(status=500),
+        Fault(status=503),
+        Fault(cut=True),
+        Fault(status=200, told="no completion"),
+    ],
+)
+def test_what_may_pass_is_tried_again(fault: Fault) -> None:
+    with ScriptedServer(Failing(fault, fault)) as server:
+        assert texts(ask(backend(server), ["a", "b", "c"])) == [f"you said {word}" for word in "abc"]
+    assert len(server.asked) == 9
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_server_that_counts_no_tokens_or_nonsense_is_understood_all_the_same(stream: bool) -> None:
+    with ScriptedServer(echo) as server:
+        server.read = lambda prompt: "many"  # type: ignore[assignment,return-value]
+        (reply,) = ask(backend(server, stream=stream), ["a"])
+    assert isinstance(reply, Completion)
+    assert (reply.text.strip(), reply.prompt_tokens) == ("you said a", 0)
+
+
+def test_a_stream_that_is_cut_off_is_asked_again_and_its_part_is_dropped() -> None:
+    cut = iter(["you said <cut>", "you said <cut>"])
+    with ScriptedServer(lambda body: next(cut, None) or echo(body)) as server:
+        assert texts(ask(backend(server, stream=True), ["a"]))[0].strip() == "you said a"
+    assert len(server.asked) == 3
+
+
+def test_silence_is_noticed_and_asked_again() -> None:
+    with ScriptedServer(Failing(Fault(silent=True))) as server:
+        assert texts(ask(backend(server, timeout_s=0.2), ["a"])) == ["you said a"]
+
+
+def test_the_wait_that_a_full_server_asks_for_is_kept_by_all_requests() -> None:
+    arrivals: list[float] = []
+    failing = Failing(Fault(status=429, retry_after="0.4"))
+
+    def answer(body: dict[str, Any]) -> Said:
+        arrivals.append(time.monotonic())
+        return failing(body)
+
+    with ScriptedServer(answer) as server:
+        ask(backend(server, concurrency=1), ["a"])
+    assert arrivals[1] - arrivals[0] >= 0.4
+
+
+def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
+    assert asked_to_wait({"retry-after": "3"}) == 3
+    assert asked_to_wait({"retry-after": formatdate(time.time() + 60, usegmt=True)}) == pytest.approx(60, abs=2)
+    assert asked_to_wait({"retry-after": "soon"}) == 0
+    assert asked_to_wait({}) == 0
+
+
+def test_requests_go_no_faster_than_the_limit_and_no_more_at_a_time_than_allowed() -> None:
+    inside, most, lock = 0, 0, threading.Lock()
+
+    def answer(body: dict[str, Any]) -> Said:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        time.sleep(0.03)
+        with lock:
+            inside -= 1
+        return echo(body)
+
+    with ScriptedServer(answer) as server:
+        ask(backend(server, concurrency=3), list("abcdefgh"))
+        assert most == 3
+        start = time.monotonic()
+        ask(backend(server, requests_per_minute=60 / 0.05), list("abcdefgh"))
+        assert time.monotonic() - start >= 7 * 0.05
+
+
+def test_a_request_that_always_fails_does_not_keep_the_others_and_ends_in_one_line() -> None:
+    def answer(body: dict[str, Any]) -> Said:
+        return Fault(status=500, told="out of order") if prompt_of(body) == "bad" else echo(body)
+
+    replies: dict[int, Reply] = {}
+    requests = [Request(prompt=p, max_tokens=1) for p in ("a", "bad", "b", "c")]
+    with ScriptedServer(answer) as server, pytest.raises(RunError, match=r"1 of 4 requests failed.*out of order"):
+        backend(server, tries=3).complete(requests, replies.__setitem__)
+    assert sorted(replies) == [0, 2, 3]
+
+
+def test_a_server_that_is_gone_is_given_up_soon() -> None:
+    with ScriptedServer(lambda body: Fault(status=503)) as server, pytest.raises(RunError, match="3 of 500"):
+        ask(backend(server, tries=2, concurrency=2), [str(i) for i in range(500)])
+    assert len(server.asked) <= 2 * 5
+
+
+def test_a_wait_that_is_too_long_is_not_waited_for() -> None:
+    with ScriptedServer(lambda body: Fault(status=429, retry_after="86400")) as server, pytest.raises(RunError):
+        ask(backend(server), ["a"])
+
+
+def test_a_refusal_ends_the_run_at_once_and_never_shows_the_key() -> None:
+    said = Fault(status=401, told=f"Incorrect API key provided: {KEY}")
+    with ScriptedServer(lambda body: said) as server, pytest.raises(RunError, match="Incorrect API key") as error:
+        ask(backend(server), ["a"])
+    assert KEY not in str(error.value)
+    assert len(server.asked) == 1
+    assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
+
+
+def test_a_server_that_is_not_there_or_lacks_the_model_is_told_before_anything_is_asked() -> None:
+    with ScriptedServer(echo, models=("smell", "large")) as server, pytest.raises(UsageError, match="did you mean"):
+        backend(server)
+    with pytest.raises(RunError, match="no server answers at http://127"):
+        backend(server)
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://host/v1", "http://", "http://[::1", "http://h:99999/v1"])
+def test_an_address_that_is_none_is_wrong_use(url: str) -> None:
+    with pytest.raises(UsageError, match="no address"):
+        ServerConfig(base_url=url)
+    with pytest.raises(UsageError, match="environment"):
+        ServerConfig(base_url="http://me:secret@host/v1")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "This model's maximum context length is 2048 tokens. However, you requested 2100 tokens.",
+        "the request exceeds the available context size, try increasing it",
+        "The decoder prompt (length 2100) is longer than the maximum model length of 2048.",
+    ],
+)
+def test_a_prompt_that_the_server_refuses_as_too_long_is_left_out_and_the_rest_goes_on(told: str) -> None:
+    def answer(body: dict[str, Any]) -> Said:
+        return Fault(status=400, told=told) if "long" in prompt_of(body) else echo(body)
+
+    with ScriptedServer(answer) as server:
+        replies = ask(backend(server), ["a", "long", "b"])
+    assert texts(replies) == ["you said a", "too long", "you said b"]
+
+
+def test_prompts_are_counted_with_the_models_tokenizer_where_it_is_at_hand() -> None:
+    with ScriptedServer(echo, max_model_len=17) as server:
+        counted = backend(server, count=lambda text: len(text.split()))
+        replies = ask(counted, [" ".join("w" * n) for n in (10, 11)])
+        assert isinstance(replies[0], Completion)
+        assert replies[1] == TooLong("11 + 7 tokens, 17 are the limit")
+        assert len(server.asked) == 1
+        wider = backend(server, limit=18, count=lambda text: len(text.split()))
+        assert texts(ask(wider, [" ".join("w" * 11)])) != ["too long"]
+
+
+def test_a_server_that_cuts_a_prompt_in_silence_is_caught_by_the_tokens_that_it_read() -> None:
+    with ScriptedServer(echo) as server:
+        server.read = lambda prompt: min(len(prompt.split()), 50)
+        counted = backend(server, count=lambda text: len(text.split()))
+        assert texts(ask(counted, ["w " * 40, "w " * 80]))[1] == "too long"
+        assert texts(ask(backend(server, limit=50), ["w " * 80])) == ["too long"]
+
+
+def test_nothing_is_asked_twice_and_the_key_of_the_cache_is_the_whole_request(tmp_path: Path) -> None:
+    request = Request(prompt="a", written="", stop=("x",), max_tokens=3)
+    others = [
+        dataclasses.replace(request, **change)  # type: ignore[arg-type]
+        for change in ({"prompt": "b"}, {"written": "c"}, {"stop": ("x", "y")}, {"max_tokens": 4})
+    ]
+    with ScriptedServer(echo) as server:
+        client = Client(backend(server), Cache(tmp_path / "replies.sqlite"))
+        first = client.ask([request, *others, request])
+        assert (len(server.asked), client.spent.requests) == (5, 5)
+        again = Client(backend(server), Cache(tmp_path / "replies.sqlite"))
+        assert again.ask([request, *others, request]) == first
+        assert (len(server.asked), again.spent.requests, again.spent.cached) == (5, 0, 5)
+        Client(backend(server, api="chat"), Cache(tmp_path / "replies.sqlite")).ask([request])
+        assert len(server.asked) == 6
+    assert KEY.encode() not in (tmp_path / "replies.sqlite").read_bytes()
+
+
+def test_tokens_and_their_price_are_counted_once(tmp_path: Path) -> None:
+    price = Price(price_read=2.0, price_written=10.0)
+    with ScriptedServer(echo) as server:
+        client = Client(backend(server), Cache(tmp_path / "replies.sqlite"))
+        client.ask([Request(prompt="two words", max_tokens=3)] * 3)
+        client.ask([Request(prompt="two words", max_tokens=3)])
+    assert (client.spent.read, client.spent.written) == (2, 4)
+    assert "0.0000 dollars" in client.spent.told(price)
+    assert price.of(1_000_000, 500_000) == 7.0
+
+
+def test_a_damaged_cache_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "replies.sqlite").write_bytes(b"not a database" * 100)
+    with pytest.raises(RunError, match="is damaged"):
+        Cache(tmp_path / "replies.sqlite")

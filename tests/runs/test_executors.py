@@ -1,0 +1,180 @@
+"""What holds for every executor, and what a sweep shows: cells that others hold are left to them, tries are counted."""
+
+import importlib.util
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.runs import watch
+from retrieval_gap.runs.directory import RunDirectory
+from retrieval_gap.runs.executors import cells, check_executor
+from retrieval_gap.runs.executors.cells import (
+    STOPPED,
+    CellEnded,
+    CellOptions,
+    End,
+    Ended,
+    Outcome,
+    run_cells,
+    work_on,
+)
+from retrieval_gap.training.loop import StepReport
+from tests.training.test_loop import CONFIG
+
+CELLS = [replace(CONFIG, seed=seed) for seed in range(3)]
+
+
+class OneAtATime:
+    """An `Executor` without workers: a cell ends as told, done unless said otherwise."""
+
+    places: Sequence[str] = [""]
+
+    def __init__(self, runs_dir: Path, ends: dict[RunConfig, list[End]] | None = None) -> None:
+        self.runs_dir, self.started, self.ends = runs_dir, list[RunConfig](), ends or {}
+        self.running: list[RunConfig] = []
+
+    def has_room(self) -> bool:
+        return not self.running
+
+    def start(self, config: RunConfig) -> None:
+        self.started.append(config)
+        self.running.append(config)
+
+    def wait(self, seconds: float) -> list[Ended]:
+        if not self.running:
+            return []
+        config = self.running.pop()
+        end = self.ends[config].pop(0) if config in self.ends else End.DONE
+        if end is End.DONE:
+            finish(RunDirectory.of(config, self.runs_dir))
+        return [Ended(config, end, "" if end is End.DONE else end.name.lower())]
+
+    def stop(self) -> None:
+        self.running.clear()
+
+
+def finish(run: RunDirectory) -> None:
+    run.path.mkdir(parents=True, exist_ok=True)
+    run.result.write_text("{}")
+
+
+def test_a_cell_that_another_process_works_on_is_left_to_it_and_not_started_once_done(tmp_path: Path) -> None:
+    executor = OneAtATime(tmp_path)
+    held = RunDirectory.of(CELLS[0], tmp_path)
+    held.create(CELLS[0])
+    told = []
+    with held.locked():
+        events = run_cells(CELLS, executor, tmp_path, seconds=0, outcome=Outcome())
+        for event in events:
+            told += [event] if event else []
+            if len(told) == 2:
+                break
+        finish(held)
+    told += [event for event in events if event]
+    assert executor.started == CELLS[1:]
+    assert told == [CellEnded(config, "") for config in (*CELLS[1:], CELLS[0])]
+
+
+def test_a_cell_that_another_process_was_quicker_with_comes_again_later(tmp_path: Path) -> None:
+    executor = OneAtATime(tmp_path, {CELLS[0]: [End.HELD, End.DONE]})
+    outcome = Outcome()
+    list(run_cells(CELLS, executor, tmp_path, seconds=0, outcome=outcome))
+    assert executor.started == [*CELLS, CELLS[0]]
+    assert not outcome.failed
+
+
+def test_a_cell_that_died_without_a_word_is_failed_with_its_reason_until_it_is_tried_again(tmp_path: Path) -> None:
+    outcome = Outcome()
+    executor = OneAtATime(tmp_path, {CELLS[0]: [End.FAILED]})
+    list(run_cells(CELLS, executor, tmp_path, seconds=0, outcome=outcome))
+    run = RunDirectory.of(CELLS[0], tmp_path)
+    assert (run.status(), run.error.read_text()) == ("failed", "failed\n")
+    assert [config for config, _ in outcome.failed] == [CELLS[0]]
+
+
+def test_a_worker_that_says_done_without_a_result_in_the_folder_is_told(tmp_path: Path) -> None:
+    outcome = Outcome()
+    executor = OneAtATime(tmp_path / "elsewhere")
+    list(run_cells(CELLS[:1], executor, tmp_path, seconds=0, outcome=outcome))
+    assert "every node has to see the same --runs-dir" in outcome.failed[0][1]
+
+
+def test_a_try_that_goes_well_leaves_no_word_of_an_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(CONFIG, mode="direct", arch="lstm", samples=80, eval_samples=5)
+    run, options = RunDirectory.of(config, tmp_path), CellOptions(runs_dir=tmp_path)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cells, "execute", fail)
+        assert work_on(config, options, cells.torch.device("cpu")) == (
+            End.FAILED,
+            "OSError: [Errno 28] No space left on device",
+        )
+    assert run.status() == "failed"
+    assert "Traceback" in run.error.read_text()
+    assert work_on(config, options, cells.torch.device("cpu"))[0] is End.DONE
+    assert not run.error.exists()
+
+
+def test_what_another_executor_needs_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="--executor ray"):
+        check_executor("local", "auto", 0)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"pip install 'retrieval-gap\[ray\]'"):
+        check_executor("ray", "", 0)
+    check_executor("local", "", 2)
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> "watch._Board":
+    """Of three cells: one 40 % through its training, one that will fail, one that waits."""
+    runs = {config: RunDirectory.of(config, tmp_path) for config in CELLS}
+    run = runs[CELLS[0]]
+    run.create(CELLS[0])
+    told = StepReport(
+        step=16, samples=128, loss=1.0, lr=1e-3, samples_per_s=2.0, tokens_per_s=9.0, padding=0, gpu_wait=None,
+        micro_batch=8,
+    )  # fmt: skip
+    run.metrics.write_text(json.dumps(asdict(told) | {"wall_s": 1.0}) + "\n")
+    return watch._Board(runs, lambda: 600.0)
+
+
+@pytest.mark.parametrize("width", [60, 120])
+def test_a_sweep_shows_what_is_done_runs_failed_and_waits_in_any_width(board: "watch._Board", width: int) -> None:
+    board.take(CellEnded(CELLS[1], "RuntimeError: " + "a long story " * 20))
+    board.take(CellEnded(CELLS[2], STOPPED))
+    console = Console(width=width, force_terminal=True, color_system=None)
+    with RunDirectory.of(CELLS[0], next(iter(board._runs.values())).path.parent).locked(), console.capture() as shown:
+        console.print(board.table())
+    lines = [line.rstrip() for line in shown.get().splitlines()]
+    told = " ".join(lines)
+    assert "0/3 done, 1 running, 1 failed, 1 waiting" in told
+    assert "about 10.0 min left" in told
+    assert f"failed: {CELLS[1].label()}: RuntimeError: a" in told
+    assert any(re.fullmatch(rf"{CELLS[0].label()} +40% +2 +96 s", line) for line in lines), told
+    assert max(map(len, lines)) <= width
+
+
+def test_plain_lines_tell_the_same(board: "watch._Board", tmp_path: Path) -> None:
+    with RunDirectory.of(CELLS[0], tmp_path).locked():
+        line = board.line()
+    assert "0/3 done, 1 running, 0 failed, 2 waiting" in line
+    assert f"running: {CELLS[0].label()} (40%, 2 samples/s, 96 s left)" in line
+
+
+@pytest.mark.parametrize(
+    ("address", "told"), [("127.0.0.1:1", "refused"), ("ray://head:10001", "HOST:PORT"), ("head", "HOST:PORT")]
+)
+def test_a_cluster_that_is_not_there_is_told_at_once(address: str, told: str, tmp_path: Path) -> None:
+    ray_tasks = pytest.importorskip("retrieval_gap.runs.executors.ray_tasks", exc_type=ImportError)
+    with pytest.raises(RunError, match=f"no Ray cluster can be reached at {address}: .*{told}"):
+        ray_tasks.RayTasks(CellOptions(runs_dir=tmp_path), device="cpu", workers=0, per_gpu=0, address=address)

@@ -1,0 +1,116 @@
+"""The table of runs: what is done, running, partial, failed or missing, and what cannot be read."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from retrieval_gap.cli import main
+from retrieval_gap.experiments.grids import istree as presets
+from retrieval_gap.machine.errors import RunError
+from retrieval_gap.runs.directory import RunDirectory
+from retrieval_gap.runs.results import show_results
+from retrieval_gap.tables.rows import COLUMNS
+from tests.tables.result_rows import full_row, write_full
+from tests.training.test_loop import CONFIG
+
+ROW = dict.fromkeys(COLUMNS, 0.5)
+
+
+def test_a_preset_tells_what_is_done_running_partial_failed_and_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = [replace(CONFIG, seed=seed) for seed in range(5)]
+    monkeypatch.setitem(presets.PRESETS, "smoke", lambda: cells)
+    done, running, partial, failed, _missing = runs = [RunDirectory.of(config, tmp_path) for config in cells]
+    for config, run in zip(cells[:4], runs, strict=False):
+        run.create(config)
+    done.result.write_text(json.dumps(ROW))
+    partial.metrics.write_text('{"step": 9, "samples": 1234, "wall_s": 1}\n')
+    failed.failure.write_text('{"reason": "the loss is nan"}')
+    with running.locked():  # and nothing is written yet
+        assert [run.status() for run in runs] == ["done", "running", "partial", "failed", "missing"]
+        show_results([tmp_path], "smoke")
+    assert running.status() == "partial"
+    told = capsys.readouterr().out
+    assert "partial, 1,234 samples" in told
+    assert "1 done, 1 running, 1 partial, 1 failed, 1 missing" in told
+
+
+def test_a_run_is_found_where_it_is_whatever_became_of_the_file_of_its_task(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunDirectory(tmp_path / "runs" / "mine-of-a-former-hash")
+    run.create(replace(CONFIG, task=str(tmp_path / "gone.py")))
+    run.result.write_text(json.dumps(ROW))
+    show_results([tmp_path / "runs"], csv=tmp_path / "rows.csv")
+    assert "1 done" in capsys.readouterr().out
+    assert (tmp_path / "rows.csv").read_text().count("\n") == 2
+
+
+def test_of_one_run_in_several_folders_the_furthest_is_told_and_its_row_is_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [tmp_path / name for name in ("here", "there", "elsewhere")]
+    here, there, elsewhere = (RunDirectory.of(CONFIG, folder) for folder in folders)
+    for run in (here, there, elsewhere):
+        run.create(CONFIG)
+    for run in (there, elsewhere):
+        run.result.write_text(json.dumps(ROW | {"config_hash": CONFIG.hash()}))
+    assert main(["results", "--runs-dir", *map(str, folders), "--csv", str(tmp_path / "rows.csv")]) == 0
+    told = capsys.readouterr().out
+    assert "1 done\n1 rows written" in told
+    assert "partial" not in told
+
+
+def test_a_row_of_a_table_stands_for_its_cell_that_is_missing_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = [replace(CONFIG, seed=seed) for seed in range(2)]
+    monkeypatch.setitem(presets.PRESETS, "smoke", lambda: cells)
+    others = [full_row(config_hash=cells[0].hash()), full_row(seed=9)]
+    table = write_full(tmp_path / "t.csv", *others)
+    words = ["results", "--preset", "smoke", "--runs-dir", str(tmp_path), "--results", str(table)]
+    assert main([*words, "--csv", str(tmp_path / "rows.csv")]) == 0
+    told = capsys.readouterr().out
+    assert "1 done, 1 missing" in told
+    assert "1 rows written" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("config.json", '{"task"', "config.json cannot be read"),
+        ("config.json", json.dumps(asdict(CONFIG) | {"samples": 0}), "samples = 0"),
+        ("result.json", '{"accu', "result.json cannot be read"),
+        ("config.json", json.dumps(asdict(CONFIG) | {"n": 8.5}), "n = 8.5"),
+        ("config.json", json.dumps(asdict(CONFIG) | {"mode": []}), "mode = []"),
+        ("config.json", json.dumps(asdict(CONFIG) | {"task": 3}), "task = 3"),
+        pytest.param("result.json", "[" * 100_000, "result.json cannot be read", id="too deep"),
+        ("result.json", json.dumps(ROW | {"accuracy": "high"}), "no number for accuracy"),
+        ("result.json", "{}", "no number for accuracy"),
+    ],
+)
+def test_an_unreadable_run_has_a_row_of_its_own_beside_the_others(
+    name: str, content: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken, good = RunDirectory(tmp_path / "broken"), RunDirectory(tmp_path / "good")
+    for run in (broken, good):
+        run.create(CONFIG)
+        run.result.write_text(json.dumps(ROW))
+    (broken.path / name).write_text(content)
+    show_results([tmp_path])
+    told = capsys.readouterr().out
+    assert "1 done, 1 unreadable" in told
+    assert told.count("broken") >= 1
+    assert why in told
+
+
+def test_a_table_on_disk_leaves_out_no_result_silently(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "runs" / "broken")
+    run.create(CONFIG)
+    run.result.write_text("[]")
+    with pytest.raises(RunError, match=r"result\.json holds no JSON object"):
+        show_results([tmp_path / "runs"], csv=tmp_path / "rows.csv")
+    assert not (tmp_path / "rows.csv").exists()

@@ -1,0 +1,138 @@
+"""Result tables as data: read, merged by configuration, written as CSV and Parquet."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retrieval_gap.cli import main
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.tables.rows import (
+    COLUMNS,
+    RESULTS,
+    Sourced,
+    merge,
+    read_table,
+    write_parquet,
+    write_rows,
+)
+from tests.tables.result_rows import full_row, write_full
+
+
+def sourced(*rows: dict[str, Any]) -> list[Sourced]:
+    return [Sourced(f"row {i}", row) for i, row in enumerate(rows)]
+
+
+def test_rows_of_one_configuration_are_one_row_however_they_were_timed() -> None:
+    first, other = full_row(), full_row(seed=1)
+    again = full_row(wall_s=9.0, tokens_per_s=1.0, hardware="Colossus", commit="012345678901", threads=8)
+    assert [source.row for source in merge(sourced(first, other, again))] == [first, other]
+
+
+def test_contradicting_rows_of_one_configuration_are_an_error_that_names_both() -> None:
+    with pytest.raises(UsageError, match=r"row 0 and row 2 are .* but accuracy is 0\.75 and 0\.76"):
+        merge(sourced(full_row(), full_row(seed=1), full_row(accuracy=0.76)))
+
+
+def test_contradicting_rows_may_be_kept_and_their_copies_still_go() -> None:
+    rows = [full_row(), full_row(accuracy=0.76), full_row(), full_row(accuracy=0.76, wall_s=1.0)]
+    merged = merge(sourced(*rows), keep_contradictions=True)
+    assert [source.where for source in merged] == ["row 0", "row 1"]
+
+
+def test_a_merge_into_a_column_that_one_table_lacks_is_none_of_two_truths() -> None:
+    assert len(merge(sourced(full_row(), full_row(f1=0.5)))) == 1
+
+
+def test_csv_and_parquet_give_back_what_was_written(tmp_path: Path) -> None:
+    rows = [full_row(accuracy=1 / 3), full_row(seed=1, state_bits=None, lr=1e-3), full_row(seed=2, note="a, b\n«c»")]
+    rows = [{"note": ""} | row for row in rows]
+    write_rows(tmp_path / "t.csv", rows)
+    write_parquet(tmp_path / "t.parquet", rows)
+    for name in ("t.csv", "t.parquet"):
+        assert [source.row for source in read_table(tmp_path / name)] == rows
+
+
+def test_parquet_holds_numbers_as_numbers(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    write_parquet(tmp_path / "t.parquet", [full_row()])
+    kinds = {field.name: str(field.type) for field in parquet.read_schema(tmp_path / "t.parquet")}
+    assert tuple(kinds) == COLUMNS
+    assert (kinds["n"], kinds["accuracy"], kinds["config_hash"]) == ("int64", "double", "string")
+
+
+def test_a_value_of_another_kind_is_not_written_to_parquet(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="column n cannot be written"):
+        write_parquet(tmp_path / "t.parquet", [full_row(n="many")])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_committed_tables_of_runs_merge() -> None:
+    tables = [RESULTS / name for name in ("istree_demo.csv", "istree_cpu.csv", "istree_lr.csv", "theory_demo.csv")]
+    rows = [source for path in tables for source in read_table(path)]
+    merged = merge(rows)
+    assert len({source.row["config_hash"] for source in rows}) == len(merged) < len(rows)
+    assert {source.row["precision"] for source in merged} == {"fp32"}  # these tables are older than the column
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"accuracy": "high"}, r"t\.csv, line 2: accuracy = 'high' is no share"),
+        ({"accuracy": "nan"}, "accuracy = 'nan' is no share"),
+        ({"undecided": "1.5"}, "undecided = '1.5' is no share"),
+        ({"n": "8.5"}, "n = '8.5' is no whole number"),
+        ({"wall_s": "inf"}, "wall_s = 'inf' is no number"),
+        ({"config_hash": ""}, "config_hash is empty"),
+        ({"accuracy": ""}, "accuracy is empty"),
+    ],
+)
+def test_an_impossible_value_is_told_with_its_place(changes: dict[str, str], why: str, tmp_path: Path) -> None:
+    write_rows(tmp_path / "t.csv", [full_row() | changes])
+    with pytest.raises(UsageError, match=why):
+        read_table(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("t.csv", b"", "lacks the column task"),
+        ("t.csv", b"task,mode\nistree,cot\n", "lacks the column family, n, arch, size, embedding, parameters and"),
+        ("t.csv", ",".join(COLUMNS).encode() + b"\n", "is empty: no run has finished"),
+        ("t.csv", ",".join((*COLUMNS, "n")).encode() + b"\n", "has the column n more than once"),
+        ("t.csv", ",".join(COLUMNS).encode() + b"\nistree,cot\n", "line 2: 30 fields are wanted"),
+        ("t.csv", b"PAR1\xff\x00", "cannot be read"),
+        ("t.parquet", b"PAR1 is not all", "cannot be read"),
+        ("t.parquet", None, "there is no results table"),
+    ],
+)
+def test_a_file_that_is_no_table_of_runs_is_one_clear_line(
+    name: str, content: bytes | None, why: str, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError, match=why) as told:
+        read_table(tmp_path / name)
+    assert "\n" not in str(told.value)
+
+
+def test_results_merges_tables_of_several_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    here = write_full(tmp_path / "here.csv", full_row(), full_row(seed=1))
+    there = write_full(tmp_path / "there.csv", full_row(seed=1, wall_s=1.0), full_row(seed=2))
+    every = tmp_path / "every.csv"
+    assert main(["results", "--results", str(here), str(there), "--csv", str(every)]) == 0
+    told = capsys.readouterr().out
+    assert "3 done" in told
+    assert "3 rows written" in told
+    assert [source.row["seed"] for source in read_table(every)] == [0, 1, 2]
+
+
+def test_results_refuses_tables_that_contradict_each_other_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here, there = write_full(tmp_path / "a.csv", full_row()), write_full(tmp_path / "b.csv", full_row(accuracy=0.5))
+    assert main(["results", "--results", str(here), str(there), "--csv", str(tmp_path / "c.csv")]) == 2
+    told = capsys.readouterr().err
+    assert "a.csv, line 2" in told
+    assert "b.csv, line 2" in told
+    assert not (tmp_path / "c.csv").exists()

@@ -1,0 +1,398 @@
+"""Training: deterministic, gone on with bit for bit wherever it was stopped; a diverged loss is told as a failure."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from retrieval_gap.decoding import evaluation
+from retrieval_gap.decoding.decode import Decoded, decode
+from retrieval_gap.decoding.evaluation import Tally, evaluate
+from retrieval_gap.experiments.grids.istree import ARCHITECTURES, paper
+from retrieval_gap.experiments.trained import run as experiments_run
+from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.experiments.trained.run import evaluate_run, execute
+from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.machine.files import make_folder
+from retrieval_gap.models import SequenceModel
+from retrieval_gap.runs.directory import RunDirectory
+from retrieval_gap.training.checkpoint import Progress, _digest, previous, read_checkpoint, save_checkpoint
+from retrieval_gap.training.config import TrainingConfig
+from retrieval_gap.training.loop import DivergedError, StepReport, StoppedError, checkpoint
+
+CONFIG = RunConfig(
+    task="istree",
+    mode="cot",
+    n=6,
+    arch="transformer",
+    size="tiny",
+    embedding="learned",
+    samples=320,
+    batch_size=8,
+    lr=1e-3,
+    warmup_samples=40,
+    eval_samples=20,
+)
+
+
+def weights(run: RunDirectory) -> dict[str, torch.Tensor]:
+    return load_file(run.checkpoint)
+
+
+def assert_same(one: RunDirectory, other: RunDirectory) -> None:
+    ours, theirs = weights(one), weights(other)
+    assert set(ours) == set(theirs)
+    for name in ours:
+        assert torch.equal(ours[name], theirs[name]), name
+
+
+@pytest.mark.parametrize("arch", ["transformer", "mamba", "lstm", "hybrid"])
+def test_a_run_stopped_on_the_way_ends_in_the_same_weights(arch: str, tmp_path: Path) -> None:
+    config = replace(CONFIG, arch=arch, samples=160)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    execute(config, whole)
+
+    def stop_at_seven(_: RunConfig, told: StepReport) -> None:
+        if told.step == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(StoppedError, match="sample 56 of 160"):
+        execute(config, parts, report=stop_at_seven)
+    execute(config, parts)
+    assert_same(RunDirectory.of(config, whole), RunDirectory.of(config, parts))
+    drop = ("samples_per_s", "tokens_per_s", "padding", "wall_s")  # counted since a start of the process
+    logs = [
+        [{k: v for k, v in json.loads(line).items() if k not in drop} for line in run.metrics.read_text().splitlines()]
+        for run in (RunDirectory.of(config, whole), RunDirectory.of(config, parts))
+    ]
+    assert logs[0] == logs[1]
+
+
+def test_a_run_killed_by_sigkill_ends_in_the_same_weights(tmp_path: Path) -> None:
+    config = replace(CONFIG, samples=8_000, eval_samples=5)
+    flags = "--task istree --mode cot --n-nodes 6 --arch transformer --size tiny --embedding learned --samples 8000"
+    flags += " --batch-size 8 --lr 1e-3 --warmup-samples 40 --eval-samples 5 --threads 1 --device cpu --keep-weights"
+    flags += " --checkpoint-seconds 0.2"
+    train = [sys.executable, "-m", "retrieval_gap.cli", "train", *flags.split()]
+    runs = {name: [*train, "--runs-dir", str(tmp_path / name)] for name in ("whole", "killed")}
+    subprocess.run(runs["whole"], check=True, capture_output=True)
+    killed = RunDirectory.of(config, tmp_path / "killed")
+    for _ in range(2):
+        process = subprocess.Popen(runs["killed"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        before = killed.checkpoint.stat().st_mtime if killed.checkpoint.exists() else 0.0
+        while process.poll() is None and (
+            not killed.checkpoint.exists() or killed.checkpoint.stat().st_mtime == before
+        ):
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+    subprocess.run(runs["killed"], check=True, capture_output=True)
+    assert_same(RunDirectory.of(config, tmp_path / "whole"), killed)
+
+
+def test_a_finished_run_is_read_back_not_repeated(tmp_path: Path) -> None:
+    row = execute(CONFIG, tmp_path)
+    stamp = RunDirectory.of(CONFIG, tmp_path).checkpoint.stat().st_mtime_ns
+    assert execute(CONFIG, tmp_path) == row
+    assert RunDirectory.of(CONFIG, tmp_path).checkpoint.stat().st_mtime_ns == stamp
+
+
+def test_the_saved_model_is_the_one_that_was_evaluated(tmp_path: Path) -> None:
+    # Answering at once, which is learned well enough in a few steps for its scores to differ from an untrained model's.
+    config = replace(CONFIG, mode="direct", arch="lstm", eval_samples=200)
+    row = execute(config, tmp_path)
+    scores = ("accuracy", "accuracy_strict", "exact_trace", "undecided", "eval_samples")
+    saved = evaluate_run(RunDirectory.of(config, tmp_path), None, None)
+    assert {key: saved[key] for key in scores} == {key: row[key] for key in scores}
+    untrained = SequenceModel(config.model(len(config.build_task("train").vocabulary))).eval()
+    assert evaluate(untrained, config.build_task("test"), 200).exact_trace != row["exact_trace"]
+    assert (saved["samples"], saved["status"]) == (320, "done")
+
+
+def test_a_run_on_its_way_is_evaluated_as_far_as_it_was_trained(tmp_path: Path) -> None:
+    def stop_at_seven(_: RunConfig, told: StepReport) -> None:
+        if told.step == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(StoppedError):
+        execute(CONFIG, tmp_path, report=stop_at_seven)
+    told = evaluate_run(RunDirectory.of(CONFIG, tmp_path), 10, None)
+    assert (told["samples"], told["status"], told["eval_samples"]) == (56, "partial", 10)
+
+
+def test_a_diverged_loss_stops_the_run_as_failed_with_its_reason(tmp_path: Path) -> None:
+    config = replace(CONFIG, lr=1e25)
+    with pytest.raises(DivergedError, match=r"the (loss|gradient's norm) is (nan|inf) at step \d+"):
+        execute(config, tmp_path)
+    assert RunDirectory.of(config, tmp_path).status() == "failed"
+    with pytest.raises(RunError, match="failed before"):
+        execute(config, tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["cut", "altered", "other", "empty"])
+def test_a_corrupt_checkpoint_is_told_and_nothing_is_lost(damage: str, tmp_path: Path) -> None:
+    run = RunDirectory.of(CONFIG, tmp_path)
+    run.create(CONFIG)
+    execute(replace(CONFIG), tmp_path)
+    run.result.unlink()
+    content = run.checkpoint.read_bytes()
+    broken = {
+        "cut": content[:-100],
+        "altered": content[:-8] + bytes(8),
+        "other": b"PK\x03\x04" + content,
+        "empty": b"",
+    }[damage]
+    run.checkpoint.write_bytes(broken)
+    with pytest.raises(RunError, match="delete it to start this run over"):
+        execute(CONFIG, tmp_path)
+    assert run.checkpoint.read_bytes() == broken
+
+
+def stopped_with_two_checkpoints(runs_dir: Path) -> RunDirectory:
+    """A run of `CONFIG` with a checkpoint of step 9 and the one before it, of step 8."""
+
+    def stop_at_nine(_: RunConfig, told: StepReport) -> None:
+        if told.step == 9:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(StoppedError):
+        execute(CONFIG, runs_dir, report=stop_at_nine, checkpoint_seconds=0)
+    run = RunDirectory.of(CONFIG, runs_dir)
+    assert [read_checkpoint(path)[0].step for path in (run.checkpoint, previous(run.checkpoint))] == [9, 8]
+    return run
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize("damage", [cut, Path.unlink])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_and_the_run_ends_in_the_same_weights(
+    damage: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    execute(CONFIG, tmp_path / "undisturbed")
+    run = stopped_with_two_checkpoints(tmp_path)
+    damage(run.checkpoint)  # without the newest, as a crash between two renames leaves it
+    execute(CONFIG, tmp_path)
+    assert_same(run, RunDirectory.of(CONFIG, tmp_path / "undisturbed"))
+    assert "going on from the one before, at step 8" in caplog.text
+    assert not previous(run.checkpoint).exists()
+
+
+def test_where_both_checkpoints_are_damaged_the_newest_is_told_and_nothing_is_lost(tmp_path: Path) -> None:
+    run = stopped_with_two_checkpoints(tmp_path)
+    cut(run.checkpoint)
+    cut(previous(run.checkpoint))
+    before = [path.read_bytes() for path in (run.checkpoint, previous(run.checkpoint))]
+    with pytest.raises(RunError, match=rf"{run.checkpoint} .*delete it to start this run over"):
+        execute(CONFIG, tmp_path)
+    assert before == [path.read_bytes() for path in (run.checkpoint, previous(run.checkpoint))]
+
+
+@pytest.mark.parametrize("progress", ['{"step": 41}', '{"step": -1}', '{"step": 1.0}', "null", '{"loss_sum": "x"}'])
+def test_a_checkpoint_whose_progress_cannot_be_is_refused(progress: str, tmp_path: Path) -> None:
+    run = RunDirectory.of(CONFIG, tmp_path)
+    execute(CONFIG, tmp_path)
+    run.result.unlink()
+    signed = {"progress": progress, "sha256": _digest(progress, weights(run))}
+    save_file(weights(run), run.checkpoint, metadata=signed)
+    with pytest.raises(RunError, match=r"(cannot be read|is at step 41 of 40).*delete it to start this run over"):
+        execute(CONFIG, tmp_path)
+
+
+def test_a_checkpoint_whose_progress_was_altered_is_damaged(tmp_path: Path) -> None:
+    execute(CONFIG, tmp_path)
+    run = RunDirectory.of(CONFIG, tmp_path)
+    with safe_open(run.checkpoint, framework="pt") as file:
+        header = file.metadata()
+    altered = header | {"progress": header["progress"].replace('"step": 40', '"step": 30')}
+    save_file(weights(run), run.checkpoint, metadata=altered)
+    with pytest.raises(RunError, match="SHA-256 differs"):
+        read_checkpoint(run.checkpoint)
+
+
+def size_of(run: RunDirectory) -> int:
+    return sum(path.stat().st_size for path in run.path.iterdir())
+
+
+def test_a_finished_run_without_weights_is_small_and_done_to_every_reader(tmp_path: Path) -> None:
+    row = execute(CONFIG, tmp_path, keep_weights=False)
+    run = RunDirectory.of(CONFIG, tmp_path)
+    assert size_of(run) < 100_000
+    assert sorted(path.name for path in run.path.iterdir() if path.name != "lock") == [
+        "config.json", "environment.jsonl", "metrics.jsonl", "result.json", "samples.jsonl",
+    ]  # fmt: skip
+    assert (run.status(), run.row()) == ("done", row)
+    assert execute(CONFIG, tmp_path) == row
+    with pytest.raises(UsageError, match="--keep-weights"):
+        evaluate_run(run, None, None)
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_a_partial_run_of_the_largest_model_is_under_40_megabytes(arch: str, tmp_path: Path) -> None:
+    (config,) = (c for c in paper() if (c.mode, c.n, c.arch, c.size) == ("rag", 128, arch, "2m"))
+    model = SequenceModel(config.model(len(config.build_task("train").vocabulary)))
+    parameters = model.trained_parameters()
+    optimizer = torch.optim.AdamW(parameters.values())
+    for parameter in parameters.values():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    save_checkpoint(tmp_path / "checkpoint.safetensors", parameters, optimizer, Progress(step=1))
+    size = (tmp_path / "checkpoint.safetensors").stat().st_size
+    assert 12 * model.parameter_count() < size < 40e6 - 1e6  # the rest of a run directory has a megabyte
+
+
+def test_an_evaluation_that_was_stopped_goes_on_with_the_batch_it_was_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = execute(CONFIG, tmp_path / "undisturbed")
+    decoded = 0
+    monkeypatch.setattr(experiments_run, "decode_batch", lambda bits, device: 8)
+
+    def decode_two_batches(*args: Any, **options: Any) -> Decoded:
+        nonlocal decoded
+        if decoded == 2:
+            raise KeyboardInterrupt
+        decoded += 1
+        return decode(*args, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(evaluation, "decode", decode_two_batches)
+        with pytest.raises(KeyboardInterrupt):
+            execute(CONFIG, tmp_path)
+    run = RunDirectory.of(CONFIG, tmp_path)
+    assert run.counted().samples == 16
+    rest: list[int] = []
+
+    def decode_the_rest(model: Any, prompts_BxP: Any, *args: Any, **options: Any) -> Decoded:
+        rest.append(len(prompts_BxP))
+        return decode(model, prompts_BxP, *args, **options)
+
+    monkeypatch.setattr(evaluation, "decode", decode_the_rest)
+    row = execute(CONFIG, tmp_path)
+    assert rest == [4]
+    other = dict.fromkeys(("tokens_per_s", "wall_s"))
+    assert row | other == undisturbed | other
+    assert not run.evaluation.exists()
+
+
+def test_what_was_counted_of_a_model_that_is_trained_again_does_not_count(tmp_path: Path) -> None:
+    run = RunDirectory.of(CONFIG, tmp_path)
+    run.create(CONFIG)
+    run.evaluation.write_text(json.dumps(asdict(Tally(samples=16, answers=16, right=16, tokens=99, seconds=1.0))))
+    alone = execute(CONFIG, tmp_path / "alone")
+    assert execute(CONFIG, tmp_path)["accuracy"] == alone["accuracy"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"samples": "8"}', '{"samples": 8, "right": 9}', '{"sampels": 8}'])
+def test_counts_that_cannot_be_are_no_counts(text: str, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    run.evaluation.write_text(text)
+    assert run.counted() == Tally()
+
+
+def test_a_run_that_goes_on_reads_its_checkpoint_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    execute(CONFIG, tmp_path)
+    RunDirectory.of(CONFIG, tmp_path).result.unlink()
+    reads: list[Path] = []
+    monkeypatch.setattr(checkpoint, "read_checkpoint", lambda path: reads.append(path) or read_checkpoint(path))
+    execute(CONFIG, tmp_path)
+    assert len(reads) == 1
+
+
+@pytest.mark.parametrize("line", [b"\xff\n", b"[1]\n", b'{"step": "x"}\n', b'{"step": 1, "samples": 8}\n', b'{"st'])
+def test_a_report_that_is_none_is_left_out(line: bytes, tmp_path: Path) -> None:
+    execute(CONFIG, tmp_path)
+    run = RunDirectory.of(CONFIG, tmp_path)
+    good = run.metrics.read_bytes()
+    run.metrics.write_bytes(good + line)
+    assert len(run.reports()) == 40
+    run.trim_metrics(40)
+    assert run.metrics.read_bytes() == good
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
+    other = replace(CONFIG, arch="lstm")
+    execute(CONFIG, tmp_path)
+    run = RunDirectory.of(other, tmp_path)
+    run.create(other)
+    run.checkpoint.write_bytes(RunDirectory.of(CONFIG, tmp_path).checkpoint.read_bytes())
+    with pytest.raises(RunError, match="of another model"):
+        execute(other, tmp_path)
+
+
+def test_a_run_held_by_another_process_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retrieval_gap.runs.directory.LOCK_SECONDS", 0.01)
+    run = RunDirectory.of(CONFIG, tmp_path)
+    run.create(CONFIG)
+    before = {path.name: path.stat().st_mtime_ns for path in run.path.iterdir()}
+    with run.locked(), pytest.raises(RunError, match="another process"):
+        execute(CONFIG, tmp_path)
+    assert {path.name: path.stat().st_mtime_ns for path in run.path.iterdir() if path.name != "lock"} == before
+
+
+def test_a_run_is_done_or_waited_for_while_another_process_ends(tmp_path: Path) -> None:
+    row = execute(CONFIG, tmp_path)
+    run = RunDirectory.of(CONFIG, tmp_path)
+    finished = run.result.rename(run.path / "finished.json")
+    with ThreadPoolExecutor(1) as other, run.locked():
+        waiting = other.submit(execute, CONFIG, tmp_path)
+        finished.rename(run.result)
+    assert waiting.result() == row
+
+
+def test_a_run_tells_what_every_start_of_it_happened_on(tmp_path: Path) -> None:
+    run = RunDirectory.of(CONFIG, tmp_path)
+    make_folder(run.path)
+    (run.path / ".checkpoint.safetensors.123.part").write_text("what a kill left")
+
+    def stop(_: RunConfig, told: StepReport) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(StoppedError):
+        execute(CONFIG, tmp_path, report=stop)
+    written = (run.path / "config.json").stat().st_mtime_ns
+    row = execute(CONFIG, tmp_path)
+    starts = [json.loads(line) for line in (run.path / "environment.jsonl").read_text().splitlines()]
+    assert [start["commit"] for start in starts] == [row["commit"]] * 2
+    assert (run.path / "config.json").stat().st_mtime_ns == written
+    assert not list(run.path.glob(".*"))
+
+
+def test_the_learning_rate_warms_up_then_falls_along_a_cosine_to_zero() -> None:
+    config = TrainingConfig(samples=1_000, batch_size=10, lr=1.0, warmup_samples=100)
+    rates = [config.lr_at(step) for step in range(config.steps)]
+    assert rates[:10] == sorted(rates[:10])
+    assert max(rates) == pytest.approx(1.0)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[-1] < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("samples", 0),
+        ("batch_size", 0),
+        ("lr", -1.0),
+        ("lr", math.inf),
+        ("warmup_samples", 10**9),
+        ("max_grad_norm", -1),
+    ],
+)
+def test_a_setting_out_of_range_is_named(field: str, value: float) -> None:
+    with pytest.raises(UsageError, match=field):
+        replace(CONFIG, **{field: value}).training()
