@@ -30,7 +30,7 @@ def sweep_process(cells: Sequence[RunConfig], runs_dir: Path, *words: str) -> It
 
     Local workers write to its stderr too, which therefore ends with the last of them."""
     script = (
-        "import sys; from retrieval_gap.experiments import presets; from retrieval_gap.cli import main\n"
+        "import sys; from retrieval_gap.experiments import grids as presets; from retrieval_gap.cli import main\n"
         "from retrieval_gap.experiments.trained.config import RunConfig\n"
         f"presets.PRESETS['smoke'] = lambda: {list(cells)!r}\n"
         "sys.exit(main(['sweep', 'smoke', '--device', 'cpu', *sys.argv[1:]]))"

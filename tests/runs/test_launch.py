@@ -33,7 +33,7 @@ def machine(tmp_path: Path) -> Path:
     folder = tmp_path / "bin"
     folder.mkdir()
     fakes = {
-        "retrieval-gap": f"#!{sys.executable}\nimport sys; from retrieval_gap.experiments import presets\n"
+        "retrieval-gap": f"#!{sys.executable}\nimport sys; from retrieval_gap.experiments import grids as presets\n"
         "from retrieval_gap.cli import main; from retrieval_gap.experiments.trained.config import RunConfig\n"
         f"presets.PRESETS |= {{'smoke': lambda: {[CELL]!r}, 'long': lambda: {[CELL, LONG]!r}}}\n"
         "if __name__ == '__main__':\n    sys.exit(main())\n",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from retrieval_gap.cli import main
-from retrieval_gap.experiments.grids import istree as presets
+from retrieval_gap.experiments import grids as presets
 from retrieval_gap.machine.errors import RunError
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.results import show_results

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from retrieval_gap.experiments.grids import istree as presets
+from retrieval_gap.experiments import grids as presets
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.experiments.trained.run import execute
 from retrieval_gap.machine.errors import RunError, UsageError

@@ -29,9 +29,10 @@ from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.machine.files import make_folder
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.runs.directory import RunDirectory
+from retrieval_gap.training import checkpoint
 from retrieval_gap.training.checkpoint import Progress, _digest, previous, read_checkpoint, save_checkpoint
 from retrieval_gap.training.config import TrainingConfig
-from retrieval_gap.training.loop import DivergedError, StepReport, StoppedError, checkpoint
+from retrieval_gap.training.loop import DivergedError, StepReport, StoppedError
 
 CONFIG = RunConfig(
     task="istree",

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 
 from retrieval_gap.experiments.grids.hotpotqa import hotpotqa_demo, hotpotqa_paper
-from retrieval_gap.experiments.grids.istree import cpu, demo, lr, paper, transfer
+from retrieval_gap.experiments.grids.istree import ARCHITECTURES, cpu, demo, lr, paper, transfer
 from retrieval_gap.experiments.grids.theory import theory_cpu, theory_demo
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.machine.errors import unknown
+
+__all__ = ["ARCHITECTURES", "PRESETS", "paper", "preset_cells"]
 
 PRESETS: dict[str, Callable[[], list[RunConfig]]] = {
     "demo": demo,
