@@ -25,7 +25,8 @@ from retrieval_gap.experiments.trained.cost import GPUS, cell_cost
 from retrieval_gap.experiments.trained.run import execute
 from retrieval_gap.machine.files import sync, write_json
 from retrieval_gap.runs.directory import RunDirectory
-from retrieval_gap.runs.results import finished_rows, known_cells
+from retrieval_gap.runs.experiment import RunOptions
+from retrieval_gap.runs.known import finished_rows, known_runs
 from retrieval_gap.tables.rows import read_table, write_rows
 from retrieval_gap.tasks.api import Mode
 from retrieval_gap.training.checkpoint import Progress, save_checkpoint
@@ -96,7 +97,7 @@ def checkpoint(parameters: int, folder: Path) -> Row:
 
 def tables(folder: Path) -> Row:
     """Rows of finished runs from their directories, against the same rows from one table."""
-    told = execute(TINY, folder / "one")
+    told = execute(TINY, RunOptions(runs_dir=folder / "one"))
     configs = [replace(TINY, seed=seed) for seed in range(RUNS)]
     for config in configs:
         path = folder / "many" / f"run-{config.seed}"
@@ -106,7 +107,7 @@ def tables(folder: Path) -> Row:
     table = folder / "rows.csv"
 
     def gather() -> float:
-        rows = finished_rows(known_cells(folder / "many"))
+        rows = finished_rows(known_runs(folder / "many"))
         write_rows(table, rows)
         return len(rows)
 
@@ -127,7 +128,7 @@ def starts(folder: Path) -> Iterator[Row]:
 
     def here() -> float:
         config = replace(TINY, seed=next(seeds))
-        execute(config, folder / "starts")
+        execute(config, RunOptions(runs_dir=folder / "starts"))
         assert RunDirectory.of(config, folder / "starts").status() == "done"
         return 1.0
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.runs.directory import RunDirectory
-from retrieval_gap.runs.results import known_cells
+from retrieval_gap.runs.experiment import TRAINED
+from retrieval_gap.runs.known import known_runs
 from retrieval_gap.tables.rows import RESULTS, Row, Sourced, completed, merge, read_table
 
 from ..style import VIEWS
@@ -114,12 +115,14 @@ def _finished(runs_dirs: Iterable[Path]) -> tuple[list[Entry], list[str]]:
     entries, notes = [], []
     for runs_dir in runs_dirs:
         unfinished = 0
-        for cell in known_cells(runs_dir):
+        for cell in known_runs(runs_dir):
+            if cell.experiment is not None and cell.experiment.kind != TRAINED:
+                continue
             if cell.run.status() != "done":
                 unfinished += 1
                 continue
             try:
-                entries.append(Entry(str(cell.run.result), completed(str(cell.run.result), cell.run.row()), cell.run))
+                entries.append(Entry(str(cell.run.result), completed(str(cell.run.result), cell.rows()[0]), cell.run))
             except (RunError, UsageError) as error:
                 notes.append(f"Not shown: {error}.")
         if unfinished:

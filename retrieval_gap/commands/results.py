@@ -26,10 +26,12 @@ class Results:
     ] = ()
 
     def run(self) -> None:
-        from retrieval_gap.runs.results import show_results
+        from retrieval_gap.experiments.grids import preset_cells
+        from retrieval_gap.runs.listing import show_results
 
         folders = self.runs_dir or (() if self.results and not self.preset else (Path("runs"),))
-        show_results(folders, self.preset, tables=self.results, csv=self.csv, parquet=self.parquet)
+        cells = preset_cells(self.preset) if self.preset else None
+        show_results(folders, cells, tables=self.results, csv=self.csv, parquet=self.parquet)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,24 +35,31 @@ class Sweep:
     runs_dir: RunsDir = Path("runs")
 
     def run(self) -> None:
-        from retrieval_gap.runs.sweep import sweep
+        from retrieval_gap.experiments.grids import preset_cells
+        from retrieval_gap.runs.executors import ExecutorOptions
+        from retrieval_gap.runs.experiment import RunOptions
+        from retrieval_gap.runs.sweep import SweepOptions, print_plan, sweep
 
         check_seconds(self.checkpoint_seconds)
-        sweep(
-            self.preset,
-            runs_dir=self.runs_dir,
-            executor=self.executor,
+        executor = ExecutorOptions(
+            name=self.executor,
             address=self.address,
             device=self.device,
             workers=self.workers,
             per_gpu=self.per_gpu,
             tries=self.tries,
-            only=self.only,
-            shard=self.shard,
-            max_minutes=self.max_minutes,
-            dry_run=self.dry_run,
-            csv=self.csv,
+        )
+        options = SweepOptions(
+            only=self.only, shard=self.shard, max_minutes=self.max_minutes, csv=self.csv, executor=executor
+        )
+        cells = preset_cells(self.preset)
+        if self.dry_run:
+            print_plan(cells, options, self.runs_dir)
+            return
+        run = RunOptions(
+            runs_dir=self.runs_dir,
             keep_weights=self.keep_weights,
             checkpoint_seconds=self.checkpoint_seconds,
             log=self.log,
         )
+        sweep(cells, options, run)

@@ -45,24 +45,24 @@ class Train:
 
     def run(self) -> None:
         from retrieval_gap.experiments.trained.ranked import run_ranked
+        from retrieval_gap.runs.experiment import RunOptions
         from retrieval_gap.runs.tracking import check_tracker
 
         check_tracker(self.log)
         check_seconds(self.checkpoint_seconds)
         if not 0 <= self.threads <= MAX_THREADS:
             raise UsageError(f"--threads {self.threads} is out of range: 0 to {MAX_THREADS} are wanted")
-        device = choose_device(self.device)
-        with use_backend(self.scan_backend):
-            row = run_ranked(
-                self.config,
-                self.runs_dir,
-                self.threads,
-                device,
-                ranks=self.ranks,
-                keep_weights=self.keep_weights,
-                checkpoint_seconds=self.checkpoint_seconds,
-                log=self.log,
-            )
+        choose_device(self.device)
+        options = RunOptions(
+            runs_dir=self.runs_dir,
+            device=self.device,
+            threads=self.threads,
+            keep_weights=self.keep_weights,
+            checkpoint_seconds=self.checkpoint_seconds,
+            log=self.log,
+            scan_backend=self.scan_backend,
+        )
+        row = run_ranked(self.config, options, ranks=self.ranks)
         if row is not None:
             print(json.dumps(row))
 

@@ -25,7 +25,7 @@ from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.machine.files import make_room_for
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.runs.directory import RunDirectory
-from retrieval_gap.runs.results import print_wide
+from retrieval_gap.tables.printing import print_wide
 from retrieval_gap.tables.rows import Row, write_table
 from retrieval_gap.tasks.api import Task
 from retrieval_gap.theory.bounds import Bound, bound_of

@@ -15,6 +15,10 @@ class RunError(RuntimeError):
     """The work itself failed (a diverged loss, a corrupt checkpoint): printed, exits with 1."""
 
 
+class HopelessError(RunError):
+    """The work failed, and would fail the same way again."""
+
+
 def unknown(what: str, value: str, known: Iterable[str]) -> UsageError:
     """UsageError for a name that is not one of `known`, with the nearest valid name."""
     names = [str(name) for name in known]

@@ -1,39 +1,31 @@
-"""A run directory: the files of one run, and what they tell.
+"""A run directory: the files of one experiment that is run, and what they tell.
 
-It holds `config.json`, `environment.jsonl` (a line for every start), `metrics.jsonl`, `checkpoint.safetensors` and the
-one before it, `evaluation.json` (what is counted so far, while decoding), `samples.jsonl` (a few traces that were
-decoded), and at the end `result.json`, or `failure.json` with the reason; `error.txt` where a sweep's last try failed
-and another may not.
-Finished means skipped; partial means resumed.  Of a finished run the checkpoint may be gone.
+It holds `config.json` (what the experiment is), `environment.jsonl` (a line for every start), `metrics.jsonl` (reports
+of how far it is), whatever its kind needs to go on, and at the end `result.json`, or `failure.json` with the reason;
+`error.txt` where a sweep's last try failed and another may not.
+Finished means skipped; partial means resumed.
 """
 
 import fcntl
 import json
+import os
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
-import torch
-
-from retrieval_gap.decoding.evaluation import Tally
-from retrieval_gap.experiments.trained.config import RunConfig
-from retrieval_gap.kernels.selective_scan import chosen_backend
-from retrieval_gap.machine import environment
-from retrieval_gap.machine.devices import CPU
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.machine.files import make_folder, remove_leftovers, write_json, write_text
+from retrieval_gap.runs.experiment import Experiment, Row, read_experiment
 
 NEEDED = ("step", "samples", "wall_s")  # of a report, to go on and to tell how far a run is
-MEASURED = (
-    "accuracy", "accuracy_low", "accuracy_high", "accuracy_strict", "exact_trace", "undecided",
-    "tokens_per_s", "wall_s",
-)  # fmt: skip
 # A lock is waited for: its holder may be writing a last checkpoint, or only asking whether it is held.
 LOCK_SECONDS = 5.0
 ERROR_LOG = "error.txt"
+AGAIN = "delete it and start the same run again"
+HASH = re.compile(r"-([0-9a-f]{12})$")
 Status = Literal["done", "running", "partial", "failed", "missing"]
 
 
@@ -42,10 +34,12 @@ class HeldError(RunError):
 
 
 class RunDirectory:
-    """The files of one run.  Raises UsageError where its configuration cannot be read."""
+    """The files of one run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.configuration = path / "config.json"
+        self.environment = path / "environment.jsonl"
         self.checkpoint = path / "checkpoint.safetensors"
         self.metrics = path / "metrics.jsonl"
         self.evaluation = path / "evaluation.json"
@@ -53,26 +47,56 @@ class RunDirectory:
         self.result = path / "result.json"
         self.failure = path / "failure.json"
         self.error = path / ERROR_LOG
+        self.stderr = path / "stderr.txt"
 
     @classmethod
-    def of(cls, config: RunConfig, runs_dir: Path) -> "RunDirectory":
-        return cls(runs_dir / f"{config.label()}-{config.hash()}")
+    def of(cls, experiment: Experiment, runs_dir: Path) -> "RunDirectory":
+        return cls(runs_dir / f"{experiment.label()}-{experiment.hash()}")
 
-    def config(self) -> RunConfig:
-        where = self.path / "config.json"
-        if not where.is_file():
+    def experiment(self) -> Experiment:
+        """Raises UsageError where this is no run directory, or its configuration will not do; RunError where that
+        cannot be read."""
+        if not self.configuration.is_file():
             raise UsageError(f"{self.path} is no run directory (it has no config.json)")
-        return RunConfig.from_json(read_json(where), str(where))
+        return read_experiment(read_json(self.configuration), str(self.configuration))
 
-    def row(self) -> dict[str, Any]:
-        """The row of a finished run.  Raises RunError where it is damaged."""
-        row = read_json(self.result)
-        lacking = [key for key in MEASURED if type(row.get(key)) not in (int, float)]
-        if lacking:
-            raise RunError(
-                f"{self.result} has no number for {', '.join(lacking)}; delete it and start the same run again"
-            )
-        return row
+    def rows(self, experiment: Experiment | None = None) -> list[Row]:
+        """The rows of a finished run, each as its kind says that a row is.
+
+        experiment: what this directory holds, where that is known; it is read where it is not.
+        Raises UsageError where the configuration will not do, RunError where a row is damaged.
+        """
+        told = read_json(self.result)
+        rows = told["rows"] if isinstance(told.get("rows"), list) else [told]
+        known = experiment or self.experiment()
+        for row in rows:
+            trouble = self._trouble(row, known)
+            if trouble:
+                raise RunError(f"{self.result} {trouble}; {AGAIN}")
+        return rows
+
+    def _trouble(self, row: Any, experiment: Experiment) -> str:
+        """What is wrong with a row of this run, or ""."""
+        if not isinstance(row, dict):
+            return "holds a row that is no JSON object"
+        own, told = HASH.search(self.path.name), row.get("config_hash")
+        if own and told is not None and told != own[1]:
+            return f"says config_hash = {told!r}, and this directory is of {own[1]}"
+        return experiment.check_row(row)
+
+    def check_name(self, experiment: Experiment) -> None:
+        """Raises RunError where this directory, by its name, is not that of the experiment that it holds: its
+        config.json was changed.  Of a user's own files, which may have changed since, only the label is compared."""
+        name = self.path.name
+        if not HASH.search(name):
+            return  # somebody's own name for it
+        label, _, digits = name.rpartition("-")
+        if label != experiment.label() or (not experiment.foreign() and digits != experiment.hash()):
+            raise RunError(f"{self.configuration} is not the configuration that {name} was made for; it was changed")
+
+    def finish(self, rows: Sequence[Row]) -> None:
+        """Writes the result: a single row is the file's object itself, as it was before kinds had several."""
+        write_json(self.result, rows[0] if len(rows) == 1 else {"rows": list(rows)})
 
     def status(self) -> Status:
         held = self.is_held()  # asked first, so that a run that ends meanwhile is told as what it ended as
@@ -84,21 +108,19 @@ class RunDirectory:
             return "running"
         if self.error.exists():
             return "failed"
-        return "partial" if (self.path / "config.json").exists() else "missing"
+        return "partial" if self.configuration.exists() else "missing"
 
-    def create(self, config: RunConfig, device: torch.device = CPU, ranks: int = 1) -> None:
+    def create(self, experiment: Experiment, start: Mapping[str, Any]) -> None:
         """Writes the configuration where it is absent, and adds a line on what this start of the run happens on.
 
         Raises UsageError where the directory cannot be written.
         """
         make_folder(self.path)
         try:
-            if not (self.path / "config.json").exists():
-                write_json(self.path / "config.json", asdict(config))
-            with (self.path / "environment.jsonl").open("a", encoding="utf-8") as file:
-                told: dict[str, Any] = dict(environment.describe(device.type))
-                told |= {"threads": torch.get_num_threads(), "scan_backend": chosen_backend(), "ranks": ranks}
-                file.write(json.dumps(told) + "\n")
+            if not self.configuration.exists():
+                write_json(self.configuration, experiment.to_json())
+            with self.environment.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(dict(start)) + "\n")
         except OSError as error:
             raise UsageError(f"run directory {self.path} cannot be written: {error.strerror}") from error
 
@@ -106,20 +128,24 @@ class RunDirectory:
     def locked(self, patience: float | None = None) -> Iterator[None]:
         """Holds the run for this process.  Raises HeldError where another keeps it for so many seconds; by default
         LOCK_SECONDS."""
-        with (self.path / "lock").open("w") as file:
+        # Opened to append, and never through a link: the lock has no content, and no file of another's is emptied.
+        opened = os.open(self.path / "lock", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
+        try:
             deadline = time.monotonic() + (LOCK_SECONDS if patience is None else patience)
-            while not _try_lock(file, fcntl.LOCK_EX):
+            while not _try_lock(opened, fcntl.LOCK_EX):
                 if time.monotonic() >= deadline:
                     raise HeldError(f"{self.path} is being worked on by another process")
                 time.sleep(LOCK_SECONDS / 100)
             remove_leftovers(self.path)
             yield
+        finally:
+            os.close(opened)
 
     def is_held(self) -> bool:
         """Whether a process works on the run; the lock is taken for that moment where none does."""
         try:
             with (self.path / "lock").open() as file:
-                return not _try_lock(file, fcntl.LOCK_SH)
+                return not _try_lock(file.fileno(), fcntl.LOCK_SH)
         except OSError:
             return False
 
@@ -129,32 +155,25 @@ class RunDirectory:
             kept = [json.dumps(told) + "\n" for told in self.reports() if told["step"] <= step]
             write_text(self.metrics, "".join(kept))
 
-    def counted(self) -> Tally:
-        """How far the evaluation is; nothing where no file, or none to be read, tells."""
-        try:
-            return Tally(**read_json(self.evaluation))
-        except (RunError, TypeError, ValueError):
-            return Tally()
-
     def starts(self) -> list[dict[str, Any]]:
         """On what each start of the run happened; [] where that cannot be read."""
         try:
-            starts = [json.loads(line) for line in (self.path / "environment.jsonl").read_text("utf-8").splitlines()]
+            starts = [json.loads(line) for line in self.environment.read_text("utf-8").split("\n") if line.strip()]
         except (OSError, ValueError):
             return []
         return [start for start in starts if isinstance(start, dict)]
 
     def reports(self) -> list[dict[str, Any]]:
-        """The reports of training so far, without a line that a kill cut short, or that is none."""
+        """The reports so far, without a line that a kill cut short, or that is none."""
         if not self.metrics.exists():
             return []
-        lines = self.metrics.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = self.metrics.read_text(encoding="utf-8", errors="replace").split("\n")
         return [told for told in map(_report, lines) if told]
 
 
-def _try_lock(file: TextIO, kind: int) -> bool:
+def _try_lock(descriptor: int, kind: int) -> bool:
     try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
@@ -165,9 +184,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path} cannot be read ({error}); delete it and start the same run again") from error
+        raise RunError(f"{path} cannot be read ({error}); {AGAIN}") from error
     if not isinstance(value, dict):
-        raise RunError(f"{path} holds no JSON object; delete it and start the same run again")
+        raise RunError(f"{path} holds no JSON object; {AGAIN}")
     return value
 
 

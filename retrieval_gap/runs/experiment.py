@@ -1,26 +1,29 @@
 """What the engine runs: an experiment says what it is and what it writes; the engine knows no more of it.
 
-A kind of experiment is a module (or folder) of `retrieval_gap.experiments` that offers its class under `EXPERIMENT`; its
-name is what a run directory's config.json calls it.
+A kind of experiment is a module (or folder) of `retrieval_gap.experiments` that offers its class under `EXPERIMENT`;
+its name is what a run directory's config.json calls it.
 """
 
+import hashlib
 import importlib
+import json
 import pkgutil
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from retrieval_gap.machine.devices import DeviceName
 from retrieval_gap.machine.errors import UsageError, unknown
-from retrieval_gap.training.config import CHECKPOINT_SECONDS
 
 if TYPE_CHECKING:
     from retrieval_gap.kernels.selective_scan import BackendName
+    from retrieval_gap.machine.devices import DeviceName
     from retrieval_gap.runs.directory import RunDirectory
     from retrieval_gap.runs.planning import Planner
 
 KINDS = "retrieval_gap.experiments"
+CHECKPOINT_SECONDS = 20.0  # what a kill costs at the most
 TRAINED = "trained"  # the kind of a config.json that names none: runs of before there was a choice
 
 Row = dict[str, Any]
@@ -38,7 +41,7 @@ class RunOptions:
     """
 
     runs_dir: Path = Path("runs")
-    device: DeviceName = "cpu"
+    device: "DeviceName" = "cpu"
     threads: int = 0
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     keep_weights: bool = True
@@ -65,70 +68,107 @@ class Progress:
         return self.done / self.total if self.total else 1.0
 
 
-class Experiment(Protocol):
+class Experiment(ABC):
     """One cell of a grid: a frozen dataclass, so that it can be hashed, compared and sent to another process.
 
-    kind: the name of its module in `retrieval_gap.experiments`.  columns: of its table, in order.  files: what its
-    directory may hold besides the engine's own files, by name.  measures: the columns that its rows are judged by.
+    kind: the name of its module in `retrieval_gap.experiments`.  columns: of its table, in order.
+    measures: the columns that a finished run is told by.  files: what its directory may hold, and a pack carries,
+    besides the engine's own files, by name.
     """
 
     kind: ClassVar[str]
     columns: ClassVar[Sequence[str]]
     measures: ClassVar[Sequence[str]]
-    files: ClassVar[Sequence[str]]
+    files: ClassVar[Sequence[str]] = ()
 
+    @abstractmethod
     def label(self) -> str:
-        """A readable name; two experiments may share it."""
+        """A readable name, fit for a file; two experiments may share it."""
 
+    @abstractmethod
     def hash(self) -> str:
-        """12 hex digits: the same meaning, the same hash."""
+        """12 hex digits: the same meaning, the same hash (`hash_of` makes one)."""
 
-    def validate(self) -> None:
-        """Raises UsageError or TaskError for anything that a run would stumble over, before it starts."""
-
+    @abstractmethod
     def execute(self, run: "RunDirectory", options: RunOptions) -> list[Row]:
         """Does the work, or the rest of it, in the run's directory, which this process holds; its rows.
 
         Called again after a kill it goes on from what the directory holds, to the same rows.
-        Raises UsageError for what will not do, RunError where the work fails.
+        Raises UsageError for what will not do, RunError where the work fails, HopelessError where it always would.
         """
 
+    @abstractmethod
     def to_json(self) -> dict[str, Any]:
-        """What config.json holds, from which `from_json` makes the experiment again."""
+        """What config.json holds, from which `from_json` makes the experiment again; `kind` among it."""
 
     @classmethod
+    @abstractmethod
     def from_json(cls, value: dict[str, Any], where: str) -> "Experiment":
-        """Raises UsageError, beginning with `where`, for what is no such experiment."""
+        """Raises UsageError, beginning with `where`, for what is no such experiment.  Builds and imports nothing."""
+
+    def foreign(self) -> list[str]:
+        """The files and modules of a user's own that this experiment names: to hash or to build it is to read them."""
+        return []
+
+    @abstractmethod
+    def validate(self) -> None:
+        """Raises UsageError or TaskError for anything that a run would stumble over, before it starts."""
 
     def filter_values(self) -> Mapping[str, Any]:
-        """What `--only` looks at, by key."""
+        """What it is, by the words that `--only` and tables use."""
+        return {key: value for key, value in self.to_json().items() if key != "kind"}
+
+    def told(self, row: Row) -> Mapping[str, str]:
+        """What a table shows of a row, by the head of its column."""
+        return {name: _number(row.get(name)) for name in self.measures}
 
     def progress(self, run: "RunDirectory") -> Progress:
-        """How far the run in this directory is."""
+        """How far the run in this directory is, by its last report."""
+        reports = run.reports()
+        if not reports:
+            return Progress(done=0, total=0)
+        last = reports[-1]
+        done, total = int(last["samples"]), int(last.get("total", last["samples"]))
+        return Progress(done=done, total=total, unit=str(last.get("unit", "samples")), per_s=last.get("samples_per_s"))
 
     def check_row(self, row: Row) -> str:
-        """What is wrong with a row that was read back from this experiment's directory, or ""."""
+        """What is wrong with a row that was read back from this experiment's directory, after "FILE"; or ""."""
+        lacking = [name for name in self.measures if name not in row]
+        return f"lacks {', '.join(lacking)}" if lacking else ""
 
     @classmethod
     def planner(cls) -> "Planner":
         """What tells how long cells of this kind take."""
+        from retrieval_gap.runs.planning import PacePlanner
+
+        return PacePlanner()
 
 
-def kinds() -> list[str]:
-    """The kinds of experiment there are."""
-    return [
-        module.name
-        for module in pkgutil.iter_modules(importlib.import_module(KINDS).__path__)
-        if module.name != "grids"
-    ]
+def hash_of(meaning: Mapping[str, Any]) -> str:
+    """12 hex digits of what decides an experiment's rows."""
+    return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _number(value: Any) -> str:
+    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def kinds() -> dict[str, type[Experiment]]:
+    """The kinds of experiment there are, by name."""
+    names = [module.name for module in pkgutil.iter_modules(importlib.import_module(KINDS).__path__)]
+    found = {name: getattr(importlib.import_module(f"{KINDS}.{name}"), "EXPERIMENT", None) for name in names}
+    return {name: kind for name, kind in found.items() if kind is not None}
 
 
 def experiment_class(kind: str) -> type[Experiment]:
     """Raises UsageError for a kind that there is not."""
-    if kind not in kinds():
-        raise unknown("kind of experiment", kind, kinds())
-    found: type[Experiment] = importlib.import_module(f"{KINDS}.{kind}").EXPERIMENT
-    return found
+    if kind == TRAINED:  # without a look at the others
+        found: type[Experiment] = importlib.import_module(f"{KINDS}.{kind}").EXPERIMENT
+        return found
+    every = kinds()
+    if kind not in every:
+        raise unknown("kind of experiment", kind, every)
+    return every[kind]
 
 
 def read_experiment(value: dict[str, Any], where: str) -> Experiment:

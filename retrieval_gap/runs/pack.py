@@ -3,13 +3,15 @@
 A pack holds `RUN/FILE` for every file of every run, sorted, without times or owners (of its checkpoints the newest
 sound one); then `manifest.json` with the SHA-256 of each; and behind the end of the tar, where readers of tar stop, 64
 hex digits: the SHA-256 of all before.
-Unpacking checks everything first, so that a pack cut short, altered or made for mischief changes nothing.
+Unpacking checks everything first, so that a pack cut short, altered or made for mischief changes nothing.  It builds
+no task and no model and imports nothing that a pack names: of a run of a user's own files the name is believed.
 """
 
 import hashlib
 import io
 import json
 import os
+import re
 import tarfile
 import tempfile
 from collections import Counter
@@ -18,22 +20,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.machine.files import make_folder, make_room_for, sync, write_atomically
 from retrieval_gap.runs.directory import RunDirectory
+from retrieval_gap.runs.experiment import Experiment, kinds, read_experiment
 from retrieval_gap.runs.filters import matches
-from retrieval_gap.runs.results import Cell, known_cells
+from retrieval_gap.runs.known import KnownRun, known_runs
 from retrieval_gap.tasks.api import TaskError
 from retrieval_gap.training.checkpoint import has_checkpoint, newest_sound, previous
 
 MANIFEST = "manifest.json"
-# A run's files in the order in which they are put in the place of others: at any moment what is there is a run, no less
-# far than before.  Training drops the reports past its checkpoint; beside a result nothing else counts.
-FILES = (
-    "config.json", "environment.jsonl", "metrics.jsonl", "samples.jsonl", "evaluation.json", "checkpoint.safetensors",
-    "error.txt", "failure.json", "result.json",
-)  # fmt: skip
+# A run's files, in the order in which they are put in the place of others, those of its kind between these: at any
+# moment what is there is a run, no less far than before.  Training drops the reports past its checkpoint; beside a
+# result nothing else counts.
+FIRST = ("config.json", "environment.jsonl", "metrics.jsonl")
+LAST = ("error.txt", "failure.json", "result.json")
 LARGEST = {"checkpoint.safetensors": 1 << 30, MANIFEST: 64 << 20}  # bytes
 LARGEST_TEXT = 16 << 20
 DIGEST_DIGITS = 64
@@ -49,13 +50,23 @@ class Standing(NamedTuple):
 
 def standing(run: RunDirectory) -> Standing:
     """Raises RunError where the result is damaged, or every checkpoint is."""
-    if not (run.path / "config.json").exists():
+    if not run.configuration.exists():
         return Standing(False, False, -1)
+    experiment = run.experiment()
     if run.result.exists():
-        run.row()
+        run.rows(experiment)
         return Standing(True, False, 0)
-    step = newest_sound(run.checkpoint)[1].step if has_checkpoint(run.checkpoint) else 0
+    if run.checkpoint.name in experiment.files:
+        step = newest_sound(run.checkpoint)[1].step if has_checkpoint(run.checkpoint) else 0
+    else:
+        step = experiment.progress(run).done
     return Standing(False, not run.failure.exists(), step)
+
+
+def packed_files() -> list[str]:
+    """The names of what a run may hold, in the order in which they are put in the place of others."""
+    own = (name for kind in kinds().values() for name in kind.files)
+    return list(dict.fromkeys([*FIRST, *own, *LAST]))
 
 
 def pack(target: Path, runs_dir: Path, only: str) -> None:
@@ -64,7 +75,9 @@ def pack(target: Path, runs_dir: Path, only: str) -> None:
     Raises UsageError where there is none to pack.  Raises RunError, the pack being written, where some are left out:
     those at work at that moment, and those that cannot be read.
     """
-    cells = [cell for cell in known_cells(runs_dir) if cell.config is None or matches(vars(cell.config), only)]
+    cells = [
+        run for run in known_runs(runs_dir) if run.experiment is None or matches(run.experiment.filter_values(), only)
+    ]
     if not cells:
         raise UsageError(f"{runs_dir} holds no run" + (f" that matches --only {only!r}" if only else ""))
     make_room_for(target)
@@ -77,8 +90,6 @@ def pack(target: Path, runs_dir: Path, only: str) -> None:
 def unpack(source: Path, runs_dir: Path) -> None:
     """Adds the runs of a pack to a folder of runs.  Of a run that is in both, the further one is kept: done before
     partial, more steps before fewer.
-
-    A run of a user's own file needs that file here, and to check the run's name is to run it.
 
     Raises UsageError where there is no such file, RunError, before anything is changed, for a pack that is damaged or
     holds anything but sound runs; and, the others being unpacked, where runs here are at work or cannot be read.
@@ -113,7 +124,7 @@ def _raise_first(what: str, reasons: Sequence[str]) -> None:
         raise RunError(f"{len(reasons)} run(s) {what}; the first: {reasons[0]}")
 
 
-def _write_pack(path: Path, cells: Sequence[Cell], left_out: list[str]) -> None:
+def _write_pack(path: Path, cells: Sequence[KnownRun], left_out: list[str]) -> None:
     """Raises RunError where no run can be packed."""
     digests: dict[str, str] = {}
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT, encoding="utf-8") as tar:
@@ -133,15 +144,15 @@ def _write_pack(path: Path, cells: Sequence[Cell], left_out: list[str]) -> None:
         file.write(_digest(file).encode())
 
 
-def _read_run(cell: Cell) -> dict[str, bytes]:
+def _read_run(cell: KnownRun) -> dict[str, bytes]:
     """A run's files by their names in a pack.  Raises RunError where it is at work or not sound."""
     run = cell.run
-    if cell.config is None:
+    if cell.experiment is None:
         raise RunError(cell.trouble)
-    _check_name(run.path.name, cell.config)
+    _check_name(run.path.name, cell.experiment)
     with _at_rest(run):
         standing(run)
-        places = {name: run.path / name for name in sorted(FILES)}
+        places = {name: run.path / name for name in sorted(packed_files())}
         if has_checkpoint(run.checkpoint) and not run.result.exists():
             places[run.checkpoint.name] = newest_sound(run.checkpoint)[0]
         return {f"{run.path.name}/{name}": place.read_bytes() for name, place in places.items() if place.is_file()}
@@ -193,8 +204,9 @@ def _check_members(tar: tarfile.TarFile) -> None:
     """Raises an error, one line, for the first member that is no file of a sound run or not what the manifest says."""
     contents: dict[str, bytes] = {}
     digests: dict[str, str] = {}
+    files = packed_files()
     for member in tar:
-        _check_member(member)
+        _check_member(member, files)
         if member.name in digests:
             raise ValueError(f"{member.name} is there twice")
         content = _content(tar, member)
@@ -211,23 +223,30 @@ def _check_members(tar: tarfile.TarFile) -> None:
         where = f"{run}/config.json"
         if where not in contents:
             raise ValueError(f"{run} has no config.json")
-        _check_name(run, RunConfig.from_json(_json_object(contents[where], where), where))
+        _check_name(run, read_experiment(_json_object(contents[where], where), where))
 
 
-def _check_member(member: tarfile.TarInfo) -> None:
+def _check_member(member: tarfile.TarInfo, files: Sequence[str]) -> None:
     name = member.name.partition("/")[2]
     if member.type != tarfile.REGTYPE or member.issparse():
         raise ValueError(f"{member.name!r} is no plain file")
-    if member.name != MANIFEST and name not in FILES:
+    if member.name != MANIFEST and name not in files:
         raise ValueError(f"{member.name!r} is no file of a run")
     if not 0 <= member.size <= LARGEST.get(name or MANIFEST, LARGEST_TEXT):
         raise ValueError(f"{member.name} has an impossible size, {member.size} bytes")
 
 
-def _check_name(name: str, config: RunConfig) -> None:
-    """Raises RunError where a directory of this name is not that of the configuration."""
+def _check_name(name: str, experiment: Experiment) -> None:
+    """Raises RunError where a directory of this name is not that of the configuration.
+
+    Of one that names files or modules of a user's own only the label is compared: to hash it would be to run them.
+    """
     try:
-        wanted = RunDirectory.of(config, Path()).path.name
+        if experiment.foreign():
+            _, dash, digits = name.rpartition("-")
+            wanted = experiment.label() + dash + (digits if re.fullmatch("[0-9a-f]{12}", digits) else "HASH")
+        else:
+            wanted = RunDirectory.of(experiment, Path()).path.name
     except (UsageError, TaskError) as error:
         raise RunError(f"{name}: its configuration does not work here: {error}") from error
     if name != wanted:
@@ -268,10 +287,11 @@ def _merge(arrived: RunDirectory, here: RunDirectory) -> str:
     with _at_rest(here):
         if standing(arrived) <= standing(here):
             return "kept as they are here"
-        present = {name for name in FILES if (arrived.path / name).exists()}
-        for name in FILES:
+        files = packed_files()
+        present = {name for name in files if (arrived.path / name).exists()}
+        for name in files:
             if name in present:
                 (arrived.path / name).replace(here.path / name)
-        for name in (*(set(FILES) - present), previous(here.checkpoint).name):
+        for name in (*(set(files) - present), previous(here.checkpoint).name):
             (here.path / name).unlink(missing_ok=True)
     return "further than here"

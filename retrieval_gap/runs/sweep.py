@@ -1,132 +1,125 @@
-"""A preset from its cells to its result table; finished cells are skipped, partial ones go on."""
+"""Cells of a grid from their experiments to their result table; finished cells are skipped, partial ones go on."""
 
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from retrieval_gap.experiments.grids import preset_cells
-from retrieval_gap.experiments.trained.config import RunConfig
-from retrieval_gap.experiments.trained.cost import machine_here
-from retrieval_gap.experiments.trained.forecast import print_forecast, print_left, seconds_left
-from retrieval_gap.machine.devices import DeviceName
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.machine.files import make_folder, make_room_for
 from retrieval_gap.runs.directory import RunDirectory, Status
-from retrieval_gap.runs.executors import ExecutorName, check_executor, open_executor, places_here
-from retrieval_gap.runs.executors.cells import TRIES, CellOptions, Outcome, check_outcome, run_cells
+from retrieval_gap.runs.executors import ExecutorOptions, open_executor
+from retrieval_gap.runs.executors.cells import Outcome, check_outcome, run_cells
+from retrieval_gap.runs.experiment import Experiment, RunOptions
 from retrieval_gap.runs.filters import matches
-from retrieval_gap.runs.results import Cell, cells_of, finished_rows, print_counts, print_table, samples_done
-from retrieval_gap.runs.tracking import LogName, check_tracker
+from retrieval_gap.runs.known import finished_rows, planned_runs, print_counts
+from retrieval_gap.runs.listing import print_runs, table_columns
+from retrieval_gap.runs.tracking import check_tracker
 from retrieval_gap.runs.watch import watch
-from retrieval_gap.tables.rows import write_rows
-from retrieval_gap.training.config import CHECKPOINT_SECONDS
+from retrieval_gap.tables.rows import write_table
 
 SHORT = 24  # cells that a dry run lists one by one
 
 
-def sweep(
-    preset: str,
-    *,
-    runs_dir: Path,
-    executor: ExecutorName = "local",
-    address: str = "",
-    device: DeviceName = "cpu",
-    workers: int = 0,
-    per_gpu: int = 0,
-    tries: int = TRIES,
-    only: str = "",
-    shard: str = "",
-    max_minutes: float = 0.0,
-    dry_run: bool = False,
-    csv: Path | None = None,
-    keep_weights: bool = True,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    log: LogName = "none",
-) -> None:
-    """Runs a preset's cells, prints its table, writes the finished rows to `csv` where one is given.
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions:
+    """Which cells of a grid are run, where, and until when.
 
-    executor, address: where they run, as `open_executor` says.
-    workers, per_gpu: processes on the CPU, and processes that share each GPU; 0 means one a core, one a GPU.
-    only, shard: which cells are run; the table of `csv` has all finished ones of the preset.
-    tries: how often a cell may fail before it is set aside.
-    With `max_minutes` what is left is told too; a dry run only tells.
-    Raises UsageError for a preset, filter or number that will not do, RunError where a cell failed (the others are
-    finished first) or a signal stopped it; cells that `max_minutes` leaves are no error.
+    only, shard: which cells are run; the table of `csv` has all finished ones of the grid.
+    max_minutes: after which running cells write a checkpoint and stop; 0 means never.
+    Raises UsageError for a number that will not do.
     """
-    if workers < 0 or per_gpu < 0 or not 0 <= max_minutes < float("inf"):
-        raise UsageError("--workers, --per-gpu and --max-minutes are 0 or more")
-    options = CellOptions(
-        runs_dir=runs_dir, keep_weights=keep_weights, checkpoint_seconds=checkpoint_seconds, tries=tries, log=log
-    )
-    check_tracker(log)
-    check_executor(executor, address, workers)
-    where = {"device": device, "workers": workers, "per_gpu": per_gpu}
-    places = places_here(**where) if executor == "local" else []  # type: ignore[arg-type]
-    every = preset_cells(preset)
-    configs = share(select(every, only), shard)
-    for config in configs:
-        config.validate()
-    cells = cells_of(configs, runs_dir)
-    if dry_run:
-        _print_plan(cells, runs_dir, places or places_here("auto", workers=0, per_gpu=0))
-        return
-    make_folder(runs_dir)
-    if csv is not None:
-        make_room_for(csv)
+
+    only: str = ""
+    shard: str = ""
+    max_minutes: float = 0.0
+    csv: Path | None = None
+    executor: ExecutorOptions = field(default_factory=ExecutorOptions)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_minutes < float("inf"):
+            raise UsageError("--max-minutes is 0 or more")
+
+    def chosen(self, cells: Sequence[Experiment]) -> list[Experiment]:
+        """The cells to be run.  Raises UsageError for a filter that leaves none, and for a shard that will not do."""
+        return share(select(cells, self.only), self.shard)
+
+
+def sweep(cells: Sequence[Experiment], options: SweepOptions, run: RunOptions) -> None:
+    """Runs the cells, prints their table, writes the finished rows of all of them to `csv` where one is given.
+
+    With `max_minutes` what is left is told too.
+    Raises UsageError or TaskError for a cell, filter or number that will not do, RunError where a cell failed (the
+    others are finished first) or a signal stopped it; cells that `max_minutes` leaves are no error.
+    """
+    check_tracker(run.log)
+    places = options.executor.places_here() if options.executor.name == "local" else []
+    chosen = options.chosen(cells)
+    for cell in chosen:
+        cell.validate()
+    planned, planner = planned_runs(chosen, run.runs_dir), cells[0].planner()
+    make_folder(run.runs_dir)
+    if options.csv is not None:
+        make_room_for(options.csv)
     outcome = Outcome()
-    with open_executor(executor, options, address=address, **where) as opened:  # type: ignore[arg-type]
-        machine = machine_here(opened.places)
-        runs = {config: RunDirectory.of(config, runs_dir) for config in configs}
-        events = run_cells(most_valuable_first(runs), opened, runs_dir, seconds=60 * max_minutes, outcome=outcome)
-        watch(runs, events, lambda: seconds_left(cells, runs_dir, machine))
-    print_table(cells)
-    for config, reason in outcome.failed:
-        print(f"failed: {config.label()}: {reason}")
-    if max_minutes:
-        print_left(cells, runs_dir, machine)
-    if csv is not None:
-        rows = finished_rows(cells_of(every, runs_dir))
-        write_rows(csv, rows)
-        print(f"{len(rows)} rows written to {csv}")
+    with open_executor(options.executor, run) as executor:
+        places = list(executor.places)
+        runs = {cell: RunDirectory.of(cell, run.runs_dir) for cell in chosen}
+        order = most_valuable_first(runs)
+        events = run_cells(order, executor, run.runs_dir, seconds=60 * options.max_minutes, outcome=outcome)
+        watch(runs, events, lambda: planner.seconds_left(planned, run.runs_dir, places))
+    print_runs(planned)
+    for cell, reason in outcome.failed:
+        print(f"failed: {cell.label()}: {reason}")
+    if options.max_minutes:
+        planner.print_left(planned, run.runs_dir, places)
+    if options.csv is not None:
+        rows = finished_rows(planned_runs(cells, run.runs_dir))
+        write_table(options.csv, table_columns(rows, cells), rows)
+        print(f"{len(rows)} rows written to {options.csv}")
     check_outcome(outcome)
 
 
-def _print_plan(cells: Sequence[Cell], runs_dir: Path, places: Sequence[str]) -> None:
-    """What is done of the cells, and what they cost."""
-    if len(cells) <= SHORT:
-        print_table(cells)
+def print_plan(cells: Sequence[Experiment], options: SweepOptions, runs_dir: Path) -> None:
+    """What is done of the cells, and what they cost; runs nothing."""
+    chosen = options.chosen(cells)
+    for cell in chosen:
+        cell.validate()
+    planned = planned_runs(chosen, runs_dir)
+    if len(planned) <= SHORT:
+        print_runs(planned)
     else:
-        print_counts(Counter(cell.run.status() for cell in cells))
-    print_forecast(cells, runs_dir, machine_here(places))
+        print_counts(Counter(each.run.status() for each in planned))
+    cells[0].planner().print_plan(planned, runs_dir, options.executor.places_here())
 
 
-def select(configs: Sequence[RunConfig], only: str) -> list[RunConfig]:
+def select(cells: Sequence[Experiment], only: str) -> list[Experiment]:
     """The cells that match a filter.  Raises UsageError where none does."""
-    kept = [config for config in configs if matches(vars(config), only)]
+    kept = [cell for cell in cells if matches(cell.filter_values(), only)]
     if not kept:
-        raise UsageError(f"no cell of the preset matches --only {only!r}")
+        raise UsageError(f"no cell of the grid matches --only {only!r}" if only else "the grid has no cells")
     return kept
 
 
-def share(configs: Sequence[RunConfig], shard: str) -> list[RunConfig]:
+def share(cells: Sequence[Experiment], shard: str) -> list[Experiment]:
     """Every N-th cell from the I-th on, for a shard "I/N" with I from 0; all for "".  Raises UsageError for others."""
     if not shard:
-        return list(configs)
+        return list(cells)
     found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", shard)
     if not found or int(found[1]) >= int(found[2]):
         raise UsageError(f"--shard {shard} will not do: I/N with I from 0 to N - 1, such as 0/8, is wanted")
-    return list(configs[int(found[1]) :: int(found[2])])
+    return list(cells[int(found[1]) :: int(found[2])])
 
 
-def most_valuable_first(runs: Mapping[RunConfig, RunDirectory]) -> list[RunConfig]:
-    """The cells that are not done: those on their way, the nearest to its end first, then in the preset's order, and
+def most_valuable_first(runs: Mapping[Experiment, RunDirectory]) -> list[Experiment]:
+    """The cells that are not done: those on their way, the nearest to its end first, then in the grid's order, and
     last those that failed before."""
-    status = {config: run.status() for config, run in runs.items()}
+    status = {cell: run.status() for cell, run in runs.items()}
     order: dict[Status, int] = {"partial": 0, "failed": 2}
 
-    def place(config: RunConfig) -> tuple[int, float]:
-        first = order.get(status[config], 1)
-        return first, 0.0 if first else -samples_done(runs[config], config) / config.samples
+    def place(cell: Experiment) -> tuple[int, float]:
+        first = order.get(status[cell], 1)
+        return first, 0.0 if first else -cell.progress(runs[cell]).share
 
-    return sorted((config for config in runs if status[config] != "done"), key=place)
+    return sorted((cell for cell in runs if status[cell] != "done"), key=place)

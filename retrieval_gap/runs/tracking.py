@@ -7,14 +7,12 @@ sync` sends them), are in the run's directory; Trackio keeps its own folder (TRA
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.runs.experiment import Experiment, LogName
 
-LogName = Literal["none", "tensorboard", "trackio", "wandb"]
 PROJECT = "retrieval-gap"
 UNTRACKED = ("step", "samples")  # the axis, and what it is a multiple of
 
@@ -30,7 +28,7 @@ class Tracker(Protocol):
 class TensorBoard:
     """Event files in the run's folder `tensorboard`.  What an earlier start told past the first samples is dropped."""
 
-    def __init__(self, folder: Path, config: RunConfig) -> None:
+    def __init__(self, folder: Path, experiment: Experiment) -> None:
         self._folder = folder / "tensorboard"
         self._writer: Any = None
 
@@ -51,11 +49,11 @@ class TensorBoard:
 class Trackio:
     """A local project of Trackio's; a run goes on under its name."""
 
-    def __init__(self, folder: Path, config: RunConfig) -> None:
+    def __init__(self, folder: Path, experiment: Experiment) -> None:
         import trackio
 
         self._trackio = trackio
-        trackio.init(project=PROJECT, name=folder.name, config=asdict(config), resume="allow")
+        trackio.init(project=PROJECT, name=folder.name, config=experiment.to_json(), resume="allow")
 
     def tell(self, numbers: Mapping[str, float], samples: int) -> None:
         self._trackio.log(dict(numbers), step=samples)
@@ -67,11 +65,11 @@ class Trackio:
 class WeightsAndBiases:
     """A run of W&B's offline mode, in the run's folder `wandb`."""
 
-    def __init__(self, folder: Path, config: RunConfig) -> None:
+    def __init__(self, folder: Path, experiment: Experiment) -> None:
         import wandb
 
         self._run = wandb.init(
-            project=PROJECT, name=folder.name, id=folder.name, config=asdict(config), dir=str(folder),
+            project=PROJECT, name=folder.name, id=folder.name, config=experiment.to_json(), dir=str(folder),
             mode="offline",
         )  # fmt: skip
 
@@ -82,7 +80,7 @@ class WeightsAndBiases:
         self._run.finish()
 
 
-TRACKERS: dict[str, Callable[[Path, RunConfig], Tracker]] = {
+TRACKERS: dict[str, Callable[[Path, Experiment], Tracker]] = {
     "tensorboard": TensorBoard,
     "trackio": Trackio,
     "wandb": WeightsAndBiases,
@@ -96,13 +94,13 @@ def check_tracker(log: LogName) -> None:
 
 
 @contextmanager
-def tracked(log: LogName, folder: Path, config: RunConfig) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+def tracked(log: LogName, folder: Path, experiment: Experiment) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """What takes a report of the run in that folder: its numbers, along the samples trained."""
     if log == "none":
         yield lambda told: None
         return
     check_tracker(log)
-    tracker = TRACKERS[log](folder, config)
+    tracker = TRACKERS[log](folder, experiment)
 
     def tell(told: Mapping[str, Any]) -> None:
         kinds = (int, float)

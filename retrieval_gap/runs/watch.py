@@ -6,7 +6,7 @@ All of it is read from the run directories, whoever works on them: a worker here
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -15,9 +15,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.executors.cells import STOPPED, CellEnded
+from retrieval_gap.runs.experiment import Experiment, Progress, Row
 
 STATUS_SECONDS = 30.0
 FORECAST_SECONDS = 10.0  # between two: what was measured meanwhile counts
@@ -26,16 +26,31 @@ Forecast = Callable[[], float]
 
 
 class AtWork(NamedTuple):
-    """A cell that runs.  samples_per_s: at its last report; None before the first, and while it decodes."""
+    """A cell that runs, and how far it is."""
 
     label: str
-    share: float
-    samples_per_s: float | None
-    seconds_left: float | None
-    doing: str
+    progress: Progress
+
+    @property
+    def seconds_left(self) -> float | None:
+        """None without a pace: before the first report, and where what is left is not counted."""
+        now = self.progress
+        return (now.total - now.done) / now.per_s if now.per_s else None
+
+    def left(self) -> str:
+        return self.progress.doing if self.seconds_left is None else _duration(self.seconds_left)
+
+    def line(self) -> str:
+        if self.seconds_left is None:
+            return self.progress.doing
+        return f"{self.progress.share:.0%}, {self.pace()} {self.progress.unit}/s, {self.left()} left"
+
+    def pace(self) -> str:
+        per_s = self.progress.per_s
+        return "" if per_s is None else f"{per_s:,.0f}" if per_s >= 10 else f"{per_s:.2g}"
 
 
-def watch(runs: Mapping[RunConfig, RunDirectory], events: Iterator[CellEnded | None], forecast: Forecast) -> None:
+def watch(runs: Mapping[Experiment, RunDirectory], events: Iterator[CellEnded | None], forecast: Forecast) -> None:
     """Follows a sweep to its end.  events: those of `run_cells`."""
     board = _Board(runs, forecast)
     console = _LastingConsole(stderr=True, markup=False, highlight=False)
@@ -66,28 +81,27 @@ class _LastingConsole(Console):
 class _Board:
     """Counts of a sweep's cells, and those that run."""
 
-    def __init__(self, runs: Mapping[RunConfig, RunDirectory], forecast: Forecast) -> None:
+    def __init__(self, runs: Mapping[Experiment, RunDirectory], forecast: Forecast) -> None:
         self._runs, self._forecast = runs, forecast
-        self._done = {config for config, run in runs.items() if run.result.exists()}
-        self._failed: dict[RunConfig, str] = {}
+        self._done = {cell for cell, run in runs.items() if run.result.exists()}
+        self._failed: dict[Experiment, str] = {}
         self._started = time.monotonic()
         self._end, self._foreseen = 0.0, float("-inf")
 
     def take(self, event: CellEnded) -> str:
         """Counts a cell's end; a line about it."""
-        told, label = event.reason, event.config.label()
+        told, label = event.reason, event.cell.label()
         if not told:
-            self._done.add(event.config)
-            row = self._runs[event.config].row()
-            told = f"accuracy {row['accuracy']:.3f}, exact trace {row['exact_trace']:.3f}"
+            self._done.add(event.cell)
+            told = summary(event.cell, self._runs[event.cell].rows(event.cell))
         elif told != STOPPED:
-            self._failed[event.config] = told
+            self._failed[event.cell] = told
         return f"{self._minutes():5.1f} min  {len(self._done)}/{len(self._runs)} done  {label}: {told}"
 
     def line(self) -> str:
         """Counts and what runs, for a file."""
         at_work = self._at_work()
-        cells = ", ".join(f"{cell.label} ({_progress(cell)})" for cell in at_work)
+        cells = ", ".join(f"{cell.label} ({cell.line()})" for cell in at_work)
         return f"{self._counts(len(at_work))}{'; running: ' if cells else ''}{cells}"
 
     def table(self) -> Group:
@@ -95,16 +109,12 @@ class _Board:
         at_work = self._at_work()
         table = Table(box=None, pad_edge=False, show_header=bool(at_work))
         table.add_column("running", no_wrap=True, overflow="ellipsis")
-        for column in ("done", "samples/s", "left"):
+        unit = at_work[0].progress.unit if at_work else ""
+        for column in ("done", f"{unit}/s", "left"):
             table.add_column(column, justify="right", no_wrap=True, min_width=len(column))
         for cell in at_work:
-            table.add_row(
-                cell.label,
-                f"{cell.share:.0%}",
-                f"{cell.samples_per_s:,.0f}" if cell.samples_per_s else "",
-                _duration(cell.seconds_left) if cell.seconds_left is not None else cell.doing,
-            )
-        failed = [_failed_line(config, reason) for config, reason in self._failed.items()]
+            table.add_row(cell.label, f"{cell.progress.share:.0%}", cell.pace(), cell.left())
+        failed = [_failed_line(cell, reason) for cell, reason in self._failed.items()]
         return Group(Text(self._counts(len(at_work)), "bold"), *failed, table)
 
     def _counts(self, running: int) -> str:
@@ -118,8 +128,9 @@ class _Board:
         return f"{told}, about {_duration(left)} left, until {datetime.now() + timedelta(seconds=left):{day}}"
 
     def _at_work(self) -> list[AtWork]:
-        left = (config for config in self._runs if config not in self._done and config not in self._failed)
-        return [_at_work(config, self._runs[config]) for config in left if self._runs[config].status() == "running"]
+        left = (cell for cell in self._runs if cell not in self._done and cell not in self._failed)
+        at_work = ((cell, self._runs[cell]) for cell in left if self._runs[cell].status() == "running")
+        return [AtWork(cell.label(), cell.progress(run)) for cell, run in at_work]
 
     def _minutes(self) -> float:
         return (time.monotonic() - self._started) / 60
@@ -131,26 +142,16 @@ class _Board:
         return max(0.0, self._end - now)
 
 
-def _at_work(config: RunConfig, run: RunDirectory) -> AtWork:
-    reports = run.reports()
-    total = config.training().steps * config.batch_size
-    last = reports[-1] if reports else {"samples": 0}
-    share, pace = last["samples"] / total, last.get("samples_per_s")
-    if share >= 1:
-        return AtWork(config.label(), share, None, None, f"decoding {run.counted().samples / config.eval_samples:.0%}")
-    if not pace:
-        return AtWork(config.label(), share, None, None, "starting")
-    return AtWork(config.label(), share, pace, (total - last["samples"]) / pace, "training")
+def summary(cell: Experiment, rows: Sequence[Row]) -> str:
+    """What a finished cell's rows say, in a few words."""
+    if len(rows) != 1:
+        return f"{len(rows)} rows"
+    told = ((name, rows[0].get(name)) for name in cell.measures)
+    return ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in told if value is not None)
 
 
-def _failed_line(config: RunConfig, reason: str) -> Text:
-    return Text(f"failed: {config.label()}: {reason}", "red", no_wrap=True, overflow="ellipsis")
-
-
-def _progress(cell: AtWork) -> str:
-    if cell.samples_per_s is None or cell.seconds_left is None:
-        return cell.doing
-    return f"{cell.share:.0%}, {cell.samples_per_s:,.0f} samples/s, {_duration(cell.seconds_left)} left"
+def _failed_line(cell: Experiment, reason: str) -> Text:
+    return Text(f"failed: {cell.label()}: {reason}", "red", no_wrap=True, overflow="ellipsis")
 
 
 def _duration(seconds: float) -> str:

@@ -254,7 +254,7 @@ def missing_lines(compared: Iterable[Comparison]) -> list[str]:
 
 
 def _print_table(compared: Sequence[Comparison], theirs: str) -> None:
-    from retrieval_gap.runs.results import print_wide
+    from retrieval_gap.tables.printing import print_wide
 
     table = Table(box=None, pad_edge=False)
     for column in ("task", "view", "n", "model"):

@@ -6,15 +6,14 @@ bit on one machine with the same number of threads and ranks; with other numbers
 there is no one order of sums.
 """
 
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from retrieval_gap.machine.errors import RunError
+from retrieval_gap.machine.stopping import StoppedError, stop_requested
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.tasks.api import Task
 from retrieval_gap.training.batches import TrainingBatch, training_batches
@@ -23,7 +22,7 @@ from retrieval_gap.training.config import CHECKPOINT_SECONDS, TrainingConfig
 from retrieval_gap.training.ranks import ALONE, NOTHING, SAVE, STOP, Ranks
 from retrieval_gap.training.step import DivergedError, TrainingStep, make_step
 
-__all__ = ["DivergedError", "StepReport", "StoppedError", "TrainingConfig", "stop_requested", "train"]
+__all__ = ["DivergedError", "StepReport", "StoppedError", "TrainingConfig", "train"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +45,6 @@ class StepReport:
     padding: float
     gpu_wait: float | None
     micro_batch: int
-
-
-class StoppedError(RunError):
-    """A signal asked the run to stop; its checkpoint is written."""
 
 
 def train(
@@ -163,28 +158,3 @@ class _Meter:
         self.loss_count = 0
         self._restart()
         return told
-
-
-@contextmanager
-def stop_requested() -> Iterator[threading.Event]:
-    """An event set by SIGINT or SIGTERM, while the context lasts; a second signal acts at once.
-
-    Off the main thread, where Python delivers no signals, the event is never set.
-    """
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-
-    def on_signal(number: int, _frame: object) -> None:
-        event.set()
-        signal.signal(number, before[signal.Signals(number)])
-
-    for number in before:
-        signal.signal(number, on_signal)
-    try:
-        yield event
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

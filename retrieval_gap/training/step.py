@@ -20,7 +20,7 @@ from torch import Tensor
 
 from retrieval_gap.machine.cuda_graphs import BusyClock, Replay, graph_pool
 from retrieval_gap.machine.devices import allow_tf32, memory_told
-from retrieval_gap.machine.errors import RunError
+from retrieval_gap.machine.errors import HopelessError, RunError
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.training.batches import TrainingBatch, padded_lengths
 from retrieval_gap.training.checkpoint import Progress
@@ -30,7 +30,7 @@ from retrieval_gap.training.ranks import ALONE, Ranks
 _log = logging.getLogger(__name__)
 
 
-class DivergedError(RunError):
+class DivergedError(HopelessError):
     """The loss is no longer a number."""
 
 

@@ -10,10 +10,10 @@ import pytest
 from retrieval_gap.decoding.decode import Decoded
 from retrieval_gap.decoding.evaluation import exact_traces
 from retrieval_gap.decoding.kept_samples import KEPT, LONGEST, departures, write_samples
-from retrieval_gap.experiments.trained.run import execute
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.tasks.api import Batch, Mode, Task, TaskConfig, answers_of
 from retrieval_gap.tasks.registry import load_task
+from tests.training.runs import execute
 from tests.training.test_loop import CONFIG
 
 

@@ -36,8 +36,8 @@ from retrieval_gap.machine import environment
 from retrieval_gap.models import ModelConfig, SequenceModel, architecture
 from retrieval_gap.models.mamba import D_CONV, MambaMixer
 from retrieval_gap.runs.directory import RunDirectory
-from retrieval_gap.runs.results import cells_of
-from retrieval_gap.tables.rows import COLUMNS
+from retrieval_gap.runs.known import planned_runs
+from tests.training.runs import made_up_row
 from tests.training.test_loop import CONFIG
 
 VOCABULARY, BATCH, LENGTH = 26, 3, 20
@@ -182,13 +182,13 @@ def make_run(
 ) -> None:
     run = RunDirectory.of(config, runs_dir)
     run.path.mkdir(parents=True)
-    run.create(config)
+    run.create(config, {})
     (run.path / "environment.jsonl").write_text(json.dumps({"hardware": hardware, "threads": threads}) + "\n")
     report = {"step": 1, "samples": config.samples // 4, "wall_s": 1.0}
     lines = [json.dumps(report | {"samples_per_s": speed}) for speed in (pace / 9, pace, pace)]
     run.metrics.write_text("\n".join(lines) + "\n")
     if tokens_per_s:
-        run.result.write_text(json.dumps(dict.fromkeys(COLUMNS, 0.5) | {"tokens_per_s": tokens_per_s}))
+        run.result.write_text(json.dumps(made_up_row(config, tokens_per_s=tokens_per_s)))
 
 
 def test_hours_come_from_a_measured_run_where_there_is_one(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_a_forecast_fits_the_terminal_and_marks_every_number(
     configs = [config for config in paper() if config.n == 16 and config.size == "0.5m"]
     make_run(tmp_path, configs[0], pace=3.0, hardware=environment.hardware(), tokens_per_s=100.0)
     monkeypatch.setattr(forecast, "_console", lambda: Console(width=width))
-    print_forecast(cells_of(configs, tmp_path), tmp_path, MACHINE)
+    print_forecast(planned_runs(configs, tmp_path), tmp_path, MACHINE)
     lines = capsys.readouterr().out.splitlines()
     table = lines[: next(i for i, line in enumerate(lines) if line.startswith("hours:"))]
     assert max(map(len, table)) <= width

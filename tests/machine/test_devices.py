@@ -12,8 +12,9 @@ from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.machine.devices import CPU, choose_device, is_out_of_memory, visible_gpus, worker_places
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.runs.executors import cells, local
-from retrieval_gap.runs.executors.cells import CellOptions, Outcome, run_cells
+from retrieval_gap.runs.executors.cells import Outcome, run_cells
 from retrieval_gap.runs.executors.local import LocalPool
+from retrieval_gap.runs.experiment import RunOptions
 from tests.runs.test_sweep import CELLS
 
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
@@ -83,7 +84,7 @@ def test_places_are_given_out_again_as_workers_end(monkeypatch: pytest.MonkeyPat
 
     alive, given = list[Ended](), list[str]()
 
-    def start(context: object, config: RunConfig, options: CellOptions, place: str, tell: object) -> Ended:
+    def start(context: object, config: RunConfig, options: RunOptions, place: str, tell: object) -> Ended:
         given.append(place)
         alive.append(Ended())
         return alive[-1]
@@ -93,7 +94,7 @@ def test_places_are_given_out_again_as_workers_end(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(local, "_start", start)
     monkeypatch.setattr(local, "wait", wait)
-    pool = LocalPool(CellOptions(runs_dir=tmp_path), ["0", "1", "0"])
+    pool = LocalPool(RunOptions(runs_dir=tmp_path), ["0", "1", "0"])
     list(run_cells(CELLS, pool, tmp_path, seconds=0, outcome=Outcome()))
     assert given == ["0", "1", "0", "0"]
 
@@ -101,14 +102,14 @@ def test_places_are_given_out_again_as_workers_end(monkeypatch: pytest.MonkeyPat
 def test_a_worker_sees_the_gpu_of_its_place_and_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen = list[tuple[str, str]]()
 
-    def execute(config: RunConfig, runs_dir: Path, *, device: torch.device, **_: object) -> None:
-        seen.append((os.environ["CUDA_VISIBLE_DEVICES"], device.type))
+    def perform(cell: RunConfig, options: RunOptions) -> None:
+        seen.append((os.environ["CUDA_VISIBLE_DEVICES"], options.device))
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6")
-    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
-    monkeypatch.setattr(cells, "execute", execute)
+    monkeypatch.setattr(local, "_keep_errors_of", lambda *_: None)
+    monkeypatch.setattr(cells, "perform", perform)
     for place in ("6", ""):
         told, tell = Pipe(duplex=False)
-        local._work(CELLS[0], CellOptions(runs_dir=tmp_path), place, tell)
+        local._work(CELLS[0], RunOptions(runs_dir=tmp_path), place, tell)
         told.close()
     assert seen == [("6", "cuda"), ("", "cpu")]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from retrieval_gap.decoding.evaluation import evaluate
-from retrieval_gap.experiments.trained.run import evaluate_run, execute
+from retrieval_gap.experiments.trained.run import evaluate_run
 from retrieval_gap.machine.cuda_graphs import WARM_UP_CALLS, Replay, graph_pool
 from retrieval_gap.machine.devices import allow_tf32
 from retrieval_gap.models import SequenceModel
@@ -22,6 +22,7 @@ from retrieval_gap.training.config import TrainingConfig
 from retrieval_gap.training.step import DeviceStep
 from tests.decoding.test_on_device import NODES, Writer, assert_same, istree, on_device, on_host
 from tests.models.helpers import SMALL, small_model
+from tests.training.runs import execute
 from tests.training.test_loop import CONFIG
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU here")

@@ -24,7 +24,7 @@ def finished_run(runs_dir: Path, samples: list[dict[str, Any]], **changes: Any) 
     """A finished run with a learning curve of 120 reports; `changes` are of its row."""
     config = replace(CONFIG, seed=len(list(runs_dir.glob("*"))) if runs_dir.exists() else 0)
     run = RunDirectory.of(config, runs_dir)
-    run.create(config)
+    run.create(config, {})
     row = full_row(**{"n": 6, "arch": "transformer", "size": "tiny", "seed": config.seed} | changes)
     run.result.write_text(json.dumps(row | {"config_hash": config.hash()}))
     reports = [{"step": s, "samples": 8 * s, "wall_s": s / 10, "loss": 2 / s} for s in range(1, 121)]

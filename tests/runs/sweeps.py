@@ -8,10 +8,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.runs.directory import RunDirectory
+from retrieval_gap.runs.executors import ExecutorOptions
+from retrieval_gap.runs.experiment import Experiment, RunOptions
+from retrieval_gap.runs.sweep import SweepOptions, print_plan, sweep
 
 PATIENCE = 180.0
 VARYING = ("tokens_per_s", "wall_s", "commit")  # by the clock, and with files that are changed while tests run
@@ -47,6 +52,18 @@ def sweep_process(cells: Sequence[RunConfig], runs_dir: Path, *words: str) -> It
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(driver.pid, signal.SIGKILL)
+
+
+def sweep_here(cells: Sequence[Experiment], runs_dir: Path, csv: Path | None = None, **words: Any) -> None:
+    """A sweep in this process, on the CPU; words: options of `SweepOptions`, of `ExecutorOptions`, or `dry_run`."""
+    of_executor = {f.name for f in fields(ExecutorOptions)}
+    executor = ExecutorOptions(**{name: value for name, value in words.items() if name in of_executor})
+    rest = {name: value for name, value in words.items() if name not in of_executor | {"dry_run"}}
+    options = SweepOptions(csv=csv, executor=executor, **rest)
+    if words.get("dry_run"):
+        print_plan(cells, options, runs_dir)
+    else:
+        sweep(cells, options, RunOptions(runs_dir=runs_dir))
 
 
 def table_of(runs_dir: Path) -> Path:

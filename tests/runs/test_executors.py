@@ -14,17 +14,17 @@ from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.runs import watch
 from retrieval_gap.runs.directory import RunDirectory
-from retrieval_gap.runs.executors import cells, check_executor
+from retrieval_gap.runs.executors import ExecutorOptions, cells
 from retrieval_gap.runs.executors.cells import (
     STOPPED,
     CellEnded,
-    CellOptions,
     End,
     Ended,
     Outcome,
     run_cells,
     work_on,
 )
+from retrieval_gap.runs.experiment import RunOptions
 from retrieval_gap.training.loop import StepReport
 from tests.training.test_loop import CONFIG
 
@@ -68,7 +68,7 @@ def finish(run: RunDirectory) -> None:
 def test_a_cell_that_another_process_works_on_is_left_to_it_and_not_started_once_done(tmp_path: Path) -> None:
     executor = OneAtATime(tmp_path)
     held = RunDirectory.of(CELLS[0], tmp_path)
-    held.create(CELLS[0])
+    held.create(CELLS[0], {})
     told = []
     with held.locked():
         events = run_cells(CELLS, executor, tmp_path, seconds=0, outcome=Outcome())
@@ -108,30 +108,30 @@ def test_a_worker_that_says_done_without_a_result_in_the_folder_is_told(tmp_path
 
 def test_a_try_that_goes_well_leaves_no_word_of_an_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = replace(CONFIG, mode="direct", arch="lstm", samples=80, eval_samples=5)
-    run, options = RunDirectory.of(config, tmp_path), CellOptions(runs_dir=tmp_path)
+    run, options = RunDirectory.of(config, tmp_path), RunOptions(runs_dir=tmp_path)
 
     def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(cells, "execute", fail)
-        assert work_on(config, options, cells.torch.device("cpu")) == (
+        patched.setattr(cells, "perform", fail)
+        assert work_on(config, options) == (
             End.FAILED,
             "OSError: [Errno 28] No space left on device",
         )
     assert run.status() == "failed"
     assert "Traceback" in run.error.read_text()
-    assert work_on(config, options, cells.torch.device("cpu"))[0] is End.DONE
+    assert work_on(config, options)[0] is End.DONE
     assert not run.error.exists()
 
 
 def test_what_another_executor_needs_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="--executor ray"):
-        check_executor("local", "auto", 0)
+        ExecutorOptions(address="auto")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"pip install 'retrieval-gap\[ray\]'"):
-        check_executor("ray", "", 0)
-    check_executor("local", "", 2)
+        ExecutorOptions(name="ray")
+    ExecutorOptions(workers=2)
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def board(tmp_path: Path) -> "watch._Board":
     """Of three cells: one 40 % through its training, one that will fail, one that waits."""
     runs = {config: RunDirectory.of(config, tmp_path) for config in CELLS}
     run = runs[CELLS[0]]
-    run.create(CELLS[0])
+    run.create(CELLS[0], {})
     told = StepReport(
         step=16, samples=128, loss=1.0, lr=1e-3, samples_per_s=2.0, tokens_per_s=9.0, padding=0, gpu_wait=None,
         micro_batch=8,
@@ -177,4 +177,4 @@ def test_plain_lines_tell_the_same(board: "watch._Board", tmp_path: Path) -> Non
 def test_a_cluster_that_is_not_there_is_told_at_once(address: str, told: str, tmp_path: Path) -> None:
     ray_tasks = pytest.importorskip("retrieval_gap.runs.executors.ray_tasks", exc_type=ImportError)
     with pytest.raises(RunError, match=f"no Ray cluster can be reached at {address}: .*{told}"):
-        ray_tasks.RayTasks(CellOptions(runs_dir=tmp_path), device="cpu", workers=0, per_gpu=0, address=address)
+        ray_tasks.RayTasks(RunOptions(runs_dir=tmp_path), ExecutorOptions(name="ray", address=address))

@@ -1,8 +1,10 @@
 """The table of runs: what is done, running, partial, failed or missing, and what cannot be read."""
 
 import json
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,12 +12,12 @@ from retrieval_gap.cli import main
 from retrieval_gap.experiments import grids as presets
 from retrieval_gap.machine.errors import RunError
 from retrieval_gap.runs.directory import RunDirectory
-from retrieval_gap.runs.results import show_results
-from retrieval_gap.tables.rows import COLUMNS
+from retrieval_gap.runs.listing import show_results
 from tests.tables.result_rows import full_row, write_full
+from tests.training.runs import made_up_row
 from tests.training.test_loop import CONFIG
 
-ROW = dict.fromkeys(COLUMNS, 0.5)
+ROW = made_up_row(CONFIG)
 
 
 def test_a_preset_tells_what_is_done_running_partial_failed_and_missing(
@@ -25,13 +27,13 @@ def test_a_preset_tells_what_is_done_running_partial_failed_and_missing(
     monkeypatch.setitem(presets.PRESETS, "smoke", lambda: cells)
     done, running, partial, failed, _missing = runs = [RunDirectory.of(config, tmp_path) for config in cells]
     for config, run in zip(cells[:4], runs, strict=False):
-        run.create(config)
-    done.result.write_text(json.dumps(ROW))
+        run.create(config, {})
+    done.result.write_text(json.dumps(made_up_row(cells[0])))
     partial.metrics.write_text('{"step": 9, "samples": 1234, "wall_s": 1}\n')
     failed.failure.write_text('{"reason": "the loss is nan"}')
     with running.locked():  # and nothing is written yet
         assert [run.status() for run in runs] == ["done", "running", "partial", "failed", "missing"]
-        show_results([tmp_path], "smoke")
+        show_results([tmp_path], cells)
     assert running.status() == "partial"
     told = capsys.readouterr().out
     assert "partial, 1,234 samples" in told
@@ -42,8 +44,9 @@ def test_a_run_is_found_where_it_is_whatever_became_of_the_file_of_its_task(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = RunDirectory(tmp_path / "runs" / "mine-of-a-former-hash")
-    run.create(replace(CONFIG, task=str(tmp_path / "gone.py")))
-    run.result.write_text(json.dumps(ROW))
+    config = replace(CONFIG, task=str(tmp_path / "gone.py"))
+    run.create(config, {})
+    run.result.write_text(json.dumps(ROW | {"task": config.task}))
     show_results([tmp_path / "runs"], csv=tmp_path / "rows.csv")
     assert "1 done" in capsys.readouterr().out
     assert (tmp_path / "rows.csv").read_text().count("\n") == 2
@@ -55,7 +58,7 @@ def test_of_one_run_in_several_folders_the_furthest_is_told_and_its_row_is_one(
     folders = [tmp_path / name for name in ("here", "there", "elsewhere")]
     here, there, elsewhere = (RunDirectory.of(CONFIG, folder) for folder in folders)
     for run in (here, there, elsewhere):
-        run.create(CONFIG)
+        run.create(CONFIG, {})
     for run in (there, elsewhere):
         run.result.write_text(json.dumps(ROW | {"config_hash": CONFIG.hash()}))
     assert main(["results", "--runs-dir", *map(str, folders), "--csv", str(tmp_path / "rows.csv")]) == 0
@@ -97,20 +100,40 @@ def test_an_unreadable_run_has_a_row_of_its_own_beside_the_others(
 ) -> None:
     broken, good = RunDirectory(tmp_path / "broken"), RunDirectory(tmp_path / "good")
     for run in (broken, good):
-        run.create(CONFIG)
+        run.create(CONFIG, {})
         run.result.write_text(json.dumps(ROW))
     (broken.path / name).write_text(content)
-    show_results([tmp_path])
+    with pytest.raises(RunError, match=re.escape(why)):
+        show_results([tmp_path])
     told = capsys.readouterr().out
     assert "1 done, 1 unreadable" in told
     assert told.count("broken") >= 1
     assert why in told
 
 
-def test_a_table_on_disk_leaves_out_no_result_silently(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path / "runs" / "broken")
-    run.create(CONFIG)
-    run.result.write_text("[]")
-    with pytest.raises(RunError, match=r"result\.json holds no JSON object"):
+def test_a_table_on_disk_has_the_rest_and_what_is_left_out_is_told(tmp_path: Path) -> None:
+    for name, content in (("broken", "[]"), ("good", json.dumps(ROW))):
+        run = RunDirectory(tmp_path / "runs" / name)
+        run.create(CONFIG, {})
+        run.result.write_text(content)
+    with pytest.raises(RunError, match=r"1 run\(s\) cannot be read.*broken/result\.json holds no JSON object"):
         show_results([tmp_path / "runs"], csv=tmp_path / "rows.csv")
-    assert not (tmp_path / "rows.csv").exists()
+    assert (tmp_path / "rows.csv").read_text().count("\n") == 2
+
+
+@pytest.mark.parametrize("changed", [{"accuracy": 9.431}, {"seed": 5}, {"arch": "gru"}, {"config_hash": "0" * 12}])
+def test_a_result_that_cannot_be_the_runs_own_is_refused_with_the_file(changed: dict[str, Any], tmp_path: Path) -> None:
+    run = RunDirectory.of(CONFIG, tmp_path)
+    run.create(CONFIG, {})
+    run.result.write_text(json.dumps(ROW | changed))
+    with pytest.raises(RunError, match=rf"result\.json says {next(iter(changed))} = .*; delete it"):
+        run.rows()
+
+
+def test_a_finished_run_that_lost_its_configuration_is_told(tmp_path: Path) -> None:
+    run = RunDirectory.of(CONFIG, tmp_path)
+    run.create(CONFIG, {})
+    run.result.write_text(json.dumps(ROW))
+    run.configuration.unlink()
+    with pytest.raises(RunError, match=r"has no config\.json"):
+        show_results([tmp_path])

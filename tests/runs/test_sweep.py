@@ -17,16 +17,17 @@ import torch
 
 from retrieval_gap.experiments import grids as presets
 from retrieval_gap.experiments.trained.config import RunConfig
-from retrieval_gap.experiments.trained.run import execute
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.executors import cells, local
-from retrieval_gap.runs.executors.cells import CellOptions, Outcome, run_cells
+from retrieval_gap.runs.executors.cells import Outcome, run_cells
 from retrieval_gap.runs.executors.local import LocalPool
-from retrieval_gap.runs.sweep import most_valuable_first, select, sweep
+from retrieval_gap.runs.experiment import RunOptions
+from retrieval_gap.runs.sweep import most_valuable_first, select
 from retrieval_gap.tables.rows import COLUMNS, write_rows
 from retrieval_gap.training.step import DeviceStep
-from tests.runs.sweeps import PATIENCE, rows_of, sweep_process, wait_until
+from tests.runs.sweeps import PATIENCE, rows_of, sweep_here, sweep_process, wait_until
+from tests.training.runs import execute, made_up_row
 from tests.training.test_loop import CONFIG, assert_same
 
 CELLS = [
@@ -48,7 +49,7 @@ def end_turn_when(condition: Callable[[], bool], monkeypatch: pytest.MonkeyPatch
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """`LONG`, run by a pool from start to end."""
     runs_dir = tmp_path_factory.mktemp("undisturbed")
-    pool = LocalPool(CellOptions(runs_dir=runs_dir), [""])
+    pool = LocalPool(RunOptions(runs_dir=runs_dir), [""])
     list(run_cells([LONG], pool, runs_dir, seconds=0, outcome=Outcome()))
     return RunDirectory.of(LONG, runs_dir)
 
@@ -69,16 +70,16 @@ def smoke(monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
 
 def test_a_sweep_runs_every_cell_once_and_writes_their_rows(smoke: list[RunConfig], tmp_path: Path) -> None:
     table = tmp_path / "rows.csv"
-    sweep("smoke", runs_dir=tmp_path / "runs", workers=2, csv=table)
+    sweep_here(smoke, tmp_path / "runs", workers=2, csv=table)
     rows = rows_of(table)
     assert [(row["mode"], row["arch"]) for row in rows] == [(c.mode, c.arch) for c in smoke]
     stamps = [RunDirectory.of(c, tmp_path / "runs").result.stat().st_mtime_ns for c in smoke]
-    sweep("smoke", runs_dir=tmp_path / "runs", workers=2, csv=table)
+    sweep_here(smoke, tmp_path / "runs", workers=2, csv=table)
     assert stamps == [RunDirectory.of(c, tmp_path / "runs").result.stat().st_mtime_ns for c in smoke]
 
 
 def test_a_cell_in_a_pool_gives_the_row_of_a_run_alone(smoke: list[RunConfig], tmp_path: Path) -> None:
-    sweep("smoke", runs_dir=tmp_path / "pool", workers=2, only="arch=mamba mode=rag", csv=tmp_path / "rows.csv")
+    sweep_here(smoke, tmp_path / "pool", workers=2, only="arch=mamba mode=rag", csv=tmp_path / "rows.csv")
     alone = execute(CELLS[3], tmp_path / "alone")
     (row,) = rows_of(tmp_path / "rows.csv")
     same = [c for c in COLUMNS if c not in ("tokens_per_s", "wall_s", "threads", "commit")]
@@ -91,23 +92,23 @@ def test_a_filter_chooses_what_runs_and_the_table_keeps_every_finished_row(
     table = tmp_path / "rows.csv"
     for config in (smoke[0], smoke[2]):
         run = RunDirectory.of(config, tmp_path / "runs")
-        run.create(config)
-        run.result.write_text(json.dumps(dict.fromkeys(COLUMNS, 0.5) | {"mode": config.mode, "arch": config.arch}))
-    sweep("smoke", runs_dir=tmp_path / "runs", only="mode=direct arch=lstm", csv=table)
+        run.create(config, {})
+        run.result.write_text(json.dumps(made_up_row(config)))
+    sweep_here(smoke, tmp_path / "runs", only="mode=direct arch=lstm", csv=table)
     assert [(row["mode"], row["arch"]) for row in rows_of(table)] == [("direct", "lstm"), ("rag", "lstm")]
 
 
 def test_a_cell_that_fails_does_not_stop_the_others(smoke: list[RunConfig], tmp_path: Path) -> None:
     smoke[0] = replace(smoke[0], lr=1e25)
     with pytest.raises(RunError, match=r"1 cell\(s\) failed.*direct.*DivergedError: the "):
-        sweep("smoke", runs_dir=tmp_path / "runs", workers=2, csv=tmp_path / "rows.csv")
+        sweep_here(smoke, tmp_path / "runs", workers=2, csv=tmp_path / "rows.csv")
     assert len(rows_of(tmp_path / "rows.csv")) == 3
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_sharing_a_gpu_needs_one(smoke: list[RunConfig], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--per-gpu needs a GPU"):
-        sweep("smoke", runs_dir=tmp_path / "runs", device="auto", per_gpu=2)
+        sweep_here(smoke, tmp_path / "runs", device="auto", per_gpu=2)
     assert not (tmp_path / "runs").exists()
 
 
@@ -130,7 +131,7 @@ def test_a_cell_that_its_memory_does_not_suffice_for_fails_with_its_numbers_and_
 
 
 def test_a_dry_run_writes_nothing(smoke: list[RunConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sweep("smoke", runs_dir=tmp_path / "runs", dry_run=True)
+    sweep_here(smoke, tmp_path / "runs", dry_run=True)
     assert "4 missing" in capsys.readouterr().out
     assert not (tmp_path / "runs").exists()
 
@@ -145,12 +146,12 @@ def test_a_deadline_leaves_cells_that_go_on_to_the_same_row(
     smoke[:] = [CELLS[0], LONG]
     run = RunDirectory.of(LONG, tmp_path)
     end_turn_when(run.metrics.exists, monkeypatch)
-    sweep("smoke", runs_dir=tmp_path, workers=1, max_minutes=1)
+    sweep_here(smoke, tmp_path, workers=1, max_minutes=1)
     assert run.status() == "partial"
     told = capsys.readouterr().out
     assert re.search(r"^done +1 +80 *$", told, re.M), told
     assert re.search(r"^partial +1 +[\d,]+ +(\d+\.\d\d|<0.01) m$", told, re.M), told
-    sweep("smoke", runs_dir=tmp_path, workers=1, max_minutes=60)
+    sweep_here(smoke, tmp_path, workers=1, max_minutes=60)
     assert_same_end(run, undisturbed)
     assert re.search(r"^done +2 +2,480 *$", capsys.readouterr().out, re.M)
 
@@ -159,7 +160,7 @@ def test_cells_on_their_way_go_on_before_new_ones_start_the_nearest_to_its_end_f
     cells = [replace(LONG, seed=seed) for seed in range(6)]
     runs = {config: RunDirectory.of(config, tmp_path) for config in cells}
     for seed, samples in ((1, 240), (3, 1_200), (4, 0), (5, 0)):
-        runs[cells[seed]].create(cells[seed])
+        runs[cells[seed]].create(cells[seed], {})
         if samples:
             runs[cells[seed]].metrics.write_text(json.dumps({"step": samples // 8, "samples": samples, "wall_s": 1}))
     runs[cells[5]].result.write_text("{}")
@@ -185,7 +186,7 @@ def test_a_worker_killed_by_sigkill_is_told_and_the_same_command_finishes_its_ce
     run, start = RunDirectory.of(LONG, tmp_path), local._start
 
     def start_and_kill(
-        context: ForkServerContext, config: RunConfig, options: CellOptions, place: str, tell: Connection
+        context: ForkServerContext, config: RunConfig, options: RunOptions, place: str, tell: Connection
     ) -> ForkServerProcess:
         process = start(context, config, options, place, tell)
         if config == LONG:
@@ -196,9 +197,9 @@ def test_a_worker_killed_by_sigkill_is_told_and_the_same_command_finishes_its_ce
     with monkeypatch.context() as patched:
         patched.setattr(local, "_start", start_and_kill)
         with pytest.raises(RunError, match=rf"1 cell\(s\) failed.*{LONG.label()}.*ended with status -9"):
-            sweep("smoke", runs_dir=tmp_path, workers=2, tries=1)
+            sweep_here(smoke, tmp_path, workers=2, tries=1)
     assert [RunDirectory.of(config, tmp_path).status() for config in smoke] == ["failed", "done"]
-    sweep("smoke", runs_dir=tmp_path, workers=2)
+    sweep_here(smoke, tmp_path, workers=2)
     assert_same_end(run, undisturbed)
 
 

@@ -13,10 +13,11 @@ import pytest
 
 from retrieval_gap.cli import main
 from retrieval_gap.experiments.trained.config import RunConfig
-from retrieval_gap.experiments.trained.run import execute
+from retrieval_gap.machine.stopping import StoppedError
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.tracking import LogName
-from retrieval_gap.training.loop import StepReport, StoppedError
+from retrieval_gap.training.loop import StepReport
+from tests.training.runs import execute
 from tests.training.test_loop import CONFIG
 
 SHORT = replace(CONFIG, mode="direct", arch="lstm", samples=160, eval_samples=10)

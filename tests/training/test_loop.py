@@ -24,15 +24,18 @@ from retrieval_gap.decoding.evaluation import Tally, evaluate
 from retrieval_gap.experiments.grids.istree import ARCHITECTURES, paper
 from retrieval_gap.experiments.trained import run as experiments_run
 from retrieval_gap.experiments.trained.config import RunConfig
-from retrieval_gap.experiments.trained.run import evaluate_run, execute
+from retrieval_gap.experiments.trained.rows import counted
+from retrieval_gap.experiments.trained.run import evaluate_run
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.machine.files import make_folder
+from retrieval_gap.machine.stopping import StoppedError
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.training import checkpoint
 from retrieval_gap.training.checkpoint import Progress, _digest, previous, read_checkpoint, save_checkpoint
 from retrieval_gap.training.config import TrainingConfig
-from retrieval_gap.training.loop import DivergedError, StepReport, StoppedError
+from retrieval_gap.training.loop import DivergedError, StepReport
+from tests.training.runs import execute
 
 CONFIG = RunConfig(
     task="istree",
@@ -146,7 +149,7 @@ def test_a_diverged_loss_stops_the_run_as_failed_with_its_reason(tmp_path: Path)
 @pytest.mark.parametrize("damage", ["cut", "altered", "other", "empty"])
 def test_a_corrupt_checkpoint_is_told_and_nothing_is_lost(damage: str, tmp_path: Path) -> None:
     run = RunDirectory.of(CONFIG, tmp_path)
-    run.create(CONFIG)
+    run.create(CONFIG, {})
     execute(replace(CONFIG), tmp_path)
     run.result.unlink()
     content = run.checkpoint.read_bytes()
@@ -236,7 +239,7 @@ def test_a_finished_run_without_weights_is_small_and_done_to_every_reader(tmp_pa
     assert sorted(path.name for path in run.path.iterdir() if path.name != "lock") == [
         "config.json", "environment.jsonl", "metrics.jsonl", "result.json", "samples.jsonl",
     ]  # fmt: skip
-    assert (run.status(), run.row()) == ("done", row)
+    assert (run.status(), run.rows()[0]) == ("done", row)
     assert execute(CONFIG, tmp_path) == row
     with pytest.raises(UsageError, match="--keep-weights"):
         evaluate_run(run, None, None)
@@ -275,7 +278,7 @@ def test_an_evaluation_that_was_stopped_goes_on_with_the_batch_it_was_at(
         with pytest.raises(KeyboardInterrupt):
             execute(CONFIG, tmp_path)
     run = RunDirectory.of(CONFIG, tmp_path)
-    assert run.counted().samples == 16
+    assert counted(run).samples == 16
     rest: list[int] = []
 
     def decode_the_rest(model: Any, prompts_BxP: Any, *args: Any, **options: Any) -> Decoded:
@@ -292,7 +295,7 @@ def test_an_evaluation_that_was_stopped_goes_on_with_the_batch_it_was_at(
 
 def test_what_was_counted_of_a_model_that_is_trained_again_does_not_count(tmp_path: Path) -> None:
     run = RunDirectory.of(CONFIG, tmp_path)
-    run.create(CONFIG)
+    run.create(CONFIG, {})
     run.evaluation.write_text(json.dumps(asdict(Tally(samples=16, answers=16, right=16, tokens=99, seconds=1.0))))
     alone = execute(CONFIG, tmp_path / "alone")
     assert execute(CONFIG, tmp_path)["accuracy"] == alone["accuracy"]
@@ -302,7 +305,7 @@ def test_what_was_counted_of_a_model_that_is_trained_again_does_not_count(tmp_pa
 def test_counts_that_cannot_be_are_no_counts(text: str, tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     run.evaluation.write_text(text)
-    assert run.counted() == Tally()
+    assert counted(run) == Tally()
 
 
 def test_a_run_that_goes_on_reads_its_checkpoint_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,7 +332,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     other = replace(CONFIG, arch="lstm")
     execute(CONFIG, tmp_path)
     run = RunDirectory.of(other, tmp_path)
-    run.create(other)
+    run.create(other, {})
     run.checkpoint.write_bytes(RunDirectory.of(CONFIG, tmp_path).checkpoint.read_bytes())
     with pytest.raises(RunError, match="of another model"):
         execute(other, tmp_path)
@@ -338,7 +341,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
 def test_a_run_held_by_another_process_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("retrieval_gap.runs.directory.LOCK_SECONDS", 0.01)
     run = RunDirectory.of(CONFIG, tmp_path)
-    run.create(CONFIG)
+    run.create(CONFIG, {})
     before = {path.name: path.stat().st_mtime_ns for path in run.path.iterdir()}
     with run.locked(), pytest.raises(RunError, match="another process"):
         execute(CONFIG, tmp_path)

@@ -23,17 +23,16 @@ from safetensors.torch import load_file, save_file
 from retrieval_gap.cli import main
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.experiments.trained.forecast import measured_runs
-from retrieval_gap.experiments.trained.ranked import run_ranked
-from retrieval_gap.experiments.trained.run import execute
 from retrieval_gap.machine.devices import CPU
 from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.machine.stopping import StoppedError
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.training.batches import pad, training_batches
 from retrieval_gap.training.checkpoint import Progress, read_checkpoint
-from retrieval_gap.training.loop import StoppedError
 from retrieval_gap.training.ranks import Place, Ranks, joined, place_of_environment
 from retrieval_gap.training.step import DeviceStep, HostStep
+from tests.training.runs import execute, run_ranked
 
 # Samples of very different numbers of graded tokens, so that a mean of the ranks' means is not the batch's; and a batch
 # that 3 ranks cannot share evenly.
@@ -61,7 +60,7 @@ WORDS += ["--keep-weights"]
 
 
 def ranked(config: RunConfig, runs_dir: Path, count: int) -> RunDirectory:
-    run_ranked(config, runs_dir, 1, CPU, ranks=count, keep_weights=True)
+    run_ranked(config, runs_dir, count)
     return RunDirectory.of(config, runs_dir)
 
 
@@ -89,7 +88,7 @@ def test_ranks_come_to_the_losses_and_weights_of_one_process(count: int, alone: 
     padding, other = (told.reports()[-1]["padding"] for told in (run, alone))
     assert 0 < padding <= other  # a share is as long as its own longest sample
     assert json.loads((run.path / "environment.jsonl").read_text())["ranks"] == count
-    assert run.row()["hardware"].endswith(f", {count} ranks")
+    assert run.rows()[0]["hardware"].endswith(f", {count} ranks")
     assert not measured_runs(tmp_path)  # what several ranks took says nothing of one
 
 
@@ -164,7 +163,7 @@ def test_ranks_end_alike_where_the_loss_is_no_number_a_folder_is_shut_or_nothing
         ranked(CONFIG, Path("/proc/nowhere"), 2)
     done = replace(CONFIG, mode="direct", arch="lstm", samples=16, warmup_samples=8)
     row = execute(done, tmp_path)
-    assert ranked(done, tmp_path, 2).row() == row
+    assert ranked(done, tmp_path, 2).rows()[0] == row
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 8])
@@ -239,7 +238,7 @@ def test_ranks_that_somebody_else_starts_speak_by_the_first_alone(alone: RunDire
     words, port = [*WORDS, "--samples", "400", "--runs-dir", str(tmp_path)], free_port()
     assert together(as_torchrun_starts_it, [(rank, port, words) for rank in range(2)]) == [0, 0]
     run = RunDirectory.of(CONFIG, tmp_path)
-    assert run.row()["hardware"].endswith(", 2 ranks")
+    assert run.rows()[0]["hardware"].endswith(", 2 ranks")
     assert losses(run) == pytest.approx(losses(alone), abs=1e-5)
 
 
@@ -249,7 +248,7 @@ def test_torchrun_starts_the_ranks_as_well(alone: RunDirectory, tmp_path: Path) 
     command = [*start, "-m", "retrieval_gap.cli", *WORDS, "--samples", "400", "--runs-dir", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     run = RunDirectory.of(CONFIG, tmp_path)
-    assert json.loads(done.stdout) == run.row()
+    assert json.loads(done.stdout) == run.rows()[0]
     assert losses(run) == pytest.approx(losses(alone), abs=1e-5)
 
 

@@ -2,31 +2,26 @@
 
 import contextlib
 import sys
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.experiments.trained.run import execute
 from retrieval_gap.machine.environment import usable_cores
+from retrieval_gap.runs.experiment import RunOptions
 from retrieval_gap.training.loop import StepReport
 from retrieval_gap.training.ranks import ALONE, Ranks
 
 
-def run_one(
-    config: RunConfig, runs_dir: Path, threads: int, device: torch.device, *, ranks: Ranks = ALONE, **options: Any
-) -> dict[str, Any]:
-    """Trains and evaluates one run here, with a progress bar (plain lines where there is no terminal).
-
-    options: those of `execute`.
-    """
-    torch.set_num_threads(threads or max(1, usable_cores() // ranks.place.local_count))
+def run_one(config: RunConfig, options: RunOptions, *, ranks: Ranks = ALONE) -> dict[str, Any]:
+    """Trains and evaluates one run here, with a progress bar (plain lines where there is no terminal)."""
+    options = replace(options, threads=options.threads or max(1, usable_cores() // ranks.place.local_count))
     console = Console(stderr=True)
     if not console.is_terminal:
-        return execute(config, runs_dir, device=device, report=_print_report, ranks=ranks, **options)
+        return execute(config, options, report=_print_report, ranks=ranks)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -37,14 +32,11 @@ def run_one(
     with Progress(*columns, console=console) as bar:
         total = config.training().steps * config.batch_size
         task = bar.add_task(config.label(), total=total, loss=float("nan"), speed=0.0)
-        return execute(
-            config,
-            runs_dir,
-            device=device,
-            report=lambda _, told: bar.update(task, completed=told.samples, loss=told.loss, speed=told.samples_per_s),
-            ranks=ranks,
-            **options,
-        )
+
+        def report(_: RunConfig, told: StepReport) -> None:
+            bar.update(task, completed=told.samples, loss=told.loss, speed=told.samples_per_s)
+
+        return execute(config, options, report=report, ranks=ranks)
 
 
 def _print_report(config: RunConfig, told: StepReport) -> None:

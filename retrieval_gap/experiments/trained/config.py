@@ -1,20 +1,27 @@
 """What one run is: a cell of a grid, whose hash names its directory."""
 
 import hashlib
-import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from tyro.conf import Suppress, arg
 from tyro.constructors import PrimitiveConstructorSpec
 
+from retrieval_gap.experiments.trained.rows import counted, told_of, trouble_of, what_it_is
 from retrieval_gap.experiments.trained.trial import try_architecture, try_task
 from retrieval_gap.machine.errors import UsageError, unknown
 from retrieval_gap.models import Architecture, Embedding, ModelConfig, architecture
+from retrieval_gap.runs.directory import RunDirectory
+from retrieval_gap.runs.experiment import TRAINED, Experiment, Progress, Row, RunOptions, hash_of
+from retrieval_gap.tables.rows import COLUMNS
 from retrieval_gap.tasks.api import Mode, Split, Task, TaskConfig, written_options
 from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.training.config import MAX_SAMPLES, Precision, TrainingConfig
+
+if TYPE_CHECKING:
+    from retrieval_gap.runs.planning import Planner
 
 ProblemSize = Annotated[
     int,
@@ -52,8 +59,8 @@ PAPER_LR_RECURRENT = 3e-4
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """(task, view, problem size, family) x (architecture, model size) x training x seed.
+class RunConfig(Experiment):
+    """One trained model: (task, view, problem size, family) x (architecture, model size) x training x seed.
 
     task, arch: a name, or the path of a `.py` file; arch also the dotted path of a layer.
     family: "" means the task's first.
@@ -62,6 +69,11 @@ class RunConfig:
     eval_split: `validation` where a setting is chosen by the result, `test` for what is reported.
     options: the task's own, such as "c=3 values=16"; what is not named keeps its default.
     """
+
+    kind: ClassVar[str] = TRAINED
+    columns: ClassVar[Sequence[str]] = COLUMNS
+    measures: ClassVar[Sequence[str]] = ("accuracy", "exact_trace")
+    files: ClassVar[Sequence[str]] = ("samples.jsonl", "evaluation.json", "checkpoint.safetensors")
 
     task: str
     mode: Mode
@@ -143,8 +155,51 @@ class RunConfig:
 
     def hash(self) -> str:
         """12 hex digits: the same configuration, the same run."""
-        text = json.dumps(self.canonical(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return hash_of(self.canonical())
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def foreign(self) -> list[str]:
+        named = [self.task] if self.task.endswith(".py") else []
+        named += [self.arch] if "." in self.arch else []
+        return named + [option for option in self.options.split() if option.startswith("data=")]
+
+    def execute(self, run: RunDirectory, options: RunOptions) -> list[Row]:
+        from retrieval_gap.experiments.trained.run import train_and_evaluate
+
+        return [train_and_evaluate(self, run, options)]
+
+    def filter_values(self) -> dict[str, Any]:
+        return what_it_is(self.to_json() | {"lr": self.training().lr})
+
+    @staticmethod
+    def filter_values_of(row: Row) -> dict[str, Any]:
+        """Of a row that another table holds."""
+        return what_it_is(row)
+
+    def told(self, row: Row) -> dict[str, str]:
+        return told_of(row)
+
+    told_of = staticmethod(told_of)
+
+    def progress(self, run: RunDirectory) -> Progress:
+        reports, total = run.reports(), self.training().steps * self.batch_size
+        done = int(reports[-1]["samples"]) if reports else 0
+        if done >= total:
+            share = counted(run).samples / self.eval_samples
+            return Progress(done=total, total=total, doing=f"decoding {share:.0%}")
+        pace = reports[-1].get("samples_per_s") if reports else None
+        return Progress(done=done, total=total, per_s=pace)
+
+    def check_row(self, row: Row) -> str:
+        return trouble_of(row, self)
+
+    @classmethod
+    def planner(cls) -> "Planner":
+        from retrieval_gap.experiments.trained.forecast import RooflinePlanner
+
+        return RooflinePlanner()
 
     def label(self) -> str:
         """A readable name; two runs may share it."""

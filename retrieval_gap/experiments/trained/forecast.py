@@ -8,6 +8,7 @@ ratio of the rooflines; `r` nothing was measured there, and it is the roofline a
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any, Literal
@@ -17,9 +18,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from retrieval_gap.experiments.trained.config import RunConfig
-from retrieval_gap.experiments.trained.cost import ACHIEVED, GPU_KERNEL_S, GPUS, Machine, cell_cost, trace_sizes
+from retrieval_gap.experiments.trained.cost import (
+    ACHIEVED,
+    GPU_KERNEL_S,
+    GPUS,
+    Machine,
+    cell_cost,
+    machine_here,
+    trace_sizes,
+)
 from retrieval_gap.machine.errors import RunError, UsageError
-from retrieval_gap.runs.results import Cell, known_cells, samples_done
+from retrieval_gap.runs.known import KnownRun, known_runs
 from retrieval_gap.tasks.api import TaskError
 
 Source = Literal["m", "s", "r"]
@@ -56,32 +65,51 @@ class Estimate:
     sources: frozenset[Source]
 
 
+class RooflinePlanner:
+    """The `Planner` of trained runs.  places: of each worker, "" on the CPU; measured once, in less than a second."""
+
+    def print_plan(self, cells: Sequence[KnownRun], runs_dir: Path, places: Sequence[str]) -> None:
+        print_forecast(cells, runs_dir, _machine(tuple(places)))
+
+    def print_left(self, cells: Sequence[KnownRun], runs_dir: Path, places: Sequence[str]) -> None:
+        print_left(cells, runs_dir, _machine(tuple(places)))
+
+    def seconds_left(self, cells: Sequence[KnownRun], runs_dir: Path, places: Sequence[str]) -> float:
+        return seconds_left(cells, runs_dir, _machine(tuple(places)))
+
+
+@cache
+def _machine(places: tuple[str, ...]) -> Machine:
+    return machine_here(places)
+
+
 def measured_runs(runs_dir: Path) -> list[Measured]:
     """The runs there that were started on one hardware by one rank with one number of threads, and reported twice."""
-    cells = known_cells(runs_dir) if runs_dir.is_dir() else []
+    cells = known_runs(runs_dir) if runs_dir.is_dir() else []
     return [run for run in map(_measured, cells) if run is not None]
 
 
-def _measured(cell: Cell) -> Measured | None:
+def _measured(cell: KnownRun) -> Measured | None:
     # The first report may hold the compilation of kernels, which would stand for the pace of a run that just began.
     told: list[Any] = [report.get("samples_per_s") for report in cell.run.reports()[1:]]
     paces = [float(pace) for pace in told if isinstance(pace, (int, float)) and pace > 0]
     starts = [(start.get("hardware"), start.get("threads"), start.get("ranks", 1)) for start in cell.run.starts()]
-    if cell.config is None or not paces or not starts or any(start != starts[0] for start in starts):
+    config = _config(cell)
+    if config is None or not paces or not starts or any(start != starts[0] for start in starts):
         return None
     hardware, threads, ranks = starts[0]
     if ranks != 1:
         return None
     try:
-        cell_cost(cell.config)
+        cell_cost(config)
     except (TaskError, UsageError):  # a user's file that is gone
         return None
     try:
-        tokens_per_s = cell.run.row()["tokens_per_s"]
+        tokens_per_s = cell.rows()[0]["tokens_per_s"]
     except RunError:  # not done yet
         tokens_per_s = None
     return Measured(
-        config=cell.config,
+        config=config,
         hardware=str(hardware),
         threads=threads if isinstance(threads, int) else 0,
         samples_per_s=median(paces),
@@ -135,9 +163,9 @@ def hours(cells: Sequence[Estimate], machine: Machine) -> str:
     return f"{number} {''.join(source for source in SOURCES if source in sources)}"
 
 
-def seconds_left(cells: Sequence[Cell], runs_dir: Path, machine: Machine) -> float:
+def seconds_left(cells: Sequence[KnownRun], runs_dir: Path, machine: Machine) -> float:
     """Until the last of these cells ends there, with `machine.count` of them side by side."""
-    todo = {cell.config: share for cell in cells if cell.config and (share := _todo(cell)) is not None}
+    todo = {config: share for cell in cells if (config := _config(cell)) and (share := _todo(cell)) is not None}
     estimates = [one for (one,) in _estimates(todo, [machine], measured_runs(runs_dir)).values()]
     return _side_by_side(estimates, machine)
 
@@ -147,14 +175,14 @@ def _side_by_side(cells: Sequence[Estimate], machine: Machine) -> float:
     return max(sum(seconds) / machine.count, max(seconds, default=0.0))
 
 
-def print_forecast(cells: Sequence[Cell], runs_dir: Path, here: Machine) -> None:
+def print_forecast(cells: Sequence[KnownRun], runs_dir: Path, here: Machine) -> None:
     """What these cells ask for and how long they take on GPUs and here: in all, what is left, and by kind."""
     machines, runs = (*GPUS, here), measured_runs(runs_dir)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("")
     for column in ("cells", "tokens", "pad", "FLOPs", *(machine.name for machine in machines)):
         table.add_column(column, justify="right", no_wrap=True)
-    todo = {cell.config: _todo(cell) for cell in cells if cell.config is not None}
+    todo = {config: _todo(cell) for cell in cells if (config := _config(cell))}
     whole = _estimates(dict.fromkeys(todo, 1.0), machines, runs)
     for section in _sections(list(todo)):
         for name, configs in section.items():
@@ -169,10 +197,10 @@ def print_forecast(cells: Sequence[Cell], runs_dir: Path, here: Machine) -> None
         console.print(line, soft_wrap=True, highlight=False)
 
 
-def print_left(cells: Sequence[Cell], runs_dir: Path, here: Machine) -> None:
+def print_left(cells: Sequence[KnownRun], runs_dir: Path, here: Machine) -> None:
     """What is done, partial, failed and left of a sweep, and the hours that it has still to take here."""
     runs = measured_runs(runs_dir)
-    by_status: dict[str, list[Cell]] = {"done": [], "running": [], "partial": [], "failed": [], "missing": []}
+    by_status: dict[str, list[KnownRun]] = {"done": [], "running": [], "partial": [], "failed": [], "missing": []}
     for cell in cells:
         by_status[cell.run.status()].append(cell)
     table = Table(box=None, pad_edge=False)
@@ -188,18 +216,27 @@ def print_left(cells: Sequence[Cell], runs_dir: Path, here: Machine) -> None:
     console.print(f"{LEGEND}; {here.count} at a time", soft_wrap=True, highlight=False)
 
 
-def _left(cells: Sequence[Cell], machine: Machine, runs: Sequence[Measured]) -> list[str]:
-    todo = {cell.config: share for cell in cells if cell.config and (share := _todo(cell)) is not None}
-    trained = sum(samples_done(cell.run, cell.config) for cell in cells if cell.config)
+def _left(cells: Sequence[KnownRun], machine: Machine, runs: Sequence[Measured]) -> list[str]:
+    todo = {config: share for cell in cells if (config := _config(cell)) and (share := _todo(cell)) is not None}
+    trained = sum(_samples_done(cell) for cell in cells)
     estimates = list(_estimates(todo, [machine], runs).values())
     return [str(len(cells)), f"{trained:,}", *_hours(estimates, [machine])]
 
 
-def _todo(cell: Cell) -> float | None:
+def _todo(cell: KnownRun) -> float | None:
     """The share of a cell's training that is left; None where the cell is done or failed."""
-    if cell.config is None or cell.run.status() in ("done", "failed"):
+    if cell.experiment is None or cell.run.status() in ("done", "failed"):
         return None
-    return 1 - samples_done(cell.run, cell.config) / cell.config.samples
+    return 1 - cell.experiment.progress(cell.run).share
+
+
+def _samples_done(cell: KnownRun) -> int:
+    return cell.experiment.progress(cell.run).done if cell.experiment is not None else 0
+
+
+def _config(cell: KnownRun) -> RunConfig | None:
+    """Of a run that is trained."""
+    return cell.experiment if isinstance(cell.experiment, RunConfig) else None
 
 
 def _sections(configs: Sequence[RunConfig]) -> list[dict[str, list[RunConfig]]]:

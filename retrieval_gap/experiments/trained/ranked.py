@@ -17,7 +17,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,14 +25,17 @@ import torch.distributed as dist
 from retrieval_gap.experiments.trained.alone import run_one
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.experiments.trained.run import follow
-from retrieval_gap.kernels.selective_scan import BackendName, chosen_backend, use_backend
+from retrieval_gap.kernels.selective_scan import use_backend
+from retrieval_gap.machine.devices import choose_device
 from retrieval_gap.machine.environment import usable_cores
 from retrieval_gap.machine.errors import RunError, UsageError, fault
+from retrieval_gap.machine.stopping import StoppedError, stop_requested
 from retrieval_gap.runs.executors.cells import POLL_SECONDS, End
 from retrieval_gap.runs.executors.processes import start_deaf, stop_with_driver, terminate
+from retrieval_gap.runs.experiment import RunOptions
 from retrieval_gap.tasks.api import TaskError
 from retrieval_gap.training.config import check_precision
-from retrieval_gap.training.loop import DivergedError, StoppedError, stop_requested
+from retrieval_gap.training.loop import DivergedError
 from retrieval_gap.training.ranks import LostRankError, Place, Ranks, joined, place_of_environment
 
 MAX_RANKS = 1024
@@ -43,35 +45,25 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What every rank is told of a run.  scan_backend: what computes Mamba's scan.  options: those of `execute`."""
+    """What every rank is told of a run."""
 
     config: RunConfig
-    runs_dir: Path
-    threads: int
-    device: torch.device
-    scan_backend: BackendName
-    options: dict[str, Any]
+    options: RunOptions
+
+    @property
+    def device(self) -> torch.device:
+        return choose_device(self.options.device)
 
 
-def run_ranked(
-    config: RunConfig, runs_dir: Path, threads: int, device: torch.device, *, ranks: int, **options: Any
-) -> dict[str, Any] | None:
+def run_ranked(config: RunConfig, options: RunOptions, *, ranks: int) -> dict[str, Any] | None:
     """Trains by `ranks` processes that it starts, or as the rank that torchrun made of this one; the result row, None
     on a rank that does not lead.
 
-    options: those of `execute`.
     Raises UsageError for numbers of ranks that will not do, RunError where the run, or any of its ranks, fails.
     """
     if not 1 <= ranks <= MAX_RANKS:
         raise UsageError(f"--ranks {ranks} is out of range: 1 to {MAX_RANKS} are wanted")
-    job = Job(
-        config=config,
-        runs_dir=runs_dir,
-        threads=threads,
-        device=device,
-        scan_backend=chosen_backend(),
-        options=options,
-    )
+    job = Job(config=config, options=options)
     place = place_of_environment()
     if place is not None and place.count > 1:
         if ranks > 1:
@@ -80,7 +72,7 @@ def run_ranked(
             )
         return _under_torchrun(job, place)
     if ranks == 1:
-        return run_one(config, runs_dir, threads, device, **options)
+        return run_one(config, options)
     check(job, Place(count=ranks, local_count=ranks))
     return _launch(job, ranks)
 
@@ -92,9 +84,10 @@ def take_part(job: Job, place: Place, store: dist.Store | None = None) -> dict[s
         torch.cuda.set_device(device)
     with joined(place, device, store) as ranks:
         if ranks.leads:
-            return run_one(job.config, job.runs_dir, job.threads, device, ranks=ranks, **job.options)
-        torch.set_num_threads(job.threads or max(1, usable_cores() // place.local_count))
-        follow(job.config, device, ranks)
+            return run_one(job.config, job.options, ranks=ranks)
+        torch.set_num_threads(job.options.threads or max(1, usable_cores() // place.local_count))
+        with use_backend(job.options.scan_backend):
+            follow(job.config, device, ranks)
     return None
 
 
@@ -170,8 +163,7 @@ def _work(job: Job, place: Place, port: int, told: Connection) -> None:
     """A rank's whole life; it says through the pipe how it ended."""
     threading.Thread(target=stop_with_driver, name="driver", daemon=True).start()
     try:
-        with use_backend(job.scan_backend):
-            told.send(("done", take_part(job, place, dist.TCPStore(HOST, port, is_master=False))))
+        told.send(("done", take_part(job, place, dist.TCPStore(HOST, port, is_master=False))))
     except StoppedError as error:
         told.send(("stopped", str(error)))
         os._exit(End.STOPPED)

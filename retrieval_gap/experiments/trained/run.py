@@ -7,79 +7,78 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from retrieval_gap.decoding.decode import Decoded
 from retrieval_gap.decoding.evaluation import Evaluation, decode_batch, evaluate
 from retrieval_gap.decoding.kept_samples import write_samples
 from retrieval_gap.decoding.retrieval import RetrieverName
 from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.experiments.trained.rows import MEASURED, count, counted
 from retrieval_gap.machine import environment
-from retrieval_gap.machine.devices import CPU
-from retrieval_gap.machine.errors import RunError, UsageError
-from retrieval_gap.machine.files import make_folder, write_json
+from retrieval_gap.machine.devices import CPU, choose_device
+from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.machine.memory import keep_freed_memory
 from retrieval_gap.models import SequenceModel
-from retrieval_gap.runs.directory import MEASURED, RunDirectory, read_json
-from retrieval_gap.runs.tracking import LogName, tracked
-from retrieval_gap.tasks.api import Task
+from retrieval_gap.runs.directory import RunDirectory
+from retrieval_gap.runs.experiment import Row, RunOptions
+from retrieval_gap.runs.perform import perform
+from retrieval_gap.runs.tracking import tracked
+from retrieval_gap.tasks.api import Batch, Task
 from retrieval_gap.training.checkpoint import Progress, has_checkpoint, load_checkpoint, previous
-from retrieval_gap.training.config import CHECKPOINT_SECONDS, TrainingConfig, check_precision
-from retrieval_gap.training.loop import DivergedError, StepReport, train
+from retrieval_gap.training.config import TrainingConfig, check_precision
+from retrieval_gap.training.loop import StepReport, train
 from retrieval_gap.training.ranks import ALONE, Ranks
 
+Report = Callable[[RunConfig, StepReport], None]
 REPORTS_A_RUN = 100
 
 
 def execute(
-    config: RunConfig,
-    runs_dir: Path,
-    *,
-    device: torch.device = CPU,
-    report: Callable[[RunConfig, StepReport], None] = lambda *_: None,
-    keep_weights: bool = True,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    log: LogName = "none",
-    ranks: Ranks = ALONE,
-    patience: float | None = None,
+    config: RunConfig, options: RunOptions, *, report: Report = lambda *_: None, ranks: Ranks = ALONE
 ) -> dict[str, Any]:
     """Trains (or goes on training) and evaluates one run; the result row.  A finished run's row is read back.
 
     A run may go on upon another device than it was begun on, and on another number of ranks; this is rank 0's part.
-    keep_weights: leave the last checkpoint in the directory, where nothing but `evaluate_run` needs it.
-    log: where the reports, and what is measured at the end, are told besides metrics.jsonl.
-    patience: seconds to wait for a run that another process holds, as in `RunDirectory.locked`.
     Raises UsageError for a configuration or a directory that will not do, RunError where the run fails.
     """
-    config.validate()
+    check_precision(config.precision, choose_device(options.device))
+
+    def work(run: RunDirectory, options: RunOptions) -> list[Row]:
+        return [train_and_evaluate(config, run, options, report=report, ranks=ranks)]
+
+    (row,) = perform(config, options, work, ranks=ranks.count)
+    return row
+
+
+def train_and_evaluate(
+    config: RunConfig,
+    run: RunDirectory,
+    options: RunOptions,
+    *,
+    report: Report = lambda *_: None,
+    ranks: Ranks = ALONE,
+) -> Row:
+    """The work of a run in its directory, which is held; its row.  Raises RunError where it fails."""
+    device = choose_device(options.device)
     check_precision(config.precision, device)
-    run = RunDirectory.of(config, runs_dir)
-    if run.result.exists():
-        return run.row()
-    keep_freed_memory()
-    make_folder(run.path)
-    with run.locked(patience):
-        if run.result.exists():  # another process had the lock until now
-            return run.row()
-        if run.failure.exists():
-            reason = read_json(run.failure).get("reason", "no reason is written")
-            raise RunError(f"{run.path} failed before: {reason}; delete it to try again")
-        run.create(config, device, ranks.count)
-        with tracked(log, run.path, config) as track:
+    with tracked(options.log, run.path, config) as track:
 
-            def on_report(config: RunConfig, told: StepReport) -> None:
-                track(asdict(told))
-                report(config, told)
+        def on_report(told: StepReport) -> None:
+            track(asdict(told))
+            report(config, told)
 
-            ranks.begin()
-            model = _trained(config, run, device, on_report, checkpoint_seconds=checkpoint_seconds, ranks=ranks)
-            ranks.leave()  # rank 0 evaluates alone
-            row = result_row(config, model, _own_evaluation(config, model, run), _wall_time(run), ranks.count)
-            track({"samples": row["samples"]} | {f"evaluation/{key}": row[key] for key in MEASURED})
-        write_json(run.result, row)
-        run.evaluation.unlink(missing_ok=True)
-        previous(run.checkpoint).unlink(missing_ok=True)
-        if not keep_weights:
-            run.checkpoint.unlink(missing_ok=True)
+        ranks.begin()
+        model = _trained(config, run, device, on_report, options.checkpoint_seconds, ranks)
+        ranks.leave()  # rank 0 evaluates alone
+        row = result_row(config, model, _own_evaluation(config, model, run), _wall_time(run), ranks.count)
+        track({"samples": row["samples"]} | {f"evaluation/{key}": row[key] for key in MEASURED})
+    run.evaluation.unlink(missing_ok=True)
+    previous(run.checkpoint).unlink(missing_ok=True)
+    if not options.keep_weights:
+        run.checkpoint.unlink(missing_ok=True)
     return row
 
 
@@ -106,7 +105,10 @@ def load_model(run: RunDirectory, device: torch.device = CPU) -> tuple[RunConfig
 
     Raises UsageError, RunError where there is none.
     """
-    config = run.config()
+    config = run.experiment()
+    if not isinstance(config, RunConfig):
+        raise UsageError(f"{run.path} is of the kind {config.kind}: it holds no trained model")
+    run.check_name(config)
     if not has_checkpoint(run.checkpoint):
         if run.result.exists():
             raise UsageError(
@@ -129,7 +131,9 @@ def evaluate_run(
     keep_freed_memory()
     config, model, progress = load_model(run, device)
     trained = {"samples": progress.step * config.batch_size, "status": run.status()}
-    evaluation = _evaluated(config, model, samples or config.eval_samples, retriever=retriever)
+    task, wanted = config.build_task(config.eval_split), samples or config.eval_samples
+    wanted = min(wanted, task.problems or wanted)
+    evaluation = evaluate(model, task, wanted, retriever=retriever, batch=_decode_batch(model, task))
     return asdict(config) | trained | asdict(evaluation)
 
 
@@ -178,10 +182,10 @@ def _trained(
     config: RunConfig,
     run: RunDirectory,
     device: torch.device,
-    report: Callable[[RunConfig, StepReport], None],
-    **options: Any,
+    report: Callable[[StepReport], None],
+    checkpoint_seconds: float,
+    ranks: Ranks,
 ) -> SequenceModel:
-    """options: those of `train`."""
     task = config.build_task("train")
     model, training = _new_model(config, task, device), config.training()
     before = started = 0.0
@@ -196,22 +200,19 @@ def _trained(
     def on_report(told: StepReport) -> None:
         with run.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(told) | {"wall_s": round(time.perf_counter() - started + before, 3)}) + "\n")
-        report(config, told)
+        report(told)
 
-    try:
-        train(
-            model,
-            task,
-            training,
-            checkpoint=run.checkpoint,
-            report=on_report,
-            report_every=_report_every(training),
-            on_start=on_start,
-            **options,
-        )
-    except DivergedError as error:
-        write_json(run.failure, {"reason": str(error)})
-        raise
+    train(
+        model,
+        task,
+        training,
+        checkpoint=run.checkpoint,
+        report=on_report,
+        report_every=_report_every(training),
+        on_start=on_start,
+        checkpoint_seconds=checkpoint_seconds,
+        ranks=ranks,
+    )
     return model.eval()
 
 
@@ -220,26 +221,24 @@ def _own_evaluation(config: RunConfig, model: SequenceModel, run: RunDirectory) 
     a run ends however short its turns are."""
     task = config.build_task(config.eval_split)
 
-    def keep(first: int, *told: Any) -> None:
+    def keep(first: int, gold: Batch, decoded: Decoded, right_BxQ: NDArray[np.bool_]) -> None:
         if first == 0:
-            write_samples(run.samples, task, *told)
+            write_samples(run.samples, task, gold, decoded, right_BxQ)
 
-    return _evaluated(
-        config,
+    samples = min(config.eval_samples, task.problems or config.eval_samples)
+    return evaluate(
         model,
-        config.eval_samples,
-        counted=run.counted(),
+        task,
+        samples,
+        batch=_decode_batch(model, task),
+        counted=counted(run),
         on_decoded=keep,
-        on_batch=lambda tally: write_json(run.evaluation, asdict(tally)),
+        on_batch=lambda tally: count(run, tally),
     )
 
 
-def _evaluated(config: RunConfig, model: SequenceModel, samples: int, **options: Any) -> Evaluation:
-    """options: those of `evaluate`."""
-    task = config.build_task(config.eval_split)
-    batch = decode_batch(model.state_bits(task.max_length), model.device)
-    samples = min(samples, task.problems or samples)
-    return evaluate(model, task, samples, batch=batch, **options)
+def _decode_batch(model: SequenceModel, task: Task) -> int:
+    return decode_batch(model.state_bits(task.max_length), model.device)
 
 
 def _wall_time(run: RunDirectory) -> float:

@@ -1,4 +1,4 @@
-"""Executors: where the cells of a sweep run.  `cells` is what they have in common, `alone` runs a single cell here.
+"""Executors: where the cells of a sweep run.  `cells` is what they have in common.
 
 local: a pool of processes on this machine.  ray: tasks of Ray on this machine or a cluster.
 """
@@ -7,51 +7,71 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Literal
 
 from retrieval_gap.machine.devices import DeviceName, visible_gpus, worker_places
 from retrieval_gap.machine.environment import usable_cores
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.runs.executors.cells import CellOptions, Executor
+from retrieval_gap.runs.executors.cells import Executor
 from retrieval_gap.runs.executors.local import LocalPool
+from retrieval_gap.runs.experiment import RunOptions
 
 ExecutorName = Literal["local", "ray"]
+TRIES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutorOptions:
+    """Where cells run.
+
+    address: of a Ray cluster, HOST:PORT or "auto"; "" is RAY_ADDRESS, or a Ray on this machine.
+    workers, per_gpu: processes on the CPU, and processes that share each GPU; 0 means one a core, one a GPU.
+    tries: how often a cell may fail before it is set aside.
+    Raises UsageError for what is out of range, for an option that is another executor's, and where Ray is not there.
+    """
+
+    name: ExecutorName = "local"
+    address: str = ""
+    device: DeviceName = "cpu"
+    workers: int = 0
+    per_gpu: int = 0
+    tries: int = TRIES
+
+    def __post_init__(self) -> None:
+        if self.workers < 0 or self.per_gpu < 0:
+            raise UsageError("--workers and --per-gpu are 0 or more")
+        if self.tries < 1:
+            raise UsageError("--tries is 1 or more")
+        if self.name == "local" and self.address:
+            raise UsageError("--address is of a Ray cluster: it goes with --executor ray")
+        if self.name == "ray" and importlib.util.find_spec("ray") is None:
+            raise UsageError(
+                "--executor ray needs Ray, which is not installed: pip install 'retrieval-gap[ray]' (--executor local"
+                " needs nothing)"
+            )
+        if self.address and self.workers:
+            raise UsageError("--workers is for this machine; a cluster at --address has as many as it has processors")
+
+    def places_here(self) -> list[str]:
+        """The places of workers on this machine, as `devices.worker_places` says; of Ray what this machine has."""
+        gpus = visible_gpus(self.device, os.environ.get("CUDA_VISIBLE_DEVICES"))
+        return worker_places(gpus, workers=self.workers, per_gpu=self.per_gpu, cores=usable_cores())
 
 
 @contextmanager
-def open_executor(
-    name: ExecutorName, options: CellOptions, *, device: DeviceName, workers: int, per_gpu: int, address: str
-) -> Iterator[Executor]:
+def open_executor(options: ExecutorOptions, run: RunOptions) -> Iterator[Executor]:
     """An executor, whose workers are gone at the end.
 
     Raises UsageError for what the machine or the cluster does not have, RunError where Ray cannot be reached.
     """
-    if name == "local":
-        yield LocalPool(options, places_here(device, workers=workers, per_gpu=per_gpu))
+    if options.name == "local":
+        yield LocalPool(run, options.places_here(), options.tries)
         return
     from retrieval_gap.runs.executors.ray_tasks import RayTasks
 
-    tasks = RayTasks(options, device=device, workers=workers, per_gpu=per_gpu, address=address)
+    tasks = RayTasks(run, options)
     try:
         yield tasks
     finally:
         tasks.close()
-
-
-def check_executor(name: ExecutorName, address: str, workers: int) -> None:
-    """Raises UsageError where an executor is not installed, or an option is another's."""
-    if name == "local" and address:
-        raise UsageError("--address is of a Ray cluster: it goes with --executor ray")
-    if name == "ray" and importlib.util.find_spec("ray") is None:
-        raise UsageError(
-            "--executor ray needs Ray, which is not installed: pip install 'retrieval-gap[ray]' (--executor local"
-            " needs nothing)"
-        )
-    if address and workers:
-        raise UsageError("--workers is for this machine; a cluster at --address has as many as it has processors")
-
-
-def places_here(device: DeviceName, *, workers: int, per_gpu: int) -> list[str]:
-    """The places of workers on this machine, as `devices.worker_places` says."""
-    gpus = visible_gpus(device, os.environ.get("CUDA_VISIBLE_DEVICES"))
-    return worker_places(gpus, workers=workers, per_gpu=per_gpu, cores=usable_cores())

@@ -14,17 +14,13 @@ from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-import torch
-
-from retrieval_gap.experiments.trained.config import RunConfig
-from retrieval_gap.experiments.trained.run import execute
-from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.machine.errors import HopelessError, RunError, UsageError
 from retrieval_gap.machine.files import write_text
+from retrieval_gap.machine.stopping import StoppedError, stop_requested
 from retrieval_gap.runs.directory import HeldError, RunDirectory
-from retrieval_gap.runs.tracking import LogName
+from retrieval_gap.runs.experiment import Experiment, RunOptions
+from retrieval_gap.runs.perform import perform
 from retrieval_gap.tasks.api import TaskError
-from retrieval_gap.training.config import CHECKPOINT_SECONDS
-from retrieval_gap.training.loop import DivergedError, StoppedError, stop_requested
 
 POLL_SECONDS = 1.0
 TRIES = 3
@@ -50,25 +46,9 @@ class End(IntEnum):
 class Ended(NamedTuple):
     """reason: one line, "" where the cell is done."""
 
-    config: RunConfig
+    cell: Experiment
     end: End
     reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class CellOptions:
-    """What holds for every cell of a sweep.  tries: how often a cell may fail before it is set aside.  log: see
-    `execute`."""
-
-    runs_dir: Path
-    keep_weights: bool = True
-    checkpoint_seconds: float = CHECKPOINT_SECONDS
-    tries: int = TRIES
-    log: LogName = "none"
-
-    def __post_init__(self) -> None:
-        if self.tries < 1:
-            raise UsageError("--tries is 1 or more")
 
 
 class Executor(Protocol):
@@ -79,7 +59,7 @@ class Executor(Protocol):
     def has_room(self) -> bool:
         """Whether a cell may be started."""
 
-    def start(self, config: RunConfig) -> None:
+    def start(self, cell: Experiment) -> None:
         """Runs a cell, as often as it takes up to `tries` times."""
 
     def wait(self, seconds: float) -> list[Ended]:
@@ -96,8 +76,8 @@ class Outcome:
     time_up: they were stopped because the time given was over, and for no other reason.
     """
 
-    failed: list[tuple[RunConfig, str]] = field(default_factory=list)
-    stopped: list[RunConfig] = field(default_factory=list)
+    failed: list[tuple[Experiment, str]] = field(default_factory=list)
+    stopped: list[Experiment] = field(default_factory=list)
     time_up: bool = False
 
 
@@ -105,20 +85,20 @@ class Outcome:
 class CellEnded:
     """A cell's end, as `run_cells` tells it.  reason: "" where it finished, `STOPPED` where it has still to."""
 
-    config: RunConfig
+    cell: Experiment
     reason: str
 
 
 def run_cells(
-    configs: Sequence[RunConfig], executor: Executor, runs_dir: Path, *, seconds: float, outcome: Outcome
+    cells: Sequence[Experiment], executor: Executor, runs_dir: Path, *, seconds: float, outcome: Outcome
 ) -> Iterator[CellEnded | None]:
     """Runs the cells in this order; yields each cell's end, and None about once a second.
 
     A cell that another process works on is left to it; the others go first, then it is waited for.
-    At SIGINT, SIGTERM or after `seconds` (0: never), running cells write a checkpoint and stop.
+    At SIGINT, SIGTERM, SIGUSR1 or after `seconds` (0: never), running cells write a checkpoint and stop.
     """
-    runs = {config: RunDirectory.of(config, runs_dir) for config in configs}
-    queue, running = deque(configs), 0
+    runs = {cell: RunDirectory.of(cell, runs_dir) for cell in cells}
+    queue, running = deque(cells), 0
     deadline = time.monotonic() + seconds if seconds else float("inf")
     halting = False
     with stop_requested() as stop:
@@ -131,19 +111,19 @@ def run_cells(
                     outcome.stopped += queue
                     queue.clear()
                     executor.stop()
-                for config in _free(queue, runs, executor):
-                    queue.remove(config)
-                    if runs[config].result.exists():  # by another sweep
-                        yield CellEnded(config, "")
+                for cell in _free(queue, runs, executor):
+                    queue.remove(cell)
+                    if runs[cell].result.exists():  # by another sweep
+                        yield CellEnded(cell, "")
                     else:
-                        executor.start(config)
+                        executor.start(cell)
                         running += 1
-                for config, end, reason in executor.wait(POLL_SECONDS):
+                for cell, end, reason in executor.wait(POLL_SECONDS):
                     running -= 1
                     if end is End.HELD and not halting:
-                        queue.append(config)
+                        queue.append(cell)
                     else:
-                        yield _recorded(Ended(config, end, reason), runs[config], outcome)
+                        yield _recorded(Ended(cell, end, reason), runs[cell], outcome)
                 yield None
         finally:
             outcome.time_up &= not stop.is_set()
@@ -151,24 +131,24 @@ def run_cells(
 
 
 def _free(
-    queue: Sequence[RunConfig], runs: Mapping[RunConfig, RunDirectory], executor: Executor
-) -> Iterator[RunConfig]:
+    queue: Sequence[Experiment], runs: Mapping[Experiment, RunDirectory], executor: Executor
+) -> Iterator[Experiment]:
     """The cells that may start now: as long as there is room, and not those that another process works on."""
-    for config in list(queue):
+    for cell in list(queue):
         if not executor.has_room():
             return
-        if not runs[config].is_held():
-            yield config
+        if not runs[cell].is_held():
+            yield cell
 
 
 def _recorded(ended: Ended, run: RunDirectory, outcome: Outcome) -> CellEnded:
     """Writes down an end that is one for good.  Of a cell that died without a word, the run's directory tells why."""
-    config, end, reason = ended
+    cell, end, reason = ended
     if run.result.exists():
-        return CellEnded(config, "")
+        return CellEnded(cell, "")
     if end in (End.STOPPED, End.HELD):
-        outcome.stopped.append(config)
-        return CellEnded(config, STOPPED)
+        outcome.stopped.append(cell)
+        return CellEnded(cell, STOPPED)
     if end is End.DONE:
         reason = f"its worker has finished, but {run.result} is not there; every node has to see the same --runs-dir"
     if run.error.exists():
@@ -177,28 +157,19 @@ def _recorded(ended: Ended, run: RunDirectory, outcome: Outcome) -> CellEnded:
         with contextlib.suppress(OSError):
             run.path.mkdir(parents=True, exist_ok=True)
             write_text(run.error, reason + "\n")
-    outcome.failed.append((config, reason))
-    return CellEnded(config, reason)
+    outcome.failed.append((cell, reason))
+    return CellEnded(cell, reason)
 
 
-def work_on(config: RunConfig, options: CellOptions, device: torch.device) -> tuple[End, str]:
-    """A worker's turn at a cell, on one thread: how it ended, and the reason in one line.
+def work_on(cell: Experiment, options: RunOptions) -> tuple[End, str]:
+    """A worker's turn at a cell: how it ended, and the reason in one line.
 
     What went wrong is left in the run's `error.txt`, with the traceback.
     """
-    torch.set_num_threads(1)
-    run = RunDirectory.of(config, options.runs_dir)
+    run = RunDirectory.of(cell, options.runs_dir)
     end, reason = End.DONE, ""
     try:
-        execute(
-            config,
-            options.runs_dir,
-            device=device,
-            keep_weights=options.keep_weights,
-            checkpoint_seconds=options.checkpoint_seconds,
-            log=options.log,
-            patience=PATIENCE_SECONDS,
-        )
+        perform(cell, options)
     except HeldError as error:
         return End.HELD, str(error)
     except (StoppedError, KeyboardInterrupt):
@@ -208,7 +179,7 @@ def work_on(config: RunConfig, options: CellOptions, device: torch.device) -> tu
         with contextlib.suppress(OSError):  # a full disk
             run.path.mkdir(parents=True, exist_ok=True)
             write_text(run.error, f"{reason}\n\n{traceback.format_exc()}")
-        hopeless = isinstance(error, UsageError | TaskError | DivergedError) or run.failure.exists()
+        hopeless = isinstance(error, UsageError | TaskError | HopelessError)
         return End.HOPELESS if hopeless else End.FAILED, reason
     run.error.unlink(missing_ok=True)
     return end, reason
@@ -220,7 +191,7 @@ def check_outcome(outcome: Outcome) -> None:
     if outcome.stopped and not outcome.time_up:
         told.append(f"stopped; {len(outcome.stopped)} cell(s) left; the same command goes on")
     if outcome.failed:
-        config, reason = outcome.failed[0]
-        told.append(f"{len(outcome.failed)} cell(s) failed; the first, {config.label()}: {reason}")
+        cell, reason = outcome.failed[0]
+        told.append(f"{len(outcome.failed)} cell(s) failed; the first, {cell.label()}: {reason}")
     if told:
         raise RunError("; ".join(told))

@@ -4,31 +4,33 @@ A worker is one process for one try at one cell, with one thread: two cells on t
 both, and a worker that is killed takes one try with it.  On GPUs, a worker sees one of them, which others may see too.
 """
 
+import contextlib
 import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import NamedTuple
 
-import torch
-
-from retrieval_gap.experiments.trained.config import RunConfig
-from retrieval_gap.machine.devices import CPU
-from retrieval_gap.runs.executors.cells import STOPPED, CellOptions, End, Ended, work_on
+from retrieval_gap.runs.directory import RunDirectory
+from retrieval_gap.runs.executors.cells import LONGEST_REASON, PATIENCE_SECONDS, STOPPED, End, Ended, work_on
 from retrieval_gap.runs.executors.processes import start_deaf, stop_with_driver, terminate
+from retrieval_gap.runs.experiment import Experiment, RunOptions
 
+SILENT = "its process ended with status"
 _log = logging.getLogger(__name__)
 
 
 class _Seat(NamedTuple):
     """What a worker works on: the cell, the try (1 is the first), where, and the pipe that it tells its reason by."""
 
-    config: RunConfig
+    cell: Experiment
     nth: int
     place: str
     told: Connection
@@ -37,9 +39,9 @@ class _Seat(NamedTuple):
 class LocalPool:
     """An `Executor`.  places: the GPU of each worker, "" on the CPU, as `devices.worker_places` says."""
 
-    def __init__(self, options: CellOptions, places: Sequence[str]) -> None:
+    def __init__(self, options: RunOptions, places: Sequence[str], tries: int = 1) -> None:
         self.places: Sequence[str] = places
-        self._options = options
+        self._options, self._tries = options, tries
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["retrieval_gap.runs.executors.cells"])
         self._places, self._running = deque(places), dict[ForkServerProcess, _Seat]()
@@ -48,8 +50,8 @@ class LocalPool:
     def has_room(self) -> bool:
         return bool(self._places)
 
-    def start(self, config: RunConfig) -> None:
-        self._launch(config, 1, self._places.popleft())
+    def start(self, cell: Experiment) -> None:
+        self._launch(cell, 1, self._places.popleft())
 
     def wait(self, seconds: float) -> list[Ended]:
         wait([process.sentinel for process in self._running], timeout=seconds)
@@ -57,42 +59,68 @@ class LocalPool:
         for process in [p for p in self._running if not p.is_alive()]:
             seat = self._running.pop(process)
             end, reason = _end(process, seat.told)
-            if end is End.FAILED and seat.nth < self._options.tries and not self._stopping:
-                label, tries = seat.config.label(), self._options.tries
+            words = _last_words(RunDirectory.of(seat.cell, self._options.runs_dir))
+            if words and end is End.FAILED and reason.startswith(SILENT):
+                reason += f"; its last words: {words}"
+            if end is End.FAILED and seat.nth < self._tries and not self._stopping:
+                label, tries = seat.cell.label(), self._tries
                 _log.warning("%s: try %d of %d failed, it is tried again: %s", label, seat.nth, tries, reason)
-                self._launch(seat.config, seat.nth + 1, seat.place)
+                self._launch(seat.cell, seat.nth + 1, seat.place)
                 continue
             self._places.append(seat.place)
-            ended.append(Ended(seat.config, end, reason))
+            ended.append(Ended(seat.cell, end, reason))
         return ended
 
     def stop(self) -> None:
         self._stopping = True
         terminate(self._running)
 
-    def _launch(self, config: RunConfig, nth: int, place: str) -> None:
+    def _launch(self, cell: Experiment, nth: int, place: str) -> None:
         told, tell = multiprocessing.Pipe(duplex=False)
-        process = _start(self._context, config, self._options, place, tell)
+        process = _start(self._context, cell, self._options, place, tell)
         tell.close()  # the worker's own is left, so that the pipe ends with it
-        self._running[process] = _Seat(config, nth, place, told)
+        self._running[process] = _Seat(cell, nth, place, told)
 
 
 def _start(
-    context: ForkServerContext, config: RunConfig, options: CellOptions, place: str, tell: Connection
+    context: ForkServerContext, cell: Experiment, options: RunOptions, place: str, tell: Connection
 ) -> ForkServerProcess:
-    process = context.Process(target=_work, args=(config, options, place, tell), name=config.label())
+    process = context.Process(target=_work, args=(cell, options, place, tell), name=cell.label())
     start_deaf(process)
     return process
 
 
-def _work(config: RunConfig, options: CellOptions, place: str, tell: Connection) -> None:
+def _work(cell: Experiment, options: RunOptions, place: str, tell: Connection) -> None:
     """A worker's whole life; its exit status is its `End`.  SIGTERM outside training ends it at once."""
     os.environ["CUDA_VISIBLE_DEVICES"] = place  # before CUDA is first asked for; "" hides every GPU
     threading.Thread(target=stop_with_driver, name="driver", daemon=True).start()
-    end, reason = work_on(config, options, torch.device("cuda") if place else CPU)
+    _keep_errors_of(cell, options)
+    here = replace(options, device="cuda" if place else "cpu", threads=options.threads or 1, patience=PATIENCE_SECONDS)
+    end, reason = work_on(cell, here)
     tell.send_bytes(reason.encode())
     if end is not End.DONE:
         os._exit(end)
+
+
+def _keep_errors_of(cell: Experiment, options: RunOptions) -> None:
+    """Has what this worker writes to standard error, a library's last words among it, go to the run's own file."""
+    run = RunDirectory.of(cell, options.runs_dir)
+    with contextlib.suppress(OSError):
+        run.path.mkdir(parents=True, exist_ok=True)
+        opened = os.open(run.stderr, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
+        os.dup2(opened, 2)
+        os.close(opened)
+
+
+def _last_words(run: RunDirectory) -> str:
+    """The last line that a worker wrote to standard error, "" where there is none; the rest is passed on."""
+    try:
+        text = run.stderr.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+    if text:
+        print(text[-LONGEST_REASON:], file=sys.stderr, flush=True)
+    return text.rpartition("\n")[2][:LONGEST_REASON]
 
 
 def _end(process: ForkServerProcess, told: Connection) -> tuple[End, str]:
@@ -101,8 +129,8 @@ def _end(process: ForkServerProcess, told: Connection) -> tuple[End, str]:
         if process.exitcode == -signal.SIGTERM:
             return End.STOPPED, STOPPED
         if process.exitcode not in tuple(End):
-            return End.FAILED, f"its process ended with status {process.exitcode}"
+            return End.FAILED, f"{SILENT} {process.exitcode}"
         try:
             return End(process.exitcode), told.recv_bytes().decode()
         except EOFError:
-            return End(process.exitcode), f"its process ended with status {process.exitcode} and no word"
+            return End(process.exitcode), f"{SILENT} {process.exitcode} and no word"

@@ -9,22 +9,24 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read when Ray is imported
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
-import torch
 from ray.exceptions import RayError, RayTaskError, TaskCancelledError
 
-from retrieval_gap.experiments.trained.config import RunConfig
-from retrieval_gap.machine.devices import CPU, DeviceName, worker_places
+from retrieval_gap.machine.devices import worker_places
 from retrieval_gap.machine.environment import usable_cores
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.machine.files import make_folder
 from retrieval_gap.runs.directory import RunDirectory
-from retrieval_gap.runs.executors.cells import LONGEST_REASON, STOPPED, CellOptions, End, Ended, work_on
+from retrieval_gap.runs.executors.cells import LONGEST_REASON, PATIENCE_SECONDS, STOPPED, End, Ended, work_on
+from retrieval_gap.runs.experiment import Experiment, RunOptions
+
+if TYPE_CHECKING:
+    from retrieval_gap.runs.executors import ExecutorOptions
 
 OBJECT_STORE_BYTES = 100 << 20  # nothing large goes through Ray
 SHARE_UNIT = 10_000  # Ray counts in ten thousandths of a GPU
@@ -39,33 +41,32 @@ class TryFailedError(Exception):
 class RayTasks:
     """An `Executor`.  All cells are given to Ray at once, which starts them in this order.
 
-    address: of a cluster that runs; "" is Ray's own variable RAY_ADDRESS or else a Ray on this machine, which ends with
-    `close`.  workers: processors of that Ray, 0 for all.  per_gpu: cells that share each GPU of the cluster.
+    Of the executor's options, address is of a cluster that runs; "" is Ray's own variable RAY_ADDRESS or else a Ray on
+    this machine, which ends with `close`.  workers: processors of that Ray.  per_gpu: cells that share each GPU.
     Raises UsageError for a device that the cluster lacks, RunError where it cannot be reached.
     """
 
-    def __init__(
-        self, options: CellOptions, *, device: DeviceName, workers: int, per_gpu: int, address: str = ""
-    ) -> None:
-        self._options = replace(options, runs_dir=options.runs_dir.resolve())  # Ray's processes start elsewhere
-        self._running, self._stopping = dict[Any, RunConfig](), False
-        _connect(address or os.environ.get("RAY_ADDRESS", ""), workers)
+    def __init__(self, run: RunOptions, options: "ExecutorOptions") -> None:
+        # Ray's processes start elsewhere.
+        self._run = replace(run, runs_dir=run.runs_dir.resolve(), threads=run.threads or 1, patience=PATIENCE_SECONDS)
+        self._running, self._stopping = dict[Any, Experiment](), False
+        _connect(options.address or os.environ.get("RAY_ADDRESS", ""), options.workers)
         try:
             found = ray.cluster_resources()
-            gpus = [str(i) for i in range(int(found.get("GPU", 0)))] if device != "cpu" else []
-            if device == "cuda" and not gpus:
+            gpus = [str(i) for i in range(int(found.get("GPU", 0)))] if options.device != "cpu" else []
+            if options.device == "cuda" and not gpus:
                 raise UsageError("device cuda is not here: the Ray cluster has no GPU")
             cores = int(found.get("CPU", 0))
-            self.places: Sequence[str] = worker_places(gpus, workers=0, per_gpu=per_gpu, cores=cores)
+            self.places: Sequence[str] = worker_places(gpus, workers=0, per_gpu=options.per_gpu, cores=cores)
             if not self.places or not cores:
                 raise UsageError("the Ray cluster has no processors to run on")
         except BaseException:
             self.close()
             raise
-        self._cuda = bool(gpus)
+        self._run = replace(self._run, device="cuda" if gpus else "cpu")
         asked: dict[str, Any] = {
             "num_cpus": 1,
-            "num_gpus": SHARE_UNIT // (per_gpu or 1) / SHARE_UNIT if gpus else 0,
+            "num_gpus": SHARE_UNIT // (options.per_gpu or 1) / SHARE_UNIT if gpus else 0,
             "max_calls": 1,  # a process for each try, to which nothing is left of another
             "max_retries": options.tries - 1,
             "retry_exceptions": [TryFailedError],
@@ -75,9 +76,9 @@ class RayTasks:
     def has_room(self) -> bool:
         return not self._stopping
 
-    def start(self, config: RunConfig) -> None:
-        make_folder(RunDirectory.of(config, self._options.runs_dir).path)
-        self._running[self._task.remote(config, self._options, self._cuda)] = config
+    def start(self, cell: Experiment) -> None:
+        make_folder(RunDirectory.of(cell, self._run.runs_dir).path)
+        self._running[self._task.remote(cell, self._run)] = cell
 
     def wait(self, seconds: float) -> list[Ended]:
         if not self._running:
@@ -134,17 +135,17 @@ def _check_listens(address: str) -> None:
     socket.create_connection((host, int(port)), timeout=LISTEN_SECONDS).close()
 
 
-def _work(config: RunConfig, options: CellOptions, cuda: bool) -> tuple[int, str]:
+def _work(cell: Experiment, options: RunOptions) -> tuple[int, str]:
     """A try, in a process of Ray's on any node: how it ended, and the reason.  Raises TryFailedError where another try
     may go better."""
-    folder = RunDirectory.of(config, options.runs_dir).path
+    folder = RunDirectory.of(cell, options.runs_dir).path
     deadline = time.monotonic() + FOLDER_SECONDS
     while not folder.is_dir():
         if time.monotonic() > deadline:
             unseen = f"node {ray.util.get_node_ip_address()} does not see {folder}"
             return End.HOPELESS, f"{unseen}; every node has to see the same --runs-dir"
         time.sleep(0.1)
-    end, reason = work_on(config, options, torch.device("cuda") if cuda else CPU)
+    end, reason = work_on(cell, options)
     if end is End.FAILED:
         raise TryFailedError(reason)
     return end, reason

@@ -1,0 +1,99 @@
+"""The row of a trained run: what it says, what a table shows of it, and whether it can be believed."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from retrieval_gap.decoding.evaluation import Tally
+from retrieval_gap.machine.errors import RunError
+from retrieval_gap.machine.files import write_json
+from retrieval_gap.runs.directory import RunDirectory, read_json
+from retrieval_gap.runs.experiment import Row, hash_of
+from retrieval_gap.tasks.api import TaskConfig, TaskError
+from retrieval_gap.tasks.registry import load_task, task_names
+
+if TYPE_CHECKING:
+    from retrieval_gap.experiments.trained.config import RunConfig
+
+SHARES = ("accuracy", "accuracy_low", "accuracy_high", "accuracy_strict", "exact_trace", "undecided")
+MEASURED = (*SHARES, "tokens_per_s", "wall_s")
+# What a run is, as filters and tables call it, in their order.
+WHAT = (
+    "task", "mode", "n", "arch", "size", "seed", "samples", "lr", "family", "options", "embedding", "batch_size",
+    "warmup_samples", "max_grad_norm", "precision", "eval_split",
+)  # fmt: skip
+SAME = ("task", "mode", "n", "arch", "size", "seed", "embedding", "batch_size", "eval_split")
+
+
+def what_it_is(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a configuration or a row."""
+    return {key: values[key] for key in WHAT if key in values}
+
+
+def told_of(row: Row) -> dict[str, str]:
+    """What a table shows of a row, by the head of its column."""
+    minutes = None if row["wall_s"] is None else row["wall_s"] / 60
+    chance = chance_of(row)
+    return {
+        "accuracy": f"{row['accuracy']:.3f}",
+        "95 %": f"{row['accuracy_low']:.3f}-{row['accuracy_high']:.3f}",
+        "chance": _number(chance, ".3f"),
+        "strict": _number(row["accuracy_strict"], ".3f"),
+        "exact": _number(row["exact_trace"], ".3f"),
+        "undecided": _number(row["undecided"], ".3f"),
+        "tok/s": _number(row["tokens_per_s"], ",.0f"),
+        "min": _number(minutes, ".1f"),
+    }
+
+
+def chance_of(row: Row) -> float | None:
+    """What guessing among a task's answers gives; None where answers are texts, and for tasks that are not ours."""
+    keys = ("task", "mode", "n", "family", "options")
+    return _chance(*(row.get(key) or ("" if key != "n" else 0) for key in keys))
+
+
+@cache
+def _chance(task: str, mode: Any, n: int, family: str, options: str) -> float | None:
+    if task not in task_names():
+        return None
+    try:
+        config = TaskConfig(n=n, mode=mode, family=family, split="test", seed=0, options=options)
+        built = load_task(task)(config)
+    except (TaskError, ValueError):
+        return None
+    return None if built.open_answers else 1 / len(built.answers)
+
+
+def counted(run: RunDirectory) -> Tally:
+    """How far the evaluation is; nothing where no file tells, or one that is not as it was written."""
+    try:
+        told = read_json(run.evaluation)
+        digest = told.pop("digest", "")
+        return Tally(**told) if digest == hash_of(told) else Tally()
+    except (RunError, TypeError, ValueError):
+        return Tally()
+
+
+def count(run: RunDirectory, tally: Tally) -> None:
+    """Writes down how far the evaluation is."""
+    told = asdict(tally)
+    write_json(run.evaluation, told | {"digest": hash_of(told)})
+
+
+def trouble_of(row: Row, config: "RunConfig") -> str:
+    """What is wrong with a row that stands in this run's directory, or ""."""
+    lacking = [key for key in MEASURED if type(row.get(key)) not in (int, float)]
+    if lacking:
+        return f"has no number for {', '.join(lacking)}"
+    impossible = [key for key in SHARES if not 0 <= row[key] <= 1]
+    if impossible:
+        return f"says {impossible[0]} = {row[impossible[0]]}, which is no share"
+    for key in SAME:
+        if key in row and row[key] != getattr(config, key):
+            return f"says {key} = {row[key]!r}, and the run's config.json {getattr(config, key)!r}"
+    return ""
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)

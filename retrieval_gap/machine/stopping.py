@@ -1,0 +1,40 @@
+"""Being asked to stop: by Ctrl-C, by a batch system, by the process that started this one."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from retrieval_gap.machine.errors import RunError
+
+# Slurm sends SIGUSR1 before it takes a job's place away.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+class StoppedError(RunError):
+    """A signal asked the work to stop; what is needed to go on is saved."""
+
+
+@contextmanager
+def stop_requested() -> Iterator[threading.Event]:
+    """An event set by SIGINT, SIGTERM or SIGUSR1, while the context lasts; a second signal of its kind acts at once.
+
+    Off the main thread, where Python delivers no signals, the event is never set.
+    """
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    before = {s: signal.getsignal(s) for s in SIGNALS}
+
+    def on_signal(number: int, _frame: object) -> None:
+        event.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, on_signal)
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,99 @@
+"""Runs that are known: in folders or planned; what is done, running, partial, failed or missing, and finished rows."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import get_args
+
+from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.runs.directory import RunDirectory, Status
+from retrieval_gap.runs.experiment import Experiment, Row
+from retrieval_gap.tables.rows import Sourced, merge
+
+
+@dataclass(frozen=True)
+class KnownRun:
+    """A run's directory, and what it is of, or why that cannot be read."""
+
+    run: RunDirectory
+    experiment: Experiment | None
+    trouble: str = ""
+
+    def rows(self) -> list[Row]:
+        """The rows of a run that is done.  Raises RunError, UsageError where they cannot be read."""
+        if self.experiment is None:
+            raise RunError(self.trouble)
+        return self.run.rows(self.experiment)
+
+
+def planned_runs(experiments: Iterable[Experiment], runs_dir: Path) -> list[KnownRun]:
+    """The runs of these experiments, in their order, whether there is a directory yet or not.
+
+    Raises UsageError where `runs_dir` is a file.
+    """
+    if runs_dir.exists() and not runs_dir.is_dir():
+        raise UsageError(f"{runs_dir} is no folder of runs")
+    return [KnownRun(RunDirectory.of(experiment, runs_dir), experiment) for experiment in experiments]
+
+
+def known_runs(runs_dir: Path) -> list[KnownRun]:
+    """The runs of all directories below `runs_dir`, by name; one that has a result and lost its configuration too.
+
+    They are what is found there: a user's file that is of a run's hash may have changed since, or gone.
+    """
+    if not runs_dir.is_dir():
+        raise UsageError(f"{runs_dir} is no folder of runs; `retrieval-gap train` or `sweep` makes one")
+    found = {path.parent for name in ("config.json", "result.json") for path in runs_dir.glob(f"*/{name}")}
+    return [_known(RunDirectory(path)) for path in sorted(found)]
+
+
+def _known(run: RunDirectory) -> KnownRun:
+    try:
+        experiment = run.experiment()
+    except (UsageError, RunError) as error:
+        return KnownRun(run, None, str(error))
+    return KnownRun(run, experiment)
+
+
+def finished_rows(known: Iterable[KnownRun]) -> list[Row]:
+    """The rows of those runs that are done, in this order.  Raises RunError for a result that cannot be read."""
+    return [row for each in known if each.run.status() == "done" for row in each.rows()]
+
+
+def gathered_rows(known: Iterable[KnownRun], tables: Iterable[Sourced]) -> list[Sourced]:
+    """The rows of runs that are done and of tables, merged.
+
+    Raises RunError for a result that cannot be read, UsageError for two rows of one configuration that contradict each
+    other.
+    """
+    done = (each for each in known if each.run.status() == "done")
+    ours = (Sourced(str(each.run.result), row) for each in done for row in each.rows())
+    return merge(chain(ours, tables))
+
+
+def furthest(known: Iterable[KnownRun]) -> list[KnownRun]:
+    """Of the directories of one run in several folders the one that is furthest."""
+    best: dict[str, KnownRun] = {}
+    for each in known:
+        other = best.setdefault(each.run.path.name, each)
+        if other is not each and _rank(each) < _rank(other):
+            best[each.run.path.name] = each
+    return list(best.values())
+
+
+def _rank(known: KnownRun) -> int:
+    return get_args(Status).index(known.run.status())
+
+
+def print_known(known: Sequence[KnownRun]) -> None:
+    """One line a run: its name and its status, then how many there are of each."""
+    for each in known:
+        print(f"{each.run.status():8} {each.run.path.name}{': ' if each.trouble else ''}{each.trouble}")
+    print_counts(Counter(each.run.status() for each in known))
+
+
+def print_counts(counts: Mapping[str, int]) -> None:
+    """How many runs are of which status."""
+    print(", ".join(f"{counts[s]} {s}" for s in (*get_args(Status), "unreadable") if s in counts))

@@ -1,0 +1,142 @@
+"""The table of runs: what each is, how far it is, and what it measured."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.machine.files import make_room_for
+from retrieval_gap.runs.experiment import TRAINED, Experiment, Row, experiment_class
+from retrieval_gap.runs.known import KnownRun, furthest, gathered_rows, known_runs, planned_runs, print_counts
+from retrieval_gap.tables.printing import print_lines, without_constant
+from retrieval_gap.tables.rows import columns_of as columns_of_runs
+from retrieval_gap.tables.rows import need_pyarrow, read_table, write_parquet, write_table
+
+# What is shown whether it differs or not, and aligned to the left.
+ALWAYS = ("task", "mode", "n", "arch", "size", "seed")
+MODES = ("direct", "cot", "rag")
+
+
+class _Line(NamedTuple):
+    place: tuple[str, ...]
+    status: str
+    what: dict[str, str]
+    told: Mapping[str, str]
+
+
+def show_results(
+    runs_dirs: Sequence[Path],
+    cells: Sequence[Experiment] | None = None,
+    *,
+    tables: Sequence[Path] = (),
+    csv: Path | None = None,
+    parquet: Path | None = None,
+) -> None:
+    """Prints the table of runs and of the rows of other tables; writes the finished rows, merged, where told.
+
+    cells: show these alone, and which are missing.
+    Raises UsageError for a folder or table that will not do, RunError, the rest being shown and written, where a run
+    cannot be read.
+    """
+    for path in filter(None, (csv, parquet)):
+        make_room_for(path)
+    if parquet is not None:
+        need_pyarrow()
+    found = (known_runs(place) if cells is None else planned_runs(cells, place) for place in runs_dirs)
+    known = [each for runs in found for each in runs]
+    wanted = None if cells is None else {cell.hash() for cell in cells}
+    rows = [source for path in tables for source in read_table(path)]
+    rows = [source for source in rows if wanted is None or source.row["config_hash"] in wanted]
+    known = furthest(known)
+    troubles = print_runs(known, [source.row for source in rows])
+    if tables or csv is not None or parquet is not None:
+        sound = [each for each in known if each.run.path not in troubles]
+        _write([source.row for source in gathered_rows(sound, rows)], csv, parquet)
+    if troubles:
+        raise RunError(f"{len(troubles)} run(s) cannot be read; the first: {next(iter(troubles.values()))}")
+
+
+def _write(rows: Sequence[Row], csv: Path | None, parquet: Path | None) -> None:
+    if csv is not None:
+        write_table(csv, table_columns(rows), rows)
+    if parquet is not None:
+        write_parquet(parquet, list(rows))
+    for target in filter(None, (csv, parquet)):
+        print(f"{len(rows)} rows written to {target}")
+
+
+def table_columns(rows: Sequence[Row], cells: Sequence[Experiment] = ()) -> list[str]:
+    """The columns of these rows, or of the kind that these cells are, in the order of its contract."""
+    kinds = {type(cell) for cell in cells}
+    if len(kinds) == 1 and (kind := kinds.pop()).kind != TRAINED:
+        return list(dict.fromkeys([*kind.columns, *(column for row in rows for column in row)]))
+    return columns_of_runs(rows)
+
+
+def print_runs(known: Sequence[KnownRun], rows: Sequence[Row] = ()) -> dict[Path, str]:
+    """One line a row; a run that is not done says so instead of numbers.  What cannot be read, by its directory.
+
+    rows: of other tables of trained runs; each stands for the run of its configuration that is not done here.
+    """
+    elsewhere = {row["config_hash"]: row for row in rows}
+    lines, troubles = list[_Line](), dict[Path, str]()
+    for each in known:
+        try:
+            lines += _lines(each, elsewhere)
+        except (RunError, UsageError) as error:
+            lines.append(_Line(("~",), "unreadable", {"task": each.run.path.name}, {"accuracy": "unreadable"}))
+            troubles[each.run.path] = str(error)
+    lines += map(_row_line, elsewhere.values())
+    lines.sort(key=lambda line: line.place)
+    if lines:
+        what, same = without_constant([line.what for line in lines], ALWAYS)
+        print_lines([some | dict(line.told) for some, line in zip(what, lines, strict=True)], left=list(_columns(what)))
+        if same:
+            print(f"the same in all: {same}")
+    print_counts(Counter(line.status for line in lines))
+    for trouble in troubles.values():
+        print(f"unreadable: {trouble}")
+    return troubles
+
+
+def _lines(each: KnownRun, elsewhere: dict[str, Row]) -> list[_Line]:
+    """A run's lines, its row taken out of `elsewhere`.  Raises RunError, UsageError where it cannot be read."""
+    experiment = each.experiment
+    if experiment is None:
+        raise RunError(each.trouble)
+    status = each.run.status()
+    row = elsewhere.pop(each.run.path.name.rpartition("-")[2], None)
+    what = _words(experiment.filter_values())
+    if status == "done":
+        return [_Line(_place(what), status, what, experiment.told(row)) for row in each.rows()]
+    if row is not None:
+        return [_row_line(row)]
+    if status in ("running", "partial"):
+        done = experiment.progress(each.run)
+        how_far = f"{done.done:,} {done.unit}" if done.done else "started"
+        return [_Line(_place(what), status, what, {experiment.measures[0]: f"{status}, {how_far}"})]
+    return [_Line(_place(what), status, what, {experiment.measures[0]: status})]
+
+
+def _row_line(row: Row) -> _Line:
+    """A row of another table of trained runs."""
+    kind: Any = experiment_class(TRAINED)
+    what = _words(kind.filter_values_of(row))
+    return _Line(_place(what), "done", what, kind.told_of(row))
+
+
+def _columns(lines: Sequence[Mapping[str, str]]) -> dict[str, None]:
+    return dict.fromkeys(column for line in lines for column in line)
+
+
+def _words(values: Mapping[str, Any]) -> dict[str, str]:
+    return {key: f"{value:g}" if isinstance(value, float) else str(value) for key, value in values.items()}
+
+
+def _place(what: Mapping[str, str]) -> tuple[str, ...]:
+    """Where a line stands: by task, view, size and model; numbers in their order."""
+    mode = what.get("mode", "")
+    order = [what.get("task", ""), str(MODES.index(mode)) if mode in MODES else mode]
+    order += [what.get(key, "").rjust(12) if key in ("n", "seed") else what.get(key, "") for key in ALWAYS[2:]]
+    return (*order, *what.values())

@@ -1,0 +1,53 @@
+"""How long the cells of a sweep take.  A kind of experiment has a planner of its own where it can tell more."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Protocol
+
+from retrieval_gap.runs.known import KnownRun, known_runs, print_known
+
+
+class Planner(Protocol):
+    """Tells what cells cost.  places: one for each cell that can run at a time."""
+
+    def print_plan(self, cells: Sequence[KnownRun], runs_dir: Path, places: Sequence[str]) -> None:
+        """Before a sweep: what its cells ask for."""
+
+    def print_left(self, cells: Sequence[KnownRun], runs_dir: Path, places: Sequence[str]) -> None:
+        """After a sweep that was stopped: what is done and what is left."""
+
+    def seconds_left(self, cells: Sequence[KnownRun], runs_dir: Path, places: Sequence[str]) -> float:
+        """Until the last of these cells ends."""
+
+
+class PacePlanner:
+    """By the mean time that runs of the same kind took in this folder; nothing is told before the first has ended."""
+
+    def print_plan(self, cells: Sequence[KnownRun], runs_dir: Path, places: Sequence[str]) -> None:
+        self.print_left(cells, runs_dir, places)
+
+    def print_left(self, cells: Sequence[KnownRun], runs_dir: Path, places: Sequence[str]) -> None:
+        print_known(cells)
+        hours = self.seconds_left(cells, runs_dir, places) / 3600
+        told = f"about {hours:.2f} hours left" if hours else "no run here tells how long they take"
+        print(f"{told}; {len(places)} at a time")
+
+    def seconds_left(self, cells: Sequence[KnownRun], runs_dir: Path, places: Sequence[str]) -> float:
+        kinds = {cell.experiment.kind for cell in cells if cell.experiment is not None}
+        seconds = _seconds_of_done(runs_dir, kinds)
+        left = [cell for cell in cells if cell.run.status() not in ("done", "failed")]
+        if not seconds or not left:
+            return 0.0
+        return fmean(seconds) * max(1.0, len(left) / max(1, len(places)))
+
+
+def _seconds_of_done(runs_dir: Path, kinds: set[str]) -> list[float]:
+    """What finished runs of these kinds took, from the first start to the result; by their files' times."""
+    found = []
+    for cell in known_runs(runs_dir) if runs_dir.is_dir() else []:
+        if cell.experiment is None or cell.experiment.kind not in kinds or not cell.run.result.exists():
+            continue
+        began = cell.run.configuration.stat().st_mtime
+        found.append(max(0.0, cell.run.result.stat().st_mtime - began))
+    return found

@@ -1,0 +1,25 @@
+"""Runs of trained models, for tests."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from retrieval_gap.experiments.trained import ranked, run
+from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.runs.experiment import Row, RunOptions
+from retrieval_gap.tables.rows import COLUMNS
+
+
+def execute(config: RunConfig, runs_dir: Path, *, report: run.Report = lambda *_: None, **options: Any) -> Row:
+    """options: those of `RunOptions`; one thread unless they say otherwise."""
+    return run.execute(config, RunOptions(**{"runs_dir": runs_dir, "threads": 1} | options), report=report)
+
+
+def run_ranked(config: RunConfig, runs_dir: Path, ranks: int) -> Row | None:
+    return ranked.run_ranked(config, RunOptions(runs_dir=runs_dir, threads=1), ranks=ranks)
+
+
+def made_up_row(config: RunConfig, **changed: Any) -> Row:
+    """A row as a run of this configuration could have, its numbers .5."""
+    same = {key: value for key, value in asdict(config).items() if key in COLUMNS}
+    return dict.fromkeys(COLUMNS, 0.5) | same | {"config_hash": config.hash()} | changed
