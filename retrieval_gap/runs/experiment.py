@@ -1,7 +1,7 @@
 """What the engine runs: an experiment says what it is and what it writes; the engine knows no more of it.
 
-A kind of experiment is a module (or folder) of `retrieval_gap.experiments` that offers its class under `EXPERIMENT`; its
-name is what a run directory's config.json calls it.
+A kind of experiment is a module (or folder) of `retrieval_gap.experiments` that offers its class under `EXPERIMENT`;
+its name is what a run directory's config.json calls it.
 """
 
 import importlib
@@ -9,14 +9,13 @@ import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from retrieval_gap.machine.devices import DeviceName
+from retrieval_gap.choices import BackendName, DeviceName, LogName
 from retrieval_gap.machine.errors import UsageError, unknown
 from retrieval_gap.training.config import CHECKPOINT_SECONDS
 
 if TYPE_CHECKING:
-    from retrieval_gap.kernels.selective_scan import BackendName
     from retrieval_gap.runs.directory import RunDirectory
     from retrieval_gap.runs.planning import Planner
 
@@ -24,7 +23,6 @@ KINDS = "retrieval_gap.experiments"
 TRAINED = "trained"  # the kind of a config.json that names none: runs of before there was a choice
 
 Row = dict[str, Any]
-LogName = Literal["none", "tensorboard", "trackio", "wandb"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +41,7 @@ class RunOptions:
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     keep_weights: bool = True
     log: LogName = "none"
-    scan_backend: "BackendName" = "auto"
+    scan_backend: BackendName = "auto"
     patience: float | None = None
 
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
+from retrieval_gap.choices import LogName
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.machine.errors import UsageError
 
-LogName = Literal["none", "tensorboard", "trackio", "wandb"]
 PROJECT = "retrieval-gap"
 UNTRACKED = ("step", "samples")  # the axis, and what it is a multiple of
 

@@ -4,17 +4,20 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from tyro.conf import Suppress, arg
 from tyro.constructors import PrimitiveConstructorSpec
 
+from retrieval_gap.choices import Embedding, Precision
 from retrieval_gap.experiments.trained.trial import try_architecture, try_task
 from retrieval_gap.machine.errors import UsageError, unknown
-from retrieval_gap.models import Architecture, Embedding, ModelConfig, architecture
 from retrieval_gap.tasks.api import Mode, Split, Task, TaskConfig, written_options
 from retrieval_gap.tasks.registry import load_task
-from retrieval_gap.training.config import MAX_SAMPLES, Precision, TrainingConfig
+from retrieval_gap.training.config import MAX_SAMPLES, TrainingConfig
+
+if TYPE_CHECKING:
+    from retrieval_gap.models import Architecture, ModelConfig
 
 ProblemSize = Annotated[
     int,
@@ -92,7 +95,9 @@ class RunConfig:
         )
         return load_task(self.task)(config)
 
-    def model(self, vocab_size: int) -> ModelConfig:
+    def model(self, vocab_size: int) -> "ModelConfig":
+        from retrieval_gap.models import ModelConfig, architecture
+
         return ModelConfig(
             architecture=architecture(self.arch, self.size),
             vocab_size=vocab_size,
@@ -112,6 +117,8 @@ class RunConfig:
 
     def validate(self) -> None:
         """Raises TaskError or UsageError for anything a run would stumble over, before it starts."""
+        from retrieval_gap.models import architecture
+
         self.training()
         task = self.build_task("train")
         architecture(self.arch, self.size)
@@ -125,6 +132,8 @@ class RunConfig:
 
         What a run always was before there was a choice (no options, fp32) is left out: its directory keeps its name.
         """
+        from retrieval_gap.models import architecture
+
         built, task = architecture(self.arch, self.size), self.build_task("train")
         filled = asdict(self) | {
             "lr": self.training().lr,
@@ -171,7 +180,7 @@ class RunConfig:
         return config
 
 
-def _shape(built: Architecture) -> Any:
+def _shape(built: "Architecture") -> Any:
     """A field that says nothing (None) is left out: one that is added later changes no hash."""
     if not is_dataclass(built) or isinstance(built, type):
         return repr(built)
