@@ -29,7 +29,7 @@ def imported(words: str, folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "words", ["--help", "train --help", "sweep --help", "train --task index", "trian", "sweep demo --tries many"]
+    "words", ["--help", "train --help", "sweep --help", "train --task nope", "trian", "sweep demo --tries many"]
 )
 def test_help_and_wrong_use_import_nothing_slow(words: str, tmp_path: Path) -> None:
     assert imported(words, tmp_path) == set()
