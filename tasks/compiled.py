@@ -1,6 +1,8 @@
 """Where numba keeps compiled code: a folder named by the source, so that no edit or update can leave stale code in use.
 
-numba's own cache looks at the file of a function alone, not at the files of the functions that it calls.
+numba's own cache looks at the file of a function alone, not at the files of the functions that it calls.  Compiled
+functions here import `njit` from this module, so that the folder is named before the first of them is defined; numba
+itself takes 0.2 s to import, and what compiles nothing does not wait for it.
 """
 
 import hashlib
@@ -8,14 +10,15 @@ import os
 from pathlib import Path
 
 import numba
+from numba import njit as njit
 
 _TASKS = Path(__file__).resolve().parent
 # The kernels stand beside the tasks in an installed package, and beside this folder in a checkout.
 _COMPILED = (_TASKS, _TASKS.parent / "kernels", _TASKS.parent / "retrieval_gap" / "kernels")
 
 
-def use_cache_of_this_source() -> None:
-    """Call before the first compiled function is defined.  NUMBA_CACHE_DIR, where set, is left as it is."""
+def _use_cache_of_this_source() -> None:
+    """NUMBA_CACHE_DIR, where set, is left as it is."""
     if "NUMBA_CACHE_DIR" in os.environ:
         return
     digest = hashlib.sha256()
@@ -25,3 +28,6 @@ def use_cache_of_this_source() -> None:
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     directory = str(Path(home) / "retrieval_gap" / digest.hexdigest()[:16])
     setattr(numba.config, "CACHE_DIR", directory)  # noqa: B010 (numba sets its attributes at run time)
+
+
+_use_cache_of_this_source()

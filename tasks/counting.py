@@ -25,7 +25,6 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from .api import (
@@ -41,6 +40,7 @@ from .api import (
     TaskOptions,
     check_option,
 )
+from .compiled import njit
 from .randomness import SPLITS, below, hash_on, mix, split_of, start, stream_key
 from .recall import FILLER, Ints, Piece, RecallTask, letters, shuffle, write_traces
 

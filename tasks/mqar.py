@@ -26,7 +26,6 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from .api import (
@@ -41,6 +40,7 @@ from .api import (
     check_option,
 )
 from .associative_recall import NEXT, WORD
+from .compiled import njit
 from .randomness import SPLITS, Rng, below, draw, mix, split_of, start, stream_key
 from .recall import Ints, RecallTask
 

@@ -8,10 +8,10 @@ between samples, so batch size, order and number of workers cannot matter.
 import hashlib
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from .api import Split, TaskConfig
+from .compiled import njit
 
 # The state of a generator: one word.
 Rng = NDArray[np.uint64]

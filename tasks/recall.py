@@ -18,10 +18,10 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from .api import ENDSEARCH, Batch, Mode, Task, TaskConfig, TaskError
+from .compiled import njit
 from .randomness import SPLITS, Rng, below, hash_on, mix, split_of, start, stream_key
 
 # Bits of a task: with 64 sequences every split has some (that none falls into a quarter has odds of one in 10^8).

@@ -24,6 +24,11 @@ def task_names() -> tuple[str, ...]:
     return class_names(PACKAGE, "TASK")
 
 
+def is_task_name(name: str) -> bool:
+    """Whether this package has a task of that name; imports no other task."""
+    return name in _module_names(PACKAGE) and hasattr(_import(PACKAGE, name), "TASK")
+
+
 def load_task(name_or_path: str) -> type[Task]:
     """The task of this name, or of this `.py` file.  Raises TaskError, in one line, where there is none."""
     return load_class(
@@ -37,9 +42,11 @@ def load_task(name_or_path: str) -> type[Task]:
 
 def class_names(package: str, attribute: str) -> tuple[str, ...]:
     """Modules (and folders) of a package that offer a class under `attribute`, sorted."""
-    where = importlib.import_module(package).__path__
-    found = (module.name for module in pkgutil.iter_modules(where))
-    return tuple(sorted(name for name in found if hasattr(_import(package, name), attribute)))
+    return tuple(sorted(name for name in _module_names(package) if hasattr(_import(package, name), attribute)))
+
+
+def _module_names(package: str) -> list[str]:
+    return [module.name for module in pkgutil.iter_modules(importlib.import_module(package).__path__)]
 
 
 def load_class(
@@ -59,8 +66,8 @@ def load_class(
     what = base.__name__.lower()
     if name_or_path.endswith(".py") or "/" in name_or_path or "\\" in name_or_path:
         return _only_class(run_file(Path(name_or_path), what, error), base, attribute, error)
-    names = class_names(package, attribute)
-    if name_or_path not in names:
+    if name_or_path not in _module_names(package) or not hasattr(_import(package, name_or_path), attribute):
+        names = class_names(package, attribute)
         near = difflib.get_close_matches(name_or_path, names, n=3)
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "or give a path to a .py file"
         raise error(f"unknown {what} {name_or_path!r} (choose from {', '.join(names)}); {hint}")

@@ -6,10 +6,8 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from retrieval_gap.kernels.selective_scan import BackendName
-from retrieval_gap.machine.devices import DeviceName
+from retrieval_gap.choices import BackendName, DeviceName, LogName
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.runs.experiment import LogName
 
 Device = Annotated[DeviceName, arg(help="auto: the GPU where there is one")]
 RunsDir = Annotated[Path, arg(help="folder of the run directories")]

@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.tasks.registry import load_task, task_names
+from retrieval_gap.tasks.registry import is_task_name, load_task
 
 SIZE_FLAGS = ("--n", "--n-nodes", "--length", "--n-paragraphs")
 
@@ -16,7 +16,7 @@ def split_task_flags(words: list[str]) -> tuple[list[str], str]:
     Raises UsageError for a size by another task's name, TaskError for a file that holds no task.
     """
     named = _task_of(words)
-    if named not in task_names() and not Path(named).is_file():
+    if not is_task_name(named) and not Path(named).is_file():
         return words, ""  # whatever is wrong is told later
     task = load_task(named)
     own = {f"--{field.name}".replace("_", "-") for field in fields(task.options_type)}

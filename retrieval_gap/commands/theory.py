@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, Suppress, arg
 
+from retrieval_gap.choices import RetrieverName
 from retrieval_gap.commands.flags import check_samples, whole_numbers
-from retrieval_gap.decoding.retrieval import RetrieverName
 from retrieval_gap.experiments.trained.config import ProblemSize
 from retrieval_gap.machine.errors import UsageError
 

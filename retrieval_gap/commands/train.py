@@ -7,6 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from retrieval_gap.choices import RetrieverName
 from retrieval_gap.commands.flags import (
     CheckpointSeconds,
     Device,
@@ -18,10 +19,7 @@ from retrieval_gap.commands.flags import (
     check_seconds,
     whole_numbers,
 )
-from retrieval_gap.decoding.retrieval import RetrieverName
 from retrieval_gap.experiments.trained.config import RunConfig
-from retrieval_gap.kernels.selective_scan import use_backend
-from retrieval_gap.machine.devices import choose_device
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.training.config import CHECKPOINT_SECONDS
 
@@ -45,6 +43,7 @@ class Train:
 
     def run(self) -> None:
         from retrieval_gap.experiments.trained.ranked import run_ranked
+        from retrieval_gap.machine.devices import choose_device
         from retrieval_gap.runs.experiment import RunOptions
         from retrieval_gap.runs.tracking import check_tracker
 
@@ -79,6 +78,8 @@ class Eval:
 
     def run(self) -> None:
         from retrieval_gap.experiments.trained.run import evaluate_run
+        from retrieval_gap.kernels.selective_scan import use_backend
+        from retrieval_gap.machine.devices import choose_device
         from retrieval_gap.runs.directory import RunDirectory
 
         check_samples(self.samples)

@@ -7,16 +7,16 @@ appended, or `[FAILED]`.
 """
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import re2
 from numpy.typing import NDArray
 
+from retrieval_gap.choices import RetrieverName
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tasks.api import ENDSEARCH, FAILED, PAD, STARTSEARCH, Passage, Task
 
-RetrieverName = Literal["fast", "regex"]
 # A pattern written by a model may ask for a huge automaton; RE2 refuses past this many bytes.
 PATTERN_MEMORY = 1 << 20
 

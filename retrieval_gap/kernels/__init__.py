@@ -1,5 +1,5 @@
 """The parts of the models that PyTorch is slow at, each beside the plain PyTorch that defines it."""
 
-from retrieval_gap.tasks.compiled import use_cache_of_this_source
+from retrieval_gap.tasks import compiled
 
-use_cache_of_this_source()
+__all__ = ["compiled"]  # imported for what it does: it names the folder of compiled code before any is defined

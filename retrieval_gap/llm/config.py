@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 from tyro.conf import arg
 
+from retrieval_gap.choices import DeviceName
 from retrieval_gap.experiments.trained.config import Number
 from retrieval_gap.llm.request import Api
-from retrieval_gap.machine.devices import DeviceName
 from retrieval_gap.machine.errors import UsageError
 
 LocalPrecision = Literal["auto", "fp32", "bf16", "fp16"]

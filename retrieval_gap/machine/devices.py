@@ -1,13 +1,13 @@
 """Where a model runs: the choice of a device, its float32 arithmetic, and running out of its memory."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
+from retrieval_gap.choices import DeviceName
 from retrieval_gap.machine.errors import UsageError
 
-DeviceName = Literal["auto", "cpu", "cuda"]
 CPU = torch.device("cpu")
 
 

@@ -5,16 +5,16 @@ Axes: B batch, L time, D model width, V vocabulary, M graded positions of a batc
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, cast, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from retrieval_gap.choices import Embedding
 from retrieval_gap.models.mixer import Mixer, RMSNorm, State, state_tensors
 
-Embedding = Literal["sinusoidal", "learned"]
 UNGRADED = -100  # what cross_entropy is told to leave out
 
 

@@ -12,13 +12,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from retrieval_gap.choices import BackendName, DeviceName, LogName
 from retrieval_gap.machine.errors import UsageError, unknown
 
 if TYPE_CHECKING:
-    from retrieval_gap.kernels.selective_scan import BackendName
-    from retrieval_gap.machine.devices import DeviceName
     from retrieval_gap.runs.directory import RunDirectory
     from retrieval_gap.runs.planning import Planner
 
@@ -27,7 +26,6 @@ CHECKPOINT_SECONDS = 20.0  # what a kill costs at the most
 TRAINED = "trained"  # the kind of a config.json that names none: runs of before there was a choice
 
 Row = dict[str, Any]
-LogName = Literal["none", "tensorboard", "trackio", "wandb"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +39,12 @@ class RunOptions:
     """
 
     runs_dir: Path = Path("runs")
-    device: "DeviceName" = "cpu"
+    device: DeviceName = "cpu"
     threads: int = 0
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     keep_weights: bool = True
     log: LogName = "none"
-    scan_backend: "BackendName" = "auto"
+    scan_backend: BackendName = "auto"
     patience: float | None = None
 
 
@@ -65,7 +63,7 @@ class Progress:
 
     @property
     def share(self) -> float:
-        return self.done / self.total if self.total else 1.0
+        return min(1.0, self.done / self.total) if self.total else 0.0
 
 
 class Experiment(ABC):

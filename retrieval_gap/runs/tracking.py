@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from retrieval_gap.choices import LogName
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.runs.experiment import Experiment, LogName
+from retrieval_gap.runs.experiment import Experiment
 
 PROJECT = "retrieval-gap"
 UNTRACKED = ("step", "samples")  # the axis, and what it is a multiple of

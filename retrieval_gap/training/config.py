@@ -2,19 +2,19 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
+from retrieval_gap.choices import Precision
 from retrieval_gap.machine.errors import UsageError
 
-Precision = Literal["fp32", "tf32", "bf16"]
+if TYPE_CHECKING:  # the command line reads these settings, and does not wait for torch
+    from torch import Tensor, device
+
 CHECKPOINT_SECONDS = 20.0
 MAX_SAMPLES = 2**63 - 1  # a sample's number is an int64
 
 
-def check_precision(precision: Precision, device: torch.device) -> None:
+def check_precision(precision: Precision, device: "device") -> None:
     """Raises UsageError for a precision that the device lacks."""
     if device.type != "cuda" and precision != "fp32":
         raise UsageError(f"precision {precision} is for GPUs; on the {device.type.upper()} there is fp32")
@@ -59,8 +59,10 @@ class TrainingConfig:
             return self.lr * (step + 1) / (warmup + 1)
         return self.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, self.steps - warmup)))
 
-    def lr_at_steps(self, step: Tensor) -> Tensor:
+    def lr_at_steps(self, step: "Tensor") -> "Tensor":
         """`lr_at` of steps in a tensor of any shape, in float64, on its device: for a GPU that counts its own steps."""
+        import torch
+
         warmup = self.warmup_samples / self.batch_size
         step = step.double()
         rising = self.lr * (step + 1) / (warmup + 1)

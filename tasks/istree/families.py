@@ -5,9 +5,9 @@ Rooted trees are kept as `parent_N` (-1 at the root) with `order_N`, where child
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ..compiled import njit
 from ..randomness import Rng, below, draw, mix, split_of, start
 
 Ints = NDArray[np.int32]

@@ -4,9 +4,9 @@ Axes: B samples, N nodes.
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ..compiled import njit
 from ..randomness import below, start
 from .families import MAX_ATTEMPTS
 from .traces import NODE_0

@@ -13,10 +13,10 @@ not an edge.  A pattern walks from `[BOS]` edge by edge, so it cannot pass the `
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ..api import BOS, ENDSEARCH, FAILED, STARTSEARCH
+from ..compiled import njit
 from .traces import EDGE, FATHER, NODE_0
 
 Ints = NDArray[np.int32]

@@ -7,10 +7,10 @@ section 4.2, and the data released with it.
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ..api import BOS, CONTROL_TOKENS, ENDSEARCH, EOS, FAILED, FALSE, STARTSEARCH, TRUE
+from ..compiled import njit
 
 Ints = NDArray[np.int32]
 Bools = NDArray[np.bool_]

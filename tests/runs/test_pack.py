@@ -212,7 +212,7 @@ FORGED = [
     ([member(f"{RUN}/config.json", b'{"tsk": 1}')], "did you mean 'task'"),
     ([member(f"{RUN}/config.json", config_text(replace(TINY, seed=1)))], "its configuration is that of .*-s1-"),
     ([member(f"{RUN}x/config.json", config_text(TINY))], "its configuration is that of"),
-    ([member(f"{RUN}/config.json", config_text(replace(TINY, task="absent.py")))], "its configuration is that of absent"),
+    ([member(f"{RUN}/config.json", config_text(replace(TINY, task="absent.py")))], "is that of absent"),
     ([CONFIG_MEMBER, member(f"{RUN}/result.json", b"{}")], "the result or the checkpoint of .* is damaged"),
     ([CONFIG_MEMBER, member(f"{RUN}/checkpoint.safetensors", b"x")], "the result or the checkpoint of .* is damaged"),
 ]  # fmt: skip

@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, g
 from tyro.conf import Suppress, arg
 from tyro.constructors import PrimitiveConstructorSpec
 
+from retrieval_gap.choices import Embedding, Precision
 from retrieval_gap.experiments.trained.rows import counted, told_of, trouble_of, what_it_is
 from retrieval_gap.experiments.trained.trial import try_architecture, try_task
 from retrieval_gap.machine.errors import UsageError, unknown
-from retrieval_gap.models import Architecture, Embedding, ModelConfig, architecture
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import TRAINED, Experiment, Progress, Row, RunOptions, hash_of
 from retrieval_gap.tables.rows import COLUMNS
 from retrieval_gap.tasks.api import Mode, Split, Task, TaskConfig, written_options
 from retrieval_gap.tasks.registry import load_task
-from retrieval_gap.training.config import MAX_SAMPLES, Precision, TrainingConfig
+from retrieval_gap.training.config import MAX_SAMPLES, TrainingConfig
 
 if TYPE_CHECKING:
+    from retrieval_gap.models import Architecture, ModelConfig
     from retrieval_gap.runs.planning import Planner
 
 ProblemSize = Annotated[
@@ -104,7 +105,9 @@ class RunConfig(Experiment):
         )
         return load_task(self.task)(config)
 
-    def model(self, vocab_size: int) -> ModelConfig:
+    def model(self, vocab_size: int) -> "ModelConfig":
+        from retrieval_gap.models import ModelConfig, architecture
+
         return ModelConfig(
             architecture=architecture(self.arch, self.size),
             vocab_size=vocab_size,
@@ -124,6 +127,8 @@ class RunConfig(Experiment):
 
     def validate(self) -> None:
         """Raises TaskError or UsageError for anything a run would stumble over, before it starts."""
+        from retrieval_gap.models import architecture
+
         self.training()
         task = self.build_task("train")
         architecture(self.arch, self.size)
@@ -137,6 +142,8 @@ class RunConfig(Experiment):
 
         What a run always was before there was a choice (no options, fp32) is left out: its directory keeps its name.
         """
+        from retrieval_gap.models import architecture
+
         built, task = architecture(self.arch, self.size), self.build_task("train")
         filled = asdict(self) | {
             "lr": self.training().lr,
@@ -188,7 +195,7 @@ class RunConfig(Experiment):
         done = int(reports[-1]["samples"]) if reports else 0
         if done >= total:
             share = counted(run).samples / self.eval_samples
-            return Progress(done=total, total=total, doing=f"decoding {share:.0%}")
+            return Progress(done=done, total=total, doing=f"decoding {share:.0%}")
         pace = reports[-1].get("samples_per_s") if reports else None
         return Progress(done=done, total=total, per_s=pace)
 
@@ -226,7 +233,7 @@ class RunConfig(Experiment):
         return config
 
 
-def _shape(built: Architecture) -> Any:
+def _shape(built: "Architecture") -> Any:
     """A field that says nothing (None) is left out: one that is added later changes no hash."""
     if not is_dataclass(built) or isinstance(built, type):
         return repr(built)

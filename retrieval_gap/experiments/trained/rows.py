@@ -5,15 +5,14 @@ from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from retrieval_gap.decoding.evaluation import Tally
 from retrieval_gap.machine.errors import RunError
 from retrieval_gap.machine.files import write_json
 from retrieval_gap.runs.directory import RunDirectory, read_json
 from retrieval_gap.runs.experiment import Row, hash_of
 from retrieval_gap.tasks.api import TaskConfig, TaskError
-from retrieval_gap.tasks.registry import load_task, task_names
 
 if TYPE_CHECKING:
+    from retrieval_gap.decoding.evaluation import Tally
     from retrieval_gap.experiments.trained.config import RunConfig
 
 SHARES = ("accuracy", "accuracy_low", "accuracy_high", "accuracy_strict", "exact_trace", "undecided")
@@ -55,6 +54,8 @@ def chance_of(row: Row) -> float | None:
 
 @cache
 def _chance(task: str, mode: Any, n: int, family: str, options: str) -> float | None:
+    from retrieval_gap.tasks.registry import load_task, task_names
+
     if task not in task_names():
         return None
     try:
@@ -65,8 +66,10 @@ def _chance(task: str, mode: Any, n: int, family: str, options: str) -> float | 
     return None if built.open_answers else 1 / len(built.answers)
 
 
-def counted(run: RunDirectory) -> Tally:
+def counted(run: RunDirectory) -> "Tally":
     """How far the evaluation is; nothing where no file tells, or one that is not as it was written."""
+    from retrieval_gap.decoding.evaluation import Tally
+
     try:
         told = read_json(run.evaluation)
         digest = told.pop("digest", "")
@@ -75,7 +78,7 @@ def counted(run: RunDirectory) -> Tally:
         return Tally()
 
 
-def count(run: RunDirectory, tally: Tally) -> None:
+def count(run: RunDirectory, tally: "Tally") -> None:
     """Writes down how far the evaluation is."""
     told = asdict(tally)
     write_json(run.evaluation, told | {"digest": hash_of(told)})

@@ -1,14 +1,15 @@
 """Tries a user's own task or architecture on two samples before a run starts: what is wrong with it is told at once."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from retrieval_gap.machine.errors import UsageError, fault
-from retrieval_gap.models import ModelConfig, SequenceModel
-from retrieval_gap.models.mixer import state_tensors
 from retrieval_gap.tasks.api import CONTROL_TOKENS, Batch, Task, TaskError
+
+if TYPE_CHECKING:
+    from retrieval_gap.models import ModelConfig
 
 TRIED = np.arange(2)
 
@@ -53,8 +54,13 @@ def _broken_promise(task: Task, batch: Batch) -> str:
     return ""
 
 
-def try_architecture(model_config: Callable[[], ModelConfig], task: Task, path: str) -> None:
+def try_architecture(model_config: Callable[[], "ModelConfig"], task: Task, path: str) -> None:
     """Raises UsageError, naming the file, where a model of it cannot take one step of training or of decoding."""
+    import torch
+
+    from retrieval_gap.models import SequenceModel
+    from retrieval_gap.models.mixer import state_tensors
+
     try:
         model, batch = SequenceModel(model_config()), task.sample(TRIED)
         if not len(model.layers):

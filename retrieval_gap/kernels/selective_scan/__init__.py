@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from types import ModuleType
-from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor
 
+from retrieval_gap.choices import BackendName
 from retrieval_gap.kernels.dispatch import (
     Backend,
     choose,
@@ -36,7 +36,6 @@ __all__ = [
     "use_backend",
 ]
 
-BackendName = Literal["auto", "triton", "mamba_ssm", "cpu", "naive"]
 MOST_STATES = 256
 _chosen: ContextVar[BackendName] = ContextVar("selective_scan_backend", default="auto")
 

@@ -1,0 +1,66 @@
+"""What a command imports before it answers: torch takes a second, and most questions do not need it."""
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SLOW = {"torch", "numba", "matplotlib", "networkx", "transformers", "ray"}
+QUICK_SECONDS = 0.5
+LOOK = """
+import sys
+from retrieval_gap.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit:
+    pass
+print("IMPORTED", *sys.modules)
+"""
+
+
+def imported(words: str, folder: Path) -> set[str]:
+    """The packages of SLOW that are there once the command has answered."""
+    found = subprocess.run(
+        [sys.executable, "-c", LOOK, *words.split()], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return SLOW & set(found.stdout.rpartition("IMPORTED")[2].split())
+
+
+@pytest.mark.parametrize(
+    "words", ["--help", "train --help", "sweep --help", "train --task nope", "trian", "sweep demo --tries many"]
+)
+def test_help_and_wrong_use_import_nothing_slow(words: str, tmp_path: Path) -> None:
+    assert imported(words, tmp_path) == set()
+
+
+@pytest.mark.parametrize("words", ["bound index --n 8 --bits 4", "sample index --n 4", "sample mqar --n 32 --mode rag"])
+def test_a_task_is_sampled_and_bounded_without_torch(words: str, tmp_path: Path) -> None:
+    assert imported(words, tmp_path) == {"numba"}
+
+
+def test_a_users_task_is_sampled_without_torch(tmp_path: Path) -> None:
+    source = Path(__file__).parents[2] / "tasks" / "index.py"
+    (tmp_path / "mine.py").write_text(source.read_text().replace("from .", "from retrieval_gap.tasks."))
+    assert "torch" not in imported("sample mine.py --n 4", tmp_path)
+
+
+def test_tables_are_compared_without_torch(tmp_path: Path) -> None:
+    table = Path(__file__).parents[2] / "results" / "istree_demo.csv"
+    assert imported(f"compare {table}", tmp_path) == set()
+
+
+def test_help_answers_at_once() -> None:
+    """Processor time, which is what it takes at rest, whatever else the machine does; the best of three."""
+    seconds = []
+    for _ in range(3):
+        before = _children_seconds()
+        subprocess.run([sys.executable, "-m", "retrieval_gap.cli", "--help"], capture_output=True, check=True)
+        seconds.append(_children_seconds() - before)
+    assert min(seconds) < QUICK_SECONDS
+
+
+def _children_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
