@@ -17,6 +17,7 @@ import tyro
 
 from retrieval_gap.commands import COMMANDS, TASK_COMMANDS, Command
 from retrieval_gap.commands.sample import Sample
+from retrieval_gap.commands.sweep import Sweep
 from retrieval_gap.commands.theory import Bound
 from retrieval_gap.commands.train import Train
 from retrieval_gap.machine.errors import RunError, UsageError, fault
@@ -62,7 +63,7 @@ def _guarded(work: Callable[[], T]) -> T:
 def _parse(words: list[str]) -> Command:
     """Raises UsageError, one line, where tyro would print a box; SystemExit(0) after --help."""
     options = ""
-    if words and words[0] in TASK_COMMANDS:
+    if words and (words[0] in TASK_COMMANDS or _is_grid_of_a_task(words)):
         from retrieval_gap.commands.task_flags import split_task_flags
 
         words, options = _guarded(lambda: split_task_flags(words))
@@ -81,7 +82,12 @@ def _parse(words: list[str]) -> Command:
         raise UsageError(_one_line(told.getvalue())) from stop
     if isinstance(command, Train):
         return replace(command, config=replace(command.config, options=options))
-    return replace(command, options=options) if isinstance(command, Sample | Bound) else command
+    return replace(command, options=options) if isinstance(command, Sample | Bound | Sweep) else command
+
+
+def _is_grid_of_a_task(words: list[str]) -> bool:
+    """Whether a sweep names its task: a preset or a file has its own."""
+    return words[0] == "sweep" and any(word.partition("=")[0] == "--task" for word in words)
 
 
 def _one_line(box: str) -> str:

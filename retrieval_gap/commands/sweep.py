@@ -1,21 +1,51 @@
-"""`retrieval-gap sweep`: the cells of a preset."""
+"""`retrieval-gap sweep`: the cells of a grid."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, Suppress, arg
 
 from retrieval_gap.commands.flags import CheckpointSeconds, Device, KeepWeights, Log, Only, RunsDir, check_seconds
 from retrieval_gap.experiments.trained.config import Number
-from retrieval_gap.training.config import CHECKPOINT_SECONDS
+from retrieval_gap.runs.experiment import CHECKPOINT_SECONDS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lists:
+    """A grid's own values, or what takes the place of a preset's: each a list with commas, of which every combination
+    is a cell.  The same flags as those of `train`."""
+
+    task: Annotated[str, arg(help="tasks, such as index,copy or my_task.py")] = ""
+    mode: Annotated[str, arg(help="views: direct, cot, rag")] = ""
+    n: Annotated[str, arg(aliases=("--n-nodes", "--length", "--n-paragraphs"), help="problem sizes, such as 8,16")] = ""
+    arch: Annotated[str, arg(help="architectures, such as lstm,mamba,my.py")] = ""
+    size: Annotated[str, arg(help="sizes of models, such as tiny,tiny+d_model=32")] = ""
+    lr: Annotated[str, arg(help="learning rates, such as 1e-3,3e-3")] = ""
+    seed: Annotated[str, arg(help="seeds, such as 0,1,2")] = ""
+    family: Annotated[str, arg(help="families of problems")] = ""
+    embedding: Annotated[str, arg(help="sinusoidal, learned")] = ""
+    samples: Annotated[str, arg(help="samples to train on")] = ""
+    batch_size: str = ""
+    warmup_samples: str = ""
+    max_grad_norm: str = ""
+    precision: str = ""
+    eval_samples: Annotated[str, arg(help="samples to decode at the end")] = ""
+    eval_split: Annotated[str, arg(help="test, or validation where a setting is chosen by the result")] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """Run every cell of a preset; finished cells are skipped, partial ones go on."""
+    """Run every cell of a grid; finished cells are skipped, partial ones go on.  A grid is a preset (demo, cpu, paper,
+    ...), a file of yours with `cells()`, or lists of values; a task's own options are flags too."""
 
-    preset: Annotated[Positional[str], arg(metavar="PRESET", help="demo, cpu, paper, ...")]
+    grid: Annotated[Positional[str], arg(metavar="[PRESET | FILE.py]", help="which grid; none where flags name it")] = (
+        ""
+    )
+    lists: Annotated[Lists, arg(name="")]
+    choose: Annotated[
+        Literal["", "lr"], arg(help="lr: keep each model's best learning rate on validation, then fresh seeds on test")
+    ] = ""
     executor: Annotated[
         Literal["local", "ray"], arg(help="processes on this machine, or tasks of Ray (docs/sweeps.md)")
     ] = "local"
@@ -27,15 +57,18 @@ class Sweep:
     only: Only = ""
     shard: Annotated[str, arg(help="I/N: every N-th of these cells from the I-th on, for the tasks of an array")] = ""
     max_minutes: Annotated[Number, arg(help="stop all after this time, and tell what is left; 0 means never")] = 0.0
-    dry_run: Annotated[bool, arg(help="print what is done of the cells, and what they will cost")] = False
+    dry_run: Annotated[
+        bool, arg(help="print what is done of the cells, what they will cost, and the command that runs each")
+    ] = False
     keep_weights: KeepWeights = False
     checkpoint_seconds: CheckpointSeconds = CHECKPOINT_SECONDS
     log: Log = "none"
-    csv: Annotated[Path | None, arg(help="write the finished rows of the preset there")] = None
+    csv: Annotated[Path | None, arg(help="write the finished rows of the grid there")] = None
     runs_dir: RunsDir = Path("runs")
+    options: Suppress[str] = ""
 
     def run(self) -> None:
-        from retrieval_gap.experiments.grids import preset_cells
+        from retrieval_gap.experiments.grids import grid_cells
         from retrieval_gap.runs.executors import ExecutorOptions
         from retrieval_gap.runs.experiment import RunOptions
         from retrieval_gap.runs.sweep import SweepOptions, print_plan, sweep
@@ -52,7 +85,7 @@ class Sweep:
         options = SweepOptions(
             only=self.only, shard=self.shard, max_minutes=self.max_minutes, csv=self.csv, executor=executor
         )
-        cells = preset_cells(self.preset)
+        cells = grid_cells(self.grid, vars(self.lists), self.options)
         if self.dry_run:
             print_plan(cells, options, self.runs_dir)
             return

@@ -120,6 +120,10 @@ class Experiment(ABC):
         """What a table shows of a row, by the head of its column."""
         return {name: _number(row.get(name)) for name in self.measures}
 
+    def command(self) -> str:
+        """The command that runs this cell alone; "" where there is none."""
+        return ""
+
     def progress(self, run: "RunDirectory") -> Progress:
         """How far the run in this directory is, by its last report."""
         reports = run.reports()

@@ -82,10 +82,12 @@ def sweep(cells: Sequence[Experiment], options: SweepOptions, run: RunOptions) -
 
 
 def print_plan(cells: Sequence[Experiment], options: SweepOptions, runs_dir: Path) -> None:
-    """What is done of the cells, and what they cost; runs nothing."""
+    """The command that runs each cell, what is done of them, and what they cost; runs nothing."""
     chosen = options.chosen(cells)
     for cell in chosen:
         cell.validate()
+    for command in filter(None, (cell.command() for cell in chosen)):
+        print(command)
     planned = planned_runs(chosen, runs_dir)
     if len(planned) <= SHORT:
         print_runs(planned)

@@ -1,16 +1,21 @@
-"""Presets: functions that return the cells of a grid, the most telling first."""
+"""Grids: presets (functions that return cells, the most telling first), a user's file, or lists of values."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from retrieval_gap.experiments.grids.hotpotqa import hotpotqa_demo, hotpotqa_paper
 from retrieval_gap.experiments.grids.istree import ARCHITECTURES, cpu, demo, lr, paper, transfer
+from retrieval_gap.experiments.grids.product import product_cells, replaced_cells
 from retrieval_gap.experiments.grids.theory import theory_cpu, theory_demo
 from retrieval_gap.experiments.trained.config import RunConfig
-from retrieval_gap.machine.errors import unknown
+from retrieval_gap.machine.errors import UsageError, fault, unknown
+from retrieval_gap.runs.experiment import Experiment
+from retrieval_gap.tasks.api import TaskError
+from retrieval_gap.tasks.registry import run_file
 
-__all__ = ["ARCHITECTURES", "PRESETS", "paper", "preset_cells"]
+__all__ = ["ARCHITECTURES", "PRESETS", "file_cells", "grid_cells", "paper", "preset_cells"]
 
-PRESETS: dict[str, Callable[[], list[RunConfig]]] = {
+PRESETS: dict[str, Callable[[], Sequence[Experiment]]] = {
     "demo": demo,
     "cpu": cpu,
     "paper": paper,
@@ -23,8 +28,43 @@ PRESETS: dict[str, Callable[[], list[RunConfig]]] = {
 }
 
 
-def preset_cells(name: str) -> list[RunConfig]:
+def preset_cells(name: str) -> list[Experiment]:
     """Raises UsageError for a name that is no preset."""
     if name not in PRESETS:
-        raise unknown("preset", name, PRESETS)
-    return PRESETS[name]()
+        raise unknown("preset", name, [*PRESETS, "path/to/your_grid.py"])
+    return list(PRESETS[name]())
+
+
+def file_cells(path: Path) -> list[Experiment]:
+    """The cells of a user's grid: what `cells()` of the file gives.  Raises UsageError for a file that has none."""
+    module = run_file(path, "grid", UsageError)
+    if not callable(getattr(module, "cells", None)):
+        raise UsageError(f"{path} defines no cells(), which gives the grid's experiments")
+    try:
+        cells = list(module.cells())
+    except (UsageError, TaskError):
+        raise
+    except Exception as error:
+        raise UsageError(f"cells() of {path} fails: {fault(error)}") from error
+    wrong = [cell for cell in cells if not isinstance(cell, Experiment)]
+    if wrong or not cells:
+        told = f"a {type(wrong[0]).__name__} among them" if wrong else "none"
+        raise UsageError(f"cells() of {path} gives {told}; a list of experiments, such as RunConfig(...), is wanted")
+    return list(dict.fromkeys(cells))
+
+
+def grid_cells(name: str, lists: Mapping[str, str], options: str = "") -> list[Experiment]:
+    """The cells that a command line names: a preset or a file by `name`, or the lists alone where that is "".
+
+    lists: values by field of `RunConfig`; with a preset of trained runs they take the place of its own.
+    Raises UsageError for what will not do.
+    """
+    if not name:
+        return list(product_cells(lists, options))
+    cells = file_cells(Path(name)) if name.endswith(".py") else preset_cells(name)
+    if not any(lists.values()) and not options:
+        return cells
+    trained = [cell for cell in cells if isinstance(cell, RunConfig)]
+    if len(trained) != len(cells) or options:
+        raise UsageError(f"{name}: flags such as --arch change grids of trained runs alone, and no task's own options")
+    return list(replaced_cells(trained, lists))

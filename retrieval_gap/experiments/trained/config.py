@@ -1,6 +1,7 @@
 """What one run is: a cell of a grid, whose hash names its directory."""
 
 import hashlib
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
@@ -184,6 +185,15 @@ class RunConfig(Experiment):
     def filter_values_of(row: Row) -> dict[str, Any]:
         """Of a row that another table holds."""
         return what_it_is(row)
+
+    def command(self) -> str:
+        told = self.to_json() | {"lr": self.training().lr}
+        words = [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in told.items() if value != ""]
+        own = [option.partition("=") for option in shlex.split(self.options)]
+        named = [word for word in words if not word.startswith("--options ")]
+        return " ".join(
+            ["retrieval-gap train", *named, *(f"--{key.replace('_', '-')} {shlex.quote(v)}" for key, _, v in own)]
+        )
 
     def told(self, row: Row) -> dict[str, str]:
         return told_of(row)

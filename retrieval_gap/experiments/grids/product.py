@@ -1,0 +1,74 @@
+"""Grids from lists: every combination of what is named, such as `--n 8,16 --arch lstm,my.py --lr 1e-3,3e-3`."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields, replace
+from typing import Any, get_type_hints
+
+from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.machine.errors import UsageError
+
+# What a grid varies, the outermost first.
+ORDER = ("task", "seed", "n", "mode", "family", "size", "lr", "arch")
+SPLIT = ","
+
+
+def product_cells(lists: Mapping[str, str], options: str = "") -> list[RunConfig]:
+    """The cells of a grid.  lists: values by field of `RunConfig`, separated by commas; what is absent or "" has the
+    field's default.  options: the task's own, as `RunConfig.options`.
+
+    Raises UsageError for a value that will not do, and where a field without a default is missing.
+    """
+    values = _values(lists)
+    missing = [f.name for f in fields(RunConfig) if f.default is MISSING and f.name not in values]
+    if missing:
+        flags = ", ".join("--" + name for name in missing)
+        raise UsageError(f"a grid needs a preset, a FILE.py with cells(), or flags; missing: {flags}")
+    names = sorted(values, key=lambda name: ORDER.index(name) if name in ORDER else -1)
+    return [
+        RunConfig(**dict(zip(names, chosen, strict=True)), options=options)
+        for chosen in itertools.product(*(values[name] for name in names))
+    ]
+
+
+def replaced_cells(cells: Sequence[RunConfig], lists: Mapping[str, str]) -> list[RunConfig]:
+    """The cells of a preset with other values: for each combination that the preset has of the other fields, every
+    combination of these.  A field that the preset sets by architecture is taken from its first one.
+
+    Raises UsageError for a value that will not do.
+    """
+    values = _values(lists)
+    if not values:
+        return list(cells)
+    kept: dict[tuple[Any, ...], RunConfig] = {}
+    for cell in cells:
+        kept.setdefault(_without(cell, values), cell)
+    combinations = [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
+    return list(dict.fromkeys(replace(cell, **chosen) for cell in kept.values() for chosen in combinations))
+
+
+def _without(cell: RunConfig, values: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a cell is but for these fields, and for the learning rate where the architecture is one of them."""
+    left_out = {*values, *(("lr",) if "arch" in values else ())}
+    return tuple(getattr(cell, f.name) for f in fields(cell) if f.name not in left_out)
+
+
+def _values(lists: Mapping[str, str]) -> dict[str, list[Any]]:
+    kinds = get_type_hints(RunConfig)
+    return {
+        name: [_read(name, word, kinds[name]) for word in text.split(SPLIT)] for name, text in lists.items() if text
+    }
+
+
+def _read(name: str, word: str, kind: Any) -> Any:
+    """Raises UsageError, naming the flag."""
+    word, flag = word.strip(), "--" + name.replace("_", "-")
+    if not word:
+        raise UsageError(f"{flag} has an empty value among its list")
+    if kind not in (int, float):
+        return word
+    try:
+        return kind(word)
+    except ValueError:
+        wanted = "whole numbers" if kind is int else "numbers"
+        raise UsageError(f"{flag} {word} will not do: {wanted}, separated by commas, are wanted") from None
