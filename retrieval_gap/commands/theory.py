@@ -42,7 +42,7 @@ class Bound:
 @dataclass(frozen=True, kw_only=True)
 class Probe:
     """Cut runs' models at the end of the sequence, carry fewer bits of their state, decode on; prints a table of
-    accuracy against bits and one JSON object a run."""
+    accuracy against bits, and the bits used beside the bits needed.  What was measured is not measured again."""
 
     run_dirs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN_DIR...")]
     samples: Annotated[int, arg(help="samples of the test split; 0 means as many as the run's own")] = 0
@@ -55,11 +55,12 @@ class Probe:
     seed: Annotated[int, arg(help="of stochastic rounding")] = 0
     retriever: Annotated[RetrieverName | None, arg(help="default: the fast one where the task has one")] = None
     workers: Annotated[int, arg(help="processes, one run and one thread each; 0 means one a core")] = 0
+    json: Annotated[bool, arg(help="print one JSON object a run instead of tables")] = False
     csv: Annotated[Path | None, arg(help="write the rows of all runs there")] = None
 
     def run(self) -> None:
-        from retrieval_gap.experiments.probe import ProbeSettings, probe_runs
-        from retrieval_gap.runs.directory import RunDirectory
+        from retrieval_gap.commands.measured import show_measured
+        from retrieval_gap.experiments import probe
         from retrieval_gap.theory.quantise import MOST_BITS
 
         check_samples(self.samples)
@@ -67,12 +68,12 @@ class Probe:
             raise UsageError(f"--seed {self.seed} is out of range: 0 to 2**63 - 1 are wanted")
         if self.workers < 0:
             raise UsageError(f"--workers {self.workers} is out of range: 0 or more are wanted")
-        settings = ProbeSettings(
-            samples=self.samples or None,
-            bits=whole_numbers("--bits", self.bits, 0, MOST_BITS),
-            ranks=whole_numbers("--ranks", self.ranks, 1, MAX_RANK) if self.ranks else [],
-            rounding=self.rounding,
-            seed=self.seed,
-            retriever=self.retriever,
-        )
-        probe_runs([RunDirectory(path) for path in self.run_dirs], settings, self.csv, workers=self.workers)
+        settings = {
+            "samples": self.samples,
+            "bits": tuple(whole_numbers("--bits", self.bits, 0, MOST_BITS)),
+            "ranks": tuple(whole_numbers("--ranks", self.ranks, 1, MAX_RANK)) if self.ranks else (),
+            "rounding": self.rounding,
+            "seed": self.seed,
+            "retriever": self.retriever,
+        }
+        show_measured(probe.Probe, self.run_dirs, settings, self)

@@ -90,8 +90,8 @@ class Eval:
 
 @dataclass(frozen=True, kw_only=True)
 class Transfer:
-    """Decode runs' models on problems that they were not trained on: other families, sizes, options; prints one JSON
-    object for each run, test and answer (all answers together where they are open)."""
+    """Decode runs' models on problems that they were not trained on: other families, sizes, options; prints a table
+    with a line for each test and answer (all answers together where they are open)."""
 
     run_dirs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN_DIR...")]
     families: Annotated[str, arg(help='such as path_like,random_tree; "" means all of the task')] = ""
@@ -100,17 +100,19 @@ class Transfer:
         tuple[str, ...], arg(metavar="OPTION=VALUE...", help="options to test beside the run's own, such as order=last")
     ] = ()
     samples: Annotated[int, arg(help="samples of each test; 0 means as many as the run's own")] = 0
+    workers: Annotated[int, arg(help="processes, one run and one thread each; 0 means one a core")] = 1
+    json: Annotated[bool, arg(help="print one JSON object a row instead of tables")] = False
     csv: Annotated[Path | None, arg(help="write the rows there")] = None
 
     def run(self) -> None:
-        from retrieval_gap.experiments.transfer import Elsewhere, transfer_runs
-        from retrieval_gap.runs.directory import RunDirectory
+        from retrieval_gap.commands.measured import show_measured
+        from retrieval_gap.experiments import transfer
 
         check_samples(self.samples)
-        elsewhere = Elsewhere(
-            families=self.families.split(",") if self.families else (),
-            ns=whole_numbers("--n", self.n, 1, 2**31 - 1) if self.n else (),
-            changes=self.change,
-            samples=self.samples or None,
-        )
-        transfer_runs([RunDirectory(path) for path in self.run_dirs], elsewhere, self.csv)
+        settings = {
+            "families": tuple(self.families.split(",")) if self.families else (),
+            "ns": tuple(whole_numbers("--n", self.n, 1, 2**31 - 1)) if self.n else (),
+            "changes": tuple(self.change),
+            "samples": self.samples,
+        }
+        show_measured(transfer.Transfer, self.run_dirs, settings, self)

@@ -5,23 +5,23 @@ shortcut gives one answer to nearly everything elsewhere, right on one class, wr
 """
 
 import copy
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval_gap.decoding.evaluation import decode_batch, evaluate
-from retrieval_gap.experiments.trained.config import RunConfig
-from retrieval_gap.experiments.trained.run import load_model
+from retrieval_gap.experiments.of_run import OfRun, saved_run
 from retrieval_gap.machine import environment
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.machine.files import make_room_for
 from retrieval_gap.runs.directory import RunDirectory
-from retrieval_gap.tables.rows import Row, write_table
+from retrieval_gap.runs.experiment import Progress, Row, RunOptions
 from retrieval_gap.tasks.api import Batch, Task
+
+if TYPE_CHECKING:
+    from retrieval_gap.experiments.trained.config import RunConfig
 
 # The contract of results/*_transfer.csv; `family`, `n` and `options` are what the run was trained on.
 COLUMNS = (
@@ -32,20 +32,24 @@ COLUMNS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Elsewhere:
-    """Where runs are tested: every family at every size with every change of options.
+class Transfer(OfRun):
+    """Where a run is tested: every family at every size with every change of options.
 
     families, ns: none means all families of the task, and the run's own n.
     changes: options in place of the run's own, such as "order=last"; without any, the run's own too.
-    samples: of each test, None means as many as the run's own; they are of the split that the run reports.
+    samples: of each test, 0 means as many as the run's own; they are of the split that the run reports.
     """
 
-    families: Sequence[str] = ()
-    ns: Sequence[int] = ()
-    changes: Sequence[str] = ()
-    samples: int | None = None
+    kind: ClassVar[str] = "transfer"
+    columns: ClassVar[Sequence[str]] = COLUMNS
+    measures: ClassVar[Sequence[str]] = ("accuracy", "exact_trace")
 
-    def tasks(self, config: RunConfig) -> list[Task]:
+    families: tuple[str, ...] = ()
+    ns: tuple[int, ...] = ()
+    changes: tuple[str, ...] = ()
+    samples: int = 0
+
+    def tasks(self, config: "RunConfig") -> list[Task]:
         """Raises UsageError, TaskError for a test that does not exist, or that a model of this run cannot read."""
         trained_on = config.build_task(config.eval_split)
         tasks = [
@@ -60,28 +64,50 @@ class Elsewhere:
                 raise UsageError(f"{config.label()} cannot be tested on {told}: its tokens are others")
         return tasks
 
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind} | asdict(self)
 
-def transfer_runs(runs: Sequence[RunDirectory], elsewhere: Elsewhere, csv: Path | None) -> None:
-    """Prints one JSON object for each run, test and answer; with `csv`, replaces that table.
+    @classmethod
+    def from_json(cls, value: dict[str, Any], where: str) -> "Transfer":
+        try:
+            return cls(**value | {key: tuple(value[key]) for key in ("families", "ns", "changes")})
+        except (TypeError, KeyError) as error:
+            raise UsageError(f"{where}: no transfer of a run ({error})") from error
 
-    Raises UsageError for no run, a run without weights or a test that its task has not, RunError for a damaged run.
-    """
-    if not runs:
-        raise UsageError("name one run directory or more")
-    if csv is not None:
-        make_room_for(csv)
-    rows: list[Row] = []
-    for run in runs:
-        for row in _rows(run, elsewhere):
-            print(json.dumps(row), flush=True)
-            rows.append(row)
-    if csv is not None:
-        write_table(csv, COLUMNS, rows)
-        print(f"{len(rows)} rows written to {csv}")
+    def validate(self) -> None:
+        super().validate()
+        self.tasks(saved_run(RunDirectory(Path(self.run_dir)))[0])
+
+    def filter_values(self) -> Mapping[str, Any]:
+        return {"run": self.run, "samples": self.samples}
+
+    def told(self, row: Row) -> dict[str, str]:
+        return {
+            "tested on": f"{row['tested_on']} {row['tested_options']}".strip(),
+            "tested n": str(row["tested_n"]),
+            "answer": row["answer"],
+            "accuracy": f"{row['accuracy']:.3f}",
+            "95 %": f"{row['accuracy_low']:.3f}-{row['accuracy_high']:.3f}",
+            "exact": f"{row['exact_trace']:.3f}",
+            "undecided": f"{row['undecided']:.3f}",
+            "samples": f"{row['eval_samples']:,}",
+        }
+
+    def progress(self, run: RunDirectory) -> Progress:
+        return Progress(done=0, total=1, unit="tests", doing="testing")
+
+    def execute(self, run: RunDirectory, options: RunOptions) -> list[Row]:
+        return list(_rows(self))
 
 
-def _rows(run: RunDirectory, elsewhere: Elsewhere) -> Iterator[Row]:
-    config, model, progress = load_model(run)
+EXPERIMENT = Transfer
+
+
+def _rows(elsewhere: Transfer) -> Iterator[Row]:
+    from retrieval_gap.decoding.evaluation import decode_batch, evaluate
+    from retrieval_gap.experiments.trained.run import load_model
+
+    config, model, progress = load_model(RunDirectory(Path(elsewhere.run_dir)))
     trained_on = config.build_task(config.eval_split)
     machine = environment.describe()
     same = asdict(config) | {
@@ -98,7 +124,8 @@ def _rows(run: RunDirectory, elsewhere: Elsewhere) -> Iterator[Row]:
         batch, samples = decode_batch(model.state_bits(task.max_length)), elsewhere.samples or config.eval_samples
         tested = {"tested_on": task.family, "tested_n": task.config.n, "tested_options": task.config.options}
         for answer, part, count in _by_answer(task, min(samples, task.problems or samples)):
-            yield same | tested | {"answer": answer} | asdict(evaluate(model, part, count, batch=batch))
+            row = same | tested | {"answer": answer} | asdict(evaluate(model, part, count, batch=batch))
+            yield {column: row[column] for column in COLUMNS}
 
 
 def _by_answer(task: Task, samples: int) -> Iterator[tuple[str, Task, int]]:

@@ -79,9 +79,9 @@ class RunDirectory:
         """What is wrong with a row of this run, or ""."""
         if not isinstance(row, dict):
             return "holds a row that is no JSON object"
-        own, told = HASH.search(self.path.name), row.get("config_hash")
+        own, told = HASH.search(self.path.name), row.get(experiment.hash_column)
         if own and told is not None and told != own[1]:
-            return f"says config_hash = {told!r}, and this directory is of {own[1]}"
+            return f"says {experiment.hash_column} = {told!r}, and this directory is of {own[1]}"
         return experiment.check_row(row)
 
     def check_name(self, experiment: Experiment) -> None:

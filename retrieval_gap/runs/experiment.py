@@ -71,13 +71,14 @@ class Experiment(ABC):
 
     kind: the name of its module in `retrieval_gap.experiments`.  columns: of its table, in order.
     measures: the columns that a finished run is told by.  files: what its directory may hold, and a pack carries,
-    besides the engine's own files, by name.
+    besides the engine's own files, by name.  hash_column: where a row holds the experiment's own hash, "" where none.
     """
 
     kind: ClassVar[str]
     columns: ClassVar[Sequence[str]]
     measures: ClassVar[Sequence[str]]
     files: ClassVar[Sequence[str]] = ()
+    hash_column: ClassVar[str] = "config_hash"
 
     @abstractmethod
     def label(self) -> str:

@@ -81,6 +81,16 @@ def sweep(cells: Sequence[Experiment], options: SweepOptions, run: RunOptions) -
     check_outcome(outcome)
 
 
+def run_quietly(cells: Sequence[Experiment], executor: ExecutorOptions, run: RunOptions) -> None:
+    """Runs the cells and prints nothing.  Raises RunError where one failed or a signal stopped them."""
+    make_folder(run.runs_dir)
+    outcome = Outcome()
+    with open_executor(executor, run) as opened:
+        for _ in run_cells(cells, opened, run.runs_dir, seconds=0, outcome=outcome):
+            pass
+    check_outcome(outcome)
+
+
 def print_plan(cells: Sequence[Experiment], options: SweepOptions, runs_dir: Path) -> None:
     """The command that runs each cell, what is done of them, and what they cost; runs nothing."""
     chosen = options.chosen(cells)

@@ -1,0 +1,67 @@
+"""What `probe` and `transfer` print: tables of what was measured of runs, or JSON; and the table that they write."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from retrieval_gap.experiments.of_run import OfRun, measured
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.machine.files import make_room_for
+from retrieval_gap.runs.experiment import Row
+from retrieval_gap.tables.printing import print_lines
+from retrieval_gap.tables.rows import write_table
+
+WORDS = ("carried", "tested on", "answer")
+
+
+class How(Protocol):
+    """The flags that both commands have."""
+
+    @property
+    def json(self) -> bool: ...
+
+    @property
+    def csv(self) -> Path | None: ...
+
+    @property
+    def workers(self) -> int: ...
+
+
+def show_measured(kind: type[OfRun], run_dirs: Sequence[Path], settings: Mapping[str, Any], how: How) -> None:
+    """Measures every run, prints what is told of each, and replaces the table of `how.csv`.
+
+    Raises UsageError, RunError for a run without weights, for a test that will not do, or no run.
+    """
+    if not run_dirs:
+        raise UsageError("name one run directory or more")
+    if how.csv is not None:
+        make_room_for(how.csv)
+    experiments = [kind(**OfRun.named(path), **settings) for path in run_dirs]
+    every = measured(experiments, how.workers)
+    for path, experiment, rows in zip(run_dirs, experiments, every, strict=True):
+        if how.json:
+            for row in rows:
+                print(json.dumps(row), flush=True)
+            continue
+        if len(run_dirs) > 1:
+            print(path)
+        print_lines([experiment.told(row) for row in rows], left=WORDS)
+        if told := _bits(rows[0]):
+            print(told)
+    if how.csv is not None:
+        rows = [row for some in every for row in some]
+        write_table(how.csv, kind.columns, rows)
+        print(f"{len(rows)} rows written to {how.csv}")
+
+
+def _bits(row: Row) -> str:
+    """The bits of its state that a model uses, and those that the task needs; "" where that was not measured."""
+    if "bits_used" not in row:
+        return ""
+    low, high = row["bits_used_low"], row["bits_used_high"]
+    interval = (
+        f" [{low:,} to {'more than was tried' if high is None else format(high, ',')}]" if low is not None else ""
+    )
+    needed = "unknown here" if row["bits_needed"] is None else f"{row['bits_needed']:,.6g}"
+    return f"bits used: {row['bits_used']:,}{interval}; bits needed to be always right: {needed}"

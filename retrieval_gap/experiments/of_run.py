@@ -1,0 +1,94 @@
+"""Experiments on a trained run: which run, as far as it was trained, and where its own directory is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from retrieval_gap.machine.environment import usable_cores
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.runs.directory import RunDirectory
+from retrieval_gap.runs.executors import ExecutorOptions
+from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
+from retrieval_gap.runs.perform import perform
+from retrieval_gap.runs.sweep import run_quietly
+
+if TYPE_CHECKING:
+    from retrieval_gap.experiments.trained.config import RunConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfRun(Experiment):
+    """run_dir: of the trained run.  run: its directory's name.  run_hash: of its configuration.
+    trained: samples that its saved model has seen, so that a model that was trained on is another experiment."""
+
+    hash_column: ClassVar[str] = ""  # rows hold the hash of the trained run
+
+    run_dir: str
+    run: str
+    run_hash: str
+    trained: int
+
+    @staticmethod
+    def named(path: Path) -> dict[str, Any]:
+        """These fields, of the run in a directory.  Raises UsageError, RunError where it has no model."""
+        config, trained = saved_run(RunDirectory(path))
+        return {
+            "run_dir": str(path.resolve()),
+            "run": path.resolve().name,
+            "run_hash": config.hash(),
+            "trained": trained,
+        }
+
+    def meaning(self) -> dict[str, Any]:
+        """What is measured, but for where the run lies."""
+        return {key: value for key, value in self.to_json().items() if key not in ("run_dir", "run")}
+
+    def hash(self) -> str:
+        return hash_of(self.meaning())
+
+    def label(self) -> str:
+        return f"{self.kind}-{self.run}"
+
+    def validate(self) -> None:
+        config, trained = saved_run(RunDirectory(Path(self.run_dir)))
+        if (config.hash(), trained) != (self.run_hash, self.trained):
+            raise UsageError(f"{self.run_dir} is another run by now, or was trained further; start this anew")
+
+
+def saved_run(run: RunDirectory) -> tuple["RunConfig", int]:
+    """A run's configuration, and the samples that its saved model has seen."""
+    from retrieval_gap.experiments.trained.run import load_model
+
+    config, _, progress = load_model(run)
+    return config, progress.step * config.batch_size
+
+
+def beside(path: Path, kind: str) -> Path:
+    """Where experiments on the run in `path` are kept: a hidden folder beside it, so that RUNS/* is
+    runs alone."""
+    return path.resolve().parent / f".{kind}s"
+
+
+def measured(experiments: Sequence[OfRun], workers: int) -> list[list[Row]]:
+    """The rows of each experiment, in order: read back where it is done, else measured, `workers` processes with one
+    thread each at a time (0: one a core).
+
+    Raises UsageError for one that will not do, RunError where one fails or a signal stops them.
+    """
+    folders: dict[Path, list[OfRun]] = {}
+    for experiment in dict.fromkeys(experiments):
+        experiment.validate()
+        folders.setdefault(beside(Path(experiment.run_dir), experiment.kind), []).append(experiment)
+    for folder, cells in folders.items():
+        options = RunOptions(runs_dir=folder, threads=1)
+        left = [cell for cell in cells if not RunDirectory.of(cell, folder).result.exists()]
+        if len(left) == 1 or workers == 1:
+            for cell in left:
+                perform(cell, options)
+        elif left:
+            run_quietly(left, ExecutorOptions(workers=min(workers or usable_cores(), len(left)), tries=1), options)
+    return [
+        RunDirectory.of(experiment, beside(Path(experiment.run_dir), experiment.kind)).rows(experiment)
+        for experiment in experiments
+    ]
