@@ -6,7 +6,6 @@ Axes: B batch, L time, V vocabulary.
 import abc
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -26,7 +25,7 @@ class Construction(nn.Module, abc.ABC):
     (embedding, head) as buffers that are not persistent: these are counted apart, as `embedding_count`.
     """
 
-    theorem: ClassVar[str]
+    theorem: str
 
     def __init__(self, precision: Precision) -> None:
         super().__init__()
