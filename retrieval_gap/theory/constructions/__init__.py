@@ -5,10 +5,10 @@ docs/constructions.md says what was built.  A file that offers `BUILDERS` is fou
 
 import importlib
 
-from retrieval_gap.errors import unknown
+from retrieval_gap.machine.errors import unknown
+from retrieval_gap.tasks.registry import class_names
 from retrieval_gap.theory.constructions.construction import Builder, Construction
 from retrieval_gap.theory.constructions.precision import Precision
-from tasks.registry import class_names
 
 __all__ = ["Builder", "Construction", "Precision", "builder", "builders"]
 

@@ -12,12 +12,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from retrieval_gap.models.mixer import State, state_tensors
+from retrieval_gap.tasks.api import TaskConfig
 from retrieval_gap.theory.constructions.precision import EXACT, Precision
-from tasks.api import TaskConfig
 
 
 class Construction(nn.Module, abc.ABC):
-    """Base of all constructions; a `StepModel` of retrieval_gap.decoding.
+    """Base of all constructions; a `StepModel` of retrieval_gap.decoding.decode.
 
     theorem: its number in "RNNs are not Transformers (Yet)".
 

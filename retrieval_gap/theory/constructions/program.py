@@ -15,13 +15,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from retrieval_gap.models.mixer import State
+from retrieval_gap.tasks.api import BOS
 from retrieval_gap.theory.constructions.attention import POSITION, Attention, Head
 from retrieval_gap.theory.constructions.construction import Construction
 from retrieval_gap.theory.constructions.feed_forward import FeedForward, Units, square
 from retrieval_gap.theory.constructions.precision import EXACT, EXPONENT_BITS, Precision
 from retrieval_gap.theory.constructions.recurrence import Recurrence, Register
 from retrieval_gap.theory.constructions.stream import ONE, Number, Stream, direction, number, square_of
-from tasks.api import BOS
 
 TOKEN, ANSWER = "token", "answer"
 SPARE_BITS = 2

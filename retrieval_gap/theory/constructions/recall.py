@@ -21,6 +21,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from retrieval_gap.tasks.api import BOS, EOS, FALSE, TRUE, Task, TaskConfig
+from retrieval_gap.tasks.associative_recall import AssociativeRecall
+from retrieval_gap.tasks.cgram_retrieval import CgramRetrieval
+from retrieval_gap.tasks.copy import Copy
+from retrieval_gap.tasks.counting import Counting
+from retrieval_gap.tasks.index import VALUE_0, Index
+from retrieval_gap.tasks.mqar import Mqar
 from retrieval_gap.theory.constructions.attention import BOS_FLAG, POSITION, Head
 from retrieval_gap.theory.constructions.construction import Builder
 from retrieval_gap.theory.constructions.feed_forward import is_zero, linear, relu, square, times
@@ -28,13 +35,6 @@ from retrieval_gap.theory.constructions.precision import Precision
 from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, CompiledModel, Program
 from retrieval_gap.theory.constructions.recurrence import Register
 from retrieval_gap.theory.constructions.stream import Affine, constant, direction, number, square_of
-from tasks.api import BOS, EOS, FALSE, TRUE, Task, TaskConfig
-from tasks.associative_recall import AssociativeRecall
-from tasks.cgram_retrieval import CgramRetrieval
-from tasks.copy import Copy
-from tasks.counting import Counting
-from tasks.index import VALUE_0, Index
-from tasks.mqar import Mqar
 
 PLACE = "place"  # that of the next token behind `[EOS]`, from 1 on
 
