@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from retrieval_gap.models.mixer import State, state_tensors
-from retrieval_gap.tasks.api import TaskConfig
+from retrieval_gap.tasks.api import Mode, Task, TaskConfig
 from retrieval_gap.theory.constructions.precision import EXACT, Precision
 
 
@@ -82,9 +82,11 @@ class Builder:
     """How a task's construction is built: `build(task_config, precision)`.
 
     theorem: as in `Construction`.  mode: the task's view in which it writes.
+    view: the task with a trace of the construction's own, where it writes none of the task's views.
     A construction's file lists its builders as `BUILDERS: dict[tuple[str, str], Builder]`, by task and `how`.
     """
 
     theorem: str
-    mode: str
+    mode: Mode
     build: Build
+    view: type[Task] | None = None
