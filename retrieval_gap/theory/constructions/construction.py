@@ -54,6 +54,10 @@ class Construction(nn.Module, abc.ABC):
         _, state = self.prefill(torch.zeros(1, length, dtype=torch.long, device=self.device))
         return sum(tensor.numel() for tensor in state_tensors(state)) * self.precision.number_bits
 
+    def recurrent_bits(self) -> int:
+        """Of the state's bits, those that recurrent layers carry: the same after any number of tokens."""
+        return 0
+
     def parameter_count(self) -> int:
         """Numbers in the weights, zeros included."""
         return sum(parameter.numel() for parameter in self.parameters())

@@ -63,16 +63,14 @@ def square(form: Affine) -> Units:
     return Units((Unit(1.0, form, form), Unit(1.0, -form, -form)))
 
 
-def is_zero(form: Affine, then: Affine | float = 1.0) -> Units:
-    """`then` where a whole number is 0, else 0: a tent over three relus."""
-    gate = affine(then)
-    return Units((Unit(1.0, gate, form + 1), Unit(-2.0, gate, form), Unit(1.0, gate, form - 1)))
+def is_zero(form: Affine) -> Units:
+    """1 where a whole number is 0, else 0: a tent over three relus."""
+    return relu(form + 1) - 2.0 * relu(form) + relu(form - 1)
 
 
-def at_least_one(form: Affine, then: Affine | float = 1.0) -> Units:
-    """`then` where a whole number is 1 or more, else 0."""
-    gate = affine(then)
-    return Units((Unit(1.0, gate, form), Unit(-1.0, gate, form - 1)))
+def at_least_one(form: Affine) -> Units:
+    """1 where a whole number is 1 or more, else 0."""
+    return relu(form) - relu(form - 1)
 
 
 class FeedForward(nn.Module):

@@ -100,6 +100,15 @@ class CompiledModel(Construction):
         kept = tuple(part.init_state(batch) for part in self.parts if isinstance(part, Attention | Recurrence))
         return (position_B, *kept) if self.counts_positions else kept
 
+    def state_bits(self, length: int) -> int:
+        """See `Construction`.  A cache grows by as many elements with every token: counted after one token and two."""
+        first, second = (super(CompiledModel, self).state_bits(tokens) for tokens in (1, 2))
+        return first + (length - 1) * (second - first)
+
+    def recurrent_bits(self) -> int:
+        kept = (part for part in self.parts if isinstance(part, Recurrence))
+        return sum(part.init_state(1).numel() for part in kept) * self.precision.number_bits
+
     def forward(self, tokens_BxL: Int[Tensor, "b l"]) -> Float[Tensor, "b l v"]:
         """Logits of the token after each position, all positions at once."""
         return self._head(self.read(tokens_BxL, self.init_state(len(tokens_BxL)))[0])
