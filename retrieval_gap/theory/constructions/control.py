@@ -15,6 +15,7 @@ from tasks.api import BOS
 
 CLOCK = "clock"
 Value = Affine | float
+Rule = tuple[Value, tuple[Value, ...]]
 
 
 def number_of(token: int) -> float:
@@ -58,7 +59,7 @@ def total(*forms: Value) -> Affine:
     return whole
 
 
-def rules(table: Sequence[tuple[Value, tuple[Value, ...]]]) -> Units:
+def rules(table: Sequence[Rule]) -> Units:
     """The sum of the values whose flags (forms that are 0 or 1) are all 1.
 
     A hidden unit a rule: its value times relu(sum of its flags - (how many there are - 1)).
