@@ -1,4 +1,4 @@
-"""IsTree with a search: a linear RNN of constant size that writes the depth-first search of the `rag` view (theorem 5.3).
+"""IsTree with a search: a linear RNN of constant size writes the depth-first search of the `rag` view (theorem 5.3).
 
 The text is the memory: fathers are facts written there, edges stand in the prompt, and every step asks for one of them.
 The state is eight numbers, whatever the graph:
@@ -14,8 +14,8 @@ The state is eight numbers, whatever the graph:
 | w | the last answer to `-`: the neighbour at hand |
 | facts | how many fathers were written: nodes found, but for the root |
 
-Phases: 0 the visit begins, 1 v's father is known, 5 a neighbour is known, 9 the neighbour behind the father is, 6 and 10
-the neighbour's father is (or that it has none).
+Phases: 0 the visit begins, 1 v's father is known, 5 a neighbour is known, 9 the neighbour behind the father is, 6 and
+10 the neighbour's father is (or that it has none).
 
 Steps are O(n): each of the 2n - 1 visits writes at most four searches.
 Source: "RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), theorem 5.3 and algorithm 2.

@@ -178,8 +178,8 @@ def _check_states(
             raise UsageError(f"{where}: halting state {state!r} has a transition (on {symbol!r})")
         if transition.state not in states:
             raise UsageError(
-                f"{where}: unknown state {transition.state!r} (where {state!r} goes on {symbol!r}): it has no transition"
-                " and is not halting"
+                f"{where}: unknown state {transition.state!r} (where {state!r} goes on {symbol!r}):"
+                " it has no transition and is not halting"
             )
     for state in accepting:
         if state not in halting:

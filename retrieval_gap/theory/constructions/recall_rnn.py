@@ -117,11 +117,11 @@ def recall_program(task: Task, question: Question, precision: Precision) -> Prog
     registers = {register(place): held(register(place), when, direction(read(place))) for place, when in holds.items()}
     program.recur(registers, "the tokens of the question; later, in the first register, what was found")
 
-    answer: Value = direction(register(0))
+    answer = found = direction(register(0))
     if question.decides:
-        program.feed_forward({FAILED_FLAG: is_zero(answer - number_of(FAILED))}, "did the search fail?")
+        program.feed_forward({FAILED_FLAG: is_zero(found - number_of(FAILED))}, "did the search fail?")
         answer = direction(FAILED_FLAG) * (FALSE - TRUE) + number_of(TRUE)
-    says = {0: answer, found_at: number_of(EOS)}
+    says: dict[int, Value] = {0: answer, found_at: number_of(EOS)}
     says |= {question.tokens + place: value for place, value in enumerate(written)}
     table = [(value, (direction(at(ago)),)) for ago, value in says.items()]
     program.feed_forward({ANSWER: rules(table)}, "the next token, by the time")
