@@ -7,11 +7,11 @@ stays at 0.  Floats hold powers of two exactly, in any precision.
 
 from collections.abc import Mapping, Sequence
 
+from retrieval_gap.tasks.api import BOS
 from retrieval_gap.theory.constructions.feed_forward import Units, is_zero, times
 from retrieval_gap.theory.constructions.program import TOKEN
 from retrieval_gap.theory.constructions.recurrence import Register
 from retrieval_gap.theory.constructions.stream import Affine, affine, direction
-from tasks.api import BOS
 
 CLOCK = "clock"
 Value = Affine | float

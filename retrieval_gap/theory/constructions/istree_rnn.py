@@ -23,6 +23,9 @@ Source: "RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), theorem 5
 
 from dataclasses import replace
 
+from retrieval_gap.tasks.api import ENDSEARCH, EOS, FAILED, FALSE, STARTSEARCH, TRUE, TaskConfig
+from retrieval_gap.tasks.istree import IsTree
+from retrieval_gap.tasks.istree.traces import EDGE, FATHER, NODE_0
 from retrieval_gap.theory.constructions.construction import Builder
 from retrieval_gap.theory.constructions.control import (
     CLOCK,
@@ -39,9 +42,6 @@ from retrieval_gap.theory.constructions.precision import Precision
 from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, CompiledModel, Program
 from retrieval_gap.theory.constructions.recurrence import Register
 from retrieval_gap.theory.constructions.stream import direction
-from tasks.api import ENDSEARCH, EOS, FAILED, FALSE, STARTSEARCH, TRUE, TaskConfig
-from tasks.istree import IsTree
-from tasks.istree.traces import EDGE, FATHER, NODE_0
 
 STARTED, STOPPED, ENDED = 64.0, 1.0, 16.0
 PHASES = (0, 1, 5, 6, 9, 10)

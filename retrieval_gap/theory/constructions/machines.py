@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-from retrieval_gap.errors import UsageError, unknown
+from retrieval_gap.machine.errors import UsageError, unknown
 
 MACHINE_FILES = Path(__file__).parent / "machine_files"
 Move = Literal["L", "S", "R"]

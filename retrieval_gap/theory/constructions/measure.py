@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from retrieval_gap.errors import RunError
-from retrieval_gap.evaluation import evaluate
+from retrieval_gap.decoding.evaluation import evaluate
+from retrieval_gap.machine.errors import RunError
+from retrieval_gap.tasks.api import Task
 from retrieval_gap.theory.constructions.construction import Construction
 from retrieval_gap.theory.constructions.precision import FEWEST_BITS, Precision
-from tasks.api import Task
 
 
 def is_exact(construction: Construction, task: Task, samples: int) -> bool:

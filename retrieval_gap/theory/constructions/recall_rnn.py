@@ -24,17 +24,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from retrieval_gap.tasks.api import ENDSEARCH, EOS, FAILED, FALSE, STARTSEARCH, TRUE, Task, TaskConfig
+from retrieval_gap.tasks.associative_recall import NEXT, WORD, AssociativeRecall
+from retrieval_gap.tasks.cgram_retrieval import SPACE, CgramRetrieval
+from retrieval_gap.tasks.counting import END, ONCE_MORE, SEEK, TIMES, Counting
+from retrieval_gap.tasks.index import CAPTURE, SKIP, Index
 from retrieval_gap.theory.constructions.construction import Builder
 from retrieval_gap.theory.constructions.control import CLOCK, Value, clock, clock_is, held, is_token, number_of, rules
 from retrieval_gap.theory.constructions.feed_forward import is_zero, times
 from retrieval_gap.theory.constructions.precision import Precision
 from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, CompiledModel, Program
 from retrieval_gap.theory.constructions.stream import direction
-from tasks.api import ENDSEARCH, EOS, FAILED, FALSE, STARTSEARCH, TRUE, Task, TaskConfig
-from tasks.associative_recall import NEXT, WORD, AssociativeRecall
-from tasks.cgram_retrieval import SPACE, CgramRetrieval
-from tasks.counting import END, ONCE_MORE, SEEK, TIMES, Counting
-from tasks.index import CAPTURE, SKIP, Index
 
 IS_END, FAILED_FLAG = "is_end", "failed"
 

@@ -20,6 +20,7 @@ Source: "RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), theorem 5
 
 from collections.abc import Callable
 
+from retrieval_gap.tasks.api import ENDSEARCH, EOS, FAILED, FALSE, STARTSEARCH, TRUE
 from retrieval_gap.theory.constructions.control import (
     CLOCK,
     Rule,
@@ -38,7 +39,6 @@ from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, CompiledMo
 from retrieval_gap.theory.constructions.recurrence import Register
 from retrieval_gap.theory.constructions.stream import Affine, affine, direction
 from retrieval_gap.theory.constructions.turing_text import GIVES_TOKEN, LAST_TOKEN, WRITE_TOKEN, MachineTask
-from tasks.api import ENDSEARCH, EOS, FAILED, FALSE, STARTSEARCH, TRUE
 
 STARTED, STOPPED, ENDED = 64.0, 1.0, 16.0
 FOUND, NAMED, SIGNED, WRITTEN, ENTERED = 2, 4, 8, 16, 32

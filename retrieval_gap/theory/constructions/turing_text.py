@@ -22,9 +22,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval_gap.errors import UsageError
-from retrieval_gap.theory.constructions.machines import Machine, Outcome
-from tasks.api import (
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.tasks.api import (
     BOS,
     CONTROL_TOKENS,
     ENDSEARCH,
@@ -38,6 +37,7 @@ from tasks.api import (
     Task,
     TaskConfig,
 )
+from retrieval_gap.theory.constructions.machines import Machine, Outcome
 
 LAST, GIVES, WRITE = r"^.*\s", r"\s<-\s(\S+)", "<-"
 LAST_TOKEN = len(CONTROL_TOKENS)
