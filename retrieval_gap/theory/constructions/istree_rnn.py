@@ -53,10 +53,11 @@ asks_edge, facts = direction("asks_edge"), direction("facts")
 def _flags(program: Program) -> None:
     signs = {"is_edge": EDGE, "is_father": FATHER, "is_failed": FAILED}
     brackets = {"is_start": STARTSEARCH, "is_stop": ENDSEARCH, "is_end": EOS}
-    program.feed_forward({name: is_token(t) for name, t in (brackets | signs).items()}, "which token is this?")
+    flags = {name: is_token(t) for name, t in (brackets | signs).items()}
+    program.feed_forward(flags | {"is_answer": is_token(TRUE) + is_token(FALSE)}, "which token is this?")
     is_sign = direction("is_edge") + direction("is_father")
     control = {
-        CLOCK: clock({"is_start": STARTED, "is_stop": STOPPED, "is_end": ENDED}),
+        CLOCK: clock({"is_start": STARTED, "is_stop": STOPPED, "is_end": ENDED, "is_answer": 0.0}),
         "asks_edge": held("asks_edge", is_sign, direction("is_edge")),
     }
     program.recur(control, "where in its pattern the text is, and the last sign")

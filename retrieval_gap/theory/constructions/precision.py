@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 EXPONENT_BITS = 8
 EXACT = torch.float64  # what is computed with; its own rounding is what `bits=None` leaves
@@ -19,6 +20,8 @@ FEWEST_BITS = EXPONENT_BITS + 2
 MOST_BITS = 48  # of a significand that leaves float64 room to sum products in
 _SIGNIFICAND = 53
 _LARGEST_EXPONENT = 2 ** (EXPONENT_BITS - 1)
+_TO_INFINITY = 2.0 ** (1024 - _LARGEST_EXPONENT)
+_BELOW_NORMAL = 2.0 ** (2 - _LARGEST_EXPONENT) * (1 - 2.0**-_SIGNIFICAND)  # the largest float64 that is
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,6 @@ class Precision:
         # Veltkamp's splitting: the upper part of the significand of a float64.
         spread = x * (2.0 ** (_SIGNIFICAND - self.significand) + 1)
         rounded = spread - (spread - x)
-        size = rounded.abs()
-        rounded = torch.where(size < 2.0 ** (2 - _LARGEST_EXPONENT), 0.0, rounded)
-        return torch.where(size < 2.0**_LARGEST_EXPONENT, rounded, x.sign() * torch.inf)
+        # Beyond float64's range and back: what is too large stays infinite.
+        rounded = rounded * _TO_INFINITY * (1 / _TO_INFINITY)
+        return functional.hardshrink(rounded, _BELOW_NORMAL)

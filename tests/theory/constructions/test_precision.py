@@ -39,3 +39,10 @@ def test_exact_leaves_float64_as_it_is():
 def test_too_few_and_too_many_bits_are_refused(bits):
     with pytest.raises(ValueError, match=str(bits)):
         Precision(bits)
+
+
+def test_what_is_too_large_becomes_infinite_and_what_is_too_small_zero():
+    assert rounded(2.0**127, 12) == 2.0**127
+    assert rounded(-(2.0**128), 12) == -torch.inf
+    assert rounded(2.0**-126, 12) == 2.0**-126
+    assert rounded(2.0**-127, 12) == 0
