@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from retrieval_gap.errors import UsageError
+from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.theory.constructions.machines import Machine, load_machine, machine_names, read_machine, simulate
 
 FLIP = {

@@ -6,9 +6,9 @@ import re2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval_gap.decoding import Decoded, decode
-from retrieval_gap.errors import UsageError
-from retrieval_gap.retrieval import RetrieverName, make_retriever
+from retrieval_gap.decoding.decode import Decoded, decode
+from retrieval_gap.decoding.retrieval import RetrieverName, make_retriever
+from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.theory.constructions import Precision
 from retrieval_gap.theory.constructions.machines import Machine, Outcome, load_machine, read_machine
 from retrieval_gap.theory.constructions.turing_rnn import build_turing
