@@ -16,6 +16,7 @@ from typing import TextIO, TypeVar
 import tyro
 
 from retrieval_gap.commands import COMMANDS, TASK_COMMANDS, Command
+from retrieval_gap.commands.construct import Construct
 from retrieval_gap.commands.sample import Sample
 from retrieval_gap.commands.theory import Bound
 from retrieval_gap.commands.train import Train
@@ -81,7 +82,7 @@ def _parse(words: list[str]) -> Command:
         raise UsageError(_one_line(told.getvalue())) from stop
     if isinstance(command, Train):
         return replace(command, config=replace(command.config, options=options))
-    return replace(command, options=options) if isinstance(command, Sample | Bound) else command
+    return replace(command, options=options) if isinstance(command, Sample | Bound | Construct) else command
 
 
 def _one_line(box: str) -> str:

@@ -1,0 +1,153 @@
+"""Rows about constructions: how right they are when decoded freely, and what they cost, counted from their tensors."""
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.table import Table
+
+from retrieval_gap.decoding.decode import Decoded
+from retrieval_gap.decoding.evaluation import decode_batch, evaluate
+from retrieval_gap.decoding.retrieval import RetrieverName
+from retrieval_gap.experiments.constructions.config import Setup
+from retrieval_gap.machine import environment
+from retrieval_gap.machine.files import make_room_for
+from retrieval_gap.runs.results import print_wide
+from retrieval_gap.tables.rows import Row, write_rows
+from retrieval_gap.tasks.api import Batch
+from retrieval_gap.theory.constructions import Construction
+from retrieval_gap.theory.constructions.measure import smallest_precision
+
+FLOAT64 = 64
+MOST_AT_ONCE = 128  # samples: more make no step faster
+MEASURED_SAMPLES = 20
+
+
+def measure(setup: Setup, retriever: RetrieverName | None = None, *, smallest: bool = False) -> Row:
+    """A row of a results table, with columns of its own behind the contract's.
+
+    theorem: its number.  precision_bits, stated_bits: of a number, as run and as proved.  smallest_bits: the fewest
+    that are exact on 20 samples, where `smallest` asks for them.  parameter_bits.  recurrent_bits: of the state's bits,
+    those of recurrent layers.  steps: mean number of tokens behind the prompt.  context_tokens: most tokens in all.
+    machine_steps: of a Turing machine.
+    """
+    started = time.perf_counter()
+    task, construction = setup.build_task(), setup.build()
+    written: list[NDArray[np.int32]] = []
+    longest = 0
+
+    def on_decoded(_: int, gold: Batch, decoded: Decoded, __: NDArray[np.bool_]) -> None:
+        nonlocal longest
+        written.append(decoded.length_B - gold.prompt_len_B)
+        longest = max(longest, int(decoded.length_B.max()))
+
+    evaluation = evaluate(
+        construction,
+        task,
+        setup.samples,
+        retriever=retriever if task.config.mode == "rag" else None,
+        batch=min(MOST_AT_ONCE, decode_batch(elements(construction, task.max_length) * FLOAT64)),
+        on_decoded=on_decoded,
+    )
+    seconds = time.perf_counter() - started
+    measured = smallest_precision(setup.build_with, task, min(setup.samples, MEASURED_SAMPLES)) if smallest else None
+    return {
+        "task": task.name,
+        "family": task.family,
+        "mode": task.config.mode,
+        "n": task.config.n,
+        "options": task.config.options,
+        **cost_columns(construction, setup.how, longest),
+        "seed": task.config.seed,
+        "eval_split": task.config.split,
+        **asdict(evaluation),
+        **machine_columns(seconds),
+        "config_hash": setup.hash(),
+        "theorem": construction.theorem,
+        "precision_bits": construction.precision.number_bits,
+        "stated_bits": construction.stated_precision(setup.size),
+        "smallest_bits": measured,
+        "parameter_bits": construction.parameter_bits(),
+        "recurrent_bits": construction.recurrent_bits(),
+        "steps": float(np.concatenate(written).mean()),
+        "context_tokens": longest,
+        **setup.own_columns(),
+    }
+
+
+def tabulate(
+    setups: Sequence[Setup],
+    csv: Path | None,
+    retriever: RetrieverName | None,
+    *,
+    smallest: bool = False,
+) -> list[Row]:
+    """The rows of these, each told of when it is there; with `csv`, that table is replaced.
+
+    Raises UsageError or TaskError, before anything is measured, where one of them cannot be built.
+    """
+    for setup in setups:
+        setup.build()
+    if csv is not None:
+        make_room_for(csv)
+    rows = []
+    for setup in setups:
+        if len(setups) > 1:
+            print(setup.label(), file=sys.stderr, flush=True)
+        rows.append(measure(setup, retriever, smallest=smallest))
+    if csv is not None:
+        write_rows(csv, rows)
+        print(f"{len(rows)} rows written to {csv}")
+    return rows
+
+
+def cost_columns(construction: Construction, how: str, length: int) -> Row:
+    """The contract's columns about a model, of one that is not trained: size, state, no samples."""
+    precision = construction.precision
+    return {
+        "arch": f"constructed_{how}",
+        "size": "constant",
+        "embedding": "computed",
+        "parameters": construction.parameter_count(),
+        "state_bits": construction.state_bits(length),
+        "samples": 0,
+        "precision": "fp64" if precision.bits is None else f"{precision.bits} bits",
+    }
+
+
+def machine_columns(seconds: float) -> Row:
+    """The contract's columns about the machine."""
+    told = environment.describe()
+    return {
+        "wall_s": round(seconds, 1),
+        "threads": torch.get_num_threads(),
+        **{name: told[name] for name in ("hardware", "torch", "commit")},
+    }
+
+
+def elements(construction: Construction, length: int) -> int:
+    """Numbers in the state of one sample."""
+    return construction.state_bits(length) // construction.precision.number_bits
+
+
+def print_rows(rows: Sequence[Row]) -> None:
+    """A line a row."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("task", "family", "n", "how", "theorem"):
+        table.add_column(column)
+    numbers = ("accuracy", "exact", "steps", "bits/number", "stated", "smallest", "parameters", "state bits", "s")
+    for column in numbers:
+        table.add_column(column, justify="right")
+    for row in rows:
+        smallest = row["smallest_bits"]
+        words = [row["task"], row["family"], str(row["n"]), row["arch"].removeprefix("constructed_"), row["theorem"]]
+        words += [f"{row['accuracy']:.3f}", f"{row['exact_trace']:.3f}", f"{row['steps']:,.1f}"]
+        words += [str(row["precision_bits"]), str(row["stated_bits"]), "" if smallest is None else str(smallest)]
+        words += [f"{row['parameters']:,}", f"{row['state_bits']:,}", f"{row['wall_s']:.1f}"]
+        table.add_row(*words)
+    print_wide(table)

@@ -1,0 +1,56 @@
+"""The grid of constructions: what each theorem says is possible, at growing sizes."""
+
+from collections.abc import Iterator
+
+from retrieval_gap.experiments.constructions.config import OnMachine, OnTask, Setup
+from retrieval_gap.tasks.istree.families import FAMILIES
+
+# Sizes by task: RE2 repeats a group at most 1000 times (index), and a pattern for a threshold grows (counting).
+RECALL = {
+    "index": (16, 64, 256, 1000),
+    "associative_recall": (16, 64, 256, 1024),
+    "cgram_retrieval": (16, 64, 256, 1024),
+    "counting": (16, 64, 256, 1024),
+}
+RECALL_WAYS = ("transformer", "rnn_rag", "hybrid")
+ISTREE_WAYS = ("transformer_cot", "rnn_rag", "hybrid_cot")
+ISTREE_SIZES, ISTREE_LARGE = (16, 32, 64, 128), 256
+SAMPLES, FEW = 100, 20
+WORDS = {
+    "binary_increment": ("1011", "11111111", "1" * 32),
+    "palindrome": ("abba", "abababa", "ab" * 8 + "ba" * 8),
+    "balanced_brackets": ("(())()", "()" * 8, "(" * 12 + ")" * 12),
+    "copy": ("ab", "abba", "abab" * 3),
+    "busy_beaver_4": ("",),
+}
+
+
+def constructions() -> list[Setup]:
+    """Minutes on two cores: the recall tasks up to n = 1,024, IsTree up to 256 nodes, the machines."""
+    return [*_recall(), *_istree(), *_machines()]
+
+
+def _recall() -> Iterator[Setup]:
+    for task, sizes in RECALL.items():
+        for how in RECALL_WAYS:
+            for n in sizes:
+                yield OnTask(task=task, how=how, n=n, samples=SAMPLES)
+    for how in RECALL_WAYS:
+        for c in (2, 4):
+            yield OnTask(task="cgram_retrieval", how=how, n=256, options=f"c={c}", samples=SAMPLES)
+
+
+def _istree() -> Iterator[Setup]:
+    for family in FAMILIES:
+        for how in ISTREE_WAYS:
+            for n in ISTREE_SIZES:
+                yield OnTask(task="istree", how=how, n=n, family=family, samples=SAMPLES if n < 100 else FEW)
+    for how in ISTREE_WAYS:
+        yield OnTask(task="istree", how=how, n=ISTREE_LARGE, samples=FEW)
+
+
+def _machines() -> Iterator[Setup]:
+    for machine, words in WORDS.items():
+        for how in ("rnn_rag", "hybrid"):
+            for word in words:
+                yield OnMachine(machine=machine, how=how, word=word)
