@@ -74,6 +74,10 @@ class Setup(abc.ABC):
         if self.precision == "exact":
             return self.build_with(Precision())
         bits = self.stated_bits() if self.precision == "stated" else read_bits(self.precision)
+        if bits > MOST_BITS:
+            raise UsageError(
+                f"{self.label()}: {bits} bits a number are stated, and {MOST_BITS} can be had; --precision exact has 64"
+            )
         return self.build_with(Precision(bits))
 
 

@@ -151,3 +151,6 @@ def print_rows(rows: Sequence[Row]) -> None:
         words += [f"{row['parameters']:,}", f"{row['state_bits']:,}", f"{row['wall_s']:.1f}"]
         table.add_row(*words)
     print_wide(table)
+    fewer = sorted({f"{row['task']}, n = {row['n']}" for row in rows if row["precision_bits"] < row["stated_bits"]})
+    if fewer:
+        print(f"fewer bits a number than stated: {'; '.join(fewer)}")

@@ -27,7 +27,7 @@ WORDS = {
 
 def constructions() -> list[Setup]:
     """Minutes on two cores: the recall tasks up to n = 1,024, IsTree up to 256 nodes, the machines."""
-    return [*_recall(), *_istree(), *_machines()]
+    return [*_recall(), *_istree(), *_simulated(), *_machines()]
 
 
 def _recall() -> Iterator[Setup]:
@@ -47,6 +47,11 @@ def _istree() -> Iterator[Setup]:
                 yield OnTask(task="istree", how=how, n=n, family=family, samples=SAMPLES if n < 100 else FEW)
     for how in ISTREE_WAYS:
         yield OnTask(task="istree", how=how, n=ISTREE_LARGE, samples=FEW)
+
+
+def _simulated() -> Iterator[Setup]:
+    for n in (16, 32, 64):
+        yield OnTask(task="quantised_lstm", how="transformer_cot", n=n, samples=FEW)
 
 
 def _machines() -> Iterator[Setup]:

@@ -19,9 +19,10 @@ from retrieval_gap.tasks.api import BOS
 from retrieval_gap.theory.constructions.attention import POSITION, Attention, Head
 from retrieval_gap.theory.constructions.construction import Construction
 from retrieval_gap.theory.constructions.feed_forward import FeedForward, Units, square
+from retrieval_gap.theory.constructions.pointwise import FunctionName, Pointwise
 from retrieval_gap.theory.constructions.precision import EXACT, EXPONENT_BITS, Precision
 from retrieval_gap.theory.constructions.recurrence import Recurrence, Register
-from retrieval_gap.theory.constructions.stream import ONE, Number, Stream, direction, number, square_of
+from retrieval_gap.theory.constructions.stream import ONE, Affine, Number, Stream, direction, number, square_of
 
 TOKEN, ANSWER = "token", "answer"
 SPARE_BITS = 2
@@ -63,6 +64,11 @@ class Program:
         """An attention layer."""
         self.modules.append(Attention(self.stream, heads, self.longest, self.precision))
         self.layers.append(Layer("attention", tuple(name for head in heads for name in head.values), words))
+
+    def pointwise(self, function: FunctionName, writes: Mapping[str, Affine], words: str) -> None:
+        """A layer of one elementwise function."""
+        self.modules.append(Pointwise(self.stream, function, writes, self.precision))
+        self.layers.append(Layer(function, tuple(writes), words))
 
     def recur(self, registers: Mapping[str, Register], words: str) -> None:
         """A layer of linear recurrence."""
