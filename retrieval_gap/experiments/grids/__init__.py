@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from retrieval_gap.experiments.grids.hotpotqa import hotpotqa_demo, hotpotqa_paper
 from retrieval_gap.experiments.grids.istree import ARCHITECTURES, cpu, demo, lr, paper, transfer
+from retrieval_gap.experiments.grids.smallest_lstm import smallest_lstm
 from retrieval_gap.experiments.grids.theory import theory_cpu, theory_demo
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.machine.errors import unknown
@@ -18,6 +19,7 @@ PRESETS: dict[str, Callable[[], list[RunConfig]]] = {
     "transfer": transfer,
     "theory_demo": theory_demo,
     "theory_cpu": theory_cpu,
+    "smallest_lstm": smallest_lstm,
     "hotpotqa_demo": hotpotqa_demo,
     "hotpotqa_paper": hotpotqa_paper,
 }
