@@ -24,7 +24,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tasks.api import ENDSEARCH, EOS, FAILED, FALSE, STARTSEARCH, TRUE, Task, TaskConfig
 from retrieval_gap.tasks.associative_recall import NEXT, WORD, AssociativeRecall
 from retrieval_gap.tasks.cgram_retrieval import SPACE, CgramRetrieval
@@ -35,7 +34,6 @@ from retrieval_gap.theory.constructions.control import CLOCK, Value, clock, cloc
 from retrieval_gap.theory.constructions.feed_forward import is_zero, times
 from retrieval_gap.theory.constructions.precision import Precision
 from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, CompiledModel, Program
-from retrieval_gap.theory.constructions.repetition import MOST_REPEATS
 from retrieval_gap.theory.constructions.stream import direction
 
 IS_END, FAILED_FLAG = "is_end", "failed"
@@ -131,12 +129,6 @@ def recall_program(task: Task, question: Question, precision: Precision) -> Prog
 
 
 def _build(kind: type[Task], config: TaskConfig, precision: Precision) -> CompiledModel:
-    """Raises UsageError for Index on a sequence that its pattern cannot pass."""
-    if kind is Index and config.n > MOST_REPEATS:
-        raise UsageError(
-            f"index: n = {config.n}: RE2 repeats a group at most {MOST_REPEATS} times; choose a smaller n"
-            " (a pattern in chunks goes further: theory.constructions.repetition.skip_words)"
-        )
     task = kind(replace(config, mode="rag"))
     question = _QUESTIONS[kind](task)
     last_time = question.tokens + len(question.pieces) + 3

@@ -6,7 +6,8 @@ memory that a search is given is the limit; `\S`, which knows all of Unicode, ta
 of our traces need.
 """
 
-MOST_REPEATS = 1000  # kMaxRepeat in re2/parse.cc
+from retrieval_gap.tasks.index import MOST_REPEATS
+
 WORD = r"[!-~]+\s"  # a word of printable ASCII, and the space behind it
 
 

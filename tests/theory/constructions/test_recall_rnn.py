@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.machine.errors import RunError
 from retrieval_gap.tasks.api import TaskConfig, TaskError
 from retrieval_gap.theory.constructions import Precision, builder
 from retrieval_gap.theory.constructions.measure import smallest_precision
@@ -119,5 +119,5 @@ def test_it_is_causal_and_a_step_is_what_a_stretch_is(task, options):
 
 
 def test_index_past_the_limit_of_re2_names_it_and_the_way_around():
-    with pytest.raises(UsageError, match=r"1001.*at most 1000.*skip_words"):
+    with pytest.raises(TaskError, match=r"1001.*at most 1000 times.*behind another"):
         builder("index", "rnn_rag").build(TaskConfig(n=1001, mode="rag"), Precision())
