@@ -40,10 +40,11 @@ def clock(marks: Mapping[str, float]) -> Register:
 def clock_is(time: float) -> Units:
     """1 where the clock shows this power of two, else 0.
 
-    The clock's distance is measured in halves of `time`: at least 2 for a later time, at most -1 for an earlier one.
-    It is taken alone, and what depends on it in a later layer: a product with a far distance would not be exact.
+    How far there is to go is measured in halves of `time`: at most -2 at a later time, where every ReLU of the tent is
+    0 however large the clock has become; from 1 to 2 at an earlier one, where a significand of 2 bits more than there
+    are doublings in between is exact.
     """
-    return is_zero((direction(CLOCK) - time) * (2.0 / time))
+    return is_zero((time - direction(CLOCK)) * (2.0 / time))
 
 
 def held(name: str, when: Affine, value: Affine) -> Register:
