@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 from retrieval_gap.machine.errors import UsageError, unknown
-from retrieval_gap.tasks.api import Split, Task, TaskConfig
+from retrieval_gap.tasks.api import Mode, Split, Task, TaskConfig
 from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.theory.constructions import Construction, Precision, builder
 from retrieval_gap.theory.constructions.machines import Outcome, load_machine, simulate
@@ -95,13 +95,16 @@ class OnTask(Setup):
 
     def build_task(self) -> Task:
         built = builder(self.task, self.how)
-        config = TaskConfig(
-            n=self.n, mode=built.mode, family=self.family, split=EVAL_SPLIT, seed=self.seed, options=self.options
-        )
-        return (built.view or load_task(self.task))(config)
+        return (built.view or load_task(self.task))(self._task_config(built.mode))
 
     def build_with(self, precision: Precision) -> Construction:
-        return builder(self.task, self.how).build(self.build_task().config, precision)
+        built = builder(self.task, self.how)
+        return built.build(self._task_config(built.mode), precision)
+
+    def _task_config(self, mode: Mode) -> TaskConfig:
+        return TaskConfig(
+            n=self.n, mode=mode, family=self.family, split=EVAL_SPLIT, seed=self.seed, options=self.options
+        )
 
     def label(self) -> str:
         return " ".join(filter(None, [self.task, self.how, f"n={self.n}", self.family, self.options]))

@@ -21,7 +21,7 @@ def explain(setup: OnTask) -> Iterator[str]:
 
     Raises UsageError for a construction that is no program of named directions.
     """
-    task, model = setup.build_task(), setup.build()
+    model, task = setup.build(), setup.build_task()
     if not isinstance(model, CompiledModel):
         raise UsageError(f"{setup.task} --how {setup.how} is no program of named directions: --explain has no words")
     gold = task.sample(np.arange(1))

@@ -37,7 +37,7 @@ def measure(setup: Setup, retriever: RetrieverName | None = None, *, smallest: b
     machine_steps: of a Turing machine.
     """
     started = time.perf_counter()
-    task, construction = setup.build_task(), setup.build()
+    construction, task = setup.build(), setup.build_task()
     written: list[NDArray[np.int32]] = []
     longest = 0
 

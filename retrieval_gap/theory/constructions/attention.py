@@ -30,6 +30,7 @@ from retrieval_gap.theory.constructions.stream import Affine, Number, Stream, af
 BOS_FLAG = "is_bos"  # the direction that is 1 at `[BOS]`, 0 elsewhere
 POSITION = "position"
 SCORES_AT_ONCE = 1 << 18  # of queries with keys: a chunk that stays in a processor's cache
+_UNSEEN = -(2.0**96)  # the score of a later position: finite, as every number here is
 _PREFER = {"earliest": -1.0, "latest": 1.0, "all": 0.0}
 _REAL = 1.0 - direction(BOS_FLAG)
 
@@ -127,7 +128,7 @@ class Attention(nn.Module):
         score_BxHxLxC = rounded(q_BxHxLxE @ k_BxHxCxE.transpose(2, 3))
         if length > 1:
             later_LxC = torch.ones(length, seen, dtype=torch.bool, device=q_BxHxLxE.device).triu(start + 1)
-            score_BxHxLxC = score_BxHxLxC.masked_fill(later_LxC, -torch.inf)
+            score_BxHxLxC = score_BxHxLxC.masked_fill(later_LxC, _UNSEEN)
         below_BxHxLxC = rounded((score_BxHxLxC - score_BxHxLxC.amax(-1, keepdim=True)) * self.sharpness)
         power_BxHxLxC = rounded(below_BxHxLxC.exp())
         return rounded(rounded(power_BxHxLxC @ v_BxHxCxW) / rounded(power_BxHxLxC.sum(-1, keepdim=True)))

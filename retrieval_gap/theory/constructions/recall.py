@@ -16,7 +16,7 @@ Source: "RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), theorems 
 where these differ from the proofs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -34,15 +34,15 @@ from retrieval_gap.theory.constructions.feed_forward import is_zero, linear, rel
 from retrieval_gap.theory.constructions.precision import Precision
 from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, CompiledModel, Program
 from retrieval_gap.theory.constructions.recurrence import Register
-from retrieval_gap.theory.constructions.stream import Affine, constant, direction, number, square_of
+from retrieval_gap.theory.constructions.stream import ONE, constant, direction, number, square_of
 
 PLACE = "place"  # that of the next token behind `[EOS]`, from 1 on
 
 
-def begin(program: Program, words: str = "is this [BOS]?  Squares, for look-ups") -> None:
-    """The flag of `[BOS]`, and the squares of the token and, where the stream begins with it, the position."""
-    squares = {square_of(name): square(direction(name)) for name in (TOKEN, POSITION) if name in program.stream.names}
-    program.feed_forward({BOS_FLAG: is_zero(direction(TOKEN))} | squares, words)
+def begin(program: Program, squares: Iterable[str] = (TOKEN, POSITION)) -> None:
+    """The flag of `[BOS]`, and squares of directions that the stream begins with."""
+    writes = {square_of(name): square(direction(name)) for name in squares}
+    program.feed_forward({BOS_FLAG: is_zero(direction(TOKEN))} | writes, "is this [BOS]?  Squares, for look-ups")
 
 
 def past(back: int) -> str:
@@ -52,50 +52,57 @@ def past(back: int) -> str:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a program needs to know of the past.  history: tokens, behind the present one.  place: see `PLACE`."""
+    """What a program needs to know of the past.
 
+    numbers: directions that are looked up by, or found.  history: tokens, behind the present one.  place: see `PLACE`.
+    """
+
+    numbers: tuple[str, ...]
     history: int = 0
     place: bool = False
 
 
 def by_attention(program: Program, wanted: Wanted) -> None:
     """The past, looked up: tokens at earlier positions, the position of `[EOS]`."""
-    begin(program)
-    names = [past(back) for back in range(1, wanted.history + 1)]
+    own = {POSITION} if wanted.history or wanted.place else set[str]()
+    own |= {TOKEN} if wanted.place else set()
+    begin(program, [name for name in (TOKEN, POSITION) if name in own | set(wanted.numbers)])
     position = number(POSITION)
-    heads = [Head({past(back): direction(TOKEN)}, [(position - back, position)]) for back in range(1, len(names) + 1)]
+    heads = [Head({past(k): direction(TOKEN)}, [(position - k, position)]) for k in range(1, wanted.history + 1)]
     if wanted.place:
         heads.append(Head({"end": direction(POSITION)}, [(constant(EOS - BOS), number(TOKEN))]))
     if heads:
         program.attend(heads, "what stands at earlier positions")
-    writes = {square_of(name): square(direction(name)) for name in names}
     if wanted.place:
-        program.squared({PLACE: linear(direction(POSITION) - direction("end") + 1)}, "place of the next token")
-    elif writes:
-        program.feed_forward(writes, "their squares")
+        program.feed_forward({PLACE: linear(direction(POSITION) - direction("end") + 1)}, "place of the next token")
+    _square(program, [name for name in wanted.numbers if name not in (TOKEN, POSITION)])
 
 
 def by_recurrence(program: Program, wanted: Wanted) -> None:
     """The past, remembered: a position counted up, a shift register of tokens, a place counted from `[EOS]` on."""
-    begin(program)
-    program.feed_forward({"is_end": is_zero(direction(TOKEN) - (EOS - BOS))}, "is this [EOS]?")
+    begin(program, [TOKEN] if TOKEN in wanted.numbers else [])
     registers = {POSITION: Register(direction(POSITION), add=1.0 - direction(BOS_FLAG))}
-    # The present token is a register too: the next one finds it there.
-    registers["last"] = Register(add=direction(TOKEN))
-    for back in range(1, wanted.history + 1):
-        registers[past(back)] = Register(direction("last" if back == 1 else past(back - 1)))
+    if wanted.history:
+        # The present token is a register too: the next one finds it there.
+        registers |= {"last": Register(add=direction(TOKEN)), past(1): Register(direction("last"))}
+        registers |= {past(k): Register(direction(past(k - 1))) for k in range(2, wanted.history + 1)}
     if wanted.place:
-        registers[PLACE] = Register(direction(PLACE), ((direction("is_end"), -direction(PLACE)),), Affine({"one": 1.0}))
+        program.feed_forward({"is_end": is_zero(direction(TOKEN) - (EOS - BOS))}, "is this [EOS]?")
+        registers[PLACE] = Register(direction(PLACE), ((direction("is_end"), -direction(PLACE)),), direction(ONE))
     program.recur(registers, "position and earlier tokens, remembered")
-    names = [name for name in registers if name != "last"]
-    program.feed_forward({square_of(name): square(direction(name)) for name in names}, "their squares")
+    _square(program, [name for name in wanted.numbers if name != TOKEN])
+
+
+def _square(program: Program, names: Sequence[str]) -> None:
+    if names:
+        program.feed_forward({square_of(name): square(direction(name)) for name in names}, "squares, for look-ups")
 
 
 Past = Callable[[Program, Wanted], None]
 
 
 def _index(task: Any, program: Program, see: Past) -> None:
-    see(program, Wanted())
+    see(program, Wanted((TOKEN, POSITION)))
     asked = number(TOKEN) - (VALUE_0 + task.options.values - 1 - BOS)
     program.attend(
         [Head({ANSWER: direction(TOKEN)}, [(asked, number(POSITION))])], "the token at the position asked for"
@@ -103,14 +110,14 @@ def _index(task: Any, program: Program, see: Past) -> None:
 
 
 def _copy(task: Any, program: Program, see: Past) -> None:
-    see(program, Wanted(place=True))
+    see(program, Wanted((PLACE, POSITION), place=True))
     look_up = Head({ANSWER: direction(TOKEN)}, [(number(PLACE), number(POSITION))])
     program.attend([look_up], "the token at the place of the next one")
 
 
 def _preceded(program: Program, see: Past, key_tokens: int) -> None:
     """The earliest token behind the last `key_tokens` tokens, where they stood before."""
-    see(program, Wanted(history=key_tokens))
+    see(program, Wanted(tuple(past(k) for k in range(key_tokens + 1)), history=key_tokens))
     match = [(number(past(back)), number(past(back + 1))) for back in range(key_tokens)]
     program.attend(
         [Head({ANSWER: direction(TOKEN)}, match, prefer="earliest")], "the token that stood behind the same key"
@@ -126,7 +133,7 @@ def _cgram_retrieval(task: Any, program: Program, see: Past) -> None:
 
 
 def _counting(task: Any, program: Program, see: Past) -> None:
-    see(program, Wanted(history=1))
+    see(program, Wanted((TOKEN, past(1)), history=1))
     share = Head({"share": direction(BOS_FLAG)}, [(number(past(1)), number(TOKEN))], null=0.0)
     program.attend([share], "1 / (1 + occurrences of the letter, that in the question included)")
     first_threshold = task.vocabulary.index("0") - BOS

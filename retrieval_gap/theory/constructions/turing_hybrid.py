@@ -109,7 +109,7 @@ class WriteTask(Task):
         """How a run ended, read from its text.  answer: its last token, another number where it has none."""
         cells, head, steps = dict(enumerate(self.word)), 0, 0
         for token in tokens_L:
-            if int(token) in self.steps:
+            if int(token) in self.steps and steps < self.max_steps:
                 transition = self.steps[int(token)][2]
                 cells[head] = transition.write
                 head, steps = head + transition.move, steps + 1

@@ -12,14 +12,17 @@ from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.theory.constructions import Construction, Precision, builder
 
 
-def built(task: str, n: int, bits: int | str = "stated", **config: str) -> tuple[Construction, Task]:
-    """The construction that searches, in its stated precision, and its task on test samples."""
-    told = TaskConfig(n=n, mode="rag", split="test", **config)
-    build = builder(task, "rnn_rag").build
-    exact = build(told, Precision())
-    if bits == "exact":
-        return exact, load_task(task)(told)
-    return build(told, Precision(exact.stated_precision(n) if bits == "stated" else int(bits))), load_task(task)(told)
+def built(
+    task: str, n: int, bits: int | str = "stated", *, how: str = "rnn_rag", **config: str
+) -> tuple[Construction, Task]:
+    """A construction, in its stated precision, and its task on test samples."""
+    builds = builder(task, how)
+    told = TaskConfig(n=n, mode=builds.mode, split="test", **config)
+    construction = builds.build(told, Precision())
+    if bits != "exact":
+        stated = construction.stated_precision(n) if bits == "stated" else int(bits)
+        construction = builds.build(told, Precision(stated))
+    return construction, (builds.view or load_task(task))(told)
 
 
 def scored(construction: Construction, task: Task, samples: int, retriever: RetrieverName | None = None) -> Evaluation:
@@ -51,3 +54,17 @@ def idle_share(construction: Construction, task: Task, samples: int, every: int 
 
 def tokens_of(task: Task, samples: int) -> torch.Tensor:
     return torch.from_numpy(task.sample(np.arange(samples)).tokens_BxL).long()
+
+
+def assert_causal_and_stepwise(construction: Construction, task: Task, change: int, samples: int = 3) -> None:
+    """What stands behind place `change` alters nothing before it, and steps give what a stretch gives, both exactly."""
+    tokens_BxL = tokens_of(task, samples)
+    whole_BxLxV = construction.forward(tokens_BxL)
+    changed_BxL = tokens_BxL.clone()
+    changed_BxL[:, change:] = 3
+    assert torch.equal(construction.forward(changed_BxL)[:, :change], whole_BxLxV[:, :change])
+    last_BxV, state = construction.prefill(tokens_BxL[:, :change])
+    assert torch.equal(last_BxV, whole_BxLxV[:, change - 1])
+    for t in range(change, tokens_BxL.shape[1]):
+        last_BxV, state = construction.step(tokens_BxL[:, t], state)
+        assert torch.equal(last_BxV, whole_BxLxV[:, t])
