@@ -64,13 +64,14 @@ class Construct:
     def _rows(self) -> None:
         from retrieval_gap.experiments.constructions.rows import print_rows, tabulate
 
-        print_rows(tabulate([self._setup(n) for n in self._sizes()], self.csv, self.retriever, smallest=self.smallest))
+        setups = [self._setup(n) for n in self._sizes()]
+        print_rows(tabulate(setups, self.csv, self.retriever, smallest=lambda _: self.smallest))
 
     def _all(self) -> None:
         from retrieval_gap.experiments.constructions.rows import print_rows, tabulate
-        from retrieval_gap.experiments.grids.constructions import constructions
+        from retrieval_gap.experiments.grids.constructions import constructions, measures_smallest
 
-        print_rows(tabulate(constructions(), self.csv, self.retriever))
+        print_rows(tabulate(constructions(), self.csv, self.retriever, smallest=measures_smallest))
 
     def _explain(self) -> None:
         from retrieval_gap.experiments.constructions.explain import explain

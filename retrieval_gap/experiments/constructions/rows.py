@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -85,9 +85,11 @@ def tabulate(
     csv: Path | None,
     retriever: RetrieverName | None,
     *,
-    smallest: bool = False,
+    smallest: Callable[[Setup], bool],
 ) -> list[Row]:
-    """The rows of these, each told of when it is there; with `csv`, that table is replaced.
+    """The rows of these; with `csv`, that table is replaced.
+
+    smallest: for which of them the fewest bits of a number are measured.
 
     Raises UsageError or TaskError, before anything is measured, where one of them cannot be built.
     """
@@ -99,7 +101,7 @@ def tabulate(
     for setup in setups:
         if len(setups) > 1:
             print(setup.label(), file=sys.stderr, flush=True)
-        rows.append(measure(setup, retriever, smallest=smallest))
+        rows.append(measure(setup, retriever, smallest=smallest(setup)))
     if csv is not None:
         write_rows(csv, rows)
         print(f"{len(rows)} rows written to {csv}")

@@ -14,7 +14,7 @@ RECALL = {
 }
 RECALL_WAYS = ("transformer", "rnn_rag", "hybrid")
 ISTREE_WAYS = ("transformer_cot", "rnn_rag", "hybrid_cot")
-ISTREE_SIZES, ISTREE_LARGE = (16, 32, 64, 128), 256
+ISTREE_SIZES, ISTREE_LARGE, ISTREE_MEASURED = (16, 32, 64, 128), 256, 64
 SAMPLES, FEW = 100, 20
 WORDS = {
     "binary_increment": ("1011", "11111111", "1" * 32),
@@ -30,6 +30,15 @@ def constructions() -> list[Setup]:
     return [*_recall(), *_istree(), *_simulated(), *_machines()]
 
 
+def measures_smallest(setup: Setup) -> bool:
+    """Whether the fewest bits of a number are worth their time: a measurement costs as much as about ten of accuracy."""
+    return isinstance(setup, OnTask) and setup.task != "quantised_lstm" and (setup.task in RECALL or _is_small(setup))
+
+
+def _is_small(setup: OnTask) -> bool:
+    return setup.n <= ISTREE_MEASURED and not setup.family
+
+
 def _recall() -> Iterator[Setup]:
     for task, sizes in RECALL.items():
         for how in RECALL_WAYS:
@@ -41,12 +50,10 @@ def _recall() -> Iterator[Setup]:
 
 
 def _istree() -> Iterator[Setup]:
-    for family in FAMILIES:
+    for family in ("", *FAMILIES[1:]):  # "" is the first
         for how in ISTREE_WAYS:
-            for n in ISTREE_SIZES:
+            for n in (*ISTREE_SIZES, *([] if family else [ISTREE_LARGE])):
                 yield OnTask(task="istree", how=how, n=n, family=family, samples=SAMPLES if n < 100 else FEW)
-    for how in ISTREE_WAYS:
-        yield OnTask(task="istree", how=how, n=ISTREE_LARGE, samples=FEW)
 
 
 def _simulated() -> Iterator[Setup]:
