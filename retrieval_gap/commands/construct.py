@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, Suppress, arg
 
+from retrieval_gap.choices import RetrieverName
 from retrieval_gap.commands.flags import whole_numbers
-from retrieval_gap.decoding.retrieval import RetrieverName
 from retrieval_gap.machine.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Construct:
     Turing machine (`construct turing --machine palindrome --input abba`).  A task's own options are flags too;
     docs/constructions.md has the theorems."""
 
-    task: Annotated[Positional[str], arg(metavar="TASK", help="a task's name, `turing`, or `all`: the preset")] = ""
+    task: Annotated[Positional[str], arg(metavar="TASK", help="a task's name, or `turing`")] = ""
     how: Annotated[str, arg(help="transformer, transformer_cot, rnn_rag, hybrid, hybrid_cot")] = ""
     n: Annotated[str, arg(help="problem sizes, such as 64,1000")] = ""
     family: Annotated[str, arg(help='distribution of problems; "" means the task\'s first')] = ""
@@ -46,8 +46,6 @@ class Construct:
             self._list()
         elif self.task == "turing":
             self._turing()
-        elif self.task == "all":
-            self._all()
         elif not self.task:
             raise UsageError("name a task, as in `construct index --how transformer --n 64`; --list has what there is")
         elif self.explain:
@@ -64,14 +62,7 @@ class Construct:
     def _rows(self) -> None:
         from retrieval_gap.experiments.constructions.rows import print_rows, tabulate
 
-        setups = [self._setup(n) for n in self._sizes()]
-        print_rows(tabulate(setups, self.csv, self.retriever, smallest=lambda _: self.smallest))
-
-    def _all(self) -> None:
-        from retrieval_gap.experiments.constructions.rows import print_rows, tabulate
-        from retrieval_gap.experiments.grids.constructions import constructions, measures_smallest
-
-        print_rows(tabulate(constructions(), self.csv, self.retriever, smallest=measures_smallest))
+        print_rows(tabulate([self._setup(n) for n in self._sizes()], self.csv, self.retriever))
 
     def _explain(self) -> None:
         from retrieval_gap.experiments.constructions.explain import explain
@@ -118,5 +109,6 @@ class Construct:
             options=self.options,
             samples=self.samples,
             precision=self.precision,
+            smallest=self.smallest,
             seed=self.seed,
         )

@@ -2,23 +2,22 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.table import Table
 
+from retrieval_gap.choices import RetrieverName
 from retrieval_gap.decoding.decode import Decoded
 from retrieval_gap.decoding.evaluation import decode_batch, evaluate
-from retrieval_gap.decoding.retrieval import RetrieverName
 from retrieval_gap.experiments.constructions.config import Setup
 from retrieval_gap.machine import environment
 from retrieval_gap.machine.files import make_room_for
-from retrieval_gap.runs.results import print_wide
-from retrieval_gap.tables.rows import Row, write_rows
+from retrieval_gap.tables.printing import print_lines
+from retrieval_gap.tables.rows import Row, write_table
 from retrieval_gap.tasks.api import Batch
 from retrieval_gap.theory.constructions import Construction
 from retrieval_gap.theory.constructions.measure import smallest_precision
@@ -28,14 +27,8 @@ MOST_AT_ONCE = 128  # samples: more make no step faster
 MEASURED_SAMPLES = 20
 
 
-def measure(setup: Setup, retriever: RetrieverName | None = None, *, smallest: bool = False) -> Row:
-    """A row of a results table, with columns of its own behind the contract's.
-
-    theorem: its number.  precision_bits, stated_bits: of a number, as run and as proved.  smallest_bits: the fewest
-    that are exact on 20 samples, where `smallest` asks for them.  parameter_bits.  recurrent_bits: of the state's bits,
-    those of recurrent layers.  steps: mean number of tokens behind the prompt.  context_tokens: most tokens in all.
-    machine_steps: of a Turing machine.
-    """
+def measure(setup: Setup, retriever: RetrieverName | None = None) -> Row:
+    """A row of a results table; config.py says what its own columns are."""
     started = time.perf_counter()
     construction, task = setup.build(), setup.build_task()
     written: list[NDArray[np.int32]] = []
@@ -55,7 +48,8 @@ def measure(setup: Setup, retriever: RetrieverName | None = None, *, smallest: b
         on_decoded=on_decoded,
     )
     seconds = time.perf_counter() - started
-    measured = smallest_precision(setup.build_with, task, min(setup.samples, MEASURED_SAMPLES)) if smallest else None
+    fewest = min(setup.samples, MEASURED_SAMPLES)
+    measured = smallest_precision(setup.build_with, task, fewest) if setup.smallest else None
     return {
         "task": task.name,
         "family": task.family,
@@ -84,26 +78,22 @@ def tabulate(
     setups: Sequence[Setup],
     csv: Path | None,
     retriever: RetrieverName | None,
-    *,
-    smallest: Callable[[Setup], bool],
 ) -> list[Row]:
     """The rows of these; with `csv`, that table is replaced.
-
-    smallest: for which of them the fewest bits of a number are measured.
 
     Raises UsageError or TaskError, before anything is measured, where one of them cannot be built.
     """
     for setup in setups:
-        setup.build()
+        setup.validate()
     if csv is not None:
         make_room_for(csv)
     rows = []
     for setup in setups:
         if len(setups) > 1:
             print(setup.label(), file=sys.stderr, flush=True)
-        rows.append(measure(setup, retriever, smallest=smallest(setup)))
+        rows.append(measure(setup, retriever))
     if csv is not None:
-        write_rows(csv, rows)
+        write_table(csv, Setup.columns, rows)
         print(f"{len(rows)} rows written to {csv}")
     return rows
 
@@ -138,21 +128,28 @@ def elements(construction: Construction, length: int) -> int:
 
 
 def print_rows(rows: Sequence[Row]) -> None:
-    """A line a row."""
-    table = Table(box=None, pad_edge=False)
-    for column in ("task", "family", "n", "how", "theorem"):
-        table.add_column(column)
-    numbers = ("accuracy", "exact", "steps", "bits/number", "stated", "smallest", "parameters", "state bits", "s")
-    for column in numbers:
-        table.add_column(column, justify="right")
-    for row in rows:
-        smallest = row["smallest_bits"]
-        words = [row["task"], row["family"], str(row["n"]), row["arch"].removeprefix("constructed_"), row["theorem"]]
-        words += [f"{row['accuracy']:.3f}", f"{row['exact_trace']:.3f}", f"{row['steps']:,.1f}"]
-        words += [str(row["precision_bits"]), str(row["stated_bits"]), "" if smallest is None else str(smallest)]
-        words += [f"{row['parameters']:,}", f"{row['state_bits']:,}", f"{row['wall_s']:.1f}"]
-        table.add_row(*words)
-    print_wide(table)
+    """A line a row; what was run with fewer bits a number than are stated is said below."""
+    print_lines([_line(row) for row in rows], left=["task", "family", "how", "theorem"])
     fewer = sorted({f"{row['task']}, n = {row['n']}" for row in rows if row["precision_bits"] < row["stated_bits"]})
     if fewer:
         print(f"fewer bits a number than stated: {'; '.join(fewer)}")
+
+
+def _line(row: Row) -> dict[str, str]:
+    smallest = row["smallest_bits"]
+    return {
+        "task": row["task"],
+        "family": row["family"],
+        "n": str(row["n"]),
+        "how": row["arch"].removeprefix("constructed_"),
+        "theorem": row["theorem"],
+        "accuracy": f"{row['accuracy']:.3f}",
+        "exact": f"{row['exact_trace']:.3f}",
+        "steps": f"{row['steps']:,.1f}",
+        "bits/number": str(row["precision_bits"]),
+        "stated": str(row["stated_bits"]),
+        "smallest": "" if smallest is None else str(smallest),
+        "parameters": f"{row['parameters']:,}",
+        "state bits": f"{row['state_bits']:,}",
+        "s": f"{row['wall_s']:.1f}",
+    }

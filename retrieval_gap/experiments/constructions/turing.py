@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from retrieval_gap.choices import RetrieverName
 from retrieval_gap.decoding.decode import UNDECIDED, decode
-from retrieval_gap.decoding.retrieval import RetrieverName, make_retriever
+from retrieval_gap.decoding.retrieval import make_retriever
 from retrieval_gap.experiments.constructions.config import OnMachine
 from retrieval_gap.machine.errors import RunError
 from retrieval_gap.theory.constructions.machines import Outcome, load_machine

@@ -30,20 +30,11 @@ def constructions() -> list[Setup]:
     return [*_recall(), *_istree(), *_simulated(), *_machines()]
 
 
-def measures_smallest(setup: Setup) -> bool:
-    """Whether the fewest bits of a number are worth their time: a measurement costs as much as about ten of accuracy."""
-    return isinstance(setup, OnTask) and setup.task != "quantised_lstm" and (setup.task in RECALL or _is_small(setup))
-
-
-def _is_small(setup: OnTask) -> bool:
-    return setup.n <= ISTREE_MEASURED and not setup.family
-
-
 def _recall() -> Iterator[Setup]:
     for task, sizes in RECALL.items():
         for how in RECALL_WAYS:
             for n in sizes:
-                yield OnTask(task=task, how=how, n=n, samples=SAMPLES)
+                yield OnTask(task=task, how=how, n=n, samples=SAMPLES, smallest=True)
     for how in RECALL_WAYS:
         for c in (2, 4):
             yield OnTask(task="cgram_retrieval", how=how, n=256, options=f"c={c}", samples=SAMPLES)
@@ -53,7 +44,9 @@ def _istree() -> Iterator[Setup]:
     for family in ("", *FAMILIES[1:]):  # "" is the first
         for how in ISTREE_WAYS:
             for n in (*ISTREE_SIZES, *([] if family else [ISTREE_LARGE])):
-                yield OnTask(task="istree", how=how, n=n, family=family, samples=SAMPLES if n < 100 else FEW)
+                smallest = n <= ISTREE_MEASURED and not family
+                samples = SAMPLES if n < 100 else FEW
+                yield OnTask(task="istree", how=how, n=n, family=family, samples=samples, smallest=smallest)
 
 
 def _simulated() -> Iterator[Setup]:
