@@ -6,11 +6,12 @@ from retrieval_gap.experiments.constructions.config import OnMachine, OnTask, Se
 from retrieval_gap.tasks.istree.families import FAMILIES
 
 # Sizes by task: RE2 repeats a group at most 1000 times (index), and a pattern for a threshold grows (counting).
+# Options are those of the trained models in results/theory_cpu.csv.
 RECALL = {
-    "index": (16, 64, 256, 1000),
-    "associative_recall": (16, 64, 256, 1024),
-    "cgram_retrieval": (16, 64, 256, 1024),
-    "counting": (16, 64, 256, 1024),
+    "index": ("values=4", (16, 64, 256, 1000)),
+    "associative_recall": ("values=4", (16, 64, 256, 1024)),
+    "cgram_retrieval": ("c=3", (16, 64, 256, 1024)),
+    "counting": ("most=2", (16, 64, 256, 1024)),
 }
 RECALL_WAYS = ("transformer", "rnn_rag", "hybrid")
 ISTREE_WAYS = ("transformer_cot", "rnn_rag", "hybrid_cot")
@@ -31,10 +32,10 @@ def constructions() -> list[Setup]:
 
 
 def _recall() -> Iterator[Setup]:
-    for task, sizes in RECALL.items():
+    for task, (options, sizes) in RECALL.items():
         for how in RECALL_WAYS:
             for n in sizes:
-                yield OnTask(task=task, how=how, n=n, samples=SAMPLES, smallest=True)
+                yield OnTask(task=task, how=how, n=n, options=options, samples=SAMPLES, smallest=True)
     for how in RECALL_WAYS:
         for c in (2, 4):
             yield OnTask(task="cgram_retrieval", how=how, n=256, options=f"c={c}", samples=SAMPLES)
