@@ -1,8 +1,8 @@
 """A finite control for programs that write by rules: a clock, registers that are set at chosen times, a table of rules.
 
-The clock is one number.  It doubles at every token, and at a token that is a mark it is set anew; so it is the mark's
-number times a power of two while the rest of the text is told by how many tokens ago the mark was.  Before any mark it
-stays at 0.  Floats hold powers of two exactly, in any precision.
+The clock is one number.  A mark sets it to a power of two, and it is halved at every token: it tells how many tokens
+ago the last mark was, counted from what that mark is worth.  Before any mark it stays at 0, and long after one it gets
+there again.  Floats hold powers of two exactly, in any precision.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,23 +28,23 @@ def is_token(token: int) -> Units:
     return is_zero(direction(TOKEN) - number_of(token))
 
 
-def clock(marks: Mapping[str, float]) -> Register:
-    """The clock; `marks` has, for each direction that is 1 at a mark, the power of two that the clock is set to."""
-    doubled = direction(CLOCK) * 2.0
+def clock(marks: Mapping[str, int]) -> Register:
+    """The clock; `marks` has, for each direction that is 1 at a mark, the time that it is then."""
+    halved = direction(CLOCK) * 0.5
     setting = Affine()
-    for flag, value in marks.items():
-        setting = setting + direction(flag) * value
-    return Register(doubled, tuple((direction(flag), -doubled) for flag in marks), setting)
+    for flag, time in marks.items():
+        setting = setting + direction(flag) * 2.0**-time
+    return Register(halved, tuple((direction(flag), -halved) for flag in marks), setting)
 
 
-def clock_is(time: float) -> Units:
-    """1 where the clock shows this power of two, else 0.
+def clock_is(time: int) -> Units:
+    """1 at this time (the clock at 2^-time), else 0.
 
-    How far there is to go is measured in halves of `time`: at most -2 at a later time, where every ReLU of the tent is
-    0 however large the clock has become; from 1 to 2 at an earlier one, where a significand of 2 bits more than there
-    are doublings in between is exact.
+    The clock's distance is measured in halves of what it shows at `time`.  Later it is between -2 and -1, where every
+    ReLU of the tent is 0; earlier it is 2 or more, and exact with a significand of 2 bits more than there are times in
+    between.
     """
-    return is_zero((time - direction(CLOCK)) * (2.0 / time))
+    return is_zero((direction(CLOCK) - 2.0**-time) * 2.0 ** (time + 1))
 
 
 def held(name: str, when: Affine, value: Affine) -> Register:

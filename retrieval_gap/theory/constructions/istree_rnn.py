@@ -5,7 +5,7 @@ The state is eight numbers, whatever the graph:
 
 | register | what it holds |
 |---|---|
-| clock | which token of its pattern the text is at (control.py): `[STARTSEARCH]` is 64, `[ENDSEARCH]` 1, `[EOS]` 16 |
+| clock | which token of its pattern the text is at (control.py): `[ENDSEARCH]` is 0, `[EOS]` 4, `[STARTSEARCH]` 6 |
 | asks_edge | 1 while the last sign was `-`, 0 while it was `~` |
 | phase | what was asked since the visit began: 1 for each `~`, 4 for each `-` |
 | v | the node that is visited |
@@ -43,7 +43,9 @@ from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, CompiledMo
 from retrieval_gap.theory.constructions.recurrence import Register
 from retrieval_gap.theory.constructions.stream import direction
 
-STARTED, STOPPED, ENDED = 64.0, 1.0, 16.0
+# Times of the clock: of the tokens behind an answer, and of those of a question.
+STOPPED, FOUND, NAMED, SIGNED, ENDED, ENTERED = range(6)
+STARTED, SUBJECT, SIGN, OBJECT = range(6, 10)
 PHASES = (0, 1, 5, 6, 9, 10)
 
 token, v, w, father, back_from = (direction(name) for name in (TOKEN, "v", "w", "father", "back_from"))
@@ -53,11 +55,10 @@ asks_edge, facts = direction("asks_edge"), direction("facts")
 def _flags(program: Program) -> None:
     signs = {"is_edge": EDGE, "is_father": FATHER, "is_failed": FAILED}
     brackets = {"is_start": STARTSEARCH, "is_stop": ENDSEARCH, "is_end": EOS}
-    flags = {name: is_token(t) for name, t in (brackets | signs).items()}
-    program.feed_forward(flags | {"is_answer": is_token(TRUE) + is_token(FALSE)}, "which token is this?")
+    program.feed_forward({name: is_token(t) for name, t in (brackets | signs).items()}, "which token is this?")
     is_sign = direction("is_edge") + direction("is_father")
     control = {
-        CLOCK: clock({"is_start": STARTED, "is_stop": STOPPED, "is_end": ENDED, "is_answer": 0.0}),
+        CLOCK: clock({"is_start": STARTED, "is_stop": STOPPED, "is_end": ENDED}),
         "asks_edge": held("asks_edge", is_sign, direction("is_edge")),
     }
     program.recur(control, "where in its pattern the text is, and the last sign")
@@ -70,14 +71,14 @@ def at(time: int) -> str:
 
 def _events(program: Program) -> None:
     """Which register this token is for."""
-    clocks = {at(2**k): clock_is(2.0**k) for k in range(1, 10)}
+    clocks = {at(time): clock_is(time) for time in range(FOUND, OBJECT + 1)}
     program.feed_forward(clocks, "which time is it?")
-    found, entered, fourth = (direction(at(time)) for time in (2, 32, 4))
+    found, entered, returned = (direction(at(time)) for time in (FOUND, ENTERED, NAMED))
     events = {
         "finds_w": times(asks_edge, found),
         "finds_father": times(1.0 - asks_edge, found),
-        "returns": times(asks_edge, fourth),
-        "visits": linear(entered) + times(asks_edge, fourth),
+        "returns": times(asks_edge, returned),
+        "visits": linear(entered) + times(asks_edge, returned),
     }
     program.feed_forward(events, "answer to `-`, answer to `~`, node at a return, node at any visit")
     names = ("finds_w", "finds_father", "visits")
@@ -93,7 +94,7 @@ def _registers(program: Program) -> None:
         # At a return, v as it was before this token; else 0.
         "back_from": Register(back_from, ((visits, -back_from), (direction("returns"), v))),
         "phase": held("phase", visits, direction("is_father") + direction("is_edge") * 4.0),
-        "facts": Register(facts, add=direction(at(8))),
+        "facts": Register(facts, add=direction(at(SIGNED))),
     }
     program.recur(registers, "nodes at hand, what was asked since the visit began, facts written")
 
@@ -116,8 +117,9 @@ def _rules() -> list[Rule]:
     w_is_father, failed = direction("w_is_father"), direction("is_failed")
     start, stop, end = number_of(STARTSEARCH), number_of(ENDSEARCH), number_of(EOS)
     edge, tilde = number_of(EDGE), number_of(FATHER)
-    asked, subject, signed, with_object = (direction(at(time)) for time in (64, 128, 256, 512))
-    found, third, fourth, fifth, entered = (direction(at(time)) for time in (2, 4, 8, 16, 32))
+    asked, subject, signed, with_object = (direction(at(time)) for time in (STARTED, SUBJECT, SIGN, OBJECT))
+    times_after = (FOUND, NAMED, SIGNED, ENDED, ENTERED)
+    found, third, fourth, fifth, entered = (direction(at(time)) for time in times_after)
     is_end, is_edge = direction("is_end"), direction("is_edge")
     just_entered, at_root = direction("just_entered"), direction("at_root")
     fathers_turn = phase[0] + phase[1]

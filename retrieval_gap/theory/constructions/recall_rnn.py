@@ -16,6 +16,9 @@ once more behind the second `[EOS]`.
 | feed-forward | (counting) did the search fail? |
 | feed-forward | the next token, by the time |
 
+MQAR asks for every key, among fillers, and says no word when it does.  So its clock starts at `[STARTSEARCH]`, which is
+written wherever nothing else is, and counts where the decoder lets the model write; the register holds the word before.
+
 Source: "RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), theorem 5.2.
 """
 
@@ -29,8 +32,20 @@ from retrieval_gap.tasks.associative_recall import NEXT, WORD, AssociativeRecall
 from retrieval_gap.tasks.cgram_retrieval import SPACE, CgramRetrieval
 from retrieval_gap.tasks.counting import END, ONCE_MORE, SEEK, TIMES, Counting
 from retrieval_gap.tasks.index import CAPTURE, SKIP, Index
+from retrieval_gap.tasks.mqar import Mqar
 from retrieval_gap.theory.constructions.construction import Builder
-from retrieval_gap.theory.constructions.control import CLOCK, Value, clock, clock_is, held, is_token, number_of, rules
+from retrieval_gap.theory.constructions.control import (
+    CLOCK,
+    Rule,
+    Value,
+    clock,
+    clock_is,
+    held,
+    is_token,
+    number_of,
+    rules,
+    total,
+)
 from retrieval_gap.theory.constructions.feed_forward import is_zero, times
 from retrieval_gap.theory.constructions.precision import Precision
 from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, CompiledModel, Program
@@ -106,11 +121,11 @@ def recall_program(task: Task, question: Question, precision: Precision) -> Prog
     """The layers that the table above lists."""
     program = Program(task.max_length, precision, positions=False)
     program.feed_forward({IS_END: is_token(EOS)}, "is this [EOS]?")
-    program.recur({CLOCK: clock({IS_END: 1.0})}, "2 to the power of how many tokens ago [EOS] was")
+    program.recur({CLOCK: clock({IS_END: 0})}, "2 to the power of minus how many tokens ago [EOS] was")
 
     written = _written(task, question)
     found_at = question.tokens + len(written) + 1
-    program.feed_forward({at(ago): clock_is(2.0**ago) for ago in range(found_at + 1)}, "which time is it?")
+    program.feed_forward({at(ago): clock_is(ago) for ago in range(found_at + 1)}, "which time is it?")
     holds = {place: direction(at(place + 1)) for place in range(question.tokens)}
     holds[0] = holds[0] + direction(at(found_at))
     program.feed_forward({read(place): times(direction(TOKEN), when) for place, when in holds.items()}, "what to hold")
@@ -128,6 +143,34 @@ def recall_program(task: Task, question: Question, precision: Precision) -> Prog
     return program
 
 
+def mqar_program(task: Task, precision: Precision) -> Program:
+    """Two numbers: a clock that starts at `[STARTSEARCH]`, the word before it."""
+    program = Program(task.max_length, precision, positions=False)
+    program.feed_forward({"is_start": is_token(STARTSEARCH)}, "is this [STARTSEARCH]?")
+    program.recur({CLOCK: clock({"is_start": 0})}, "2 to the power of minus how many tokens ago [STARTSEARCH] was")
+    asked, begun, keyed, ended, found = (direction(f"start_{ago}_ago") for ago in (0, 1, 2, 3, 5))
+    program.feed_forward({f"start_{ago}_ago": clock_is(ago) for ago in (0, 1, 2, 3, 5)}, "which time is it?")
+    is_word = 1.0 - asked - begun
+    program.feed_forward({"word": times(direction(TOKEN), is_word)}, "the token, but for those of a search's beginning")
+    program.recur({"key": held("key", is_word, direction("word"))}, "the word before the search")
+    pieces = [number_of(task.vocabulary.index(piece)) for piece in (WORD, NEXT)]
+    table: list[Rule] = [
+        (pieces[0], (asked,)),
+        (direction("key"), (begun,)),
+        (pieces[1], (keyed,)),
+        (number_of(ENDSEARCH), (ended,)),
+        (direction(TOKEN), (found,)),
+        (number_of(STARTSEARCH), (1.0 - total(asked, begun, keyed, ended, found),)),
+    ]
+    program.feed_forward({ANSWER: rules(table)}, "the next token, by the time")
+    return program
+
+
+def _build_mqar(config: TaskConfig, precision: Precision) -> CompiledModel:
+    task = Mqar(replace(config, mode="rag"))
+    return CompiledModel(mqar_program(task, precision), "5.2", len(task.vocabulary), lambda _: len(task.vocabulary))
+
+
 def _build(kind: type[Task], config: TaskConfig, precision: Precision) -> CompiledModel:
     task = kind(replace(config, mode="rag"))
     question = _QUESTIONS[kind](task)
@@ -140,4 +183,6 @@ def _build(kind: type[Task], config: TaskConfig, precision: Precision) -> Compil
     return CompiledModel(recall_program(task, question, precision), "5.2", len(task.vocabulary), largest)
 
 
-BUILDERS = {(kind.name, "rnn_rag"): Builder("5.2", "rag", partial(_build, kind)) for kind in _QUESTIONS}
+BUILDERS = {(kind.name, "rnn_rag"): Builder("5.2", "rag", partial(_build, kind)) for kind in _QUESTIONS} | {
+    (Mqar.name, "rnn_rag"): Builder("5.2", "rag", _build_mqar)
+}

@@ -40,8 +40,11 @@ from retrieval_gap.theory.constructions.recurrence import Register
 from retrieval_gap.theory.constructions.stream import Affine, affine, direction
 from retrieval_gap.theory.constructions.turing_text import GIVES_TOKEN, LAST_TOKEN, WRITE_TOKEN, MachineTask
 
-STARTED, STOPPED, ENDED = 64.0, 1.0, 16.0
-FOUND, NAMED, SIGNED, WRITTEN, ENTERED = 2, 4, 8, 16, 32
+# Times of the clock: behind an answer the symbol that was found, the cell, `<-`, the symbol written, the new state;
+# `[EOS]` stands where that symbol does, so that a state comes next.  Then the tokens of a question.
+STOPPED, FOUND, NAMED, SIGNED, WRITTEN, ENTERED = range(6)
+ENDED = WRITTEN
+STARTED, BEGUN, PLACED, ASKED = range(6, 10)
 
 state, symbol, head = direction("state"), direction("symbol"), direction("head")
 
@@ -64,7 +67,7 @@ def _reading(program: Program) -> None:
     program.feed_forward({name: is_token(token) for name, token in brackets.items()}, "which bracket is this?")
     marks = {"is_start": STARTED, "is_stop": STOPPED, "is_end": ENDED}
     program.recur({CLOCK: clock(marks)}, "where in a step the text is")
-    program.feed_forward({_at(2**k): clock_is(2.0**k) for k in range(1, 10)}, "which time is it?")
+    program.feed_forward({_at(time): clock_is(time) for time in range(FOUND, ASKED + 1)}, "which time is it?")
     events = {"symbol": direction(_at(FOUND)), "state": direction(_at(ENTERED))}
     reads = {f"read_{name}": times(direction(TOKEN), when) for name, when in events.items()}
     program.feed_forward(reads, "the token, where it is a symbol that was found, or a state")
@@ -100,12 +103,12 @@ def _rules(machine: Machine, task: MachineTask) -> list[Rule]:
     goes_on, is_end, not_begun = direction("goes_on"), direction("is_end"), direction("not_begun")
     halts = total(*(_in(name) for name in machine.halting))
     accepts = total(*(_in(name) for name in machine.accepting))
-    at = {2**k: direction(_at(2**k)) for k in range(1, 10)}
+    at = {time: direction(_at(time)) for time in range(FOUND, ASKED + 1)}
     return [
-        (number_of(LAST_TOKEN), (at[64],)),
-        (cell, (at[128],)),
-        (number_of(GIVES_TOKEN), (at[256],)),
-        (number_of(ENDSEARCH), (at[512],)),
+        (number_of(LAST_TOKEN), (at[STARTED],)),
+        (cell, (at[BEGUN],)),
+        (number_of(GIVES_TOKEN), (at[PLACED],)),
+        (number_of(ENDSEARCH), (at[ASKED],)),
         (cell, (at[FOUND], goes_on)),
         (number_of(EOS), (at[FOUND], 1.0 - goes_on)),
         (number_of(WRITE_TOKEN), (at[NAMED],)),

@@ -11,8 +11,8 @@ from retrieval_gap.theory.constructions.feed_forward import times
 from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, CompiledModel, Program
 from retrieval_gap.theory.constructions.stream import direction
 
-MARKS = {5: 1.0, 6: 16.0, 7: 0.0}
-texts = st.lists(st.integers(BOS, 12), min_size=1, max_size=25)
+MARKS = {5: 0, 6: 4}
+texts = st.lists(st.integers(BOS, 12), min_size=1, max_size=40)
 few_bits = st.sampled_from([18, 24, None])
 fast = settings(max_examples=40, deadline=None)
 
@@ -25,31 +25,31 @@ def streamed(program: Program, text: list[int]) -> dict[str, list[float]]:
 
 
 def with_clock(bits: int | None) -> Program:
-    program = Program(30, Precision(bits), positions=False)
+    program = Program(50, Precision(bits), positions=False)
     program.feed_forward({f"is_{mark}": is_token(mark) for mark in MARKS}, "marks")
-    program.recur({CLOCK: clock({f"is_{mark}": value for mark, value in MARKS.items()})}, "clock")
+    program.recur({CLOCK: clock({f"is_{mark}": time for mark, time in MARKS.items()})}, "clock")
     return program
 
 
 @fast
 @given(texts, few_bits)
-def test_the_clock_doubles_from_what_the_last_mark_set(text, bits):
+def test_the_clock_tells_how_long_ago_the_last_mark_was(text, bits):
     program = with_clock(bits)
-    program.feed_forward({"at_4": clock_is(4.0), ANSWER: clock_is(64.0)}, "times")
+    program.feed_forward({"at_2": clock_is(2), ANSWER: clock_is(6)}, "times")
     found = streamed(program, text)
-    expected, now = [], 0.0
+    expected, now = [], None
     for token in text:
-        now = MARKS.get(token, 2 * now)
+        now = MARKS.get(token, None if now is None else now + 1)
         expected.append(now)
-    assert found[CLOCK] == expected
-    assert found["at_4"] == [float(value == 4) for value in expected]
-    assert found[ANSWER] == [float(value == 64) for value in expected]
+    assert found[CLOCK] == [0.0 if time is None else 2.0**-time for time in expected]
+    assert found["at_2"] == [float(time == 2) for time in expected]
+    assert found[ANSWER] == [float(time == 6) for time in expected]
 
 
 @fast
 @given(texts, few_bits)
 def test_a_register_holds_what_it_was_last_set_to(text, bits):
-    program = Program(30, Precision(bits), positions=False)
+    program = Program(50, Precision(bits), positions=False)
     program.feed_forward({"sets": is_token(9) + is_token(11)}, "when")
     program.feed_forward({"value": times(direction(TOKEN), direction("sets"))}, "what")
     program.recur({ANSWER: held(ANSWER, direction("sets"), direction("value"))}, "register")
@@ -65,7 +65,7 @@ def test_a_register_holds_what_it_was_last_set_to(text, bits):
     st.lists(st.tuples(st.integers(-9, 9), st.lists(st.integers(BOS, 6), min_size=1, max_size=4)), max_size=6), texts
 )
 def test_rules_add_the_values_whose_flags_are_all_up(table, text):
-    program = Program(30, Precision(), positions=False)
+    program = Program(50, Precision(), positions=False)
     program.feed_forward({f"seen_{token}": is_token(token) for token in range(BOS, 7)}, "flags of this token")
     ever = {f"ever_{k}": held(f"ever_{k}", direction(f"seen_{k}"), direction(f"seen_{k}")) for k in range(BOS, 7)}
     program.recur(ever, "flags of all tokens so far")
@@ -75,3 +75,10 @@ def test_rules_add_the_values_whose_flags_are_all_up(table, text):
         float(sum(value for value, flags in table if set(flags) <= set(text[: t + 1]))) for t in range(len(text))
     ]
     assert streamed(program, text)[ANSWER] == expected
+
+
+def test_a_clock_that_was_set_long_ago_has_stopped():
+    program = with_clock(18)
+    program.feed_forward({ANSWER: clock_is(3)}, "time")
+    found = streamed(program, [5] + [8] * 3000)
+    assert found[CLOCK][-1] == 0

@@ -13,6 +13,7 @@ RECALL = {
     "associative_recall": "",
     "cgram_retrieval": "c=3",
     "counting": "most=2",
+    "mqar": "vocab=64 pairs=2",
 }
 VARIANTS = [
     *RECALL.items(),
@@ -94,7 +95,7 @@ def test_most_weights_matter(task, options):
     assert idle_share(construction, problem, 20) < 0.3
 
 
-@pytest.mark.parametrize(("size", "survives"), [(1e-4, True), (0.2, False)])
+@pytest.mark.parametrize(("size", "survives"), [(1e-6, True), (0.2, False)])
 def test_weights_have_a_tolerance_and_no_more(size, survives):
     construction, problem = built("index", 12, "exact")
     generator = torch.Generator().manual_seed(0)
@@ -121,3 +122,10 @@ def test_it_is_causal_and_a_step_is_what_a_stretch_is(task, options):
 def test_index_past_the_limit_of_re2_names_it_and_the_way_around():
     with pytest.raises(TaskError, match=r"1001.*at most 1000 times.*behind another"):
         builder("index", "rnn_rag").build(TaskConfig(n=1001, mode="rag"), Precision())
+
+
+@pytest.mark.parametrize("n", [8, 32, 64, 256])
+@pytest.mark.parametrize("options", ["vocab=64", "vocab=1024 power=1"])
+def test_several_keys_are_recalled_one_after_the_other(n, options):
+    pairs = "" if n > 8 else " pairs=2"
+    assert is_exact(*built("mqar", n, options=options + pairs), samples=20)
