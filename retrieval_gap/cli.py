@@ -16,6 +16,7 @@ from typing import TextIO, TypeVar
 import tyro
 
 from retrieval_gap.commands import COMMANDS, TASK_COMMANDS, Command
+from retrieval_gap.commands.construct import Construct
 from retrieval_gap.commands.sample import Sample
 from retrieval_gap.commands.sweep import Sweep
 from retrieval_gap.commands.theory import Bound
@@ -82,7 +83,7 @@ def _parse(words: list[str]) -> Command:
         raise UsageError(_one_line(told.getvalue())) from stop
     if isinstance(command, Train):
         return replace(command, config=replace(command.config, options=options))
-    return replace(command, options=options) if isinstance(command, Sample | Bound | Sweep) else command
+    return replace(command, options=options) if isinstance(command, Sample | Bound | Construct | Sweep) else command
 
 
 def _is_grid_of_a_task(words: list[str]) -> bool:

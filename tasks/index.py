@@ -22,10 +22,22 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .api import BOS, CONTROL_TOKENS, ENDSEARCH, EOS, STARTSEARCH, Batch, TaskOptions, check_option
+from .api import (
+    BOS,
+    CONTROL_TOKENS,
+    ENDSEARCH,
+    EOS,
+    STARTSEARCH,
+    Batch,
+    TaskConfig,
+    TaskError,
+    TaskOptions,
+    check_option,
+)
 from .recall import Piece, RecallTask, letters, write_traces
 
 SKIP, CAPTURE = r"^(?:\S+\s){", r"}(\S+)"
+MOST_REPEATS = 1000  # of a group, in RE2 (kMaxRepeat in re2/parse.cc)
 
 SKIP_TOKEN = len(CONTROL_TOKENS)
 CAPTURE_TOKEN = SKIP_TOKEN + 1
@@ -40,12 +52,21 @@ class IndexOptions(TaskOptions):
 
 
 class Index(RecallTask):
-    """The task.  RE2 repeats a group at most 1000 times."""
+    """The task.  Raises TaskError for a sequence longer than RE2 can skip."""
 
     name: ClassVar[str] = "index"
-    n_range: ClassVar[tuple[int, int]] = (2, 1000)
+    n_range: ClassVar[tuple[int, int]] = (2, MOST_REPEATS)
     options_type: ClassVar[type[TaskOptions]] = IndexOptions
     options: IndexOptions
+
+    def __init__(self, config: TaskConfig) -> None:
+        if config.n > MOST_REPEATS:
+            raise TaskError(
+                f"{self.name}: n = {config.n} is outside 2..{MOST_REPEATS} ({self.size_flag}): RE2 repeats a group at"
+                f" most {MOST_REPEATS} times, as the search {SKIP}{config.n}{CAPTURE} would (one repeated group behind"
+                " another goes further: docs/constructions.md)"
+            )
+        super().__init__(config)
 
     def settle(self, options: IndexOptions, n: int) -> IndexOptions:
         check_option(self.name, "values", options.values, 2, 512)

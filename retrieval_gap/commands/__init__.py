@@ -6,6 +6,7 @@ What a command needs beyond its flags is imported when it runs, so that `--help`
 from collections.abc import Callable
 from typing import Protocol
 
+from retrieval_gap.commands.construct import Construct
 from retrieval_gap.commands.data import Data
 from retrieval_gap.commands.machine import Bench, Doctor
 from retrieval_gap.commands.plot import Plot
@@ -29,6 +30,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "transfer": Transfer,
     "probe": Probe,
     "bound": Bound,
+    "construct": Construct,
     "sweep": Sweep,
     "pretrained": Pretrained,
     "results": Results,
@@ -41,4 +43,4 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "doctor": Doctor,
 }
 # Commands about one task, whose own options they take as flags.
-TASK_COMMANDS = ("sample", "train", "bound")
+TASK_COMMANDS = ("sample", "train", "bound", "construct")

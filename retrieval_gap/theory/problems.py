@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # For every bit the exact search visits 3^X / 2 pairs of sets.
-MOST_INPUTS = 12
+MOST_INPUTS = 16
 
 Table = NDArray[np.float64]
 

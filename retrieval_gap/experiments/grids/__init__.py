@@ -1,12 +1,12 @@
 """Grids: presets (functions that return cells, the most telling first), a user's file, or lists of values."""
 
+import importlib
+import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from retrieval_gap.experiments.grids.hotpotqa import hotpotqa_demo, hotpotqa_paper
-from retrieval_gap.experiments.grids.istree import ARCHITECTURES, cpu, demo, lr, paper, transfer
+from retrieval_gap.experiments.grids.istree import ARCHITECTURES, paper
 from retrieval_gap.experiments.grids.product import product_cells, replaced_cells
-from retrieval_gap.experiments.grids.theory import theory_cpu, theory_demo
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.machine.errors import UsageError, fault, unknown
 from retrieval_gap.runs.experiment import Experiment
@@ -15,16 +15,11 @@ from retrieval_gap.tasks.registry import run_file
 
 __all__ = ["ARCHITECTURES", "PRESETS", "file_cells", "grid_cells", "paper", "preset_cells"]
 
+# Of every module here, what it offers under `PRESETS`, in the order of the modules' names.
 PRESETS: dict[str, Callable[[], Sequence[Experiment]]] = {
-    "demo": demo,
-    "cpu": cpu,
-    "paper": paper,
-    "lr": lr,
-    "transfer": transfer,
-    "theory_demo": theory_demo,
-    "theory_cpu": theory_cpu,
-    "hotpotqa_demo": hotpotqa_demo,
-    "hotpotqa_paper": hotpotqa_paper,
+    name: function
+    for module in pkgutil.iter_modules(__path__)
+    for name, function in getattr(importlib.import_module(f"{__name__}.{module.name}"), "PRESETS", {}).items()
 }
 
 

@@ -61,3 +61,6 @@ def hotpotqa_paper() -> list[RunConfig]:
         for mode in MODES
         for arch in ARCHITECTURES
     ]
+
+
+PRESETS = {"hotpotqa_demo": hotpotqa_demo, "hotpotqa_paper": hotpotqa_paper}

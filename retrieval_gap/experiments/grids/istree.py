@@ -88,3 +88,6 @@ def paper() -> list[RunConfig]:
         for n in ns
         for arch in ARCHITECTURES
     ]
+
+
+PRESETS = {"demo": demo, "cpu": cpu, "paper": paper, "lr": lr, "transfer": transfer}

@@ -68,3 +68,6 @@ def _cell(task: str, options: str, mode: Mode, n: int, model: Model, steps: int,
         seed=seed,
         eval_samples=1_000,
     )
+
+
+PRESETS = {"theory_demo": theory_demo, "theory_cpu": theory_cpu}

@@ -1,0 +1,114 @@
+"""`retrieval-gap construct`: theorems as programs, run on a task's samples or as a Turing machine."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, Suppress, arg
+
+from retrieval_gap.choices import RetrieverName
+from retrieval_gap.commands.flags import whole_numbers
+from retrieval_gap.machine.errors import UsageError
+
+if TYPE_CHECKING:
+    from retrieval_gap.experiments.constructions.config import OnTask
+
+LARGEST_N = 1 << 20
+MOST_SAMPLES = 1 << 20
+SMALL_N = 8  # what is explained where no --n is given
+
+
+@dataclass(frozen=True, kw_only=True)
+class Construct:
+    """Run weights that were written, not trained, on test samples (`construct index --how rnn_rag --n 64,1000`) or as a
+    Turing machine (`construct turing --machine palindrome --input abba`).  A task's own options are flags too;
+    docs/constructions.md has the theorems."""
+
+    task: Annotated[Positional[str], arg(metavar="TASK", help="a task's name, or `turing`")] = ""
+    how: Annotated[str, arg(help="transformer, transformer_cot, rnn_rag, hybrid, hybrid_cot")] = ""
+    n: Annotated[str, arg(help="problem sizes, such as 64,1000")] = ""
+    family: Annotated[str, arg(help='distribution of problems; "" means the task\'s first')] = ""
+    samples: Annotated[int, arg(help="samples of the test split")] = 200
+    precision: Annotated[str, arg(help="bits of a number; stated: as the proof has it; exact: float64")] = "stated"
+    smallest: Annotated[bool, arg(help="measure the fewest bits of a number that are exact, too")] = False
+    retriever: Annotated[RetrieverName | None, arg(help="default: the fast one where the task has one")] = None
+    seed: int = 0
+    machine: Annotated[str, arg(help="of `turing`: a machine's name, or a .json file")] = ""
+    input: Annotated[str, arg(help="of `turing`: the word on the tape")] = ""
+    max_steps: Annotated[int, arg(help="of `turing`: steps of the machine at the most")] = 1_000
+    listed: Annotated[bool, arg(name="list", help="list the constructions and the machines")] = False
+    explain: Annotated[bool, arg(help="say what each layer and direction does, for one small sample")] = False
+    csv: Annotated[Path | None, arg(help="write the rows there")] = None
+    options: Suppress[str] = ""
+
+    def run(self) -> None:
+        if self.listed:
+            self._list()
+        elif self.task == "turing":
+            self._turing()
+        elif not self.task:
+            raise UsageError("name a task, as in `construct index --how transformer --n 64`; --list has what there is")
+        elif self.explain:
+            self._explain()
+        else:
+            self._rows()
+
+    def _list(self) -> None:
+        from retrieval_gap.experiments.constructions.listing import listing
+
+        for line in listing():
+            print(line)
+
+    def _rows(self) -> None:
+        from retrieval_gap.experiments.constructions.rows import print_rows, tabulate
+
+        print_rows(tabulate([self._setup(n) for n in self._sizes()], self.csv, self.retriever))
+
+    def _explain(self) -> None:
+        from retrieval_gap.experiments.constructions.explain import explain
+
+        for n in self._sizes(str(SMALL_N)):
+            for line in explain(self._setup(n)):
+                print(line)
+
+    def _turing(self) -> None:
+        from retrieval_gap.experiments.constructions.config import OnMachine
+        from retrieval_gap.experiments.constructions.turing import report
+
+        if not self.machine:
+            raise UsageError("--machine is wanted: a machine's name, or a .json file; --list names them")
+        if not 1 <= self.max_steps <= LARGEST_N:
+            raise UsageError(f"--max-steps {self.max_steps} is out of range: 1 to {LARGEST_N} are wanted")
+        setup = OnMachine(
+            machine=self.machine,
+            word=self.input,
+            how=self.how or "rnn_rag",
+            max_steps=self.max_steps,
+            precision=self.precision,
+        )
+        for line in report(setup, self.retriever):
+            print(line)
+
+    def _sizes(self, default: str = "") -> list[int]:
+        if not (self.n or default):
+            raise UsageError("--n is wanted: problem sizes, such as 64,1000")
+        return whole_numbers("--n", self.n or default, 1, LARGEST_N)
+
+    def _setup(self, n: int) -> "OnTask":
+        from retrieval_gap.experiments.constructions.config import OnTask
+
+        if not 1 <= self.samples <= MOST_SAMPLES:
+            raise UsageError(f"--samples {self.samples} is out of range: 1 to {MOST_SAMPLES} are wanted")
+        if not self.how:
+            raise UsageError("--how is wanted: transformer, transformer_cot, rnn_rag, hybrid or hybrid_cot")
+        return OnTask(
+            task=self.task,
+            how=self.how,
+            n=n,
+            family=self.family,
+            options=self.options,
+            samples=self.samples,
+            precision=self.precision,
+            smallest=self.smallest,
+            seed=self.seed,
+        )

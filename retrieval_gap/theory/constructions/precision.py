@@ -1,0 +1,62 @@
+"""Numbers of p bits: every weight, activation and state element of a construction is rounded to them.
+
+A number of p bits is a float as IEEE 754 lays it out: a sign, EXPONENT_BITS of exponent, the rest of significand with a
+hidden leading 1; p = 16 is bfloat16 and p = 32 is float32.  The exponent's width is a constant, so that p = O(log n)
+where the significand has O(log n) bits.
+
+A dot product is summed exactly and rounded once, as is each elementwise function (log-precision in the sense of Merrill
+and Sabharwal, "The Parallelism Tradeoff", TACL 2023, section 4).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+EXPONENT_BITS = 8
+EXACT = torch.float64  # what is computed with; its own rounding is what `bits=None` leaves
+FEWEST_BITS = EXPONENT_BITS + 2
+MOST_BITS = 48  # of a significand that leaves float64 room to sum products in
+_SIGNIFICAND = 53
+_LARGEST_EXPONENT = 2 ** (EXPONENT_BITS - 1)
+_TO_INFINITY = 2.0 ** (1024 - _LARGEST_EXPONENT)
+_BELOW_NORMAL = 2.0 ** (2 - _LARGEST_EXPONENT) * (1 - 2.0**-_SIGNIFICAND)  # the largest float64 that is
+
+
+@dataclass(frozen=True)
+class Precision:
+    """The numbers of a construction: floats of `bits` bits, or float64 where it is None.
+
+    Raises ValueError for bits outside FEWEST_BITS..MOST_BITS.
+    """
+
+    bits: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.bits is not None and not FEWEST_BITS <= self.bits <= MOST_BITS:
+            raise ValueError(f"precision of {self.bits} bits is outside {FEWEST_BITS}..{MOST_BITS}")
+
+    @property
+    def significand(self) -> int:
+        """Bits of a significand, the hidden one included: whole numbers up to 2 to this power are exact."""
+        return _SIGNIFICAND if self.bits is None else self.bits - EXPONENT_BITS
+
+    @property
+    def number_bits(self) -> int:
+        """Bits in which one number is stored."""
+        return 64 if self.bits is None else self.bits
+
+    def round(self, x: Tensor) -> Tensor:
+        """Each element (float64) at the nearest number of this precision, ties to even.
+
+        What is too large becomes infinite, what is below the smallest normal number becomes zero.
+        """
+        if self.bits is None:
+            return x
+        # Veltkamp's splitting: the upper part of the significand of a float64.
+        spread = x * (2.0 ** (_SIGNIFICAND - self.significand) + 1)
+        rounded = spread - (spread - x)
+        # Beyond float64's range and back: what is too large stays infinite.
+        rounded = rounded * _TO_INFINITY * (1 / _TO_INFINITY)
+        return functional.hardshrink(rounded, _BELOW_NORMAL)

@@ -1,0 +1,69 @@
+"""A layer of linear recurrence over named registers: h_t = A(x_t) h_(t-1) + b(x_t).
+
+Axes: B batch, L time, S registers, D directions of the stream, G gates.
+Source: the linear RNN of "RNNs are not Transformers (Yet)", section 3: A and b are functions of the input alone.  Here
+A(x) = A_0 + sum over g of gate_g(x) A_g, with gates that are forms over the stream (flags of the token).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from retrieval_gap.theory.constructions.construction import weight
+from retrieval_gap.theory.constructions.precision import EXACT, Precision
+from retrieval_gap.theory.constructions.stream import Affine, Stream
+
+
+@dataclass(frozen=True)
+class Register:
+    """What a register becomes: keep(h) + sum of gate(x) * form(h) + add(x), h being all registers a token ago.
+
+    keep: a form over registers.  gated: pairs of a gate, a form over the stream, and a form over registers.
+    add: a form over the stream.
+    """
+
+    keep: Affine = field(default_factory=Affine)
+    gated: tuple[tuple[Affine, Affine], ...] = ()
+    add: Affine = field(default_factory=Affine)
+
+
+class Recurrence(nn.Module):
+    """The layer; it writes all registers, as they are after the token, to the stream."""
+
+    def __init__(self, stream: Stream, registers: Mapping[str, Register], precision: Precision) -> None:
+        super().__init__()
+        self.precision = precision
+        own = Stream(registers)
+        gates: list[Affine] = []
+        steps_GxSxS: list[Tensor] = []
+        for s, register in enumerate(registers.values()):
+            for gate, form in register.gated:
+                if gate not in gates:
+                    gates.append(gate)
+                    steps_GxSxS.append(torch.zeros(len(registers), len(registers), dtype=EXACT))
+                steps_GxSxS[gates.index(gate)][s] += own.rows([form])[0]
+        empty_0xSxS = torch.zeros(0, len(registers), len(registers), dtype=EXACT)
+        self.keep_SxS = weight(own.rows([register.keep for register in registers.values()]), precision)
+        self.add_SxD = weight(stream.rows([register.add for register in registers.values()]), precision)
+        self.gate_GxD = weight(stream.rows(gates), precision)
+        self.gated_GxSxS = weight(torch.stack(steps_GxSxS) if gates else empty_0xSxS, precision)
+        for name in registers:
+            stream.add(name)
+
+    def init_state(self, batch: int) -> Tensor:
+        return self.keep_SxS.new_zeros(batch, len(self.keep_SxS))
+
+    def forward(self, x_BxLxD: Float[Tensor, "b l d"], h_BxS: Tensor) -> tuple[Float[Tensor, "b l e"], Tensor]:
+        """The stream with the registers behind the old directions, and the registers after the last token."""
+        rounded = self.precision.round
+        add_BxLxS = rounded(x_BxLxD @ self.add_SxD.T)
+        gate_BxLxG = rounded(x_BxLxD @ self.gate_GxD.T)
+        after = []
+        for add_BxS, gate_BxG in zip(add_BxLxS.unbind(1), gate_BxLxG.unbind(1), strict=True):
+            step_BxSxS = rounded(self.keep_SxS + torch.einsum("bg,gst->bst", gate_BxG, self.gated_GxSxS))
+            h_BxS = rounded(torch.einsum("bst,bt->bs", step_BxSxS, h_BxS) + add_BxS)
+            after.append(h_BxS)
+        return torch.cat([x_BxLxD, torch.stack(after, 1)], -1), h_BxS

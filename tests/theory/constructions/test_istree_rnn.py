@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+import torch
+
+from retrieval_gap.decoding.decode import decode
+from retrieval_gap.decoding.retrieval import make_retriever
+from retrieval_gap.tasks.api import ENDSEARCH, TaskConfig
+from retrieval_gap.tasks.istree import FAMILIES, IsTree, trace
+from tests.theory.constructions.checks import built, idle_share, is_exact, tokens_of
+
+families = pytest.mark.parametrize("family", FAMILIES)
+
+
+def test_small_graphs_of_every_family_are_searched_token_for_token():
+    for n in range(4, 17):
+        construction, task = built("istree", n, "exact")
+        gold = [IsTree(TaskConfig(n=n, mode="rag", family=name)).sample(np.arange(10)) for name in FAMILIES]
+        width = max(batch.tokens_BxL.shape[1] for batch in gold)
+        tokens_BxL = np.concatenate([np.pad(b.tokens_BxL, ((0, 0), (0, width - b.tokens_BxL.shape[1]))) for b in gold])
+        decoded = decode(
+            construction,
+            tokens_BxL,
+            np.concatenate([batch.prompt_len_B for batch in gold]),
+            answers=task.answers,
+            max_length=task.max_length,
+            retriever=make_retriever(task),
+        )
+        assert (decoded.tokens_BxL[:, :width] == tokens_BxL).all(), f"n = {n}"
+        assert (decoded.length_B == np.concatenate([batch.length_B for batch in gold])).all()
+
+
+@families
+def test_the_stated_precision_is_enough(family):
+    assert is_exact(*built("istree", 12, family=family), samples=20)
+
+
+@pytest.mark.slow
+@families
+@pytest.mark.parametrize("n", [24, 32, 64, 128])
+def test_and_for_larger_graphs(family, n):
+    assert is_exact(*built("istree", n, family=family), samples=20)
+
+
+@pytest.mark.slow
+def test_a_graph_of_1000_nodes():
+    assert is_exact(*built("istree", 1000), samples=2)
+
+
+def test_both_retrievers_lead_to_the_same_search():
+    construction, task = built("istree", 8)
+    assert is_exact(construction, task, 15, "fast")
+    assert is_exact(construction, task, 15, "regex")
+
+
+def test_nodes_may_have_names_from_a_larger_set():
+    assert is_exact(*built("istree", 6, "exact", options="names=40"), samples=20)
+
+
+@pytest.mark.parametrize(
+    "edges",
+    [
+        [(5, 1), (4, 0), (4, 2), (5, 3), (2, 1)],  # a tree
+        [(2, 0), (2, 1), (1, 0), (4, 3), (5, 4)],  # a triangle; the root is met again, whose father is no fact
+        [(4, 0), (4, 2), (3, 1), (5, 3), (5, 1)],  # the search ends in its own component
+        [(2, 1), (3, 1), (4, 1), (5, 1), (3, 2)],  # the root has no edge
+    ],
+)
+def test_graphs_worked_by_hand(edges):
+    construction, task = built("istree", 6, "exact")
+    tokens_L, _ = trace(edges, 6, "rag")
+    prompt = 2 + 3 * len(edges)
+    decoded = decode(
+        construction,
+        tokens_L[None],
+        np.array([prompt], np.int32),
+        answers=task.answers,
+        max_length=task.max_length,
+        retriever=make_retriever(task),
+    )
+    assert decoded.tokens_BxL[0, : decoded.length_B[0]].tolist() == tokens_L.tolist()
+
+
+def test_steps_are_linear_in_n():
+    for n in (8, 16, 32):
+        assert IsTree(TaskConfig(n=n, mode="rag")).max_length == 40 * n - 25
+
+
+def test_state_grows_like_log_n_and_weights_not_at_all():
+    small, large = (built("istree", n)[0] for n in (64, 1000))
+    assert small.parameter_count() == large.parameter_count()
+    assert large.state_bits(7) < 2 * small.state_bits(7)
+    assert small.state_bits(100) == small.state_bits(1)
+
+
+def test_most_weights_matter():
+    construction, task = built("istree", 5, "exact")
+    assert idle_share(construction, task, 6, every=17) < 0.4
+
+
+def test_it_is_causal_and_a_step_is_what_a_stretch_is():
+    construction, task = built("istree", 6)
+    tokens_BxL = tokens_of(task, 3)
+    whole_BxLxV = construction.forward(tokens_BxL)
+    changed_BxL = tokens_BxL.clone()
+    changed_BxL[:, 40:] = ENDSEARCH
+    assert torch.equal(construction.forward(changed_BxL)[:, :40], whole_BxLxV[:, :40])
+    state = construction.init_state(3)
+    for t, token_B in enumerate(tokens_BxL.unbind(1)):
+        logits_BxV, state = construction.step(token_B, state)
+        assert torch.equal(logits_BxV, whole_BxLxV[:, t])
+    assert whole_BxLxV.isfinite().all()

@@ -1,0 +1,135 @@
+"""Recall tasks answered at once, by Transformers and by hybrids."""
+
+import numpy as np
+import pytest
+import torch
+
+from retrieval_gap.tasks.api import TaskConfig, TaskError
+from retrieval_gap.theory.constructions import Precision, builder
+from retrieval_gap.theory.constructions.attention import Attention
+from retrieval_gap.theory.constructions.measure import smallest_precision
+from retrieval_gap.theory.constructions.recurrence import Recurrence
+from tests.theory.constructions.checks import assert_causal_and_stepwise, built, idle_share, is_exact, scored
+
+VARIANTS = [
+    ("index", ""),
+    ("index", "values=300"),
+    ("associative_recall", ""),
+    ("cgram_retrieval", "c=2"),
+    ("cgram_retrieval", "c=3"),
+    ("cgram_retrieval", "c=4"),
+    ("counting", ""),
+    ("counting", "most=7"),
+    ("copy", ""),
+    ("mqar", "vocab=512"),
+]
+FOUR = ["index", "associative_recall", "cgram_retrieval", "counting"]
+ways = pytest.mark.parametrize("how", ["transformer", "hybrid"])
+variants = pytest.mark.parametrize(("task", "options"), VARIANTS)
+
+
+@ways
+@variants
+def test_every_small_problem_is_answered_at_the_stated_precision(task, options, how):
+    sizes = 0
+    for n in range(2, 65, 3 if task == "copy" else 1):
+        try:
+            construction, problem = built(task, n, how=how, options=options)
+        except TaskError:  # odd, or too few sequences for three splits
+            continue
+        sizes += 1
+        assert is_exact(construction, problem, 3), f"n = {n}"
+    assert sizes >= 20
+
+
+@ways
+@variants
+def test_and_so_is_a_large_one(task, options, how):
+    for n in (128, 1000) if task != "copy" else (128,):
+        assert is_exact(*built(task, n, how=how, options=options), samples=5), f"n = {n}"
+
+
+@ways
+@pytest.mark.parametrize(
+    ("task", "family"), [("associative_recall", "shuffled"), ("mqar", "zero_filler"), ("mqar", "random_filler")]
+)
+def test_every_family_is_answered(task, family, how):
+    assert is_exact(*built(task, 128, how=how, family=family), samples=10)
+
+
+@ways
+def test_of_equal_keys_the_earliest_counts(how):
+    """A filler of mqar that is a key, with another word behind it, is no pair."""
+    construction, task = built("mqar", 12, how=how, options="vocab=32 pairs=2")
+    words = ["[BOS]", "3", "28", "5", "17", "3", "9", "3"]
+    tokens_1xL = torch.tensor([[task.vocabulary.index(word) for word in words]])
+    assert task.vocabulary[construction.prefill(tokens_1xL)[0].argmax()] == "28"
+
+
+@ways
+@pytest.mark.parametrize("task", FOUR)
+def test_few_bits_a_number_fail_and_the_stated_are_near_the_fewest(task, how):
+    config = TaskConfig(n=64, mode="direct", split="test")
+    build = builder(task, how).build
+    _, problem = built(task, 64, how=how)
+    stated = build(config, Precision()).stated_precision(64)
+    smallest = smallest_precision(lambda precision: build(config, precision), problem, 40)
+    assert stated - 8 <= smallest <= stated
+    assert scored(*built(task, 64, smallest - 4, how=how), samples=40).accuracy_strict < 1
+
+
+@ways
+@variants
+def test_weights_do_not_grow_with_n_and_bits_of_a_number_like_log_n(task, options, how):
+    sizes = [2**k for k in range(5, 10)]
+    models = [built(task, n, how=how, options=options)[0] for n in sizes]
+    assert len({model.parameter_count() for model in models}) == 1
+    bits = [model.precision.number_bits for model in models]
+    assert np.polyfit(np.log2(sizes), bits, 1)[0] <= 2.0 + 1e-9
+    assert bits[-1] <= 8 + 2 * np.log2(4 * sizes[-1] + 400) + 2
+
+
+@variants
+def test_a_cache_grows_like_n_log_n_and_the_registers_of_a_hybrid_like_log_n(task, options):
+    (small, _), (large, _) = (built(task, n, how="hybrid", options=options) for n in (32, 512))
+    registers = {model.recurrent_bits() / model.precision.number_bits for model in (small, large)}
+    assert len(registers) == 1
+    assert registers.pop() <= 8
+    assert large.recurrent_bits() < 2 * small.recurrent_bits()
+    assert large.state_bits(512) - large.state_bits(511) == large.state_bits(2) - large.state_bits(1)
+    assert large.state_bits(512) > 10 * large.recurrent_bits()
+
+
+@variants
+def test_a_hybrid_has_recurrent_layers_below_one_attention_layer(task, options):
+    parts = list(built(task, 32, how="hybrid", options=options)[0].parts)
+    kinds = [type(part) for part in parts if isinstance(part, Attention | Recurrence)]
+    assert kinds == [Recurrence, Attention]
+    assert not any(
+        isinstance(part, Recurrence) for part in built(task, 32, how="transformer", options=options)[0].parts
+    )
+
+
+@ways
+@variants
+def test_it_is_causal_and_a_step_is_what_a_stretch_is(task, options, how):
+    construction, problem = built(task, 32, how=how, options=options)
+    assert_causal_and_stepwise(construction, problem, change=20)
+
+
+@ways
+@pytest.mark.parametrize("task", FOUR)
+def test_most_weights_matter(task, how):
+    construction, problem = built(task, 12, "exact", how=how)
+    # The others serve a look-up that finds nothing, which these problems do not ask for.
+    assert idle_share(construction, problem, 30) < 0.5
+
+
+@ways
+@pytest.mark.parametrize(("size", "survives"), [(1e-6, True), (0.2, False)])
+def test_weights_have_a_tolerance_and_no_more(size, survives, how):
+    construction, problem = built("index", 12, "exact", how=how)
+    generator = torch.Generator().manual_seed(0)
+    for tensor in construction.parameters():
+        tensor.mul_(1 + size * (2 * torch.rand(tensor.shape, generator=generator, dtype=tensor.dtype) - 1))
+    assert is_exact(construction, problem, 30) == survives

@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+import torch
+
+from retrieval_gap.machine.errors import RunError
+from retrieval_gap.tasks.api import TaskConfig, TaskError
+from retrieval_gap.theory.constructions import Precision, builder
+from retrieval_gap.theory.constructions.measure import smallest_precision
+from tests.theory.constructions.checks import built, idle_share, is_exact, tokens_of
+
+RECALL = {
+    "index": "values=16",
+    "associative_recall": "",
+    "cgram_retrieval": "c=3",
+    "counting": "most=2",
+    "mqar": "vocab=64 pairs=2",
+}
+VARIANTS = [
+    *RECALL.items(),
+    ("cgram_retrieval", "c=2"),
+    ("cgram_retrieval", "c=4"),
+    ("counting", "most=7"),
+    ("index", "values=300"),
+]
+recall = pytest.mark.parametrize(("task", "options"), RECALL.items())
+variants = pytest.mark.parametrize(("task", "options"), VARIANTS)
+
+
+@variants
+def test_every_small_problem_is_answered_with_the_exact_trace_at_the_stated_precision(task, options):
+    sizes = 0
+    for n in range(2, 65):
+        try:
+            construction, problem = built(task, n, options=options)
+        except TaskError:  # odd, or too few sequences for three splits
+            continue
+        sizes += 1
+        assert is_exact(construction, problem, 12), f"n = {n}"
+    assert sizes >= 28
+
+
+@variants
+@pytest.mark.parametrize("n", [128, 1000])
+def test_and_so_is_a_large_one(task, options, n):
+    assert is_exact(*built(task, n, options=options), samples=30)
+
+
+def test_keys_in_any_order_are_found():
+    assert is_exact(*built("associative_recall", 64, family="shuffled"), samples=30)
+
+
+@recall
+def test_numbers_of_fewer_bits_than_the_smallest_that_work_fail(task, options):
+    config = TaskConfig(n=64, mode="rag", split="test", options=options)
+    _, problem = built(task, 64, options=options)
+    stated = builder(task, "rnn_rag").build(config, Precision()).stated_precision(64)
+    smallest = smallest_precision(lambda precision: builder(task, "rnn_rag").build(config, precision), problem)
+    assert stated - 6 <= smallest <= stated
+    assert is_exact(*built(task, 64, smallest, options=options), samples=20)
+    assert not is_exact(*built(task, 64, smallest - 1, options=options), samples=20)
+
+
+def test_a_construction_that_is_not_exact_with_the_stated_bits_has_no_smallest():
+    config = TaskConfig(n=8, mode="rag", split="test")
+    _, problem = built("index", 8)
+
+    def broken(precision):
+        construction = builder("index", "rnn_rag").build(config, precision)
+        next(construction.parameters()).zero_()
+        return construction
+
+    with pytest.raises(RunError, match="not exact"):
+        smallest_precision(broken, problem)
+
+
+@recall
+def test_state_grows_like_log_n_and_weights_not_at_all(task, options):
+    sizes = [2**k for k in range(4, 10)]
+    bits, counts = [], set()
+    for n in sizes:
+        construction, _ = built(task, n, options=options)
+        bits.append(construction.state_bits(5))
+        counts.add(construction.parameter_count())
+    numbers = construction.state_bits(5) / construction.precision.number_bits
+    slope = np.polyfit(np.log2(sizes), bits, 1)[0]
+    assert -1e-9 <= slope <= 2.5 * numbers  # a number grows by 2 bits where n doubles, as its square has to be exact
+    assert len(counts) == 1
+    at_64, at_1000 = (built(task, n, options=options)[0].state_bits(n) for n in (64, 1000))
+    assert at_1000 < 2 * at_64
+
+
+@recall
+def test_most_weights_matter(task, options):
+    construction, problem = built(task, 12, "exact", options=options)
+    assert idle_share(construction, problem, 20) < 0.3
+
+
+@pytest.mark.parametrize(("size", "survives"), [(1e-6, True), (0.2, False)])
+def test_weights_have_a_tolerance_and_no_more(size, survives):
+    construction, problem = built("index", 12, "exact")
+    generator = torch.Generator().manual_seed(0)
+    for tensor in construction.parameters():
+        tensor.mul_(1 + size * (2 * torch.rand(tensor.shape, generator=generator, dtype=tensor.dtype) - 1))
+    assert is_exact(construction, problem, 30) == survives
+
+
+@recall
+def test_it_is_causal_and_a_step_is_what_a_stretch_is(task, options):
+    construction, problem = built(task, 16, options=options)
+    tokens_BxL = tokens_of(problem, 4)
+    whole_BxLxV = construction.forward(tokens_BxL)
+    changed_BxL = tokens_BxL.clone()
+    changed_BxL[:, 10:] = 3
+    assert torch.equal(construction.forward(changed_BxL)[:, :10], whole_BxLxV[:, :10])
+
+    state = construction.init_state(4)
+    for t, token_B in enumerate(tokens_BxL.unbind(1)):
+        logits_BxV, state = construction.step(token_B, state)
+        assert torch.equal(logits_BxV, whole_BxLxV[:, t])
+
+
+def test_index_past_the_limit_of_re2_names_it_and_the_way_around():
+    with pytest.raises(TaskError, match=r"1001.*at most 1000 times.*behind another"):
+        builder("index", "rnn_rag").build(TaskConfig(n=1001, mode="rag"), Precision())
+
+
+@pytest.mark.parametrize("n", [8, 32, 64, 256])
+@pytest.mark.parametrize("options", ["vocab=64", "vocab=1024 power=1"])
+def test_several_keys_are_recalled_one_after_the_other(n, options):
+    pairs = "" if n > 8 else " pairs=2"
+    assert is_exact(*built("mqar", n, options=options + pairs), samples=20)
