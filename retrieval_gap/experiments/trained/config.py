@@ -104,12 +104,13 @@ class RunConfig(Experiment):
         )
         return load_task(self.task)(config)
 
-    def model(self, vocab_size: int) -> ModelConfig:
+    def model(self, vocab_size: int, unread: tuple[int, ...] = ()) -> ModelConfig:
         return ModelConfig(
             architecture=architecture(self.arch, self.size),
             vocab_size=vocab_size,
             embedding=self.embedding,
             seed=self.seed,
+            unread=unread,
         )
 
     def training(self) -> TrainingConfig:
@@ -130,7 +131,7 @@ class RunConfig(Experiment):
         if self.task.endswith(".py"):
             try_task(task, self.task)
         if "." in self.arch:
-            try_architecture(lambda: self.model(len(task.vocabulary)), task, self.arch)
+            try_architecture(lambda: self.model(len(task.vocabulary), task.unread), task, self.arch)
 
     def canonical(self) -> dict[str, Any]:
         """What the hash is of: every default filled in, a size by its shape, a file (of code or data) by its content.
