@@ -166,15 +166,17 @@ class WordProblem(Task):
 
     def words_by_product(self) -> Iterator[list[int]]:
         """For words of 1, 2, ..., n elements: how many of them have each product.  Exact."""
-        product_GxG = self.group.product_GxG.tolist()
-        counts_G = [1] + [0] * (len(product_GxG) - 1)
-        for _ in range(self.config.n):
-            next_G = [0] * len(counts_G)
-            for element, count in enumerate(counts_G):
-                for factor in self.alphabet if count else ():
-                    next_G[product_GxG[element][factor]] += count
-            counts_G = next_G
-            yield counts_G
+        product_GxG, order = self.group.product_GxG, len(self.group.names)
+        counts_G = np.array([1] + [0] * (order - 1), object)  # of any length
+        for length in range(1, self.config.n + 1):
+            if len(self.alphabet) == order:
+                counts_G = np.full(order, order ** (length - 1), object)
+            else:
+                next_G = np.zeros(order, object)
+                for factor in self.alphabet:
+                    next_G[product_GxG[:, factor]] += counts_G
+                counts_G = next_G
+            yield counts_G.tolist()
 
     @property
     def bits_to_carry(self) -> float:
