@@ -31,9 +31,13 @@ _SAMPLES, _PLAIN_SAMPLES = 4096, 64
 
 def run(sizes: tuple[int, ...] | None = None) -> list[dict[str, Any]]:
     """One row for each family (or recall task), view and size: name, ours, theirs, ratio, unit, against."""
-    modes: tuple[Mode, ...] = ("direct", "rag")
     rows = [measure(family, mode, n) for family in IsTree.families for mode in IsTree.modes for n in sizes or SIZES]
-    rows += [measure_recall(name, mode, n) for name in plain.SAMPLERS for mode in modes for n in sizes or RECALL_SIZES]
+    rows += [
+        measure_recall(name, mode, n)
+        for name in plain.SAMPLERS
+        for mode in load_task(name).modes
+        for n in sizes or RECALL_SIZES
+    ]
     return [*rows, measure_recall("mqar", "direct", MQAR_SIZE, unit="examples/s")]
 
 

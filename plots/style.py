@@ -28,6 +28,9 @@ _NAMES = {
     "gru": "GRU",
     "gla": "GLA",
     "gated_deltanet": "Gated DeltaNet",
+    "gated_deltaproduct": "Gated DeltaProduct",
+    "mamba2": "Mamba-2",
+    "log_linear_gla": "Log-linear GLA",
 }
 _COLOURS = {"transformer": "#0072B2", "hybrid": "#009E73", "mamba": "#D55E00", "lstm": "#CC79A7"}
 _MORE_COLOURS = ("#E69F00", "#56B4E9", "#000000")

@@ -119,10 +119,10 @@ class Task(abc.ABC):
         smallest, largest = self.n_range
         if not smallest <= config.n <= largest:
             raise TaskError(f"{self.name}: n = {config.n} is outside {smallest}..{largest} ({self.size_flag})")
-        _check_choice(self.name, "mode", config.mode, self.modes)
-        _check_choice(self.name, "split", config.split, get_args(Split))
+        check_choice(self.name, "mode", config.mode, self.modes)
+        check_choice(self.name, "split", config.split, get_args(Split))
         if config.family:
-            _check_choice(self.name, "family", config.family, self.families)
+            check_choice(self.name, "family", config.family, self.families)
         if not 0 <= config.seed < 2**63:
             raise TaskError(f"{self.name}: seed = {config.seed} is outside 0..2**63-1")
         self.family = config.family or self.families[0]
@@ -147,6 +147,12 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def max_length(self) -> int:
         """Tokens of the longest trace this configuration can produce, prompt and answer included."""
+
+    @property
+    def unread(self) -> tuple[int, ...]:
+        """Tokens that a model writes and does not read: it reads `[PAD]` in their place, so that an answer helps with
+        none of the next."""
+        return ()
 
     @property
     def questions(self) -> int:
@@ -294,7 +300,8 @@ def _is_answer(batch: Batch, task: Task) -> NDArray[np.bool_]:
     return batch.loss_mask_BxL & np.isin(batch.tokens_BxL, task.answers)
 
 
-def _check_choice(task: str, what: str, value: str, allowed: Sequence[str]) -> None:
+def check_choice(task: str, what: str, value: str, allowed: Sequence[str]) -> None:
+    """Raises TaskError, with what there is to choose from, for a value that is not allowed."""
     if value not in allowed:
         near = difflib.get_close_matches(value, allowed, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -15,6 +15,8 @@ Worked example, n = 8, key 2:
     direct  [BOS] 1 7 2 5 3 5 4 8 [EOS] 2 5
     rag     [BOS] 1 7 2 5 3 5 4 8 [EOS] 2 [STARTSEARCH] (?:^|\\s) 2 \\s(\\S+) [ENDSEARCH] 5 [EOS] 5
 
+With `--query first` the prompt is `[BOS] 2 1 7 2 5 3 5 4 8 [EOS]`, and the search begins behind the query.
+
 Axes: B samples, L positions, M pairs.
 """
 
@@ -27,7 +29,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .api import (
-    BOS,
     CONTROL_TOKENS,
     ENDSEARCH,
     EOS,
@@ -38,10 +39,16 @@ from .api import (
     TaskOptions,
     check_option,
 )
-from .recall import Piece, RecallTask, grams, write_traces
+from .recall import Piece, QueryOptions, RecallTask, grams, write_traces
 
 # A search for the word behind a key: a word begins here, the key, then the next word.
 WORD, NEXT = r"(?:^|\s)", r"\s(\S+)"
+
+
+def word_behind(query: int) -> str:
+    """The same beginning of a search, behind `[BOS]` and a query of so many words."""
+    return rf"^\S+(?:\s\S+){{{query}}}\s(?:\S+\s)*?"
+
 
 _WORD = len(CONTROL_TOKENS)
 _NEXT = _WORD + 1
@@ -49,7 +56,7 @@ _KEY_0 = _NEXT + 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecallOptions(TaskOptions):
+class RecallOptions(QueryOptions):
     """values: how many different values; 0 means n/2, the paper's."""
 
     values: int = 0
@@ -77,7 +84,8 @@ class AssociativeRecall(RecallTask):
     @cached_property
     def vocabulary(self) -> tuple[str, ...]:
         numbers = range(1, self._pairs + self.options.values + 1)
-        return (*CONTROL_TOKENS, WORD, NEXT, *map(str, numbers))
+        word = word_behind(1) if self.asks_first else WORD
+        return (*CONTROL_TOKENS, word, NEXT, *map(str, numbers))
 
     @property
     def answers(self) -> tuple[int, ...]:
@@ -105,7 +113,7 @@ class AssociativeRecall(RecallTask):
         answer_B = token_BxM[np.arange(len(token_BxM)), asked_B]
         sequence_BxN = grams(key_Mx1, token_BxM, order_BxM)
         query_B = _KEY_0 + asked_B
-        prompt: list[Piece] = [BOS, sequence_BxN, EOS, query_B]
+        prompt = self.prompt([sequence_BxN], query_B)
         if self.config.mode == "direct":
             return write_traces(prompt, [answer_B])
         search: list[Piece] = [STARTSEARCH, _WORD, query_B, _NEXT, ENDSEARCH, answer_B]

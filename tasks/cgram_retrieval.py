@@ -12,6 +12,8 @@ Worked example, n = 13, c = 3: four keys 0 0, 0 1, 1 0, 1 1; the key 1 0 is aske
     direct  [BOS] _ 0 1 c 1 1 a 0 0 p 1 0 a [EOS] 1 0 a
     rag     [BOS] ... [EOS] 1 0 [STARTSEARCH] (?:^|\\s) 1 \\s 0 \\s(\\S+) [ENDSEARCH] a [EOS] a
 
+With `--query first` the key stands behind `[BOS]`, and the search begins behind it.
+
 Axes: B samples, L positions, M grams, C tokens of a key.
 """
 
@@ -23,9 +25,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .api import BOS, CONTROL_TOKENS, ENDSEARCH, EOS, STARTSEARCH, Batch, TaskOptions, check_option
-from .associative_recall import NEXT, WORD
-from .recall import FILLER, Piece, RecallTask, grams, letters, write_traces
+from .api import CONTROL_TOKENS, ENDSEARCH, EOS, STARTSEARCH, Batch, TaskOptions, check_option
+from .associative_recall import NEXT, WORD, word_behind
+from .recall import FILLER, Piece, QueryOptions, RecallTask, grams, letters, write_traces
 
 SPACE = r"\s"
 
@@ -34,7 +36,7 @@ _SPACE, _NEXT, _FILLER, _VALUE_0 = (_WORD + k for k in range(1, 5))
 
 
 @dataclass(frozen=True, kw_only=True)
-class CgramOptions(TaskOptions):
+class CgramOptions(QueryOptions):
     """c: tokens of a gram.  values: letters that a gram can end in."""
 
     c: int = 3
@@ -57,7 +59,8 @@ class CgramRetrieval(RecallTask):
     @cached_property
     def vocabulary(self) -> tuple[str, ...]:
         digits = map(str, range(int(self._key_digits.max()) + 1))
-        return (*CONTROL_TOKENS, WORD, SPACE, NEXT, FILLER, *letters(self.options.values), *digits)
+        word = word_behind(self.options.c - 1) if self.asks_first else WORD
+        return (*CONTROL_TOKENS, word, SPACE, NEXT, FILLER, *letters(self.options.values), *digits)
 
     @property
     def answers(self) -> tuple[int, ...]:
@@ -94,7 +97,7 @@ class CgramRetrieval(RecallTask):
         sequence_BxN = grams(key_MxC, token_BxM, order_BxM)
         query_BxC = key_MxC[asked_B]
         filler: list[Piece] = [_FILLER] * (self.config.n % self.options.c)
-        prompt: list[Piece] = [BOS, *filler, sequence_BxN, EOS, query_BxC]
+        prompt = self.prompt([*filler, sequence_BxN], query_BxC)
         if self.config.mode == "direct":
             return write_traces(prompt, [answer_B])
         spaced: list[Piece] = [piece for query_B in query_BxC.T for piece in (_SPACE, query_B)]

@@ -14,20 +14,29 @@ Worked example, n = 4:
 Axes: B samples, L positions, N tokens of the sequence, W tokens written for each.
 """
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .api import BOS, ENDSEARCH, EOS, PAD, STARTSEARCH, Batch
+from .api import BOS, ENDSEARCH, EOS, PAD, STARTSEARCH, Batch, TaskOptions
 from .index import CAPTURE_TOKEN, SKIP_TOKEN, VALUE_0, Index
 from .recall import Piece, write_traces
 
 
+@dataclass(frozen=True, kw_only=True)
+class CopyOptions(TaskOptions):
+    """values: letters of the alphabet."""
+
+    values: int = 16
+
+
 class Copy(Index):
-    """The task, with the alphabet and the vocabulary of Index."""
+    """The task, with the alphabet and the vocabulary of Index.  It asks for everything, so it has no query."""
 
     name: ClassVar[str] = "copy"
+    options_type: ClassVar[type[TaskOptions]] = CopyOptions
 
     @property
     def questions(self) -> int:

@@ -11,6 +11,8 @@ Worked example, n = 4, position 3 of the sequence c a p a:
     direct  [BOS] c a p a [EOS] 3 p
     rag     [BOS] c a p a [EOS] 3 [STARTSEARCH] ^(?:\\S+\\s){ 3 }(\\S+) [ENDSEARCH] p [EOS] p
 
+With `--query first` the prompt is `[BOS] 3 c a p a [EOS]`, and the search skips a word more.
+
 Axes: B samples, L positions, N tokens of the sequence.
 """
 
@@ -23,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .api import (
-    BOS,
     CONTROL_TOKENS,
     ENDSEARCH,
     EOS,
@@ -34,9 +35,10 @@ from .api import (
     TaskOptions,
     check_option,
 )
-from .recall import Piece, RecallTask, letters, write_traces
+from .recall import Piece, QueryOptions, RecallTask, letters, write_traces
 
 SKIP, CAPTURE = r"^(?:\S+\s){", r"}(\S+)"
+SKIP_QUERY = r"^\S+\s(?:\S+\s){"
 MOST_REPEATS = 1000  # of a group, in RE2 (kMaxRepeat in re2/parse.cc)
 
 SKIP_TOKEN = len(CONTROL_TOKENS)
@@ -45,7 +47,7 @@ VALUE_0 = CAPTURE_TOKEN + 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class IndexOptions(TaskOptions):
+class IndexOptions(QueryOptions):
     """values: letters of the alphabet."""
 
     values: int = 16
@@ -75,7 +77,8 @@ class Index(RecallTask):
     @cached_property
     def vocabulary(self) -> tuple[str, ...]:
         positions = (str(place) for place in range(1, self.config.n + 1))
-        return (*CONTROL_TOKENS, SKIP, CAPTURE, *letters(self.options.values), *positions)
+        skip = SKIP_QUERY if self.asks_first else SKIP
+        return (*CONTROL_TOKENS, skip, CAPTURE, *letters(self.options.values), *positions)
 
     @property
     def answers(self) -> tuple[int, ...]:
@@ -95,7 +98,7 @@ class Index(RecallTask):
         token_BxN = VALUE_0 + value_BxN
         answer_B = token_BxN[np.arange(len(token_BxN)), place_B]
         position_B = VALUE_0 + self.options.values + place_B
-        prompt: list[Piece] = [BOS, token_BxN, EOS, position_B]
+        prompt = self.prompt([token_BxN], position_B)
         if self.config.mode == "direct":
             return write_traces(prompt, [answer_B])
         search: list[Piece] = [STARTSEARCH, SKIP_TOKEN, position_B, CAPTURE_TOKEN, ENDSEARCH, answer_B]

@@ -1,12 +1,13 @@
-"""The recall tasks as they are defined, in plain Python: what tests compare the samplers with, and benchmarks measure
-against.
+"""The tasks on sequences and find_path as they are defined, in plain Python: what tests compare the samplers with, and
+benchmarks measure against.
 
 Nothing is shared with the samplers: problems and traces are written anew, as words, one sample at a time, from a
 generator that is passed in.  No split, no numbering: these are the laws, not the samples.
 """
 
-from collections.abc import Callable
-from itertools import product
+import itertools
+from collections.abc import Callable, Sequence
+from itertools import permutations, product
 from string import ascii_lowercase
 
 import numpy as np
@@ -122,8 +123,116 @@ def mqar(
     return words, graded
 
 
+def position_retrieval(random: Generator, n: int, mode: str) -> Trace:
+    """A permutation of n letters, one of them, its place; searches halve the places that are left."""
+    sequence = [LETTERS[k] for k in random.permutation(n)]
+    asked = LETTERS[int(random.integers(0, n))]
+    place = sequence.index(asked) + 1
+    words, graded = ["[BOS]", *sequence, "[EOS]", asked], [False] * (n + 3)
+    left, right = 1, 1
+    while right < n:
+        right *= 2
+    while mode == "rag" and left < right:
+        middle = (left + right) // 2
+        among = min(middle, n)
+        found = asked in sequence[:among]
+        left, right = (left, middle) if found else (middle + 1, right)
+        search = ["[STARTSEARCH]", r"^(?:\S+\s){1,", f"{among}}}(", asked, r")(?:\s|$)", "[ENDSEARCH]"]
+        words += [*search, asked if found else "[FAILED]"]
+        graded += [True] * 6 + [False]
+    closing = [str(place)] if mode == "direct" else ["[EOS]", str(left)]
+    return words + closing, graded + [True] * len(closing)
+
+
+def last_write(random: Generator, n: int, mode: str, variables: int = 0, values: int = 16) -> Trace:
+    """n/2 assignments whose last ones stand anywhere, a variable, its last value."""
+    writes = n // 2
+    variables = variables or min(8, writes)
+    ends = sorted([writes - 1, *random.choice(writes - 1, variables - 1, replace=False).tolist()])
+    end_of = dict(zip(random.permutation(variables).tolist(), ends, strict=True))
+    sequence, held = [], {}
+    for place in range(writes):
+        to_come = [v for v in sorted(end_of) if end_of[v] > place]
+        ending = [v for v in end_of if end_of[v] == place]
+        variable = LETTERS[ending[0] if ending else to_come[int(random.integers(0, len(to_come)))]]
+        held[variable] = str(random.integers(0, values))
+        sequence += [variable, held[variable]]
+    asked = LETTERS[int(random.integers(0, variables))]
+    search = [r"^.*\s", asked, r"\s(\d+)"]
+    return _trace(["[BOS]", *sequence, "[EOS]", asked], search, held[asked], held[asked], mode)
+
+
+def word_problem(
+    random: Generator, n: int, mode: str, group: str = "S3", elements: str = "all", ask: str = "end"
+) -> Trace:
+    """n elements, their product; or each with the product so far."""
+    points = range(int(group[1:]))
+    if group[0] == "Z":
+        members = [tuple((i + k) % len(points) for i in points) for k in points]
+        steps = members[:2]
+    else:
+        members = [p for p in permutations(points) if group[0] == "S" or _is_even(p)]
+        moved = [(0, 1, k) for k in points[2:]] if group[0] == "A" else [(k, k + 1) for k in points[:-1]]
+        steps = [tuple(points), *(_cycle(step, len(points)) for step in moved)]
+    drawn = members if elements == "all" else steps
+    product, names, products = tuple(points), [], []
+    for k in random.integers(0, len(drawn), n):
+        product = tuple(drawn[k][i] for i in product)
+        names.append(_spelled(drawn[k], group))
+        products.append(_spelled(product, group))
+    if ask == "each":
+        words = ["[BOS]", *(word for pair in zip(names, products, strict=True) for word in (pair[0], "=" + pair[1]))]
+        return words, [k > 0 and k % 2 == 0 for k in range(len(words))]
+    target = [*([*products, "[EOS]"] if mode == "cot" else []), "=" + products[-1]]
+    return ["[BOS]", *names, "[EOS]", *target], [False] * (n + 2) + [True] * len(target)
+
+
+def find_path(random: Generator, n: int, mode: str, names: int = 0, ask: str = "reach", calls: str = "many") -> Trace:
+    """Facts of two chains of n/2 nodes, a start and a target; whether the one leads to the other, or the path."""
+    chains = random.choice(names or n, n, replace=False).reshape(2, -1).tolist()
+    facts = [pair for chain in chains for pair in itertools.pairwise(chain)]
+    random.shuffle(facts)
+    words = ["[BOS]", *(str(word) for a, b in facts for word in (a, ">", b)), "[EOS]"]
+    low, high = sorted(random.choice(n // 2, 2, replace=False).tolist())
+    chain, other = (chains[k] for k in random.integers(0, 2, 2))
+    low = 0 if ask == "path" else low
+    words += [str(chain[low])] if ask == "path" else [str(chain[low]), str(other[high])]
+    graded, searches = [False] * len(words), {"one": 1, "many": n}[calls] if mode == "rag" else 0
+
+    def hop(node: int, found: str) -> None:
+        words.extend(["[STARTSEARCH]", r"(?:^|\s)", str(node), r"\s>\s(\d+)", "[ENDSEARCH]", found])
+        graded.extend([True] * 5 + [False])
+
+    reached = other is chain
+    walk = chain[low : high + 1] if reached and ask == "reach" else chain[low:]
+    if ask == "reach" and mode == "direct":
+        walk = []
+    for k, (node, following) in enumerate(itertools.pairwise(walk)):
+        if k < searches:
+            hop(node, str(following))
+        if ask == "path" or k >= searches:
+            words.append(f"={following}" if ask == "path" else str(following))
+            graded.append(True)
+    if ask == "reach" and not reached and searches > 1:
+        hop(walk[-1], "[FAILED]")
+    closing = [] if ask == "path" else ["[EOS]"] * (mode != "direct") + ["[TRUE]" if reached else "[FALSE]"]
+    return words + closing, graded + [True] * len(closing)
+
+
 SAMPLERS: dict[str, Callable[..., Trace]] = {
-    sampler.__name__: sampler for sampler in (index, associative_recall, cgram_retrieval, counting, copy, mqar)
+    sampler.__name__: sampler
+    for sampler in (
+        index,
+        associative_recall,
+        cgram_retrieval,
+        counting,
+        copy,
+        mqar,
+        position_retrieval,
+        last_write,
+        word_problem,
+        find_path,
+    )
 }
 
 
@@ -133,3 +242,17 @@ def _trace(prompt: list[str], query: list[str], found: str, answer: str, mode: s
         target = ["[STARTSEARCH]", *query, "[ENDSEARCH]", found, "[EOS]", answer]
         graded = [True] * (len(query) + 2) + [False, True, True]
     return prompt + target, [False] * len(prompt) + graded
+
+
+def _is_even(permutation: Sequence[int]) -> bool:
+    return sum(a > b for a, b in itertools.combinations(permutation, 2)) % 2 == 0
+
+
+def _cycle(moved: Sequence[int], points: int) -> tuple[int, ...]:
+    """Each of these points goes to the next of them, the last to the first; all others stay."""
+    goes = dict(zip(moved, [*moved[1:], moved[0]], strict=True))
+    return tuple(goes.get(i, i) for i in range(points))
+
+
+def _spelled(element: Sequence[int], group: str) -> str:
+    return str(element[0]) if group[0] == "Z" else "".join(str(i + 1) for i in element)

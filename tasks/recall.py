@@ -8,6 +8,9 @@ A one-way reader has to carry from the sequence to the question all that some qu
 in a test, whatever is asked, and within a split the question is as free of the sequence as it is in the whole.
 The paper gives these tasks no chain of thought: none helps a state that is too small.
 
+Asked first (`--query first`), the same problem is another task: who knows the question while the sequence is read has
+only that to carry, and then its answer (docs/theory.md, section 5).  A model that fails there too has not learned.
+
 Searches are regular expressions that the model writes piece by piece, for Python's `re` and for RE2 alike.
 """
 
@@ -15,12 +18,26 @@ import abc
 import itertools
 import string
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .api import ENDSEARCH, Batch, Mode, Task, TaskConfig, TaskError
+from .api import (
+    BOS,
+    ENDSEARCH,
+    EOS,
+    LEFT_OUT_BY_DEFAULT,
+    Batch,
+    Mode,
+    Task,
+    TaskConfig,
+    TaskError,
+    TaskOptions,
+    check_choice,
+    written_options,
+)
 from .compiled import njit
 from .randomness import SPLITS, Rng, below, hash_on, mix, split_of, start, stream_key
 
@@ -32,6 +49,16 @@ FILLER = "_"
 Ints = NDArray[np.int32]
 # Of traces: a token for all samples, one for each (B), or a stretch for each (BxM).
 Piece = int | Ints
+
+# Where the query can stand: behind the sequence or in front of it.
+LAST, FIRST = "last", "first"
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryOptions(TaskOptions):
+    """query: `last`, behind the sequence, or `first`, in front of it."""
+
+    query: str = field(default=LAST, metadata=LEFT_OUT_BY_DEFAULT)
 
 
 class RecallTask(Task):
@@ -45,6 +72,8 @@ class RecallTask(Task):
 
     def __init__(self, config: TaskConfig) -> None:
         super().__init__(config)
+        if isinstance(self.options, QueryOptions):
+            check_choice(self.name, "query", self.options.query, (LAST, FIRST))
         if self.bits_to_cross < FEWEST_BITS - 1e-9:
             raise TaskError(
                 f"{self.name}: sequences hold {self.bits_to_cross:.3g} bits at {self.size_flag} {config.n}"
@@ -59,13 +88,31 @@ class RecallTask(Task):
 
         So many must cross from the sequence to the question for every answer to be right.  Within a split the
         sequences are uniform over the share that it owns: 1 bit less for training, 2 for validation and for test, up to
-        the luck of the hash.
+        the luck of the hash.  Where the query comes first it is still the entropy of the sequences, but far less has to
+        be carried: `theory.bounds` says how much.
         """
 
     @property
-    def context_len(self) -> int:
-        """Tokens of the prompt up to the end of the sequence (`[BOS]` ... `[EOS]`); behind them stands the question."""
-        return self.config.n + 2
+    def asks_first(self) -> bool:
+        """Whether the query stands in front of the sequence."""
+        return isinstance(self.options, QueryOptions) and self.options.query == FIRST
+
+    @property
+    def problem_key(self) -> np.uint64:
+        """Of the samples' streams.  The query's place is left out as the mode is: both ways of asking show the same
+        problems."""
+        options = replace(self.options, query=LAST) if isinstance(self.options, QueryOptions) else self.options
+        return stream_key(self.name, self.family, replace(self.config, options=written_options(options)))
+
+    def prompt(self, sequence: Sequence[Piece], query: Piece) -> list[Piece]:
+        """`[BOS]`, the sequence, `[EOS]`, the query; asked first: `[BOS]`, the query, the sequence, `[EOS]`."""
+        return [BOS, query, *sequence, EOS] if self.asks_first else [BOS, *sequence, EOS, query]
+
+    @property
+    def context_len(self) -> int | None:
+        """Tokens of the prompt up to the end of the sequence (`[BOS]` ... `[EOS]`); behind them stands the question.
+        None where it stands in front."""
+        return None if self.asks_first else self.config.n + 2
 
     def draw(
         self, index_B: NDArray[np.int64], held: int, values: int, shuffled: bool = False
@@ -77,7 +124,7 @@ class RecallTask(Task):
         batch = len(index_B)
         value_BxM, asked_B = np.empty((batch, held), np.int32), np.empty(batch, np.int32)
         order_BxM = np.empty((batch, held if shuffled else 0), np.int32)
-        key, split = stream_key(self.name, self.family, self.config), SPLITS.index(self.config.split)
+        key, split = self.problem_key, SPLITS.index(self.config.split)
         _draw_values(key, np.asarray(index_B, np.int64), split, values, value_BxM, order_BxM, asked_B)
         return value_BxM, order_BxM, asked_B
 

@@ -39,6 +39,7 @@ SHRUNKEN = {
     "generator": {"_ROUNDS": 1, "_SAMPLES": 8, "_PLAIN_SAMPLES": 2, "SIZES": (16,), "RECALL_SIZES": (16,)},
     "gpu_scan": {},
     "larger_models": {"NODES": (4,)},
+    "recurrences": {"BATCH": 2, "LENGTHS": (3,), "ROUNDS": 1},
     "scale": {"NODES": (6,), "DRAWN": 4, "PARAMETERS": (2_000,), "RUNS": 3, "ROUNDS": 1},
 }
 

@@ -8,7 +8,7 @@ package is named by its dotted path (`--arch fla.layers.GatedLinearAttention`, s
 import importlib
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from retrieval_gap.machine.errors import UsageError, unknown
 from retrieval_gap.models.fla_layer import sizes_of
@@ -31,7 +31,7 @@ __all__ = [
 def architecture(name_or_path: str, size: str) -> Architecture:
     """The architecture of that name (or in that `.py` file, or of the layer at that dotted path) at that size.
 
-    size: a name in `SIZES`, and after it what is changed, such as `tiny+d_model=8+n_layers=1`.
+    size: a name in `SIZES`, and after it what is changed, such as `tiny+d_model=8+n_layers=1+conv=4`.
     Raises UsageError for a name, a file, a size or a field that is not there, and for a shape that cannot be built.
     """
     size, *changes = size.split("+")
@@ -55,11 +55,15 @@ def architecture(name_or_path: str, size: str) -> Architecture:
 
 def _changed(built: Any, changes: list[str], arch: str) -> Architecture:
     names = [field.name for field in fields(built)] if is_dataclass(built) else []
-    values = {}
+    kinds = get_type_hints(type(built))
+    values: dict[str, int | str] = {}
     for change in changes:
         name, _, value = change.partition("=")
         if name not in names:
             raise unknown(f"{arch} dimension", name, names)
+        if str in (kinds[name], *get_args(kinds[name])):
+            values[name] = value
+            continue
         if not value.isdecimal() or int(value) < 1:
             raise UsageError(f"size of {arch}: {name} = {value!r} is no whole number of 1 or more")
         values[name] = int(value)

@@ -20,6 +20,7 @@ from retrieval_gap.kernels.causal_conv1d import causal_conv1d, causal_conv1d_ste
 from retrieval_gap.models.attention import SwiGLU
 from retrieval_gap.models.gla import decays_between, in_chunks
 from retrieval_gap.models.mixer import Mixer, Residual, RMSNorm, State
+from retrieval_gap.models.short_conv import with_conv
 
 D_CONV = 4
 DT_MIN, DT_MAX, LARGEST_A = 1e-3, 1e-1, 16.0  # at the start, as in Mamba and Mamba-2
@@ -27,18 +28,23 @@ DT_MIN, DT_MAX, LARGEST_A = 1e-3, 1e-1, 16.0  # at the start, as in Mamba and Ma
 
 @dataclass(frozen=True, kw_only=True)
 class GatedDeltaNet:
-    """`n_layers` pairs of the gated delta rule and SwiGLU."""
+    """`n_layers` pairs of the gated delta rule and SwiGLU.
+
+    conv: width of a short convolution in front of the first of each; None: there is none.
+    """
 
     d_model: int
     d_ff: int
     n_layers: int
     n_heads: int = 4
+    conv: int | None = None
 
     def layers(self) -> list[Residual]:
-        pairs = (
-            (GatedDeltaMixer(self.d_model, self.n_heads), SwiGLU(self.d_model, self.d_ff)) for _ in range(self.n_layers)
-        )
-        return [Residual(self.d_model, mixer) for pair in pairs for mixer in pair]
+        layers = []
+        for _ in range(self.n_layers):
+            mixer = with_conv(GatedDeltaMixer(self.d_model, self.n_heads), self.d_model, self.conv)
+            layers += [Residual(self.d_model, mixer), Residual(self.d_model, SwiGLU(self.d_model, self.d_ff))]
+        return layers
 
 
 SIZES = {
@@ -53,18 +59,20 @@ class GatedDeltaMixer(Mixer):
     """o_t = S_t' q_t, S_t = a_t (I - b_t k_t k_t') S_{t-1} + b_t k_t v_t': what k_t held gives way to v_t.
 
     Decay a_t = exp(-A softplus(dt_t)) and strength b_t lie in (0, 1), one of each a head; q and k have length 1.
+    `updates` keys, values and strengths are made for each token: more than 1 in gated_deltaproduct.py.
     Raises ValueError where the heads do not divide the width.
     """
 
-    def __init__(self, d_model: int, n_heads: int) -> None:
+    def __init__(self, d_model: int, n_heads: int, updates: int = 1) -> None:
         super().__init__()
         if d_model % n_heads:
             raise ValueError(f"d_model = {d_model} does not split into {n_heads} heads")
         self.n_heads = n_heads
-        self.qkv_proj = nn.Linear(d_model, 3 * d_model, bias=False)
-        self.conv_weight_FxW = nn.Parameter(torch.empty(3 * d_model, D_CONV).uniform_(-(D_CONV**-0.5), D_CONV**-0.5))
-        self.conv_bias_F = nn.Parameter(torch.zeros(3 * d_model))
-        self.ab_proj = nn.Linear(d_model, 2 * n_heads, bias=False)
+        channels = (1 + 2 * updates) * d_model
+        self.qkv_proj = nn.Linear(d_model, channels, bias=False)
+        self.conv_weight_FxW = nn.Parameter(torch.empty(channels, D_CONV).uniform_(-(D_CONV**-0.5), D_CONV**-0.5))
+        self.conv_bias_F = nn.Parameter(torch.zeros(channels))
+        self.ab_proj = nn.Linear(d_model, (1 + updates) * n_heads, bias=False)
         dt_H = torch.empty(n_heads).uniform_(math.log(DT_MIN), math.log(DT_MAX)).exp()
         self.dt_bias_H = nn.Parameter(dt_H + torch.log(-torch.expm1(-dt_H)))  # the inverse of softplus
         self.A_log_H = nn.Parameter(torch.empty(n_heads).uniform_(1, LARGEST_A).log())
@@ -105,12 +113,15 @@ class GatedDeltaMixer(Mixer):
 
     def _heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q, k, v = (t.unflatten(-1, (self.n_heads, -1)) for t in qkv.chunk(3, -1))
-        return _of_length_1(q), _of_length_1(k), v
+        return of_length_1(q), of_length_1(k), v
 
     def _decay_and_strength(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """log a and b, one of each a head."""
         dt, b = self.ab_proj(x).chunk(2, -1)
-        return -self.A_log_H.exp() * F.softplus(dt + self.dt_bias_H), b.sigmoid()
+        return self._log_decay(dt), b.sigmoid()
+
+    def _log_decay(self, dt: Tensor) -> Tensor:
+        return -self.A_log_H.exp() * F.softplus(dt + self.dt_bias_H)
 
     def _out(self, o: Tensor, x: Tensor) -> Tensor:
         return self.out_proj(self.norm(o).flatten(-2) * F.silu(self.gate_proj(x)))
@@ -151,5 +162,6 @@ def gated_delta_rule(
     return o_BxLxHxE, s_BxHxExE
 
 
-def _of_length_1(t: Tensor) -> Tensor:
+def of_length_1(t: Tensor) -> Tensor:
+    """Its vectors, each of length 1."""
     return t * torch.rsqrt(t.square().sum(-1, keepdim=True) + 1e-6)

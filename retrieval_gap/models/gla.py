@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from retrieval_gap.models.attention import SwiGLU
 from retrieval_gap.models.mixer import Mixer, Residual, RMSNorm, State
+from retrieval_gap.models.short_conv import with_conv
 
 CHUNK = 16
 GATE_RANK = 16
@@ -23,16 +24,23 @@ GATE_TEMPERATURE = 16.0  # of the decay: a state starts out forgetting slowly
 
 @dataclass(frozen=True, kw_only=True)
 class GLA:
-    """`n_layers` pairs of gated linear attention and SwiGLU."""
+    """`n_layers` pairs of gated linear attention and SwiGLU.
+
+    conv: width of a short convolution in front of the first of each; None: there is none.
+    """
 
     d_model: int
     d_ff: int
     n_layers: int
     n_heads: int = 4
+    conv: int | None = None
 
     def layers(self) -> list[Residual]:
-        pairs = ((GLAMixer(self.d_model, self.n_heads), SwiGLU(self.d_model, self.d_ff)) for _ in range(self.n_layers))
-        return [Residual(self.d_model, mixer) for pair in pairs for mixer in pair]
+        layers = []
+        for _ in range(self.n_layers):
+            mixer = with_conv(GLAMixer(self.d_model, self.n_heads), self.d_model, self.conv)
+            layers += [Residual(self.d_model, mixer), Residual(self.d_model, SwiGLU(self.d_model, self.d_ff))]
+        return layers
 
 
 SIZES = {
@@ -61,7 +69,7 @@ class GLAMixer(Mixer):
         for linear in (self.qkvg_proj, self.out_proj):
             nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
 
-    def init_state(self, batch: int) -> tuple[Tensor]:
+    def init_state(self, batch: int) -> State:
         weight, width = self.out_proj.weight, self.out_proj.in_features // self.n_heads
         return (weight.new_zeros(batch, self.n_heads, width // 2, width),)
 

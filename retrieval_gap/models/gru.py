@@ -13,17 +13,23 @@ from torch import Tensor, nn
 
 from retrieval_gap.models.lstm import LONGEST_MEMORY
 from retrieval_gap.models.mixer import Mixer, Residual, State
+from retrieval_gap.models.short_conv import with_conv
 
 
 @dataclass(frozen=True, kw_only=True)
 class GRU:
-    """A stack of `n_layers` GRU cells of width `d_model`."""
+    """A stack of `n_layers` GRU cells of width `d_model`.
+
+    conv: width of a short convolution in front of each; None: there is none.
+    """
 
     d_model: int
     n_layers: int
+    conv: int | None = None
 
     def layers(self) -> list[Residual]:
-        return [Residual(self.d_model, GRUMixer(self.d_model)) for _ in range(self.n_layers)]
+        mixers = (GRUMixer(self.d_model) for _ in range(self.n_layers))
+        return [Residual(self.d_model, with_conv(mixer, self.d_model, self.conv)) for mixer in mixers]
 
 
 SIZES = {

@@ -3,23 +3,41 @@
 from dataclasses import dataclass
 
 from retrieval_gap.models.mamba import D_STATE, Mamba
-from retrieval_gap.models.mixer import Residual
-from retrieval_gap.models.transformer import llama_block
+from retrieval_gap.models.mixer import Mixer
+from retrieval_gap.models.positions import ROTARY
+from retrieval_gap.models.transformer import Transformer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hybrid:
-    """`n_layers` Mamba layers and one LLaMA block on top."""
+    """`n_layers` Mamba layers and one LLaMA block on top.
+
+    positions: of the block, see positions.py; None is rotary.  conv: width of a short convolution in front of every
+    mixer but SwiGLU; None: there is none.
+    """
 
     d_model: int
     n_layers: int
     d_ff: int = 256
     n_heads: int = 4
     d_state: int = D_STATE
+    positions: str | None = None
+    conv: int | None = None
 
-    def layers(self) -> list[Residual]:
-        mamba = Mamba(d_model=self.d_model, n_layers=self.n_layers, d_state=self.d_state)
-        return mamba.layers() + llama_block(self.d_model, self.d_ff, self.n_heads)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "positions", None if self.positions == ROTARY else self.positions)
+
+    def layers(self) -> list[Mixer]:
+        mamba = Mamba(d_model=self.d_model, n_layers=self.n_layers, d_state=self.d_state, conv=self.conv)
+        block = Transformer(
+            d_model=self.d_model,
+            d_ff=self.d_ff,
+            n_layers=1,
+            n_heads=self.n_heads,
+            positions=self.positions,
+            conv=self.conv,
+        )
+        return [*mamba.layers(), *block.layers()]
 
 
 SIZES = {

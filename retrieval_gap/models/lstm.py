@@ -11,20 +11,26 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from retrieval_gap.models.mixer import Mixer, Residual, State
+from retrieval_gap.models.short_conv import with_conv
 
 LONGEST_MEMORY = 512
 
 
 @dataclass(frozen=True, kw_only=True)
 class LSTM:
-    """A stack of `n_layers` LSTM cells, `d_hidden` wide (None: as wide as the model)."""
+    """A stack of `n_layers` LSTM cells, `d_hidden` wide (None: as wide as the model).
+
+    conv: width of a short convolution in front of each; None: there is none.
+    """
 
     d_model: int
     n_layers: int
     d_hidden: int | None = None
+    conv: int | None = None
 
     def layers(self) -> list[Residual]:
-        return [Residual(self.d_model, LSTMMixer(self.d_model, self.d_hidden)) for _ in range(self.n_layers)]
+        mixers = (LSTMMixer(self.d_model, self.d_hidden) for _ in range(self.n_layers))
+        return [Residual(self.d_model, with_conv(mixer, self.d_model, self.conv)) for mixer in mixers]
 
 
 SIZES = {

@@ -16,6 +16,7 @@ from retrieval_gap.kernels.causal_conv1d import causal_conv1d, causal_conv1d_ste
 from retrieval_gap.kernels.linear import linear
 from retrieval_gap.kernels.selective_scan import selective_scan, selective_scan_step
 from retrieval_gap.models.mixer import Mixer, Residual, State
+from retrieval_gap.models.short_conv import with_conv
 
 D_STATE, D_CONV, EXPAND = 16, 4, 2
 DT_MIN, DT_MAX, DT_FLOOR = 1e-3, 1e-1, 1e-4
@@ -23,16 +24,19 @@ DT_MIN, DT_MAX, DT_FLOOR = 1e-3, 1e-1, 1e-4
 
 @dataclass(frozen=True, kw_only=True)
 class Mamba:
-    """A stack of `n_layers` Mamba layers."""
+    """A stack of `n_layers` Mamba layers.
+
+    conv: width of a short convolution in front of each, beside the one that Mamba has; None: there is none.
+    """
 
     d_model: int
     n_layers: int
     d_state: int = D_STATE
+    conv: int | None = None
 
     def layers(self) -> list[Residual]:
-        return [
-            Residual(self.d_model, MambaMixer(self.d_model, self.d_state, self.n_layers)) for _ in range(self.n_layers)
-        ]
+        mixers = (MambaMixer(self.d_model, self.d_state, self.n_layers) for _ in range(self.n_layers))
+        return [Residual(self.d_model, with_conv(mixer, self.d_model, self.conv)) for mixer in mixers]
 
 
 SIZES = {

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from retrieval_gap.choices import Embedding
 from retrieval_gap.models.mixer import Mixer, RMSNorm, State, state_tensors
+from retrieval_gap.tasks.api import PAD
 
 UNGRADED = -100  # what cross_entropy is told to leave out
 
@@ -35,16 +36,20 @@ class ModelConfig:
 
     embedding: "sinusoidal" (tied, frozen: the paper's) or "learned" (tied).
     seed: of the initialisation.
+    unread: tokens that the model writes and does not read (`tasks.api.Task.unread`): it reads `[PAD]` in their place.
     """
 
     architecture: Architecture
     vocab_size: int
     embedding: Embedding = "sinusoidal"
     seed: int = 0
+    unread: tuple[int, ...] = ()
 
 
 class SequenceModel(nn.Module):
     """Reads tokens, predicts the next one: in parallel over time, or one step at a time from a state."""
+
+    read_as_V: Tensor | None
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -60,6 +65,8 @@ class SequenceModel(nn.Module):
             self.embedding = nn.Embedding.from_pretrained(table_VxD, freeze=frozen)
             self.layers = nn.ModuleList(config.architecture.layers())
             self.norm = RMSNorm(d_model)
+        read_as_V = torch.arange(config.vocab_size).index_fill(0, torch.tensor(config.unread, dtype=torch.long), PAD)
+        self.register_buffer("read_as_V", read_as_V if config.unread else None, persistent=False)
 
     def forward(self, tokens_BxL: Int[Tensor, "b l"]) -> Float[Tensor, "b l v"]:
         """Logits of the token after each position."""
@@ -94,7 +101,7 @@ class SequenceModel(nn.Module):
         """Reads a stretch of tokens; the logits after its last one, and the state.  May reuse `state`'s storage."""
         if state is None:
             state = self.init_state(tokens_BxL.shape[0])
-        x_BxLxD, parts = self.embedding(tokens_BxL), []
+        x_BxLxD, parts = self._embed(tokens_BxL), []
         for layer, part in zip(self._layers, state, strict=True):
             x_BxLxD, part = layer.prefill(x_BxLxD, part)
             parts.append(part)
@@ -102,7 +109,7 @@ class SequenceModel(nn.Module):
 
     def step(self, token_B: Int[Tensor, " b"], state: State) -> tuple[Float[Tensor, "b v"], State]:
         """Reads one token.  May reuse `state`'s storage."""
-        x_BxD, parts = self.embedding(token_B), []
+        x_BxD, parts = self._embed(token_B), []
         for layer, part in zip(self._layers, state, strict=True):
             x_BxD, part = layer.step(x_BxD, part)
             parts.append(part)
@@ -132,8 +139,11 @@ class SequenceModel(nn.Module):
     def _layers(self) -> Iterable[Mixer]:
         return cast("Iterable[Mixer]", self.layers)
 
+    def _embed(self, tokens: Tensor) -> Tensor:
+        return self.embedding(tokens if self.read_as_V is None else self.read_as_V[tokens])
+
     def _hidden(self, tokens_BxL: Tensor) -> Tensor:
-        x_BxLxD = self.embedding(tokens_BxL)
+        x_BxLxD = self._embed(tokens_BxL)
         for layer in self.layers:
             x_BxLxD = layer(x_BxLxD)
         return x_BxLxD

@@ -1,25 +1,43 @@
 """Transformer: LLaMA blocks (attention, then SwiGLU); its state is the KV cache, which grows with the context.
 
+How it knows positions is an option (`tiny+positions=alibi`, see positions.py), and so is a short convolution in front
+of attention (`tiny+conv=4`, see short_conv.py).
+
 Sizes: "RNNs are not Transformers (Yet)", experiments on IsTree (d, ff, layers, heads); `tiny` is ours.
 """
 
 from dataclasses import dataclass
 
-from retrieval_gap.models.attention import CausalAttention, SwiGLU
-from retrieval_gap.models.mixer import Residual
+from retrieval_gap.models.attention import SwiGLU
+from retrieval_gap.models.mixer import Mixer, Residual
+from retrieval_gap.models.positions import RANDOM_OFFSETS, ROTARY, OffsetPositions, attention_with
+from retrieval_gap.models.short_conv import with_conv
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transformer:
-    """A stack of `n_layers` LLaMA blocks."""
+    """A stack of `n_layers` LLaMA blocks.
+
+    positions: see positions.py; None, the default, is rotary.  conv: width of a short convolution; None: there is none.
+    """
 
     d_model: int
     d_ff: int
     n_layers: int
     n_heads: int
+    positions: str | None = None
+    conv: int | None = None
 
-    def layers(self) -> list[Residual]:
-        return [layer for _ in range(self.n_layers) for layer in llama_block(self.d_model, self.d_ff, self.n_heads)]
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "positions", None if self.positions == ROTARY else self.positions)
+
+    def layers(self) -> list[Mixer]:
+        layers: list[Mixer] = [OffsetPositions(self.d_model)] if self.positions == RANDOM_OFFSETS else []
+        for _ in range(self.n_layers):
+            attention = attention_with(self.positions or ROTARY, self.d_model, self.n_heads)
+            layers.append(Residual(self.d_model, with_conv(attention, self.d_model, self.conv)))
+            layers.append(Residual(self.d_model, SwiGLU(self.d_model, self.d_ff)))
+        return layers
 
 
 SIZES = {
@@ -28,11 +46,3 @@ SIZES = {
     "1m": Transformer(d_model=64, d_ff=256, n_layers=16, n_heads=4),
     "2m": Transformer(d_model=128, d_ff=256, n_layers=12, n_heads=4),
 }
-
-
-def llama_block(d_model: int, d_ff: int, n_heads: int) -> list[Residual]:
-    """The two residual layers of one LLaMA block."""
-    return [
-        Residual(d_model, CausalAttention(d_model, n_heads)),
-        Residual(d_model, SwiGLU(d_model, d_ff)),
-    ]

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from retrieval_gap.machine.errors import unknown
 from retrieval_gap.tasks.api import Task
+from retrieval_gap.theory.asked_first import AskedFirst, one_of_ceiling
 from retrieval_gap.theory.cells import (
     Scores,
     counting_scores,
@@ -21,6 +22,7 @@ from retrieval_gap.theory.cells import (
     independent_scores,
 )
 from retrieval_gap.theory.two_star import two_star_ceiling
+from retrieval_gap.theory.words import WordScores
 
 Ceiling = Callable[[ArrayLike], NDArray[np.float64]]
 
@@ -55,18 +57,53 @@ def bound_of(task: Task) -> Bound:
 
 def _index(task: Any) -> Bound:
     length, values = task.config.n, len(task.answers)
-    return _cells(f"{length} tokens of {values} values", independent_scores(length, values))
+    return _recalled(task, f"{length} tokens of {values} values", length)
 
 
 def _associative_recall(task: Any) -> Bound:
     pairs, values = task.config.n // 2, len(task.answers)
-    return _cells(f"{pairs} known keys with one of {values} values each", independent_scores(pairs, values))
+    return _recalled(task, f"{pairs} known keys with one of {values} values each", pairs)
 
 
 def _cgram_retrieval(task: Any) -> Bound:
     grams, values = task.config.n // task.options.c, len(task.answers)
-    return _cells(
-        f"{grams} {task.options.c}-grams that end in one of {values} values", independent_scores(grams, values)
+    return _recalled(task, f"{grams} {task.options.c}-grams that end in one of {values} values", grams)
+
+
+def _position_retrieval(task: Any) -> Bound:
+    n = task.config.n
+    if task.asks_first:
+        return Bound(
+            what=f"the place of a token that is known, among {n}",
+            ceiling=lambda bits: one_of_ceiling(bits, n),
+            bits_needed=math.log2(n),
+            at_query=False,
+        )
+    return _cells(f"the places of {n} tokens", distinct_scores(n, n))
+
+
+def _last_write(task: Any) -> Bound:
+    variables, values = task.options.variables, task.options.values
+    floor = f"a guess among the values that a variable was given is right in {task.guess_among_writes:.4f} of all cases"
+    what = f"{variables} variables with one of {values} values each; {floor}"
+    return _cells(what, independent_scores(variables, values))
+
+
+def _find_path(task: Any) -> Bound:
+    links = task.levels - 1
+    what = f"two chains of {task.levels} nodes of known names and levels"
+    return _cells(what, independent_scores(links, 2), several=task.asks_path)
+
+
+def _word_problem(task: Any) -> Bound:
+    scores = WordScores(tuple(map(tuple, task.words_by_product())), each=task.questions > 1)
+    where = "after each" if scores.each else "at the end"
+    return Bound(
+        what=f"products of up to {task.config.n} elements of {task.options.group}, {where}",
+        ceiling=scores.ceiling,
+        bits_needed=math.log2(scores.states_needed),
+        exact_trace=scores.exact_trace if scores.each else None,
+        at_query=not scores.each,
     )
 
 
@@ -84,6 +121,16 @@ def _copy(task: Any) -> Bound:
 def _mqar(task: Any) -> Bound:
     pairs, values = task.questions, len(task.answers)
     return _cells(f"{pairs} keys with different ones of {values} values", distinct_scores(pairs, values), several=True)
+
+
+def _recalled(task: Any, what: str, items: int) -> Bound:
+    """Independent values, one of which is asked for: behind them, or in front."""
+    values = len(task.answers)
+    if not task.asks_first:
+        return _cells(what, independent_scores(items, values))
+    asked = AskedFirst(items=items, alphabet=values)
+    needed = math.log2(asked.states_needed)
+    return Bound(what=f"{what}, asked first", ceiling=asked.ceiling, bits_needed=needed, at_query=False)
 
 
 def _cells(what: str, scores: Scores, several: bool = False) -> Bound:
@@ -115,4 +162,8 @@ BOUNDS: dict[str, Callable[[Any], Bound]] = {
     "copy": _copy,
     "mqar": _mqar,
     "istree": _istree,
+    "position_retrieval": _position_retrieval,
+    "last_write": _last_write,
+    "word_problem": _word_problem,
+    "find_path": _find_path,
 }

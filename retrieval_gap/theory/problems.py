@@ -5,8 +5,9 @@ Axes: X inputs, Q queries, A answers, S states, C classes (sets of inputs, as bi
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import permutations, product
+from functools import cached_property, reduce
+from itertools import combinations, permutations, product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ class Problem:
         return self.weight_XxQ[..., None] * (self.answer_XxQ[..., None] == np.arange(self.answer_XxQ.max() + 1))
 
 
-def uniform_problem(inputs: Iterable[tuple[int, ...]], queries: int, answer: Callable[..., int]) -> Problem:
+def uniform_problem(inputs: Iterable[Any], queries: int, answer: Callable[..., int]) -> Problem:
     """Inputs and queries uniform and independent; `answer(input, query)` is right."""
     answer_XxQ = np.array([[answer(x, q) for q in range(queries)] for x in inputs], np.intp)
     return Problem(np.full(answer_XxQ.shape, 1 / answer_XxQ.size), answer_XxQ)
@@ -60,6 +61,28 @@ def copy_problem(length: int, alphabet: int) -> Problem:
     """Copy: one query, whose answer is the whole input."""
     strings = product(range(alphabet), repeat=length)
     return uniform_problem(strings, 1, lambda x, _: sum(v * alphabet**t for t, v in enumerate(x)))
+
+
+def asked_first_problem(length: int, alphabet: int, cut: int) -> Problem:
+    """A place of a string is known, then the string is read: cut after so many letters.  Inputs are the place and the
+    letters read, queries all endings."""
+    inputs = product(range(length), product(range(alphabet), repeat=cut))
+    endings = list(product(range(alphabet), repeat=length - cut))
+    return uniform_problem(inputs, len(endings), lambda x, q: (*x[1], *endings[q])[x[0]])
+
+
+def chains_problem(levels: int) -> Problem:
+    """Two chains whose nodes and levels are known: an input says behind which levels they cross; does the first node of
+    a level lead to the first of a later one?"""
+    questions = list(combinations(range(levels), 2))
+    crossed = product(range(2), repeat=levels - 1)
+    return uniform_problem(crossed, len(questions), lambda x, q: sum(x[slice(*questions[q])]) % 2)
+
+
+def words_problem(table: NDArray[np.int32], alphabet: tuple[int, ...], length: int) -> Problem:
+    """Words over some elements of a group, by its table of products: the product, the neutral element being 0."""
+    words = product(alphabet, repeat=length)
+    return uniform_problem(words, 1, lambda word, _: reduce(lambda a, b: int(table[a, b]), word, 0))
 
 
 def best_accuracy(problem: Problem, bits: int) -> float:

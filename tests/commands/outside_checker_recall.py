@@ -3,7 +3,8 @@
     retrieval-gap sample copy --mode rag --length 64 --format jsonl |
       python tests/commands/outside_checker_recall.py copy rag 64
 
-Written from the description of the format alone, with the standard library.  Options follow as `c=4` or `pairs=8`.
+Written from the description of the format alone, with the standard library.  Options follow as `c=4` or
+`pairs=8`; `first=1` says that the query was asked first.
 """
 
 import json
@@ -30,9 +31,12 @@ def found(before: list[str], query: list[str]) -> str:
     return next((group for group in match.groups() if group), "[FAILED]") if match else "[FAILED]"
 
 
-def answers(task: str, prompt: list[str], n: int, c: int) -> list[str]:
+def answers(task: str, prompt: list[str], n: int, c: int, first: bool) -> list[str]:
     """What a person answers who has the definition and the prompt."""
     assert prompt[0] == "[BOS]"
+    if first:  # the question stands behind [BOS]
+        asked = SIZED.get(task, c - 1)
+        prompt = ["[BOS]", *prompt[1 + asked :], *prompt[1 : 1 + asked]]
     assert prompt[n + 1] == "[EOS]"
     sequence, question = prompt[1 : n + 1], prompt[n + 2 :]
     assert len(question) == SIZED.get(task, c - 1)
@@ -52,9 +56,9 @@ def answers(task: str, prompt: list[str], n: int, c: int) -> list[str]:
     return sequence
 
 
-def check_one_question(task: str, record: dict, mode: str, n: int, c: int) -> list[str]:
+def check_one_question(task: str, record: dict, mode: str, n: int, options: dict[str, int]) -> list[str]:
     """Target and mask of a task that asks once (copy: whose answers follow each other)."""
-    expected = answers(task, record["prompt"], n, c)
+    expected = answers(task, record["prompt"], n, options.get("c", 3), bool(options.get("first")))
     spelled = [f"[{word}]" if word in ("TRUE", "FALSE") else word for word in expected]
     target, mask = record["target"], record["loss_mask"]
     hidden = [i > 0 and target[i - 1] == "[ENDSEARCH]" for i in range(len(target))]
@@ -99,7 +103,7 @@ def check(task: str, record: dict, mode: str, n: int, options: dict[str, int]) -
     if task == "mqar":
         expected = check_mqar(record, mode, n, options.get("pairs", max(1, n // 16)))
     else:
-        expected = check_one_question(task, record, mode, n, options.get("c", 3))
+        expected = check_one_question(task, record, mode, n, options)
     assert record["answer"] == " ".join(expected)
     for before, query, result in searches(record["prompt"] + record["target"]):
         assert found(before, query) == result, (query, result)

@@ -20,6 +20,9 @@ CASES: list[tuple[str, str, dict[str, int]]] = [
     ("counting", "--most 1", {}),
     ("counting", "--split test", {}),
     ("copy", "", {}),
+    ("index", "--query first", {"first": 1}),
+    ("associative_recall", "--query first --family shuffled", {"first": 1}),
+    ("cgram_retrieval", "--query first --c 4", {"c": 4, "first": 1}),
     ("mqar", "", {}),
     ("mqar", "--pairs 2 --vocab 40 --power 1 --family zero_filler", {"pairs": 2}),
 ]

@@ -90,6 +90,7 @@ def test_executed_retrieval_reproduces_every_search_result_of_a_gold_trace(retri
 
 
 RECALL = ("index", "associative_recall", "cgram_retrieval", "counting", "copy", "mqar")
+RECALL += ("position_retrieval", "last_write")
 
 
 @pytest.mark.parametrize("mode", ["direct", "rag"])

@@ -4,11 +4,14 @@ import torch
 
 from retrieval_gap.models import Embedding, ModelConfig, SequenceModel
 from retrieval_gap.models.gated_deltanet import GatedDeltaNet
+from retrieval_gap.models.gated_deltaproduct import GatedDeltaProduct
 from retrieval_gap.models.gla import GLA
 from retrieval_gap.models.gru import GRU
 from retrieval_gap.models.hybrid import Hybrid
+from retrieval_gap.models.log_linear_gla import LogLinearGLA
 from retrieval_gap.models.lstm import LSTM
 from retrieval_gap.models.mamba import Mamba
+from retrieval_gap.models.mamba2 import Mamba2
 from retrieval_gap.models.transformer import Transformer
 
 VOCAB = 23
@@ -21,6 +24,16 @@ SMALL = {
     "gru": GRU(d_model=16, n_layers=2),
     "gla": GLA(d_model=16, d_ff=24, n_layers=2, n_heads=2),
     "gated_deltanet": GatedDeltaNet(d_model=16, d_ff=24, n_layers=2, n_heads=2),
+    "gated_deltaproduct": GatedDeltaProduct(d_model=16, d_ff=24, n_layers=2, n_heads=2, n_h=3),
+    "mamba2": Mamba2(d_model=16, n_layers=2, d_state=4),
+    "turning mamba2": Mamba2(d_model=16, n_layers=2, d_state=4, rotation="data"),
+    "log_linear_gla": LogLinearGLA(d_model=16, d_ff=24, n_layers=2, n_heads=2),
+    "transformer without positions": Transformer(d_model=32, d_ff=24, n_layers=2, n_heads=2, positions="none"),
+    "alibi transformer": Transformer(d_model=32, d_ff=24, n_layers=2, n_heads=2, positions="alibi"),
+    "offset transformer": Transformer(d_model=32, d_ff=24, n_layers=2, n_heads=2, positions="random_offsets"),
+    "transformer with conv": Transformer(d_model=32, d_ff=24, n_layers=2, n_heads=2, conv=4),
+    "lstm with conv": LSTM(d_model=16, n_layers=2, conv=3),
+    "hybrid with conv": Hybrid(d_model=32, n_layers=1, d_ff=24, n_heads=2, d_state=4, conv=4, positions="alibi"),
 }
 
 
@@ -32,7 +45,7 @@ def small_model(name: str, embedding: Embedding = "sinusoidal", vocab_size: int 
         for parameter in model.parameters():
             if parameter.requires_grad and parameter.ndim == 2:
                 parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
-    return model
+    return model.eval()  # where training draws something, as positions that begin at random, this does not
 
 
 def random_tokens(batch: int, length: int, seed: int = 0) -> torch.Tensor:

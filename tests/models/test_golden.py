@@ -22,6 +22,16 @@ GOLDEN = {
     "gru": (3.514915, 1.206518),
     "gla": (3.130357, 8.391043),
     "gated_deltanet": (3.482725, 9.732758),
+    "gated_deltaproduct": (3.181575, 8.841329),
+    "mamba2": (3.838239, 10.455604),
+    "turning mamba2": (3.504946, 6.592129),
+    "log_linear_gla": (3.507482, 13.298213),
+    "transformer without positions": (3.626659, 7.228923),
+    "alibi transformer": (3.637938, 7.324048),
+    "offset transformer": (3.392733, 3.890413),
+    "transformer with conv": (3.763911, 11.333081),
+    "lstm with conv": (3.721482, 1.177059),
+    "hybrid with conv": (3.550022, 4.506739),
 }
 
 

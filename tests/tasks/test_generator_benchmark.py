@@ -3,17 +3,20 @@
 import itertools
 
 from retrieval_gap.benchmarks import generator
+from retrieval_gap.tasks import plain
 from retrieval_gap.tasks.istree import IsTree
+from retrieval_gap.tasks.registry import load_task
 
 
 def test_every_task_family_and_view_is_measured(monkeypatch):
     monkeypatch.setattr(generator, "_SAMPLES", 256)
     monkeypatch.setattr(generator, "_PLAIN_SAMPLES", 8)
     rows = generator.run(sizes=(16,))
-    recall = ("index", "associative_recall", "cgram_retrieval", "counting", "copy", "mqar")
+    views = [(name, mode) for name in plain.SAMPLERS for mode in load_task(name).modes]
+    assert len(views) == 10 * 2 + 1  # find_path has three
     assert [row["name"] for row in rows] == [
         *(f"istree {family} {mode} n=16" for family, mode in itertools.product(IsTree.families, IsTree.modes)),
-        *(f"{name} {mode} n=16" for name, mode in itertools.product(recall, ("direct", "rag"))),
+        *(f"{name} {mode} n=16" for name, mode in views),
         "mqar direct n=256",
     ]
     for row in rows:

@@ -15,7 +15,18 @@ from retrieval_gap.tasks.api import PAD, Task, TaskConfig, TaskError, answers_of
 from retrieval_gap.tasks.registry import load_task
 from tests.tasks.words import rows, spell, textual_search
 
-TASKS = ("index", "associative_recall", "cgram_retrieval", "counting", "copy", "mqar")
+TASKS = (
+    "index",
+    "associative_recall",
+    "cgram_retrieval",
+    "counting",
+    "copy",
+    "mqar",
+    "position_retrieval",
+    "last_write",
+)
+# Those that have a query, which can be asked first.
+QUERIED = ("index", "associative_recall", "cgram_retrieval", "position_retrieval")
 MODES = ("direct", "rag")
 ARRAYS = ("tokens_BxL", "loss_mask_BxL", "prompt_len_B", "length_B", "answer_B")
 # Sizes so small that every sequence there is gets drawn.
@@ -26,6 +37,8 @@ TINY = {
     "counting": {"n": 8, "options": "most=2"},
     "copy": {"n": 4, "options": "values=3"},
     "mqar": {"n": 8, "options": "vocab=24 pairs=2"},
+    "position_retrieval": {"n": 5},
+    "last_write": {"n": 12, "options": "variables=3 values=4"},
 }
 GOLDEN = {
     "index": "[BOS] d e h n j k l m [EOS] 3 h",
@@ -34,6 +47,8 @@ GOLDEN = {
     "counting": "[BOS] d _ a c _ c _ a [EOS] a 0 [TRUE]",
     "copy": "[BOS] f b e c f m i l [EOS] f b e c f m i l",
     "mqar": "[BOS] 2165 5528 2165 5528",
+    "position_retrieval": "[BOS] f d a c e b g h [EOS] a 3",
+    "last_write": "[BOS] a 9 d 7 b 11 c 0 [EOS] a 9",
 }
 
 every_task = pytest.mark.parametrize("name", TASKS)
@@ -47,8 +62,10 @@ def make(name: str, n: int, **settings: object) -> Task:
 def carried(name: str, words: list[str], task: Task) -> Hashable:
     """What the answers to all questions about a sequence depend on: what has to be carried to the question."""
     sequence = words[1 : task.context_len - (name != "mqar")]  # type: ignore[attr-defined]
-    if name in ("index", "copy"):
+    if name in ("index", "copy", "position_retrieval"):
         return tuple(sequence)
+    if name == "last_write":
+        return frozenset(dict(zip(sequence[::2], sequence[1::2], strict=True)).items())
     if name == "counting":
         counts = Counter(sequence)
         return tuple(sorted((word, count) for word, count in counts.items() if word != "_"))
@@ -178,6 +195,8 @@ def test_the_entropy_is_that_of_all_sequences_and_they_are_equally_likely(name):
         ("cgram_retrieval", 64, "c=5 values=6", 6**12),
         ("counting", 10, "most=3", 4**3),
         ("mqar", 64, "vocab=100 pairs=3", 50 * 49 * 48),
+        ("position_retrieval", 20, "", math.factorial(20)),
+        ("last_write", 64, "variables=5 values=7", 7**5),
     ],
 )
 def test_the_entropy_is_the_documented_formula(name, n, options, different):
@@ -188,7 +207,8 @@ def test_the_entropy_is_the_documented_formula(name, n, options, different):
 def test_seeds_splits_and_options_give_other_samples(name):
     plain = make(name, 64).sample(np.arange(20))
     option = {"counting": "most=3", "cgram_retrieval": "c=4", "mqar": "pairs=3"}.get(name, "values=5")
-    for other in ({"seed": 1}, {"split": "test"}, {"options": option}):
+    options = [] if name == "position_retrieval" else [{"options": option}]
+    for other in ({"seed": 1}, {"split": "test"}, *options):
         changed = make(name, 64, **other).sample(np.arange(20))
         assert not np.array_equal(plain.tokens_BxL[:, :9], changed.tokens_BxL[:, :9])
 
@@ -199,6 +219,30 @@ def test_an_option_said_is_the_same_as_the_default_it_repeats(name):
     said = make(name, 64, options=" ".join(reversed(task.config.options.split())))
     assert said.config == task.config
     assert np.array_equal(said.sample(np.arange(5)).tokens_BxL, task.sample(np.arange(5)).tokens_BxL)
+
+
+@pytest.mark.parametrize("name", QUERIED)
+@every_mode
+def test_asked_first_the_same_problems_have_their_query_in_front(name, mode):
+    last, first = (make(name, 24, mode=mode, options=f"query={where}") for where in ("last", "first"))
+    assert last.config == make(name, 24, mode=mode).config  # the default is not written down
+    assert (last.context_len, first.context_len) == (26, None)
+    behind, in_front = last.sample(np.arange(40)), first.sample(np.arange(40))
+    assert (behind.loss_mask_BxL == in_front.loss_mask_BxL).all()
+    for (words, _), (asked, _) in zip(rows(last, behind), rows(first, in_front), strict=True):
+        prompt = int(behind.prompt_len_B[0])
+        assert asked[:prompt] == ["[BOS]", *words[26:prompt], *words[1:26]]
+        assert asked[-1] == words[-1]
+
+
+@pytest.mark.parametrize("name", QUERIED)
+@pytest.mark.parametrize("engine", ["re", "re2"])
+@pytest.mark.parametrize("n", [8, 30, 250])
+def test_a_search_behind_a_query_in_front_finds_the_same(name, engine, n):
+    task = make(name, n, mode="rag", options="query=first")
+    for words, _ in rows(task, task.sample(np.arange(3 if n == 250 else 20))):
+        for end in [i for i, word in enumerate(words) if word == "[ENDSEARCH]"]:
+            assert textual_search(task, words[: end + 1], engine) == words[end + 1]
 
 
 def test_a_later_question_is_what_stands_between_an_answer_and_the_next_graded_token():
@@ -221,7 +265,7 @@ def test_a_later_question_is_what_stands_between_an_answer_and_the_next_graded_t
     [
         ("index", {"n": 1001}, r"^index: n = 1001 is outside 2..1000 \(--length\): RE2 repeats a group at most 1000"),
         ("index", {"n": 8, "mode": "cot"}, "unknown mode 'cot' .choose from direct, rag"),
-        ("index", {"n": 8, "options": "value=3"}, r"unknown option 'value' \(it has values\)"),
+        ("index", {"n": 8, "options": "value=3"}, r"unknown option 'value' \(it has query, values\)"),
         ("index", {"n": 8, "options": "values=1"}, r"--values 1 is outside 2\.\.512"),
         ("index", {"n": 8, "options": "values=2.5"}, "--values '2.5' is no whole number"),
         ("index", {"n": 3, "options": "values=2"}, "sequences hold 3 bits at --length 3"),
@@ -232,6 +276,18 @@ def test_a_later_question_is_what_stands_between_an_answer_and_the_next_graded_t
         ("counting", {"n": 64, "options": "most=65"}, r"--most 65 is outside 1\.\.64"),
         ("counting", {"n": 4}, "sequences hold 3.17 bits"),
         ("copy", {"n": 1}, r"n = 1 is outside 2\.\.1000"),
+        ("copy", {"n": 8, "options": "query=first"}, r"^copy: unknown option 'query' \(it has values\)$"),
+        ("counting", {"n": 8, "options": "query=first"}, r"^counting: unknown option 'query' \(it has most\)$"),
+        (
+            "index",
+            {"n": 8, "options": "query=frist"},
+            "unknown query 'frist' .choose from last, first.; did you mean 'f",
+        ),
+        ("position_retrieval", {"n": 1001}, r"n = 1001 is outside 2\.\.1000"),
+        ("position_retrieval", {"n": 4}, "sequences hold 4.58 bits at --length 4"),
+        ("last_write", {"n": 9}, "--length 9 is odd, and an assignment is two tokens"),
+        ("last_write", {"n": 8, "options": "variables=5"}, r"--variables 5 is outside 2\.\.4"),
+        ("last_write", {"n": 64, "options": "variables=5 values=2"}, "raise --variables or --values$"),
         ("mqar", {"n": 65}, "--length 65 is odd"),
         ("mqar", {"n": 64, "options": "pairs=17"}, r"--pairs 17 is outside 1\.\.16"),
         ("mqar", {"n": 64, "options": "pairs=16 vocab=20"}, r"--pairs 16 is outside 1\.\.9"),

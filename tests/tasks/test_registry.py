@@ -34,8 +34,9 @@ def refusal(name_or_path: str) -> str:
 
 
 def test_built_in_tasks_are_found_by_name():
-    recall = ("associative_recall", "cgram_retrieval", "copy", "counting", "index", "mqar")
-    assert task_names() == tuple(sorted(("hotpotqa", "istree", *recall)))
+    recall = ("associative_recall", "cgram_retrieval", "copy", "counting", "index", "last_write", "mqar")
+    others = ("find_path", "hotpotqa", "istree", "position_retrieval", "word_problem")
+    assert task_names() == tuple(sorted((*recall, *others)))
     assert load_task("istree") is IsTree
     assert load_task("index") is Index
 

@@ -31,10 +31,22 @@ CASES = {
     "copy": (configured("copy", 5, "values=4"), 10.0, 1 / 4),
     "mqar": (configured("mqar", 64, "vocab=64 pairs=3"), math.log2(32 * 31 * 30), 1 / 32),
     "istree": (configured("istree", 16), 13.0, 1 / 2),
+    "position_retrieval": (configured("position_retrieval", 6), math.log2(720), 1 / 6),
+    "last_write": (configured("last_write", 40, "variables=4 values=8"), 12.0, 1 / 8),
+    "word_problem": (configured("word_problem", 9, "group=S3"), math.log2(6), 1 / 6),
+    "find_path": (configured("find_path", 20), 9.0, 1 / 2),
+    "index first": (configured("index", 12, "query=first"), math.log2(27), 1 / 16),
+    "position first": (configured("position_retrieval", 9, "query=first"), math.log2(9), 1 / 9),
+    "path": (configured("find_path", 20, "ask=path"), 9.0, 1 / 2),
+    "each product": (configured("word_problem", 9, "group=S4 ask=each"), math.log2(24), 1 / 24),
 }
 
 
-@pytest.mark.parametrize("name", BOUNDS)
+def test_every_bound_has_a_case() -> None:
+    assert set(BOUNDS) <= set(CASES)
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_a_bound_goes_from_the_prior_up_to_one_at_the_bits_needed(name: str) -> None:
     task, needed, prior = CASES[name]
     bound: Bound = bound_of(task)
@@ -47,7 +59,7 @@ def test_a_bound_goes_from_the_prior_up_to_one_at_the_bits_needed(name: str) -> 
     assert ceilings[-3] < 1
 
 
-@pytest.mark.parametrize("name", ["copy", "mqar"])
+@pytest.mark.parametrize("name", ["copy", "mqar", "path", "each product"])
 def test_whole_traces_are_no_more_than_the_states(name: str) -> None:
     task, needed, _ = CASES[name]
     whole = bound_of(task).exact_trace
@@ -64,12 +76,16 @@ def test_options_of_a_task_change_its_bound(options: str) -> None:
 
 def test_every_recall_task_has_a_bound_that_reaches_one_at_its_entropy() -> None:
     recall = [configured(name, 64) for name in task_names() if issubclass(load_task(name), RecallTask)]
-    assert len(recall) == 6
+    assert len(recall) == 8
     for task in recall:
         assert bound_of(task).bits_needed == pytest.approx(task.bits_to_cross)
 
 
-@pytest.mark.parametrize("name", ["index", "associative_recall", "cgram_retrieval", "counting", "copy"])
+WITHOUT_STATE = ["index", "associative_recall", "cgram_retrieval", "counting", "copy"]
+WITHOUT_STATE += ["position_retrieval", "last_write", "word_problem", "find_path"]
+
+
+@pytest.mark.parametrize("name", WITHOUT_STATE)
 def test_the_best_answer_to_each_question_by_itself_is_as_good_as_no_state(name: str) -> None:
     """Answers are learned by question alone from one half of a sample, and graded on the other."""
     task, samples = configured(name, 24), 20_000

@@ -106,7 +106,7 @@ class RunConfig(Experiment):
         )
         return load_task(self.task)(config)
 
-    def model(self, vocab_size: int) -> "ModelConfig":
+    def model(self, vocab_size: int, unread: tuple[int, ...] = ()) -> "ModelConfig":
         from retrieval_gap.models import ModelConfig, architecture
 
         return ModelConfig(
@@ -114,6 +114,7 @@ class RunConfig(Experiment):
             vocab_size=vocab_size,
             embedding=self.embedding,
             seed=self.seed,
+            unread=unread,
         )
 
     def training(self) -> TrainingConfig:
@@ -136,7 +137,7 @@ class RunConfig(Experiment):
         if self.task.endswith(".py"):
             try_task(task, self.task)
         if "." in self.arch:
-            try_architecture(lambda: self.model(len(task.vocabulary)), task, self.arch)
+            try_architecture(lambda: self.model(len(task.vocabulary), task.unread), task, self.arch)
 
     def canonical(self) -> dict[str, Any]:
         """What the hash is of: every default filled in, a size by its shape, a file (of code or data) by its content.

@@ -171,7 +171,7 @@ def result_row(
 
 
 def _new_model(config: RunConfig, task: Task, device: torch.device) -> SequenceModel:
-    return SequenceModel(config.model(len(task.vocabulary))).to(device)
+    return SequenceModel(config.model(len(task.vocabulary), task.unread)).to(device)
 
 
 def _report_every(training: TrainingConfig) -> int:

@@ -1,0 +1,125 @@
+"""How a Transformer knows where tokens stand: rotary (attention.py), not at all, by a bias on distance, or by a number.
+
+Axes: B batch, L time, D model width, H heads, E head width, C keys.
+
+* `none`: the causal mask alone tells order (Kazemnejad et al. 2023, arXiv 2305.19466).
+* `alibi`: scores fall with distance, by a fixed slope for each head (Press, Smith, Lewis 2021, arXiv 2108.12409).
+* `random_offsets`: the sinusoids of a position are added to the embedding; in training positions begin at a random
+  number, so that larger ones than a training sequence has are met (SHAPE: Kiyono et al. 2021, arXiv 2109.05644).  The
+  number is a hash of a weight: each step has others, and a run that is resumed the same as one that never stopped.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from retrieval_gap.models.attention import CausalAttention, KVCache, StaticKVCache
+from retrieval_gap.models.mixer import Mixer, RMSNorm, State
+
+ROTARY, NONE, ALIBI, RANDOM_OFFSETS = POSITIONS = ("rotary", "none", "alibi", "random_offsets")
+LARGEST_OFFSET = 2048
+
+
+def attention_with(positions: str, d_model: int, n_heads: int) -> CausalAttention:
+    """Attention that knows positions in that way.  Raises ValueError where there is no such way, or heads do not divide
+    the width."""
+    if positions not in POSITIONS:
+        raise ValueError(f"unknown positions {positions!r} (choose from {', '.join(POSITIONS)})")
+    kinds = {ROTARY: CausalAttention, ALIBI: AlibiAttention}
+    return kinds.get(positions, UnplacedAttention)(d_model, n_heads)
+
+
+class UnplacedAttention(CausalAttention):
+    """Attention that turns nothing: the rotary kernels with all angles zero."""
+
+    @torch.inference_mode(False)
+    def _extend_rope(self, stop: int) -> None:
+        super()._extend_rope(stop)
+        self.rope_LxE[:, : self.rope_LxE.shape[1] // 2] = 1
+        self.rope_LxE[:, self.rope_LxE.shape[1] // 2 :] = 0
+
+
+class AlibiAttention(CausalAttention):
+    """softmax(q k / sqrt(E) - slope * distance): head h of H has slope 2^(-8 (h + 1) / H)."""
+
+    def forward(self, x_BxLxD: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
+        return self.prefill(x_BxLxD, self.init_state(len(x_BxLxD)))[0]
+
+    def residual(self, x_BxLxD: Float[Tensor, "b l d"], norm: RMSNorm) -> Float[Tensor, "b l d"]:
+        return Mixer.residual(self, x_BxLxD, norm)
+
+    def residual_prefill(
+        self, x_BxLxD: Float[Tensor, "b l d"], norm: RMSNorm, state: State
+    ) -> tuple[Float[Tensor, "b l d"], State]:
+        return Mixer.residual_prefill(self, x_BxLxD, norm, state)
+
+    def residual_step(
+        self, x_BxD: Float[Tensor, "b d"], norm: RMSNorm, state: State
+    ) -> tuple[Float[Tensor, "b d"], State]:
+        return Mixer.residual_step(self, x_BxD, norm, state)
+
+    def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
+        q, k, v = self._heads(x_BxLxD)
+        position_L = torch.arange(state.length, state.length + x_BxLxD.shape[1], device=q.device)
+        state = state.append(k, v)
+        return self._attend(q, state, position_L), state
+
+    def step(self, x_BxD: Float[Tensor, "b d"], state: State) -> tuple[Float[Tensor, "b d"], State]:
+        if not isinstance(state, StaticKVCache):
+            return Mixer.step(self, x_BxD, state)
+        q, k, v = self._heads(x_BxD[:, None])
+        state.write(k, v)
+        return self._attend(q, state, state.position[None])[:, 0], state
+
+    def _heads(self, x_BxLxD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v = self.qkv_proj(x_BxLxD).unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
+        return q, k, v
+
+    def _attend(self, q_BxHxLxE: Tensor, state: KVCache | StaticKVCache, position_L: Tensor) -> Tensor:
+        keys, values = state.tensors()
+        distance_LxC = position_L[:, None] - torch.arange(keys.shape[2], device=keys.device)
+        slope_H = 2.0 ** (-8 * torch.arange(1, self.n_heads + 1, device=keys.device) / self.n_heads)
+        bias_HxLxC = -slope_H[:, None, None] * distance_LxC
+        bias_HxLxC = bias_HxLxC.masked_fill(distance_LxC < 0, -torch.inf).to(q_BxHxLxE.dtype)
+        return self._out(F.scaled_dot_product_attention(q_BxHxLxE, keys, values, attn_mask=bias_HxLxC))
+
+
+class OffsetPositions(Mixer):
+    """x plus gain * sinusoids of its positions, in front of all blocks; its state is the position of the next token.
+
+    In training a sample's positions begin at one of 0 to `LARGEST_OFFSET` - 1, drawn anew at each step; else at 0.
+    """
+
+    rate_D: Tensor
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.gain_D = nn.Parameter(torch.ones(d_model))
+        even_D = torch.arange(0, d_model, 2, dtype=torch.float64)
+        self.register_buffer("rate_D", (10_000 ** -(even_D / d_model)).float(), persistent=False)
+
+    def init_state(self, batch: int) -> tuple[Tensor]:
+        return (torch.zeros(batch, 1, dtype=torch.int32, device=self.rate_D.device),)
+
+    def forward(self, x_BxLxD: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
+        batch = len(x_BxLxD)
+        return x_BxLxD + self._placed(self._offsets(batch) if self.training else self.init_state(batch)[0], x_BxLxD)
+
+    def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
+        return x_BxLxD + self._placed(state[0], x_BxLxD), (state[0] + x_BxLxD.shape[1],)
+
+    def _placed(self, first_Bx1: Tensor, x_BxLxD: Tensor) -> Tensor:
+        position_BxL = first_Bx1 + torch.arange(x_BxLxD.shape[1], device=first_Bx1.device)
+        angle_BxLxD = position_BxL[..., None].float() * self.rate_D
+        table_BxLxD = torch.stack([angle_BxLxD.sin(), angle_BxLxD.cos()], -1).flatten(2)[..., : len(self.gain_D)]
+        return (self.gain_D * table_BxLxD).to(x_BxLxD.dtype)
+
+    @torch.no_grad()
+    def _offsets(self, batch: int) -> Tensor:
+        """A hash of the gain, which every step of training changes, and of the sample's place in the batch."""
+        bits_D = self.gain_D.float().view(torch.int32).long()
+        key = (bits_D * (2 * torch.arange(len(bits_D), device=bits_D.device) + 1)).sum()
+        mixed_B = (key + torch.arange(1, batch + 1, device=bits_D.device) * 0x1E3779B97F4A7C15) * 0x3F58476D1CE4E5B9
+        mixed_B = (mixed_B ^ (mixed_B >> 31)) * 0x14D049BB133111EB
+        return ((mixed_B >> 33) % LARGEST_OFFSET).to(torch.int32)[:, None]

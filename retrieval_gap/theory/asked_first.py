@@ -1,0 +1,76 @@
+"""A query that is known before the sequence is read: a reader has to carry what it is asked, or the answer once found.
+
+docs/theory.md, section 5, has the proof.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from retrieval_gap.theory.cells import divide_up
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskedFirst:
+    """One of `items` is asked for, uniform, then their values are read in a known order: independent, and each uniform
+    among `alphabet` values.
+
+    Raises ValueError for fewer than two items or values.
+    """
+
+    items: int
+    alphabet: int
+
+    def __post_init__(self) -> None:
+        if min(self.items, self.alphabet) < 2:
+            raise ValueError(f"2 items and 2 values or more are wanted, not {self.items} and {self.alphabet}")
+
+    @property
+    def states_needed(self) -> int:
+        """Conditions that a reader who is always right has to tell apart, once the first value is read: each value, if
+        it was that one; and which of the others is asked for."""
+        return self.items - 1 + self.alphabet
+
+    def ceiling(self, bits: ArrayLike) -> NDArray[np.float64]:
+        """The best accuracy that readers with these (whole) numbers of bits can have; each rounded up.
+
+        Raises ValueError for bits below zero.
+        """
+        bits_B = np.asarray(bits)
+        return np.array([self._ceiling(int(b)) for b in bits_B.ravel()], np.float64).reshape(bits_B.shape)
+
+    def _ceiling(self, bits: int) -> float:
+        if bits < 0:
+            raise ValueError(f"bits = {bits} is below zero")
+        if bits >= self.states_needed.bit_length():
+            return 1.0
+        return min(self.after(read, 1 << bits) for read in range(1, self.items + 1))
+
+    def after(self, read: int, states: int) -> float:
+        """What a cut after so many values (1 to all) allows by itself; rounded up."""
+        q = self.alphabet
+        if read == self.items:
+            return divide_up(min(states, q), q)
+        whole = 2 * self.items * q * q
+        return divide_up(whole - self._lightest(read, states) * (q - 1), whole)
+
+    def _lightest(self, read: int, states: int) -> int:
+        """The weight, in units of 1 / (items * alphabet), of the kinds that are left when each state has one, the
+        heaviest first.  There are `alphabet` of weight `read` (the value was found) and others of weight `alphabet`."""
+        unread, found = self.items - read, self.alphabet
+        left = max(0, found + unread - states)
+        light, heavy = sorted(((read, found), (self.alphabet, unread)))
+        return min(left, light[1]) * light[0] + max(0, left - light[1]) * heavy[0]
+
+
+def one_of_ceiling(bits: ArrayLike, answers: int) -> NDArray[np.float64]:
+    """min(1, 2^bits / answers): each state names one of so many answers that are equally likely; rounded up.
+
+    Raises ValueError for bits below zero.
+    """
+    bits_B = np.asarray(bits)
+    if (bits_B < 0).any():
+        raise ValueError("bits below zero")
+    named = [min(answers, 1 << min(int(b), answers.bit_length())) for b in bits_B.ravel()]
+    return np.array([divide_up(states, answers) for states in named]).reshape(bits_B.shape)

@@ -1,0 +1,155 @@
+"""Checks what `retrieval-gap sample TASK --format jsonl` prints of position_retrieval, last_write, word_problem and
+find_path; shares no code with this project.
+
+    retrieval-gap sample word_problem --group S5 --length 32 --count 1000 --format jsonl |
+        python tests/outside_checker_card.py word_problem direct 32 group=S5
+
+Written from the description of the formats alone, with the standard library.  Options follow as on the command line.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable
+
+Options = dict[str, str]
+
+
+def found(before: list[str], query: list[str]) -> str:
+    """What Python's regular expressions find: the pieces of the query are one pattern."""
+    match = re.search("".join(query), " ".join(before))
+    return next((group for group in match.groups() if group), "[FAILED]") if match else "[FAILED]"
+
+
+def check_searches(words: list[str], graded: list[int]) -> list[str]:
+    """Runs every search of a trace on the text before it; the results, in order.  They carry no loss."""
+    results, start = [], -1
+    for i, word in enumerate(words):
+        if word == "[STARTSEARCH]":
+            start = i
+        elif word == "[ENDSEARCH]":
+            assert found(words[:start], words[start + 1 : i]) == words[i + 1]
+            assert not graded[i + 1]
+            results.append(words[i + 1])
+    return results
+
+
+def without_searches(words: list[str]) -> list[str]:
+    """The words outside the searches and their results."""
+    kept, skip = [], 0
+    for i, word in enumerate(words):
+        if word == "[STARTSEARCH]":
+            skip = words.index("[ENDSEARCH]", i) + 2
+        if i >= skip:
+            kept.append(word)
+    return kept
+
+
+def position_retrieval(record: dict, mode: str, n: int, options: Options) -> None:
+    """The answer is the place of the token in a permutation; searches halve what is left."""
+    prompt = record["prompt"]
+    if options.get("query") == "first":
+        prompt = ["[BOS]", *prompt[2:], prompt[1]]
+    sequence, asked = prompt[1 : n + 1], prompt[n + 2]
+    assert (prompt[0], prompt[n + 1], len(prompt)) == ("[BOS]", "[EOS]", n + 3)
+    assert len(set(sequence)) == n
+    assert record["answer"] == str(sequence.index(asked) + 1)
+    written = without_searches(record["target"])
+    assert written == (["[EOS]"] if mode == "rag" else []) + [record["answer"]]
+    assert record["target"].count("[ENDSEARCH]") == (len(bin(n - 1)) - 2 if mode == "rag" else 0)
+
+
+def last_write(record: dict, mode: str, n: int, options: Options) -> None:
+    """The answer is what a dictionary holds that is written in order."""
+    prompt = record["prompt"]
+    assert (prompt[0], prompt[n + 1], len(prompt)) == ("[BOS]", "[EOS]", n + 3)
+    held = dict(zip(prompt[1 : n + 1 : 2], prompt[2 : n + 1 : 2], strict=True))
+    assert len(held) == int(options.get("variables", min(8, n // 2)))
+    assert record["answer"] == held[prompt[n + 2]]
+    assert without_searches(record["target"]) == (["[EOS]"] if mode == "rag" else []) + [record["answer"]]
+    assert record["target"].count("[ENDSEARCH]") == (mode == "rag")
+
+
+def moved(points: str, element: str, group: str) -> str:
+    """What an element makes of points: a permutation moves them, a number is added modulo m."""
+    if group[0] == "Z":
+        return str((int(points) + int(element)) % int(group[1:]))
+    return "".join(element[int(point) - 1] for point in points)
+
+
+def word_problem(record: dict, mode: str, n: int, options: Options) -> None:
+    """Products of the elements, one by one, by moving points; which elements and signs there are."""
+    group = options.get("group", "S3")
+    each = options.get("ask") == "each"
+    words = record["prompt"] + record["target"]
+    elements = words[1 : 2 * n : 2] if each else words[1 : n + 1]
+    product = "0" if group[0] == "Z" else "12345"[: int(group[1:])]
+    products = []
+    for element in elements:
+        assert group[0] == "Z" or sorted(element) == sorted(product)
+        swaps = sum(a > b for i, a in enumerate(element) for b in element[i + 1 :])
+        assert group[0] != "A" or swaps % 2 == 0
+        assert options.get("elements") != "generators" or group[0] != "S" or swaps <= 1
+        product = moved(product, element, group)
+        products.append(product)
+    answers = ["=" + told for told in (products if each else products[-1:])]
+    if each:
+        assert words == ["[BOS]", *(word for pair in zip(elements, answers, strict=True) for word in pair)]
+    else:
+        assert words == ["[BOS]", *elements, "[EOS]", *([*products, "[EOS]"] if mode == "cot" else []), *answers]
+    assert record["answer"] == " ".join(answers)
+    graded = [0] * len(record["prompt"]) + record["loss_mask"]
+    asked = range(2, 2 * n + 1, 2) if each else range(n + 2, len(words))
+    assert [i for i, on in enumerate(graded) if on] == list(asked)
+
+
+def find_path(record: dict, mode: str, n: int, options: Options) -> None:
+    """The walk follows the facts from the start, until the target or the end."""
+    prompt, target = record["prompt"], record["target"]
+    end = prompt.index("[EOS]")
+    following = dict(zip(prompt[1:end:3], prompt[3:end:3], strict=True))
+    assert len(following) == len(set(following.values())) == n - 2
+    assert end == 3 * (n - 2) + 1
+    walk = [prompt[end + 1]]
+    while walk[-1] in following:
+        walk.append(following[walk[-1]])
+    calls = 0 if mode != "rag" else 1 if options.get("calls") == "one" else n
+    if options.get("ask") == "path":
+        assert len(walk) == n // 2
+        assert without_searches(target) == ["=" + node for node in walk[1:]]
+        assert target.count("[ENDSEARCH]") == min(calls, len(walk) - 1)
+        return
+    reached = prompt[end + 2] in walk
+    walk = walk[: walk.index(prompt[end + 2]) + 1] if reached else walk
+    assert record["answer"] == ("TRUE" if reached else "FALSE")
+    hops = walk[1:] if mode != "direct" else []
+    closing = ["[EOS]"] * (mode != "direct") + [f"[{record['answer']}]"]
+    assert without_searches(target) == hops[calls:] + closing
+    assert target.count("[ENDSEARCH]") == min(calls, len(hops) + (not reached))
+
+
+CHECKS: dict[str, Callable[[dict, str, int, Options], None]] = {
+    check.__name__: check for check in (position_retrieval, last_write, word_problem, find_path)
+}
+
+
+def check_lines(lines: Iterable[str], task: str, mode: str, n: int, options: Options) -> int:
+    """How many records were read; raises AssertionError at the first wrong one."""
+    count = 0
+    for count, line in enumerate(lines, 1):
+        record = json.loads(line)
+        assert record["index"] == count - 1
+        CHECKS[task](record, mode, n, options)
+        words = record["prompt"] + record["target"]
+        graded = [0] * len(record["prompt"]) + record["loss_mask"]
+        assert len(words) == len(graded)
+        hidden = len(check_searches(words, graded))
+        if task != "word_problem":
+            assert sum(record["loss_mask"]) == len(record["target"]) - hidden
+    return count
+
+
+if __name__ == "__main__":
+    named = dict(word.split("=") for word in sys.argv[4:])
+    checked = check_lines(sys.stdin, sys.argv[1], sys.argv[2], int(sys.argv[3]), named)
+    print(f"{checked} records are as described")
