@@ -90,9 +90,13 @@ class ServerConfig:
         except ValueError:
             whole = False
         if not whole:
-            raise UsageError(f"--base-url {self.base_url} is no address such as http://localhost:8000/v1")
-        if url.username or url.password:
-            raise UsageError("--base-url holds a password; keys are read from the environment (--api-key-env)")
+            shown = self.base_url.partition("?")[0].rpartition("@")[2]
+            raise UsageError(f"--base-url {shown} is no address such as http://localhost:8000/v1")
+        if url.username or url.password or url.query or url.fragment:
+            place = f"{url.scheme}://{url.hostname}{url.path}"
+            raise UsageError(
+                f"--base-url {place} has a password or a query; keys are read from the environment (--api-key-env)"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

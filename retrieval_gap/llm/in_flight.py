@@ -7,12 +7,12 @@ from typing import Generic, TypeVar
 import httpx2
 
 from retrieval_gap.llm.config import ServerConfig
+from retrieval_gap.llm.connection import opened, reason
 from retrieval_gap.llm.pace import LONGEST_WAIT, PASSING, Pace, backoff
-from retrieval_gap.llm.replies import BrokenReplyError
+from retrieval_gap.llm.replies import BrokenReplyError, NoAnswerError
+from retrieval_gap.llm.too_long import HINT, REFUSING
 from retrieval_gap.machine.errors import RunError
 
-# Seconds in which a server has to take a connection; what it then takes to answer is another matter.
-CONNECTING = 20.0
 # So many requests in a row that failed for good: the server is gone.
 GIVEN_UP = 3
 T = TypeVar("T")
@@ -22,7 +22,7 @@ class StatusError(Exception):
     """A reply with another status than 200.  wait: seconds that the server asks for, 0 where it does not."""
 
     def __init__(self, status: int, told: str, wait: float) -> None:
-        super().__init__(f"status {status}: {told}")
+        super().__init__(f"status {status}: {told[:400]}")
         self.status, self.told, self.wait = status, told, wait
 
 
@@ -49,8 +49,7 @@ class Flight(Generic[T]):
         asyncio.run(self._all(headers))
 
     async def _all(self, headers: dict[str, str]) -> None:
-        pool = httpx2.Limits(max_connections=self._config.concurrency)
-        async with httpx2.AsyncClient(headers=headers, timeout=timeout(self._config), limits=pool) as client:
+        async with opened(httpx2.AsyncClient, self._config, headers) as client:
             try:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(min(self._config.concurrency, self._total)):
@@ -80,12 +79,17 @@ class Flight(Generic[T]):
             await self._pace.turn()
             try:
                 return await self._once(client, place)
+            except NoAnswerError as error:
+                if failures + 1 >= self._config.tries:
+                    return error.instead
+                told, wait = str(error), 0.0
             except (httpx2.TransportError, BrokenReplyError) as error:
                 told, wait = reason(error), 0.0
             except StatusError as error:
                 told, wait = str(error), error.wait
                 if error.status not in PASSING:
-                    raise RunError(f"{self._config.base_url} refuses a request: {error}") from error
+                    hint = f"; {HINT}" if error.status in REFUSING else ""
+                    raise RunError(f"{self._config.base_url} refuses a request: {error}{hint}") from error
             failures += 1
             if failures >= self._config.tries or wait > LONGEST_WAIT:
                 raise _GaveUpError(f"{told} (after {failures} tries)")
@@ -102,12 +106,3 @@ class Flight(Generic[T]):
 
 class _GaveUpError(Exception):
     """A request failed as often as it may."""
-
-
-def timeout(config: ServerConfig) -> httpx2.Timeout:
-    return httpx2.Timeout(config.timeout_s, connect=min(config.timeout_s, CONNECTING))
-
-
-def reason(error: Exception) -> str:
-    """In words; some errors have none."""
-    return str(error) or type(error).__name__

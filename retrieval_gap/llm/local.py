@@ -26,6 +26,7 @@ from retrieval_gap.llm.request import (
     Scores,
     TooLong,
     cut_at_stop,
+    without_reasoning,
 )
 from retrieval_gap.llm.wording import asking_turns, prompt_text, request_values
 from retrieval_gap.machine.devices import choose_device
@@ -122,7 +123,7 @@ class LocalBackend:
         return Continuation(context=tuple(context), tokens=tuple(alone))
 
     def _completion(self, generated: Generated, stop: tuple[str, ...], read: int) -> Completion:
-        text, _ = cut_at_stop(self._decoded(generated.tokens), stop)
+        text, _ = cut_at_stop(without_reasoning(self._decoded(generated.tokens)), stop)
         return Completion(
             text=text, finished=generated.ended, prompt_tokens=read, completion_tokens=len(generated.tokens)
         )

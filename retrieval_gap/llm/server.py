@@ -5,7 +5,7 @@ tried again; what will not (a wrong key, a refused request) ends the run with th
 """
 
 import functools
-import re
+import json
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -13,19 +13,26 @@ import httpx2
 
 from retrieval_gap.llm.bodies import completion_body, echo_body, tokenize_body
 from retrieval_gap.llm.config import ModelConfig, ServerConfig
-from retrieval_gap.llm.in_flight import Flight, StatusError, reason, timeout
+from retrieval_gap.llm.connection import opened, reason
+from retrieval_gap.llm.in_flight import Flight, StatusError
 from retrieval_gap.llm.pace import asked_to_wait
-from retrieval_gap.llm.replies import counted_tokens, echoed_likelihood, parsed, parsed_stream
+from retrieval_gap.llm.replies import TooLongReplyError, parsed, parsed_stream
+from retrieval_gap.llm.reported import counted_tokens, echoed_likelihood
 from retrieval_gap.llm.request import Completion, Reply, Request, Scored, ScoreRequest, Scores, TooLong
+from retrieval_gap.llm.too_long import says_too_long
 from retrieval_gap.llm.wording import prompt_text
 from retrieval_gap.machine.errors import RunError, UsageError, unknown
+from retrieval_gap.machine.printing import keep_secret, redacted
 
 # Names under which servers tell how many tokens a model takes, in its entry of /models.
 LIMITS = ("max_model_len", "context_length", "context_window")
-# How a server refuses a prompt that does not fit, whatever its status.
-REFUSED_AS_TOO_LONG = re.compile(
-    r"context[ _](length|size|window)|maximum model length|exceed_context_size|prompt is too long", re.IGNORECASE
+# What an entry of /models tells of the moment, the price or the server, and not of the weights behind it.
+PASSING_FACTS = frozenset(
+    {"id", "object", "created", "permission", "status", "n_ctx", "pricing", "top_provider", "per_request_limits"}
+    | set(LIMITS)
 )
+# Statuses that a prompt's length may be refused with.
+SAID_WITH = frozenset({400, 413, 422, 500})
 # Texts whose tokens are remembered: a memory is counted more than once.
 COUNTS_KEPT = 4096
 
@@ -49,20 +56,26 @@ class ServerBackend:
         self, model: ModelConfig, config: ServerConfig, *, key: str = "", tokenizer: Tokenizer | None = None
     ) -> None:
         self.config, self._model, self._key, self._tokenizer = config, model, key, tokenizer
+        keep_secret(key)
         self._url = config.base_url.rstrip("/")
         self.described: dict[str, Any] = {"backend": self._url, "model": model.model, "api": model.api}
         self.hardware = ""
+        self._facts: dict[str, Any] = {"name": model.name} if model.name else {}
         entry = self._told()  # asked in any case: it shows that the server is there and has the model
-        told = [entry.get(limit) for limit in LIMITS]
-        self._limit = model.context_limit or next((limit for limit in told if isinstance(limit, int)), 0)
+        told = {key: value for key, value in entry.items() if key not in PASSING_FACTS}
+        self._facts |= {"told": told} if told else {}
+        limits = [entry.get(limit) for limit in LIMITS]
+        self._limit = model.context_limit or next((told for told in limits if isinstance(told, int) and told > 0), 0)
         self.vocabulary = len(tokenizer) if tokenizer else _vocabulary(entry)
         self._counted = functools.lru_cache(COUNTS_KEPT)(self._asked_to_count)
 
     def whole(self, request: Request | ScoreRequest) -> dict[str, Any]:
+        """Address and body, and what tells one model behind an address from the next: `--name`, and what the server
+        tells of it."""
+        whole: dict[str, Any] = {"url": self._path()} | ({"server": self._facts} if self._facts else {})
         if isinstance(request, ScoreRequest):
-            bodies = [echo_body(self._model, request, answer) for answer in request.answers]
-            return {"url": self._path(), "scored": bodies}
-        whole = {"url": self._path(), "body": completion_body(self._model, self.config, request)}
+            return whole | {"scored": [echo_body(self._model, request, answer) for answer in request.answers]}
+        whole["body"] = completion_body(self._model, self.config, request)
         return whole | ({"draw": request.draw} if request.draw else {})
 
     def complete(self, requests: Sequence[Request], done: Callable[[int, Reply], None]) -> None:
@@ -99,7 +112,7 @@ class ServerBackend:
             return TooLong(f"{counted} + {request.max_tokens} tokens, {self._limit} are the limit")
         try:
             reply = await self._posted(client, request)
-        except StatusError as error:
+        except (StatusError, TooLongReplyError) as error:
             return _too_long(error)
         return _whole_prompt_read(reply, counted, request, self._limit)
 
@@ -108,13 +121,13 @@ class ServerBackend:
         if not self.config.stream:
             response = await client.post(self._path(), json=body)
             self._check(response)
-            return parsed(response.text, request)
+            return parsed(_text(response), request)
         body |= {"stream": True, "stream_options": {"include_usage": True}}
         async with client.stream("POST", self._path(), json=body) as response:
             if response.status_code != 200:
                 await response.aread()
             self._check(response)
-            return await parsed_stream(response.aiter_lines(), request)
+            return await parsed_stream(response.aiter_bytes(), request)
 
     async def _scored(self, client: httpx2.AsyncClient, request: ScoreRequest) -> Scored:
         """One try, of all answers."""
@@ -125,7 +138,7 @@ class ServerBackend:
                 self._check(response)
             except StatusError as error:
                 return _too_long(error)
-            told = echoed_likelihood(response.text, answer)
+            told = echoed_likelihood(_text(response), answer)
             if told is None:
                 raise RunError(
                     f"{self._url} reports no likelihoods of what it reads (echo, logprobs); vLLM does, and local models"
@@ -137,43 +150,36 @@ class ServerBackend:
 
     def _asked_to_count(self, text: str) -> int:
         root = self._url.removesuffix("/v1")
-        try:
-            response = httpx2.post(
-                f"{root}/tokenize",
-                json=tokenize_body(self._model, text),
-                headers=self._headers(),
-                timeout=timeout(self.config),
-            )
-        except httpx2.TransportError as error:
-            raise RunError(f"no server answers at {root}/tokenize ({reason(error)})") from error
-        count = counted_tokens(response.text) if response.status_code == 200 else None
+        with opened(httpx2.Client, self.config, self._headers()) as client:
+            try:
+                response = client.post(f"{root}/tokenize", json=tokenize_body(self._model, text))
+            except httpx2.TransportError as error:
+                raise RunError(f"no server answers at {root}/tokenize ({reason(error)})") from error
+        count = counted_tokens(_text(response)) if response.status_code == 200 else None
         if count is None:
             raise RunError(f"{root} counts no tokens (/tokenize); --tokenizer names a folder or model that does")
         return count
 
     def _check(self, response: httpx2.Response) -> None:
         if response.status_code != 200:
-            told = self._without_key(" ".join(response.text.split())[:400])
-            raise StatusError(response.status_code, told, asked_to_wait(response.headers))
-
-    def _without_key(self, text: str) -> str:
-        return text.replace(self._key, "[key]") if self._key else text
+            raise StatusError(response.status_code, " ".join(_text(response).split()), asked_to_wait(response.headers))
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._key}"} if self._key else {}
 
     def _told(self) -> dict[str, Any]:
         """The model's entry in the server's list of models; empty where there is no such list."""
-        try:
-            response = httpx2.get(f"{self._url}/models", headers=self._headers(), timeout=timeout(self.config))
-        except (httpx2.TransportError, httpx2.InvalidURL) as error:
-            raise RunError(
-                f"no server answers at {self._url} ({reason(error)}); start it, or see --base-url"
-            ) from error
+        with opened(httpx2.Client, self.config, self._headers()) as client:
+            try:
+                response = client.get(f"{self._url}/models")
+            except (httpx2.TransportError, httpx2.InvalidURL) as error:
+                raise RunError(
+                    f"no server answers at {self._url} ({reason(error)}); start it, or see --base-url"
+                ) from error
         if response.status_code in (401, 403):
             raise RunError(f"{self._url} refuses the key ({response.status_code}); see --api-key-env")
         try:
-            entries = [entry for entry in response.json()["data"] if isinstance(entry, dict)]
+            entries = [entry for entry in json.loads(_text(response))["data"] if isinstance(entry, dict)]
         except (ValueError, LookupError, TypeError):
             return {}
         names = [str(entry.get("id")) for entry in entries]
@@ -182,11 +188,16 @@ class ServerBackend:
         return next((entry for entry in entries if entry.get("id") == self._model.model), {})
 
 
-def _too_long(error: StatusError) -> TooLong:
+def _too_long(error: StatusError | TooLongReplyError) -> TooLong:
     """Raises the error where it says something else."""
-    if error.status in (400, 413, 422) and REFUSED_AS_TOO_LONG.search(error.told):
-        return TooLong(error.told)
-    raise error
+    if isinstance(error, StatusError) and not (error.status in SAID_WITH and says_too_long(error.told)):
+        raise error
+    return TooLong(error.told[:400] if isinstance(error, StatusError) else str(error))
+
+
+def _text(response: httpx2.Response) -> str:
+    """JSON is UTF-8, whatever a server's header says.  A key that a server repeats goes no further than this."""
+    return redacted(response.content.decode("utf-8", "replace"))
 
 
 def _vocabulary(entry: dict[str, Any]) -> int:

@@ -23,8 +23,8 @@ class Fault:
     silent: bool = False
 
 
-# A text, a fault, or a whole reply as JSON.
-Said = str | Fault | dict[str, Any]
+# A text, a fault, a whole reply as JSON, or the lines of a stream.
+Said = str | Fault | dict[str, Any] | list[str]
 
 
 class ScriptedServer:
@@ -93,6 +93,8 @@ def _handler(server: ScriptedServer) -> type[BaseHTTPRequestHandler]:
                 return
             if isinstance(said, dict):
                 self._reply(200, said)
+            elif isinstance(said, list):
+                self._lines(said)
             elif body.get("stream"):
                 self._stream(said, body)
             else:
@@ -122,6 +124,14 @@ def _handler(server: ScriptedServer) -> type[BaseHTTPRequestHandler]:
                 self.send_header("Retry-After", retry_after)
             self.end_headers()
             self.wfile.write(text)
+
+        def _lines(self, lines: list[str]) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.wfile.write("".join(line + "\n\n" for line in lines).encode())
+            self.close_connection = True
 
         def _stream(self, text: str, body: dict[str, Any]) -> None:
             """Word by word, then the count of tokens; a "<cut>" in the text ends the stream there."""

@@ -135,10 +135,19 @@ def test_the_wait_that_a_full_server_asks_for_is_kept_by_all_requests() -> None:
     assert arrivals[1] - arrivals[0] >= 0.4
 
 
-def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
+def test_retry_after_is_read_as_seconds_or_as_a_date_of_any_form() -> None:
     assert asked_to_wait({"retry-after": "3"}) == 3
-    assert asked_to_wait({"retry-after": formatdate(time.time() + 60, usegmt=True)}) == pytest.approx(60, abs=2)
-    assert asked_to_wait({"retry-after": "soon"}) == 0
+    soon = time.time() + 60
+    for date in (
+        formatdate(soon, usegmt=True),
+        formatdate(soon),  # -0000
+        time.asctime(time.gmtime(soon)),
+        time.strftime("%a, %d %b %Y %H:%M:%S", time.gmtime(soon)),  # no zone
+        time.strftime("%A, %d-%b-%y %H:%M:%S GMT", time.gmtime(soon)),
+    ):
+        assert asked_to_wait({"retry-after": date}) == pytest.approx(60, abs=2), date
+    for nothing in ("soon", "", "-5", "nan", "Mon, 99 Abc 2026 99:99:99 GMT", "1 Jan 99999999999 00:00:00"):
+        assert asked_to_wait({"retry-after": nothing}) == 0, nothing
     assert asked_to_wait({}) == 0
 
 
