@@ -22,6 +22,7 @@ from retrieval_gap.commands.sweep import Sweep
 from retrieval_gap.commands.theory import Bound
 from retrieval_gap.commands.train import Train
 from retrieval_gap.machine.errors import RunError, UsageError, fault
+from retrieval_gap.machine.printing import printable, take_any_text
 from retrieval_gap.tasks.api import TaskError
 
 NARROWEST = 40  # columns: tyro never ends its help in very narrow terminals
@@ -33,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()  # None where they are closed
+    for stream in (sys.stdout, sys.stderr):
+        take_any_text(stream)
     try:
         _guarded(_parse([word for word in words if word != "--debug"]).run)
         sys.stdout.flush()
@@ -106,7 +109,7 @@ def _failed(error: BaseException, text: str, status: int, debug: bool) -> int:
     except OSError:
         _drop_output()
     with contextlib.suppress(OSError):
-        print("retrieval-gap:", " ".join(text.split()) or type(error).__name__, file=sys.stderr)
+        print("retrieval-gap:", printable(" ".join(text.split())) or type(error).__name__, file=sys.stderr)
     return status
 
 

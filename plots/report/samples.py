@@ -24,7 +24,7 @@ def shown_samples(path: Path) -> list[Shown]:
     """The samples that a run keeps, as the page shows them; none where there is no file.  A line that is none is left
     out."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError):
         return []
     return [shown(record) for record in map(_record, lines) if record is not None]

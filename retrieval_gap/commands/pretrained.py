@@ -3,7 +3,6 @@
 import json
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
@@ -17,6 +16,7 @@ from retrieval_gap.machine.errors import RunError, UsageError, unknown
 if TYPE_CHECKING:
     from retrieval_gap.experiments.hotpotqa_llm.evaluate import Plan
     from retrieval_gap.llm.request import Backend
+    from retrieval_gap.llm.server import Tokenizer
 
 MAX_QUESTIONS = 2**31 - 1
 OutDir = Annotated[Path, arg(help="folder of the answers and of the cache")]
@@ -94,7 +94,7 @@ class HotpotQA:
                 return LocalBackend(self.model, self.local)
             from retrieval_gap.llm.server import ServerBackend
 
-            return ServerBackend(self.model, self.server, key=self._key(), count_tokens=self._count_tokens())
+            return ServerBackend(self.model, self.server, key=self._key(), tokenizer=self._tokenizer())
         except ImportError as error:
             raise RunError(f"{error.name} is not installed: pip install 'retrieval-gap[pretrained]'") from error
 
@@ -104,13 +104,13 @@ class HotpotQA:
             raise UsageError(f"the environment's {self.server.api_key_env} is no key: it has more than ASCII letters")
         return key
 
-    def _count_tokens(self) -> "Callable[[str], int] | None":
+    def _tokenizer(self) -> "Tokenizer | None":
         if not self.server.tokenizer:
             return None
         from retrieval_gap.llm.local import load_tokenizer
 
-        tokenizer = load_tokenizer(self.server.tokenizer)
-        return lambda text: len(tokenizer(text)["input_ids"])
+        found: Tokenizer = load_tokenizer(self.server.tokenizer)
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from retrieval_gap.llm.request import Completion
+from retrieval_gap.llm.request import Completion, Scores
 from retrieval_gap.machine.errors import RunError
 from retrieval_gap.machine.files import make_room_for
 
@@ -20,6 +20,7 @@ from retrieval_gap.machine.files import make_room_for
 PATIENCE = 60.0
 SCHEMA = "CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, request TEXT NOT NULL, reply TEXT NOT NULL)"
 T = TypeVar("T")
+Kept = TypeVar("Kept", Completion, Scores)
 
 
 class Cache:
@@ -34,15 +35,23 @@ class Cache:
         for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", SCHEMA):
             self._execute(statement)
 
-    def get(self, whole: dict[str, Any]) -> Completion | None:
-        """The reply that was put there for this request."""
+    def get(self, whole: dict[str, Any], kind: type[Kept]) -> Kept | None:
+        """The reply of this kind that was put there for this request.
+
+        The first caches had address and body alone as a server's key.  Theirs are found too, but not for a model that
+        was given a name of its own: nothing there tells whose answers they are.
+        """
         found = self._execute("SELECT reply FROM replies WHERE key = ?", _key(whole))
+        server = whole.get("server")
+        if not found and server and "name" not in server:
+            first = {key: value for key, value in whole.items() if key != "server"}
+            found = self._execute("SELECT reply FROM replies WHERE key = ?", _key(first))
         try:
-            return Completion(**json.loads(found[0][0])) if found else None
-        except (ValueError, TypeError) as error:
+            return _reply(found[0][0], kind) if found else None
+        except (ValueError, TypeError, AttributeError) as error:
             raise self._damaged(error) from error
 
-    def put(self, whole: dict[str, Any], reply: Completion) -> None:
+    def put(self, whole: dict[str, Any], reply: Completion | Scores) -> None:
         self._execute(
             "INSERT OR REPLACE INTO replies VALUES (?, ?, ?)", _key(whole), _text(whole), _text(asdict(reply))
         )
@@ -63,6 +72,19 @@ class Cache:
 
     def _damaged(self, error: Exception) -> RunError:
         return RunError(f"cache {self._path} is damaged ({error}); move it away to ask again what it held")
+
+
+def _reply(text: str, kind: type[Kept]) -> Kept:
+    """Raises ValueError, TypeError for what is no reply of this kind."""
+    values: Any = {k: tuple(value) if isinstance(value, list) else value for k, value in json.loads(text).items()}
+    reply = kind(**values)
+    if isinstance(reply, Completion):
+        fits = isinstance(reply.text, str) and isinstance(reply.finished, bool)
+    else:
+        fits = all(isinstance(each, float) for each in reply.log_likelihoods)
+    if not fits:
+        raise ValueError("its values are of other types")
+    return reply
 
 
 def _text(value: Any) -> str:

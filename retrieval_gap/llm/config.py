@@ -12,6 +12,8 @@ from retrieval_gap.llm.request import Api
 from retrieval_gap.machine.errors import UsageError
 
 LocalPrecision = Literal["auto", "fp32", "bf16", "fp16"]
+SystemAs = Literal["system", "user"]
+Structured = Literal["none", "openai", "llama.cpp", "vllm"]
 MOST = 2**31 - 1
 
 
@@ -70,6 +72,10 @@ class ServerConfig:
     requests_per_minute: Annotated[Number, arg(help="at most so many; 0 means no limit")] = 0.0
     tries: Annotated[int, arg(help="of each request")] = 8
     backoff_s: Annotated[Number, arg(help="seconds before the second try; doubles from there")] = 1.0
+    system_as: Annotated[SystemAs, arg(help="user: a system text begins the user's turn, for models without one")] = (
+        "system"
+    )
+    structured: Annotated[Structured, arg(help="whose words for a grammar or JSON schema it understands")] = "none"
     timeout_s: Annotated[Number, arg(help="seconds of silence after which a request counts as lost")] = 300.0
     stream: Annotated[bool, arg(help="have answers streamed, so that silence is noticed within one")] = False
     tokenizer: Annotated[str, arg(help="the model's, to count with where a server would cut what is too long")] = ""
@@ -84,9 +90,13 @@ class ServerConfig:
         except ValueError:
             whole = False
         if not whole:
-            raise UsageError(f"--base-url {self.base_url} is no address such as http://localhost:8000/v1")
-        if url.username or url.password:
-            raise UsageError("--base-url holds a password; keys are read from the environment (--api-key-env)")
+            shown = self.base_url.partition("?")[0].rpartition("@")[2]
+            raise UsageError(f"--base-url {shown} is no address such as http://localhost:8000/v1")
+        if url.username or url.password or url.query or url.fragment:
+            place = f"{url.scheme}://{url.hostname}{url.path}"
+            raise UsageError(
+                f"--base-url {place} has a password or a query; keys are read from the environment (--api-key-env)"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,13 +40,29 @@ class Generated:
     ended: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """How prompts are continued.
+
+    stops: whether the tokens written so far hold a stop sequence.  temperature: 0 is greedy; otherwise `seeds` has one
+    for each prompt, which decides its text whatever the batch.
+    """
+
+    max_tokens: int
+    stops: Callable[[list[int]], bool]
+    temperature: float = 0.0
+    seeds: Sequence[int] = ()
+
+    def of(self, places: Sequence[int]) -> "Wanted":
+        """The same for some of the prompts."""
+        return replace(self, seeds=[self.seeds[place] for place in places] if self.seeds else ())
+
+
 Batches = Iterator[tuple[list[int], list[Generated]]]
-Stops = Callable[[list[int]], bool]
 
 
 class Generator:
-    """Generates with a model.  pad: any token; it is masked.  ends: tokens that end a text.  stops: whether the tokens
-    written so far hold a stop sequence."""
+    """Generates with a model.  pad: any token; it is masked.  ends: tokens that end a text."""
 
     def __init__(self, model: Any, *, pad: int, ends: Sequence[int], batch_size: int, chunk: int) -> None:
         self._model, self._pad, self._ends, self._batch_size = model, pad, set(ends), batch_size
@@ -54,7 +70,7 @@ class Generator:
         model.generation_config = GenerationConfig(pad_token_id=pad, eos_token_id=list(ends) or None)
         self.abilities = self._seen(chunk)
 
-    def generate(self, prompts: Sequence[list[int]], max_tokens: int, stops: Stops) -> Batches:
+    def generate(self, prompts: Sequence[list[int]], wanted: Wanted) -> Batches:
         """(places in `prompts`, what was generated) batch by batch, the longest prompts first.
 
         Raises RunError where one prompt alone is too much for the memory.
@@ -65,12 +81,12 @@ class Generator:
             groups = [list(same) for _, same in groupby(by_length, key=lambda place: len(prompts[place]))]
         for group in groups:
             for start in range(0, len(group), self._batch_size):
-                yield from self._fitting(prompts, group[start : start + self._batch_size], max_tokens, stops)
+                yield from self._fitting(prompts, group[start : start + self._batch_size], wanted)
 
-    def _fitting(self, prompts: Sequence[list[int]], places: list[int], max_tokens: int, stops: Stops) -> Batches:
+    def _fitting(self, prompts: Sequence[list[int]], places: list[int], wanted: Wanted) -> Batches:
         """One batch, halved as often as the memory asks for."""
         try:
-            yield places, self._batch([prompts[place] for place in places], max_tokens, stops)
+            yield places, self._batch([prompts[place] for place in places], wanted.of(places))
             return
         except RuntimeError as error:
             if not is_out_of_memory(error):
@@ -83,15 +99,21 @@ class Generator:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         half = len(places) // 2
-        yield from self._fitting(prompts, places[:half], max_tokens, stops)
-        yield from self._fitting(prompts, places[half:], max_tokens, stops)
+        yield from self._fitting(prompts, places[:half], wanted)
+        yield from self._fitting(prompts, places[half:], wanted)
 
-    def _batch(self, prompts: Sequence[list[int]], max_tokens: int, stops: Stops) -> list[Generated]:
+    def _batch(self, prompts: Sequence[list[int]], wanted: Wanted) -> list[Generated]:
         width = max(map(len, prompts))
-        stopping = _Stopping(width, stops)
-        tokens_BxL = self._run(prompts, max_new_tokens=max_tokens, stopping_criteria=StoppingCriteriaList([stopping]))
+        stopping = _Stopping(width, wanted.stops)
+        drawing = [_Drawing(wanted)] if wanted.temperature else []
+        tokens_BxL = self._run(
+            prompts,
+            max_new_tokens=wanted.max_tokens,
+            stopping_criteria=StoppingCriteriaList([stopping]),
+            logits_processor=LogitsProcessorList(drawing),
+        )
         rows = tokens_BxL[:, width:].tolist()
-        return [self._generated(row, stopping.stopped_at.get(i), max_tokens) for i, row in enumerate(rows)]
+        return [self._generated(row, stopping.stopped_at.get(i), wanted.max_tokens) for i, row in enumerate(rows)]
 
     def _generated(self, row: list[int], stopped_at: int | None, max_tokens: int) -> Generated:
         tokens = row[:stopped_at]
@@ -158,7 +180,7 @@ class Generator:
 class _Stopping(StoppingCriteria):
     """Ends a row at the first token that completes a stop sequence.  stopped_at: tokens written by then."""
 
-    def __init__(self, width: int, stops: Stops) -> None:
+    def __init__(self, width: int, stops: Callable[[list[int]], bool]) -> None:
         self._width, self._stops = width, stops
         self.stopped_at: dict[int, int] = {}
 
@@ -168,6 +190,19 @@ class _Stopping(StoppingCriteria):
                 self.stopped_at[i] = len(row)
         stopped = [i in self.stopped_at for i in range(len(input_ids))]
         return torch.tensor(stopped, device=input_ids.device)
+
+
+class _Drawing(LogitsProcessor):
+    """Makes the likeliest token one that is drawn at a temperature: the largest of logits with Gumbel noise is a sample
+    of their softmax.  Each row has randomness of its own, so the batch that it is in changes nothing."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._temperature = wanted.temperature
+        self._random = [torch.Generator().manual_seed(seed) for seed in wanted.seeds]
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        rows = [torch.empty(scores.shape[1]).exponential_(generator=random) for random in self._random]
+        return scores / self._temperature - torch.stack(rows).log().to(scores)
 
 
 class _Forcing(LogitsProcessor):

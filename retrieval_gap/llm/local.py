@@ -4,9 +4,9 @@ Nothing is unpickled and no code of a model's is run: weights are safetensors, a
 """
 
 import hashlib
+import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,8 +15,20 @@ from typing import Any
 import torch
 
 from retrieval_gap.llm.config import LocalConfig, ModelConfig
-from retrieval_gap.llm.generation import Generated, Generator
-from retrieval_gap.llm.request import Completion, Reply, Request, TooLong, cut_at_stop
+from retrieval_gap.llm.generation import Generated, Generator, Wanted
+from retrieval_gap.llm.likelihood import Continuation, log_likelihoods
+from retrieval_gap.llm.request import (
+    Completion,
+    Reply,
+    Request,
+    Scored,
+    ScoreRequest,
+    Scores,
+    TooLong,
+    cut_at_stop,
+    without_reasoning,
+)
+from retrieval_gap.llm.wording import asking_turns, prompt_text, request_values
 from retrieval_gap.machine.devices import choose_device
 from retrieval_gap.machine.environment import hardware, package_version
 from retrieval_gap.machine.errors import RunError, UsageError
@@ -38,6 +50,8 @@ class LocalBackend:
         self._model = self._loaded()
         if model.api == "chat" and not self._tokenizer.chat_template:
             raise UsageError(f"model {model.model} has no chat template; --api completions goes without")
+        self._system_turn = model.api == "chat" and _has_system_turn(self._tokenizer)
+        self.vocabulary = len(self._tokenizer)
         self._limit = model.context_limit or _context_limit(self._model.config)
         self._same = {
             "backend": f"transformers {package_version('transformers')}",
@@ -49,40 +63,84 @@ class LocalBackend:
         self.hardware = hardware(self._device.type)
         self._generator = self._made_generator()
 
-    def whole(self, request: Request) -> dict[str, Any]:
+    def whole(self, request: Request | ScoreRequest) -> dict[str, Any]:
         """The weights, by their fingerprint, whatever the model's name or folder."""
-        return self._same | {"body": asdict(request)}
+        return self._same | {"body": request_values(request)}
 
     def complete(self, requests: Sequence[Request], done: Callable[[int, Reply], None]) -> None:
+        """Raises UsageError for a grammar or schema, which a local model cannot be held to."""
         prompts = [self._tokens(request) for request in requests]
-        fitting = []
+        alike: dict[tuple[tuple[str, ...], int, float], list[int]] = {}
         for place, (request, prompt) in enumerate(zip(requests, prompts, strict=True)):
+            if request.schema or request.grammar:
+                raise UsageError("a local model cannot be held to a grammar or schema; some servers can (--structured)")
             if self._limit and len(prompt) + request.max_tokens > self._limit:
                 done(place, TooLong(f"{len(prompt)} + {request.max_tokens} tokens, {self._limit} are the limit"))
             else:
-                fitting.append(place)
-        alike: dict[tuple[tuple[str, ...], int], list[int]] = {}
-        for place in fitting:
-            alike.setdefault((requests[place].stop, requests[place].max_tokens), []).append(place)
-        for (stop, max_tokens), places in alike.items():
+                alike.setdefault((request.stop, request.max_tokens, request.temperature), []).append(place)
+        for (stop, max_tokens, temperature), places in alike.items():
             chosen = [prompts[place] for place in places]
-            stops = partial(self._stops, stop)
-            for batch, texts in self._generator.generate(chosen, max_tokens, stops):
+            seeds = [_seed(requests[place]) for place in places] if temperature else []
+            wanted = Wanted(
+                max_tokens=max_tokens, stops=partial(self._stops, stop), temperature=temperature, seeds=seeds
+            )
+            for batch, texts in self._generator.generate(chosen, wanted):
                 for at, generated in zip(batch, texts, strict=True):
                     done(places[at], self._completion(generated, stop, len(chosen[at])))
 
+    def score(self, requests: Sequence[ScoreRequest], done: Callable[[int, Scored], None]) -> None:
+        asked, fitting = [], []
+        for place, request in enumerate(requests):
+            group = [self._continuation(request, answer) for answer in request.answers]
+            longest = max(len(each.context) + len(each.tokens) for each in group)
+            if self._limit and longest > self._limit:
+                done(place, TooLong(f"{longest} tokens, {self._limit} are the limit"))
+            else:
+                asked.append(group)
+                fitting.append(place)
+
+        def told(at: int, sums: list[float]) -> None:
+            tokens = tuple(len(each.tokens) for each in asked[at])
+            read = len(asked[at][0].context) + sum(tokens)
+            done(fitting[at], Scores(log_likelihoods=tuple(sums), answer_tokens=tokens, prompt_tokens=read))
+
+        pad = self._tokenizer.pad_token_id or 0
+        log_likelihoods(self._model, asked, pad=pad, batch_size=self.config.batch_size, done=told)
+
+    def count_tokens(self, text: str) -> int:
+        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _continuation(self, request: ScoreRequest, answer: str) -> Continuation:
+        """An answer's tokens are those that the whole text has after the prompt's; where the two would share a token,
+        the answer is cut into tokens by itself."""
+        before = self._text(request)
+        context, whole = self._encoded(before), self._encoded(before + answer)
+        if not context:
+            raise UsageError("answers after an empty prompt cannot be scored; write one")
+        if whole[: len(context)] == context and len(whole) > len(context):
+            return Continuation(context=tuple(context), tokens=tuple(whole[len(context) :]))
+        alone = self._tokenizer(answer, add_special_tokens=False)["input_ids"]
+        return Continuation(context=tuple(context), tokens=tuple(alone))
+
     def _completion(self, generated: Generated, stop: tuple[str, ...], read: int) -> Completion:
-        text, _ = cut_at_stop(self._decoded(generated.tokens), stop)
+        text, _ = cut_at_stop(without_reasoning(self._decoded(generated.tokens)), stop)
         return Completion(
             text=text, finished=generated.ended, prompt_tokens=read, completion_tokens=len(generated.tokens)
         )
 
     def _tokens(self, request: Request) -> list[int]:
+        return self._encoded(self._text(request))
+
+    def _text(self, request: Request | ScoreRequest) -> str:
         if self._asked.api == "completions":
-            return list(self._tokenizer(request.prompt + request.written)["input_ids"])
-        turns = [{"role": "user", "content": request.prompt}]
-        asked = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        return list(self._tokenizer(asked + request.written, add_special_tokens=False)["input_ids"])
+            return prompt_text(request)
+        turns = asking_turns(request, system_turn=self._system_turn)
+        asked: str = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        return asked + request.written
+
+    def _encoded(self, text: str) -> list[int]:
+        """A chat template writes the special tokens itself."""
+        return list(self._tokenizer(text, add_special_tokens=self._asked.api == "completions")["input_ids"])
 
     def _decoded(self, tokens: Sequence[int]) -> str:
         text: str = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -146,6 +204,21 @@ def load_tokenizer(name: str) -> Any:
     return _told_in_one_line(
         name, lambda: transformers.AutoTokenizer.from_pretrained(name, use_fast=True, trust_remote_code=False)
     )
+
+
+def _has_system_turn(tokenizer: Any) -> bool:
+    """Some chat templates refuse a system's turn, some drop it in silence."""
+    mark = "be brief"
+    turns = [{"role": "system", "content": mark}, {"role": "user", "content": "hello"}]
+    try:
+        return mark in tokenizer.apply_chat_template(turns, tokenize=False)
+    except Exception:  # a template raises what it likes
+        return False
+
+
+def _seed(request: Request) -> int:
+    """Of what is drawn for it: the same wherever and with whatever else it is asked."""
+    return int.from_bytes(hashlib.sha256(json.dumps(request_values(request)).encode()).digest()[:7])
 
 
 def _told_in_one_line(name: str, load: Callable[[], Any]) -> Any:

@@ -40,11 +40,14 @@ def backoff(failures: int, first: float) -> float:
 
 
 def asked_to_wait(headers: Mapping[str, str]) -> float:
-    """Seconds that `Retry-After` asks for, as a number or as a date; 0 where it does not."""
+    """Seconds that `Retry-After` asks for, as a number or as a date in any form of HTTP's; 0 where it does not.  A date
+    without a zone is in UTC, as HTTP has it."""
     text = headers.get("retry-after", "").strip()
     with contextlib.suppress(ValueError):
-        return max(0.0, float(text))
-    with contextlib.suppress(ValueError):
+        seconds = float(text)
+        return seconds if seconds > 0 else 0.0  # nan is no wait
+    with contextlib.suppress(ValueError, TypeError, OverflowError, IndexError):
         until = parsedate_to_datetime(text)
+        until = until if until.tzinfo else until.replace(tzinfo=UTC)
         return max(0.0, (until - datetime.now(UTC)).total_seconds())
     return 0.0

@@ -4,17 +4,39 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-from retrieval_gap.llm.request import Completion, Request, cut_at_stop
+from retrieval_gap.llm.request import Completion, Request, cut_at_stop, without_reasoning
+from retrieval_gap.llm.too_long import says_too_long
+from retrieval_gap.machine.printing import redacted
+
+# How an answer ends well, in the words of OpenAI and of TGI; None: the server does not say.  Whatever else ends one
+# ("abort", "error", "content_filter") leaves a text that is not the model's answer.
+ENDED, CUT = frozenset({None, "stop", "eos_token", "stop_sequence"}), frozenset({"length"})
 
 
 class BrokenReplyError(Exception):
-    """A reply that is no completion: cut off, or of another form."""
+    """A reply that is no completion: cut off, ended by a fault, or of another form."""
+
+
+class NoAnswerError(BrokenReplyError):
+    """A whole reply without any answer in it.  instead: the empty answer that it is taken for if it stays so."""
+
+    def __init__(self, instead: Any) -> None:
+        super().__init__("the reply has no answer in it (its list of choices is empty)")
+        self.instead = instead
+
+
+class TooLongReplyError(Exception):
+    """A server that says inside a reply that the prompt does not fit."""
 
 
 def parsed(body: str, request: Request) -> Completion:
-    """A whole reply.  Raises BrokenReplyError."""
+    """A whole reply.  Raises BrokenReplyError, TooLongReplyError."""
     try:
         reply = json.loads(body)
+        if "choices" not in reply and "error" in reply:
+            raise _fault(reply["error"])
+        if reply["choices"] == []:
+            raise NoAnswerError(_completion("", None, reply.get("usage"), request))
         (choice,) = reply["choices"]
         message = choice.get("message")
         text = choice["text"] if message is None else message.get("content")
@@ -23,10 +45,10 @@ def parsed(body: str, request: Request) -> Completion:
         raise BrokenReplyError(f"the reply is no completion ({body[:80]!r})") from error
 
 
-async def parsed_stream(lines: AsyncIterator[str], request: Request) -> Completion:
-    """A reply in server-sent events.  Raises BrokenReplyError where it is cut off before the end."""
+async def parsed_stream(chunks: AsyncIterator[bytes], request: Request) -> Completion:
+    """A reply in server-sent events.  Raises BrokenReplyError where it is cut off before the end, TooLongReplyError."""
     text, finish, usage, whole = "", None, None, False
-    async for line in lines:
+    async for line in lines_of(chunks):
         if not line.startswith("data:"):
             continue
         data = line.removeprefix("data:").strip()
@@ -35,10 +57,10 @@ async def parsed_stream(lines: AsyncIterator[str], request: Request) -> Completi
             break
         try:
             event = json.loads(data)
-            if "error" in event:
-                raise BrokenReplyError(f"the server broke off: {str(event['error'])[:200]}")
+            if event.get("error"):
+                raise _fault(event["error"])
             usage = event.get("usage") or usage
-            for choice in event.get("choices", ()):
+            for choice in event.get("choices") or ():
                 delta = choice.get("delta")
                 text += (choice.get("text") if delta is None else delta.get("content")) or ""
                 finish = choice.get("finish_reason") or finish
@@ -49,17 +71,41 @@ async def parsed_stream(lines: AsyncIterator[str], request: Request) -> Completi
     return _completion(text, finish, usage, request)
 
 
-def _completion(text: str, finish: str | None, usage: Any, request: Request) -> Completion:
-    """A server may ignore stop sequences, and may write what is no UTF-8."""
-    kept, stopped = cut_at_stop(text.encode("utf-8", "replace").decode(), request.stop)
+async def lines_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
+    """The lines of a stream, which end at a line feed and nowhere else: a text may hold U+2028 and its like."""
+    rest = b""
+    async for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield redacted(line.decode("utf-8", "replace").removesuffix("\r"))
+    if rest:
+        yield redacted(rest.decode("utf-8", "replace").removesuffix("\r"))
+
+
+def _fault(told: Any) -> Exception:
+    message = told.get("message") if isinstance(told, dict) else told
+    text = json.dumps(told, ensure_ascii=False)
+    if says_too_long(text):
+        return TooLongReplyError(str(message)[:200])
+    return BrokenReplyError(f"the server broke off: {str(message or text)[:200]}")
+
+
+def _completion(text: str, finish: Any, usage: Any, request: Request) -> Completion:
+    """A server may ignore stop sequences, and may write what is no UTF-8.  Raises BrokenReplyError for an answer that
+    did not end well."""
+    if not isinstance(finish, str | None) or finish not in ENDED | CUT:
+        raise BrokenReplyError(f"the server ended an answer with {finish!r}")
+    said = redacted(text.encode("utf-8", "replace").decode())
+    kept, stopped = cut_at_stop(without_reasoning(said), request.stop)
     usage = usage if isinstance(usage, dict) else {}
     return Completion(
         text=kept,
-        finished=stopped or finish != "length",
-        prompt_tokens=_count(usage.get("prompt_tokens")),
-        completion_tokens=_count(usage.get("completion_tokens")),
+        finished=stopped or finish not in CUT,
+        prompt_tokens=count_of(usage, "prompt_tokens"),
+        completion_tokens=count_of(usage, "completion_tokens"),
     )
 
 
-def _count(told: Any) -> int:
+def count_of(usage: dict[str, Any], name: str) -> int:
+    told = usage.get(name)
     return told if isinstance(told, int) and told > 0 else 0

@@ -1,23 +1,64 @@
 """What a language model is asked and what it answers, whichever backend it runs on."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
+
+from retrieval_gap.machine.errors import UsageError
 
 Api = Literal["completions", "chat"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """Text to be continued greedily, up to the first of `stop` or `max_tokens` tokens.
+    """Text to be continued, up to the first of `stop` or `max_tokens` tokens.
 
+    system: what stands before the prompt, as the system's turn where the model has one.
     written: what the model wrote of the answer so far, with what searches found; it goes on from there.
+    temperature: 0 is greedy.  draw: tells several samples of one request apart.
+    schema: JSON Schema, as text, that the answer has to satisfy.  grammar: the same as a grammar (GBNF).  Only some
+    servers take these (`ServerConfig.structured`).
+
+    Raises UsageError for text that cannot be sent, and for numbers out of range.
     """
 
     prompt: str
+    system: str = ""
     written: str = ""
     stop: tuple[str, ...] = ()
     max_tokens: int
+    temperature: float = 0.0
+    draw: int = 0
+    schema: str = ""
+    grammar: str = ""
+
+    def __post_init__(self) -> None:
+        _check_text(self.prompt, self.system, self.written, *self.stop)
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise UsageError(f"temperature {self.temperature} is out of range: 0 or more is wanted")
+        if self.max_tokens < 1 or self.draw < 0:
+            raise UsageError(f"max_tokens {self.max_tokens}, draw {self.draw}: at least 1 and 0 are wanted")
+        if self.schema and self.grammar:
+            raise UsageError("a request has a JSON schema or a grammar, not both")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreRequest:
+    """Asks how likely each of `answers` is as what follows; the other fields as in `Request`.
+
+    Raises UsageError for answers that are empty or alike.
+    """
+
+    prompt: str
+    answers: tuple[str, ...]
+    system: str = ""
+    written: str = ""
+
+    def __post_init__(self) -> None:
+        _check_text(self.prompt, self.system, self.written, *self.answers)
+        if not self.answers or "" in self.answers or len(set(self.answers)) < len(self.answers):
+            raise UsageError(f"answers to be scored are empty or alike: {list(self.answers)!r:.80}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +75,33 @@ class Completion:
     completion_tokens: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """log_likelihoods: of each answer after the prompt, in nats, summed over its tokens.  answer_tokens: how many those
+    are.  prompt_tokens: that the model read for it, of all answers."""
+
+    log_likelihoods: tuple[float, ...]
+    answer_tokens: tuple[int, ...]
+    prompt_tokens: int = 0
+
+    @property
+    def best(self) -> int:
+        """The place of the likeliest answer; of equal ones the first."""
+        return max(range(len(self.log_likelihoods)), key=lambda place: self.log_likelihoods[place])
+
+    def calibrated(self, without: "Scores") -> "Scores":
+        """These less those of the same answers after a prompt without content.
+
+        Source: contextual calibration, "Calibrate Before Use" (Zhao et al., ICML 2021), in its diagonal form.
+        """
+        pairs = zip(self.log_likelihoods, without.log_likelihoods, strict=True)
+        return Scores(
+            log_likelihoods=tuple(own - other for own, other in pairs),
+            answer_tokens=self.answer_tokens,
+            prompt_tokens=self.prompt_tokens + without.prompt_tokens,
+        )
+
+
 @dataclass(frozen=True)
 class TooLong:
     """The prompt and the tokens to be written do not fit into the model's context; `told` says by how much."""
@@ -42,6 +110,7 @@ class TooLong:
 
 
 Reply = Completion | TooLong
+Scored = Scores | TooLong
 
 
 class Backend(Protocol):
@@ -51,8 +120,10 @@ class Backend(Protocol):
     """What decides its answers besides the request: part of a cell's identity, never a secret."""
     hardware: str
     """What it runs on; "" where that is not known."""
+    vocabulary: int
+    """Different tokens of its tokenizer; 0 where that is not known."""
 
-    def whole(self, request: Request) -> dict[str, Any]:
+    def whole(self, request: Request | ScoreRequest) -> dict[str, Any]:
         """All that decides the answer, as JSON: the key of the cache.  No secret is in it."""
 
     def complete(self, requests: Sequence[Request], done: Callable[[int, Reply], None]) -> None:
@@ -61,8 +132,37 @@ class Backend(Protocol):
         Raises RunError where the model cannot answer; what was done until then was handed to `done`.
         """
 
+    def score(self, requests: Sequence[ScoreRequest], done: Callable[[int, Scored], None]) -> None:
+        """Scores answers, as `complete` does.  Raises RunError also for a model that reports no likelihoods."""
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text by the model's own tokenizer, without special ones.
+
+        Raises RunError where the model has no tokenizer that can be asked.
+        """
+
 
 def cut_at_stop(text: str, stop: Sequence[str]) -> tuple[str, bool]:
     """The text before the first stop sequence in it, and whether there is one."""
     places = [place for place in (text.find(word) for word in stop) if place >= 0]
     return (text[: min(places)], True) if places else (text, False)
+
+
+def without_reasoning(text: str) -> str:
+    """A text without the thinking that a model writes between <think> and </think>, or up to the latter, as templates
+    may begin it; "" where the thinking does not end."""
+    _, ended, answer = text.rpartition("</think>")
+    if ended:
+        return answer.lstrip()
+    return "" if text.lstrip().startswith("<think>") else text
+
+
+def _check_text(*texts: str) -> None:
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            broken = text[error.start : error.start + 1]
+            raise UsageError(
+                f"a text for the model holds U+{ord(broken):04X}, half a character; mend the data"
+            ) from error

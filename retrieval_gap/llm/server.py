@@ -4,212 +4,207 @@ Requests go out `concurrency` at a time.  What may pass (a full server, its own 
 tried again; what will not (a wrong key, a refused request) ends the run with the server's words.
 """
 
-import asyncio
-import re
+import functools
+import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import httpx2
 
+from retrieval_gap.llm.bodies import completion_body, echo_body, tokenize_body
 from retrieval_gap.llm.config import ModelConfig, ServerConfig
-from retrieval_gap.llm.pace import LONGEST_WAIT, PASSING, Pace, asked_to_wait, backoff
-from retrieval_gap.llm.replies import BrokenReplyError, parsed, parsed_stream
-from retrieval_gap.llm.request import Completion, Reply, Request, TooLong
-from retrieval_gap.machine.errors import RunError, unknown
+from retrieval_gap.llm.connection import opened, reason
+from retrieval_gap.llm.in_flight import Flight, StatusError
+from retrieval_gap.llm.pace import asked_to_wait
+from retrieval_gap.llm.replies import TooLongReplyError, parsed, parsed_stream
+from retrieval_gap.llm.reported import counted_tokens, echoed_likelihood
+from retrieval_gap.llm.request import Completion, Reply, Request, Scored, ScoreRequest, Scores, TooLong
+from retrieval_gap.llm.too_long import says_too_long
+from retrieval_gap.llm.wording import prompt_text
+from retrieval_gap.machine.errors import RunError, UsageError, unknown
+from retrieval_gap.machine.printing import keep_secret, redacted
 
 # Names under which servers tell how many tokens a model takes, in its entry of /models.
 LIMITS = ("max_model_len", "context_length", "context_window")
-# How a server refuses a prompt that does not fit, whatever its status.
-REFUSED_AS_TOO_LONG = re.compile(
-    r"context[ _](length|size|window)|maximum model length|exceed_context_size|prompt is too long", re.IGNORECASE
+# What an entry of /models tells of the moment, the price or the server, and not of the weights behind it.
+PASSING_FACTS = frozenset(
+    {"id", "object", "created", "permission", "status", "n_ctx", "pricing", "top_provider", "per_request_limits"}
+    | set(LIMITS)
 )
-# Seconds in which a server has to take a connection; what it then takes to answer is another matter.
-CONNECTING = 20.0
-# So many requests in a row that failed for good: the server is gone.
-GIVEN_UP = 3
+# Statuses that a prompt's length may be refused with.
+SAID_WITH = frozenset({400, 413, 422, 500})
+# Texts whose tokens are remembered: a memory is counted more than once.
+COUNTS_KEPT = 4096
+
+
+class Tokenizer(Protocol):
+    """What `--tokenizer` loads."""
+
+    def __call__(self, text: str, *, add_special_tokens: bool = True) -> Any: ...
+
+    def __len__(self) -> int: ...
 
 
 class ServerBackend:
-    """key: sent as a bearer token, shown nowhere.  count_tokens: the model's own, where it is at hand; otherwise the
-    server refuses what is too long.
+    """key: sent as a bearer token, shown nowhere.  tokenizer: the model's own, where it is at hand; otherwise the
+    server refuses what is too long, and is asked for counts.
 
     Raises RunError where no server answers, UsageError where it does not have the model.
     """
 
     def __init__(
-        self,
-        model: ModelConfig,
-        config: ServerConfig,
-        *,
-        key: str = "",
-        count_tokens: Callable[[str], int] | None = None,
+        self, model: ModelConfig, config: ServerConfig, *, key: str = "", tokenizer: Tokenizer | None = None
     ) -> None:
-        self.config, self._model, self._key, self._count_tokens = config, model, key, count_tokens
+        self.config, self._model, self._key, self._tokenizer = config, model, key, tokenizer
+        keep_secret(key)
         self._url = config.base_url.rstrip("/")
         self.described: dict[str, Any] = {"backend": self._url, "model": model.model, "api": model.api}
         self.hardware = ""
-        told = self._told_limit()  # asked in any case: it shows that the server is there and has the model
-        self._limit = model.context_limit or told
+        self._facts: dict[str, Any] = {"name": model.name} if model.name else {}
+        entry = self._told()  # asked in any case: it shows that the server is there and has the model
+        told = {key: value for key, value in entry.items() if key not in PASSING_FACTS}
+        self._facts |= {"told": told} if told else {}
+        limits = [entry.get(limit) for limit in LIMITS]
+        self._limit = model.context_limit or next((told for told in limits if isinstance(told, int) and told > 0), 0)
+        self.vocabulary = len(tokenizer) if tokenizer else _vocabulary(entry)
+        self._counted = functools.lru_cache(COUNTS_KEPT)(self._asked_to_count)
 
-    def whole(self, request: Request) -> dict[str, Any]:
-        return {"url": self._path(), "body": self._body(request)}
+    def whole(self, request: Request | ScoreRequest) -> dict[str, Any]:
+        """Address and body, and what tells one model behind an address from the next: `--name`, and what the server
+        tells of it."""
+        whole: dict[str, Any] = {"url": self._path()} | ({"server": self._facts} if self._facts else {})
+        if isinstance(request, ScoreRequest):
+            return whole | {"scored": [echo_body(self._model, request, answer) for answer in request.answers]}
+        whole["body"] = completion_body(self._model, self.config, request)
+        return whole | ({"draw": request.draw} if request.draw else {})
 
     def complete(self, requests: Sequence[Request], done: Callable[[int, Reply], None]) -> None:
-        """Raises RunError naming how many requests failed after all their tries, once the others are done, or as soon
-        as nothing succeeds any more."""
-        asyncio.run(_Batch(self, requests, done).run())
+        async def once(client: httpx2.AsyncClient, place: int) -> Reply:
+            return await self._completed(client, requests[place])
+
+        Flight(self.config, len(requests), once, done).run(self._headers())
+
+    def score(self, requests: Sequence[ScoreRequest], done: Callable[[int, Scored], None]) -> None:
+        """Raises UsageError for --api chat, RunError for a server that reports no likelihoods of what it reads."""
+        if self._model.api == "chat":
+            raise UsageError("answers are scored by --api completions: a chat's turns have no likelihoods")
+
+        async def once(client: httpx2.AsyncClient, place: int) -> Scored:
+            return await self._scored(client, requests[place])
+
+        Flight(self.config, len(requests), once, done).run(self._headers())
+
+    def count_tokens(self, text: str) -> int:
+        """By the tokenizer, else by the server's `/tokenize`."""
+        if self._tokenizer:
+            return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        return self._counted(text)
 
     def _path(self) -> str:
         return f"{self._url}/{'chat/completions' if self._model.api == 'chat' else 'completions'}"
 
-    def _body(self, request: Request) -> dict[str, Any]:
-        same = {"model": self._model.model, "max_tokens": request.max_tokens, "temperature": 0, "stop": [*request.stop]}
-        if self._model.api == "completions":
-            return same | {"prompt": request.prompt + request.written}
-        messages = [{"role": "user", "content": request.prompt}]
-        if request.written:
-            messages += [
-                {"role": "assistant", "content": request.written},
-                {"role": "user", "content": "Go on exactly where you stopped."},
-            ]
-        return same | {"messages": messages}
-
-    async def ask(self, client: httpx2.AsyncClient, request: Request) -> Reply:
-        """One try.  Raises httpx2.TransportError, BrokenReplyError, _StatusError."""
-        counted = self._count_tokens(request.prompt + request.written) if self._count_tokens else 0
+    async def _completed(self, client: httpx2.AsyncClient, request: Request) -> Reply:
+        """One try."""
+        counted = 0
+        if self._tokenizer:
+            counted = len(self._tokenizer(prompt_text(request))["input_ids"])
         if counted and self._limit and counted + request.max_tokens > self._limit:
             return TooLong(f"{counted} + {request.max_tokens} tokens, {self._limit} are the limit")
         try:
             reply = await self._posted(client, request)
-        except _StatusError as error:
-            if error.status in (400, 413, 422) and REFUSED_AS_TOO_LONG.search(error.told):
-                return TooLong(error.told)
-            raise
+        except (StatusError, TooLongReplyError) as error:
+            return _too_long(error)
         return _whole_prompt_read(reply, counted, request, self._limit)
 
     async def _posted(self, client: httpx2.AsyncClient, request: Request) -> Completion:
-        body = self._body(request)
+        body = completion_body(self._model, self.config, request)
         if not self.config.stream:
             response = await client.post(self._path(), json=body)
             self._check(response)
-            return parsed(response.text, request)
+            return parsed(_text(response), request)
         body |= {"stream": True, "stream_options": {"include_usage": True}}
         async with client.stream("POST", self._path(), json=body) as response:
             if response.status_code != 200:
                 await response.aread()
             self._check(response)
-            return await parsed_stream(response.aiter_lines(), request)
+            return await parsed_stream(response.aiter_bytes(), request)
+
+    async def _scored(self, client: httpx2.AsyncClient, request: ScoreRequest) -> Scored:
+        """One try, of all answers."""
+        sums, tokens, read = [], [], 0
+        for answer in request.answers:
+            response = await client.post(self._path(), json=echo_body(self._model, request, answer))
+            try:
+                self._check(response)
+            except StatusError as error:
+                return _too_long(error)
+            told = echoed_likelihood(_text(response), answer)
+            if told is None:
+                raise RunError(
+                    f"{self._url} reports no likelihoods of what it reads (echo, logprobs); vLLM does, and local models"
+                )
+            sums.append(told.log_likelihood)
+            tokens.append(told.tokens)
+            read += told.prompt_tokens
+        return Scores(log_likelihoods=tuple(sums), answer_tokens=tuple(tokens), prompt_tokens=read)
+
+    def _asked_to_count(self, text: str) -> int:
+        root = self._url.removesuffix("/v1")
+        with opened(httpx2.Client, self.config, self._headers()) as client:
+            try:
+                response = client.post(f"{root}/tokenize", json=tokenize_body(self._model, text))
+            except httpx2.TransportError as error:
+                raise RunError(f"no server answers at {root}/tokenize ({reason(error)})") from error
+        count = counted_tokens(_text(response)) if response.status_code == 200 else None
+        if count is None:
+            raise RunError(f"{root} counts no tokens (/tokenize); --tokenizer names a folder or model that does")
+        return count
 
     def _check(self, response: httpx2.Response) -> None:
         if response.status_code != 200:
-            told = self._without_key(" ".join(response.text.split())[:400])
-            raise _StatusError(response.status_code, told, asked_to_wait(response.headers))
+            raise StatusError(response.status_code, " ".join(_text(response).split()), asked_to_wait(response.headers))
 
-    def _without_key(self, text: str) -> str:
-        return text.replace(self._key, "[key]") if self._key else text
-
-    def headers(self) -> dict[str, str]:
+    def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._key}"} if self._key else {}
 
-    def timeout(self) -> httpx2.Timeout:
-        return httpx2.Timeout(self.config.timeout_s, connect=min(self.config.timeout_s, CONNECTING))
-
-    def _told_limit(self) -> int:
-        """The model's limit as the server's list of models has it; 0 where it has no such list or tells no limit."""
-        try:
-            response = httpx2.get(f"{self._url}/models", headers=self.headers(), timeout=self.timeout())
-        except (httpx2.TransportError, httpx2.InvalidURL) as error:
-            raise RunError(
-                f"no server answers at {self._url} ({_reason(error)}); start it, or see --base-url"
-            ) from error
+    def _told(self) -> dict[str, Any]:
+        """The model's entry in the server's list of models; empty where there is no such list."""
+        with opened(httpx2.Client, self.config, self._headers()) as client:
+            try:
+                response = client.get(f"{self._url}/models")
+            except (httpx2.TransportError, httpx2.InvalidURL) as error:
+                raise RunError(
+                    f"no server answers at {self._url} ({reason(error)}); start it, or see --base-url"
+                ) from error
         if response.status_code in (401, 403):
             raise RunError(f"{self._url} refuses the key ({response.status_code}); see --api-key-env")
         try:
-            entries = [entry for entry in response.json()["data"] if isinstance(entry, dict)]
+            entries = [entry for entry in json.loads(_text(response))["data"] if isinstance(entry, dict)]
         except (ValueError, LookupError, TypeError):
-            return 0
+            return {}
         names = [str(entry.get("id")) for entry in entries]
         if names and self._model.model not in names:
             raise unknown(f"model of {self._url}", self._model.model, names)
-        told = [entry.get(limit) for entry in entries if entry.get("id") == self._model.model for limit in LIMITS]
-        return next((limit for limit in told if isinstance(limit, int) and limit > 0), 0)
+        return next((entry for entry in entries if entry.get("id") == self._model.model), {})
 
 
-class _StatusError(Exception):
-    """A reply with another status than 200."""
-
-    def __init__(self, status: int, told: str, wait: float) -> None:
-        super().__init__(f"status {status}: {told}")
-        self.status, self.told, self.wait = status, told, wait
-
-
-class _Batch:
-    """The requests of one call, in flight together."""
-
-    def __init__(self, backend: ServerBackend, requests: Sequence[Request], done: Callable[[int, Reply], None]) -> None:
-        self._backend, self._requests, self._done = backend, requests, done
-        self._config = backend.config
-        self._pace = Pace(self._config.requests_per_minute)
-        self._waiting = iter(range(len(requests)))
-        self._failed: list[str] = []
-        self._failed_in_a_row = 0
-
-    async def run(self) -> None:
-        pool = httpx2.Limits(max_connections=self._config.concurrency)
-        async with httpx2.AsyncClient(
-            headers=self._backend.headers(), timeout=self._backend.timeout(), limits=pool
-        ) as client:
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(min(self._config.concurrency, len(self._requests))):
-                        group.create_task(self._work(client))
-            except ExceptionGroup as errors:
-                raise errors.exceptions[0] from None
-        if self._failed:
-            raise self._given_up()
-
-    async def _work(self, client: httpx2.AsyncClient) -> None:
-        for place in self._waiting:
-            try:
-                reply = await self._tried(client, self._requests[place])
-            except _GaveUpError as error:
-                self._failed.append(str(error))
-                self._failed_in_a_row += 1
-                if self._failed_in_a_row >= GIVEN_UP:
-                    raise self._given_up() from error
-            else:
-                self._failed_in_a_row = 0
-                self._done(place, reply)
-
-    async def _tried(self, client: httpx2.AsyncClient, request: Request) -> Reply:
-        """Raises _GaveUpError after the last try, RunError for what no other try will mend."""
-        failures = 0
-        while True:
-            await self._pace.turn()
-            try:
-                return await self._backend.ask(client, request)
-            except (httpx2.TransportError, BrokenReplyError) as error:
-                told, wait = _reason(error), 0.0
-            except _StatusError as error:
-                told, wait = str(error), error.wait
-                if error.status not in PASSING:
-                    raise RunError(f"{self._config.base_url} refuses a request: {error}") from error
-            failures += 1
-            if failures >= self._config.tries or wait > LONGEST_WAIT:
-                raise _GaveUpError(f"{told} (after {failures} tries)")
-            if wait:
-                self._pace.hold(wait)
-            await asyncio.sleep(max(wait, backoff(failures, self._config.backoff_s)))
-
-    def _given_up(self) -> RunError:
-        return RunError(
-            f"{self._config.base_url}: {len(self._failed)} of {len(self._requests)} requests failed, the first: "
-            f"{self._failed[0]}; what was answered is kept, call again to go on"
-        )
+def _too_long(error: StatusError | TooLongReplyError) -> TooLong:
+    """Raises the error where it says something else."""
+    if isinstance(error, StatusError) and not (error.status in SAID_WITH and says_too_long(error.told)):
+        raise error
+    return TooLong(error.told[:400] if isinstance(error, StatusError) else str(error))
 
 
-class _GaveUpError(Exception):
-    """A request failed as often as it may."""
+def _text(response: httpx2.Response) -> str:
+    """JSON is UTF-8, whatever a server's header says.  A key that a server repeats goes no further than this."""
+    return redacted(response.content.decode("utf-8", "replace"))
+
+
+def _vocabulary(entry: dict[str, Any]) -> int:
+    """As llama.cpp tells it."""
+    meta = entry.get("meta")
+    told = meta.get("n_vocab") if isinstance(meta, dict) else None
+    return told if isinstance(told, int) and told > 0 else 0
 
 
 def _whole_prompt_read(reply: Completion, counted: int, request: Request, limit: int) -> Reply:
@@ -221,7 +216,3 @@ def _whole_prompt_read(reply: Completion, counted: int, request: Request, limit:
     if limit and read + request.max_tokens > limit:
         return TooLong(f"{read} + {request.max_tokens} tokens, {limit} are the limit")
     return reply
-
-
-def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.machine.files import write_atomically, write_text
+from retrieval_gap.tasks.file_kinds import no_text
 
 # The contract of results/*.csv: what `run.result_row` gives, in this order.
 KINDS: dict[str, type[str] | type[int] | type[float]] = {
@@ -179,14 +180,15 @@ def read_rows(path: Path, columns: Iterable[str]) -> list[tuple[str, dict[str, s
 
 def _csv_rows(path: Path) -> tuple[list[str], list[tuple[str, dict[str, str]]]]:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin a file with a mark
             reader = csv.DictReader(file)
             rows = [(f"results table {path}, line {reader.line_num}", row) for row in reader]
             return list(reader.fieldnames or ()), rows
     except FileNotFoundError as error:
         raise UsageError(f"there is no results table {path}; {MAKE_IT}") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"results table {path} cannot be read: {error}") from error
+        told = str(error) if isinstance(error, OSError) else no_text(path) or str(error)
+        raise UsageError(f"results table {path} cannot be read: {told}") from error
 
 
 def _parquet_rows(path: Path) -> tuple[list[str], list[tuple[str, dict[str, str]]]]:

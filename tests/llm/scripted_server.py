@@ -23,13 +23,16 @@ class Fault:
     silent: bool = False
 
 
-Said = str | Fault
+# A text, a fault, a whole reply as JSON, or the lines of a stream.
+Said = str | Fault | dict[str, Any] | list[str]
 
 
 class ScriptedServer:
     """`answer` gets a request's body and says what to reply.  asked, answered: the bodies, in order.
 
     entry: what its list of models says beside the model's name.  read: tokens that it claims to have read.
+    tokenize: what its `/tokenize` says of a body; None for a server without one.  counted: the texts
+    that it was asked about.
     """
 
     def __init__(
@@ -39,6 +42,8 @@ class ScriptedServer:
         self.asked: list[dict[str, Any]] = []
         self.answered: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.tokenize: Callable[[dict[str, Any]], Any] | None = None
+        self.counted: list[str] = []
         self.let_go = threading.Event()
         self.read: Callable[[str], int] = lambda prompt: len(prompt.split())
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -75,13 +80,22 @@ def _handler(server: ScriptedServer) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if self.path == "/tokenize":
+                server.counted.append(body["prompt"])
+                told = server.tokenize(body) if server.tokenize else None
+                self._reply(200 if told is not None else 404, told)
+                return
             server.asked.append(body)
             server.headers.append(dict(self.headers))
             said = server.answer(body)
             if isinstance(said, Fault):
                 self._fail(said)
                 return
-            if body.get("stream"):
+            if isinstance(said, dict):
+                self._reply(200, said)
+            elif isinstance(said, list):
+                self._lines(said)
+            elif body.get("stream"):
                 self._stream(said, body)
             else:
                 self._reply(200, self._whole(said, body))
@@ -110,6 +124,14 @@ def _handler(server: ScriptedServer) -> type[BaseHTTPRequestHandler]:
                 self.send_header("Retry-After", retry_after)
             self.end_headers()
             self.wfile.write(text)
+
+        def _lines(self, lines: list[str]) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.wfile.write("".join(line + "\n\n" for line in lines).encode())
+            self.close_connection = True
 
         def _stream(self, text: str, body: dict[str, Any]) -> None:
             """Word by word, then the count of tokens; a "<cut>" in the text ends the stream there."""

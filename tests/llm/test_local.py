@@ -2,6 +2,7 @@
 
 import functools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from retrieval_gap.llm import generation
+from retrieval_gap.llm import generation, likelihood
 from retrieval_gap.llm.config import LocalConfig, ModelConfig
 from retrieval_gap.llm.local import LocalBackend
-from retrieval_gap.llm.request import Completion, Reply, Request, TooLong
+from retrieval_gap.llm.request import Completion, Reply, Request, ScoreRequest, Scores, TooLong
 from retrieval_gap.machine.errors import RunError, UsageError
 from tests.llm import tiny_models
 
@@ -54,8 +55,7 @@ def naive_text(path: Path, prompt: str) -> str:
             if following.item() == tokenizer.eos_token_id:
                 break
             ids = torch.cat([ids, following], 1)
-    text: str = tokenizer.decode(ids[0, start:], skip_special_tokens=True)
-    return text
+    return str(tokenizer.decode(ids[0, start:], skip_special_tokens=True))
 
 
 @pytest.mark.parametrize("name", ["llama", "phi", "mamba", "jamba", "bamba", "rwkv"])
@@ -189,3 +189,95 @@ def test_a_model_that_does_not_load_is_one_line(folder: Any, tmp_path: Path) -> 
         backend(broken)
     with pytest.raises(UsageError, match="no chat template"):
         LocalBackend(ModelConfig(model=str(folder("llama")), api="chat"), LocalConfig(device="cpu"))
+
+
+def naive_likelihood(path: Path, context: str, answer: str) -> float:
+    """The whole text in one row, log-softmax of each position."""
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(path).eval(), tiny_models.tokenizer()
+    start, ids = len(tokenizer(context)["input_ids"]), tokenizer(context + answer)["input_ids"]
+    with torch.no_grad():
+        told = torch.log_softmax(model(torch.tensor([ids]), use_cache=False).logits[0].double(), -1)
+    return sum(float(told[place - 1, ids[place]]) for place in range(start, len(ids)))
+
+
+ANSWERS = (" Town 7", " Town", " the founder was born in Town 7.", "é")
+
+
+@pytest.mark.parametrize("name", ["llama", "mamba", "jamba", "rwkv"])
+def test_answers_are_as_likely_as_one_row_at_a_time_says(name: str, folder: Any) -> None:
+    path = folder(name)
+    found: dict[int, Any] = {}
+    requests = [ScoreRequest(prompt=prompt, answers=ANSWERS) for prompt in PROMPTS]
+    for batch_size in (1, 3):
+        backend(path, batch_size=batch_size).score(requests, found.__setitem__)
+        for place, prompt in enumerate(PROMPTS):
+            wanted = [naive_likelihood(path, prompt, answer) for answer in ANSWERS]
+            assert found[place].log_likelihoods == pytest.approx(wanted, abs=2e-3)
+            assert found[place].answer_tokens == tuple(len(tiny_models.tokenizer()(a)["input_ids"]) for a in ANSWERS)
+
+
+def test_answers_of_one_token_take_one_reading_of_the_prompt(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    local, rows, batch = backend(folder("llama")), [], likelihood._batch
+
+    def counting(model: Any, read: Any, *more: Any) -> Any:
+        rows.extend(read)
+        return batch(model, read, *more)
+
+    monkeypatch.setattr(likelihood, "_batch", counting)
+    local.score([ScoreRequest(prompt="Where?", answers=("a", "b", "c"))], lambda place, scores: None)
+    assert len(rows) == 1
+
+
+def test_answers_that_do_not_fit_are_left_out(folder: Any) -> None:
+    counted = len(tiny_models.tokenizer()(PROMPTS[2])["input_ids"])
+    limited = LocalBackend(ModelConfig(model=str(folder("llama")), context_limit=counted), LocalConfig(device="cpu"))
+    found: dict[int, Any] = {}
+    limited.score([ScoreRequest(prompt=prompt, answers=(" Town",)) for prompt in PROMPTS[1:3]], found.__setitem__)
+    assert isinstance(found[0], Scores)
+    assert isinstance(found[1], TooLong)
+
+
+def test_a_draw_is_the_same_in_every_batch_and_another_draw_another_text(folder: Any) -> None:
+    path = folder("llama")
+    requests = [Request(prompt=p, max_tokens=TOKENS, temperature=1.0, draw=draw) for p in PROMPTS for draw in (0, 1)]
+    alone, together = ask(backend(path, batch_size=1), requests), ask(backend(path, batch_size=8), requests)
+    assert alone == together
+    assert len({reply.text for reply in alone if isinstance(reply, Completion)}) == len(requests)
+
+
+def test_drawn_tokens_have_the_probabilities_of_the_softmax_at_that_temperature() -> None:
+    temperature, draws = 2.0, 4000
+    logits_V = torch.tensor([0.0, 1.0, 3.0, -float("inf")])
+    wanted = generation.Wanted(max_tokens=1, stops=lambda _: False, temperature=temperature, seeds=[*range(draws)])
+    drawn_B = generation._Drawing(wanted)(torch.zeros(draws, 1), logits_V.repeat(draws, 1)).argmax(-1)
+    shares_V = drawn_B.bincount(minlength=4) / draws
+    told_V = torch.softmax(logits_V / temperature, -1)
+    assert shares_V.tolist() == pytest.approx(told_V.tolist(), abs=4 * (0.25 / draws) ** 0.5)
+    assert shares_V[3] == 0
+
+
+@pytest.mark.parametrize("takes", ["a system's turn", "none, and says so", "none, in silence"])
+def test_a_system_text_reaches_models_with_and_without_such_a_turn(takes: str, tmp_path: Path) -> None:
+    refusal = {"none, and says so": "{{ raise_exception('no system role') }}", "none, in silence": ""}
+    system = refusal.get(takes, "<s>[system] {{ m.content }}")
+    template = f"{{% for m in messages %}}{{% if m.role == 'system' %}}{system}{{% else %}}"
+    template += "<s>[{{ m.role }}] {{ m.content }}{% endif %}{% endfor %}[answer]"
+    path = tiny_models.save("llama", tmp_path / "m", template)
+    chat = LocalBackend(ModelConfig(model=str(path), api="chat"), LocalConfig(device="cpu"))
+    own = "<s>[system] Be brief.<s>[user] Where?[answer]"
+    text = chat._text(Request(prompt="Where?", system="Be brief.", max_tokens=1))
+    assert text == (own if takes == "a system's turn" else "<s>[user] Be brief.\n\nWhere?[answer]")
+
+
+def test_tokens_are_counted_by_the_models_tokenizer_without_special_ones(folder: Any) -> None:
+    local = backend(folder("llama"))
+    assert local.count_tokens("") == 0
+    assert local.count_tokens(PROMPTS[2]) == len(tiny_models.tokenizer()(PROMPTS[2])["input_ids"])
+    assert local.vocabulary == len(tiny_models.tokenizer())
+
+
+def test_a_local_model_refuses_a_grammar_or_schema(folder: Any) -> None:
+    plain = Request(prompt="Where?", max_tokens=1)
+    for request in (replace(plain, schema="{}"), replace(plain, grammar="root ::= x")):
+        with pytest.raises(UsageError, match="--structured"):
+            ask(backend(folder("llama")), [request])

@@ -1,6 +1,8 @@
 """The client of a server: what passes is tried again, what does not ends in one clear line, nothing is asked twice."""
 
 import dataclasses
+import json
+import re
 import threading
 import time
 from collections import Counter
@@ -14,7 +16,7 @@ from retrieval_gap.llm.cache import Cache
 from retrieval_gap.llm.client import Client
 from retrieval_gap.llm.config import ModelConfig, Price, ServerConfig
 from retrieval_gap.llm.pace import asked_to_wait
-from retrieval_gap.llm.request import Api, Completion, Reply, Request, TooLong
+from retrieval_gap.llm.request import Api, Completion, Reply, Request, ScoreRequest, Scores, TooLong
 from retrieval_gap.llm.server import ServerBackend
 from retrieval_gap.machine.errors import RunError, UsageError
 from tests.llm.scripted_server import Fault, Said, ScriptedServer, prompt_of
@@ -26,7 +28,7 @@ def backend(
     server: ScriptedServer, *, api: Api = "completions", limit: int = 0, count: Any = None, **changes: Any
 ) -> ServerBackend:
     config = ServerConfig(**{"base_url": server.url, "backoff_s": 0.01, "timeout_s": 5.0, **changes})
-    return ServerBackend(ModelConfig(model="small", api=api, context_limit=limit), config, key=KEY, count_tokens=count)
+    return ServerBackend(ModelConfig(model="small", api=api, context_limit=limit), config, key=KEY, tokenizer=count)
 
 
 def ask(asked: ServerBackend, prompts: list[str]) -> list[Reply]:
@@ -41,6 +43,16 @@ def texts(replies: list[Reply]) -> list[str]:
 
 def echo(body: dict[str, Any]) -> Said:
     return "you said " + prompt_of(body)
+
+
+class Words:
+    """A tokenizer: a word is a token."""
+
+    def __call__(self, text: str, *, add_special_tokens: bool = True) -> dict[str, list[str]]:
+        return {"input_ids": text.split()}
+
+    def __len__(self) -> int:
+        return 1000
 
 
 class Failing:
@@ -123,10 +135,19 @@ def test_the_wait_that_a_full_server_asks_for_is_kept_by_all_requests() -> None:
     assert arrivals[1] - arrivals[0] >= 0.4
 
 
-def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
+def test_retry_after_is_read_as_seconds_or_as_a_date_of_any_form() -> None:
     assert asked_to_wait({"retry-after": "3"}) == 3
-    assert asked_to_wait({"retry-after": formatdate(time.time() + 60, usegmt=True)}) == pytest.approx(60, abs=2)
-    assert asked_to_wait({"retry-after": "soon"}) == 0
+    soon = time.time() + 60
+    for date in (
+        formatdate(soon, usegmt=True),
+        formatdate(soon),  # -0000
+        time.asctime(time.gmtime(soon)),
+        time.strftime("%a, %d %b %Y %H:%M:%S", time.gmtime(soon)),  # no zone
+        time.strftime("%A, %d-%b-%y %H:%M:%S GMT", time.gmtime(soon)),
+    ):
+        assert asked_to_wait({"retry-after": date}) == pytest.approx(60, abs=2), date
+    for nothing in ("soon", "", "-5", "nan", "Mon, 99 Abc 2026 99:99:99 GMT", "1 Jan 99999999999 00:00:00"):
+        assert asked_to_wait({"retry-after": nothing}) == 0, nothing
     assert asked_to_wait({}) == 0
 
 
@@ -216,19 +237,19 @@ def test_a_prompt_that_the_server_refuses_as_too_long_is_left_out_and_the_rest_g
 
 def test_prompts_are_counted_with_the_models_tokenizer_where_it_is_at_hand() -> None:
     with ScriptedServer(echo, max_model_len=17) as server:
-        counted = backend(server, count=lambda text: len(text.split()))
+        counted = backend(server, count=Words())
         replies = ask(counted, [" ".join("w" * n) for n in (10, 11)])
         assert isinstance(replies[0], Completion)
         assert replies[1] == TooLong("11 + 7 tokens, 17 are the limit")
         assert len(server.asked) == 1
-        wider = backend(server, limit=18, count=lambda text: len(text.split()))
+        wider = backend(server, limit=18, count=Words())
         assert texts(ask(wider, [" ".join("w" * 11)])) != ["too long"]
 
 
 def test_a_server_that_cuts_a_prompt_in_silence_is_caught_by_the_tokens_that_it_read() -> None:
     with ScriptedServer(echo) as server:
         server.read = lambda prompt: min(len(prompt.split()), 50)
-        counted = backend(server, count=lambda text: len(text.split()))
+        counted = backend(server, count=Words())
         assert texts(ask(counted, ["w " * 40, "w " * 80]))[1] == "too long"
         assert texts(ask(backend(server, limit=50), ["w " * 80])) == ["too long"]
 
@@ -236,7 +257,7 @@ def test_a_server_that_cuts_a_prompt_in_silence_is_caught_by_the_tokens_that_it_
 def test_nothing_is_asked_twice_and_the_key_of_the_cache_is_the_whole_request(tmp_path: Path) -> None:
     request = Request(prompt="a", written="", stop=("x",), max_tokens=3)
     others = [
-        dataclasses.replace(request, **change)  # type: ignore[arg-type]
+        dataclasses.replace(request, **change)
         for change in ({"prompt": "b"}, {"written": "c"}, {"stop": ("x", "y")}, {"max_tokens": 4})
     ]
     with ScriptedServer(echo) as server:
@@ -266,3 +287,133 @@ def test_a_damaged_cache_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "replies.sqlite").write_bytes(b"not a database" * 100)
     with pytest.raises(RunError, match="is damaged"):
         Cache(tmp_path / "replies.sqlite")
+
+
+@pytest.mark.parametrize("api", ["completions", "chat"])
+def test_a_system_text_temperature_and_draw_reach_the_server(api: Api) -> None:
+    request = Request(prompt="Where?", system="Be brief.", temperature=0.5, draw=3, max_tokens=7)
+    with ScriptedServer(echo) as server:
+        backend(server, api=api).complete([request], lambda place, reply: None)
+        backend(server, api=api, system_as="user").complete([request], lambda place, reply: None)
+    own, folded = server.asked
+    assert (own["temperature"], own["seed"]) == (0.5, 3)
+    if api == "completions":
+        assert own["prompt"] == folded["prompt"] == "Be brief.\n\nWhere?"
+    else:
+        system, user = own["messages"]
+        assert (system["role"], system["content"], user["content"]) == ("system", "Be brief.", "Where?")
+        assert folded["messages"] == [{"role": "user", "content": "Be brief.\n\nWhere?"}]
+
+
+PLAIN = Request(prompt="Where?", max_tokens=7)
+SCHEMA = '{"type": "object", "properties": {"sky": {"enum": ["rain", "sun"]}}}'
+
+
+@pytest.mark.parametrize(
+    ("words", "form", "sent"),
+    [
+        ("llama.cpp", {"schema": SCHEMA}, {"json_schema": json.loads(SCHEMA)}),
+        ("llama.cpp", {"grammar": "root ::= x"}, {"grammar": "root ::= x"}),
+        ("vllm", {"schema": SCHEMA}, {"structured_outputs": {"json": json.loads(SCHEMA)}}),
+        ("vllm", {"grammar": "root ::= x"}, {"structured_outputs": {"grammar": "root ::= x"}}),
+        (
+            "openai",
+            {"schema": SCHEMA},
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "answer", "schema": json.loads(SCHEMA), "strict": True},
+                }
+            },
+        ),
+    ],
+)
+def test_a_schema_or_grammar_is_sent_in_the_servers_own_words(
+    words: str, form: dict[str, str], sent: dict[str, Any]
+) -> None:
+    with ScriptedServer(echo) as server:
+        backend(server, structured=words).complete(
+            [dataclasses.replace(PLAIN, **form)],  # type: ignore[arg-type]
+            lambda place, reply: None,
+        )
+    assert sent.items() <= server.asked[0].items()
+
+
+def test_a_schema_for_a_server_that_is_not_known_to_take_one_is_refused() -> None:
+    with ScriptedServer(echo) as server:
+        for words, form in (("none", {"schema": SCHEMA}), ("openai", {"grammar": "root ::= x"})):
+            with pytest.raises(UsageError, match="--structured"):
+                backend(server, structured=words).complete(
+                    [dataclasses.replace(PLAIN, **form)],  # type: ignore[arg-type]
+                    lambda place, reply: None,
+                )
+        assert server.asked == []
+
+
+def words_with_likelihoods(body: dict[str, Any]) -> Said:
+    """Repeats the prompt as vLLM does: each word, with the blank before it, is a token of -1 nat a letter."""
+    words = re.findall(r"\S+|\s+\S+", body["prompt"])
+    told = [None, *(-float(len(word.strip())) for word in words[1:])]
+    logprobs = {"tokens": [*words, " more"], "token_logprobs": [*told, -9.0]}
+    return {
+        "choices": [{"text": body["prompt"] + " more", "finish_reason": "length", "logprobs": logprobs}],
+        "usage": {"prompt_tokens": len(words), "completion_tokens": 1},
+    }
+
+
+def scored(server: ScriptedServer, request: ScoreRequest, **changes: Any) -> Any:
+    found: dict[int, Any] = {}
+    backend(server, **changes).score([request], found.__setitem__)
+    return found[0]
+
+
+def test_answers_are_scored_by_the_likelihoods_of_what_the_server_reads() -> None:
+    request = ScoreRequest(prompt="Sky tomorrow:", system="Forecast.", answers=(" rain", " a little snow"))
+    with ScriptedServer(words_with_likelihoods) as server:
+        assert scored(server, request) == Scores(
+            log_likelihoods=(-4.0, -11.0), answer_tokens=(1, 3), prompt_tokens=2 * 3 + 4
+        )
+    assert all(body["echo"] and body["logprobs"] == 1 and body["max_tokens"] == 1 for body in server.asked)
+    assert server.asked[0]["prompt"] == "Forecast.\n\nSky tomorrow: rain"
+
+
+def test_a_server_that_reports_no_likelihoods_is_one_clear_line() -> None:
+    request = ScoreRequest(prompt="Sky:", answers=(" rain",))
+    with ScriptedServer(echo) as server:
+        with pytest.raises(RunError, match="reports no likelihoods") as error:
+            scored(server, request)
+        assert "\n" not in str(error.value)
+        assert len(server.asked) == 1
+        with pytest.raises(UsageError, match="--api completions"):
+            scored(server, request, api="chat")
+
+
+def test_a_prompt_too_long_to_be_scored_is_told_and_the_rest_goes_on() -> None:
+    with ScriptedServer(lambda body: Fault(status=400, told="maximum context length is 8")) as server:
+        assert isinstance(scored(server, ScoreRequest(prompt="Sky:", answers=(" rain",))), TooLong)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        lambda words: {"count": len(words), "max_model_len": 8, "tokens": list(range(len(words)))},  # vLLM
+        lambda words: {"tokens": list(range(len(words)))},  # llama.cpp
+        lambda words: [{"id": 1, "text": word} for word in words],  # TGI
+    ],
+)
+def test_tokens_are_counted_by_the_server_each_text_once(told: Any) -> None:
+    with ScriptedServer(echo) as server:
+        server.tokenize = lambda body: told(body["content"].split())
+        asked = backend(server)
+        assert [asked.count_tokens(text) for text in ("a b c", "", "a b c")] == [3, 0, 3]
+        assert server.counted == ["a b c", ""]
+
+
+def test_a_server_that_counts_no_tokens_wants_a_tokenizer_in_one_line() -> None:
+    with ScriptedServer(echo) as server:
+        with pytest.raises(RunError, match="--tokenizer"):
+            backend(server).count_tokens("a b")
+        assert backend(server, count=Words()).count_tokens("a b") == 2
+        assert (backend(server).vocabulary, backend(server, count=Words()).vocabulary) == (0, 1000)
+    with ScriptedServer(echo, meta={"n_vocab": 49152}) as server:
+        assert backend(server).vocabulary == 49152

@@ -72,8 +72,8 @@ def save(architecture: str, folder: Path, chat_template: str = "") -> Path:
 def tokenizer() -> PreTrainedTokenizerFast:
     """Byte pairs of `TEXT`: any text has tokens, and comes back from them."""
     made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
-    made.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
     special = ["<pad>", "<s>", "</s>"]
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,

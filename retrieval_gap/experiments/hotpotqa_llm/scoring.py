@@ -8,11 +8,16 @@ import string
 from collections import Counter
 from dataclasses import dataclass
 
-ANSWER_MARK = re.compile("the answer is", re.IGNORECASE)
+ANSWER_MARK = re.compile(r"the\s+answer\s+is", re.IGNORECASE)
+_BOXED = re.compile(r"\\boxed\s*\{")
+_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{(.*)\}")
+# What models write around an answer, and as hyphens within one.
+_AROUND = " \t\r*\"'“”„‟‘’‚‛«»"
+_CURLY_AND_HYPHENS = "“”„‟‘’‚‛\u2010\u2011"
 # F1 gives no credit for words shared with one of these: "yes" is not half of "yes, both".
 CLOSED = frozenset({"yes", "no", "noanswer"})
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_PUNCTUATION = str.maketrans("", "", string.punctuation + _CURLY_AND_HYPHENS)
 
 
 @dataclass(frozen=True)
@@ -24,25 +29,45 @@ class Score:
 
 
 def extracted_answer(text: str) -> str:
-    """What stands after the last "the answer is", to the end of its line; "" where a text has no such words or nothing
-    behind them."""
+    r"""What stands after the last "the answer is", to the end of its line, or within the last \boxed{} of a text
+    without these words; "" where there is neither, or nothing behind it."""
     marks = list(ANSWER_MARK.finditer(text))
     if not marks:
-        return ""
-    line = text[marks[-1].end() :].lstrip(" \t\n:*").partition("\n")[0]
-    return line.strip(" \t*\"'").removesuffix(".").strip(" \t*\"'")
+        return _stripped(_boxed(text))
+    line = text[marks[-1].end() :].lstrip(" \t\r\n:*").partition("\n")[0]
+    return _stripped(_boxed(line) or line)
 
 
 def normalised(answer: str) -> str:
     """Lower case, without punctuation and articles, words separated by one blank; in this order, as the official
-    script has it."""
+    script has it.  Curly quotes and typographic hyphens are punctuation too, as models write them."""
     return " ".join(_ARTICLES.sub(" ", answer.lower().translate(_PUNCTUATION)).split())
 
 
 def score(predicted: str, gold: str) -> Score:
-    """The official scores of one prediction.  An empty prediction has no word right."""
+    """The official scores of one prediction, but for answers of which nothing is left ("A", "The The"): these are right
+    as they are written, so that an empty prediction has no word right."""
     ours, theirs = normalised(predicted), normalised(gold)
+    if not (ours or theirs):
+        return Score(float(predicted.strip().lower() == gold.strip().lower() != ""), 0.0)
     return Score(float(ours == theirs), _f1(ours, theirs))
+
+
+def _stripped(answer: str) -> str:
+    return answer.strip(_AROUND).removesuffix(".").strip(_AROUND)
+
+
+def _boxed(text: str) -> str:
+    """What stands within the last \\boxed{}, whose braces may hold others; "" where there is none."""
+    starts = [found.end() for found in _BOXED.finditer(text)]
+    if not starts:
+        return ""
+    depth, rest = 1, text[starts[-1] :]
+    for place, sign in enumerate(rest):
+        depth += (sign == "{") - (sign == "}")
+        if not depth:
+            return _TEXT.sub(r"\1", rest[:place])
+    return ""
 
 
 def _f1(ours: str, theirs: str) -> float:

@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from retrieval_gap.machine.errors import RunError, UsageError, unknown
+from retrieval_gap.machine.printing import printable
 from retrieval_gap.statistics.intervals import wilson_interval
 from retrieval_gap.tables.rows import Row, write_table
 
@@ -75,13 +76,18 @@ class Done:
 def read_done(path: Path) -> Done:
     """Raises RunError for a file that no evaluation wrote."""
     try:
-        head, *answers = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+        head, *answers = (json.loads(line) for line in _lines(path))
         done = Done(path=path, head=head, answers={answer["id"]: answer for answer in answers})
         if not {"method", "data", "subset", "exemplars"} <= done.cell.keys():
             raise ValueError("its first line is no cell")
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise RunError(f"{path} holds no answers of `pretrained hotpotqa` ({error}); move it away") from error
     return done
+
+
+def _lines(path: Path) -> list[str]:
+    """Lines end at a line feed and nowhere else: an answer may hold U+2028 and its like."""
+    return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
 
 
 def find_done(folder: Path, models: Sequence[str]) -> list[Done]:
@@ -133,7 +139,7 @@ def print_rows(rows: Iterable[Row]) -> None:
         if not row["questions"]:
             shares = ("", "", "")
         table.add_row(
-            escape(row["model"]), row["method"], str(row["n_paragraphs"]), row["order"], row["variant"],
+            escape(printable(row["model"])), row["method"], str(row["n_paragraphs"]), row["order"], row["variant"],
             "yes" if row["selected"] else "no", str(row["questions"]), *shares, str(row["undecided"]),
             str(row["too_long"]),
         )  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...api import TaskError
+from ...file_kinds import no_text
 
 # Bytes read at once: a whole training file would take gigabytes as one text.
 CHUNK = 1 << 20
@@ -19,11 +20,14 @@ BETWEEN = (re.compile(r"\s*\[\s*(?P<end>])?"), re.compile(r"\s*(?:,\s*|(?P<end>]
 
 def read_records(path: Path) -> Iterator[tuple[str, Any]]:
     """("record 1" or "line 1", the record) for each record of a file; a line that is no JSON comes as the ValueError
-    that says so.  Raises TaskError for a missing file, one that is not UTF-8, or no JSON as a whole."""
+    that says so.  Raises TaskError for a missing file, one that is compressed, not UTF-8, or no JSON as a whole."""
     if not path.is_file():
         raise TaskError(f"no such data file: {path}")
     if path.suffix == ".parquet":
         return _parquet(path)
+    told = no_text(path)
+    if told:
+        raise TaskError(f"{path}: {told}")
     return _records_of_list(path) if _first_sign(path) == "[" else _lines(path)
 
 

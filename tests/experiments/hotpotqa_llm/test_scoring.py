@@ -1,7 +1,7 @@
 """Answers are found in texts, and scored as the official evaluation scores them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from retrieval_gap.experiments.hotpotqa_llm.scoring import extracted_answer, normalised, score
@@ -14,7 +14,9 @@ from retrieval_gap.experiments.hotpotqa_llm.scoring import extracted_answer, nor
         ("an apple, a day", "apple day", 1, 1),
         ("U.S.", "US", 1, 1),
         ("October 1922", "22 October 1922", 0, 0.8),  # 2 words of 2, and of 3
-        ("the the the", "The", 1, 0),  # nothing but articles: equal, and no word to share
+        ("The", "the", 1, 0),  # nothing but an article: right as it is written, and no word to share
+        ("the the the", "The", 0, 0),
+        ("the who", "Who", 1, 1),
         ("York York", "New York", 0, 0.5),  # a word is shared as often as both have it
         ("yes", "Yes.", 1, 1),
         ("yes", "no", 0, 0),
@@ -25,7 +27,9 @@ from retrieval_gap.experiments.hotpotqa_llm.scoring import extracted_answer, nor
         ("Paris", "London", 0, 0),
         ("Łódź", "łódź", 1, 1),
         ("well-known", "wellknown", 1, 1),
-        ("“Paris”", "Paris", 0, 0),  # only ASCII punctuation goes, as in the official script
+        ("“Paris”", "Paris", 1, 1),
+        ("well\u2011known", "well-known", 1, 1),
+        ("«Paris»", "Paris", 0, 0),  # other punctuation stays, as in the official script
     ],
 )
 def test_known_cases_of_the_official_scores(predicted: str, gold: str, exact: float, f1: float) -> None:
@@ -35,6 +39,7 @@ def test_known_cases_of_the_official_scores(predicted: str, gold: str, exact: fl
 
 @given(st.text(), st.text())
 def test_scores_are_shares_that_do_not_mind_the_side_or_normalising_twice(predicted: str, gold: str) -> None:
+    assume(normalised(predicted) or normalised(gold))
     scored = score(predicted, gold)
     assert 0 <= scored.f1 <= 1
     assert scored == score(gold, predicted)
@@ -52,7 +57,21 @@ def test_scores_are_shares_that_do_not_mind_the_side_or_normalising_twice(predic
         ("So the answer is:", ""),
         ("So the answer is:\nB", "B"),
         ("İİİ so the answer is: B", "B"),
+        ("So the answer\nis: B", "B"),
+        ("So the answer is: “Rio”.", "Rio"),
+        ("So the answer is: B\r\nPassages: more", "B"),
+        (r"So the answer is: $\boxed{Rio}$.", "Rio"),
+        (r"So the answer is \boxed{\text{Rio {de} Janeiro}}", "Rio {de} Janeiro"),
+        (r"Both are in \boxed{Asia}, so \boxed{yes}.", "yes"),
+        (r"So it is \boxed{Rio", ""),
     ],
 )
 def test_the_answer_is_what_the_last_mark_announces(text: str, answer: str) -> None:
     assert extracted_answer(text) == answer
+
+
+@pytest.mark.parametrize("gold", ["A", "The The", "an", "!"])
+def test_an_empty_prediction_is_wrong_also_where_nothing_is_left_of_the_answer(gold: str) -> None:
+    for empty in ("", "  ", "the the the", "?"):
+        assert score(empty, gold).exact_match == 0
+    assert score(gold, gold).exact_match == 1

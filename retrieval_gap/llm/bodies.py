@@ -1,0 +1,54 @@
+"""What is sent to a server, as JSON, in OpenAI's two forms; where servers differ in their words, in each one's."""
+
+import json
+from typing import Any
+
+from retrieval_gap.llm.config import ModelConfig, ServerConfig, Structured
+from retrieval_gap.llm.request import Request, ScoreRequest
+from retrieval_gap.llm.wording import asking_turns, going_on, prompt_text
+from retrieval_gap.machine.errors import UsageError
+
+
+def completion_body(model: ModelConfig, server: ServerConfig, request: Request) -> dict[str, Any]:
+    """The body of a request.  Raises UsageError for a grammar or schema that the server is not known to take."""
+    body: dict[str, Any] = {
+        "model": model.model,
+        "max_tokens": request.max_tokens,
+        "temperature": request.temperature or 0,
+        "stop": [*request.stop],
+        **_structure(server.structured, request),
+    }
+    if request.temperature:
+        body["seed"] = request.draw
+    if model.api == "completions":
+        return body | {"prompt": prompt_text(request)}
+    return body | {"messages": asking_turns(request, system_turn=server.system_as == "system") + going_on(request)}
+
+
+def echo_body(model: ModelConfig, request: ScoreRequest, answer: str) -> dict[str, Any]:
+    """Asks for the likelihood of all that the server reads: the prompt and the answer.
+
+    One token is written, as not every server takes 0.
+    """
+    text = prompt_text(request) + answer
+    return {"model": model.model, "prompt": text, "max_tokens": 1, "temperature": 0, "echo": True, "logprobs": 1}
+
+
+def tokenize_body(model: ModelConfig, text: str) -> dict[str, Any]:
+    """vLLM and SGLang read `prompt`, llama.cpp `content`, TGI `inputs`; what they do not know they pass over."""
+    return {"model": model.model, "prompt": text, "content": text, "inputs": text, "add_special_tokens": False}
+
+
+def _structure(words: Structured, request: Request) -> dict[str, Any]:
+    if not (request.schema or request.grammar):
+        return {}
+    schema = json.loads(request.schema) if request.schema else None
+    if words == "openai" and schema is not None:
+        named = {"name": "answer", "schema": schema, "strict": True}
+        return {"response_format": {"type": "json_schema", "json_schema": named}}
+    if words == "llama.cpp":
+        return {"grammar": request.grammar} if schema is None else {"json_schema": schema}
+    if words == "vllm":
+        return {"structured_outputs": {"grammar": request.grammar} if schema is None else {"json": schema}}
+    what = "grammar" if schema is None else "JSON schema"
+    raise UsageError(f"a {what} is asked for; --structured says whose words the server understands (now {words})")

@@ -1,0 +1,51 @@
+"""Connections to a server: what the environment asks for (proxies, certificates) and cannot be had is one line that
+names the variable."""
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import httpx2
+
+from retrieval_gap.llm.config import ServerConfig
+from retrieval_gap.machine.errors import RunError, UsageError
+
+# Seconds in which a server has to take a connection; what it then takes to answer is another matter.
+CONNECTING = 20.0
+CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")
+T = TypeVar("T", httpx2.Client, httpx2.AsyncClient)
+
+
+def opened(kind: Callable[..., T], config: ServerConfig, headers: dict[str, str]) -> T:
+    """A client of httpx2, of either kind.  Raises UsageError for certificates or a proxy that cannot be used."""
+    options: dict[str, Any] = {
+        "headers": headers,
+        "timeout": httpx2.Timeout(config.timeout_s, connect=min(config.timeout_s, CONNECTING)),
+        "limits": httpx2.Limits(max_connections=config.concurrency),
+    }
+    try:
+        return kind(**options)
+    except ImportError as error:
+        raise UsageError(
+            f"{_named(PROXIES)} asks for a SOCKS proxy, which needs one more package: pip install socksio"
+        ) from error
+    except OSError as error:
+        raise UsageError(f"{_named(CERTIFICATES)}: certificates cannot be read ({error.strerror or error})") from error
+    except ValueError as error:
+        raise UsageError(f"{_named(PROXIES)}: no proxy that can be used ({error})") from error
+
+
+def _named(names: tuple[str, ...]) -> str:
+    """The variables of these that are set, as NAME=value."""
+    found = {name: os.environ.get(name) or os.environ.get(name.lower()) for name in names}
+    return ", ".join(f"{name}={value}" for name, value in found.items() if value) or "the environment"
+
+
+def reason(error: Exception) -> str:
+    """In words; some errors have none.  Raises RunError where this process has no files left to open: that is no fault
+    of the server's."""
+    text = str(error) or type(error).__name__
+    if "Too many open files" in text:
+        raise RunError("too many open files: ask with a smaller --concurrency, or raise `ulimit -n`") from error
+    return text

@@ -1,0 +1,104 @@
+"""How likely given tokens are after others, by any causal model of `transformers`.
+
+Rows are padded on the right: what stands behind a position changes nothing before it in a causal model, whatever its
+architecture, so no mask is needed.
+
+Axes: B rows, L positions, K the last positions that are looked at, V vocabulary.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from retrieval_gap.machine.devices import is_out_of_memory
+from retrieval_gap.machine.errors import RunError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Continuation:
+    """Tokens whose likelihood after `context` is asked; neither is empty."""
+
+    context: tuple[int, ...]
+    tokens: tuple[int, ...]
+
+    @property
+    def read(self) -> tuple[int, ...]:
+        """What the model has to read for it: the last token is only looked up."""
+        return self.context + self.tokens[:-1]
+
+
+def log_likelihoods(
+    model: Any, asked: Sequence[Sequence[Continuation]], *, pad: int, batch_size: int, done: Callable[[int, Any], None]
+) -> None:
+    """Hands `done` each group's place and its continuations' log-likelihoods in nats, as soon as they are there.
+
+    What two continuations of a group read alike is read once where one is the beginning of the other, as for answers of
+    one token.  Raises RunError where one row alone is too much for the memory.
+    """
+    rows = [(place, row) for place, group in enumerate(asked) for row in _longest({each.read for each in group})]
+    rows.sort(key=lambda row: -len(row[1]))
+    left = [sum(place == at for at, _ in rows) for place in range(len(asked))]
+    found: list[dict[Continuation, float]] = [{} for _ in asked]
+    while rows:
+        batch, rows = rows[:batch_size], rows[batch_size:]
+        wanted = [[each for each in asked[place] if each.read == row[: len(each.read)]] for place, row in batch]
+        sums = _fitting(model, [row for _, row in batch], wanted, pad)
+        for (place, _), told in zip(batch, sums, strict=True):
+            found[place] |= told
+            left[place] -= 1
+            if not left[place]:
+                done(place, [found[place][each] for each in asked[place]])
+
+
+def _longest(rows: set[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Those that are no beginning of another."""
+    kept: list[tuple[int, ...]] = []
+    for row in sorted(rows, reverse=True):  # what goes on from a row stands right before it
+        if not kept or kept[-1][: len(row)] != row:
+            kept.append(row)
+    return kept
+
+
+Sums = list[dict[Continuation, float]]
+
+
+def _fitting(model: Any, rows: list[tuple[int, ...]], wanted: list[list[Continuation]], pad: int) -> Sums:
+    """A batch, halved as often as the memory asks for."""
+    try:
+        return _batch(model, rows, wanted, pad)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        if len(rows) == 1:
+            raise RunError(
+                f"there is not enough memory to read {len(rows[0])} tokens; --precision bf16 or --device-map auto need "
+                "less"
+            ) from error
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    half = len(rows) // 2
+    return [*_fitting(model, rows[:half], wanted[:half], pad), *_fitting(model, rows[half:], wanted[half:], pad)]
+
+
+@torch.inference_mode()
+def _batch(model: Any, rows: list[tuple[int, ...]], wanted: list[list[Continuation]], pad: int) -> Sums:
+    width = max(map(len, rows))
+    first = min(len(each.context) - 1 for group in wanted for each in group)  # the first position looked at
+    device = model.get_input_embeddings().weight.device
+    tokens_BxL = torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows], device=device)
+    only = {"logits_to_keep": width - first} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
+    logits_BxKxV = model(tokens_BxL, use_cache=False, **only).logits
+    first = width - logits_BxKxV.shape[1]
+    return [
+        {each: _likelihood(logits_BxKxV[i, len(each.context) - 1 - first :], each) for each in group}
+        for i, group in enumerate(wanted)
+    ]
+
+
+def _likelihood(logits_KxV: torch.Tensor, asked: Continuation) -> float:
+    tokens_T = torch.tensor(asked.tokens, device=logits_KxV.device)
+    told_TxV = torch.log_softmax(logits_KxV[: len(asked.tokens)].float(), dim=-1)
+    return float(told_TxV.gather(1, tokens_T[:, None]).sum())
