@@ -8,6 +8,7 @@ from typing import Protocol
 
 from retrieval_gap.commands.data import Data
 from retrieval_gap.commands.machine import Bench, Doctor
+from retrieval_gap.commands.memory import Memory
 from retrieval_gap.commands.plot import Plot
 from retrieval_gap.commands.pretrained import Pretrained
 from retrieval_gap.commands.results import Compare, Report, Results
@@ -31,6 +32,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "bound": Bound,
     "sweep": Sweep,
     "pretrained": Pretrained,
+    "memory": Memory,
     "results": Results,
     "compare": Compare,
     "runs": Runs,
