@@ -49,7 +49,7 @@ class Prediction:
 @dataclass
 class Speaker:
     """What a stream's method needs to ask: whose stream it is, the settings, the tokenizer.  usage: since it was last
-    taken."""
+    taken.  done: steps that lie behind."""
 
     benchmark: Benchmark
     stream: Stream
@@ -57,6 +57,7 @@ class Speaker:
     settings: Settings
     count: Counter
     usage: Usage = field(default_factory=Usage)
+    done: int = 0
 
     def write(self, request: Request) -> Talk[Completion]:
         """Raises RunError for a prompt that does not fit."""

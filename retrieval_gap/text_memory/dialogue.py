@@ -82,6 +82,7 @@ def stream_dialogue(speaker: Speaker, method_name: str) -> Talk[list[StepRecord]
             prediction = yield from speaker.predict(block, now.text())
             set_prediction(record, speaker, prediction, now.truth[target.name])
         record.take(speaker.take_usage())
+        speaker.done += 1
         records.append(record)
         waiting.append(record)
     return records
@@ -97,8 +98,8 @@ def set_prediction(record: StepRecord, speaker: Speaker, prediction: Prediction,
 
 
 def _due(step: Step, now: Step) -> bool:
-    """A step that asks nothing is taken in at once; another one when its truth is known, whatever is told of it, so that
-    all kinds of feedback come at the same time."""
+    """A step that asks nothing is taken in at once; another one when its truth is known, whatever is told of it: all
+    kinds of feedback come at the same time."""
     return step.number < now.number if step.truth is None else known_by(step, now)
 
 

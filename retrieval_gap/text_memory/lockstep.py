@@ -1,5 +1,7 @@
-"""Many streams at a time: each round asks what every unfinished stream wants to know next, so that a server is kept full;
-each stream's own order is kept."""
+"""Many streams at a time: each round asks what every unfinished stream wants to know next, so a server is kept full.
+
+Each stream's own order is kept.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar

@@ -88,8 +88,8 @@ def parse_memory(text: str) -> Memory:
 
 
 def apply_edits(memory: Memory, text: str) -> tuple[Memory, int]:
-    """The memory after edits, a line each (`ADD History: ...`, `REPLACE 3: ...`, `REMOVE 3`, `KEEP`), and how many lines
-    were no edit.  Numbers are those of `numbered` before the first edit.
+    """The memory after edits, a line each (`ADD History: ...`, `REPLACE 3: ...`, `REMOVE 3`, `KEEP`), and how many
+    lines were no edit.  Numbers are those of `numbered` before the first edit.
 
     Raises UnreadableError where no line is an edit.
     """
@@ -100,7 +100,7 @@ def apply_edits(memory: Memory, text: str) -> tuple[Memory, int]:
     failed = 0
     for line in lines:
         edit = _EDIT.fullmatch(line)
-        number = int((edit["id"] or edit["gone"] or 0)) if edit else 0
+        number = int(edit["id"] or edit["gone"] or 0) if edit else 0
         section = edit["section"].capitalize() if edit and edit["add"] else ""
         if edit is None or (number and number not in kept) or (section and section not in SECTIONS):
             failed += 1

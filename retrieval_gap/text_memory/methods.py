@@ -154,7 +154,9 @@ class Rewriting:
                 value = judge(self._speaker.target, predicted.value, past.outcome.truth).value
                 total += value if value == value else -abs(float(str(past.outcome.truth))) - 1  # NaN: not readable
             sums.append(total / len(self._recent))
-        return f"the last {len(self._recent)} steps score {sums[1]:.3g}, {sums[0]:.3g} before" if sums[1] < sums[0] else ""
+        return (
+            f"the last {len(self._recent)} steps score {sums[1]:.3g}, {sums[0]:.3g} before" if sums[1] < sums[0] else ""
+        )
 
 
 class NoUpdate(ZeroShot):

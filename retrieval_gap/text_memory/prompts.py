@@ -48,16 +48,16 @@ def rewrite(target: Target, memory: Memory, tokens: int, budget: int, step: str)
 def edits(target: Target, memory: Memory, tokens: int, budget: int, step: str) -> str:
     return (
         f"Task: {question(target)}\n\n{NOTES}\n{memory.numbered}\n\n{step}\n\n"
-        f"Edit the notes, one line an edit: ADD {'|'.join(SECTIONS)}: text, REPLACE number: text, REMOVE number, or KEEP. "
-        f"{_limits(tokens, budget)}\n"
+        f"Edit the notes, one line an edit: ADD {'|'.join(SECTIONS)}: text, REPLACE number: text, REMOVE number, "
+        f"or KEEP. {_limits(tokens, budget)}\n"
     )
 
 
 def consolidate(target: Target, text: str, tokens: int, budget: int) -> str:
     return (
         f"Task: {question(target)}\n\n{NOTES}\n{text}\n\n"
-        f"These notes have {tokens} tokens, {budget} are allowed. Write them again, shorter: merge what belongs together, "
-        f"drop what helps least. Keep the headings {', '.join(SECTIONS)}.\n"
+        f"These notes have {tokens} tokens, {budget} are allowed. Write them again, shorter: merge what belongs "
+        f"together, drop what helps least. Keep the headings {', '.join(SECTIONS)}.\n"
     )
 
 

@@ -117,10 +117,10 @@ class Notebook:
 
 def _whole(completion: Completion) -> str:
     """Raises _RefusedError for a reply that its limit cut, or that holds words of the instruction."""
-    if not completion.finished:
-        raise _RefusedError("cut", "it was cut at the limit of a reply")
     if any(echo in completion.text for echo in prompts.ECHOES):
         raise _RefusedError("echo", "it repeats the instruction")
+    if not completion.finished:
+        raise _RefusedError("cut", "it was cut at the limit of a reply")
     return completion.text
 
 

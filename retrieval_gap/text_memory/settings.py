@@ -36,7 +36,9 @@ class Settings:
         arg(help="json: written and parsed; score: the likeliest of the allowed answers; grammar: JSON by a schema"),
     ] = "json"
     update: Annotated[Update, arg(help="of llm_as_rnn: the whole text, or items of it")] = "rewrite"
-    gate: Annotated[int, arg(help="keep a new memory only if it predicts the last so many steps as well; 0: always")] = 0
+    gate: Annotated[
+        int, arg(help="keep a new memory only if it predicts the last so many steps as well; 0: always")
+    ] = 0
     k: Annotated[int, arg(help="steps that last_k, memprompt, episodes and search show at the most")] = 5
     temperature: Annotated[float, arg(help="0 is greedy")] = 0.0
     draw: Annotated[int, arg(help="tells repetitions at a temperature apart")] = 0
