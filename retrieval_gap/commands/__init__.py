@@ -9,6 +9,7 @@ from typing import Protocol
 from retrieval_gap.commands.construct import Construct
 from retrieval_gap.commands.data import Data
 from retrieval_gap.commands.machine import Bench, Doctor
+from retrieval_gap.commands.memory import Memory
 from retrieval_gap.commands.plot import Plot
 from retrieval_gap.commands.pretrained import Pretrained
 from retrieval_gap.commands.results import Compare, Report, Results
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "construct": Construct,
     "sweep": Sweep,
     "pretrained": Pretrained,
+    "memory": Memory,
     "results": Results,
     "compare": Compare,
     "runs": Runs,

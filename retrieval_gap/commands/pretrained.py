@@ -1,7 +1,6 @@
 """`retrieval-gap pretrained hotpotqa` and `table`: language models that others trained."""
 
 import json
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +10,11 @@ from tyro.conf import arg, subcommand
 
 from retrieval_gap.commands.flags import whole_numbers
 from retrieval_gap.llm.config import AskConfig, LocalConfig, ModelConfig, Price, ServerConfig
-from retrieval_gap.machine.errors import RunError, UsageError, unknown
+from retrieval_gap.machine.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from retrieval_gap.experiments.hotpotqa_llm.evaluate import Plan
     from retrieval_gap.llm.request import Backend
-    from retrieval_gap.llm.server import Tokenizer
 
 MAX_QUESTIONS = 2**31 - 1
 OutDir = Annotated[Path, arg(help="folder of the answers and of the cache")]
@@ -87,30 +85,9 @@ class HotpotQA:
         )
 
     def _backend(self) -> "Backend":
-        try:
-            if not self.server.base_url:
-                from retrieval_gap.llm.local import LocalBackend
+        from retrieval_gap.llm.backends import make_backend
 
-                return LocalBackend(self.model, self.local)
-            from retrieval_gap.llm.server import ServerBackend
-
-            return ServerBackend(self.model, self.server, key=self._key(), tokenizer=self._tokenizer())
-        except ImportError as error:
-            raise RunError(f"{error.name} is not installed: pip install 'retrieval-gap[pretrained]'") from error
-
-    def _key(self) -> str:
-        key = os.environ.get(self.server.api_key_env, "").strip()
-        if not (key.isascii() and key.isprintable()):
-            raise UsageError(f"the environment's {self.server.api_key_env} is no key: it has more than ASCII letters")
-        return key
-
-    def _tokenizer(self) -> "Tokenizer | None":
-        if not self.server.tokenizer:
-            return None
-        from retrieval_gap.llm.local import load_tokenizer
-
-        found: Tokenizer = load_tokenizer(self.server.tokenizer)
-        return found
+        return make_backend(self.model, self.local, self.server)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,7 +52,7 @@ class LocalBackend:
             raise UsageError(f"model {model.model} has no chat template; --api completions goes without")
         self._system_turn = model.api == "chat" and _has_system_turn(self._tokenizer)
         self.vocabulary = len(self._tokenizer)
-        self._limit = model.context_limit or _context_limit(self._model.config)
+        self.context_limit = model.context_limit or _context_limit(self._model.config)
         self._same = {
             "backend": f"transformers {package_version('transformers')}",
             "fingerprint": _fingerprint(self._model),
@@ -74,8 +74,8 @@ class LocalBackend:
         for place, (request, prompt) in enumerate(zip(requests, prompts, strict=True)):
             if request.schema or request.grammar:
                 raise UsageError("a local model cannot be held to a grammar or schema; some servers can (--structured)")
-            if self._limit and len(prompt) + request.max_tokens > self._limit:
-                done(place, TooLong(f"{len(prompt)} + {request.max_tokens} tokens, {self._limit} are the limit"))
+            if self.context_limit and len(prompt) + request.max_tokens > self.context_limit:
+                done(place, TooLong(f"{len(prompt)} + {request.max_tokens} tokens, {self.context_limit} are the limit"))
             else:
                 alike.setdefault((request.stop, request.max_tokens, request.temperature), []).append(place)
         for (stop, max_tokens, temperature), places in alike.items():
@@ -93,8 +93,8 @@ class LocalBackend:
         for place, request in enumerate(requests):
             group = [self._continuation(request, answer) for answer in request.answers]
             longest = max(len(each.context) + len(each.tokens) for each in group)
-            if self._limit and longest > self._limit:
-                done(place, TooLong(f"{longest} tokens, {self._limit} are the limit"))
+            if self.context_limit and longest > self.context_limit:
+                done(place, TooLong(f"{longest} tokens, {self.context_limit} are the limit"))
             else:
                 asked.append(group)
                 fitting.append(place)

@@ -122,6 +122,8 @@ class Backend(Protocol):
     """What it runs on; "" where that is not known."""
     vocabulary: int
     """Different tokens of its tokenizer; 0 where that is not known."""
+    context_limit: int
+    """Tokens that a prompt and its answer may have together; 0 where that is not known, or has no limit."""
 
     def whole(self, request: Request | ScoreRequest) -> dict[str, Any]:
         """All that decides the answer, as JSON: the key of the cache.  No secret is in it."""

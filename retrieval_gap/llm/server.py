@@ -65,7 +65,8 @@ class ServerBackend:
         told = {key: value for key, value in entry.items() if key not in PASSING_FACTS}
         self._facts |= {"told": told} if told else {}
         limits = [entry.get(limit) for limit in LIMITS]
-        self._limit = model.context_limit or next((told for told in limits if isinstance(told, int) and told > 0), 0)
+        found = next((told for told in limits if isinstance(told, int) and told > 0), 0)
+        self.context_limit = model.context_limit or found
         self.vocabulary = len(tokenizer) if tokenizer else _vocabulary(entry)
         self._counted = functools.lru_cache(COUNTS_KEPT)(self._asked_to_count)
 
@@ -108,13 +109,13 @@ class ServerBackend:
         counted = 0
         if self._tokenizer:
             counted = len(self._tokenizer(prompt_text(request))["input_ids"])
-        if counted and self._limit and counted + request.max_tokens > self._limit:
-            return TooLong(f"{counted} + {request.max_tokens} tokens, {self._limit} are the limit")
+        if counted and self.context_limit and counted + request.max_tokens > self.context_limit:
+            return TooLong(f"{counted} + {request.max_tokens} tokens, {self.context_limit} are the limit")
         try:
             reply = await self._posted(client, request)
         except (StatusError, TooLongReplyError) as error:
             return _too_long(error)
-        return _whole_prompt_read(reply, counted, request, self._limit)
+        return _whole_prompt_read(reply, counted, request, self.context_limit)
 
     async def _posted(self, client: httpx2.AsyncClient, request: Request) -> Completion:
         body = completion_body(self._model, self.config, request)

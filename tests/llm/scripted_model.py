@@ -27,7 +27,7 @@ class ScriptedModel:
     ) -> None:
         self._answer, self._likelihood = answer, likelihood
         self.described: dict[str, Any] = {"backend": "scripted", "model": name, "api": "completions"}
-        self.hardware, self.vocabulary = "", vocabulary
+        self.hardware, self.vocabulary, self.context_limit = "", vocabulary, 0
         self.asked: list[Request | ScoreRequest] = []
 
     def whole(self, request: Request | ScoreRequest) -> dict[str, Any]:

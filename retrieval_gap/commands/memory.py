@@ -1,0 +1,198 @@
+"""`retrieval-gap memory`: streams, and frozen language models that carry a text from step to step."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import Positional, arg, subcommand
+
+from retrieval_gap.commands.flags import RunsDir, whole_numbers
+from retrieval_gap.llm.config import LocalConfig, ModelConfig, Price, ServerConfig
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.text_memory.settings import LARGEST, AnswerForm, Feedback, Settings, Update
+
+if TYPE_CHECKING:
+    from retrieval_gap.experiments.memories.planning import Plan
+
+BenchmarkName = Annotated[
+    Positional[str], arg(metavar="BENCHMARK", help="weather, finance, clinical, recall, drift, or a .py file")
+]
+DataPath = Annotated[Path | None, arg(help="the benchmark's file or folder, where it has one")]
+Options = Annotated[str, arg(help='the benchmark\'s own, such as "facts=16 values=8 corrections=4"')]
+Steps = Annotated[int, arg(help="of a stream at the most; 0 means all that the data give")]
+Seed = Annotated[int, arg(help="of where streams start, or of what is drawn")]
+MemoryRuns = Path("runs/memory")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """Print the steps of streams, without a model: input, truth, and when the truth is known."""
+
+    benchmark: BenchmarkName
+    data: DataPath = None
+    count: Annotated[int, arg(help="streams to print, from number `first` on")] = 3
+    first: int = 0
+    steps: Steps = 100
+    seed: Seed = 0
+    options: Options = ""
+    format: Literal["text", "jsonl"] = "text"
+
+    def run(self) -> None:
+        from retrieval_gap.commands.stream_records import print_streams
+        from retrieval_gap.tasks.streams.stream import StreamConfig, load_benchmark
+
+        if self.count < 0 or self.first < 0:
+            raise UsageError("--count and --first are 0 or more")
+        config = StreamConfig(data=self.data, steps=self.steps, seed=self.seed, options=self.options)
+        print_streams(load_benchmark(self.benchmark)(config), self.first, self.count, self.format)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Let a model predict streams by one method or several, beside floors that need none.  What was answered before is
+    not asked again.  Models whose right numbers are known: --model scripted:note_taker, and others."""
+
+    benchmark: BenchmarkName
+    model: Annotated[ModelConfig, arg(name="")]
+    method: Annotated[
+        str, arg(help="zero_shot, last_k, full_history, memprompt, memprompt_summary, episodes, search, llm_as_rnn, "
+                      "no_update, oracle_memory; or several: zero_shot,llm_as_rnn")
+    ] = "zero_shot,full_history,episodes,llm_as_rnn,no_update,oracle_memory"  # fmt: skip
+    data: DataPath = None
+    target: Annotated[str, arg(help='what is predicted, such as temperature; "" means the benchmark\'s first')] = ""
+    budget: Annotated[str, arg(help="tokens that a method may carry, or several: 64,128,256")] = "256"
+    feedback: Annotated[Feedback, arg(help="what is told after a prediction")] = "truth"
+    judge: Annotated[str, arg(help='model that judges, with --feedback judge; "" means the same')] = ""
+    answer: Annotated[
+        AnswerForm,
+        arg(
+            help="json: written and parsed; score, calibrated: the likeliest allowed answer; grammar: JSON by a schema"
+        ),
+    ] = "json"
+    update: Annotated[Update, arg(help="of llm_as_rnn: the whole text, or items of it")] = "rewrite"
+    gate: Annotated[
+        int, arg(help="keep a new memory only if it predicts the last so many steps as well; 0: always")
+    ] = 0
+    k: Annotated[int, arg(help="steps that last_k, memprompt, episodes and search show at the most")] = 5
+    temperature: Annotated[float, arg(help="0 is greedy")] = 0.0
+    draw: Annotated[int, arg(help="tells repetitions at a temperature apart")] = 0
+    streams: Annotated[int, arg(help="how many, from stream 0 on; 0 means all that the data give")] = 5
+    steps: Steps = 100
+    seed: Seed = 0
+    options: Options = ""
+    floors: Annotated[bool, arg(help="run the floors that need no model too")] = True
+    local: Annotated[LocalConfig, arg(name="")] = field(default_factory=LocalConfig)
+    server: Annotated[ServerConfig, arg(name="")] = field(default_factory=ServerConfig)
+    price: Annotated[Price, arg(name="")] = field(default_factory=Price)
+    dry_run: Annotated[bool, arg(help="print the cells and the first prompt, ask nothing")] = False
+    runs_dir: RunsDir = MemoryRuns
+
+    def run(self) -> None:
+        from retrieval_gap.experiments.memories.comparison import compared_rows, find_finished, print_compared
+        from retrieval_gap.experiments.memories.planning import print_plan
+        from retrieval_gap.runs.experiment import RunOptions
+        from retrieval_gap.runs.perform import perform
+
+        cells = self._plan().cells
+        if self.dry_run:
+            print_plan(cells)
+            return
+        for cell in cells:
+            cell.validate()
+        for cell in cells:
+            perform(cell, RunOptions(runs_dir=self.runs_dir, threads=1, device=self.local.device))
+        wanted = {cell.hash() for cell in cells}
+        found = [each for each in find_finished(self.runs_dir) if each.cell.hash() in wanted]
+        print_compared(compared_rows(found, "zero_shot", self.price))
+
+    def _plan(self) -> "Plan":
+        from retrieval_gap.experiments.memories.cell import MemoryCell
+        from retrieval_gap.experiments.memories.planning import Plan
+
+        budgets = whole_numbers("--budget", self.budget, 1, LARGEST)
+        settings = Settings(
+            budget=budgets[0],
+            feedback=self.feedback,
+            answer=self.answer,
+            update=self.update,
+            gate=self.gate,
+            k=self.k,
+            temperature=self.temperature,
+            draw=self.draw,
+        )
+        cell = MemoryCell(
+            benchmark=self.benchmark,
+            method="zero_shot",
+            data=str(self.data) if self.data else "",
+            target=self.target,
+            streams=self.streams,
+            steps=self.steps,
+            seed=self.seed,
+            options=self.options,
+            settings=settings,
+            model=self.model,
+            judge=self.judge,
+            local=self.local,
+            server=self.server,
+        )
+        methods = [name for name in self.method.split(",") if name]
+        return Plan(cell=cell, methods=methods, budgets=budgets, floors=self.floors)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show:
+    """The memory at each step of a run: the text, what changed and why, what was told, and the budget."""
+
+    run_dir: Annotated[Positional[Path], arg(metavar="RUN", help="a run directory")]
+    stream: int = 0
+
+    def run(self) -> None:
+        from rich.console import Console
+
+        from retrieval_gap.experiments.memories.showing import show_run
+        from retrieval_gap.runs.directory import RunDirectory
+
+        show_run(RunDirectory(self.run_dir), self.stream, Console())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Floors and methods side by side, with paired differences over the same steps and their intervals."""
+
+    against: Annotated[str, arg(help="the method, or floor, that the others are compared with")] = "zero_shot"
+    price: Annotated[Price, arg(name="")] = field(default_factory=Price)
+    csv: Annotated[Path | None, arg(help="write the rows there, such as results/memory_demo.csv")] = None
+    runs_dir: RunsDir = MemoryRuns
+
+    def run(self) -> None:
+        from retrieval_gap.experiments.memories.comparison import (
+            compared_rows,
+            find_finished,
+            print_compared,
+            write_memory_table,
+        )
+        from retrieval_gap.machine.files import make_room_for
+
+        if self.csv is not None:
+            make_room_for(self.csv)
+        rows = compared_rows(find_finished(self.runs_dir), self.against, self.price)
+        print_compared(rows)
+        if self.csv is not None:
+            write_memory_table(self.csv, rows)
+            print(f"{len(rows)} rows written to {self.csv}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Streams that are predicted step by step, by a frozen language model that carries a text."""
+
+    action: Annotated[
+        Annotated[Stream, subcommand("stream", prefix_name=False)]
+        | Annotated[Run, subcommand("run", prefix_name=False)]
+        | Annotated[Show, subcommand("show", prefix_name=False)]
+        | Annotated[Table, subcommand("table", prefix_name=False)],
+        arg(name=""),
+    ]
+
+    def run(self) -> None:
+        self.action.run()

@@ -1,0 +1,12 @@
+"""Text memories on streams: one method, on a number of streams, with one model."""
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    """`EXPERIMENT`, whose module needs numba, only when it is asked for."""
+    if name != "EXPERIMENT":
+        raise AttributeError(name)
+    from retrieval_gap.experiments.memories.cell import MemoryCell
+
+    return MemoryCell

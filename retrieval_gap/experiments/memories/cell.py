@@ -1,0 +1,205 @@
+"""One cell: a method with its settings, a model, and the streams that it works through."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from retrieval_gap.experiments.memories.rows import COLUMNS
+from retrieval_gap.llm.config import LocalConfig, ModelConfig, ServerConfig
+from retrieval_gap.machine.errors import UsageError, unknown
+from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
+from retrieval_gap.tasks.api import TaskError
+from retrieval_gap.tasks.streams.stream import Benchmark, Stream, StreamConfig, Target, load_benchmark
+from retrieval_gap.text_memory.settings import FLOORS, METHODS, Settings
+
+if TYPE_CHECKING:
+    from retrieval_gap.runs.directory import RunDirectory
+
+VERSION = 1  # of what a method does; it counts in the hash
+STEPS = "steps.jsonl"
+MOST_STREAMS = 1_000_000
+# Settings that change what a method does; a method that is not named here is changed by none of them.
+_COMMON = ("answer", "temperature", "draw")
+_SETTINGS: dict[str, tuple[str, ...]] = {
+    "zero_shot": _COMMON,
+    "no_update": _COMMON,
+    "oracle_memory": ("budget", *_COMMON),
+    "full_history": ("budget", "feedback", *_COMMON),
+    "memprompt_summary": ("budget", "feedback", *_COMMON),
+    **dict.fromkeys(("last_k", "memprompt", "episodes", "search"), ("budget", "feedback", "k", *_COMMON)),
+    "llm_as_rnn": ("budget", "feedback", "update", "gate", *_COMMON),
+}
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryCell(Experiment):
+    """benchmark: a name, or a user's `.py` file.  data: its file or folder, "" for one that is drawn.  target: "" means
+    the benchmark's first.  streams: how many, from stream 0 on; 0 for all that the data give.  steps, seed, options:
+    see `StreamConfig`.  method: one of METHODS, or of FLOORS, which ask no model.  judge: the model that judges, ""
+    means the same.
+    """
+
+    kind: ClassVar[str] = "memories"
+    columns: ClassVar[Sequence[str]] = COLUMNS
+    measures: ClassVar[Sequence[str]] = ("score", "right", "unreadable", "calls")
+    files: ClassVar[Sequence[str]] = (STEPS,)
+
+    benchmark: str
+    method: str
+    data: str = ""
+    target: str = ""
+    streams: int = 5
+    steps: int = 100
+    seed: int = 0
+    options: str = ""
+    settings: Settings = field(default_factory=Settings)
+    model: ModelConfig | None = None
+    judge: str = ""
+    local: LocalConfig = field(default_factory=LocalConfig)
+    server: ServerConfig = field(default_factory=ServerConfig)
+
+    @property
+    def is_floor(self) -> bool:
+        return self.method in FLOORS
+
+    def build(self) -> Benchmark:
+        """Raises TaskError for a benchmark, data or options that will not do."""
+        data = Path(self.data) if self.data else None
+        config = StreamConfig(data=data, steps=self.steps, seed=self.seed, options=self.options)
+        return load_benchmark(self.benchmark)(config)
+
+    def chosen_streams(self, benchmark: Benchmark) -> list[Stream]:
+        """Raises TaskError for more streams than there are."""
+        available = benchmark.available
+        if not self.streams and available is None:
+            raise TaskError(f"--streams 0 means all, and {benchmark.name} has no end of them; give a number")
+        if available is not None and self.streams > available:
+            raise TaskError(f"--streams {self.streams}: {benchmark.name} has {available} with these data")
+        return [benchmark.stream(number) for number in range(self.streams or available or 0)]
+
+    def validate(self) -> None:
+        from retrieval_gap.text_memory.answers import check_answer_form
+
+        if self.method not in (*METHODS, *FLOORS):
+            raise unknown("method", self.method, (*METHODS, *FLOORS))
+        if not 0 <= self.streams <= MOST_STREAMS:
+            raise UsageError(f"--streams {self.streams} is out of range: 0 to {MOST_STREAMS} are wanted")
+        if not self.is_floor and self.model is None:
+            raise UsageError(f"{self.method} needs --model")
+        benchmark = self.build()
+        target = benchmark.target(self.target)
+        self.chosen_streams(benchmark)
+        if self.is_floor:
+            _check_floor(self.method, target)
+        else:
+            check_answer_form(target, self.settings.answer)
+
+    def relevant(self) -> dict[str, Any]:
+        """The settings that change what this method does."""
+        values = asdict(self.settings)
+        return {name: values[name] for name in _SETTINGS.get(self.method, ())}
+
+    def label(self) -> str:
+        """Such as recall-llm_as_rnn-smollm2-b256-s0."""
+        relevant = self.relevant()
+        parts = [Path(self.benchmark).stem, self.target, self.method, self.model_name]
+        parts += [f"b{relevant['budget']}"] if "budget" in relevant else []
+        return "-".join(_plain(part) for part in (*parts, f"s{self.seed}") if part)
+
+    @property
+    def model_name(self) -> str:
+        """ "" for a floor."""
+        return "" if self.is_floor or self.model is None else self.model.shown_name
+
+    def hash(self) -> str:
+        """A benchmark's file, and the data, count by their content; a model by its name, its API and its precision."""
+        meaning: dict[str, Any] = {
+            "benchmark": _by_content(self.benchmark) if self.benchmark.endswith(".py") else self.benchmark,
+            "data": _by_content(self.data) if self.data else "",
+            "options": self.options,
+            "target": self.target,
+            "streams": self.streams,
+            "steps": self.steps,
+            "seed": self.seed,
+            "method": self.method,
+            "version": VERSION,
+        }
+        if not self.is_floor and self.model is not None:
+            meaning |= {"model": self.model.shown_name, "api": self.model.api, "settings": self.relevant()}
+            meaning |= {} if self.server.base_url else {"precision": self.local.precision}
+            meaning |= {"judge": self.judge} if self.settings.feedback == "judge" and self.judge else {}
+        return hash_of(meaning)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind} | asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any], where: str) -> "MemoryCell":
+        parts = {"settings": Settings, "model": ModelConfig, "local": LocalConfig, "server": ServerConfig}
+        given = dict(value)
+        for name, kind in parts.items():
+            if given.get(name) is not None:
+                given[name] = _made(kind, given[name], f"{where}: {name}")
+        return _made(cls, given, where)
+
+    def foreign(self) -> list[str]:
+        return ([self.benchmark] if self.benchmark.endswith(".py") else []) + ([self.data] if self.data else [])
+
+    def filter_values(self) -> Mapping[str, Any]:
+        names = ("benchmark", "target", "streams", "steps", "seed", "options", "method")
+        values = {name: getattr(self, name) for name in names}
+        return values | {"model": self.model_name} | self.relevant()
+
+    def execute(self, run: "RunDirectory", options: RunOptions) -> list[Row]:
+        from retrieval_gap.experiments.memories.work import work_through
+
+        return work_through(self, run, options)
+
+    def check_row(self, row: Row) -> str:
+        lacking = [name for name in ("benchmark", "method", "predictions", "score") if name not in row]
+        return f"lacks {', '.join(lacking)}" if lacking else ""
+
+
+def data_hash(path: str) -> str:
+    """16 hex digits of a file's content, or of all CSV files of a folder; "" for no path."""
+    return _by_content(path)[:16] if path else ""
+
+
+def _by_content(path: str) -> str:
+    place = Path(path)
+    files = sorted(place.glob("*.csv*")) if place.is_dir() else [place]
+    found = hashlib.sha256()
+    for file in files:
+        try:
+            found.update(file.name.encode() * place.is_dir() + hashlib.sha256(file.read_bytes()).digest())
+        except OSError as error:
+            raise TaskError(f"{file} cannot be read: {error.strerror}") from error
+    return found.hexdigest()
+
+
+def _check_floor(method: str, target: Target) -> None:
+    from retrieval_gap.text_memory.floors import floors_of
+
+    if method not in floors_of(target):
+        raise UsageError(f"the floor {method} says nothing of {target.name}: {', '.join(floors_of(target))} do")
+
+
+def _made(kind: type[T], value: Any, where: str) -> T:
+    """A dataclass of a JSON object.  Raises UsageError, beginning with `where`."""
+    if not isinstance(value, dict):
+        raise UsageError(f"{where} is no JSON object")
+    known = {each.name: each for each in fields(kind)}  # type: ignore[arg-type]
+    strange = [name for name in value if name not in known]
+    if strange:
+        raise unknown(f"key in {where}:", strange[0], known)
+    try:
+        return kind(**value)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{where}: {error}") from error
+
+
+def _plain(text: str) -> str:
+    return "".join(sign if sign.isalnum() or sign in "._" else "_" for sign in text)

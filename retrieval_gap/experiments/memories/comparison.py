@@ -1,0 +1,186 @@
+"""Methods side by side on the same steps of the same streams: paired differences, their intervals, and tests."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from retrieval_gap.experiments.memories.cell import STEPS, MemoryCell
+from retrieval_gap.experiments.memories.rows import COLUMNS
+from retrieval_gap.experiments.memories.work import read_log
+from retrieval_gap.llm.config import Price
+from retrieval_gap.machine.errors import UsageError, unknown
+from retrieval_gap.runs.experiment import Row
+from retrieval_gap.runs.known import known_runs
+from retrieval_gap.statistics.paired import holm, mcnemar_exact, paired_difference
+from retrieval_gap.tables.rows import write_table
+from retrieval_gap.text_memory.settings import FLOORS, METHODS
+
+# What a comparison adds to a row.  against: the method that it is compared with, of the same model on the same streams.
+# changed: share of predictions that differ from those without an update.  holm: of the McNemar tests of one model on
+# one set of streams.
+PAIRED = (
+    "against", "difference", "difference_low", "difference_high", "paired", "only_this_right", "only_other_right",
+    "mcnemar_p", "holm_p", "changed", "dollars",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that is done: its cell, its rows, and its steps by (stream, step)."""
+
+    cell: MemoryCell
+    rows: list[Row]
+    steps: Mapping[tuple[int, int], Mapping[str, Any]]
+
+    @property
+    def whole(self) -> Row:
+        return self.rows[0]
+
+    @property
+    def streams(self) -> tuple[Any, ...]:
+        """What has to be the same for two runs to be about the same steps."""
+        names = ("benchmark", "target", "options", "data_sha256", "streams", "steps", "seed")
+        return tuple(self.whole[name] for name in names)
+
+    @property
+    def asked(self) -> tuple[Any, ...]:
+        """And asked of the same model in the same form."""
+        return (self.whole["model"], self.whole["api"], self.whole.get("answer"))
+
+
+def find_finished(runs_dir: Path) -> list[Finished]:
+    """The memory runs of a folder that are done.  Raises UsageError for no such folder, or none in it, RunError for one
+    that is damaged."""
+    found = []
+    for known in known_runs(runs_dir):
+        cell = known.experiment
+        if isinstance(cell, MemoryCell) and known.run.status() == "done":
+            steps = {(step["stream"], step["step"]): step for step in read_log(known.run.path / STEPS, cell)}
+            found.append(Finished(cell, known.rows(), steps))
+    if not found:
+        raise UsageError(f"{runs_dir} has no finished run of `memory run`")
+    order = {name: place for place, name in enumerate((*FLOORS, *METHODS))}
+    return sorted(found, key=lambda each: (*map(str, each.streams), str(each.asked), order[each.cell.method],
+                                           each.whole.get("budget") or 0, str(each.cell.relevant())))  # fmt: skip
+
+
+def compared_rows(found: Sequence[Finished], against: str, price: Price) -> list[Row]:
+    """All rows; those of whole runs with their paired differences to the method `against`, where there is one on the
+    same streams: of the same model, or a floor.  Raises UsageError for a method that there is not."""
+    if against not in (*METHODS, *FLOORS):
+        raise unknown("method", against, (*METHODS, *FLOORS))
+    extra: dict[int, Row] = {place: {} for place in range(len(found))}
+    tests: dict[tuple[Any, ...], list[tuple[int, float]]] = defaultdict(list)
+    for place, run in enumerate(found):
+        extra[place] |= {"dollars": price.of(run.whole["read"], run.whole["written"])} if _priced(run, price) else {}
+        other = _other(run, found, against)
+        if other is None or other is run:
+            continue
+        extra[place] |= {"against": against} | _paired(run, other)
+        if "mcnemar_p" in extra[place] and not run.cell.is_floor:
+            tests[(*run.streams, *run.asked)].append((place, extra[place]["mcnemar_p"]))
+        still = _other(run, found, "no_update")
+        if still is not None and run.cell.method == "llm_as_rnn":
+            extra[place]["changed"] = _changed(run, still)
+    for group in tests.values():
+        for (place, _), adjusted in zip(group, holm([p for _, p in group]), strict=True):
+            extra[place]["holm_p"] = adjusted
+    return [row | (extra[place] if row is run.whole else {}) for place, run in enumerate(found) for row in run.rows]
+
+
+def write_memory_table(path: Path, rows: Sequence[Row]) -> None:
+    """Replaces a table.  Raises UsageError where it cannot be written."""
+    write_table(path, (*COLUMNS, *PAIRED), rows)
+
+
+def print_compared(rows: Sequence[Row]) -> None:
+    """A line a run."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("benchmark", "target", "model", "method", "settings"):
+        table.add_column(name)
+    for name in ("budget", "n", "unread", "score", "95 %", "after wrong", "difference", "95 % ", "p (Holm)", "calls",
+                 "tokens"):  # fmt: skip
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        if row["part"] == "all":
+            table.add_row(*map(escape, _words(row)))
+    Console(width=max(Console().width, 190)).print(table)
+
+
+def _words(row: Row) -> list[str]:
+    settings = [str(row[name]) for name in ("feedback", "update", "answer") if row.get(name)]
+    settings += [f"gate {row['gate']}"] if row.get("gate") else []
+    return [
+        row["benchmark"], row["target"], row["model"] or "-", row["method"], " ".join(settings),
+        str(row.get("budget", "")), str(row["predictions"]), str(row["unreadable"]), _number(row.get("score")),
+        _interval(row, "score"), _number(row.get("right_after_wrong")), _number(row.get("difference"), "+"),
+        _interval(row, "difference", "+"), _p(row.get("holm_p")), f"{row['calls']:,}",
+        f"{row['read'] + row['written']:,}",
+    ]  # fmt: skip
+
+
+def _interval(row: Row, name: str, sign: str = "") -> str:
+    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+    return "" if low is None or high is None else f"{low:{sign}.3f} to {high:{sign}.3f}"
+
+
+def _number(value: float | None, sign: str = "") -> str:
+    return "" if value is None else f"{value:{sign}.3f}"
+
+
+def _p(value: float | None) -> str:
+    return "< 0.001" if value is not None and value < 0.001 else _number(value)
+
+
+def _priced(run: Finished, price: Price) -> bool:
+    return not run.cell.is_floor and price != Price()
+
+
+def _other(run: Finished, found: Sequence[Finished], method: str) -> Finished | None:
+    """The run of another method on the same streams: a floor, or of the same model; of several the one whose settings
+    are nearest."""
+    same = [
+        each
+        for each in found
+        if each.cell.method == method
+        and each.streams == run.streams
+        and (each.cell.is_floor or each.asked == run.asked)
+    ]
+    own = run.cell.relevant()
+    alike = [sum(own.get(name) == value for name, value in each.cell.relevant().items()) for each in same]
+    return same[alike.index(max(alike))] if same else None
+
+
+def _paired(run: Finished, other: Finished) -> Row:
+    """Over the steps that both have a score for; the tests over those where both know right and wrong."""
+    both = [place for place in run.steps if run.steps[place]["asked"] and place in other.steps]
+    scored = [p for p in both if run.steps[p]["value"] is not None and other.steps[p]["value"] is not None]
+    row: Row = {"paired": len(scored)}
+    if scored:
+        ours, theirs = ([each.steps[place]["value"] for place in scored] for each in (run, other))
+        found = paired_difference(ours, theirs, [stream for stream, _ in scored])
+        row["difference"] = found.mean
+        if found.interval is not None:
+            row |= {"difference_low": found.interval.low, "difference_high": found.interval.high}
+    judged = [p for p in both if run.steps[p]["right"] is not None and other.steps[p]["right"] is not None]
+    if judged:
+        test = mcnemar_exact(*[[bool(each.steps[place]["right"]) for place in judged] for each in (run, other)])
+        row |= {"only_this_right": test.first_only, "only_other_right": test.second_only, "mcnemar_p": test.p}
+    return row
+
+
+def _changed(run: Finished, still: Finished) -> float | None:
+    asked = [place for place, step in run.steps.items() if step["asked"] and place in still.steps]
+    differ = sum(_said(run, place) != _said(still, place) for place in asked)
+    return differ / len(asked) if asked else None
+
+
+def _said(run: Finished, place: tuple[int, int]) -> str:
+    return json.dumps(run.steps[place]["predicted"])

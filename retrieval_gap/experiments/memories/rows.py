@@ -1,0 +1,92 @@
+"""The rows of a cell: all of its predictions, and the same by step."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from retrieval_gap.runs.experiment import Row
+
+if TYPE_CHECKING:
+    from retrieval_gap.text_memory.dialogue import StepRecord
+
+MEASURES = ("right", "squared", "absolute", "direction", "acc_at_1", "acc_at_5", "exact", "graded")
+REASONS = ("written", "consolidated", "second try", "unchanged", "over budget", "cut", "unreadable", "echo", "gate")
+# The contract of results/memory_*.csv.  A row of `part` "all" is over all predictions; one of "steps" over those of
+# first_step to last_step, and has no tokens.  score: what methods are compared by, higher is better.
+COLUMNS = (
+    "benchmark", "target", "options", "data", "data_sha256", "streams", "steps", "seed", "model", "api", "method",
+    "budget", "feedback", "update", "gate", "k", "answer", "temperature", "draw", "judge",
+    "part", "first_step", "last_step", "predictions", "unreadable", "answers_cut", "score", "score_low", "score_high",
+    *MEASURES, "right_after_wrong", "after_wrong", "state_bits", "ceiling", "headings", "carried_mean", "carried_most",
+    *(f"updates_{reason.replace(' ', '_')}" for reason in REASONS), "judge_unreadable",
+    "calls", "read", "written", "wall_s", "hardware", "torch", "commit", "config_hash",
+)  # fmt: skip
+BINS = 10
+
+
+def summed_up(records: Sequence[Sequence["StepRecord"]]) -> list[Row]:
+    """The rows of all streams' records, without what the cell says: first that of all, then by step."""
+    flat = [record for stream in records for record in stream]
+    whole = _scores(flat) | _after_wrong(records) | _tokens(flat)
+    rows = [{"part": "all", "first_step": 0, "last_step": max(map(len, records)) - 1} | whole]
+    for first, last in _bins(record.step for record in flat if record.asked):
+        within = [record for record in flat if first <= record.step <= last]
+        if any(record.asked for record in within):
+            rows.append({"part": "steps", "first_step": first, "last_step": last} | _scores(within))
+    return rows
+
+
+def _scores(records: Sequence["StepRecord"]) -> Row:
+    """Means over predictions.  score: of those that could be judged, with the interval of a bootstrap over streams."""
+    from retrieval_gap.statistics.paired import paired_difference
+
+    asked = [record for record in records if record.asked]
+    judged = [(record.value, record.stream) for record in asked if record.value is not None]
+    row: Row = {
+        "predictions": len(asked),
+        "unreadable": sum(record.predicted is None for record in asked),
+        "answers_cut": sum(record.cut for record in asked),
+        "score": None,
+    }
+    if judged:
+        values, streams = zip(*judged, strict=True)
+        found = paired_difference(values, [0.0] * len(values), streams)
+        row["score"] = found.mean
+        if found.interval is not None:
+            row |= {"score_low": found.interval.low, "score_high": found.interval.high}
+    for name in MEASURES:
+        told = [value for record in asked if (value := record.measures.get(name)) is not None]
+        row |= {name: fmean(told)} if told else {}
+    return row
+
+
+def _after_wrong(records: Sequence[Sequence["StepRecord"]]) -> Row:
+    """How often the prediction after a wrong one is right, beside the marginal rate."""
+    right: list[bool] = []
+    for stream in records:
+        judged = [record.right for record in stream if record.asked]
+        right += [bool(now) for before, now in pairwise(judged) if before is False]
+    return {"after_wrong": len(right)} | ({"right_after_wrong": fmean(right)} if right else {})
+
+
+def _tokens(records: Sequence["StepRecord"]) -> Row:
+    reasons = Counter[str](version.reason for record in records for version in record.versions)
+    carried = [record.carried_tokens for record in records if record.asked]
+    row: Row = {
+        "carried_mean": fmean(carried) if carried else 0.0,
+        "carried_most": max(record.carried_tokens for record in records),
+        "judge_unreadable": sum(record.judge_unreadable for record in records),
+    }
+    row |= {f"updates_{reason.replace(' ', '_')}": reasons[reason] for reason in REASONS} if reasons else {}
+    return row | {name: sum(getattr(record, name) for record in records) for name in ("calls", "read", "written")}
+
+
+def _bins(steps: Iterable[int]) -> list[tuple[int, int]]:
+    """At most BINS stretches of steps, from the first that is asked to the last."""
+    asked = sorted(set(steps))
+    parts = [part for part in np.array_split(np.array(asked), min(BINS, len(asked) or 1)) if len(part)]
+    return [(int(part[0]), int(part[-1])) for part in parts]

@@ -1,0 +1,73 @@
+"""What a run's memory was at each step, as a person reads it: the text, what changed and why, the budget as a bar."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.text import Text
+
+from retrieval_gap.experiments.memories.cell import STEPS, MemoryCell
+from retrieval_gap.experiments.memories.work import read_log
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.runs.directory import RunDirectory
+
+BAR = 40
+COLOURS = {"+": "green", "-": "red"}
+
+
+def show_run(run: RunDirectory, stream: int, console: Console) -> None:
+    """Prints one stream of a run, step by step.
+
+    Raises UsageError for what is no finished memory run, or a stream that it does not have, RunError for a damaged log
+    or that of another run.
+    """
+    cell = run.experiment()
+    if not isinstance(cell, MemoryCell):
+        raise UsageError(f"{run.path} is a run of {cell.kind}, not of `memory run`")
+    if run.status() != "done":
+        raise UsageError(f"{run.path} is {run.status()}; `memory run` again goes on with it")
+    steps = read_log(run.path / STEPS, cell)
+    chosen = [step for step in steps if step["stream"] == stream]
+    if not chosen:
+        raise UsageError(f"--stream {stream}: {run.path} has streams 0 to {max(step['stream'] for step in steps)}")
+    budget = int(cell.relevant().get("budget", 0))
+    for step in chosen:
+        console.print(_shown(step, budget))
+
+
+def _shown(step: Mapping[str, Any], budget: int) -> Panel:
+    parts: list[Any] = [Text(step["input"])]
+    if step["asked"]:
+        parts.append(_prediction(step))
+    if step["feedback"]:
+        parts.append(Text(step["feedback"], style="italic"))
+    if step["carried"]:
+        parts.append(Panel(Text(step["carried"]), title="carried", title_align="left", border_style="dim"))
+    parts.append(_bar(step["carried_tokens"], budget))
+    for version in step["versions"]:
+        parts.append(_version(version))
+    return Panel(Group(*parts), title=f"step {step['step']}  {step['time']}", title_align="left")
+
+
+def _prediction(step: Mapping[str, Any]) -> Text:
+    truth, predicted = step["truth"], step["predicted"]
+    if predicted is None:
+        return Text(f"not readable: {step['reply'][:200]!r} (the truth: {truth})", style="yellow")
+    style = {True: "green", False: "red"}.get(step["right"], "")
+    return Text(f"predicted {predicted}, the truth: {truth}", style=style)
+
+
+def _bar(tokens: int, budget: int) -> Any:
+    if not budget:
+        return Text(f"{tokens} tokens", style="dim")
+    bar = ProgressBar(total=budget, completed=tokens, width=BAR)
+    return Group(Text(f"{tokens} of {budget} tokens", style="dim"), bar)
+
+
+def _version(version: Mapping[str, Any]) -> Group:
+    told = f": {version['told']}" if version["told"] else ""
+    lines = [Text(f"memory {version['reason']}{told} ({version['tokens']} tokens)", style="bold")]
+    lines += [Text(line, style=COLOURS.get(line[:1], "")) for line in version["diff"]]
+    return Group(*lines)

@@ -1,0 +1,198 @@
+"""Working through a cell's streams: ask, log every step, sum up.
+
+What was answered lies in the cache of the folder of runs, so a run that was killed asks again for nothing and comes to
+the same rows.
+"""
+
+import functools
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from retrieval_gap.experiments.memories.cell import STEPS, MemoryCell, data_hash
+from retrieval_gap.experiments.memories.rows import summed_up
+from retrieval_gap.llm.cache import Cache
+from retrieval_gap.llm.client import Client
+from retrieval_gap.machine import environment
+from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.machine.files import write_text
+from retrieval_gap.runs.experiment import Row, RunOptions
+from retrieval_gap.tasks.streams.stream import Benchmark, Stream, Target
+from retrieval_gap.text_memory.asking import Speaker
+from retrieval_gap.text_memory.dialogue import StepRecord, stream_dialogue
+from retrieval_gap.text_memory.floors import floor_records
+from retrieval_gap.text_memory.lockstep import run_in_lockstep
+from retrieval_gap.text_memory.memory import Memory
+from retrieval_gap.text_memory.methods import UNBOUNDED
+from retrieval_gap.text_memory.scripted import PREFIX, ScriptedBackend
+from retrieval_gap.text_memory.tokens import Counter
+
+if TYPE_CHECKING:
+    from retrieval_gap.llm.request import Backend
+    from retrieval_gap.runs.directory import RunDirectory
+
+REPLIES = "replies.sqlite"
+
+
+def work_through(cell: MemoryCell, run: "RunDirectory", options: RunOptions) -> list[Row]:
+    """The rows of a cell, and its log in the run's directory.
+
+    Raises UsageError for a budget that will not do with this model, RunError where the model fails.
+    """
+    benchmark = cell.build()
+    target, streams = benchmark.target(cell.target), cell.chosen_streams(benchmark)
+    started, told = time.monotonic(), dict[str, Any]()
+    if cell.is_floor:
+        records = [floor_records(cell.method, benchmark, stream, target) for stream in streams]
+    else:
+        report = _Reports(run, sum(len(stream.steps) for stream in streams), options.checkpoint_seconds)
+        records, told = _asked(cell, benchmark, target, streams, options, report)
+    _write_log(run.path / STEPS, cell, records)
+    same = _what(cell, benchmark, target, len(streams)) | told
+    same |= {"wall_s": time.monotonic() - started} | {k: environment.describe()[k] for k in ("torch", "commit")}
+    return [same | row for row in summed_up(records)]
+
+
+def _asked(
+    cell: MemoryCell,
+    benchmark: Benchmark,
+    target: Target,
+    streams: Sequence[Stream],
+    options: RunOptions,
+    report: "_Reports",
+) -> tuple[list[list[StepRecord]], dict[str, Any]]:
+    """The records, and what the model says of itself."""
+    backend = backend_of(cell)
+    count = Counter(backend.count_tokens)
+    headings = check_budget(cell, backend, count)
+    speakers = [Speaker(benchmark, stream, target, cell.settings, count) for stream in streams]
+    report.of = speakers
+    cache = Cache(options.runs_dir / REPLIES)
+    try:
+        client = Client(backend, cache)
+        judge = Client(backend_of(cell, judge=True), cache) if _has_judge(cell) else client
+        talks = [stream_dialogue(speaker, cell.method) for speaker in speakers]
+        records = run_in_lockstep(talks, client, judge, what=cell.label(), after_round=report)
+    finally:
+        cache.close()
+    bits = _state_bits(cell, backend.vocabulary)
+    told = {"hardware": backend.hardware, "state_bits": bits, "headings": headings}
+    return records, told | {"ceiling": _ceiling(benchmark, bits)}
+
+
+def check_budget(cell: MemoryCell, backend: "Backend", count: Counter) -> int:
+    """Tokens of the empty memory's headings, for the methods that have one, else 0.
+
+    Raises UsageError for a budget below them, or one that the model's context does not hold.
+    """
+    budget, limit = cell.settings.budget, backend.context_limit
+    if "budget" in cell.relevant() and limit and budget >= limit:
+        raise UsageError(f"--budget {budget} does not fit into the model's context of {limit} tokens")
+    if cell.method not in ("llm_as_rnn", "no_update"):
+        return 0
+    headings = count(Memory().text)
+    if cell.method == "llm_as_rnn" and budget < headings:
+        raise UsageError(f"--budget {budget} is smaller than the {headings} tokens of the empty memory's headings")
+    return headings
+
+
+def backend_of(cell: MemoryCell, *, judge: bool = False) -> "Backend":
+    """The model that predicts, or the one that judges; a local one is loaded once a process."""
+    assert cell.model is not None, "checked by validate"
+    model = replace(cell.model, model=cell.judge, name="") if judge else cell.model
+    if model.model.startswith(PREFIX):
+        return ScriptedBackend(model.model.removeprefix(PREFIX), context_limit=model.context_limit)
+    return _loaded(model, cell.local, cell.server)
+
+
+@functools.lru_cache(maxsize=2)
+def _loaded(model: Any, local: Any, server: Any) -> "Backend":
+    from retrieval_gap.llm.backends import make_backend
+
+    return make_backend(model, local, server)
+
+
+def read_log(path: Path, cell: MemoryCell) -> list[dict[str, Any]]:
+    """The steps of a run's log.  Raises RunError for a file that is damaged, or of another run."""
+    try:
+        head, *steps = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read ({error}); delete the run and start it again") from error
+    if not isinstance(head, dict) or head.get("run") != cell.hash():
+        raise RunError(f"{path} is the log of another run ({head.get('run') if isinstance(head, dict) else 'none'})")
+    return steps
+
+
+def _write_log(path: Path, cell: MemoryCell, records: Sequence[Sequence[StepRecord]]) -> None:
+    """First which run it is of, then a step a line, stream by stream."""
+    lines = [{"run": cell.hash(), "label": cell.label()}]
+    lines += [record.to_json() for stream in records for record in stream]
+    write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+
+
+def _what(cell: MemoryCell, benchmark: Benchmark, target: Target, streams: int) -> Row:
+    """What a row says of its cell; settings that do not count for its method are left empty."""
+    return {
+        "benchmark": benchmark.name,
+        "target": target.name,
+        "options": benchmark.config.options,
+        "data": Path(cell.data).name,
+        "data_sha256": data_hash(cell.data),
+        "streams": streams,
+        "steps": cell.steps,
+        "seed": cell.seed,
+        "model": cell.model_name,
+        "api": cell.model.api if cell.model_name and cell.model else "",
+        "method": cell.method,
+        "judge": cell.judge if cell.relevant().get("feedback") == "judge" else "",
+        "config_hash": cell.hash(),
+    } | cell.relevant()
+
+
+def _state_bits(cell: MemoryCell, vocabulary: int) -> float | None:
+    """Bits of a text of `budget` tokens, 0 of a method that carries nothing; None without a bound, or a vocabulary."""
+    if cell.method in UNBOUNDED:
+        return None
+    if "budget" not in cell.relevant():
+        return 0.0
+    return cell.settings.budget * math.log2(vocabulary) if vocabulary else None
+
+
+def _ceiling(benchmark: Benchmark, bits: float | None) -> float | None:
+    """The best accuracy that any reader with so many bits can have, where the benchmark has a bound."""
+    from retrieval_gap.tasks.streams.recall import Recall
+    from retrieval_gap.theory.cells import independent_scores
+
+    if bits is None or not isinstance(benchmark, Recall):
+        return None
+    scores = independent_scores(benchmark.options.facts, benchmark.options.values)
+    return float(scores.ceiling(math.ceil(bits)))
+
+
+def _has_judge(cell: MemoryCell) -> bool:
+    return cell.settings.feedback == "judge" and bool(cell.judge)
+
+
+class _Reports:
+    """Tells how far the run is, in its metrics.jsonl, every so many seconds."""
+
+    def __init__(self, run: "RunDirectory", total: int, seconds: float) -> None:
+        self._path, self._total, self._seconds = run.metrics, total, seconds
+        self._started = self._last = time.monotonic()
+        self._round = 0
+        self.of: Sequence[Speaker] = ()
+
+    def __call__(self, ended: int) -> None:
+        now = time.monotonic()
+        self._round += 1
+        if now - self._last < self._seconds:
+            return
+        self._last = now
+        done, spent = sum(speaker.done for speaker in self.of), now - self._started
+        told = {"step": self._round, "samples": done, "total": self._total, "unit": "steps", "wall_s": spent}
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(told | {"samples_per_s": done / spent}) + "\n")

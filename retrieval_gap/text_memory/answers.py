@@ -1,0 +1,141 @@
+"""How a model answers: written as JSON, or chosen by how likely each allowed answer is."""
+
+import json
+import math
+import re
+from typing import Any
+
+from retrieval_gap.llm.request import Completion, Reply, Request, Scored, ScoreRequest, Scores, TooLong
+from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.tasks.streams.scores import TOP
+from retrieval_gap.tasks.streams.stream import Target, Value
+from retrieval_gap.text_memory.prompts import ANSWER, NOTHING, PREDICT, prediction
+from retrieval_gap.text_memory.settings import AnswerForm, Settings
+
+ANSWER_TOKENS = {"choice": 48, "number": 48, "text": 96, "ranked": 256}
+_OBJECT = re.compile(r"\{[^{}]*\}", re.DOTALL)
+
+
+def check_answer_form(target: Target, form: AnswerForm) -> None:
+    """Raises UsageError where answers are to be scored and the target lists none."""
+    if form in ("score", "calibrated") and not target.options:
+        raise UsageError(f"--answer {form} needs a list of allowed answers, which {target.name} does not have")
+
+
+def prediction_request(target: Target, carried: str, now: str, settings: Settings) -> Request | ScoreRequest:
+    """What asks for the prediction of one step."""
+    if settings.answer in ("score", "calibrated"):
+        prompt = prediction(target, carried, now, "Answer with one word of the list.")
+        answers = tuple(f" {option}" for option in target.options)
+        return ScoreRequest(system=PREDICT, prompt=prompt, written=ANSWER, answers=answers)
+    prompt = prediction(target, carried, now, f"Answer with JSON: {_example(target)}")
+    return Request(
+        system=PREDICT,
+        prompt=prompt,
+        max_tokens=ANSWER_TOKENS[target.kind],
+        temperature=settings.temperature,
+        draw=settings.draw,
+        schema=json.dumps(_schema(target)) if settings.answer == "grammar" else "",
+    )
+
+
+def contentless_request(target: Target, carried: str) -> ScoreRequest:
+    """The same answers where the input says nothing, by which they are calibrated."""
+    prompt = prediction(target, carried, NOTHING, "Answer with one word of the list.")
+    return ScoreRequest(
+        system=PREDICT, prompt=prompt, written=ANSWER, answers=tuple(f" {option}" for option in target.options)
+    )
+
+
+def chosen(target: Target, scored: Scored, without: Scored | None) -> Value:
+    """The likeliest allowed answer.  without: the likelihoods without content, where answers are calibrated.
+
+    Raises RunError for a prompt that does not fit.
+    """
+    found = _fitting(scored)
+    return target.options[(found.calibrated(_fitting(without)) if without is not None else found).best]
+
+
+def read_answer(target: Target, reply: Reply) -> Value | None:
+    """What a written reply answers, None where it cannot be read.  Raises RunError for a prompt that does not fit."""
+    return parsed(target, fitting(reply).text)
+
+
+def fitting(reply: Reply) -> Completion:
+    """Raises RunError for a prompt that does not fit into the model's context."""
+    if isinstance(reply, TooLong):
+        raise _too_long(reply)
+    return reply
+
+
+def parsed(target: Target, text: str) -> Value | None:
+    """The answer in the last JSON object of a text that has one; nothing is guessed from prose."""
+    for found in reversed(_OBJECT.findall(text)):
+        try:
+            value = json.loads(found)
+        except (ValueError, RecursionError):
+            continue
+        answer = value.get("answer") if isinstance(value, dict) else None
+        if answer is not None:
+            return _typed(target, answer)
+    return None
+
+
+def shown(value: Value | None) -> str:
+    """A value as a prompt and a person read it."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    return "; ".join(value[:TOP]) if isinstance(value, tuple) else value
+
+
+def _typed(target: Target, answer: Any) -> Value | None:
+    if target.kind == "number":
+        return _number(answer)
+    if target.kind == "ranked":
+        listed = answer if isinstance(answer, list) else [answer]
+        return tuple(str(each).strip() for each in listed if str(each).strip())[:TOP] or None
+    text = str(answer).strip()
+    if target.kind == "choice":
+        return next((option for option in target.options if option.casefold() == text.casefold()), None)
+    return text or None
+
+
+def _number(answer: Any) -> float | None:
+    if isinstance(answer, bool):
+        return None
+    try:
+        value = float(str(answer).strip().rstrip("%").strip())
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _example(target: Target) -> str:
+    if target.kind == "number":
+        return '{"answer": number}'
+    return '{"answer": ["first", "second"]}' if target.kind == "ranked" else '{"answer": "..."}'
+
+
+def _schema(target: Target) -> dict[str, Any]:
+    kinds: dict[str, dict[str, Any]] = {
+        "choice": {"enum": list(target.options)},
+        "number": {"type": "number"},
+        "text": {"type": "string"},
+        "ranked": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": TOP},
+    }
+    return {"type": "object", "properties": {"answer": kinds[target.kind]}, "required": ["answer"]}
+
+
+def _fitting(scored: Scored) -> Scores:
+    if isinstance(scored, TooLong):
+        raise _too_long(scored)
+    return scored
+
+
+def _too_long(reply: TooLong) -> RunError:
+    return RunError(
+        f"a prompt does not fit into the model's context ({reply.told}); a smaller --budget, or a model with a larger "
+        "context, is wanted"
+    )

@@ -1,0 +1,92 @@
+"""How one stream asks: generators that yield requests and are sent the replies, with a count of what that took."""
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from retrieval_gap.llm.request import Completion, Request, ScoreRequest
+from retrieval_gap.tasks.streams.stream import Benchmark, Stream, Target, Value
+from retrieval_gap.text_memory.answers import chosen, contentless_request, fitting, parsed, prediction_request
+from retrieval_gap.text_memory.settings import Settings
+from retrieval_gap.text_memory.tokens import Counter
+
+
+@dataclass(frozen=True)
+class ToJudge:
+    """A request for the judge, which may be another model."""
+
+    request: Request
+
+
+Ask = Request | ScoreRequest | ToJudge
+T = TypeVar("T")
+Talk = Generator[Ask, Any, T]
+
+
+@dataclass
+class Usage:
+    """calls: requests, whether the model or the cache answered.  read, written: tokens, as the model counts."""
+
+    calls: int = 0
+    read: int = 0
+    written: int = 0
+
+    def add(self, read: int, written: int) -> None:
+        self.calls += 1
+        self.read += read
+        self.written += written
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """value: None where the reply could not be read.  reply: as it was written, "" where answers are scored."""
+
+    value: Value | None
+    reply: str = ""
+    cut: bool = False
+
+
+@dataclass
+class Speaker:
+    """What a stream's method needs to ask: whose stream it is, the settings, the tokenizer.  usage: since it was last
+    taken.  done: steps that lie behind."""
+
+    benchmark: Benchmark
+    stream: Stream
+    target: Target
+    settings: Settings
+    count: Counter
+    usage: Usage = field(default_factory=Usage)
+    done: int = 0
+
+    def write(self, request: Request) -> Talk[Completion]:
+        """Raises RunError for a prompt that does not fit."""
+        completion = fitting((yield request))
+        self.usage.add(completion.prompt_tokens, completion.completion_tokens)
+        return completion
+
+    def judge(self, request: Request) -> Talk[Completion]:
+        completion = fitting((yield ToJudge(request)))
+        self.usage.add(completion.prompt_tokens, completion.completion_tokens)
+        return completion
+
+    def predict(self, carried: str, now: str) -> Talk[Prediction]:
+        """A prediction of the step whose input is `now`, by what is carried."""
+        request = prediction_request(self.target, carried, now, self.settings)
+        if isinstance(request, Request):
+            completion = yield from self.write(request)
+            value = parsed(self.target, completion.text)
+            return Prediction(value=value, reply=completion.text, cut=not completion.finished)
+        scored = yield request
+        without = None
+        if self.settings.answer == "calibrated":
+            without = yield contentless_request(self.target, carried)
+        value = chosen(self.target, scored, without)
+        for each in (scored, without):
+            if each is not None:
+                self.usage.add(each.prompt_tokens, 0)
+        return Prediction(value=value)
+
+    def take_usage(self) -> Usage:
+        taken, self.usage = self.usage, Usage()
+        return taken

@@ -1,0 +1,92 @@
+"""Predictions without a language model, from a stream's own past: what any method has to beat."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from statistics import fmean
+
+from retrieval_gap.tasks.streams.scores import TOP
+from retrieval_gap.tasks.streams.stream import Benchmark, Step, Stream, Target, Value, seen
+from retrieval_gap.text_memory.asking import Prediction, Speaker
+from retrieval_gap.text_memory.dialogue import StepRecord, set_prediction
+from retrieval_gap.text_memory.settings import Settings
+from retrieval_gap.text_memory.tokens import Counter as TokenCounter
+
+Floor = Callable[[Target, Sequence[Step], Step], Value]
+
+
+def floor_records(name: str, benchmark: Benchmark, stream: Stream, target: Target) -> list[StepRecord]:
+    """The records of a floor on a stream, as `dialogue` makes them."""
+    speaker = Speaker(benchmark, stream, target, Settings(), TokenCounter(len))
+    records = []
+    for now in stream.steps:
+        record = StepRecord(
+            stream=stream.number, step=now.number, time=now.time, input=now.text(), asked=now.truth is not None
+        )
+        if now.truth is not None:
+            known = [step for step in seen(stream.steps, now) if step.truth is not None]
+            predicted = _FLOORS[name](target, known, now)
+            set_prediction(record, speaker, Prediction(value=predicted), now.truth[target.name])
+        records.append(record)
+    return records
+
+
+def floors_of(target: Target) -> list[str]:
+    """The floors that say something of a target."""
+    if target.kind == "number":
+        return ["majority", "as_before", "no_change"]
+    return ["majority", "as_before", *(["transitions"] if target.kind in ("choice", "text") else [])]
+
+
+def _majority(target: Target, known: Sequence[Step], now: Step) -> Value:
+    """The commonest truth so far, of equal ones the latest; of numbers the mean; of codes the commonest five."""
+    truths = _truths(target, known)
+    if not truths:
+        return _guess(target, now)
+    if target.kind == "number":
+        return fmean(float(str(truth)) for truth in truths)
+    if target.kind == "ranked":
+        codes = [code for truth in reversed(truths) if isinstance(truth, tuple) for code in truth]
+        return tuple(code for code, _ in Counter(codes).most_common(TOP))
+    return Counter(reversed(truths)).most_common(1)[0][0]
+
+
+def _as_before(target: Target, known: Sequence[Step], now: Step) -> Value:
+    """The last truth that is known; where the input itself says it, that."""
+    if target.kind != "number" and target.name in now.now:
+        return now.now[target.name]
+    return _truths(target, known)[-1] if known else _guess(target, now)
+
+
+def _no_change(target: Target, known: Sequence[Step], now: Step) -> Value:
+    return _guess(target, now)
+
+
+def _transitions(target: Target, known: Sequence[Step], now: Step) -> Value:
+    """What most often came after the present value (or input, where the input says no value), else as before."""
+    after = [step for step in known if _key(target, step) == _key(target, now)]
+    return _majority(target, after, now) if after else _as_before(target, known, now)
+
+
+_FLOORS: dict[str, Floor] = {
+    "majority": _majority,
+    "as_before": _as_before,
+    "no_change": _no_change,
+    "transitions": _transitions,
+}
+
+
+def _guess(target: Target, now: Step) -> Value:
+    """Without a past: the present value, else the first that is allowed."""
+    if target.name in now.now:
+        return now.now[target.name]
+    if target.kind == "number":
+        return 0.0
+    return () if target.kind == "ranked" else (target.options or ("",))[0]
+
+
+def _truths(target: Target, known: Sequence[Step]) -> list[Value]:
+    return [step.truth[target.name] for step in known if step.truth is not None]
+
+
+def _key(target: Target, step: Step) -> Value:
+    return step.now.get(target.name, step.text())

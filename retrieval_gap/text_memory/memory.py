@@ -1,0 +1,145 @@
+"""The memory: a text in three sections, its budget in tokens, and every version with its diff and its reason."""
+
+import difflib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+# The paper's sections: the history, the status and focus, and what to watch.
+SECTIONS = ("History", "Status", "Watch")
+_HEADING = re.compile(r"\s*(?:#+\s*|\*\*)?(History|Status|Watch)\b(?:\*\*)?\s*:?(?:\*\*)?\s*(.*)", re.IGNORECASE)
+_BULLET = re.compile(r"\s*(?:[-*•]|\d+[.)])\s+")
+_EDIT = re.compile(
+    r"\s*(?:[-*]\s*)?(?:(?P<add>ADD)\s+(?P<section>\w+)|(?P<replace>REPLACE)\s+(?P<id>\d+))\s*:\s*(?P<text>.+)"
+    r"|\s*(?:[-*]\s*)?REMOVE\s+(?P<gone>\d+)\.?\s*|\s*(?P<keep>KEEP)\.?\s*",
+    re.IGNORECASE,
+)
+Reason = Literal[
+    "start", "written", "consolidated", "second try", "unchanged", "over budget", "cut", "unreadable", "echo", "gate"
+]
+
+
+class UnreadableError(ValueError):
+    """A reply that is no memory, or no list of edits."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """items: of each of `SECTIONS`, in order, a line each."""
+
+    items: tuple[tuple[str, ...], ...] = ((), (), ())
+
+    @property
+    def text(self) -> str:
+        """What the model reads, and what the budget counts: headings and items, a line each."""
+        lines = []
+        for section, items in zip(SECTIONS, self.items, strict=True):
+            lines += [f"{section}:", *(f"- {item}" for item in items)]
+        return "\n".join(lines)
+
+    @property
+    def numbered(self) -> str:
+        """The same with the numbers by which edits name items; they are derived, so no part of the memory."""
+        lines, number = [], 0
+        for section, items in zip(SECTIONS, self.items, strict=True):
+            lines.append(f"{section}:")
+            for item in items:
+                number += 1
+                lines.append(f"{number}. {item}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """The memory after a step.  reason: how it came to be this one; for the reasons behind "unchanged" it is the old
+    memory that was kept.  told: for a person, such as how far over budget the rejected one was."""
+
+    step: int
+    text: str
+    tokens: int
+    reason: Reason
+    told: str
+    diff: tuple[str, ...]
+
+
+def parse_memory(text: str) -> Memory:
+    """A memory as a model writes it: headings (with or without marks) and lines, or a JSON object with the sections.
+
+    Raises UnreadableError where no section is named.
+    """
+    found = _of_json(text)
+    if found is not None:
+        return found
+    items: dict[str, list[str]] = {section: [] for section in SECTIONS}
+    section = ""
+    for line in text.splitlines():
+        heading = _HEADING.fullmatch(line)
+        if heading:
+            section = heading[1].capitalize()
+            line = heading[2]
+        item = _BULLET.sub("", line, count=1).strip()
+        if section and item:
+            items[section].append(item)
+    if not section:
+        raise UnreadableError("no section is named")
+    return Memory(tuple(tuple(items[name]) for name in SECTIONS))
+
+
+def apply_edits(memory: Memory, text: str) -> tuple[Memory, int]:
+    """The memory after edits, a line each (`ADD History: ...`, `REPLACE 3: ...`, `REMOVE 3`, `KEEP`), and how many
+    lines were no edit.  Numbers are those of `numbered` before the first edit.
+
+    Raises UnreadableError where no line is an edit.
+    """
+    numbered = [(place, item) for place, items in enumerate(memory.items) for item in items]
+    kept: dict[int, tuple[int, str]] = dict(enumerate(numbered, start=1))
+    added: list[tuple[int, str]] = []
+    lines = [line for line in text.splitlines() if line.strip()]
+    failed = 0
+    for line in lines:
+        edit = _EDIT.fullmatch(line)
+        number = int(edit["id"] or edit["gone"] or 0) if edit else 0
+        section = edit["section"].capitalize() if edit and edit["add"] else ""
+        if edit is None or (number and number not in kept) or (section and section not in SECTIONS):
+            failed += 1
+        elif section:
+            added.append((SECTIONS.index(section), edit["text"].strip()))
+        elif edit["replace"]:
+            kept[number] = (kept[number][0], edit["text"].strip())
+        elif number:
+            del kept[number]
+    if failed == len(lines):
+        raise UnreadableError("no line is an edit")
+    ordered = [*kept.values(), *added]
+    return Memory(tuple(tuple(item for at, item in ordered if at == place) for place in range(len(SECTIONS)))), failed
+
+
+def diff(old: str, new: str) -> tuple[str, ...]:
+    """The lines that went ("- ...") and came ("+ ...")."""
+    return tuple(line for line in difflib.ndiff(old.splitlines(), new.splitlines()) if line[0] in "+-")
+
+
+def _of_json(text: str) -> Memory | None:
+    start, end = text.find("{"), text.rfind("}")
+    try:
+        value: Any = json.loads(text[start : end + 1]) if 0 <= start < end else None
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(value, dict):
+        return None
+    named = {str(key).capitalize(): each for key, each in value.items()}
+    if not any(section in named for section in SECTIONS):
+        return None
+    return Memory(tuple(tuple(_lines(named.get(section, ""))) for section in SECTIONS))
+
+
+def _lines(value: Any) -> Sequence[str]:
+    items = value if isinstance(value, list) else str(value).splitlines()
+    return [line for item in items if (line := _BULLET.sub("", str(item), count=1).strip())]
+
+
+def kept_version(last: Version, step: int, reason: Reason, told: str = "") -> Version:
+    """The old memory, kept for a reason."""
+    return replace(last, step=step, reason=reason, told=told, diff=())

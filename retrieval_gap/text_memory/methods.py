@@ -1,0 +1,190 @@
+"""What a method carries from step to step, and how it learns from a step.  None carries more than the budget.
+
+`search` is the one exception, and a control: it looks up the whole log, so it shows no more than the budget but carries
+all.  Steps are whole or left out; what is left out first is what is oldest.
+"""
+
+from collections.abc import Callable
+from typing import ClassVar, Protocol
+
+from retrieval_gap.llm.request import Request
+from retrieval_gap.tasks.streams.scores import judge
+from retrieval_gap.tasks.streams.stream import Step, seen
+from retrieval_gap.text_memory import prompts
+from retrieval_gap.text_memory.answers import shown
+from retrieval_gap.text_memory.asking import Speaker, Talk
+from retrieval_gap.text_memory.lookup import ranked
+from retrieval_gap.text_memory.memory import Memory, Version
+from retrieval_gap.text_memory.outcomes import Past
+from retrieval_gap.text_memory.rewriting import Notebook
+
+
+class Method(Protocol):
+    """One method on one stream."""
+
+    def carried(self, now: Step) -> str:
+        """The text that stands in the prompt of this step: never above the budget."""
+
+    def learn(self, past: Past) -> Talk[list[Version]]:
+        """Takes in a step and what is known of it; the versions of a memory that came of it."""
+
+
+class ZeroShot:
+    """Carries nothing."""
+
+    def __init__(self, speaker: Speaker) -> None:
+        self._speaker = speaker
+
+    def carried(self, now: Step) -> str:
+        return ""
+
+    def learn(self, past: Past) -> Talk[list[Version]]:
+        yield from ()
+        return []
+
+
+class Steps:
+    """Carries the last steps whole, as many as the budget holds.  most: steps at the most, 0 for no other limit."""
+
+    most: ClassVar[bool] = False
+
+    def __init__(self, speaker: Speaker) -> None:
+        self._speaker = speaker
+        self._lines: list[str] = []
+
+    def carried(self, now: Step) -> str:
+        return "\n".join(self._lines)
+
+    def learn(self, past: Past) -> Talk[list[Version]]:
+        yield from ()
+        self._keep(past.line())
+        return []
+
+    def _keep(self, line: str) -> None:
+        """The newest lines that fit."""
+        settings = self._speaker.settings
+        lines = [*self._lines, line][-settings.k if self.most else 0 :]
+        self._lines = self._speaker.count.fitting(lines[::-1], settings.budget)[::-1]
+
+
+class LastK(Steps):
+    most = True
+
+
+class Summaries(Steps):
+    """The reproduction's reading of MemPrompt: each step is summed up by the model, outcome included, and the summaries
+    are carried as the full history is."""
+
+    def learn(self, past: Past) -> Talk[list[Version]]:
+        speaker = self._speaker
+        step = prompts.told(past.step, shown(past.predicted), past.outcome.text)
+        request = Request(
+            system=prompts.SUMMARISE,
+            prompt=prompts.summary(speaker.target, step),
+            max_tokens=2 * prompts.WORDS_OF_SUMMARY,
+            temperature=speaker.settings.temperature,
+            draw=speaker.settings.draw,
+        )
+        completion = yield from speaker.write(request)
+        line = " ".join(completion.text.split())
+        if line:
+            self._keep(line)
+        return []
+
+
+class Episodes(Steps):
+    """The last steps that the budget holds, of which those most like the present one are shown."""
+
+    def carried(self, now: Step) -> str:
+        count, settings = self._speaker.count, self._speaker.settings
+        best = ranked(now.text(), self._lines, settings.k)
+        fitting = count.fitting([self._lines[place] for place in best], settings.budget)
+        return "\n".join(self._lines[place] for place in sorted(best[: len(fitting)]))
+
+
+class MemPrompt(Episodes):
+    """The original MemPrompt (arXiv 2201.06009): what was told about predictions that were wrong, looked up by
+    similarity.  A number is never quite right, so all of its steps count."""
+
+    def learn(self, past: Past) -> Talk[list[Version]]:
+        yield from ()
+        asked = past.step.truth is not None
+        if asked and past.outcome.text and past.outcome.wrong is not False:
+            self._keep(past.line())
+        return []
+
+
+class Search(Episodes):
+    """The whole log, without a bound: the retriever that a state of fixed size is compared with."""
+
+    def _keep(self, line: str) -> None:
+        self._lines.append(line)
+
+
+class Rewriting:
+    """LLM-as-RNN: a memory that the model rewrites, or edits, after each step."""
+
+    def __init__(self, speaker: Speaker) -> None:
+        self._speaker, self._notebook = speaker, Notebook(speaker)
+        self._recent: list[Past] = []
+
+    def carried(self, now: Step) -> str:
+        return self._notebook.version.text
+
+    def learn(self, past: Past) -> Talk[list[Version]]:
+        gate = self._speaker.settings.gate
+        if gate and past.outcome.truth is not None:
+            self._recent = [*self._recent, past][-gate:]
+        before, memory = self._notebook.version, self._notebook.memory
+        version = yield from self._notebook.update(past)
+        if self._recent and version.text != before.text:
+            told = yield from self._worse(before.text, version.text)
+            if told:
+                version = self._notebook.take_back(memory, before, past.step.number, told)
+        return [version]
+
+    def _worse(self, old: str, new: str) -> Talk[str]:
+        """What the gate says against the new memory, "" where it predicts the last steps as well as the old."""
+        sums = []
+        for text in (old, new):
+            total = 0.0
+            for past in self._recent:
+                predicted = yield from self._speaker.predict(text, past.step.text())
+                assert past.outcome.truth is not None, "only those are kept"
+                value = judge(self._speaker.target, predicted.value, past.outcome.truth).value
+                total += value if value == value else -abs(float(str(past.outcome.truth))) - 1  # NaN: not readable
+            sums.append(total / len(self._recent))
+        return (
+            f"the last {len(self._recent)} steps score {sums[1]:.3g}, {sums[0]:.3g} before" if sums[1] < sums[0] else ""
+        )
+
+
+class NoUpdate(ZeroShot):
+    """The empty memory, never written: what the headings alone do."""
+
+    def carried(self, now: Step) -> str:
+        return Memory().text
+
+
+class Oracle(ZeroShot):
+    """What an ideal writer would have noted, as far as the budget goes: whether the model can read a memory at all."""
+
+    def carried(self, now: Step) -> str:
+        speaker = self._speaker
+        notes = speaker.benchmark.oracle_notes(seen(speaker.stream.steps, now), speaker.target)
+        return "\n".join(speaker.count.fitting(notes, speaker.settings.budget))
+
+
+METHOD_CLASSES: dict[str, Callable[[Speaker], Method]] = {
+    "zero_shot": ZeroShot,
+    "last_k": LastK,
+    "full_history": Steps,
+    "memprompt": MemPrompt,
+    "memprompt_summary": Summaries,
+    "episodes": Episodes,
+    "search": Search,
+    "llm_as_rnn": Rewriting,
+    "no_update": NoUpdate,
+    "oracle_memory": Oracle,
+}
+UNBOUNDED = ("search",)

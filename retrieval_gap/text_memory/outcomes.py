@@ -1,0 +1,81 @@
+"""What is told after a prediction: the truth, a judge's word, another step's truth as a control, or nothing."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from retrieval_gap.llm.request import Completion
+from retrieval_gap.tasks.streams.scores import judge
+from retrieval_gap.tasks.streams.stream import Step, Stream, Target, Value
+from retrieval_gap.text_memory.answers import shown
+
+JUDGE_TOKENS = 96
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """text: for the prompt, "" where nothing is known.  truth: what is told as the truth, None without one.  wrong: of
+    the prediction, None where that is not known, or the target is a number."""
+
+    text: str = ""
+    truth: Value | None = None
+    wrong: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Past:
+    """A step that lies behind, what was predicted, and what is known of it."""
+
+    step: Step
+    predicted: Value | None
+    outcome: Outcome
+
+    def line(self) -> str:
+        """All of it on one line, as the methods that keep raw steps show it."""
+        given = ", ".join(f"{name} {value}" for name, value in self.step.input.items())
+        if self.outcome.truth is not None:
+            return f"{given} -> {shown(self.outcome.truth)}"
+        return f"{given} -> {' '.join(self.outcome.text.split())}" if self.outcome.text else given
+
+
+def outcome_of(target: Target, predicted: Value | None, truth: Value) -> Outcome:
+    """A truth, told as what came, with how the prediction compares."""
+    text = f"Outcome: {shown(truth)}."
+    right = judge(target, predicted, truth).right
+    if predicted is None:
+        return Outcome(text=text, truth=truth, wrong=True)
+    if isinstance(predicted, float) and isinstance(truth, float):
+        return Outcome(text=f"{text} The prediction was off by {predicted - truth:+.2f}.", truth=truth)
+    verdict = "right" if right else "wrong"
+    return Outcome(text=f"{text} The prediction was {verdict}.", truth=truth, wrong=not right)
+
+
+def shuffled_truths(stream: Stream, target: Target, seed: int) -> dict[int, Value]:
+    """For each step but the first the truth of an earlier one, drawn at random: the control that says as much and
+    teaches nothing about its own step.  By step number."""
+    asked = [step for step in stream.steps if step.truth is not None]
+    rng = np.random.default_rng([seed, stream.number])
+    return {
+        step.number: _truth(asked[int(rng.integers(place))], target) for place, step in enumerate(asked) if place > 0
+    }
+
+
+def judged(completion: Completion) -> Outcome | None:
+    """A judge's word, None where it is no JSON object with a true or false `right`."""
+    start, end = completion.text.find("{"), completion.text.rfind("}")
+    try:
+        value = json.loads(completion.text[start : end + 1]) if 0 <= start < end else None
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(value, dict) or not isinstance(value.get("right"), bool):
+        return None
+    verdict = "right" if value["right"] else "wrong"
+    advice = value.get("advice")
+    said = f" {' '.join(advice.split())}" if isinstance(advice, str) and advice.strip() else ""
+    return Outcome(text=f"A judge finds the prediction {verdict}.{said}", wrong=not value["right"])
+
+
+def _truth(step: Step, target: Target) -> Value:
+    assert step.truth is not None, "only steps with a truth are asked"
+    return step.truth[target.name]

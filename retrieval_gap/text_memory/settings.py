@@ -1,0 +1,51 @@
+"""How a stream is worked through: one frozen object, which travels whole."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
+
+from tyro.conf import arg
+
+from retrieval_gap.machine.errors import UsageError
+
+MethodName = Literal[
+    "zero_shot", "last_k", "full_history", "memprompt", "memprompt_summary", "episodes", "search", "llm_as_rnn",
+    "no_update", "oracle_memory",
+]  # fmt: skip
+FloorName = Literal["majority", "as_before", "no_change", "transitions"]
+Feedback = Literal["truth", "judge", "shuffled", "none"]
+AnswerForm = Literal["json", "score", "calibrated", "grammar"]
+Update = Literal["rewrite", "edits"]
+METHODS: tuple[str, ...] = get_args(MethodName)
+FLOORS: tuple[str, ...] = get_args(FloorName)
+LARGEST = 2**31 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What holds for every step of every stream.
+
+    budget: tokens that a method may carry from step to step, whatever it carries.  gate: 0 keeps every new memory; k
+    keeps it only where it does not lower the score on the last k steps.  k: steps that last_k, memprompt, episodes and
+    search show at the most.  draw: tells repetitions at a temperature above 0 apart.
+    """
+
+    budget: Annotated[int, arg(help="tokens that a method may carry from step to step")] = 256
+    feedback: Annotated[Feedback, arg(help="what is told after a prediction")] = "truth"
+    answer: Annotated[
+        AnswerForm,
+        arg(help="json: written and parsed; score: the likeliest of the allowed answers; grammar: JSON by a schema"),
+    ] = "json"
+    update: Annotated[Update, arg(help="of llm_as_rnn: the whole text, or items of it")] = "rewrite"
+    gate: Annotated[
+        int, arg(help="keep a new memory only if it predicts the last so many steps as well; 0: always")
+    ] = 0
+    k: Annotated[int, arg(help="steps that last_k, memprompt, episodes and search show at the most")] = 5
+    temperature: Annotated[float, arg(help="0 is greedy")] = 0.0
+    draw: Annotated[int, arg(help="tells repetitions at a temperature apart")] = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("budget", 1), ("gate", 0), ("k", 1), ("draw", 0)):
+            if not least <= getattr(self, name) <= LARGEST:
+                raise UsageError(f"--{name} {getattr(self, name)} is out of range: {least} to {LARGEST} are wanted")
+        if not 0 <= self.temperature <= 100:
+            raise UsageError(f"--temperature {self.temperature} is out of range: 0 to 100 are wanted")

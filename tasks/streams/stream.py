@@ -1,0 +1,165 @@
+"""What a stream is: an ordered list of steps, each with an input, a truth, and the time when the truth is known.
+
+Two rules hold for every benchmark.  Stream *i* is a pure function of (data, configuration, i).  Nothing of a step's
+truth, and nothing that is only known later, is in the input of this step or of an earlier one; the truth of step s may
+be used at step t only where `known_by(s, t)`.
+"""
+
+import abc
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from ..api import TaskError, TaskOptions, read_options, written_options
+from ..registry import load_class
+
+PACKAGE = __name__.rpartition(".")[0]
+Kind = Literal["choice", "number", "ranked", "text"]
+# What a target may be: a label or a sentence, a number, codes with the most important first.
+Value = str | float | tuple[str, ...]
+MOST_STEPS = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What is to be predicted.  question: for the model, one sentence.  options: the labels of a choice, which are
+    known beforehand.  unit: of a number."""
+
+    name: str
+    kind: Kind
+    question: str
+    options: tuple[str, ...] = ()
+    unit: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """number: t, from 0.  time: when the input is known, a date or a step number.  input: named fields, as text.
+    truth: by target; None where nothing is asked.  known_after: when the truth is known, like `time`; None without.
+    now: what the input itself says of a target's present value, for the floors.
+    """
+
+    number: int
+    time: str | int
+    input: Mapping[str, str]
+    truth: Mapping[str, Value] | None
+    known_after: str | int | None
+    now: Mapping[str, Value]
+
+    def text(self) -> str:
+        """The input as a person and a model read it."""
+        return "\n".join(f"{name}: {value}" for name, value in self.input.items())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """number: i.  name: for a person, such as the place it comes from."""
+
+    number: int
+    name: str
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamConfig:
+    """data: the file or folder of a benchmark that has one.  steps: of a stream at the most, 0 for all that the data
+    give.  seed: where streams start, or what is drawn.  options: the benchmark's own, such as "facts=16 values=8"."""
+
+    data: Path | None = None
+    steps: int = 100
+    seed: int = 0
+    options: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.steps <= MOST_STEPS:
+            raise TaskError(f"--steps {self.steps} is outside 0..{MOST_STEPS}")
+        if self.steps == 1:
+            raise TaskError("--steps 1: a stream of one step has nothing to learn from; 2 or more are wanted")
+        if not 0 <= self.seed < 2**63:
+            raise TaskError(f"--seed {self.seed} is outside 0..2**63-1")
+
+
+class Benchmark(abc.ABC):
+    """Base of all stream benchmarks.  A subclass sets the class variables, its `targets`, and writes `stream`.
+
+    files: what `--data` may name, in words; "" where the benchmark is drawn.  left_out: what a reader of files did not
+    take, one reason a line.  options: the benchmark's own.  Raises TaskError for data or options that will not do.
+    """
+
+    name: ClassVar[str]
+    files: ClassVar[str] = ""
+    options_type: ClassVar[type[TaskOptions]] = TaskOptions
+    targets: tuple[Target, ...]
+    left_out: Sequence[str] = ()
+
+    def __init__(self, config: StreamConfig) -> None:
+        if self.files and config.data is None:
+            raise TaskError(f"{self.name} needs --data: {self.files}")
+        if not self.files and config.data is not None:
+            raise TaskError(f"{self.name} is drawn, not read: leave out --data {config.data}")
+        options: Any = read_options(self.name, self.options_type, config.options)
+        self.options = options
+        self.config = replace(config, options=written_options(options))
+
+    @property
+    def available(self) -> int | None:
+        """How many different streams there are; None: no end of them."""
+        return None
+
+    @abc.abstractmethod
+    def stream(self, number: int) -> Stream:
+        """Stream `number`, counted from 0.  Raises TaskError where there is no such stream."""
+
+    @abc.abstractmethod
+    def oracle_notes(self, past: Sequence[Step], target: Target) -> list[str]:
+        """What an ideal writer would have noted after these steps, a line each, the most important first.
+
+        past: the steps so far; a truth that is not known yet is None in it (`seen`)."""
+
+    def target(self, name: str) -> Target:
+        """The target of this name, or the first where it is "".  Raises TaskError for one that there is not."""
+        names = [target.name for target in self.targets]
+        if name and name not in names:
+            raise TaskError(f"{self.name}: unknown target {name!r} (choose from {', '.join(names)})")
+        return self.targets[names.index(name) if name else 0]
+
+    def rng(self, number: int) -> np.random.Generator:
+        """A stream's own randomness; it depends on the seed, the options and the number, and on no file."""
+        text = f"{self.name}|{self.config.seed}|{self.config.options}|{number}"
+        return np.random.Generator(np.random.Philox(int.from_bytes(hashlib.sha256(text.encode()).digest()[:16])))
+
+
+def load_benchmark(name_or_path: str) -> type[Benchmark]:
+    """The benchmark of this name, or of a user's `.py` file.  Raises TaskError, one line, where there is none."""
+    return load_class(
+        name_or_path,
+        base=Benchmark,  # type: ignore[type-abstract]
+        package=PACKAGE,
+        attribute="BENCHMARK",
+        error=TaskError,
+    )
+
+
+def known_by(step: Step, now: Step) -> bool:
+    """Whether a step's truth is known when the input of step `now` is."""
+    return step.truth is not None and step.known_after is not None and _not_after(step.known_after, now.time)
+
+
+def seen(steps: Sequence[Step], now: Step) -> list[Step]:
+    """The steps before `now` as they are known when its input is: truths that come later are None."""
+    return [
+        step if known_by(step, now) else replace(step, truth=None, known_after=None)
+        for step in steps
+        if step.number < now.number
+    ]
+
+
+def _not_after(first: str | int, second: str | int) -> bool:
+    """Times of one stream are of one kind: step numbers, or ISO dates (or dates with times), which sort as text."""
+    if isinstance(first, int) and isinstance(second, int):
+        return first <= second
+    return str(first) <= str(second)

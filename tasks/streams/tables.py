@@ -1,0 +1,129 @@
+"""CSV files as strangers write them: what is not usable is left out and told, what is not readable is refused."""
+
+import csv
+import gzip
+import io
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from ..api import TaskError
+
+SHOWN = 3  # lines that a summary names
+
+
+class Row(NamedTuple):
+    line: int
+    values: dict[str, str]
+
+
+@dataclass
+class LeftOut:
+    """What a reader did not take: reasons, and the lines that they hold for."""
+
+    path: Path
+    lines: dict[str, list[int]] = field(default_factory=dict)
+
+    def add(self, reason: str, line: int) -> None:
+        self.lines.setdefault(reason, []).append(line)
+
+    def told(self) -> list[str]:
+        """One line a reason."""
+        return [f"{self.path}: {reason} ({_places(lines)})" for reason, lines in self.lines.items()]
+
+
+def header(path: Path) -> tuple[str, ...]:
+    """The names of a file's columns.  Raises TaskError where it cannot be read."""
+    return tuple(next(csv.reader(io.StringIO(_text(path))), ()))
+
+
+def read_rows(path: Path, columns: Sequence[str], left_out: LeftOut) -> list[Row]:
+    """The rows of a CSV file, or of its gzipped form, as text; line 1 is the header.
+
+    Rows that are cut off or have too many fields, and exact repeats, are left out.  Raises TaskError for a file that is
+    missing, not UTF-8, without one of the columns, or without rows.
+    """
+    reader = csv.reader(io.StringIO(_text(path)))
+    names = next(reader, [])
+    lacking = [column for column in columns if column not in names]
+    if lacking:
+        raise TaskError(f"{path}: no column {', '.join(lacking)} (it has {', '.join(names)[:200] or 'none'})")
+    rows: dict[tuple[str, ...], Row] = {}
+    for fields in reader:
+        line = reader.line_num
+        if not fields:
+            continue
+        if len(fields) != len(names):
+            left_out.add(f"rows without {len(names)} fields are left out", line)
+        elif tuple(fields) in rows:
+            left_out.add("rows that repeat an earlier one are left out", line)
+        else:
+            rows[tuple(fields)] = Row(line, dict(zip(names, fields, strict=True)))
+    if not rows:
+        raise TaskError(f"{path}: the file has no rows")
+    return list(rows.values())
+
+
+def number(row: Row, column: str) -> float | None:
+    """A finite number, None for what is none."""
+    try:
+        value = float(row.values[column])
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def day(row: Row, column: str) -> date | None:
+    """An ISO date, None for what is none."""
+    try:
+        return date.fromisoformat(row.values[column].strip())
+    except ValueError:
+        return None
+
+
+def usable(rows: Iterable[Row], numbers: Sequence[str], date_column: str, left_out: LeftOut) -> list[Row]:
+    """The rows whose numbers and date can be read; empty fields and NaN are no numbers."""
+    kept = []
+    for row in rows:
+        lacking = next((column for column in numbers if number(row, column) is None), None)
+        if lacking is None and day(row, date_column) is None:
+            lacking = date_column
+        if lacking is None:
+            kept.append(row)
+        else:
+            left_out.add(f"rows without a usable {lacking} are left out", row.line)
+    return kept
+
+
+def in_order(rows: Sequence[Row], key: Callable[[Row], date], left_out: LeftOut) -> list[Row]:
+    """Sorted by time; of several rows of one time the first.  Both are told."""
+    ordered = sorted(rows, key=lambda row: (key(row), row.line))
+    for before, after in pairwise(rows):
+        if key(after) < key(before):
+            left_out.add("rows were not in the order of time; they are sorted", after.line)
+    kept: list[Row] = []
+    for row in ordered:
+        if kept and key(kept[-1]) == key(row):
+            left_out.add("rows for a time that an earlier row has already are left out", row.line)
+        else:
+            kept.append(row)
+    return kept
+
+
+def _text(path: Path) -> str:
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TaskError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from error
+    except (OSError, EOFError) as error:
+        raise TaskError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _places(lines: Sequence[int]) -> str:
+    shown = ", ".join(map(str, lines[:SHOWN]))
+    return f"line {shown}" if len(lines) == 1 else f"{len(lines)} lines: {shown}{', ...' if len(lines) > SHOWN else ''}"
