@@ -154,7 +154,7 @@ class LocalBackend:
         from transformers import AutoModelForCausalLM
 
         where = {"device_map": self.config.device_map} if self.config.device_map else {}
-        model = _told_in_one_line(
+        model = told_in_one_line(
             self._asked.model,
             lambda: AutoModelForCausalLM.from_pretrained(
                 self._asked.model, dtype=TYPES[self.precision], use_safetensors=True, trust_remote_code=False, **where
@@ -201,7 +201,7 @@ def load_tokenizer(name: str) -> Any:
         transformers.utils.logging.disable_progress_bar()
     if name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
         raise UsageError(f"model {name}: no such folder")
-    return _told_in_one_line(
+    return told_in_one_line(
         name, lambda: transformers.AutoTokenizer.from_pretrained(name, use_fast=True, trust_remote_code=False)
     )
 
@@ -221,7 +221,7 @@ def _seed(request: Request) -> int:
     return int.from_bytes(hashlib.sha256(json.dumps(request_values(request)).encode()).digest()[:7])
 
 
-def _told_in_one_line(name: str, load: Callable[[], Any]) -> Any:
+def told_in_one_line(name: str, load: Callable[[], Any]) -> Any:
     """transformers fails in many ways and at length."""
     try:
         return load()

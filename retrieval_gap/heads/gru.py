@@ -1,0 +1,12 @@
+"""A GRU over the states, from the first token to the last."""
+
+from torch import nn
+
+from retrieval_gap.heads.recurrent import Recurrent
+
+
+class GRUHead(Recurrent):
+    layer = nn.GRU
+
+
+HEAD = GRUHead

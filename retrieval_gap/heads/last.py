@@ -1,0 +1,12 @@
+"""A linear read-out of a text's last state."""
+
+from retrieval_gap.heads.linear import Linear
+
+
+class Last(Linear):
+    pools = ("last",)
+    reads_order = True  # not of all states, but of which comes there
+    labels_tokens = False
+
+
+HEAD = Last

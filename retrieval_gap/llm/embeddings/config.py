@@ -1,0 +1,100 @@
+"""Which states of which model, and the fingerprint that tells one model's from another's."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from torch import Tensor
+
+from retrieval_gap.machine.errors import RunError, UsageError
+
+Half = Literal["encoder", "decoder"]
+StoredPrecision = Literal["fp16", "fp32"]
+# What decides a model's states, of the files of its folder.
+DECISIVE = ("*.safetensors", "config.json", "tokenizer*", "vocab*", "merges.txt", "*.model", "special_tokens*")
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatesConfig:
+    """Which token states.
+
+    model: a folder, or a name that the hub's cache has.
+    layer: 0 is the embeddings, 1 the first layer, -1 the last.
+    half: of an encoder-decoder the states of its encoder, or those of its decoder, which reads the text shifted by one
+        and attends to the encoder; other models have one half, and ignore this.
+    copies: 2 has the model read the text twice, and takes the states of the second copy, in which a decoder has seen
+        what comes later in the text.
+    window: tokens that the model reads at once; 0 means as many as it has positions for.
+    precision: of the stored states; the model computes in fp32.
+    """
+
+    model: str
+    layer: int = -1
+    half: Half = "encoder"
+    copies: int = 1
+    window: int = 0
+    precision: StoredPrecision = "fp16"
+
+    def __post_init__(self) -> None:
+        if self.copies not in (1, 2):
+            raise UsageError(f"copies = {self.copies} will not do: a text is read once or twice")
+        if self.window < 0:
+            raise UsageError(f"window = {self.window} is out of range: 0 or more tokens are wanted")
+
+
+class TextStates(NamedTuple):
+    """States of one text's L tokens, the model's special ones (such as [CLS]) among them.
+
+    states_LxD: fp16 or fp32.  word_L: the number of the word (between white space) that a token belongs to; -1 for
+    special tokens.
+    """
+
+    states_LxD: Tensor
+    word_L: Tensor
+
+
+def fingerprint(model: str) -> str:
+    """Of a model's files: weights, configuration, tokenizer; 16 hex digits.  One that was trained on, or has another
+    tokenizer, has another.  Raises UsageError where there are no weights."""
+    paths = model_files(model)
+    return _digest(tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths))
+
+
+@lru_cache
+def _digest(files: tuple[tuple[str, int, int], ...]) -> str:
+    found = hashlib.sha256()
+    for name, size, _ in files:
+        found.update(f"{Path(name).name}:{size}:".encode())
+        with open(name, "rb") as file:
+            while chunk := file.read(CHUNK):
+                found.update(chunk)
+    return found.hexdigest()[:16]
+
+
+def model_files(model: str) -> list[Path]:
+    """The files that decide a model's states, by name.  Raises UsageError where there are no weights."""
+    path = Path(model).expanduser()
+    if path.suffix == ".gguf":
+        raise UsageError(f"model {model}: a GGUF file is first made a folder of transformers (docs/heads.md tells how)")
+    folder = path if path.is_dir() else _from_hub(model)
+    files = sorted({file for pattern in DECISIVE for file in folder.glob(pattern) if file.is_file()})
+    if not any(file.suffix == ".safetensors" for file in files):
+        raise UsageError(f"model {model}: {folder} holds no weights (*.safetensors)")
+    return files
+
+
+def _from_hub(model: str) -> Path:
+    if model.startswith((".", "/", "~")):
+        raise UsageError(f"model {model}: no such folder")
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise RunError("token states need transformers: pip install 'retrieval-gap[pretrained]'") from error
+    try:
+        return Path(snapshot_download(model, allow_patterns=list(DECISIVE)))
+    except Exception as error:  # the hub's client fails in many ways
+        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise UsageError(f"model {model}: no such folder, and not on the hub: {first.strip()[:200]}") from error

@@ -1,0 +1,156 @@
+"""Token states on disk, so that a text is read once for all heads: shards of safetensors, a folder for each model.
+
+The folder's name holds the fingerprint of the model's files and what else decides its states; `states.json` in it says
+the same in full, and a folder that says otherwise is not used.  A text's key is the hash of its content.  A process
+killed at any moment loses the shard that it was filling; several processes may share a folder.
+"""
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from retrieval_gap.llm.embeddings.config import StatesConfig, TextStates, fingerprint
+from retrieval_gap.llm.embeddings.reader import StateReader
+from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.machine.files import make_folder, write_atomically, write_json
+
+SHARD_TEXTS = 64  # texts that are read, and held in memory, at a time
+TOLD_EVERY = 10.0  # seconds
+_log = logging.getLogger(__name__)
+
+
+class StateStore:
+    """The states of texts that were read before, by text.  Raises RunError where the folder is another model's."""
+
+    def __init__(self, config: StatesConfig, cache: Path) -> None:
+        self.config = config
+        self._same = {key: value for key, value in asdict(config).items() if key != "model"}
+        self._same["fingerprint"] = fingerprint(config.model)
+        name = "-".join(str(value) for value in (self._same["fingerprint"], *list(self._same.values())[:-1]))
+        self.folder = cache / name
+        self._shard: dict[str, Path] = {}
+        self._listed: set[Path] = set()
+        self._check()
+        self._list()
+
+    def __contains__(self, text: str) -> bool:
+        return key_of(text) in self._shard
+
+    def __getitem__(self, text: str) -> TextStates:
+        """Raises KeyError for a text that was not read, RunError for a shard that is damaged."""
+        key = key_of(text)
+        path = self._shard[key]
+        try:
+            with safe_open(path, framework="pt") as file:
+                return TextStates(file.get_tensor(f"{key}.states"), file.get_tensor(f"{key}.words"))
+        except (SafetensorError, OSError) as error:
+            raise RunError(f"token states in {path} cannot be read ({error}); delete it and start again") from error
+
+    def missing(self, texts: Iterable[str]) -> list[str]:
+        """Those that were not read yet, each once, by their length: a batch then has texts of about one length."""
+        self._list()
+        found = {key_of(text): text for text in texts}
+        return sorted((text for key, text in found.items() if key not in self._shard), key=len)
+
+    def add(self, texts: Sequence[str], states: Sequence[TextStates]) -> None:
+        """Writes a shard.  Raises RunError where that cannot be."""
+        keys = [key_of(text) for text in texts]
+        tensors = {f"{key}.states": each.states_LxD.contiguous() for key, each in zip(keys, states, strict=True)}
+        tensors |= {f"{key}.words": each.word_L for key, each in zip(keys, states, strict=True)}
+        path = self.folder / f"{hashlib.sha256(''.join(keys).encode()).hexdigest()[:16]}.safetensors"
+        try:
+            write_atomically(path, lambda part: save_file(tensors, part))
+        except (SafetensorError, OSError) as error:
+            raise RunError(f"{path} cannot be written ({error}); make room, or name another --cache") from error
+        self._list()
+
+    @contextmanager
+    def filling(self) -> Iterator[None]:
+        """Has one process fill the folder at a time: another waits, and then finds what it was about to read."""
+        make_folder(self.folder)
+        if not (self.folder / "states.json").exists():
+            write_json(self.folder / "states.json", self._same)
+        opened = os.open(self.folder / "lock", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(opened)
+
+    def _check(self) -> None:
+        path = self.folder / "states.json"
+        if not path.exists():
+            return
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise RunError(f"{path} cannot be read ({error}); move {self.folder} away") from error
+        if told != self._same:
+            raise RunError(f"token states in {self.folder} were written by other weights or settings; move it away")
+
+    def _list(self) -> None:
+        """Takes up the shards that are new in the folder; one that is damaged counts for nothing."""
+        for path in sorted(set(self.folder.glob("*.safetensors")) - self._listed):
+            self._listed.add(path)
+            try:
+                with safe_open(path, framework="pt") as file:
+                    names = list(file.keys())
+            except (SafetensorError, OSError) as error:
+                _log.warning("token states in %s are damaged (%s); their texts are read again", path, error)
+                path.unlink(missing_ok=True)
+                self._listed.discard(path)
+                continue
+            self._shard |= {name.removesuffix(".states"): path for name in names if name.endswith(".states")}
+
+
+def states_of(
+    config: StatesConfig, texts: Sequence[str], cache: Path, *, device: torch.device | None = None
+) -> StateStore:
+    """A store that has all of these texts: reads those that it lacks, a shard at a time.  The model is loaded only where
+    a text is lacking.
+
+    Raises RunError, UsageError, one line, for a model, text or folder that will not do.
+    """
+    store = StateStore(config, cache)
+    if not store.missing(texts):
+        return store
+    with store.filling():
+        missing = store.missing(texts)
+        if not missing:  # another process read them meanwhile
+            return store
+        reader, begun, told, tokens = StateReader(config, device=device), time.monotonic(), time.monotonic(), 0
+        for first in range(0, len(missing), SHARD_TEXTS):
+            shard = missing[first : first + SHARD_TEXTS]
+            states = reader.read(shard)
+            store.add(shard, states)
+            tokens += sum(len(each.word_L) for each in states)
+            if time.monotonic() - told > TOLD_EVERY:
+                told = time.monotonic()
+                pace = f"{tokens / (told - begun):,.0f} tokens/s"
+                print(f"{first + len(shard):,} of {len(missing):,} texts read, {pace}", file=sys.stderr)
+        if reader.windowed:
+            how = f"in overlapping windows of {reader.limit}"
+            print(
+                f"{reader.windowed:,} texts are longer than {config.model} reads at once: read {how}", file=sys.stderr
+            )
+    left = store.missing(texts)
+    if left:
+        raise UsageError(f"token states of {len(left)} texts are not in {store.folder}; was it emptied meanwhile?")
+    return store
+
+
+def key_of(text: str) -> str:
+    """A text's name in the store."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,0 +1,32 @@
+"""Texts that are longer than what a model reads at once: windows that overlap, each token from where it has the most
+context on its shorter side."""
+
+from typing import NamedTuple
+
+OVERLAP = 4  # a window shares this part of its room, one in OVERLAP, with the next
+
+
+class Window(NamedTuple):
+    """Tokens start to stop are read together; of those, first to last are kept (both ends: the last excluded)."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+
+def windows(length: int, room: int) -> list[Window]:
+    """Windows of at most `room` tokens that cover a text of `length`; what they keep covers it exactly once.
+
+    Raises ValueError where there is no room.
+    """
+    if room < 1:
+        raise ValueError(f"a window with room for {room} tokens reads nothing")
+    if length <= room:
+        return [Window(0, length, 0, length)]
+    stride = room - room // OVERLAP
+    starts = [*range(0, length - room, stride), length - room]
+    cuts = [0, *((later + earlier + room) // 2 for earlier, later in zip(starts, starts[1:], strict=False)), length]
+    return [
+        Window(start, start + room, first, last) for start, first, last in zip(starts, cuts, cuts[1:], strict=False)
+    ]

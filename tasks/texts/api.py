@@ -1,0 +1,112 @@
+"""What a set of labelled texts is: examples in three splits that share no group.
+
+Three kinds of label: one for a `text`, one of several texts (`choice`), one for every word (`tokens`, in BIO).
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ..api import Split, TaskError
+from ..randomness import SPLITS
+
+LabelKind = Literal["text", "choice", "tokens"]
+METRICS: dict[LabelKind, str] = {"text": "accuracy", "choice": "accuracy", "tokens": "span_f1"}
+MOST_SHOWN = 40  # characters of a group's name in an error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One example.
+
+    name: its own in the whole set.  group: what a split keeps together (a pair, a document, a task).
+    texts: one; of a choice, one for each choice.
+    label: number of the label, or of the right choice.  tags: of `tokens`, a label's number for each word of the text.
+    place: where the sentence that decides stands, from 0 (first) to 1 (last); None where no single one decides.
+    """
+
+    name: str
+    group: str
+    texts: tuple[str, ...]
+    label: int = 0
+    tags: tuple[int, ...] = ()
+    place: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSet:
+    """A whole set.  labels: their names, by number; of a choice, none.  order_blind: the words alone decide."""
+
+    name: str
+    kind: LabelKind
+    labels: tuple[str, ...]
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    test: tuple[Example, ...]
+    order_blind: bool = False
+
+    def split(self, name: Split) -> tuple[Example, ...]:
+        found: tuple[Example, ...] = getattr(self, name)
+        return found
+
+
+def checked(texts: TextSet) -> TextSet:
+    """The same set.  Raises TaskError, naming the example or group, for a set that no fair test can be made on:
+    a split that is empty, a text that is, a label out of range or with a single example, a group in two splits."""
+    for split in SPLITS:
+        if not texts.split(split):
+            raise TaskError(f"{texts.name}: the {split} split is empty; more examples, or groups, are needed")
+        for example in texts.split(split):
+            _check_example(texts, example)
+    _check_groups(texts)
+    if texts.kind != "choice":
+        _check_labels(texts)
+    return texts
+
+
+def _check_example(texts: TextSet, example: Example) -> None:
+    where = f"{texts.name}, example {example.name}"
+    if not example.texts or not all(text.strip() for text in example.texts):
+        raise TaskError(f"{where}: the text is empty")
+    if texts.kind == "tokens":
+        words = len(example.texts[0].split())
+        if words != len(example.tags):
+            raise TaskError(f"{where}: {words} words, {len(example.tags)} tags")
+    elif not 0 <= example.label < (len(example.texts) if texts.kind == "choice" else len(texts.labels)):
+        raise TaskError(f"{where}: there is no label {example.label}")
+
+
+def _check_groups(texts: TextSet) -> None:
+    owner: dict[str, Split] = {}
+    for split in SPLITS:
+        for example in texts.split(split):
+            if owner.setdefault(example.group, split) != split:
+                raise TaskError(
+                    f"{texts.name}: group {_short(example.group)} is in two splits, {owner[example.group]} and {split} "
+                    f"(example {example.name}); a group belongs to one"
+                )
+
+
+def _check_labels(texts: TextSet) -> None:
+    counts: Counter[int] = Counter()
+    for split in SPLITS:
+        for example in texts.split(split):
+            counts.update(example.tags if texts.kind == "tokens" else (example.label,))
+    for number, label in enumerate(texts.labels):
+        if counts[number] < 2:
+            often = "once" if counts[number] else "never"
+            raise TaskError(
+                f"{texts.name}: label {label!r} occurs {often}; two examples are needed, to train and to test"
+            )
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + "...")
+
+
+def number_of(label: str, labels: Sequence[str], where: str) -> int:
+    """A label's number.  Raises TaskError for one that the set does not have."""
+    if label not in labels:
+        raise TaskError(f"{where}: label {label!r} is none of {', '.join(labels)}")
+    return labels.index(label)

@@ -1,0 +1,134 @@
+"""Generated sets of texts: families of texts with the same words, one for each label.
+
+Family i of a split is a pure function of (task, n, seed, split, i).  All texts of a family have the same words, so what
+looks at the words alone says the same of each, and is right on exactly one of them: chance, by construction.
+"""
+
+import abc
+import hashlib
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple, TypeVar
+
+import numpy as np
+
+from ..api import Split, TaskError
+from ..randomness import SPLITS, below, split_name, start
+from .api import Example, TextSet, checked
+from .words import FILLER_WORDS, filler
+
+LONGEST = 512
+MOST_ATTEMPTS = 1000  # a split owns a quarter of all families
+T = TypeVar("T")
+
+
+class Draws:
+    """A sample's own stream of random numbers."""
+
+    def __init__(self, key: str, index: int, attempt: int) -> None:
+        word = np.uint64(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little"))
+        self._rng = np.empty(1, np.uint64)
+        start(self._rng, word, index, attempt)
+
+    def below(self, bound: int) -> int:
+        """A uniform whole number from 0 to bound - 1."""
+        return int(below(self._rng, bound))
+
+    def pick(self, values: Sequence[T]) -> T:
+        return values[self.below(len(values))]
+
+    def some(self, values: Sequence[T], count: int) -> list[T]:
+        """`count` different ones, in random order."""
+        left = list(values)
+        return [left.pop(self.below(len(left))) for _ in range(count)]
+
+
+class Written(NamedTuple):
+    """A text, and where in it the sentence that decides stands (`Example.place`)."""
+
+    text: str
+    place: float | None = None
+
+
+class GeneratedTexts(abc.ABC):
+    """Base of the generated sets.  A subclass sets the class variables, and writes `family` and `oracle`.
+
+    labels: their names; a family has a text for each, in this order.  shortest: words of the shortest text there is.
+    order_blind: the control, whose families do not share their words.
+
+    n: words of a text at the most; at most `FILLER_WORDS - 1` fewer.
+    Raises TaskError for an n out of range.
+    """
+
+    name: ClassVar[str]
+    labels: ClassVar[tuple[str, ...]]
+    shortest: ClassVar[int]
+    order_blind: ClassVar[bool] = False
+
+    def __init__(self, n: int, seed: int = 0) -> None:
+        if not self.shortest <= n <= LONGEST:
+            raise TaskError(f"{self.name}: n = {n} is outside {self.shortest}..{LONGEST} words of a text")
+        self.n, self.seed = n, seed
+
+    @abc.abstractmethod
+    def family(self, draws: Draws) -> list[Written]:
+        """A text for each label."""
+
+    @staticmethod
+    @abc.abstractmethod
+    def oracle(text: str) -> int:
+        """The label's number, read from the text alone; shares no code with `family`."""
+
+    def examples(self, split: Split, count: int) -> tuple[Example, ...]:
+        """The first `count` examples of a split, whole families: `count` is rounded down to a multiple of the labels.
+
+        Raises TaskError where that leaves none."""
+        families = count // len(self.labels)
+        if families < 1:
+            raise TaskError(f"{self.name}: {count} samples are fewer than the {len(self.labels)} of a family")
+        return tuple(example for index in range(families) for example in self._members(split, index))
+
+    def text_set(self, samples: int, test_samples: int) -> TextSet:
+        """samples: of training.  test_samples: of the test; the validation split has half of it, one family or more."""
+        sizes: dict[Split, int] = {
+            "train": samples,
+            "validation": max(test_samples // 2, len(self.labels)),
+            "test": test_samples,
+        }
+        splits = {split: self.examples(split, sizes[split]) for split in SPLITS}
+        return checked(TextSet(name=self.name, kind="text", labels=self.labels, order_blind=self.order_blind, **splits))
+
+    def _members(self, split: Split, index: int) -> list[Example]:
+        """The family's own texts decide which split it belongs to; it is drawn again until that is the right one."""
+        key = f"texts|{self.name}|n={self.n}|seed={self.seed}|split={split}"
+        for attempt in range(MOST_ATTEMPTS):
+            family = self.family(Draws(key, index, attempt))
+            texts = "\n".join(each.text for each in family).encode()
+            if split_name(texts) == split:
+                group = hashlib.sha256(texts).hexdigest()[:16]
+                return [
+                    Example(name=f"{split}-{index}-{label}", group=group, texts=(text,), label=label, place=place)
+                    for label, (text, place) in enumerate(family)
+                ]
+        raise TaskError(f"{self.name}: no text of {self.n} words belongs to the {split} split; a larger n is needed")
+
+
+def with_fillers(draws: Draws, parts: Sequence[str], n: int) -> tuple[list[str], list[int]]:
+    """Sentences of no meaning for the question put before and between the parts, as many as n words have room for; the
+    last part, the question, stays last.
+
+    The sentences, and how many fillers stand before each part."""
+    room = (n - sum(len(part.split()) for part in parts)) // FILLER_WORDS
+    gaps = sorted(draws.below(len(parts)) for _ in range(max(0, room)))
+    sentences, before, used = [], [], 0
+    for place, part in enumerate(parts):
+        while used < len(gaps) and gaps[used] <= place:
+            sentences.append(filler(draws.below))
+            used += 1
+        before.append(used)
+        sentences.append(part)
+    return sentences, before
+
+
+def steps_of(n: int) -> int:
+    """How many steps a text of n words has to be followed through: 1 up to 63 words, then 1 more for each doubling."""
+    return max(1, n.bit_length() - 5)

@@ -1,0 +1,1 @@
+"""Readers of public sets, from files of the user's: a module each offers `read(data)` under its set's name."""
