@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from retrieval_gap.about import About
 from retrieval_gap.kernels.causal_conv1d import causal_conv1d, causal_conv1d_step
 from retrieval_gap.models.attention import SwiGLU
 from retrieval_gap.models.gla import decays_between, in_chunks
@@ -41,6 +42,7 @@ class GatedDeltaNet:
         return [Residual(self.d_model, mixer) for pair in pairs for mixer in pair]
 
 
+ABOUT = About(name="Gated DeltaNet", state="fixed", slot=6)
 SIZES = {
     "tiny": GatedDeltaNet(d_model=64, d_ff=64, n_layers=3),
     "0.5m": GatedDeltaNet(d_model=96, d_ff=196, n_layers=5),

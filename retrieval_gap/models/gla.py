@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from retrieval_gap.about import About
 from retrieval_gap.models.attention import SwiGLU
 from retrieval_gap.models.mixer import Mixer, Residual, RMSNorm, State
 
@@ -35,6 +36,7 @@ class GLA:
         return [Residual(self.d_model, mixer) for pair in pairs for mixer in pair]
 
 
+ABOUT = About(name="GLA", state="fixed", slot=5)
 SIZES = {
     "tiny": GLA(d_model=64, d_ff=88, n_layers=3),
     "0.5m": GLA(d_model=96, d_ff=228, n_layers=5),

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from retrieval_gap.about import About
 from retrieval_gap.models.lstm import LONGEST_MEMORY
 from retrieval_gap.models.mixer import Mixer, Residual, State
 
@@ -26,6 +27,7 @@ class GRU:
         return [Residual(self.d_model, GRUMixer(self.d_model)) for _ in range(self.n_layers)]
 
 
+ABOUT = About(name="GRU", state="fixed", slot=4)
 SIZES = {
     "tiny": GRU(d_model=64, n_layers=4),
     "0.5m": GRU(d_model=120, n_layers=6),

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from retrieval_gap.about import About
 from retrieval_gap.models.mamba import D_STATE, Mamba
 from retrieval_gap.models.mixer import Residual
 from retrieval_gap.models.transformer import llama_block
@@ -22,6 +23,7 @@ class Hybrid:
         return mamba.layers() + llama_block(self.d_model, self.d_ff, self.n_heads)
 
 
+ABOUT = About(name="Hybrid", state="grows", slot=1)
 SIZES = {
     "tiny": Hybrid(d_model=64, n_layers=2, d_ff=96),
     "0.5m": Hybrid(d_model=64, n_layers=12),

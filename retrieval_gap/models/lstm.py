@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from retrieval_gap.about import About
 from retrieval_gap.models.mixer import Mixer, Residual, State
 
 LONGEST_MEMORY = 512
@@ -27,6 +28,7 @@ class LSTM:
         return [Residual(self.d_model, LSTMMixer(self.d_model, self.d_hidden)) for _ in range(self.n_layers)]
 
 
+ABOUT = About(name="LSTM", state="fixed", slot=3)
 SIZES = {
     "tiny": LSTM(d_model=64, n_layers=3),
     "0.5m": LSTM(d_model=128, n_layers=4),

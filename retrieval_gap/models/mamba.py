@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from retrieval_gap.about import About
 from retrieval_gap.kernels.causal_conv1d import causal_conv1d, causal_conv1d_step
 from retrieval_gap.kernels.linear import linear
 from retrieval_gap.kernels.selective_scan import selective_scan, selective_scan_step
@@ -35,6 +36,7 @@ class Mamba:
         ]
 
 
+ABOUT = About(name="Mamba", state="fixed", slot=2)
 SIZES = {
     "tiny": Mamba(d_model=64, n_layers=3),
     "0.5m": Mamba(d_model=64, n_layers=16),

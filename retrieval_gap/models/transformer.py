@@ -5,6 +5,7 @@ Sizes: "RNNs are not Transformers (Yet)", experiments on IsTree (d, ff, layers, 
 
 from dataclasses import dataclass
 
+from retrieval_gap.about import About
 from retrieval_gap.models.attention import CausalAttention, SwiGLU
 from retrieval_gap.models.mixer import Residual
 
@@ -22,6 +23,7 @@ class Transformer:
         return [layer for _ in range(self.n_layers) for layer in llama_block(self.d_model, self.d_ff, self.n_heads)]
 
 
+ABOUT = About(name="Transformer", state="grows", slot=0)
 SIZES = {
     "tiny": Transformer(d_model=64, d_ff=96, n_layers=3, n_heads=4),
     "0.5m": Transformer(d_model=64, d_ff=256, n_layers=8, n_heads=4),
