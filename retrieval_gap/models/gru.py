@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from retrieval_gap.about import About
 from retrieval_gap.models.lstm import LONGEST_MEMORY
 from retrieval_gap.models.mixer import Mixer, Residual, State
+from retrieval_gap.models.step_cost import Count, Work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,10 @@ class GRUMixer(Mixer):
     def init_state(self, batch: int) -> tuple[Tensor]:
         weight = next(self.gru.parameters())
         return (weight.new_zeros(batch, self.gru.hidden_size),)
+
+    def work(self, context: Count) -> Work:
+        """The gates are a part of the cell's kernel, and small beside its matrices."""
+        return Work()
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         (h_BxD,) = state

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from retrieval_gap.about import About
 from retrieval_gap.models.mixer import Mixer, Residual, State
+from retrieval_gap.models.step_cost import Count, Work
 
 LONGEST_MEMORY = 512
 
@@ -60,6 +61,10 @@ class LSTMMixer(Mixer):
         weight = next(self.lstm.parameters())
         empty_BxH = weight.new_zeros(batch, self.lstm.hidden_size)
         return empty_BxH, empty_BxH
+
+    def work(self, context: Count) -> Work:
+        """The gates are a part of the cell's kernel, and small beside its matrices."""
+        return Work()
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         h_BxH, c_BxH = state

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from retrieval_gap.choices import Embedding
 from retrieval_gap.models.mixer import Mixer, RMSNorm, State, state_tensors
 
+GROWTH_LENGTHS = (8, 16)  # that a state is measured at
 UNGRADED = -100  # what cross_entropy is told to leave out
 
 
@@ -60,6 +61,7 @@ class SequenceModel(nn.Module):
             self.embedding = nn.Embedding.from_pretrained(table_VxD, freeze=frozen)
             self.layers = nn.ModuleList(config.architecture.layers())
             self.norm = RMSNorm(d_model)
+        self._growth: tuple[int, int] | None = None
 
     def forward(self, tokens_BxL: Int[Tensor, "b l"]) -> Float[Tensor, "b l v"]:
         """Logits of the token after each position."""
@@ -114,6 +116,14 @@ class SequenceModel(nn.Module):
         tokens_1xL = torch.zeros(1, length, dtype=torch.long, device=self.device)
         _, state = self.prefill(tokens_1xL)
         return sum(8 * t.numel() * t.element_size() for t in state_tensors(state))
+
+    def state_growth(self) -> tuple[int, int]:
+        """Bits carried after one token, and the bits that each further token adds: 0 for a state of fixed size."""
+        if self._growth is None:
+            few, many = (self.state_bits(length) for length in GROWTH_LENGTHS)
+            added = (many - few) // (GROWTH_LENGTHS[1] - GROWTH_LENGTHS[0])
+            self._growth = few - added * (GROWTH_LENGTHS[0] - 1), added
+        return self._growth
 
     @property
     def device(self) -> torch.device:
