@@ -4,25 +4,34 @@ A figure is a module `plots/fig*.py` with `draw_figure(results) -> matplotlib.fi
 the task; it shows no results, so its `draw_figure` takes none.
 
 A figure that is not of the demo's table names its own as `DEFAULT_TABLE`; one that is not of a table of runs also has
-`read_table(path)`, whose answer is what its `draw_figure` takes.
+`read_table(path)`, whose answer is what its `draw_figure` takes.  A user's figure is such a module, named by its path.
+
+`accuracy` draws any table of runs along any of its columns, `curves` how runs learned.
 """
 
 import pkgutil
 import re
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
 from retrieval_gap.machine.errors import UsageError, unknown
 from retrieval_gap.machine.files import write_atomically
+from retrieval_gap.tasks.registry import run_file
 
 from . import style
 from .results import RESULTS, read_results
 
+if TYPE_CHECKING:
+    from .series import View
+
 DEFAULT_TABLE = RESULTS / "istree_demo.csv"
 _WITHOUT_TABLE = ("idea",)
+GENERAL = ("accuracy", "curves")
 # Neither format may carry the date or the version it was drawn with: the same table, the same bytes.
 _FORMATS: dict[str, dict[str, Any]] = {
     "png": {"dpi": 200, "metadata": {"Software": None}},
@@ -38,18 +47,50 @@ def figures() -> list[str]:
 def draw(figure: str, results: Path | None, out: Path) -> list[Path]:
     """Draws a figure from a results table (default: the demo's) and writes `out/FIGURE.png` and `.svg`.
 
+    figure: a name, or the path of a user's `.py` file.
     Raises UsageError for an unknown figure, a table that will not do, or a folder that cannot be written.
     """
-    if figure not in figures():
-        raise unknown("figure", figure, figures())
     if results is not None and figure in _WITHOUT_TABLE:
         raise UsageError(f"{figure} shows no results; leave out --results {results}")
-    module = import_module(f"{__name__}.{figure}")
+    module = _module(figure)
     read, default = getattr(module, "read_table", read_results), getattr(module, "DEFAULT_TABLE", DEFAULT_TABLE)
     tables = [] if figure in _WITHOUT_TABLE else [read(results or default)]
     with style.applied():
-        drawn = module.draw_figure(*tables)
-        return [_save(drawn, out / f"{figure}.{kind}", kind) for kind in _FORMATS]
+        return _saved(module.draw_figure(*tables), Path(figure).stem, out)
+
+
+def draw_accuracy(results: Path | None, view: "View", out: Path) -> list[Path]:
+    """Any table's accuracy, as a view shows it, in `out/accuracy_by_X`.  Raises UsageError as `draw` does."""
+    from .accuracy import draw_figure, read_table
+
+    with style.applied():
+        return _saved(draw_figure(read_table(results or DEFAULT_TABLE, view)), f"accuracy_by_{view.x}", out)
+
+
+def draw_curves(runs: Sequence[Path], out: Path) -> list[Path]:
+    """How these runs learned, in `out/curves`.  Raises UsageError as `draw` does."""
+    from .curves import draw_figure, read_curves
+
+    with style.applied():
+        return _saved(draw_figure(read_curves(runs)), "curves", out)
+
+
+def _module(figure: str) -> ModuleType:
+    """Raises UsageError for a name that there is not, and a file that draws nothing."""
+    if figure.endswith(".py"):
+        module = run_file(Path(figure), "figure", UsageError)
+        if not callable(getattr(module, "draw_figure", None)):
+            raise UsageError(f"{figure} defines no draw_figure(results)")
+        return module
+    if figure not in figures():
+        raise unknown("figure", figure, [*figures(), *GENERAL, "path/to/your_file.py"])
+    return import_module(f"{__name__}.{figure}")
+
+
+def _saved(drawn: Any, name: str, out: Path) -> list[Path]:
+    if not isinstance(drawn, Figure):
+        raise UsageError(f"draw_figure of {name} gives a {type(drawn).__name__}, and no matplotlib Figure")
+    return [_save(drawn, out / f"{name}.{kind}", kind) for kind in _FORMATS]
 
 
 def _save(figure: Figure, path: Path, kind: str) -> Path:

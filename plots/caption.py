@@ -1,6 +1,6 @@
 """The words of a figure: its title, and below it what was measured, on how much, and what is missing."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from .results import Results
 from .style import VIEWS, family_name, size_name
@@ -29,6 +29,11 @@ def caption(results: Results) -> str:
     return "\n".join(" ".join(filter(None, part)) for part in (_making(results), _reading(results)))
 
 
+def left_out(what: Sequence[str], how: str = "`plot accuracy` draws them") -> str:
+    """A sentence about what a table has and a figure does not show; "" where that is nothing."""
+    return f"Not drawn: {', '.join(what)} ({how})." if what else ""
+
+
 def _making(results: Results) -> list[str]:
     embeddings = sorted({run.embedding for run in results.runs if run.embedding})
     return [
@@ -50,6 +55,7 @@ def _reading(results: Results) -> list[str]:
         f"{missing} of the grid's {results.grid_cells} cells are missing." if missing else "",
         f"{dropped} rows of shorter training are not drawn." if dropped else "",
         "Published values are not at hand." if results.published is None else "",
+        left_out(results.left_out),
     ]
 
 

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from retrieval_gap.about import in_order
 from retrieval_gap.machine.errors import UsageError
 
 from . import style
@@ -32,7 +33,6 @@ PANELS = {
     ("random", "distance"): "Only distance grows",
 }
 _VIEWS = ("direct", "cot", "rag")
-_ARCHITECTURES = ("transformer", "hybrid", "mamba", "lstm")
 _NS = (2, 4, 6, 8)
 _METHODS = {"cot": "o", "regex": "s", "bm25": "^"}
 _ROW_HEIGHT = 1.75  # inches
@@ -147,8 +147,7 @@ def _published() -> list[Measured]:
 def draw_figure(tables: Tables) -> Figure:
     """A row for each view of the small models, and one for pretrained models and published values."""
     views = [view for view in _VIEWS if any(point.way == view for point in tables.small)]
-    architectures = [name for name in _ARCHITECTURES if any(point.name == name for point in tables.small)]
-    architectures += sorted({point.name for point in tables.small} - set(architectures))
+    architectures = in_order(point.name for point in tables.small)
     models = sorted({point.name for point in tables.pretrained})
     figure = page(
         "HotpotQA: accuracy by the number of paragraphs",
@@ -157,7 +156,8 @@ def draw_figure(tables: Tables) -> Figure:
         _ROW_HEIGHT * (len(views) + 1) + 0.35,
     )
     grid = figure.subplots(len(views) + 1, len(PANELS), sharex=True, sharey=True, squeeze=False)
-    colours, of_models = style.colours(architectures), style.model_colours(models)
+    colours = style.colours([*architectures, *(point.name for point in tables.published)])
+    of_models = style.model_colours(models)
     for axes, title in zip(grid[0], PANELS.values(), strict=True):
         axes.set_title(title)
     for line, view in zip(grid, views, strict=False):
@@ -238,8 +238,8 @@ def _say_missing(axes: Axes) -> None:
 
 
 def _architecture_keys(architectures: Sequence[str], tables: Tables) -> list[Line2D]:
-    colours = style.colours(architectures)
     names = list(dict.fromkeys([*architectures, *(point.name for point in tables.published)]))
+    colours = style.colours(names)
     keys = [Line2D([], [], color=colours[name], linewidth=3, label=style.name_of(name)) for name in names]
     if tables.published:
         keys.append(Line2D([], [], label=style.PUBLISHED, **style.open_marker("o", style.INK)))
@@ -261,7 +261,7 @@ def _caption(tables: Tables, views: Sequence[str], architectures: Sequence[str])
     """How the numbers were made, and what is missing."""
     counts, seeds = {point.questions for point in tables.small}, {point.seed for point in tables.small}
     cells = {(p.way, p.name, p.panel, p.n) for p in tables.small}
-    missing = len(_VIEWS) * len(_ARCHITECTURES) * len(PANELS) * len(_NS) - len(cells)
+    missing = len(_VIEWS) * len(architectures) * len(PANELS) * len(_NS) - len(cells)
     first = (
         f"Small models: free decoding of {'–'.join(f'{count:,}' for count in sorted(counts))} test questions a point, "
         f"searches executed; undecided counted 0. Trained on up to {tables.samples:,} samples, gold in random places, "

@@ -4,11 +4,14 @@ Used: the fewest carried that keep 99 % of a model's accuracy.  Needed: the fewe
 much.  A model below the line of equality would contradict the bound.
 """
 
+from typing import Any
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from . import style
+from .caption import left_out
 from .page import line_of_panels, page
 from .probes import DEMO_PROBE, Measured, Probes, colours_of, least_bits, read_probes, title_of
 
@@ -18,19 +21,18 @@ _X, _Y = (
     "bits used: fewest that keep 99 % of the accuracy",
 )
 KEPT_SHARE = 0.99
-_MARKS = {"lstm": "o", "mamba": "^", "transformer": "s", "hybrid": "D"}
 
 
 def draw_figure(probes: Probes) -> Figure:
     """A panel for each task.  Raises UsageError for a table without a state as it is."""
     kept = probes.only(lambda r: r.bits is None and r.mode == "direct", "a state as it is")
-    ns = colours_of(kept.ns)
-    figure = page("Bits used against bits needed", [_keys(ns, kept)], _caption(kept), 3.8)
+    ns, marks = colours_of(kept.ns), style.architecture_markers([row.arch for row in kept.rows])
+    figure = page("Bits used against bits needed", [_keys(ns, marks)], _caption(kept), 3.8)
     parts = kept.by_task()
     panels = line_of_panels(figure, [title_of(part) for part in parts], x=_X, y=_Y)
     for part, axes in zip(parts, panels, strict=True):
         for row in part.rows:
-            _draw_run(axes, row, needed_bits(part, row), ns[row.n])
+            _draw_run(axes, row, needed_bits(part, row), style.filled_marker(marks[row.arch], ns[row.n]))
         _axes(axes, part)
     return figure
 
@@ -40,11 +42,11 @@ def needed_bits(probes: Probes, row: Measured) -> int:
     return least_bits(probes.bound(row.n), KEPT_SHARE * row.accuracy_strict)
 
 
-def _draw_run(axes: Axes, row: Measured, needed: int, colour: str) -> None:
+def _draw_run(axes: Axes, row: Measured, needed: int, look: dict[str, Any]) -> None:
     high = row.state_bits if row.bits_used_high is None else row.bits_used_high
     place = max(needed, 1)
-    axes.vlines(place, max(1, row.bits_used_low), high, color=colour, linewidth=0.9)
-    axes.plot(place, max(1, row.bits_used), label=row.arch, **style.filled_marker(_MARKS.get(row.arch, "p"), colour))
+    axes.vlines(place, max(1, row.bits_used_low), high, color=look["color"], linewidth=0.9)
+    axes.plot(place, max(1, row.bits_used), label=row.arch, **look)
 
 
 def _axes(axes: Axes, probes: Probes) -> None:
@@ -57,10 +59,10 @@ def _axes(axes: Axes, probes: Probes) -> None:
     axes.grid(axis="both")
 
 
-def _keys(colours: dict[int, str], probes: Probes) -> list[Line2D]:
+def _keys(colours: dict[int, str], markers: dict[str, str]) -> list[Line2D]:
     marks = [
-        Line2D([], [], **style.filled_marker(_MARKS.get(arch, "p"), style.GREY), ls="none", label=style.name_of(arch))
-        for arch in dict.fromkeys(row.arch for row in probes.rows)
+        Line2D([], [], **style.filled_marker(mark, style.GREY), ls="none", label=style.name_of(arch))
+        for arch, mark in markers.items()
     ]
     sizes = [Line2D([], [], color=colour, linewidth=3, label=f"n = {n}") for n, colour in colours.items()]
     return [*sizes, *marks, Line2D([], [], color=style.INK, linestyle=(0, (4, 2)), label="used = needed")]
@@ -73,4 +75,5 @@ def _caption(probes: Probes) -> str:
         "of the model's by the upper and by the lower end of its 95 % Wilson interval (to the whole state where none "
         "is that sure). Bits are those tried: so many levels for each element or principal component of the state. "
         "A model near chance needs, and uses, next to none; it is drawn at 1 bit."
+        f" {left_out(probes.left_out, 'they do not answer from the state alone')}"
     )

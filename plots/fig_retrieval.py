@@ -1,4 +1,4 @@
-"""What gives it back: the same task answered from the state alone, with retrieval, and with one attention layer.
+"""What gives it back: the same task answered from a state of fixed size alone, with retrieval, and with attention.
 
 Accuracy over n, a line for each model; every point is the mean of its seeds.
 """
@@ -15,14 +15,15 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from retrieval_gap.machine.errors import UsageError
 
 from . import style
+from .caption import left_out
 from .page import page
-from .probes import RECURRENT, number_of
+from .probes import number_of
 from .results import RESULTS, Cell, Model, Results
 
 DEFAULT_TABLE = RESULTS / "theory_demo.csv"
 _MARKS = ("o", "s", "^", "D", "v", "p", "h")
 _STEP = 0.1  # octaves between the marks of neighbouring models, so that none hides another
-_PANELS = ("Its state alone", "The same task with retrieval, or one attention layer")
+_PANELS = ("Its state alone", "The same task with retrieval, or attention")
 
 
 def draw_figure(results: Results) -> Figure:
@@ -30,9 +31,7 @@ def draw_figure(results: Results) -> Figure:
     tasks = [task for task in dict.fromkeys(cell.task for cell in results.points) if task != "istree"]
     if not tasks or len(results.ns) < 2:
         raise UsageError(f"results table {results.path} has no recall task at several n, so there is nothing to draw")
-    figure = page(
-        "What retrieval and one attention layer give back", _legend(results), _caption(results), 3.1 * len(tasks)
-    )
+    figure = page("What retrieval and attention give back", _legend(results), _caption(results), 3.1 * len(tasks))
     grid = figure.subplots(len(tasks), 2, sharex=True, sharey=True, squeeze=False)
     for task, row in zip(tasks, grid, strict=True):
         part = results.only(task=task)
@@ -49,18 +48,29 @@ def draw_figure(results: Results) -> Figure:
 
 
 def _groups(results: Results) -> list[dict[tuple[str, Model], dict[str, Any]]]:
-    """Each panel's lines: a view and a model, with its colour and mark.  Recurrent models go from light to dark by
-    their width; others have the colours of their architecture."""
-    alone = [m for m in results.models if m.arch in RECURRENT and _has(results, "direct", m)]
+    """Each panel's lines: a view and a model, with its colour and mark.  Models of a state of fixed size go from light
+    to dark by their width; others have the colours of their architecture."""
+    direct = [m for m in results.models if _has(results, "direct", m)]
+    alone = [m for m in direct if results.state_of(m.arch) == "fixed"]
     alone.sort(key=lambda model: _parameters(results, "direct", model))
     shades = [to_hex(colormaps["magma"](0.78 - 0.6 * i / max(1, len(alone) - 1))) for i in range(len(alone))]
     helped = [("rag", m) for m in results.models if _has(results, "rag", m)]
-    helped += [("direct", m) for m in results.models if m.arch not in RECURRENT and _has(results, "direct", m)]
+    helped += [("direct", m) for m in direct if results.state_of(m.arch) == "grows"]
     colours = style.colours(results.architectures)
     return [
         {("direct", m): _look(shades[i], i) for i, m in enumerate(alone)},
         {key: _look(colours[key[1].arch], i) for i, key in enumerate(helped)},
     ]
+
+
+def _not_drawn(results: Results) -> list[str]:
+    """Other tasks and views than these, and models of which no row tells what their state does."""
+    unknown = [
+        f"{style.name_of(a)} (kind of state not known)" for a in results.architectures if not results.state_of(a)
+    ]
+    views = [style.VIEWS.get(mode, mode).lower() for mode in results.modes if mode not in ("direct", "rag")]
+    tasks = ["IsTree"] if any(cell.task == "istree" for cell in results.points) else []
+    return [*tasks, *views, *unknown]
 
 
 def _has(results: Results, mode: str, model: Model) -> bool:
@@ -125,5 +135,5 @@ def _caption(results: Results) -> str:
     return (
         f"Free decoding of {tested}, every search executed. Values are means of {seeds}; error bars span the lowest to "
         f"the highest end of the seeds' 95 % Wilson intervals. {trained[0].upper()}{trained[1:]}. "
-        f"Hardware: {runs[0].hardware}."
+        f"Hardware: {runs[0].hardware}. {left_out(_not_drawn(results))}"
     )

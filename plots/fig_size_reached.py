@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from . import style
+from .caption import left_out
 from .page import line_of_panels, page
 from .probes import BITS_CARRIED, DEMO_PROBE, Mean, Probes, least_bits, read_probes, title_of
 
 DEFAULT_TABLE, read_table = DEMO_PROBE, read_probes
 WANTED = 0.9
 _SLOPE_1: Any = (0, (4, 2))
-_MARKS = {"lstm": "o", "mamba": "^", "transformer": "s", "hybrid": "D"}
 
 
 def draw_figure(probes: Probes) -> Figure:
@@ -61,12 +61,12 @@ def reached(means: Iterable[Mean]) -> list[tuple[int, int]]:
 
 
 def _reached(axes: Axes, probes: Probes, architectures: list[str]) -> None:
-    colours, none = style.colours(architectures), []
+    colours, marks, none = style.colours(architectures), style.architecture_markers(architectures), []
     for arch in architectures:
         steps = reached(mean for mean in probes.means if mean.rows[0].arch == arch)
         if steps:
             bits, ns = zip(*steps, strict=True)
-            mark = style.filled_marker(_MARKS.get(arch, "p"), colours[arch])
+            mark = style.filled_marker(marks[arch], colours[arch])
             axes.plot(bits, ns, drawstyle="steps-post", linewidth=1.2, label=style.name_of(arch), **mark)
         else:
             best = max(mean.accuracy for mean in probes.means if mean.rows[0].arch == arch)
@@ -86,10 +86,9 @@ def _axes(axes: Axes, probes: Probes) -> None:
 
 
 def _keys(architectures: list[str]) -> list[Line2D]:
-    colours = style.colours(architectures)
+    colours, marks = style.colours(architectures), style.architecture_markers(architectures)
     models = [
-        Line2D([], [], **style.filled_marker(_MARKS.get(a, "p"), colours[a]), label=style.name_of(a))
-        for a in architectures
+        Line2D([], [], **style.filled_marker(marks[a], colours[a]), label=style.name_of(a)) for a in architectures
     ]
     return [
         *models,
@@ -104,4 +103,5 @@ def _caption(probes: Probes) -> str:
         f"Means of {probes.seeds}, {one.eval_samples:,} held-out samples each; the state as trained, or "
         "quantised at the end of the sequence. To the left of the proved line no reader can be. Lengths tried: "
         f"{', '.join(map(str, probes.ns))}. Attention's state is its cache of keys and values, which grows with n."
+        f" {left_out(probes.left_out, 'they do not answer from the state alone')}"
     )

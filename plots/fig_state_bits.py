@@ -8,17 +8,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from retrieval_gap.about import in_order
+
 from . import style
+from .caption import left_out
 from .page import line_of_panels, page
-from .probes import BITS_CARRIED, DEMO_PROBE, RECURRENT, Mean, Probes, colours_of, frontier, read_probes, title_of
+from .probes import BITS_CARRIED, DEMO_PROBE, Mean, Probes, colours_of, frontier, read_probes, title_of
 
 DEFAULT_TABLE, read_table = DEMO_PROBE, read_probes
 _CEILING, _QUANTISED = (0, (4, 2)), 2.2
 
 
 def draw_figure(probes: Probes) -> Figure:
-    """A panel for each task.  Raises UsageError for a table without recurrent models that answer at once."""
-    kept = probes.only(lambda r: r.arch in RECURRENT and r.mode == "direct", "a recurrent model")
+    """A panel for each task.  Raises UsageError for a table without models of a state of fixed size that answer at
+    once."""
+    kept = probes.only(lambda r: r.arch in probes.recurrent and r.mode == "direct", "a recurrent model")
     ns = colours_of(kept.ns)
     figure = page("Accuracy against bits of state", [_keys(ns), _marks()], _caption(kept), 3.6)
     parts = kept.by_task()
@@ -86,5 +90,10 @@ def _caption(probes: Probes) -> str:
         f"{probes.seeds}; error bars span the lowest to the highest end of the seeds' 95 % Wilson intervals. "
         "Quantised: the trained model's state, or its first principal components, rounded to few bits at the end of "
         "the sequence, then decoded on. The ceiling is that of the best cell (one-way communication), over all "
-        f"problems of the size. Training samples: {one.samples:,}. Hardware: {one.hardware}."
+        f"problems of the size. Models: {_models(probes)}. Training samples: {one.samples:,}. Hardware: {one.hardware}."
+        f"\n{left_out(probes.left_out, 'their state grows, or they do not answer from it alone')}"
     )
+
+
+def _models(probes: Probes) -> str:
+    return ", ".join(style.name_of(arch) for arch in in_order(row.arch for row in probes.rows))

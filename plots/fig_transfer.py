@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from retrieval_gap.about import in_order
 from retrieval_gap.machine.errors import UsageError
 
 from . import style
@@ -24,7 +25,6 @@ ANSWERS = {"[TRUE]": ("o", "trees"), "[FALSE]": ("X", "graphs that are no tree")
 _TEXT = ("family", "tested_on", "answer", "mode", "arch", "size", "hardware", "options")
 _COUNTS = ("n", "tested_n", "seed", "samples", "parameters", "eval_samples")
 _SHARES = ("accuracy", "accuracy_low", "accuracy_high")
-_ORDER = {name: place for place, name in enumerate(("direct", "cot", "rag", "transformer", "hybrid", "mamba", "lstm"))}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ def draw_figure(rows: list[Tested]) -> Figure:
     """A row of panels for each family tested, the one trained on first; a column for each view."""
     family = rows[0].family
     families = sorted({row.tested_on for row in rows}, key=lambda name: (name != family, name))
-    modes, architectures = (sorted({getattr(r, k) for r in rows}, key=_place) for k in ("mode", "arch"))
+    modes, architectures = sorted({row.mode for row in rows}, key=_place), in_order(row.arch for row in rows)
     panel_height = 0.35 + 0.22 * len(architectures)
     title = f"IsTree, {rows[0].n} nodes: trained on {style.family_name(family)}, tested on others"
     figure = page(title, [_keys()], _caption(rows), 0.5 + panel_height * len(families))
@@ -93,8 +93,8 @@ def draw_figure(rows: list[Tested]) -> Figure:
     return figure
 
 
-def _place(name: str) -> tuple[int, str]:
-    return _ORDER.get(name, len(_ORDER)), name
+def _place(mode: str) -> tuple[int, str]:
+    return (list(style.VIEWS).index(mode) if mode in style.VIEWS else len(style.VIEWS)), mode
 
 
 def _panel(axes: Axes, rows: list[Tested], architectures: list[str]) -> None:

@@ -191,7 +191,7 @@ def _beside(corner: Point, other: Point, distance: float = 0.07) -> Point:
 
 def _carried(axes: Axes) -> None:
     """What a model has at hand at the end of the prompt and of two views; caches are to scale."""
-    colours = style.colours(())
+    colours = style.colours(("mamba", "transformer"))
     state, cache = colours["mamba"], colours["transformer"]
     axes.plot([_LEFT, WIDTH - _LEFT], [_CARRIED - 0.2] * 2, color=style.FAINT, linewidth=0.8)
     _words(axes, _LEFT, _CARRIED, "What a model carries", fontsize=_NAME_SIZE, fontweight="bold")

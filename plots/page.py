@@ -11,6 +11,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 
 from .results import Model, Results
 from .style import GREY, VIEWS, family_name, size_name
@@ -20,6 +21,7 @@ WIDTH = 9.0
 _TITLE, _LEGEND_LINE, _CAPTION_LINE = 0.34, 0.22, 0.165
 _CAPTION_SIZE, _CAPTION_CHARACTERS = 7.5, 158
 _LINE_CHARACTERS = 100  # of the labels below a line of panels
+_LEGEND_CHARACTERS, _KEY_CHARACTERS = 110, 7  # of a line, and what a key takes besides its words
 _LEFT = 0.012  # of the width
 
 
@@ -69,6 +71,20 @@ def page(title: str, legend: Sequence[Sequence[Artist]], caption: str, panels_he
     text = figure.text(_LEFT, 0.08 / height, "\n".join(lines), va="bottom", linespacing=1.35)
     text.set(color=GREY, fontsize=_CAPTION_SIZE, in_layout=False)
     return figure
+
+
+def legend_lines(keys: Sequence[Line2D]) -> list[list[Line2D]]:
+    """Keys in as many lines as they need."""
+    lines: list[list[Line2D]] = []
+    used = _LEGEND_CHARACTERS
+    for key in keys:
+        width = len(str(key.get_label())) + _KEY_CHARACTERS
+        if used + width > _LEGEND_CHARACTERS:
+            lines.append([])
+            used = 0
+        lines[-1].append(key)
+        used += width
+    return lines
 
 
 def _legend(figure: Figure, handles: Sequence[Artist], top: float) -> None:

@@ -1,7 +1,7 @@
 """Tables of probes: accuracy of runs with so many bits of their state carried on, and the bounds beside it."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
+from retrieval_gap.about import about, state_kind
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tasks.api import TaskConfig
 from retrieval_gap.tasks.registry import load_task
@@ -20,7 +21,6 @@ from .results import RESULTS, count_in, read_rows, share_in
 
 DEMO_PROBE = RESULTS / "theory_demo_probe.csv"
 BITS_CARRIED = "bits of state carried from the sequence to the question"
-RECURRENT = ("lstm", "mamba")
 _TEXT = ("task", "family", "mode", "options", "arch", "size", "hardware")
 _COUNTS = ("n", "seed", "samples", "eval_samples", "rank", "state_bits", "bits_used", "bits_used_low")
 _SHARES = ("accuracy_strict", "strict_low", "strict_high")
@@ -32,6 +32,7 @@ class Measured:
     """One row: a run with `state_bits` carried.  Shares are strict, with their 95 % Wilson interval.
 
     bits: of an element or component; None for the state as it is.  bits_used_high: None where no row is that sure.
+    bits_per_token: what a token adds to the state as it is; None where the table does not tell.
     """
 
     task: str
@@ -54,6 +55,7 @@ class Measured:
     bits_used_low: int
     bits_used_high: int | None
     hardware: str
+    bits_per_token: int | None = None
 
 
 @dataclass(frozen=True)
@@ -89,13 +91,27 @@ class Probes:
 
     path: Path
     rows: list[Measured]
+    left_out: tuple[str, ...] = ()
 
     def only(self, keep: Callable[[Measured], bool], what: str) -> "Probes":
-        """The rows that are kept.  Raises UsageError, naming `what` they are, where there is none."""
+        """The rows that are kept; a model of which none is goes into `left_out`.  Raises UsageError, naming `what` they
+        are, where there is none."""
         kept = [row for row in self.rows if keep(row)]
         if not kept:
             raise UsageError(f"results table {self.path} has no row of {what}, so there is nothing to draw")
-        return replace(self, rows=kept)
+        dropped = sorted({(row.arch, row.mode) for row in self.rows} - {(row.arch, row.mode) for row in kept})
+        names = [f"{about(arch).name} ({mode})" for arch, mode in dropped]
+        return replace(self, rows=kept, left_out=(*self.left_out, *names))
+
+    @cached_property
+    def recurrent(self) -> set[str]:
+        """Architectures whose state, as it is, has one size whatever the context."""
+        seen: dict[str, list[tuple[Hashable, int | None, int | None]]] = defaultdict(list)
+        for row in self.rows:
+            if row.bits is None:
+                key = (row.task, row.family, row.mode, row.size)
+                seen[row.arch].append((key, row.state_bits, row.bits_per_token))
+        return {arch for arch in {row.arch for row in self.rows} if state_kind(arch, seen[arch]) == "fixed"}
 
     def by_task(self) -> list["Probes"]:
         tasks = dict.fromkeys(row.task for row in self.rows)
@@ -177,4 +193,6 @@ def _measured(where: str, row: dict[str, str]) -> Measured:
     optional = {key: count_in(where, row, key) if row[key] else None for key in ("bits", "bits_used_high")}
     values: dict[str, Any] = {key: row[key] for key in _TEXT} | optional
     values |= {key: count_in(where, row, key) for key in _COUNTS}
+    if row.get("state_bits_per_token"):
+        values["bits_per_token"] = count_in(where, row, "state_bits_per_token")
     return Measured(**values | {key: share_in(where, row, key) for key in _SHARES})

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
+from retrieval_gap.about import StateKind, in_order, state_kind
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tables.rows import MAKE_IT, PUBLISHED, count_in, read_rows, share_in
 from retrieval_gap.tables.rows import RESULTS as RESULTS
@@ -26,7 +27,6 @@ _RUN_COLUMNS = (
     "hardware",
 )
 _MODES = ("direct", "cot", "rag")
-_ARCHITECTURES = ("transformer", "hybrid", "mamba", "lstm")
 _SIZES = ("tiny", "0.5m", "1m", "2m")
 
 
@@ -54,7 +54,8 @@ class Cell(NamedTuple):
 class Run:
     """One row: shares in [0, 1]; `low` to `high` is the 95 % Wilson interval of `accuracy`.
 
-    embedding: "" where the table does not tell.
+    embedding: "" where the table does not tell.  state_bits, bits_per_token: of the model's state, and what each token
+    adds to it; None where the table does not tell.
     """
 
     cell: Cell
@@ -67,6 +68,8 @@ class Run:
     eval_samples: int
     hardware: str
     embedding: str = ""
+    state_bits: int | None = None
+    bits_per_token: int | None = None
 
 
 @dataclass(frozen=True)
@@ -102,11 +105,13 @@ class Point:
 @dataclass(frozen=True, kw_only=True)
 class Results:
     """A table's points by cell; `published` holds the paper's accuracy of those cells that it has too, and is
-    None where the table of published values is not at hand (it comes with a checkout)."""
+    None where the table of published values is not at hand (it comes with a checkout).  left_out: what `only` has
+    dropped, for a caption."""
 
     path: Path
     points: dict[Cell, Point]
     published: dict[Cell, float] | None
+    left_out: tuple[str, ...] = ()
 
     def only(self, **wanted: str) -> "Results":
         """The part with these values, such as task="istree".  Raises UsageError where nothing is left."""
@@ -117,8 +122,14 @@ class Results:
         return replace(
             self,
             points={c: self.points[c] for c in cells},
+            left_out=(*self.left_out, *_others(self.points, wanted)),
             published=None if self.published is None else _shared(self.published, cells),
         )
+
+    def state_of(self, arch: str) -> StateKind:
+        """Whether the state of this architecture's models has one size whatever the context."""
+        seen = [(cell, run) for cell, point in self.points.items() if cell.arch == arch for run in point.runs]
+        return state_kind(arch, [((*cell[:3], cell.size), run.state_bits, run.bits_per_token) for cell, run in seen])
 
     def published_of(self, cell: Cell) -> float | None:
         return (self.published or {}).get(cell)
@@ -145,7 +156,7 @@ class Results:
 
     @property
     def architectures(self) -> list[str]:
-        return _ordered({cell.arch for cell in self.points}, _ARCHITECTURES)
+        return in_order(cell.arch for cell in self.points)
 
     @property
     def sizes(self) -> list[str]:
@@ -162,6 +173,16 @@ class Results:
     def grid_cells(self) -> int:
         """How many cells the full grid of what the table names has."""
         return len(self.families) * len(self.modes) * len(self.ns) * len(self.models)
+
+
+def _others(cells: Iterable[Cell], wanted: dict[str, str]) -> list[str]:
+    """What is dropped, such as `12 cells of task index`, by the first column in which a cell is another."""
+    dropped: dict[str, int] = defaultdict(int)
+    for cell in cells:
+        key = next((key for key, value in wanted.items() if getattr(cell, key) != value), None)
+        if key is not None:
+            dropped[f"{key} {getattr(cell, key)}"] += 1
+    return [f"{count} cell{'s' if count > 1 else ''} of {what}" for what, count in sorted(dropped.items())]
 
 
 def _shared(published: dict[Cell, float], cells: Iterable[Cell]) -> dict[Cell, float]:
@@ -222,4 +243,10 @@ def _run(where: str, row: dict[str, str]) -> Run:
         eval_samples=count_in(where, row, "eval_samples"),
         hardware=row["hardware"],
         embedding=row.get("embedding", ""),
+        state_bits=_optional(where, row, "state_bits"),
+        bits_per_token=_optional(where, row, "state_bits_per_token"),
     )
+
+
+def _optional(where: str, row: dict[str, str], column: str) -> int | None:
+    return count_in(where, row, column) if row.get(column) else None

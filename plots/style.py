@@ -14,26 +14,19 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 
+from retrieval_gap.about import about, in_order
+
 from .results import Model, Results
 
 CHANCE = 0.5
 INK, GREY, FAINT = "#222222", "#6b6b6b", "#dddddd"
 PUBLISHED = "published (Wen et al. 2025)"
 VIEWS = {"direct": "Direct answer", "cot": "Chain of thought", "rag": "Retrieval"}
-_NAMES = {
-    "transformer": "Transformer",
-    "hybrid": "Hybrid",
-    "mamba": "Mamba",
-    "lstm": "LSTM",
-    "gru": "GRU",
-    "gla": "GLA",
-    "gated_deltanet": "Gated DeltaNet",
-    "gated_deltaproduct": "Gated DeltaProduct",
-    "mamba2": "Mamba-2",
-    "log_linear_gla": "Log-linear GLA",
-}
-_COLOURS = {"transformer": "#0072B2", "hybrid": "#009E73", "mamba": "#D55E00", "lstm": "#CC79A7"}
-_MORE_COLOURS = ("#E69F00", "#56B4E9", "#000000")
+# An architecture's by its slot; those without one take what is left.
+_PALETTE = ("#0072B2", "#009E73", "#D55E00", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_ARCHITECTURE_MARKERS = ("s", "D", "^", "o", "v", "P", "X", "p", "h", "*")
+MARKS = ("o", "s", "^", "D", "v", "P", "X", "p", "h", "*")  # of lines that differ in something else
+_MODEL_COLOURS = _PALETTE[4:]
 _MARKERS = {"tiny": "D", "0.5m": "v", "1m": "s", "2m": "o"}
 _MORE_MARKERS = ("^", "p", "h")
 _DASHES = {"tiny": "-.", "0.5m": ":", "1m": "--", "2m": "-"}
@@ -69,8 +62,8 @@ def applied() -> Iterator[None]:
 
 
 def name_of(arch: str) -> str:
-    """A built-in architecture's name; a user's file by its stem."""
-    return _NAMES.get(arch, Path(arch).stem)
+    """What its file calls an architecture."""
+    return about(arch).name
 
 
 def size_name(size: str) -> str:
@@ -87,14 +80,44 @@ def label_of(model: Model, sizes: Sequence[str]) -> str:
 
 
 def colours(architectures: Sequence[str]) -> dict[str, str]:
-    """The built-in architectures keep theirs in every figure; others take what is left, in order."""
-    others = [arch for arch in architectures if arch not in _COLOURS]
-    return _COLOURS | {arch: _MORE_COLOURS[i % len(_MORE_COLOURS)] for i, arch in enumerate(others)}
+    """Architectures with a slot keep its colour in every figure; others take what is left, in order."""
+    return _by_slot(architectures, _PALETTE)
+
+
+def architecture_markers(architectures: Sequence[str]) -> dict[str, str]:
+    """A mark for each architecture, likewise."""
+    return _by_slot(architectures, _ARCHITECTURE_MARKERS)
+
+
+def _by_slot(architectures: Sequence[str], looks: Sequence[str]) -> dict[str, str]:
+    """A slot is its first owner's; who comes without one, or too late, takes the next that is free."""
+    taken: dict[int, str] = {}
+    waiting = []
+    for arch in in_order(architectures):
+        slot = about(arch).slot
+        if slot < len(looks) and slot not in taken:
+            taken[slot] = arch
+        else:
+            waiting.append(arch)
+    free = [slot for slot in range(len(looks)) if slot not in taken] or list(range(len(looks)))
+    chosen = {arch: looks[slot] for slot, arch in taken.items()}
+    return chosen | {arch: looks[free[i % len(free)]] for i, arch in enumerate(waiting)}
 
 
 def model_colours(models: Sequence[str]) -> dict[str, str]:
     """Colours of pretrained models, none of them an architecture's."""
-    return {model: _MORE_COLOURS[i % len(_MORE_COLOURS)] for i, model in enumerate(models)}
+    return {model: _MODEL_COLOURS[i % len(_MODEL_COLOURS)] for i, model in enumerate(models)}
+
+
+def palette(values: Sequence[str]) -> dict[str, str]:
+    """A colour for each of a few values that have no order."""
+    return {value: _PALETTE[i % len(_PALETTE)] for i, value in enumerate(values)}
+
+
+def name_of_task(task: str) -> str:
+    """A task's name, or its file's stem, such as `Associative recall`."""
+    name = Path(task).stem if task.endswith(".py") else task
+    return "IsTree" if name == "istree" else name.replace("_", " ").capitalize()
 
 
 def markers(sizes: Sequence[str]) -> dict[str, str]:
@@ -176,13 +199,17 @@ def chance_key() -> Line2D:
     return Line2D([], [], label="chance", **_CHANCE_LINE)
 
 
+def seed_key() -> Line2D:
+    return Line2D([], [], label="one seed", **_SEED_DOT)
+
+
 def other_keys(results: Results) -> list[Line2D]:
     """Legend entries for published values and for seeds, as far as the figure has them."""
     keys = []
     if results.published:
         keys.append(Line2D([], [], label=PUBLISHED, **open_marker("o", INK)))
     if results.several_seeds:
-        keys.append(Line2D([], [], label="one seed", **_SEED_DOT))
+        keys.append(seed_key())
     return keys
 
 

@@ -6,11 +6,11 @@ Text is `currentColor`, so that the page's light or dark ink colours it.  Archit
 from collections.abc import Sequence
 from typing import Any
 
+from retrieval_gap.about import in_order
 from retrieval_gap.tables.rows import Row
 
 from .. import style
 
-_ORDER = ("transformer", "hybrid", "mamba", "lstm")
 _MARKS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right")
 _CONFIG: dict[str, Any] = {
     "background": None,
@@ -124,8 +124,7 @@ CURVE: dict[str, Any] = {
 
 def legend(rows: Sequence[Row]) -> list[dict[str, str]]:
     """Every architecture with its name, colour and mark."""
-    seen = {row["arch"] for row in rows}
-    architectures = [arch for arch in _ORDER if arch in seen] + sorted(seen - set(_ORDER))
+    architectures = in_order(row["arch"] for row in rows)
     colours = style.colours(architectures)
     return [
         {

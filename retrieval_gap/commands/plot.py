@@ -1,4 +1,4 @@
-"""`retrieval-gap plot`: a figure from result tables."""
+"""`retrieval-gap plot`: a figure from result tables, or from runs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,17 +6,42 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from retrieval_gap.machine.errors import UsageError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """Draw a figure from result tables (PNG and SVG)."""
+    """Draw a figure (PNG and SVG): a built-in or your own, `accuracy` by any column of a table, `curves` of runs."""
 
-    figure: Annotated[Positional[str], arg(metavar="FIGURE", help="fig2_istree, fig_state_bits, idea, ...")]
+    figure: Annotated[
+        Positional[str],
+        arg(metavar="FIGURE", help="fig2_istree, fig_state_bits, idea, ..., a .py file, accuracy, or curves"),
+    ]
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN...", help="run directories, for `curves`")] = ()
     results: Annotated[Path | None, arg(help="result table; default: the figure's own in results/")] = None
+    x: Annotated[str, arg(help="of `accuracy`: n, size, parameters, state_bits, samples, lr or seed; default n")] = ""
+    panel: Annotated[str, arg(help="of `accuracy`: a panel for each value of this column; default mode")] = ""
+    color: Annotated[str, arg(help="of `accuracy`: a colour for each value of this column; default arch")] = ""
     out: Annotated[Path, arg(help="folder for the pictures")] = Path("out")
 
     def run(self) -> None:
-        from retrieval_gap.plots import draw
-
-        for path in draw(self.figure, self.results, self.out):
+        for path in self._drawn():
             print(path)
+
+    def _drawn(self) -> list[Path]:
+        from retrieval_gap.plots import draw, draw_accuracy, draw_curves
+
+        if self.runs and self.figure != "curves":
+            raise UsageError(f"{self.figure} takes no run directories; plot curves RUN... draws them")
+        chosen = {key: value for key in ("x", "panel", "color") if (value := getattr(self, key))}
+        if chosen and self.figure != "accuracy":
+            raise UsageError(f"--{next(iter(chosen))} is a flag of plot accuracy, not of {self.figure}")
+        if self.figure == "accuracy":
+            from retrieval_gap.plots.series import View
+
+            return draw_accuracy(self.results, View(**chosen), self.out)
+        if self.figure == "curves":
+            if self.results is not None:
+                raise UsageError("plot curves draws run directories; leave out --results")
+            return draw_curves(self.runs, self.out)
+        return draw(self.figure, self.results, self.out)

@@ -23,6 +23,7 @@ from retrieval_gap.kernels.residual import (
 from retrieval_gap.kernels.rotary_attention import rotary_attention
 from retrieval_gap.kernels.rotary_attention.naive import split_heads
 from retrieval_gap.models.mixer import Mixer, RMSNorm, State
+from retrieval_gap.models.step_cost import Count, Work
 
 ROPE_BASE = 10_000.0
 
@@ -113,6 +114,10 @@ class CausalAttention(Mixer):
         k, v = (weight.new_zeros(batch, self.n_heads, capacity, weight.shape[1] // self.n_heads) for _ in "kv")
         return StaticKVCache(k, v, position)
 
+    def work(self, context: Count) -> Work:
+        d_model = self.o_proj.in_features
+        return Work(flops=4 * d_model * context, floats=4 * d_model, kernels=2)  # rotation, attention
+
     def forward(self, x_BxLxD: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
         return self.o_proj(rotary_attention(self.qkv_proj(x_BxLxD), self._rope(0, x_BxLxD.shape[1]), self.n_heads))
 
@@ -197,6 +202,9 @@ class SwiGLU(Mixer):
         self.down_proj = nn.Linear(d_ff, d_model, bias=False)
         for linear in (self.gate_up_proj, self.down_proj):
             nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
+
+    def work(self, context: Count) -> Work:
+        return Work(floats=3 * self.down_proj.in_features, kernels=1)
 
     def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
         return self.down_proj(swiglu(self.gate_up_proj(x)))

@@ -16,11 +16,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from retrieval_gap.about import About
 from retrieval_gap.kernels.causal_conv1d import causal_conv1d, causal_conv1d_step
 from retrieval_gap.models.attention import SwiGLU
 from retrieval_gap.models.gla import decays_between, in_chunks
 from retrieval_gap.models.mixer import Mixer, Residual, RMSNorm, State
 from retrieval_gap.models.short_conv import with_conv
+from retrieval_gap.models.step_cost import Count, Work
 
 D_CONV = 4
 DT_MIN, DT_MAX, LARGEST_A = 1e-3, 1e-1, 16.0  # at the start, as in Mamba and Mamba-2
@@ -47,6 +49,7 @@ class GatedDeltaNet:
         return layers
 
 
+ABOUT = About(name="Gated DeltaNet", state="fixed", slot=6)
 SIZES = {
     "tiny": GatedDeltaNet(d_model=64, d_ff=64, n_layers=3),
     "0.5m": GatedDeltaNet(d_model=96, d_ff=196, n_layers=5),
@@ -89,6 +92,13 @@ class GatedDeltaMixer(Mixer):
             weight.new_zeros(batch, len(weight), D_CONV - 1),
             weight.new_zeros(batch, self.n_heads, width, width),
         )
+
+    def work(self, context: Count) -> Work:
+        """Seven operations a state (decay, two of S k, k u, their sum, two of S q); the convolution two a tap.  Read
+        are q, k, v before and behind the convolution, and the gate."""
+        d_model = self.out_proj.in_features
+        states = d_model * (d_model // self.n_heads)
+        return Work(flops=7 * states + 6 * D_CONV * d_model, floats=(3 + 3 + 2) * d_model, kernels=3)
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         window_BxFxW, s_BxHxExE = state

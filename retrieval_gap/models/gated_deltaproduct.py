@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from retrieval_gap.about import About
 from retrieval_gap.kernels.causal_conv1d import causal_conv1d, causal_conv1d_step
 from retrieval_gap.models.attention import SwiGLU
 from retrieval_gap.models.gated_deltanet import GatedDeltaMixer, gated_delta_rule, of_length_1
@@ -49,6 +50,7 @@ class GatedDeltaProduct:
         return layers
 
 
+ABOUT = About(name="Gated DeltaProduct", state="fixed", slot=7)
 SIZES = {
     "tiny": GatedDeltaProduct(d_model=64, d_ff=16, n_layers=3),
     "0.5m": GatedDeltaProduct(d_model=96, d_ff=128, n_layers=5),

@@ -13,9 +13,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from retrieval_gap.about import About
 from retrieval_gap.models.attention import SwiGLU
 from retrieval_gap.models.mixer import Mixer, Residual, RMSNorm, State
 from retrieval_gap.models.short_conv import with_conv
+from retrieval_gap.models.step_cost import Count, Work
 
 CHUNK = 16
 GATE_RANK = 16
@@ -43,6 +45,7 @@ class GLA:
         return layers
 
 
+ABOUT = About(name="GLA", state="fixed", slot=5)
 SIZES = {
     "tiny": GLA(d_model=64, d_ff=88, n_layers=3),
     "0.5m": GLA(d_model=96, d_ff=228, n_layers=5),
@@ -72,6 +75,12 @@ class GLAMixer(Mixer):
     def init_state(self, batch: int) -> State:
         weight, width = self.out_proj.weight, self.out_proj.in_features // self.n_heads
         return (weight.new_zeros(batch, self.n_heads, width // 2, width),)
+
+    def work(self, context: Count) -> Work:
+        """Five operations a state (decay, k v, their sum, two of q S); read are q, k, v, the decays and the gate."""
+        d_model = self.out_proj.in_features
+        states = d_model * (d_model // self.n_heads) // 2
+        return Work(flops=5 * states, floats=(3 * d_model // 2 + 2 * d_model) + d_model, kernels=2)
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         q, k, v, log_a, g_BxLxD = self._project(x_BxLxD)

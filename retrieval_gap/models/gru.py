@@ -11,9 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from retrieval_gap.about import About
 from retrieval_gap.models.lstm import LONGEST_MEMORY
 from retrieval_gap.models.mixer import Mixer, Residual, State
 from retrieval_gap.models.short_conv import with_conv
+from retrieval_gap.models.step_cost import Count, Work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,7 @@ class GRU:
         return [Residual(self.d_model, with_conv(mixer, self.d_model, self.conv)) for mixer in mixers]
 
 
+ABOUT = About(name="GRU", state="fixed", slot=4)
 SIZES = {
     "tiny": GRU(d_model=64, n_layers=4),
     "0.5m": GRU(d_model=120, n_layers=6),
@@ -59,6 +62,10 @@ class GRUMixer(Mixer):
     def init_state(self, batch: int) -> tuple[Tensor]:
         weight = next(self.gru.parameters())
         return (weight.new_zeros(batch, self.gru.hidden_size),)
+
+    def work(self, context: Count) -> Work:
+        """The gates are a part of the cell's kernel, and small beside its matrices."""
+        return Work()
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         (h_BxD,) = state

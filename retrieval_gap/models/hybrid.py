@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from retrieval_gap.about import About
 from retrieval_gap.models.mamba import D_STATE, Mamba
 from retrieval_gap.models.mixer import Mixer
 from retrieval_gap.models.positions import ROTARY
@@ -40,6 +41,7 @@ class Hybrid:
         return [*mamba.layers(), *block.layers()]
 
 
+ABOUT = About(name="Hybrid", state="grows", slot=1)
 SIZES = {
     "tiny": Hybrid(d_model=64, n_layers=2, d_ff=96),
     "0.5m": Hybrid(d_model=64, n_layers=12),

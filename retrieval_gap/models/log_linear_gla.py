@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from retrieval_gap.about import About
 from retrieval_gap.models.attention import SwiGLU
 from retrieval_gap.models.gla import CHUNK, GLAMixer, decays_between, in_chunks
 from retrieval_gap.models.mixer import Residual, State
@@ -46,6 +47,7 @@ class LogLinearGLA:
         return layers
 
 
+ABOUT = About(name="Log-linear GLA", state="grows", slot=9)
 SIZES = {
     "tiny": LogLinearGLA(d_model=64, d_ff=64, n_layers=3),
     "0.5m": LogLinearGLA(d_model=96, d_ff=200, n_layers=5),

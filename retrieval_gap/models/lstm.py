@@ -10,8 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from retrieval_gap.about import About
 from retrieval_gap.models.mixer import Mixer, Residual, State
 from retrieval_gap.models.short_conv import with_conv
+from retrieval_gap.models.step_cost import Count, Work
 
 LONGEST_MEMORY = 512
 
@@ -33,6 +35,7 @@ class LSTM:
         return [Residual(self.d_model, with_conv(mixer, self.d_model, self.conv)) for mixer in mixers]
 
 
+ABOUT = About(name="LSTM", state="fixed", slot=3)
 SIZES = {
     "tiny": LSTM(d_model=64, n_layers=3),
     "0.5m": LSTM(d_model=128, n_layers=4),
@@ -64,6 +67,10 @@ class LSTMMixer(Mixer):
         weight = next(self.lstm.parameters())
         empty_BxH = weight.new_zeros(batch, self.lstm.hidden_size)
         return empty_BxH, empty_BxH
+
+    def work(self, context: Count) -> Work:
+        """The gates are a part of the cell's kernel, and small beside its matrices."""
+        return Work()
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         h_BxH, c_BxH = state

@@ -12,11 +12,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from retrieval_gap.about import About
 from retrieval_gap.kernels.causal_conv1d import causal_conv1d, causal_conv1d_step
 from retrieval_gap.kernels.linear import linear
 from retrieval_gap.kernels.selective_scan import selective_scan, selective_scan_step
 from retrieval_gap.models.mixer import Mixer, Residual, State
 from retrieval_gap.models.short_conv import with_conv
+from retrieval_gap.models.step_cost import Count, Work
 
 D_STATE, D_CONV, EXPAND = 16, 4, 2
 DT_MIN, DT_MAX, DT_FLOOR = 1e-3, 1e-1, 1e-4
@@ -39,6 +41,7 @@ class Mamba:
         return [Residual(self.d_model, with_conv(mixer, self.d_model, self.conv)) for mixer in mixers]
 
 
+ABOUT = About(name="Mamba", state="fixed", slot=2)
 SIZES = {
     "tiny": Mamba(d_model=64, n_layers=3),
     "0.5m": Mamba(d_model=64, n_layers=16),
@@ -79,6 +82,16 @@ class MambaMixer(Mixer):
         return (
             self.D_I.new_zeros(batch, d_inner, D_CONV - 1),
             self.D_I.new_zeros(batch, d_inner, self.d_state),
+        )
+
+    def work(self, context: Count) -> Work:
+        """The scan takes 7 operations a state (step A, exp, decay h, step x B, their sum, two of C h) and 7 a channel
+        (bias, softplus, step x, D x, their sum, silu z, gate), counting a function of one number as one."""
+        d_inner, d_state = self.A_log_IxN.shape
+        return Work(
+            flops=d_inner * (2 * D_CONV + 7 * d_state + 7),
+            floats=2 * d_inner + 4 * d_inner + 2 * d_state,
+            kernels=2,
         )
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:

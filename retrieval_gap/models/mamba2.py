@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from retrieval_gap.about import About
 from retrieval_gap.kernels.causal_conv1d import causal_conv1d, causal_conv1d_step
 from retrieval_gap.models.gla import decays_between, in_chunks
 from retrieval_gap.models.mixer import Mixer, Residual, RMSNorm, State
@@ -50,6 +51,7 @@ class Mamba2:
         return [Residual(self.d_model, with_conv(mixer, self.d_model, self.conv)) for mixer in mixers]
 
 
+ABOUT = About(name="Mamba-2", state="fixed", slot=8)
 SIZES = {
     "tiny": Mamba2(d_model=64, n_layers=3, d_state=56),
     "0.5m": Mamba2(d_model=128, n_layers=5),

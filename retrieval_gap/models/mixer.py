@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from retrieval_gap.kernels.fused import rms_norm
+from retrieval_gap.models.step_cost import Count, Work
 
 State = Any
 """What a mixer carries between tokens: a tuple of tensors whose first axis is the batch, or an object with
@@ -28,6 +29,11 @@ class Mixer(nn.Module):
     def init_state(self, batch: int) -> State:
         """The state before any token.  The default is for mixers that keep none."""
         return ()
+
+    def work(self, context: Count) -> Work | None:
+        """What the forward pass over one token, which sees `context` tokens, itself included, takes besides the
+        matrices of the modules in this one.  None: it is measured, these matrices included."""
+        return None
 
     def static_state(self, batch: int, capacity: int, position: Tensor) -> State:
         """The state before any token in storage that never moves nor changes its shape, for `step` to work with in a
@@ -129,6 +135,9 @@ class Residual(Mixer):
         super().__init__()
         self.norm = RMSNorm(d_model)
         self.mixer = mixer
+
+    def work(self, context: Count) -> Work:
+        return Work(floats=3 * self.norm.weight.numel(), kernels=1)
 
     def init_state(self, batch: int) -> State:
         return self.mixer.init_state(batch)

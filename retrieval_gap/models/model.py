@@ -16,6 +16,7 @@ from retrieval_gap.choices import Embedding
 from retrieval_gap.models.mixer import Mixer, RMSNorm, State, state_tensors
 from retrieval_gap.tasks.api import PAD
 
+GROWTH_LENGTHS = (8, 16)  # that a state is measured at
 UNGRADED = -100  # what cross_entropy is told to leave out
 
 
@@ -67,6 +68,7 @@ class SequenceModel(nn.Module):
             self.norm = RMSNorm(d_model)
         read_as_V = torch.arange(config.vocab_size).index_fill(0, torch.tensor(config.unread, dtype=torch.long), PAD)
         self.register_buffer("read_as_V", read_as_V if config.unread else None, persistent=False)
+        self._growth: tuple[int, int] | None = None
 
     def forward(self, tokens_BxL: Int[Tensor, "b l"]) -> Float[Tensor, "b l v"]:
         """Logits of the token after each position."""
@@ -121,6 +123,14 @@ class SequenceModel(nn.Module):
         tokens_1xL = torch.zeros(1, length, dtype=torch.long, device=self.device)
         _, state = self.prefill(tokens_1xL)
         return sum(8 * t.numel() * t.element_size() for t in state_tensors(state))
+
+    def state_growth(self) -> tuple[int, int]:
+        """Bits carried after one token, and the bits that each further token adds: 0 for a state of fixed size."""
+        if self._growth is None:
+            few, many = (self.state_bits(length) for length in GROWTH_LENGTHS)
+            added = (many - few) // (GROWTH_LENGTHS[1] - GROWTH_LENGTHS[0])
+            self._growth = few - added * (GROWTH_LENGTHS[0] - 1), added
+        return self._growth
 
     @property
     def device(self) -> torch.device:

@@ -8,6 +8,7 @@ Sizes: "RNNs are not Transformers (Yet)", experiments on IsTree (d, ff, layers, 
 
 from dataclasses import dataclass
 
+from retrieval_gap.about import About
 from retrieval_gap.models.attention import SwiGLU
 from retrieval_gap.models.mixer import Mixer, Residual
 from retrieval_gap.models.positions import RANDOM_OFFSETS, ROTARY, OffsetPositions, attention_with
@@ -40,6 +41,7 @@ class Transformer:
         return layers
 
 
+ABOUT = About(name="Transformer", state="grows", slot=0)
 SIZES = {
     "tiny": Transformer(d_model=64, d_ff=96, n_layers=3, n_heads=4),
     "0.5m": Transformer(d_model=64, d_ff=256, n_layers=8, n_heads=4),

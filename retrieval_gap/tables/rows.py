@@ -18,8 +18,8 @@ from retrieval_gap.tasks.file_kinds import no_text
 # The contract of results/*.csv: what `run.result_row` gives, in this order.
 KINDS: dict[str, type[str] | type[int] | type[float]] = {
     "task": str, "family": str, "mode": str, "n": int, "options": str, "arch": str, "size": str, "embedding": str,
-    "parameters": int, "state_bits": int, "samples": int, "batch_size": int, "lr": float, "precision": str,
-    "seed": int, "eval_split": str, "accuracy": float, "accuracy_low": float, "accuracy_high": float,
+    "parameters": int, "state_bits": int, "state_bits_per_token": int, "samples": int, "batch_size": int, "lr": float,
+    "precision": str, "seed": int, "eval_split": str, "accuracy": float, "accuracy_low": float, "accuracy_high": float,
     "accuracy_strict": float, "exact_trace": float, "undecided": float, "eval_samples": int,
     "tokens_per_s": float, "wall_s": float, "threads": int,
     "hardware": str, "torch": str, "commit": str, "config_hash": str,
@@ -29,6 +29,7 @@ RESULTS = Path(__file__).resolve().parents[2] / "results"  # comes with a checko
 PUBLISHED = RESULTS / "published_istree.csv"
 # What older tables lack, and what it was then.
 _DEFAULTS = {"options": "", "precision": "fp32"}
+_UNKNOWN = {"state_bits_per_token": ""}  # to older tables
 _SHARES = ("accuracy", "accuracy_low", "accuracy_high", "accuracy_strict", "exact_trace", "undecided")
 _NEVER_EMPTY = ("task", "mode", "n", "arch", "size", "seed", *_SHARES[:3], "eval_samples", "config_hash")
 # Of two rows of one configuration these may differ: when and where it was run, how its shape or a file was named.
@@ -51,10 +52,10 @@ def read_table(path: Path) -> list[Sourced]:
 
     Raises UsageError for a file that is absent, no table, empty, lacks a column or holds an impossible value.
     """
-    rows = read_rows(path, [column for column in COLUMNS if column not in _DEFAULTS])
+    rows = read_rows(path, [column for column in COLUMNS if column not in _DEFAULTS | _UNKNOWN])
     if not rows:
         raise UsageError(f"results table {path} is empty: no run has finished; {MAKE_IT}")
-    return [Sourced(where, _typed(where, _DEFAULTS | row)) for where, row in rows]
+    return [Sourced(where, _typed(where, _DEFAULTS | _UNKNOWN | row)) for where, row in rows]
 
 
 def completed(where: str, row: Row) -> Row:

@@ -1,5 +1,6 @@
 """What a command imports before it answers: torch takes a second, and most questions do not need it."""
 
+import json
 import resource
 import subprocess
 import sys
@@ -46,9 +47,24 @@ def test_a_users_task_is_sampled_without_torch(tmp_path: Path) -> None:
     assert "torch" not in imported("sample mine.py --n 4", tmp_path)
 
 
-def test_tables_are_compared_without_torch(tmp_path: Path) -> None:
+def test_tables_are_compared_and_listed_without_torch(tmp_path: Path) -> None:
     table = Path(__file__).parents[2] / "results" / "istree_demo.csv"
     assert imported(f"compare {table}", tmp_path) == set()
+    assert "torch" not in imported(f"results --results {table}", tmp_path)
+
+
+def test_runs_are_listed_without_torch(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "index-direct-n8-lstm-tiny-s0-0123456789ab"
+    run.mkdir(parents=True)
+    config = {"task": "index", "mode": "direct", "n": 8, "arch": "lstm", "size": "tiny"}
+    (run / "config.json").write_text(json.dumps(config))
+    assert "torch" not in imported("results", tmp_path)
+
+
+def test_a_figure_is_drawn_without_torch(tmp_path: Path) -> None:
+    table = Path(__file__).parents[2] / "results" / "theory_demo.csv"
+    assert "torch" not in imported(f"plot accuracy --results {table}", tmp_path)
+    assert (tmp_path / "out" / "accuracy_by_n.png").exists()
 
 
 def test_help_answers_at_once() -> None:

@@ -67,7 +67,7 @@ def test_seeds_are_averaged_and_a_panel_without_rows_says_so(tmp_path: Path) -> 
     ((_, share),) = line(axes_of(figure, "Gold in random places"), "Mamba")
     assert share == pytest.approx(0.5)
     assert "not run" in words_of(axes_of(figure, "Gold last"))
-    assert "191 of 192 points of small models are missing" in words(figure)
+    assert "47 of 48 points of small models are missing" in words(figure)
     assert "2 seeds" in words(figure)
 
 

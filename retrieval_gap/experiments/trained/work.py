@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from retrieval_gap.models import SequenceModel
-from retrieval_gap.models.attention import CausalAttention, SwiGLU
-from retrieval_gap.models.mamba import D_CONV, MambaMixer
-from retrieval_gap.models.mixer import Residual, RMSNorm, state_tensors
+from retrieval_gap.models.mixer import Mixer, RMSNorm, state_tensors
+from retrieval_gap.models.step_cost import Work, measured_work
 
 FLOAT_BYTES = 4
 FORWARD_AND_BACKWARD = 3
@@ -26,17 +25,6 @@ FORWARD_AND_BACKWARD = 3
 WEIGHT_PASSES = 10
 STEP_KERNELS = 12  # copy of the batch, gather, loss, clipping, fused AdamW
 CHOICE_KERNELS = 4  # of a decode step: argmax, copies to and from the host
-
-
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """A forward pass over one token: operations, values moved to or from memory besides weights, and kernels that a
-    pass launches for all its tokens together, or (`serial`) for each position in turn, as an LSTM does."""
-
-    flops: float = 0.0
-    floats: float = 0.0
-    kernels: int = 0
-    serial: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +82,7 @@ def _is_trained(embedding: nn.Embedding) -> bool:
 
 def forward_work(model: SequenceModel, context: float) -> Work:
     """The layers' pass over one token that looks at `context` tokens, itself included; without the head."""
-    parts = list(_parts(model, context))
+    parts = list(_parts(model, model.embedding.embedding_dim, context))
     return Work(
         flops=sum(part.flops for part in parts),
         floats=sum(part.floats for part in parts),
@@ -105,40 +93,28 @@ def forward_work(model: SequenceModel, context: float) -> Work:
 
 def state_floats(model: SequenceModel, context: float) -> float:
     """Values that decoding carries for one sample after `context` tokens."""
-    fixed = sum(tensor.numel() for tensor in state_tensors(model.init_state(1)))
-    cached = sum(2 * layer.o_proj.in_features for layer in model.modules() if isinstance(layer, CausalAttention))
-    return fixed + cached * context
+    if context < 1:
+        return sum(tensor.numel() for tensor in state_tensors(model.init_state(1)))
+    first, added = model.state_growth()
+    return (first + added * (context - 1)) / (8 * FLOAT_BYTES)
 
 
-def _parts(model: SequenceModel, context: float) -> Iterator[Work]:
-    """Every module's own part, its children's not counted."""
-    for module in model.modules():
-        if isinstance(module, CausalAttention):
-            d_model = module.o_proj.in_features
-            yield Work(flops=4 * d_model * context, floats=4 * d_model, kernels=2)  # rotation, attention
-        elif isinstance(module, MambaMixer):
-            yield _scan_and_convolution(module)
-        elif isinstance(module, SwiGLU):
-            yield Work(floats=3 * module.down_proj.in_features, kernels=1)
-        elif isinstance(module, Residual):
-            yield Work(floats=3 * module.norm.weight.numel(), kernels=1)
-        elif isinstance(module, RMSNorm):
-            yield Work(floats=2 * module.weight.numel(), kernels=1)
-        elif isinstance(module, nn.Embedding):
-            yield Work(floats=module.embedding_dim, kernels=1)
-        else:
-            yield _matrices(module)
-
-
-def _scan_and_convolution(module: MambaMixer) -> Work:
-    """The scan takes 7 operations a state (step A, exp, decay h, step x B, their sum, two of C h) and 7 a channel
-    (bias, softplus, step x, D x, their sum, silu z, gate), counting a function of one number as one."""
-    d_inner, d_state = module.A_log_IxN.shape
-    return Work(
-        flops=d_inner * (2 * D_CONV + 7 * d_state + 7),
-        floats=2 * d_inner + 4 * d_inner + 2 * d_state,
-        kernels=2,
-    )
+def _parts(module: nn.Module, d_model: int, context: float) -> Iterator[Work]:
+    """A module's own part, and those of the modules in it; all together where it is a mixer that has to be measured."""
+    if isinstance(module, Mixer):
+        told = module.work(context)
+        if told is None:
+            yield measured_work(module, d_model, context)
+            return
+        yield told
+    elif isinstance(module, RMSNorm):
+        yield Work(floats=2 * module.weight.numel(), kernels=1)
+    elif isinstance(module, nn.Embedding):
+        yield Work(floats=module.embedding_dim, kernels=1)
+    else:
+        yield _matrices(module)
+    for child in module.children():
+        yield from _parts(child, d_model, context)
 
 
 def _matrices(module: nn.Module) -> Work:

@@ -1,0 +1,262 @@
+"""Accuracy in any table of runs, along any of its columns: `retrieval-gap plot accuracy --results FILE --x n`.
+
+Every row is drawn; what cannot be placed is told below the figure.  A ceiling is the best accuracy that any reader with
+a model's bits of state can have (docs/theory.md), drawn where it is less than 1.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.tasks.api import Mode, Task, TaskConfig, TaskError
+from retrieval_gap.tasks.registry import load_task
+from retrieval_gap.theory.bounds import BOUNDS, Bound, bound_of
+
+from . import style
+from .caption import left_out
+from .page import legend_lines, page
+from .probes import number_of
+from .series import X_COLUMNS, Line, SeedMean, Series, name_in, read_series
+
+read_table = read_series
+MOST_COLUMNS = 3  # of panels
+MOST_PALETTE = 7
+_ROW = 2.7  # inches
+_CEILING: dict[str, Any] = {"linestyle": "none", "marker": "_", "markersize": 11, "markeredgewidth": 1.4}
+_TICKS = 0.18  # of an axis between neighbouring ticks
+_SPREAD = 0.012  # of an axis between neighbouring lines, so that none hides another
+
+
+def draw_figure(series: Series) -> Figure:
+    """A panel for each problem and value of the panel's column; a line for each model."""
+    keys = series.panels
+    columns = min(MOST_COLUMNS, len(keys))
+    rows = math.ceil(len(keys) / columns)
+    drawn = [_Panel(series, key) for key in keys]
+    legend = _legend(series, drawn)
+    figure = page(f"Accuracy by {X_COLUMNS[series.view.x]}", legend, _caption(series, drawn), _ROW * rows)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axes, panel in zip(grid.flat, drawn, strict=False):
+        panel.draw(axes)
+    for axes in grid.flat[len(keys) :]:
+        axes.set_axis_off()
+    for line in grid:
+        line[0].set_ylabel("accuracy")
+    for axes in grid.flat[max(0, len(keys) - columns) : len(keys)]:
+        axes.set_xlabel(X_COLUMNS[series.view.x])
+        axes.tick_params(axis="x", labelbottom=True)
+    lowest = min(point.low for line in series.lines for point in line.points)
+    lowest = min([lowest, *(share for panel in drawn for share in panel.chances.values())])
+    grid[0][0].set_ylim(max(-0.03, math.floor(10 * lowest - 0.3) / 10), 1.04)
+    return figure
+
+
+class _Panel:
+    """One problem's lines, with its chance and ceilings."""
+
+    def __init__(self, series: Series, key: tuple[str, ...]) -> None:
+        self.series, self.key = series, key
+        self.lines = [line for line in series.lines if line.panel == key]
+        points = [point for line in self.lines for point in line.points]
+        chances = {n: _chance(*_problem(points, n)) for n in sorted({_n(point) for point in points})}
+        self.chances = {n: share for n, share in chances.items() if share is not None}
+        self.ceilings = {
+            (i, j): share
+            for i, line in enumerate(self.lines)
+            for j, point in enumerate(line.points)
+            if (share := _ceiling(point)) is not None and share < 1
+        }
+
+    def draw(self, axes: Axes) -> None:
+        colours, markers = _colours(self.series), _markers(self.series)
+        axes.set_title(_title(self.key, self.series), fontsize=9.5)
+        place = _x_axis(axes, self.series)
+        self._chance(axes)
+        for i, line in enumerate(self.lines):
+            shift = i - (len(self.lines) - 1) / 2
+            xs = [place(point.x, shift) for point in line.points]
+            colour = colours[line.color]
+            _draw_line(axes, line, xs, colour, markers[line.label])
+            for point in line.points:
+                style.seed_dots(axes, [(place(point.x, shift + 0.4), run.accuracy) for run in point.runs])
+            marks = [(x, self.ceilings[i, j]) for j, x in enumerate(xs) if (i, j) in self.ceilings]
+            if marks:
+                axes.plot(*zip(*marks, strict=True), color=colour, label="ceiling", **_CEILING)
+
+    def _chance(self, axes: Axes) -> None:
+        """A line of it along n, or one for each value that it has."""
+        look: dict[str, Any] = {"color": style.GREY, "linestyle": (0, (5, 3)), "linewidth": 0.9, "zorder": 1}
+        if self.series.view.x == "n" and len(set(self.chances.values())) > 1:
+            axes.plot(*zip(*sorted(self.chances.items()), strict=True), label="chance", **look)
+            return
+        for share in sorted(set(self.chances.values())):
+            axes.axhline(share, label="chance", **look)
+
+
+def _draw_line(axes: Axes, line: Line, xs: list[float], colour: str, marker: str) -> None:
+    ys = [point.accuracy for point in line.points]
+    axes.errorbar(xs, ys, yerr=style.interval(line.points), ecolor=colour, elinewidth=1.0, fmt="none")
+    axes.plot(xs, ys, linewidth=1.2, label=f"{line.color} {line.label}".strip(), **style.filled_marker(marker, colour))
+
+
+def _x_axis(axes: Axes, series: Series) -> Callable[[float, float], float]:
+    """Sets the scale of x; what places a value there, moved sideways by so many steps."""
+    xs = sorted({point.x for line in series.lines for point in line.points})
+    if series.ticks:
+        axes.set_xticks(range(len(series.ticks)), _short_sizes(series.ticks), rotation=25, ha="right")
+        return lambda x, shift: x + shift * 2 * _SPREAD * max(1, len(series.ticks) - 1)
+    log = xs[0] > 0 and xs[-1] / xs[0] >= 4
+    scaled = [math.log2(x) if log else x for x in xs]
+    width = (scaled[-1] - scaled[0]) or (scaled[0] or 1)
+    ticks: list[float] = []
+    last = -math.inf
+    for x, place in zip(xs, scaled, strict=True):
+        if place - last >= _TICKS * width:
+            ticks.append(x)
+            last = place
+    if log:
+        axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda x, _: _short(x))
+    if log:
+        return lambda x, shift: x * 2 ** (shift * _SPREAD * width)
+    return lambda x, shift: x + shift * _SPREAD * width
+
+
+def _short_sizes(sizes: Sequence[str]) -> list[str]:
+    """Without the changes that all of several sizes have, such as `n_layers=1`."""
+    parts = [size.split("+") for size in sizes]
+    common = set.intersection(*map(set, parts)) if len(sizes) > 1 else set()
+    short = ["+".join(part for part in each if part not in common) or each[0] for each in parts]
+    return [style.size_name(size) for size in short]
+
+
+def _short(x: float) -> str:
+    """93,120 as `93.1k`, 4,096 and 0.003 as they are."""
+    if x >= 1e6:
+        return f"{x / 1e6:.3g}M"
+    return f"{x / 1e3:.3g}k" if x >= 1e4 or (x >= 1e3 and x % 1e3 == 0) else f"{x:g}"
+
+
+def _n(point: SeedMean) -> int:
+    return int(point.runs[0].row["n"])
+
+
+def _problem(points: Sequence[SeedMean], n: int) -> tuple[str, str, str, str, int]:
+    """What chance and ceilings depend on."""
+    row = next(point.runs[0].row for point in points if _n(point) == n)
+    return row["task"], row["mode"], row.get("family", ""), row.get("options", ""), n
+
+
+@cache
+def _task(name: str, mode: Mode, family: str, options: str, n: int) -> Task | None:
+    """None where it cannot be had: a user's file that is not on this machine, or is another now."""
+    try:
+        return load_task(name)(TaskConfig(n=n, mode=mode, family=family, options=options))
+    except (TaskError, UsageError, OSError):
+        return None
+
+
+def _bound(name: str, mode: str, family: str, options: str, n: int) -> Bound | None:
+    task = _task(name, "direct", family, options, n) if name in BOUNDS else None
+    try:
+        return None if task is None else bound_of(task)
+    except UsageError:  # a family without one
+        return None
+
+
+def _chance(name: str, mode: Any, family: str, options: str, n: int) -> float | None:
+    """The accuracy of the best answer without the sequence; None for open answers, and where it is not known."""
+    bound = _bound(name, mode, family, options, n)
+    if bound is not None:
+        return float(bound.ceiling(0))
+    task = _task(name, mode, family, options, n)
+    return None if task is None or task.open_answers else task.guess
+
+
+def _ceiling(point: SeedMean) -> float | None:
+    """Of readers that answer at once with so many bits of state; None where nothing is proved."""
+    row = point.runs[0].row
+    if row["mode"] != "direct" or not row.get("state_bits", "").isdecimal():
+        return None
+    bound = _bound(*_problem([point], _n(point)))
+    return None if bound is None else float(bound.ceiling(int(row["state_bits"])))
+
+
+def _colours(series: Series) -> dict[str, str]:
+    values = series.colors
+    if series.view.color == "arch":
+        return style.colours(values)
+    if len(values) <= MOST_PALETTE and not all(value.replace(".", "").isdecimal() for value in values):
+        return style.palette(values)
+    shades = colormaps["viridis"]
+    return {value: to_hex(shades(0.85 * i / max(1, len(values) - 1))) for i, value in enumerate(values)}
+
+
+def _markers(series: Series) -> dict[str, str]:
+    return {label: style.MARKS[i % len(style.MARKS)] for i, label in enumerate(series.labels)}
+
+
+def _title(key: tuple[str, ...], series: Series) -> str:
+    """The task, and of its family, options and the panel's column what differs between panels."""
+    columns = [c for c in ("task", "family", "options") if c in series.lines[0].points[0].runs[0].row]
+    columns += [series.view.panel] if series.view.panel not in columns else []
+    several = [len({panel[i] for panel in series.panels}) > 1 for i in range(len(key))]
+    words = [name_in(column, value) for column, value, differs in zip(columns, key, several, strict=True) if differs]
+    first = style.name_of_task(key[0])
+    rest = words[1:] if several[0] else words
+    return "\n".join(filter(None, [first, ", ".join(filter(None, rest))]))
+
+
+def _legend(series: Series, panels: Sequence[_Panel]) -> list[list[Line2D]]:
+    colours, markers = _colours(series), _markers(series)
+    keys = [
+        Line2D([], [], color=colours[value], linewidth=3, label=name_in(series.view.color, value))
+        for value in series.colors
+    ]
+    marks = [
+        Line2D([], [], **style.filled_marker(marker, style.GREY), linestyle="none", label=label)
+        for label, marker in markers.items()
+        if len(markers) > 1 and label
+    ]
+    others = [style.chance_key()] if any(panel.chances for panel in panels) else []
+    if any(len(point.runs) > 1 for line in series.lines for point in line.points):
+        others.append(style.seed_key())
+    if any(panel.ceilings for panel in panels):
+        others.append(Line2D([], [], color=style.GREY, label="ceiling of its state bits", **_CEILING))
+    return [line for part in (keys, marks, others) for line in legend_lines(part)]
+
+
+def _told(differing: dict[str, list[str]]) -> str:
+    """Such as `samples (32000, 64000)`; of many values the ends."""
+    words = {c: v if len(v) <= 3 else [v[0], "...", v[-1]] for c, v in differing.items()}
+    return ", ".join(f"{column.replace('_', ' ')} ({', '.join(values)})" for column, values in words.items())
+
+
+def _caption(series: Series, panels: Sequence[_Panel]) -> str:
+    points = [point for line in series.lines for point in line.points]
+    rows = [run.row for point in points for run in point.runs]
+    hardware = sorted({row["hardware"] for row in rows if row.get("hardware")})
+    tested = {int(row["eval_samples"]) for row in rows if row.get("eval_samples", "").isdecimal()}
+    unknown = sorted({panel.key[0] for panel in panels if not panel.chances})
+    parts = [
+        f"Free decoding of {number_of(tested, 'held-out sample')}; undecided counted as a guess." if tested else "",
+        f"{number_of({len(point.runs) for point in points}, 'seed')} a point; error bars: 95 % Wilson interval"
+        " (of several seeds: from the lowest to the highest end).",
+        f"Hardware: {', '.join(hardware[:2])}{' and others' if len(hardware) > 2 else ''}." if hardware else "",
+        f"Not the same for all: {_told(series.differing)}." if series.differing else "",
+        f"Chance is not known of {', '.join(unknown)}." if unknown else "",
+        f"Marks repeat after {len(style.MARKS)}." if len(series.labels) > len(style.MARKS) else "",
+        left_out(series.left_out, "their table does not tell"),
+    ]
+    return " ".join(filter(None, parts))

@@ -1,0 +1,121 @@
+"""Learning curves of runs: the loss along the samples trained on, and accuracy where it was measured on the way."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from retrieval_gap.machine.errors import UsageError
+
+from . import style
+from .caption import left_out
+from .page import legend_lines, page
+
+ACCURACIES = {"accuracy": "-", "exact_trace": "--"}
+MOST_RUNS = 14
+_HEIGHT = 3.4  # inches
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """A run's reports: numbers at counts of samples.  name: its label."""
+
+    name: str
+    arch: str
+    reports: list[dict[str, Any]]
+
+    def along(self, key: str) -> tuple[list[float], list[float]]:
+        """(samples, values) of the reports that have this number."""
+        kept = [told for told in self.reports if type(told.get(key)) in (int, float)]
+        return [told["samples"] for told in kept], [told[key] for told in kept]
+
+
+def read_curves(runs: Sequence[Path]) -> list[Curve]:
+    """Raises UsageError for a directory that is no run's, and where there are none or too many to tell apart."""
+    if not runs:
+        raise UsageError("plot curves needs run directories: retrieval-gap plot curves runs/*")
+    if len(runs) > MOST_RUNS:
+        raise UsageError(f"{len(runs)} runs are too many to tell apart; give at most {MOST_RUNS}")
+    return [_read(path) for path in runs]
+
+
+def _read(path: Path) -> Curve:
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        lines = (path / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").split("\n")
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} has no {Path(error.filename).name}: no training of a run is told there") from error
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: config.json or metrics.jsonl cannot be read ({error})") from error
+    arch = str(config.get("arch", "")) if isinstance(config, dict) else ""
+    return Curve(name=path.name, arch=arch, reports=[told for told in map(_report, lines) if told])
+
+
+def _report(line: str) -> dict[str, Any] | None:
+    """None for a line that a kill cut short, or that is no report."""
+    try:
+        told = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return told if isinstance(told, dict) and type(told.get("samples")) in (int, float) else None
+
+
+def draw_figure(curves: list[Curve]) -> Figure:
+    """A panel of losses; beside it one of accuracies where a run measured any.
+
+    Raises UsageError where no run has a report of its loss.
+    """
+    drawn = [curve for curve in curves if curve.along("loss")[0]]
+    if not drawn:
+        raise UsageError(f"{curves[0].name} has no report of its loss yet, so there is nothing to draw")
+    measured = any(curve.along(key)[0] for curve in drawn for key in ACCURACIES)
+    looks = _looks(drawn)
+    keys = [Line2D([], [], label=curve.name, **look) for curve, look in zip(drawn, looks, strict=True)]
+    missing = [curve.name for curve in curves if curve not in drawn]
+    figure = page("Learning curves", legend_lines(keys), _caption(missing, measured), _HEIGHT)
+    panels = figure.subplots(1, 2 if measured else 1, squeeze=False)[0]
+    for curve, look in zip(drawn, looks, strict=True):
+        panels[0].plot(*curve.along("loss"), label=curve.name, **look)
+        for key, dash in ACCURACIES.items() if measured else ():
+            if curve.along(key)[0]:
+                panels[1].plot(*curve.along(key), label=f"{curve.name} {key}", **look | {"linestyle": dash})
+    _loss_axes(panels[0])
+    if measured:
+        panels[1].set_ylim(-0.02, 1.03)
+        panels[1].set_ylabel("accuracy on validation samples")
+    for axes in panels:
+        axes.set_xlabel("samples trained on")
+        axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x >= 1000 else f"{x:g}")
+        axes.grid(axis="both")
+    return figure
+
+
+def _looks(curves: Sequence[Curve]) -> list[dict[str, Any]]:
+    """An architecture's colour; its runs are told apart by their marks."""
+    colours, seen, looks = style.colours([curve.arch for curve in curves]), dict[str, int](), []
+    for curve in curves:
+        place = seen[curve.arch] = seen.get(curve.arch, -1) + 1
+        mark = style.filled_marker(style.MARKS[place % len(style.MARKS)], colours[curve.arch])
+        looks.append({**mark, "markersize": 3.5, "linewidth": 1.2, "markevery": 0.08})
+    return looks
+
+
+def _loss_axes(axes: Axes) -> None:
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
+    axes.yaxis.set_minor_formatter(lambda y, _: "")
+    axes.set_ylabel("loss (nats a graded token)")
+
+
+def _caption(missing: Sequence[str], measured: bool) -> str:
+    parts = [
+        "The mean loss since the last report, of the graded tokens of training samples.",
+        "Solid: right answers; dashed: whole traces." if measured else "No run measured its accuracy on the way.",
+        left_out(missing, "no report of a loss yet"),
+    ]
+    return " ".join(filter(None, parts))

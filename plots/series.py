@@ -1,0 +1,242 @@
+"""Any table of runs as lines: rows that differ in the seed alone are one point, points in x alone one line."""
+
+import re
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
+
+from retrieval_gap.about import in_order
+from retrieval_gap.machine.errors import UsageError, unknown
+from retrieval_gap.tables.rows import MAKE_IT, number_in, read_rows, share_in
+
+from .style import VIEWS, name_of, size_name
+
+X_COLUMNS = {
+    "n": "problem size n",
+    "size": "model size",
+    "parameters": "trained parameters",
+    "state_bits": "bits of state",
+    "samples": "training samples",
+    "lr": "learning rate",
+    "seed": "seed",
+}
+# What a run is, besides its seed; a table may lack some.
+IDENTITY = (
+    "task", "family", "options", "mode", "n", "arch", "size", "embedding", "samples", "batch_size", "lr", "precision",
+    "eval_split",
+)  # fmt: skip
+# What follows from x, and is therefore no line of its own.
+_FOLLOWS = {"parameters": ("size",), "state_bits": ("size",), "lr": (), "n": (), "samples": (), "seed": (), "size": ()}
+_TRAINING = ("embedding", "samples", "batch_size", "lr", "precision", "eval_split")
+_NEEDED = ("task", "mode", "n", "arch", "size", "seed", "accuracy", "accuracy_low", "accuracy_high")
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What an accuracy figure shows: the columns along x, of the panels (beside the task), and of the colours."""
+
+    x: str = "n"
+    panel: str = "mode"
+    color: str = "arch"
+
+    def __post_init__(self) -> None:
+        if self.x not in X_COLUMNS:
+            raise unknown("--x", self.x, X_COLUMNS)
+        for flag, column in (("--panel", self.panel), ("--color", self.color)):
+            if column not in IDENTITY:
+                raise unknown(flag, column, IDENTITY)
+            if column == self.x:
+                raise UsageError(f"{flag} {column} is the x axis already")
+
+
+_LineKey = tuple[tuple[str, ...], str, str]  # of a line: panel, color, label
+
+
+class Measured(NamedTuple):
+    """A row: its columns as text, its accuracy with the 95 % Wilson interval, x as a number."""
+
+    row: Mapping[str, str]
+    x: float
+    accuracy: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class SeedMean:
+    """The seeds of one configuration: their mean, and the envelope of their intervals."""
+
+    runs: tuple[Measured, ...]
+
+    @property
+    def x(self) -> float:
+        return self.runs[0].x
+
+    @property
+    def accuracy(self) -> float:
+        return fmean(run.accuracy for run in self.runs)
+
+    @property
+    def low(self) -> float:
+        return min(run.low for run in self.runs)
+
+    @property
+    def high(self) -> float:
+        return max(run.high for run in self.runs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """Points by rising x.  panel, color: their values; label: in what else it differs from other lines."""
+
+    panel: tuple[str, ...]
+    color: str
+    label: str
+    points: list[SeedMean]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """A table's lines as a view shows them.  ticks: the names of x where it is no number.  left_out: for a caption."""
+
+    path: Path
+    view: View
+    lines: list[Line]
+    ticks: list[str]
+    left_out: list[str]
+
+    @property
+    def panels(self) -> list[tuple[str, ...]]:
+        """By task, then by the view's column."""
+        order = list(VIEWS)
+        seen = {line.panel for line in self.lines}
+        place = {key: order.index(key[-1]) if key[-1] in order else _number(key[-1]) for key in seen}
+        return sorted(seen, key=lambda key: (key[:-1], place[key], key))
+
+    @property
+    def colors(self) -> list[str]:
+        seen = {line.color for line in self.lines}
+        return in_order(seen) if self.view.color == "arch" else sorted(seen, key=lambda value: (_number(value), value))
+
+    @property
+    def labels(self) -> list[str]:
+        return sorted({line.label for line in self.lines}, key=_naturally)
+
+    @property
+    def differing(self) -> dict[str, list[str]]:
+        """Settings of training that are not the same in all rows, with their values: a caption tells them."""
+        rows = [run.row for line in self.lines for point in line.points for run in point.runs]
+        values = {column: {row[column] for row in rows} for column in _TRAINING if column in rows[0]}
+        return {c: sorted(v, key=_naturally) for c, v in values.items() if len(v) > 1 and c != self.view.x}
+
+
+def read_series(path: Path, view: View) -> Series:
+    """Raises UsageError for a table that will not do, has no row, or has two rows of one configuration and seed."""
+    where_rows = read_rows(path, dict.fromkeys((*_NEEDED, view.x, view.panel, view.color)))
+    if not where_rows:
+        raise UsageError(f"results table {path} is empty: no run has finished; {MAKE_IT}")
+    told = [(where, row) for where, row in where_rows if row[view.x]]
+    ticks = _size_order(told) if view.x == "size" else []
+    measured = [_measured(where, row, view.x, ticks) for where, row in told]
+    missing = len(where_rows) - len(told)
+    if not measured:
+        raise UsageError(f"results table {path} has no value of {view.x}, so there is nothing to draw")
+    return Series(
+        path=path,
+        view=view,
+        lines=_lines(path, measured, view),
+        ticks=ticks,
+        left_out=[f"{missing} rows without {view.x}"] if missing else [],
+    )
+
+
+def _measured(where: str, row: dict[str, str], x: str, ticks: list[str]) -> Measured:
+    place = float(ticks.index(row[x])) if ticks else number_in(where, row, x)
+    return Measured(row, place, *(share_in(where, row, key) for key in ("accuracy", "accuracy_low", "accuracy_high")))
+
+
+def _size_order(rows: Iterable[tuple[str, dict[str, str]]]) -> list[str]:
+    """Sizes by the smallest number of parameters that a model of theirs has."""
+    least: dict[str, float] = {}
+    for _, row in rows:
+        parameters = _number(row.get("parameters", ""))
+        least[row["size"]] = min(parameters, least.get(row["size"], parameters))
+    return sorted(least, key=lambda size: (least[size], size))
+
+
+def _lines(path: Path, measured: Sequence[Measured], view: View) -> list[Line]:
+    panel = [column for column in ("task", "family", "options") if column in measured[0].row]
+    panel += [view.panel] if view.panel not in panel else []
+    hidden = {view.x, view.color, *panel, *_FOLLOWS[view.x]}
+    rest = [column for column in IDENTITY if column in measured[0].row and column not in hidden]
+    varied = _varied(measured, view.color, rest)
+    follows = [column for column in _FOLLOWS[view.x] if column in measured[0].row]
+    lines: dict[_LineKey, dict[Hashable, list[Measured]]] = defaultdict(lambda: defaultdict(list))
+    for each in measured:
+        color = each.row[view.color]
+        key = (tuple(each.row[column] for column in panel), color, _label(each.row, varied[color]))
+        lines[key][(*(each.row[column] for column in follows), each.row[view.x])].append(each)
+    return [
+        Line(panel=of, color=color, label=label, points=sorted(_means(path, points), key=lambda point: point.x))
+        for (of, color, label), points in sorted(lines.items())
+    ]
+
+
+def _varied(measured: Sequence[Measured], color: str, columns: Sequence[str]) -> dict[str, list[str]]:
+    """Of each colour the columns in which its own rows differ: only these tell its lines apart."""
+    seen: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for each in measured:
+        for column in columns:
+            seen[each.row[color]][column].add(each.row[column])
+    return {value: [column for column in columns if len(found[column]) > 1] for value, found in seen.items()}
+
+
+def _means(path: Path, points: Mapping[Hashable, list[Measured]]) -> list[SeedMean]:
+    return [_mean(path, runs) for runs in points.values()]
+
+
+def _mean(path: Path, runs: list[Measured]) -> SeedMean:
+    seeds = [run.row["seed"] for run in runs]
+    if len(set(seeds)) < len(seeds):
+        raise UsageError(f"results table {path} has two rows of one configuration and seed ({_told(runs[0].row)})")
+    return SeedMean(tuple(sorted(runs, key=lambda run: run.row["seed"])))
+
+
+def _told(row: Mapping[str, str]) -> str:
+    return " ".join(row[column] for column in ("task", "mode", "n", "arch", "size", "seed"))
+
+
+def _label(row: Mapping[str, str], varied: Sequence[str]) -> str:
+    """Such as `tiny, lr 0.003`: in what a line differs from others of its colour."""
+    return ", ".join(word for column in varied if (word := name_in(column, row[column])))
+
+
+def name_in(column: str, value: str) -> str:
+    """How a legend writes a value of a column."""
+    match column:
+        case "arch":
+            return name_of(value)
+        case "mode":
+            return VIEWS.get(value, value)
+        case "size":
+            return size_name(value)
+        case "task" | "family" | "options" | "embedding" | "precision" | "eval_split":
+            return value.replace("_", " ")
+        case "samples" | "n" if value.isdecimal():
+            return f"{column} = {int(value):,}" if column == "n" else f"{int(value):,} samples"
+    return f"{column} {value}"
+
+
+def _naturally(text: str) -> list[tuple[float, str]]:
+    """A key that sorts d_hidden=4 before d_hidden=16."""
+    return [(_number(part), part) for part in re.split(r"([\d.]+)", text)]
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("inf")

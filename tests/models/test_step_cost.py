@@ -1,0 +1,96 @@
+"""What a mixer asks of a machine: as it says itself, or as it is measured where it says nothing."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from retrieval_gap.experiments.trained.work import decode_load, forward_work, prefill_load, training_load
+from retrieval_gap.models import ARCHITECTURES, ModelConfig, SequenceModel, architecture
+from retrieval_gap.models.gated_deltanet import GatedDeltaMixer
+from retrieval_gap.models.gla import GLAMixer
+from retrieval_gap.models.mixer import Mixer, state_tensors
+from retrieval_gap.models.step_cost import measured_work
+
+D = 16
+
+
+class Affine(Mixer):
+    """One matrix, and a bias that is added apart: known counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.shift = nn.Linear(D, 3 * D, bias=False), nn.Parameter(torch.zeros(3 * D))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.linear(x) + self.shift)[..., :D]
+
+
+class Attention(Mixer):
+    """Scores of every token with every other, and nothing else."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x @ x.mT) @ x
+
+
+class Loop(Mixer):
+    """One kernel for each position."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([x_BxD * 2 for x_BxD in x.unbind(1)], 1)
+
+
+def test_a_mixer_that_says_nothing_is_counted_while_it_runs() -> None:
+    work = measured_work(Affine(), D, context=5)
+    assert work.flops == pytest.approx(2 * D * 3 * D + 3 * D)
+    assert work.floats == pytest.approx((D + 3 * D) + (3 * D + 3 * D))  # weights are not counted
+    assert (work.kernels, work.serial) == pytest.approx((2, 0))
+
+
+@pytest.mark.parametrize("context", [1, 7, 100])
+def test_the_context_that_a_token_sees_costs(context: int) -> None:
+    """Without causality a token of L sees L, twice the mean of a causal one but for half a token."""
+    assert measured_work(Attention(), D, context).flops == pytest.approx(4 * D * (2 * context - 1))
+
+
+def test_a_loop_over_positions_launches_kernels_for_each() -> None:
+    work = measured_work(Loop(), D, context=1)
+    assert (work.kernels, work.serial) == pytest.approx((1, 1))
+
+
+@pytest.mark.parametrize(("mixer", "per_state"), [(GLAMixer(D, 2), 5), (GatedDeltaMixer(D, 2), 7)])
+def test_the_operations_of_a_state_are_those_of_its_definition(mixer: Any, per_state: int) -> None:
+    states = state_tensors(mixer.init_state(1))[-1].numel()
+    assert mixer.work(1).flops == pytest.approx(per_state * states, rel=0.5)
+    assert mixer.work(1).flops >= per_state * states
+
+
+@pytest.mark.parametrize("arch", list(ARCHITECTURES))
+def test_no_built_in_layer_has_to_be_measured(arch: str) -> None:
+    model = SequenceModel(ModelConfig(architecture=architecture(arch, "tiny"), vocab_size=D))
+    assert all(module.work(1) is not None for module in model.modules() if isinstance(module, Mixer))
+
+
+def test_a_users_layer_has_a_cost_in_training_and_decoding() -> None:
+    class Stack:
+        d_model = D
+
+        def layers(self) -> list[Mixer]:
+            return [Affine(), Affine()]
+
+    model = SequenceModel(ModelConfig(architecture=Stack(), vocab_size=D))
+    assert forward_work(model, 4).flops == pytest.approx(2 * (2 * D * 3 * D + 3 * D))
+    loads = [
+        training_load(model, vocabulary=D, batch=2, length=9, graded=1),
+        prefill_load(model, rows=2, length=9),
+        decode_load(model, vocabulary=D, rows=2, context=9),
+    ]
+    assert all(min(load.flops, load.bytes, load.kernels) > 0 for load in loads)
+
+
+@pytest.mark.parametrize("arch", list(ARCHITECTURES))
+def test_what_a_token_adds_to_the_state_is_counted(arch: str) -> None:
+    model = SequenceModel(ModelConfig(architecture=architecture(arch, "tiny"), vocab_size=D))
+    first, added = model.state_growth()
+    assert [first, first + 40 * added] == [model.state_bits(1), model.state_bits(41)]

@@ -1,0 +1,151 @@
+"""`plot accuracy` draws every row of any table, along any column, with chance, intervals, seeds and ceilings."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.plots import accuracy, draw_accuracy, style
+from retrieval_gap.plots.series import X_COLUMNS, Series, View, read_series
+from retrieval_gap.tasks.api import TaskConfig
+from retrieval_gap.tasks.registry import load_task
+from retrieval_gap.theory.bounds import bound_of
+from tests.plots.layout import check_words
+from tests.plots.tables import demo_like, grid_like, row, write
+
+RESULTS = Path(__file__).parents[2] / "results"
+
+
+@pytest.fixture(autouse=True)
+def _styled() -> Iterator[None]:
+    with style.applied():
+        yield
+
+
+def series(path: Path, rows: list[dict[str, Any]], **view: str) -> Series:
+    return read_series(write(path / "t.csv", rows), View(**view))
+
+
+def index_row(**changes: Any) -> dict[str, Any]:
+    """A row on Index over 4 letters."""
+    return row(
+        **{"task": "index", "family": "default", "options": "values=4", "mode": "direct", "arch": "lstm"} | changes
+    )
+
+
+def labels(figure: Figure) -> list[str]:
+    return [text.get_text() for part in figure.legends for text in part.get_texts()]
+
+
+def lines(axes: Axes, label: str) -> list[list[float]]:
+    return [list(line.get_ydata()) for line in axes.lines if line.get_label() == label]
+
+
+def caption(figure: Figure) -> str:
+    return " ".join(figure.texts[-1].get_text().split())
+
+
+def test_rows_that_differ_in_the_seed_alone_are_one_point_with_the_envelope_of_their_intervals(tmp_path: Path) -> None:
+    rows = [row(seed=seed, accuracy=share) for seed, share in enumerate((0.6, 0.8))]
+    ((point,),) = [line.points for line in series(tmp_path, rows).lines]
+    assert (point.accuracy, point.low, point.high) == pytest.approx((0.7, 0.58, 0.82))
+
+
+def test_every_row_of_a_table_is_in_the_figure(tmp_path: Path) -> None:
+    rows = grid_like(sizes=("1m", "2m"), ns=(16, 32, 64))
+    rows = [each | {"parameters": 1_000_000 if each["size"] == "1m" else 2_000_000} for each in rows]
+    for x in ("n", "size", "parameters", "samples", "seed"):
+        drawn = [run.row for line in series(tmp_path, rows, x=x).lines for point in line.points for run in point.runs]
+        assert len(drawn) == len(rows)
+
+
+def test_what_has_no_place_on_the_axis_is_told(tmp_path: Path) -> None:
+    rows = [index_row(state_bits=64), index_row(n=16, state_bits="")]
+    figure = accuracy.draw_figure(series(tmp_path, rows, x="state_bits"))
+    assert "Not drawn: 1 rows without state_bits" in caption(figure)
+
+
+def test_a_users_layer_is_in_the_figure_by_the_name_in_its_file(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text('from retrieval_gap.about import About\nABOUT = About(name="My layer", state="fixed")\n')
+    rows = [row(arch=arch, n=n) for arch in ("lstm", str(mine), "gone.py") for n in (8, 16)]
+    figure = accuracy.draw_figure(series(tmp_path, rows))
+    assert set(labels(figure)[:3]) == {"LSTM", "My layer", "gone"}
+    assert len({line.get_color() for line in figure.axes[0].lines if line.get_linestyle() == "-"}) == 3
+
+
+def test_lines_of_a_colour_are_told_apart_by_what_differs_between_them(tmp_path: Path) -> None:
+    rows = [row(n=n, lr=lr, size="tiny", arch="lstm") for n in (8, 16) for lr in (0.001, 0.01)]
+    rows += [row(n=n, lr=0.003, size="tiny", arch="mamba") for n in (8, 16)]
+    read = series(tmp_path, rows)
+    assert sorted((line.color, line.label) for line in read.lines) == [
+        ("lstm", "lr 0.001"), ("lstm", "lr 0.01"), ("mamba", ""),
+    ]  # fmt: skip
+    assert "lr (0.001, 0.003, 0.01)" in caption(accuracy.draw_figure(read))
+
+
+def test_chance_is_that_of_the_task_and_ceilings_are_the_bounds(tmp_path: Path) -> None:
+    rows = [index_row(n=n, state_bits=8) for n in (8, 16)] + [index_row(n=8, state_bits=4096, size="big")]
+    (axes,) = accuracy.draw_figure(series(tmp_path, rows)).axes
+    assert lines(axes, "chance") == [[0.25, 0.25]]
+    bounds = [bound_of(load_task("index")(TaskConfig(n=n, options="values=4"))) for n in (8, 16)]
+    assert lines(axes, "ceiling") == [[float(bound.ceiling(8)) for bound in bounds]]
+
+
+def test_a_reader_that_searches_has_no_ceiling(tmp_path: Path) -> None:
+    rows = [index_row(n=n, state_bits=8, mode="rag") for n in (8, 16)]
+    (axes,) = accuracy.draw_figure(series(tmp_path, rows)).axes
+    assert lines(axes, "ceiling") == []
+
+
+def test_a_task_whose_file_is_gone_is_drawn_without_chance_and_told(tmp_path: Path) -> None:
+    figure = accuracy.draw_figure(series(tmp_path, [row(task="gone.py", n=n) for n in (8, 16)]))
+    assert lines(figure.axes[0], "chance") == []
+    assert "Chance is not known of gone.py" in caption(figure)
+
+
+def test_tasks_and_views_have_panels_of_their_own(tmp_path: Path) -> None:
+    rows = [*demo_like(), index_row(), index_row(mode="rag")]
+    for each in rows:
+        each.setdefault("options", "")
+    figure = accuracy.draw_figure(series(tmp_path, rows, x="size"))
+    titles = [axes.get_title().split("\n")[0] for axes in figure.axes if axes.get_title()]
+    assert titles == ["Index", "Index", "IsTree", "IsTree", "IsTree"]
+
+
+@pytest.mark.parametrize("x", [x for x in X_COLUMNS if x != "size"])  # sizes stand aslant: boxes overlap, words do not
+@pytest.mark.parametrize("table", ["theory_demo", "istree_cpu"])
+def test_no_words_overlap_or_are_cut_in_the_committed_tables(x: str, table: str) -> None:
+    check_words(accuracy.draw_figure(read_series(RESULTS / f"{table}.csv", View(x=x))))
+
+
+def test_two_rows_of_one_configuration_and_seed_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="two rows of one configuration and seed"):
+        series(tmp_path, [row(), row(accuracy=0.9)])
+
+
+@pytest.mark.parametrize(
+    ("view", "told"),
+    [
+        ({"x": "accuracy"}, "unknown --x"),
+        ({"panel": "hardware"}, "unknown --panel"),
+        ({"x": "n", "color": "n"}, "--color n is the x axis already"),
+    ],
+)
+def test_a_view_that_cannot_be_is_told(view: dict[str, str], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        View(**view)
+
+
+def test_a_table_without_the_column_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="lacks the column lr"):
+        series(tmp_path, [row()], x="lr")
+
+
+def test_the_picture_is_named_by_its_axis(tmp_path: Path) -> None:
+    table = write(tmp_path / "t.csv", [index_row(n=n) for n in (8, 16)])
+    assert [path.name for path in draw_accuracy(table, View(), tmp_path)] == ["accuracy_by_n.png", "accuracy_by_n.svg"]

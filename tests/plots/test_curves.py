@@ -1,0 +1,82 @@
+"""`plot curves` shows how runs learned, from what their directories hold."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.plots import curves, draw_curves, style
+from tests.plots.layout import check_words
+
+
+@pytest.fixture(autouse=True)
+def _styled() -> Iterator[None]:
+    with style.applied():
+        yield
+
+
+def run_directory(path: Path, name: str, reports: list[dict[str, Any]], arch: str = "lstm") -> Path:
+    folder = path / name
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"task": "index", "arch": arch}))
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(told) + "\n" for told in reports))
+    return folder
+
+
+def reports(**more: float) -> list[dict[str, Any]]:
+    return [{"step": i, "samples": 64 * i, "loss": 2.0 / i, **more} for i in range(1, 5)]
+
+
+def test_a_line_is_the_losses_along_the_samples(tmp_path: Path) -> None:
+    figure = curves.draw_figure(curves.read_curves([run_directory(tmp_path, "a", reports())]))
+    (axes,) = figure.axes
+    assert list(axes.lines[0].get_xdata()) == [64, 128, 192, 256]
+    assert list(axes.lines[0].get_ydata()) == [2.0, 1.0, 2 / 3, 0.5]
+
+
+def test_accuracy_has_a_panel_where_a_run_measured_it(tmp_path: Path) -> None:
+    measured = [*reports(), {"samples": 256, "accuracy": 0.75, "exact_trace": 0.5}]
+    folders = [run_directory(tmp_path, "a", measured), run_directory(tmp_path, "b", reports(), "mamba")]
+    figure = curves.draw_figure(curves.read_curves(folders))
+    assert [line.get_label() for line in figure.axes[1].lines] == ["a accuracy", "a exact_trace"]
+    assert [list(line.get_ydata()) for line in figure.axes[1].lines] == [[0.75], [0.5]]
+    check_words(figure)
+
+
+def test_a_line_that_a_kill_cut_short_is_passed_over(tmp_path: Path) -> None:
+    folder = run_directory(tmp_path, "a", reports())
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 5, "samp')
+    assert len(curves.read_curves([folder])[0].reports) == 4
+
+
+def test_a_run_without_a_report_is_told(tmp_path: Path) -> None:
+    folders = [run_directory(tmp_path, "a", reports()), run_directory(tmp_path, "new", [])]
+    figure = curves.draw_figure(curves.read_curves(folders))
+    assert "Not drawn: new (no report of a loss yet)" in " ".join(figure.texts[-1].get_text().split())
+    with pytest.raises(UsageError, match="nothing to draw"):
+        curves.draw_figure(curves.read_curves(folders[1:]))
+
+
+def test_what_is_no_run_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"has no config\.json"):
+        curves.read_curves([tmp_path])
+    with pytest.raises(UsageError, match="needs run directories"):
+        curves.read_curves([])
+    with pytest.raises(UsageError, match="too many"):
+        curves.read_curves([tmp_path] * 30)
+
+
+def test_runs_of_one_architecture_share_its_colour_and_differ_in_their_marks(tmp_path: Path) -> None:
+    folders = [run_directory(tmp_path, name, reports()) for name in "ab"]
+    first, second = curves.draw_figure(curves.read_curves(folders)).axes[0].lines
+    assert first.get_color() == second.get_color()
+    assert first.get_marker() != second.get_marker()
+
+
+def test_curves_are_written_in_both_formats(tmp_path: Path) -> None:
+    folder = run_directory(tmp_path, "a", reports())
+    assert [path.name for path in draw_curves([folder], tmp_path / "out")] == ["curves.png", "curves.svg"]

@@ -1,0 +1,70 @@
+"""What an architecture is stands in its own file, and is read without running it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from retrieval_gap.about import LAST, About, about, in_order, state_kind
+from retrieval_gap.models import ARCHITECTURES, ModelConfig, SequenceModel, architecture
+from retrieval_gap.plots import style
+
+
+@pytest.mark.parametrize("arch", list(ARCHITECTURES))
+def test_every_architecture_says_what_it_is_and_its_state_does_what_it_says(arch: str) -> None:
+    told = ARCHITECTURES[arch].ABOUT
+    assert about(arch) == told
+    model = SequenceModel(ModelConfig(architecture=architecture(arch, "tiny"), vocab_size=16))
+    assert told.state == ("grows" if model.state_bits(64) > model.state_bits(32) else "fixed")
+
+
+def test_slots_are_each_taken_once_so_that_colours_and_marks_differ() -> None:
+    slots = [about(arch).slot for arch in ARCHITECTURES]
+    assert len(set(slots)) == len(slots)
+    for looks in (style.colours(list(ARCHITECTURES)), style.architecture_markers(list(ARCHITECTURES))):
+        assert len(set(looks.values())) == len(ARCHITECTURES)
+
+
+def test_a_users_file_is_read_and_not_run(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text('raise SystemExit("run")\nABOUT = About(name="Mine", state="fixed", slot=9)\n')
+    assert about(str(mine)) == About(name="Mine", state="fixed", slot=9)
+
+
+@pytest.mark.parametrize("text", ["", "ABOUT = About(name=make())\n", "ABOUT = About(state='fixed')\n", "def :\n"])
+def test_a_file_that_does_not_say_has_its_stem_for_a_name(tmp_path: Path, text: str) -> None:
+    mine = tmp_path / "some_layer.py"
+    mine.write_text(text)
+    assert about(str(mine)) == About(name="some_layer", state="", slot=LAST)
+
+
+def test_a_file_that_is_gone_and_a_layers_path_have_names() -> None:
+    assert about("/nowhere/mingru.py").name == "mingru"
+    assert about("fla.layers.GatedLinearAttention") == About(name="GatedLinearAttention", state="fixed")
+
+
+def test_what_rows_measured_goes_before_what_a_file_says() -> None:
+    assert state_kind("lstm", [("cell", 64, 0), ("cell", 64, 0)]) == "fixed"
+    assert state_kind("lstm", [("cell", 64, 32)]) == "grows"
+    assert state_kind("lstm", [("cell", 64, None)]) == "fixed"
+
+
+def test_two_sizes_of_one_models_state_tell_that_it_grows_and_one_tells_nothing() -> None:
+    assert state_kind("gone.py", [("tiny", 64, None), ("tiny", 128, None)]) == "grows"
+    assert state_kind("gone.py", [("tiny", 64, None), ("big", 128, None)]) == ""
+
+
+def test_known_architectures_come_first_and_strangers_by_name() -> None:
+    assert in_order(["z.py", "lstm", "a.py", "transformer"]) == ["transformer", "lstm", "a.py", "z.py"]
+
+
+def test_strangers_take_colours_that_are_free() -> None:
+    colours = style.colours(["lstm", "a.py", "b.py"])
+    assert colours["lstm"] == style.colours(["lstm"])["lstm"]
+    assert len(set(colours.values())) == 3
+
+
+def test_no_torch_is_needed() -> None:
+    code = "import sys; from retrieval_gap.about import about; about('mamba'); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
