@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from retrieval_gap.errors import UsageError
+from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.experiments.config import RunConfig
 from torch.nn import functional as F
 
