@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from retrieval_gap.experiments.trained.rows import SAME
+from retrieval_gap.machine import environment
 from retrieval_gap.runs.directory import RunDirectory
 from tests.tables.result_rows import full_row, write_full
 from tests.training.test_loop import CONFIG
@@ -23,9 +25,13 @@ def sample(**changes: Any) -> dict[str, Any]:
 def finished_run(runs_dir: Path, samples: list[dict[str, Any]], **changes: Any) -> RunDirectory:
     """A finished run with a learning curve of 120 reports; `changes` are of its row."""
     config = replace(CONFIG, seed=len(list(runs_dir.glob("*"))) if runs_dir.exists() else 0)
+    config = replace(
+        config,
+        **{key: value for key, value in changes.items() if key in SAME and type(value) is type(getattr(config, key))},
+    )
     run = RunDirectory.of(config, runs_dir)
-    run.create(config, {})
-    row = full_row(**{"n": 6, "arch": "transformer", "size": "tiny", "seed": config.seed} | changes)
+    run.create(config, {**environment.describe(), "threads": 1, "scan_backend": "naive", "ranks": 1})
+    row = full_row(**{key: getattr(config, key) for key in SAME} | changes)
     run.result.write_text(json.dumps(row | {"config_hash": config.hash()}))
     reports = [{"step": s, "samples": 8 * s, "wall_s": s / 10, "loss": 2 / s} for s in range(1, 121)]
     run.metrics.write_text("".join(json.dumps(report) + "\n" for report in reports))
