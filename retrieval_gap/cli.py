@@ -25,6 +25,8 @@ from retrieval_gap.machine.errors import RunError, UsageError, fault
 from retrieval_gap.machine.printing import printable, take_any_text
 from retrieval_gap.tasks.api import TaskError
 
+LONGEST_LINE = 450  # characters of an error
+LONGEST_LINE = 450  # characters of an error
 NARROWEST = 40  # columns: tyro never ends its help in very narrow terminals
 T = TypeVar("T")
 
@@ -109,7 +111,8 @@ def _failed(error: BaseException, text: str, status: int, debug: bool) -> int:
     except OSError:
         _drop_output()
     with contextlib.suppress(OSError):
-        print("retrieval-gap:", printable(" ".join(text.split())) or type(error).__name__, file=sys.stderr)
+        line = printable(" ".join(text.split())) or type(error).__name__
+        print("retrieval-gap:", line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}...", file=sys.stderr)
     return status
 
 

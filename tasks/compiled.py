@@ -7,6 +7,7 @@ itself takes 0.2 s to import, and what compiles nothing does not wait for it.
 
 import hashlib
 import os
+import tempfile
 from pathlib import Path
 
 import numba
@@ -25,9 +26,20 @@ def _use_cache_of_this_source() -> None:
     for folder in _COMPILED:
         for path in sorted(folder.rglob("*.py")):
             digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    directory = str(Path(home) / "retrieval_gap" / digest.hexdigest()[:16])
+    directory = str(_cache_folder() / digest.hexdigest()[:16])
     setattr(numba.config, "CACHE_DIR", directory)  # noqa: B010 (numba sets its attributes at run time)
+
+
+def _cache_folder() -> Path:
+    """The user's cache, or a folder of this user's own among the temporary ones where that cannot be written (a
+    read-only home in a container): numba refuses to compile where it cannot keep what it compiled."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "retrieval_gap"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=home).close()
+    except (OSError, RuntimeError):
+        return Path(tempfile.gettempdir()) / f"retrieval_gap-{os.getuid()}"
+    return home
 
 
 _use_cache_of_this_source()

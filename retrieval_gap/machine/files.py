@@ -1,13 +1,18 @@
-"""Files are replaced whole or not at all."""
+"""Files are replaced whole or not at all; what is no regular file is written to, and never replaced."""
 
+import contextlib
 import json
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from retrieval_gap.machine.errors import UsageError
+
+STALE_SECONDS = 3600.0
 
 
 def make_folder(path: Path) -> None:
@@ -24,15 +29,45 @@ def make_room_for(path: Path) -> None:
     work before it is not done in vain."""
     if not path.name or path.is_dir():
         raise UsageError(f"{path} is a folder; the name of a file is wanted")
-    make_folder(path.parent)
+    target = target_of(path)
+    if is_special(target):
+        if not os.access(target, os.W_OK):
+            raise UsageError(f"{path} cannot be written to")
+        return
+    make_folder(target.parent)
+
+
+def target_of(path: Path) -> Path:
+    """The file that a link leads to, so that the link stays; the path itself where it is none.
+
+    Raises UsageError for links that lead to each other.
+    """
+    if not path.is_symlink():
+        return path
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:
+        raise UsageError(f"{path} is a link that leads nowhere ({error})") from error
+
+
+def is_special(path: Path) -> bool:
+    """Whether there is something that is neither a regular file nor a folder: a device, a pipe, a socket."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def write_atomically(path: Path, write: Callable[[Path], None], *, keep: Path | None = None) -> None:
     """Lets `write` fill a file beside `path`, then puts it in `path`'s place: after a crash at any moment, `path`
     holds the old content or the new, never a part.  Raises OSError where the folder cannot be written.
 
+    Behind a link its target is replaced.  A device or a pipe is written to instead.  Parts that killed processes left
+    of the same file, an hour ago or more, are removed.
     keep: where the old content goes; after a crash between the two renames it is there, and nothing in `path`."""
+    path = target_of(path)
+    if is_special(path):
+        _write_through(path, write)
+        return
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    remove_stale(path.parent, f".{path.name}.*.part")
     try:
         write(part)
         sync(part)
@@ -47,6 +82,23 @@ def sync(path: Path) -> None:
     """Has a file's content on the disk."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def remove_stale(folder: Path, pattern: str) -> None:
+    """Removes what killed processes left an hour ago or more: files and folders whose names match."""
+    for left in folder.glob(pattern):
+        with contextlib.suppress(OSError):
+            if time.time() - left.lstat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+
+
+def _write_through(path: Path, write: Callable[[Path], None]) -> None:
+    """Fills a file elsewhere, then copies what it holds into a device or a pipe, which stays what it is."""
+    with tempfile.TemporaryDirectory() as room:
+        part = Path(room) / path.name
+        write(part)
+        with part.open("rb") as source, path.open("wb", buffering=0) as target:
+            shutil.copyfileobj(source, target)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from retrieval_gap.machine.errors import RunError, UsageError
-from retrieval_gap.machine.files import make_folder, make_room_for, sync, write_atomically
+from retrieval_gap.machine.files import make_folder, make_room_for, remove_stale, sync, write_atomically
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Experiment, kinds, read_experiment
 from retrieval_gap.runs.filters import matches
@@ -100,6 +100,7 @@ def unpack(source: Path, runs_dir: Path) -> None:
     with source.open("rb") as file:
         _verify(source, file)
         make_folder(runs_dir)
+        remove_stale(runs_dir, ".unpack-*")
         with tempfile.TemporaryDirectory(prefix=".unpack-", dir=runs_dir) as room:
             with _tar(file) as tar:
                 tar.extractall(room, [member for member in tar if member.name != MANIFEST], filter="data")

@@ -43,9 +43,24 @@ def save_checkpoint(
     told = json.dumps(asdict(progress))
     header = {"progress": told, "sha256": _digest(told, tensors)}
     try:
-        write_atomically(path, lambda part: save_file(tensors, part, metadata=header), keep=previous(path))
+        write_atomically(path, lambda part: _write(part, tensors, header), keep=previous(path))
     except (SafetensorError, OSError) as error:
         raise RunError(f"checkpoint {path} cannot be written ({error}); make room, the same command goes on") from error
+
+
+def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
+    """The library's file with its header's keys in one order: it takes them from a hash map, so that the bytes of equal
+    checkpoints would differ."""
+    save_file(tensors, path, metadata=header)
+    with path.open("rb+") as file:
+        size = int.from_bytes(file.read(8), "little")
+        told = json.loads(file.read(size))
+        sorted_told = {key: told[key] for key in sorted(told)}
+        sorted_told["__metadata__"] = dict(sorted(told["__metadata__"].items()))
+        text = json.dumps(sorted_told, separators=(",", ":")).encode()
+        if len(text) <= size:  # else it stays as it is: the digest is of what it says, not of how
+            file.seek(8)
+            file.write(text.ljust(size))
 
 
 def load_checkpoint(

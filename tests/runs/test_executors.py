@@ -2,9 +2,15 @@
 
 import importlib.util
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -14,7 +20,7 @@ from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.runs import watch
 from retrieval_gap.runs.directory import RunDirectory
-from retrieval_gap.runs.executors import ExecutorOptions, cells
+from retrieval_gap.runs.executors import ExecutorOptions, cells, local
 from retrieval_gap.runs.executors.cells import (
     STOPPED,
     CellEnded,
@@ -24,6 +30,7 @@ from retrieval_gap.runs.executors.cells import (
     run_cells,
     work_on,
 )
+from retrieval_gap.runs.executors.local import LocalPool
 from retrieval_gap.runs.experiment import RunOptions
 from retrieval_gap.training.loop import StepReport
 from tests.training.test_loop import CONFIG
@@ -178,3 +185,76 @@ def test_a_cluster_that_is_not_there_is_told_at_once(address: str, told: str, tm
     ray_tasks = pytest.importorskip("retrieval_gap.runs.executors.ray_tasks", exc_type=ImportError)
     with pytest.raises(RunError, match=f"no Ray cluster can be reached at {address}: .*{told}"):
         ray_tasks.RayTasks(RunOptions(runs_dir=tmp_path), ExecutorOptions(name="ray", address=address))
+
+
+def test_the_last_words_of_a_worker_that_dies_without_a_reason_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_work", _dies_loudly)
+    outcome = Outcome()
+    pool = LocalPool(RunOptions(runs_dir=tmp_path), [""])
+    list(run_cells(CELLS[:1], pool, tmp_path, seconds=0, outcome=outcome))
+    ((_, reason),) = outcome.failed
+    assert reason == "its process ended with status 7; its last words: a library's last words"
+
+
+def _dies_loudly(cell: RunConfig, options: RunOptions, place: str, tell: Connection) -> None:
+    local._keep_errors_of(cell, options)
+    print("a library's last words", file=sys.stderr, flush=True)
+    os._exit(7)
+
+
+def test_a_worker_that_somebody_elses_signal_stops_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_work", _dies_once_by_sigterm)
+    outcome = Outcome()
+    pool = LocalPool(RunOptions(runs_dir=tmp_path), [""], tries=3)
+    list(run_cells(CELLS[:1], pool, tmp_path, seconds=0, outcome=outcome))
+    assert not outcome.stopped
+    assert not outcome.failed
+
+
+def _dies_once_by_sigterm(cell: RunConfig, options: RunOptions, place: str, tell: Connection) -> None:
+    run = RunDirectory.of(cell, options.runs_dir)
+    if not run.path.exists():
+        run.path.mkdir(parents=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+    finish(run)
+    tell.send_bytes(b"")
+
+
+def test_a_lock_that_is_a_link_is_refused_and_empties_nothing(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    run.path.mkdir()
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    (run.path / "lock").symlink_to(precious)
+    with pytest.raises(OSError, match="lock"), run.locked():
+        pass
+    assert precious.read_text() == "kept"
+
+
+def test_sockets_are_put_where_a_long_tmpdir_does_not_break_their_addresses(tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 105)
+    folder.mkdir()
+    code = (
+        "from retrieval_gap.runs.executors.processes import use_short_sockets; from multiprocessing import connection;"
+        "use_short_sockets(); print(len(connection.arbitrary_address('AF_UNIX')))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"TMPDIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(told.stdout) < 100
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [{"workers": 9223372036854775807}, {"tries": 10**9}])
+def test_a_number_of_workers_that_no_machine_has_is_refused(words: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match="4096 at the most"):
+        ExecutorOptions(**words)

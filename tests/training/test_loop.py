@@ -24,7 +24,7 @@ from retrieval_gap.decoding.evaluation import Tally, evaluate
 from retrieval_gap.experiments.grids.istree import ARCHITECTURES, paper
 from retrieval_gap.experiments.trained import run as experiments_run
 from retrieval_gap.experiments.trained.config import RunConfig
-from retrieval_gap.experiments.trained.rows import counted
+from retrieval_gap.experiments.trained.rows import count, counted
 from retrieval_gap.experiments.trained.run import evaluate_run
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.machine.files import make_folder
@@ -215,6 +215,27 @@ def test_a_checkpoint_whose_progress_cannot_be_is_refused(progress: str, tmp_pat
     save_file(weights(run), run.checkpoint, metadata=signed)
     with pytest.raises(RunError, match=r"(cannot be read|is at step 41 of 40).*delete it to start this run over"):
         execute(CONFIG, tmp_path)
+
+
+def test_equal_checkpoints_are_equal_byte_for_byte(tmp_path: Path) -> None:
+    parameters = {name: torch.nn.Parameter(torch.arange(3.0)) for name in "cab"}
+    optimizer = torch.optim.AdamW(parameters.values())
+    for parameter in parameters.values():
+        parameter.grad = torch.ones(3)
+    optimizer.step()
+    for i in range(8):  # the library's own order changes from call to call
+        save_checkpoint(tmp_path / f"{i}.safetensors", parameters, optimizer, Progress(step=1))
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+    assert read_checkpoint(tmp_path / "0.safetensors")[0] == Progress(step=1)
+
+
+def test_a_digit_changed_in_a_half_done_evaluation_is_not_believed(tmp_path: Path) -> None:
+    run = RunDirectory.of(CONFIG, tmp_path)
+    run.create(CONFIG, {})
+    count(run, Tally(samples=16, answers=16, right=9, exact=3, tokens=99, seconds=1.0))
+    assert counted(run).right == 9
+    run.evaluation.write_text(run.evaluation.read_text().replace('"right": 9', '"right": 8'))
+    assert counted(run) == Tally()
 
 
 def test_a_checkpoint_whose_progress_was_altered_is_damaged(tmp_path: Path) -> None:

@@ -89,6 +89,8 @@ def trouble_of(row: Row, config: "RunConfig") -> str:
     lacking = [key for key in MEASURED if type(row.get(key)) not in (int, float)]
     if lacking:
         return f"has no number for {', '.join(lacking)}"
+    if not isinstance(row.get("config_hash"), str):
+        return "has no config_hash"
     impossible = [key for key in SHARES if not 0 <= row[key] <= 1]
     if impossible:
         return f"says {impossible[0]} = {row[impossible[0]]}, which is no share"

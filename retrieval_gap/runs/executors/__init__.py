@@ -19,6 +19,7 @@ from retrieval_gap.runs.experiment import RunOptions
 
 ExecutorName = Literal["local", "ray"]
 TRIES = 3
+MOST = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,8 @@ class ExecutorOptions:
     def __post_init__(self) -> None:
         if self.workers < 0 or self.per_gpu < 0:
             raise UsageError("--workers and --per-gpu are 0 or more")
+        if max(self.workers, self.per_gpu, self.tries) > MOST:
+            raise UsageError(f"--workers, --per-gpu and --tries are {MOST} at the most")
         if self.tries < 1:
             raise UsageError("--tries is 1 or more")
         if self.name == "local" and self.address:

@@ -62,7 +62,9 @@ class LocalPool:
             words = _last_words(RunDirectory.of(seat.cell, self._options.runs_dir))
             if words and end is End.FAILED and reason.startswith(SILENT):
                 reason += f"; its last words: {words}"
-            if end is End.FAILED and seat.nth < self._tries and not self._stopping:
+            # A worker that somebody else's SIGTERM stopped is started again too: the sweep goes on.
+            again = end in (End.FAILED, End.STOPPED) and not self._stopping
+            if again and seat.nth < self._tries:
                 label, tries = seat.cell.label(), self._tries
                 _log.warning("%s: try %d of %d failed, it is tried again: %s", label, seat.nth, tries, reason)
                 self._launch(seat.cell, seat.nth + 1, seat.place)

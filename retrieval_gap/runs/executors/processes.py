@@ -3,13 +3,44 @@
 import multiprocessing
 import os
 import signal
+import tempfile
 from collections.abc import Iterable
-from multiprocessing import resource_tracker
+from multiprocessing import resource_tracker, util
 from multiprocessing.context import ForkServerProcess
+
+from retrieval_gap.machine.errors import UsageError
+
+# A socket's address has 107 bytes at most, and multiprocessing adds about 40 to its folder's name.
+LONGEST_FOLDER = 60
+SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
+
+
+def use_short_sockets() -> None:
+    """Has multiprocessing put its sockets where their addresses are short enough: batch systems' TMPDIR often is not.
+
+    Call before the first process is started.  Raises UsageError, naming TMPDIR, where no such folder can be written.
+    """
+    given = tempfile.gettempdir()
+    if len(given) <= LONGEST_FOLDER:
+        return
+    tempfile.tempdir = short_folder()
+    try:
+        util.get_temp_dir()  # makes the folder, and remembers it
+    finally:
+        tempfile.tempdir = given
+
+
+def short_folder() -> str:
+    """A folder for sockets.  Raises UsageError, naming TMPDIR, where none can be written."""
+    for folder in SHORT_FOLDERS:
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    raise UsageError(f"TMPDIR ({tempfile.gettempdir()}) is too long for sockets; set it to a folder with a short name")
 
 
 def start_deaf(process: ForkServerProcess) -> None:
     """A terminal sends Ctrl-C to the workers too, but it is the driver that stops them: they are born deaf to it."""
+    use_short_sockets()
     resource_tracker.ensure_running()  # its start, else a part of the first worker's, unblocks SIGINT
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -6,6 +6,7 @@ process or its node died; the new try goes on from the run's checkpoint.
 
 import os
 import socket
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,12 +24,14 @@ from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.machine.files import make_folder
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.executors.cells import LONGEST_REASON, PATIENCE_SECONDS, STOPPED, End, Ended, work_on
+from retrieval_gap.runs.executors.processes import short_folder
 from retrieval_gap.runs.experiment import Experiment, RunOptions
 
 if TYPE_CHECKING:
     from retrieval_gap.runs.executors import ExecutorOptions
 
 OBJECT_STORE_BYTES = 100 << 20  # nothing large goes through Ray
+LONGEST_RAY_FOLDER = 40  # Ray adds more to a socket's address than multiprocessing does
 SHARE_UNIT = 10_000  # Ray counts in ten thousandths of a GPU
 LISTEN_SECONDS = 10.0
 FOLDER_SECONDS = 10.0  # in which a new folder is seen on every node
@@ -116,6 +119,7 @@ def _connect(address: str, workers: int) -> None:
                 num_cpus=workers or usable_cores(),
                 include_dashboard=False,
                 object_store_memory=OBJECT_STORE_BYTES,
+                _temp_dir=f"{short_folder()}/ray" if len(tempfile.gettempdir()) > LONGEST_RAY_FOLDER else None,
                 **quiet,
             )
     except (RuntimeError, ValueError, OverflowError, OSError) as error:
