@@ -11,7 +11,8 @@ TABLE = $(if $(wildcard $(FRESH)),$(FRESH),results/istree_$(PRESET).csv)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint test-slow test-fla test-faults gpu-check sweep paper-8xa100 fig2 fig5 theory-demo \
-	constructions fig-constructions fig-state-bits fig-size-reached fig-retrieval fig-bits-used transfer fig-transfer fig-larger-graphs hotpotqa-demo fig6 report bench clean
+	constructions fig-constructions fig-state-bits fig-size-reached fig-retrieval fig-bits-used transfer \
+	fig-transfer fig-larger-graphs hotpotqa-demo fig6 report bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'

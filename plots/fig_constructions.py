@@ -109,6 +109,6 @@ def _caption(table: Table) -> str:
         f"the dashed line no reader that does not search has an accuracy of {WANTED:g}, whatever its weights and its "
         "chain of thought; for IsTree that is proved of a state that is as small after every edge. A hybrid has the "
         "cache of one attention layer besides. Hollow marks: trained models of the committed tables, at the largest n "
-        f"that they answer with {WANTED:g} or more (mean of the seeds), with the smallest state that does; tinted: with "
+        f"that they answer with {WANTED:g} or more (mean of the seeds), with the smallest state; tinted: with "
         "retrieval."
     )
