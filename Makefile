@@ -11,7 +11,8 @@ TABLE = $(if $(wildcard $(FRESH)),$(FRESH),results/istree_$(PRESET).csv)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint test-slow test-fla test-faults gpu-check sweep paper-8xa100 fig2 fig5 theory-demo \
-	fig-state-bits fig-size-reached fig-retrieval fig-bits-used transfer fig-transfer fig-larger-graphs hotpotqa-demo fig6 report bench clean
+	constructions fig-constructions fig-state-bits fig-size-reached fig-retrieval fig-bits-used transfer \
+	fig-transfer fig-larger-graphs hotpotqa-demo fig6 report bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -83,6 +84,18 @@ fig-size-reached: $(READY) ## length answered with accuracy 0.9, against bits of
 
 fig-retrieval: $(READY) ## the same task with retrieval, or one attention layer
 	$(BIN)/retrieval-gap plot fig_retrieval --results $(THEORY_TABLE) --out $(OUT)
+
+# a folder of its own, so that its table is all of it
+CONSTRUCTIONS := $(RUNS)/constructions
+CONSTRUCTIONS_TABLE = $(if $(wildcard $(CONSTRUCTIONS).csv),$(CONSTRUCTIONS).csv,results/constructions.csv)
+
+constructions: $(READY) ## theorems as programs: run what the paper proves possible, draw (15 minutes on 2 cores)
+	$(BIN)/retrieval-gap sweep constructions --runs-dir $(CONSTRUCTIONS) --csv $(CONSTRUCTIONS).csv
+	$(MAKE) fig-constructions
+
+fig-constructions: $(READY) ## bits of state and steps of constructions against n, beside bounds and trained models
+	$(BIN)/retrieval-gap plot fig_constructions --results $(CONSTRUCTIONS_TABLE) --out $(OUT)
+	$(BIN)/retrieval-gap plot fig_construction_steps --results $(CONSTRUCTIONS_TABLE) --out $(OUT)
 
 fig-bits-used: $(READY) ## bits that models use against bits that they need
 	$(BIN)/retrieval-gap plot fig_bits_used --results $(PROBE_TABLE) --out $(OUT)

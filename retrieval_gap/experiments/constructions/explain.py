@@ -12,6 +12,7 @@ from retrieval_gap.tasks.api import BOS
 from retrieval_gap.theory.constructions.program import ANSWER, CompiledModel
 
 PLACES = 6  # tokens whose directions are shown
+CELL = 14  # characters of one of them
 _NUMBERS = "numbers: a token's is its place in the vocabulary, [BOS] 0; a flag is 0 or 1; a^2 is the square of a"
 
 
@@ -62,7 +63,7 @@ def _values(
 
 
 def _line(name: str, cells: list[str], width: int) -> str:
-    return (f"    {name:<{width}}" + "".join(f"{cell:>16}" for cell in cells)).rstrip()
+    return (f"    {name:<{width}}" + "".join(f"  {cell:>{CELL}}" for cell in cells)).rstrip()
 
 
 def _spelled(words: tuple[str, ...], tokens_L: NDArray[np.int32]) -> str:

@@ -42,8 +42,9 @@ def test_and_for_larger_graphs(family, n):
 
 
 @pytest.mark.slow
-def test_a_graph_of_1000_nodes():
-    assert is_exact(*built("istree", 1000), samples=2)
+@families
+def test_graphs_of_1000_nodes(family):
+    assert is_exact(*built("istree", 1000, family=family), samples=2)
 
 
 def test_both_retrievers_lead_to_the_same_search():

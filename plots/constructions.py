@@ -1,0 +1,147 @@
+"""The table of constructions, and beside it the trained models and bounds of the same problems."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.tables.rows import number_in
+from retrieval_gap.tasks.api import TaskConfig
+from retrieval_gap.tasks.registry import load_task
+from retrieval_gap.theory.bounds import bound_of
+
+from .probes import least_bits
+from .results import RESULTS, count_in, read_rows, share_in
+
+CONSTRUCTIONS = RESULTS / "constructions.csv"
+# Committed tables of trained models: the recall tasks, and IsTree.
+TRAINED = tuple(RESULTS / name for name in ("theory_cpu.csv", "theory_demo.csv", "istree_cpu.csv"))
+WANTED = 0.9
+_PREFIX = "constructed_"
+_TEXT = ("task", "family", "mode", "options", "arch", "size")
+_COUNTS = ("n", "seed", "state_bits")
+_OWN_COUNTS = ("recurrent_bits", "context_tokens", "precision_bits")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """A row about a construction.  how: such as "rnn_rag".  machine_steps: of a Turing machine, else 0."""
+
+    task: str
+    family: str
+    options: str
+    n: int
+    how: str
+    accuracy: float
+    exact_trace: float
+    state_bits: int
+    recurrent_bits: int
+    context_tokens: int
+    steps: float
+    machine_steps: int
+    samples: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """Seeds of a trained model: their mean accuracy."""
+
+    task: str
+    family: str
+    mode: str
+    options: str
+    n: int
+    arch: str
+    size: str
+    state_bits: int
+    accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The rows of a table of constructions."""
+
+    path: Path
+    rows: list[Built]
+
+    def of(self, task: str) -> list[Built]:
+        """Those of a task in its first family and its most frequent options."""
+        rows = [row for row in self.rows if row.task == task]
+        if not rows:
+            return []
+        families = dict.fromkeys(row.family for row in rows)
+        options = [row.options for row in rows]
+        common = max(dict.fromkeys(options), key=options.count)
+        return [row for row in rows if row.family == next(iter(families)) and row.options == common]
+
+    @cached_property
+    def trained(self) -> list[Trained]:
+        """Models of the committed tables, as far as these are there."""
+        return list(_means(path for path in TRAINED if path.exists()))
+
+    def reached(self, row: Built) -> list[Trained]:
+        """Of each trained architecture and view, on the problem of this row: the largest n answered with `WANTED` or
+        more, with the smallest state that does."""
+        best: dict[tuple[str, str], Trained] = {}
+        for model in self.trained:
+            same = (model.task, model.family, model.options) == (row.task, row.family, row.options)
+            if same and model.accuracy >= WANTED:
+                key = (model.arch, model.mode)
+                if key not in best or (model.n, -model.state_bits) > (best[key].n, -best[key].state_bits):
+                    best[key] = model
+        return list(best.values())
+
+
+def least_state(row: Built, ns: Sequence[int]) -> list[int]:
+    """For each n, the fewest bits with which a reader that does not search may answer `WANTED` of the problems."""
+    task = load_task(row.task)
+    configs = (TaskConfig(n=n, family=row.family, options=row.options) for n in ns)
+    return [least_bits(bound_of(task(config)), WANTED) for config in configs]
+
+
+def read_table(path: Path) -> Table:
+    """Raises UsageError for a table that is absent, empty, lacks a column or holds an impossible value."""
+    columns = [*_TEXT, *_COUNTS, *_OWN_COUNTS, "accuracy", "exact_trace", "steps", "machine_steps", "eval_samples"]
+    rows = [_built(where, row) for where, row in read_rows(path, columns)]
+    if not rows:
+        raise UsageError(f"results table {path} is empty; `retrieval-gap sweep constructions --csv FILE` makes one")
+    return Table(path=path, rows=rows)
+
+
+def _built(where: str, row: dict[str, str]) -> Built:
+    counts = {key: count_in(where, row, key) for key in ("n", "state_bits", "recurrent_bits", "context_tokens")}
+    return Built(
+        task=row["task"],
+        family=row["family"],
+        options=row["options"],
+        how=row["arch"].removeprefix(_PREFIX),
+        accuracy=share_in(where, row, "accuracy"),
+        exact_trace=share_in(where, row, "exact_trace"),
+        steps=number_in(where, row, "steps"),
+        machine_steps=count_in(where, row, "machine_steps") if row["machine_steps"] else 0,
+        samples=count_in(where, row, "eval_samples"),
+        **counts,
+    )
+
+
+def _means(paths: Iterable[Path]) -> Iterable[Trained]:
+    alike: dict[tuple[str, ...], list[tuple[float, int]]] = defaultdict(list)
+    for path in paths:
+        for where, row in read_rows(path, [*_TEXT, "n", "state_bits", "accuracy"]):
+            key = tuple(row[name] for name in (*_TEXT, "n"))
+            alike[key].append((share_in(where, row, "accuracy"), count_in(where, row, "state_bits")))
+    for (task, family, mode, options, arch, size, n), found in alike.items():
+        yield Trained(
+            task=task,
+            family=family,
+            mode=mode,
+            options=options,
+            n=int(n),
+            arch=arch,
+            size=size,
+            state_bits=found[0][1],
+            accuracy=fmean(share for share, _ in found),
+        )

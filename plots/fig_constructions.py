@@ -1,0 +1,114 @@
+"""Bits of state against n: what no reader without a search can go below, and what written weights do with.
+
+The picture of the whole paper: a reader that answers at once needs bits in proportion to n; a Transformer's cache has
+n log n of them; a recurrence that searches, or that has one attention layer above it, has log n.
+"""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from . import style
+from .constructions import CONSTRUCTIONS, WANTED, Built, Table, least_state, read_table
+from .page import page
+
+DEFAULT_TABLE = CONSTRUCTIONS
+__all__ = ["DEFAULT_TABLE", "draw_figure", "read_table"]
+TASKS = {
+    "index": "Index",
+    "associative_recall": "Associative recall",
+    "cgram_retrieval": "c-gram retrieval",
+    "counting": "Counting",
+    "istree": "IsTree",
+}
+# Of each kind: what stands in the table's `how`, the column, a colour, a mark, a name.
+KINDS: dict[str, tuple[tuple[str, ...], str, str, str]] = {
+    "Transformer: its cache": (("transformer", "transformer_cot"), "state_bits", "#0072B2", "s"),
+    "hybrid: its recurrent layers": (("hybrid", "hybrid_cot"), "recurrent_bits", "#009E73", "D"),
+    "RNN that searches": (("rnn_rag",), "state_bits", "#D55E00", "o"),
+}
+_BOUND: dict[str, Any] = {"color": style.INK, "linewidth": 1.3, "linestyle": (0, (4, 2))}
+_TRAINED_MARKS = {"lstm": "v", "mamba": "^", "transformer": "P", "hybrid": "X", "gru": "<"}
+
+
+def draw_figure(table: Table) -> Figure:
+    """A panel for each task of the table.  Raises StopIteration for none of them, which no table of the preset is."""
+    tasks = [task for task in TASKS if table.of(task)]
+    trained = sorted({model.arch for task in tasks for model in table.reached(table.of(task)[0])})
+    figure = page("Bits of state against problem size", [_keys(), _trained_keys(trained)], _caption(table), 5.6)
+    grid = figure.subplots(2, 3, squeeze=False, sharex=True, sharey=True)
+    for axes, task in zip(grid.flat, tasks, strict=False):
+        _panel(axes, table, task)
+    for axes in grid.flat[len(tasks) :]:
+        axes.set_axis_off()
+    for row in grid:
+        row[0].set_ylabel("bits of state")
+    for k, task in enumerate(tasks):
+        if k + 3 >= len(tasks):
+            grid.flat[k].set_xlabel("n" + (" (nodes)" if task == "istree" else " (tokens)"))
+            grid.flat[k].tick_params(labelbottom=True)
+    return figure
+
+
+def _panel(axes: Axes, table: Table, task: str) -> None:
+    rows = table.of(task)
+    options = f" ({rows[0].options})" if rows[0].options else ""
+    axes.set_title(TASKS[task] + options)
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.grid(axis="both")
+    ns = sorted({row.n for row in rows})
+    bound = least_state(rows[0], ns)
+    axes.plot(ns, bound, label="bound", **_BOUND)
+    axes.fill_between(ns, np.ones(len(ns)), bound, color=style.FAINT, linewidth=0, zorder=0)
+    for name, (ways, column, colour, mark) in KINDS.items():
+        points = sorted((row.n, getattr(row, column)) for row in rows if row.how in ways and _is_exact(row))
+        if points:
+            size = {"markersize": 7.5} if column == "recurrent_bits" else {}  # what lies on it still shows it
+            axes.plot(*zip(*points, strict=True), label=name, linewidth=1.4, **style.filled_marker(mark, colour) | size)
+    for model in table.reached(rows[0]):
+        hollow = _trained_mark(model.arch)
+        if model.mode == "rag":
+            hollow["markerfacecolor"] = style.tint(hollow["markeredgecolor"], 0.35)
+        axes.plot([model.n], [model.state_bits], label=f"trained {model.arch}", zorder=5, **hollow)
+    axes.set_ylim(10, 2e7)
+    axes.set_xticks([2**k for k in range(4, 11, 2)], [str(2**k) for k in range(4, 11, 2)])
+    axes.minorticks_off()
+
+
+def _is_exact(row: Built) -> bool:
+    return row.accuracy == 1 and row.exact_trace == 1
+
+
+def _keys() -> list[Line2D | Patch]:
+    lines: list[Line2D | Patch] = [
+        Line2D([], [], label=name, linewidth=1.4, **style.filled_marker(mark, colour))
+        for name, (_, _, colour, mark) in KINDS.items()
+    ]
+    shaded = Patch(facecolor=style.FAINT, edgecolor=style.INK, linestyle="--", label="no reader without a search")
+    return [*lines, shaded]
+
+
+def _trained_keys(architectures: list[str]) -> list[Line2D]:
+    return [Line2D([], [], label=f"trained {style.name_of(arch)}", **_trained_mark(arch)) for arch in architectures]
+
+
+def _trained_mark(arch: str) -> dict[str, Any]:
+    return style.open_marker(_TRAINED_MARKS.get(arch, "h"), style.colours([]).get(arch, style.GREY))
+
+
+def _caption(table: Table) -> str:
+    samples = {row.samples for row in table.rows if row.task in TASKS}
+    return (
+        "Lines with marks: weights that were written, not trained; each is exact (accuracy and traces of 1, "
+        f"{min(samples)} to {max(samples)} test samples a point) with numbers of the bits that its proof states. Below "
+        f"the dashed line no reader that does not search has an accuracy of {WANTED:g}, whatever its weights and its "
+        "chain of thought; for IsTree that is proved of a state that is as small after every edge. A hybrid has the "
+        "cache of one attention layer besides. Hollow marks: trained models of the committed tables, at the largest n "
+        f"that they answer with {WANTED:g} or more (mean of the seeds), with the smallest state; tinted: with "
+        "retrieval."
+    )
