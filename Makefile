@@ -10,9 +10,7 @@ FRESH := $(RUNS)/istree_$(PRESET).csv
 TABLE = $(if $(wildcard $(FRESH)),$(FRESH),results/istree_$(PRESET).csv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint test-slow test-fla test-faults gpu-check sweep paper-8xa100 fig2 fig5 theory-demo \
-	constructions fig-constructions fig-state-bits fig-size-reached fig-retrieval fig-bits-used transfer \
-	fig-transfer fig-larger-graphs hotpotqa-demo fig6 report bench clean
+.PHONY: $(shell sed -nE 's/^([a-z0-9-]+):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -127,6 +125,53 @@ fig-transfer: $(READY) ## those models on families that they were not trained on
 
 fig-larger-graphs: $(READY) ## and on graphs of more nodes
 	$(BIN)/retrieval-gap plot fig_larger_graphs --results $(TRANSFER_TABLE) --out $(OUT)
+
+# the card: tables of a fresh sweep where there is one, else the committed ones; NIGHT=1 for the night's version
+CARD := $(RUNS)/card
+VERSION := $(if $(NIGHT),cpu,demo)
+card_table = $(if $(wildcard $(CARD)/$(1).csv),$(CARD)/$(1).csv,results/$(1).csv)
+LR_TABLE = $(call card_table,lr_window_$(VERSION))
+
+lr-window: $(READY) ## learning rates of each architecture: one protocol for all, then draw (10 minutes on 2 cores)
+	$(BIN)/retrieval-gap sweep lr_window_$(VERSION) --choose lr --runs-dir $(CARD)/lr --csv $(CARD)/lr_window_$(VERSION).csv
+	$(MAKE) fig-lr-window
+
+card-demo: $(READY) ## query first, last writes, and the card itself: train and draw
+	$(BIN)/retrieval-gap sweep query_first_$(VERSION) --runs-dir $(CARD)/query --csv $(CARD)/query_first_$(VERSION).csv
+	$(BIN)/retrieval-gap sweep last_write_$(VERSION) --runs-dir $(CARD)/last --csv $(CARD)/last_write_$(VERSION).csv
+	$(BIN)/retrieval-gap sweep card_demo --runs-dir $(CARD)/card --csv $(CARD)/card_demo.csv
+	$(MAKE) fig-query-first fig-last-write fig-card
+
+tracking: $(READY) ## products of group elements, tested at other lengths than those of training
+	$(BIN)/retrieval-gap sweep tracking_$(VERSION) --keep-weights --runs-dir $(CARD)/tracking
+	$(BIN)/retrieval-gap transfer $(CARD)/tracking/word_problem-* --n 8,16,32,64 --csv $(CARD)/tracking_$(VERSION)_transfer.csv
+	$(MAKE) fig-tracking
+
+find-path: $(READY) ## paths in four ways, tested on larger graphs than those of training
+	$(BIN)/retrieval-gap sweep find_path_$(VERSION) --keep-weights --runs-dir $(CARD)/paths
+	$(BIN)/retrieval-gap transfer $(CARD)/paths/find_path-* --n 10,20,40$(if $(NIGHT),$(comma)100$(comma)300$(comma)1000) \
+	  --csv $(CARD)/find_path_$(VERSION)_transfer.csv
+	$(MAKE) fig-find-path
+
+comma := ,
+
+fig-lr-window: $(READY) ## accuracy against learning rate, with the window of each architecture
+	$(BIN)/retrieval-gap plot fig_lr_window --results $(LR_TABLE) --out $(OUT)
+
+fig-query-first: $(READY) ## the same problems with the query last and first, against the bits that each needs
+	$(BIN)/retrieval-gap plot fig_query_first --results $(call card_table,query_first_$(VERSION)) --out $(OUT)
+
+fig-tracking: $(READY) ## products of group elements by length
+	$(BIN)/retrieval-gap plot fig_tracking --results $(call card_table,tracking_$(VERSION)_transfer) --out $(OUT)
+
+fig-last-write: $(READY) ## last writes by length, above the floor
+	$(BIN)/retrieval-gap plot fig_last_write --results $(call card_table,last_write_$(VERSION)) --out $(OUT)
+
+fig-find-path: $(READY) ## paths in larger graphs, answered in four ways
+	$(BIN)/retrieval-gap plot fig_find_path --results $(call card_table,find_path_$(VERSION)_transfer) --out $(OUT)
+
+fig-card: $(READY) ## tasks by architectures: who can do what, and what may be said of it
+	$(BIN)/retrieval-gap plot fig_card --results $(call card_table,card_demo) --out $(OUT)
 
 report: $(READY) ## one HTML page with all results: runs where there are some, and the committed tables
 	$(BIN)/retrieval-gap report --out $(OUT)/report

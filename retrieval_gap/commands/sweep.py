@@ -95,4 +95,9 @@ class Sweep:
             checkpoint_seconds=self.checkpoint_seconds,
             log=self.log,
         )
+        if self.choose:
+            from retrieval_gap.experiments.trained.choose import choose_lr
+
+            choose_lr(cells, options, run)
+            return
         sweep(cells, options, run)

@@ -7,9 +7,9 @@ import math
 
 import pytest
 import torch
-from retrieval_gap.experiments.config import RunConfig
 from torch.nn import functional as F
 
+from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.models import ARCHITECTURES, ModelConfig, SequenceModel, architecture
 from retrieval_gap.models.attention import CausalAttention

@@ -221,10 +221,16 @@ def test_drawing_leaves_matplotlibs_settings_alone(tmp_path: Path) -> None:
 def test_the_figures_are_known() -> None:
     of_bits = [
         "fig_bits_used",
+        "fig_card",
+        "fig_find_path",
         "fig_larger_graphs",
+        "fig_last_write",
+        "fig_lr_window",
+        "fig_query_first",
         "fig_retrieval",
         "fig_size_reached",
         "fig_state_bits",
+        "fig_tracking",
         "fig_transfer",
     ]
     assert figures() == ["fig2_istree", "fig5_istree", "fig6_hotpotqa", *of_bits, "idea"]

@@ -122,7 +122,7 @@ def test_a_cut_that_changes_nothing_changes_no_token(name: str, task_name: str, 
     assert told[0].tokens_BxL.tolist() == told[1].tokens_BxL.tolist()
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [name for name in SMALL if name != "offset transformer"])  # its position stays whole
 def test_the_state_as_it_is_gives_evals_accuracy_and_the_models_bits(name: str) -> None:
     task, train = task_of("istree", 6), task_of("istree", 6, split="train")
     model = small_model(name, vocab_size=len(task.vocabulary))

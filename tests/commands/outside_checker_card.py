@@ -2,7 +2,7 @@
 find_path; shares no code with this project.
 
     retrieval-gap sample word_problem --group S5 --length 32 --count 1000 --format jsonl |
-        python tests/outside_checker_card.py word_problem direct 32 group=S5
+        python tests/commands/outside_checker_card.py word_problem direct 32 group=S5
 
 Written from the description of the formats alone, with the standard library.  Options follow as on the command line.
 """

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from retrieval_gap.cli import main
-from tests.outside_checker_card import check_lines
+from tests.commands.outside_checker_card import check_lines
 
 # Task, view, and options as on the command line.
 CASES: list[tuple[str, str, str]] = [

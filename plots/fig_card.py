@@ -1,0 +1,107 @@
+"""Who can do what: tasks by architectures at their largest size, and whether theory forbids it or it was not learned.
+
+Each cell: the accuracy, and the bits that the state has and a reader needs.
+"""
+
+from pathlib import Path
+from textwrap import shorten
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+from . import problems, style
+from .page import page
+from .problems import LEARNED, Mean, Problem, Run, grouped, models_of
+from .results import RESULTS
+
+DEFAULT_TABLE = RESULTS / "card_demo.csv"
+_VERDICTS = {
+    "right": ("#7fb98b", f"right: {LEARNED:g} or more"),
+    "learn": ("#f2c879", "did not learn: it has bits enough, or reads again"),
+    "cannot": ("#d98880", "cannot: fewer bits than any reader needs"),
+    "open": ("#d9d9d9", "the theory says nothing, and it was not learned"),
+}
+_ROW, _HEAD = 0.5, 0.35  # inches
+_NAMES = 0.4  # the column of names, in widths of all others
+
+Row = tuple[str, str, str]
+
+
+def read_table(path: Path) -> list[Run]:
+    """Raises UsageError for a table that will not do."""
+    return problems.read_runs(path)
+
+
+def draw_figure(runs: list[Run]) -> Figure:
+    """A row for each task, with its options and view, at the largest n in the table; a column for each architecture."""
+    rows = grouped(runs, lambda run: (run.problem.task, run.problem.options, run.problem.mode))
+    archs = list(dict.fromkeys(arch for arch, _ in models_of(runs)))
+    legend = [Patch(color=colour, label=told) for colour, told in _VERDICTS.values()]
+    height = _HEAD + _ROW * len(rows)
+    figure = page("Who can do what", [legend[:2], legend[2:]], _caption(runs), height)
+    axes = figure.subplots()
+    left = -_NAMES * len(archs)
+    axes.set(xlim=(left, len(archs)), ylim=(len(rows), -_HEAD / _ROW))
+    axes.set_axis_off()
+    for place, arch in enumerate(archs):
+        axes.text(place + 0.5, -0.15, style.name_of(arch).replace(" ", "\n"), ha="center", va="bottom", fontsize=7.5)
+    for line, some in enumerate(rows.values()):
+        largest = max(run.problem.n for run in some)
+        shown = [run for run in some if run.problem.n == largest]
+        axes.text(left, line + 0.5, _name(shown[0].problem), va="center", fontsize=8, linespacing=1.3)
+        for arch, same in grouped(shown, lambda run: run.arch).items():
+            _cell(axes, archs.index(arch), line, _best(same))
+    return figure
+
+
+def _best(runs: list[Run]) -> Mean:
+    """Of several sizes of an architecture the one with the highest accuracy."""
+    means = [Mean(tuple(some)) for some in grouped(runs, lambda run: (run.size, run.lr, run.samples)).values()]
+    return max(means, key=lambda mean: mean.accuracy)
+
+
+def verdict(mean: Mean) -> str:
+    """What may be said of a model on a problem (docs/theory.md, section 11)."""
+    run = mean.runs[0]
+    if mean.accuracy >= LEARNED:
+        return "right"
+    if run.problem.mode == "rag" or not run.state_is_fixed:
+        return "learn"
+    if run.problem.bound is None or run.state_bits is None:
+        return "open"
+    return "cannot" if run.state_bits < run.problem.bound.bits_needed else "learn"
+
+
+def _cell(axes: Axes, column: int, line: int, mean: Mean) -> None:
+    colour = _VERDICTS[verdict(mean)][0]
+    axes.add_patch(Rectangle((column + 0.03, line + 0.05), 0.94, 0.9, color=colour, linewidth=0))
+    axes.text(column + 0.5, line + 0.36, f"{mean.accuracy:.2f}", ha="center", va="center", fontsize=10)
+    axes.text(column + 0.5, line + 0.74, _bits(mean.runs[0]), ha="center", va="center", fontsize=6.5)
+
+
+def _bits(run: Run) -> str:
+    """Bits it has, and bits needed; a state that grows, or a text that is read again, is named instead."""
+    needs = "" if run.problem.bound is None else f" / {_short(run.problem.bound.bits_needed)}"
+    if run.problem.mode == "rag":
+        return "searches"
+    if not run.state_is_fixed:
+        return f"cache{needs}"
+    return f"{'?' if run.state_bits is None else _short(run.state_bits)}{needs}"
+
+
+def _short(bits: float) -> str:
+    return f"{bits / 1000:.0f}k" if bits >= 10_000 else f"{bits / 1000:.1f}k" if bits >= 1_000 else f"{bits:.3g}"
+
+
+def _name(problem: Problem) -> str:
+    view = "" if problem.mode == "direct" else f", {style.VIEWS.get(problem.mode, problem.mode).lower()}"
+    options = f"\n{shorten(problem.options, 42, placeholder=' ...')}" if problem.options else ""
+    return f"{style.name_of_task(problem.task)}, n = {problem.n}{view}{options}"
+
+
+def _caption(runs: list[Run]) -> str:
+    return (
+        "Small: bits that the state has / bits that a reader needs who is always right (docs/theory.md); a cache grows "
+        "with the text. One size of each architecture, the best of several. " + problems.making(runs)
+    )

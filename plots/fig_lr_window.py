@@ -1,0 +1,90 @@
+"""The learning rates at which each architecture learns a task: accuracy against rate, and the window below it.
+
+The table is that of `retrieval-gap sweep ... --choose lr`: rates are compared on validation, the window is that of
+rates that keep 95 % of the best accuracy, and the seeds counted as converged are fresh ones at the best rate,
+on test.
+"""
+
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from . import problems, style
+from .page import legend_lines, page
+from .problems import Problem, Run, grouped, looks, models_of
+from .results import RESULTS
+
+DEFAULT_TABLE = RESULTS / "lr_window_demo.csv"
+_COLUMNS = ("window_low", "window_high", "window_decades", "converged", "chosen")
+_LINES, _BAR = 2.5, 0.24  # inches: of a panel of lines, and of one bar
+_ROOM = 0.55  # of the rates' range, for the words behind the bars
+
+
+def read_table(path: Path) -> list[Run]:
+    """Raises UsageError for a table that is not of `--choose lr`."""
+    return problems.read_runs(path, _COLUMNS)
+
+
+def draw_figure(runs: list[Run]) -> Figure:
+    """A column for each problem."""
+    columns, models = grouped(runs, lambda run: run.problem), models_of(runs)
+    bars = 0.5 + _BAR * len(models)
+    figure = page("Accuracy against learning rate", legend_lines(problems.keys(models)), _caption(runs), _LINES + bars)
+    grid = figure.subplots(
+        2, len(columns), squeeze=False, sharex=True, sharey="row", gridspec_kw={"height_ratios": [_LINES, bars]}
+    )
+    for (problem, some), top, bottom in zip(columns.items(), grid[0], grid[1], strict=True):
+        _lines(top, problem, some, models)
+        _windows(bottom, some, models)
+    grid[0][0].set_ylabel("validation accuracy")
+    return figure
+
+
+def _lines(axes: Axes, problem: Problem, runs: list[Run], models: list[tuple[str, str]]) -> None:
+    tried = grouped([run for run in runs if run.told("chosen") == "0"], lambda run: run.model)
+    for model, some in tried.items():
+        problems.draw_line(axes, some, lambda run: run.lr, *looks(models)[model])
+    axes.set_title(f"{style.name_of_task(problem.task)}, n = {problem.n}", fontsize=9.5)
+    axes.set_xscale("log")
+    axes.set_ylim(-0.03, 1.04)
+    axes.grid(axis="y")
+    axes.axhline(problem.built.guess, label="chance", **problems.GREYED)
+
+
+def _windows(axes: Axes, runs: list[Run], models: list[tuple[str, str]]) -> None:
+    """A bar from the lowest to the highest rate of the window; behind it its width, and the share of fresh seeds."""
+    chosen = grouped([run for run in runs if run.told("chosen") == "1"], lambda run: run.model)
+    for place, model in enumerate(models):
+        if model not in chosen:
+            continue
+        first, colour = chosen[model][0], looks(models)[model][0]
+        low, high = float(first.told("window_low")), float(first.told("window_high"))
+        axes.plot([low, high], [place, place], color=colour, linewidth=5, solid_capstyle="butt", alpha=0.6)
+        axes.plot([run.lr for run in chosen[model]], [place] * len(chosen[model]), "|", color=style.INK, markersize=9)
+        share = sum(run.told("converged") == "1" for run in chosen[model]) / len(chosen[model])
+        told = f"{float(first.told('window_decades')):.1f} decades, {share:.0%} converged"
+        axes.annotate(
+            told,
+            (1.0, place),
+            xycoords=("axes fraction", "data"),
+            xytext=(-2, 0),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            fontsize=7,
+            color=style.GREY,
+        )
+    axes.set_yticks(range(len(models)), [problems.label(model, models) for model in models], fontsize=8)
+    axes.set_ylim(len(models) - 0.5, -0.5)
+    axes.set_xlabel("learning rate")
+    lowest, highest = min(run.lr for run in runs), max(run.lr for run in runs)
+    axes.set_xlim(lowest / 1.5, highest * (highest / lowest) ** _ROOM)
+
+
+def _caption(runs: list[Run]) -> str:
+    return (
+        "Bars: rates that keep 95 % of the best validation accuracy, between neighbours that were tried; the stroke is "
+        "the rate chosen. Converged: the share of fresh seeds at that rate that reach 0.9 on the test split. "
+        + problems.making(runs)
+    )

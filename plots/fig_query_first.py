@@ -1,0 +1,83 @@
+"""The same problems with the query behind and in front of the sequence, against the bits that each way needs.
+
+A point left of 1 has less state than any reader needs that is always right; a model that fails right of it, asked first
+too, has not learned.
+"""
+
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from retrieval_gap.machine.errors import UsageError
+
+from . import problems, style
+from .page import legend_lines, line_of_panels, page
+from .problems import Mean, Run, grouped, models_of
+from .results import RESULTS
+
+DEFAULT_TABLE = RESULTS / "query_first_demo.csv"
+_COLOURS = {"last": "#D55E00", "first": "#0072B2"}
+_SMALLEST, _STEP = 3.5, 1.5  # points of a mark: of the smallest n, and more for each larger one
+_TOLD = {"last": "query last", "first": "query first: a few bits to carry"}
+
+
+def read_table(path: Path) -> list[Run]:
+    """Models with a state of fixed size.  Raises UsageError for a table without one that was asked first."""
+    runs = [run for run in problems.read_runs(path) if run.state_is_fixed and run.state_bits and run.problem.bound]
+    if not any(_query(run) == "first" for run in runs):
+        raise UsageError(f"results table {path} has no recurrent model that was asked first (options query=first)")
+    return runs
+
+
+def draw_figure(runs: list[Run]) -> Figure:
+    """A panel for each task."""
+    tasks, archs = grouped(runs, lambda run: run.problem.task), list(dict.fromkeys(a for a, _ in models_of(runs)))
+    marks = style.architecture_markers(archs)
+    legend = [
+        *(Line2D([], [], color=colour, linewidth=3, label=_TOLD[query]) for query, colour in _COLOURS.items()),
+        *(
+            Line2D([], [], **style.filled_marker(marks[a], style.GREY), ls="none", label=style.name_of(a))
+            for a in archs
+        ),
+        Line2D([], [], color=style.INK, linestyle=(0, (4, 2)), label="bits needed"),
+    ]
+    figure = page("Accuracy with the query last and first", legend_lines(legend), _caption(runs), 3.3)
+    panels = line_of_panels(figure, list(map(style.name_of_task, tasks)), x="bits of state / bits needed", y="accuracy")
+    for axes, some in zip(panels, tasks.values(), strict=True):
+        _panel(axes, some, marks)
+    return figure
+
+
+def _panel(axes: Axes, runs: list[Run], marks: dict[str, str]) -> None:
+    ns = sorted({run.problem.n for run in runs})
+    points = grouped(runs, lambda run: (run.problem, run.model))
+    for (problem, (arch, _)), some in points.items():
+        mean, colour = Mean(tuple(some)), _COLOURS[_query(some[0])]
+        mark = style.filled_marker(marks[arch], colour) | {"markersize": _SMALLEST + _STEP * ns.index(problem.n)}
+        axes.errorbar(_share(some[0]), mean.accuracy, yerr=style.interval([mean]), elinewidth=0.8, **mark)
+    axes.set_xscale("log")
+    axes.axvline(1, color=style.INK, linestyle=(0, (4, 2)), linewidth=1.0)
+    axes.set_ylim(-0.03, 1.04)
+    axes.grid(axis="y")
+
+
+def _query(run: Run) -> str:
+    return run.problem.option("query") or "last"
+
+
+def _share(run: Run) -> float:
+    assert run.problem.bound is not None
+    assert run.state_bits is not None
+    return run.state_bits / run.problem.bound.bits_needed
+
+
+def _caption(runs: list[Run]) -> str:
+    ns = ", ".join(map(str, sorted({run.problem.n for run in runs})))
+    return (
+        f"The larger the mark, the larger n ({ns}). Bits "
+        "needed: with fewer no reader is always right (docs/theory.md, section 5); asked first they are those of the "
+        "query or of its answer. Left of the line theory forbids to be always right; right of it a "
+        "failure is one of learning. " + problems.making(runs)
+    )

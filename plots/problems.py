@@ -1,0 +1,252 @@
+"""Runs of any task as figures of the card see them: gathered by problem, with what the theory says of it.
+
+A problem is a task with its options, view and size; a model an architecture with its size.
+"""
+
+import shlex
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import Any, TypeVar, cast
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from retrieval_gap.about import in_order, state_kind
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.statistics.intervals import wilson_interval
+from retrieval_gap.tables.rows import count_in, number_in, read_rows, share_in
+from retrieval_gap.tasks.api import Mode, Task, TaskConfig
+from retrieval_gap.tasks.registry import load_task
+from retrieval_gap.theory.bounds import BOUNDS, Bound, bound_of
+
+from . import style
+from .probes import number_of
+
+TEXT = ("task", "family", "mode", "options", "arch", "size", "hardware")
+COUNTS = ("n", "seed", "samples", "eval_samples")
+SHARES = ("accuracy", "accuracy_low", "accuracy_high")
+LEARNED = 0.9  # the accuracy from which a model is said to have learned a problem
+GREYED: dict[str, Any] = {"color": style.GREY, "linewidth": 0.9, "zorder": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What is asked: `mode` is the view, `options` the task's own."""
+
+    task: str
+    family: str
+    mode: str
+    options: str
+    n: int
+
+    @cached_property
+    def built(self) -> Task:
+        """Raises TaskError for a problem that its task does not have."""
+        config = TaskConfig(n=self.n, mode=cast(Mode, self.mode), family=self.family, options=self.options)
+        return load_task(self.task)(config)
+
+    @cached_property
+    def bound(self) -> Bound | None:
+        """What any reader can do; None for a view that reads again, and where the theory says nothing."""
+        return bound_of(self.built) if self.task in BOUNDS and self.mode != "rag" else None
+
+    def option(self, name: str) -> str:
+        """The value of one of the task's own options; "" where the row does not tell."""
+        words = (word.partition("=") for word in shlex.split(self.options))
+        return next((value for key, _, value in words if key == name), "")
+
+    def without(self, *names: str) -> str:
+        """The options but for these."""
+        return " ".join(word for word in shlex.split(self.options) if word.partition("=")[0] not in names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A row: shares with their 95 % Wilson interval.
+
+    state_bits, bits_per_token: of the state at the end of a trace, and what a token adds to them; None where the table
+    does not tell.  tested_n: of a test elsewhere, else 0.  row: the columns that only this figure wants.
+    """
+
+    problem: Problem
+    arch: str
+    size: str
+    seed: int
+    samples: int
+    eval_samples: int
+    accuracy: float
+    low: float
+    high: float
+    hardware: str
+    state_bits: int | None = None
+    bits_per_token: int | None = None
+    tested_n: int = 0
+    lr: float = 0.0
+    row: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def model(self) -> tuple[str, str]:
+        return self.arch, self.size
+
+    @property
+    def state_is_fixed(self) -> bool:
+        return (
+            state_kind(self.arch, [((self.problem.mode, self.size), self.state_bits, self.bits_per_token)]) == "fixed"
+        )
+
+    def told(self, column: str) -> str:
+        """A column that only this figure's table has."""
+        return dict(self.row)[column]
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The seeds of one model on one problem: their mean, and the envelope of their intervals."""
+
+    runs: tuple[Run, ...]
+
+    @property
+    def accuracy(self) -> float:
+        return fmean(run.accuracy for run in self.runs)
+
+    @property
+    def low(self) -> float:
+        return min(run.low for run in self.runs)
+
+    @property
+    def high(self) -> float:
+        return max(run.high for run in self.runs)
+
+
+def read_runs(path: Path, more: Sequence[str] = ()) -> list[Run]:
+    """Raises UsageError for a table that will not do, has no row, or lacks one of the columns that the figure wants."""
+    runs = [_run(where, row, more) for where, row in read_rows(path, (*TEXT, *COUNTS, *SHARES, "lr", *more))]
+    if not runs:
+        raise UsageError(f"results table {path} is empty: no run has finished")
+    return runs
+
+
+def _run(where: str, row: dict[str, str], more: Sequence[str]) -> Run:
+    counts = {name: count_in(where, row, name) for name in COUNTS}
+    accuracy, low, high = (share_in(where, row, name) for name in SHARES)
+    return Run(
+        problem=Problem(**{name: row[name] for name in ("task", "family", "mode", "options")}, n=counts.pop("n")),
+        arch=row["arch"],
+        size=row["size"],
+        accuracy=accuracy,
+        low=low,
+        high=high,
+        hardware=row["hardware"],
+        state_bits=_known(where, row, "state_bits"),
+        bits_per_token=_known(where, row, "state_bits_per_token"),
+        tested_n=_known(where, row, "tested_n") or 0,
+        lr=number_in(where, row, "lr"),
+        row=tuple((name, row[name]) for name in more),
+        **counts,
+    )
+
+
+def _known(where: str, row: dict[str, str], column: str) -> int | None:
+    return count_in(where, row, column) if row.get(column) else None
+
+
+def read_tests(path: Path) -> list[Run]:
+    """Runs of a table of `retrieval-gap transfer`, all answers of a test together.
+
+    Raises UsageError as `read_runs` does, and for a table of tests at one size alone.
+    """
+    by_test = grouped(read_runs(path, ("tested_n",)), lambda r: (r.problem, r.model, r.seed, r.samples, r.tested_n))
+    runs = [_together(parts) for parts in by_test.values()]
+    if len({run.tested_n for run in runs}) < 2:
+        raise UsageError(f"results table {path} has tests at one size alone; retrieval-gap transfer RUN... --n 8,16,32")
+    return runs
+
+
+def _together(parts: Sequence[Run]) -> Run:
+    samples = sum(part.eval_samples for part in parts)
+    accuracy = sum(part.accuracy * part.eval_samples for part in parts) / samples
+    low, high = wilson_interval(accuracy, samples)
+    values = {**vars(parts[0]), "accuracy": accuracy, "low": low, "high": high, "eval_samples": samples}
+    return Run(**values)
+
+
+K = TypeVar("K", bound=Hashable)
+
+
+def grouped(runs: Iterable[Run], key: Callable[[Run], K]) -> dict[K, list[Run]]:
+    """Runs by a key, in the order in which keys appear."""
+    groups: dict[K, list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[key(run)].append(run)
+    return dict(groups)
+
+
+def models_of(runs: Iterable[Run]) -> list[tuple[str, str]]:
+    """In the order of legends."""
+    models = {run.model for run in runs}
+    return [model for arch in in_order({arch for arch, _ in models}) for model in sorted(models) if model[0] == arch]
+
+
+def label(model: tuple[str, str], models: Sequence[tuple[str, str]]) -> str:
+    """An architecture's name, with the changes of its size where another model has the same one."""
+    arch, size = model
+    sizes = [other.split("+") for name, other in models if name == arch]
+    common = set.intersection(*map(set, sizes))
+    changes = [part for part in size.split("+") if part not in common]
+    return " ".join([style.name_of(arch), *changes])
+
+
+def looks(models: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, str]]:
+    """Colour and mark of each model: the architecture's, and another mark where one has several sizes."""
+    archs = list(dict.fromkeys(arch for arch, _ in models))
+    colours, marks = style.colours(archs), style.architecture_markers(archs)
+    several = {arch for arch in archs if sum(name == arch for name, _ in models) > 1}
+    return {
+        model: (colours[model[0]], style.MARKS[i % len(style.MARKS)] if model[0] in several else marks[model[0]])
+        for i, model in enumerate(models)
+    }
+
+
+def keys(models: Sequence[tuple[str, str]]) -> list[Line2D]:
+    """A legend's keys of these models."""
+    return [
+        Line2D([], [], **style.filled_marker(mark, colour), label=label(model, models))
+        for model, (colour, mark) in looks(models).items()
+    ]
+
+
+def draw_line(axes: Axes, runs: Sequence[Run], x: Callable[[Run], float], colour: str, mark: str) -> None:
+    """A model's means over x, with their intervals and seeds."""
+    points = {place: Mean(tuple(some)) for place, some in sorted(grouped(runs, x).items())}
+    xs, means = list(points), list(points.values())
+    ys = [mean.accuracy for mean in means]
+    axes.errorbar(xs, ys, yerr=style.interval(means), ecolor=colour, elinewidth=0.9, fmt="none")
+    axes.plot(xs, ys, linewidth=1.2, **style.filled_marker(mark, colour))
+    for place, mean in points.items():
+        style.seed_dots(axes, [(place, run.accuracy) for run in mean.runs])
+
+
+def lengths_axis(axes: Axes, values: Iterable[float]) -> None:
+    """A scale of doublings with a tick at each value."""
+    ticks = sorted(set(values))
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
+    axes.minorticks_off()
+    axes.set_ylim(-0.03, 1.04)
+    axes.grid(axis="y")
+
+
+def making(runs: Sequence[Run]) -> str:
+    """For a caption: what was measured, on how much."""
+    seeds = number_of({len({run.seed for run in runs})}, "seed")
+    samples = number_of({run.samples for run in runs}, "training sample")
+    tested = number_of({run.eval_samples for run in runs}, "held-out sample")
+    hardware = ", ".join(sorted({run.hardware for run in runs}))
+    return (
+        f"Free decoding of {tested}; an undecided answer counts as a guess. {samples}, {seeds}. Values are means of "
+        f"seeds; error bars span the lowest to the highest end of their 95 % Wilson intervals. Hardware: {hardware}."
+    )

@@ -1,0 +1,195 @@
+"""Presets for both halves of the card: where a fixed state is too small, where it is the right tool, and where neither
+tells, since a model has not learned.
+
+Every preset has a demo (about ten minutes on two cores) and a night's version.  Batches, warm-up, clipping and
+precision are the same for all models; rates are those that `lr_window_demo` chooses, or are chosen anew (`--choose
+lr`)."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.tasks.api import Mode
+
+BATCH, WARMUP_STEPS, EVAL_SAMPLES = 32, 100, 1_000
+ATTENDING, RECURRENT = ("transformer",), ("lstm", "mamba", "gated_deltanet")
+TRACKING = ("transformer", "lstm", "mamba", "mamba2+rotation=data", "gated_deltanet", "gated_deltaproduct")
+RATE, LSTM_RATE = 3e-3, 1e-2
+# Of the protocol: half decades.
+DEMO_RATES, NIGHT_RATES = (1e-3, 3e-3, 1e-2), (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+GROUPS, NIGHT_GROUPS = ("Z2", "S3"), ("Z2", "S3", "A5", "S5")
+# Widths whose states have from a fraction of the bits that cross to many times as many.
+LSTM_SIZES = tuple(f"tiny+n_layers=1+d_hidden={width}" for width in (4, 16, 64))
+PATH_VIEWS: tuple[tuple[Mode, str], ...] = (("direct", ""), ("cot", ""), ("rag", "calls=one"), ("rag", ""))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A task as the grids here ask it."""
+
+    task: str
+    n: int
+    options: str = ""
+    mode: Mode = "direct"
+
+
+def lr_window_demo() -> list[RunConfig]:
+    """Associative recall at n = 16, three rates (for `--choose lr`, which adds more): four architectures, two seeds."""
+    problem = Problem(task="associative_recall", n=16)
+    return _grid([problem], (*ATTENDING, *RECURRENT), steps=1_000, rates=DEMO_RATES, seeds=(0, 1))
+
+
+def lr_window_cpu() -> list[RunConfig]:
+    """The same at n = 16 and 32, six rates to begin with, three seeds, longer training, and more architectures."""
+    problems = [Problem(task="associative_recall", n=n) for n in (16, 32)]
+    archs = (*ATTENDING, *RECURRENT, "gru", "gla", "mamba2", "gated_deltaproduct", "mamba+conv=4", "transformer+conv=4")
+    return _grid(problems, archs, steps=4_000, rates=NIGHT_RATES, seeds=(0, 1, 2))
+
+
+def query_first_demo() -> list[RunConfig]:
+    """Index and position retrieval, asked last and first: LSTMs of three widths, and a Mamba."""
+    return list(_query_first((8, 16), ("index", "position_retrieval"), steps=1_500, seeds=(0,)))
+
+
+def query_first_cpu() -> list[RunConfig]:
+    """All tasks with a query, up to n = 64, longer training, three seeds."""
+    tasks = ("index", "associative_recall", "cgram_retrieval", "position_retrieval")
+    return list(_query_first((8, 16, 32, 64), tasks, steps=6_000, seeds=(0, 1, 2)))
+
+
+def tracking_demo() -> list[RunConfig]:
+    """Products of 16 elements of Z2 and S3, asked for at each; to be tested at other lengths (`transfer`)."""
+    problems = [Problem(task="word_problem", n=16, options=f"group={group} ask=each") for group in GROUPS]
+    return _grid(problems, TRACKING, steps=1_500, size="tiny+n_layers=1")
+
+
+def tracking_cpu() -> list[RunConfig]:
+    """Four groups, 32 elements, one layer and two, three seeds."""
+    problems = [Problem(task="word_problem", n=32, options=f"group={group} ask=each") for group in NIGHT_GROUPS]
+    return [
+        cell
+        for layers in (1, 2)
+        for cell in _grid(problems, TRACKING, steps=8_000, size=f"tiny+n_layers={layers}", seeds=(0, 1, 2))
+    ]
+
+
+def last_write_demo() -> list[RunConfig]:
+    """Four variables of eight values, 16 to 64 assignments' tokens: a state of 12 bits is enough at every length."""
+    problems = [Problem(task="last_write", n=n, options="variables=4 values=8") for n in (16, 32, 64)]
+    return _grid(problems, (*ATTENDING, *RECURRENT), steps=1_500)
+
+
+def last_write_cpu() -> list[RunConfig]:
+    """Four, eight and sixteen variables, up to 256 tokens, three seeds."""
+    problems = [
+        Problem(task="last_write", n=n, options=f"variables={m} values=8")
+        for m in (4, 8, 16)
+        for n in (32, 64, 128, 256)
+    ]
+    return _grid(problems, (*ATTENDING, *RECURRENT), steps=6_000, seeds=(0, 1, 2))
+
+
+def find_path_demo() -> list[RunConfig]:
+    """Graphs of 10 nodes with names for 40, answered in four ways; to be tested on larger ones (`transfer`)."""
+    return list(_find_path(("transformer", "lstm", "mamba"), names=40, steps=1_500, seeds=(0,)))
+
+
+def find_path_cpu() -> list[RunConfig]:
+    """The same with names for 1,000, longer training, three seeds."""
+    return list(_find_path((*ATTENDING, *RECURRENT), names=1_000, steps=10_000, seeds=(0, 1, 2)))
+
+
+def card_demo() -> list[RunConfig]:
+    """One problem of each kind for six architectures: what `fig_card` sets side by side."""
+    problems = [
+        Problem(task="index", n=16, options="values=4"),
+        Problem(task="index", n=16, options="values=4 query=first"),
+        Problem(task="associative_recall", n=16),
+        Problem(task="associative_recall", n=16, options="query=first"),
+        Problem(task="last_write", n=32, options="variables=4 values=8"),
+        Problem(task="word_problem", n=16, options="group=S3 ask=each"),
+        Problem(task="find_path", n=10, options="names=40", mode="rag"),
+    ]
+    return _grid(
+        problems, ("transformer", "hybrid", "lstm", "mamba", "gated_deltanet", "gated_deltaproduct"), steps=1_500
+    )
+
+
+PRESETS: dict[str, Callable[[], list[RunConfig]]] = {
+    preset.__name__: preset
+    for preset in (
+        lr_window_demo,
+        lr_window_cpu,
+        query_first_demo,
+        query_first_cpu,
+        tracking_demo,
+        tracking_cpu,
+        last_write_demo,
+        last_write_cpu,
+        find_path_demo,
+        find_path_cpu,
+        card_demo,
+    )
+}
+
+
+def _query_first(ns: Sequence[int], tasks: Sequence[str], steps: int, seeds: Sequence[int]) -> Iterator[RunConfig]:
+    for seed in seeds:
+        for task in tasks:
+            for n in ns:
+                for query in ("last", "first"):
+                    problem = Problem(task=task, n=n, options="query=first" if query == "first" else "")
+                    for size in LSTM_SIZES:
+                        yield _cell(problem, "lstm", size, LSTM_RATE, seed, steps)
+                    yield _cell(problem, "mamba", "tiny+n_layers=1+d_model=32", RATE, seed, steps)
+
+
+def _find_path(archs: Sequence[str], names: int, steps: int, seeds: Sequence[int]) -> Iterator[RunConfig]:
+    for seed in seeds:
+        for mode, calls in PATH_VIEWS:
+            problem = Problem(task="find_path", n=10, mode=mode, options=f"names={names} {calls}".strip())
+            for arch in archs:
+                yield _cell(problem, arch, "tiny", _rate(arch), seed, steps)
+
+
+def _grid(
+    problems: Sequence[Problem],
+    archs: Sequence[str],
+    *,
+    steps: int,
+    size: str = "tiny",
+    rates: Sequence[float] = (),
+    seeds: Sequence[int] = (0,),
+) -> list[RunConfig]:
+    """Every problem by every architecture, whose changes stand behind its name as they do behind a size's."""
+    cells = []
+    for seed in seeds:
+        for problem in problems:
+            for named in archs:
+                arch, *changes = named.split("+")
+                for rate in rates or (_rate(arch),):
+                    cells.append(_cell(problem, arch, "+".join([size, *changes]), rate, seed, steps))
+    return cells
+
+
+def _rate(arch: str) -> float:
+    return LSTM_RATE if arch in ("lstm", "gru") else RATE
+
+
+def _cell(problem: Problem, arch: str, size: str, lr: float, seed: int, steps: int) -> RunConfig:
+    return RunConfig(
+        task=problem.task,
+        options=problem.options,
+        mode=problem.mode,
+        n=problem.n,
+        arch=arch,
+        size=size,
+        embedding="learned",
+        samples=steps * BATCH,
+        batch_size=BATCH,
+        lr=lr,
+        warmup_samples=WARMUP_STEPS * BATCH,
+        max_grad_norm=1.0,
+        seed=seed,
+        eval_samples=EVAL_SAMPLES,
+    )

@@ -1,0 +1,205 @@
+"""The learning rate of each model, chosen the same way for all: what a comparison of architectures needs to be fair.
+
+Recurrent models learn recall in a narrow window of rates (Okpekpe and Orvieto 2025, arXiv 2508.19029), so that one rate
+for all compares tuning.  The protocol: every model is trained at every rate of a grid, with the same seeds, tokens,
+warm-up, clipping and precision, and evaluated on the validation split.  While the best rate of a model is at an edge of
+what was tried, the grid is widened there by its own ratio.  At the best rate fresh seeds are trained and evaluated on
+the test split.  Nothing here trains: the caller runs the cells of each round."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from statistics import fmean, median_low
+from typing import Any
+
+from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.machine.errors import UsageError
+
+CONVERGED = 0.9  # the accuracy from which a run counts as one that learned its task
+NEAR_BEST = 0.95  # the share of the best accuracy that a rate of the window keeps
+MOST_WIDENINGS = 4
+SMALLEST, LARGEST = 1e-6, 1.0
+# What a row of a chosen rate says beside a run's own columns.
+COLUMNS = ("tried_lr", "window_low", "window_high", "window_decades", "converged", "chosen")
+
+Row = dict[str, Any]
+Runner = Callable[[list[RunConfig]], Sequence[Mapping[str, Any]]]
+"""Runs these cells, or finds them done; the rows of all of them, in any order."""
+
+
+@dataclass(frozen=True)
+class RateSearch:
+    """What one model reached at each rate that was tried: the validation accuracies of its seeds.
+
+    Raises UsageError for fewer than two rates.
+    """
+
+    accuracies: Mapping[float, Sequence[float]]
+
+    def __post_init__(self) -> None:
+        check_rates(list(self.accuracies))
+
+    @cached_property
+    def rates(self) -> list[float]:
+        """From the smallest to the largest."""
+        return sorted(self.accuracies)
+
+    def mean(self, rate: float) -> float:
+        return fmean(self.accuracies[rate])
+
+    @cached_property
+    def best(self) -> float:
+        """The rate of the highest mean; of several the one in the middle, which has the most room on both sides."""
+        highest = max(map(self.mean, self.rates))
+        return median_low([rate for rate in self.rates if self.mean(rate) == highest])
+
+    def wider(self) -> float | None:
+        """The next rate beyond the edge at which the best one is, by the grid's own ratio there, to 3 digits.
+
+        None where the best is not at an edge, or the next would leave SMALLEST to LARGEST.
+        """
+        if self.best == self.rates[-1]:
+            following = self.rates[-1] ** 2 / self.rates[-2]
+        elif self.best == self.rates[0]:
+            following = self.rates[0] ** 2 / self.rates[1]
+        else:
+            return None
+        rounded = float(f"{following:.3g}")
+        return rounded if SMALLEST <= rounded <= LARGEST and rounded not in self.accuracies else None
+
+    @cached_property
+    def window(self) -> tuple[float, float]:
+        """The lowest and the highest of the neighbouring rates around the best that keep NEAR_BEST of its accuracy."""
+        wanted, place = NEAR_BEST * self.mean(self.best), self.rates.index(self.best)
+        low = high = place
+        while low > 0 and self.mean(self.rates[low - 1]) >= wanted:
+            low -= 1
+        while high + 1 < len(self.rates) and self.mean(self.rates[high + 1]) >= wanted:
+            high += 1
+        return self.rates[low], self.rates[high]
+
+    @property
+    def decades(self) -> float:
+        """How wide the window is; 0 where a single rate is in it."""
+        low, high = self.window
+        return math.log10(high / low)
+
+    def converged(self, rate: float) -> float:
+        """The share of seeds that learned the task at this rate."""
+        return share_converged(self.accuracies[rate])
+
+
+def share_converged(accuracies: Sequence[float]) -> float:
+    """The share of runs that reach CONVERGED."""
+    return fmean(accuracy >= CONVERGED for accuracy in accuracies)
+
+
+def check_rates(rates: Sequence[float]) -> None:
+    """Raises UsageError for fewer than two different rates, and for one that is none."""
+    different = sorted(set(rates))
+    if len(different) < 2:
+        named = ", ".join(f"{rate:g}" for rate in different) or "none"
+        raise UsageError(f"--choose lr wants two learning rates or more, such as --lr 1e-3,3e-3,1e-2; --lr has {named}")
+    wrong = [rate for rate in different if not SMALLEST <= rate <= LARGEST]
+    if wrong:
+        raise UsageError(f"--lr {wrong[0]:g} will not do with --choose lr: {SMALLEST:g} to {LARGEST:g} is wanted")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """One model's rates, and its rows: those of all rates on validation, and of fresh seeds at the best one on test."""
+
+    model: RunConfig
+    search: RateSearch
+    tried: list[Row]
+    fresh: list[Row]
+
+    def line(self) -> str:
+        """For a person: the window, the rate that was chosen, and what fresh seeds reach with it."""
+        low, high = self.search.window
+        accuracies = [float(row["accuracy"]) for row in self.fresh]
+        tried = ", ".join(f"{rate:g} {self.search.mean(rate):.3f}" for rate in self.search.rates)
+        return (
+            f"{self.model.arch} {self.model.size}: lr {self.search.best:g} (tried {tried}); window {low:g} to {high:g},"
+            f" {self.search.decades:.2f} decades; {len(accuracies)} fresh seeds: {fmean(accuracies):.3f},"
+            f" {share_converged(accuracies):.0%} converged"
+        )
+
+    def rows(self) -> list[Row]:
+        """All rows, each with what was tried and found; `chosen` is 1 for those of fresh seeds."""
+        low, high = self.search.window
+        told = {
+            "tried_lr": " ".join(f"{rate:g}" for rate in self.search.rates),
+            "window_low": low,
+            "window_high": high,
+            "window_decades": round(self.search.decades, 4),
+        }
+        every = [(row, 0) for row in self.tried] + [(row, 1) for row in self.fresh]
+        return [
+            dict(row) | told | {"converged": int(float(row["accuracy"]) >= CONVERGED), "chosen": chosen}
+            for row, chosen in every
+        ]
+
+
+def choose_rates(cells: Sequence[RunConfig], run: Runner) -> list[Chosen]:
+    """The protocol for every model among the cells (all but rate and seed); `run` is called once a
+    round, for all models together.
+
+    Fresh seeds are as many as the cells' own, and follow on these.
+    Raises UsageError for a model with fewer than two rates, or where a row is missing.
+    """
+    models: dict[RunConfig, dict[RunConfig, Row]] = defaultdict(dict)
+    first = list(dict.fromkeys(replace(cell, eval_split="validation", lr=cell.training().lr) for cell in cells))
+    for model in dict.fromkeys(map(_model_of, first)):
+        check_rates([cell.lr for cell in first if _model_of(cell) == model])
+    added = first
+    for _ in range(1 + MOST_WIDENINGS):
+        for cell, row in _rows(added, run).items():
+            models[_model_of(cell)][cell] = row
+        wider = {model: _search(tried).wider() for model, tried in models.items()}
+        added = [cell for model, rate in wider.items() if rate for cell in _at(model, rate, _seeds(models[model]))]
+        if not added:
+            break
+    searches = {model: _search(tried) for model, tried in models.items()}
+    fresh = {model: _fresh(model, searches[model].best, _seeds(tried)) for model, tried in models.items()}
+    rows = _rows([cell for more in fresh.values() for cell in more], run)
+    return [
+        Chosen(
+            model=model, search=searches[model], tried=list(tried.values()), fresh=[rows[cell] for cell in fresh[model]]
+        )
+        for model, tried in models.items()
+    ]
+
+
+def _model_of(cell: RunConfig) -> RunConfig:
+    return replace(cell, lr=0.0, seed=0)
+
+
+def _seeds(cells: Iterable[RunConfig]) -> list[int]:
+    return sorted({cell.seed for cell in cells})
+
+
+def _at(model: RunConfig, rate: float, seeds: Iterable[int]) -> list[RunConfig]:
+    return [replace(model, lr=rate, seed=seed) for seed in seeds]
+
+
+def _fresh(model: RunConfig, rate: float, seeds: Sequence[int]) -> list[RunConfig]:
+    following = range(max(seeds) + 1, max(seeds) + 1 + len(seeds))
+    return _at(replace(model, eval_split="test"), rate, following)
+
+
+def _rows(cells: Sequence[RunConfig], run: Runner) -> dict[RunConfig, Row]:
+    rows = {row["config_hash"]: dict(row) for row in run(list(cells))}
+    missing = [cell.label() for cell in cells if cell.hash() not in rows]
+    if missing:
+        raise UsageError(f"--choose lr: {missing[0]} is not finished, and no rate can be chosen without it; call again")
+    return {cell: rows[cell.hash()] for cell in cells}
+
+
+def _search(tried: Mapping[RunConfig, Row]) -> RateSearch:
+    accuracies: dict[float, list[float]] = defaultdict(list)
+    for cell, row in tried.items():
+        accuracies[cell.lr].append(float(row["accuracy"]))
+    return RateSearch(accuracies)

@@ -1,0 +1,124 @@
+"""Figures of the card read their tables, show every row, and say what may be said."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.plots import fig_card, problems, style
+from tests.plots import card_tables
+from tests.plots.layout import check_words, shown
+from tests.plots.tables import write
+
+TABLES: dict[str, Callable[[], list[dict[str, Any]]]] = {
+    "fig_lr_window": card_tables.rates,
+    "fig_query_first": card_tables.query_first,
+    "fig_tracking": card_tables.tracking,
+    "fig_last_write": card_tables.last_write,
+    "fig_find_path": card_tables.find_path,
+    "fig_card": card_tables.card,
+}
+every_figure = pytest.mark.parametrize("name", TABLES)
+
+
+def drawn(name: str, rows: list[dict[str, Any]], folder: Path) -> Figure:
+    module = import_module(f"retrieval_gap.plots.{name}")
+    with style.applied():
+        figure: Figure = module.draw_figure(module.read_table(write(folder / "table.csv", rows)))
+    return figure
+
+
+def words(figure: Figure) -> str:
+    return "\n".join(text.get_text() for text in shown(figure))
+
+
+@every_figure
+def test_words_are_whole_and_apart(name: str, tmp_path: Path) -> None:
+    with style.applied():
+        check_words(drawn(name, TABLES[name](), tmp_path))
+
+
+@every_figure
+def test_a_table_without_what_the_figure_wants_is_told_in_one_line(name: str, tmp_path: Path) -> None:
+    other = [card_tables.run("index", 8)]
+    if name == "fig_card":
+        other = [{key: value for key, value in other[0].items() if key != "options"}]
+    with pytest.raises(UsageError, match=r"table\.csv (lacks the column|has no)") as refused:
+        drawn(name, other, tmp_path)
+    assert "\n" not in str(refused.value)
+
+
+def test_windows_tell_their_width_and_the_share_of_seeds(tmp_path: Path) -> None:
+    told = words(drawn("fig_lr_window", card_tables.rates(), tmp_path))
+    assert told.count("0.5 decades, 100% converged") == 2
+    assert told.count("0.5 decades, 0% converged") == 1
+
+
+def test_the_query_asked_first_has_a_panel_for_each_task_and_places_by_its_own_bits(tmp_path: Path) -> None:
+    figure = drawn("fig_query_first", card_tables.query_first(), tmp_path)
+    assert [axes.get_title() for axes in figure.axes] == ["Index", "Position retrieval"]
+    xs = sorted(float(line.get_xdata()[0]) for line in figure.axes[0].lines if line.get_marker() in ("o", "^"))
+    assert xs[0] == pytest.approx(64 / 64)  # index, n = 16, 16 values, asked last
+    assert xs[-1] > 1_000
+
+
+def test_tests_at_other_lengths_are_means_over_answers_and_the_trained_length_is_marked(tmp_path: Path) -> None:
+    figure = drawn("fig_tracking", card_tables.tracking(), tmp_path)
+    assert [axes.get_title() for axes in figure.axes] == ["Z2, 1.0 bits", "S3, 2.6 bits"]
+    line = figure.axes[0].lines[1]
+    assert list(line.get_xdata()) == [8, 16, 32]
+    assert list(line.get_ydata()) == pytest.approx([1, 0.9, 0.8])
+    assert any(list(line.get_xdata()) == [16, 16] for line in figure.axes[0].lines)
+
+
+def test_the_floor_of_last_writes_is_drawn_below_what_is_asked(tmp_path: Path) -> None:
+    figure = drawn("fig_last_write", card_tables.last_write(), tmp_path)
+    assert [axes.get_title() for axes in figure.axes] == [
+        "4 variables of 8 values: 12 bits",
+        "8 variables of 8 values: 24 bits",
+    ]
+    floor = [line for line in figure.axes[0].lines if list(line.get_xdata()) == [16, 32, 64] and line.get_zorder() == 1]
+    assert list(floor[0].get_ydata()) == sorted(floor[0].get_ydata(), reverse=True)
+
+
+def test_four_ways_to_find_a_path_have_their_panels(tmp_path: Path) -> None:
+    figure = drawn("fig_find_path", card_tables.find_path(), tmp_path)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == ["Direct answer", "Chain of thought", "One call", "Interactive search"]
+
+
+def test_the_card_shows_the_largest_size_and_a_verdict(tmp_path: Path) -> None:
+    told = words(drawn("fig_card", card_tables.card(), tmp_path))
+    assert "0.99" not in told  # index at n = 8 has a larger size beside it
+    assert "Index, n = 16" in told
+    assert "12k / 32" in told
+    assert "searches" in told
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({"accuracy": 0.95}, "right"),
+        ({"accuracy": 0.5}, "learn"),
+        ({"accuracy": 0.5, "state_bits": 31}, "cannot"),
+        ({"accuracy": 0.5, "state_bits": 32}, "learn"),
+        ({"accuracy": 0.5, "state_bits": 31, "mode": "rag"}, "learn"),
+        ({"accuracy": 0.5, "state_bits": 31, "arch": "transformer"}, "learn"),
+        ({"accuracy": 0.5, "state_bits": ""}, "open"),
+        ({"accuracy": 0.5, "state_bits": 31, "options": "values=4 query=first"}, "learn"),
+    ],
+)
+def test_cannot_is_said_below_the_bits_needed_alone(changes: dict[str, Any], verdict: str, tmp_path: Path) -> None:
+    row = card_tables.run("index", 16, **{"options": "values=4", **changes})
+    (run,) = problems.read_runs(write(tmp_path / "one.csv", [row]))
+    assert fig_card.verdict(problems.Mean((run,))) == verdict
+
+
+def test_models_of_one_architecture_are_told_apart_by_what_differs() -> None:
+    models = [("lstm", "tiny+d_hidden=4"), ("lstm", "tiny+d_hidden=16"), ("mamba", "tiny")]
+    assert [problems.label(model, models) for model in models] == ["LSTM d_hidden=4", "LSTM d_hidden=16", "Mamba"]
+    assert len({mark for _, mark in problems.looks(models).values()}) == 3
