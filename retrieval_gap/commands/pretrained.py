@@ -13,8 +13,7 @@ from retrieval_gap.llm.config import AskConfig, LocalConfig, ModelConfig, Price,
 from retrieval_gap.machine.errors import UsageError, unknown
 
 if TYPE_CHECKING:
-    from retrieval_gap.experiments.hotpotqa_llm.evaluate import Plan
-    from retrieval_gap.llm.request import Backend
+    from retrieval_gap.experiments.hotpotqa_llm.plan import Plan
 
 MAX_QUESTIONS = 2**31 - 1
 OutDir = Annotated[Path, arg(help="folder of the answers and of the cache")]
@@ -42,30 +41,34 @@ class HotpotQA:
     out_dir: OutDir = Path("runs/pretrained")
 
     def run(self) -> None:
-        from retrieval_gap.experiments.hotpotqa_llm.evaluate import evaluate, show_plan
-        from retrieval_gap.experiments.hotpotqa_llm.summary import print_rows, read_done, table_rows
+        from retrieval_gap.experiments.hotpotqa_llm.plan import evaluate, show_plan
+        from retrieval_gap.experiments.hotpotqa_llm.summary import print_rows
+        from retrieval_gap.llm.backends import make_backend
+        from retrieval_gap.runs.experiment import RunOptions
 
         plan = self._plan()
         if self.dry_run:
             show_plan(plan)
             return
-        rows, _ = table_rows([read_done(path) for path in evaluate(plan, self._backend)])
-        print_rows([row for row in rows if not row["selected"]])
+        options = RunOptions(runs_dir=self.out_dir, device=self.local.device)
+        rows = evaluate(plan, lambda: make_backend(self.model, self.local, self.server), options, self.price)
+        print_rows(rows)
         for row in rows:
-            if not row["selected"]:
-                print(json.dumps(row))
+            print(json.dumps(row))
 
     def _plan(self) -> "Plan":
-        from retrieval_gap.experiments.hotpotqa_llm.evaluate import Plan
         from retrieval_gap.experiments.hotpotqa_llm.methods import Method
+        from retrieval_gap.experiments.hotpotqa_llm.plan import Plan
         from retrieval_gap.tasks.hotpotqa.data.subsets import SubsetConfig
 
         if not 0 <= self.questions <= MAX_QUESTIONS:
             raise UsageError(f"--questions {self.questions} is out of range: 0 to {MAX_QUESTIONS} are wanted")
-        methods = list(dict.fromkeys(self.method.split(",")))
-        for method in methods:
-            if method not in get_args(Method):
+        named = list(dict.fromkeys(self.method.split(",")))
+        methods: list[Method] = [method for method in get_args(Method) if method in named]
+        for method in named:
+            if method not in methods:
                 raise unknown("method", method, get_args(Method))
+        methods.sort(key=named.index)
         subsets = [
             SubsetConfig(
                 n_paragraphs=n, order=order, variant=self.variant, distractors=self.distractors, seed=self.seed
@@ -75,19 +78,14 @@ class HotpotQA:
         ]
         return Plan(
             model=self.model,
-            methods=methods,  # type: ignore[arg-type]
+            local=self.local,
+            server=self.server,
+            methods=methods,
             subsets=subsets,
             ask=self.ask,
             data=self.data,
             questions=self.questions,
-            out_dir=self.out_dir,
-            price=self.price,
         )
-
-    def _backend(self) -> "Backend":
-        from retrieval_gap.llm.backends import make_backend
-
-        return make_backend(self.model, self.local, self.server)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +98,8 @@ class Table:
     out_dir: OutDir = Path("runs/pretrained")
 
     def run(self) -> None:
-        from retrieval_gap.experiments.hotpotqa_llm.summary import find_done, print_rows, table_rows, write_pretrained
+        from retrieval_gap.experiments.hotpotqa_llm.answers import find_done
+        from retrieval_gap.experiments.hotpotqa_llm.summary import print_rows, table_rows, write_pretrained
         from retrieval_gap.machine.files import make_room_for
 
         if self.csv is not None:

@@ -63,7 +63,8 @@ class ServerBackend:
         self._facts: dict[str, Any] = {"name": model.name} if model.name else {}
         entry = self._told()  # asked in any case: it shows that the server is there and has the model
         told = {key: value for key, value in entry.items() if key not in PASSING_FACTS}
-        self._facts |= {"told": told} if told else {}
+        if told:
+            self._facts["told"] = self.described["told"] = told
         limits = [entry.get(limit) for limit in LIMITS]
         found = next((told for told in limits if isinstance(told, int) and told > 0), 0)
         self.context_limit = model.context_limit or found

@@ -201,9 +201,10 @@ def test_answers_without_a_word_are_counted_and_shown(name: str, tmp_path: Path)
 
 
 def test_thinking_is_left_out_of_the_answer(tmp_path: Path) -> None:
-    for said in ("<think>Is it A?\nNo.</think>\n\nB", "Is it A? No.</think>B", "B"):
-        with ScriptedServer(lambda body, said=said: said) as server:
-            assert text_of(client(server, tmp_path)) == "B"
+    said = iter(("<think>Is it A?\nNo.</think>\n\nB", "Is it A? No.</think>B", "B"))
+    with ScriptedServer(lambda body: next(said)) as server:
+        asked = client(server, tmp_path)
+        assert [text_of(asked, Request(prompt=prompt, max_tokens=9)) for prompt in "abc"] == ["B"] * 3
 
 
 # Where it runs.

@@ -6,9 +6,7 @@ of all questions.  So both are always there.
 """
 
 import itertools
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from retrieval_gap.machine.errors import RunError, UsageError, unknown
+from retrieval_gap.experiments.hotpotqa_llm.answers import Done
+from retrieval_gap.machine.errors import RunError
 from retrieval_gap.machine.printing import printable
 from retrieval_gap.statistics.intervals import wilson_interval
 from retrieval_gap.tables.rows import Row, write_table
@@ -28,81 +27,6 @@ COLUMNS = (
     "tokens_read", "tokens_written", "max_tokens", "top_k", "seed", "data", "data_sha256", "exemplars", "backend",
     "precision", "hardware", "torch", "commit", "cell",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class Done:
-    """A cell's file: its head, and its answers by question."""
-
-    path: Path
-    head: dict[str, Any]
-    answers: dict[str, dict[str, Any]]
-
-    @property
-    def cell(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.head["cell"]
-        return found
-
-    @property
-    def subset(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.cell["subset"]
-        return found
-
-    @property
-    def questions(self) -> tuple[Any, ...]:
-        """What has to be the same for two cells to be about the same questions, asked alike."""
-        return (self.cell["data"], self.cell["questions"], self.subset["seed"], self.cell["exemplars"])
-
-    @property
-    def curve(self) -> tuple[Any, ...]:
-        """What n, order and the model are varied within."""
-        return (self.cell["method"], self.subset["variant"], self.subset["distractors"])
-
-    @property
-    def selects(self) -> bool:
-        """Whether it shows which questions a model answers from the gold paragraphs alone."""
-        return self.cell["method"] == "cot" and self.subset["variant"] == "plain" and self.subset["n_paragraphs"] == 2
-
-    def right(self) -> set[str]:
-        return {name for name, answer in self.answers.items() if answer["exact_match"] == 1}
-
-    def asked(self) -> set[str]:
-        return self.answers.keys() - self.too_long()
-
-    def too_long(self) -> set[str]:
-        return {name for name, answer in self.answers.items() if answer["too_long"]}
-
-
-def read_done(path: Path) -> Done:
-    """Raises RunError for a file that no evaluation wrote."""
-    try:
-        head, *answers = (json.loads(line) for line in _lines(path))
-        done = Done(path=path, head=head, answers={answer["id"]: answer for answer in answers})
-        if not {"method", "data", "subset", "exemplars"} <= done.cell.keys():
-            raise ValueError("its first line is no cell")
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise RunError(f"{path} holds no answers of `pretrained hotpotqa` ({error}); move it away") from error
-    return done
-
-
-def _lines(path: Path) -> list[str]:
-    """Lines end at a line feed and nowhere else: an answer may hold U+2028 and its like."""
-    return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-
-
-def find_done(folder: Path, models: Sequence[str]) -> list[Done]:
-    """The finished cells in a folder, of these models or, without names, of all.
-
-    Raises UsageError for a folder or model that is not there, RunError for a damaged file.
-    """
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder of answers; `retrieval-gap pretrained hotpotqa` makes one")
-    found = [read_done(path) for path in sorted(folder.glob("*.jsonl"))]
-    names = {done.cell["model"] for done in found}
-    for model in models:
-        if model not in names:
-            raise unknown(f"model in {folder}", model, sorted(names))
-    return [done for done in found if not models or done.cell["model"] in models]
 
 
 def table_rows(found: Sequence[Done]) -> tuple[list[Row], list[str]]:
@@ -118,7 +42,7 @@ def table_rows(found: Sequence[Done]) -> tuple[list[Row], list[str]]:
         right, said = _right_at_two(cells)
         told.append(said)
         for done in cells:
-            rows.append(_row(done, done.asked(), selected=False))
+            rows.append(row_of(done))
             chosen = right.intersection(*(other.asked() for other in cells if other.curve == done.curve))
             if chosen:
                 rows.append(_row(done, chosen, selected=True))
@@ -158,6 +82,11 @@ def _right_at_two(cells: Sequence[Done]) -> tuple[set[str], str]:
     return right, f"selected {len(right)} {of}: all of {', '.join(models)} answer these by cot at n = 2"
 
 
+def row_of(done: Done) -> Row:
+    """Of all questions that it was asked."""
+    return _row(done, done.asked(), selected=False)
+
+
 def _row(done: Done, chosen: Iterable[str], *, selected: bool) -> Row:
     answers = [done.answers[name] for name in sorted(chosen)]
     exact = _mean(answers, "exact_match")
@@ -175,7 +104,7 @@ def _row(done: Done, chosen: Iterable[str], *, selected: bool) -> Row:
         "data": done.head["data"], "data_sha256": cell["data"], "exemplars": cell["exemplars"],
         "backend": cell["backend"]["backend"], "precision": cell["backend"].get("precision", ""),
         "hardware": done.head["hardware"], "torch": done.head["torch"], "commit": done.head["commit"],
-        "cell": done.path.stem.rpartition("-")[2],
+        "cell": done.name,
     }  # fmt: skip
 
 

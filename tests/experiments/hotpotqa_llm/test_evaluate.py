@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -106,8 +107,7 @@ def test_a_second_run_asks_nothing_and_a_further_cell_asks_only_what_is_new(
         # at n = 2 both orders show the same, which the cache knows; so they do at n = 4 where chance has it
         assert 4 * QUESTIONS < len(server.asked) <= 5 * QUESTIONS
         assert len(server.asked) == len({prompt_of(body) for body in server.asked})
-        for path in (data.parent / "out").glob("*.jsonl"):
-            path.unlink()
+        forget_runs(data.parent / "out")
         assert evaluate(server, data, "strong") == 0
         assert len(server.asked) <= 5 * QUESTIONS
 
@@ -183,6 +183,13 @@ def test_bm25_shows_the_model_what_it_ranks_highest(data: Path) -> None:
     assert float(cell(rows, "strong", 8, method="cot")["exact_match"]) == pytest.approx(0.5)
 
 
+def forget_runs(out: Path) -> None:
+    """Leaves the cache alone."""
+    for path in out.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+
+
 def replies_in(path: Path) -> int:
     if not path.exists():
         return 0
@@ -219,7 +226,7 @@ def test_a_client_that_was_killed_goes_on_and_asks_nothing_again_that_was_answer
             wait_until(lambda: client.poll() is not None or replies_in(out / "replies.sqlite") == answered_first)
             client.kill()
             assert client.wait() == -signal.SIGKILL
-        assert not list(out.glob("*.jsonl"))
+        assert not list(out.glob("*/answers.jsonl"))
         assert len(server.answered) == answered_first
         server.let_go.set()
         assert main(line) == 0
@@ -243,7 +250,7 @@ def test_a_server_that_fails_on_the_way_loses_no_answer(data: Path, capsys: pyte
         assert evaluate(server, data, "strong", *flags) == 1
         told = capsys.readouterr().err
         assert "12 of 24 requests failed" in told
-        assert not list((data.parent / "out").glob("*.jsonl"))
+        assert not list((data.parent / "out").glob("*/answers.jsonl"))
         broken = False
         assert evaluate(server, data, "strong", *flags) == 0
         assert len(server.answered) == 3 * QUESTIONS
@@ -308,7 +315,7 @@ def test_real_questions_are_asked_with_all_their_paragraphs(tmp_path: Path) -> N
         for title in question.gold_titles:
             assert re.search(rf"^\[\d\] {re.escape(title)}: ", text, re.M)
         assert len(re.findall(r"^\[\d\] ", text, re.M)) == 8
-    (path,) = (tmp_path / "out").glob("*.jsonl")
+    (path,) = (tmp_path / "out").glob("*/answers.jsonl")
     right = sum(json.loads(line)["exact_match"] for line in path.read_text().splitlines()[1:])
     assert right == sum(question.answer == "yes" for question in questions.values())
 
@@ -366,8 +373,7 @@ def test_tables_are_of_answers_that_can_be_compared(data: Path, capsys: pytest.C
         capsys.readouterr()
         assert main(["pretrained", "table", "--out-dir", str(out)]) == 1
         assert "are the same cell, asked differently" in capsys.readouterr().err
-        for path in out.glob("*.jsonl"):
-            path.unlink()
+        forget_runs(out)
         assert evaluate(server, data, "strong", "--method", "bm25") == 0
     capsys.readouterr()
     assert main(["pretrained", "table", "--out-dir", str(out)]) == 0

@@ -121,9 +121,10 @@ def talk(method: Method, replies: list[Reply | str], config: AskConfig | None = 
     talking: Dialogue = dialogue(SHOWN, method, config or AskConfig())
     requests = [next(talking)]
     for reply in replies:
-        said = Completion(text=reply, finished=True, prompt_tokens=10, completion_tokens=2)
+        if isinstance(reply, str):
+            reply = Completion(text=reply, finished=True, prompt_tokens=10, completion_tokens=2)
         try:
-            requests.append(talking.send(said if isinstance(reply, str) else reply))
+            requests.append(talking.send(reply))
         except StopIteration as end:
             return requests, end.value
     raise AssertionError("the dialogue goes on")

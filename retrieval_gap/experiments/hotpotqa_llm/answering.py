@@ -1,0 +1,125 @@
+"""The questions of a file put to a model, and its answers as a file: a head that tells what was asked how, then a line
+for each question."""
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from retrieval_gap.experiments.hotpotqa_llm.methods import Answer, Method, dialogue
+from retrieval_gap.experiments.hotpotqa_llm.scoring import score
+from retrieval_gap.llm.client import Client
+from retrieval_gap.llm.config import AskConfig
+from retrieval_gap.llm.request import Request
+from retrieval_gap.machine import environment
+from retrieval_gap.machine.errors import RunError
+from retrieval_gap.machine.files import write_text
+from retrieval_gap.tasks.api import TaskError
+from retrieval_gap.tasks.hotpotqa.data.records import Question, read_questions
+from retrieval_gap.tasks.hotpotqa.data.subsets import Shown, SubsetConfig, Subsets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """The questions of a file.  limit: how many were taken from its start, 0 for all."""
+
+    name: str
+    sha256: str
+    limit: int
+    questions: tuple[Question, ...]
+    unusable: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What decides a file's answers: a model and where it runs, the method, the paragraphs, the data, the prompt.
+
+    backend: as the backend describes itself.  data, exemplars: hashes.  questions: the data's limit.
+    """
+
+    model: str
+    backend: dict[str, Any]
+    method: Method
+    ask: AskConfig
+    subset: SubsetConfig
+    data: str
+    questions: int
+    exemplars: str
+
+
+def read_data(path: Path, limit: int) -> Data:
+    """Raises TaskError for a file without usable questions."""
+    records = read_questions(path)
+    return Data(
+        name=path.name,
+        sha256=data_hash(path),
+        limit=limit,
+        questions=records.kept[: limit or None],
+        unusable=len(records.left_out),
+    )
+
+
+def data_hash(path: Path) -> str:
+    """16 hex digits of a data file's content.  Raises TaskError where it is not there."""
+    try:
+        state = path.stat()
+        return _content_hash(path, state.st_size, state.st_mtime_ns)
+    except OSError as error:
+        raise TaskError(f"no such data file: {path}") from error
+
+
+@functools.lru_cache(8)
+def _content_hash(path: Path, size: int, changed_ns: int) -> str:
+    """size, changed_ns: a file that was changed is read again."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def write_answers(path: Path, client: Client, asked: Asked, data: Data, heard: Callable[[int, int], None]) -> None:
+    """Puts the questions to the model, and writes the file when all are answered.
+
+    heard: is told how many questions of how many are answered, once a round.
+    Raises RunError where the model fails, or no question has enough paragraphs; what it answered until then is in the
+    cache.
+    """
+    subsets = Subsets(data.questions, asked.subset)
+    if not subsets.questions:
+        raise RunError(f"{data.name}: no question has enough paragraphs ({subsets.left_out[0].reason})")
+    shown = [subsets.shown(question) for question in subsets.questions]
+    answers = answer_all(client, shown, asked.method, asked.ask, heard)
+    head = {
+        "cell": asdict(asked),
+        "data": data.name,
+        "unusable": data.unusable,
+        "too_few_paragraphs": len(subsets.left_out),
+        **{key: environment.describe()[key] for key in ("torch", "commit")},
+        "hardware": client.backend.hardware,
+    }
+    lines = [head, *(_line(s.question, answer) for s, answer in zip(shown, answers, strict=True))]
+    write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+
+
+def answer_all(
+    client: Client, shown: Sequence[Shown], method: Method, ask: AskConfig, heard: Callable[[int, int], None]
+) -> list[Answer]:
+    """All questions together: each round asks what every unfinished dialogue wants to know next."""
+    dialogues = [dialogue(each, method, ask) for each in shown]
+    answers: dict[int, Answer] = {}
+    waiting: dict[int, Request] = {place: next(each) for place, each in enumerate(dialogues)}
+    while waiting:
+        replies = client.ask(list(waiting.values()), f"{method}, {len(waiting)} of {len(shown)} questions")
+        asked, waiting = list(waiting), {}
+        for place, reply in zip(asked, replies, strict=True):
+            try:
+                waiting[place] = dialogues[place].send(reply)
+            except StopIteration as end:
+                answers[place] = end.value
+        heard(len(answers), len(shown))
+    return [answers[place] for place in range(len(shown))]
+
+
+def _line(question: Question, answer: Answer) -> dict[str, Any]:
+    scored = score(answer.predicted, question.answer)
+    return {"id": question.id, "answer": question.answer, **asdict(scored), **asdict(answer)}

