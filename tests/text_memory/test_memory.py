@@ -1,0 +1,75 @@
+"""The memory's text: what is read from replies, how edits are applied, what fits."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrieval_gap.text_memory.memory import SECTIONS, Memory, UnreadableError, apply_edits, diff, parse_memory
+from retrieval_gap.text_memory.tokens import Counter
+
+LINES = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=1, max_size=12).filter(
+    lambda text: text.capitalize() not in SECTIONS
+)
+MEMORIES = st.builds(lambda *items: Memory(tuple(map(tuple, items))), *[st.lists(LINES, max_size=5) for _ in SECTIONS])
+
+
+@given(MEMORIES)
+def test_a_memory_is_read_back_from_its_own_text(memory: Memory):
+    assert parse_memory(memory.text) == memory
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "## History\n* Anna: cat\n2) Ben: dog\n\n**Status:** calm\n## Watch\n",
+        "Here you are:\nhistory: Anna: cat\n- Ben: dog\nSTATUS\ncalm\nWatch:",
+        '{"history": ["Anna: cat", "Ben: dog"], "Status": "calm", "watch": ""}',
+        'Sure!\n```json\n{"History": "- Anna: cat\\n- Ben: dog", "Status": ["calm"]}\n```',
+    ],
+)
+def test_forms_in_which_models_write_a_memory(text: str):
+    assert parse_memory(text) == Memory((("Anna: cat", "Ben: dog"), ("calm",), ()))
+
+
+@pytest.mark.parametrize("text", ["", "I would note that Anna has a cat.", '{"answer": "cat"}', "{", "- Anna: cat"])
+def test_a_text_that_names_no_section_is_no_memory(text: str):
+    with pytest.raises(UnreadableError):
+        parse_memory(text)
+
+
+def test_edits_add_replace_and_remove_by_the_numbers_of_the_old_text():
+    memory = Memory((("a", "b"), ("c",), ()))
+    assert memory.numbered == "History:\n1. a\n2. b\nStatus:\n3. c\nWatch:"
+    edited, failed = apply_edits(memory, "REMOVE 1\nreplace 3: C\nADD watch: d: e\n\nadd History: f")
+    assert (edited, failed) == (Memory((("b", "f"), ("C",), ("d: e",))), 0)
+    assert apply_edits(memory, "KEEP") == (memory, 0)
+
+
+def test_edits_that_are_none_are_counted_and_all_of_them_are_refused():
+    memory = Memory((("a",), (), ()))
+    assert apply_edits(memory, "REMOVE 1\nREMOVE 7\nADD Elsewhere: x\nwell") == (Memory(), 3)
+    with pytest.raises(UnreadableError):
+        apply_edits(memory, "REMOVE 7")
+    with pytest.raises(UnreadableError):
+        apply_edits(memory, "")
+
+
+def test_a_diff_has_the_lines_that_went_and_came():
+    assert diff("History:\n- a", "History:\n- b") == ("- - a", "+ - b")
+
+
+@given(st.lists(st.text("ab ", max_size=20), max_size=30), st.integers(0, 60))
+def test_the_most_whole_lines_that_fit_are_kept_and_never_more_tokens_than_the_budget(lines: list[str], budget: int):
+    count = Counter(lambda text: len(text.split()))
+    kept = count.fitting(lines, budget)
+    assert kept == lines[: len(kept)]
+    assert count("\n".join(kept)) <= budget
+    if len(kept) < len(lines):
+        assert count("\n".join(lines[: len(kept) + 1])) > budget
+
+
+def test_no_text_is_counted_twice():
+    asked: list[str] = []
+    count = Counter(lambda text: asked.append(text) or len(text))
+    assert [count("abc"), count("abc"), count("")] == [3, 3, 0]
+    assert asked == ["abc"]
