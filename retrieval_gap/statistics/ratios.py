@@ -1,7 +1,8 @@
 """Scores that are a ratio of sums over examples, compared on the same examples over several seeds.
 
-Accuracy is right answers over examples; F1 of spans is twice the right spans over the spans said and there.  Intervals
-resample whole groups of examples, and seeds (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, section 8).
+Accuracy is right answers over examples; F1 of spans is twice the right spans over the spans said and those there.
+Intervals resample whole groups of examples, and seeds (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993,
+section 8).
 Axes: S seeds, I examples, G groups, D bootstrap draws.
 """
 

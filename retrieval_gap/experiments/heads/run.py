@@ -23,7 +23,7 @@ from retrieval_gap.statistics.intervals import wilson_interval
 from retrieval_gap.statistics.ratios import Counts, score_interval
 from retrieval_gap.tasks.api import Split
 from retrieval_gap.tasks.randomness import SPLITS
-from retrieval_gap.tasks.texts import Example, TextSet
+from retrieval_gap.tasks.texts import Example, TextSet, generated_sets
 from retrieval_gap.tasks.texts.floors import floors
 from retrieval_gap.tasks.texts.shuffles import shuffled_words
 
@@ -117,7 +117,7 @@ def _write_examples(run: RunDirectory, examples: Sequence[Example], counted: Seq
 def _described(config: HeadsConfig, texts: TextSet) -> dict[str, Any]:
     return {
         "dataset": config.dataset,
-        "n": config.n if config.dataset == texts.name and texts.kind == "text" and not config.data else 0,
+        "n": config.n if config.dataset in generated_sets() else 0,
         "label_kind": texts.kind,
         "metric": metric_of(texts),
         "model": model_name(config.model),
