@@ -8,6 +8,7 @@ from typing import Protocol
 
 from retrieval_gap.commands.construct import Construct
 from retrieval_gap.commands.data import Data
+from retrieval_gap.commands.heads import Heads
 from retrieval_gap.commands.machine import Bench, Doctor
 from retrieval_gap.commands.memory import Memory
 from retrieval_gap.commands.plot import Plot
@@ -35,6 +36,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "sweep": Sweep,
     "pretrained": Pretrained,
     "memory": Memory,
+    "heads": Heads,
     "results": Results,
     "compare": Compare,
     "runs": Runs,

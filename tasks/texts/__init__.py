@@ -42,8 +42,8 @@ def set_names() -> list[str]:
 def load_texts(
     name: str, *, n: int = 64, samples: int = 2000, test_samples: int = 1000, seed: int = 0, data: Path | None = None
 ) -> TextSet:
-    """The set of this name.  n, samples, test_samples, seed: of generated sets.  data: of public ones, their file or its
-    folder; there `samples` is the most of training that is taken.
+    """The set of this name.  n, samples, test_samples, seed: of generated sets.  data: the file of a public one, or its
+    folder.
 
     Raises TaskError for an unknown name, a number out of range, or a file that will not do.
     """

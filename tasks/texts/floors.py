@@ -2,7 +2,7 @@
 
 Three floors: the most frequent label; naive Bayes on the set of words (Bernoulli model, add-one smoothing, Manning et
 al. 2008, section 13.3); the most frequent label for the first word.  A choice is scored text by text.  For tags: always
-"O", and each word's most frequent tag, by span F1.
+"O", and each lower-case word's most frequent tag (of equals the first seen), by span F1.
 """
 
 from collections import Counter, defaultdict
@@ -85,11 +85,11 @@ def _tag_floors(texts: TextSet) -> Floors:
     seen: dict[str, Counter[int]] = defaultdict(Counter)
     for example in texts.train:
         for word, tag in zip(example.texts[0].split(), example.tags, strict=True):
-            seen[word][tag] += 1
+            seen[word.lower()][tag] += 1
     outside = labels.index("O")
     most = {word: tags.most_common(1)[0][0] for word, tags in seen.items()}
     true = [[labels[tag] for tag in example.tags] for example in texts.test]
-    by_word = [[labels[most.get(word, outside)] for word in example.texts[0].split()] for example in texts.test]
+    by_word = [[labels[most.get(word.lower(), outside)] for word in example.texts[0].split()] for example in texts.test]
     return {
         "majority": span_f1(true, [["O"] * len(tags) for tags in true]),
         "most_frequent_tag": span_f1(true, by_word),

@@ -1,6 +1,7 @@
 """Which states of which model, and the fingerprint that tells one model's from another's."""
 
 import hashlib
+import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,7 @@ StoredPrecision = Literal["fp16", "fp32"]
 # What decides a model's states, of the files of its folder.
 DECISIVE = ("*.safetensors", "config.json", "tokenizer*", "vocab*", "merges.txt", "*.model", "special_tokens*")
 CHUNK = 1 << 20
+WIDTHS = ("hidden_size", "d_model", "n_embd")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +86,20 @@ def model_files(model: str) -> list[Path]:
     if not any(file.suffix == ".safetensors" for file in files):
         raise UsageError(f"model {model}: {folder} holds no weights (*.safetensors)")
     return files
+
+
+def states_width(model: str) -> int:
+    """D, as the model's config.json says.  Raises UsageError where it says nothing."""
+    path = next((path for path in model_files(model) if path.name == "config.json"), None)
+    try:
+        told = json.loads(path.read_text(encoding="utf-8")) if path else {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"model {model}: {path} cannot be read ({error})") from error
+    told = told.get("text_config", told)
+    width = next((told[key] for key in WIDTHS if isinstance(told.get(key), int)), None)
+    if width is None:
+        raise UsageError(f"model {model}: its config.json does not say how wide its states are ({', '.join(WIDTHS)})")
+    return int(width)
 
 
 def _from_hub(model: str) -> Path:

@@ -1,6 +1,7 @@
 """Texts that are longer than what a model reads at once: windows that overlap, each token from where it has the most
 context on its shorter side."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 OVERLAP = 4  # a window shares this part of its room, one in OVERLAP, with the next
@@ -26,7 +27,7 @@ def windows(length: int, room: int) -> list[Window]:
         return [Window(0, length, 0, length)]
     stride = room - room // OVERLAP
     starts = [*range(0, length - room, stride), length - room]
-    cuts = [0, *((later + earlier + room) // 2 for earlier, later in zip(starts, starts[1:], strict=False)), length]
+    cuts = [0, *((later + earlier + room) // 2 for earlier, later in pairwise(starts)), length]
     return [
         Window(start, start + room, first, last) for start, first, last in zip(starts, cuts, cuts[1:], strict=False)
     ]

@@ -1,0 +1,113 @@
+"""Presets of heads over token states: what a recurrent head gets from the order of the states of all-MiniLM-L6-v2.
+
+The model is looked for in the folder `models`, or where RETRIEVAL_GAP_MODELS points (`make heads-demo` puts it there);
+public sets in `../shared/data/coupling`, or in `coupling` below where RETRIEVAL_GAP_DATA points.  A set whose file is
+not there is left out, and that is said.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from retrieval_gap.experiments.heads.config import HeadsConfig
+from retrieval_gap.heads import HeadSpec, head_names
+from retrieval_gap.tasks.texts import generated_sets
+
+ROOT = Path(__file__).resolve().parents[3]
+MODEL = "all-MiniLM-L6-v2"
+DEMO_HEADS = ("mean", "attention", "conv1d", "transformer", "bigru")
+DEMO_SETS = {"which_came_first": 32, "negation_scope": 64}
+WINDOWS = (2, 4, 8)
+CPU_LENGTHS, CPU_SEEDS = (32, 128), 5
+CPU_PUBLIC = (
+    "copa",
+    "commonsenseqa",
+    "navigate",
+    "hyperbaton",
+    "tracking",
+    "temporal",
+    "code_bugs",
+    "ncbi",
+    "pubmedqa",
+)
+TEXT_HEADS = (
+    "first",
+    "last",
+    "max",
+    "mean",
+    "mlp",
+    "attention",
+    "conv1d",
+    "transformer",
+    "gru",
+    "lstm",
+    "bigru",
+    "bilstm",
+)
+POOLED = ("gru+pool=max", "bigru+pool=max")
+
+
+def heads_demo() -> list[HeadsConfig]:
+    """Ten minutes on two cores: two generated sets and COPA, five heads, three seeds; shuffled states beside."""
+    brief = {"samples": 1500, "test_samples": 600, "steps": 400, "patience": 4, "lr": "1e-3,3e-3"}
+    cells: list[HeadsConfig] = []
+    for seed in range(3):
+        for name, n in DEMO_SETS.items():
+            cells += _cells(name, DEMO_HEADS, seed, n=n, **brief)
+            cells += _shuffled(name, DEMO_HEADS, seed, (0,), n=n, **brief)
+        cells += _shuffled("which_came_first", ("bigru",), seed, WINDOWS, n=DEMO_SETS["which_came_first"], **brief)
+        cells += _public("copa", DEMO_HEADS, seed, steps=400, patience=4, lr="1e-3,3e-3")
+    return cells
+
+
+def heads_cpu() -> list[HeadsConfig]:
+    """A night or two: all generated sets at two lengths, all public sets, all heads, five seeds, shuffled states in
+    windows of 2 to the whole, shuffled words."""
+    cells: list[HeadsConfig] = []
+    for seed in range(CPU_SEEDS):
+        for n in CPU_LENGTHS:
+            for name in sorted(generated_sets()):
+                heads = (*TEXT_HEADS, "mamba", *POOLED)
+                cells += _cells(name, heads, seed, n=n)
+                cells += _shuffled(name, heads, seed, (0,), n=n)
+                cells += _shuffled(name, ("bigru", "transformer"), seed, (*WINDOWS, 16), n=n)
+                cells += _cells(name, ("attention", "bigru"), seed, n=n, control="shuffle_words")
+                cells += _cells(name, ("bigru",), seed, n=n, control="shuffle_both")
+        for name in CPU_PUBLIC:
+            cells += _public(name, TEXT_HEADS, seed)
+    return cells
+
+
+def _model() -> str:
+    return str(Path(os.environ.get("RETRIEVAL_GAP_MODELS") or ROOT / "models") / MODEL)
+
+
+def _cells(dataset: str, heads: Sequence[str], seed: int, **more: object) -> Iterator[HeadsConfig]:
+    for head in heads:
+        yield HeadsConfig.from_json(
+            {"dataset": dataset, "model": _model(), "head": head, "seed": seed} | more, "preset"
+        )
+
+
+def _shuffled(
+    dataset: str, heads: Sequence[str], seed: int, windows: Sequence[int], **more: object
+) -> Iterator[HeadsConfig]:
+    """Heads that read order, on shuffled states; the others give the same there as in order."""
+    ordered = [head for head in heads if HeadSpec.parse(head).head().reads_order]
+    for window in windows:
+        yield from _cells(dataset, ordered, seed, control="shuffle_states", window=window, **more)
+
+
+def _public(dataset: str, heads: Sequence[str], seed: int, **more: object) -> Iterator[HeadsConfig]:
+    folder = Path(os.environ.get("RETRIEVAL_GAP_DATA") or ROOT.parent / "shared" / "data") / "coupling"
+    if not folder.is_dir():
+        if seed == 0:
+            print(f"{dataset} is left out: no public sets at {folder} (RETRIEVAL_GAP_DATA)", file=sys.stderr)
+        return
+    if dataset == "ncbi":
+        heads = [name for name in head_names() if HeadSpec(name).head().labels_tokens]
+    yield from _cells(dataset, heads, seed, data=str(folder), **more)
+
+
+PRESETS = {"heads_demo": heads_demo, "heads_cpu": heads_cpu}

@@ -1,0 +1,12 @@
+"""Heads over a language model's token states: does reading them in order help?"""
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    """`EXPERIMENT`, whose module needs torch, only when it is asked for."""
+    if name != "EXPERIMENT":
+        raise AttributeError(name)
+    from retrieval_gap.experiments.heads.config import HeadsConfig
+
+    return HeadsConfig

@@ -1,0 +1,201 @@
+"""What one run is: a set of texts, a model's states, a head, what is shuffled, and a seed."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+
+from retrieval_gap.heads import HeadSpec, build, matched_shape
+from retrieval_gap.heads.padding_test import check_mask
+from retrieval_gap.heads.training import HeadTraining
+from retrieval_gap.llm.embeddings.config import Half, StatesConfig, StoredPrecision, fingerprint, states_width
+from retrieval_gap.machine.errors import UsageError, unknown
+from retrieval_gap.runs.directory import RunDirectory
+from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
+from retrieval_gap.tasks.texts import METRICS, TextSet, generated_sets, load_texts
+
+Control = Literal["none", "shuffle_words", "shuffle_states", "shuffle_both"]
+EXAMPLES = "examples.json"
+# Raised when the meaning of a configuration changes, so that old run directories are not taken for new ones.
+CONFIG_VERSION = 1
+COLUMNS = (
+    "dataset", "n", "label_kind", "metric", "model", "model_files", "layer", "half", "copies", "head", "parameters",
+    "width", "control", "window", "seed", "lr", "step", "train_examples", "test_examples", "score", "score_low",
+    "score_high", "validation_score", "majority", "bag_of_words", "first_token", "wall_s", "threads", "hardware",
+    "torch", "commit", "config_hash",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadsConfig(Experiment):
+    """One head, trained at each learning rate on cached token states and tested once.
+
+    dataset: of `tasks.texts`.  n, samples, test_samples, text_seed: of a generated set.  data: file or folder of a
+    public one.  model, layer, half, copies, precision: see `StatesConfig`.
+    parameters: that every head has, within 2 %.
+    control: what loses its order: the words before the model, the states before the head, or both.
+    window: shuffles stay within so many places; 0 means the whole text.
+    """
+
+    kind: ClassVar[str] = "heads"
+    columns: ClassVar[Sequence[str]] = COLUMNS
+    measures: ClassVar[Sequence[str]] = ("score", "validation_score")
+    files: ClassVar[Sequence[str]] = (EXAMPLES, "checkpoint.safetensors")
+
+    dataset: str
+    model: str
+    head: str
+    n: int = 64
+    samples: int = 2000
+    test_samples: int = 1000
+    text_seed: int = 0
+    data: str = ""
+    layer: int = -1
+    half: Half = "encoder"
+    copies: int = 1
+    precision: StoredPrecision = "fp16"
+    parameters: int = 100_000
+    control: Control = "none"
+    window: int = 0
+    lr: str = "3e-4,1e-3,3e-3"
+    steps: int = 1500
+    batch_size: int = 32
+    evaluate_every: int = 50
+    patience: int = 6
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("window", 0), ("parameters", 1), ("seed", 0), ("text_seed", 0), ("samples", 1)):
+            if not least <= getattr(self, name) < 2**63:
+                raise UsageError(f"{name} = {getattr(self, name)} is out of range: {least} or more is wanted")
+        if self.control == "none" and self.window:
+            raise UsageError(f"window = {self.window} is of a shuffle; choose one with --control")
+        if self.control != "none" and self.window == 1:
+            raise UsageError("window = 1 shuffles nothing: 2 or more places, or 0 for the whole text, are wanted")
+
+    @property
+    def spec(self) -> HeadSpec:
+        return HeadSpec.parse(self.head)
+
+    @property
+    def states(self) -> StatesConfig:
+        return StatesConfig(
+            model=self.model, layer=self.layer, half=self.half, copies=self.copies, precision=self.precision
+        )
+
+    @property
+    def training(self) -> HeadTraining:
+        """Raises UsageError for numbers that will not do."""
+        try:
+            rates = tuple(float(word) for word in self.lr.split(","))
+        except ValueError as error:
+            raise UsageError(f"lr = {self.lr!r} will not do: numbers such as 1e-3,3e-3 are wanted") from error
+        return HeadTraining(
+            rates=rates,
+            steps=self.steps,
+            batch_size=self.batch_size,
+            evaluate_every=self.evaluate_every,
+            patience=self.patience,
+        )
+
+    def texts(self) -> TextSet:
+        """The set.  Raises TaskError."""
+        data = Path(self.data).expanduser() if self.data else None
+        return _texts(self.dataset, self.n, self.samples, self.test_samples, self.text_seed, data)
+
+    def head_shape(self, d_states: int) -> Any:
+        texts = self.texts()
+        d_out = 1 if texts.kind == "choice" else len(texts.labels)
+        return matched_shape(self.spec, d_states=d_states, d_out=d_out, parameters=self.parameters, kind=texts.kind)
+
+    def validate(self) -> None:
+        """Raises UsageError or TaskError for anything a run would stumble over, before it starts."""
+        _ = self.training, self.states
+        texts = self.texts()
+        fingerprint(self.model)
+        shape = self.head_shape(states_width(self.model))
+        if self.spec.is_file:
+            check_mask(build(self.spec, shape), self.spec.shown, tokens=texts.kind == "tokens")
+
+    def canonical(self) -> dict[str, Any]:
+        """What the hash is of: files by their content; of a public set nothing that only generated ones have."""
+        meaning = asdict(self) | {"model": fingerprint(self.model), "version": CONFIG_VERSION, "kind": self.kind}
+        meaning["rates"] = [f"{rate:g}" for rate in self.training.rates]
+        del meaning["lr"], meaning["data"]
+        if self.dataset not in generated_sets():
+            for key in ("n", "samples", "test_samples", "text_seed"):
+                del meaning[key]
+            meaning["texts"] = _digest(self.texts())
+        if self.spec.is_file:
+            meaning["head_code"] = hashlib.sha256(Path(self.spec.name).read_bytes()).hexdigest()
+            meaning["head"] = self.spec.shown
+        return meaning
+
+    def hash(self) -> str:
+        return hash_of(self.canonical())
+
+    def label(self) -> str:
+        generated = f"-n{self.n}" if self.dataset in generated_sets() else ""
+        shuffled = "" if self.control == "none" else f"-{self.control}{self.window or ''}"
+        head = re.sub(r"[^\w.-]+", "_", self.spec.shown)
+        return f"heads-{self.dataset}{generated}-{head}{shuffled}-s{self.seed}"
+
+    def foreign(self) -> list[str]:
+        return [self.model, *([self.data] if self.data else []), *([self.spec.name] if self.spec.is_file else [])]
+
+    def execute(self, run: RunDirectory, options: RunOptions) -> list[Row]:
+        from retrieval_gap.experiments.heads.run import train_and_test
+
+        return [train_and_test(self, run, options)]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind} | asdict(self)
+
+    def filter_values(self) -> Mapping[str, Any]:
+        shown = ("dataset", "n", "model", "layer", "copies", "head", "control", "window", "seed")
+        values = {key: getattr(self, key) for key in shown}
+        return {"task": values.pop("dataset")} | values | {"model": model_name(self.model), "head": self.spec.shown}
+
+    def check_row(self, row: Row) -> str:
+        lacking = [name for name in COLUMNS if name not in row]
+        if lacking:
+            return f"lacks {', '.join(lacking)}"
+        score = row["score"]
+        return "" if type(score) is float and 0 <= score <= 1 else f"has the score {score!r}, which is none"
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any], where: str) -> "HeadsConfig":
+        known, kinds = [field.name for field in fields(cls)], get_type_hints(cls)
+        for key, each in value.items():
+            if key not in known:
+                raise UsageError(f"{where}: {unknown('key', key, known)}")
+            wanted = get_args(kinds[key]) if get_origin(kinds[key]) is Literal else None
+            if each not in wanted if wanted else type(each) is not kinds[key]:
+                raise UsageError(f"{where}: {key} = {each!r} will not do")
+        try:
+            return cls(**value)
+        except (TypeError, UsageError) as error:
+            raise UsageError(f"{where}: {error}") from error
+
+
+def model_name(model: str) -> str:
+    """What tables call a model: the last part of its path or name that says something."""
+    parts = [part for part in Path(model).parts if part not in ("model", "/")]
+    return parts[-1] if parts else model
+
+
+def metric_of(texts: TextSet) -> str:
+    return METRICS[texts.kind]
+
+
+@lru_cache(maxsize=8)
+def _texts(name: str, n: int, samples: int, test_samples: int, seed: int, data: Path | None) -> TextSet:
+    return load_texts(name, n=n, samples=samples, test_samples=test_samples, seed=seed, data=data)
+
+
+@lru_cache(maxsize=8)
+def _digest(texts: TextSet) -> str:
+    return hashlib.sha256(repr(texts).encode()).hexdigest()

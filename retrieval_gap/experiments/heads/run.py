@@ -1,0 +1,159 @@
+"""One run: reads the states that are lacking, trains the head at each rate, tests the best one on the test split."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from retrieval_gap.experiments.heads.config import EXAMPLES, HeadsConfig, metric_of, model_name
+from retrieval_gap.heads import build
+from retrieval_gap.heads.data import Counted, StateData
+from retrieval_gap.heads.saved import Saved
+from retrieval_gap.heads.training import Hooks, Splits, evaluate, search
+from retrieval_gap.llm.embeddings import StateStore, states_of
+from retrieval_gap.llm.embeddings.config import fingerprint
+from retrieval_gap.machine import environment
+from retrieval_gap.machine.files import write_json
+from retrieval_gap.runs.directory import RunDirectory
+from retrieval_gap.runs.experiment import Row, RunOptions
+from retrieval_gap.statistics.intervals import wilson_interval
+from retrieval_gap.statistics.ratios import Counts, score_interval
+from retrieval_gap.tasks.api import Split
+from retrieval_gap.tasks.randomness import SPLITS
+from retrieval_gap.tasks.texts import Example, TextSet, generated_sets
+from retrieval_gap.tasks.texts.floors import floors
+from retrieval_gap.tasks.texts.shuffles import shuffled_words
+
+STATES = "states"  # the folder of cached states, among the runs
+
+
+def train_and_test(config: HeadsConfig, run: RunDirectory, options: RunOptions) -> Row:
+    """The row; what each test example counts is written beside it.  Raises UsageError, TaskError, RunError."""
+    begun = time.monotonic()
+    texts = read_texts(config)
+    every = [text for split in SPLITS for example in texts.split(split) for text in example.texts]
+    store = states_of(config.states, every, options.runs_dir / STATES)
+    data = {split: _split(config, texts, store, split) for split in SPLITS}
+    shape = config.head_shape(store[every[0]].states_LxD.shape[1])
+    head = build(config.spec, shape, config.seed)
+
+    report = _Reports(run, config, begun)
+    hooks = Hooks(save=lambda saved: saved.write(run.checkpoint), report=report, seconds=options.checkpoint_seconds)
+    splits = Splits(train=data["train"], validation=data["validation"])
+    saved = search(
+        lambda: build(config.spec, shape, config.seed),
+        splits,
+        config.training,
+        config.seed,
+        Saved.read(run.checkpoint),
+        hooks,
+    )
+    with torch.no_grad():
+        for name, parameter in head.named_parameters():
+            parameter.copy_(saved.chosen_weights[name])
+    counted, _ = evaluate(head, data["test"])
+    _write_examples(run, texts.test, counted)
+    if not options.keep_weights:
+        run.checkpoint.unlink(missing_ok=True)
+    assert saved.chosen is not None
+    row = _described(config, texts) | _scored(texts, counted)
+    row |= {"parameters": head.parameter_count(), "width": shape.width}
+    row |= {"lr": saved.chosen.lr, "step": saved.chosen.step, "validation_score": saved.chosen.score}
+    return row | {"wall_s": round(time.monotonic() - begun, 1)} | _measured_on()
+
+
+def read_texts(config: HeadsConfig) -> TextSet:
+    """The set with the words of each text shuffled, where the control says so."""
+    texts = config.texts()
+    if config.control not in ("shuffle_words", "shuffle_both"):
+        return texts
+    splits = {
+        split: tuple(shuffled_words(each, config.window, f"words|{each.name}") for each in texts.split(split))
+        for split in SPLITS
+    }
+    return replace(texts, **splits)
+
+
+def _split(config: HeadsConfig, texts: TextSet, store: StateStore, split: Split) -> StateData:
+    window = config.window if config.control in ("shuffle_states", "shuffle_both") else None
+    return StateData(texts.split(split), store, kind=texts.kind, labels=texts.labels, window=window)
+
+
+class _Reports:
+    """Lines of metrics.jsonl: how many steps of how many are done."""
+
+    def __init__(self, run: RunDirectory, config: HeadsConfig, begun: float) -> None:
+        self._run, self._begun = run, begun
+        self._total = config.steps * len(config.training.rates)
+        self._first: int | None = None
+
+    def __call__(self, steps: int) -> None:
+        self._first = steps if self._first is None else self._first
+        seconds = time.monotonic() - self._begun
+        told = {"step": steps, "samples": steps, "total": self._total, "unit": "steps", "wall_s": round(seconds, 1)}
+        if steps > self._first:
+            told["samples_per_s"] = round((steps - self._first) / seconds, 1)
+        with self._run.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(told) + "\n")
+
+
+def _write_examples(run: RunDirectory, examples: Sequence[Example], counted: Sequence[Counted]) -> None:
+    """What each test example counts, for paired comparisons."""
+    write_json(
+        run.path / EXAMPLES,
+        {
+            "name": [example.name for example in examples],
+            "group": [example.group for example in examples],
+            "place": [example.place for example in examples],
+            "numerator": [each.numerator for each in counted],
+            "denominator": [each.denominator for each in counted],
+        },
+    )
+
+
+def _described(config: HeadsConfig, texts: TextSet) -> dict[str, Any]:
+    return {
+        "dataset": config.dataset,
+        "n": config.n if config.dataset in generated_sets() else 0,
+        "label_kind": texts.kind,
+        "metric": metric_of(texts),
+        "model": model_name(config.model),
+        "model_files": fingerprint(config.model),
+        "layer": config.layer,
+        "half": config.half,
+        "copies": config.copies,
+        "head": config.spec.shown,
+        "control": config.control,
+        "window": config.window,
+        "seed": config.seed,
+        "config_hash": config.hash(),
+    }
+
+
+def _scored(texts: TextSet, counted: Sequence[Counted]) -> dict[str, Any]:
+    floor = floors(texts)
+    above, below = (sum(column) for column in zip(*counted, strict=True))
+    score = above / below if below else 0.0
+    if texts.kind == "tokens":
+        counts = Counts(*(torch.tensor([list(column)]).double().numpy() for column in zip(*counted, strict=True)))
+        low, high = score_interval(counts, [example.group for example in texts.test])
+    else:
+        low, high = wilson_interval(score, len(counted))
+    return {
+        "train_examples": len(texts.train),
+        "test_examples": len(texts.test),
+        "score": float(score),
+        "score_low": low,
+        "score_high": high,
+        "majority": floor["majority"],
+        "bag_of_words": floor.get("bag_of_words", floor.get("most_frequent_tag")),
+        "first_token": floor.get("first_token"),
+    }
+
+
+def _measured_on() -> dict[str, Any]:
+    told = environment.describe("cpu")
+    return {"threads": torch.get_num_threads(), **{key: told[key] for key in ("hardware", "torch", "commit")}}

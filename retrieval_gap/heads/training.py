@@ -1,0 +1,133 @@
+"""Training of a head: the same steps, the same search over learning rates, the same rule to stop, whatever the head.
+
+Each rate is trained from the same weights at the start; the best step of each, and the best rate, are chosen on the
+validation split.  The state after any step is a pure function of the configuration, so that a run that was killed goes
+on bit for bit on the CPU.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from retrieval_gap.heads.data import Counted, StateData, loss_of, scores_of
+from retrieval_gap.heads.head import Head
+from retrieval_gap.heads.saved import Saved
+from retrieval_gap.machine.errors import RunError, UsageError
+
+WEIGHT_DECAY, MAX_GRAD_NORM, WARMUP_STEPS = 0.01, 1.0, 20
+EVALUATION_BATCH = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadTraining:
+    """rates: learning rates that are tried.  steps: of each at the most.  evaluate_every: steps between two looks at the
+    validation split.  patience: looks without a better one after which a rate's training stops."""
+
+    rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
+    steps: int = 1500
+    batch_size: int = 32
+    evaluate_every: int = 50
+    patience: int = 6
+
+    def __post_init__(self) -> None:
+        if not self.rates or not all(0 < rate < 1 for rate in self.rates):
+            raise UsageError(f"learning rates {self.rates} will not do: one or more between 0 and 1 are wanted")
+        for name in ("steps", "batch_size", "evaluate_every", "patience"):
+            if getattr(self, name) < 1:
+                raise UsageError(
+                    f"{name.replace('_', '-')} = {getattr(self, name)} is out of range: 1 or more is wanted"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Splits:
+    train: StateData
+    validation: StateData
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hooks:
+    """save: called with what a killed run goes on from.  report: called with steps done so far, in all rates."""
+
+    save: Callable[[Saved], None]
+    report: Callable[[int], None]
+    seconds: float = 60.0
+
+
+def search(
+    make: Callable[[], Head], splits: Splits, config: HeadTraining, seed: int, saved: Saved, hooks: Hooks
+) -> Saved:
+    """Trains `make()` at each rate, from where `saved` is; the last state, whose `chosen` is the best head found.
+
+    Raises RunError where every rate's loss is no number.
+    """
+    while saved.rate < len(config.rates):
+        saved = _train_rate(make(), splits, config, seed, saved, hooks)
+    if saved.chosen is None:
+        raise RunError(f"training failed at every learning rate of {config.rates}: the loss is no number")
+    return saved
+
+
+def _train_rate(head: Head, splits: Splits, config: HeadTraining, seed: int, saved: Saved, hooks: Hooks) -> Saved:
+    rate = config.rates[saved.rate]
+    optimizer = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=WEIGHT_DECAY)
+    saved.restore(head, optimizer)
+    order = _order(len(splits.train.examples), config.batch_size, seed, saved.step)
+    last_save = time.monotonic()
+    for step in range(saved.step, config.steps):
+        loss = loss_of(head, splits.train.batch(next(order)), splits.train.kind)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(head.parameters(), MAX_GRAD_NORM)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * min(1.0, (step + 1) / WARMUP_STEPS)
+        optimizer.step()
+        if (step + 1) % config.evaluate_every and step + 1 < config.steps:
+            continue
+        saved = saved.looked(head, optimizer, step + 1, *_validation(head, splits.validation))
+        hooks.report(saved.rate * config.steps + step + 1)
+        if saved.stale >= config.patience or not saved.finite:
+            break
+        if time.monotonic() - last_save >= hooks.seconds:
+            hooks.save(saved)
+            last_save = time.monotonic()
+    saved = saved.next_rate(rate)
+    hooks.save(saved)
+    return saved
+
+
+def _order(examples: int, batch_size: int, seed: int, step: int) -> Iterator[Sequence[int]]:
+    """The batches from a step on: every epoch a permutation of its own, its last, smaller batch left out."""
+    size = min(batch_size, examples)
+    in_epoch = examples // size
+    while True:
+        epoch, place = divmod(step, in_epoch)
+        draws = torch.Generator().manual_seed(1_000_003 * (seed + 1) + epoch)
+        permutation = torch.randperm(examples, generator=draws).tolist()
+        for batch in range(place, in_epoch):
+            yield permutation[batch * size : (batch + 1) * size]
+        step = (epoch + 1) * in_epoch
+
+
+def _validation(head: Head, data: StateData) -> tuple[float, float]:
+    """Score and loss."""
+    counted, loss = evaluate(head, data)
+    above, below = (sum(column) for column in zip(*counted, strict=True))
+    return (above / below if below else 0.0), loss
+
+
+@torch.no_grad()
+def evaluate(head: Head, data: StateData) -> tuple[list[Counted], float]:
+    """What each example counts, and the mean loss of batches."""
+    counted: list[Counted] = []
+    losses: list[Tensor] = []
+    for first in range(0, len(data.examples), EVALUATION_BATCH):
+        places = range(first, min(first + EVALUATION_BATCH, len(data.examples)))
+        batch = data.batch(places)
+        scores = scores_of(head, batch, data.kind)
+        counted += [data.judge(place, each) for place, each in zip(places, scores, strict=True)]
+        losses.append(loss_of(head, batch, data.kind) * len(places))
+    return counted, float(torch.stack(losses).sum()) / len(data.examples)
