@@ -307,10 +307,10 @@ import numpy as np
 from retrieval_gap.tasks.api import BOS, CONTROL_TOKENS, EOS, FALSE, TRUE, Batch, Task
 class Even(Task):
     name, modes, n_range, answers = "even", ("direct",), (1, 9), (TRUE, FALSE)
-    vocabulary = CONTROL_TOKENS
+    vocabulary = (*CONTROL_TOKENS, "train", "validation", "test")
     max_length = 3
     def sample(self, index_B):
-        tokens_BxL = np.array([[BOS, EOS, FALSE if i % 2 else TRUE] for i in index_B], np.int32)
+        tokens_BxL = np.array([[BOS, self.vocabulary.index(self.config.split), FALSE if i % 2 else TRUE] for i in index_B], np.int32)
         two_B = np.full(len(index_B), 2, np.int32)
         return Batch(tokens_BxL, tokens_BxL * [0, 0, 1] > 0, two_B, two_B + 1, tokens_BxL[:, 2])
 """
@@ -338,7 +338,7 @@ SIZES = {"tiny": Stack()}
 @pytest.mark.parametrize(
     ("good", "broken", "told"),
     [
-        ("Batch(tokens_BxL", "Batch(tokens_BxL + 5", "tokens reach"),
+        ("Batch(tokens_BxL", "Batch(tokens_BxL + 9", "tokens reach"),
         ("Batch(tokens_BxL", "Batch(tokens_BxL * 1.0", "int32"),
         ("> 0", "> 99", "grades no token"),
         ("max_length = 3", "max_length = 2", "max_length (2)"),
