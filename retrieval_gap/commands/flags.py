@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from retrieval_gap.choices import BackendName, DeviceName, LogName
+from retrieval_gap.choices import BackendName, ChangedFiles, DeviceName, LogName
 from retrieval_gap.machine.errors import UsageError
 
 Device = Annotated[DeviceName, arg(help="auto: the GPU where there is one")]
@@ -15,6 +15,7 @@ KeepWeights = Annotated[bool, arg(help="leave the weights of finished runs in th
 CheckpointSeconds = Annotated[float, arg(help="time between checkpoints: what a kill costs at the most")]
 Log = Annotated[LogName, arg(help="where reports are told besides metrics.jsonl; nothing is sent anywhere")]
 Only = Annotated[str, arg(help="cells to take, such as 'n=8 arch=mamba,lstm mode=cot'")]
+Changed = Annotated[ChangedFiles, arg(help="where a file of yours that a run was made with has changed since")]
 ScanBackend = Annotated[BackendName, arg(help="what computes Mamba's scan; auto: the fastest here")]
 
 

@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from retrieval_gap.choices import ChangedFiles
 from retrieval_gap.experiments.of_run import OfRun, measured
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.machine.files import make_room_for
 from retrieval_gap.runs.experiment import Row
+from retrieval_gap.runs.user_files import check_user_files
 from retrieval_gap.tables.printing import print_lines
 from retrieval_gap.tables.rows import write_table
 
@@ -25,6 +27,9 @@ class How(Protocol):
     def csv(self) -> Path | None: ...
 
     @property
+    def changed_files(self) -> ChangedFiles: ...
+
+    @property
     def workers(self) -> int: ...
 
 
@@ -37,6 +42,7 @@ def show_measured(kind: type[OfRun], run_dirs: Sequence[Path], settings: Mapping
         raise UsageError("name one run directory or more")
     if how.csv is not None:
         make_room_for(how.csv)
+    check_user_files(run_dirs, how.changed_files)
     experiments = [kind(**OfRun.named(path), **settings) for path in run_dirs]
     every = measured(experiments, how.workers)
     for path, experiment, rows in zip(run_dirs, experiments, every, strict=True):

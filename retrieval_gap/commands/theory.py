@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, Suppress, arg
 
 from retrieval_gap.choices import RetrieverName
-from retrieval_gap.commands.flags import check_samples, whole_numbers
+from retrieval_gap.commands.flags import Changed, check_samples, whole_numbers
 from retrieval_gap.experiments.trained.config import ProblemSize
 from retrieval_gap.machine.errors import UsageError
 
@@ -54,6 +54,7 @@ class Probe:
     rounding: Annotated[Literal["nearest", "stochastic"], arg(help="of an element to its levels")] = "nearest"
     seed: Annotated[int, arg(help="of stochastic rounding")] = 0
     retriever: Annotated[RetrieverName | None, arg(help="default: the fast one where the task has one")] = None
+    changed_files: Changed = "refuse"
     workers: Annotated[int, arg(help="processes, one run and one thread each; 0 means one a core")] = 0
     json: Annotated[bool, arg(help="print one JSON object a run instead of tables")] = False
     csv: Annotated[Path | None, arg(help="write the rows of all runs there")] = None

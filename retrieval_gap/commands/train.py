@@ -9,6 +9,7 @@ from tyro.conf import Positional, arg
 
 from retrieval_gap.choices import RetrieverName
 from retrieval_gap.commands.flags import (
+    Changed,
     CheckpointSeconds,
     Device,
     KeepWeights,
@@ -73,6 +74,7 @@ class Eval:
     run_dir: Annotated[Positional[Path], arg(metavar="RUN_DIR")]
     samples: Annotated[int, arg(help="samples of the test split; 0 means as many as the run's own")] = 0
     retriever: Annotated[RetrieverName | None, arg(help="default: the fast one where the task has one")] = None
+    changed_files: Changed = "refuse"
     device: Device = "auto"
     scan_backend: ScanBackend = "auto"
 
@@ -81,8 +83,10 @@ class Eval:
         from retrieval_gap.kernels.selective_scan import use_backend
         from retrieval_gap.machine.devices import choose_device
         from retrieval_gap.runs.directory import RunDirectory
+        from retrieval_gap.runs.user_files import check_user_files
 
         check_samples(self.samples)
+        check_user_files([self.run_dir], self.changed_files)
         device = choose_device(self.device)
         with use_backend(self.scan_backend):
             print(json.dumps(evaluate_run(RunDirectory(self.run_dir), self.samples or None, self.retriever, device)))
@@ -100,6 +104,7 @@ class Transfer:
         tuple[str, ...], arg(metavar="OPTION=VALUE...", help="options to test beside the run's own, such as order=last")
     ] = ()
     samples: Annotated[int, arg(help="samples of each test; 0 means as many as the run's own")] = 0
+    changed_files: Changed = "refuse"
     workers: Annotated[int, arg(help="processes, one run and one thread each; 0 means one a core")] = 1
     json: Annotated[bool, arg(help="print one JSON object a row instead of tables")] = False
     csv: Annotated[Path | None, arg(help="write the rows there")] = None

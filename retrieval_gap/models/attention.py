@@ -121,6 +121,15 @@ class CausalAttention(Mixer):
     def forward(self, x_BxLxD: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
         return self.o_proj(rotary_attention(self.qkv_proj(x_BxLxD), self._rope(0, x_BxLxD.shape[1]), self.n_heads))
 
+    def weights(self, x_BxLxD: Float[Tensor, "b l d"]) -> Float[Tensor, "b h l l"]:
+        """How much of each earlier token (column) every token (row) reads, for a look at it: `forward` never holds this
+        in memory."""
+        length = x_BxLxD.shape[1]
+        q, k, _ = split_heads(self.qkv_proj(x_BxLxD), self._rope(0, length), self.n_heads)
+        scores_BxHxLxL = q @ k.mT * q.shape[-1] ** -0.5
+        later_LxL = torch.ones(length, length, dtype=torch.bool, device=q.device).triu(1)
+        return scores_BxHxLxL.masked_fill(later_LxL, -torch.inf).softmax(-1)
+
     def residual(self, x_BxLxD: Float[Tensor, "b l d"], norm: RMSNorm) -> Float[Tensor, "b l d"]:
         rope_LxE, weights = self._rope(0, x_BxLxD.shape[1]), (self.qkv_proj.weight, self.o_proj.weight)
         return residual_attention(x_BxLxD, norm.weight, *weights, rope_LxE, self.n_heads, norm.eps)

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.machine.files import make_folder, remove_leftovers, write_json, write_text
 from retrieval_gap.runs.experiment import Experiment, Row, read_experiment
+from retrieval_gap.runs.user_files import keep_user_files
 
 NEEDED = ("step", "samples", "wall_s")  # of a report, to go on and to tell how far a run is
 # A lock is waited for: its holder may be writing a last checkpoint, or only asking whether it is held.
@@ -119,6 +120,7 @@ class RunDirectory:
         try:
             if not self.configuration.exists():
                 write_json(self.configuration, experiment.to_json())
+            keep_user_files(self.path, experiment)
             with self.environment.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(dict(start)) + "\n")
         except OSError as error:

@@ -307,10 +307,11 @@ import numpy as np
 from retrieval_gap.tasks.api import BOS, CONTROL_TOKENS, EOS, FALSE, TRUE, Batch, Task
 class Even(Task):
     name, modes, n_range, answers = "even", ("direct",), (1, 9), (TRUE, FALSE)
-    vocabulary = CONTROL_TOKENS
+    vocabulary = (*CONTROL_TOKENS, "train", "validation", "test")
     max_length = 3
     def sample(self, index_B):
-        tokens_BxL = np.array([[BOS, EOS, FALSE if i % 2 else TRUE] for i in index_B], np.int32)
+        word = self.vocabulary.index(self.config.split)
+        tokens_BxL = np.array([[BOS, word, FALSE if i % 2 else TRUE] for i in index_B], np.int32)
         two_B = np.full(len(index_B), 2, np.int32)
         return Batch(tokens_BxL, tokens_BxL * [0, 0, 1] > 0, two_B, two_B + 1, tokens_BxL[:, 2])
 """
@@ -338,14 +339,14 @@ SIZES = {"tiny": Stack()}
 @pytest.mark.parametrize(
     ("good", "broken", "told"),
     [
-        ("Batch(tokens_BxL", "Batch(tokens_BxL + 5", "tokens reach"),
+        ("Batch(tokens_BxL", "Batch(tokens_BxL + 9", "tokens reach"),
         ("Batch(tokens_BxL", "Batch(tokens_BxL * 1.0", "int32"),
         ("> 0", "> 99", "grades no token"),
         ("max_length = 3", "max_length = 2", "max_length (2)"),
         ("(TRUE, FALSE)", "(EOS, EOS)", "answer_B"),
         ("max_length = 3", "max_length, questions = 3, 2", "grades 1 answers, and questions is 2"),
-        ("two_B = ", "two_B = {}['\\n[red]'] + ", "task.py:10: KeyError"),
-        ("return Batch", "return 0 * Batch", "task.py:11: TypeError"),
+        ("two_B = ", "two_B = {}['\\n[red]'] + ", "task.py:11: KeyError"),
+        ("return Batch", "return 0 * Batch", "task.py:12: TypeError"),
         ("n_range, ", "sizes, ", "has no attribute 'n_range'"),
         ("import numpy as np", "import sys; sys.exit(3)", "task.py:2: SystemExit: 3"),
         ("return self.linear(x), state", "return None", "model.py fails"),

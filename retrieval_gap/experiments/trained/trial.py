@@ -1,29 +1,53 @@
-"""Tries a user's own task or architecture on two samples before a run starts: what is wrong with it is told at once."""
+"""Tries a user's own task or architecture before a run starts: what is wrong with it is told at once."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from retrieval_gap.machine.errors import UsageError, fault
-from retrieval_gap.tasks.api import CONTROL_TOKENS, Batch, Task, TaskError
+from retrieval_gap.tasks.api import CONTROL_TOKENS, Batch, Split, Task, TaskError
 
 if TYPE_CHECKING:
     from retrieval_gap.models import ModelConfig
 
 TRIED = np.arange(2)
+COMPARED = 64  # samples of each split
 
 
 def try_task(task: Task, path: str) -> None:
-    """Raises TaskError, naming the file, where two samples break what `tasks.api` promises."""
+    """Raises TaskError, naming the file, where a few samples break what `tasks.api` promises."""
     try:
-        broken = _broken_promise(task, task.sample(TRIED))
+        broken = _broken_promise(task, task.sample(TRIED)) or _broken_law(task)
     except TaskError:
         raise
     except Exception as error:
         raise TaskError(f"task {path} fails: {fault(error)}") from error
     if broken:
         raise TaskError(f"task {path}: {broken} (see tasks/api.py)")
+
+
+def _broken_law(task: Task) -> str:
+    """What is wrong with how samples are drawn: by place in the batch, or the same problem in two splits; or ""."""
+    together, alone = task.sample(TRIED), task.sample(TRIED[1:])
+    if _prompts(together)[1] != _prompts(alone)[0]:
+        return "sample 1 differs when it is drawn without sample 0: a sample is a function of its number alone"
+    seen: dict[tuple[int, ...], str] = {}
+    for split in get_args(Split):
+        try:
+            other = type(task)(replace(task.config, split=split))
+            batch = other.sample(np.arange(min(COMPARED, other.problems or COMPARED)))
+        except TaskError:
+            continue  # a split that this size has no problem for; a run that needs it is told then
+        for prompt in _prompts(batch):
+            if seen.setdefault(prompt, split) != split:
+                return f"one prompt is in the splits {seen[prompt]} and {split}; a problem belongs to one (split_name)"
+    return ""
+
+
+def _prompts(batch: Batch) -> list[tuple[int, ...]]:
+    return [tuple(row[:length]) for row, length in zip(batch.tokens_BxL.tolist(), batch.prompt_len_B, strict=True)]
 
 
 def _broken_promise(task: Task, batch: Batch) -> str:
@@ -55,20 +79,27 @@ def _broken_promise(task: Task, batch: Batch) -> str:
 
 
 def try_architecture(model_config: Callable[[], "ModelConfig"], task: Task, path: str) -> None:
-    """Raises UsageError, naming the file, where a model of it cannot take one step of training or of decoding."""
+    """Raises UsageError, naming the file, where a model of it cannot take one step of training or of decoding, has a
+    parameter that nothing depends on, or a layer that breaks a promise of `Mixer`."""
     import torch
 
     from retrieval_gap.models import SequenceModel
-    from retrieval_gap.models.mixer import state_tensors
+    from retrieval_gap.models.trial import broken_promise, first_step, without_gradient
 
+    package = not path.endswith(".py")  # whose layers may be made for CUDA alone
+    device = torch.device("cuda" if package and torch.cuda.is_available() else "cpu")
     try:
-        model, batch = SequenceModel(model_config()), task.sample(TRIED)
-        if not len(model.layers):
-            raise ValueError("layers() is empty")
-        tokens_BxL = torch.from_numpy(batch.tokens_BxL)
-        model.loss(tokens_BxL, torch.from_numpy(batch.loss_mask_BxL)).backward()
-        with torch.no_grad():
-            _, state = model.prefill(tokens_BxL[:, :1])
-            state_tensors(model.step(tokens_BxL[:, 1], state)[1])
+        model, batch = SequenceModel(model_config()).to(device), task.sample(TRIED)
+        tokens_BxL, mask_BxL = (torch.from_numpy(array).to(device) for array in (batch.tokens_BxL, batch.loss_mask_BxL))
+        first_step(model, tokens_BxL, mask_BxL)
+        unused, broken = without_gradient(model), broken_promise(model, path)
     except Exception as error:
         raise UsageError(f"architecture {path} fails: {fault(error)}") from error
+    if broken:
+        raise UsageError(f"architecture {path}: {broken} (see Mixer in models/mixer.py)")
+    if unused:
+        named = f"{unused[0]}{f' and {len(unused) - 1} more' if len(unused) > 1 else ''}"
+        raise UsageError(
+            f"architecture {path}: no output depends on the parameter {named}; leave it out, or freeze it with "
+            "requires_grad = False"
+        )

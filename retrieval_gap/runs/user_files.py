@@ -1,0 +1,108 @@
+"""The user's own files that a run was made with: kept beside it, and compared before its model is used again.
+
+`user_files.json` lists them; copies of code are in the folder `user_files`.  Of a data file only the digest is kept.
+"""
+
+import hashlib
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from retrieval_gap.choices import ChangedFiles
+from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.machine.files import make_folder, write_json
+
+if TYPE_CHECKING:
+    from retrieval_gap.runs.experiment import Experiment
+
+LIST, COPIES = "user_files.json", "user_files"
+CHUNK = 1 << 20
+
+
+def keep_user_files(run_path: Path, experiment: "Experiment") -> None:
+    """Writes down the files of the user's that an experiment names, where that is not done yet.
+
+    Raises OSError where the directory cannot be written.
+    """
+    files = list(_files_of(experiment))
+    if not files or (run_path / LIST).exists():
+        return
+    kept, taken = [], set[str]()
+    for place, path in enumerate(files):
+        copy = ""
+        if path.suffix == ".py":
+            name = f"{place}_{path.name}" if path.name in taken else path.name
+            taken.add(name)
+            copy = f"{COPIES}/{name}"
+            make_folder(run_path / COPIES)
+            shutil.copyfile(path, run_path / copy)
+        kept.append({"path": str(path), "sha256": _digest(path), "copy": copy})
+    write_json(run_path / LIST, {"files": kept})
+
+
+def changed_user_files(run_path: Path) -> list[str]:
+    """What is no longer as it was when the run was made: a line for each file; [] where all is the same.
+
+    A run of before files were kept tells by its name's hash that something changed, not what.
+    Raises RunError where the list is damaged.
+    """
+    from retrieval_gap.runs.directory import HASH, RunDirectory, read_json
+
+    run = RunDirectory(run_path)
+    if not (run_path / LIST).is_file():
+        experiment, digits = run.experiment(), HASH.search(run_path.name)
+        if not list(_files_of(experiment)) or digits is None or experiment.hash() == digits[1]:
+            return []
+        return [f"a file of {', '.join(experiment.foreign())} has changed since {run_path} was made"]
+    kept = read_json(run_path / LIST).get("files")
+    if not isinstance(kept, list) or not all(_is_entry(entry) for entry in kept):
+        raise RunError(f"{run_path / LIST} is damaged: it lists no files")
+    return [told for entry in kept if (told := _trouble(run_path, entry))]
+
+
+def check_user_files(run_paths: Iterable[Path], changed: ChangedFiles) -> None:
+    """Compares before models of these runs are built.  Raises UsageError where a file has changed; with "allow" each is
+    told on standard error instead."""
+    for path in run_paths:
+        for told in changed_user_files(path):
+            if changed == "refuse":
+                raise UsageError(f"{told}; --changed-files allow goes on with what is there now")
+            print(f"warning: {told}", file=sys.stderr)
+
+
+def _files_of(experiment: "Experiment") -> Iterator[Path]:
+    """Those that can be read now; an installed package's layer is no file."""
+    for word in experiment.foreign():
+        named = shlex.split(word)[0].removeprefix("data=") if word else ""
+        if named and Path(named).is_file():
+            yield Path(named)
+
+
+def _is_entry(entry: object) -> bool:
+    return (
+        isinstance(entry, dict)
+        and all(isinstance(entry.get(key), str) for key in ("path", "sha256", "copy"))
+        and re.fullmatch(r"[0-9a-f]{64}", entry["sha256"]) is not None
+    )
+
+
+def _trouble(run_path: Path, entry: dict[str, str]) -> str:
+    path = Path(entry["path"])
+    copy = f" (as it was: {run_path / entry['copy']})" if entry["copy"] else ""
+    if not path.is_file():
+        return f"{path}, which {run_path} was made with, is not there{copy}"
+    if _digest(path) != entry["sha256"]:
+        return f"{path} has changed since {run_path} was made with it{copy}"
+    return ""
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,105 @@
+"""A run keeps the user's files that it was made with, and its model is not used with others unasked."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from retrieval_gap.cli import main
+from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.runs.directory import RunDirectory
+from retrieval_gap.runs.user_files import LIST, changed_user_files, check_user_files
+
+SOURCE = Path(__file__).parents[2] / "retrieval_gap" / "models" / "gru.py"
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> tuple[Path, Path]:
+    """A run's directory and the file of its architecture."""
+    mine = tmp_path / "mine.py"
+    mine.write_text(SOURCE.read_text())
+    experiment = RunConfig(task="index", mode="direct", n=8, arch=str(mine), size="tiny")
+    run = RunDirectory.of(experiment, tmp_path / "runs")
+    run.create(experiment, {})
+    return run.path, mine
+
+
+def test_a_copy_is_kept_and_nothing_has_changed(made: tuple[Path, Path]) -> None:
+    run, mine = made
+    assert (run / "user_files" / "mine.py").read_text() == mine.read_text()
+    assert changed_user_files(run) == []
+    check_user_files([run], "refuse")
+
+
+def test_a_changed_file_is_refused_or_told(made: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    run, mine = made
+    mine.write_text(mine.read_text() + "# another\n")
+    with pytest.raises(UsageError, match=r"mine\.py has changed since .* --changed-files allow"):
+        check_user_files([run], "refuse")
+    check_user_files([run], "allow")
+    assert "warning: " in capsys.readouterr().err
+
+
+def test_a_file_that_is_gone_is_told_with_the_place_of_its_copy(made: tuple[Path, Path]) -> None:
+    run, mine = made
+    mine.unlink()
+    (told,) = changed_user_files(run)
+    assert "is not there" in told
+    assert str(run / "user_files" / "mine.py") in told
+
+
+def test_a_second_start_does_not_replace_the_copy(made: tuple[Path, Path]) -> None:
+    run, mine = made
+    before = (run / LIST).read_text()
+    mine.write_text("SIZES = {}\n")
+    RunDirectory(run).create(RunConfig(task="index", mode="direct", n=8, arch=str(mine), size="tiny"), {})
+    assert (run / LIST).read_text() == before
+    assert (run / "user_files" / "mine.py").read_text() != mine.read_text()
+
+
+def test_a_run_of_before_files_were_kept_is_told_by_its_hash(made: tuple[Path, Path]) -> None:
+    run, mine = made
+    (run / LIST).unlink()
+    assert changed_user_files(run) == []
+    mine.write_text(mine.read_text() + "# another\n")
+    (told,) = changed_user_files(run)
+    assert "has changed since" in told
+
+
+def test_a_run_of_ours_alone_keeps_nothing(tmp_path: Path) -> None:
+    experiment = RunConfig(task="index", mode="direct", n=8, arch="gru", size="tiny")
+    run = RunDirectory.of(experiment, tmp_path)
+    run.create(experiment, {})
+    assert not (run.path / LIST).exists()
+    assert changed_user_files(run.path) == []
+
+
+@pytest.mark.parametrize("content", ["{}", '{"files": [{"path": "x"}]}', '{"files": 3}', "["])
+def test_a_damaged_list_is_one_line(made: tuple[Path, Path], content: str) -> None:
+    run, _ = made
+    (run / LIST).write_text(content)
+    with pytest.raises(RunError, match=LIST):
+        changed_user_files(run)
+
+
+@pytest.mark.parametrize("command", ["eval", "probe", "transfer"])
+def test_every_command_that_uses_a_model_asks_first(
+    made: tuple[Path, Path], command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, mine = made
+    mine.write_text(mine.read_text() + "# another\n")
+    assert main([command, str(run)]) == 2
+    assert "mine.py has changed since" in capsys.readouterr().err
+    assert main([command, str(run), "--changed-files", "allow"]) in (1, 2)  # it has no weights, which is told next
+    assert "no checkpoint" in capsys.readouterr().err
+
+
+def test_a_data_file_is_kept_by_its_digest(tmp_path: Path) -> None:
+    data = tmp_path / "questions.json"
+    data.write_text("[]")
+    experiment = RunConfig(task="hotpotqa", mode="direct", n=2, arch="gru", size="tiny", options=f"data={data}")
+    run = tmp_path / "somebody's own name"
+    RunDirectory(run).create(experiment, {})
+    (entry,) = json.loads((run / LIST).read_text())["files"]
+    assert (entry["path"], entry["copy"]) == (str(data), "")
