@@ -26,11 +26,14 @@ class Results:
     ] = ()
 
     def run(self) -> None:
-        from retrieval_gap.experiments.grids import preset_cells
         from retrieval_gap.runs.listing import show_results
 
         folders = self.runs_dir or (() if self.results and not self.preset else (Path("runs"),))
-        cells = preset_cells(self.preset) if self.preset else None
+        cells = None
+        if self.preset:
+            from retrieval_gap.experiments.grids import preset_cells
+
+            cells = preset_cells(self.preset)
         show_results(folders, cells, tables=self.results, csv=self.csv, parquet=self.parquet)
 
 

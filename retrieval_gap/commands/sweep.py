@@ -100,4 +100,9 @@ class Sweep:
 
             choose_lr(cells, options, run)
             return
-        sweep(cells, options, run)
+        if self.choose:
+            from retrieval_gap.experiments.trained.rates import sweep_rates
+
+            sweep_rates(cells, options, run)
+        else:
+            sweep(cells, options, run)
