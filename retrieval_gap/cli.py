@@ -15,13 +15,14 @@ from typing import TextIO, TypeVar
 
 import tyro
 
+from retrieval_gap import __version__
 from retrieval_gap.commands import COMMANDS, TASK_COMMANDS, Command
 from retrieval_gap.commands.construct import Construct
 from retrieval_gap.commands.sample import Sample
 from retrieval_gap.commands.sweep import Sweep
 from retrieval_gap.commands.theory import Bound
 from retrieval_gap.commands.train import Train
-from retrieval_gap.machine.errors import RunError, UsageError, fault
+from retrieval_gap.machine.errors import RunError, UsageError, fault, unknown
 from retrieval_gap.machine.printing import printable, take_any_text
 from retrieval_gap.tasks.api import TaskError
 
@@ -35,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parses and runs one command; the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
+    if words == ["--version"]:
+        print(f"retrieval-gap {__version__}")
+        return 0
     sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()  # None where they are closed
     for stream in (sys.stdout, sys.stderr):
         take_any_text(stream)
@@ -68,6 +72,8 @@ def _guarded(work: Callable[[], T]) -> T:
 
 def _parse(words: list[str]) -> Command:
     """Raises UsageError, one line, where tyro would print a box; SystemExit(0) after --help."""
+    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+        raise unknown("command", words[0], COMMANDS)
     options = ""
     if words and (words[0] in TASK_COMMANDS or _is_grid_of_a_task(words)):
         from retrieval_gap.commands.task_flags import split_task_flags

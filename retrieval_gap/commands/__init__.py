@@ -9,6 +9,7 @@ from typing import Protocol
 from retrieval_gap.commands.construct import Construct
 from retrieval_gap.commands.data import Data
 from retrieval_gap.commands.heads import Heads
+from retrieval_gap.commands.lists import Archs, Tasks
 from retrieval_gap.commands.machine import Bench, Doctor
 from retrieval_gap.commands.memory import Memory
 from retrieval_gap.commands.plot import Plot
@@ -27,6 +28,8 @@ class Command(Protocol):
 
 COMMANDS: dict[str, Callable[..., Command]] = {
     "sample": Sample,
+    "tasks": Tasks,
+    "archs": Archs,
     "train": Train,
     "eval": Eval,
     "transfer": Transfer,

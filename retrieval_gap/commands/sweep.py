@@ -43,6 +43,7 @@ class Sweep:
         ""
     )
     lists: Annotated[Lists, arg(name="")]
+    paper: Annotated[bool, arg(help="with lists: all of the paper's settings where none is named")] = False
     choose: Annotated[
         Literal["", "lr"], arg(help="lr: keep each model's best learning rate on validation, then fresh seeds on test")
     ] = ""
@@ -85,7 +86,7 @@ class Sweep:
         options = SweepOptions(
             only=self.only, shard=self.shard, max_minutes=self.max_minutes, csv=self.csv, executor=executor
         )
-        cells = grid_cells(self.grid, vars(self.lists), self.options)
+        cells = grid_cells(self.grid, vars(self.lists), self.options, paper=self.paper)
         if self.dry_run:
             print_plan(cells, options, self.runs_dir)
             return

@@ -1,13 +1,14 @@
 """`retrieval-gap train`, `eval` and `transfer`: one run, and what its model can do."""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, Suppress, arg
 
-from retrieval_gap.choices import RetrieverName
+from retrieval_gap.choices import Embedding, Precision, RetrieverName
 from retrieval_gap.commands.flags import (
     Changed,
     CheckpointSeconds,
@@ -20,11 +21,40 @@ from retrieval_gap.commands.flags import (
     check_seconds,
     whole_numbers,
 )
-from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.experiments.trained.config import Number, ProblemSize
 from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.tasks.api import Mode, Split
 from retrieval_gap.training.config import CHECKPOINT_SECONDS
 
 MAX_THREADS = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFlags:
+    """What a run is.  None: what works at small sizes, or with --paper the paper's."""
+
+    task: Annotated[str, arg(help="a task (`retrieval-gap tasks` lists them) or the path of your own file")]
+    mode: Annotated[Mode, arg(help="direct answer, chain of thought, or chain of thought that searches")]
+    n: ProblemSize
+    arch: Annotated[str, arg(help="an architecture (`retrieval-gap archs` lists them) or the path of your own file")]
+    size: Annotated[str, arg(help="tiny, 0.5m, 1m or 2m, with changes such as tiny+d_model=16+n_layers=2")]
+    family: Annotated[str, arg(help='distribution of problems; "" means the task\'s first')] = ""
+    embedding: Annotated[Embedding | None, arg(help="learned; paper: sinusoidal")] = None
+    samples: Annotated[int | None, arg(help="to train on: 64,000; paper: 1,000,000 (its released README says 5M)")] = (
+        None
+    )
+    batch_size: Annotated[int | None, arg(help="samples of a step: 32; paper: 64")] = None
+    lr: Annotated[
+        Number | None,
+        arg(help="peak learning rate: 0.003, for 1m and 2m 0.001; paper: Transformer 0.001, others 0.0003"),
+    ] = None
+    warmup_samples: Annotated[int | None, arg(help="samples of warm-up: 5 % of all; paper: 10,000")] = None
+    max_grad_norm: Annotated[Number | None, arg(help="clipping: 1, 0 means none; paper: none")] = None
+    precision: Precision = "fp32"
+    seed: Annotated[int, arg(help="of weights and data")] = 0
+    eval_samples: Annotated[int | None, arg(help="held-out samples decoded at the end: 1,000; paper: 5,000")] = None
+    eval_split: Annotated[Split, arg(help="validation where a setting is chosen by the result")] = "test"
+    options: Suppress[str] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,17 +62,20 @@ class Train:
     """Train one model and evaluate it; goes on where an earlier call stopped, skips what is finished.  A task's own
     options are flags too."""
 
-    config: Annotated[RunConfig, arg(name="")]
+    config: Annotated[RunFlags, arg(name="")]
+    paper: Annotated[bool, arg(help="all of the paper's settings, in place of what works at small sizes")] = False
     runs_dir: RunsDir = Path("runs")
     device: Device = "auto"
     threads: Annotated[int, arg(help="processor threads (of each rank); 0 means all cores")] = 0
     ranks: Annotated[int, arg(help="processes that share every batch, one a GPU where there are any")] = 1
-    keep_weights: KeepWeights = False
+    keep_weights: KeepWeights = True
     checkpoint_seconds: CheckpointSeconds = CHECKPOINT_SECONDS
     log: Log = "none"
     scan_backend: ScanBackend = "auto"
+    json: Annotated[bool, arg(help="print the row as JSON in a terminal too")] = False
 
     def run(self) -> None:
+        from retrieval_gap.experiments.trained.defaults import settled
         from retrieval_gap.experiments.trained.ranked import run_ranked
         from retrieval_gap.machine.devices import choose_device
         from retrieval_gap.runs.experiment import RunOptions
@@ -62,9 +95,16 @@ class Train:
             log=self.log,
             scan_backend=self.scan_backend,
         )
-        row = run_ranked(self.config, options, ranks=self.ranks)
-        if row is not None:
+        config = settled(vars(self.config), paper=self.paper)
+        row = run_ranked(config, options, ranks=self.ranks)
+        if row is None:
+            return
+        if self.json or not sys.stdout.isatty():
             print(json.dumps(row))
+            return
+        from retrieval_gap.experiments.trained.ending import print_ending
+
+        print_ending(config, row, self.runs_dir)
 
 
 @dataclass(frozen=True, kw_only=True)

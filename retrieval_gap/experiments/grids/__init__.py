@@ -48,14 +48,14 @@ def file_cells(path: Path) -> list[Experiment]:
     return list(dict.fromkeys(cells))
 
 
-def grid_cells(name: str, lists: Mapping[str, str], options: str = "") -> list[Experiment]:
+def grid_cells(name: str, lists: Mapping[str, str], options: str = "", *, paper: bool = False) -> list[Experiment]:
     """The cells that a command line names: a preset or a file by `name`, or the lists alone where that is "".
 
     lists: values by field of `RunConfig`; with a preset of trained runs they take the place of its own.
     Raises UsageError for what will not do.
     """
     if not name:
-        return list(product_cells(lists, options))
+        return list(product_cells(lists, options, paper=paper))
     cells = file_cells(Path(name)) if name.endswith(".py") else preset_cells(name)
     if not any(lists.values()) and not options:
         return cells

@@ -6,6 +6,7 @@ from dataclasses import MISSING, fields, replace
 from typing import Any, get_type_hints
 
 from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.experiments.trained.defaults import settled
 from retrieval_gap.machine.errors import UsageError
 
 # What a grid varies, the outermost first.
@@ -13,9 +14,9 @@ ORDER = ("task", "seed", "n", "mode", "family", "size", "lr", "arch")
 SPLIT = ","
 
 
-def product_cells(lists: Mapping[str, str], options: str = "") -> list[RunConfig]:
-    """The cells of a grid.  lists: values by field of `RunConfig`, separated by commas; what is absent or "" has the
-    field's default.  options: the task's own, as `RunConfig.options`.
+def product_cells(lists: Mapping[str, str], options: str = "", *, paper: bool = False) -> list[RunConfig]:
+    """The cells of a grid.  lists: values by field of `RunConfig`, separated by commas; what is absent or "" is
+    filled in as `train` does.  options: the task's own, as `RunConfig.options`.
 
     Raises UsageError for a value that will not do, and where a field without a default is missing.
     """
@@ -26,7 +27,7 @@ def product_cells(lists: Mapping[str, str], options: str = "") -> list[RunConfig
         raise UsageError(f"a grid needs a preset, a FILE.py with cells(), or flags; missing: {flags}")
     names = sorted(values, key=lambda name: ORDER.index(name) if name in ORDER else -1)
     return [
-        RunConfig(**dict(zip(names, chosen, strict=True)), options=options)
+        settled({**dict(zip(names, chosen, strict=True)), "options": options}, paper=paper)
         for chosen in itertools.product(*(values[name] for name in names))
     ]
 

@@ -9,11 +9,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from retrieval_gap.experiments.trained.config import RunConfig
-from retrieval_gap.experiments.trained.run import execute
+from retrieval_gap.experiments.trained.run import Report, execute
 from retrieval_gap.machine.environment import usable_cores
 from retrieval_gap.runs.experiment import RunOptions
 from retrieval_gap.training.loop import StepReport
 from retrieval_gap.training.ranks import ALONE, Ranks
+
+LINES = 20  # of a run, where there is no terminal
 
 
 def run_one(config: RunConfig, options: RunOptions, *, ranks: Ranks = ALONE) -> dict[str, Any]:
@@ -21,7 +23,7 @@ def run_one(config: RunConfig, options: RunOptions, *, ranks: Ranks = ALONE) -> 
     options = replace(options, threads=options.threads or max(1, usable_cores() // ranks.place.local_count))
     console = Console(stderr=True)
     if not console.is_terminal:
-        return execute(config, options, report=_print_report, ranks=ranks)
+        return execute(config, options, report=_printed(config), ranks=ranks)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -37,6 +39,20 @@ def run_one(config: RunConfig, options: RunOptions, *, ranks: Ranks = ALONE) -> 
             bar.update(task, completed=told.samples, loss=told.loss, speed=told.samples_per_s)
 
         return execute(config, options, report=report, ranks=ranks)
+
+
+def _printed(config: RunConfig) -> Report:
+    """Prints at most LINES lines of a run, the last report among them."""
+    total = config.training().steps * config.batch_size
+    printed = 0
+
+    def report(config: RunConfig, told: StepReport) -> None:
+        nonlocal printed
+        if told.samples * LINES // total > printed:
+            printed = told.samples * LINES // total
+            _print_report(config, told)
+
+    return report
 
 
 def _print_report(config: RunConfig, told: StepReport) -> None:

@@ -1,0 +1,44 @@
+"""Settings of training where a command line names none: what works at small sizes, or all of the paper's at once.
+
+The small ones come from results/istree_lr.csv (the preset `lr`: tiny models) and results/istree_tuned_lr.csv (models of
+half a million parameters).  The paper's are the defaults of `RunConfig`; with its frozen sinusoidal embedding small
+tasks are not learned in minutes (README, "Train your first model").
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from retrieval_gap.experiments.trained.config import RunConfig
+
+SAMPLES, BATCH_SIZE, EVAL_SAMPLES = 64_000, 32, 1_000
+MAX_GRAD_NORM = 1.0
+WARMUP_SHARE = 0.05  # of the samples
+# The peak learning rate by size of the model; of every architecture alike.
+SMALL_LR, LARGE_LR = 3e-3, 1e-3
+LARGE = ("1m", "2m")
+
+
+def settled(given: Mapping[str, Any], *, paper: bool) -> RunConfig:
+    """A run's configuration from what is given of its fields; what is None or absent is filled in.
+
+    paper: by the paper's settings, else by what works at small sizes.
+    Raises UsageError for a value that will not do.
+    """
+    named = {name: value for name, value in given.items() if value is not None}
+    return RunConfig(**named if paper else small_settings(named) | named)
+
+
+def small_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What works at small sizes, for a run of which so much is given."""
+    samples = int(given.get("samples", SAMPLES))
+    batch_size = int(given.get("batch_size", min(BATCH_SIZE, max(1, samples))))
+    large = str(given.get("size", "")).partition("+")[0] in LARGE
+    return {
+        "embedding": "learned",
+        "samples": samples,
+        "batch_size": batch_size,
+        "lr": LARGE_LR if large else SMALL_LR,
+        "warmup_samples": int(samples * WARMUP_SHARE),
+        "max_grad_norm": MAX_GRAD_NORM,
+        "eval_samples": EVAL_SAMPLES,
+    }

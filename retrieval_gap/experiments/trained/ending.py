@@ -1,0 +1,20 @@
+"""What a person reads at the end of a run."""
+
+from pathlib import Path
+
+from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.experiments.trained.rows import told_of
+from retrieval_gap.runs.directory import RunDirectory
+from retrieval_gap.runs.experiment import Row
+
+
+def print_ending(config: RunConfig, row: Row, runs_dir: Path) -> None:
+    """Accuracy with its interval beside chance, exact traces, where the run is, and what looks at its samples."""
+    told = told_of(row)
+    directory = RunDirectory.of(config, runs_dir).path
+    chance = f", chance {told['chance']}" if told["chance"] else ""
+    print(f"accuracy     {told['accuracy']}  [{told['95 %']}]{chance}; {row['eval_samples']:,} held-out samples")
+    print(f"exact trace  {told['exact']}, undecided {told['undecided']}")
+    print(f"model        {row['parameters']:,} parameters, {row['state_bits']:,} bits of state")
+    print(f"directory    {directory}")
+    print(f"samples      {directory / 'samples.jsonl'}; retrieval-gap report --runs-dir {runs_dir} shows them")
