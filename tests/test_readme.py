@@ -15,7 +15,8 @@ from retrieval_gap.tasks.registry import load_task
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-TASK, ARCHITECTURE = re.findall(r"```python\n(.*?)```", README, re.S)
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+ARCHITECTURE, TASK = re.findall(r"```python\n(.*?)```", CONTRIBUTING, re.S)
 
 
 @pytest.fixture
