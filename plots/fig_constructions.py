@@ -98,7 +98,7 @@ def _trained_keys(architectures: list[str]) -> list[Line2D]:
 
 
 def _trained_mark(arch: str) -> dict[str, Any]:
-    return style.open_marker(_TRAINED_MARKS.get(arch, "h"), style.colours([]).get(arch, style.GREY))
+    return style.open_marker(_TRAINED_MARKS.get(arch, "h"), style.colours([arch])[arch])
 
 
 def _caption(table: Table) -> str:

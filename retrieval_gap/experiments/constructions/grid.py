@@ -16,8 +16,7 @@ RECALL = {
 RECALL_WAYS = ("transformer", "rnn_rag", "hybrid")
 ISTREE_WAYS = ("transformer_cot", "rnn_rag", "hybrid_cot")
 ISTREE_SIZES, ISTREE_LARGE = (16, 32, 64, 128), 256
-# Up to which n the fewest bits are measured: a measurement costs as much as ten of accuracy.
-ISTREE_MEASURED = {"transformer_cot": 64, "rnn_rag": 64, "hybrid_cot": 32}
+ISTREE_MEASURED = 64  # the largest n at which the fewest bits are measured: that costs as much as ten of accuracy
 SAMPLES, FEW = 100, 20
 WORDS = {
     "binary_increment": ("1011", "11111111", "1" * 32),
@@ -47,7 +46,7 @@ def _istree() -> Iterator[Setup]:
     for family in ("", *FAMILIES[1:]):  # "" is the first
         for how in ISTREE_WAYS:
             for n in (*ISTREE_SIZES, *([] if family else [ISTREE_LARGE])):
-                smallest = n <= ISTREE_MEASURED[how] and not family
+                smallest = n <= ISTREE_MEASURED and not family
                 samples = SAMPLES if n < 100 else FEW
                 yield OnTask(task="istree", how=how, n=n, family=family, samples=samples, smallest=smallest)
 

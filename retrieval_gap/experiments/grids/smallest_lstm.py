@@ -7,7 +7,7 @@ from retrieval_gap.experiments.trained.config import RunConfig
 
 SEEDS = range(3)
 N = 64
-WIDTHS = (16, 8, 4, 12, 6, 2, 1)  # of h and of c: 64 bits a unit
+WIDTHS = (16, 8, 4, 12, 6, 3, 2, 1)  # of h and of c: 64 bits a unit
 BATCH, STEPS, WARMUP_STEPS = 64, 4_000, 100
 TASKS = {"index": "values=4", "associative_recall": "values=4"}
 

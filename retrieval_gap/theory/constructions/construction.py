@@ -11,8 +11,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.models.mixer import State, state_tensors
 from retrieval_gap.tasks.api import Mode, Task, TaskConfig
+from retrieval_gap.tasks.recall import RecallTask
 from retrieval_gap.theory.constructions.precision import EXACT, Precision
 
 
@@ -71,6 +73,12 @@ class Construction(nn.Module, abc.ABC):
         anchor = self._anchor
         assert isinstance(anchor, Tensor)
         return anchor.device
+
+
+def check_asked_last(task: RecallTask) -> None:
+    """Raises UsageError where the query stands in front of the sequence: the theorems have it behind."""
+    if task.asks_first:
+        raise UsageError(f"{task.name}: constructions are asked behind the sequence; leave --query first out")
 
 
 def weight(values: Tensor, precision: Precision) -> nn.Parameter:

@@ -21,15 +21,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from retrieval_gap.tasks.api import BOS, EOS, FALSE, TRUE, Task, TaskConfig
+from retrieval_gap.tasks.api import BOS, EOS, FALSE, TRUE, TaskConfig
 from retrieval_gap.tasks.associative_recall import AssociativeRecall
 from retrieval_gap.tasks.cgram_retrieval import CgramRetrieval
 from retrieval_gap.tasks.copy import Copy
 from retrieval_gap.tasks.counting import Counting
 from retrieval_gap.tasks.index import VALUE_0, Index
 from retrieval_gap.tasks.mqar import Mqar
+from retrieval_gap.tasks.recall import RecallTask
 from retrieval_gap.theory.constructions.attention import BOS_FLAG, POSITION, Head
-from retrieval_gap.theory.constructions.construction import Builder
+from retrieval_gap.theory.constructions.construction import Builder, check_asked_last
 from retrieval_gap.theory.constructions.feed_forward import is_zero, linear, relu, square, times
 from retrieval_gap.theory.constructions.precision import Precision
 from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, CompiledModel, Program
@@ -145,7 +146,7 @@ def _counting(task: Any, program: Program, see: Past) -> None:
     program.feed_forward({ANSWER: more + linear(float(FALSE - BOS))}, "[TRUE] where the margin is above 0")
 
 
-_PROGRAMS: dict[type[Task], Callable[[Any, Program, Past], None]] = {
+_PROGRAMS: dict[type[RecallTask], Callable[[Any, Program, Past], None]] = {
     Index: _index,
     AssociativeRecall: _associative_recall,
     CgramRetrieval: _cgram_retrieval,
@@ -155,8 +156,9 @@ _PROGRAMS: dict[type[Task], Callable[[Any, Program, Past], None]] = {
 }
 
 
-def _build(kind: type[Task], theorem: str, see: Past, config: TaskConfig, precision: Precision) -> CompiledModel:
+def _build(kind: type[RecallTask], theorem: str, see: Past, config: TaskConfig, precision: Precision) -> CompiledModel:
     task = kind(replace(config, mode="direct"))
+    check_asked_last(task)
     program = Program(task.max_length, precision, positions=see is by_attention)
     _PROGRAMS[kind](task, program, see)
 

@@ -33,7 +33,8 @@ from retrieval_gap.tasks.cgram_retrieval import SPACE, CgramRetrieval
 from retrieval_gap.tasks.counting import END, ONCE_MORE, SEEK, TIMES, Counting
 from retrieval_gap.tasks.index import CAPTURE, SKIP, Index
 from retrieval_gap.tasks.mqar import Mqar
-from retrieval_gap.theory.constructions.construction import Builder
+from retrieval_gap.tasks.recall import RecallTask
+from retrieval_gap.theory.constructions.construction import Builder, check_asked_last
 from retrieval_gap.theory.constructions.control import (
     CLOCK,
     Rule,
@@ -85,7 +86,7 @@ def _counting(task: Any) -> Question:
     return Question(2, (SEEK, 0, TIMES, 1, ONCE_MORE, 0, END), decides=True)
 
 
-_QUESTIONS: dict[type[Task], Callable[[Any], Question]] = {
+_QUESTIONS: dict[type[RecallTask], Callable[[Any], Question]] = {
     Index: _index,
     AssociativeRecall: _associative_recall,
     CgramRetrieval: _cgram_retrieval,
@@ -171,8 +172,9 @@ def _build_mqar(config: TaskConfig, precision: Precision) -> CompiledModel:
     return CompiledModel(mqar_program(task, precision), "5.2", len(task.vocabulary), lambda _: len(task.vocabulary))
 
 
-def _build(kind: type[Task], config: TaskConfig, precision: Precision) -> CompiledModel:
+def _build(kind: type[RecallTask], config: TaskConfig, precision: Precision) -> CompiledModel:
     task = kind(replace(config, mode="rag"))
+    check_asked_last(task)
     question = _QUESTIONS[kind](task)
     last_time = question.tokens + len(question.pieces) + 3
 

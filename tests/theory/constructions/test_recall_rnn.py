@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from retrieval_gap.machine.errors import RunError
+from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.tasks.api import TaskConfig, TaskError
 from retrieval_gap.theory.constructions import Precision, builder
 from retrieval_gap.theory.constructions.measure import smallest_precision
@@ -117,6 +117,12 @@ def test_it_is_causal_and_a_step_is_what_a_stretch_is(task, options):
     for t, token_B in enumerate(tokens_BxL.unbind(1)):
         logits_BxV, state = construction.step(token_B, state)
         assert torch.equal(logits_BxV, whole_BxLxV[:, t])
+
+
+@pytest.mark.parametrize("how", ["rnn_rag", "transformer", "hybrid"])
+def test_a_query_in_front_of_the_sequence_is_refused(how):
+    with pytest.raises(UsageError, match="--query first"):
+        builder("index", how).build(TaskConfig(n=16, options="query=first"), Precision())
 
 
 def test_index_past_the_limit_of_re2_names_it_and_the_way_around():
