@@ -100,10 +100,5 @@ class Sweep:
             from retrieval_gap.experiments.trained.choose import choose_lr
 
             choose_lr(cells, options, run)
-            return
-        if self.choose:
-            from retrieval_gap.experiments.trained.rates import sweep_rates
-
-            sweep_rates(cells, options, run)
         else:
             sweep(cells, options, run)

@@ -20,6 +20,7 @@ from retrieval_gap.models.attention import SwiGLU
 from retrieval_gap.models.gated_deltanet import GatedDeltaMixer, gated_delta_rule, of_length_1
 from retrieval_gap.models.mixer import Residual, State
 from retrieval_gap.models.short_conv import with_conv
+from retrieval_gap.models.step_cost import Count, Work
 
 # The largest strength of an update, by the eigenvalues that it allows.
 STRENGTHS = {"signed": 2.0, "positive": 1.0}
@@ -72,6 +73,11 @@ class GatedDeltaProductMixer(GatedDeltaMixer):
             raise ValueError(f"unknown eigenvalues {eigenvalues!r} (choose from {', '.join(STRENGTHS)})")
         super().__init__(d_model, n_heads, updates)
         self.updates, self.largest_strength = updates, STRENGTHS[eigenvalues]
+
+    def work(self, context: Count) -> Work:
+        """That of one update, for each of them."""
+        one = super().work(context)
+        return Work(flops=self.updates * one.flops, floats=self.updates * one.floats, kernels=one.kernels)
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         window_BxFxW, s_BxHxExE = state

@@ -9,6 +9,7 @@ tree cuts them, one block for each 1 in the binary number t, and a token reads e
 = q_t (l_t0 k_t v_t' + sum over m of l_tm S_m), S_m the GLA state of the tokens in block m.  With all weights 1 this is
 GLA.  The state has log2(t) + 1 matrices in place of one: it grows, but slower than any power of the context."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,7 @@ from retrieval_gap.models.attention import SwiGLU
 from retrieval_gap.models.gla import CHUNK, GLAMixer, decays_between, in_chunks
 from retrieval_gap.models.mixer import Residual, State
 from retrieval_gap.models.short_conv import with_conv
+from retrieval_gap.models.step_cost import Count, Work
 
 LEVELS = 20  # weights that a token has: its own, and those of blocks of up to 2^18 tokens
 CHUNK_LEVELS = CHUNK.bit_length() - 1  # blocks smaller than a chunk
@@ -100,6 +102,12 @@ class LogLinearGLAMixer(GLAMixer):
 
     def static_state(self, batch: int, capacity: int, position: Tensor) -> State:
         return StaticBlocks(self._zeros(batch, capacity.bit_length()), position)
+
+    def work(self, context: Count) -> Work:
+        """That of GLA for its blocks, of which half are there on average."""
+        one = super().work(context)
+        blocks = 1 + math.log2(max(1, context)) / 2
+        return Work(flops=blocks * one.flops, floats=one.floats, kernels=blocks * one.kernels)
 
     def forward(self, x_BxLxD: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
         q, k, v, log_a, g_BxLxD = self._project(x_BxLxD)

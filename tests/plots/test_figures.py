@@ -222,6 +222,8 @@ def test_the_figures_are_known() -> None:
     of_bits = [
         "fig_bits_used",
         "fig_card",
+        "fig_construction_steps",
+        "fig_constructions",
         "fig_find_path",
         "fig_larger_graphs",
         "fig_last_write",

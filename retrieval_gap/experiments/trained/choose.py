@@ -19,8 +19,9 @@ def choose_lr(cells: Sequence[Experiment], options: SweepOptions, run: RunOption
     Finished runs are skipped, so that a sweep that was stopped goes on.
     Raises UsageError for cells that have no learning rate, for a grid of one rate, and where a round is not finished.
     """
-    chosen = [cell for cell in options.chosen(cells) if isinstance(cell, RunConfig)]
-    if not chosen or options.shard:
+    selected = options.chosen(cells)
+    chosen = [cell for cell in selected if isinstance(cell, RunConfig)]
+    if len(chosen) < len(selected) or options.shard:
         raise UsageError("--choose lr wants a grid of trained runs, whole: no --shard")
     if options.csv is not None:
         make_room_for(options.csv)

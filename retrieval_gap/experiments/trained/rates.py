@@ -4,7 +4,8 @@ Recurrent models learn recall in a narrow window of rates (Okpekpe and Orvieto 2
 for all compares tuning.  The protocol: every model is trained at every rate of a grid, with the same seeds, tokens,
 warm-up, clipping and precision, and evaluated on the validation split.  While the best rate of a model is at an edge of
 what was tried, the grid is widened there by its own ratio.  At the best rate fresh seeds are trained and evaluated on
-the test split.  Of all this `choose_rates` is the part that trains nothing, `sweep_rates` the part that does."""
+the test split.  Nothing here trains: the caller runs the cells of each round (choose.py).
+"""
 
 import math
 from collections import defaultdict
@@ -16,10 +17,6 @@ from typing import Any
 
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.runs.experiment import Experiment, RunOptions
-from retrieval_gap.runs.known import finished_rows, planned_runs
-from retrieval_gap.runs.sweep import SweepOptions, sweep
-from retrieval_gap.tables.rows import columns_of, write_table
 
 CONVERGED = 0.9  # the accuracy from which a run counts as one that learned its task
 NEAR_BEST = 0.95  # the share of the best accuracy that a rate of the window keeps
@@ -175,32 +172,6 @@ def choose_rates(cells: Sequence[RunConfig], run: Runner) -> list[Chosen]:
         )
         for model, tried in models.items()
     ]
-
-
-def sweep_rates(cells: Sequence[Experiment], options: SweepOptions, run: RunOptions) -> None:
-    """The protocol as a sweep: runs the cells of each round, prints each model's window and chosen rate, and writes the
-    rows of all rounds to `options.csv` where one is given.
-
-    Raises UsageError for cells that train no model, and what `choose_rates` and `sweep` raise.
-    """
-    chosen_cells = options.chosen(cells)
-    trained = [cell for cell in chosen_cells if isinstance(cell, RunConfig)]
-    if len(trained) != len(chosen_cells):
-        raise UsageError("--choose lr is for grids of trained models")
-    check_rates([cell.training().lr for cell in trained])
-    round_options = replace(options, only="", shard="", csv=None)
-
-    def run_round(some: list[RunConfig]) -> list[Row]:
-        sweep(some, round_options, run)
-        return finished_rows(planned_runs(some, run.runs_dir))
-
-    chosen = choose_rates(trained, run_round)
-    for each in chosen:
-        print(each.line())
-    if options.csv is not None:
-        rows = [row for each in chosen for row in each.rows()]
-        write_table(options.csv, columns_of(rows), rows)
-        print(f"{len(rows)} rows written to {options.csv}")
 
 
 def _model_of(cell: RunConfig) -> RunConfig:
