@@ -1,4 +1,4 @@
-"""Matrix products of the sizes of these models, as the fused kernels make them and as PyTorch does; one thread, float32.
+"""Matrix products of the sizes of these models, as the fused kernels and PyTorch make them; one thread, float32.
 
 Ours is `kernels/cpu/products.py`, whose factors lie in the second-level cache, as they do inside the fused kernels:
 what it reaches is close to what the processor's multiply-adds allow.

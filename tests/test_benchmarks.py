@@ -15,8 +15,8 @@ KEYS = {"name", "ours", "theirs", "ratio", "unit", "against"}
 SHRUNKEN = {
     "training_step": {"BATCH": 2, "LENGTH": 5, "SIZE": "tiny", "ROUNDS": {"transformer": 1, "mamba": 1}},
     "decoding": {"BATCH": 2, "SIZE": "tiny", "ROUNDS": 1, "REREAD_TOKENS": {"cot": 2, "rag": 2}},
-    "products": {"ROWS": 4, "TOKENS": 8, "ROUNDS": 1, "SECONDS": 1e-6},
-    "scan": {"BATCH": 25, "LENGTH": 2, "LONG": 5, "CHANNELS": 16, "STATES": 4, "OUR_RUNS_PER_PEER_RUN": 1},
+    "products": {"ROWS": 4, "ROUNDS": 1, "SECONDS": 1e-6},
+    "scan": {"BATCH": 25, "LENGTH": 2, "LONG": 5, "CHANNELS": 16, "STATES": 16, "OUR_RUNS_PER_PEER_RUN": 1},
     "gpu_training": {
         "DEVICE": "cpu",
         "SIZES": ("tiny",),

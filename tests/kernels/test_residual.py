@@ -18,7 +18,7 @@ from retrieval_gap.models.mixer import Residual
 from tests.kernels.oracles import Outputs, assert_close, values_and_gradients
 
 # (batch, length, heads, head width, feed-forward width); 7 x 65 rows are eight chunks and seven rows more.
-SHAPES = [(1, 1, 1, 16, 16), (3, 2, 2, 16, 48), (2, 63, 4, 16, 256), (7, 65, 1, 32, 80), (17, 33, 3, 16, 96)]
+SHAPES = [(1, 1, 1, 16, 16), (3, 2, 2, 16, 48), (2, 63, 4, 16, 256), (7, 65, 1, 32, 80), (17, 33, 3, 16, 100)]
 
 
 def rope_table(length: int, width: int) -> Tensor:

@@ -76,7 +76,7 @@ def residual_swiglu(
     """
     if backend == "auto" and x_RxD.numel() < SMALLEST_COMPILED:
         backend = "naive"
-    chosen = choose("a residual SwiGLU", _backends(), backend, [x_RxD, gain_D, gate_up_2FxD, down_DxF])
+    chosen = choose("a residual SwiGLU", _backends(), backend, [x_RxD, gain_D, gate_up_2FxD, down_DxF.t()])
     return chosen.residual_swiglu(x_RxD, gain_D, gate_up_2FxD, down_DxF, eps)
 
 

@@ -31,6 +31,9 @@ def _scales(width: int) -> Tensor:
 
 def residual_swiglu(x_RxD: Tensor, gain_D: Tensor, gate_up_2FxD: Tensor, down_DxF: Tensor, eps: float) -> Tensor:
     """See `retrieval_gap.kernels.residual`."""
+    if missing := -down_DxF.shape[1] % LANES:  # zeros, up to whole vectors, are gated to zeros
+        gate_up_2FxD = F.pad(gate_up_2FxD.unflatten(0, (2, -1)), (0, 0, 0, missing)).flatten(0, 1)
+        down_DxF = F.pad(down_DxF, (0, missing))
     return _ResidualSwiGLU.apply(x_RxD, gain_D, gate_up_2FxD, down_DxF, eps)
 
 

@@ -38,10 +38,11 @@ def _padded(inputs: ScanInputs, unit: int) -> ScanInputs:
     channels, states = (-size % least for size, least in zip(inputs.A.shape, (LANES, unit), strict=True))
     if channels == states == 0:
         return inputs
-    ends = {name: (0, channels) for name in ("x", "delta", "D", "z", "delta_bias")}
-    ends |= {"A": (0, states, 0, channels), "state": (0, states, 0, channels), "B": (0, states), "C": (0, states)}
-    given = inputs._asdict().items()
-    return ScanInputs(**{name: tensor if tensor is None else pad(tensor, ends[name]) for name, tensor in given})
+    x, delta, D = (pad(tensor, (0, channels)) for tensor in (inputs.x, inputs.delta, inputs.D))
+    A, B, C = (pad(t, (0, states, 0, n)) for t, n in ((inputs.A, channels), (inputs.B, 0), (inputs.C, 0)))
+    z, bias = (None if tensor is None else pad(tensor, (0, channels)) for tensor in (inputs.z, inputs.delta_bias))
+    state = None if inputs.state is None else pad(inputs.state, (0, states, 0, channels))
+    return ScanInputs(x, delta, A, B, C, D, z, bias, state)
 
 
 def _cut(inputs: ScanInputs, y: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
