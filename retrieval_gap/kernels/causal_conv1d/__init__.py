@@ -41,9 +41,10 @@ def causal_conv1d(
     bias_D: Float[Tensor, " d"],
     *,
     initial_state_BxKxD: Float[Tensor, "b k-1 d"] | None = None,
+    activation: str | None = "silu",
     backend: str = "auto",
 ) -> tuple[Float[Tensor, "b l d"], Float[Tensor, "b k-1 d"]]:
-    """y_t = silu(bias + sum_k weight_k x_{t-K+1+k}); steps before the first come from the state (zeros if None).
+    """y_t = activation(bias + sum_k weight_k x_{t-K+1+k}); steps before the first come from the state (zeros if None).
 
     Any strides will do as long as the last axis of x is contiguous. Source: Gu & Dao 2023 (arXiv 2312.00752),
     figure 3 and the public code.
@@ -52,9 +53,11 @@ def causal_conv1d(
         y_BxLxD, and the last K - 1 inputs (Bx(K-1)xD): pass them as `initial_state_BxKxD` to go on.
 
     Raises:
-        ValueError: on an unknown backend.
+        ValueError: on an unknown activation or backend.
         RuntimeError: if the backend that was asked for by name cannot run these tensors.
     """
+    if not _has_silu(activation):  # which the compiled kernel has in it
+        return naive.causal_conv1d(x_BxLxD, weight_DxK, bias_D, initial_state_BxKxD, with_silu=False)
     chosen = choose("causal conv1d", _backends(), backend, [x_BxLxD, weight_DxK, bias_D, initial_state_BxKxD])
     return chosen.causal_conv1d(x_BxLxD, weight_DxK, bias_D, initial_state_BxKxD)
 
@@ -64,9 +67,17 @@ def causal_conv1d_step(
     weight_DxK: Float[Tensor, "d k"],
     bias_D: Float[Tensor, " d"],
     state_BxKxD: Float[Tensor, "b k-1 d"],
+    *,
+    activation: str | None = "silu",
 ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b k-1 d"]]:
     """One step of `causal_conv1d`, for decoding: the output, and the new state (the one passed in is left alone).
 
     In PyTorch's own operations: a fused layer has a step of its own.
     """
-    return naive.causal_conv1d_step(x_BxD, weight_DxK, bias_D, state_BxKxD)
+    return naive.causal_conv1d_step(x_BxD, weight_DxK, bias_D, state_BxKxD, _has_silu(activation))
+
+
+def _has_silu(activation: str | None) -> bool:
+    if activation not in ("silu", None):
+        raise ValueError(f"unknown activation {activation!r} of causal conv1d; choose 'silu' or None")
+    return activation == "silu"

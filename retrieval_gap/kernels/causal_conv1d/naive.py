@@ -20,7 +20,7 @@ def last_inputs(x_BxLxD: Tensor, state_BxKxD: Tensor | None, count: int) -> Tens
 
 
 def causal_conv1d(
-    x_BxLxD: Tensor, weight_DxK: Tensor, bias_D: Tensor, initial_state_BxKxD: Tensor | None
+    x_BxLxD: Tensor, weight_DxK: Tensor, bias_D: Tensor, initial_state_BxKxD: Tensor | None, with_silu: bool = True
 ) -> tuple[Tensor, Tensor]:
     """The outputs, and the last inputs. See `retrieval_gap.kernels.causal_conv1d`."""
     before = weight_DxK.shape[1] - 1
@@ -28,10 +28,14 @@ def causal_conv1d(
         initial_state_BxKxD = x_BxLxD.new_zeros(x_BxLxD.shape[0], before, x_BxLxD.shape[2])
     window_BxDxT = torch.cat([initial_state_BxKxD, x_BxLxD], dim=1).mT
     y_BxDxL = conv1d(window_BxDxT, weight_DxK[:, None], bias_D, groups=len(bias_D))
-    return silu(y_BxDxL).mT, last_inputs(x_BxLxD, initial_state_BxKxD, before)
+    y_BxLxD = (silu(y_BxDxL) if with_silu else y_BxDxL).mT
+    return y_BxLxD, last_inputs(x_BxLxD, initial_state_BxKxD, before)
 
 
-def causal_conv1d_step(x_BxD: Tensor, weight_DxK: Tensor, bias_D: Tensor, state_BxKxD: Tensor) -> tuple[Tensor, Tensor]:
+def causal_conv1d_step(
+    x_BxD: Tensor, weight_DxK: Tensor, bias_D: Tensor, state_BxKxD: Tensor, with_silu: bool = True
+) -> tuple[Tensor, Tensor]:
     """One step, and the state after it."""
     window_BxKxD = torch.cat([state_BxKxD, x_BxD[:, None]], dim=1)
-    return silu((window_BxKxD * weight_DxK.t()).sum(1) + bias_D), window_BxKxD[:, 1:]
+    y_BxD = (window_BxKxD * weight_DxK.t()).sum(1) + bias_D
+    return (silu(y_BxD) if with_silu else y_BxD), window_BxKxD[:, 1:]
