@@ -103,8 +103,9 @@ def residual_attention(
 
 
 def _sized(backend: str, x_BxLxD: Tensor) -> str:
-    too_small_or_long = x_BxLxD.numel() < SMALLEST_COMPILED or x_BxLxD.shape[1] > LONGEST
-    return "naive" if backend == "auto" and too_small_or_long else backend
+    """A dozen of PyTorch's operations cost more than the call of a kernel at any size."""
+    empty_or_long = x_BxLxD.numel() == 0 or x_BxLxD.shape[1] > LONGEST
+    return "naive" if backend == "auto" and empty_or_long else backend
 
 
 def residual_attention_prefill(
