@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import GenerationConfig
 
 from retrieval_gap.decoding.decode import decode
 from retrieval_gap.decoding.retrieval import make_retriever
@@ -53,6 +54,9 @@ def _measure(arch: str, mode: Mode, n: int = 16) -> Iterator[dict[str, Any]]:
     for what, forward in peers.items():
         name, against = f"decoding, {arch} {SIZE}, istree {mode} n={n}", f"one sample at a time, re-reading {what}"
         yield row(name, ours, _rereading(forward, task), "tokens/s", against)
+    if arch in PUBLIC and mode == "cot":
+        against = f"{type(theirs).__name__}.generate, with its cache, on the same batch"
+        yield row(name, ours, _generating(theirs, task), "tokens/s", against)
 
 
 def _batched(model: SequenceModel, task: Task) -> float:
@@ -72,6 +76,20 @@ def _batched(model: SequenceModel, task: Task) -> float:
 
     work(int(gold.prompt_len_B[0]) + 2)  # compiles
     return max(_rate(lambda: work(task.max_length)) for _ in range(ROUNDS))
+
+
+def _generating(theirs: Any, task: Task) -> float:
+    """Greedy, without an end, as many tokens as we decode."""
+    gold = task.sample(np.arange(BATCH))
+    prompt = int(gold.prompt_len_B[0])
+    prompts_BxL = torch.from_numpy(gold.tokens_BxL[:, :prompt]).long()
+
+    def work(tokens: int) -> int:
+        settings = GenerationConfig(max_new_tokens=tokens, do_sample=False, use_cache=True, pad_token_id=0)
+        return BATCH * (theirs.generate(prompts_BxL, generation_config=settings).shape[1] - prompt)
+
+    work(2)
+    return max(_rate(lambda: work(task.max_length - prompt)) for _ in range(ROUNDS))
 
 
 @torch.no_grad()

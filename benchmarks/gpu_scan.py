@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from retrieval_gap.kernels.selective_scan import available_backends, selective_scan
+from retrieval_gap.kernels.selective_scan import ScanInputs, available_backends, selective_scan
 
 # (sequences, length, channels): those of the models, and large ones.
 SHAPES = (
@@ -33,7 +33,7 @@ def run() -> list[dict[str, Any]]:
         for shape in SHAPES:
             inputs = _inputs(*shape, dtype)
             name = f"scan, forward and backward, {'x'.join(map(str, shape))} {str(dtype).removeprefix('torch.')}"
-            ours = _milliseconds(_task(lambda *given: selective_scan(*given, backend="triton")[0], inputs))
+            ours = _milliseconds(_task(lambda *given: selective_scan(ScanInputs(*given), backend="triton")[0], inputs))
             floor = _bytes_moved(inputs) / bytes_per_ms
             against = f"the memory's floor at {bytes_per_ms / 1e9:.2f} TB/s"
             rows.append(_row(name, ours, floor, against))

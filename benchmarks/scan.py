@@ -17,9 +17,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from retrieval_gap.kernels.causal_conv1d import causal_conv1d
-from retrieval_gap.kernels.fused import rms_norm, swiglu
-from retrieval_gap.kernels.residual import residual_attention, residual_swiglu
-from retrieval_gap.kernels.selective_scan import selective_scan, selective_scan_step
+from retrieval_gap.kernels.mamba import MambaWeights, residual_mamba
+from retrieval_gap.kernels.residual import AttentionWeights, residual_attention, residual_swiglu
+from retrieval_gap.kernels.rms_norm import rms_norm
+from retrieval_gap.kernels.selective_scan import ScanInputs, selective_scan, selective_scan_step
 
 BATCH, LENGTH, LONG, CHANNELS, STATES = 64, 100, 2500, 128, 16
 OUR_RUNS_PER_PEER_RUN = 5
@@ -28,14 +29,14 @@ OUR_RUNS_PER_PEER_RUN = 5
 def run() -> Iterator[dict[str, Any]]:
     """Milliseconds of each kernel and of its peer, and how per-token time changes with length."""
     inputs = _scan_inputs(BATCH, LENGTH)
-    yield _row("selective scan, forward and backward", selective_scan, inputs, 2, peer=_laid_out_first)
-    yield _row("selective scan, forward and backward", selective_scan, inputs, 3)
-    yield _row("selective scan, decode step", selective_scan_step, _step_inputs(BATCH), 30, training=False)
+    yield _row("selective scan, forward and backward", _scan, inputs, 2, peer=_laid_out_first)
+    yield _row("selective scan, forward and backward", _scan, inputs, 3)
+    yield _row("selective scan, decode step", _scan_step, _step_inputs(BATCH), 30, training=False)
     yield _row("causal convolution, forward and backward", causal_conv1d, _convolution_inputs(), 5)
     yield _row("RMSNorm, forward and backward", rms_norm, [_normal(BATCH, LENGTH, 64), _normal(64)], 10)
-    yield _row("SwiGLU, forward and backward", swiglu, [_normal(BATCH, LENGTH, 2 * 160)], 10)
     yield _row("a LLaMA block's SwiGLU layer, forward and backward", residual_swiglu, _swiglu_inputs(), 10)
     yield _row("a LLaMA block's attention layer, forward and backward", _attention_layer, _attention_inputs(), 10)
+    yield _row("a Mamba layer, forward and backward", _mamba_layer, _mamba_inputs(), 3)
     yield _long_sequences()
 
 
@@ -56,6 +57,14 @@ def _row(
     return _result(f"{name}, {size}", ours_ms, theirs_ms, "ms", against)
 
 
+def _scan(*given: Tensor, backend: str = "auto") -> tuple[Tensor, Tensor]:
+    return selective_scan(ScanInputs(*given), backend=backend)
+
+
+def _scan_step(*given: Tensor, backend: str) -> tuple[Tensor, Tensor]:
+    return selective_scan_step(ScanInputs(*given), backend=backend)
+
+
 def _laid_out_first(
     x_BxLxD: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, z: Tensor, bias: Tensor
 ) -> Tensor:
@@ -74,8 +83,8 @@ def _long_sequences() -> dict[str, Any]:
     """The same number of tokens in sequences of 2500: microseconds a token, beside those of sequences of 100."""
     batch = BATCH * LENGTH // LONG
     long_ms, short_ms = _interleaved(
-        _task(selective_scan, _scan_inputs(batch, LONG), True),
-        _task(selective_scan, _scan_inputs(batch * LONG // LENGTH, LENGTH), True),
+        _task(_scan, _scan_inputs(batch, LONG), True),
+        _task(_scan, _scan_inputs(batch * LONG // LENGTH, LENGTH), True),
         10,
     )
     per_token = 1e3 / (batch * LONG)
@@ -150,10 +159,22 @@ def _attention_inputs() -> list[Tensor]:
     return [_normal(BATCH, LENGTH, 64), torch.ones(64), _normal(3 * 64, 64) / 8, _normal(64, 64) / 8]
 
 
-def _attention_layer(x_BxLxD: Tensor, gain_D: Tensor, qkv_3DxD: Tensor, out_DxD: Tensor, *, backend: str) -> Tensor:
+def _attention_layer(x_BxLxD: Tensor, *weights: Tensor, backend: str) -> Tensor:
     """Four heads of 16. The angles are any: they cost the same."""
     rope_LxE = _normal(x_BxLxD.shape[1], 16)
-    return residual_attention(x_BxLxD, gain_D, qkv_3DxD, out_DxD, rope_LxE, 4, backend=backend)
+    return residual_attention(x_BxLxD, AttentionWeights(*weights), rope_LxE, 4, backend=backend)
+
+
+def _mamba_inputs() -> list[Tensor]:
+    """x, the norm's gain, and the weights, of Mamba's size 0.5m."""
+    _, _, A_DxN, _, _, D_D, _, bias_D = _scan_inputs(1, 1)
+    filters, deltas = (_normal(CHANNELS, 4) / 2, _normal(CHANNELS)), (_normal(36, CHANNELS) / 11, _normal(CHANNELS, 4))
+    weights = (_normal(2 * CHANNELS, 64) / 8, *filters, *deltas, bias_D, A_DxN, D_D, _normal(64, CHANNELS) / 11)
+    return [_normal(BATCH, LENGTH, 64), torch.ones(64), *weights]
+
+
+def _mamba_layer(x_BxLxD: Tensor, gain_D: Tensor, *weights: Tensor, backend: str) -> Tensor:
+    return residual_mamba(x_BxLxD, gain_D, MambaWeights(*weights), backend=backend)
 
 
 if __name__ == "__main__":

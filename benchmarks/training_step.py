@@ -8,6 +8,7 @@ processor's time, which other programs on the machine disturb less.
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,34 +27,76 @@ PUBLIC = tuple(ROUNDS)
 
 
 def run() -> Iterator[dict[str, Any]]:
-    """Samples a second: the Transformer and Mamba, the two that have a peer in `transformers`."""
+    """Samples a second: the Transformer and Mamba beside `transformers`, and Mamba beside `mambapy`'s parallel scan."""
     for arch, rounds in ROUNDS.items():
-        yield _measure(arch, rounds, time.perf_counter, "all cores")
+        theirs = public_model(arch, SIZE, VOCAB)
+        peer = Peer(f"transformers.{type(theirs).__name__}", theirs, _logits_of(theirs))
+        yield _measure(arch, peer, rounds, time.perf_counter, "all cores")
         if arch == "transformer":
             with _one_thread():
-                yield _measure(arch, rounds, time.process_time, "one thread, processor time")
+                yield _measure(arch, peer, rounds, time.process_time, "one thread, processor time")
+    yield _measure("mamba", _mambapy(SIZE, VOCAB), ROUNDS["mamba"], time.perf_counter, "all cores")
 
 
-def _measure(arch: str, rounds: int, clock: Callable[[], float], how: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Peer:
+    """A public implementation: its name, the module that has its parameters, and tokens (B, L) to logits (B, L, V)."""
+
+    name: str
+    model: torch.nn.Module
+    logits: Callable[[torch.Tensor], torch.Tensor]
+
+
+def _measure(arch: str, peer: Peer, rounds: int, clock: Callable[[], float], how: str) -> dict[str, Any]:
     ours = SequenceModel(ModelConfig(architecture=architecture(arch, SIZE), vocab_size=VOCAB))
-    theirs = public_model(arch, SIZE, VOCAB)
-    theirs.load_state_dict(to_huggingface(ours))
+    peer.model.load_state_dict(to_huggingface(ours))
     tokens_BxL = torch.randint(0, VOCAB, (BATCH, LENGTH), generator=torch.Generator().manual_seed(0))
-    mask_BxL, short_BxL = torch.ones(BATCH, LENGTH, dtype=torch.bool), tokens_BxL[:, :4]
-    embeddings = {id(p) for p in (theirs.get_input_embeddings().weight, theirs.get_output_embeddings().weight)}
-    for parameter in theirs.parameters():
-        parameter.requires_grad_(id(parameter) not in embeddings)
+    mask_BxL = torch.ones(BATCH, LENGTH, dtype=torch.bool)
+    for name, parameter in peer.model.named_parameters():
+        parameter.requires_grad_("embed" not in name and "lm_head" not in name)  # ours are frozen
     our_step = _step(ours, lambda: ours.loss(tokens_BxL, mask_BxL))
-    their_step = _step(theirs, lambda: theirs(input_ids=tokens_BxL, labels=tokens_BxL).loss)
+    their_step = _step(peer.model, lambda: _loss(peer, tokens_BxL))
     our_step()  # compiles
-    _step(theirs, lambda: theirs(input_ids=short_BxL, labels=short_BxL).loss)()  # warms up
+    _step(peer.model, lambda: _loss(peer, tokens_BxL[:, :4]))()  # warms up
     ours_s, theirs_s = [], []
     for _ in range(rounds):
         theirs_s.append(_seconds(their_step, clock))
         ours_s += [_seconds(our_step, clock) for _ in range(2)]
     ours_per_s, theirs_per_s = (BATCH / min(times) for times in (ours_s, theirs_s))
     name = f"training step, {arch} {SIZE}, batch {BATCH}, length {LENGTH}, {how}"
-    return row(name, ours_per_s, theirs_per_s, "samples/s", f"transformers.{type(theirs).__name__}")
+    return row(name, ours_per_s, theirs_per_s, "samples/s", peer.name)
+
+
+def _logits_of(model: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda tokens_BxL: model(tokens_BxL).logits
+
+
+def _loss(peer: Peer, tokens_BxL: torch.Tensor) -> torch.Tensor:
+    logits_BxLxV = peer.logits(tokens_BxL)
+    return torch.nn.functional.cross_entropy(logits_BxLxV[:, :-1].flatten(0, 1), tokens_BxL[:, 1:].flatten())
+
+
+def _mambapy(size: str, vocab_size: int) -> Peer:
+    """The layers of `mambapy`, under the names of Hugging Face's weights."""
+    from mambapy.mamba import Mamba, MambaConfig, RMSNorm
+
+    sizes = architecture("mamba", size)
+    layers = Mamba(MambaConfig(d_model=sizes.d_model, n_layers=sizes.n_layers)).layers  # type: ignore[attr-defined]
+    parts = {"embeddings": torch.nn.Embedding(vocab_size, sizes.d_model), "layers": layers}
+    model = torch.nn.ModuleDict(
+        {
+            "backbone": torch.nn.ModuleDict(parts | {"norm_f": RMSNorm(sizes.d_model)}),
+            "lm_head": torch.nn.Linear(sizes.d_model, vocab_size, bias=False),
+        }
+    )
+
+    def logits(tokens_BxL: torch.Tensor) -> torch.Tensor:
+        x_BxLxD = model["backbone"]["embeddings"](tokens_BxL)  # type: ignore[index]
+        for layer in layers:
+            x_BxLxD = layer(x_BxLxD)
+        return model["lm_head"](model["backbone"]["norm_f"](x_BxLxD))  # type: ignore[index]
+
+    return Peer("mambapy, with its parallel scan", model, logits)
 
 
 def public_model(arch: str, size: str, vocab_size: int) -> Any:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from retrieval_gap.decoding.decode import decode
 from retrieval_gap.decoding.retrieval import make_retriever
-from retrieval_gap.kernels import causal_conv1d, fused, linear, residual, rotary_attention, selective_scan
+from retrieval_gap.kernels import causal_conv1d, mamba, residual, rms_norm, selective_scan
 from retrieval_gap.machine import environment
 from retrieval_gap.models import ARCHITECTURES, ModelConfig, SequenceModel, architecture
 from retrieval_gap.tasks.api import TaskConfig
@@ -34,7 +34,7 @@ def print_report() -> None:
     table.add_row("processor", f"{torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads")
     table.add_row("device", _device())
     table.add_row("search", f"google-re2 {environment.package_version('google-re2')} (exact), numba (fast)")
-    for kernel in (selective_scan, causal_conv1d, linear, residual, rotary_attention, fused):
+    for kernel in (selective_scan, causal_conv1d, mamba, residual, rms_norm):
         backends = kernel.available_backends()
         chosen = next(name for name, state in backends.items() if state == "available")
         told = (f"{name}: {state}" + (" (will be used)" if name == chosen else "") for name, state in backends.items())

@@ -50,6 +50,19 @@ def find_cpu_backend(module: str) -> Backend:
         return Backend(module=None, missing=f"numba cannot be used: {error}")
 
 
+def cpu_and_naive(
+    module: str, naive: ModuleType, refuses: Callable[[list[Tensor]], str | None] = lambda tensors: None
+) -> dict[str, Backend]:
+    """The two backends of most kernels: compiled for float32 on the CPU, unless `refuses` objects; plain PyTorch."""
+
+    def refuses_any(tensors: list[Tensor]) -> str | None:
+        return refuse_all_but_float32_on_cpu(tensors) or refuses(tensors)
+
+    found = find_cpu_backend(module)
+    compiled = Backend(module=found.module, missing=found.missing, refuses=refuses_any)
+    return {"cpu": compiled, "naive": Backend(module=naive)}
+
+
 def triton_is_interpreted() -> bool:
     """Whether Triton's kernels run in its interpreter, on the CPU: slow, for tests without a GPU."""
     return os.environ.get("TRITON_INTERPRET", "0") == "1"

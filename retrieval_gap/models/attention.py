@@ -5,7 +5,6 @@ Source: Touvron et al. 2023 (arXiv 2302.13971) section 2.2; rotary positions: Su
 in the half-split layout of the public LLaMA weights.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,15 +12,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from retrieval_gap.kernels.fused import swiglu
 from retrieval_gap.kernels.residual import (
+    AttentionWeights,
     residual_attention,
     residual_attention_prefill,
     residual_attention_step,
     residual_swiglu,
 )
-from retrieval_gap.kernels.rotary_attention import rotary_attention
-from retrieval_gap.kernels.rotary_attention.naive import split_heads
+from retrieval_gap.kernels.residual.naive import split_heads
 from retrieval_gap.models.mixer import Mixer, RMSNorm, State
 from retrieval_gap.models.step_cost import Count, Work
 
@@ -119,7 +117,8 @@ class CausalAttention(Mixer):
         return Work(flops=4 * d_model * context, floats=4 * d_model, kernels=2)  # rotation, attention
 
     def forward(self, x_BxLxD: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
-        return self.o_proj(rotary_attention(self.qkv_proj(x_BxLxD), self._rope(0, x_BxLxD.shape[1]), self.n_heads))
+        q, k, v = split_heads(self.qkv_proj(x_BxLxD), self._rope(0, x_BxLxD.shape[1]), self.n_heads)
+        return self._out(F.scaled_dot_product_attention(q, k, v, is_causal=True))
 
     def weights(self, x_BxLxD: Float[Tensor, "b l d"]) -> Float[Tensor, "b h l l"]:
         """How much of each earlier token (column) every token (row) reads, for a look at it: `forward` never holds this
@@ -131,8 +130,8 @@ class CausalAttention(Mixer):
         return scores_BxHxLxL.masked_fill(later_LxL, -torch.inf).softmax(-1)
 
     def residual(self, x_BxLxD: Float[Tensor, "b l d"], norm: RMSNorm) -> Float[Tensor, "b l d"]:
-        rope_LxE, weights = self._rope(0, x_BxLxD.shape[1]), (self.qkv_proj.weight, self.o_proj.weight)
-        return residual_attention(x_BxLxD, norm.weight, *weights, rope_LxE, self.n_heads, norm.eps)
+        rope_LxE = self._rope(0, x_BxLxD.shape[1])
+        return residual_attention(x_BxLxD, self._weights(norm), rope_LxE, self.n_heads, norm.eps)
 
     def residual_prefill(
         self, x_BxLxD: Float[Tensor, "b l d"], norm: RMSNorm, state: State
@@ -144,7 +143,8 @@ class CausalAttention(Mixer):
             y_BxD, state = self.residual_step(x_BxLxD[:, 0], norm, state)
             return y_BxD[:, None], state
         state, rope_LxE = state.longer(length), self._rope(0, length)
-        return self._cached_residual(residual_attention_prefill, x_BxLxD, norm, rope_LxE, state), state
+        tensors = state.tensors()
+        return residual_attention_prefill(x_BxLxD, self._weights(norm), rope_LxE, tensors, norm.eps), state
 
     def residual_step(
         self, x_BxD: Float[Tensor, "b d"], norm: RMSNorm, state: State
@@ -153,12 +153,10 @@ class CausalAttention(Mixer):
             return super().residual_step(x_BxD, norm, state)
         position, state = state.length, state.longer(1)
         rope_E = self._rope(position, position + 1)[0]
-        return self._cached_residual(residual_attention_step, x_BxD, norm, rope_E, state), state
+        return residual_attention_step(x_BxD, self._weights(norm), rope_E, state.tensors(), norm.eps), state
 
-    def _cached_residual(
-        self, kernel: Callable[..., Tensor], x: Tensor, norm: RMSNorm, rope: Tensor, state: KVCache
-    ) -> Tensor:
-        return kernel(x, norm.weight, self.qkv_proj.weight, self.o_proj.weight, rope, *state.tensors(), norm.eps)
+    def _weights(self, norm: RMSNorm) -> AttentionWeights:
+        return AttentionWeights(norm.weight, self.qkv_proj.weight, self.o_proj.weight)
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         start, length = state.length, x_BxLxD.shape[1]
@@ -216,7 +214,8 @@ class SwiGLU(Mixer):
         return Work(floats=3 * self.down_proj.in_features, kernels=1)
 
     def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
-        return self.down_proj(swiglu(self.gate_up_proj(x)))
+        gate, up = self.gate_up_proj(x).chunk(2, -1)
+        return self.down_proj(F.silu(gate) * up)
 
     def residual(self, x_RxD: Float[Tensor, "*r d"], norm: RMSNorm) -> Float[Tensor, "*r d"]:
         return residual_swiglu(x_RxD, norm.weight, self.gate_up_proj.weight, self.down_proj.weight, norm.eps)

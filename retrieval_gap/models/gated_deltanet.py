@@ -89,7 +89,7 @@ class GatedDeltaMixer(Mixer):
         weight = self.conv_weight_FxW
         width = self.out_proj.in_features // self.n_heads
         return (
-            weight.new_zeros(batch, len(weight), D_CONV - 1),
+            weight.new_zeros(batch, D_CONV - 1, len(weight)),
             weight.new_zeros(batch, self.n_heads, width, width),
         )
 
@@ -101,25 +101,25 @@ class GatedDeltaMixer(Mixer):
         return Work(flops=7 * states + 6 * D_CONV * d_model, floats=(3 + 3 + 2) * d_model, kernels=3)
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
-        window_BxFxW, s_BxHxExE = state
-        qkv_BxLxF, window_BxFxW = causal_conv1d(
-            self.qkv_proj(x_BxLxD), self.conv_weight_FxW, self.conv_bias_F, initial_state_BxDxK=window_BxFxW
+        window_BxWxF, s_BxHxExE = state
+        qkv_BxLxF, window_BxWxF = causal_conv1d(
+            self.qkv_proj(x_BxLxD), self.conv_weight_FxW, self.conv_bias_F, initial_state_BxKxD=window_BxWxF
         )
         q, k, v = self._heads(qkv_BxLxF)
         o_BxLxHxE, s_BxHxExE = gated_delta_rule(q, k, v, *self._decay_and_strength(x_BxLxD), s_BxHxExE)
-        return self._out(o_BxLxHxE, x_BxLxD), (window_BxFxW, s_BxHxExE)
+        return self._out(o_BxLxHxE, x_BxLxD), (window_BxWxF, s_BxHxExE)
 
     def step(self, x_BxD: Float[Tensor, "b d"], state: State) -> tuple[Float[Tensor, "b d"], State]:
-        window_BxFxW, s_BxHxExE = state
-        qkv_BxF, window_BxFxW = causal_conv1d_step(
-            self.qkv_proj(x_BxD), self.conv_weight_FxW, self.conv_bias_F, window_BxFxW
+        window_BxWxF, s_BxHxExE = state
+        qkv_BxF, window_BxWxF = causal_conv1d_step(
+            self.qkv_proj(x_BxD), self.conv_weight_FxW, self.conv_bias_F, window_BxWxF
         )
         q, k, v = self._heads(qkv_BxF)
         log_a_BxH, b_BxH = self._decay_and_strength(x_BxD)
         decayed = s_BxHxExE * log_a_BxH[..., None, None].exp()
         u_BxHxE = b_BxH[..., None] * (v - (k[..., None, :] @ decayed)[..., 0, :])
         s_BxHxExE = decayed + k[..., None] * u_BxHxE[..., None, :]
-        return self._out((q[..., None, :] @ s_BxHxExE)[..., 0, :], x_BxD), (window_BxFxW, s_BxHxExE)
+        return self._out((q[..., None, :] @ s_BxHxExE)[..., 0, :], x_BxD), (window_BxWxF, s_BxHxExE)
 
     def _heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q, k, v = (t.unflatten(-1, (self.n_heads, -1)) for t in qkv.chunk(3, -1))

@@ -80,24 +80,24 @@ class GatedDeltaProductMixer(GatedDeltaMixer):
         return Work(flops=self.updates * one.flops, floats=self.updates * one.floats, kernels=one.kernels)
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
-        window_BxFxW, s_BxHxExE = state
-        qkv_BxLxF, window_BxFxW = causal_conv1d(
-            self.qkv_proj(x_BxLxD), self.conv_weight_FxW, self.conv_bias_F, initial_state_BxDxK=window_BxFxW
+        window_BxWxF, s_BxHxExE = state
+        qkv_BxLxF, window_BxWxF = causal_conv1d(
+            self.qkv_proj(x_BxLxD), self.conv_weight_FxW, self.conv_bias_F, initial_state_BxKxD=window_BxWxF
         )
         o_BxLxHxE, s_BxHxExE = gated_delta_product(*self._updates(qkv_BxLxF, x_BxLxD), s_BxHxExE)
-        return self._out(o_BxLxHxE, x_BxLxD), (window_BxFxW, s_BxHxExE)
+        return self._out(o_BxLxHxE, x_BxLxD), (window_BxWxF, s_BxHxExE)
 
     def step(self, x_BxD: Float[Tensor, "b d"], state: State) -> tuple[Float[Tensor, "b d"], State]:
-        window_BxFxW, s_BxHxExE = state
-        qkv_BxF, window_BxFxW = causal_conv1d_step(
-            self.qkv_proj(x_BxD), self.conv_weight_FxW, self.conv_bias_F, window_BxFxW
+        window_BxWxF, s_BxHxExE = state
+        qkv_BxF, window_BxWxF = causal_conv1d_step(
+            self.qkv_proj(x_BxD), self.conv_weight_FxW, self.conv_bias_F, window_BxWxF
         )
         q, k_BxJxHxE, v_BxJxHxE, log_a_BxH, b_BxJxH = self._updates(qkv_BxF, x_BxD)
         s_BxHxExE = s_BxHxExE * log_a_BxH[..., None, None].exp()
         for k, v, b in zip(k_BxJxHxE.unbind(1), v_BxJxHxE.unbind(1), b_BxJxH.unbind(1), strict=True):
             u_BxHxE = b[..., None] * (v - (k[..., None, :] @ s_BxHxExE)[..., 0, :])
             s_BxHxExE = s_BxHxExE + k[..., None] * u_BxHxE[..., None, :]
-        return self._out((q[..., None, :] @ s_BxHxExE)[..., 0, :], x_BxD), (window_BxFxW, s_BxHxExE)
+        return self._out((q[..., None, :] @ s_BxHxExE)[..., 0, :], x_BxD), (window_BxWxF, s_BxHxExE)
 
     def _updates(self, qkv: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Query, keys, values, log decay and strengths of each token."""

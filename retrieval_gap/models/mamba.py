@@ -11,12 +11,19 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from retrieval_gap.about import About
 from retrieval_gap.kernels.causal_conv1d import causal_conv1d, causal_conv1d_step
-from retrieval_gap.kernels.linear import linear
-from retrieval_gap.kernels.selective_scan import selective_scan, selective_scan_step
-from retrieval_gap.models.mixer import Mixer, Residual, State
+from retrieval_gap.kernels.mamba import (
+    MambaWeights,
+    residual_mamba,
+    residual_mamba_prefill,
+    residual_mamba_step,
+    why_not_fused,
+)
+from retrieval_gap.kernels.selective_scan import ScanInputs, chosen_backend, selective_scan, selective_scan_step
+from retrieval_gap.models.mixer import Mixer, Residual, RMSNorm, State
 from retrieval_gap.models.short_conv import with_conv
 from retrieval_gap.models.step_cost import Count, Work
 
@@ -80,7 +87,7 @@ class MambaMixer(Mixer):
     def init_state(self, batch: int) -> tuple[Tensor, Tensor]:
         d_inner = self.D_I.shape[0]
         return (
-            self.D_I.new_zeros(batch, d_inner, D_CONV - 1),
+            self.D_I.new_zeros(batch, D_CONV - 1, d_inner),
             self.D_I.new_zeros(batch, d_inner, self.d_state),
         )
 
@@ -94,39 +101,62 @@ class MambaMixer(Mixer):
             kernels=2,
         )
 
+    def residual(self, x_BxLxD: Float[Tensor, "b l d"], norm: RMSNorm) -> Float[Tensor, "b l d"]:
+        weights = self._weights()
+        if not _is_fused(x_BxLxD, norm, weights):
+            return super().residual(x_BxLxD, norm)
+        return residual_mamba(x_BxLxD, norm.weight, weights, norm.eps)
+
+    def residual_prefill(
+        self, x_BxLxD: Float[Tensor, "b l d"], norm: RMSNorm, state: State
+    ) -> tuple[Float[Tensor, "b l d"], State]:
+        weights = self._weights()
+        if torch.is_grad_enabled() or not _is_fused(x_BxLxD, norm, weights):
+            return super().residual_prefill(x_BxLxD, norm, state)
+        return residual_mamba_prefill(x_BxLxD, norm.weight, weights, state, norm.eps)
+
+    def residual_step(
+        self, x_BxD: Float[Tensor, "b d"], norm: RMSNorm, state: State
+    ) -> tuple[Float[Tensor, "b d"], State]:
+        weights = self._weights()
+        if torch.is_grad_enabled() or not _is_fused(x_BxD, norm, weights):
+            return super().residual_step(x_BxD, norm, state)
+        return residual_mamba_step(x_BxD, norm.weight, weights, state, norm.eps)
+
+    def _weights(self) -> MambaWeights:
+        conv = (self.conv_weight_IxK, self.conv_bias_I)
+        deltas = (self.x_proj.weight, self.dt_proj.weight, self.dt_proj.bias)
+        return MambaWeights(self.in_proj.weight, *conv, *deltas, -self.A_log_IxN.exp(), self.D_I, self.out_proj.weight)
+
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
-        window_BxIxK, ssm_BxIxN = state
-        u_BxLxI, z_BxLxI = linear(x_BxLxD, self.in_proj.weight).chunk(2, -1)
-        u_BxLxI, window_BxIxK = causal_conv1d(
-            u_BxLxI, self.conv_weight_IxK, self.conv_bias_I, initial_state_BxDxK=window_BxIxK
+        window_BxKxI, ssm_BxIxN = state
+        u_BxLxI, z_BxLxI = self.in_proj(x_BxLxD).chunk(2, -1)
+        u_BxLxI, window_BxKxI = causal_conv1d(
+            u_BxLxI, self.conv_weight_IxK, self.conv_bias_I, initial_state_BxKxD=window_BxKxI
         )
         delta_BxLxI, b_BxLxN, c_BxLxN = self._delta_b_c(u_BxLxI)
-        y_BxLxI, ssm_BxIxN = selective_scan(
-            u_BxLxI,
-            delta_BxLxI,
-            -self.A_log_IxN.exp(),
-            b_BxLxN,
-            c_BxLxN,
-            self.D_I,
-            z_BxLxI,
-            self.dt_proj.bias,
-            initial_state_BxDxN=ssm_BxIxN,
-        )
-        return linear(y_BxLxI, self.out_proj.weight), (window_BxIxK, ssm_BxIxN)
+        timed = (u_BxLxI, delta_BxLxI, -self.A_log_IxN.exp(), b_BxLxN, c_BxLxN)
+        y_BxLxI, ssm_BxIxN = selective_scan(ScanInputs(*timed, self.D_I, z_BxLxI, self.dt_proj.bias, ssm_BxIxN))
+        return self.out_proj(y_BxLxI), (window_BxKxI, ssm_BxIxN)
 
     def step(self, x_BxD: Float[Tensor, "b d"], state: State) -> tuple[Float[Tensor, "b d"], State]:
-        window_BxIxK, ssm_BxIxN = state
-        u_BxI, z_BxI = linear(x_BxD, self.in_proj.weight).chunk(2, -1)
-        u_BxI, window_BxIxK = causal_conv1d_step(u_BxI, self.conv_weight_IxK, self.conv_bias_I, window_BxIxK)
+        window_BxKxI, ssm_BxIxN = state
+        u_BxI, z_BxI = self.in_proj(x_BxD).chunk(2, -1)
+        u_BxI, window_BxKxI = causal_conv1d_step(u_BxI, self.conv_weight_IxK, self.conv_bias_I, window_BxKxI)
         delta_BxI, b_BxN, c_BxN = self._delta_b_c(u_BxI)
         a_IxN = -self.A_log_IxN.exp()
         y_BxI, ssm_BxIxN = selective_scan_step(
-            *(u_BxI, delta_BxI, a_IxN, b_BxN, c_BxN, self.D_I, z_BxI, self.dt_proj.bias, ssm_BxIxN),
+            ScanInputs(u_BxI, delta_BxI, a_IxN, b_BxN, c_BxN, self.D_I, z_BxI, self.dt_proj.bias, ssm_BxIxN),
             reuse_state=not torch.is_grad_enabled(),
         )
-        return linear(y_BxI, self.out_proj.weight), (window_BxIxK, ssm_BxIxN)
+        return self.out_proj(y_BxI), (window_BxKxI, ssm_BxIxN)
 
     def _delta_b_c(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Input-dependent delta (before bias and softplus), B and C."""
-        dt, b, c = linear(u, self.x_proj.weight).split([self.dt_rank, self.d_state, self.d_state], -1)
-        return linear(dt, self.dt_proj.weight), b, c
+        dt, b, c = self.x_proj(u).split([self.dt_rank, self.d_state, self.d_state], -1)
+        return F.linear(dt, self.dt_proj.weight), b, c
+
+
+def _is_fused(x: Tensor, norm: RMSNorm, weights: MambaWeights) -> bool:
+    """Whether the layer is one kernel here; else its parts, with the scan that `--scan-backend` may have chosen."""
+    return chosen_backend() in ("auto", "cpu") and why_not_fused(x, norm.weight, weights) is None

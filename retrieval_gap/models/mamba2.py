@@ -92,14 +92,14 @@ class Mamba2Mixer(Mixer):
     def init_state(self, batch: int) -> tuple[Tensor, Tensor]:
         weight = self.conv_weight_FxW
         return (
-            weight.new_zeros(batch, len(weight), D_CONV - 1),
+            weight.new_zeros(batch, D_CONV - 1, len(weight)),
             weight.new_zeros(batch, self.n_heads, self.d_state, D_HEAD),
         )
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
-        window_BxFxW, h_BxHxNxP = state
+        window_BxWxF, h_BxHxNxP = state
         z, xbc, dt = self._project(x_BxLxD)
-        xbc, window_BxFxW = causal_conv1d(xbc, self.conv_weight_FxW, self.conv_bias_F, initial_state_BxDxK=window_BxFxW)
+        xbc, window_BxWxF = causal_conv1d(xbc, self.conv_weight_FxW, self.conv_bias_F, initial_state_BxKxD=window_BxWxF)
         u, b, c = self._heads(xbc)
         turn_BxLxHxR = self._turns(x_BxLxD, dt)
         b, c = (t[..., None, :].expand(*t.shape[:2], self.n_heads, -1) for t in (b, c))
@@ -109,12 +109,12 @@ class Mamba2Mixer(Mixer):
         y_BxLxHxP, h_BxHxNxP = state_space_duality(c, b, dt[..., None] * u, -self.A_log_H.exp() * dt, h_BxHxNxP)
         if turn_BxLxHxR is not None:  # the state left the frame that turns with it
             h_BxHxNxP = turned(h_BxHxNxP.mT, angle_BxLxHxR[:, -1, :, None]).mT
-        return self._out(y_BxLxHxP + self.D_H[:, None] * u, z), (window_BxFxW, h_BxHxNxP)
+        return self._out(y_BxLxHxP + self.D_H[:, None] * u, z), (window_BxWxF, h_BxHxNxP)
 
     def step(self, x_BxD: Float[Tensor, "b d"], state: State) -> tuple[Float[Tensor, "b d"], State]:
-        window_BxFxW, h_BxHxNxP = state
+        window_BxWxF, h_BxHxNxP = state
         z, xbc, dt = self._project(x_BxD)
-        xbc, window_BxFxW = causal_conv1d_step(xbc, self.conv_weight_FxW, self.conv_bias_F, window_BxFxW)
+        xbc, window_BxWxF = causal_conv1d_step(xbc, self.conv_weight_FxW, self.conv_bias_F, window_BxWxF)
         u, b, c = self._heads(xbc)
         turn_BxHxR = self._turns(x_BxD, dt)
         if turn_BxHxR is not None:
@@ -123,7 +123,7 @@ class Mamba2Mixer(Mixer):
         brought_BxHxNxP = b[:, None, :, None] * (dt[..., None] * u)[..., None, :]
         h_BxHxNxP = decay_BxH[..., None, None] * h_BxHxNxP + brought_BxHxNxP
         y_BxHxP = (c[:, None, None] @ h_BxHxNxP)[..., 0, :]
-        return self._out(y_BxHxP + self.D_H[:, None] * u, z), (window_BxFxW, h_BxHxNxP)
+        return self._out(y_BxHxP + self.D_H[:, None] * u, z), (window_BxWxF, h_BxHxNxP)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The gate, what is convolved, and the step width of each head."""

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from retrieval_gap.kernels.fused import rms_norm
+from retrieval_gap.kernels.rms_norm import rms_norm
 from retrieval_gap.models.step_cost import Count, Work
 
 State = Any

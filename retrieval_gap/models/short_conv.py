@@ -39,22 +39,22 @@ class ShortConv(Mixer):
         return self.mixer(x_BxLxD + causal_conv1d(x_BxLxD, self.weight_DxW, self.bias_D, activation=None)[0])
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
-        window_BxDxW, inner = state
-        y_BxLxD, window_BxDxW = causal_conv1d(
-            x_BxLxD, self.weight_DxW, self.bias_D, initial_state_BxDxK=window_BxDxW, activation=None
+        window_BxWxD, inner = state
+        y_BxLxD, window_BxWxD = causal_conv1d(
+            x_BxLxD, self.weight_DxW, self.bias_D, initial_state_BxKxD=window_BxWxD, activation=None
         )
         y_BxLxD, inner = self.mixer.prefill(x_BxLxD + y_BxLxD, inner)
-        return y_BxLxD, (window_BxDxW, inner)
+        return y_BxLxD, (window_BxWxD, inner)
 
     def step(self, x_BxD: Float[Tensor, "b d"], state: State) -> tuple[Float[Tensor, "b d"], State]:
-        window_BxDxW, inner = state
-        y_BxD, window_BxDxW = causal_conv1d_step(x_BxD, self.weight_DxW, self.bias_D, window_BxDxW, activation=None)
+        window_BxWxD, inner = state
+        y_BxD, window_BxWxD = causal_conv1d_step(x_BxD, self.weight_DxW, self.bias_D, window_BxWxD, activation=None)
         y_BxD, inner = self.mixer.step(x_BxD + y_BxD, inner)
-        return y_BxD, (window_BxDxW, inner)
+        return y_BxD, (window_BxWxD, inner)
 
     def _window(self, batch: int) -> Tensor:
         d_model, width = self.weight_DxW.shape
-        return self.weight_DxW.new_zeros(batch, d_model, width - 1)
+        return self.weight_DxW.new_zeros(batch, width - 1, d_model)
 
 
 def with_conv(mixer: Mixer, d_model: int, width: int | None) -> Mixer:

@@ -29,8 +29,9 @@ from retrieval_gap.experiments.trained.forecast import (
     print_forecast,
 )
 from retrieval_gap.experiments.trained.work import Load, state_floats, training_load
-from retrieval_gap.kernels import causal_conv1d, fused, residual, rotary_attention, selective_scan
+from retrieval_gap.kernels import causal_conv1d, mamba, residual, rms_norm, selective_scan
 from retrieval_gap.kernels.dispatch import Backend
+from retrieval_gap.kernels.selective_scan import ScanInputs
 from retrieval_gap.kernels.selective_scan import naive as naive_scan
 from retrieval_gap.machine import environment
 from retrieval_gap.models import ModelConfig, SequenceModel, architecture
@@ -55,7 +56,7 @@ MACHINE = Machine(
 @pytest.fixture
 def in_plain_torch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every kernel in operations that torch's counter sees; it takes a causal attention's whole square."""
-    for kernel in (causal_conv1d, fused, residual, rotary_attention, selective_scan):
+    for kernel in (causal_conv1d, mamba, residual, rms_norm, selective_scan):
         plain = {"naive": Backend(module=kernel.naive)}
         monkeypatch.setattr(kernel, "_backends", lambda plain=plain: plain)
     with torch.backends.mkldnn.flags(enabled=False, allow_tf32=None), sdpa_kernel(SDPBackend.MATH):
@@ -118,9 +119,8 @@ def test_a_scans_operations_are_those_of_its_definition() -> None:
     x, delta, z = torch.randn(3, 5, channels)
     a, b, c = -torch.rand(channels, states), torch.randn(5, states), torch.randn(5, states)
     with torch.no_grad(), ElementwiseResults() as counter:
-        naive_scan.selective_scan_step(
-            x, delta, a, b, c, mixer.D_I, z, mixer.dt_proj.bias, torch.zeros(5, channels, states)
-        )
+        weights = (mixer.D_I, z, mixer.dt_proj.bias, torch.zeros(5, channels, states))
+        naive_scan.selective_scan_step(ScanInputs(x, delta, a, b, c, *weights))
     assert counter.count / 5 == mixer.work(1).flops - 2 * D_CONV * channels
 
 

@@ -26,7 +26,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
-from retrieval_gap.kernels.selective_scan import naive, triton_plan
+from retrieval_gap.kernels.selective_scan import ScanInputs, naive, triton_plan
 from retrieval_gap.kernels.selective_scan import triton as triton_scan
 from tests.kernels.oracles import Outputs, assert_close, values_and_gradients
 from tests.kernels.ptx import Program
@@ -103,7 +103,7 @@ def registers(capability: int) -> Iterator[dict[str, Any]]:
         arguments = [t.to(dtype) if i in ROWS else t for i, t in enumerate(inputs(2, length, 128, states))]
         leaves = [t.requires_grad_() for t in arguments]
         with launches(capability, lambda kernel, *_, seen=kernels: seen.update({kernel.name: kernel}), MANY):
-            y, state = triton_scan.selective_scan(*leaves)
+            y, state = triton_scan.selective_scan(ScanInputs(*leaves))
             torch.autograd.grad(y.sum() + state.sum(), leaves)
         for name, kernel in kernels.items():
             row = {"sm": capability, "length": length, "states": states, "dtype": str(dtype).removeprefix("torch.")}
@@ -167,10 +167,11 @@ def _compare(size: tuple[int, int, int, int], dtype: torch.dtype, tolerance: flo
         """B and C are slices of one projection, as in Mamba."""
         x, delta, A, B, C, D, z, bias, state = (t.to(dtype) if i in ROWS else t for i, t in enumerate(given))
         _, B, C = torch.cat([B[..., :4], B, C], 2).split([B[..., :4].shape[2], B.shape[2], C.shape[2]], 2)
-        return triton_scan.selective_scan(x, delta, A, B, C, D, z, bias, state)
+        return triton_scan.selective_scan(ScanInputs(x, delta, A, B, C, D, z, bias, state))
 
     ours = values_and_gradients(in_that_type, arguments, torch.float32)
-    assert_close(ours, values_and_gradients(naive.selective_scan, arguments, torch.float64), NAMES, tolerance)
+    exact = values_and_gradients(lambda *given: naive.selective_scan(ScanInputs(*given)), arguments, torch.float64)
+    assert_close(ours, exact, NAMES, tolerance)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from retrieval_gap.kernels import dispatch
 from retrieval_gap.kernels.dispatch import Backend, choose, describe
-from retrieval_gap.kernels.selective_scan import chosen_backend, selective_scan, use_backend
+from retrieval_gap.kernels.selective_scan import ScanInputs, chosen_backend, selective_scan, use_backend
 from retrieval_gap.machine.errors import UsageError
 from tests.kernels.test_selective_scan import inputs
 
@@ -72,10 +72,10 @@ def test_a_program_chooses_the_backend_of_the_scan() -> None:
     with use_backend("cpu"):
         assert chosen_backend() == "cpu"
         with pytest.raises(RuntimeError, match="cpu: it takes float32"):
-            selective_scan(*arguments)
+            selective_scan(ScanInputs(*arguments))
         with use_backend("naive"):
-            selective_scan(*arguments)
-        selective_scan(*arguments, backend="naive")
+            selective_scan(ScanInputs(*arguments))
+        selective_scan(ScanInputs(*arguments), backend="naive")
     assert chosen_backend() == "auto"
 
 

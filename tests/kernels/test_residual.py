@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from retrieval_gap.kernels.residual import (
+    AttentionWeights,
     residual_attention,
     residual_attention_prefill,
     residual_attention_step,
@@ -15,10 +16,17 @@ from retrieval_gap.kernels.residual import (
 from retrieval_gap.models.attention import SwiGLU
 from retrieval_gap.models.mixer import Residual
 from tests.kernels.oracles import Outputs, assert_close, values_and_gradients
-from tests.kernels.test_rotary_attention import rope_table
 
 # (batch, length, heads, head width, feed-forward width); 7 x 65 rows are eight chunks and seven rows more.
-SHAPES = [(1, 1, 1, 16, 16), (3, 2, 2, 16, 48), (2, 63, 4, 16, 256), (7, 65, 1, 32, 80), (17, 33, 3, 16, 96)]
+SHAPES = [(1, 1, 1, 16, 16), (3, 2, 2, 16, 48), (2, 63, 4, 16, 256), (7, 65, 1, 32, 80), (17, 33, 3, 16, 100)]
+
+
+def rope_table(length: int, width: int) -> Tensor:
+    rate = 10_000.0 ** -(torch.arange(width // 2) / (width // 2))
+    angle = torch.arange(length)[:, None] * rate
+    return torch.cat([angle.cos(), angle.sin()], 1)
+
+
 Layer = tuple[Callable[..., Tensor], list[Tensor]]
 
 
@@ -33,8 +41,8 @@ def attention_layer(batch: int, length: int, heads: int, width: int, hidden: int
     shapes = [(batch, length, d_model), (d_model,), (3 * d_model, d_model), (d_model, d_model)]
     rope_LxE = rope_table(length, width)
 
-    def layer(*given: Tensor, backend: str = "auto") -> Tensor:
-        return residual_attention(*given, rope_LxE.to(given[0].dtype), heads, backend=backend)
+    def layer(x: Tensor, *weights: Tensor, backend: str = "auto") -> Tensor:
+        return residual_attention(x, AttentionWeights(*weights), rope_LxE.to(x.dtype), heads, backend=backend)
 
     return layer, [torch.randn(shape, generator=generator) / shape[-1] ** 0.25 for shape in shapes]
 
@@ -124,15 +132,17 @@ def test_prefill_and_steps_are_attention_to_all_before(batch: int, before: int, 
     length = before + 2
     _, (x, *weights) = attention_layer(batch, length, heads, width, 0)
     rope = rope_table(length, width)
-    exact = residual_attention(x.double(), *(w.double() for w in weights), rope.double(), heads, backend="naive")
+    exact = residual_attention(
+        x.double(), AttentionWeights(*(w.double() for w in weights)), rope.double(), heads, backend="naive"
+    )
     for backend in ("cpu", "naive"):
         k, v = caches(batch, heads, length, width)
         outputs = []
         if before:
-            head = (x[:, :before], *weights, rope[:before], k[:, :, :before], v[:, :, :before])
+            head = (x[:, :before], AttentionWeights(*weights), rope[:before], (k[:, :, :before], v[:, :, :before]))
             outputs = [*residual_attention_prefill(*head, backend=backend).unbind(1)]
         for t in range(before, length):
-            here = (x[:, t], *weights, rope[t], k[:, :, : t + 1], v[:, :, : t + 1])
+            here = (x[:, t], AttentionWeights(*weights), rope[t], (k[:, :, : t + 1], v[:, :, : t + 1]))
             outputs.append(residual_attention_step(*here, backend=backend))
         torch.testing.assert_close(torch.stack(outputs, 1).double(), exact, rtol=1e-5, atol=1e-5)
         assert k.isfinite().all()
@@ -148,7 +158,7 @@ def test_a_step_has_the_same_bits_with_any_number_of_threads_and_poisoned_memory
             torch.set_num_threads(threads)
             torch.use_deterministic_algorithms(poisoned)  # which fills fresh memory with NaN
             k, v = history.clone()
-            runs.append(residual_attention_step(x[:, 0], *weights, rope[100], k, v, backend="cpu"))
+            runs.append(residual_attention_step(x[:, 0], AttentionWeights(*weights), rope[100], (k, v), backend="cpu"))
     finally:
         torch.set_num_threads(before)
         torch.use_deterministic_algorithms(False)
@@ -159,7 +169,7 @@ def test_a_nan_in_one_cache_stays_in_its_sequence() -> None:
     _, (x, *weights) = attention_layer(3, 1, 2, 16, 0)
     k, v = torch.randn(2, 3, 2, 20, 16)
     k[1, 0, 7, 2] = torch.nan
-    y = residual_attention_step(x[:, 0], *weights, rope_table(20, 16)[19], k, v, backend="cpu")
+    y = residual_attention_step(x[:, 0], AttentionWeights(*weights), rope_table(20, 16)[19], (k, v), backend="cpu")
     assert y[1].isnan().all()
     assert y[[0, 2]].isfinite().all()
 
@@ -167,26 +177,24 @@ def test_a_nan_in_one_cache_stays_in_its_sequence() -> None:
 def test_a_transposed_token_is_read_as_it_is() -> None:
     _, (x, *weights) = attention_layer(32, 1, 2, 16, 0)
     k, v = torch.randn(2, 32, 2, 20, 16)
-    token = x[:, 0]
-    wanted = residual_attention_step(token, *weights, rope_table(20, 16)[19], k, v, backend="cpu")
+    token, rest = x[:, 0], (AttentionWeights(*weights), rope_table(20, 16)[19], (k, v))
+    wanted = residual_attention_step(token, *rest, backend="cpu")
     transposed = token.t().contiguous().t()
-    assert torch.equal(
-        residual_attention_step(transposed, *weights, rope_table(20, 16)[19], k, v, backend="cpu"), wanted
-    )
+    assert torch.equal(residual_attention_step(transposed, *rest, backend="cpu"), wanted)
 
 
 def test_what_does_not_fit_together_is_refused() -> None:
     _, (x, *weights) = attention_layer(32, 6, 2, 16, 0)
-    rope, (k, v) = rope_table(6, 16), torch.randn(2, 32, 2, 6, 16)
+    rope, (k, v), layer = rope_table(6, 16), torch.randn(2, 32, 2, 6, 16), AttentionWeights(*weights)
     for wrong in (
-        (x[:31, 0], *weights, rope[5], k, v),
-        (x[:, 0], *weights, rope[5], k, v[:, :, :5]),
-        (x[:, 0], *weights, rope[5, :8], k, v),
-        (x[:, 0, :16], *weights, rope[5], k, v),
+        (x[:31, 0], layer, rope[5], (k, v)),
+        (x[:, 0], layer, rope[5], (k, v[:, :, :5])),
+        (x[:, 0], layer, rope[5, :8], (k, v)),
+        (x[:, 0, :16], layer, rope[5], (k, v)),
     ):
         with pytest.raises(ValueError, match=r"does not fit|it must be"):
             residual_attention_step(*wrong)
-    for wrong in ((x, *weights, rope, k[:1], v[:1]), (x, *weights, rope, k[:, :, :5], v[:, :, :5])):
+    for wrong in ((x, layer, rope, (k[:1], v[:1])), (x, layer, rope, (k[:, :, :5], v[:, :, :5]))):
         with pytest.raises(ValueError, match=r"does not fit|caches of 5 tokens are given for 6"):
             residual_attention_prefill(*wrong)
 
@@ -196,7 +204,7 @@ def test_autograd_is_told_that_a_cache_was_written() -> None:
     k, v = torch.randn(2, 32, 2, 20, 16)
     factor = torch.ones((), requires_grad=True)
     later = (factor * k).sum()  # needs k as it is now
-    residual_attention_step(x[:, 0], *weights, rope_table(20, 16)[19], k, v, backend="cpu")
+    residual_attention_step(x[:, 0], AttentionWeights(*weights), rope_table(20, 16)[19], (k, v), backend="cpu")
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         later.backward()
 
@@ -205,4 +213,4 @@ def test_caches_whose_rows_lie_apart_are_refused() -> None:
     _, (x, *weights) = attention_layer(3, 1, 2, 16, 0)
     k = torch.randn(3, 2, 16, 20).transpose(2, 3)
     with pytest.raises(ValueError, match="rows lie apart"):
-        residual_attention_step(x[:, 0], *weights, rope_table(20, 16)[19], k, k)
+        residual_attention_step(x[:, 0], AttentionWeights(*weights), rope_table(20, 16)[19], (k, k))

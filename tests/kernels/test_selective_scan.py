@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from retrieval_gap.kernels.selective_scan import available_backends, selective_scan, selective_scan_step
+from retrieval_gap.kernels.selective_scan import ScanInputs, available_backends, selective_scan, selective_scan_step
 from tests.kernels.oracles import Outputs, assert_close, values_and_gradients
 
 NAMES = ["y", "final state", "x", "delta", "A", "B", "C", "D", "z", "bias", "initial state"]
@@ -28,7 +28,7 @@ def inputs(batch: int, length: int, channels: int, states: int) -> list[Tensor |
 
 
 def scan(backend: str, *arguments: Tensor | None) -> Outputs:
-    return selective_scan(*arguments[:8], initial_state_BxDxN=arguments[8], backend=backend)
+    return selective_scan(ScanInputs(*arguments), backend=backend)
 
 
 def results(backend: str, arguments: list[Tensor | None]) -> Outputs:
@@ -91,7 +91,7 @@ def test_a_step_is_a_scan_of_one(batch: int, channels: int, states: int, backend
     y, new_state = scan(backend, *arguments, state)
     flat = [t[:, 0] if i in {0, 1, 3, 4, 6} else t for i, t in enumerate(arguments)]
     before = state.clone()
-    step_y, step_state = selective_scan_step(*flat, state, backend=backend)
+    step_y, step_state = selective_scan_step(ScanInputs(*flat, state), backend=backend)
     torch.testing.assert_close(step_y, y[:, 0], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(step_state, new_state, rtol=1e-5, atol=1e-5)
     assert torch.equal(state, before)
@@ -101,7 +101,7 @@ def test_a_step_has_gradients() -> None:
     arguments = [t[:, 0] if i in {0, 1, 3, 4, 6} else t for i, t in enumerate(inputs(2, 1, 7, 5))]
     for leaf in arguments:
         leaf.requires_grad_()
-    y, _ = selective_scan_step(*arguments)
+    y, _ = selective_scan_step(ScanInputs(*arguments))
     y.sum().backward()
     assert all(leaf.grad is not None for leaf in arguments)
 
@@ -200,7 +200,7 @@ def test_other_dtypes_fall_back_and_say_so_once(caplog: pytest.LogCaptureFixture
     dispatch._say_once.cache_clear()
     arguments = [t.double() for t in inputs(1, 3, 4, 2)]
     for _ in range(2):
-        assert selective_scan(*arguments[:8])[0].dtype == torch.float64
+        assert selective_scan(ScanInputs(*arguments[:8]))[0].dtype == torch.float64
     assert [record.message for record in caplog.records] == [
         "selective scan runs in the slower backend 'naive' (cpu: it takes float32, and a tensor is float64)"
     ]
@@ -209,15 +209,15 @@ def test_other_dtypes_fall_back_and_say_so_once(caplog: pytest.LogCaptureFixture
 def test_wrong_use_is_told_in_full() -> None:
     x, delta, A, B, C, D, *_ = inputs(2, 3, 4, 5)
     with pytest.raises(ValueError, match="'gpu' of selective scan; choose one of: auto, triton, mamba_ssm, cpu, naive"):
-        selective_scan(x, delta, A, B, C, D, backend="gpu")
+        selective_scan(ScanInputs(x, delta, A, B, C, D), backend="gpu")
     with pytest.raises(RuntimeError, match="it takes float32, and a tensor is float64"):
-        selective_scan(x.double(), delta, A, B, C, D, backend="cpu")
-    with pytest.raises(ValueError, match=r"delta has shape \(2, 2, 4\); it must be that of x, \(2, 3, 4\)"):
-        selective_scan(x, delta[:, 1:], A, B, C, D)
+        selective_scan(ScanInputs(x.double(), delta, A, B, C, D), backend="cpu")
+    with pytest.raises(ValueError, match=r"delta has shape \(2, 2, 4\); it must be \(2, 3, 4\)"):
+        selective_scan(ScanInputs(x, delta[:, 1:], A, B, C, D))
     with pytest.raises(ValueError, match=r"B has shape \(2, 3, 4\)"):
-        selective_scan(x, delta, A, B[..., 1:], C, D)
+        selective_scan(ScanInputs(x, delta, A, B[..., 1:], C, D))
     with pytest.raises(ValueError, match=r"D has shape \(3,\); it must be \(4,\)"):
-        selective_scan(x, delta, A, B, C, D[1:])
+        selective_scan(ScanInputs(x, delta, A, B, C, D[1:]))
 
 
 def test_hugging_face_mamba_computes_the_same() -> None:
@@ -237,7 +237,7 @@ def test_hugging_face_mamba_computes_the_same() -> None:
         x, _ = causal_conv1d(x, mixer.conv1d.weight[:, 0], mixer.conv1d.bias, backend="cpu")
         dt, B, C = mixer.x_proj(x).split([config.time_step_rank, 16, 16], -1)
         delta, A = dt @ mixer.dt_proj.weight.T, -mixer.A_log.exp()
-        y, _ = selective_scan(x, delta, A, B, C, mixer.D, z, mixer.dt_proj.bias, backend="cpu")
+        y, _ = selective_scan(ScanInputs(x, delta, A, B, C, mixer.D, z, mixer.dt_proj.bias), backend="cpu")
         torch.testing.assert_close(mixer.out_proj(y), theirs, rtol=1e-4, atol=1e-5)
 
 
@@ -251,20 +251,20 @@ def test_without_compilation_the_reason_is_told(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_step_may_be_told_to_write_over_its_state() -> None:
-    *arguments, state = inputs(5, 1, 33, 16)
+    *arguments, state = inputs(5, 1, 48, 16)
     flat = [t[:, 0] if i in {0, 1, 3, 4, 6} else t for i, t in enumerate(arguments)]
-    y, new_state = selective_scan_step(*flat, state, backend="cpu")
-    again, reused = selective_scan_step(*flat, state, backend="cpu", reuse_state=True)
+    y, new_state = selective_scan_step(ScanInputs(*flat, state), backend="cpu")
+    again, reused = selective_scan_step(ScanInputs(*flat, state), backend="cpu", reuse_state=True)
     assert reused is state
     assert torch.equal(again, y)
     assert torch.equal(state, new_state)
 
 
 def test_autograd_is_told_that_a_state_was_written_over() -> None:
-    *arguments, state = inputs(5, 1, 33, 16)
+    *arguments, state = inputs(5, 1, 48, 16)
     flat = [t[:, 0] if i in {0, 1, 3, 4, 6} else t for i, t in enumerate(arguments)]
     factor = torch.ones((), requires_grad=True)
     later = (factor * state).sum()  # needs the state as it is now
-    selective_scan_step(*flat, state, backend="cpu", reuse_state=True)
+    selective_scan_step(ScanInputs(*flat, state), backend="cpu", reuse_state=True)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         later.backward()

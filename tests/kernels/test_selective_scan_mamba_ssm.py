@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from retrieval_gap.kernels.selective_scan import mamba_ssm, naive
+from retrieval_gap.kernels.selective_scan.inputs import ScanInputs
 from tests.kernels.oracles import Outputs, assert_close, values_and_gradients
 from tests.kernels.test_selective_scan import NAMES, inputs, scan
 
@@ -33,7 +34,7 @@ def stand_in_scan(
     assert D is not None
     x, delta, B, C = (t.transpose(1, 2) for t in (u, delta, B, C))
     z = None if z is None else z.transpose(1, 2)
-    y, state = naive.selective_scan(x, delta, A, B, C, D, z, delta_bias)
+    y, state = naive.selective_scan(ScanInputs(x, delta, A, B, C, D, z, delta_bias))
     return y.transpose(1, 2), state
 
 
@@ -43,7 +44,7 @@ def stand_in_step(
 ) -> Tensor:  # fmt: skip
     """The signature of the package's `selective_state_update`: the state is written over."""
     assert dt_softplus
-    y, new_state = naive.selective_scan_step(x, dt, A, B, C, D, z, dt_bias, state)
+    y, new_state = naive.selective_scan_step(ScanInputs(x, dt, A, B, C, D, z, dt_bias, state))
     state.copy_(new_state)
     return y
 
@@ -87,28 +88,29 @@ def test_its_layout_and_its_lack_of_an_initial_state_are_made_up_for(without: tu
     arguments = [None if i in without else t for i, t in enumerate(inputs(2, 9, 5, 4))]
 
     def y_alone(*given: Tensor | None) -> Outputs:
-        return mamba_ssm.selective_scan(*given)[:1]
+        return mamba_ssm.selective_scan(ScanInputs(*given))[:1]
 
     ours = values_and_gradients(y_alone, arguments, torch.float32)
-    oracle = values_and_gradients(lambda *given: naive.selective_scan(*given)[:1], arguments, torch.float64)
+    oracle = values_and_gradients(lambda *given: naive.selective_scan(ScanInputs(*given))[:1], arguments, torch.float64)
     names = [name for i, name in enumerate(NAMES) if i - 2 not in without and name != "final state"]
     assert_close(ours, oracle, names)
-    state = mamba_ssm.selective_scan(*arguments)[1]
-    assert_close((state,), (naive.selective_scan(*arguments)[1],), ["final state"])
+    state = mamba_ssm.selective_scan(ScanInputs(*arguments))[1]
+    assert_close((state,), (naive.selective_scan(ScanInputs(*arguments))[1],), ["final state"])
 
 
 @pytest.mark.usefixtures("stand_ins")
 def test_a_gradient_that_it_does_not_have_is_an_error() -> None:
     leaves = [t.requires_grad_() for t in inputs(1, 3, 4, 2)]
     with pytest.raises(RuntimeError, match="no gradient through the final state"):
-        mamba_ssm.selective_scan(*leaves)[1].sum().backward()
+        mamba_ssm.selective_scan(ScanInputs(*leaves))[1].sum().backward()
 
 
 @pytest.mark.usefixtures("stand_ins")
 def test_a_step_leaves_the_old_state_alone() -> None:
     flat = [t[:, 0] if i in ROWS else t for i, t in enumerate(inputs(2, 1, 5, 4))]
     before = flat[8].clone()
-    for ours, theirs in zip(mamba_ssm.selective_scan_step(*flat), naive.selective_scan_step(*flat), strict=True):
+    given = ScanInputs(*flat)
+    for ours, theirs in zip(mamba_ssm.selective_scan_step(given), naive.selective_scan_step(given), strict=True):
         assert torch.equal(ours, theirs)
     assert torch.equal(flat[8], before)
 

@@ -13,7 +13,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from retrieval_gap.kernels.selective_scan import available_backends, selective_scan, selective_scan_step, triton_plan
+from retrieval_gap.kernels.selective_scan import (
+    ScanInputs,
+    available_backends,
+    selective_scan,
+    selective_scan_step,
+    triton_plan,
+)
 from tests.kernels.oracles import Outputs, assert_close, values_and_gradients
 from tests.kernels.test_selective_scan import NAMES, inputs, scan
 
@@ -143,12 +149,14 @@ def test_a_step_is_a_scan_of_one_and_has_gradients() -> None:
     arguments = on_device(inputs(3, 1, 5, 16))
     flat = [t[:, 0] if i in ROWS else t for i, t in enumerate(arguments)]
     before = flat[8].clone()
-    (step_y, step_state), (y, state) = selective_scan_step(*flat, backend="triton"), scan("triton", *arguments)
+    step_y, step_state = selective_scan_step(ScanInputs(*flat), backend="triton")
+    y, state = scan("triton", *arguments)
     assert torch.equal(step_y, y[:, 0])
     assert torch.equal(step_state, state)
     assert torch.equal(flat[8], before)
     leaves = [t.requires_grad_() for t in flat]
-    (step_y, _), (oracle_y, _) = (selective_scan_step(*leaves, backend=name) for name in ("triton", "naive"))
+    given = ScanInputs(*leaves)
+    (step_y, _), (oracle_y, _) = (selective_scan_step(given, backend=name) for name in ("triton", "naive"))
     for ours, theirs in zip(*(torch.autograd.grad(y.sum(), leaves) for y in (step_y, oracle_y)), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
@@ -224,7 +232,7 @@ def test_what_it_cannot_take_is_named() -> None:
         if "257" in reason:
             arguments[2] = on_device(inputs(2, 3, 4, 257))[2]
         with pytest.raises(RuntimeError, match=reason):
-            selective_scan(*arguments, backend="triton")
+            selective_scan(ScanInputs(*arguments), backend="triton")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from retrieval_gap.kernels.fused import SMALLEST_COMPILED
+from retrieval_gap.kernels.rms_norm import SMALLEST_COMPILED
 from retrieval_gap.models import ModelConfig, SequenceModel, architecture
 from retrieval_gap.models.huggingface import from_huggingface, to_huggingface
 from retrieval_gap.models.transformer import Transformer

@@ -1,211 +1,150 @@
-"""Causal depthwise convolution of width 4, forward and backward: 16 channels in a vector.
+"""Causal depthwise convolution of width 4 with SiLU, forward and backward: 16 channels in a vector.
 
-Legend: B batch, L time, D channels, K = 4 the width of the filter.
+Legend: B batch, L time, D channels, a multiple of 16.
 
-An item is one sequence and one block of its channels. Time runs in chunks; a chunk's inputs, with the three before
-them, are first copied to a window of rows of 16 channels (Mamba's input is half of a wider tensor).
+An item is one sequence. The functions on rows are those of the fused Mamba layer as well: there the rows stay in cache.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from retrieval_gap.kernels.cpu.elementary import sigmoid
+from retrieval_gap.kernels.cpu import FLOAT, VECTOR
+from retrieval_gap.kernels.cpu.elementary import sigmoid, silu
 from retrieval_gap.kernels.cpu.jobs import FIRST_FIELD, Worker, field, next_item, own_scratch
-from retrieval_gap.kernels.cpu.lanes import (
-    FLOAT,
-    LANES,
-    ONE,
-    VECTOR,
-    compiled,
-    fma,
-    inline,
-    load,
-    load_scalar,
-    splat,
-    store,
-    store_scalar,
-)
-from retrieval_gap.kernels.cpu.rows import columns_in, columns_out, copy_in, copy_out
+from retrieval_gap.kernels.cpu.lanes import ONE, compiled, fma, inline, splat
+from retrieval_gap.kernels.cpu.memory import load, store
+from retrieval_gap.kernels.cpu.rows import clear, copy
 
-WIDTH, BEFORE, CHUNK, BLOCK = 4, 3, 32, 64
+WIDTH, BEFORE = 4, 3
 
-BATCH, LENGTH, CHANNELS, WITH_SILU = range(FIRST_FIELD, FIRST_FIELD + 4)
-# Addresses of contiguous tensors; 0 where a tensor was not given.
-WEIGHT, BIAS, STATE, STATE_OUT, GRAD_WEIGHT, GRAD_BIAS, GRAD_STATE = range(WITH_SILU + 1, WITH_SILU + 8)
+BATCH, LENGTH, CHANNELS = range(FIRST_FIELD, FIRST_FIELD + 3)
+# Addresses of contiguous tensors: FILTER (4, D), STATE (B, 3, D) or 0; GRAD_FILTER (B, 5, D): the taps', the bias's.
+FILTER, BIAS, STATE, GRAD_FILTER, GRAD_STATE = range(CHANNELS + 1, CHANNELS + 6)
 # Tensors with axes (batch, time, channels): an address, then the bytes to the next sequence and to the next step.
 X, Y, GRAD_Y, GRAD_X = range(GRAD_STATE + 1, GRAD_STATE + 13, 3)
 FIELDS = GRAD_X + 3
 
-# Scratch: the filter's taps and the bias, their gradients; then rows of 16 channels: the window of inputs, the outputs
-# or their gradients, and the gradients before the activation, with the three before the chunk's first.
-_TAPS, _BIAS, _GRAD_TAPS, _GRAD_BIAS = 0, WIDTH * VECTOR, (WIDTH + 1) * VECTOR, (2 * WIDTH + 1) * VECTOR
-_WINDOW = (2 * WIDTH + 2) * VECTOR
-_ROWS = _WINDOW + (CHUNK + BEFORE) * VECTOR
-_INNER = _ROWS + (CHUNK + BEFORE) * VECTOR
-SCRATCH_BYTES = _INNER + (CHUNK + BEFORE) * VECTOR
+
+def scratch_bytes(length: int, channels: int) -> int:
+    """What a worker needs: the first rows, and the gradients of a sequence with three rows on either side."""
+    return (length + 4 * BEFORE) * channels * FLOAT
 
 
 @compiled
-def _at(job: int, view: int, b: int, t: int, first: int) -> int:
-    return field(job, view) + b * field(job, view + 1) + t * field(job, view + 2) + first * FLOAT
-
-
-@compiled
-def _open(job: int, b: int, first: int, count: int, scratch: int) -> None:
-    """The filter and the bias of 16 channels, and the three inputs before the first step."""
-    columns_in(scratch + _TAPS, field(job, WEIGHT) + first * WIDTH * FLOAT, WIDTH, count)
-    columns_in(scratch + _BIAS, field(job, BIAS) + first * FLOAT, 1, count)
-    state = field(job, STATE)
-    if state != 0:
-        state += (b * field(job, CHANNELS) + first) * BEFORE * FLOAT
-    columns_in(scratch + _WINDOW, state, BEFORE, count)
-
-
-@compiled
-def _slide(rows: int, steps: int) -> None:
-    """The last three rows of a chunk become the three before the next."""
-    for i in range(BEFORE):
-        store(rows + i * VECTOR, load(rows + (steps + i) * VECTOR))
+def copy_first_rows(rows: int, before: int, x: int, x_stride: int, length: int, channels: int) -> None:
+    """The three inputs before the first step (zeros where `before` is 0) and the first three, side by side: what the
+    filter sees of both."""
+    row = channels * FLOAT
+    if before != 0:
+        copy(rows, before, BEFORE * channels)
+    else:
+        clear(rows, BEFORE * channels)
+    for t in range(min(BEFORE, length)):
+        copy(rows + (BEFORE + t) * row, x + t * x_stride, channels)
 
 
 @inline
-def filtered(window: int, taps: Any, bias: Any) -> Any:
-    """The filter's output for the last of four rows."""
-    w0, w1, w2, w3 = taps
-    x0, x1, x2, x3 = load(window), load(window + VECTOR), load(window + 2 * VECTOR), load(window + 3 * VECTOR)
-    return fma(w3, x3, fma(w2, x2, fma(w1, x1, fma(w0, x0, bias))))
+def _seen_by(t: int, first_rows: int, row: int, x: int, x_stride: int) -> Any:
+    """Where the input three steps before step t is, and the bytes to the next."""
+    return (first_rows + t * row, row) if t < BEFORE else (x + (t - BEFORE) * x_stride, x_stride)
 
 
 @inline
-def _taps(scratch: int) -> Any:
-    taps = scratch + _TAPS
-    return load(taps), load(taps + VECTOR), load(taps + 2 * VECTOR), load(taps + 3 * VECTOR)
+def _filtered(x: int, stride: int, taps: int, row: int, bias: Any) -> Any:
+    """The filter's output for 16 channels, whose input three steps before is at `x`."""
+    y = fma(load(taps + row), load(x + stride), fma(load(taps), load(x), bias))
+    return fma(load(taps + 3 * row), load(x + 3 * stride), fma(load(taps + 2 * row), load(x + 2 * stride), y))
 
 
 @compiled
-def _convolve(job: int, b: int, first: int, count: int, scratch: int) -> None:
-    """16 channels of one sequence."""
-    _open(job, b, first, count, scratch)
-    taps, bias, with_silu = _taps(scratch), load(scratch + _BIAS), field(job, WITH_SILU) != 0
-    window, rows = scratch + _WINDOW, scratch + _ROWS
-    for start in range(0, field(job, LENGTH), CHUNK):
-        steps = min(CHUNK, field(job, LENGTH) - start)
-        copy_in(window + BEFORE * VECTOR, _at(job, X, b, start, first), field(job, X + 2), steps, count)
-        if with_silu:
-            for t in range(steps):
-                y = filtered(window + t * VECTOR, taps, bias)
-                store(rows + t * VECTOR, y * sigmoid(y))
-        else:
-            for t in range(steps):
-                store(rows + t * VECTOR, filtered(window + t * VECTOR, taps, bias))
-        copy_out(_at(job, Y, b, start, first), field(job, Y + 2), rows, steps, count)
-        _slide(window, steps)
-    state_out = field(job, STATE_OUT) + (b * field(job, CHANNELS) + first) * BEFORE * FLOAT
-    columns_out(state_out, window, BEFORE, count)
+def convolve(
+    y: int, y_stride: int, x: int, x_stride: int, first_rows: int, taps: int, bias: int, length: int, channels: int
+) -> None:
+    """A sequence through filter and SiLU."""
+    row = channels * FLOAT
+    for t in range(length):
+        seen, stride = _seen_by(t, first_rows, row, x, x_stride)
+        for c in range(0, row, VECTOR):
+            store(y + t * y_stride + c, silu(_filtered(seen + c, stride, taps + c, row, load(bias + c))))
 
 
 @compiled
-def _through_silu(scratch: int, steps: int, with_silu: bool) -> None:
-    """From the gradients of a chunk's outputs to those of the filter's outputs."""
-    taps, bias = _taps(scratch), load(scratch + _BIAS)
-    window, rows, inner = scratch + _WINDOW, scratch + _ROWS, scratch + _INNER + BEFORE * VECTOR
-    for t in range(steps):
-        grad = load(rows + t * VECTOR)
-        if with_silu:
-            y = filtered(window + t * VECTOR, taps, bias)
+def filter_back(
+    grad: int, x: int, x_stride: int, first_rows: int, taps: int, bias: int, sums: int, length: int, channels: int
+) -> None:
+    """From the gradients of a sequence's outputs, dense rows, to those before SiLU, in their place; those of the taps
+    and of the bias are added to `sums`, five rows."""
+    row = channels * FLOAT
+    for c in range(0, row, VECTOR):
+        s0, s1, s2 = load(sums + c), load(sums + row + c), load(sums + 2 * row + c)
+        s3, total, shift = load(sums + 3 * row + c), load(sums + 4 * row + c), load(bias + c)
+        for t in range(length):
+            seen, stride = _seen_by(t, first_rows, row, x, x_stride)
+            seen += c
+            y = _filtered(seen, stride, taps + c, row, shift)
             s = sigmoid(y)
-            grad = grad * s * fma(y, splat(ONE) - s, splat(ONE))
-        store(inner + t * VECTOR, grad)
+            g = load(grad + t * row + c) * s * fma(y, splat(ONE) - s, splat(ONE))
+            store(grad + t * row + c, g)
+            s0, s1, s2 = fma(g, load(seen), s0), fma(g, load(seen + stride), s1), fma(g, load(seen + 2 * stride), s2)
+            s3, total = fma(g, load(seen + 3 * stride), s3), total + g
+        store(sums + c, s0)
+        store(sums + row + c, s1)
+        store(sums + 2 * row + c, s2)
+        store(sums + 3 * row + c, s3)
+        store(sums + 4 * row + c, total)
 
 
 @compiled
-def _add_to_filter(scratch: int, steps: int) -> None:
-    """A chunk's share of the gradients of the filter and the bias."""
-    window, inner, sums = scratch + _WINDOW, scratch + _INNER + BEFORE * VECTOR, scratch + _GRAD_TAPS
-    s0, s1, s2, s3 = load(sums), load(sums + VECTOR), load(sums + 2 * VECTOR), load(sums + 3 * VECTOR)
-    total = load(scratch + _GRAD_BIAS)
+def inputs_back(target: int, stride: int, grad: int, taps: int, steps: int, channels: int) -> None:
+    """The gradients of `steps` inputs, from those before SiLU at their steps and the three after."""
+    row = channels * FLOAT
     for t in range(steps):
-        grad, x = load(inner + t * VECTOR), window + t * VECTOR
-        s0, s1 = fma(grad, load(x), s0), fma(grad, load(x + VECTOR), s1)
-        s2, s3 = fma(grad, load(x + 2 * VECTOR), s2), fma(grad, load(x + 3 * VECTOR), s3)
-        total = total + grad
-    store(sums, s0)
-    store(sums + VECTOR, s1)
-    store(sums + 2 * VECTOR, s2)
-    store(sums + 3 * VECTOR, s3)
-    store(scratch + _GRAD_BIAS, total)
+        for c in range(0, row, VECTOR):
+            tap, g = taps + c, grad + t * row + c
+            later = fma(load(tap + row), load(g + 2 * row), load(tap) * load(g + 3 * row))
+            later = fma(load(tap + 2 * row), load(g + row), later)
+            store(target + t * stride + c, fma(load(tap + 3 * row), load(g), later))
 
 
 @compiled
-def _to_inputs(scratch: int, steps: int) -> None:
-    """The gradients of the inputs three steps before each step, now complete: they replace the rows."""
-    w0, w1, w2, w3 = _taps(scratch)
-    inner, rows = scratch + _INNER, scratch + _ROWS
-    for t in range(steps):
-        g = inner + t * VECTOR
-        later = fma(w1, load(g + 2 * VECTOR), w0 * load(g + 3 * VECTOR))
-        store(rows + t * VECTOR, fma(w3, load(g), fma(w2, load(g + VECTOR), later)))
+def _at(job: int, view: int, b: int) -> int:
+    return field(job, view) + b * field(job, view + 1)
 
 
 @compiled
-def _write_inputs(job: int, b: int, first: int, count: int, scratch: int, start: int, steps: int) -> None:
-    """Write the gradients of the inputs start - 3 ... start + steps - 4; the first three belong to the state."""
-    _to_inputs(scratch, steps)
-    rows, to_state = scratch + _ROWS, min(max(BEFORE - start, 0), steps)
-    if to_state > 0:
-        target = field(job, GRAD_STATE) + (b * field(job, CHANNELS) + first) * BEFORE * FLOAT
-        for i in range(to_state):
-            for c in range(min(count, LANES)):
-                place = target + (c * BEFORE + start + i) * FLOAT
-                store_scalar(place, load_scalar(rows + i * VECTOR + c * FLOAT))
-    target = _at(job, GRAD_X, b, start - BEFORE + to_state, first)
-    copy_out(target, field(job, GRAD_X + 2), rows + to_state * VECTOR, steps - to_state, count)
-
-
-@compiled
-def _convolve_back(job: int, b: int, first: int, count: int, scratch: int) -> None:
-    """16 channels of one sequence, also from the first step to the last: a gradient is complete three steps later."""
-    _open(job, b, first, count, scratch)
-    columns_in(scratch + _GRAD_TAPS, 0, WIDTH, count)
-    columns_in(scratch + _GRAD_BIAS, 0, 1, count)
-    columns_in(scratch + _INNER, 0, BEFORE, count)
-    length, window, rows = field(job, LENGTH), scratch + _WINDOW, scratch + _ROWS
-    for start in range(0, length, CHUNK):
-        steps = min(CHUNK, length - start)
-        copy_in(window + BEFORE * VECTOR, _at(job, X, b, start, first), field(job, X + 2), steps, count)
-        copy_in(rows, _at(job, GRAD_Y, b, start, first), field(job, GRAD_Y + 2), steps, count)
-        _through_silu(scratch, steps, field(job, WITH_SILU) != 0)
-        _add_to_filter(scratch, steps)
-        _write_inputs(job, b, first, count, scratch, start, steps)
-        _slide(window, steps)
-        _slide(scratch + _INNER, steps)
-    columns_in(scratch + _INNER + BEFORE * VECTOR, 0, BEFORE, count)
-    _write_inputs(job, b, first, count, scratch, length, BEFORE)
-    own_channels = b * field(job, CHANNELS) + first
-    columns_out(field(job, GRAD_WEIGHT) + own_channels * WIDTH * FLOAT, scratch + _GRAD_TAPS, WIDTH, count)
-    columns_out(field(job, GRAD_BIAS) + own_channels * FLOAT, scratch + _GRAD_BIAS, 1, count)
+def _state_of(job: int, tensor: int, b: int) -> int:
+    return field(job, tensor) + b * BEFORE * field(job, CHANNELS) * FLOAT if field(job, tensor) != 0 else 0
 
 
 @Worker
 def forward(job: int) -> None:
-    """Take (sequence, block of channels) items until none is left."""
-    scratch, blocks = own_scratch(job), (field(job, CHANNELS) + BLOCK - 1) // BLOCK
-    item = next_item(job)
-    while item < field(job, BATCH) * blocks:
-        block_end = min(item % blocks * BLOCK + BLOCK, field(job, CHANNELS))
-        for first in range(item % blocks * BLOCK, block_end, LANES):
-            _convolve(job, item // blocks, first, block_end - first, scratch)
-        item = next_item(job)
+    """Take sequences until none is left."""
+    first_rows, b, length, channels = own_scratch(job), next_item(job), field(job, LENGTH), field(job, CHANNELS)
+    taps, bias = field(job, FILTER), field(job, BIAS)
+    while b < field(job, BATCH):
+        x, stride = _at(job, X, b), field(job, X + 2)
+        copy_first_rows(first_rows, _state_of(job, STATE, b), x, stride, length, channels)
+        convolve(_at(job, Y, b), field(job, Y + 2), x, stride, first_rows, taps, bias, length, channels)
+        b = next_item(job)
 
 
 @Worker
 def backward(job: int) -> None:
-    """Take (sequence, block of channels) items until none is left."""
-    scratch, blocks = own_scratch(job), (field(job, CHANNELS) + BLOCK - 1) // BLOCK
-    item = next_item(job)
-    while item < field(job, BATCH) * blocks:
-        block_end = min(item % blocks * BLOCK + BLOCK, field(job, CHANNELS))
-        for first in range(item % blocks * BLOCK, block_end, LANES):
-            _convolve_back(job, item // blocks, first, block_end - first, scratch)
-        item = next_item(job)
+    """Take sequences until none is left."""
+    first_rows, b, length, channels = own_scratch(job), next_item(job), field(job, LENGTH), field(job, CHANNELS)
+    taps, bias, row = field(job, FILTER), field(job, BIAS), channels * FLOAT
+    before = first_rows + 2 * BEFORE * row
+    grad = before + BEFORE * row
+    clear(before, BEFORE * channels)
+    clear(grad + length * row, BEFORE * channels)
+    while b < field(job, BATCH):
+        x, stride, sums = _at(job, X, b), field(job, X + 2), field(job, GRAD_FILTER) + b * (WIDTH + 1) * row
+        clear(sums, (WIDTH + 1) * channels)
+        for t in range(length):
+            copy(grad + t * row, _at(job, GRAD_Y, b) + t * field(job, GRAD_Y + 2), channels)
+        copy_first_rows(first_rows, _state_of(job, STATE, b), x, stride, length, channels)
+        filter_back(grad, x, stride, first_rows, taps, bias, sums, length, channels)
+        inputs_back(_at(job, GRAD_X, b), field(job, GRAD_X + 2), grad, taps, length, channels)
+        inputs_back(_state_of(job, GRAD_STATE, b), row, before, taps, BEFORE, channels)
+        b = next_item(job)

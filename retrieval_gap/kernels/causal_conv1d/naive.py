@@ -7,26 +7,35 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv1d, silu
+from torch.nn.functional import conv1d, pad, silu
+
+
+def last_inputs(x_BxLxD: Tensor, state_BxKxD: Tensor | None, count: int) -> Tensor:
+    """The last `count` inputs, of which a short sequence leaves some to the state before it; zeros where it is None."""
+    if x_BxLxD.shape[1] >= count:
+        return x_BxLxD[:, x_BxLxD.shape[1] - count :]
+    if state_BxKxD is None:
+        return pad(x_BxLxD, (0, 0, count - x_BxLxD.shape[1], 0))
+    return torch.cat([state_BxKxD, x_BxLxD], 1)[:, -count:]
 
 
 def causal_conv1d(
-    x_BxLxD: Tensor, weight_DxK: Tensor, bias_D: Tensor, initial_state_BxDxK: Tensor | None, with_silu: bool
+    x_BxLxD: Tensor, weight_DxK: Tensor, bias_D: Tensor, initial_state_BxKxD: Tensor | None, with_silu: bool = True
 ) -> tuple[Tensor, Tensor]:
     """The outputs, and the last inputs. See `retrieval_gap.kernels.causal_conv1d`."""
-    width = weight_DxK.shape[1]
-    if initial_state_BxDxK is None:
-        initial_state_BxDxK = x_BxLxD.new_zeros(x_BxLxD.shape[0], x_BxLxD.shape[2], width - 1)
-    window_BxDxT = torch.cat([initial_state_BxDxK, x_BxLxD.transpose(1, 2)], dim=2)
+    before = weight_DxK.shape[1] - 1
+    if initial_state_BxKxD is None:
+        initial_state_BxKxD = x_BxLxD.new_zeros(x_BxLxD.shape[0], before, x_BxLxD.shape[2])
+    window_BxDxT = torch.cat([initial_state_BxKxD, x_BxLxD], dim=1).mT
     y_BxDxL = conv1d(window_BxDxT, weight_DxK[:, None], bias_D, groups=len(bias_D))
-    y_BxLxD = (silu(y_BxDxL) if with_silu else y_BxDxL).transpose(1, 2)
-    return y_BxLxD, window_BxDxT[:, :, x_BxLxD.shape[1] :]
+    y_BxLxD = (silu(y_BxDxL) if with_silu else y_BxDxL).mT
+    return y_BxLxD, last_inputs(x_BxLxD, initial_state_BxKxD, before)
 
 
 def causal_conv1d_step(
-    x_BxD: Tensor, weight_DxK: Tensor, bias_D: Tensor, state_BxDxK: Tensor, with_silu: bool
+    x_BxD: Tensor, weight_DxK: Tensor, bias_D: Tensor, state_BxKxD: Tensor, with_silu: bool = True
 ) -> tuple[Tensor, Tensor]:
     """One step, and the state after it."""
-    window_BxDxK = torch.cat([state_BxDxK, x_BxD[:, :, None]], dim=2)
-    y_BxD = (window_BxDxK * weight_DxK).sum(2) + bias_D
-    return (silu(y_BxD) if with_silu else y_BxD), window_BxDxK[:, :, 1:]
+    window_BxKxD = torch.cat([state_BxKxD, x_BxD[:, None]], dim=1)
+    y_BxD = (window_BxKxD * weight_DxK.t()).sum(1) + bias_D
+    return (silu(y_BxD) if with_silu else y_BxD), window_BxKxD[:, 1:]

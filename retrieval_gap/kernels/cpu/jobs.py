@@ -18,7 +18,7 @@ import ctypes
 import inspect
 import threading
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,15 @@ from numba import types
 from numba.core.ccallback import CFunc
 from torch import Tensor
 
-from retrieval_gap.kernels.cpu.lanes import FLOAT, compiled, load_integer, take_ticket
+from retrieval_gap.kernels.cpu import FLOAT
+from retrieval_gap.kernels.cpu.lanes import compiled
+from retrieval_gap.kernels.cpu.memory import load_integer, store_integer, take_ticket
 
 _NEXT_ITEM, _WORKERS_STARTED, _SCRATCH, _SCRATCH_EACH, FIRST_FIELD = range(5)
 _CACHE_LINE = 64
+# Of kernels whose items each have a part of the weights' gradients: enough to share among threads, and few enough that
+# adding up is cheap.
+MOST_ITEMS = 16
 
 
 class Job:
@@ -51,6 +56,11 @@ class Job:
             tensor = tensor.contiguous()
             self._kept.append(tensor)
             self._numbers[index] = tensor.data_ptr()
+
+    def flats(self, tensors: Mapping[int, Tensor | None]) -> None:
+        """`flat` for several."""
+        for index, tensor in tensors.items():
+            self.flat(index, tensor)
 
     def rows(self, index: int, tensor: Tensor | None) -> None:
         """Write a tensor of rows: its address, then the bytes to the next row along each axis but the last."""
@@ -78,6 +88,13 @@ class Job:
 def field(job: int, index: int) -> int:
     """One number of the job."""
     return load_integer(job + 8 * index)
+
+
+@compiled
+def copy_job(target: int, job: int, fields: int) -> None:
+    """A job of a worker's own, whose fields it may change."""
+    for index in range(fields):
+        store_integer(target + 8 * index, field(job, index))
 
 
 @compiled

@@ -9,27 +9,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from retrieval_gap.kernels.cpu.lanes import FLOAT, LANES, VECTOR, _at, _fused, _intrinsic, _splat, compiled
+from retrieval_gap.kernels.cpu import FLOAT, LANES, VECTOR
+from retrieval_gap.kernels.cpu.emit import (
+    FLOAT_32,
+    HAS_AVX512,
+    INT_64,
+    emitted,
+    in_every_lane,
+    load_floats,
+    load_to_all,
+    multiply_add,
+    nth,
+    store_floats,
+)  # fmt: skip
+from retrieval_gap.kernels.cpu.lanes import compiled
 
-ROWS = 4
 # Vectors of columns of a tile: with AVX-512 four rows of four are 16 registers of 32. Elsewhere a vector is several
 # registers, of 16 or 32, and one is what fits.
-PANEL = 4 if binding.get_host_cpu_features().get("avx512f") else 1
-
-_long, _float = ir.IntType(64), ir.FloatType()
-_vector = ir.VectorType(_float, LANES)
-
-
-def _nth(builder: Any, address: Any, stride: Any, n: int) -> Any:
-    return builder.add(address, builder.mul(stride, ir.Constant(_long, n)))
-
-
-def _vectors_at(builder: Any, row: Any, count: int) -> list[Any]:
-    return [_at(builder, builder.add(row, ir.Constant(_long, j * VECTOR)), _vector) for j in range(count)]
+PANEL = 4 if HAS_AVX512 else 1
 
 
 def _define_tile(rows: int, vectors: int) -> Any:
@@ -37,49 +38,43 @@ def _define_tile(rows: int, vectors: int) -> Any:
 
     def tile(builder: Any, args: Any) -> None:
         add, c, c_row, a, a_row, a_term, b, b_row, terms = args
-        places = [place for i in range(rows) for place in _vectors_at(builder, _nth(builder, c, c_row, i), vectors)]
-        zero = _splat(builder, ir.Constant(_float, 0.0))
+        width = ir.Constant(INT_64, VECTOR)
+        places = [nth(builder, nth(builder, c, c_row, i), width, j) for i in range(rows) for j in range(vectors)]
+        zero = in_every_lane(builder, ir.Constant(FLOAT_32, 0.0))
         sums = [cgutils.alloca_once_value(builder, zero) for _ in places]
-        with builder.if_then(builder.icmp_signed("!=", add, ir.Constant(_long, 0))):
+        with builder.if_then(builder.icmp_signed("!=", add, ir.Constant(INT_64, 0))):
             for total, place in zip(sums, places, strict=True):
-                builder.store(builder.load(place, align=FLOAT), total)
+                builder.store(load_floats(builder, place), total)
         with cgutils.for_range(builder, terms) as loop:
-            left = builder.add(a, builder.mul(a_term, loop.index))
-            right = _vectors_at(builder, builder.add(b, builder.mul(b_row, loop.index)), vectors)
-            columns = [builder.load(place, align=FLOAT) for place in right]
+            left, right = nth(builder, a, a_term, loop.index), nth(builder, b, b_row, loop.index)
+            columns = [load_floats(builder, nth(builder, right, width, j)) for j in range(vectors)]
             for i in range(rows):
-                place = _at(builder, _nth(builder, left, a_row, i), _float)
-                number = _splat(builder, builder.load(place, align=FLOAT))
+                number = load_to_all(builder, nth(builder, left, a_row, i))
                 for total, column in zip(sums[i * vectors :], columns, strict=False):
-                    builder.store(_fused(builder, number, column, builder.load(total)), total)
+                    builder.store(multiply_add(builder, number, column, builder.load(total)), total)
         for total, place in zip(sums, places, strict=True):
-            builder.store(builder.load(total), place, align=FLOAT)
+            store_floats(builder, builder.load(total), place)
 
-    return _intrinsic(types.void(*[types.int64] * 9))(tile)
-
-
-_tall_wide, _tall_narrow = _define_tile(ROWS, PANEL), _define_tile(ROWS, 1)
-_flat_wide, _flat_narrow = _define_tile(1, PANEL), _define_tile(1, 1)
+    return emitted(types.void(*[types.int64] * 9))(tile)
 
 
-@compiled
-def _wide(add: int, c: int, c_row: int, a: int, a_row: int, a_term: int, b: int, b_row: int, m: int, k: int) -> None:
-    """PANEL vectors of columns, all m rows."""
-    whole = m - m % ROWS
-    for i in range(0, whole, ROWS):
-        _tall_wide(add, c + i * c_row, c_row, a + i * a_row, a_row, a_term, b, b_row, k)
-    for i in range(whole, m):
-        _flat_wide(add, c + i * c_row, c_row, a + i * a_row, a_row, a_term, b, b_row, k)
+def _define_columns(vectors: int, rows: int) -> Any:
+    """(add, c, its stride, a, its rows' stride, its terms' stride, b, its stride, m, k): so many vectors of columns."""
+    tall, flat = _define_tile(rows, vectors), _define_tile(1, vectors)
+
+    def columns(
+        add: int, c: int, c_row: int, a: int, a_row: int, a_term: int, b: int, b_row: int, m: int, k: int
+    ) -> None:
+        whole = m - m % rows
+        for i in range(0, whole, rows):
+            tall(add, c + i * c_row, c_row, a + i * a_row, a_row, a_term, b, b_row, k)
+        for i in range(whole, m):
+            flat(add, c + i * c_row, c_row, a + i * a_row, a_row, a_term, b, b_row, k)
+
+    return compiled(columns)
 
 
-@compiled
-def _narrow(add: int, c: int, c_row: int, a: int, a_row: int, a_term: int, b: int, b_row: int, m: int, k: int) -> None:
-    """One vector of columns, all m rows."""
-    whole = m - m % ROWS
-    for i in range(0, whole, ROWS):
-        _tall_narrow(add, c + i * c_row, c_row, a + i * a_row, a_row, a_term, b, b_row, k)
-    for i in range(whole, m):
-        _flat_narrow(add, c + i * c_row, c_row, a + i * a_row, a_row, a_term, b, b_row, k)
+_one, _two, _three, _panel = (_define_columns(min(n, PANEL), rows) for n, rows in ((1, 8), (2, 6), (3, 4), (4, 4)))
 
 
 @compiled
@@ -92,6 +87,11 @@ def product(
     """
     whole = n - n % (PANEL * LANES)
     for j in range(0, whole, PANEL * LANES):
-        _wide(add, c + j * FLOAT, c_row, a, a_row, a_term, b + j * FLOAT, b_row, m, k)
-    for j in range(whole, n, LANES):
-        _narrow(add, c + j * FLOAT, c_row, a, a_row, a_term, b + j * FLOAT, b_row, m, k)
+        _panel(add, c + j * FLOAT, c_row, a, a_row, a_term, b + j * FLOAT, b_row, m, k)
+    left, c_left, b_left = (n - whole) // LANES, c + whole * FLOAT, b + whole * FLOAT
+    if left == 1:
+        _one(add, c_left, c_row, a, a_row, a_term, b_left, b_row, m, k)
+    elif left == 2:
+        _two(add, c_left, c_row, a, a_row, a_term, b_left, b_row, m, k)
+    elif left == 3:
+        _three(add, c_left, c_row, a, a_row, a_term, b_left, b_row, m, k)

@@ -1,82 +1,81 @@
-"""Rows of channels whose number is no multiple of 16: read and written without touching what lies past them."""
+"""What kernels do with rows of numbers side by side, always a multiple of 16 of them."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
-from retrieval_gap.kernels.cpu.lanes import (
-    FLOAT,
-    LANES,
-    VECTOR,
-    ZERO,
-    compiled,
-    inline,
-    load,
-    load_scalar,
-    prefetch,
-    splat,
-    store,
-    store_scalar,
-)
+import numpy as np
+
+from retrieval_gap.kernels.cpu import FLOAT, VECTOR
+from retrieval_gap.kernels.cpu.lanes import ONE, ZERO, compiled, fma, splat, total
+from retrieval_gap.kernels.cpu.memory import load, store
 
 
 @compiled
-def _copy_first(target: int, source: int, count: int) -> None:
-    for c in range(count):
-        store_scalar(target + c * FLOAT, load_scalar(source + c * FLOAT))
-
-
-@inline
-def load_first(source: int, count: int, staging: int) -> Any:
-    """The first `count` floats at an address, at most 16, then zeros. `staging` is a vector's room for the way."""
-    if count >= LANES:
-        return load(source)
-    store(staging, splat(ZERO))
-    _copy_first(staging, source, count)
-    return load(staging)
-
-
-@inline
-def store_first(target: int, value: Any, count: int, staging: int) -> None:
-    """Write the first `count` lanes, at most 16, to an address. `staging` is a vector's room for the way."""
-    if count >= LANES:
-        store(target, value)
-    else:
-        store(staging, value)
-        _copy_first(target, staging, count)
+def clear(address: int, numbers: int) -> None:
+    """Zeros."""
+    for i in range(0, numbers * FLOAT, VECTOR):
+        store(address + i, splat(ZERO))
 
 
 @compiled
-def copy_in(rows: int, source: int, stride: int, steps: int, count: int) -> None:
-    """The first `count` channels, at most 16, of each of `steps` rows to rows of 16, zero past them."""
-    for t in range(steps):
-        prefetch(source + (t + steps) * stride)
-        store(rows + t * VECTOR, load_first(source + t * stride, count, rows + t * VECTOR))
+def copy(target: int, source: int, numbers: int) -> None:
+    """The same numbers elsewhere."""
+    for i in range(0, numbers * FLOAT, VECTOR):
+        store(target + i, load(source + i))
 
 
 @compiled
-def copy_out(target: int, stride: int, rows: int, steps: int, count: int) -> None:
-    """The way back: rows of 16 to the first `count` channels, at most 16, of each of `steps` rows."""
-    for t in range(steps):
-        if count >= LANES:
-            store(target + t * stride, load(rows + t * VECTOR))
-        else:
-            _copy_first(target + t * stride, rows + t * VECTOR, count)
+def share(item: int, items: int, parts: int) -> int:
+    """Where item i begins when parts 0, 1, ... are shared out evenly, in order."""
+    return item * parts // items
 
 
 @compiled
-def columns_in(rows: int, source: int, columns: int, count: int) -> None:
-    """Turn `source`, a contiguous (channels, columns), into a row of 16 channels per column; zeros if it is 0."""
-    for k in range(columns):
-        store(rows + k * VECTOR, splat(ZERO))
-        if source != 0:
-            for c in range(min(count, LANES)):
-                store_scalar(rows + k * VECTOR + c * FLOAT, load_scalar(source + (c * columns + k) * FLOAT))
+def normalise_row(y: int, x: int, gain: int, width: int, eps: float) -> np.float32:
+    """RMSNorm of one row: y = x s gain. Returns s = 1 / sqrt(mean(x^2) + eps)."""
+    squares = splat(ZERO)
+    for c in range(0, width * FLOAT, VECTOR):
+        squares = fma(load(x + c), load(x + c), squares)
+    scale = ONE / np.float32(math.sqrt(total(squares) / np.float32(width) + eps))
+    for c in range(0, width * FLOAT, VECTOR):
+        store(y + c, load(x + c) * splat(scale) * load(gain + c))
+    return scale
 
 
 @compiled
-def columns_out(target: int, rows: int, columns: int, count: int) -> None:
-    """The way back: a row of 16 channels per column to a contiguous (channels, columns)."""
-    for k in range(columns):
-        for c in range(min(count, LANES)):
-            store_scalar(target + (c * columns + k) * FLOAT, load_scalar(rows + k * VECTOR + c * FLOAT))
+def normalise_row_back(grad_x: int, grad: int, x: int, gain: int, sums: int, scale: np.float32, width: int) -> None:
+    """The gradient of one row to `grad_x`; that of the gain is added to `sums`."""
+    along = splat(ZERO)
+    for c in range(0, width * FLOAT, VECTOR):
+        product = load(grad + c) * load(x + c)
+        along = fma(product, load(gain + c), along)
+        store(sums + c, fma(product, splat(scale), load(sums + c)))
+    # d/dx of x s with s = (mean(x^2) + eps)^(-1/2) is s - x x s^3 / D.
+    back = splat(-total(along) * scale * scale / np.float32(width))
+    for c in range(0, width * FLOAT, VECTOR):
+        store(grad_x + c, fma(load(x + c), back, load(grad + c) * load(gain + c)) * splat(scale))
+
+
+@compiled
+def normalise(y: int, x: int, gain: int, rows: int, width: int, eps: float) -> None:
+    """y = RMSNorm(x), row by row."""
+    for r in range(0, rows * width * FLOAT, width * FLOAT):
+        normalise_row(y + r, x + r, gain, width, eps)
+
+
+@compiled
+def normalise_back(
+    grad_x: int, grad_y: int, normed: int, grad_normed: int, x: int, gain: int, sums: int,
+    rows: int, width: int, eps: float,
+) -> None:  # fmt: skip
+    """grad_x = grad_y + what comes back through the norm; the gain's gradient is added to `sums`.
+
+    normed: RMSNorm(x), written here: it is computed again.
+    """
+    row = width * FLOAT
+    for r in range(0, rows * row, row):
+        scale = normalise_row(normed + r, x + r, gain, width, eps)
+        normalise_row_back(grad_x + r, grad_normed + r, x + r, gain, sums, scale, width)
+        for c in range(r, r + row, VECTOR):
+            store(grad_x + c, load(grad_x + c) + load(grad_y + c))

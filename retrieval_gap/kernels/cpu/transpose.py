@@ -11,12 +11,20 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from retrieval_gap.kernels.cpu.lanes import FLOAT, LANES, VECTOR, _at, _intrinsic, _shuffle
+from retrieval_gap.kernels.cpu import FLOAT, LANES, VECTOR
+from retrieval_gap.kernels.cpu.emit import (
+    FLOAT_32,
+    FLOATS,
+    INT_64,
+    emitted,
+    load_floats,
+    pointer,
+    shuffle,
+    store_floats,
+)
 
 COLUMNS = 8
-_half = ir.VectorType(ir.FloatType(), COLUMNS)
-_whole = ir.VectorType(ir.FloatType(), LANES)
-_long = ir.IntType(64)
+_HALF = ir.VectorType(FLOAT_32, COLUMNS)
 
 
 def _exchange(builder: Any, vectors: list[Any]) -> list[Any]:
@@ -26,34 +34,34 @@ def _exchange(builder: Any, vectors: list[Any]) -> list[Any]:
             low, high = vectors[r], vectors[r + bit]
             to_low = [LANES + lane - bit if lane & bit else lane for lane in range(LANES)]
             to_high = [LANES + lane if lane & bit else lane + bit for lane in range(LANES)]
-            after[r], after[r + bit] = _shuffle(builder, low, high, to_low), _shuffle(builder, low, high, to_high)
+            after[r], after[r + bit] = shuffle(builder, low, high, to_low), shuffle(builder, low, high, to_high)
         vectors = after
     return vectors
 
 
 def _row(builder: Any, rows: Any, stride: Any, r: int) -> Any:
-    return _at(builder, builder.add(rows, builder.mul(stride, ir.Constant(_long, r))), _half)
+    return pointer(builder, builder.add(rows, builder.mul(stride, ir.Constant(INT_64, r))), _HALF)
 
 
-@_intrinsic(types.void(types.int64, types.int64, types.int64))
+@emitted(types.void(types.int64, types.int64, types.int64))
 def rows_to_lanes(builder: Any, args: Any) -> Any:
     """(target, rows, stride): eight floats of each of 16 rows become eight vectors at `target`."""
     target, rows, stride = args
     halves = [builder.load(_row(builder, rows, stride, r), align=FLOAT) for r in range(LANES)]
-    whole = [_shuffle(builder, halves[r], halves[r + 8], list(range(LANES))) for r in range(COLUMNS)]
+    whole = [shuffle(builder, halves[r], halves[r + 8], list(range(LANES))) for r in range(COLUMNS)]
     for c, vector in enumerate(_exchange(builder, whole)):
-        address = builder.add(target, ir.Constant(_long, c * VECTOR))
-        builder.store(vector, _at(builder, address, _whole), align=FLOAT)
+        address = builder.add(target, ir.Constant(INT_64, c * VECTOR))
+        store_floats(builder, vector, address)
 
 
-@_intrinsic(types.void(types.int64, types.int64, types.int64))
+@emitted(types.void(types.int64, types.int64, types.int64))
 def lanes_to_rows(builder: Any, args: Any) -> Any:
     """(rows, stride, source): the way back."""
     rows, stride, source = args
-    offsets = [builder.add(source, ir.Constant(_long, c * VECTOR)) for c in range(COLUMNS)]
-    vectors = [builder.load(_at(builder, offset, _whole), align=FLOAT) for offset in offsets]
-    blank = ir.Constant(_whole, ir.Undefined)
+    offsets = [builder.add(source, ir.Constant(INT_64, c * VECTOR)) for c in range(COLUMNS)]
+    vectors = [load_floats(builder, offset) for offset in offsets]
+    blank = ir.Constant(FLOATS, ir.Undefined)
     for r, vector in enumerate(_exchange(builder, vectors)):
         for half in range(2):
-            part = _shuffle(builder, vector, blank, [half * COLUMNS + lane for lane in range(COLUMNS)])
+            part = shuffle(builder, vector, blank, [half * COLUMNS + lane for lane in range(COLUMNS)])
             builder.store(part, _row(builder, rows, stride, r + half * COLUMNS), align=FLOAT)

@@ -10,11 +10,13 @@ from functools import cache
 from jaxtyping import Float
 from torch import Tensor
 
-from retrieval_gap.kernels.cpu.lanes import LANES
-from retrieval_gap.kernels.dispatch import Backend, choose, describe, find_cpu_backend, refuse_all_but_float32_on_cpu
+from retrieval_gap.kernels.cpu import LANES
+from retrieval_gap.kernels.dispatch import Backend, choose, cpu_and_naive, describe
 from retrieval_gap.kernels.residual import naive
+from retrieval_gap.kernels.residual.naive import AttentionWeights
 
 __all__ = [
+    "AttentionWeights",
     "available_backends",
     "residual_attention",
     "residual_attention_prefill",
@@ -32,14 +34,12 @@ LONGEST = 1024
 @cache
 def _backends() -> dict[str, Backend]:
     """Fastest first: `auto` takes the first that accepts the tensors."""
-    found = find_cpu_backend(f"{__name__}.cpu")
-    return {"cpu": Backend(module=found.module, missing=found.missing, refuses=_refuse), "naive": Backend(module=naive)}
+    return cpu_and_naive(f"{__name__}.cpu", naive, _refuse)
 
 
 def _refuse(tensors: list[Tensor]) -> str | None:
     width = next((size for tensor in tensors[2:] for size in tensor.shape[-1:] if size % LANES), None)
-    reason = None if width is None else f"it is made for widths of a multiple of {LANES}, not {width}"
-    return refuse_all_but_float32_on_cpu(tensors) or reason
+    return None if width is None else f"it is made for widths of a multiple of {LANES}, not {width}"
 
 
 def available_backends() -> dict[str, str]:
@@ -47,7 +47,7 @@ def available_backends() -> dict[str, str]:
     return describe(_backends())
 
 
-def _check_caches(x: Tensor, wanted_rope: tuple[int, ...], rope: Tensor, *caches_BxHxTxE: Tensor) -> None:
+def _check_caches(x: Tensor, wanted_rope: tuple[int, ...], rope: Tensor, caches_BxHxTxE: tuple[Tensor, Tensor]) -> None:
     """Kernels go by addresses: what does not fit together has to be told before."""
     for kept in caches_BxHxTxE:
         shape = tuple(kept.shape)
@@ -76,83 +76,81 @@ def residual_swiglu(
     """
     if backend == "auto" and x_RxD.numel() < SMALLEST_COMPILED:
         backend = "naive"
-    chosen = choose("a residual SwiGLU", _backends(), backend, [x_RxD, gain_D, gate_up_2FxD, down_DxF])
+    chosen = choose("a residual SwiGLU", _backends(), backend, [x_RxD, gain_D, gate_up_2FxD, down_DxF.t()])
     return chosen.residual_swiglu(x_RxD, gain_D, gate_up_2FxD, down_DxF, eps)
 
 
 def residual_attention(
     x_BxLxD: Float[Tensor, "b l d"],
-    gain_D: Float[Tensor, " d"],
-    qkv_3DxD: Float[Tensor, "3*d d"],
-    out_DxD: Float[Tensor, "d d"],
+    weights: AttentionWeights,
     rope_LxE: Float[Tensor, "l e"],
     n_heads: int,
     eps: float = 1e-5,
     *,
     backend: str = "auto",
 ) -> Float[Tensor, "b l d"]:
-    """x + out (attention(qkv n)), with n = RMSNorm(x); see `rotary_attention` for the order of qkv and the rope.
+    """x + out (attention(qkv n)), with n = RMSNorm(x), of every position to itself and those before it.
+
+    rope_LxE: per position the cosines of its angles, then the sines; dimension i of a head turns with dimension
+    i + E/2 (the half-split layout of the public LLaMA weights).
 
     Raises:
         ValueError: on an unknown backend.
         RuntimeError: if the backend that was asked for by name cannot run these tensors.
     """
-    if backend == "auto" and (x_BxLxD.numel() < SMALLEST_COMPILED or len(rope_LxE) > LONGEST):
-        backend = "naive"
-    chosen = choose("residual attention", _backends(), backend, [x_BxLxD, gain_D, qkv_3DxD, out_DxD, rope_LxE])
-    return chosen.residual_attention(x_BxLxD, gain_D, qkv_3DxD, out_DxD, rope_LxE, n_heads, eps)
+    chosen = choose("residual attention", _backends(), _sized(backend, x_BxLxD), [x_BxLxD, *weights, rope_LxE])
+    return chosen.residual_attention(x_BxLxD, weights, rope_LxE, n_heads, eps)
+
+
+def _sized(backend: str, x_BxLxD: Tensor) -> str:
+    """A dozen of PyTorch's operations cost more than the call of a kernel at any size."""
+    empty_or_long = x_BxLxD.numel() == 0 or x_BxLxD.shape[1] > LONGEST
+    return "naive" if backend == "auto" and empty_or_long else backend
 
 
 def residual_attention_prefill(
     x_BxLxD: Float[Tensor, "b l d"],
-    gain_D: Float[Tensor, " d"],
-    qkv_3DxD: Float[Tensor, "3*d d"],
-    out_DxD: Float[Tensor, "d d"],
+    weights: AttentionWeights,
     rope_LxE: Float[Tensor, "l e"],
-    k_BxHxLxE: Float[Tensor, "b h l e"],
-    v_BxHxLxE: Float[Tensor, "b h l e"],
+    cache_BxHxLxE: tuple[Float[Tensor, "b h l e"], Float[Tensor, "b h l e"]],
     eps: float = 1e-5,
     *,
     backend: str = "auto",
 ) -> Float[Tensor, "b l d"]:
-    """`residual_attention` from the first token on, for decoding: turned keys, and values, are written into `k`, `v`.
+    """`residual_attention` from the first token on, for decoding: turned keys, and values, are written into the cache.
 
     They may be parts of larger tensors, with rows of E side by side.  Outside autograd.
 
     Raises: as `residual_attention`; ValueError for shapes that do not fit together and caches laid out otherwise.
     """
-    _check_caches(x_BxLxD, (x_BxLxD.shape[1], k_BxHxLxE.shape[3]), rope_LxE, k_BxHxLxE, v_BxHxLxE)
-    if k_BxHxLxE.shape[2] != x_BxLxD.shape[1]:
-        raise ValueError(f"caches of {k_BxHxLxE.shape[2]} tokens are given for {x_BxLxD.shape[1]}")
-    if backend == "auto" and (x_BxLxD.numel() < SMALLEST_COMPILED or len(rope_LxE) > LONGEST):
-        backend = "naive"
-    arguments = [x_BxLxD, gain_D, qkv_3DxD, out_DxD, rope_LxE, k_BxHxLxE, v_BxHxLxE]
-    chosen = choose("residual attention, prefill", _backends(), backend, arguments)
-    return chosen.residual_attention_prefill(*arguments, eps)
+    keys_BxHxLxE = cache_BxHxLxE[0]
+    _check_caches(x_BxLxD, (x_BxLxD.shape[1], keys_BxHxLxE.shape[3]), rope_LxE, cache_BxHxLxE)
+    if keys_BxHxLxE.shape[2] != x_BxLxD.shape[1]:
+        raise ValueError(f"caches of {keys_BxHxLxE.shape[2]} tokens are given for {x_BxLxD.shape[1]}")
+    tensors = [x_BxLxD, *weights, rope_LxE, *cache_BxHxLxE]
+    chosen = choose("residual attention, prefill", _backends(), _sized(backend, x_BxLxD), tensors)
+    return chosen.residual_attention_prefill(x_BxLxD, weights, rope_LxE, cache_BxHxLxE, eps)
 
 
 def residual_attention_step(
     x_BxD: Float[Tensor, "b d"],
-    gain_D: Float[Tensor, " d"],
-    qkv_3DxD: Float[Tensor, "3*d d"],
-    out_DxD: Float[Tensor, "d d"],
+    weights: AttentionWeights,
     rope_E: Float[Tensor, " e"],
-    k_BxHxTxE: Float[Tensor, "b h t e"],
-    v_BxHxTxE: Float[Tensor, "b h t e"],
+    cache_BxHxTxE: tuple[Float[Tensor, "b h t e"], Float[Tensor, "b h t e"]],
     eps: float = 1e-5,
     *,
     backend: str = "auto",
 ) -> Float[Tensor, "b d"]:
-    """One token of `residual_attention`, for decoding: its turned key, and its value, become the last of T in `k`, `v`.
+    """One token of `residual_attention`, for decoding: its turned key and its value become the last of T in the cache.
 
-    They hold those before, and may be parts of larger tensors, with rows of E side by side.  Outside autograd.
+    It holds those before, and may consist of parts of larger tensors, with rows of E side by side.  Outside autograd.
     rope_E: the row of the token's position.
 
     Raises: as `residual_attention`; ValueError for shapes that do not fit together and caches laid out otherwise.
     """
-    _check_caches(x_BxD, (k_BxHxTxE.shape[3],), rope_E, k_BxHxTxE, v_BxHxTxE)
+    _check_caches(x_BxD, (cache_BxHxTxE[0].shape[3],), rope_E, cache_BxHxTxE)
     if backend == "auto" and x_BxD.numel() < SMALLEST_STEP:
         backend = "naive"
-    arguments = [x_BxD, gain_D, qkv_3DxD, out_DxD, rope_E, k_BxHxTxE, v_BxHxTxE]
-    chosen = choose("residual attention, one step", _backends(), backend, arguments)
-    return chosen.residual_attention_step(*arguments, eps)
+    tensors = [x_BxD, *weights, rope_E, *cache_BxHxTxE]
+    chosen = choose("residual attention, one step", _backends(), backend, tensors)
+    return chosen.residual_attention_step(x_BxD, weights, rope_E, cache_BxHxTxE, eps)

@@ -8,14 +8,16 @@ them in order. The fields of rotary attention come first, and its Y is what the 
 
 from __future__ import annotations
 
+from retrieval_gap.kernels.cpu import FLOAT, VECTOR
 from retrieval_gap.kernels.cpu.jobs import Worker, field, next_item, own_scratch
-from retrieval_gap.kernels.cpu.lanes import FLOAT, VECTOR, compiled, load_scalar
+from retrieval_gap.kernels.cpu.lanes import compiled
+from retrieval_gap.kernels.cpu.memory import load_scalar
 from retrieval_gap.kernels.cpu.products import product
-from retrieval_gap.kernels.residual.cpu_rows import clear, copy, head_in_cache, normalise, normalise_back, share
-from retrieval_gap.kernels.rotary_attention import cpu_backward, cpu_forward, cpu_tiles
-from retrieval_gap.kernels.rotary_attention.cpu_backward import attend_back
-from retrieval_gap.kernels.rotary_attention.cpu_forward import attend
-from retrieval_gap.kernels.rotary_attention.cpu_tiles import BATCH, HEADS, LENGTH, QKV, WIDTH, at
+from retrieval_gap.kernels.cpu.rows import clear, copy, normalise, normalise_back, share
+from retrieval_gap.kernels.residual import cpu_attend, cpu_attend_back, cpu_tiles
+from retrieval_gap.kernels.residual.cpu_attend import attend
+from retrieval_gap.kernels.residual.cpu_attend_back import attend_back
+from retrieval_gap.kernels.residual.cpu_tiles import BATCH, HEADS, LENGTH, QKV, WIDTH, at, head_in_cache
 
 # Addresses of contiguous tensors. The forward pass takes the weights as (D, 3D) and (D, D) transposed, the backward
 # pass as they are.
@@ -29,12 +31,12 @@ FIELDS = V_CACHE + 4
 
 def forward_scratch_bytes(length: int, heads: int, width: int) -> int:
     """What a worker needs: staging, a sequence's norm, and what a head needs."""
-    return VECTOR + length * heads * width * FLOAT + cpu_forward.scratch_bytes(length, width)
+    return VECTOR + length * heads * width * FLOAT + cpu_attend.scratch_bytes(length, width)
 
 
 def backward_scratch_bytes(length: int, heads: int, width: int) -> int:
     """What a worker needs: staging; a sequence's norm and the gradients of it, the heads and qkv; what a head needs."""
-    return VECTOR + 6 * length * heads * width * FLOAT + cpu_backward.scratch_bytes(length, width)
+    return VECTOR + 6 * length * heads * width * FLOAT + cpu_attend_back.scratch_bytes(length, width)
 
 
 @compiled
@@ -45,7 +47,7 @@ def _sequence_forward(job: int, b: int, scratch: int) -> None:
     x, out = field(job, X) + b * length * row, field(job, OUT) + b * length * row
     normed = scratch + VECTOR
     head_scratch = normed + length * row
-    normalise(normed, x, field(job, GAIN), length, width, load_scalar(field(job, EPS)), scratch)
+    normalise(normed, x, field(job, GAIN), length, width, load_scalar(field(job, EPS)))
     qkv = at(job, QKV, b, 0, 0)
     product(0, qkv, 3 * row, normed, row, FLOAT, field(job, W_QKV), 3 * row, length, width, 3 * width)
     each = field(job, WIDTH)
@@ -82,7 +84,7 @@ def _sequence_backward(job: int, b: int, item: int, scratch: int) -> None:
         attend_back(job, b, h, grad_y, grad_qkv, head_scratch)
     product(0, grad_normed, row, grad_qkv, 3 * row, FLOAT, field(job, W_QKV), row, length, 3 * width, width)
     grad_x, sums = field(job, GRAD_X) + b * all_rows, field(job, GRAD_GAIN) + item * row
-    normalise_back(grad_x, grad_out, normed, grad_normed, x, gain, sums, length, width, eps, scratch)
+    normalise_back(grad_x, grad_out, normed, grad_normed, x, gain, sums, length, width, eps)
     product(1, grad_w_qkv, row, grad_qkv, FLOAT, 3 * row, normed, row, 3 * width, length, width)
 
 

@@ -10,29 +10,25 @@ from __future__ import annotations
 
 import numpy as np
 
+from retrieval_gap.kernels.cpu import FLOAT, LANES, VECTOR
 from retrieval_gap.kernels.cpu.elementary import exp2_of_product
 from retrieval_gap.kernels.cpu.jobs import FIRST_FIELD, Worker, field, next_item, own_scratch
 from retrieval_gap.kernels.cpu.lanes import (
-    FLOAT,
-    LANES,
     ONE,
-    VECTOR,
     ZERO,
     compiled,
     dots_of_sixteen,
     fma,
     largest_lane,
-    load,
-    load_scalar,
-    prefetch,
     splat,
-    store,
     total,
     where_less,
 )
+from retrieval_gap.kernels.cpu.memory import load, load_scalar, prefetch, store
 from retrieval_gap.kernels.cpu.products import product
-from retrieval_gap.kernels.residual.cpu_rows import copy, head_in_cache, normalise, share
-from retrieval_gap.kernels.rotary_attention.cpu_forward import NEVER
+from retrieval_gap.kernels.cpu.rows import copy, normalise, share
+from retrieval_gap.kernels.residual.cpu_attend import NEVER
+from retrieval_gap.kernels.residual.cpu_tiles import head_in_cache
 
 # Sequences that go through a projection together.
 CHUNK = 32
@@ -158,7 +154,7 @@ def _chunk(job: int, first: int, rows: int, scratch: int) -> None:
     x, out = field(job, X) + first * row, field(job, OUT) + first * row
     normed = scratch + VECTOR
     qkv, y = normed + CHUNK * row, normed + 4 * CHUNK * row
-    normalise(normed, x, field(job, GAIN), rows, width, load_scalar(field(job, EPS)), scratch)
+    normalise(normed, x, field(job, GAIN), rows, width, load_scalar(field(job, EPS)))
     product(0, qkv, 3 * row, normed, row, FLOAT, field(job, W_QKV), 3 * row, rows, width, 3 * width)
     for r in range(rows):
         for h in range(heads):

@@ -8,11 +8,13 @@ them in order.
 
 from __future__ import annotations
 
+from retrieval_gap.kernels.cpu import FLOAT, VECTOR
 from retrieval_gap.kernels.cpu.elementary import sigmoid, silu
 from retrieval_gap.kernels.cpu.jobs import FIRST_FIELD, Worker, field, next_item, own_scratch
-from retrieval_gap.kernels.cpu.lanes import FLOAT, ONE, VECTOR, compiled, fma, load, load_scalar, splat, store
+from retrieval_gap.kernels.cpu.lanes import ONE, compiled, fma, splat
+from retrieval_gap.kernels.cpu.memory import load, load_scalar, store
 from retrieval_gap.kernels.cpu.products import product
-from retrieval_gap.kernels.residual.cpu_rows import clear, copy, normalise, normalise_back, share
+from retrieval_gap.kernels.cpu.rows import clear, copy, normalise, normalise_back, share
 
 # Rows of a chunk: with all that the backward pass holds of them, and the weights and their gradients, they fill
 # two thirds of a second-level cache of 1 MB at D = 64, F = 256.
@@ -70,7 +72,7 @@ def _chunk_forward(job: int, first: int, rows: int, scratch: int) -> None:
     gate_up = hidden_rows + CHUNK * down
     if field(job, GATE_UP) != 0:
         gate_up = field(job, GATE_UP) + first * wide
-    normalise(normed, x, field(job, GAIN), rows, width, load_scalar(field(job, EPS)), scratch)
+    normalise(normed, x, field(job, GAIN), rows, width, load_scalar(field(job, EPS)))
     product(0, gate_up, wide, normed, row, FLOAT, field(job, W_GATE_UP), wide, rows, width, 2 * hidden)
     _gate(hidden_rows, gate_up, rows, hidden)
     copy(y, x, rows * width)
@@ -95,7 +97,7 @@ def _chunk_backward(job: int, first: int, rows: int, item: int, scratch: int) ->
     product(1, grad_down, down, grad_y, FLOAT, row, hidden_rows, down, width, rows, hidden)
     product(0, grad_normed, row, grad_gate_up, wide, FLOAT, field(job, W_GATE_UP), row, rows, 2 * hidden, width)
     sums = field(job, GRAD_GAIN) + item * row
-    normalise_back(grad_x, grad_y, normed, grad_normed, x, gain, sums, rows, width, eps, scratch)
+    normalise_back(grad_x, grad_y, normed, grad_normed, x, gain, sums, rows, width, eps)
     product(1, grad_wide, row, grad_gate_up, FLOAT, wide, normed, row, 2 * hidden, rows, width)
 
 

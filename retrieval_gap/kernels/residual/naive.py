@@ -1,63 +1,83 @@
-"""The residual layers of a LLaMA block from the kernels they are made of: any dtype, any device, gradients by autograd.
+"""The residual layers of a LLaMA block in PyTorch's own operations: any dtype, any device, gradients by autograd.
 
-Legend: B batch, L time, D model width, F feed-forward width, E head width.
+Legend: B batch, L time, T tokens in a cache, H heads, D model width, F feed-forward width, E head width.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from retrieval_gap.kernels.fused import rms_norm, swiglu
-from retrieval_gap.kernels.rotary_attention import rotary_attention
-from retrieval_gap.kernels.rotary_attention.naive import split_heads
+
+class AttentionWeights(NamedTuple):
+    """The norm's gain (D), queries', keys' and values' projections one after another (3D x D), the output's (D x D)."""
+
+    gain: Tensor
+    qkv: Tensor
+    out: Tensor
+
+
+Cache = tuple[Tensor, Tensor]
+"""Turned keys, and values, each BxHxTxE."""
+
+
+def rotate(x_BxHxLxE: Tensor, rope_LxE: Tensor) -> Tensor:
+    """Turns the pairs (i, i + E/2) of each head by the angles of its position."""
+    cos, sin = rope_LxE.chunk(2, -1)
+    first, second = x_BxHxLxE.chunk(2, -1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
+
+
+def split_heads(qkv_BxLx3HE: Tensor, rope_LxE: Tensor, n_heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Turned queries and keys, and values, each BxHxLxE."""
+    batch, length, _ = qkv_BxLx3HE.shape
+    qkv_3xBxHxLxE = qkv_BxLx3HE.view(batch, length, 3, n_heads, -1).permute(2, 0, 3, 1, 4)
+    q_BxHxLxE, k_BxHxLxE = rotate(qkv_3xBxHxLxE[:2], rope_LxE)
+    return q_BxHxLxE, k_BxHxLxE, qkv_3xBxHxLxE[2]
+
+
+def _heads(
+    x_BxLxD: Tensor, weights: AttentionWeights, rope_LxE: Tensor, n_heads: int, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Turned queries and keys, and values."""
+    normed = F.rms_norm(x_BxLxD, weights.gain.shape, weights.gain, eps)
+    return split_heads(F.linear(normed, weights.qkv), rope_LxE, n_heads)
 
 
 def residual_swiglu(x_RxD: Tensor, gain_D: Tensor, gate_up_2FxD: Tensor, down_DxF: Tensor, eps: float) -> Tensor:
     """See `retrieval_gap.kernels.residual`."""
-    return x_RxD + F.linear(swiglu(F.linear(rms_norm(x_RxD, gain_D, eps), gate_up_2FxD)), down_DxF)
+    gate, up = F.linear(F.rms_norm(x_RxD, gain_D.shape, gain_D, eps), gate_up_2FxD).chunk(2, -1)
+    return x_RxD + F.linear(F.silu(gate) * up, down_DxF)
 
 
 def residual_attention(
-    x_BxLxD: Tensor, gain_D: Tensor, qkv_3DxD: Tensor, out_DxD: Tensor, rope_LxE: Tensor, n_heads: int, eps: float
+    x_BxLxD: Tensor, weights: AttentionWeights, rope_LxE: Tensor, n_heads: int, eps: float
 ) -> Tensor:
     """See `retrieval_gap.kernels.residual`."""
-    qkv_BxLx3D = F.linear(rms_norm(x_BxLxD, gain_D, eps), qkv_3DxD)
-    return x_BxLxD + F.linear(rotary_attention(qkv_BxLx3D, rope_LxE, n_heads), out_DxD)
+    q, k, v = _heads(x_BxLxD, weights, rope_LxE, n_heads, eps)
+    y_BxHxLxE = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    return x_BxLxD + F.linear(y_BxHxLxE.transpose(1, 2).flatten(2), weights.out)
 
 
 def residual_attention_prefill(
-    x_BxLxD: Tensor,
-    gain_D: Tensor,
-    qkv_3DxD: Tensor,
-    out_DxD: Tensor,
-    rope_LxE: Tensor,
-    k_BxHxLxE: Tensor,
-    v_BxHxLxE: Tensor,
-    eps: float,
+    x_BxLxD: Tensor, weights: AttentionWeights, rope_LxE: Tensor, cache: Cache, eps: float
 ) -> Tensor:
     """See `retrieval_gap.kernels.residual`."""
-    q, k, v = split_heads(F.linear(rms_norm(x_BxLxD, gain_D, eps), qkv_3DxD), rope_LxE, k_BxHxLxE.shape[1])
-    k_BxHxLxE.copy_(k)
-    v_BxHxLxE.copy_(v)
-    y_BxHxLxE = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-    return x_BxLxD + F.linear(y_BxHxLxE.transpose(1, 2).flatten(2), out_DxD)
+    n_heads = cache[0].shape[1]
+    for kept, made in zip(cache, _heads(x_BxLxD, weights, rope_LxE, n_heads, eps)[1:], strict=True):
+        kept.copy_(made)
+    return residual_attention(x_BxLxD, weights, rope_LxE, n_heads, eps)
 
 
 def residual_attention_step(
-    x_BxD: Tensor,
-    gain_D: Tensor,
-    qkv_3DxD: Tensor,
-    out_DxD: Tensor,
-    rope_E: Tensor,
-    k_BxHxTxE: Tensor,
-    v_BxHxTxE: Tensor,
-    eps: float,
+    x_BxD: Tensor, weights: AttentionWeights, rope_E: Tensor, cache: Cache, eps: float
 ) -> Tensor:
     """See `retrieval_gap.kernels.residual`."""
-    qkv_Bx1x3D = F.linear(rms_norm(x_BxD, gain_D, eps), qkv_3DxD)[:, None]
-    q, k, v = split_heads(qkv_Bx1x3D, rope_E[None], k_BxHxTxE.shape[1])
-    k_BxHxTxE[:, :, -1:] = k
-    v_BxHxTxE[:, :, -1:] = v
-    y_BxHx1xE = F.scaled_dot_product_attention(q, k_BxHxTxE, v_BxHxTxE)
-    return x_BxD + F.linear(y_BxHx1xE.flatten(1), out_DxD)
+    q_BxHx1xE, *made = _heads(x_BxD[:, None], weights, rope_E[None], cache[0].shape[1], eps)
+    for kept, new in zip(cache, made, strict=True):
+        kept[:, :, -1:] = new
+    y_BxHx1xE = F.scaled_dot_product_attention(q_BxHx1xE, *cache)
+    return x_BxD + F.linear(y_BxHx1xE.flatten(1), weights.out)

@@ -25,10 +25,12 @@ from retrieval_gap.kernels.dispatch import (
     refuse_what_triton_cannot_take,
 )
 from retrieval_gap.kernels.selective_scan import mamba_ssm, naive
+from retrieval_gap.kernels.selective_scan.inputs import ScanInputs
 from retrieval_gap.machine.errors import UsageError
 
 __all__ = [
     "BackendName",
+    "ScanInputs",
     "available_backends",
     "chosen_backend",
     "selective_scan",
@@ -86,52 +88,16 @@ def available_backends() -> dict[str, str]:
     return describe(_backends())
 
 
-def _check_shapes(x: Tensor, A: Tensor, same_as_x: dict[str, Tensor | None], per_state: dict[str, Tensor]) -> None:
-    channels, states = A.shape
-    if x.shape[-1] != channels:
-        raise ValueError(f"x has {x.shape[-1]} channels and A has {channels}: they must agree")
-    for name, tensor in same_as_x.items():
-        if tensor is not None and tensor.shape != x.shape:
-            raise ValueError(f"{name} has shape {tuple(tensor.shape)}; it must be that of x, {tuple(x.shape)}")
-    for name, tensor in per_state.items():
-        if tensor.shape != (*x.shape[:-1], states):
-            raise ValueError(
-                f"{name} has shape {tuple(tensor.shape)}; it must be that of x, but with {states} (A's states) last"
-            )
-
-
-def _check_sizes(D: Tensor, bias: Tensor | None, state: Tensor | None, batch: int, A: Tensor) -> None:
-    channels, states = A.shape
-    wanted = (
-        ("D", D, (channels,)),
-        ("delta_bias", bias, (channels,)),
-        ("state", state, (batch, channels, states)),
-    )
-    for name, tensor, shape in wanted:
-        if tensor is not None and tensor.shape != shape:
-            raise ValueError(f"{name} has shape {tuple(tensor.shape)}; it must be {shape}")
-
-
 def selective_scan(
-    x_BxLxD: Float[Tensor, "B L D"],
-    delta_BxLxD: Float[Tensor, "B L D"],
-    A_DxN: Float[Tensor, "D N"],
-    B_BxLxN: Float[Tensor, "B L N"],
-    C_BxLxN: Float[Tensor, "B L N"],
-    D_D: Float[Tensor, "D"],
-    z_BxLxD: Float[Tensor, "B L D"] | None = None,
-    delta_bias_D: Float[Tensor, "D"] | None = None,
-    *,
-    initial_state_BxDxN: Float[Tensor, "B D N"] | None = None,
-    backend: str = "auto",
+    inputs: ScanInputs, *, backend: str = "auto"
 ) -> tuple[Float[Tensor, "B L D"], Float[Tensor, "B D N"]]:
     """Run a diagonal state space whose steps depend on the input, over whole sequences.
 
         step_t = softplus(delta_t + delta_bias)
-        h_t    = exp(step_t A) h_{t-1} + step_t B_t x_t         (h_0 = initial_state, zeros unless given)
+        h_t    = exp(step_t A) h_{t-1} + step_t B_t x_t         (h_0 = state, zeros unless given)
         y_t    = (<h_t, C_t> + D x_t) silu(z_t)                 (no silu factor unless z is given)
 
-    Any strides will do as long as the last axis is contiguous. Gradients flow to every input from both outputs.
+    Gradients flow to every input from both outputs.
     Source: Gu & Dao 2023 (arXiv 2312.00752), algorithm 2 and section 3.3.
 
     Args:
@@ -139,44 +105,27 @@ def selective_scan(
             `available_backends()`.
 
     Returns:
-        y_BxLxD, and the state after the last step (BxDxN): pass it as `initial_state_BxDxN` to go on.
+        y_BxLxD, and the state after the last step (BxDxN): pass it as the next `state` to go on.
 
     Raises:
         ValueError: on shapes that do not fit together, or an unknown backend.
         RuntimeError: if the backend that was asked for by name cannot run these tensors.
     """
-    _check_shapes(x_BxLxD, A_DxN, {"delta": delta_BxLxD, "z": z_BxLxD}, {"B": B_BxLxN, "C": C_BxLxN})
-    _check_sizes(D_D, delta_bias_D, initial_state_BxDxN, x_BxLxD.shape[0], A_DxN)
-    arguments = [
-        *(x_BxLxD, delta_BxLxD, A_DxN, B_BxLxN, C_BxLxN, D_D),
-        *(z_BxLxD, delta_bias_D, initial_state_BxDxN),
-    ]
-    return _module("selective scan", backend, arguments).selective_scan(*arguments)
+    inputs.check()
+    return _module("selective scan", backend, inputs).selective_scan(inputs)
 
 
 def selective_scan_step(
-    x_BxD: Float[Tensor, "B D"],
-    delta_BxD: Float[Tensor, "B D"],
-    A_DxN: Float[Tensor, "D N"],
-    B_BxN: Float[Tensor, "B N"],
-    C_BxN: Float[Tensor, "B N"],
-    D_D: Float[Tensor, "D"],
-    z_BxD: Float[Tensor, "B D"] | None,
-    delta_bias_D: Float[Tensor, "D"] | None,
-    state_BxDxN: Float[Tensor, "B D N"],
-    *,
-    reuse_state: bool = False,
-    backend: str = "auto",
+    inputs: ScanInputs, *, reuse_state: bool = False, backend: str = "auto"
 ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D N"]]:
     """One step of `selective_scan`, for decoding: the output, and the new state.
 
+    inputs: without an axis of time; with a state.
     reuse_state: the new state may be written over the one passed in, which is left alone otherwise.
     """
-    _check_shapes(x_BxD, A_DxN, {"delta": delta_BxD, "z": z_BxD}, {"B": B_BxN, "C": C_BxN})
-    _check_sizes(D_D, delta_bias_D, state_BxDxN, x_BxD.shape[0], A_DxN)
-    arguments = [x_BxD, delta_BxD, A_DxN, B_BxN, C_BxN, D_D, z_BxD, delta_bias_D, state_BxDxN]
-    return _module("selective scan step", backend, arguments).selective_scan_step(*arguments, reuse_state)
+    inputs.check()
+    return _module("selective scan step", backend, inputs).selective_scan_step(inputs, reuse_state)
 
 
-def _module(kernel: str, backend: str, arguments: list[Tensor | None]) -> ModuleType:
-    return choose(kernel, _backends(), _chosen.get() if backend == "auto" else backend, arguments)
+def _module(kernel: str, backend: str, inputs: ScanInputs) -> ModuleType:
+    return choose(kernel, _backends(), _chosen.get() if backend == "auto" else backend, inputs)

@@ -9,93 +9,88 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
+from retrieval_gap.kernels.cpu import LANES
+from retrieval_gap.kernels.cpu.elementary import LOG2_E
 from retrieval_gap.kernels.cpu.jobs import Job, sum_in_order, thread_count
-from retrieval_gap.kernels.cpu.lanes import LANES
 from retrieval_gap.kernels.selective_scan import cpu_backward, cpu_forward, cpu_step, naive
 from retrieval_gap.kernels.selective_scan import cpu_tiles as tiles
 from retrieval_gap.kernels.selective_scan.cpu_tiles import CHUNK, GROUP
+from retrieval_gap.kernels.selective_scan.inputs import ScanInputs
 
 
-def selective_scan(
-    x_BxLxD: Tensor,
-    delta_BxLxD: Tensor,
-    A_DxN: Tensor,
-    B_BxLxN: Tensor,
-    C_BxLxN: Tensor,
-    D_D: Tensor,
-    z_BxLxD: Tensor | None = None,
-    delta_bias_D: Tensor | None = None,
-    initial_state_BxDxN: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
+def selective_scan(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
     """Outputs at every step, and the state after the last. See `retrieval_gap.kernels.selective_scan`."""
-    y_BxLxD, state_BxDxN = _SelectiveScan.apply(
-        x_BxLxD, delta_BxLxD, A_DxN, B_BxLxN, C_BxLxN, D_D, z_BxLxD, delta_bias_D, initial_state_BxDxN
-    )
-    return y_BxLxD, state_BxDxN
+    y_BxLxD, state_BxDxN = _SelectiveScan.apply(*_padded(inputs, GROUP))
+    return _cut(inputs, y_BxLxD, state_BxDxN)
 
 
-def selective_scan_step(
-    x_BxD: Tensor,
-    delta_BxD: Tensor,
-    A_DxN: Tensor,
-    B_BxN: Tensor,
-    C_BxN: Tensor,
-    D_D: Tensor,
-    z_BxD: Tensor | None,
-    delta_bias_D: Tensor | None,
-    state_BxDxN: Tensor,
-    reuse_state: bool = False,
-) -> tuple[Tensor, Tensor]:
+def selective_scan_step(inputs: ScanInputs, reuse_state: bool = False) -> tuple[Tensor, Tensor]:
     """One step; in plain PyTorch where gradients are wanted, for they are not what decoding needs."""
-    arguments = (x_BxD, delta_BxD, A_DxN, B_BxN, C_BxN, D_D, z_BxD, delta_bias_D, state_BxDxN)
-    if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in arguments):
-        return naive.selective_scan_step(*arguments)
-    return cpu_step.selective_scan_step(*arguments, reuse_state)
+    if torch.is_grad_enabled() and inputs.need_gradients():
+        return naive.selective_scan_step(inputs)
+    return _cut(inputs, *cpu_step.selective_scan_step(_padded(inputs, LANES), reuse_state))
+
+
+def _padded(inputs: ScanInputs, unit: int) -> ScanInputs:
+    """Zeros after the last channel, up to whole vectors, and after the last state, up to a multiple of `unit`."""
+    channels, states = (-size % least for size, least in zip(inputs.A.shape, (LANES, unit), strict=True))
+    if channels == states == 0:
+        return inputs
+    x, delta, D = (pad(tensor, (0, channels)) for tensor in (inputs.x, inputs.delta, inputs.D))
+    A, B, C = (pad(t, (0, states, 0, n)) for t, n in ((inputs.A, channels), (inputs.B, 0), (inputs.C, 0)))
+    z, bias = (None if tensor is None else pad(tensor, (0, channels)) for tensor in (inputs.z, inputs.delta_bias))
+    state = None if inputs.state is None else pad(inputs.state, (0, states, 0, channels))
+    return ScanInputs(x, delta, A, B, C, D, z, bias, state)
+
+
+def _cut(inputs: ScanInputs, y: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Without what `_padded` added."""
+    channels, states = inputs.A.shape
+    return (y, state) if state.shape[1:] == (channels, states) else (y[..., :channels], state[:, :channels, :states])
 
 
 class _Plan:
     """How a scan of these sizes is cut into items. A function of the sizes alone, and so are all rounding errors."""
 
-    def __init__(self, batch: int, length: int, channels: int, states: int) -> None:
+    def __init__(self, x: Tensor, A: Tensor) -> None:
+        batch, length, channels = x.shape
+        states = A.shape[1]
         # Few sequences are cut into narrower blocks, to have work for every thread.
-        widest = next((block for block in (128, 64) if batch * -(-channels // block) >= 8), 32)
-        self.block = min(widest, -(-channels // LANES) * LANES)
-        self.blocks = -(-channels // self.block)
-        self.vectors = self.block // LANES
-        self.padded = -(-states // GROUP) * GROUP
-        self.boundaries = batch * self.blocks * -(-length // CHUNK) * self.block * self.padded
-        self.sizes = (batch, length, channels, states, self.block)
+        block = min(next((block for block in (128, 64) if batch * -(-channels // block) >= 8), 32), channels)
+        self.blocks = -(-channels // block)
+        self.boundaries = batch * self.blocks * -(-length // CHUNK) * block * states
+        self.sizes = (batch, length, channels, states, block)
         self.threads = thread_count(batch * self.blocks, batch * length * channels * (states + 8))
 
 
-def _describe_inputs(job: Job, plan: _Plan, inputs: tuple[Tensor | None, ...]) -> None:
+def _describe_inputs(plan: _Plan, inputs: tuple[Tensor | None, ...]) -> Job:
     x, delta, A, B, C, D, z, bias = inputs
+    assert A is not None
+    job = Job(tiles.FIELDS)
     job.put(tiles.BATCH, *plan.sizes)
-    for index, tensor in ((tiles.A, A), (tiles.D, D), (tiles.BIAS, bias)):
+    for index, tensor in ((tiles.A, (A * float(LOG2_E)).t()), (tiles.D, D), (tiles.BIAS, bias)):
         job.flat(index, tensor)
     for index, tensor in ((tiles.X, x), (tiles.DELTA, delta), (tiles.B, B), (tiles.C, C), (tiles.Z, z)):
         job.rows(index, tensor)
+    return job
 
 
 class _SelectiveScan(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, *arguments: Tensor | None) -> tuple[Tensor, Tensor]:
-        x, state = arguments[0], arguments[8]
-        A = arguments[2]
-        assert x is not None
-        assert A is not None
-        (batch, length, channels), states = x.shape, A.shape[1]
-        plan, job = _Plan(batch, length, channels, states), Job(tiles.FIELDS)
-        y_BxLxD, state_BxDxN = x.new_empty(batch, length, channels), x.new_empty(batch, channels, states)
+    def forward(ctx: Any, *given: Tensor) -> tuple[Tensor, Tensor]:
+        x, A, state = given[0], given[2], given[8]
+        plan = _Plan(x, A)
+        y_BxLxD, state_BxDxN = x.new_empty(x.shape), x.new_empty(len(x), *A.shape)
         boundaries = x.new_empty(plan.boundaries) if any(ctx.needs_input_grad) else None
-        _describe_inputs(job, plan, arguments[:8])
+        job = _describe_inputs(plan, given[:8])
         job.flat(tiles.STATE, state)
         job.flat(tiles.STATE_OUT, state_BxDxN)
         job.flat(tiles.BOUNDARIES, boundaries)
         job.rows(tiles.Y, y_BxLxD)
-        job.run(cpu_forward.forward, plan.threads, cpu_forward.scratch_bytes(plan.vectors, plan.padded))
-        ctx.save_for_backward(*arguments[:8], boundaries)
+        job.run(cpu_forward.forward, plan.threads, cpu_forward.scratch_bytes(plan.sizes[4] // LANES, A.shape[1]))
+        ctx.save_for_backward(*given[:8], boundaries)
         ctx.plan = plan
         return y_BxLxD, state_BxDxN
 
@@ -104,43 +99,24 @@ class _SelectiveScan(torch.autograd.Function):
     def backward(ctx: Any, grad_y_BxLxD: Tensor, grad_state_out_BxDxN: Tensor) -> tuple[Tensor | None, ...]:
         *inputs, boundaries = ctx.saved_tensors
         x, z, bias = inputs[0], inputs[6], inputs[7]
-        plan, job = ctx.plan, Job(tiles.FIELDS)
-        batch, length, channels, states, _ = plan.sizes
+        plan, job = ctx.plan, _describe_inputs(ctx.plan, inputs)
+        batch, length, channels, states, block = plan.sizes
         grad_x, grad_delta, grad_z = x.new_empty(3, batch, length, channels)
         partial_B, partial_C = x.new_empty(2, plan.blocks, batch, length, states)
-        partial_A, grad_state = x.new_empty(2, batch, channels, states)
+        partial_A, grad_state = x.new_empty(batch, states, channels), x.new_empty(batch, channels, states)
         partial_D, partial_bias = x.new_empty(2, batch, channels)
-        _describe_inputs(job, plan, inputs)
         job.flat(tiles.BOUNDARIES, boundaries)
         job.flat(tiles.GRAD_STATE_OUT, grad_state_out_BxDxN)
         job.flat(tiles.GRAD_STATE, grad_state)
-        for index, tensor in (
-            (tiles.GRAD_A, partial_A),
-            (tiles.GRAD_D, partial_D),
-            (tiles.GRAD_BIAS, partial_bias),
-        ):
+        for index, tensor in ((tiles.GRAD_A, partial_A), (tiles.GRAD_D, partial_D), (tiles.GRAD_BIAS, partial_bias)):
             job.flat(index, tensor)
         for index, tensor in ((tiles.GRAD_B, partial_B), (tiles.GRAD_C, partial_C)):
             job.rows(index, tensor.flatten(0, 1))
-        for index, tensor in (
-            (tiles.GRAD_Y, grad_y_BxLxD),
-            (tiles.GRAD_X, grad_x),
-            (tiles.GRAD_DELTA, grad_delta),
-        ):
+        for index, tensor in ((tiles.GRAD_Y, grad_y_BxLxD), (tiles.GRAD_X, grad_x), (tiles.GRAD_DELTA, grad_delta)):
             job.rows(index, tensor)
         job.rows(tiles.GRAD_Z, grad_z)
-        job.run(cpu_backward.backward, plan.threads, cpu_backward.scratch_bytes(plan.vectors, plan.padded))
-        return (
-            *(
-                grad_x,
-                grad_delta,
-                sum_in_order(partial_A),
-                sum_in_order(partial_B),
-                sum_in_order(partial_C),
-            ),
-            *(sum_in_order(partial_D), None if z is None else grad_z),
-            *(
-                None if bias is None else sum_in_order(partial_bias),
-                grad_state if ctx.needs_input_grad[8] else None,
-            ),
-        )
+        job.run(cpu_backward.backward, plan.threads, cpu_backward.scratch_bytes(block // LANES, states))
+        parts = (partial_A.mT, partial_B, partial_C, partial_D)
+        grad_bias = None if bias is None else sum_in_order(partial_bias)
+        grad_state = grad_state if ctx.needs_input_grad[8] else None
+        return grad_x, grad_delta, *map(sum_in_order, parts), None if z is None else grad_z, grad_bias, grad_state

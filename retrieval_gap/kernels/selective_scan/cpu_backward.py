@@ -12,26 +12,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from retrieval_gap.kernels.cpu.elementary import (
-    exp2_of_product,
-)
+from retrieval_gap.kernels.cpu import FLOAT, LANES, VECTOR
+from retrieval_gap.kernels.cpu.elementary import exp2_of_product
 from retrieval_gap.kernels.cpu.jobs import Worker, field, next_item, own_scratch
-from retrieval_gap.kernels.cpu.lanes import (
-    FLOAT,
-    LANES,
-    VECTOR,
-    ZERO,
-    compiled,
-    fma,
-    inline,
-    load,
-    load_scalar,
-    prefetch,
-    splat,
-    store,
-    store_scalar,
-    sums_of_eight,
-)
+from retrieval_gap.kernels.cpu.lanes import ZERO, compiled, fma, inline, splat, sums_of_eight
+from retrieval_gap.kernels.cpu.memory import load, load_scalar, prefetch, store, store_scalar
+from retrieval_gap.kernels.cpu.rows import clear, copy
 from retrieval_gap.kernels.selective_scan import cpu_tiles as tiles
 from retrieval_gap.kernels.selective_scan.cpu_backward_ends import (
     GRAD_INPUT,
@@ -40,7 +26,6 @@ from retrieval_gap.kernels.selective_scan.cpu_backward_ends import (
     INPUT,
     OUTPUT,
     ROWS,
-    STAGING,
     STEP,
     close_chunk,
     open_chunk,
@@ -51,31 +36,23 @@ from retrieval_gap.kernels.selective_scan.cpu_tiles import (
     at,
     flat_at,
     load_group,
-    load_rates,
-    load_rows,
-    load_tile,
     splat_group,
     store_group,
-    store_tile,
 )
 
 _GROUP_ROW = GROUP * VECTOR
 
 
-def scratch_bytes(vectors: int, padded: int) -> int:
-    """What a worker needs: 3 tiles, 4 rows of vectors, rows, staging, history with sums, and a chunk's B and C."""
-    history_and_sums = _GROUP_ROW * (CHUNK + 1) + 3 * _GROUP_ROW * CHUNK
-    return (
-        VECTOR * vectors * (3 * padded + 4)
-        + (vectors * ROWS + 4 * STAGING + history_and_sums)
-        + 2 * FLOAT * CHUNK * padded
-    )
+def scratch_bytes(vectors: int, states: int) -> int:
+    """What a worker needs: 3 tiles, 4 rows of vectors, rows, staging, the history and decays of four states, sums."""
+    return VECTOR * (vectors * (3 * states + 4) + 1) + vectors * ROWS + _GROUP_ROW * (4 * CHUNK + 1)
 
 
 @inline
 def _advance_and_record(
-    rates: int, state: int, B: int, C: int, rows: int, states: int, decays: int, steps: int, padded: int
-) -> None:
+    rates: int, state: int, B: int, B_stride: int, C: int, C_stride: int,
+    rows: int, states: int, decays: int, steps: int,
+) -> None:  # fmt: skip
     """The forward pass over a chunk again, for four states; every state (the first too) and decay is written down."""
     A0, A1, A2, A3 = load_group(rates)
     h0, h1, h2, h3 = load_group(state)
@@ -83,8 +60,8 @@ def _advance_and_record(
     for t in range(steps):
         row = rows + t * VECTOR
         step, u, y = load(row + STEP), load(row + INPUT), load(row + OUTPUT)
-        B0, B1, B2, B3 = splat_group(B + t * padded * FLOAT)
-        C0, C1, C2, C3 = splat_group(C + t * padded * FLOAT)
+        B0, B1, B2, B3 = splat_group(B + t * B_stride)
+        C0, C1, C2, C3 = splat_group(C + t * C_stride)
         a0, a1 = exp2_of_product(step, A0), exp2_of_product(step, A1)
         a2, a3 = exp2_of_product(step, A2), exp2_of_product(step, A3)
         h0, h1, h2, h3 = fma(a0, h0, u * B0), fma(a1, h1, u * B1), fma(a2, h2, u * B2), fma(a3, h3, u * B3)
@@ -95,21 +72,9 @@ def _advance_and_record(
 
 @inline
 def _step_back(
-    A: Any,
-    B: Any,
-    C: Any,
-    decay: int,
-    before: Any,
-    now: Any,
-    grad_h: Any,
-    grad_A: Any,
-    sums: int,
-    step: Any,
-    u: Any,
-    grad_y: Any,
-    grad_u: Any,
-    grad_step: Any,
-) -> Any:
+    A: Any, B: Any, C: Any, decay: int, before: Any, now: Any, grad_h: Any, grad_A: Any, sums: int,
+    step: Any, u: Any, grad_y: Any, grad_u: Any, grad_step: Any,
+) -> Any:  # fmt: skip
     """One state one step back. Adds the channels' terms of dB and dC to `sums`; returns the running gradients."""
     grad_h = fma(grad_y, C, grad_h)
     store(sums, fma(grad_h, u, load(sums)))
@@ -122,18 +87,9 @@ def _step_back(
 
 @inline
 def _go_back(
-    rates: int,
-    grad_state: int,
-    grad_A: int,
-    B: int,
-    C: int,
-    rows: int,
-    states: int,
-    decays: int,
-    sums: int,
-    steps: int,
-    padded: int,
-) -> None:
+    rates: int, grad_state: int, grad_A: int, B: int, B_stride: int, C: int, C_stride: int,
+    rows: int, states: int, decays: int, sums: int, steps: int,
+) -> None:  # fmt: skip
     """Four states of 16 channels, from the last step of a chunk to its first."""
     A0, A1, A2, A3 = load_group(rates)
     g0, g1, g2, g3 = load_group(grad_state)
@@ -144,8 +100,8 @@ def _go_back(
         row, a, total = rows + t * VECTOR, decays + t * _GROUP_ROW, sums + 2 * t * _GROUP_ROW
         step, u, dy = load(row + STEP), load(row + INPUT), load(row + GRAD_OUTPUT)
         du, ds = load(row + GRAD_INPUT), load(row + GRAD_STEP)
-        B0, B1, B2, B3 = splat_group(B + t * padded * FLOAT)
-        C0, C1, C2, C3 = splat_group(C + t * padded * FLOAT)
+        B0, B1, B2, B3 = splat_group(B + t * B_stride)
+        C0, C1, C2, C3 = splat_group(C + t * C_stride)
         p0, p1, p2, p3 = load_group(states + t * _GROUP_ROW)
         g0, s0, du, ds = _step_back(A0, B0, C0, a, p0, h0, g0, s0, total, step, u, dy, du, ds)
         a, total = a + VECTOR, total + VECTOR
@@ -162,99 +118,96 @@ def _go_back(
 
 
 @compiled
-def _write_sums(job: int, sums: int, place: int, start: int, steps: int, n: int, count: int, staging: int) -> None:
+def _write_sums(job: int, sums: int, place: int, start: int, steps: int, n: int, staging: int) -> None:
     """Add up the channels' terms of dB and dC of four states, and leave zeros for the next four."""
     for t in range(steps):
         terms = sums + 2 * t * _GROUP_ROW
         store(staging, sums_of_eight(terms))
         for i in range(2 * GROUP):
             store(terms + i * VECTOR, splat(ZERO))
-        grad_B, grad_C = (
-            at(job, tiles.GRAD_B, place, start + t, n),
-            at(job, tiles.GRAD_C, place, start + t, n),
-        )
-        for k in range(count):
-            store_scalar(grad_B + k * FLOAT, load_scalar(staging + k * FLOAT))
-            store_scalar(grad_C + k * FLOAT, load_scalar(staging + (GROUP + k) * FLOAT))
+        grad_B, grad_C = at(job, tiles.GRAD_B, place, start + t, n), at(job, tiles.GRAD_C, place, start + t, n)
+        for k in range(0, GROUP * FLOAT, FLOAT):
+            store_scalar(grad_B + k, load_scalar(staging + k))
+            store_scalar(grad_C + k, load_scalar(staging + GROUP * FLOAT + k))
 
 
 @inline
-def _rooms(scratch: int, vectors: int, padded: int) -> Any:
+def _rooms(scratch: int, vectors: int, states: int) -> Any:
     """Where in a worker's scratch memory things are: tiles, vectors of channels, rows, and what a chunk needs."""
     rates = scratch
-    grad_A = rates + vectors * padded * VECTOR
-    grad_state = grad_A + vectors * padded * VECTOR
-    D = grad_state + vectors * padded * VECTOR
+    grad_A = rates + vectors * states * VECTOR
+    grad_state = grad_A + vectors * states * VECTOR
+    D = grad_state + vectors * states * VECTOR
     bias, grad_D, grad_bias = D + vectors * VECTOR, D + 2 * vectors * VECTOR, D + 3 * vectors * VECTOR
     rows = D + 4 * vectors * VECTOR
     staging = rows + vectors * ROWS
-    history = staging + 4 * STAGING
+    history = staging + VECTOR
     decays = history + (CHUNK + 1) * _GROUP_ROW
-    sums = decays + CHUNK * _GROUP_ROW
-    B = sums + 2 * CHUNK * _GROUP_ROW
-    C = B + CHUNK * padded * FLOAT
-    return rates, grad_A, grad_state, D, bias, grad_D, grad_bias, rows, staging, history, decays, sums, B, C
+    return (
+        rates,
+        grad_A,
+        grad_state,
+        D,
+        bias,
+        grad_D,
+        grad_bias,
+        rows,
+        staging,
+        history,
+        decays,
+        decays + CHUNK * _GROUP_ROW,
+    )
 
 
 @compiled
 def _scan_chunk_back(job: int, b: int, block: int, chunk: int, scratch: int) -> None:
     """One chunk of one item: its states again from the one that was kept, then time backwards."""
-    start, states, padded = chunk * CHUNK, field(job, tiles.STATES), tiles.padded_states(job)
-    steps, first, channels = (
-        min(CHUNK, field(job, tiles.LENGTH) - start),
-        block * field(job, tiles.BLOCK),
-        tiles.channels_of(job, block),
+    start, states, first = chunk * CHUNK, field(job, tiles.STATES), block * field(job, tiles.BLOCK)
+    steps, vectors = min(CHUNK, field(job, tiles.LENGTH) - start), tiles.vectors_of(job, block)
+    kept = tiles.boundary_of(job, b, block, chunk)
+    B_stride, C_stride = field(job, tiles.B + 2), field(job, tiles.C + 2)
+    rates, grad_A, grad_state, D, bias, grad_D, grad_bias, all_rows, staging, history, decays, sums = _rooms(
+        scratch, vectors, states
     )
-    vectors, kept = tiles.vectors_of(channels), tiles.boundary_of(job, b, block, chunk, padded)
-    rates, grad_A, grad_state, D, bias, grad_D, grad_bias, all_rows, staging, history, decays, sums, B, C = _rooms(
-        scratch, vectors, padded
-    )
-    load_rows(B, at(job, tiles.B, b, start, 0), field(job, tiles.B + 2), steps, states, padded)
-    load_rows(C, at(job, tiles.C, b, start, 0), field(job, tiles.C + 2), steps, states, padded)
     for v in range(vectors):
-        here, count, rows, i = first + v * LANES, channels - v * LANES, all_rows + v * ROWS, v * VECTOR
-        open_chunk(job, b, start, steps, here, count, D + i, bias + i, rows, staging)
-    for i in range(vectors * padded):
+        i = v * VECTOR
+        open_chunk(job, b, start, steps, first + v * LANES, D + i, bias + i, all_rows + v * ROWS)
+    for i in range(vectors * states):
         prefetch(kept + i * VECTOR)
-    for n in range(0, padded, GROUP):
-        B_n, C_n = B + n * FLOAT, C + n * FLOAT
+    for n in range(0, states, GROUP):
+        B, C = at(job, tiles.B, b, start, n), at(job, tiles.C, b, start, n)
         for v in range(vectors):
-            tile, rows = (v * padded + n) * VECTOR, all_rows + v * ROWS
+            tile, rows = (v * states + n) * VECTOR, all_rows + v * ROWS
             A, state, grads = rates + tile, grad_state + tile, grad_A + tile
-            _advance_and_record(A, kept + tile, B_n, C_n, rows, history, decays, steps, padded)
-            _go_back(A, state, grads, B_n, C_n, rows, history, decays, sums, steps, padded)
-        place = block * field(job, tiles.BATCH) + b
-        _write_sums(job, sums, place, start, steps, n, min(GROUP, states - n), staging)
+            _advance_and_record(A, kept + tile, B, B_stride, C, C_stride, rows, history, decays, steps)
+            _go_back(A, state, grads, B, B_stride, C, C_stride, rows, history, decays, sums, steps)
+        _write_sums(job, sums, block * field(job, tiles.BATCH) + b, start, steps, n, staging)
     for v in range(vectors):
-        here, count, rows, i = first + v * LANES, channels - v * LANES, all_rows + v * ROWS, v * VECTOR
-        close_chunk(job, b, start, steps, here, count, D + i, grad_D + i, grad_bias + i, rows, staging)
+        i = v * VECTOR
+        close_chunk(job, b, start, steps, first + v * LANES, D + i, grad_D + i, grad_bias + i, all_rows + v * ROWS)
 
 
 @compiled
-def _scan_item_back(job: int, b: int, block: int, scratch: int) -> None:
+def scan_item_back(job: int, b: int, block: int, scratch: int) -> None:
     """One sequence and one block of channels, from the last step to the first."""
-    states, all_channels, padded = field(job, tiles.STATES), field(job, tiles.CHANNELS), tiles.padded_states(job)
-    first, channels = block * field(job, tiles.BLOCK), tiles.channels_of(job, block)
-    rates, grad_A, grad_state, D, bias, grad_D, grad_bias, _, _, _, _, sums, _, _ = _rooms(
-        scratch, tiles.vectors_of(channels), padded
-    )
+    states, all_channels, vectors = field(job, tiles.STATES), field(job, tiles.CHANNELS), tiles.vectors_of(job, block)
+    first, row = block * field(job, tiles.BLOCK), all_channels * FLOAT
+    rates, grad_A, grad_state, D, bias, grad_D, grad_bias, _, _, _, _, sums = _rooms(scratch, vectors, states)
     own_state, own_channels = (b * all_channels + first) * states, b * all_channels + first
-    load_rates(rates, flat_at(job, tiles.A, first * states), channels, states, padded)
-    load_tile(grad_state, flat_at(job, tiles.GRAD_STATE_OUT, own_state), channels, states, padded)
-    load_tile(D, flat_at(job, tiles.D, first), channels, 1, 1)
-    load_tile(bias, flat_at(job, tiles.BIAS, first), channels, 1, 1)
-    load_tile(grad_A, 0, channels, states, padded)
-    load_tile(grad_D, 0, channels, 1, 1)
-    load_tile(grad_bias, 0, channels, 1, 1)
-    load_tile(sums, 0, LANES, 2 * CHUNK * GROUP, 2 * CHUNK * GROUP)
+    tiles.load_turned(rates, flat_at(job, tiles.A, first), row, vectors, states)
+    tiles.load_tile(grad_state, flat_at(job, tiles.GRAD_STATE_OUT, own_state), vectors, states)
+    tiles.load_channels(D, flat_at(job, tiles.D, first), vectors)
+    tiles.load_channels(bias, flat_at(job, tiles.BIAS, first), vectors)
+    clear(grad_A, vectors * LANES * states)
+    clear(grad_D, 2 * vectors * LANES)
+    clear(sums, 2 * CHUNK * GROUP * LANES)
     chunks = (field(job, tiles.LENGTH) + CHUNK - 1) // CHUNK
     for back in range(chunks):
         _scan_chunk_back(job, b, block, chunks - 1 - back, scratch)
-    store_tile(flat_at(job, tiles.GRAD_A, own_state), grad_A, channels, states, padded)
-    store_tile(flat_at(job, tiles.GRAD_D, own_channels), grad_D, channels, 1, 1)
-    store_tile(flat_at(job, tiles.GRAD_BIAS, own_channels), grad_bias, channels, 1, 1)
-    if field(job, tiles.GRAD_STATE) != 0:
-        store_tile(flat_at(job, tiles.GRAD_STATE, own_state), grad_state, channels, states, padded)
+    tiles.store_turned(flat_at(job, tiles.GRAD_A, b * all_channels * states + first), row, grad_A, vectors, states)
+    copy(flat_at(job, tiles.GRAD_D, own_channels), grad_D, vectors * LANES)
+    copy(flat_at(job, tiles.GRAD_BIAS, own_channels), grad_bias, vectors * LANES)
+    tiles.store_tile(flat_at(job, tiles.GRAD_STATE, own_state), grad_state, vectors, states)
 
 
 @Worker
@@ -263,5 +216,5 @@ def backward(job: int) -> None:
     scratch, blocks = own_scratch(job), tiles.blocks_of(job)
     item = next_item(job)
     while item < field(job, tiles.BATCH) * blocks:
-        _scan_item_back(job, item // blocks, item % blocks, scratch)
+        scan_item_back(job, item // blocks, item % blocks, scratch)
         item = next_item(job)

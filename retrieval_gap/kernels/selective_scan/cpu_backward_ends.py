@@ -7,10 +7,11 @@ Here are softplus, the skip connection and the gate, with their gradients; one c
 
 from __future__ import annotations
 
+from retrieval_gap.kernels.cpu import VECTOR
 from retrieval_gap.kernels.cpu.elementary import LN_2, exp_of_minus_absolute, sigmoid, sigmoid_from, softplus_from
 from retrieval_gap.kernels.cpu.jobs import field
-from retrieval_gap.kernels.cpu.lanes import LANES, ONE, VECTOR, ZERO, compiled, fma, load, prefetch, splat, store
-from retrieval_gap.kernels.cpu.rows import copy_in, copy_out
+from retrieval_gap.kernels.cpu.lanes import ONE, ZERO, compiled, fma, splat
+from retrieval_gap.kernels.cpu.memory import load, prefetch, store
 from retrieval_gap.kernels.selective_scan import cpu_tiles as tiles
 from retrieval_gap.kernels.selective_scan.cpu_tiles import CHUNK, at
 
@@ -19,36 +20,15 @@ from retrieval_gap.kernels.selective_scan.cpu_tiles import CHUNK, at
 # (the latter through the decay only, and in units of ln 2).
 STEP, SLOPE, INPUT, OUTPUT, GRAD_OUTPUT, GATE, GRAD_INPUT, GRAD_STEP = (CHUNK * VECTOR * i for i in range(8))
 ROWS = 8 * CHUNK * VECTOR
-STAGING = CHUNK * VECTOR
 
 
 @compiled
-def open_chunk(
-    job: int,
-    b: int,
-    start: int,
-    steps: int,
-    first: int,
-    count: int,
-    D: int,
-    bias: int,
-    rows: int,
-    staging: int,
-) -> None:
+def open_chunk(job: int, b: int, start: int, steps: int, first: int, D: int, bias: int, rows: int) -> None:
     """Before a chunk: softplus and its slope, delta x, D x, and the gradient that comes through the gate."""
     x, x_stride = at(job, tiles.X, b, start, first), field(job, tiles.X + 2)
     delta, delta_stride = at(job, tiles.DELTA, b, start, first), field(job, tiles.DELTA + 2)
     z, z_stride = at(job, tiles.Z, b, start, first), field(job, tiles.Z + 2)
     grad, grad_stride = at(job, tiles.GRAD_Y, b, start, first), field(job, tiles.GRAD_Y + 2)
-    gated = field(job, tiles.Z) != 0
-    if count < LANES:
-        copy_in(staging, x, x_stride, steps, count)
-        copy_in(staging + STAGING, delta, delta_stride, steps, count)
-        copy_in(staging + 2 * STAGING, grad, grad_stride, steps, count)
-        if gated:
-            copy_in(staging + 3 * STAGING, z, z_stride, steps, count)
-        x_stride = delta_stride = grad_stride = z_stride = VECTOR
-        x, delta, grad, z = staging, staging + STAGING, staging + 2 * STAGING, staging + 3 * STAGING
     skip, shift = load(D), load(bias)
     for t in range(steps):
         row, value = rows + t * VECTOR, load(x + t * x_stride)
@@ -63,7 +43,7 @@ def open_chunk(
         store(row + OUTPUT, skip * value)
         store(row + GRAD_INPUT, splat(ZERO))
         store(row + GRAD_STEP, splat(ZERO))
-    if gated:
+    if field(job, tiles.Z) != 0:
         for t in range(steps):
             row, gate, out = rows + t * VECTOR, load(z + t * z_stride), load(grad + t * grad_stride)
             prefetch(z + (t - CHUNK) * z_stride)
@@ -78,39 +58,13 @@ def open_chunk(
 
 @compiled
 def close_chunk(
-    job: int,
-    b: int,
-    start: int,
-    steps: int,
-    first: int,
-    count: int,
-    D: int,
-    grad_D: int,
-    grad_bias: int,
-    rows: int,
-    staging: int,
+    job: int, b: int, start: int, steps: int, first: int, D: int, grad_D: int, grad_bias: int, rows: int
 ) -> None:
     """After a chunk: the gradients of x, delta and z, and this chunk's share of those of D and the bias."""
     x, x_stride = at(job, tiles.X, b, start, first), field(job, tiles.X + 2)
-    grad_x, grad_x_stride = at(job, tiles.GRAD_X, b, start, first), field(job, tiles.GRAD_X + 2)
-    grad_delta, grad_delta_stride = (
-        at(job, tiles.GRAD_DELTA, b, start, first),
-        field(job, tiles.GRAD_DELTA + 2),
-    )
-    grad_z, grad_z_stride = at(job, tiles.GRAD_Z, b, start, first), field(job, tiles.GRAD_Z + 2)
-    gated = field(job, tiles.Z) != 0
-    dx, dx_stride, dd, dd_stride, dz, dz_stride = (
-        grad_x,
-        grad_x_stride,
-        grad_delta,
-        grad_delta_stride,
-        grad_z,
-        grad_z_stride,
-    )
-    if count < LANES:
-        copy_in(staging, x, x_stride, steps, count)
-        x, dx, dd, dz = staging, staging + STAGING, staging + 2 * STAGING, staging + 3 * STAGING
-        x_stride = dx_stride = dd_stride = dz_stride = VECTOR
+    dx, dx_stride = at(job, tiles.GRAD_X, b, start, first), field(job, tiles.GRAD_X + 2)
+    dd, dd_stride = at(job, tiles.GRAD_DELTA, b, start, first), field(job, tiles.GRAD_DELTA + 2)
+    dz, dz_stride = at(job, tiles.GRAD_Z, b, start, first), field(job, tiles.GRAD_Z + 2)
     skip, sum_D, sum_bias = load(D), load(grad_D), load(grad_bias)
     for t in range(steps):
         row, value = rows + t * VECTOR, load(x + t * x_stride)
@@ -121,12 +75,7 @@ def close_chunk(
         store(dd + t * dd_stride, grad_raw)
     store(grad_D, sum_D)
     store(grad_bias, sum_bias)
-    if gated:
+    if field(job, tiles.Z) != 0:
         for t in range(steps):
             row = rows + t * VECTOR
             store(dz + t * dz_stride, load(row + GATE) * load(row + OUTPUT))
-    if count < LANES:
-        copy_out(grad_x, grad_x_stride, dx, steps, count)
-        copy_out(grad_delta, grad_delta_stride, dd, steps, count)
-        if gated:
-            copy_out(grad_z, grad_z_stride, dz, steps, count)

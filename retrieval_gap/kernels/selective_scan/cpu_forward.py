@@ -8,10 +8,12 @@ computes those in between again (Gu & Dao 2023, arXiv 2312.00752, section 3.3.2)
 
 from __future__ import annotations
 
+from retrieval_gap.kernels.cpu import FLOAT, LANES, VECTOR
 from retrieval_gap.kernels.cpu.elementary import exp2_of_product, silu, softplus
 from retrieval_gap.kernels.cpu.jobs import Worker, field, next_item, own_scratch
-from retrieval_gap.kernels.cpu.lanes import FLOAT, LANES, VECTOR, compiled, fma, inline, load, prefetch, store
-from retrieval_gap.kernels.cpu.rows import copy_in, copy_out
+from retrieval_gap.kernels.cpu.lanes import compiled, fma, inline
+from retrieval_gap.kernels.cpu.memory import load, prefetch, store
+from retrieval_gap.kernels.cpu.rows import copy
 from retrieval_gap.kernels.selective_scan import cpu_tiles as tiles
 from retrieval_gap.kernels.selective_scan.cpu_tiles import (
     CHUNK,
@@ -19,34 +21,30 @@ from retrieval_gap.kernels.selective_scan.cpu_tiles import (
     at,
     flat_at,
     load_group,
-    load_rates,
-    load_rows,
-    load_tile,
     splat_group,
     store_group,
-    store_tile,
 )
 
-# The rows of a chunk, for one vector of channels: softplus(delta), that times x, the output, and two for staging.
-_STEP, _INPUT, _OUTPUT, _STAGING_0, _STAGING_1 = (CHUNK * VECTOR * i for i in range(5))
-_ROWS = 5 * CHUNK * VECTOR
+# The rows of a chunk, for one vector of channels: softplus(delta), that times x, the output.
+_STEP, _INPUT, _OUTPUT = (CHUNK * VECTOR * i for i in range(3))
+_ROWS = 3 * CHUNK * VECTOR
 
 
-def scratch_bytes(vectors: int, padded: int) -> int:
-    """What a worker needs: tiles of A and the state, vectors of D and bias, a chunk's rows, and its B and C."""
-    return VECTOR * (2 * vectors * padded + 2 * vectors) + _ROWS + 2 * FLOAT * CHUNK * padded
+def scratch_bytes(vectors: int, states: int) -> int:
+    """What a worker needs: tiles of A and the state, vectors of D and bias, a chunk's rows."""
+    return VECTOR * (2 * vectors * states + 2 * vectors) + _ROWS
 
 
 @inline
-def _advance(rates: int, state: int, B: int, C: int, rows: int, steps: int, padded: int) -> None:
+def _advance(rates: int, state: int, B: int, B_stride: int, C: int, C_stride: int, rows: int, steps: int) -> None:
     """Advance four states of 16 channels by `steps`, and add their part of <h, C> to the output."""
     A0, A1, A2, A3 = load_group(rates)
     h0, h1, h2, h3 = load_group(state)
     for t in range(steps):
         row = rows + t * VECTOR
         step, u, y = load(row + _STEP), load(row + _INPUT), load(row + _OUTPUT)
-        B0, B1, B2, B3 = splat_group(B + t * padded * FLOAT)
-        C0, C1, C2, C3 = splat_group(C + t * padded * FLOAT)
+        B0, B1, B2, B3 = splat_group(B + t * B_stride)
+        C0, C1, C2, C3 = splat_group(C + t * C_stride)
         h0 = fma(exp2_of_product(step, A0), h0, u * B0)
         h1 = fma(exp2_of_product(step, A1), h1, u * B1)
         h2 = fma(exp2_of_product(step, A2), h2, u * B2)
@@ -56,14 +54,10 @@ def _advance(rates: int, state: int, B: int, C: int, rows: int, steps: int, padd
 
 
 @compiled
-def _open(job: int, b: int, start: int, steps: int, first: int, count: int, D: int, bias: int, rows: int) -> None:
+def _open(job: int, b: int, start: int, steps: int, first: int, D: int, bias: int, rows: int) -> None:
     """Before the scan of a chunk: softplus, delta x, and D x as the output's first term."""
     x, x_stride = at(job, tiles.X, b, start, first), field(job, tiles.X + 2)
     delta, delta_stride = at(job, tiles.DELTA, b, start, first), field(job, tiles.DELTA + 2)
-    if count < LANES:
-        copy_in(rows + _STAGING_0, x, x_stride, steps, count)
-        copy_in(rows + _STAGING_1, delta, delta_stride, steps, count)
-        x, x_stride, delta, delta_stride = rows + _STAGING_0, VECTOR, rows + _STAGING_1, VECTOR
     skip, shift = load(D), load(bias)
     for t in range(steps):
         row, value = rows + t * VECTOR, load(x + t * x_stride)
@@ -76,62 +70,47 @@ def _open(job: int, b: int, start: int, steps: int, first: int, count: int, D: i
 
 
 @compiled
-def _close(job: int, b: int, start: int, steps: int, first: int, count: int, rows: int) -> None:
+def _close(job: int, b: int, start: int, steps: int, first: int, rows: int) -> None:
     """After the scan of a chunk: the gate, and the way out."""
     z, z_stride = at(job, tiles.Z, b, start, first), field(job, tiles.Z + 2)
     y, y_stride = at(job, tiles.Y, b, start, first), field(job, tiles.Y + 2)
-    target, target_stride = y, y_stride
-    gated = field(job, tiles.Z) != 0
-    if count < LANES:
-        if gated:
-            copy_in(rows + _STAGING_0, z, z_stride, steps, count)
-            z, z_stride = rows + _STAGING_0, VECTOR
-        target, target_stride = rows + _STAGING_1, VECTOR
-    if gated:
+    if field(job, tiles.Z) != 0:
         for t in range(steps):
             prefetch(z + (t + CHUNK) * z_stride)
-            store(target + t * target_stride, load(rows + _OUTPUT + t * VECTOR) * silu(load(z + t * z_stride)))
+            store(y + t * y_stride, load(rows + _OUTPUT + t * VECTOR) * silu(load(z + t * z_stride)))
     else:
         for t in range(steps):
-            store(target + t * target_stride, load(rows + _OUTPUT + t * VECTOR))
-    if count < LANES:
-        copy_out(y, y_stride, target, steps, count)
+            store(y + t * y_stride, load(rows + _OUTPUT + t * VECTOR))
 
 
 @compiled
-def _scan_item(job: int, b: int, block: int, scratch: int) -> None:
+def scan_item(job: int, b: int, block: int, scratch: int) -> None:
     """One sequence and one block of channels, from the first step to the last."""
     length, states, all_channels = field(job, tiles.LENGTH), field(job, tiles.STATES), field(job, tiles.CHANNELS)
-    first, channels, padded = block * field(job, tiles.BLOCK), tiles.channels_of(job, block), tiles.padded_states(job)
-    vectors = tiles.vectors_of(channels)
+    first, vectors = block * field(job, tiles.BLOCK), tiles.vectors_of(job, block)
     rates = scratch
-    state = rates + vectors * padded * VECTOR
-    D = state + vectors * padded * VECTOR
+    state = rates + vectors * states * VECTOR
+    D = state + vectors * states * VECTOR
     bias = D + vectors * VECTOR
     rows = bias + vectors * VECTOR
-    B = rows + _ROWS
-    C = B + CHUNK * padded * FLOAT
     own_state = (b * all_channels + first) * states
-    load_rates(rates, flat_at(job, tiles.A, first * states), channels, states, padded)
-    load_tile(state, flat_at(job, tiles.STATE, own_state), channels, states, padded)
-    load_tile(D, flat_at(job, tiles.D, first), channels, 1, 1)
-    load_tile(bias, flat_at(job, tiles.BIAS, first), channels, 1, 1)
+    tiles.load_turned(rates, flat_at(job, tiles.A, first), all_channels * FLOAT, vectors, states)
+    tiles.load_tile(state, flat_at(job, tiles.STATE, own_state), vectors, states)
+    tiles.load_channels(D, flat_at(job, tiles.D, first), vectors)
+    tiles.load_channels(bias, flat_at(job, tiles.BIAS, first), vectors)
+    B_stride, C_stride = field(job, tiles.B + 2), field(job, tiles.C + 2)
     for start in range(0, length, CHUNK):
         steps = min(CHUNK, length - start)
         if field(job, tiles.BOUNDARIES) != 0:
-            kept = tiles.boundary_of(job, b, block, start // CHUNK, padded)
-            for i in range(vectors * padded):
-                store(kept + i * VECTOR, load(state + i * VECTOR))
-        load_rows(B, at(job, tiles.B, b, start, 0), field(job, tiles.B + 2), steps, states, padded)
-        load_rows(C, at(job, tiles.C, b, start, 0), field(job, tiles.C + 2), steps, states, padded)
+            copy(tiles.boundary_of(job, b, block, start // CHUNK), state, vectors * states * LANES)
         for v in range(vectors):
-            here, count = first + v * LANES, channels - v * LANES
-            _open(job, b, start, steps, here, count, D + v * VECTOR, bias + v * VECTOR, rows)
-            for n in range(0, padded, GROUP):
-                tile = (v * padded + n) * VECTOR
-                _advance(rates + tile, state + tile, B + n * FLOAT, C + n * FLOAT, rows, steps, padded)
-            _close(job, b, start, steps, here, count, rows)
-    store_tile(flat_at(job, tiles.STATE_OUT, own_state), state, channels, states, padded)
+            here = first + v * LANES
+            _open(job, b, start, steps, here, D + v * VECTOR, bias + v * VECTOR, rows)
+            for n in range(0, states, GROUP):
+                tile, B, C = (v * states + n) * VECTOR, at(job, tiles.B, b, start, n), at(job, tiles.C, b, start, n)
+                _advance(rates + tile, state + tile, B, B_stride, C, C_stride, rows, steps)
+            _close(job, b, start, steps, here, rows)
+    tiles.store_tile(flat_at(job, tiles.STATE_OUT, own_state), state, vectors, states)
 
 
 @Worker
@@ -140,5 +119,5 @@ def forward(job: int) -> None:
     scratch, blocks = own_scratch(job), tiles.blocks_of(job)
     item = next_item(job)
     while item < field(job, tiles.BATCH) * blocks:
-        _scan_item(job, item // blocks, item % blocks, scratch)
+        scan_item(job, item // blocks, item % blocks, scratch)
         item = next_item(job)

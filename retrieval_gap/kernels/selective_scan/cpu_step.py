@@ -1,6 +1,6 @@
 """One decode step of the selective scan on CPU, without gradients.
 
-Legend: B batch, D channels, N states per channel.
+Legend: B batch, D channels, N states per channel, both multiples of 16.
 
 Here the 16 lanes of a vector are states of one channel, as they lie in memory: a step is too short to rearrange
 its state first.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from retrieval_gap.kernels.cpu import FLOAT, LANES, VECTOR
 from retrieval_gap.kernels.cpu.elementary import LOG2_E, exp2_of_product, silu, softplus
 from retrieval_gap.kernels.cpu.jobs import (
     FIRST_FIELD,
@@ -21,32 +22,20 @@ from retrieval_gap.kernels.cpu.jobs import (
     tell_autograd_of_writing,
     thread_count,
 )
-from retrieval_gap.kernels.cpu.lanes import (
-    FLOAT,
-    LANES,
-    VECTOR,
-    ZERO,
-    compiled,
-    fma,
-    load,
-    load_scalar,
-    splat,
-    store,
-    sums_of_eight,
-)
-from retrieval_gap.kernels.cpu.rows import load_first, store_first
+from retrieval_gap.kernels.cpu.lanes import ZERO, compiled, fma, splat, sums_of_eight
+from retrieval_gap.kernels.cpu.memory import load, load_scalar, store
+from retrieval_gap.kernels.selective_scan.inputs import ScanInputs
 
-_BATCH, _CHANNELS, _STATES = range(FIRST_FIELD, FIRST_FIELD + 3)
+BATCH, CHANNELS, STATES = range(FIRST_FIELD, FIRST_FIELD + 3)
 # Addresses of contiguous tensors; 0 where a tensor was not given.
-_A, _D, _BIAS, _STATE, _STATE_OUT, _Y = range(_STATES + 1, _STATES + 7)
+A, D, BIAS, STATE, STATE_OUT = range(STATES + 1, STATES + 6)
 # Tensors with axes (batch, ...): an address, then the bytes to the next sequence.
-_X, _DELTA, _B, _C, _Z = range(_Y + 1, _Y + 11, 2)
-_FIELDS = _Z + 2
+X, DELTA, B, C, Z, Y = range(STATE_OUT + 1, STATE_OUT + 13, 2)
+FIELDS = Y + 2
 
-# Scratch: 16 channels' step, step x, D x and gate, one vector each; a vector's room for rows that are no multiple of
-# 16; 16 channels' products with C. Then B and C, padded.
-_STEP, _INPUT, _OUTPUT, _GATE, _STAGING, _TERMS = (VECTOR * i for i in range(6))
-_ROWS = _TERMS + LANES * VECTOR
+# Scratch: 16 channels' step and step x, one vector each; their products with C.
+_STEP, _INPUT, _TERMS = (VECTOR * i for i in range(3))
+SCRATCH_BYTES = _TERMS + LANES * VECTOR
 
 
 @compiled
@@ -55,104 +44,72 @@ def _row_at(job: int, view: int, b: int, first: int) -> int:
 
 
 @compiled
-def _open(job: int, b: int, first: int, count: int, scratch: int) -> None:
-    """softplus, delta x, D x and the gate of 16 channels."""
-    staging, offset = scratch + _STAGING, first * FLOAT
-    x = load_first(_row_at(job, _X, b, first), count, staging)
-    raw = load_first(_row_at(job, _DELTA, b, first), count, staging)
-    if field(job, _BIAS) != 0:
-        raw = raw + load_first(field(job, _BIAS) + offset, count, staging)
-    step = softplus(raw)
-    store(scratch + _STEP, step * splat(LOG2_E))
-    store(scratch + _INPUT, step * x)
-    store(scratch + _OUTPUT, load_first(field(job, _D) + offset, count, staging) * x)
-    if field(job, _Z) != 0:
-        store(scratch + _GATE, load_first(_row_at(job, _Z, b, first), count, staging))
-
-
-@compiled
-def _advance(A: int, h: int, out: int, lane: int, states: int, scratch: int, B: int, C: int) -> None:
+def _advance(A_row: int, h: int, out: int, lane: int, states: int, scratch: int, B_row: int, C_row: int) -> None:
     """The states of one channel; its products with C go to the channel's vector of terms."""
-    staging = scratch + _STAGING
     step = splat(load_scalar(scratch + _STEP + lane * FLOAT))
     u = splat(load_scalar(scratch + _INPUT + lane * FLOAT))
     terms = splat(ZERO)
-    for n in range(0, states, LANES):
-        count, here = states - n, n * FLOAT
-        decay = exp2_of_product(step, load_first(A + here, count, staging))
-        state = fma(decay, load_first(h + here, count, staging), u * load(B + here))
-        terms = fma(state, load(C + here), terms)
-        store_first(out + here, state, count, staging)
+    for n in range(0, states * FLOAT, VECTOR):
+        state = fma(exp2_of_product(step, load(A_row + n)), load(h + n), u * load(B_row + n))
+        terms = fma(state, load(C_row + n), terms)
+        store(out + n, state)
     store(scratch + _TERMS + lane * VECTOR, terms)
 
 
 @compiled
-def _step_item(job: int, b: int, scratch: int) -> None:
+def step_item(job: int, b: int, scratch: int) -> None:
     """One sequence."""
-    channels, states = field(job, _CHANNELS), field(job, _STATES)
-    B = scratch + _ROWS
-    C = B + (states + LANES - 1) // LANES * VECTOR
-    for n in range(0, states, LANES):
-        store(B + n * FLOAT, load_first(_row_at(job, _B, b, n), states - n, scratch + _STAGING))
-        store(C + n * FLOAT, load_first(_row_at(job, _C, b, n), states - n, scratch + _STAGING))
+    channels, states = field(job, CHANNELS), field(job, STATES)
+    B_row, C_row = _row_at(job, B, b, 0), _row_at(job, C, b, 0)
     for first in range(0, channels, LANES):
-        count = min(LANES, channels - first)
-        _open(job, b, first, count, scratch)
-        A = field(job, _A) + first * states * FLOAT
-        offset = (b * channels + first) * states * FLOAT
-        h, out = field(job, _STATE) + offset, field(job, _STATE_OUT) + offset
-        for lane in range(count):
+        x, raw = load(_row_at(job, X, b, first)), load(_row_at(job, DELTA, b, first))
+        if field(job, BIAS) != 0:
+            raw = raw + load(field(job, BIAS) + first * FLOAT)
+        step = softplus(raw)
+        store(scratch + _STEP, step * splat(LOG2_E))
+        store(scratch + _INPUT, step * x)
+        A_rows, offset = field(job, A) + first * states * FLOAT, (b * channels + first) * states * FLOAT
+        h, out = field(job, STATE) + offset, field(job, STATE_OUT) + offset
+        for lane in range(LANES):
             row = lane * states * FLOAT
-            _advance(A + row, h + row, out + row, lane, states, scratch, B, C)
+            _advance(A_rows + row, h + row, out + row, lane, states, scratch, B_row, C_row)
         # Lanes 8 to 15 repeat lanes 0 to 7: the second half is written over them.
-        skip = load(scratch + _OUTPUT)
         low, high = sums_of_eight(scratch + _TERMS), sums_of_eight(scratch + _TERMS + 8 * VECTOR)
         store(scratch + _TERMS, low)
         store(scratch + _TERMS + 8 * FLOAT, high)
-        y = load(scratch + _TERMS) + skip
-        if field(job, _Z) != 0:
-            y = y * silu(load(scratch + _GATE))
-        store_first(field(job, _Y) + (b * channels + first) * FLOAT, y, count, scratch + _STAGING)
+        y = fma(load(field(job, D) + first * FLOAT), x, load(scratch + _TERMS))
+        if field(job, Z) != 0:
+            y = y * silu(load(_row_at(job, Z, b, first)))
+        store(_row_at(job, Y, b, first), y)
 
 
 @Worker
 def _step(job: int) -> None:
     scratch = own_scratch(job)
     b = next_item(job)
-    while b < field(job, _BATCH):
-        _step_item(job, b, scratch)
+    while b < field(job, BATCH):
+        step_item(job, b, scratch)
         b = next_item(job)
 
 
-def selective_scan_step(
-    x_BxD: Tensor,
-    delta_BxD: Tensor,
-    A_DxN: Tensor,
-    B_BxN: Tensor,
-    C_BxN: Tensor,
-    D_D: Tensor,
-    z_BxD: Tensor | None,
-    delta_bias_D: Tensor | None,
-    state_BxDxN: Tensor,
-    reuse_state: bool = False,
-) -> tuple[Tensor, Tensor]:
+def selective_scan_step(inputs: ScanInputs, reuse_state: bool) -> tuple[Tensor, Tensor]:
     """The output and the new state, outside autograd. See `retrieval_gap.kernels.selective_scan`."""
+    state_BxDxN = inputs.state
+    assert state_BxDxN is not None
     batch, channels, states = state_BxDxN.shape
-    y_BxD = x_BxD.new_empty(batch, channels)
-    new_state_BxDxN = state_BxDxN
+    y_BxD, new_state_BxDxN = inputs.x.new_empty(batch, channels), state_BxDxN
     if reuse_state and state_BxDxN.is_contiguous():
         tell_autograd_of_writing(state_BxDxN)
     else:
         new_state_BxDxN = state_BxDxN.new_empty(batch, channels, states)
-    job = Job(_FIELDS)
-    job.put(_BATCH, batch, channels, states)
-    for index, tensor in ((_A, A_DxN), (_D, D_D), (_BIAS, delta_bias_D), (_STATE, state_BxDxN)):
+    job = Job(FIELDS)
+    job.put(BATCH, batch, channels, states)
+    for index, tensor in ((A, inputs.A), (D, inputs.D), (BIAS, inputs.delta_bias), (STATE, state_BxDxN)):
         job.flat(index, tensor)
-    job.flat(_STATE_OUT, new_state_BxDxN)
-    job.flat(_Y, y_BxD)
-    for index, tensor in ((_X, x_BxD), (_DELTA, delta_BxD), (_B, B_BxN), (_C, C_BxN), (_Z, z_BxD)):
+    job.flat(STATE_OUT, new_state_BxDxN)
+    timed = ((X, inputs.x), (DELTA, inputs.delta), (B, inputs.B), (C, inputs.C), (Z, inputs.z), (Y, y_BxD))
+    for index, tensor in timed:
         job.rows(index, tensor)
-    padded_bytes = -(-states // LANES) * VECTOR
     # A vector of states takes about 30 cycles.
-    job.run(_step, thread_count(batch, batch * channels * (2 * states + 24)), _ROWS + 2 * padded_bytes)
+    job.run(_step, thread_count(batch, batch * channels * (2 * states + 24)), SCRATCH_BYTES)
     return y_BxD, new_state_BxDxN

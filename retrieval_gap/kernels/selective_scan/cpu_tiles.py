@@ -1,40 +1,30 @@
-"""What the forward and the backward CPU kernel share: the job's fields, tiles, and rows of 16 channels.
+"""What the forward and the backward CPU kernel share: the job's fields, tiles, and groups of four vectors.
 
-Legend: B batch, L time, D channels, N states per channel.
+Legend: B batch, L time, D channels, a multiple of 16, N states per channel, a multiple of 4.
 
 An item is one sequence and one block of its channels. Its state lives in a tile: for each vector of 16 channels
-and each state the 16 channels side by side, zero where there are no such channels or states (states are rounded
-up to a multiple of 4, because the kernels advance four at once). Time runs in chunks: all that a chunk touches
-for four states stays in the first-level cache.
+and each state the 16 channels side by side. The kernels advance four states at once. Time runs in chunks: all that a
+chunk touches for four states stays in the first-level cache.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from retrieval_gap.kernels.cpu.elementary import LOG2_E
+from retrieval_gap.kernels.cpu import FLOAT, LANES, VECTOR
 from retrieval_gap.kernels.cpu.jobs import FIRST_FIELD, field
-from retrieval_gap.kernels.cpu.lanes import (
-    FLOAT,
-    LANES,
-    VECTOR,
-    ZERO,
-    compiled,
-    inline,
-    load,
-    load_scalar,
-    splat,
-    store,
-    store_scalar,
-)
+from retrieval_gap.kernels.cpu.lanes import compiled, inline, splat
+from retrieval_gap.kernels.cpu.memory import load, load_scalar, store, store_scalar
+from retrieval_gap.kernels.cpu.rows import clear, copy
 
-# Steps between two states that the forward pass keeps for the backward pass. 16 is the fastest of 16, 32, 64.
+# Steps between two states that the forward pass keeps for the backward pass. 16 is the fastest of 8, 16, 32, 64.
 CHUNK = 16
 GROUP = 4
 
 # Sizes; BLOCK is the number of channels of an item.
 BATCH, LENGTH, CHANNELS, STATES, BLOCK = range(FIRST_FIELD, FIRST_FIELD + 5)
-# Addresses of contiguous tensors; 0 where a tensor was not given or is not wanted.
+# Addresses of contiguous tensors; 0 where a tensor was not given or is not wanted. A is (N, D), times log2(e): the
+# decay exp(delta A) is then a power of two, which saves an instruction.
 A, D, BIAS, STATE, STATE_OUT, BOUNDARIES = range(BLOCK + 1, BLOCK + 7)
 GRAD_STATE_OUT, GRAD_STATE, GRAD_A, GRAD_D, GRAD_BIAS = range(BOUNDARIES + 1, BOUNDARIES + 6)
 # Tensors with axes (batch, time, ...): an address, then the bytes to the next sequence and to the next step.
@@ -56,30 +46,26 @@ def blocks_of(job: int) -> int:
 
 
 @compiled
-def vectors_of(channels: int) -> int:
-    """How many vectors hold so many channels."""
-    return (channels + LANES - 1) // LANES
+def vectors_of(job: int, block: int) -> int:
+    """How many vectors hold a block's channels: the last block may be smaller."""
+    return min(field(job, BLOCK), field(job, CHANNELS) - block * field(job, BLOCK)) // LANES
 
 
 @compiled
-def padded_states(job: int) -> int:
-    """States a channel, rounded up to whole groups."""
-    return (field(job, STATES) + GROUP - 1) // GROUP * GROUP
-
-
-@compiled
-def channels_of(job: int, block: int) -> int:
-    """How many channels a block has: the last may be smaller."""
-    return min(field(job, BLOCK), field(job, CHANNELS) - block * field(job, BLOCK))
-
-
-@compiled
-def boundary_of(job: int, b: int, block: int, chunk: int, padded: int) -> int:
+def boundary_of(job: int, b: int, block: int, chunk: int) -> int:
     """Where the state before a chunk is kept, as a tile."""
     chunks = (field(job, LENGTH) + CHUNK - 1) // CHUNK
-    return field(job, BOUNDARIES) + ((b * blocks_of(job) + block) * chunks + chunk) * (
-        field(job, BLOCK) * padded * FLOAT
-    )
+    place = (b * blocks_of(job) + block) * chunks + chunk
+    return field(job, BOUNDARIES) + place * field(job, BLOCK) * field(job, STATES) * FLOAT
+
+
+@compiled
+def load_channels(target: int, source: int, vectors: int) -> None:
+    """Numbers of channels side by side; zeros where `source` is 0."""
+    if source != 0:
+        copy(target, source, vectors * LANES)
+    else:
+        clear(target, vectors * LANES)
 
 
 @compiled
@@ -90,42 +76,41 @@ def flat_at(job: int, index: int, position: int) -> int:
 
 
 @compiled
-def load_tile(tile: int, source: int, channels: int, states: int, padded: int) -> None:
+def load_tile(tile: int, source: int, vectors: int, states: int) -> None:
     """Turn `source`, a contiguous (channels, states), into a tile; zeros if it is 0."""
-    for i in range((channels + LANES - 1) // LANES * padded):
-        store(tile + i * VECTOR, splat(ZERO))
-    if source != 0:
-        for c in range(channels):
-            row = tile + (c // LANES) * padded * VECTOR + (c % LANES) * FLOAT
+    if source == 0:
+        clear(tile, vectors * LANES * states)
+    else:
+        for c in range(vectors * LANES):
+            row = tile + (c // LANES) * states * VECTOR + (c % LANES) * FLOAT
             for n in range(states):
                 store_scalar(row + n * VECTOR, load_scalar(source + (c * states + n) * FLOAT))
 
 
 @compiled
-def store_tile(target: int, tile: int, channels: int, states: int, padded: int) -> None:
-    """The way back: a tile to a contiguous (channels, states)."""
-    for c in range(channels):
-        row = tile + (c // LANES) * padded * VECTOR + (c % LANES) * FLOAT
-        for n in range(states):
-            store_scalar(target + (c * states + n) * FLOAT, load_scalar(row + n * VECTOR))
+def store_tile(target: int, tile: int, vectors: int, states: int) -> None:
+    """The way back: a tile to a contiguous (channels, states); nowhere if `target` is 0."""
+    if target != 0:
+        for c in range(vectors * LANES):
+            row = tile + (c // LANES) * states * VECTOR + (c % LANES) * FLOAT
+            for n in range(states):
+                store_scalar(target + (c * states + n) * FLOAT, load_scalar(row + n * VECTOR))
 
 
 @compiled
-def load_rates(tile: int, source: int, channels: int, states: int, padded: int) -> None:
-    """A tile of A log2(e): the decay exp(delta A) is then a power of two, which saves an instruction."""
-    load_tile(tile, source, channels, states, padded)
-    for i in range((channels + LANES - 1) // LANES * padded):
-        store(tile + i * VECTOR, load(tile + i * VECTOR) * splat(LOG2_E))
+def load_turned(tile: int, source: int, stride: int, vectors: int, states: int) -> None:
+    """A tile from rows of channels, one for each state."""
+    for v in range(vectors):
+        for n in range(states):
+            store(tile + (v * states + n) * VECTOR, load(source + n * stride + v * VECTOR))
 
 
 @compiled
-def load_rows(rows: int, source: int, stride: int, steps: int, states: int, padded: int) -> None:
-    """Copy `steps` rows of B or C to a contiguous (steps, padded), zero past the last state."""
-    for t in range(steps):
+def store_turned(target: int, stride: int, tile: int, vectors: int, states: int) -> None:
+    """The way back."""
+    for v in range(vectors):
         for n in range(states):
-            store_scalar(rows + (t * padded + n) * FLOAT, load_scalar(source + t * stride + n * FLOAT))
-        for n in range(states, padded):
-            store_scalar(rows + (t * padded + n) * FLOAT, ZERO)
+            store(target + n * stride + v * VECTOR, load(tile + (v * states + n) * VECTOR))
 
 
 @inline
@@ -146,9 +131,5 @@ def store_group(address: int, a: Any, b: Any, c: Any, d: Any) -> None:
 @inline
 def splat_group(address: int) -> Any:
     """Four floats, one after another, each in every lane of a vector."""
-    return (
-        splat(load_scalar(address)),
-        splat(load_scalar(address + FLOAT)),
-        splat(load_scalar(address + 2 * FLOAT)),
-        splat(load_scalar(address + 3 * FLOAT)),
-    )
+    a, b = splat(load_scalar(address)), splat(load_scalar(address + FLOAT))
+    return a, b, splat(load_scalar(address + 2 * FLOAT)), splat(load_scalar(address + 3 * FLOAT))

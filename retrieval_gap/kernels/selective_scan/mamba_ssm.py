@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from retrieval_gap.kernels import dispatch
+from retrieval_gap.kernels.selective_scan.inputs import ScanInputs
 
 EXTENSION = "selective_scan_cuda"
 # Size of the steps that write an initial state: so small that no decay between them matters to rounding.
@@ -43,23 +44,14 @@ def _refuse(tensors: list[Tensor]) -> str | None:
     return f"it takes at most 256 states a channel, not {states}" if states > 256 else None
 
 
-def selective_scan(
-    x_BxLxD: Tensor,
-    delta_BxLxD: Tensor,
-    A_DxN: Tensor,
-    B_BxLxN: Tensor,
-    C_BxLxN: Tensor,
-    D_D: Tensor,
-    z_BxLxD: Tensor | None = None,
-    delta_bias_D: Tensor | None = None,
-    initial_state_BxDxN: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
+def selective_scan(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
     """Outputs at every step, and the state after the last. See `retrieval_gap.kernels.selective_scan`.
 
     A gradient that reaches the final state raises RuntimeError: the package has none for it.
     """
     from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
 
+    x_BxLxD, delta_BxLxD, A_DxN, B_BxLxN, C_BxLxN, D_D, z_BxLxD, delta_bias_D, initial_state_BxDxN = inputs
     timed: list[Tensor | None] = [x_BxLxD, delta_BxLxD, B_BxLxN, C_BxLxN, z_BxLxD]
     written = 0
     if initial_state_BxDxN is not None:
@@ -87,21 +79,12 @@ def _steps_that_write(state_BxDxN: Tensor, A_DxN: Tensor, bias_D: Tensor | None)
     return x_BxDxN.transpose(1, 2), delta_BxNxD, B_NxN.expand(batch, -1, -1), zeros_BxNxN, zeros_BxNxD
 
 
-def selective_scan_step(
-    x_BxD: Tensor,
-    delta_BxD: Tensor,
-    A_DxN: Tensor,
-    B_BxN: Tensor,
-    C_BxN: Tensor,
-    D_D: Tensor,
-    z_BxD: Tensor | None,
-    delta_bias_D: Tensor | None,
-    state_BxDxN: Tensor,
-    reuse_state: bool = False,
-) -> tuple[Tensor, Tensor]:
+def selective_scan_step(inputs: ScanInputs, reuse_state: bool = False) -> tuple[Tensor, Tensor]:
     """The output and the new state, outside autograd. See `retrieval_gap.kernels.selective_scan`."""
     from mamba_ssm.ops.triton.selective_state_update import selective_state_update
 
+    x_BxD, delta_BxD, A_DxN, B_BxN, C_BxN, D_D, z_BxD, delta_bias_D, state_BxDxN = inputs
+    assert state_BxDxN is not None
     new_state_BxDxN = state_BxDxN if reuse_state else state_BxDxN.clone()
     y_BxD = selective_state_update(
         new_state_BxDxN, x_BxD, delta_BxD, A_DxN, B_BxN, C_BxN, D_D, z_BxD, delta_bias_D, dt_softplus=True

@@ -8,12 +8,12 @@ On a CUDA device, or in Triton's interpreter (TRITON_INTERPRET=1) on CPU tensors
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from retrieval_gap.kernels.selective_scan.inputs import ScanInputs
 from retrieval_gap.kernels.selective_scan.triton_backward import Gradients, scan_backward
 from retrieval_gap.kernels.selective_scan.triton_forward import scan_forward
 from retrieval_gap.kernels.selective_scan.triton_parts import Rows, View, Weights
@@ -21,56 +21,35 @@ from retrieval_gap.kernels.selective_scan.triton_plan import CHUNK, PART, STRIP,
 from retrieval_gap.kernels.selective_scan.triton_segments import carry, summarise_backward, summarise_forward
 
 
-def selective_scan(
-    x_BxLxD: Tensor,
-    delta_BxLxD: Tensor,
-    A_DxN: Tensor,
-    B_BxLxN: Tensor,
-    C_BxLxN: Tensor,
-    D_D: Tensor,
-    z_BxLxD: Tensor | None = None,
-    delta_bias_D: Tensor | None = None,
-    initial_state_BxDxN: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
+def selective_scan(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
     """Outputs in the type of x at every step, and the state after the last in float32.
 
     See `retrieval_gap.kernels.selective_scan`.
     """
-    arguments = (x_BxLxD, delta_BxLxD, A_DxN, B_BxLxN, C_BxLxN, D_D, z_BxLxD, delta_bias_D, initial_state_BxDxN)
-    if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in arguments):
-        y_BxLxD, state_BxDxN = _SelectiveScan.apply(*arguments)
+    if torch.is_grad_enabled() and inputs.need_gradients():
+        y_BxLxD, state_BxDxN = _SelectiveScan.apply(*inputs)
         return y_BxLxD, state_BxDxN
-    return _scan(_plan(x_BxLxD, B_BxLxN, C_BxLxN), arguments, None)
+    return _scan(_plan(inputs), inputs, None)
 
 
-def selective_scan_step(
-    x_BxD: Tensor,
-    delta_BxD: Tensor,
-    A_DxN: Tensor,
-    B_BxN: Tensor,
-    C_BxN: Tensor,
-    D_D: Tensor,
-    z_BxD: Tensor | None,
-    delta_bias_D: Tensor | None,
-    state_BxDxN: Tensor,
-    reuse_state: bool = False,
-) -> tuple[Tensor, Tensor]:
+def selective_scan_step(inputs: ScanInputs, reuse_state: bool = False) -> tuple[Tensor, Tensor]:
     """A scan of one step."""
-    x, delta, B, C = (tensor[:, None] for tensor in (x_BxD, delta_BxD, B_BxN, C_BxN))
-    z = None if z_BxD is None else z_BxD[:, None]
-    y_Bx1xD, new_state_BxDxN = selective_scan(x, delta, A_DxN, B, C, D_D, z, delta_bias_D, state_BxDxN)
+    x, delta, A, B, C, D, z, bias, state = inputs
+    x, delta, B, C = (tensor[:, None] for tensor in (x, delta, B, C))
+    z = None if z is None else z[:, None]
+    y_Bx1xD, new_state_BxDxN = selective_scan(ScanInputs(x, delta, A, B, C, D, z, bias, state))
     return y_Bx1xD[:, 0], new_state_BxDxN
 
 
-def _plan(x: Tensor, B: Tensor, C: Tensor) -> Plan:
-    batch, length, channels = x.shape
-    places = (number for t in (B, C) for number in (t.data_ptr() // t.element_size(), t.stride(0), t.stride(1)))
+def _plan(inputs: ScanInputs) -> Plan:
+    batch, length, channels = inputs.x.shape
+    places = (n for t in (inputs.B, inputs.C) for n in (t.data_ptr() // t.element_size(), t.stride(0), t.stride(1)))
     return Plan(
         batch=batch,
         length=length,
         channels=channels,
-        states=B.shape[2],
-        processors=_processors(x.device),
+        states=inputs.B.shape[2],
+        processors=_processors(inputs.x.device),
         unit=math.gcd(16, *places),
     )
 
@@ -80,11 +59,10 @@ def _processors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 0
 
 
-def _scan(plan: Plan, arguments: tuple[Tensor | None, ...], saved: Tensor | None) -> tuple[Tensor, Tensor]:
+def _scan(plan: Plan, inputs: ScanInputs, saved: Tensor | None) -> tuple[Tensor, Tensor]:
     """y and the last state; the state before each chunk goes to `saved` where it is given."""
-    x, start = arguments[0], arguments[8]
-    assert x is not None
-    rows, weights = _rows_and_weights(arguments)
+    x, start = inputs.x, inputs.state
+    rows, weights = _rows_and_weights(inputs)
     y_BxLxD, final_BxNxD = x.new_empty(x.shape), _float32(x, plan.batch, plan.states, plan.channels)
     starts = None if start is None else _states_first(start)
     strip = 1 if plan.length == 1 else STRIP
@@ -111,8 +89,9 @@ def _scan_back(
 ) -> Gradients:
     """The gradients of x, delta and z, and parts of the others; `grad_start` is filled where it is given."""
     *arguments, saved = saved_tensors
-    x, delta, z = arguments[0], arguments[1], arguments[6]
-    rows, weights = _rows_and_weights(arguments)
+    inputs = ScanInputs(*arguments)
+    x, delta, z = inputs.x, inputs.delta, inputs.z
+    rows, weights = _rows_and_weights(inputs)
     grad_x, grad_delta, grad_z = (None if t is None else _view(t.new_empty(t.shape)) for t in (x, delta, z))
     programs = plan.batch * plan.segments
     grads = Gradients(
@@ -173,11 +152,10 @@ def _carried(
     return inner
 
 
-def _rows_and_weights(arguments: Sequence[Tensor | None]) -> tuple[Rows, Weights]:
-    x, delta, A, B, C, D, z, bias = arguments[:8]
-    rows = Rows(*(None if t is None else _view(t) for t in (x, delta, B, C, z)))
-    assert A is not None
-    return rows, Weights(A=_states_first(A), D=D, bias=bias)
+def _rows_and_weights(inputs: ScanInputs) -> tuple[Rows, Weights]:
+    timed = (inputs.x, inputs.delta, inputs.B, inputs.C, inputs.z)
+    rows = Rows(*(None if tensor is None else _view(tensor) for tensor in timed))
+    return rows, Weights(A=_states_first(inputs.A), D=inputs.D, bias=inputs.delta_bias)
 
 
 def _states_first(matrix: Tensor) -> Tensor:
@@ -195,17 +173,14 @@ def _float32(like: Tensor, *shape: int) -> Tensor:
 
 class _SelectiveScan(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, *arguments: Tensor | None) -> tuple[Tensor, Tensor]:
-        x, _, _, B, C, *_, start = arguments
-        assert x is not None
-        assert B is not None
-        assert C is not None
-        plan = _plan(x, B, C)
-        saved = _float32(x, plan.batch, plan.chunks, plan.states, plan.channels)
-        ctx.save_for_backward(*arguments[:8], saved)
-        ctx.plan, ctx.start_dtype = plan, None if start is None else start.dtype
+    def forward(ctx: Any, *given: Tensor) -> tuple[Tensor, Tensor]:
+        inputs = ScanInputs(*given)
+        plan = _plan(inputs)
+        saved = _float32(inputs.x, plan.batch, plan.chunks, plan.states, plan.channels)
+        ctx.save_for_backward(*inputs[:8], saved)
+        ctx.plan, ctx.start_dtype = plan, None if inputs.state is None else inputs.state.dtype
         ctx.set_materialize_grads(False)
-        return _scan(plan, arguments, saved)
+        return _scan(plan, inputs, saved)
 
     @staticmethod
     @torch.autograd.function.once_differentiable

@@ -9,22 +9,12 @@ E multiply-adds of a tile with broadcast numbers of a row, and no sum ever cross
 
 from __future__ import annotations
 
+from retrieval_gap.kernels.cpu import FLOAT, LANES, VECTOR
 from retrieval_gap.kernels.cpu.jobs import FIRST_FIELD, field
-from retrieval_gap.kernels.cpu.lanes import (
-    FLOAT,
-    LANES,
-    ONE,
-    VECTOR,
-    ZERO,
-    compiled,
-    load,
-    load_scalar,
-    splat,
-    store,
-    store_scalar,
-)
+from retrieval_gap.kernels.cpu.lanes import ONE, ZERO, compiled, splat
+from retrieval_gap.kernels.cpu.memory import load, load_scalar, store, store_scalar
 from retrieval_gap.kernels.cpu.transpose import COLUMNS, lanes_to_rows, rows_to_lanes
-from retrieval_gap.kernels.rotary_attention.cpu_blocks import (
+from retrieval_gap.kernels.residual.cpu_blocks import (
     add_rows_times_block,
     add_vectors_times_rows,
     rows_times_block,
@@ -48,6 +38,13 @@ def at(job: int, view: int, b: int, part: int, h: int) -> int:
     """Where head h of sequence b begins: in part 0, 1, 2 (queries, keys, values) of `view`."""
     column = (part * field(job, HEADS) + h) * field(job, WIDTH)
     return field(job, view) + b * field(job, view + 1) + column * FLOAT
+
+
+@compiled
+def head_in_cache(job: int, cache: int, b: int, h: int) -> int:
+    """Where the rows of head h of sequence b begin in a tensor with axes (B, H, ...), of which the job's field `cache`
+    is the address and the next two are the bytes to the next sequence and head."""
+    return field(job, cache) + b * field(job, cache + 1) + h * field(job, cache + 2)
 
 
 @compiled

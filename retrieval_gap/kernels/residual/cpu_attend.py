@@ -7,23 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from retrieval_gap.kernels.cpu import FLOAT, LANES, VECTOR
 from retrieval_gap.kernels.cpu.elementary import exp2_of_product
-from retrieval_gap.kernels.cpu.jobs import Worker, field, next_item, own_scratch
-from retrieval_gap.kernels.cpu.lanes import (
-    FLOAT,
-    LANES,
-    ONE,
-    VECTOR,
-    ZERO,
-    compiled,
-    load,
-    load_scalar,
-    splat,
-    store,
-    where_less,
-)
-from retrieval_gap.kernels.rotary_attention import cpu_tiles as tiles
-from retrieval_gap.kernels.rotary_attention.cpu_tiles import (
+from retrieval_gap.kernels.cpu.jobs import field
+from retrieval_gap.kernels.cpu.lanes import ONE, ZERO, compiled, splat, where_less
+from retrieval_gap.kernels.cpu.memory import load, load_scalar, store
+from retrieval_gap.kernels.residual import cpu_tiles as tiles
+from retrieval_gap.kernels.residual.cpu_tiles import (
     add_weighted_rows,
     at,
     clear_tile,
@@ -94,14 +84,3 @@ def attend(job: int, b: int, h: int, k: int, scratch: int) -> None:
         for e in range(width):
             store(sums + e * VECTOR, load(sums + e * VECTOR) * load(inverse_sum))
         store_tile(y + first * y_stride, y_stride, sums, queries, width)
-
-
-@Worker
-def forward(job: int) -> None:
-    """Take (sequence, head) items until none is left."""
-    scratch, heads = own_scratch(job), field(job, tiles.HEADS)
-    after_keys = scratch + field(job, tiles.LENGTH) * field(job, tiles.WIDTH) * FLOAT
-    item = next_item(job)
-    while item < field(job, tiles.BATCH) * heads:
-        attend(job, item // heads, item % heads, scratch, after_keys)
-        item = next_item(job)

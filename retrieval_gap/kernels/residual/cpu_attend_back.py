@@ -9,24 +9,14 @@ by a block of 16 queries at a time. Every sum is in one place and one order, so 
 
 from __future__ import annotations
 
+from retrieval_gap.kernels.cpu import FLOAT, LANES, VECTOR
 from retrieval_gap.kernels.cpu.elementary import exp2_of_product
-from retrieval_gap.kernels.cpu.jobs import Worker, field, next_item, own_scratch
-from retrieval_gap.kernels.cpu.lanes import (
-    FLOAT,
-    LANES,
-    ONE,
-    VECTOR,
-    ZERO,
-    compiled,
-    fma,
-    load,
-    load_scalar,
-    splat,
-    store,
-)
-from retrieval_gap.kernels.rotary_attention import cpu_tiles as tiles
-from retrieval_gap.kernels.rotary_attention.cpu_forward import hide_later_keys
-from retrieval_gap.kernels.rotary_attention.cpu_tiles import (
+from retrieval_gap.kernels.cpu.jobs import field
+from retrieval_gap.kernels.cpu.lanes import ONE, ZERO, compiled, fma, splat
+from retrieval_gap.kernels.cpu.memory import load, load_scalar, store
+from retrieval_gap.kernels.residual import cpu_tiles as tiles
+from retrieval_gap.kernels.residual.cpu_attend import hide_later_keys
+from retrieval_gap.kernels.residual.cpu_tiles import (
     add_weighted_block,
     add_weighted_rows,
     at,
@@ -107,14 +97,3 @@ def attend_back(job: int, b: int, h: int, grad_y_b: int, grad_qkv_b: int, scratc
         # The queries hold log2(e) / sqrt(E): ln(2) is what remains.
         turn_tile(tile, rope + first * FLOAT, rope_stride, width, load_scalar(scales + 2 * FLOAT), -ONE)
         store_tile(to_k + first * out_stride, out_stride, tile, keys, width)
-
-
-@Worker
-def backward(job: int) -> None:
-    """Take (sequence, head) items until none is left."""
-    scratch, heads = own_scratch(job), field(job, tiles.HEADS)
-    item = next_item(job)
-    while item < field(job, tiles.BATCH) * heads:
-        b, h = item // heads, item % heads
-        attend_back(job, b, h, at(job, tiles.GRAD_Y, b, 0, 0), at(job, tiles.GRAD_QKV, b, 0, 0), scratch)
-        item = next_item(job)

@@ -1,0 +1,142 @@
+"""A residual Mamba layer gives, in one kernel, the values and gradients of the operations it fuses."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from retrieval_gap.kernels.mamba import (
+    MambaWeights,
+    residual_mamba,
+    residual_mamba_prefill,
+    residual_mamba_step,
+    why_not_fused,
+)
+from retrieval_gap.kernels.selective_scan import use_backend
+from retrieval_gap.models.mamba import MambaMixer
+from retrieval_gap.models.mixer import Residual
+from tests.kernels.oracles import Outputs, assert_close, values_and_gradients
+
+NAMES = ["y", "x", "gain", *MambaWeights._fields]
+# (batch, length, width, states, rank): shorter than the filter, around a chunk of the scan, more sequences than items.
+SHAPES = [(1, 1, 16, 16, 1), (3, 2, 32, 16, 2), (2, 16, 16, 32, 17), (2, 37, 48, 16, 3), (19, 33, 16, 16, 1)]
+
+
+def inputs(batch: int, length: int, width: int, states: int, rank: int) -> list[Tensor]:
+    """x, the gain, then the weights."""
+    generator, inner = torch.Generator().manual_seed(length), 2 * width
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator) / shape[-1] ** 0.5
+
+    x, A = 2 * normal(batch, length, width), -8 * torch.rand(inner, states, generator=generator) - 0.5
+    conv, x_proj = (normal(inner, 4), normal(inner)), normal(rank + 2 * states, inner)
+    deltas = (x_proj, normal(inner, rank), normal(inner) - 2)
+    return [x, 1 + normal(width), normal(2 * inner, width), *conv, *deltas, A, normal(inner), normal(width, inner)]
+
+
+def layer(backend: str, x: Tensor, gain: Tensor, *weights: Tensor) -> Outputs:
+    return (residual_mamba(x, gain, MambaWeights(*weights), backend=backend),)
+
+
+def results(backend: str, arguments: list[Tensor]) -> Outputs:
+    dtype = torch.float64 if backend == "naive" else torch.float32
+    return values_and_gradients(lambda *given: layer(backend, *given), arguments, dtype)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_values_and_gradients_are_those_of_float64(shape: tuple[int, int, int, int, int]) -> None:
+    arguments = inputs(*shape)
+    assert_close(results("cpu", arguments), results("naive", arguments), NAMES, tolerance=2e-5)
+
+
+def test_same_bits_with_any_number_of_threads_and_poisoned_memory() -> None:
+    arguments, before, runs = inputs(20, 101, 32, 16, 2), torch.get_num_threads(), []
+    try:
+        for threads, poisoned in ((1, False), (2, False), (2, True)):
+            torch.set_num_threads(threads)
+            torch.use_deterministic_algorithms(poisoned)  # which fills fresh memory with NaN
+            runs.append(results("cpu", arguments))
+    finally:
+        torch.set_num_threads(before)
+        torch.use_deterministic_algorithms(False)
+    for run in runs[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(runs[0], run, strict=True))
+
+
+def states(batch: int, weights: MambaWeights) -> tuple[Tensor, Tensor]:
+    return torch.randn(batch, 3, len(weights.A)), torch.randn(batch, *weights.A.shape)
+
+
+@pytest.mark.parametrize(("batch", "length"), [(1, 1), (3, 2), (70, 5), (5, 40)])
+def test_prefill_and_steps_go_on_from_a_state(batch: int, length: int) -> None:
+    x, gain, *given = inputs(batch, length + 3, 16, 16, 1)
+    weights = MambaWeights(*given)
+    state = states(batch, weights)
+    exact, last = residual_mamba_prefill(
+        x.double(), gain.double(), MambaWeights(*(w.double() for w in given)),
+        (state[0].double(), state[1].double()), backend="naive",
+    )  # fmt: skip
+    for backend in ("cpu", "naive"):
+        carried = (state[0].clone(), state[1].clone())
+        y, carried = residual_mamba_prefill(x[:, :length], gain, weights, carried, backend=backend)
+        outputs = [*y.unbind(1)]
+        for t in range(length, length + 3):
+            y, carried = residual_mamba_step(x[:, t], gain, weights, carried, backend=backend)
+            outputs.append(y)
+        torch.testing.assert_close(torch.stack(outputs, 1).double(), exact, rtol=1e-4, atol=1e-5)
+        for mine, oracle in zip(carried, last, strict=True):
+            torch.testing.assert_close(mine.double(), oracle, rtol=1e-4, atol=1e-5)
+
+
+def test_a_step_has_the_same_bits_with_any_number_of_threads_and_poisoned_memory() -> None:
+    x, gain, *given = inputs(600, 1, 32, 16, 2)
+    weights, before, runs = MambaWeights(*given), torch.get_num_threads(), []
+    state = states(600, weights)
+    try:
+        for threads, poisoned in ((1, False), (2, False), (2, True)):
+            torch.set_num_threads(threads)
+            torch.use_deterministic_algorithms(poisoned)  # which fills fresh memory with NaN
+            carried = (state[0].clone(), state[1].clone())
+            y, carried = residual_mamba_step(x[:, 0], gain, weights, carried, backend="cpu")
+            runs.append((y, *carried))
+    finally:
+        torch.set_num_threads(before)
+        torch.use_deterministic_algorithms(False)
+    for run in runs[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(runs[0], run, strict=True))
+
+
+def test_a_nan_comes_out_from_its_position_on_and_in_no_other_sequence() -> None:
+    x, gain, *weights = inputs(3, 40, 16, 16, 1)
+    x[1, 17, 3] = torch.nan
+    (y,) = layer("cpu", x, gain, *weights)
+    assert y[1, :17].isfinite().all()
+    assert y[1, 17:].isnan().any(-1).all()
+    assert y[[0, 2]].isfinite().all()
+
+
+def test_what_the_kernel_refuses_is_told() -> None:
+    for width, n_states, reason in ((24, 16, "not 24 and 16"), (16, 4, "not 16 and 4")):
+        x, gain, *weights = inputs(9, 40, width, n_states, 1)
+        with pytest.raises(RuntimeError, match=reason):
+            layer("cpu", x, gain, *weights)
+        assert reason in str(why_not_fused(x, gain, MambaWeights(*weights)))
+
+
+def test_a_state_of_another_batch_is_refused() -> None:
+    x, gain, *given = inputs(4, 6, 16, 16, 1)
+    weights = MambaWeights(*given)
+    window, ssm = states(4, weights)
+    for wrong in ((window[:3], ssm), (window, ssm[:, :31])):
+        with pytest.raises(ValueError, match=r"state has shape .*; it must be \(4, "):
+            residual_mamba_step(x[:, 0], gain, weights, wrong)
+        with pytest.raises(ValueError, match=r"state has shape .*; it must be \(4, "):
+            residual_mamba_prefill(x, gain, weights, wrong)
+
+
+def test_a_layer_of_a_model_is_its_norm_its_mixer_and_the_sum() -> None:
+    x, layer_ = torch.randn(4, 80, 32), Residual(32, MambaMixer(32))
+    whole = layer_(x)
+    torch.testing.assert_close(whole, x + layer_.mixer(layer_.norm(x)), rtol=1e-5, atol=1e-5)
+    with use_backend("naive"):  # another scan was asked for: the layer is run part by part
+        torch.testing.assert_close(layer_(x), whole, rtol=1e-5, atol=1e-5)
