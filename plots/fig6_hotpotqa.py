@@ -257,6 +257,17 @@ def _model_keys(models: Sequence[str], tables: Tables) -> list[Line2D]:
     return keys
 
 
+def _told_of_pretrained(points: Sequence[Measured]) -> str:
+    """Which models were asked how many questions, and what that cannot show."""
+    if not points:
+        return "No pretrained model of ours has been run."
+    models = sorted({point.name for point in points})
+    counts = sorted({point.questions for point in points if not point.selected})
+    asked = f"{counts[0]}–{counts[-1]}" if len(counts) > 1 else str(counts[0])
+    told = f"Pretrained: {', '.join(models)}, {asked} questions a point."
+    return told if len(models) > 1 else f"{told} One model says nothing about other architectures."
+
+
 def _caption(tables: Tables, views: Sequence[str], architectures: Sequence[str]) -> str:
     """How the numbers were made, and what is missing."""
     counts, seeds = {point.questions for point in tables.small}, {point.seed for point in tables.small}
@@ -270,7 +281,7 @@ def _caption(tables: Tables, views: Sequence[str], architectures: Sequence[str])
     )
     second = [
         f"{missing} of {missing + len(cells)} points of small models are missing." if missing else "",
-        "" if tables.pretrained else "No pretrained model of ours has been run.",
+        _told_of_pretrained(tables.pretrained),
         "Published values: CoT of a 1.3B Transformer and two models distilled from it, on 350 questions that all three "
         "answer from the gold paragraphs alone, so 1 at n = 2 by construction." if tables.published else "",
     ]  # fmt: skip

