@@ -102,8 +102,8 @@ class Run:
         for cell in cells:
             perform(cell, RunOptions(runs_dir=self.runs_dir, threads=1, device=self.local.device))
         wanted = {cell.hash() for cell in cells}
-        found = [each for each in find_finished(self.runs_dir) if each.cell.hash() in wanted]
-        print_compared(compared_rows(found, "zero_shot", self.price))
+        rows = compared_rows(find_finished(self.runs_dir), "zero_shot", self.price)
+        print_compared([row for row in rows if row["config_hash"] in wanted])
 
     def _plan(self) -> "Plan":
         from retrieval_gap.experiments.memories.cell import MemoryCell

@@ -8,8 +8,8 @@ from typing import Any
 from retrieval_gap.llm.request import Completion, Reply, Request, Scored, ScoreRequest, Scores, TooLong
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.tasks.streams.scores import TOP
-from retrieval_gap.tasks.streams.stream import Target, Value
-from retrieval_gap.text_memory.prompts import ANSWER, NOTHING, PREDICT, prediction
+from retrieval_gap.tasks.streams.stream import Step, Target, Value
+from retrieval_gap.text_memory.prompts import ANSWER, PREDICT, prediction
 from retrieval_gap.text_memory.settings import AnswerForm, Settings
 
 ANSWER_TOKENS = {"choice": 48, "number": 48, "text": 96, "ranked": 256}
@@ -22,13 +22,11 @@ def check_answer_form(target: Target, form: AnswerForm) -> None:
         raise UsageError(f"--answer {form} needs a list of allowed answers, which {target.name} does not have")
 
 
-def prediction_request(target: Target, carried: str, now: str, settings: Settings) -> Request | ScoreRequest:
+def prediction_request(target: Target, carried: str, now: Step, settings: Settings) -> Request | ScoreRequest:
     """What asks for the prediction of one step."""
     if settings.answer in ("score", "calibrated"):
-        prompt = prediction(target, carried, now, "Answer with one word of the list.")
-        answers = tuple(f" {option}" for option in target.options)
-        return ScoreRequest(system=PREDICT, prompt=prompt, written=ANSWER, answers=answers)
-    prompt = prediction(target, carried, now, f"Answer with JSON: {_example(target)}")
+        return score_request(target, carried, now.text(), now.lead)
+    prompt = prediction(target, carried, now.text(), f"Answer with JSON: {_example(target)}")
     return Request(
         system=PREDICT,
         prompt=prompt,
@@ -39,11 +37,13 @@ def prediction_request(target: Target, carried: str, now: str, settings: Setting
     )
 
 
-def contentless_request(target: Target, carried: str) -> ScoreRequest:
-    """The same answers where the input says nothing, by which they are calibrated."""
-    prompt = prediction(target, carried, NOTHING, "Answer with one word of the list.")
+def score_request(target: Target, carried: str, now: str, lead: str) -> ScoreRequest:
+    """How likely each allowed answer is.  now: the step's input; `NOTHING` where answers are calibrated."""
     return ScoreRequest(
-        system=PREDICT, prompt=prompt, written=ANSWER, answers=tuple(f" {option}" for option in target.options)
+        system=PREDICT,
+        prompt=prediction(target, carried, now, ""),
+        written=lead or ANSWER,
+        answers=tuple(f" {option}" for option in target.options),
     )
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from retrieval_gap.llm.request import Completion, Request, ScoreRequest
-from retrieval_gap.tasks.streams.stream import Benchmark, Stream, Target, Value
-from retrieval_gap.text_memory.answers import chosen, contentless_request, fitting, parsed, prediction_request
+from retrieval_gap.tasks.streams.stream import Benchmark, Step, Stream, Target, Value
+from retrieval_gap.text_memory.answers import chosen, fitting, parsed, prediction_request, score_request
+from retrieval_gap.text_memory.prompts import NOTES, NOTHING
 from retrieval_gap.text_memory.settings import Settings
 from retrieval_gap.text_memory.tokens import Counter
 
@@ -70,8 +71,9 @@ class Speaker:
         self.usage.add(completion.prompt_tokens, completion.completion_tokens)
         return completion
 
-    def predict(self, carried: str, now: str) -> Talk[Prediction]:
-        """A prediction of the step whose input is `now`, by what is carried."""
+    def predict(self, carried: str, now: Step) -> Talk[Prediction]:
+        """A prediction of a step, by what is carried: a method's text, "" for none."""
+        carried = f"{NOTES}\n{carried}" if carried else ""
         request = prediction_request(self.target, carried, now, self.settings)
         if isinstance(request, Request):
             completion = yield from self.write(request)
@@ -80,7 +82,7 @@ class Speaker:
         scored = yield request
         without = None
         if self.settings.answer == "calibrated":
-            without = yield contentless_request(self.target, carried)
+            without = yield score_request(self.target, carried, NOTHING, now.lead)
         value = chosen(self.target, scored, without)
         for each in (scored, without):
             if each is not None:

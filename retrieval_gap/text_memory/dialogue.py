@@ -78,8 +78,7 @@ def stream_dialogue(speaker: Speaker, method_name: str) -> Talk[list[StepRecord]
         record.carried = method.carried(now)
         record.carried_tokens = speaker.count(record.carried)
         if now.truth is not None:
-            block = f"{prompts.NOTES}\n{record.carried}" if record.carried else ""
-            prediction = yield from speaker.predict(block, now.text())
+            prediction = yield from speaker.predict(record.carried, now)
             set_prediction(record, speaker, prediction, now.truth[target.name])
         record.take(speaker.take_usage())
         speaker.done += 1

@@ -149,7 +149,7 @@ class Rewriting:
         for text in (old, new):
             total = 0.0
             for past in self._recent:
-                predicted = yield from self._speaker.predict(text, past.step.text())
+                predicted = yield from self._speaker.predict(text, past.step)
                 assert past.outcome.truth is not None, "only those are kept"
                 value = judge(self._speaker.target, predicted.value, past.outcome.truth).value
                 total += value if value == value else -abs(float(str(past.outcome.truth))) - 1  # NaN: not readable

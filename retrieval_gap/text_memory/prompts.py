@@ -14,17 +14,19 @@ NOTHING = "N/A"  # stands for the input where answers are calibrated
 WORDS_OF_SUMMARY = 100
 
 
-def question(target: Target) -> str:
-    """The target's question, with the answers that it allows."""
-    allowed = f" One of: {', '.join(target.options)}." if target.options else ""
+def question(target: Target, *, listed: bool = True) -> str:
+    """The target's question.  listed: with the answers that it allows."""
+    allowed = f" One of: {', '.join(target.options)}." if target.options and listed else ""
     unit = f" Answer in {target.unit}." if target.unit else ""
     return f"{target.question}{allowed}{unit}"
 
 
 def prediction(target: Target, carried: str, now: str, form: str) -> str:
-    """carried: what the method shows, "" for nothing.  now: the step's input.  form: how to answer."""
+    """carried: what the method shows, "" for nothing.  now: the step's input.  form: how to answer, "" where answers
+    are scored: then they need no list either."""
     block = f"{carried}\n\n" if carried else ""
-    return f"{question(target)}\n\n{block}{NOW}\n{now}\n\n{form}\n"
+    how = f"\n{form}\n" if form else ""
+    return f"{question(target, listed=bool(form))}\n\n{block}{NOW}\n{now}\n{how}"
 
 
 def told(step: Step, predicted: str, outcome: str) -> str:

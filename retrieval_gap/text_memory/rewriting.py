@@ -16,8 +16,8 @@ from retrieval_gap.text_memory.memory import (
 )
 from retrieval_gap.text_memory.outcomes import Past
 
-# Tokens that a reply may have beyond twice the budget, so that one that is over is seen to be.
-ROOM = 64
+# Tokens that a reply may have beyond the budget, so that one that is over is seen to be: a quarter of it, and these.
+ROOM = 32
 
 
 class _RefusedError(Exception):
@@ -109,7 +109,7 @@ class Notebook:
         return Request(
             system=prompts.WRITE,
             prompt=prompt,
-            max_tokens=2 * settings.budget + ROOM,
+            max_tokens=settings.budget + settings.budget // 4 + ROOM,
             temperature=settings.temperature,
             draw=settings.draw,
         )

@@ -20,9 +20,11 @@ VOCABULARY = 1024
 TOKEN = re.compile(r"\w+|[^\w\s]")
 _BUDGET = re.compile(r"(\d+) (?:at most )?are allowed")
 _OPTIONS = re.compile(r"One of: ([^.\n]*)\.")
-_FACT = re.compile(r"^(?:- |\d+\. )?(?:fact:? )?(\w+): (\w+)$", re.MULTILINE)
-_ASKED = re.compile(r"^(?:person|colour): (\w+)$", re.MULTILINE)
-_SEEN = re.compile(r"^(?:fact )?(?:(?:person|colour) )?(\w+)(?::| ->) (\w+)$", re.MULTILINE)
+_PAIR = r"(\w+)(?: has a |: | -> )(\w+)\.?"
+_NOTE = re.compile(rf"^(?:- |\d+\. )?({_PAIR})$", re.MULTILINE)
+_SHOWN = re.compile(rf"^(?:- )?(?:fact |colour )?{_PAIR}$", re.MULTILINE)
+_TOLD = re.compile(rf"^fact: ({_PAIR})$", re.MULTILINE)
+_ASKED = re.compile(r"^(?:question: Which animal does (\w+) have\?|colour: (\w+))$", re.MULTILINE)
 _OUTCOME = re.compile(r"^Outcome: (\w+)\.", re.MULTILINE)
 
 
@@ -37,13 +39,13 @@ def note_taker(prompt: str) -> str:
     if '{"right"' in prompt:
         return json.dumps({"right": True})
     if not _BUDGET.search(prompt):  # a summary of one step
-        return ", ".join(f"{key}: {value}" for key, value in _news(prompt)) or "nothing new"
+        return "".join(_news(prompt).values()) or "nothing new"
     budget = int(_BUDGET.findall(prompt)[-1])
-    facts = dict(_FACT.findall(_between(prompt, prompts.NOTES, prompts.INPUT)))
-    for key, value in _news(prompt):
+    facts = {key: line for line, key, _ in _NOTE.findall(_between(prompt, prompts.NOTES, prompts.INPUT))}
+    for key, line in _news(prompt).items():
         facts.pop(key, None)
-        facts[key] = value
-    lines = [f"- {key}: {value}" for key, value in facts.items()]
+        facts[key] = line
+    lines = [f"- {line}" for line in facts.values()]
     while lines and count_tokens(_notes(lines)) > budget:
         lines = lines[1:]
     if "Edit the notes" in prompt:
@@ -55,14 +57,14 @@ def forgetful(prompt: str) -> str:
     """Keeps the newest fact alone."""
     if prompts.NOW in prompt:
         return _predicted(prompt)
-    return _notes([f"- {key}: {value}" for key, value in _news(prompt)][-1:])
+    return _notes([f"- {line}" for line in _news(prompt).values()][-1:])
 
 
 def overrunning(prompt: str) -> str:
     """Writes one token more than is allowed, whatever it is asked to shorten."""
     if prompts.NOW in prompt:
         return _predicted(prompt)
-    budget = int(_BUDGET.findall(prompt)[-1])
+    budget = int((_BUDGET.findall(prompt) or [prompts.WORDS_OF_SUMMARY])[-1])
     return _notes(["- " + "word " * (budget - count_tokens(_notes([])))])
 
 
@@ -138,26 +140,27 @@ def _predicted(prompt: str) -> str:
     """What stands beside the key that is asked for, the last time; else the first answer that is allowed."""
     carried, _, now = prompt.partition(prompts.NOW)
     asked, options = _ASKED.search(now), _OPTIONS.search(prompt)
-    known = dict(_SEEN.findall(carried.replace("- ", "")))
+    known = dict(_SHOWN.findall(carried))
     first = options[1].split(", ")[0] if options else "0"
-    return json.dumps({"answer": known.get(asked[1], first) if asked else first})
+    return json.dumps({"answer": known.get(asked[1] or asked[2], first) if asked else first})
 
 
-def _news(prompt: str) -> list[tuple[str, str]]:
-    """The fact of the step: one that is told, or a cue with its outcome."""
+def _news(prompt: str) -> dict[str, str]:
+    """The note of the step, by its key: a fact that is told, or a cue with its outcome."""
     step = _between(prompt, prompts.INPUT, "")
-    facts: list[tuple[str, str]] = re.findall(r"^fact: (\w+): (\w+)$", step, re.MULTILINE)
-    asked, outcome = _ASKED.search(step), _OUTCOME.search(step)
-    return facts + ([(asked[1], outcome[1])] if asked and outcome else [])
+    told, asked, outcome = _TOLD.search(step), _ASKED.search(step), _OUTCOME.search(step)
+    if told:
+        return {told[2]: told[1]}
+    return {asked[1] or asked[2]: f"{asked[1] or asked[2]}: {outcome[1]}"} if asked and outcome else {}
 
 
 def _as_edits(prompt: str, facts: dict[str, str], fitting: int) -> str:
     """The edits that lead from the old notes to the newest `fitting` facts."""
-    old = re.findall(r"^(\d+)\. (\w+): (\w+)$", prompt, re.MULTILINE)
+    old = re.findall(rf"^(\d+)\. ({_PAIR})$", prompt, re.MULTILINE)
     kept = dict(list(facts.items())[len(facts) - fitting :])
-    lines = [f"REMOVE {number}" for number, key, value in old if kept.get(key) != value]
-    held = {key: value for _, key, value in old}
-    lines += [f"ADD {SECTIONS[0]}: {key}: {value}" for key, value in kept.items() if held.get(key) != value]
+    lines = [f"REMOVE {number}" for number, line, key, _ in old if kept.get(key) != line]
+    held = {line for _, line, _, _ in old}
+    lines += [f"ADD {SECTIONS[0]}: {line}" for line in kept.values() if line not in held]
     return "\n".join(lines) or "KEEP"
 
 

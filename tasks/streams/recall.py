@@ -1,12 +1,13 @@
 """Facts that are told one a step, some corrected later, then asked for: what a memory holds is all that can be told.
 
-A step says `Anna: cat`; later perhaps `Anna: dog`, and only that counts from then on.  Behind the facts each key that
-is asked for is asked once, and the truths are known when the stream is over, so that no answer helps with another.
+A step says `Anna has a cat.`; later perhaps `Anna has a dog.`, and only that counts from then on.  Behind the facts
+each key that is asked for is asked once, and the truths are known when the stream is over: no answer helps another.
 
 The keys are the same in every stream, in another order; each value is uniform and independent of all else.  So the
 last values of n facts are uniform over v**n cases, and a memory of b bits before the questions is under the ceiling of
 n independent symbols (`retrieval_gap.theory.cells.independent_scores`).
-Example, facts=2 values=2 corrections=1: Anna: cat / Ben: dog / Anna: dog / Anna? dog / Ben? dog.
+Example, facts=2 values=2 corrections=1: Anna has a cat. / Ben has a dog. / Anna has a dog. / Which animal does Ben
+have? dog / Which animal does Anna have? dog.
 """
 
 import math
@@ -82,7 +83,7 @@ class Recall(Benchmark):
             Step(
                 number=t,
                 time=t,
-                input={"fact": f"{_name(key)}: {VALUES[value]}"},
+                input={"fact": f"{_name(key)} has a {VALUES[value]}."},
                 truth=None,
                 known_after=None,
                 now={},
@@ -93,7 +94,8 @@ class Recall(Benchmark):
             Step(
                 number=len(told) + t,
                 time=len(told) + t,
-                input={"person": _name(key)},
+                input={"question": f"Which animal does {_name(key)} have?"},
+                lead=f"{_name(key)} has a",
                 truth={"value": VALUES[last[key]]},
                 known_after=end,
                 now={},
@@ -107,10 +109,10 @@ class Recall(Benchmark):
         facts: dict[str, str] = {}
         for step in past:
             if "fact" in step.input:
-                key, _, value = step.input["fact"].partition(": ")
+                key = step.input["fact"].partition(" ")[0]
                 facts.pop(key, None)
-                facts[key] = value
-        return [f"{key}: {value}" for key, value in reversed(facts.items())]
+                facts[key] = step.input["fact"]
+        return list(reversed(facts.values()))
 
 
 def _name(key: int) -> str:

@@ -40,7 +40,8 @@ class Target:
 class Step:
     """number: t, from 0.  time: when the input is known, a date or a step number.  input: named fields, as text.
     truth: by target; None where nothing is asked.  known_after: when the truth is known, like `time`; None without.
-    now: what the input itself says of a target's present value, for the floors.
+    now: what the input itself says of a target's present value, for the floors.  lead: how an answer begins, where a
+    model's answers are scored; "" for no special beginning.
     """
 
     number: int
@@ -49,6 +50,7 @@ class Step:
     truth: Mapping[str, Value] | None
     known_after: str | int | None
     now: Mapping[str, Value]
+    lead: str = ""
 
     def text(self) -> str:
         """The input as a person and a model read it."""

@@ -28,12 +28,14 @@ def test_every_question_of_recall_is_answered_by_the_last_fact_about_it(facts: i
     told: dict[str, str] = {}
     for step in steps[: facts + corrections]:
         assert step.truth is None
-        key, _, value = step.input["fact"].partition(": ")
+        key, value = step.input["fact"].rstrip(".").split(" has a ")
         told[key] = value
     for step in steps[facts + corrections :]:
-        assert step.truth == {"value": told[step.input["person"]]}
+        asked = step.lead.removesuffix(" has a")
+        assert step.input == {"question": f"Which animal does {asked} have?"}
+        assert step.truth == {"value": told[asked]}
         assert step.known_after == len(steps)
-    assert len({step.input["person"] for step in steps[facts + corrections :]}) == facts == len(told)
+    assert len({step.lead for step in steps[facts + corrections :]}) == facts == len(told)
 
 
 def test_values_of_recall_are_uniform_and_its_bits_are_those_of_uniform_values():
@@ -49,7 +51,7 @@ def test_the_notes_of_recalls_oracle_hold_each_fact_as_it_stands():
     benchmark = recall("facts=5 values=4 corrections=3")
     steps = benchmark.stream(0).steps
     notes = benchmark.oracle_notes(seen(steps, steps[8]), benchmark.target(""))
-    truths = {f"{step.input['person']}: {step.truth['value']}" for step in steps if step.truth}
+    truths = {f"{step.lead} {step.truth['value']}." for step in steps if step.truth}
     assert set(notes) == truths
     assert notes[0] == steps[7].input["fact"]
 

@@ -1,0 +1,90 @@
+"""Text memories on streams: the score by step with the floors, and paired differences to one of the methods."""
+
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from . import style
+from .memories import DEMO_MEMORY, Memories, MemoryRow, looks_of, read_memories, spread
+from .page import legend_lines, page
+
+DEFAULT_TABLE, read_table = DEMO_MEMORY, read_memories
+Looks = dict[str, tuple[str, str]]
+Dashes = dict[str, Any]
+_PANEL = 2.6  # inches of height
+_FLOOR_DASHES = ((0, (1, 1.5)), (0, (4, 2)), (0, (4, 1.5, 1, 1.5)), (0, (6, 1)))
+
+
+def draw_figure(memories: Memories) -> Figure:
+    """Two panels for each benchmark.  Of several budgets of a method the largest is drawn."""
+    groups = [_largest_budgets(group) for group in memories.groups()]
+    names = list(dict.fromkeys(row.name for group in groups for row in group.rows))
+    floors = list(dict.fromkeys(row.name for group in groups for row in group.rows if row.is_floor))
+    looks = looks_of([name for name in names if name not in floors])
+    dashes: Dashes = {name: _FLOOR_DASHES[i % len(_FLOOR_DASHES)] for i, name in enumerate(floors)}
+    keys = [Line2D([], [], color=c, marker=mark, markersize=4, label=name) for name, (c, mark) in looks.items()]
+    keys += [Line2D([], [], color=style.GREY, linestyle=line, label=f"floor: {name}") for name, line in dashes.items()]
+    figure = page("Text memories, step by step", legend_lines(keys), _caption(memories), _PANEL * len(groups))
+    grid = figure.subplots(len(groups), 2, squeeze=False, width_ratios=(3, 2))
+    for group, (by_step, differences) in zip(groups, grid, strict=True):
+        _draw_steps(by_step, group, looks, dashes)
+        _draw_differences(differences, group, looks)
+    return figure
+
+
+def _largest_budgets(group: Memories) -> Memories:
+    largest: dict[tuple[str, str], int] = {}
+    for row in group.rows:
+        largest[row.model, row.name] = max(largest.get((row.model, row.name), 0), row.budget)
+    return group.only(lambda row: row.budget == largest[row.model, row.name], "any budget")
+
+
+def _draw_steps(axes: Axes, group: Memories, looks: Looks, dashes: Dashes) -> None:
+    axes.set_title(group.rows[0].title)
+    axes.set_xlabel("step")
+    axes.set_ylabel("score")
+    for name in dict.fromkeys(row.name for row in group.rows):
+        rows = [row for row in group.rows if row.name == name and row.part == "steps" and row.score is not None]
+        places = [sum(row.steps) / 2 for row in rows]
+        scores = [row.score for row in rows if row.score is not None]
+        if name in dashes:
+            axes.plot(places, scores, color=style.GREY, linestyle=dashes[name], linewidth=1.2, zorder=1)
+        else:
+            colour, mark = looks[name]
+            axes.plot(places, scores, color=colour, marker=mark, markersize=3, linewidth=1.1)
+    axes.grid(axis="y")
+
+
+def _draw_differences(axes: Axes, group: Memories, looks: Looks) -> None:
+    rows = [row for row in group.rows if row.part == "all" and row.difference is not None and not row.is_floor]
+    for place, row in enumerate(reversed(rows)):
+        _draw_difference(axes, place, row, looks[row.name])
+    axes.set_yticks(range(len(rows)), [row.name for row in reversed(rows)])
+    axes.axvline(0, color=style.GREY, linewidth=0.9)
+    axes.set_ylim(-0.6, max(0.6, len(rows) - 0.4))
+    against = next((row.against for row in rows), "")
+    axes.set_xlabel(f"paired difference to {against.replace('_', '-')}" if rows else "no difference is in the table")
+    axes.grid(axis="x")
+
+
+def _draw_difference(axes: Axes, place: int, row: MemoryRow, look: tuple[str, str]) -> None:
+    colour, mark = look
+    assert row.difference is not None, "only those are drawn"
+    if row.difference_interval is not None:
+        axes.plot(row.difference_interval, (place, place), color=colour, linewidth=1.4)
+    axes.plot(row.difference, place, **style.filled_marker(mark, colour))
+
+
+def _caption(memories: Memories) -> str:
+    whole = [row for row in memories.rows if row.part == "all"]
+    models = ", ".join(dict.fromkeys(row.model for row in whole if row.model))
+    hardware = "; ".join(dict.fromkeys(row.hardware for row in whole if row.hardware)) or "not told"
+    unreadable = sum(row.unreadable for row in whole)
+    return (
+        f"Model: {models or 'none'}. {spread(row.streams for row in whole)} streams, "
+        f"{spread(row.predictions for row in whole)} predictions a run; {unreadable} answers could not be read. Score: "
+        "share right, or minus the mean absolute error. Error bars: 95 % by a bootstrap over streams. Floors ask no model and know a stream's own past alone. All methods "
+        f"see the same fields, the same outcomes and carry at most the same budget of tokens. Hardware: {hardware}."
+    )

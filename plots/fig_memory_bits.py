@@ -1,0 +1,73 @@
+"""Recall by a memory in words against its budget in bits, below the ceiling of any reader: the bottleneck in words."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from . import style
+from .memories import DEMO_MEMORY, Memories, MemoryRow, looks_of, read_memories, spread
+from .page import legend_lines, line_of_panels, page
+
+DEFAULT_TABLE, read_table = DEMO_MEMORY, read_memories
+_CEILING = (0, (5, 2))
+
+
+def draw_figure(memories: Memories) -> Figure:
+    """A panel for each model and each number of facts.  Raises UsageError for a table without runs of recall."""
+    recall = memories.only(lambda r: r.benchmark == "recall" and r.part == "all" and not r.is_floor, "recall")
+    names = list(dict.fromkeys(row.name for row in recall.rows))
+    looks = looks_of(names)
+    keys = [Line2D([], [], color=c, marker=mark, markersize=4, label=name) for name, (c, mark) in looks.items()]
+    keys += [Line2D([], [], color=style.INK, linestyle=_CEILING, label="ceiling: no reader is above")]
+    figure = page("Recall by a memory in words", legend_lines(keys), _caption(recall), 3.4)
+    parts = [
+        Memories(recall.path, tuple(row for row in group.rows if row.model == model))
+        for group in recall.groups()
+        for model in dict.fromkeys(row.model for row in group.rows)
+    ]
+    titles = [f"{part.rows[0].model}\n{part.rows[0].title}" for part in parts]
+    panels = line_of_panels(figure, titles, x="bits of the budget: tokens x log2 of the vocabulary", y="accuracy")
+    for part, axes in zip(parts, panels, strict=True):
+        _draw_panel(axes, part, looks)
+    return figure
+
+
+def _draw_panel(axes: Axes, part: Memories, looks: dict[str, tuple[str, str]]) -> None:
+    bounded = [row for row in part.rows if row.state_bits]
+    for name, (colour, mark) in looks.items():
+        rows = [row for row in part.rows if row.name == name and row.score is not None]
+        with_bits = sorted((row for row in rows if row.state_bits), key=lambda row: row.state_bits or 0.0)
+        if with_bits:
+            _draw_curve(axes, with_bits, colour, mark)
+        elif rows:
+            scores = [row.score for row in rows if row.score is not None]
+            axes.axhline(sum(scores) / len(scores), color=colour, linewidth=1.1, linestyle=(0, (1, 1.5)))
+    ceilings = sorted({(row.state_bits or 0.0, row.ceiling) for row in bounded if row.ceiling is not None})
+    axes.plot(
+        *zip(*ceilings, strict=True) if ceilings else ((), ()), color=style.INK, linestyle=_CEILING, linewidth=1.3
+    )
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(lambda bits, _: f"{bits:,.0f}")
+    axes.set_ylim(0, 1.03)
+    axes.grid(axis="both")
+
+
+def _draw_curve(axes: Axes, rows: list[MemoryRow], colour: str, mark: str) -> None:
+    places = [row.state_bits or 0.0 for row in rows]
+    scores = [row.score or 0.0 for row in rows]
+    axes.plot(places, scores, color=colour, linewidth=1.2)
+    for place, row in zip(places, rows, strict=True):
+        axes.plot(place, row.score or 0.0, **style.filled_marker(mark, colour))
+        if row.interval is not None:
+            axes.vlines(place, *row.interval, color=colour, linewidth=0.8)
+
+
+def _caption(recall: Memories) -> str:
+    hardware = "; ".join(dict.fromkeys(row.hardware for row in recall.rows if row.hardware)) or "not told"
+    return (
+        f"Facts come one a step, then each is asked for; {spread(row.streams for row in recall.rows)} streams, "
+        f"{spread(row.predictions for row in recall.rows)} questions a run. The budget holds at every step. Dotted "
+        "lines carry nothing (zero-shot, no update) or everything (search over the whole log): they have no place on "
+        "the axis. Error bars: 95 % by a bootstrap over streams. The ceiling is that of n independent values "
+        f"(docs/theory.md, section 3). Hardware: {hardware}."
+    )

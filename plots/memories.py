@@ -1,0 +1,162 @@
+"""Tables of text memories, as figures read them."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.tables.rows import count_in, number_in, read_rows
+
+from . import style
+from .results import RESULTS
+
+DEMO_MEMORY = RESULTS / "memory_demo.csv"
+FLOORS = {
+    "majority": "commonest so far",
+    "as_before": "as the step before",
+    "no_change": "no change",
+    "transitions": "counts of transitions",
+}
+METHODS = {
+    "zero_shot": "zero-shot",
+    "last_k": "last k steps",
+    "full_history": "full history",
+    "memprompt": "MemPrompt",
+    "memprompt_summary": "MemPrompt, summaries",
+    "episodes": "episodes",
+    "search": "search over the whole log",
+    "llm_as_rnn": "LLM-as-RNN",
+    "no_update": "no update",
+    "oracle_memory": "oracle's notes",
+}
+_MARKS = ("o", "s", "^")
+_WANTED = (
+    "benchmark", "target", "options", "streams", "steps", "seed", "model", "method", "budget", "feedback", "update",
+    "gate", "part", "first_step", "last_step", "predictions", "score", "score_low", "score_high", "state_bits",
+    "ceiling", "against", "difference", "difference_low", "difference_high", "hardware", "unreadable",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryRow:
+    """A row of results/memory_*.csv; None where a number is absent."""
+
+    benchmark: str
+    target: str
+    options: str
+    streams: int
+    model: str
+    method: str
+    variant: str
+    budget: int
+    part: str
+    steps: tuple[int, int]
+    predictions: int
+    unreadable: int
+    score: float | None
+    interval: tuple[float, float] | None
+    state_bits: float | None
+    ceiling: float | None
+    against: str
+    difference: float | None
+    difference_interval: tuple[float, float] | None
+    hardware: str
+
+    @property
+    def is_floor(self) -> bool:
+        return self.method in FLOORS
+
+    @property
+    def name(self) -> str:
+        """The method, with what it differs by from others of the same method."""
+        return " ".join(filter(None, [FLOORS.get(self.method) or METHODS.get(self.method, self.method), self.variant]))
+
+    @property
+    def title(self) -> str:
+        """What was predicted, with the options that are not 0."""
+        told = " ".join(word for word in self.options.split() if not word.endswith("=0"))
+        return f"{self.benchmark}, {self.target}" + (f" ({told})" if told else "")
+
+    @property
+    def group(self) -> tuple[str, str, str]:
+        return self.benchmark, self.target, self.options
+
+
+@dataclass(frozen=True)
+class Memories:
+    """The rows of a table, and where they are from."""
+
+    path: Path
+    rows: tuple[MemoryRow, ...]
+
+    def only(self, keep: Callable[[MemoryRow], bool], what: str) -> "Memories":
+        """Raises UsageError where none of the rows is kept."""
+        rows = tuple(row for row in self.rows if keep(row))
+        if not rows:
+            raise UsageError(f"results table {self.path} has no rows of {what}")
+        return Memories(self.path, rows)
+
+    def groups(self) -> list["Memories"]:
+        """Apart by benchmark, target and options."""
+        names = dict.fromkeys(row.group for row in self.rows)
+        return [Memories(self.path, tuple(row for row in self.rows if row.group == name)) for name in names]
+
+
+def read_memories(path: Path) -> Memories:
+    """Raises UsageError for a table that will not do."""
+    return Memories(path, tuple(_row(where, row) for where, row in read_rows(path, _WANTED)))
+
+
+def looks_of(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """A colour and a mark for each name; where the colours are used up they come again with another mark."""
+    colours = style.palette(names)
+    first = list(dict.fromkeys(colours.values()))
+    return {name: (colours[name], _MARKS[place // len(first) % len(_MARKS)]) for place, name in enumerate(names)}
+
+
+def spread(values: Iterable[int]) -> str:
+    """One number, or the lowest to the highest."""
+    found = sorted(set(values))
+    return f"{found[0]:,}" if len(found) == 1 else f"{found[0]:,} to {found[-1]:,}"
+
+
+def _row(where: str, row: dict[str, str]) -> MemoryRow:
+    return MemoryRow(
+        benchmark=row["benchmark"],
+        target=row["target"],
+        options=row["options"],
+        streams=count_in(where, row, "streams"),
+        model=row["model"],
+        method=row["method"],
+        variant=_variant(row),
+        budget=count_in(where, row, "budget") if row["budget"] else 0,
+        part=row["part"],
+        steps=(count_in(where, row, "first_step"), count_in(where, row, "last_step")),
+        predictions=count_in(where, row, "predictions"),
+        unreadable=count_in(where, row, "unreadable"),
+        score=_optional(where, row, "score"),
+        interval=_interval(where, row, "score"),
+        state_bits=_optional(where, row, "state_bits"),
+        ceiling=_optional(where, row, "ceiling"),
+        against=row["against"],
+        difference=_optional(where, row, "difference"),
+        difference_interval=_interval(where, row, "difference"),
+        hardware=row["hardware"],
+    )
+
+
+def _variant(row: dict[str, str]) -> str:
+    """What tells runs of one method apart, other than the budget."""
+    told = [row["update"] if row["update"] == "edits" else ""]
+    told += ["" if row["feedback"] in ("", "truth") else f"feedback: {row['feedback']}"]
+    told += [f"gate {row['gate']}" if row["gate"] not in ("", "0") else ""]
+    return ", ".join(filter(None, told))
+
+
+def _optional(where: str, row: dict[str, str], name: str) -> float | None:
+    return number_in(where, row, name) if row[name] else None
+
+
+def _interval(where: str, row: dict[str, str], name: str) -> tuple[float, float] | None:
+    low, high = (_optional(where, row, f"{name}_{end}") for end in ("low", "high"))
+    return None if low is None or high is None else (low, high)

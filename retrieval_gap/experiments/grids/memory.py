@@ -1,0 +1,102 @@
+"""Presets of text memories: recall against the budget, and tomorrow's weather, with a small model on the CPU.
+
+The model is SmolLM2-135M-Instruct, which `make memory-demo` fetches.  It reads fast and writes slowly, and is no
+evidence for or against learning through text: what these grids show is that the machinery works on a real model, and
+where its reading ends.  The weather file is looked for in the folder that RETRIEVAL_GAP_DATA names, else in `data`.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from retrieval_gap.experiments.memories.cell import MemoryCell
+from retrieval_gap.llm.config import LocalConfig, ModelConfig
+from retrieval_gap.text_memory.settings import Feedback, Settings, Update
+
+MODEL = "models/SmolLM2-135M-Instruct"
+WEATHER = "weather/seattle_newyork_daily.csv"
+# Answers are chosen by likelihood: a model of this size writes few that can be read.
+SETTINGS = Settings(answer="score")
+UPDATES: tuple[Update, ...] = ("rewrite", "edits")
+FLOORS = ("majority", "as_before", "transitions")
+WEATHER_METHODS = (
+    "zero_shot", "last_k", "full_history", "memprompt", "memprompt_summary", "episodes", "no_update", "oracle_memory",
+    "llm_as_rnn",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Size:
+    """budgets: of recall, for methods that read; written: for those that the model writes."""
+
+    facts: int
+    streams: int
+    budgets: Sequence[int]
+    written: Sequence[int]
+    weather_streams: int
+    weather_steps: int
+    weather_budget: int
+
+
+DEMO = _Size(
+    facts=4, streams=4, budgets=(4, 8, 16, 32, 64), written=(32,), weather_streams=3, weather_steps=8, weather_budget=64
+)
+CPU = _Size(
+    facts=8,
+    streams=10,
+    budgets=(4, 8, 16, 32, 48, 64, 128),
+    written=(32, 64),
+    weather_streams=5,
+    weather_steps=20,
+    weather_budget=96,
+)
+
+
+def memory_demo() -> list[MemoryCell]:
+    """Ten minutes on two cores: 4 facts in 4 streams, 8 days of weather in 3."""
+    return list(_grid(DEMO))
+
+
+def memory_cpu() -> list[MemoryCell]:
+    """Hours: 8 facts in 10 streams, 20 days in 5, more budgets, and the loop with each kind of feedback."""
+    cells = list(_grid(CPU))
+    loop = next(cell for cell in cells if cell.benchmark == "weather" and cell.method == "llm_as_rnn")
+    told: tuple[Feedback, ...] = ("shuffled", "judge", "none")
+    cells += [replace(loop, settings=replace(loop.settings, feedback=feedback)) for feedback in told]
+    return [*cells, replace(loop, settings=replace(loop.settings, gate=3))]
+
+
+PRESETS = {"memory_demo": memory_demo, "memory_cpu": memory_cpu}
+
+
+def _grid(size: _Size) -> Iterator[MemoryCell]:
+    recall = _cell("recall", streams=size.streams, steps=0, options=f"facts={size.facts} values=8")
+    for method in ("majority", "zero_shot", "no_update"):
+        yield replace(recall, method=method)
+    for method in ("oracle_memory", "episodes", "search"):
+        for budget in size.budgets:
+            yield replace(recall, method=method, settings=replace(SETTINGS, budget=budget))
+    for budget in size.written:
+        for update in UPDATES:
+            yield replace(recall, method="llm_as_rnn", settings=replace(SETTINGS, budget=budget, update=update))
+    data = str(Path(os.environ.get("RETRIEVAL_GAP_DATA", "data")) / WEATHER)
+    weather = _cell("weather", data=data, streams=size.weather_streams, steps=size.weather_steps)
+    for floor in FLOORS:
+        yield replace(weather, method=floor)
+    for method in WEATHER_METHODS:
+        yield replace(weather, method=method, settings=replace(SETTINGS, budget=size.weather_budget))
+
+
+def _cell(benchmark: str, *, streams: int, steps: int, data: str = "", options: str = "") -> MemoryCell:
+    return MemoryCell(
+        benchmark=benchmark,
+        method="zero_shot",
+        data=data,
+        options=options,
+        streams=streams,
+        steps=steps,
+        settings=SETTINGS,
+        model=ModelConfig(model=MODEL, api="chat"),
+        local=LocalConfig(precision="bf16", device="cpu"),
+    )
