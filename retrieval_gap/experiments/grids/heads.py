@@ -21,30 +21,11 @@ DEMO_SETS = {"which_came_first": 32, "negation_scope": 64}
 WINDOWS = (2, 4, 8)
 CPU_LENGTHS, CPU_SEEDS = (32, 128), 5
 CPU_PUBLIC = (
-    "copa",
-    "commonsenseqa",
-    "navigate",
-    "hyperbaton",
-    "tracking",
-    "temporal",
-    "code_bugs",
-    "ncbi",
-    "pubmedqa",
-)
+    "copa", "commonsenseqa", "navigate", "hyperbaton", "tracking", "temporal", "code_bugs", "ncbi", "pubmedqa",
+)  # fmt: skip
 TEXT_HEADS = (
-    "first",
-    "last",
-    "max",
-    "mean",
-    "mlp",
-    "attention",
-    "conv1d",
-    "transformer",
-    "gru",
-    "lstm",
-    "bigru",
-    "bilstm",
-)
+    "first", "last", "max", "mean", "mlp", "attention", "conv1d", "transformer", "gru", "lstm", "bigru", "bilstm",
+)  # fmt: skip
 POOLED = ("gru+pool=max", "bigru+pool=max")
 
 
