@@ -82,7 +82,7 @@ def test_the_best_rate_is_chosen_on_the_validation_split() -> None:
     assert saved.chosen.score == max(best.score for best in saved.tried)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for a kill."""
 
 
@@ -95,10 +95,10 @@ def test_a_killed_training_goes_on_to_the_same_weights_bit_for_bit(tmp_path: Pat
         saved.write(path)
         left[0] -= 1
         if left[0] == 0:
-            raise Killed
+            raise KilledError
 
     hooks = Hooks(save=save, report=lambda steps: None, seconds=0)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         search(_make, _splits(), QUICK, 0, Saved(), hooks)
     again = search(_make, _splits(), QUICK, 0, Saved.read(path), hooks)
     assert again.chosen == whole.chosen
@@ -113,7 +113,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-3] ^= 1
     path.write_bytes(bytes(content))
-    with pytest.raises(RunError, match="is damaged .its SHA-256 differs.; delete it to start this run over"):
+    with pytest.raises(RunError, match=r"is damaged .its SHA-256 differs.; delete it to start this run over"):
         Saved.read(path)
 
 

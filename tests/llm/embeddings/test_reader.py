@@ -111,5 +111,5 @@ def test_a_text_without_a_known_token_is_refused(tmp_path: Path) -> None:
     words.pre_tokenizer = pre_tokenizers.Whitespace()  # type: ignore[assignment]
     PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", pad_token="<pad>").save_pretrained(folder)
     assert len(_read(folder, ["one nine"])) == 1
-    with pytest.raises(UsageError, match="'nine ten' has no token that the tokenizer of .* knows"):
+    with pytest.raises(UsageError, match=r"'nine ten' has no token that the tokenizer of .* knows"):
         _read(folder, ["nine ten"])
