@@ -78,7 +78,7 @@ def _keys() -> list[Line2D]:
 
 def _caption(rows: Sequence[HeadRow]) -> str:
     return (
-        f"{making(rows)} Differences are paired by example and seed. The head that sees no order is attention pooling (a "
-        "perceptron of each token for labels of tokens). Grey: differences that the panel's widest test misses more "
+        f"{making(rows)} Differences are paired by example and seed. The head that sees no order is attention pooling "
+        "(a perceptron of each token for labels of tokens). Grey: differences that the panel's widest test misses more "
         "often than one time in five."
     )

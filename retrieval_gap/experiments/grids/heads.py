@@ -1,6 +1,6 @@
 """Presets of heads over token states: what a recurrent head gets from the order of the states of all-MiniLM-L6-v2.
 
-The model is looked for in the folder `models`, or where RETRIEVAL_GAP_MODELS points (`make heads-demo` puts it there);
+The model is looked for in the folder `.models`, or where RETRIEVAL_GAP_MODELS points (`make heads-demo` puts it there);
 public sets in `../shared/data/coupling`, or in `coupling` below where RETRIEVAL_GAP_DATA points.  A set whose file is
 not there is left out, and that is said.
 """
@@ -61,7 +61,7 @@ def heads_cpu() -> list[HeadsConfig]:
 
 
 def _model() -> str:
-    return str(Path(os.environ.get("RETRIEVAL_GAP_MODELS") or ROOT / "models") / MODEL)
+    return str(Path(os.environ.get("RETRIEVAL_GAP_MODELS") or ROOT / ".models") / MODEL)
 
 
 def _cells(dataset: str, heads: Sequence[str], seed: int, **more: object) -> Iterator[HeadsConfig]:
