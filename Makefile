@@ -127,6 +127,29 @@ hotpotqa-real: $(SMOLLM2)/config.json ## SmolLM2-135M on the first QUESTIONS of 
 fig6: $(READY) ## HotpotQA: accuracy by number of paragraphs
 	$(BIN)/retrieval-gap plot fig6_hotpotqa --results $(HOTPOTQA_TABLE) --out $(OUT)
 
+# a folder of its own: all runs in it are compared
+MODELS ?= .models
+MINILM := $(MODELS)/all-MiniLM-L6-v2
+HEADS := $(RUNS)/heads_demo
+HEADS_TABLE = $(if $(wildcard $(HEADS).csv),$(HEADS).csv,results/heads_demo.csv)
+
+$(MINILM)/config.json: $(READY)
+	$(BIN)/retrieval-gap pretrained fetch all-MiniLM-L6-v2 --folder $(MODELS)
+
+heads-demo: $(MINILM)/config.json ## heads over MiniLM's states: read, train, compare, draw (10 minutes on 2 cores)
+	RETRIEVAL_GAP_MODELS=$(MODELS) $(BIN)/retrieval-gap sweep heads_demo --device cpu --runs-dir $(HEADS)
+	$(BIN)/retrieval-gap heads table --runs-dir $(HEADS) --csv $(HEADS).csv
+	$(MAKE) fig-heads fig-order fig-middle
+
+fig-heads: $(READY) ## heads: what each adds to attention pooling, and what of it is order
+	$(BIN)/retrieval-gap plot fig_heads --results $(HEADS_TABLE) --out $(OUT)
+
+fig-order: $(READY) ## heads on states shuffled within windows
+	$(BIN)/retrieval-gap plot fig_order --results $(HEADS_TABLE) --out $(OUT)
+
+fig-middle: $(READY) ## heads by the place of the sentence that decides
+	$(BIN)/retrieval-gap plot fig_middle --results $(HEADS_TABLE) --out $(OUT)
+
 # a folder of its own: all runs in it are tested elsewhere
 TRANSFER := $(RUNS)/transfer
 TRANSFER_TABLE = $(if $(wildcard $(TRANSFER).csv),$(TRANSFER).csv,results/istree_transfer.csv)

@@ -70,9 +70,10 @@ class Run:
             raise UsageError("--head names no head")
         return [
             HeadsConfig(
-                dataset=self.dataset, model=self.model, head=head, data=str(self.data or ""), n=self.n, samples=self.samples,
-                test_samples=self.test_samples, control=self.control, window=window, layer=self.layer, half=self.half,
-                copies=self.copies, parameters=self.parameters, lr=self.lr, steps=self.steps, seed=seed,
+                dataset=self.dataset, model=self.model, head=head, data=str(self.data or ""), n=self.n,
+                samples=self.samples,
+                test_samples=self.test_samples, control=self.control, window=window, layer=self.layer,
+                half=self.half, copies=self.copies, parameters=self.parameters, lr=self.lr, steps=self.steps, seed=seed,
             )
             for seed in range(self.seeds)
             for window in windows

@@ -49,7 +49,7 @@ class HeadSpec:
         """Raises UsageError where there is no such head, or it has no such pool."""
         found = load_class(
             self.name,
-            base=Head,  # type: ignore[type-abstract]
+            base=Head,
             package=__name__,
             attribute="HEAD",
             error=UsageError,
@@ -75,7 +75,7 @@ def build(spec: HeadSpec, shape: HeadShape, seed: int = 0) -> Head:
     """The head with weights drawn from this seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return spec.head()(shape)  # type: ignore[call-arg, arg-type]
+        return spec.head()(shape)
 
 
 def matched_shape(spec: HeadSpec, *, d_states: int, d_out: int, parameters: int, kind: str = "text") -> HeadShape:
@@ -104,7 +104,7 @@ def matched_shape(spec: HeadSpec, *, d_states: int, d_out: int, parameters: int,
     best = min((low, high), key=lambda width: abs(count(width) - parameters))
     if abs(count(best) - parameters) > NEAR * parameters:
         raise UsageError(
-            f"head {spec.shown} cannot have {parameters:,} parameters within {NEAR:.0%}: the nearest are {count(best):,} "
-            f"at width {best}"
+            f"head {spec.shown} cannot have {parameters:,} parameters within {NEAR:.0%}: "
+            f"the nearest are {count(best):,} at width {best}"
         )
     return shape(best)

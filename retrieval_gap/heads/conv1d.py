@@ -13,7 +13,7 @@ class Conv1d(Head):
     reads_order = True
 
     def __init__(self, shape: HeadShape) -> None:
-        super().__init__(shape, shape.width)
+        super().__init__(shape)
         self.convolution = nn.Conv1d(shape.d_states, shape.width, REACH, padding=REACH // 2)
 
     def features(self, states_BxLxD: Tensor, mask_BxL: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ Axes: B texts, L tokens of the longest, D width of the states, F features of a t
 Texts are filled up on the right; `mask_BxL` is true at their tokens.  What stands behind a text's end must not matter.
 """
 
-import abc
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -28,13 +27,13 @@ class HeadShape:
     pool: str = ""
 
 
-class Head(nn.Module, abc.ABC):
+class Head(nn.Module):
     """Base of all heads.  A subclass builds its layers in `__init__` and writes `features`.
 
     pools: how a text's features become one vector, the default first; none where the head has a way of its own.
     reads_order: whether other orders of the same states can give other scores.
     labels_tokens: whether it can score every token, and not only whole texts.
-    d_features: F, given by the subclass.  pooled: P / F.
+    d_features: what `out` reads of a text or token; 0 means `width`.
 
     States are normalised first (layer norm without weights), the same for every head: models differ widely in scale.
     """
@@ -43,14 +42,14 @@ class Head(nn.Module, abc.ABC):
     reads_order: ClassVar[bool]
     labels_tokens: ClassVar[bool] = True
 
-    def __init__(self, shape: HeadShape, d_features: int, *, pooled: int = 1) -> None:
+    def __init__(self, shape: HeadShape, d_features: int = 0) -> None:
         super().__init__()
         self.shape = shape
-        self.out = nn.Linear(pooled * d_features, shape.d_out)
+        self.out = nn.Linear(d_features or shape.width, shape.d_out)
 
-    @abc.abstractmethod
     def features(self, states_BxLxD: Float[Tensor, "b l d"], mask_BxL: Bool[Tensor, "b l"]) -> Float[Tensor, "b l f"]:
         """Of every token."""
+        raise NotImplementedError(f"{type(self).__name__} has no features()")
 
     def pooled(self, features_BxLxF: Float[Tensor, "b l f"], mask_BxL: Bool[Tensor, "b l"]) -> Float[Tensor, "b p"]:
         """One vector for a text."""

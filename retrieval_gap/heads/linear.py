@@ -10,7 +10,7 @@ class Linear(Head):
     reads_order = False
 
     def __init__(self, shape: HeadShape) -> None:
-        super().__init__(shape, shape.width)
+        super().__init__(shape)
         self.project = nn.Linear(shape.d_states, shape.width)
 
     def features(self, states_BxLxD: Tensor, mask_BxL: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ class MambaHead(Head):
     reads_order = True
 
     def __init__(self, shape: HeadShape) -> None:
-        super().__init__(shape, shape.width)
+        super().__init__(shape)
         self.project = nn.Linear(shape.d_states, shape.width)
         self.mamba = Residual(shape.width, MambaMixer(shape.width))
         self.norm = RMSNorm(shape.width)

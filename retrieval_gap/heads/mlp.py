@@ -13,7 +13,7 @@ class MLP(Head):
     reads_order = False
 
     def __init__(self, shape: HeadShape) -> None:
-        super().__init__(shape, shape.width)
+        super().__init__(shape)
         read = 1 if shape.pool == "token" else 2
         self.hidden = nn.Linear(read * shape.d_states, shape.width)
 

@@ -25,7 +25,7 @@ class Recurrent(Head):
     both_ways: ClassVar[bool] = False
 
     def __init__(self, shape: HeadShape) -> None:
-        super().__init__(shape, shape.width)
+        super().__init__(shape)
         backward_units = shape.width // 2 if self.both_ways else 0
         self.units = shape.width - backward_units
         self.ahead = self.layer(shape.d_states, self.units, batch_first=True)

@@ -120,8 +120,13 @@ class Saved:
         for name, tensor in tensors.items():
             part, _, rest = name.partition("/")
             parts[part][rest] = tensor
-        weights = {"best_weights": parts.pop("best"), "chosen_weights": parts.pop("chosen")}
-        return cls(**told, **parts, **weights)
+        return replace(
+            cls(**told),
+            model=parts["model"],
+            moments=parts["moments"],
+            best_weights=parts["best"],
+            chosen_weights=parts["chosen"],
+        )
 
 
 def _digest(text: str, tensors: Weights) -> str:

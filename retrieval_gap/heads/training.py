@@ -23,8 +23,8 @@ EVALUATION_BATCH = 64
 
 @dataclass(frozen=True, kw_only=True)
 class HeadTraining:
-    """rates: learning rates that are tried.  steps: of each at the most.  evaluate_every: steps between two looks at the
-    validation split.  patience: looks without a better one after which a rate's training stops."""
+    """rates: learning rates that are tried.  steps: of each at the most.  evaluate_every: steps between two looks at
+    the validation split.  patience: looks without a better one after which a rate's training stops."""
 
     rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
     steps: int = 1500

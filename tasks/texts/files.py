@@ -72,5 +72,5 @@ def by_group(name: str, kind: LabelKind, labels: Sequence[str], examples: Iterab
     for example in examples:
         splits[split_of_group(example.group)].append(example)
     return checked(
-        TextSet(name=name, kind=kind, labels=tuple(labels), **{key: tuple(each) for key, each in splits.items()})
+        TextSet(name=name, kind=kind, labels=tuple(labels), splits={key: tuple(each) for key, each in splits.items()})
     )

@@ -95,7 +95,9 @@ class GeneratedTexts(abc.ABC):
             "test": test_samples,
         }
         splits = {split: self.examples(split, sizes[split]) for split in SPLITS}
-        return checked(TextSet(name=self.name, kind="text", labels=self.labels, order_blind=self.order_blind, **splits))
+        return checked(
+            TextSet(name=self.name, kind="text", labels=self.labels, order_blind=self.order_blind, splits=splits)
+        )
 
     def _members(self, split: Split, index: int) -> list[Example]:
         """The family's own texts decide which split it belongs to; it is drawn again until that is the right one."""

@@ -1,6 +1,6 @@
 """Presets of heads over token states: what a recurrent head gets from the order of the states of all-MiniLM-L6-v2.
 
-The model is looked for in the folder `models`, or where RETRIEVAL_GAP_MODELS points (`make heads-demo` puts it there);
+The model is looked for in the folder `.models`, or where RETRIEVAL_GAP_MODELS points (`make heads-demo` puts it there);
 public sets in `../shared/data/coupling`, or in `coupling` below where RETRIEVAL_GAP_DATA points.  A set whose file is
 not there is left out, and that is said.
 """
@@ -21,30 +21,11 @@ DEMO_SETS = {"which_came_first": 32, "negation_scope": 64}
 WINDOWS = (2, 4, 8)
 CPU_LENGTHS, CPU_SEEDS = (32, 128), 5
 CPU_PUBLIC = (
-    "copa",
-    "commonsenseqa",
-    "navigate",
-    "hyperbaton",
-    "tracking",
-    "temporal",
-    "code_bugs",
-    "ncbi",
-    "pubmedqa",
-)
+    "copa", "commonsenseqa", "navigate", "hyperbaton", "tracking", "temporal", "code_bugs", "ncbi", "pubmedqa",
+)  # fmt: skip
 TEXT_HEADS = (
-    "first",
-    "last",
-    "max",
-    "mean",
-    "mlp",
-    "attention",
-    "conv1d",
-    "transformer",
-    "gru",
-    "lstm",
-    "bigru",
-    "bilstm",
-)
+    "first", "last", "max", "mean", "mlp", "attention", "conv1d", "transformer", "gru", "lstm", "bigru", "bilstm",
+)  # fmt: skip
 POOLED = ("gru+pool=max", "bigru+pool=max")
 
 
@@ -80,7 +61,7 @@ def heads_cpu() -> list[HeadsConfig]:
 
 
 def _model() -> str:
-    return str(Path(os.environ.get("RETRIEVAL_GAP_MODELS") or ROOT / "models") / MODEL)
+    return str(Path(os.environ.get("RETRIEVAL_GAP_MODELS") or ROOT / ".models") / MODEL)
 
 
 def _cells(dataset: str, heads: Sequence[str], seed: int, **more: object) -> Iterator[HeadsConfig]:

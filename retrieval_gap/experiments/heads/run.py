@@ -34,7 +34,7 @@ def train_and_test(config: HeadsConfig, run: RunDirectory, options: RunOptions) 
     """The row; what each test example counts is written beside it.  Raises UsageError, TaskError, RunError."""
     begun = time.monotonic()
     texts = read_texts(config)
-    every = [text for split in SPLITS for example in texts.split(split) for text in example.texts]
+    every = [text for split in SPLITS for example in texts.splits[split] for text in example.texts]
     store = states_of(config.states, every, options.runs_dir / STATES)
     data = {split: _split(config, texts, store, split) for split in SPLITS}
     shape = config.head_shape(store[every[0]].states_LxD.shape[1])
@@ -71,15 +71,15 @@ def read_texts(config: HeadsConfig) -> TextSet:
     if config.control not in ("shuffle_words", "shuffle_both"):
         return texts
     splits = {
-        split: tuple(shuffled_words(each, config.window, f"words|{each.name}") for each in texts.split(split))
+        split: tuple(shuffled_words(each, config.window, f"words|{each.name}") for each in texts.splits[split])
         for split in SPLITS
     }
-    return replace(texts, **splits)
+    return replace(texts, splits=splits)
 
 
 def _split(config: HeadsConfig, texts: TextSet, store: StateStore, split: Split) -> StateData:
     window = config.window if config.control in ("shuffle_states", "shuffle_both") else None
-    return StateData(texts.split(split), store, kind=texts.kind, labels=texts.labels, window=window)
+    return StateData(texts.splits[split], store, kind=texts.kind, labels=texts.labels, window=window)
 
 
 class _Reports:

@@ -118,8 +118,8 @@ class StateStore:
 def states_of(
     config: StatesConfig, texts: Sequence[str], cache: Path, *, device: torch.device | None = None
 ) -> StateStore:
-    """A store that has all of these texts: reads those that it lacks, a shard at a time.  The model is loaded only where
-    a text is lacking.
+    """A store that has all of these texts: reads those that it lacks, a shard at a time.  The model is loaded only
+    where a text is lacking.
 
     Raises RunError, UsageError, one line, for a model, text or folder that will not do.
     """

@@ -28,7 +28,7 @@ def read(data: Path | None) -> TextSet:
         examples = _sentences(find_file(data, name, "ncbi"), split)
         splits[split] = tuple(example for example in examples if example.group not in seen)
         seen.update(example.group for example in examples)
-    return checked(TextSet(name="ncbi", kind="tokens", labels=TAGS, **splits))
+    return checked(TextSet(name="ncbi", kind="tokens", labels=TAGS, splits=splits))
 
 
 def _sentences(path: Path, split: Split) -> list[Example]:

@@ -26,8 +26,10 @@ def read(data: Path | None) -> TextSet:
         if told[-1] not in (None, *get_args(Split)):
             raise TaskError(f"{where}: split {told[-1]!r} is none of {', '.join(get_args(Split))}")
     if None not in told:
-        splits = {s: tuple(e for e, t in zip(examples, told, strict=True) if t == s) for s in get_args(Split)}
-        return checked(TextSet(name="own", kind="text", labels=labels, **splits))
+        splits: dict[Split, tuple[Example, ...]] = {
+            s: tuple(e for e, t in zip(examples, told, strict=True) if t == s) for s in get_args(Split)
+        }
+        return checked(TextSet(name="own", kind="text", labels=labels, splits=splits))
     if any(told):
         raise TaskError(f"{data}: some examples name their split, others do not")
     return by_group("own", "text", labels, examples)

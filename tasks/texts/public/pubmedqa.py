@@ -27,5 +27,5 @@ def read(data: Path | None) -> TextSet:
         owner: Split = "train" if split_of_group(example.group) == "train" else "validation"
         splits["test" if record["official_test"] else owner].append(example)
     return checked(
-        TextSet(name="pubmedqa", kind="text", labels=LABELS, **{key: tuple(each) for key, each in splits.items()})
+        TextSet(name="pubmedqa", kind="text", labels=LABELS, splits={key: tuple(each) for key, each in splits.items()})
     )

@@ -86,7 +86,7 @@ def test_no_text_is_in_two_splits(name: str) -> None:
     texts = load_texts(name, n=32, samples=120, test_samples=60)
     owners: dict[str, set[str]] = {}
     for split in SPLITS:
-        for example in texts.split(split):
+        for example in texts.splits[split]:
             owners.setdefault(example.texts[0], set()).add(split)
     assert all(len(splits) == 1 for splits in owners.values())
 

@@ -18,7 +18,7 @@ CHANCE = {"navigate": 1 / 2, "hyperbaton": 1 / 2, "tracking": 1 / 3, "temporal":
 @pytest.mark.parametrize("name", NAMED)
 def test_real_files_are_read_and_no_group_is_in_two_splits(name: str) -> None:
     texts = load_texts(name, data=public_folder())
-    groups = [{example.group for example in texts.split(split)} for split in SPLITS]
+    groups = [{example.group for example in texts.splits[split]} for split in SPLITS]
     assert not groups[0] & groups[1]
     assert not (groups[0] | groups[1]) & groups[2]
     assert all(0 <= floor <= 1 for floor in floors(texts).values())
@@ -37,13 +37,13 @@ def test_real_files_are_read_and_no_group_is_in_two_splits(name: str) -> None:
 )
 def test_no_example_is_lost(name: str, examples: int) -> None:
     texts = load_texts(name, data=public_folder())
-    assert sum(len(texts.split(split)) for split in SPLITS) == examples
+    assert sum(len(texts.splits[split]) for split in SPLITS) == examples
 
 
 def test_a_mirrored_pair_a_task_in_two_languages_and_the_official_test_stay_together() -> None:
     copa, bugs, pubmed = (load_texts(name, data=public_folder()) for name in ("copa", "code_bugs", "pubmedqa"))
-    assert all(len(copa.split(split)) % 2 == 0 for split in SPLITS)
-    assert all(len(bugs.split(split)) % 4 == 0 for split in SPLITS)
+    assert all(len(copa.splits[split]) % 2 == 0 for split in SPLITS)
+    assert all(len(bugs.splits[split]) % 4 == 0 for split in SPLITS)
     assert len(pubmed.test) == 291
 
 
@@ -60,7 +60,7 @@ def _row(number: int, **changes: object) -> dict[str, object]:
 
 def test_a_users_own_file_keeps_its_splits(tmp_path: Path) -> None:
     texts = load_texts("own", data=_own(tmp_path, *map(_row, range(8))))
-    assert [len(texts.split(split)) for split in SPLITS] == [4, 2, 2]
+    assert [len(texts.splits[split]) for split in SPLITS] == [4, 2, 2]
     assert texts.labels == ("a", "b")
 
 

@@ -1,0 +1,84 @@
+"""Heads over token states: what each adds to attention pooling, and what of that is left when the states are shuffled.
+
+A head whose filled mark lies right of zero beats a head that sees no order; where its hollow mark does too, it also
+beats itself on shuffled states, and the order of the states is why.
+"""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from retrieval_gap.machine.errors import UsageError
+
+from . import style
+from .heads_table import DEFAULT_TABLE, SHUFFLED_STATES, HeadRow, making, read_heads, set_title
+from .page import page
+
+__all__ = ["DEFAULT_TABLE", "draw_figure", "read_table"]
+
+read_table = read_heads
+_COLUMNS = 3
+_CONTROL, _ORDER = "#0072B2", "#D55E00"
+_OFFSET = 0.16  # of the two marks of a head from its line
+
+
+def draw_figure(rows: Sequence[HeadRow]) -> Figure:
+    """A panel for each set, a line for each head.  Raises UsageError where nothing is compared."""
+    compared = [row for row in rows if row.control == "none" and row.difference is not None]
+    if not compared:
+        raise UsageError("this table compares no heads: attention (for labels of tokens: mlp) beside others is wanted")
+    settings = list(dict.fromkeys(row.setting for row in compared))
+    heads = list(dict.fromkeys(row.head for row in compared))
+    columns = min(_COLUMNS, len(settings))
+    lines = -(-len(settings) // columns)
+    figure = page("What a head gets from token states, and from their order", [_keys()], _caption(compared),
+                  lines * (0.75 + 0.3 * len(heads)))  # fmt: skip
+    grid = figure.subplots(lines, columns, sharey=True, squeeze=False).flatten()
+    for axes, setting in zip(grid, settings, strict=False):
+        _panel(axes, [row for row in compared if row.setting == setting], heads)
+    for axes in grid[len(settings) :]:
+        axes.set_visible(False)
+    return figure
+
+
+def _panel(axes: Axes, rows: Sequence[HeadRow], heads: Sequence[str]) -> None:
+    axes.set_title(set_title(rows[0]))
+    axes.set_ylim(len(heads) - 0.4, -0.6)
+    axes.set_yticks(range(len(heads)), list(heads))
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x")
+    axes.axvline(0, color=style.GREY, linewidth=0.9)
+    axes.set_xlabel("difference in " + rows[0].metric.replace("_", " "))
+    unseen = max(row.detectable for row in rows)
+    axes.axvspan(-unseen, unseen, color=style.FAINT, alpha=0.6, linewidth=0)
+    for row in rows:
+        if row.versus.startswith("head "):
+            _mark(axes, row, heads.index(row.head) - _OFFSET, _CONTROL, filled=True)
+        elif row.versus == SHUFFLED_STATES and row.detectable > 0:
+            _mark(axes, row, heads.index(row.head) + _OFFSET, _ORDER, filled=False)
+
+
+def _mark(axes: Axes, row: HeadRow, place: float, colour: str, *, filled: bool) -> None:
+    value = row.difference or 0.0
+    reach = [[max(0.0, value - row.difference_low)], [max(0.0, row.difference_high - value)]]
+    fill = {} if filled else {"markerfacecolor": "white"}
+    look = {"marker": "o" if filled else "s", "color": colour, "markersize": 5} | fill
+    axes.errorbar(value, place, xerr=reach, elinewidth=1.0, linestyle="none", **look)
+
+
+def _keys() -> list[Line2D]:
+    return [
+        Line2D([], [], linestyle="none", marker="o", color=_CONTROL, label="minus a head that sees no order"),
+        Line2D([], [], linestyle="none", marker="s", color=_ORDER, markerfacecolor="white",
+               label="minus itself on shuffled states: the effect of order"),
+    ]  # fmt: skip
+
+
+def _caption(rows: Sequence[HeadRow]) -> str:
+    return (
+        f"{making(rows)} Differences are paired by example and seed. The head that sees no order is attention pooling "
+        "(a perceptron of each token for labels of tokens). Grey: differences that the panel's widest test misses more "
+        "often than one time in five."
+    )

@@ -1,0 +1,59 @@
+"""Lost in the middle: each head's score by the place in the text of the one sentence that decides."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from retrieval_gap.machine.errors import UsageError
+
+from . import style
+from .heads_table import DEFAULT_TABLE, METRICS, HeadRow, head_colours, head_keys, making, read_heads, set_title
+from .page import legend_lines, line_of_panels, page
+
+__all__ = ["DEFAULT_TABLE", "draw_figure", "read_table"]
+
+read_table = read_heads
+_TENTHS = 10
+
+
+def draw_figure(rows: Sequence[HeadRow]) -> Figure:
+    """A panel for each set where one sentence decides.  Raises UsageError where there is none."""
+    placed = [row for row in rows if row.place is not None and row.control == "none"]
+    if not placed:
+        raise UsageError("this table has no set in which one sentence decides; negation_scope is one")
+    settings = list(dict.fromkeys(row.setting for row in placed))
+    heads = list(dict.fromkeys(row.head for row in placed))
+    whole = [row for row in rows if row.place is None and row.setting in settings]
+    figure = page("Where the deciding sentence stands", legend_lines(head_keys(heads)), _caption(whole), 2.9)
+    titles = [set_title(next(row for row in placed if row.setting == setting)) for setting in settings]
+    x, y = "place of the deciding sentence: 0 first, 1 last", METRICS.get(placed[0].metric, placed[0].metric)
+    for axes, setting in zip(line_of_panels(figure, titles, x=x, y=y), settings, strict=True):
+        _panel(axes, [row for row in placed if row.setting == setting], heads)
+    return figure
+
+
+def _panel(axes: Axes, rows: Sequence[HeadRow], heads: Sequence[str]) -> None:
+    axes.grid(axis="y")
+    axes.set_xlim(0, 1)
+    axes.axhline(max(row.floor for row in rows), color=style.GREY, linestyle=(0, (5, 3)), linewidth=0.9)
+    colours = head_colours(heads)
+    for number, head in enumerate(heads):
+        of_head = sorted((row for row in rows if row.head == head), key=lambda row: row.place or 0)
+        shift = (number - len(heads) / 2) * 0.008
+        look = style.filled_marker(style.MARKS[number % len(style.MARKS)], colours[head])
+        axes.errorbar(
+            [((row.place or 0) + 0.5) / _TENTHS + shift for row in of_head],
+            [row.score for row in of_head],
+            yerr=style.interval(of_head),
+            elinewidth=0.8,
+            linewidth=1.1,
+            **look,
+        )
+
+
+def _caption(rows: Sequence[HeadRow]) -> str:
+    return (
+        f"{making(rows)} A mark is the score on the test examples whose deciding sentence stands in that tenth of the "
+        "text. Dashed: the highest of the floors (majority, bag of words, first word)."
+    )

@@ -1,0 +1,67 @@
+"""How much order a head needs: its score when its states are shuffled within windows of 2, 4, 8, ... to the whole."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from retrieval_gap.machine.errors import UsageError
+
+from . import style
+from .heads_table import DEFAULT_TABLE, METRICS, HeadRow, head_colours, head_keys, making, read_heads, set_title
+from .page import legend_lines, line_of_panels, page
+
+__all__ = ["DEFAULT_TABLE", "draw_figure", "read_table"]
+
+read_table = read_heads
+_IN_ORDER = 1  # a window of one place shuffles nothing
+
+
+def draw_figure(rows: Sequence[HeadRow]) -> Figure:
+    """A panel for each set that has shuffled states.  Raises UsageError where there is none."""
+    whole = [row for row in rows if row.place is None and row.control in ("none", "shuffle_states")]
+    settings = [row.setting for row in whole if row.control == "shuffle_states"]
+    settings = list(dict.fromkeys(settings))
+    if not settings:
+        raise UsageError("this table has no shuffled states; `heads run ... --control shuffle_states --window 0,2,4,8`")
+    kept = [row for row in whole if row.setting in settings]
+    heads = list(dict.fromkeys(row.head for row in kept))
+    windows = sorted({row.window for row in kept if row.window})
+    figure = page("Order taken away from the states, bit by bit", legend_lines(head_keys(heads)), _caption(kept), 2.9)
+    titles = [set_title(next(row for row in kept if row.setting == setting)) for setting in settings]
+    y = METRICS.get(kept[0].metric, kept[0].metric)
+    for axes, setting in zip(line_of_panels(figure, titles, x="places that are shuffled", y=y), settings, strict=True):
+        _panel(axes, [row for row in kept if row.setting == setting], heads, windows)
+    return figure
+
+
+def _panel(axes: Axes, rows: Sequence[HeadRow], heads: Sequence[str], windows: Sequence[int]) -> None:
+    places = [_IN_ORDER, *windows, 0]
+    axes.set_xticks(range(len(places)), ["none", *map(str, windows), "all"])
+    axes.grid(axis="y")
+    axes.axhline(max(row.floor for row in rows), color=style.GREY, linestyle=(0, (5, 3)), linewidth=0.9)
+    colours = head_colours(heads)
+    for number, head in enumerate(heads):
+        of_head = {
+            row.window if row.control == "shuffle_states" else _IN_ORDER: row for row in rows if row.head == head
+        }
+        found = [(place, of_head[window]) for place, window in enumerate(places) if window in of_head]
+        shift = (number - len(heads) / 2) * 0.06
+        look = style.filled_marker(style.MARKS[number % len(style.MARKS)], colours[head])
+        axes.errorbar(
+            [place + shift for place, _ in found],
+            [row.score for _, row in found],
+            yerr=style.interval([row for _, row in found]),
+            elinewidth=0.9,
+            linewidth=1.1,
+            linestyle="-" if len(found) > 1 else "none",
+            **look,
+        )
+
+
+def _caption(rows: Sequence[HeadRow]) -> str:
+    return (
+        f"{making(rows)} States are shuffled within windows of so many places, before training and test alike. "
+        "Dashed: the highest of the floors (majority, bag of words, first word). Heads that see no order are drawn "
+        "in order alone: they give the same for any."
+    )

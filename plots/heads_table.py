@@ -1,0 +1,122 @@
+"""Tables of heads (`retrieval-gap heads table --csv FILE`) as figures read them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.lines import Line2D
+
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.tables.rows import count_in, number_in, read_rows, share_in
+
+from . import style
+from .results import RESULTS
+
+DEFAULT_TABLE = RESULTS / "heads_demo.csv"
+NO_ORDER, SHUFFLED_STATES, SHUFFLED_WORDS = "head", "shuffled states", "shuffled words"
+_TEXT = ("dataset", "label_kind", "metric", "model", "head", "control", "versus", "place")
+_COUNTS = ("n", "window", "seeds", "test_examples", "parameters")
+_SHARES = ("score", "score_low", "score_high")
+_DIFFERENCE = ("difference", "difference_low", "difference_high", "detectable", "p_holm")
+_FLOORS = ("majority", "bag_of_words", "first_token")
+METRICS = {"accuracy": "accuracy", "span_f1": "span F1"}
+_PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadRow:
+    """A row: a head in one setting, and what it is compared with ("" for nothing).  window: 0 for the whole text.
+    place: a tenth of the text, None for all of it.  floor: the highest of the set's floors."""
+
+    dataset: str
+    label_kind: str
+    metric: str
+    model: str
+    head: str
+    control: str
+    versus: str
+    n: int
+    window: int
+    seeds: int
+    test_examples: int
+    parameters: int
+    place: int | None
+    score: float
+    low: float
+    high: float
+    floor: float
+    difference: float | None = None
+    difference_low: float = 0.0
+    difference_high: float = 0.0
+    detectable: float = 0.0
+    p_holm: float = 1.0
+
+    @property
+    def setting(self) -> tuple[str, int]:
+        return self.dataset, self.n
+
+    @property
+    def accuracy(self) -> float:
+        """The score, under the name that error bars ask for."""
+        return self.score
+
+
+def read_heads(path: Path) -> list[HeadRow]:
+    """Raises UsageError, with file and line, for a table that will not do."""
+    rows = [_row(where, row) for where, row in read_rows(path, (*_TEXT, *_COUNTS, *_SHARES, *_DIFFERENCE, *_FLOORS))]
+    if not rows:
+        raise UsageError(f"results table {path} is empty; `retrieval-gap heads table --csv FILE` makes one")
+    if len({row.model for row in rows}) > 1:
+        raise UsageError(f"results table {path} is of several models; one is wanted")
+    return rows
+
+
+def _row(where: str, row: dict[str, str]) -> HeadRow:
+    values: dict[str, Any] = {key: row[key] for key in _TEXT} | {key: count_in(where, row, key) for key in _COUNTS}
+    values |= {key.removeprefix("score_"): share_in(where, row, key) for key in _SHARES}
+    values["floor"] = max(share_in(where, row, key) for key in _FLOORS if row[key])
+    values["place"] = count_in(where, row, "place") if row["place"] else None
+    if row["versus"]:
+        values |= {key: _number(where, row, key) for key in _DIFFERENCE}
+    return HeadRow(**values)
+
+
+def _number(where: str, row: dict[str, str], key: str) -> float:
+    value = number_in(where, row, key)
+    if not -1 <= value <= 1:
+        raise UsageError(f"{where}: {key} = {value} is out of range: -1 to 1 are wanted")
+    return value
+
+
+def set_title(row: HeadRow) -> str:
+    name = row.dataset.replace("_", " ")
+    return f"{name}, {row.n} words" if row.n else name
+
+
+def head_colours(heads: Sequence[str]) -> dict[str, str]:
+    return {head: _PALETTE[place % len(_PALETTE)] for place, head in enumerate(heads)}
+
+
+def head_keys(heads: Sequence[str]) -> list[Line2D]:
+    colours = head_colours(heads)
+    return [
+        Line2D([], [], label=head, **style.filled_marker(style.MARKS[i % len(style.MARKS)], colours[head]))
+        for i, head in enumerate(heads)
+    ]
+
+
+def making(rows: Sequence[HeadRow]) -> str:
+    """How the numbers were made, for a caption."""
+    parameters = sorted({row.parameters for row in rows})
+    return (
+        f"Token states of {rows[0].model}, frozen; heads of {parameters[0]:,} to {parameters[-1]:,} parameters, the "
+        f"same steps and search over learning rates. Seeds: {_span([row.seeds for row in rows])}. Test examples: "
+        f"{_span([row.test_examples for row in rows if row.place is None])} a set. Error bars: 95 %, bootstrap over "
+        "groups of examples and seeds."
+    )
+
+
+def _span(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"

@@ -1,0 +1,195 @@
+"""Runs of heads: done once, gone on with bit for bit, told apart by what they mean."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retrieval_gap.experiments.heads.compare import TABLE_COLUMNS, table_rows, to_lines
+from retrieval_gap.experiments.heads.config import COLUMNS, HeadsConfig
+from retrieval_gap.heads.saved import Saved
+from retrieval_gap.llm.embeddings import store
+from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.runs.directory import RunDirectory
+from retrieval_gap.runs.experiment import RunOptions, read_experiment
+from retrieval_gap.runs.known import known_runs
+from retrieval_gap.runs.perform import perform
+from retrieval_gap.tasks.api import TaskError
+from tests.llm.embeddings.tiny import save
+
+INCIDENTAL = ("wall_s", "commit")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save("bert", tmp_path_factory.mktemp("bert")))
+
+
+def _config(folder: str, **changes: Any) -> HeadsConfig:
+    tiny: dict[str, Any] = {
+        "dataset": "which_came_first", "model": folder, "head": "gru", "n": 16, "samples": 40, "test_samples": 20,
+        "parameters": 9000, "lr": "1e-3,1e-2", "steps": 20, "evaluate_every": 5, "batch_size": 8,
+    }  # fmt: skip
+    return HeadsConfig(**tiny | changes)
+
+
+def _options(folder: Path) -> RunOptions:
+    return RunOptions(runs_dir=folder, threads=1, checkpoint_seconds=0)
+
+
+def _run(config: HeadsConfig, folder: Path) -> dict[str, Any]:
+    (row,) = perform(config, _options(folder))
+    return {key: value for key, value in row.items() if key not in INCIDENTAL}
+
+
+def test_a_run_writes_a_row_with_every_column_once(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = _run(_config(model), tmp_path)
+    assert set(row) == set(COLUMNS) - set(INCIDENTAL)
+    assert 0 <= row["score_low"] <= row["score"] <= row["score_high"] <= 1
+    assert (row["majority"], row["bag_of_words"], row["first_token"]) == (0.5, 0.5, 0.5)
+    monkeypatch.delattr(store, "StateReader")
+    monkeypatch.setattr(Saved, "write", lambda *_: pytest.fail("trained again"))
+    assert _run(_config(model), tmp_path) == row
+
+
+@pytest.mark.parametrize("saves", [1, 4, 6])
+def test_a_killed_run_goes_on_to_the_same_row(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saves: int
+) -> None:
+    config, write, left = _config(model), Saved.write, [saves]
+    whole = _run(config, tmp_path / "whole")
+
+    def dies(saved: Saved, path: Path) -> None:
+        write(saved, path)
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Saved, "write", dies)
+    with pytest.raises(KeyboardInterrupt):
+        perform(config, _options(tmp_path / "killed"))
+    run = RunDirectory.of(config, tmp_path / "killed")
+    assert run.status() == "partial"
+    assert config.progress(run).done > 0
+    assert _run(config, tmp_path / "killed") == whole
+
+
+def test_a_configuration_comes_back_from_its_file(model: str, tmp_path: Path) -> None:
+    config = _config(model, control="shuffle_states", window=4)
+    _run(config, tmp_path)
+    assert RunDirectory.of(config, tmp_path).experiment() == config
+    assert read_experiment(config.to_json(), "here") == config
+
+
+def test_the_hash_is_of_the_weights_and_not_of_their_folder(model: str, tmp_path: Path) -> None:
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(model, copy)
+    other = save("bert", tmp_path / "other", seed=1)
+    assert _config(str(copy)).hash() == _config(model).hash()
+    assert _config(str(other)).hash() != _config(model).hash()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1}, {"head": "lstm"}, {"head": "gru+pool=max"}, {"control": "shuffle_words"}, {"layer": 0}, {"n": 17},
+        {"control": "shuffle_states"}, {"parameters": 4000}, {"lr": "1e-3"}, {"copies": 2}, {"text_seed": 1},
+    ],
+)  # fmt: skip
+def test_what_changes_the_result_changes_the_hash(model: str, change: dict[str, Any]) -> None:
+    assert _config(model, **change).hash() != _config(model).hash()
+
+
+def test_equal_rates_in_other_words_are_the_same_run(model: str) -> None:
+    assert _config(model, lr="0.001,0.01").hash() == _config(model).hash()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        ({"dataset": "which_came_frist"}, TaskError, "did you mean 'which_came_first'"),
+        ({"head": "bigur"}, UsageError, "did you mean 'bigru'"),
+        ({"model": "./absent"}, UsageError, "no such folder"),
+        ({"lr": "fast"}, UsageError, "numbers such as 1e-3,3e-3 are wanted"),
+        ({"lr": "3"}, UsageError, "between 0 and 1"),
+        ({"copies": 3}, UsageError, "once or twice"),
+        ({"n": 15}, TaskError, "outside 16..512"),
+        ({"steps": 0}, UsageError, "steps = 0 is out of range"),
+        ({"dataset": "copa"}, TaskError, "--data"),
+        ({"parameters": 10}, UsageError, "cannot have 10 parameters"),
+    ],
+)
+def test_what_a_run_would_stumble_over_is_refused_before(
+    model: str, change: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said) as told:
+        _config(model, **change).validate()
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"window": 4}, "window = 4 is of a shuffle"),
+        ({"control": "shuffle_states", "window": 1}, "window = 1 shuffles nothing"),
+        ({"seed": -1}, "seed = -1 is out of range"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(model: str, change: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        _config(model, **change)
+
+
+@pytest.mark.parametrize(("key", "value"), [("heads", "gru"), ("n", "16"), ("control", "shuffle")])
+def test_a_file_that_is_no_such_run_is_refused(model: str, key: str, value: str) -> None:
+    with pytest.raises(UsageError, match=f"here: .*{key}"):
+        HeadsConfig.from_json({"dataset": "topic", "model": model, "head": "gru"} | {key: value}, "here")
+
+
+def test_heads_are_compared_with_the_control_and_out_of_order(model: str, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        for change in ({"head": "gru"}, {"head": "attention"}, {"head": "gru", "control": "shuffle_states"}):
+            _run(_config(model, seed=seed, **change), tmp_path)
+    rows = table_rows(known_runs(tmp_path))
+    told = {(row["head"], row["control"], row["versus"]) for row in rows}
+    assert told == {
+        ("attention", "none", ""),
+        ("gru", "none", "head attention"),
+        ("gru", "none", "shuffled states"),
+        ("gru", "shuffle_states", ""),
+    }
+    for row in rows:
+        assert set(row) <= set(TABLE_COLUMNS)
+        assert row["seeds"] == 2
+        if row["versus"]:
+            assert row["difference_low"] <= row["difference"] <= row["difference_high"]
+            assert row["p"] <= row["p_holm"] <= 1
+    assert len(to_lines(rows)) == len(rows)
+
+
+def test_the_place_of_the_deciding_sentence_has_rows_of_its_own(model: str, tmp_path: Path) -> None:
+    _run(_config(model, dataset="negation_scope", n=64, head="mean", test_samples=40), tmp_path)
+    rows = table_rows(known_runs(tmp_path))
+    whole = next(row for row in rows if row["place"] == "")
+    parts = [row for row in rows if row["place"] != ""]
+    assert sum(row["test_examples"] for row in parts) == whole["test_examples"]
+    assert sum(row["test_examples"] * row["score"] for row in parts) == pytest.approx(
+        whole["test_examples"] * whole["score"]
+    )
+
+
+def test_a_damaged_file_of_examples_is_told(model: str, tmp_path: Path) -> None:
+    config = _config(model, head="mean")
+    _run(config, tmp_path)
+    (RunDirectory.of(config, tmp_path).path / "examples.json").write_text('{"name": []}')
+    with pytest.raises(RunError, match=r"examples.json does not have the run's 20 examples; delete it"):
+        table_rows(known_runs(tmp_path))
+
+
+def test_a_head_without_order_is_the_same_on_shuffled_states(model: str, tmp_path: Path) -> None:
+    plain = _config(model, head="attention")
+    shuffled = replace(plain, control="shuffle_states")
+    one, other = (_run(config, tmp_path)["score"] for config in (plain, shuffled))
+    assert one == pytest.approx(other, abs=0.05)

@@ -1,0 +1,156 @@
+"""Heads: one number of parameters, nothing read behind a text's end, order only where it is said."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from retrieval_gap.heads import NEAR, HeadShape, HeadSpec, build, head_names, matched_shape
+from retrieval_gap.heads.padding_test import check_mask
+from retrieval_gap.machine.errors import UsageError
+
+WIDTHS = [(384, 2, 100_000), (576, 4, 100_000), (384, 1, 250_000)]
+CHOICES = [(name, pool) for name in head_names() for pool in (HeadSpec(name).head().pools or ("",))]
+ORDERED = [name for name in head_names() if HeadSpec(name).head().reads_order]
+BLIND = [name for name in head_names() if name not in ORDERED]
+
+
+def _shape(name: str, pool: str = "", d_out: int = 3, width: int = 6) -> HeadShape:
+    return HeadShape(d_states=8, d_out=d_out, width=width, pool=pool or HeadSpec(name).pool_for("text"))
+
+
+@pytest.mark.parametrize("name", head_names())
+@pytest.mark.parametrize(("d_states", "d_out", "parameters"), WIDTHS)
+def test_every_head_has_the_number_of_parameters_asked_for(
+    name: str, d_states: int, d_out: int, parameters: int
+) -> None:
+    spec = HeadSpec(name)
+    shape = matched_shape(spec, d_states=d_states, d_out=d_out, parameters=parameters)
+    head = build(spec, shape)
+    assert abs(sum(p.numel() for p in head.parameters()) - parameters) <= NEAR * parameters
+    assert all(p.requires_grad for p in head.parameters())
+
+
+@pytest.mark.parametrize(("name", "pool"), CHOICES)
+def test_what_stands_behind_a_texts_end_does_not_matter(name: str, pool: str) -> None:
+    if pool == "token":
+        pytest.skip("a pool of labels of tokens, tested with them")
+    check_mask(build(HeadSpec(name), _shape(name, pool)), name)
+
+
+@pytest.mark.parametrize("name", [name for name in head_names() if HeadSpec(name).head().labels_tokens])
+def test_nor_for_the_labels_of_tokens(name: str) -> None:
+    spec = HeadSpec(name)
+    shape = matched_shape(spec, d_states=32, d_out=3, parameters=60_000, kind="tokens")
+    check_mask(build(spec, shape), name, tokens=True)
+
+
+def _texts() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    states_BxLxD = torch.randn(4, 9, 8, generator=torch.Generator().manual_seed(1))
+    order_L = torch.tensor([4, 2, 8, 0, 7, 1, 3, 6, 5])
+    return states_BxLxD, states_BxLxD[:, order_L], torch.ones(4, 9, dtype=torch.bool)
+
+
+@pytest.mark.parametrize("name", BLIND)
+def test_a_head_that_reads_no_order_gives_the_same_for_any_order(name: str) -> None:
+    head, (states, shuffled, mask) = build(HeadSpec(name), _shape(name)), _texts()
+    torch.testing.assert_close(head(states, mask), head(shuffled, mask), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ORDERED)
+def test_a_head_that_reads_order_can_give_another_score(name: str) -> None:
+    head, (states, shuffled, mask) = build(HeadSpec(name), _shape(name)), _texts()
+    assert not torch.allclose(head(states, mask), head(shuffled, mask), atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "layer"), [("bigru", nn.GRU), ("bilstm", nn.LSTM)])
+def test_both_directions_are_those_of_torch_on_packed_texts(name: str, layer: type[nn.GRU]) -> None:
+    head = build(HeadSpec(name), _shape(name, "mean"))
+    torchs = layer(8, 3, batch_first=True, bidirectional=True)
+    with torch.no_grad():
+        for theirs, ours in ((("", "ahead")), ("_reverse", "backward_layer")):
+            for part in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"):
+                getattr(torchs, part + theirs).copy_(head.get_parameter(f"{ours}.{part}"))
+    length_B = torch.tensor([9, 1, 5, 7])
+    states_BxLxD, _, _ = _texts()
+    mask_BxL = torch.arange(9) < length_B[:, None]
+    packed = nn.utils.rnn.pack_padded_sequence(states_BxLxD, length_B, batch_first=True, enforce_sorted=False)
+    wanted, _ = nn.utils.rnn.pad_packed_sequence(torchs(packed)[0], batch_first=True)
+    found = head.features(states_BxLxD, mask_BxL)
+    torch.testing.assert_close(found[mask_BxL], wanted[mask_BxL], atol=1e-6, rtol=1e-6)
+
+
+def test_the_final_state_is_that_of_torch() -> None:
+    head = build(HeadSpec("gru"), _shape("gru", "final"))
+    states_BxLxD, _, mask_BxL = _texts()
+    _, final_1xBxH = head.get_submodule("ahead")(states_BxLxD)
+    torch.testing.assert_close(head.pooled(head.features(states_BxLxD, mask_BxL), mask_BxL), final_1xBxH[0])
+
+
+def test_a_seed_gives_the_same_weights_each_time() -> None:
+    one, again, other = (build(HeadSpec("gru"), _shape("gru"), seed) for seed in (0, 0, 1))
+    assert torch.equal(one.out.weight, again.out.weight)
+    assert not torch.equal(one.out.weight, other.out.weight)
+
+
+OWN = """
+import torch
+from torch import nn
+from retrieval_gap.heads import Head
+
+class Own(Head):
+    pools = ("mean",)
+    reads_order = False
+
+    def __init__(self, shape):
+        super().__init__(shape)
+        self.project = nn.Linear(shape.d_states, shape.width)
+
+    def features(self, states, mask):
+        return {features}
+"""
+
+
+def _own(folder: Path, features: str) -> HeadSpec:
+    path = folder / "own.py"
+    path.write_text(OWN.format(features=features))
+    return HeadSpec.parse(str(path))
+
+
+def test_a_users_head_is_named_by_its_path(tmp_path: Path) -> None:
+    spec = _own(tmp_path, "self.project(states)")
+    shape = matched_shape(spec, d_states=16, d_out=2, parameters=5000)
+    check_mask(build(spec, shape), spec.shown)
+    assert spec.shown == "own"
+
+
+def test_a_users_head_that_ignores_its_mask_is_refused(tmp_path: Path) -> None:
+    spec = _own(tmp_path, "self.project(states - states.mean(1, keepdim=True))")
+    shape = matched_shape(spec, d_states=16, d_out=2, parameters=5000)
+    with pytest.raises(UsageError, match="own ignores its mask: a text of 1 tokens gets other scores"):
+        check_mask(build(spec, shape), spec.shown)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("bigur", "unknown head 'bigur'.*did you mean 'bigru'"),
+        ("gru+pool=sum", "unknown pool of gru 'sum' \\(choose from final, mean, max, first, last\\)"),
+        ("gru+width=3", "NAME, or NAME\\+pool=POOL, is wanted"),
+        ("absent.py", "no such head file"),
+    ],
+)
+def test_a_head_that_there_is_not_is_refused_in_one_line(text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        HeadSpec.parse(text).head()
+
+
+def test_a_number_of_parameters_that_cannot_be_had_is_refused() -> None:
+    with pytest.raises(UsageError, match="bilstm cannot have 900 parameters within 2%"):
+        matched_shape(HeadSpec("bilstm"), d_states=384, d_out=2, parameters=900)
+
+
+def test_a_head_of_one_vector_is_refused_for_labels_of_tokens() -> None:
+    with pytest.raises(UsageError, match=r"attention makes one vector of a text: it cannot label tokens \(bigru, "):
+        matched_shape(HeadSpec("attention"), d_states=8, d_out=3, parameters=1000, kind="tokens")

@@ -1,0 +1,110 @@
+"""The store of token states: each text read once, by the right model, whatever was killed or damaged."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from retrieval_gap.llm.embeddings import StatesConfig, states_of, store
+from retrieval_gap.llm.embeddings.config import fingerprint, states_width
+from retrieval_gap.llm.embeddings.reader import StateReader
+from retrieval_gap.machine.errors import RunError, UsageError
+from tests.llm.embeddings.tiny import WIDTH, save
+
+TEXTS = ["Answer each question.", "So the answer is: Town 7.", "Club 3 plays chess"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save("bert", tmp_path_factory.mktemp("bert"))
+
+
+def test_what_comes_back_is_what_the_model_says(folder: Path, tmp_path: Path) -> None:
+    config = StatesConfig(model=str(folder), precision="fp32")
+    found = states_of(config, TEXTS, tmp_path)
+    for text, read in zip(TEXTS, StateReader(config).read(TEXTS), strict=True):
+        torch.testing.assert_close(found[text].states_LxD, read.states_LxD, atol=1e-5, rtol=1e-5)
+        assert found[text].word_L.tolist() == read.word_L.tolist()
+
+
+def test_fp16_is_stored_as_such(folder: Path, tmp_path: Path) -> None:
+    assert states_of(StatesConfig(model=str(folder)), TEXTS, tmp_path)[TEXTS[0]].states_LxD.dtype == torch.float16
+
+
+def test_texts_that_are_there_need_no_model(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = StatesConfig(model=str(folder))
+    states_of(config, TEXTS, tmp_path)
+    monkeypatch.delattr(store, "StateReader")
+    assert TEXTS[1] in states_of(config, TEXTS[:2], tmp_path)
+
+
+def test_a_killed_reading_goes_on_with_the_next_shard(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "SHARD_TEXTS", 1)
+    config, read = StatesConfig(model=str(folder)), StateReader.read
+    left = [2]
+
+    def dies(reader: StateReader, texts: list[str]) -> object:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return read(reader, texts)
+
+    monkeypatch.setattr(StateReader, "read", dies)
+    with pytest.raises(KeyboardInterrupt):
+        states_of(config, TEXTS, tmp_path)
+    left[0] = 1  # a single text is lacking
+    assert all(text in states_of(config, TEXTS, tmp_path) for text in TEXTS)
+
+
+def test_a_damaged_shard_is_read_again(folder: Path, tmp_path: Path) -> None:
+    config = StatesConfig(model=str(folder))
+    found = states_of(config, TEXTS, tmp_path)
+    (shard,) = found.folder.glob("*.safetensors")
+    shard.write_bytes(shard.read_bytes()[:40])
+    again = states_of(config, TEXTS, tmp_path)
+    assert torch.equal(again[TEXTS[0]].states_LxD, states_of(config, TEXTS, tmp_path / "new")[TEXTS[0]].states_LxD)
+
+
+def test_other_weights_never_get_these_states(folder: Path, tmp_path: Path) -> None:
+    other = save("bert", tmp_path / "other", seed=1)
+    one, two = StatesConfig(model=str(folder)), StatesConfig(model=str(other))
+    assert fingerprint(one.model) != fingerprint(two.model)
+    first, second = (states_of(config, TEXTS, tmp_path / "cache") for config in (one, two))
+    assert first.folder != second.folder
+    (first.folder / "states.json").write_text((second.folder / "states.json").read_text())
+    with pytest.raises(RunError, match="were written by other weights or settings"):
+        states_of(one, TEXTS, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("change", [{"layer": 0}, {"copies": 2}, {"window": 32}, {"precision": "fp32"}])
+def test_other_settings_have_a_folder_of_their_own(folder: Path, tmp_path: Path, change: dict[str, object]) -> None:
+    plain = StatesConfig(model=str(folder))
+    changed = StatesConfig(**{"model": str(folder)} | change)  # type: ignore[arg-type]
+    assert store.StateStore(plain, tmp_path).folder != store.StateStore(changed, tmp_path).folder
+
+
+def test_one_changed_weight_changes_the_fingerprint(folder: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    copy = save("bert", tmp_path)
+    before = fingerprint(str(copy))
+    assert before == fingerprint(str(folder))
+    tensors = load_file(copy / "model.safetensors")
+    next(iter(tensors.values())).view(-1)[-1] += 1
+    save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
+    assert fingerprint(str(copy)) != before
+
+
+def test_a_folder_that_is_no_model_is_refused_in_one_line(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such folder"):
+        fingerprint("./absent")
+    with pytest.raises(UsageError, match="holds no weights"):
+        fingerprint(str(tmp_path))
+    assert states_width(str(folder)) == WIDTH
+    (tmp_path / "model.safetensors").touch()
+    (tmp_path / "config.json").write_text(json.dumps({"wide": 3}))
+    with pytest.raises(UsageError, match="does not say how wide its states are"):
+        states_width(str(tmp_path))

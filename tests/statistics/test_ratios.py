@@ -1,0 +1,78 @@
+"""Scores that are ratios of sums: their differences and intervals."""
+
+import numpy as np
+import pytest
+
+from retrieval_gap.statistics.paired import paired_difference
+from retrieval_gap.statistics.ratios import Counts, score_difference, score_interval
+
+EXAMPLES, SEEDS = 400, 3
+
+
+def _counts(share: float, seed: int, seeds: int = SEEDS) -> Counts:
+    rng = np.random.default_rng(seed)
+    return Counts((rng.random((seeds, EXAMPLES)) < share).astype(float), np.ones((seeds, EXAMPLES)))
+
+
+GROUPS = [str(number // 2) for number in range(EXAMPLES)]
+
+
+def test_accuracy_is_the_mean_over_examples_and_seeds() -> None:
+    counts = _counts(0.7, 0)
+    assert counts.score == pytest.approx(counts.numerator_SxI.mean())
+
+
+def test_with_one_seed_it_is_the_paired_bootstrap_over_groups() -> None:
+    one, other = _counts(0.7, 0, 1), _counts(0.6, 1, 1)
+    ours = score_difference(one, other, GROUPS, draws=8000)
+    theirs = paired_difference(one.numerator_SxI[0], other.numerator_SxI[0], GROUPS)
+    assert theirs.interval is not None
+    assert ours.value == pytest.approx(theirs.mean)
+    assert ours.interval == pytest.approx(theirs.interval, abs=0.006)
+
+
+def test_f1_is_a_ratio_of_sums_and_no_mean_of_ratios() -> None:
+    counts = Counts(np.array([[2.0, 0.0, 2.0]]), np.array([[2.0, 0.0, 6.0]]))
+    assert counts.score == pytest.approx(4 / 8)
+    assert Counts(np.zeros((1, 3)), np.zeros((1, 3))).score == 0
+
+
+def test_a_head_against_itself_differs_by_nothing() -> None:
+    counts = _counts(0.7, 0)
+    found = score_difference(counts, counts, GROUPS)
+    assert found.value == 0
+    assert found.interval == (0, 0)
+    assert found.p == 1
+
+
+def test_a_difference_that_is_there_is_found_and_one_that_is_not_covered() -> None:
+    found = score_difference(_counts(0.8, 0), _counts(0.6, 1), GROUPS)
+    assert found.interval.low > 0
+    assert found.p < 0.01
+    same = score_difference(_counts(0.7, 2), _counts(0.7, 3), GROUPS)
+    assert same.interval.low < 0 < same.interval.high
+    assert same.p > 0.05
+
+
+def test_the_smallest_detectable_difference_is_2_8_standard_errors() -> None:
+    one, other = _counts(0.5, 0, 1), _counts(0.5, 1, 1)
+    difference = one.numerator_SxI[0] - other.numerator_SxI[0]
+    by_group = difference.reshape(-1, 2).mean(1)
+    error = by_group.std(ddof=1) / np.sqrt(len(by_group))
+    assert score_difference(one, other, GROUPS, draws=8000).detectable == pytest.approx(2.8016 * error, rel=0.05)
+
+
+def test_the_interval_covers_the_score_and_narrows_with_more_examples() -> None:
+    counts = _counts(0.7, 0)
+    few = Counts(*(part[:, :40] for part in counts))
+    low, high = score_interval(counts, GROUPS)
+    few_low, few_high = score_interval(few, GROUPS[:40])
+    assert low < counts.score < high
+    assert high - low < few_high - few_low
+
+
+def test_lists_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="are no paired examples"):
+        score_difference(_counts(0.7, 0), _counts(0.7, 1), GROUPS[:-1])
+    with pytest.raises(ValueError, match="are no paired examples"):
+        score_difference(_counts(0.7, 0), _counts(0.7, 1, 2), GROUPS)
