@@ -76,88 +76,92 @@ def test_ray_works_there_too(folder: Path) -> None:
     assert told.returncode == 0, told.stderr
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with a source archive, and with the wheel that `python -m build` makes from it.  The environment's
+    setuptools builds both, so that nothing is fetched."""
+    source, out = tmp_path_factory.mktemp("source") / "project", tmp_path_factory.mktemp("dist")
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, files.split("\0")):
+        place = source / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_symlink():
+            place.symlink_to(os.readlink(ROOT / name))
+        elif (ROOT / name).exists():
+            place.write_bytes((ROOT / name).read_bytes())
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(source)]
+    told = subprocess.run(build, capture_output=True, text=True)
+    assert told.returncode == 0, told.stdout + told.stderr
+    return out
+
+
 @pytest.mark.slow
-class TestWheel:
-    """`python -m build`, and what it makes."""
+def test_archives_pass_the_checks_of_the_index(built: Path) -> None:
+    archives = [str(path) for path in built.iterdir()]
+    told = subprocess.run(
+        [sys.executable, "-m", "twine", "check", "--strict", *archives], capture_output=True, text=True
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
 
-    @pytest.fixture(scope="class")
-    def built(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        """The folder with a source archive and a wheel made from it.  The environment's setuptools builds both, so that
-        nothing is fetched."""
-        source, out = tmp_path_factory.mktemp("source") / "project", tmp_path_factory.mktemp("dist")
-        files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-        for name in filter(None, files.split("\0")):
-            place = source / name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if (ROOT / name).is_symlink():
-                place.symlink_to(os.readlink(ROOT / name))
-            elif (ROOT / name).exists():
-                place.write_bytes((ROOT / name).read_bytes())
-        build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(source)]
-        told = subprocess.run(build, capture_output=True, text=True)
-        assert told.returncode == 0, told.stdout + told.stderr
-        return out
 
-    def test_archives_pass_the_checks_of_the_index(self, built: Path) -> None:
-        archives = [str(path) for path in built.iterdir()]
-        told = subprocess.run(
-            [sys.executable, "-m", "twine", "check", "--strict", *archives], capture_output=True, text=True
-        )
-        assert told.returncode == 0, told.stdout + told.stderr
+@pytest.mark.slow
+def test_a_wheel_holds_our_packages_under_our_name_and_no_benchmarks(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"retrieval_gap"}
+    assert not [name for name in names if name.startswith("retrieval_gap/benchmarks")]
+    for wanted in (
+        "tasks/index.py",
+        "plots/accuracy.py",
+        "plots/report/page.html",
+        "py.typed",
+        "datasets/catalog.toml",
+    ):
+        assert f"retrieval_gap/{wanted}" in names
 
-    def test_a_wheel_holds_our_packages_under_our_name_and_no_benchmarks(self, built: Path) -> None:
-        (wheel,) = built.glob("*.whl")
-        names = zipfile.ZipFile(wheel).namelist()
-        assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"retrieval_gap"}
-        assert not [name for name in names if name.startswith("retrieval_gap/benchmarks")]
-        for wanted in (
-            "tasks/index.py",
-            "plots/accuracy.py",
-            "plots/report/page.html",
-            "py.typed",
-            "datasets/catalog.toml",
-        ):
-            assert f"retrieval_gap/{wanted}" in names
 
-    def test_a_source_archive_has_what_a_wheel_is_made_of(self, built: Path) -> None:
-        (archive,) = built.glob("*.tar.gz")
-        with tarfile.open(archive) as members:
-            names = {name.partition("/")[2] for name in members.getnames()}
-        assert {"pyproject.toml", "retrieval_gap/cli.py", "retrieval_gap/tasks/index.py"} <= names
+@pytest.mark.slow
+def test_a_source_archive_has_what_a_wheel_is_made_of(built: Path) -> None:
+    (archive,) = built.glob("*.tar.gz")
+    with tarfile.open(archive) as members:
+        names = {name.partition("/")[2] for name in members.getnames()}
+    assert {"pyproject.toml", "retrieval_gap/cli.py", "retrieval_gap/tasks/index.py"} <= names
 
-    def test_a_wheel_runs_the_demo_in_an_empty_environment(self, built: Path, folder: Path) -> None:
-        """Its dependencies are those of this environment, in whose path it looks; the package itself is the wheel's."""
-        place = folder / "environment"
-        venv.create(place, with_pip=True)
-        python = place / "bin" / "python"
-        (wheel,) = built.glob("*.whl")
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", wheel], check=True)
-        (site,) = (place / "lib").glob("python*/site-packages")
-        ours = Path(next(path for path in sys.path if path.endswith("site-packages")))
-        for entry in ours.iterdir():  # all but this project itself
-            if "retrieval_gap" not in entry.name and not (site / entry.name).exists():
-                (site / entry.name).symlink_to(entry)
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
-        def wheels(words: str) -> subprocess.CompletedProcess[str]:
-            command = [str(place / "bin" / "retrieval-gap"), *words.split()]
-            return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
+@pytest.mark.slow
+def test_a_wheel_runs_the_demo_in_an_empty_environment(built: Path, folder: Path) -> None:
+    """Its dependencies are those of this environment, in whose path it looks; the package itself is the wheel's."""
+    place = folder / "environment"
+    venv.create(place, with_pip=True)
+    python = place / "bin" / "python"
+    (wheel,) = built.glob("*.whl")
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", wheel], check=True)
+    (site,) = (place / "lib").glob("python*/site-packages")
+    ours = Path(next(path for path in sys.path if path.endswith("site-packages")))
+    for entry in ours.iterdir():  # all but this project itself
+        if "retrieval_gap" not in entry.name and not (site / entry.name).exists():
+            (site / entry.name).symlink_to(entry)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
-        found = subprocess.run(
-            [python, "-c", "import retrieval_gap; print(retrieval_gap.__file__)"], cwd=folder, env=environment,
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        assert Path(found.stdout.strip()).is_relative_to(site)
-        told = wheels("bench scan")
-        assert told.returncode == 2
-        assert told.stderr.count("\n") == 1
-        assert "come with a checkout" in told.stderr
-        for words in (
-            GRID,
-            "sweep demo --only arch=lstm --device cpu --workers 2 --csv demo.csv",
-            "report --results demo.csv",
-        ):
-            told = wheels(words)
-            assert told.returncode == 0, told.stderr
-        assert wheels("plot fig2_istree --results demo.csv").returncode == 0
-        assert (folder / "out" / "fig2_istree.png").exists()
+    def wheels(words: str) -> subprocess.CompletedProcess[str]:
+        command = [str(place / "bin" / "retrieval-gap"), *words.split()]
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
+
+    found = subprocess.run(
+        [python, "-c", "import retrieval_gap; print(retrieval_gap.__file__)"], cwd=folder, env=environment,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert Path(found.stdout.strip()).is_relative_to(site)
+    told = wheels("bench scan")
+    assert told.returncode == 2
+    assert told.stderr.count("\n") == 1
+    assert "come with a checkout" in told.stderr
+    for words in (
+        GRID,
+        "sweep demo --only arch=lstm --device cpu --workers 2 --csv demo.csv",
+        "report --results demo.csv",
+    ):
+        told = wheels(words)
+        assert told.returncode == 0, told.stderr
+    assert wheels("plot fig2_istree --results demo.csv").returncode == 0
+    assert (folder / "out" / "fig2_istree.png").exists()

@@ -9,6 +9,7 @@ tree cuts them, one block for each 1 in the binary number t, and a token reads e
 = q_t (l_t0 k_t v_t' + sum over m of l_tm S_m), S_m the GLA state of the tokens in block m.  With all weights 1 this is
 GLA.  The state has log2(t) + 1 matrices in place of one: it grows, but slower than any power of the context."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,7 @@ from retrieval_gap.models.attention import SwiGLU
 from retrieval_gap.models.gla import CHUNK, GLAMixer, decays_between, in_chunks
 from retrieval_gap.models.mixer import Residual, State
 from retrieval_gap.models.short_conv import with_conv
+from retrieval_gap.models.step_cost import Count, Work
 
 LEVELS = 20  # weights that a token has: its own, and those of blocks of up to 2^18 tokens
 CHUNK_LEVELS = CHUNK.bit_length() - 1  # blocks smaller than a chunk
@@ -94,6 +96,12 @@ class LogLinearGLAMixer(GLAMixer):
         super().__init__(d_model, n_heads)
         self.level_proj = nn.Linear(d_model, LEVELS * n_heads, bias=False)
         nn.init.normal_(self.level_proj.weight, std=d_model**-0.5)
+
+    def work(self, context: Count) -> Work:
+        """As GLA's, with a decay and a reading for each of the blocks that a context has: one for each power of two."""
+        once, states = super().work(context), self._zeros(1, 1).numel()
+        blocks = max(1.0, math.log2(max(1, context)))
+        return Work(flops=once.flops + 3 * states * (blocks - 1), floats=once.floats, kernels=once.kernels)
 
     def init_state(self, batch: int) -> State:
         return Blocks(self._zeros(batch, 0))
