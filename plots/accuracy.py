@@ -257,6 +257,6 @@ def _caption(series: Series, panels: Sequence[_Panel]) -> str:
         f"Not the same for all: {_told(series.differing)}." if series.differing else "",
         f"Chance is not known of {', '.join(unknown)}." if unknown else "",
         f"Marks repeat after {len(style.MARKS)}." if len(series.labels) > len(style.MARKS) else "",
-        left_out(series.left_out, "their table does not tell"),
+        left_out(series.left_out),
     ]
     return " ".join(filter(None, parts))

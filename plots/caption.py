@@ -29,9 +29,9 @@ def caption(results: Results) -> str:
     return "\n".join(" ".join(filter(None, part)) for part in (_making(results), _reading(results)))
 
 
-def left_out(what: Sequence[str], how: str = "`plot accuracy` draws them") -> str:
+def left_out(what: Sequence[str]) -> str:
     """A sentence about what a table has and a figure does not show; "" where that is nothing."""
-    return f"Not drawn: {', '.join(what)} ({how})." if what else ""
+    return f"Not drawn: {', '.join(what)}." if what else ""
 
 
 def _making(results: Results) -> list[str]:

@@ -116,6 +116,6 @@ def _caption(missing: Sequence[str], measured: bool) -> str:
     parts = [
         "The mean loss since the last report, of the graded tokens of training samples.",
         "Solid: right answers; dashed: whole traces." if measured else "No run measured its accuracy on the way.",
-        left_out(missing, "no report of a loss yet"),
+        left_out([f"{name} (no report of a loss yet)" for name in missing]),
     ]
     return " ".join(filter(None, parts))

@@ -75,5 +75,5 @@ def _caption(probes: Probes) -> str:
         "of the model's by the upper and by the lower end of its 95 % Wilson interval (to the whole state where none "
         "is that sure). Bits are those tried: so many levels for each element or principal component of the state. "
         "A model near chance needs, and uses, next to none; it is drawn at 1 bit."
-        f" {left_out(probes.left_out, 'they do not answer from the state alone')}"
+        f" {left_out(probes.left_out)}"
     )

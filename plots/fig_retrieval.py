@@ -65,9 +65,8 @@ def _groups(results: Results) -> list[dict[tuple[str, Model], dict[str, Any]]]:
 
 def _not_drawn(results: Results) -> list[str]:
     """Other tasks and views than these, and models of which no row tells what their state does."""
-    unknown = [
-        f"{style.name_of(a)} (kind of state not known)" for a in results.architectures if not results.state_of(a)
-    ]
+    names = [style.name_of(arch) for arch in results.architectures if not results.state_of(arch)]
+    unknown = [f"{name} (whether its state grows is not known)" for name in names]
     views = [style.VIEWS.get(mode, mode).lower() for mode in results.modes if mode not in ("direct", "rag")]
     tasks = ["IsTree"] if any(cell.task == "istree" for cell in results.points) else []
     return [*tasks, *views, *unknown]

@@ -103,5 +103,5 @@ def _caption(probes: Probes) -> str:
         f"Means of {probes.seeds}, {one.eval_samples:,} held-out samples each; the state as trained, or "
         "quantised at the end of the sequence. To the left of the proved line no reader can be. Lengths tried: "
         f"{', '.join(map(str, probes.ns))}. Attention's state is its cache of keys and values, which grows with n."
-        f" {left_out(probes.left_out, 'they do not answer from the state alone')}"
+        f" {left_out(probes.left_out)}"
     )

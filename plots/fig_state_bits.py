@@ -22,7 +22,7 @@ _CEILING, _QUANTISED = (0, (4, 2)), 2.2
 def draw_figure(probes: Probes) -> Figure:
     """A panel for each task.  Raises UsageError for a table without models of a state of fixed size that answer at
     once."""
-    kept = probes.only(lambda r: r.arch in probes.recurrent and r.mode == "direct", "a recurrent model")
+    kept = probes.only(lambda r: probes.states[r.arch] == "fixed" and r.mode == "direct", "a recurrent model")
     ns = colours_of(kept.ns)
     figure = page("Accuracy against bits of state", [_keys(ns), _marks()], _caption(kept), 3.6)
     parts = kept.by_task()
@@ -91,7 +91,7 @@ def _caption(probes: Probes) -> str:
         "Quantised: the trained model's state, or its first principal components, rounded to few bits at the end of "
         "the sequence, then decoded on. The ceiling is that of the best cell (one-way communication), over all "
         f"problems of the size. Models: {_models(probes)}. Training samples: {one.samples:,}. Hardware: {one.hardware}."
-        f"\n{left_out(probes.left_out, 'their state grows, or they do not answer from it alone')}"
+        f"\n{left_out(probes.left_out)}"
     )
 
 

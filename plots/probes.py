@@ -1,7 +1,7 @@
 """Tables of probes: accuracy of runs with so many bits of their state carried on, and the bounds beside it."""
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,13 +11,14 @@ from typing import Any
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-from retrieval_gap.about import about, state_kind
+from retrieval_gap.about import MeasuredState, StateKind, about, state_kind
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tasks.api import TaskConfig
 from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.theory.bounds import Bound, bound_of
 
 from .results import RESULTS, count_in, read_rows, share_in
+from .style import VIEWS
 
 DEMO_PROBE = RESULTS / "theory_demo_probe.csv"
 BITS_CARRIED = "bits of state carried from the sequence to the question"
@@ -100,18 +101,24 @@ class Probes:
         if not kept:
             raise UsageError(f"results table {self.path} has no row of {what}, so there is nothing to draw")
         dropped = sorted({(row.arch, row.mode) for row in self.rows} - {(row.arch, row.mode) for row in kept})
-        names = [f"{about(arch).name} ({mode})" for arch, mode in dropped]
+        names = [f"{about(arch).name} ({self.why_not_drawn(arch, mode)})" for arch, mode in dropped]
         return replace(self, rows=kept, left_out=(*self.left_out, *names))
 
     @cached_property
-    def recurrent(self) -> set[str]:
-        """Architectures whose state, as it is, has one size whatever the context."""
-        seen: dict[str, list[tuple[Hashable, int | None, int | None]]] = defaultdict(list)
+    def states(self) -> dict[str, StateKind]:
+        """Of each architecture whether its state, as it is, has one size whatever the context."""
+        seen: dict[str, list[MeasuredState]] = defaultdict(list)
         for row in self.rows:
             if row.bits is None:
                 key = (row.task, row.family, row.mode, row.size)
-                seen[row.arch].append((key, row.state_bits, row.bits_per_token))
-        return {arch for arch in {row.arch for row in self.rows} if state_kind(arch, seen[arch]) == "fixed"}
+                seen[row.arch].append(MeasuredState(key, row.n, row.state_bits, row.bits_per_token))
+        return {arch: state_kind(arch, seen[arch]) for arch in {row.arch for row in self.rows}}
+
+    def why_not_drawn(self, arch: str, mode: str) -> str:
+        """Why a model is in no figure of states of fixed size that answer at once."""
+        if mode != "direct":
+            return f"{VIEWS.get(mode, mode).lower()}"
+        return {"grows": "its state grows", "": "whether its state grows is not known"}.get(self.states[arch], mode)
 
     def by_task(self) -> list["Probes"]:
         tasks = dict.fromkeys(row.task for row in self.rows)

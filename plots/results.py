@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
-from retrieval_gap.about import StateKind, in_order, state_kind
+from retrieval_gap.about import MeasuredState, StateKind, in_order, state_kind
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tables.rows import MAKE_IT, PUBLISHED, count_in, read_rows, share_in
 from retrieval_gap.tables.rows import RESULTS as RESULTS
@@ -129,7 +129,10 @@ class Results:
     def state_of(self, arch: str) -> StateKind:
         """Whether the state of this architecture's models has one size whatever the context."""
         seen = [(cell, run) for cell, point in self.points.items() if cell.arch == arch for run in point.runs]
-        return state_kind(arch, [((*cell[:3], cell.size), run.state_bits, run.bits_per_token) for cell, run in seen])
+        return state_kind(
+            arch,
+            [MeasuredState((*cell[:3], cell.size), cell.n, run.state_bits, run.bits_per_token) for cell, run in seen],
+        )
 
     def published_of(self, cell: Cell) -> float | None:
         return (self.published or {}).get(cell)

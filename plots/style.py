@@ -23,10 +23,13 @@ INK, GREY, FAINT = "#222222", "#6b6b6b", "#dddddd"
 PUBLISHED = "published (Wen et al. 2025)"
 VIEWS = {"direct": "Direct answer", "cot": "Chain of thought", "rag": "Retrieval"}
 # An architecture's by its slot; those without one take what is left.
-_PALETTE = ("#0072B2", "#009E73", "#D55E00", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Past those of Okabe and Ito stand three of Paul Tol's muted ones.
+_PALETTE = (
+    "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#882255", "#999933", "#332288",
+)  # fmt: skip
 _ARCHITECTURE_MARKERS = ("s", "D", "^", "o", "v", "P", "X", "p", "h", "*")
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "p", "h", "*")  # of lines that differ in something else
-_MODEL_COLOURS = _PALETTE[4:]
+_MODEL_COLOURS = _PALETTE[4:7]
 _MARKERS = {"tiny": "D", "0.5m": "v", "1m": "s", "2m": "o"}
 _MORE_MARKERS = ("^", "p", "h")
 _DASHES = {"tiny": "-.", "0.5m": ":", "1m": "--", "2m": "-"}

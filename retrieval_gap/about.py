@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 StateKind = Literal["fixed", "grows", ""]
 MODELS = Path(__file__).parent / "models"
@@ -55,25 +55,32 @@ def in_order(architectures: Iterable[str]) -> list[str]:
     return sorted(set(architectures), key=lambda arch: (about(arch).slot, arch))
 
 
-def state_kind(arch: str, measured: Iterable[tuple[Hashable, int | None, int | None]]) -> StateKind:
-    """What the rows of its models measured, else what its file says; "" where neither tells.
+class MeasuredState(NamedTuple):
+    """Of a row: what its state may depend on besides the context (task, view, size), its problem size, the bits of its
+    state, and the bits that a token adds; None where a table has no such column."""
 
-    measured: of each row what its state may depend on besides the context (view, size), the bits of its state, and the
-    bits that a token adds; None where a table has no such column.
-    """
+    key: Hashable
+    n: int
+    bits: int | None
+    per_token: int | None
+
+
+def state_kind(arch: str, measured: Iterable[MeasuredState]) -> StateKind:
+    """What the rows of its models measured, else what its file says; "" where neither tells."""
     rows = list(measured)
-    added = {per_token for _, _, per_token in rows if per_token is not None}
+    added = {row.per_token for row in rows if row.per_token is not None}
     if added:
         return "grows" if any(added) else "fixed"
     if about(arch).state:
         return about(arch).state
-    bits: dict[Hashable, set[int]] = defaultdict(set)
-    for key, state_bits, _ in rows:
-        if state_bits is not None:
-            bits[key].add(state_bits)
-    if any(len(several) > 1 for several in bits.values()):
-        return "grows"
-    return ""
+    bits: dict[Hashable, dict[int, int]] = defaultdict(dict)
+    for row in rows:
+        if row.bits is not None:
+            bits[row.key][row.n] = row.bits
+    several = [set(of_n.values()) for of_n in bits.values() if len(of_n) > 1]
+    if not several:
+        return ""
+    return "grows" if any(len(different) > 1 for different in several) else "fixed"
 
 
 def _told(module: ast.Module) -> About | None:

@@ -104,13 +104,13 @@ def run_file(path: Path, what: str, error: type[Exception]) -> ModuleType:
 @contextmanager
 def _former_names() -> Iterator[None]:
     """This package's modules under the name `tasks` too, which users' files called them by before they had a name of
-    the project's own; a package of the user's that is called `tasks` and is imported already goes before."""
+    the project's own; a package of the user's that is called `tasks` goes before."""
     former = {
         "tasks" + name.removeprefix(PACKAGE): module
         for name, module in list(sys.modules.items())
         if name == PACKAGE or name.startswith(f"{PACKAGE}.")
     }
-    if "tasks" in sys.modules:
+    if "tasks" in sys.modules or _is_users("tasks"):
         yield
         return
     sys.modules.update(former)
@@ -119,6 +119,13 @@ def _former_names() -> Iterator[None]:
     finally:
         for name in former:
             sys.modules.pop(name, None)
+
+
+def _is_users(name: str) -> bool:
+    """Whether there is a package of this name that is not the folder of this one, as it is found in a checkout."""
+    spec = importlib.util.find_spec(name)
+    origin = None if spec is None else spec.origin
+    return origin is not None and Path(origin).resolve().parent != Path(__file__).resolve().parent
 
 
 def _line_of(problem: Exception, path: Path) -> int:

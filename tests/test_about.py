@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval_gap.about import LAST, About, about, in_order, state_kind
+from retrieval_gap.about import LAST, About, MeasuredState, about, in_order, state_kind
 from retrieval_gap.models import ARCHITECTURES, ModelConfig, SequenceModel, architecture
 from retrieval_gap.plots import style
 
@@ -45,14 +45,18 @@ def test_a_file_that_is_gone_and_a_layers_path_have_names() -> None:
 
 
 def test_what_rows_measured_goes_before_what_a_file_says() -> None:
-    assert state_kind("lstm", [("cell", 64, 0), ("cell", 64, 0)]) == "fixed"
-    assert state_kind("lstm", [("cell", 64, 32)]) == "grows"
-    assert state_kind("lstm", [("cell", 64, None)]) == "fixed"
+    assert state_kind("lstm", [MeasuredState("cell", 8, 64, 0), MeasuredState("cell", 16, 64, 0)]) == "fixed"
+    assert state_kind("lstm", [MeasuredState("cell", 8, 64, 32)]) == "grows"
+    assert state_kind("lstm", [MeasuredState("cell", 8, 64, None)]) == "fixed"
 
 
-def test_two_sizes_of_one_models_state_tell_that_it_grows_and_one_tells_nothing() -> None:
-    assert state_kind("gone.py", [("tiny", 64, None), ("tiny", 128, None)]) == "grows"
-    assert state_kind("gone.py", [("tiny", 64, None), ("big", 128, None)]) == ""
+def test_a_models_state_at_two_problem_sizes_tells_whether_it_grows_and_at_one_nothing() -> None:
+    def kind(*rows: tuple[str, int, int]) -> str:
+        return state_kind("gone.py", [MeasuredState(*row, None) for row in rows])
+
+    assert kind(("tiny", 8, 64), ("tiny", 16, 128)) == "grows"
+    assert kind(("tiny", 8, 64), ("tiny", 16, 64)) == "fixed"
+    assert kind(("tiny", 8, 64), ("big", 8, 128)) == ""
 
 
 def test_known_architectures_come_first_and_strangers_by_name() -> None:

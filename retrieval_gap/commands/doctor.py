@@ -1,6 +1,7 @@
 """What this machine has, which backend each part will use, and why."""
 
 import importlib.util
+import shutil
 import sys
 import time
 
@@ -12,6 +13,7 @@ from rich.table import Table
 from retrieval_gap.decoding.decode import decode
 from retrieval_gap.decoding.retrieval import make_retriever
 from retrieval_gap.kernels import causal_conv1d, mamba, residual, rms_norm, selective_scan
+from retrieval_gap.kernels.selective_scan.mamba_ssm import EXTENSION
 from retrieval_gap.machine import environment
 from retrieval_gap.models import ARCHITECTURES, ModelConfig, SequenceModel, architecture
 from retrieval_gap.tasks.api import TaskConfig
@@ -21,6 +23,12 @@ OPTIONAL = {
     "ray": "sweeps on clusters",
     "transformers": "oracle of the model tests, peer of the benchmarks",
 }
+
+
+INSTALL_GPU = "pip install --no-build-isolation 'retrieval-gap[gpu]'"
+COMPILE_MAMBA = (
+    "MAMBA_FORCE_BUILD=TRUE pip install --no-build-isolation --no-deps --no-cache-dir --force-reinstall mamba-ssm"
+)
 
 
 def print_report() -> None:
@@ -40,14 +48,51 @@ def print_report() -> None:
         told = (f"{name}: {state}" + (" (will be used)" if name == chosen else "") for name, state in backends.items())
         table.add_row(kernel.__name__.rpartition(".")[2], "; ".join(told))
     for name, purpose in OPTIONAL.items():
-        state = "installed" if importlib.util.find_spec(name) else "not installed"
+        state = "installed" if _is_installed(name) else "not installed"
         table.add_row(name, f"{state}: {purpose}")
+    for name, state in gpu_packages().items():
+        table.add_row(name, state)
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(table)
     started = time.perf_counter()
     for arch in ARCHITECTURES:
         try_out(arch)
         console.print(f"{arch}: trains and decodes with retrieval ({time.perf_counter() - started:.1f} s so far)")
+
+
+def gpu_packages() -> dict[str, str]:
+    """What the extra `gpu` brings: whether it is there, its compiled part too, and how to get what is missing."""
+    if not sys.platform.startswith("linux"):
+        return {"gpu": "the packages of the extra gpu are for Linux"}
+    return {"triton": _triton(), "mamba_ssm": _mamba_ssm()}
+
+
+def _triton() -> str:
+    if _is_installed("triton"):
+        return "installed: kernels for NVIDIA GPUs"
+    return f"not installed: kernels for NVIDIA GPUs; {INSTALL_GPU}"
+
+
+def _mamba_ssm() -> str:
+    """mamba_ssm needs a part that is compiled for the torch and the CUDA that are here."""
+    if not _is_installed("mamba_ssm"):
+        return f"not installed: a peer of our scan, on NVIDIA GPUs; {INSTALL_GPU}"
+    if not _is_installed(EXTENSION):
+        return f"installed without its compiled part ({EXTENSION}); {_toolkit()}: {COMPILE_MAMBA}"
+    return "installed, with its compiled part: a peer of our scan, --scan-backend mamba_ssm"
+
+
+def _toolkit() -> str:
+    wanted = torch.version.cuda
+    if wanted is None:
+        return "this torch is built without CUDA: install one that is, and then"
+    return f"with nvcc of CUDA {wanted}, which this torch is built with, and a C++ compiler" + (
+        "" if shutil.which("nvcc") else " (there is no nvcc on the path)"
+    )
+
+
+def _is_installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
 
 
 def try_out(arch: str) -> None:

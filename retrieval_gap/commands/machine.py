@@ -5,6 +5,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from retrieval_gap.machine.errors import UsageError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
@@ -14,7 +16,14 @@ class Bench:
     json: Annotated[bool, arg(help="one JSON object a line")] = False
 
     def run(self) -> None:
-        from retrieval_gap.benchmarks import print_benchmarks
+        try:
+            from retrieval_gap.benchmarks import print_benchmarks
+        except ModuleNotFoundError as error:
+            if error.name != "retrieval_gap.benchmarks":
+                raise
+            raise UsageError(
+                "benchmarks are not in an installed package; they come with a checkout, whose `make bench` runs them"
+            ) from error
 
         print_benchmarks(self.name, as_json=self.json)
 

@@ -20,6 +20,7 @@ from retrieval_gap.theory.quantise import Rounding
 COLUMNS = (
     "task", "family", "mode", "n", "options", "arch", "size", "embedding", "parameters",
     "samples", "batch_size", "lr", "seed", "eval_split", "rounding", "bits", "rank", "state_bits",
+    "state_bits_per_token",
     "accuracy", "accuracy_strict", "strict_low", "strict_high", "eval_samples", "ceiling", "bits_needed",
     "bits_used", "bits_used_low", "bits_used_high", "hardware", "torch", "commit", "config_hash",
 )  # fmt: skip
@@ -105,6 +106,7 @@ def probe_rows(settings: Probe) -> list[Row]:
         "family": task.family,
         "options": task.config.options,
         "parameters": model.parameter_count(),
+        "state_bits_per_token": model.state_growth().per_token,
         "samples": progress.step * config.batch_size,
         "lr": config.training().lr,
         "rounding": settings.rounding,

@@ -17,7 +17,7 @@ from torch import Tensor
 from retrieval_gap.about import About
 from retrieval_gap.kernels.causal_conv1d import causal_conv1d, causal_conv1d_step
 from retrieval_gap.models.attention import SwiGLU
-from retrieval_gap.models.gated_deltanet import GatedDeltaMixer, gated_delta_rule, of_length_1
+from retrieval_gap.models.gated_deltanet import D_CONV, GatedDeltaMixer, gated_delta_rule, of_length_1
 from retrieval_gap.models.mixer import Residual, State
 from retrieval_gap.models.short_conv import with_conv
 from retrieval_gap.models.step_cost import Count, Work
@@ -75,9 +75,11 @@ class GatedDeltaProductMixer(GatedDeltaMixer):
         self.updates, self.largest_strength = updates, STRENGTHS[eigenvalues]
 
     def work(self, context: Count) -> Work:
-        """That of one update, for each of them."""
-        one = super().work(context)
-        return Work(flops=self.updates * one.flops, floats=self.updates * one.floats, kernels=one.kernels)
+        """Three operations a state (decay, two of S q), and four for each update (two of S k, k u, their sum)."""
+        d_model, channels = self.out_proj.in_features, len(self.conv_weight_FxW)
+        states = d_model * (d_model // self.n_heads)
+        flops = (3 + 4 * self.updates) * states + 2 * D_CONV * channels
+        return Work(flops=flops, floats=2 * channels + 2 * d_model, kernels=3)
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         window_BxWxF, s_BxHxExE = state

@@ -97,6 +97,12 @@ class LogLinearGLAMixer(GLAMixer):
         self.level_proj = nn.Linear(d_model, LEVELS * n_heads, bias=False)
         nn.init.normal_(self.level_proj.weight, std=d_model**-0.5)
 
+    def work(self, context: Count) -> Work:
+        """As GLA's, with a decay and a reading for each of the blocks that a context has: one for each power of two."""
+        once, states = super().work(context), self._zeros(1, 1).numel()
+        blocks = max(1.0, math.log2(max(1, context)))
+        return Work(flops=once.flops + 3 * states * (blocks - 1), floats=once.floats, kernels=once.kernels)
+
     def init_state(self, batch: int) -> State:
         return Blocks(self._zeros(batch, 0))
 

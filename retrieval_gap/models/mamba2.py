@@ -23,6 +23,7 @@ from retrieval_gap.kernels.causal_conv1d import causal_conv1d, causal_conv1d_ste
 from retrieval_gap.models.gla import decays_between, in_chunks
 from retrieval_gap.models.mixer import Mixer, Residual, RMSNorm, State
 from retrieval_gap.models.short_conv import with_conv
+from retrieval_gap.models.step_cost import Count, Work
 
 D_STATE, D_HEAD, D_CONV, EXPAND = 16, 32, 4, 2
 DT_MIN, DT_MAX, LARGEST_A = 1e-3, 1e-1, 16.0
@@ -95,6 +96,14 @@ class Mamba2Mixer(Mixer):
             weight.new_zeros(batch, D_CONV - 1, len(weight)),
             weight.new_zeros(batch, self.n_heads, self.d_state, D_HEAD),
         )
+
+    def work(self, context: Count) -> Work:
+        """Five operations a state (decay, B of the input, their sum, two of C h), three more where states turn; the
+        convolution two a tap."""
+        channels, states = len(self.conv_weight_FxW), self.d_inner * self.d_state
+        turning = 3 * states if self.angle_proj is not None else 0
+        flops = 5 * states + turning + 2 * D_CONV * channels
+        return Work(flops=flops, floats=2 * channels + 3 * self.d_inner, kernels=3)
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         window_BxWxF, h_BxHxNxP = state

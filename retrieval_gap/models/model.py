@@ -5,7 +5,7 @@ Axes: B batch, L time, D model width, V vocabulary, M graded positions of a batc
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast, runtime_checkable
+from typing import NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,7 +16,7 @@ from retrieval_gap.choices import Embedding
 from retrieval_gap.models.mixer import Mixer, RMSNorm, State, state_tensors
 from retrieval_gap.tasks.api import PAD
 
-GROWTH_LENGTHS = (8, 16)  # that a state is measured at
+GROWTH_LENGTHS = (8, 16, 40)  # that a state is measured at
 UNGRADED = -100  # what cross_entropy is told to leave out
 
 
@@ -47,6 +47,15 @@ class ModelConfig:
     unread: tuple[int, ...] = ()
 
 
+class StateGrowth(NamedTuple):
+    """first: bits after one token.  per_token: bits that a further one adds, the mean, 0 for a state of fixed size.
+    steady: whether each adds the same."""
+
+    first: int
+    per_token: int
+    steady: bool
+
+
 class SequenceModel(nn.Module):
     """Reads tokens, predicts the next one: in parallel over time, or one step at a time from a state."""
 
@@ -68,7 +77,7 @@ class SequenceModel(nn.Module):
             self.norm = RMSNorm(d_model)
         read_as_V = torch.arange(config.vocab_size).index_fill(0, torch.tensor(config.unread, dtype=torch.long), PAD)
         self.register_buffer("read_as_V", read_as_V if config.unread else None, persistent=False)
-        self._growth: tuple[int, int] | None = None
+        self._growth: StateGrowth | None = None
 
     def forward(self, tokens_BxL: Int[Tensor, "b l"]) -> Float[Tensor, "b l v"]:
         """Logits of the token after each position."""
@@ -124,12 +133,14 @@ class SequenceModel(nn.Module):
         _, state = self.prefill(tokens_1xL)
         return sum(8 * t.numel() * t.element_size() for t in state_tensors(state))
 
-    def state_growth(self) -> tuple[int, int]:
-        """Bits carried after one token, and the bits that each further token adds: 0 for a state of fixed size."""
+    def state_growth(self) -> StateGrowth:
+        """How the state grows with the context, measured once."""
         if self._growth is None:
-            few, many = (self.state_bits(length) for length in GROWTH_LENGTHS)
-            added = (many - few) // (GROWTH_LENGTHS[1] - GROWTH_LENGTHS[0])
-            self._growth = few - added * (GROWTH_LENGTHS[0] - 1), added
+            short, middle, long = (self.state_bits(length) for length in GROWTH_LENGTHS)
+            first, half, whole = GROWTH_LENGTHS
+            added = -(-(long - short) // (whole - first))  # rounded up: what grows at all is not of fixed size
+            steady = (middle - short) * (whole - half) == (long - middle) * (half - first)
+            self._growth = StateGrowth(short - added * (first - 1), added, steady)
         return self._growth
 
     @property

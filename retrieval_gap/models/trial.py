@@ -108,9 +108,10 @@ def _difference(ours_BxLxD: Tensor, theirs_BxLxD: Tensor) -> str:
 
 def _wrong_kind_of_state(model: SequenceModel, arch: str) -> str:
     """Where the file's ABOUT says another kind of state than its tensors show; or ""."""
-    told, (first, added) = about(arch).state, model.state_growth()
-    if told and told != ("grows" if added else "fixed"):
-        return f"ABOUT says state={told!r}, and its state is {first:,} bits after a token and {added:,} more with each"
+    told, growth = about(arch).state, model.state_growth()
+    if told and told != ("grows" if growth.per_token else "fixed"):
+        measured = f"its state is {growth.first:,} bits after a token and {growth.per_token:,} more with each"
+        return f"ABOUT says state={told!r}, and {measured}"
     return ""
 
 

@@ -40,4 +40,3 @@ def test_a_folder_of_safetensors_is_taken_as_it_is_and_once(tmp_path: Path, monk
     assert fetch("tiny", tmp_path) == target == tmp_path / "tiny"
     assert asked == ["tiny==1"]
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
-

@@ -111,6 +111,43 @@ def test_what_the_state_does_alone_stands_beside_what_retrieval_and_attention_do
     check_words(figure)
 
 
+def test_every_layer_of_a_fixed_state_is_drawn_and_what_is_not_is_told_with_the_reason(tmp_path: Path) -> None:
+    layers = {"gru": "", "gla": "", "gated_deltanet": "", "fla.layers.RetNet": "", "mine.py": 0}
+    rows = [
+        probe_row(arch=arch, state_bits_per_token=added, state_bits=64 + i)
+        for i, (arch, added) in enumerate(layers.items())
+    ]
+    rows += [
+        probe_row(arch="transformer", state_bits_per_token=512),
+        probe_row(arch="gone.py", state_bits_per_token=""),
+    ]
+    rows += [probe_row(arch="lstm", mode="rag", state_bits_per_token=0)]
+    figure = fig_state_bits.draw_figure(probes(tmp_path, rows))
+    words = " ".join(" ".join(text.get_text().split()) for text in figure.texts)
+    assert "Models: GRU, GLA, Gated DeltaNet, RetNet, mine." in words
+    for told in ("gone (whether its state grows is not known)", "LSTM (retrieval)", "Transformer (its state grows)"):
+        assert told in words
+    (axes,) = figure.axes
+    trained = [bars for bars in axes.containers if bars.lines[0].get_marker() == "s"]
+    assert sorted(x for bars in trained for x in bars.lines[0].get_xdata()) == [64, 65, 66, 67, 68]
+
+
+def test_a_users_layer_stands_where_its_state_belongs(tmp_path: Path) -> None:
+    rows = retrieval_rows()
+    same = {"task": "index", "family": "default", "mode": "direct", "arch": "mine.py", "size": "tiny", "parameters": 9}
+    mine = [row(**same, n=n, seed=seed) for n in (8, 16) for seed in range(3)]
+    for added, panel in ((0, 0), (128, 1)):
+        table = [each | {"state_bits_per_token": ""} for each in rows] + [
+            each | {"state_bits_per_token": added} for each in mine
+        ]
+        figure = fig_retrieval.draw_figure(read_results(write(tmp_path / "t.csv", table)))
+        assert "mine" in [bars.get_label() for bars in figure.axes[panel].containers]
+        assert "mine" not in [bars.get_label() for bars in figure.axes[1 - panel].containers]
+    unknown = [each | {"state_bits_per_token": ""} for each in [*rows, *mine]]
+    figure = fig_retrieval.draw_figure(read_results(write(tmp_path / "t.csv", unknown)))
+    assert "mine (whether its state grows is not known)" in " ".join(figure.texts[-1].get_text().split())
+
+
 def test_no_words_overlap_or_are_cut(tmp_path: Path) -> None:
     table = probes(tmp_path, probe_like(ns=(8, 16, 40)))
     for module in (fig_state_bits, fig_size_reached, fig_bits_used):

@@ -154,7 +154,7 @@ def result_row(
         "embedding": config.embedding,
         "parameters": model.parameter_count(),
         "state_bits": model.state_bits(task.max_length),
-        "state_bits_per_token": model.state_growth()[1],
+        "state_bits_per_token": model.state_growth().per_token,
         "samples": config.training().steps * config.batch_size,
         "batch_size": config.batch_size,
         "lr": config.training().lr,

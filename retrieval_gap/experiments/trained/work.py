@@ -95,8 +95,10 @@ def state_floats(model: SequenceModel, context: float) -> float:
     """Values that decoding carries for one sample after `context` tokens."""
     if context < 1:
         return sum(tensor.numel() for tensor in state_tensors(model.init_state(1)))
-    first, added = model.state_growth()
-    return (first + added * (context - 1)) / (8 * FLOAT_BYTES)
+    growth = model.state_growth()
+    if not growth.steady:
+        return model.state_bits(round(context)) / (8 * FLOAT_BYTES)
+    return (growth.first + growth.per_token * (context - 1)) / (8 * FLOAT_BYTES)
 
 
 def _parts(module: nn.Module, d_model: int, context: float) -> Iterator[Work]:
