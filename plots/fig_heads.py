@@ -63,9 +63,17 @@ def _panel(axes: Axes, rows: Sequence[HeadRow], heads: Sequence[str]) -> None:
 def _mark(axes: Axes, row: HeadRow, place: float, colour: str, *, filled: bool) -> None:
     value = row.difference or 0.0
     reach = [[max(0.0, value - row.difference_low)], [max(0.0, row.difference_high - value)]]
-    fill = {} if filled else {"markerfacecolor": "white"}
-    look = {"marker": "o" if filled else "s", "color": colour, "markersize": 5} | fill
-    axes.errorbar(value, place, xerr=reach, elinewidth=1.0, linestyle="none", **look)
+    axes.errorbar(
+        value,
+        place,
+        xerr=reach,
+        elinewidth=1.0,
+        linestyle="none",
+        marker="o" if filled else "s",
+        color=colour,
+        markersize=5,
+        markerfacecolor=colour if filled else "white",
+    )
 
 
 def _keys() -> list[Line2D]:

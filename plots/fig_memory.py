@@ -85,6 +85,7 @@ def _caption(memories: Memories) -> str:
     return (
         f"Model: {models or 'none'}. {spread(row.streams for row in whole)} streams, "
         f"{spread(row.predictions for row in whole)} predictions a run; {unreadable} answers could not be read. Score: "
-        "share right, or minus the mean absolute error. Error bars: 95 % by a bootstrap over streams. Floors ask no model and know a stream's own past alone. All methods "
+        "share right, or minus the mean absolute error. Error bars: 95 % by a bootstrap over streams. Floors ask no "
+        "model and know a stream's own past alone. All methods "
         f"see the same fields, the same outcomes and carry at most the same budget of tokens. Hardware: {hardware}."
     )

@@ -94,9 +94,9 @@ class Run:
 
     @property
     def state_is_fixed(self) -> bool:
-        return (
-            state_kind(self.arch, [((self.problem.mode, self.size), self.state_bits, self.bits_per_token)]) == "fixed"
-        )
+        key = (self.problem.mode, self.size)
+        measured = MeasuredState(key, self.problem.n, self.state_bits, self.bits_per_token)
+        return state_kind(self.arch, [measured]) == "fixed"
 
     def told(self, column: str) -> str:
         """A column that only this figure's table has."""
