@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from retrieval_gap.about import in_order, state_kind
+from retrieval_gap.about import MeasuredState, in_order, state_kind
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.statistics.intervals import wilson_interval
 from retrieval_gap.tables.rows import count_in, number_in, read_rows, share_in
