@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from . import style
 from .caption import left_out
 from .page import line_of_panels, page
-from .probes import DEMO_PROBE, Measured, Probes, colours_of, least_bits, read_probes, title_of
+from .probes import DEMO_PROBE, ProbedRow, Probes, colours_of, least_bits, read_probes, title_of
 
 DEFAULT_TABLE, read_table = DEMO_PROBE, read_probes
 _X, _Y = (
@@ -37,12 +37,12 @@ def draw_figure(probes: Probes) -> Figure:
     return figure
 
 
-def needed_bits(probes: Probes, row: Measured) -> int:
+def needed_bits(probes: Probes, row: ProbedRow) -> int:
     """The fewest bits with which a reader could have what is left of the accuracy of this state as it is."""
     return least_bits(probes.bound(row.n), KEPT_SHARE * row.accuracy_strict)
 
 
-def _draw_run(axes: Axes, row: Measured, needed: int, look: dict[str, Any]) -> None:
+def _draw_run(axes: Axes, row: ProbedRow, needed: int, look: dict[str, Any]) -> None:
     high = row.state_bits if row.bits_used_high is None else row.bits_used_high
     place = max(needed, 1)
     axes.vlines(place, max(1, row.bits_used_low), high, color=look["color"], linewidth=0.9)

@@ -29,7 +29,7 @@ _COLUMNS = (*_TEXT, *_COUNTS, *_SHARES, "bits", "bits_used_high")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class ProbedRow:
     """One row: a run with `state_bits` carried.  Shares are strict, with their 95 % Wilson interval.
 
     bits: of an element or component; None for the state as it is.  bits_used_high: None where no row is that sure.
@@ -63,7 +63,7 @@ class Measured:
 class Mean:
     """The seeds of one model with so much carried: their mean, and the envelope of their intervals."""
 
-    rows: tuple[Measured, ...]
+    rows: tuple[ProbedRow, ...]
 
     @property
     def accuracy(self) -> float:
@@ -91,10 +91,10 @@ class Probes:
     """A table's rows, in its order."""
 
     path: Path
-    rows: list[Measured]
+    rows: list[ProbedRow]
     left_out: tuple[str, ...] = ()
 
-    def only(self, keep: Callable[[Measured], bool], what: str) -> "Probes":
+    def only(self, keep: Callable[[ProbedRow], bool], what: str) -> "Probes":
         """The rows that are kept; a model of which none is goes into `left_out`.  Raises UsageError, naming `what` they
         are, where there is none."""
         kept = [row for row in self.rows if keep(row)]
@@ -131,7 +131,7 @@ class Probes:
     @cached_property
     def means(self) -> list[Mean]:
         """Rows that differ in nothing but the seed, by rising bits."""
-        alike: dict[tuple[Any, ...], list[Measured]] = defaultdict(list)
+        alike: dict[tuple[Any, ...], list[ProbedRow]] = defaultdict(list)
         for row in self.rows:
             alike[row.task, row.n, row.arch, row.size, row.bits, row.rank, row.state_bits].append(row)
         return sorted((Mean(tuple(rows)) for rows in alike.values()), key=lambda mean: mean.state_bits)
@@ -196,10 +196,10 @@ def read_probes(path: Path) -> Probes:
     return Probes(path=path, rows=rows)
 
 
-def _measured(where: str, row: dict[str, str]) -> Measured:
+def _measured(where: str, row: dict[str, str]) -> ProbedRow:
     optional = {key: count_in(where, row, key) if row[key] else None for key in ("bits", "bits_used_high")}
     values: dict[str, Any] = {key: row[key] for key in _TEXT} | optional
     values |= {key: count_in(where, row, key) for key in _COUNTS}
     if row.get("state_bits_per_token"):
         values["bits_per_token"] = count_in(where, row, "state_bits_per_token")
-    return Measured(**values | {key: share_in(where, row, key) for key in _SHARES})
+    return ProbedRow(**values | {key: share_in(where, row, key) for key in _SHARES})

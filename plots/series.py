@@ -55,7 +55,7 @@ class View:
 _LineKey = tuple[tuple[str, ...], str, str]  # of a line: panel, color, label
 
 
-class Measured(NamedTuple):
+class PlottedRow(NamedTuple):
     """A row: its columns as text, its accuracy with the 95 % Wilson interval, x as a number."""
 
     row: Mapping[str, str]
@@ -69,7 +69,7 @@ class Measured(NamedTuple):
 class SeedMean:
     """The seeds of one configuration: their mean, and the envelope of their intervals."""
 
-    runs: tuple[Measured, ...]
+    runs: tuple[PlottedRow, ...]
 
     @property
     def x(self) -> float:
@@ -153,9 +153,9 @@ def read_series(path: Path, view: View) -> Series:
     )
 
 
-def _measured(where: str, row: dict[str, str], x: str, ticks: list[str]) -> Measured:
+def _measured(where: str, row: dict[str, str], x: str, ticks: list[str]) -> PlottedRow:
     place = float(ticks.index(row[x])) if ticks else number_in(where, row, x)
-    return Measured(row, place, *(share_in(where, row, key) for key in ("accuracy", "accuracy_low", "accuracy_high")))
+    return PlottedRow(row, place, *(share_in(where, row, key) for key in ("accuracy", "accuracy_low", "accuracy_high")))
 
 
 def _size_order(rows: Iterable[tuple[str, dict[str, str]]]) -> list[str]:
@@ -167,14 +167,14 @@ def _size_order(rows: Iterable[tuple[str, dict[str, str]]]) -> list[str]:
     return sorted(least, key=lambda size: (least[size], size))
 
 
-def _lines(path: Path, measured: Sequence[Measured], view: View) -> list[Line]:
+def _lines(path: Path, measured: Sequence[PlottedRow], view: View) -> list[Line]:
     panel = [column for column in ("task", "family", "options") if column in measured[0].row]
     panel += [view.panel] if view.panel not in panel else []
     hidden = {view.x, view.color, *panel, *_FOLLOWS[view.x]}
     rest = [column for column in IDENTITY if column in measured[0].row and column not in hidden]
     varied = _varied(measured, view.color, rest)
     follows = [column for column in _FOLLOWS[view.x] if column in measured[0].row]
-    lines: dict[_LineKey, dict[Hashable, list[Measured]]] = defaultdict(lambda: defaultdict(list))
+    lines: dict[_LineKey, dict[Hashable, list[PlottedRow]]] = defaultdict(lambda: defaultdict(list))
     for each in measured:
         color = each.row[view.color]
         key = (tuple(each.row[column] for column in panel), color, _label(each.row, varied[color]))
@@ -185,7 +185,7 @@ def _lines(path: Path, measured: Sequence[Measured], view: View) -> list[Line]:
     ]
 
 
-def _varied(measured: Sequence[Measured], color: str, columns: Sequence[str]) -> dict[str, list[str]]:
+def _varied(measured: Sequence[PlottedRow], color: str, columns: Sequence[str]) -> dict[str, list[str]]:
     """Of each colour the columns in which its own rows differ: only these tell its lines apart."""
     seen: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for each in measured:
@@ -194,11 +194,11 @@ def _varied(measured: Sequence[Measured], color: str, columns: Sequence[str]) ->
     return {value: [column for column in columns if len(found[column]) > 1] for value, found in seen.items()}
 
 
-def _means(path: Path, points: Mapping[Hashable, list[Measured]]) -> list[SeedMean]:
+def _means(path: Path, points: Mapping[Hashable, list[PlottedRow]]) -> list[SeedMean]:
     return [_mean(path, runs) for runs in points.values()]
 
 
-def _mean(path: Path, runs: list[Measured]) -> SeedMean:
+def _mean(path: Path, runs: list[PlottedRow]) -> SeedMean:
     seeds = [run.row["seed"] for run in runs]
     if len(set(seeds)) < len(seeds):
         raise UsageError(f"results table {path} has two rows of one configuration and seed ({_told(runs[0].row)})")

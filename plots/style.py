@@ -177,7 +177,7 @@ def seed_dots(axes: Axes, places: Sequence[tuple[float, float]]) -> None:
         axes.plot(xs, ys, label="one seed", zorder=5, clip_on=False, **_SEED_DOT)
 
 
-class Estimate(Protocol):
+class ShareWithInterval(Protocol):
     """A share and its interval."""
 
     @property
@@ -190,7 +190,7 @@ class Estimate(Protocol):
     def high(self) -> float: ...
 
 
-def interval(points: Sequence[Estimate]) -> list[list[float]]:
+def interval(points: Sequence[ShareWithInterval]) -> list[list[float]]:
     """Lengths below and above the means, as matplotlib's error bars want them."""
     return [
         [max(0.0, point.accuracy - point.low) for point in points],

@@ -33,7 +33,7 @@ NOT_SHOWN = "no difference shown"
 _TEACHER_FORCED = "published rag values are teacher-forced in the released code; ours execute every search"
 
 
-class Cell(NamedTuple):
+class Setting(NamedTuple):
     """What two tables are paired by; seeds and training settings are not part of it."""
 
     task: str
@@ -48,7 +48,7 @@ class Cell(NamedTuple):
 Runs = dict[int, Row]  # one a seed
 
 
-class Estimate(NamedTuple):
+class Difference(NamedTuple):
     """A difference, its interval, and by what that was taken."""
 
     difference: float
@@ -60,12 +60,12 @@ class Estimate(NamedTuple):
 class Comparison:
     """One cell; what is not known is None."""
 
-    cell: Cell
+    cell: Setting
     seeds: int = 0
     samples: int | None = None
     accuracy: float | None = None
     other: float | None = None
-    estimate: Estimate | None = None
+    estimate: Difference | None = None
     verdict: str
 
     def row(self) -> Row:
@@ -101,18 +101,18 @@ def compare_tables(path: Path, other: Path | None, only: str, csv: Path | None) 
         print(f"{len(rows)} rows written to {csv}")
 
 
-def runs_by_cell(sources: Iterable[Sourced], only: str = "") -> dict[Cell, Runs]:
+def runs_by_cell(sources: Iterable[Sourced], only: str = "") -> dict[Setting, Runs]:
     """The longest-trained runs of each cell, by seed.
 
     Raises UsageError where a seed is there twice (they differ in a setting that the mean would hide), and where
     nothing is left.
     """
-    by_cell: dict[Cell, list[Sourced]] = defaultdict(list)
+    by_cell: dict[Setting, list[Sourced]] = defaultdict(list)
     kept = [source for source in merge(sources) if matches(source.row, only)]
     if not kept:
         raise UsageError(f"no row of the table matches --only {only!r}")
     for source in kept:
-        by_cell[Cell(*(source.row[key] for key in Cell._fields))].append(source)
+        by_cell[Setting(*(source.row[key] for key in Setting._fields))].append(source)
     return {cell: _longest(runs) for cell, runs in by_cell.items()}
 
 
@@ -130,12 +130,12 @@ def _longest(runs: Sequence[Sourced]) -> Runs:
     return {seed: source.row for seed, source in sorted(kept.items())}
 
 
-def pairs(ours: Mapping[Cell, Runs], theirs: Mapping[Cell, Runs]) -> list[Comparison]:
+def pairs(ours: Mapping[Setting, Runs], theirs: Mapping[Setting, Runs]) -> list[Comparison]:
     """The cells that both have."""
     return [_pair(cell, ours[cell], theirs[cell]) for cell in ours if cell in theirs]
 
 
-def _pair(cell: Cell, ours: Runs, theirs: Runs) -> Comparison:
+def _pair(cell: Setting, ours: Runs, theirs: Runs) -> Comparison:
     common = [seed for seed in ours if seed in theirs]
     if len(common) > 1:
         ours, theirs = ({seed: runs[seed] for seed in common} for runs in (ours, theirs))
@@ -152,30 +152,30 @@ def _pair(cell: Cell, ours: Runs, theirs: Runs) -> Comparison:
     )
 
 
-def estimate_of(ours: Runs, theirs: Runs) -> Estimate:
+def estimate_of(ours: Runs, theirs: Runs) -> Difference:
     """The difference of two cells' mean accuracies; the module tells which interval."""
     newcombe = newcombe_interval(_mean(ours), _trials(ours), _mean(theirs), _trials(theirs))
     mine, others = ([row["accuracy"] for row in runs.values()] for runs in (ours, theirs))
     difference = _mean(ours) - _mean(theirs)
     if len(ours) > 1 and list(ours) == list(theirs):
         interval = paired_t_interval([a - b for a, b in zip(mine, others, strict=True)])
-        return Estimate(difference, interval.widened(newcombe), f"paired t, {len(ours)} seeds")
+        return Difference(difference, interval.widened(newcombe), f"paired t, {len(ours)} seeds")
     if len(ours) > 1 and len(theirs) > 1:
         interval = welch_interval(mine, others)
-        return Estimate(difference, interval.widened(newcombe), f"Welch, {len(ours)} + {len(theirs)} seeds")
-    return Estimate(difference, newcombe, "Newcombe")
+        return Difference(difference, interval.widened(newcombe), f"Welch, {len(ours)} + {len(theirs)} seeds")
+    return Difference(difference, newcombe, "Newcombe")
 
 
-def read_published(path: Path, only: str = "") -> dict[Cell, tuple[float, float]]:
+def read_published(path: Path, only: str = "") -> dict[Setting, tuple[float, float]]:
     """Published accuracies and how far each may be off because it was read from a figure.
 
     Raises UsageError where the table is not at hand (it comes with a checkout) or will not do.
     """
     values = {}
-    fields = [field for field in Cell._fields if field != "options"]
+    fields = [field for field in Setting._fields if field != "options"]
     for where, row in read_rows(path, (*fields, "accuracy", "reading_error")):
         n = count_in(where, row, "n")
-        cell = Cell(row["task"], row["family"], row["mode"], n, "", row["arch"], row["size"])
+        cell = Setting(row["task"], row["family"], row["mode"], n, "", row["arch"], row["size"])
         if all(matches({**cell._asdict(), "seed": "", "lr": ""}, part) for part in _cell_conditions(only)):
             values[cell] = share_in(where, row, "accuracy"), share_in(where, row, "reading_error")
     return values
@@ -186,12 +186,14 @@ def _cell_conditions(only: str) -> list[str]:
     return [part for part in only.split() if part.partition("=")[0] not in ("seed", "lr")]
 
 
-def against_published(ours: Mapping[Cell, Runs], published: Mapping[Cell, tuple[float, float]]) -> list[Comparison]:
+def against_published(
+    ours: Mapping[Setting, Runs], published: Mapping[Setting, tuple[float, float]]
+) -> list[Comparison]:
     """Every published cell: reproduced where the interval of the difference, widened by the reading error, holds 0."""
     return [_reproduction(cell, ours.get(cell), *value) for cell, value in published.items()]
 
 
-def _reproduction(cell: Cell, runs: Runs | None, value: float, error: float) -> Comparison:
+def _reproduction(cell: Setting, runs: Runs | None, value: float, error: float) -> Comparison:
     if runs is None:
         return Comparison(cell=cell, other=value, verdict="not run")
     interval = newcombe_interval(_mean(runs), _trials(runs), value, PUBLISHED_SAMPLES)
@@ -207,7 +209,7 @@ def _reproduction(cell: Cell, runs: Runs | None, value: float, error: float) -> 
         samples=next(iter(runs.values()))["samples"],
         accuracy=_mean(runs),
         other=value,
-        estimate=Estimate(_mean(runs) - value, interval, by),
+        estimate=Difference(_mean(runs) - value, interval, by),
         verdict="reproduced" if held else "not reproduced",
     )
 
@@ -227,7 +229,7 @@ def _print_pairs(path: Path, other: Path, compared: Sequence[Comparison], ours: 
     print(f"{ours} cells only in {path}, {theirs} only in {other}")
 
 
-def _print_published(path: Path, ours: Mapping[Cell, Runs], compared: Sequence[Comparison]) -> None:
+def _print_published(path: Path, ours: Mapping[Setting, Runs], compared: Sequence[Comparison]) -> None:
     run = [comparison for comparison in compared if comparison.accuracy is not None]
     if run:
         _print_table(run, "published")

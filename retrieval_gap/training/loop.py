@@ -47,27 +47,34 @@ class StepReport:
     micro_batch: int
 
 
-def train(
-    model: SequenceModel,
-    task: Task,
-    config: TrainingConfig,
-    *,
-    checkpoint: Path,
-    report: Callable[[StepReport], None],
-    report_every: int = 100,
-    on_start: Callable[[int], None] = lambda step: None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    ranks: Ranks = ALONE,
-) -> None:
-    """Trains `model` in place on the task's split, from `checkpoint` where there is one; leaves the last one there.
+@dataclass(frozen=True, kw_only=True)
+class LoopOptions:
+    """What a loop leaves on the way, and whom it tells.
 
-    checkpoint_seconds: what a kill costs at the most; the one before the newest is kept too.
-    on_start: called once before the first step with the steps that are done, the checkpoint being a good one.
-    ranks: all call this alike; rank 0 alone reads and writes the checkpoint, and calls `on_start` and `report`.
-    Raises DivergedError at a loss that is not finite (on a GPU when it is reported or saved), StoppedError after SIGINT
-    or SIGTERM (to any of the ranks), UsageError for a precision that the model's device lacks, RunError for a
+    checkpoint: the file that it goes on from and writes.  checkpoint_seconds: what a kill costs at the most.
+    report: told every `report_every` steps.  on_start: called once before the first step with the steps that are done,
+    the checkpoint being a good one.
+    """
+
+    checkpoint: Path
+    report: Callable[[StepReport], None]
+    report_every: int = 100
+    on_start: Callable[[int], None] = lambda step: None
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+
+
+def train(
+    model: SequenceModel, task: Task, config: TrainingConfig, options: LoopOptions, *, ranks: Ranks = ALONE
+) -> None:
+    """Trains `model` in place on the task's split, from the checkpoint where there is one; leaves the last one there.
+    The one before the newest is kept too.
+
+    ranks: all call this alike; rank 0 alone reads and writes the checkpoint, and is reported.
+    Raises DivergedError at a loss that is not finite (on a GPU when it is reported or saved), StoppedError after a
+    signal to stop (to any of the ranks), UsageError for a precision that the model's device lacks, RunError for a
     checkpoint that cannot be read.
     """
+    checkpoint = options.checkpoint
     parameters = model.trained_parameters()
     step = make_step(model, config, task.max_length, ranks)
     done = Progress()
@@ -76,22 +83,22 @@ def train(
         if done.step > config.steps:
             at = f"is at step {done.step} of {config.steps}"
             raise RunError(f"checkpoint {checkpoint} {at}; delete it to start this run over")
-        on_start(done.step)
+        options.on_start(done.step)
     done = ranks.start_together(done, parameters, step.optimizer)
     step.start(done)
     meter = _Meter(done.loss_count)
     model.train()
     with stop_requested() as stop:
-        wishes = _Wishes(stop, checkpoint_seconds, ranks)
+        wishes = _Wishes(stop, options.checkpoint_seconds, ranks)
         for batch in training_batches(task, config, done.step, model.device, ranks.share(config.batch_size)):
             step(batch)
             meter.add(batch)
             finished = batch.step + 1
             ended = finished == config.steps
-            if finished % report_every == 0 or ended:
+            if finished % options.report_every == 0 or ended:
                 told = meter.report(step, config, finished, ranks)
                 if ranks.leads:
-                    report(told)
+                    options.report(told)
             granted = wishes.granted()
             if granted != NOTHING or ended:
                 progress = Progress(step=finished, loss_sum=step.loss_sum(), loss_count=meter.loss_count)

@@ -21,7 +21,7 @@ from retrieval_gap.experiments.trained import forecast
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.experiments.trained.cost import GPUS, Machine, cell_cost, this_machine, trace_sizes
 from retrieval_gap.experiments.trained.forecast import (
-    Estimate,
+    Duration,
     estimate,
     hours,
     measured_runs,
@@ -201,14 +201,14 @@ def test_hours_come_from_a_measured_run_where_there_is_one(tmp_path: Path) -> No
     here, there = on_machine(MACHINE, runs), on_machine(h200, runs)
     sizes = trace_sizes(CONFIG)
     decoding = CONFIG.eval_samples * (sizes.length - sizes.prompt) / 100.0
-    assert estimate(CONFIG, MACHINE, here) == Estimate(pytest.approx(CONFIG.samples / 40.0 + decoding), frozenset("m"))
+    assert estimate(CONFIG, MACHINE, here) == Duration(pytest.approx(CONFIG.samples / 40.0 + decoding), frozenset("m"))
     half = replace(CONFIG, samples=CONFIG.samples * 2)
-    assert estimate(half, MACHINE, here, 0.5) == Estimate(
+    assert estimate(half, MACHINE, here, 0.5) == Duration(
         pytest.approx(CONFIG.samples / 40.0 + decoding), frozenset("m")
     )
     roofline = h200.seconds(cell_cost(CONFIG).evaluation)
-    assert estimate(CONFIG, h200, there) == Estimate(pytest.approx(CONFIG.samples / 800.0 + roofline), frozenset("mr"))
-    assert estimate(CONFIG, h200, there, 0.0) == Estimate(pytest.approx(roofline), frozenset("r"))
+    assert estimate(CONFIG, h200, there) == Duration(pytest.approx(CONFIG.samples / 800.0 + roofline), frozenset("mr"))
+    assert estimate(CONFIG, h200, there, 0.0) == Duration(pytest.approx(roofline), frozenset("r"))
 
 
 def test_hours_of_other_cells_are_scaled_from_the_nearest_measured_ones(tmp_path: Path) -> None:
@@ -230,16 +230,16 @@ def test_hours_of_other_cells_are_scaled_from_the_nearest_measured_ones(tmp_path
     for config, pace in ((replace(CONFIG, n=12), paces[0]), (replace(CONFIG, arch="lstm"), sum(paces) / 2)):
         training, evaluation = roofline[config]
         seconds = pace * training + decoding / roofline[CONFIG][1] * evaluation
-        assert estimate(config, MACHINE, runs) == Estimate(pytest.approx(seconds), frozenset("s"))
-    assert estimate(CONFIG, MACHINE, []) == Estimate(pytest.approx(sum(roofline[CONFIG])), frozenset("r"))
+        assert estimate(config, MACHINE, runs) == Duration(pytest.approx(seconds), frozenset("s"))
+    assert estimate(CONFIG, MACHINE, []) == Duration(pytest.approx(sum(roofline[CONFIG])), frozenset("r"))
 
 
 def test_hours_are_until_the_last_cell_ends_and_carry_the_letters_of_all() -> None:
-    cells = [Estimate(7200.0, frozenset("m")), Estimate(3600.0, frozenset("rs"))]
-    assert hours(cells, replace(MACHINE, count=1)) == "3.00 msr"
-    assert hours(cells, MACHINE) == "2.00 msr"
-    assert hours([Estimate(3.6e6, frozenset("r"))] * 2, MACHINE) == "1,000 r"
-    assert hours([Estimate(1.0, frozenset("r"))], MACHINE) == "<0.01 r"
+    cells = [Duration(7200.0, frozenset("m")), Duration(3600.0, frozenset("rs"))]
+    assert hours(cells, replace(MACHINE, count=1)) == "3.00 h (msr)"
+    assert hours(cells, MACHINE) == "2.00 h (msr)"
+    assert hours([Duration(3.6e6, frozenset("r"))] * 2, MACHINE) == "1,000 h (r)"
+    assert hours([Duration(1.0, frozenset("r"))], MACHINE) == "<0.01 h (r)"
     assert hours([], MACHINE) == ""
 
 

@@ -241,9 +241,8 @@ def test_a_training_loop_with_the_device_step_reports_what_the_host_step_does(
         made = (lambda model, config, *_: HostStep(model, config)) if kind is HostStep else DeviceStep
         monkeypatch.setattr(training, "make_step", made)
         told = reports[kind] = list[training.StepReport]()
-        training.train(
-            model_of("mamba"), TASK, CONFIG, checkpoint=tmp_path / kind.__name__, report=told.append, report_every=5
-        )
+        options = training.LoopOptions(checkpoint=tmp_path / kind.__name__, report=told.append, report_every=5)
+        training.train(model_of("mamba"), TASK, CONFIG, options)
     ours, theirs = reports[DeviceStep], reports[HostStep]
     assert [report.step for report in ours] == [5, 10, 12]
     assert [report.loss for report in ours] == pytest.approx([report.loss for report in theirs], rel=1e-3)

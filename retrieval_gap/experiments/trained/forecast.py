@@ -39,7 +39,7 @@ LEGEND = "hours: m measured, s scaled by the roofline from other cells measured 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class MeasuredPace:
     """A run's pace on its hardware: samples trained a second, tokens decoded a second (None: not evaluated yet)."""
 
     config: RunConfig
@@ -58,7 +58,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Duration:
     """Seconds of one cell alone, and where they come from."""
 
     seconds: float
@@ -83,13 +83,13 @@ def _machine(places: tuple[str, ...]) -> Machine:
     return machine_here(places)
 
 
-def measured_runs(runs_dir: Path) -> list[Measured]:
+def measured_runs(runs_dir: Path) -> list[MeasuredPace]:
     """The runs there that were started on one hardware by one rank with one number of threads, and reported twice."""
     cells = known_runs(runs_dir) if runs_dir.is_dir() else []
     return [run for run in map(_measured, cells) if run is not None]
 
 
-def _measured(cell: KnownRun) -> Measured | None:
+def _measured(cell: KnownRun) -> MeasuredPace | None:
     # The first report may hold the compilation of kernels, which would stand for the pace of a run that just began.
     told: list[Any] = [report.get("samples_per_s") for report in cell.run.reports()[1:]]
     paces = [float(pace) for pace in told if isinstance(pace, (int, float)) and pace > 0]
@@ -108,7 +108,7 @@ def _measured(cell: KnownRun) -> Measured | None:
         tokens_per_s = cell.rows()[0]["tokens_per_s"]
     except RunError:  # not done yet
         tokens_per_s = None
-    return Measured(
+    return MeasuredPace(
         config=config,
         hardware=str(hardware),
         threads=threads if isinstance(threads, int) else 0,
@@ -117,31 +117,31 @@ def _measured(cell: KnownRun) -> Measured | None:
     )
 
 
-def on_machine(machine: Machine, runs: Iterable[Measured]) -> list[Measured]:
+def on_machine(machine: Machine, runs: Iterable[MeasuredPace]) -> list[MeasuredPace]:
     """Those that were measured on such a machine."""
     return [run for run in runs if machine.hardware in run.hardware and machine.threads in (None, run.threads)]
 
 
-def estimate(config: RunConfig, machine: Machine, runs: Sequence[Measured], todo: float = 1.0) -> Estimate:
+def estimate(config: RunConfig, machine: Machine, runs: Sequence[MeasuredPace], todo: float = 1.0) -> Duration:
     """A cell's seconds on a machine; `todo` is the share of its training that is left.  runs: those of the machine."""
     evaluation = _estimate(config, "evaluation", machine, runs)
     if todo == 0:
         return evaluation
     training = _estimate(config, "training", machine, runs)
-    return Estimate(todo * training.seconds + evaluation.seconds, training.sources | evaluation.sources)
+    return Duration(todo * training.seconds + evaluation.seconds, training.sources | evaluation.sources)
 
 
-def _estimate(config: RunConfig, part: Part, machine: Machine, runs: Sequence[Measured]) -> Estimate:
+def _estimate(config: RunConfig, part: Part, machine: Machine, runs: Sequence[MeasuredPace]) -> Duration:
     roofline_s = machine.seconds(getattr(cell_cost(config), part))
     known = [run for run in runs if run.seconds(part)]
     if not known:
-        return Estimate(roofline_s, frozenset({"r"}))
+        return Duration(roofline_s, frozenset({"r"}))
     alike = [run for run in known if _kind(run.config) == _kind(config)]
     distance = min((_distance(run.config, config) for run in alike), default=math.inf)
     nearest = [run for run in alike if _distance(run.config, config) == distance] or known
     pace = fmean((run.seconds(part) or 0.0) / machine.seconds(getattr(cell_cost(run.config), part)) for run in nearest)
     source: Source = "s" if distance else "m"
-    return Estimate(pace * roofline_s, frozenset({source}))
+    return Duration(pace * roofline_s, frozenset({source}))
 
 
 def _kind(config: RunConfig) -> tuple[str, ...]:
@@ -153,14 +153,14 @@ def _distance(one: RunConfig, other: RunConfig) -> float:
     return abs(math.log(one.n / other.n)) + abs(math.log(one.batch_size / other.batch_size))
 
 
-def hours(cells: Sequence[Estimate], machine: Machine) -> str:
+def hours(cells: Sequence[Duration], machine: Machine) -> str:
     """Hours until the last cell ends, with `machine.count` of them side by side, and the letters of the sources."""
     if not cells:
         return ""
     total = _side_by_side(cells, machine) / 3600
     number = f"{total:,.0f}" if total >= 10 else f"{total:.2f}" if total >= 0.005 else "<0.01"
     sources = frozenset[Source]().union(*(cell.sources for cell in cells))
-    return f"{number} {''.join(source for source in SOURCES if source in sources)}"
+    return f"{number} h ({''.join(source for source in SOURCES if source in sources)})"
 
 
 def seconds_left(cells: Sequence[KnownRun], runs_dir: Path, machine: Machine) -> float:
@@ -170,7 +170,7 @@ def seconds_left(cells: Sequence[KnownRun], runs_dir: Path, machine: Machine) ->
     return _side_by_side(estimates, machine)
 
 
-def _side_by_side(cells: Sequence[Estimate], machine: Machine) -> float:
+def _side_by_side(cells: Sequence[Duration], machine: Machine) -> float:
     seconds = [cell.seconds for cell in cells]
     return max(sum(seconds) / machine.count, max(seconds, default=0.0))
 
@@ -216,7 +216,7 @@ def print_left(cells: Sequence[KnownRun], runs_dir: Path, here: Machine) -> None
     console.print(f"{LEGEND}; {here.count} at a time", soft_wrap=True, highlight=False)
 
 
-def _left(cells: Sequence[KnownRun], machine: Machine, runs: Sequence[Measured]) -> list[str]:
+def _left(cells: Sequence[KnownRun], machine: Machine, runs: Sequence[MeasuredPace]) -> list[str]:
     todo = {config: share for cell in cells if (config := _config(cell)) and (share := _todo(cell)) is not None}
     trained = sum(_samples_done(cell) for cell in cells)
     estimates = list(_estimates(todo, [machine], runs).values())
@@ -256,8 +256,8 @@ def _amounts(configs: Sequence[RunConfig]) -> list[str]:
 
 
 def _estimates(
-    todo: Mapping[RunConfig, float], machines: Sequence[Machine], runs: Sequence[Measured]
-) -> dict[RunConfig, list[Estimate]]:
+    todo: Mapping[RunConfig, float], machines: Sequence[Machine], runs: Sequence[MeasuredPace]
+) -> dict[RunConfig, list[Duration]]:
     """Of each cell on each machine, where a share of its training is to do."""
     known = [on_machine(machine, runs) for machine in machines]
     return {
@@ -266,7 +266,7 @@ def _estimates(
     }
 
 
-def _hours(cells: Sequence[Sequence[Estimate]], machines: Sequence[Machine]) -> list[str]:
+def _hours(cells: Sequence[Sequence[Duration]], machines: Sequence[Machine]) -> list[str]:
     return [hours([cell[i] for cell in cells], machine) for i, machine in enumerate(machines)]
 
 

@@ -29,7 +29,7 @@ from retrieval_gap.runs.tracking import tracked
 from retrieval_gap.tasks.api import Batch, Task
 from retrieval_gap.training.checkpoint import Progress, has_checkpoint, load_checkpoint, previous
 from retrieval_gap.training.config import TrainingConfig, check_precision
-from retrieval_gap.training.loop import StepReport, train
+from retrieval_gap.training.loop import LoopOptions, StepReport, train
 from retrieval_gap.training.ranks import ALONE, Ranks
 
 Report = Callable[[RunConfig, StepReport], None]
@@ -89,15 +89,8 @@ def follow(config: RunConfig, device: torch.device, ranks: Ranks) -> None:
     keep_freed_memory()
     task = config.build_task("train")
     model, training = _new_model(config, task, device), config.training()
-    train(
-        model,
-        task,
-        training,
-        checkpoint=Path(),
-        report=lambda told: None,
-        report_every=_report_every(training),
-        ranks=ranks,
-    )
+    options = LoopOptions(checkpoint=Path(), report=lambda told: None, report_every=_report_every(training))
+    train(model, task, training, options, ranks=ranks)
 
 
 def load_model(run: RunDirectory, device: torch.device = CPU) -> tuple[RunConfig, SequenceModel, Progress]:
@@ -203,17 +196,14 @@ def _trained(
             file.write(json.dumps(asdict(told) | {"wall_s": round(time.perf_counter() - started + before, 3)}) + "\n")
         report(told)
 
-    train(
-        model,
-        task,
-        training,
+    options = LoopOptions(
         checkpoint=run.checkpoint,
         report=on_report,
         report_every=_report_every(training),
         on_start=on_start,
         checkpoint_seconds=checkpoint_seconds,
-        ranks=ranks,
     )
+    train(model, task, training, options, ranks=ranks)
     return model.eval()
 
 
