@@ -40,7 +40,7 @@ _SPREAD = 0.16  # paragraphs between neighbouring lines, so that intervals do no
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnsweredShare:
+class Answered:
     """A share at one n, in one column.  name: the architecture, or the pretrained model; way: the view or method."""
 
     name: str
@@ -60,9 +60,9 @@ class AnsweredShare:
 class Tables:
     """Small models of one table, pretrained models and published values as far as they are at hand."""
 
-    small: list[AnsweredShare]
-    pretrained: list[AnsweredShare]
-    published: list[AnsweredShare]
+    small: list[Answered]
+    pretrained: list[Answered]
+    published: list[Answered]
     samples: int
     real: bool
 
@@ -83,8 +83,8 @@ def read_table(path: Path) -> Tables:
     )
 
 
-def _small(where: str, row: dict[str, str]) -> AnsweredShare:
-    return AnsweredShare(
+def _small(where: str, row: dict[str, str]) -> Answered:
+    return Answered(
         name=row["arch"],
         way=row["mode"],
         panel=(_option(row, "order"), _option(row, "variant")),
@@ -103,12 +103,12 @@ def _option(row: dict[str, str], name: str) -> str:
     return options.get(name, "")
 
 
-def _pretrained() -> list[AnsweredShare]:
+def _pretrained() -> list[Answered]:
     if not PRETRAINED.exists():
         return []
     columns = ("model", "method", "n_paragraphs", "order", "variant", "questions", "selected", "exact_match")
     return [
-        AnsweredShare(
+        Answered(
             name=row["model"],
             way=row["method"],
             panel=(row["order"], row["variant"]),
@@ -124,12 +124,12 @@ def _pretrained() -> list[AnsweredShare]:
     ]
 
 
-def _published() -> list[AnsweredShare]:
+def _published() -> list[Answered]:
     if not PUBLISHED.exists():
         return []
     columns = ("mode", "arch", "n_paragraphs", "order", "variant", "questions", "accuracy")
     return [
-        AnsweredShare(
+        Answered(
             name=row["arch"],
             way=row["mode"],
             panel=(row["order"], row["variant"]),
@@ -187,7 +187,7 @@ def _axes(axes: Axes) -> None:
     axes.grid(axis="y")
 
 
-def _lines(axes: Axes, points: list[AnsweredShare], architectures: Sequence[str], colours: dict[str, str]) -> None:
+def _lines(axes: Axes, points: list[Answered], architectures: Sequence[str], colours: dict[str, str]) -> None:
     """A line for each architecture: the mean of its seeds, the envelope of their intervals."""
     if not points:
         _say_missing(axes)
@@ -197,7 +197,7 @@ def _lines(axes: Axes, points: list[AnsweredShare], architectures: Sequence[str]
         _line(axes, means, shift, style.filled_marker("o", colours[name]), "-", style.name_of(name))
 
 
-def _pretrained_lines(axes: Axes, points: list[AnsweredShare], models: Sequence[str], colours: dict[str, str]) -> None:
+def _pretrained_lines(axes: Axes, points: list[Answered], models: Sequence[str], colours: dict[str, str]) -> None:
     """A line for each model and method over all questions; dashed over those that the paper's rule selects."""
     for index, name in enumerate(models):
         shift = _SPREAD * (index - (len(models) - 1) / 2)
@@ -207,21 +207,19 @@ def _pretrained_lines(axes: Axes, points: list[AnsweredShare], models: Sequence[
                 _line(axes, _means(some), shift, style.filled_marker(marker, colours[name]), dash, name)
 
 
-def _line(
-    axes: Axes, means: list[AnsweredShare], shift: float, marker: dict[str, object], dash: str, label: str
-) -> None:
+def _line(axes: Axes, means: list[Answered], shift: float, marker: dict[str, object], dash: str, label: str) -> None:
     if means:
         xs, ys = [mean.n + shift for mean in means], [mean.accuracy for mean in means]
         axes.errorbar(xs, ys, yerr=style.interval(means), ecolor=str(marker["color"]), elinewidth=1.0, fmt="none")
         axes.plot(xs, ys, **marker, linestyle=dash, linewidth=1.1, label=label)  # type: ignore[arg-type]
 
 
-def _means(points: Iterable[AnsweredShare]) -> list[AnsweredShare]:
-    by_n: dict[int, list[AnsweredShare]] = defaultdict(list)
+def _means(points: Iterable[Answered]) -> list[Answered]:
+    by_n: dict[int, list[Answered]] = defaultdict(list)
     for point in points:
         by_n[point.n].append(point)
     return [
-        AnsweredShare(
+        Answered(
             name=same[0].name,
             way=same[0].way,
             panel=same[0].panel,
@@ -259,7 +257,7 @@ def _model_keys(models: Sequence[str], tables: Tables) -> list[Line2D]:
     return keys
 
 
-def _told_of_pretrained(points: Sequence[AnsweredShare]) -> str:
+def _told_of_pretrained(points: Sequence[Answered]) -> str:
     """Which models were asked how many questions, and what that cannot show."""
     if not points:
         return "No pretrained model of ours has been run."
