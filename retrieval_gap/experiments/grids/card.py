@@ -2,8 +2,8 @@
 tells, since a model has not learned.
 
 Every preset has a demo, sized for minutes on two idle cores, and a larger version for a night.  Batches, warm-up,
-clipping and precision are the same for all models; rates are those that `lr_window_demo` chooses, or are chosen anew
-(`--choose lr`)."""
+clipping and precision are the same for all models; rates are those of theory.py, or are chosen anew (`--choose lr`).
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
