@@ -171,7 +171,7 @@ VERSION := $(if $(NIGHT),cpu,demo)
 card_table = $(if $(wildcard $(CARD)/$(1).csv),$(CARD)/$(1).csv,results/$(1).csv)
 LR_TABLE = $(call card_table,lr_window_$(VERSION))
 
-lr-window: $(READY) ## learning rates of each architecture: one protocol for all, then draw (10 minutes on 2 cores)
+lr-window: $(READY) ## learning rates of each architecture: one protocol for all, then draw
 	$(BIN)/retrieval-gap sweep lr_window_$(VERSION) --choose lr --runs-dir $(CARD)/lr --csv $(CARD)/lr_window_$(VERSION).csv
 	$(MAKE) fig-lr-window
 

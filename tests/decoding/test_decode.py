@@ -18,6 +18,7 @@ from retrieval_gap.tasks.api import (
     STARTSEARCH,
     TRUE,
     Batch,
+    Mode,
     Task,
     TaskConfig,
     answers_of,
@@ -107,6 +108,31 @@ def test_what_a_recall_task_gives_and_retrieves_reproduces_its_gold_traces(name:
     assert (decoded.answer_BxQ == answers_of(gold, task)).all()
     told = evaluate(ScriptedModel(gold.tokens_BxL, len(task.vocabulary)), task, 20)
     assert (told.accuracy, told.accuracy_strict, told.exact_trace, told.undecided) == (1.0, 1.0, 1.0, 0.0)
+
+
+OTHERS = [
+    ("word_problem", "direct", ""),
+    ("word_problem", "cot", "group=S4"),
+    ("word_problem", "direct", "ask=each"),
+    ("word_problem", "cot", "ask=each"),
+    *(("find_path", mode, "names=40") for mode in ("direct", "cot", "rag")),
+    ("find_path", "rag", "calls=one"),
+    ("find_path", "rag", "ask=path"),
+]
+
+
+@pytest.mark.parametrize(("name", "mode", "options"), OTHERS)
+def test_so_are_words_and_paths(name: str, mode: Mode, options: str) -> None:
+    task = load_task(name)(TaskConfig(n=12, mode=mode, options=options, split="test"))
+    gold = task.sample(np.arange(20))
+
+    def only_what_is_graded(script: np.ndarray) -> None:
+        script[:, : gold.tokens_BxL.shape[1]][~gold.loss_mask_BxL] = PAD
+
+    retriever = make_retriever(task) if mode == "rag" else None
+    decoded = play(task, gold, only_what_is_graded, retriever=retriever)
+    assert exact_traces(decoded, gold).all()
+    assert (decoded.answer_BxQ == answers_of(gold, task)).all()
 
 
 def test_a_wrong_answer_is_followed_by_the_next_question_all_the_same() -> None:

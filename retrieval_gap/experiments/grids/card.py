@@ -1,9 +1,9 @@
 """Presets for both halves of the card: where a fixed state is too small, where it is the right tool, and where neither
 tells, since a model has not learned.
 
-Every preset has a demo (about ten minutes on two cores) and a night's version.  Batches, warm-up, clipping and
-precision are the same for all models; rates are those that `lr_window_demo` chooses, or are chosen anew (`--choose
-lr`)."""
+Every preset has a demo, sized for minutes on two idle cores, and a larger version for a night.  Batches, warm-up,
+clipping and precision are the same for all models; rates are those of theory.py, or are chosen anew (`--choose lr`).
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
