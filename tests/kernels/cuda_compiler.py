@@ -102,14 +102,14 @@ def registers(capability: int) -> Iterator[dict[str, Any]]:
         kernels: dict[str, Any] = {}
         arguments = [t.to(dtype) if i in ROWS else t for i, t in enumerate(inputs(2, length, 128, states))]
         leaves = [t.requires_grad_() for t in arguments]
-        with launches(capability, lambda kernel, *_, seen=kernels: seen.update({kernel.name: kernel}), MANY):
+        with launches(capability, lambda kernel, *_, seen=kernels: seen.update({kernel.hash: kernel}), MANY):
             y, state = triton_scan.selective_scan(ScanInputs(*leaves))
             torch.autograd.grad(y.sum() + state.sum(), leaves)
-        for name, kernel in kernels.items():
+        for kernel in kernels.values():
             row = {"sm": capability, "length": length, "states": states, "dtype": str(dtype).removeprefix("torch.")}
             yield (
                 row
-                | {"kernel": name}
+                | {"kernel": kernel.name}
                 | _usage(kernel.asm["ptx"])
                 | {"instructions": _longest_loop(kernel.asm["cubin"])}
             )

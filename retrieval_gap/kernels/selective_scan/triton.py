@@ -18,7 +18,7 @@ from retrieval_gap.kernels.selective_scan.triton_backward import Gradients, scan
 from retrieval_gap.kernels.selective_scan.triton_forward import scan_forward
 from retrieval_gap.kernels.selective_scan.triton_parts import Rows, View, Weights
 from retrieval_gap.kernels.selective_scan.triton_plan import CHUNK, PART, STRIP, Plan
-from retrieval_gap.kernels.selective_scan.triton_segments import carry, summarise_backward, summarise_forward
+from retrieval_gap.kernels.selective_scan.triton_segments import carry, summarise
 
 
 def selective_scan(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
@@ -68,7 +68,7 @@ def _scan(plan: Plan, inputs: ScanInputs, saved: Tensor | None) -> tuple[Tensor,
     strip = 1 if plan.length == 1 else STRIP
     with torch.cuda.device_of(x):
         if plan.segments > 1:
-            starts = _carried(plan, summarise_forward, rows, weights, None, starts)
+            starts = _carried(plan, rows, weights, None, starts)
         scan_forward[plan.grid(plan.segments)](
             rows=rows,
             weights=weights,
@@ -106,7 +106,7 @@ def _scan_back(
     with torch.cuda.device_of(x):
         grad_ends = None if grad_final is None else _states_first(grad_final)
         if plan.segments > 1:
-            grad_ends = _carried(plan, summarise_backward, rows, weights, _view(grad_y), grad_ends)
+            grad_ends = _carried(plan, rows, weights, _view(grad_y), grad_ends)
         scan_backward[plan.grid(plan.segments)](
             rows=rows,
             weights=weights,
@@ -123,9 +123,7 @@ def _scan_back(
     return grads
 
 
-def _carried(
-    plan: Plan, summarise: Any, rows: Rows, weights: Weights, grad_y: View | None, outer: Tensor | None
-) -> Tensor:
+def _carried(plan: Plan, rows: Rows, weights: Weights, grad_y: View | None, outer: Tensor | None) -> Tensor:
     """The state that each segment begins with, or the gradient of the one it ends with (B, segments, D, N)."""
     shape = (plan.batch, plan.segments, plan.states, plan.channels)
     local, inner = _float32(weights.A, *shape), _float32(weights.A, *shape)

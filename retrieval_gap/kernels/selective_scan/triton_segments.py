@@ -29,7 +29,7 @@ from retrieval_gap.kernels.selective_scan.triton_parts import (
 
 
 @triton.jit(do_not_specialize=SIZES)
-def summarise_forward(
+def summarise(
     rows: tl.tuple,
     weights: tl.tuple,
     grad_y: tl.tuple,
@@ -47,64 +47,38 @@ def summarise_forward(
     STRIP: tl.constexpr,
     WHOLE: tl.constexpr,
 ) -> None:
-    """What a segment adds to its last state (`local`, (B, segments, D, N)), and the sum of its steps (`total`)."""
+    """What a segment adds to its last state (`local`, (B, segments, D, N)), and the sum of its steps (`total`).
+
+    Where `grad_y` is given: what it adds to the gradient of its first state.
+    """
     d_D, b, segment, _ = own_part(batch, channels, BLOCK)
     tile_NxD, has_NxD = tile_of(d_D, channels, STATES, N)
     rate_NxD, _, bias_D = load_weights(weights, d_D, channels, STATES, N)
     h_NxD, total_D = tl.zeros((N, BLOCK), tl.float32), tl.zeros((BLOCK,), tl.float32)
     begin = segment * segment_length
     end = tl.minimum(begin + segment_length, length)
-    for first in range(begin, end, STRIP):
-        steps = load_steps(rows_of(rows, b, first, d_D, channels, STATES, N, UNIT), first, end, STRIP, WHOLE)
-        for i in tl.static_range(STRIP):
-            step_D = step_size(steps[i][1], bias_D, is_step(first + i, end, WHOLE))[0]
-            h_NxD = advance(h_NxD, steps[i][0], step_D, steps[i][2], rate_NxD)
-            total_D += step_D
-    own = b * segments + segment
-    tl.store(local + own * channels * STATES + tile_NxD, h_NxD, mask=has_NxD)
-    tl.store(total + own * channels + d_D, total_D, mask=d_D < channels)
-
-
-@triton.jit(do_not_specialize=SIZES)
-def summarise_backward(
-    rows: tl.tuple,
-    weights: tl.tuple,
-    grad_y: tl.tuple,
-    local: tl.tensor,
-    total: tl.tensor,
-    batch: tl.tensor,
-    length: tl.tensor,
-    channels: tl.tensor,
-    segments: tl.tensor,
-    segment_length: tl.tensor,
-    STATES: tl.constexpr,
-    N: tl.constexpr,
-    BLOCK: tl.constexpr,
-    UNIT: tl.constexpr,
-    STRIP: tl.constexpr,
-    WHOLE: tl.constexpr,
-) -> None:
-    """What a segment adds to the gradient of its first state (`local`), and the sum of its steps (`total`)."""
-    d_D, b, segment, _ = own_part(batch, channels, BLOCK)
-    tile_NxD, has_NxD = tile_of(d_D, channels, STATES, N)
-    rate_NxD, _, bias_D = load_weights(weights, d_D, channels, STATES, N)
-    g_NxD, total_D = tl.zeros((N, BLOCK), tl.float32), tl.zeros((BLOCK,), tl.float32)
-    begin = segment * segment_length
-    end = tl.minimum(begin + segment_length, length)
     strips = tl.cdiv(end - begin, STRIP)
     for k in range(strips):
-        first = begin + (strips - 1 - k) * STRIP
+        first = begin + k * STRIP
+        if grad_y is not None:
+            first = begin + (strips - 1 - k) * STRIP
         steps = load_steps(rows_of(rows, b, first, d_D, channels, STATES, N, UNIT), first, end, STRIP, WHOLE)
-        grads = load_steps((lanes_of(grad_y, b, first, d_D, channels),), first, end, STRIP, WHOLE)
-        for i in tl.static_range(STRIP - 1, -1, -1):
-            grad_y_D = grads[i][0]
-            if rows.z is not None:
-                grad_y_D *= steps[i][4] * sigmoid(steps[i][4])
-            step_D = step_size(steps[i][1], bias_D, is_step(first + i, end, WHOLE))[0]
-            g_NxD = (g_NxD + grad_y_D[None, :] * steps[i][3][:, None]) * tl.exp2(step_D[None, :] * rate_NxD)
-            total_D += step_D
+        if grad_y is None:
+            for i in tl.static_range(STRIP):
+                step_D = step_size(steps[i][1], bias_D, is_step(first + i, end, WHOLE))[0]
+                h_NxD = advance(h_NxD, steps[i][0], step_D, steps[i][2], rate_NxD)
+                total_D += step_D
+        else:
+            grads = load_steps((lanes_of(grad_y, b, first, d_D, channels),), first, end, STRIP, WHOLE)
+            for i in tl.static_range(STRIP - 1, -1, -1):
+                grad_y_D = grads[i][0]
+                if rows.z is not None:
+                    grad_y_D *= steps[i][4] * sigmoid(steps[i][4])
+                step_D = step_size(steps[i][1], bias_D, is_step(first + i, end, WHOLE))[0]
+                h_NxD = (h_NxD + grad_y_D[None, :] * steps[i][3][:, None]) * tl.exp2(step_D[None, :] * rate_NxD)
+                total_D += step_D
     own = b * segments + segment
-    tl.store(local + own * channels * STATES + tile_NxD, g_NxD, mask=has_NxD)
+    tl.store(local + own * channels * STATES + tile_NxD, h_NxD, mask=has_NxD)
     tl.store(total + own * channels + d_D, total_D, mask=d_D < channels)
 
 
