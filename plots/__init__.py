@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
-from retrieval_gap.machine.errors import UsageError, unknown
+from retrieval_gap.machine.errors import UsageError, fault, unknown
 from retrieval_gap.machine.files import write_atomically
 from retrieval_gap.tasks.registry import run_file
 
@@ -56,7 +56,7 @@ def draw(figure: str, results: Path | None, out: Path) -> list[Path]:
     read, default = getattr(module, "read_table", read_results), getattr(module, "DEFAULT_TABLE", DEFAULT_TABLE)
     tables = [] if figure in _WITHOUT_TABLE else [read(results or default)]
     with style.applied():
-        return _saved(module.draw_figure(*tables), Path(figure).stem, out)
+        return _saved(_drawn(module, figure, tables), Path(figure).stem, out)
 
 
 def draw_accuracy(results: Path | None, view: "View", out: Path) -> list[Path]:
@@ -85,6 +85,18 @@ def _module(figure: str) -> ModuleType:
     if figure not in figures():
         raise unknown("figure", figure, [*figures(), *GENERAL, "path/to/your_file.py"])
     return import_module(f"{__name__}.{figure}")
+
+
+def _drawn(module: ModuleType, figure: str, tables: Sequence[Any]) -> Any:
+    """What a module draws.  Raises UsageError, with the line, where a user's file fails."""
+    if not figure.endswith(".py"):
+        return module.draw_figure(*tables)
+    try:
+        return module.draw_figure(*tables)
+    except UsageError:
+        raise
+    except Exception as error:
+        raise UsageError(f"figure {figure} fails: {fault(error)}") from error
 
 
 def _saved(drawn: Any, name: str, out: Path) -> list[Path]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib as mpl
 import pytest
 
+from retrieval_gap.cli import main
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.plots import draw
 from tests.plots.tables import demo_like, write
@@ -79,3 +80,57 @@ def test_a_table_that_will_not_do_leaves_what_was_drawn_before(drawn: list[Path]
     with pytest.raises(UsageError):
         draw("fig2_istree", tmp_path / "absent.csv", drawn[0].parent)
     assert contents(drawn) == before
+
+
+MINE = """
+from matplotlib.figure import Figure
+
+def draw_figure(results):
+    figure = Figure()
+    axes = figure.add_subplot()
+    axes.plot([cell.n for cell in results.points], [point.accuracy for point in results.points.values()], "o")
+    return figure
+"""
+
+
+def test_a_users_figure_is_drawn_from_a_table_and_named_by_its_file(table: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(MINE)
+    drawn = draw(str(tmp_path / "mine.py"), table, tmp_path / "out")
+    assert [path.name for path in drawn] == ["mine.png", "mine.svg"]
+
+
+def test_a_users_figure_may_read_its_own_kind_of_table(tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("x,y\n1,2\n")
+    (tmp_path / "mine.py").write_text(
+        "from matplotlib.figure import Figure\n"
+        "def read_table(path): return path.read_text().split()\n"
+        "def draw_figure(lines):\n    assert lines == ['x,y', '1,2']\n    return Figure()\n"
+    )
+    assert len(draw(str(tmp_path / "mine.py"), tmp_path / "own.csv", tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("", "defines no draw_figure"),
+        ("def draw_figure(results): return 3\n", "gives a int, and no matplotlib Figure"),
+        ("def draw_figure(results):\n    return 1 / 0\n", r"mine\.py:2: ZeroDivisionError"),
+        ("import nothing_of_that_name\n", r"mine\.py:1: ModuleNotFoundError"),
+    ],
+)
+def test_what_is_wrong_with_a_users_figure_is_told(source: str, told: str, table: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(source)
+    with pytest.raises(UsageError, match=told):
+        draw(str(tmp_path / "mine.py"), table, tmp_path)
+
+
+def test_the_flags_of_one_kind_of_figure_are_not_another_s(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for words, told in (
+        ("plot fig2_istree --x n", "--x is a flag of plot accuracy"),
+        ("plot fig2_istree somewhere", "takes no run directories"),
+        ("plot curves --results t.csv somewhere", "leave out --results"),
+        ("plot accuracy --x depth", "unknown --x 'depth'"),
+        ("plot acuracy", "did you mean 'accuracy'"),
+    ):
+        assert main(words.split()) == 2
+        assert told in capsys.readouterr().err
