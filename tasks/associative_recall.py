@@ -1,4 +1,4 @@
-"""Associative recall: read pairs of a key and its value, then a key; name the token that followed it.
+r"""Associative recall: read pairs of a key and its value, then a key; name the token that followed it.
 
 The hard instances of "RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), section 4.2: n tokens,
 
@@ -18,6 +18,10 @@ Worked example, n = 8, key 2:
 With `--query first` the prompt is `[BOS] 2 1 7 2 5 3 5 4 8 [EOS]`, and the search begins behind the query.
 
 Axes: B samples, L positions, M pairs.
+
+    >>> from retrieval_gap.tasks.registry import shown
+    >>> print(shown("associative_recall", n=8, mode="rag", options="values=4"))  # doctest: +NORMALIZE_WHITESPACE
+    [BOS] 1 6 2 6 3 5 4 7 [EOS] 3 [STARTSEARCH] (?:^|\s) 3 \s(\S+) [ENDSEARCH] 5 [EOS] 5
 """
 
 import math

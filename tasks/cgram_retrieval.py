@@ -1,4 +1,4 @@
-"""c-gram retrieval: read n tokens, then the first c - 1 tokens of one of their c-grams; name that c-gram's last token.
+r"""c-gram retrieval: read n tokens, then the first c - 1 tokens of one of their c-grams; name that c-gram's last token.
 
 "RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), section 4.2; c = 2 is associative recall.  The problems
 are hard instances of known entropy: the sequence is n // c grams, each a key of c - 1 digits and a value.  Keys count
@@ -15,6 +15,10 @@ Worked example, n = 13, c = 3: four keys 0 0, 0 1, 1 0, 1 1; the key 1 0 is aske
 With `--query first` the key stands behind `[BOS]`, and the search begins behind it.
 
 Axes: B samples, L positions, M grams, C tokens of a key.
+
+    >>> from retrieval_gap.tasks.registry import shown
+    >>> print(shown("cgram_retrieval", n=12, mode="rag", options="c=3 values=4"))  # doctest: +NORMALIZE_WHITESPACE
+    [BOS] 0 0 a 1 0 d 0 1 d 1 1 b [EOS] 1 0 [STARTSEARCH] (?:^|\s) 1 \s 0 \s(\S+) [ENDSEARCH] d [EOS] d
 """
 
 import math

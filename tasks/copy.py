@@ -1,4 +1,4 @@
-"""Copy: read n tokens, then write them all again.
+r"""Copy: read n tokens, then write them all again.
 
 The uniform copy of "Repeat After Me", Jelassi, Brandfonbrener, Kakade, Malach (2024, arXiv 2402.01032), section 2: the
 tokens are independent and uniform over an alphabet of `values` letters.  n log2(values) bits must cross from the
@@ -12,6 +12,12 @@ Worked example, n = 4:
     rag     [BOS] c a p a [EOS] [STARTSEARCH] ^(?:\\S+\\s){ 1 }(\\S+) [ENDSEARCH] c c [STARTSEARCH] ... a a
 
 Axes: B samples, L positions, N tokens of the sequence, W tokens written for each.
+
+    >>> from retrieval_gap.tasks.registry import shown
+    >>> print(shown("copy", n=4, mode="rag", options="values=4"))  # doctest: +NORMALIZE_WHITESPACE
+    [BOS] a a b c [EOS] [STARTSEARCH] ^(?:\S+\s){ 1 }(\S+) [ENDSEARCH] a a [STARTSEARCH] ^(?:\S+\s){ 2 }(\S+)
+    [ENDSEARCH] a a [STARTSEARCH] ^(?:\S+\s){ 3 }(\S+) [ENDSEARCH] b b [STARTSEARCH] ^(?:\S+\s){ 4 }(\S+)
+    [ENDSEARCH] c c
 """
 
 from dataclasses import dataclass

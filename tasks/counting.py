@@ -1,4 +1,4 @@
-"""Counting: read n tokens, then a token and a threshold k; does the token occur more than k times?
+r"""Counting: read n tokens, then a token and a threshold k; does the token occur more than k times?
 
 "RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), section 4.2.  The problems are hard instances of known
 entropy: each of n // `most` letters occurs 0 to `most` times, uniform and independent of the others, fillers `_` make
@@ -17,6 +17,11 @@ The search looks for k times the letter, whatever stands between, and captures t
 words are of letters and fillers, so that it cannot pass `[EOS]` and count the question.
 
 Axes: B samples, L positions, N tokens of the sequence, A letters.
+
+    >>> from retrieval_gap.tasks.registry import shown
+    >>> print(shown("counting", n=8, mode="rag", options="most=2"))  # doctest: +NORMALIZE_WHITESPACE
+    [BOS] d _ a c _ c _ a [EOS] a 0 [STARTSEARCH] ^\[BOS\](?:(?:\s\w+)*?\s a \b){ 0 }(?:\s\w+)*?\s( a )\b
+    [ENDSEARCH] a [EOS] [TRUE]
 """
 
 import math

@@ -23,6 +23,10 @@ Worked example, n = 6, chains 4 > 0 > 3 and 5 > 1 > 2:
     rag, a path      ... [EOS] 4 S W 4 F E 0 =0 S W 0 F E 3 =3
 
 Axes: B samples, L positions, N nodes (a chain, then the other), F facts.
+
+    >>> from retrieval_gap.tasks.registry import shown
+    >>> print(shown("find_path", n=4, mode="cot"))  # doctest: +NORMALIZE_WHITESPACE
+    [BOS] 1 > 2 3 > 0 [EOS] 3 0 0 [EOS] [TRUE]
 """
 
 from collections.abc import Sequence

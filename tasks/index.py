@@ -1,4 +1,4 @@
-"""Index: read n tokens, then a position; name the token there.  Also the example of a task in one file.
+r"""Index: read n tokens, then a position; name the token there.  Also the example of a task in one file.
 
 "RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), section 4.2.  The tokens are independent and uniform over
 an alphabet of `values` letters, the position is uniform over 1..n: n log2(values) bits must cross from the sequence to
@@ -14,6 +14,10 @@ Worked example, n = 4, position 3 of the sequence c a p a:
 With `--query first` the prompt is `[BOS] 3 c a p a [EOS]`, and the search skips a word more.
 
 Axes: B samples, L positions, N tokens of the sequence.
+
+    >>> from retrieval_gap.tasks.registry import shown
+    >>> print(shown("index", n=4, mode="rag", options="values=4"))  # doctest: +NORMALIZE_WHITESPACE
+    [BOS] b a d d [EOS] 3 [STARTSEARCH] ^(?:\S+\s){ 3 }(\S+) [ENDSEARCH] d [EOS] d
 """
 
 import math

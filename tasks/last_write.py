@@ -17,6 +17,10 @@ Worked example, n = 10, two variables, 16 values:
     rag     [BOS] a 3 b 0 a 7 b 12 b 5 [EOS] a [STARTSEARCH] ^.*\\s a \\s(\\d+) [ENDSEARCH] 7 [EOS] 7
 
 Axes: B samples, L positions, N tokens of the sequence, M variables, W how often a variable is written.
+
+    >>> from retrieval_gap.tasks.registry import shown
+    >>> print(shown("last_write", n=6, mode="direct"))  # doctest: +NORMALIZE_WHITESPACE
+    [BOS] c 8 b 9 a 6 [EOS] a 6
 """
 
 import math

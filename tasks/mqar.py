@@ -18,6 +18,10 @@ Worked example, vocab = 32, pairs = 2, n = 12 (slots 0 and 2 of 4 are taken):
     rag     [BOS] 3 28 5 17 3 [STARTSEARCH] (?:^|\\s) 3 \\s(\\S+) [ENDSEARCH] 28 28 9 21 5 [STARTSEARCH] ... 17 17
 
 Axes: B samples, L positions, P pairs, S slots, V words of the vocabulary.
+
+    >>> from retrieval_gap.tasks.registry import shown
+    >>> print(shown("mqar", n=16, mode="direct", options="pairs=4 vocab=64"))  # doctest: +NORMALIZE_WHITESPACE
+    [BOS] 15 55 28 54 11 49 27 39 15 55 11 49 28 54 27 39
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Position retrieval: read a permutation of n tokens, then one of them; name its place.
+r"""Position retrieval: read a permutation of n tokens, then one of them; name its place.
 
 "Retrievit" (arXiv 2603.02874), the position task, with a permutation as its text has it.  The permutation is uniform,
 and so is the token: log2(n!) bits must cross from the sequence to the query.  Asked first (`--query first`) log2(2n)
@@ -18,6 +18,11 @@ Worked example, n = 5, token c of the sequence b e c a d:
 With `--query first` the prompt is `[BOS] c b e c a d [EOS]`, and the search begins behind the query.
 
 Axes: B samples, L positions, N tokens of the sequence, K searches, W tokens of a search and its result.
+
+    >>> from retrieval_gap.tasks.registry import shown
+    >>> print(shown("position_retrieval", n=6, mode="rag"))  # doctest: +NORMALIZE_WHITESPACE
+    [BOS] f b a e c d [EOS] c [STARTSEARCH] ^(?:\S+\s){1, 4}( c )(?:\s|$) [ENDSEARCH] [FAILED] [STARTSEARCH]
+    ^(?:\S+\s){1, 6}( c )(?:\s|$) [ENDSEARCH] c [STARTSEARCH] ^(?:\S+\s){1, 5}( c )(?:\s|$) [ENDSEARCH] c [EOS] 5
 """
 
 import math

@@ -13,7 +13,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from .api import Task, TaskError
+import numpy as np
+
+from .api import Task, TaskConfig, TaskError
 
 T = TypeVar("T")
 PACKAGE = __name__.rpartition(".")[0]
@@ -38,6 +40,16 @@ def load_task(name_or_path: str) -> type[Task]:
         attribute="TASK",
         error=TaskError,
     )
+
+
+def shown(name_or_path: str, index: int = 0, **config: Any) -> str:
+    """Sample `index` of a task as text, prompt and target, for a person to read.  config: of `TaskConfig`.
+
+    Raises TaskError where the task or its settings do not exist.
+    """
+    task = load_task(name_or_path)(TaskConfig(**config))
+    batch = task.sample(np.array([index]))
+    return " ".join(task.vocabulary[token] for token in batch.tokens_BxL[0, : batch.length_B[0]])
 
 
 def class_names(package: str, attribute: str) -> tuple[str, ...]:

@@ -22,6 +22,10 @@ Worked example, S3, n = 3:
     ask each          [BOS] 213 =213 132 =312 132 =213
 
 Axes: B samples, L positions, N elements of a word, G elements of the group, A those that words are made of.
+
+    >>> from retrieval_gap.tasks.registry import shown
+    >>> print(shown("word_problem", n=4, mode="direct"))  # doctest: +NORMALIZE_WHITESPACE
+    [BOS] 213 231 213 321 [EOS] =132
 """
 
 import math

@@ -19,6 +19,10 @@ With `names` above n (`--names 16`) the nodes of a graph are 0 and n - 1 other n
 so can be tested on graphs of up to `names` nodes.
 
 Axes: B samples, E edges, L positions.
+
+    >>> from retrieval_gap.tasks.registry import shown
+    >>> print(shown("istree", n=4, mode="cot"))  # doctest: +NORMALIZE_WHITESPACE
+    [BOS] 1 - 0 3 - 1 3 - 0 [EOS] 0 1 3 [EOS] [FALSE]
 """
 
 from collections.abc import Sequence
