@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from retrieval_gap.about import in_order, state_kind
+from retrieval_gap.about import MeasuredState, in_order, state_kind
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.statistics.intervals import wilson_interval
 from retrieval_gap.tables.rows import count_in, number_in, read_rows, share_in
@@ -94,9 +94,9 @@ class Run:
 
     @property
     def state_is_fixed(self) -> bool:
-        return (
-            state_kind(self.arch, [((self.problem.mode, self.size), self.state_bits, self.bits_per_token)]) == "fixed"
-        )
+        key = (self.problem.task, self.problem.mode, self.size)
+        measured = MeasuredState(key, self.tested_n or self.problem.n, self.state_bits, self.bits_per_token)
+        return state_kind(self.arch, [measured]) == "fixed"
 
     def told(self, column: str) -> str:
         """A column that only this figure's table has."""

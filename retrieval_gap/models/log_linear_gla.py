@@ -109,12 +109,6 @@ class LogLinearGLAMixer(GLAMixer):
     def static_state(self, batch: int, capacity: int, position: Tensor) -> State:
         return StaticBlocks(self._zeros(batch, capacity.bit_length()), position)
 
-    def work(self, context: Count) -> Work:
-        """That of GLA for its blocks, of which half are there on average."""
-        one = super().work(context)
-        blocks = 1 + math.log2(max(1, context)) / 2
-        return Work(flops=blocks * one.flops, floats=one.floats, kernels=blocks * one.kernels)
-
     def forward(self, x_BxLxD: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
         q, k, v, log_a, g_BxLxD = self._project(x_BxLxD)
         o_BxLxHxV, _ = log_linear_attention(q, k, v, log_a, self._weights(x_BxLxD), [])
