@@ -94,8 +94,8 @@ class Run:
 
     @property
     def state_is_fixed(self) -> bool:
-        key = (self.problem.mode, self.size)
-        measured = MeasuredState(key, self.problem.n, self.state_bits, self.bits_per_token)
+        key = (self.problem.task, self.problem.mode, self.size)
+        measured = MeasuredState(key, self.tested_n or self.problem.n, self.state_bits, self.bits_per_token)
         return state_kind(self.arch, [measured]) == "fixed"
 
     def told(self, column: str) -> str:
