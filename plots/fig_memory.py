@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from . import style
-from .memories import DEMO_MEMORY, Memories, MemoryRow, looks_of, read_memories, spread
+from .memories import SCRIPTED, Memories, MemoryRow, looks_of, read_memories, spread
 from .page import legend_lines, page
 
-DEFAULT_TABLE, read_table = DEMO_MEMORY, read_memories
+DEFAULT_TABLE, read_table = SCRIPTED, read_memories
 Looks = dict[str, tuple[str, str]]
 Dashes = dict[str, Any]
 _PANEL = 2.6  # inches of height
@@ -86,6 +86,6 @@ def _caption(memories: Memories) -> str:
         f"Model: {models or 'none'}. {spread(row.streams for row in whole)} streams, "
         f"{spread(row.predictions for row in whole)} predictions a run; {unreadable} answers could not be read. Score: "
         "share right, or minus the mean absolute error. Error bars: 95 % by a bootstrap over streams. Floors ask no "
-        "model and know a stream's own past alone. All methods "
-        f"see the same fields, the same outcomes and carry at most the same budget of tokens. Hardware: {hardware}."
+        "model and know a stream's own past alone. All methods see the same fields and outcomes, and carry at most the "
+        f"same budget of tokens. Hardware: {hardware}."
     )

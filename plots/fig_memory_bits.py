@@ -5,10 +5,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from . import style
-from .memories import DEMO_MEMORY, Memories, MemoryRow, looks_of, read_memories, spread
+from .memories import SCRIPTED, Memories, MemoryRow, looks_of, read_memories, spread
 from .page import legend_lines, line_of_panels, page
 
-DEFAULT_TABLE, read_table = DEMO_MEMORY, read_memories
+DEFAULT_TABLE, read_table = SCRIPTED, read_memories
 _CEILING = (0, (5, 2))
 
 

@@ -10,7 +10,7 @@ from retrieval_gap.tables.rows import count_in, number_in, read_rows
 from . import style
 from .results import RESULTS
 
-DEMO_MEMORY = RESULTS / "memory_demo.csv"
+SCRIPTED = RESULTS / "memory_scripted.csv"
 FLOORS = {
     "majority": "commonest so far",
     "as_before": "as the step before",

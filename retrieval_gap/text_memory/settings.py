@@ -1,9 +1,7 @@
 """How a stream is worked through: one frozen object, which travels whole."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
-
-from tyro.conf import arg
+from typing import Literal, get_args
 
 from retrieval_gap.machine.errors import UsageError
 
@@ -24,24 +22,21 @@ LARGEST = 2**31 - 1
 class Settings:
     """What holds for every step of every stream.
 
-    budget: tokens that a method may carry from step to step, whatever it carries.  gate: 0 keeps every new memory; k
-    keeps it only where it does not lower the score on the last k steps.  k: steps that last_k, memprompt, episodes and
-    search show at the most.  draw: tells repetitions at a temperature above 0 apart.
+    budget: tokens that a method may carry from step to step, whatever it carries.  answer: written as JSON, chosen by
+    likelihood (calibrated or not), or JSON by a schema.  update: of llm_as_rnn, the whole text or items of it.
+    gate: 0 keeps every new memory; k keeps it only where it does not lower the score on the last k steps.
+    k: steps that last_k, memprompt, episodes and search show at the most.  draw: tells repetitions at a temperature
+    above 0 apart.
     """
 
-    budget: Annotated[int, arg(help="tokens that a method may carry from step to step")] = 256
-    feedback: Annotated[Feedback, arg(help="what is told after a prediction")] = "truth"
-    answer: Annotated[
-        AnswerForm,
-        arg(help="json: written and parsed; score: the likeliest of the allowed answers; grammar: JSON by a schema"),
-    ] = "json"
-    update: Annotated[Update, arg(help="of llm_as_rnn: the whole text, or items of it")] = "rewrite"
-    gate: Annotated[
-        int, arg(help="keep a new memory only if it predicts the last so many steps as well; 0: always")
-    ] = 0
-    k: Annotated[int, arg(help="steps that last_k, memprompt, episodes and search show at the most")] = 5
-    temperature: Annotated[float, arg(help="0 is greedy")] = 0.0
-    draw: Annotated[int, arg(help="tells repetitions at a temperature apart")] = 0
+    budget: int = 256
+    feedback: Feedback = "truth"
+    answer: AnswerForm = "json"
+    update: Update = "rewrite"
+    gate: int = 0
+    k: int = 5
+    temperature: float = 0.0
+    draw: int = 0
 
     def __post_init__(self) -> None:
         for name, least in (("budget", 1), ("gate", 0), ("k", 1), ("draw", 0)):

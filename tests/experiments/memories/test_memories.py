@@ -1,0 +1,253 @@
+"""Memory runs as the engine and a person see them: rows, resuming, comparing, showing, and wrong use in one line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from retrieval_gap.cli import main
+from retrieval_gap.experiments.grids import preset_cells
+from retrieval_gap.experiments.memories.cell import STEPS, MemoryCell
+from retrieval_gap.experiments.memories.comparison import PAIRED, compared_rows, find_finished, write_memory_table
+from retrieval_gap.experiments.memories.rows import COLUMNS
+from retrieval_gap.experiments.memories.showing import show_run
+from retrieval_gap.experiments.memories.work import REPLIES, read_log
+from retrieval_gap.llm.config import ModelConfig, Price, ServerConfig
+from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.runs.directory import RunDirectory
+from retrieval_gap.runs.experiment import RunOptions, read_experiment
+from retrieval_gap.runs.perform import perform
+from retrieval_gap.tasks.api import TaskError
+from retrieval_gap.text_memory.scripted import count_tokens, note_taker
+from retrieval_gap.text_memory.settings import Settings
+from tests.llm.scripted_server import ScriptedServer, prompt_of
+
+PASSING = ("wall_s",)
+
+
+def cell(method: str = "llm_as_rnn", rule: str = "note_taker", budget: int = 40, **settings: object) -> MemoryCell:
+    return MemoryCell(
+        benchmark="recall",
+        method=method,
+        options="facts=6 values=4",
+        streams=3,
+        steps=0,
+        settings=Settings(budget=budget, **settings),  # type: ignore[arg-type]
+        model=ModelConfig(model=f"scripted:{rule}"),
+    )
+
+
+def performed(chosen: MemoryCell, folder: Path) -> list[dict[str, object]]:
+    rows = perform(chosen, RunOptions(runs_dir=folder, threads=1))
+    return [{key: value for key, value in row.items() if key not in PASSING} for row in rows]
+
+
+def test_a_run_has_a_row_of_all_and_rows_by_step_and_its_log_keeps_the_budget(tmp_path: Path):
+    chosen = cell(budget=30)
+    whole, *by_step = performed(chosen, tmp_path)
+    assert (whole["part"], whole["predictions"], whole["budget"], whole["updates_written"]) == ("all", 18, 30, 18)
+    assert [row["part"] for row in by_step] == ["steps"] * 6
+    assert sum(int(str(row["predictions"])) for row in by_step) == 18
+    assert whole["score"] == sum(float(str(row["score"])) for row in by_step) / 6
+    steps = read_log(RunDirectory.of(chosen, tmp_path).path / STEPS, chosen)
+    for step in steps:
+        assert count_tokens(step["carried"]) <= 30
+        assert all(count_tokens(version["text"]) == version["tokens"] <= 30 for version in step["versions"])
+    assert set(whole) <= set(COLUMNS)
+
+
+def test_an_experiment_is_read_back_from_its_configuration():
+    for chosen in (cell(), cell("majority"), *preset_cells("memory_demo")):
+        value = json.loads(json.dumps(chosen.to_json()))
+        assert read_experiment(value, "config.json") == chosen
+    with pytest.raises(UsageError, match=r"config\.json: settings: --budget 0 is out of range"):
+        read_experiment(cell().to_json() | {"settings": {"budget": 0}}, "config.json")
+    with pytest.raises(UsageError, match=r"unknown key in config\.json: 'bugdet'"):
+        read_experiment(cell().to_json() | {"bugdet": 3}, "config.json")
+
+
+def test_the_same_meaning_has_the_same_hash():
+    assert cell("zero_shot", budget=10).hash() == cell("zero_shot", budget=99).hash()
+    assert cell("majority").hash() == cell("majority", rule="prose").hash()
+    assert cell(k=3).hash() == cell().hash()  # llm_as_rnn looks nothing up
+    others = [cell(budget=41), cell(gate=2), cell(feedback="none"), cell(update="edits"), cell(rule="prose")]
+    others += [replace(cell(), seed=1), replace(cell(), streams=4), replace(cell(), options="facts=7")]
+    assert len({each.hash() for each in (cell(), *others)}) == len(others) + 1
+
+
+def test_a_file_of_data_counts_by_its_content(tmp_path: Path):
+    hashes = []
+    for name, text in (("a.csv", "x"), ("b.csv", "x"), ("a.csv", "y")):
+        (tmp_path / name).write_text(text)
+        hashes.append(replace(cell(), benchmark="weather", data=str(tmp_path / name), options="").hash())
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+SERVED = """
+import sys
+from pathlib import Path
+from retrieval_gap.experiments.memories.cell import MemoryCell
+from retrieval_gap.runs.experiment import RunOptions, read_experiment
+from retrieval_gap.runs.perform import perform
+import json
+perform(read_experiment(json.loads(sys.argv[1]), "argument"), RunOptions(runs_dir=Path(sys.argv[2]), threads=1))
+"""
+
+
+def test_killed_anywhere_and_called_again_the_rows_are_equal_and_nothing_answered_is_asked_again(tmp_path: Path):
+    def answer(body: dict[str, object]) -> str:
+        time.sleep(0.01)
+        return note_taker(prompt_of(body))
+
+    with ScriptedServer(answer, max_model_len=4096) as server:
+        server.tokenize = lambda body: {"count": count_tokens(body["prompt"])}
+        asked_of = ServerConfig(base_url=server.url, concurrency=1)
+        chosen = replace(cell(budget=200), model=ModelConfig(model="small"), server=asked_of)
+        straight = performed(chosen, tmp_path / "straight")
+        needed = len(server.answered)
+        command = [sys.executable, "-c", SERVED, json.dumps(chosen.to_json()), str(tmp_path / "killed")]
+        process = subprocess.Popen(command, cwd=Path(__file__).parents[3], env=os.environ | {"PYTHONPATH": "."})
+        while len(server.answered) < needed + 9 and process.poll() is None:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert performed(chosen, tmp_path / "killed") == straight
+        bodies = [json.dumps(body, sort_keys=True) for body in server.answered[needed:]]
+        assert len(bodies) <= needed + 1  # what the kill lost on its way is asked again: one request at a time
+        assert len(set(bodies)) == needed
+
+
+def test_the_table_has_floors_methods_and_paired_differences(tmp_path: Path):
+    for chosen in (
+        cell("majority"),
+        cell("zero_shot"),
+        cell("no_update"),
+        cell(budget=50),
+        cell(budget=12),
+        cell("search"),
+    ):
+        performed(chosen, tmp_path)
+    rows = compared_rows(find_finished(tmp_path), "zero_shot", Price(price_read=1e6))
+    whole = {(row["method"], row.get("budget")): row for row in rows if row["part"] == "all"}
+    full, floor = whole["llm_as_rnn", 50], whole["majority", None]
+    assert full["score"] == 1.0
+    assert full["difference"] == 1.0 - whole["zero_shot", None]["score"]
+    assert full["only_other_right"] == 0
+    assert full["only_this_right"] == round(18 * full["difference"])
+    assert full["difference_low"] <= full["difference"] <= full["difference_high"]
+    assert full["mcnemar_p"] == 2 / 2 ** full["only_this_right"]
+    assert full["holm_p"] >= full["mcnemar_p"]
+    assert full["changed"] == full["difference"]  # without an update the first value is always said
+    assert full["dollars"] == full["read"]
+    assert not {"difference", "dollars"} & set(floor)  # a floor asks no model, so it is of none
+    beside = compared_rows(find_finished(tmp_path), "majority", Price())
+    told = next(row for row in beside if row["method"] == "llm_as_rnn" and row["budget"] == 50 and row["part"] == "all")
+    assert told["difference"] == pytest.approx(1.0 - floor["score"])
+    assert "against" not in whole["zero_shot", None]
+    write_memory_table(tmp_path / "table.csv", rows)
+    header = (tmp_path / "table.csv").read_text().splitlines()[0].split(",")
+    assert header == [*COLUMNS, *PAIRED]
+    with pytest.raises(UsageError, match="did you mean 'zero_shot'"):
+        compared_rows(find_finished(tmp_path), "zeroshot", Price())
+
+
+def test_a_run_is_shown_step_by_step_with_its_diffs_and_reasons(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    performed(cell(budget=12), tmp_path)
+    performed(cell(budget=12, rule="overrunning"), tmp_path)
+    fine, over = (RunDirectory.of(cell(budget=12, rule=rule), tmp_path) for rule in ("note_taker", "overrunning"))
+    show_run(fine, 1, Console(width=100))
+    told = capsys.readouterr().out
+    assert "+ - " in told
+    assert "12 of 12 tokens" in told
+    show_run(over, 0, Console(width=100))
+    assert "memory over budget: it has 13 tokens, 12 are allowed" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="has streams 0 to 2"):
+        show_run(fine, 7, Console())
+    (over.path / STEPS).write_text((fine.path / STEPS).read_text())
+    with pytest.raises(RunError, match="is the log of another run"):
+        show_run(over, 0, Console())
+
+
+@pytest.mark.parametrize(
+    ("chosen", "error", "told"),
+    [
+        (cell(budget=5), UsageError, "--budget 5 is smaller than the 6 tokens of the empty memory's headings"),
+        (cell("oracle"), UsageError, "did you mean 'oracle_memory'"),
+        (cell("no_change"), UsageError, "the floor no_change says nothing of value"),
+        (replace(cell(), model=None), UsageError, "llm_as_rnn needs --model"),
+        (cell(rule="notetaker"), UsageError, "did you mean 'note_taker'"),
+        (replace(cell(), target="rain"), TaskError, "unknown target 'rain'"),
+        (replace(cell(), streams=0), TaskError, "has no end of them"),
+        (
+            replace(cell(), model=ModelConfig(model="scripted:prose", context_limit=40)),
+            UsageError,
+            "--budget 40 does not fit into the model's context of 40 tokens",
+        ),
+    ],
+)
+def test_what_will_not_do_is_told_in_one_line(tmp_path: Path, chosen: MemoryCell, error: type[Exception], told: str):
+    with pytest.raises(error, match=told) as refused:
+        performed(chosen, tmp_path)
+    assert "\n" not in str(refused.value)
+
+
+def test_what_was_answered_before_a_prompt_that_does_not_fit_is_kept(tmp_path: Path):
+    narrow = replace(cell("full_history", budget=90), model=ModelConfig(model="scripted:note_taker", context_limit=120))
+    with pytest.raises(RunError, match="does not fit into the model's context"):
+        performed(narrow, tmp_path)
+    assert (tmp_path / REPLIES).stat().st_size > 0
+
+
+def test_the_commands_run_show_and_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    run = f"memory run drift --model scripted:note_taker --steps 20 --streams 2 --budget 30 --runs-dir {tmp_path}"
+    assert main([*run.split(), "--dry-run"]) == 0
+    assert "The first prompt:" in capsys.readouterr().out
+    assert main(run.split()) == 0
+    assert "llm_as_rnn" in capsys.readouterr().out
+    (found,) = tmp_path.glob("drift-llm_as_rnn-*")
+    assert main(["memory", "show", str(found), "--stream", "1"]) == 0
+    assert main(f"memory table --csv {tmp_path}/t.csv --runs-dir {tmp_path}".split()) == 0
+    assert "rows written to" in capsys.readouterr().out
+    assert main("memory stream recall --count 1 --format jsonl --options facts=2".split()) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("memory stream wether", "did you mean 'weather'"),
+        ("memory stream weather", "weather needs --data"),
+        ("memory stream recall --steps 1", "one step"),
+        ("memory run recall --model scripted:prose --method zeroshot", "did you mean 'zero_shot'"),
+        ("memory run recall --model scripted:prose --budget 0", "--budget 0 will not do"),
+        ("memory run finance --data absent.csv --model scripted:prose", "absent.csv cannot be read"),
+        ("memory table --runs-dir /nowhere", "is no folder of runs"),
+        ("memory show /nowhere", "is no run directory"),
+    ],
+)
+def test_wrong_use_of_the_commands_is_one_line_and_status_2(words: str, told: str, capsys: pytest.CaptureFixture[str]):
+    assert main(words.split()) == 2
+    line = capsys.readouterr().err
+    assert told in line
+    assert line.count("\n") == 1
+
+
+@pytest.mark.parametrize("series", ["weather", "drift"])
+def test_presets_name_each_cell_once_and_have_all_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, series: str):
+    """Where the weather file is not, a drawn stream stands in its place."""
+    monkeypatch.setenv("RETRIEVAL_GAP_DATA", str(tmp_path))
+    if series == "weather":
+        (tmp_path / "weather").mkdir()
+        (tmp_path / "weather" / "seattle_newyork_daily.csv").write_text("")
+    for name in ("memory_demo", "memory_cpu"):
+        cells = preset_cells(name)
+        methods = [each.method for each in cells if isinstance(each, MemoryCell) and each.benchmark == series]
+        assert {"llm_as_rnn", "oracle_memory", "episodes", "memprompt", "zero_shot", "majority"} <= set(methods)
+        assert len({str(each.to_json()) for each in cells}) == len(cells)

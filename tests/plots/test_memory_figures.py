@@ -1,0 +1,43 @@
+"""Figures of text memories: what they draw is in the table, and what is not there is told."""
+
+from pathlib import Path
+
+import pytest
+
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.plots import draw, fig_memory, fig_memory_bits, style
+from retrieval_gap.plots.memories import METHODS, SCRIPTED, read_memories
+from retrieval_gap.text_memory.settings import METHODS as ALL_METHODS
+
+
+def test_every_method_has_a_name():
+    assert set(METHODS) == set(ALL_METHODS)
+
+
+def test_the_budgets_figure_has_a_point_for_each_run_with_bits_and_the_ceiling_above():
+    memories = read_memories(SCRIPTED)
+    with style.applied():
+        (axes,) = fig_memory_bits.draw_figure(memories).axes
+    rows = [row for row in memories.rows if row.benchmark == "recall" and row.part == "all" and row.state_bits]
+    drawn = {(float(x), float(y)) for line in axes.lines for x, y in zip(*line.get_data(), strict=True)}
+    assert {(row.state_bits, row.score) for row in rows} <= drawn
+    assert all(row.score is not None and row.ceiling is not None and row.score <= row.ceiling for row in rows)
+
+
+def test_the_steps_figure_has_two_panels_a_benchmark_and_a_mark_for_each_difference():
+    memories = read_memories(SCRIPTED)
+    with style.applied():
+        panels = fig_memory.draw_figure(memories).axes
+    assert len(panels) == 2 * len(memories.groups())
+    for group, axes in zip(memories.groups(), panels[1::2], strict=True):
+        named = {label.get_text() for label in axes.get_yticklabels()}
+        assert named == {row.name for row in group.rows if row.difference is not None and not row.is_floor}
+
+
+def test_a_table_without_recall_is_refused(tmp_path: Path):
+    lines = SCRIPTED.read_text().splitlines()
+    table = tmp_path / "drift.csv"
+    table.write_text("\n".join([lines[0], *(line for line in lines[1:] if line.startswith("drift"))]) + "\n")
+    with pytest.raises(UsageError, match="has no rows of recall"):
+        draw("fig_memory_bits", table, tmp_path)
+    assert len(draw("fig_memory", table, tmp_path)) == 2
