@@ -16,9 +16,11 @@ SCORES = {"attention": 0.55, "bigru": 0.9, "mean": 0.52}
 def _row(head: str, **changes: Any) -> dict[str, Any]:
     score = changes.pop("score", SCORES[head])
     row: dict[str, Any] = {
-        "dataset": "which_came_first", "n": 32, "label_kind": "text", "metric": "accuracy", "model": "MiniLM", "layer": -1,
-        "half": "encoder", "copies": 1, "head": head, "control": "none", "window": 0, "parameters": 100_000, "seeds": 3,
-        "train_examples": 1500, "test_examples": 600, "place": "", "score": score, "score_low": score - 0.02,
+        "dataset": "which_came_first", "n": 32, "label_kind": "text", "metric": "accuracy", "model": "MiniLM",
+        "layer": -1, "half": "encoder", "copies": 1, "head": head, "control": "none", "window": 0,
+        "parameters": 100_000,
+        "seeds": 3, "train_examples": 1500, "test_examples": 600, "place": "", "score": score,
+        "score_low": score - 0.02,
         "score_high": score + 0.02, "majority": 0.5, "bag_of_words": 0.5, "first_token": 0.5, "versus": "",
     }  # fmt: skip
     return row | changes
