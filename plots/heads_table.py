@@ -108,9 +108,8 @@ def head_keys(heads: Sequence[str]) -> list[Line2D]:
 
 def making(rows: Sequence[HeadRow]) -> str:
     """How the numbers were made, for a caption."""
-    parameters = sorted({row.parameters for row in rows})
     return (
-        f"Token states of {rows[0].model}, frozen; heads of {parameters[0]:,} to {parameters[-1]:,} parameters, the "
+        f"Token states of {rows[0].model}, frozen; heads of {_span([row.parameters for row in rows])} parameters, the "
         f"same steps and search over learning rates. Seeds: {_span([row.seeds for row in rows])}. Test examples: "
         f"{_span([row.test_examples for row in rows if row.place is None])} a set. Error bars: 95 %, bootstrap over "
         "groups of examples and seeds."

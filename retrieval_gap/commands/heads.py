@@ -94,6 +94,27 @@ class Table:
         show(known_runs(self.runs_dir), self.csv)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Edits:
+    """Run MBPP's tests on edited programs and write them as a set `own`: does a program still pass?  This runs code of
+    others, each program in a process of its own with limits of time, memory and files."""
+
+    data: Annotated[Path, arg(help="MBPP's sanitised part, or its folder")]
+    out: Annotated[Path, arg(help="file to write, for `heads run own --data FILE`")]
+    seed: Annotated[int, arg(help="of the choice of edits")] = 0
+    tasks: Annotated[int, arg(help="from the file's start; 0 means all")] = 0
+
+    def run(self) -> None:
+        from retrieval_gap.machine.files import make_room_for
+        from retrieval_gap.tasks.texts.mbpp import label_edits
+
+        if min(self.seed, self.tasks) < 0:
+            raise UsageError("--seed and --tasks are 0 or more")
+        make_room_for(self.out)
+        count = label_edits(self.data, self.out, seed=self.seed, most_tasks=self.tasks)
+        print(f"{count} programs written to {self.out}")
+
+
 def show(known: "list[KnownRun]", csv: Path | None) -> None:
     """Prints the comparisons of runs, and writes them where told.  Raises UsageError where no run of heads is done."""
     from retrieval_gap.experiments.heads.compare import SAME, TABLE_COLUMNS, table_rows, to_lines
@@ -120,7 +141,9 @@ class Heads:
     """Heads over the token states of a language model: does reading them in order help?"""
 
     action: Annotated[
-        Annotated[Run, subcommand("run", prefix_name=False)] | Annotated[Table, subcommand("table", prefix_name=False)],
+        Annotated[Run, subcommand("run", prefix_name=False)]
+        | Annotated[Table, subcommand("table", prefix_name=False)]
+        | Annotated[Edits, subcommand("mbpp", prefix_name=False)],
         arg(name=""),
     ]
 

@@ -1,0 +1,108 @@
+"""Figures of heads: what their tables say is what is drawn, and what they lack is told."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retrieval_gap.experiments.heads.compare import TABLE_COLUMNS
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.plots import draw, fig_heads, fig_middle, fig_order
+from retrieval_gap.tables.rows import write_table
+
+SCORES = {"attention": 0.55, "bigru": 0.9, "mean": 0.52}
+
+
+def _row(head: str, **changes: Any) -> dict[str, Any]:
+    score = changes.pop("score", SCORES[head])
+    row: dict[str, Any] = {
+        "dataset": "which_came_first", "n": 32, "label_kind": "text", "metric": "accuracy", "model": "MiniLM",
+        "layer": -1, "half": "encoder", "copies": 1, "head": head, "control": "none", "window": 0,
+        "parameters": 100_000,
+        "seeds": 3, "train_examples": 1500, "test_examples": 600, "place": "", "score": score,
+        "score_low": score - 0.02,
+        "score_high": score + 0.02, "majority": 0.5, "bag_of_words": 0.5, "first_token": 0.5, "versus": "",
+    }  # fmt: skip
+    return row | changes
+
+
+def _difference(value: float) -> dict[str, Any]:
+    ends = {"difference_low": value - 0.03, "difference_high": value + 0.03}
+    return {"difference": value, **ends, "detectable": 0.04, "p": 0.01, "p_holm": 0.02}
+
+
+def _table(folder: Path, *rows: dict[str, Any]) -> Path:
+    write_table(folder / "heads.csv", TABLE_COLUMNS, rows)
+    return folder / "heads.csv"
+
+
+ROWS = [
+    _row("attention"),
+    _row("mean", versus="head attention", **_difference(-0.03)),
+    _row("bigru", versus="head attention", **_difference(0.35)),
+    _row("bigru", versus="shuffled states", **_difference(0.34)),
+    *(_row("bigru", control="shuffle_states", window=window, score=0.55) for window in (0, 2, 4)),
+    *(_row(head, dataset="negation_scope", place=place) for head in ("mean", "bigru") for place in (0, 5, 9)),
+    _row("mean", dataset="negation_scope"),
+]
+
+
+@pytest.mark.parametrize("figure", ["fig_heads", "fig_order", "fig_middle"])
+def test_a_figure_is_drawn_and_is_the_same_each_time(figure: str, tmp_path: Path) -> None:
+    table = _table(tmp_path, *ROWS)
+    one, other = (draw(figure, table, tmp_path / name) for name in ("one", "other"))
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in other]
+
+
+def test_differences_are_drawn_where_they_are(tmp_path: Path) -> None:
+    figure = fig_heads.draw_figure(fig_heads.read_table(_table(tmp_path, *ROWS)))
+    (axes,) = [each for each in figure.axes if each.get_visible()]
+    drawn = sorted(float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() in ("o", "s"))
+    assert drawn == pytest.approx([-0.03, 0.34, 0.35])
+
+
+def test_scores_are_drawn_from_no_shuffle_to_the_whole(tmp_path: Path) -> None:
+    figure = fig_order.draw_figure(fig_order.read_table(_table(tmp_path, *ROWS)))
+    (axes,) = figure.axes
+    scores = [list(line.get_ydata()) for line in axes.lines if len(line.get_xdata()) == 4]
+    assert scores == [pytest.approx([0.9, 0.55, 0.55, 0.55])]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["none", "2", "4", "all"]
+
+
+def test_scores_by_place_are_drawn_at_their_tenths(tmp_path: Path) -> None:
+    figure = fig_middle.draw_figure(fig_middle.read_table(_table(tmp_path, *ROWS)))
+    (axes,) = figure.axes
+    assert len([line for line in axes.lines if len(line.get_xdata()) == 3]) == 2
+
+
+@pytest.mark.parametrize(
+    ("figure", "kept", "said"),
+    [
+        (fig_heads, slice(0, 1), "compares no heads"),
+        (fig_order, slice(0, 1), "has no shuffled states"),
+        (fig_middle, slice(0, 1), "no set in which one sentence decides"),
+    ],
+)
+def test_a_table_without_what_is_drawn_is_refused(tmp_path: Path, figure: Any, kept: slice, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        figure.draw_figure(figure.read_table(_table(tmp_path, *ROWS[kept])))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"score": 1.5}, "score = '1.5' is no share between 0 and 1"),
+        ({"versus": "head attention"}, "difference = '' is no number"),
+        ({"versus": "head attention", **_difference(2.0)}, "difference = 2.0 is out of range"),
+        ({"n": "many"}, "n = 'many' is no whole number"),
+    ],
+)
+def test_an_impossible_value_is_refused_by_line(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said) as told:
+        fig_heads.read_table(_table(tmp_path, _row("bigru", **change)))
+    assert "heads.csv, line 2" in str(told.value)
+
+
+def test_several_models_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is of several models"):
+        fig_heads.read_table(_table(tmp_path, _row("mean"), _row("mean", model="other")))
