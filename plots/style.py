@@ -93,7 +93,8 @@ def architecture_markers(architectures: Sequence[str]) -> dict[str, str]:
 
 
 def _by_slot(architectures: Sequence[str], looks: Sequence[str]) -> dict[str, str]:
-    """A slot is its first owner's; who comes without one, or too late, takes the next that is free."""
+    """A slot is its first owner's; who comes without one, or too late, takes a free one from the end, so that nobody
+    looks like the architectures that most figures show."""
     taken: dict[int, str] = {}
     waiting = []
     for arch in in_order(architectures):
@@ -102,7 +103,7 @@ def _by_slot(architectures: Sequence[str], looks: Sequence[str]) -> dict[str, st
             taken[slot] = arch
         else:
             waiting.append(arch)
-    free = [slot for slot in range(len(looks)) if slot not in taken] or list(range(len(looks)))
+    free = [slot for slot in reversed(range(len(looks))) if slot not in taken] or list(range(len(looks)))
     chosen = {arch: looks[slot] for slot, arch in taken.items()}
     return chosen | {arch: looks[free[i % len(free)]] for i, arch in enumerate(waiting)}
 

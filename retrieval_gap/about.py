@@ -10,7 +10,7 @@ A file without one is called by its stem, takes a colour that is free, and its s
 import ast
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -40,6 +40,9 @@ def about(arch: str) -> About:
 
     Never raises: what cannot be read (a user's file that is not on this machine) has a name all the same.
     """
+    base, *changes = [arch] if arch.endswith(".py") else arch.split("+")
+    if changes:  # such as `mamba+conv=4`: it is what it was, but no longer the owner of the slot
+        return replace(about(base), name=", ".join([about(base).name, *changes]), slot=LAST)
     if not arch.endswith(".py") and "." in arch:  # recurrent layers alone are taken by their path
         return About(name=arch.rpartition(".")[2], state="fixed")
     path = Path(arch) if arch.endswith(".py") else MODELS / f"{arch}.py"

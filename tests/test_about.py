@@ -44,6 +44,12 @@ def test_a_file_that_is_gone_and_a_layers_path_have_names() -> None:
     assert about("fla.layers.GatedLinearAttention") == About(name="GatedLinearAttention", state="fixed")
 
 
+def test_a_changed_architecture_says_so_and_leaves_the_slot_to_its_owner() -> None:
+    assert about("mamba+conv=4") == About(name="Mamba, conv=4", state="fixed", slot=LAST)
+    colours = style.colours(["mamba", "mamba+conv=4"])
+    assert colours["mamba"] == style.colours(["mamba"])["mamba"] != colours["mamba+conv=4"]
+
+
 def test_what_rows_measured_goes_before_what_a_file_says() -> None:
     assert state_kind("lstm", [MeasuredState("cell", 8, 64, 0), MeasuredState("cell", 16, 64, 0)]) == "fixed"
     assert state_kind("lstm", [MeasuredState("cell", 8, 64, 32)]) == "grows"
