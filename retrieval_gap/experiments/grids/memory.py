@@ -13,9 +13,10 @@ from pathlib import Path
 
 from retrieval_gap.experiments.memories.cell import MemoryCell
 from retrieval_gap.llm.config import LocalConfig, ModelConfig
+from retrieval_gap.llm.packaged import models_folder
 from retrieval_gap.text_memory.settings import Feedback, Settings, Update
 
-MODEL = "models/SmolLM2-135M-Instruct"
+MODEL = "SmolLM2-135M-Instruct"
 WEATHER = "weather/seattle_newyork_daily.csv"
 # Answers are chosen by likelihood: a model of this size writes few that can be read.
 SETTINGS = Settings(answer="score")
@@ -99,6 +100,6 @@ def _cell(benchmark: str, *, streams: int, steps: int, options: str = "") -> Mem
         streams=streams,
         steps=steps,
         settings=SETTINGS,
-        model=ModelConfig(model=MODEL, api="chat"),
+        model=ModelConfig(model=str(models_folder() / MODEL), api="chat"),
         local=LocalConfig(precision="bf16", device="cpu"),
     )
