@@ -18,6 +18,10 @@ SMALL_SAMPLES: dict[Mode, dict[int, int]] = {
 }
 # What is learned here depends on steps more than on samples, so batches are small where traces are long.
 SMALL_BATCH: dict[Mode, int] = {"rag": 8, "cot": 16, "direct": 16}
+# Of `tuned`: the rates tried at n = 16 with so many samples, the one that is taken, and the samples by problem size.
+TUNED_RATES, TUNED_LR_SAMPLES = (1e-3, 3e-3, 3e-4, 1e-2), 48_000
+TUNED_LR = {"transformer": 3e-3, "hybrid": 3e-3, "mamba": 3e-3, "lstm": 3e-3}
+TUNED_SAMPLES = {16: 256_000, 32: 512_000}
 # The paper's grid in the order in which it tells: where its curves part, what retrieval gives back, the larger models.
 PAPER_ORDER: tuple[tuple[Mode, tuple[int, ...], tuple[str, ...]], ...] = (
     ("cot", (16, 32, 64), ("0.5m",)),
@@ -90,4 +94,43 @@ def paper() -> list[RunConfig]:
     ]
 
 
-PRESETS = {"demo": demo, "cpu": cpu, "paper": paper, "lr": lr, "transfer": transfer}
+def tuned_lr() -> list[RunConfig]:
+    """The rates that `tuned` takes come from this: half a million parameters, n = 16, equal samples, on validation."""
+    return [
+        replace(_tuned_cell(16, arch, rate), samples=TUNED_LR_SAMPLES, eval_split="validation", eval_samples=1_000)
+        for rate in TUNED_RATES
+        for arch in ("mamba", "transformer", "hybrid", "lstm")
+    ]
+
+
+def tuned() -> list[RunConfig]:
+    """Every architecture at its own best rate, all else alike: the paper's 0.5m cells with a learned embedding, small
+    batches, warm-up and clipping.  With `--seed 1,2` further seeds."""
+    return [_tuned_cell(n, arch, TUNED_LR[arch]) for n in TUNED_SAMPLES for arch in ARCHITECTURES]
+
+
+def _tuned_cell(n: int, arch: str, lr: float) -> RunConfig:
+    return RunConfig(
+        task="istree",
+        mode="cot",
+        n=n,
+        arch=arch,
+        size="0.5m",
+        embedding="learned",
+        samples=TUNED_SAMPLES[n],
+        batch_size=16,
+        lr=lr,
+        warmup_samples=3_200,
+        max_grad_norm=1.0,
+    )
+
+
+PRESETS = {
+    "demo": demo,
+    "cpu": cpu,
+    "paper": paper,
+    "lr": lr,
+    "transfer": transfer,
+    "tuned": tuned,
+    "tuned_lr": tuned_lr,
+}
