@@ -8,6 +8,7 @@ import time
 import numpy as np
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from retrieval_gap.decoding.decode import decode
@@ -49,9 +50,9 @@ def print_report() -> None:
         table.add_row(kernel.__name__.rpartition(".")[2], "; ".join(told))
     for name, purpose in OPTIONAL.items():
         state = "installed" if _is_installed(name) else "not installed"
-        table.add_row(name, f"{state}: {purpose}")
+        table.add_row(name, escape(f"{state}: {purpose}"))
     for name, state in gpu_packages().items():
-        table.add_row(name, state)
+        table.add_row(name, escape(state))
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(table)
     started = time.perf_counter()

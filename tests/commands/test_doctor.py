@@ -49,3 +49,11 @@ def test_a_whole_installation_is_told_as_such(installed: set[str]) -> None:
 def test_elsewhere_than_on_linux_there_is_nothing_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.platform", "darwin")
     assert doctor.gpu_packages() == {"gpu": "the packages of the extra gpu are for Linux"}
+
+
+def test_the_brackets_of_an_extra_are_printed(
+    installed: set[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "try_out", lambda arch: None)
+    doctor.print_report()
+    assert "'retrieval-gap[gpu]'" in "".join(capsys.readouterr().out.split("\n"))
