@@ -234,6 +234,9 @@ fig-memory-bits: $(READY) ## recall against the budget in bits, below the ceilin
 report: $(READY) ## one HTML page with all results: runs where there are some, and the committed tables
 	$(BIN)/retrieval-gap report --out $(OUT)/report
 
+docs: $(READY) ## pages of the Python surface, made of its docstrings
+	$(BIN)/pdoc --docformat google --output-directory $(OUT)/docs retrieval_gap '!retrieval_gap.benchmarks' '!retrieval_gap.plots'
+
 bench: $(READY) ## side-by-side ratios: generator, scan, training step, decoding
 	$(BIN)/retrieval-gap bench
 
