@@ -234,8 +234,10 @@ fig-memory-bits: $(READY) ## recall against the budget in bits, below the ceilin
 report: $(READY) ## one HTML page with all results: runs where there are some, and the committed tables
 	$(BIN)/retrieval-gap report --out $(OUT)/report
 
+SURFACE := api tasks models decoding training theory statistics tables runs experiments llm text_memory heads
+
 docs: $(READY) ## pages of the Python surface, made of its docstrings
-	$(BIN)/pdoc --docformat google --output-directory $(OUT)/docs retrieval_gap '!retrieval_gap.benchmarks' '!retrieval_gap.plots'
+	$(BIN)/pdoc --output-directory $(OUT)/docs $(addprefix retrieval_gap.,$(SURFACE))
 
 bench: $(READY) ## side-by-side ratios: generator, scan, training step, decoding
 	$(BIN)/retrieval-gap bench
