@@ -124,6 +124,8 @@ class _Board:
         if not waiting + running:
             return told
         left = self._seconds_left()
+        if not left:  # nothing tells yet
+            return told
         day = "%H:%M" if left < 20 * 3600 else "%a %d %b %H:%M"
         return f"{told}, about {_duration(left)} left, until {datetime.now() + timedelta(seconds=left):{day}}"
 
