@@ -21,7 +21,7 @@ from retrieval_gap.commands.flags import (
     check_seconds,
     whole_numbers,
 )
-from retrieval_gap.experiments.trained.config import Number, ProblemSize
+from retrieval_gap.experiments.trained.config import MaybeNumber, ProblemSize
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tasks.api import Mode, Split
 from retrieval_gap.training.config import CHECKPOINT_SECONDS
@@ -45,11 +45,11 @@ class RunFlags:
     )
     batch_size: Annotated[int | None, arg(help="samples of a step: 32; paper: 64")] = None
     lr: Annotated[
-        Number | None,
+        MaybeNumber,
         arg(help="peak learning rate: 0.003, for 1m and 2m 0.001; paper: Transformer 0.001, others 0.0003"),
     ] = None
     warmup_samples: Annotated[int | None, arg(help="samples of warm-up: 5 % of all; paper: 10,000")] = None
-    max_grad_norm: Annotated[Number | None, arg(help="clipping: 1, 0 means none; paper: none")] = None
+    max_grad_norm: Annotated[MaybeNumber, arg(help="clipping: 1, 0 means none; paper: none")] = None
     precision: Precision = "fp32"
     seed: Annotated[int, arg(help="of weights and data")] = 0
     eval_samples: Annotated[int | None, arg(help="held-out samples decoded at the end: 1,000; paper: 5,000")] = None

@@ -53,6 +53,17 @@ Number = Annotated[
         str_from_instance=lambda value: [str(value)],
     ),
 ]
+# The same, where None stands for what depends on other flags.
+MaybeNumber = Annotated[
+    float | None,
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="FLOAT",
+        instance_from_str=_number,
+        is_instance=lambda value: value is None or isinstance(value, float),
+        str_from_instance=lambda value: [str(value)],
+    ),
+]
 # Raised when the meaning of a configuration changes, so that old run directories are not taken for new ones.
 CONFIG_VERSION = 1
 # The paper's learning rates.
