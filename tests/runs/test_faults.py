@@ -51,7 +51,7 @@ calls = 0
 class Failing(GRUMixer):
     def prefill(self, x_BxLxD, state):
         global calls
-        calls += 1
+        calls += len(x_BxLxD) > 4  # the trial before a run takes fewer samples
         if calls > 30:
             raise RuntimeError("this layer always fails")
         return super().prefill(x_BxLxD, state)
