@@ -236,10 +236,10 @@ def test_hours_of_other_cells_are_scaled_from_the_nearest_measured_ones(tmp_path
 
 def test_hours_are_until_the_last_cell_ends_and_carry_the_letters_of_all() -> None:
     cells = [Duration(7200.0, frozenset("m")), Duration(3600.0, frozenset("rs"))]
-    assert hours(cells, replace(MACHINE, count=1)) == "3.00 h (msr)"
-    assert hours(cells, MACHINE) == "2.00 h (msr)"
-    assert hours([Duration(3.6e6, frozenset("r"))] * 2, MACHINE) == "1,000 h (r)"
-    assert hours([Duration(1.0, frozenset("r"))], MACHINE) == "<0.01 h (r)"
+    assert hours(cells, replace(MACHINE, count=1)) == "3.00 msr"
+    assert hours(cells, MACHINE) == "2.00 msr"
+    assert hours([Duration(3.6e6, frozenset("r"))] * 2, MACHINE) == "1,000 r"
+    assert hours([Duration(1.0, frozenset("r"))], MACHINE) == "<0.01 r"
     assert hours([], MACHINE) == ""
 
 

@@ -56,7 +56,11 @@ def hostile_row() -> dict[str, Any]:
 def sources(folder: Path) -> tuple[Path, Path]:
     """A folder of runs and a table."""
     finished_run(
-        folder / "runs", [sample(), sample(written=[HOSTILE] * 8, index=5, departs=0)], mode="rag", accuracy=0.97
+        folder / "runs",
+        [sample(), sample(written=[HOSTILE] * 8, index=5, departs=0)],
+        mode="rag",
+        seed=0,
+        accuracy=0.97,
     )
-    finished_run(folder / "runs", [sample(departs=None, right=True)], mode="cot", accuracy=0.66)
+    finished_run(folder / "runs", [sample(departs=None, right=True)], mode="rag", seed=1, accuracy=0.66)
     return folder / "runs", write_full(folder / "table.csv", *several_rows(), hostile_row())

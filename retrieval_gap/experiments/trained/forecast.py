@@ -160,7 +160,7 @@ def hours(cells: Sequence[Duration], machine: Machine) -> str:
     total = _side_by_side(cells, machine) / 3600
     number = f"{total:,.0f}" if total >= 10 else f"{total:.2f}" if total >= 0.005 else "<0.01"
     sources = frozenset[Source]().union(*(cell.sources for cell in cells))
-    return f"{number} h ({''.join(source for source in SOURCES if source in sources)})"
+    return f"{number} {''.join(source for source in SOURCES if source in sources)}"
 
 
 def seconds_left(cells: Sequence[KnownRun], runs_dir: Path, machine: Machine) -> float:

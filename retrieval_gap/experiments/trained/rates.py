@@ -123,8 +123,7 @@ class Chosen:
         accuracies = [float(row["accuracy"]) for row in self.fresh]
         tried = ", ".join(f"{rate:g} {self.search.mean(rate):.3f}" for rate in self.search.rates)
         return (
-            f"{self.model.arch} {self.model.size}: at {self.model.samples:,} samples lr {self.search.best:g}"
-            f" (tried {tried}); window {low:g} to {high:g},"
+            f"{self.model.arch} {self.model.size}: lr {self.search.best:g} (tried {tried}); window {low:g} to {high:g},"
             f" {self.search.decades:.2f} decades; {len(accuracies)} fresh seeds: {fmean(accuracies):.3f},"
             f" {share_converged(accuracies):.0%} converged"
         )
