@@ -19,6 +19,7 @@ from retrieval_gap.kernels.mamba import (
     MambaWeights,
     residual_mamba,
     residual_mamba_prefill,
+    residual_mamba_step,
     why_not_fused,
 )
 from retrieval_gap.kernels.selective_scan import ScanInputs, chosen_backend, selective_scan, selective_scan_step
@@ -113,6 +114,14 @@ class MambaMixer(Mixer):
         if torch.is_grad_enabled() or not _is_fused(x_BxLxD, norm, weights):
             return super().residual_prefill(x_BxLxD, norm, state)
         return residual_mamba_prefill(x_BxLxD, norm.weight, weights, state, norm.eps)
+
+    def residual_step(
+        self, x_BxD: Float[Tensor, "b d"], norm: RMSNorm, state: State
+    ) -> tuple[Float[Tensor, "b d"], State]:
+        weights = self._weights()
+        if torch.is_grad_enabled() or not _is_fused(x_BxD, norm, weights):
+            return super().residual_step(x_BxD, norm, state)
+        return residual_mamba_step(x_BxD, norm.weight, weights, state, norm.eps)
 
     def _weights(self) -> MambaWeights:
         conv = (self.conv_weight_IxK, self.conv_bias_I)
