@@ -15,7 +15,7 @@ from retrieval_gap.kernels.cpu.memory import load, store
 _IN, _OUT, _COUNT = range(FIRST_FIELD, FIRST_FIELD + 3)
 
 
-def _apply(function: Callable[[Any], Any]) -> Worker:
+def _apply(name: str, function: Callable[[Any], Any]) -> Worker:
     def run(job: int) -> None:
         block = next_item(job)
         while block * LANES < field(job, _COUNT):
@@ -23,6 +23,7 @@ def _apply(function: Callable[[Any], Any]) -> Worker:
             store(field(job, _OUT) + here, function(load(field(job, _IN) + here)))
             block = next_item(job)
 
+    run.__name__ = run.__qualname__ = f"run_{name}"  # a name of its own: see test_compiled_names.py
     return Worker(run)
 
 
@@ -32,7 +33,7 @@ def functions() -> dict[str, Worker]:
     half = np.float32(0.5)
     named = {name: getattr(elementary, name) for name in ("exp", "softplus", "sigmoid", "silu")}
     named["exp2_of_half"] = elementary.inline(lambda x: exp2_of_product(x, splat(half)))
-    return {name: _apply(function) for name, function in named.items()}
+    return {name: _apply(name, function) for name, function in named.items()}
 
 
 def _evaluate(worker: Worker, x: np.ndarray) -> np.ndarray:

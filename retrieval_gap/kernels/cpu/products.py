@@ -71,6 +71,9 @@ def _define_columns(vectors: int, rows: int) -> Any:
         for i in range(whole, m):
             flat(add, c + i * c_row, c_row, a + i * a_row, a_row, a_term, b, b_row, k)
 
+    # numba's symbols hold this name and a number counted in the process: two kernels that two processes cached would
+    # otherwise share one, and the first to be loaded would serve both.
+    columns.__name__ = columns.__qualname__ = f"columns_{vectors}_by_{rows}"
     return compiled(columns)
 
 
