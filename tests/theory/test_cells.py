@@ -165,4 +165,4 @@ def test_sizes_that_do_not_exist_are_refused(wrong: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="below zero"):
         independent_scores(3, 2).ceiling(-1)
     with pytest.raises(ValueError, match="too many"):
-        best_accuracy(index_problem(4, 2), 1)
+        best_accuracy(index_problem(5, 2), 1)

@@ -86,10 +86,10 @@ def test_a_run_stopped_on_the_way_ends_in_the_same_weights(arch: str, tmp_path: 
 
 
 def test_a_run_killed_by_sigkill_ends_in_the_same_weights(tmp_path: Path) -> None:
-    config = replace(CONFIG, samples=8_000, eval_samples=5)
+    config = replace(CONFIG, samples=8_000, eval_samples=5, max_grad_norm=1.0)
     flags = "--task istree --mode cot --n-nodes 6 --arch transformer --size tiny --embedding learned --samples 8000"
     flags += " --batch-size 8 --lr 1e-3 --warmup-samples 40 --eval-samples 5 --threads 1 --device cpu --keep-weights"
-    flags += " --checkpoint-seconds 0.2"
+    flags += " --checkpoint-seconds 0.2 --max-grad-norm 1"
     train = [sys.executable, "-m", "retrieval_gap.cli", "train", *flags.split()]
     runs = {name: [*train, "--runs-dir", str(tmp_path / name)] for name in ("whole", "killed")}
     subprocess.run(runs["whole"], check=True, capture_output=True)
