@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg, subcommand
 
 from retrieval_gap.commands.flags import RunsDir, whole_numbers
-from retrieval_gap.llm.config import LocalConfig, ModelConfig, Price, ServerConfig
+from retrieval_gap.llm.config import LLMConfig, LocalConfig, Price, ServerConfig
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.text_memory.settings import LARGEST, AnswerForm, Feedback, Settings, Update
 
 if TYPE_CHECKING:
-    from retrieval_gap.experiments.memories.planning import Plan
+    from retrieval_gap.experiments.memories.planning import MemoryPlan
+
 
 BenchmarkName = Annotated[
     Positional[str], arg(metavar="BENCHMARK", help="weather, finance, clinical, recall, drift, or a .py file")
@@ -53,7 +54,7 @@ class Run:
     not asked again.  Models whose right numbers are known: --model scripted:note_taker, and others."""
 
     benchmark: BenchmarkName
-    model: Annotated[ModelConfig, arg(name="")]
+    model: Annotated[LLMConfig, arg(name="")]
     method: Annotated[
         str, arg(help="zero_shot, last_k, full_history, memprompt, memprompt_summary, episodes, search, llm_as_rnn, "
                       "no_update, oracle_memory; or several: zero_shot,llm_as_rnn")
@@ -105,9 +106,9 @@ class Run:
         rows = compared_rows(find_finished(self.runs_dir), "zero_shot", self.price)
         print_compared([row for row in rows if row["config_hash"] in wanted])
 
-    def _plan(self) -> "Plan":
+    def _plan(self) -> "MemoryPlan":
         from retrieval_gap.experiments.memories.cell import MemoryCell
-        from retrieval_gap.experiments.memories.planning import Plan
+        from retrieval_gap.experiments.memories.planning import MemoryPlan
 
         budgets = whole_numbers("--budget", self.budget, 1, LARGEST)
         settings = Settings(
@@ -136,7 +137,7 @@ class Run:
             server=self.server,
         )
         methods = [name for name in self.method.split(",") if name]
-        return Plan(cell=cell, methods=methods, budgets=budgets, floors=self.floors)
+        return MemoryPlan(cell=cell, methods=methods, budgets=budgets, floors=self.floors)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ UNGRADED = -100
 MOST_KEPT = 1 << 29  # bytes of states that a split keeps in memory; the rest is read from disk each time
 
 
-class Batch(NamedTuple):
+class StateBatch(NamedTuple):
     """target: B labels or right choices; of tokens RxL, `UNGRADED` where no word begins.  choices: texts of each."""
 
     states_RxLxD: Tensor
@@ -59,7 +59,7 @@ class StateData:
         """O: a score for each label, or the one of a choice."""
         return 1 if self.kind == "choice" else len(self._labels)
 
-    def batch(self, places: Sequence[int]) -> Batch:
+    def batch(self, places: Sequence[int]) -> StateBatch:
         chosen = [self.examples[place] for place in places]
         read = [self._states(text) for example in chosen for text in example.texts]
         states_RxLxD = torch.nn.utils.rnn.pad_sequence([each.states_LxD.float() for each in read], batch_first=True)
@@ -69,7 +69,7 @@ class StateData:
         if self.kind == "tokens":
             tags = [_token_targets(each.word_L, e.tags) for each, e in zip(read, chosen, strict=True)]
             target = torch.nn.utils.rnn.pad_sequence(tags, batch_first=True, padding_value=UNGRADED)
-        return Batch(states_RxLxD, mask_RxL, target, [len(example.texts) for example in chosen])
+        return StateBatch(states_RxLxD, mask_RxL, target, [len(example.texts) for example in chosen])
 
     def judge(self, place: int, scores: Tensor) -> Counted:
         """scores: of one example, as `scores_of` gives them."""
@@ -114,7 +114,7 @@ def _token_targets(word_L: Tensor, tags: Sequence[int]) -> Tensor:
     return torch.where(word_L >= 0, tag_W[word_L.clamp(min=0).long()], UNGRADED)
 
 
-def scores_of(head: Head, batch: Batch, kind: LabelKind) -> Tensor:
+def scores_of(head: Head, batch: StateBatch, kind: LabelKind) -> Tensor:
     """BxO; of a choice BxC, minus infinity where an example has fewer choices; of tokens RxLxO."""
     if kind == "tokens":
         return head.token_scores(batch.states_RxLxD, batch.mask_RxL)
@@ -125,7 +125,7 @@ def scores_of(head: Head, batch: Batch, kind: LabelKind) -> Tensor:
     return torch.nn.utils.rnn.pad_sequence(list(of_each), batch_first=True, padding_value=-torch.inf)
 
 
-def loss_of(head: Head, batch: Batch, kind: LabelKind) -> Tensor:
+def loss_of(head: Head, batch: StateBatch, kind: LabelKind) -> Tensor:
     """Mean cross-entropy, in nats, over the labels, choices or words of a batch."""
     scores = scores_of(head, batch, kind)
     if kind == "tokens":

@@ -17,7 +17,7 @@ from retrieval_gap.machine.stopping import StoppedError, stop_requested
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.tasks.api import Task
 from retrieval_gap.training.batches import TrainingBatch, training_batches
-from retrieval_gap.training.checkpoint import Progress, resume, save_checkpoint
+from retrieval_gap.training.checkpoint import TrainingProgress, resume, save_checkpoint
 from retrieval_gap.training.config import CHECKPOINT_SECONDS, TrainingConfig
 from retrieval_gap.training.ranks import ALONE, NOTHING, SAVE, STOP, Ranks
 from retrieval_gap.training.step import DivergedError, TrainingStep, make_step
@@ -77,7 +77,7 @@ def train(
     checkpoint = options.checkpoint
     parameters = model.trained_parameters()
     step = make_step(model, config, task.max_length, ranks)
-    done = Progress()
+    done = TrainingProgress()
     if ranks.leads:
         done = resume(checkpoint, parameters, step.optimizer)
         if done.step > config.steps:
@@ -101,7 +101,7 @@ def train(
                     options.report(told)
             granted = wishes.granted()
             if granted != NOTHING or ended:
-                progress = Progress(step=finished, loss_sum=step.loss_sum(), loss_count=meter.loss_count)
+                progress = TrainingProgress(step=finished, loss_sum=step.loss_sum(), loss_count=meter.loss_count)
                 if ranks.leads:
                     save_checkpoint(checkpoint, parameters, step.optimizer, progress)
                 wishes.saved()

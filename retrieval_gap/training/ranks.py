@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from retrieval_gap.machine.errors import RunError, UsageError
-from retrieval_gap.training.checkpoint import MOMENTS, Progress
+from retrieval_gap.training.checkpoint import MOMENTS, TrainingProgress
 
 NOTHING, SAVE, STOP = range(3)  # what a rank can wish for after a step; the largest wish is granted
 PLACES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets
@@ -73,7 +73,9 @@ class Ranks:
         self._begun = True
         return self._word(True)
 
-    def start_together(self, done: Progress, weights: Mapping[str, nn.Parameter], optimizer: Any) -> Progress:
+    def start_together(
+        self, done: TrainingProgress, weights: Mapping[str, nn.Parameter], optimizer: Any
+    ) -> TrainingProgress:
         """Gives every rank the progress, weights and moments of rank 0."""
         if self.count == 1:
             return done
@@ -89,7 +91,7 @@ class Ranks:
                 state["step"].fill_(step)
                 for tensor in (parameter.detach(), *(state[moment] for moment in MOMENTS)):
                     dist.broadcast(tensor, 0)
-        return Progress(step=int(step), loss_sum=loss_sum, loss_count=int(loss_count))
+        return TrainingProgress(step=int(step), loss_sum=loss_sum, loss_count=int(loss_count))
 
     def combined(self, parameters: Sequence[nn.Parameter], loss: Tensor, graded: Tensor) -> Tensor:
         """Replaces the gradients, which are of the mean `loss` over this rank's `graded` tokens, by those of the mean

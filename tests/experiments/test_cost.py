@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from retrieval_gap.experiments.grids.istree import ARCHITECTURES, paper
 from retrieval_gap.experiments.trained import forecast
 from retrieval_gap.experiments.trained.config import RunConfig
-from retrieval_gap.experiments.trained.cost import GPUS, Machine, cell_cost, this_machine, trace_sizes
+from retrieval_gap.experiments.trained.cost import GPUS, Hardware, cell_cost, this_machine, trace_sizes
 from retrieval_gap.experiments.trained.forecast import (
     Duration,
     estimate,
@@ -42,7 +42,7 @@ from tests.training.runs import made_up_row
 from tests.training.test_loop import CONFIG
 
 VOCABULARY, BATCH, LENGTH = 26, 3, 20
-MACHINE = Machine(
+MACHINE = Hardware(
     name="here",
     hardware=environment.hardware(),
     flops_per_s=1e9,

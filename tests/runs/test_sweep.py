@@ -21,7 +21,7 @@ from retrieval_gap.llm.packaged import models_folder
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.executors import cells, local
-from retrieval_gap.runs.executors.cells import Outcome, run_cells
+from retrieval_gap.runs.executors.cells import SweepOutcome, run_cells
 from retrieval_gap.runs.executors.local import LocalPool
 from retrieval_gap.runs.experiment import RunOptions
 from retrieval_gap.runs.sweep import most_valuable_first, select
@@ -51,7 +51,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """`LONG`, run by a pool from start to end."""
     runs_dir = tmp_path_factory.mktemp("undisturbed")
     pool = LocalPool(RunOptions(runs_dir=runs_dir), [""])
-    list(run_cells([LONG], pool, runs_dir, seconds=0, outcome=Outcome()))
+    list(run_cells([LONG], pool, runs_dir, seconds=0, outcome=SweepOutcome()))
     return RunDirectory.of(LONG, runs_dir)
 
 

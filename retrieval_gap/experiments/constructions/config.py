@@ -13,7 +13,7 @@ from retrieval_gap.tables.rows import COLUMNS
 from retrieval_gap.tasks.api import Mode, Split, Task, TaskConfig
 from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.theory.constructions import Construction, Precision, builder
-from retrieval_gap.theory.constructions.machines import Outcome, load_machine, simulate
+from retrieval_gap.theory.constructions.machines import MachineRun, load_machine, simulate
 from retrieval_gap.theory.constructions.precision import FEWEST_BITS, MOST_BITS
 from retrieval_gap.theory.constructions.turing_hybrid import WriteTask, build_turing_hybrid
 from retrieval_gap.theory.constructions.turing_rnn import build_turing
@@ -207,7 +207,7 @@ class OnMachine(Setup):
             "machine_steps": self.outcome().steps
         }
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> MachineRun:
         """What an ordinary simulator says."""
         machine = load_machine(self.machine)
         return simulate(machine, machine.word(self.word), self.max_steps)

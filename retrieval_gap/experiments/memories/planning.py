@@ -12,7 +12,7 @@ from retrieval_gap.text_memory.settings import FLOORS, METHODS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class MemoryPlan:
     """What is the same in all cells, and the methods and budgets that differ.  floors: run them too."""
 
     cell: MemoryCell

@@ -22,7 +22,7 @@ from retrieval_gap.experiments.trained.cost import (
     ACHIEVED,
     GPU_KERNEL_S,
     GPUS,
-    Machine,
+    Hardware,
     cell_cost,
     machine_here,
     trace_sizes,
@@ -79,7 +79,7 @@ class RooflinePlanner:
 
 
 @cache
-def _machine(places: tuple[str, ...]) -> Machine:
+def _machine(places: tuple[str, ...]) -> Hardware:
     return machine_here(places)
 
 
@@ -117,12 +117,12 @@ def _measured(cell: KnownRun) -> MeasuredPace | None:
     )
 
 
-def on_machine(machine: Machine, runs: Iterable[MeasuredPace]) -> list[MeasuredPace]:
+def on_machine(machine: Hardware, runs: Iterable[MeasuredPace]) -> list[MeasuredPace]:
     """Those that were measured on such a machine."""
     return [run for run in runs if machine.hardware in run.hardware and machine.threads in (None, run.threads)]
 
 
-def estimate(config: RunConfig, machine: Machine, runs: Sequence[MeasuredPace], todo: float = 1.0) -> Duration:
+def estimate(config: RunConfig, machine: Hardware, runs: Sequence[MeasuredPace], todo: float = 1.0) -> Duration:
     """A cell's seconds on a machine; `todo` is the share of its training that is left.  runs: those of the machine."""
     evaluation = _estimate(config, "evaluation", machine, runs)
     if todo == 0:
@@ -131,7 +131,7 @@ def estimate(config: RunConfig, machine: Machine, runs: Sequence[MeasuredPace], 
     return Duration(todo * training.seconds + evaluation.seconds, training.sources | evaluation.sources)
 
 
-def _estimate(config: RunConfig, part: Part, machine: Machine, runs: Sequence[MeasuredPace]) -> Duration:
+def _estimate(config: RunConfig, part: Part, machine: Hardware, runs: Sequence[MeasuredPace]) -> Duration:
     roofline_s = machine.seconds(getattr(cell_cost(config), part))
     known = [run for run in runs if run.seconds(part)]
     if not known:
@@ -153,7 +153,7 @@ def _distance(one: RunConfig, other: RunConfig) -> float:
     return abs(math.log(one.n / other.n)) + abs(math.log(one.batch_size / other.batch_size))
 
 
-def hours(cells: Sequence[Duration], machine: Machine) -> str:
+def hours(cells: Sequence[Duration], machine: Hardware) -> str:
     """Hours until the last cell ends, with `machine.count` of them side by side, and the letters of the sources."""
     if not cells:
         return ""
@@ -163,19 +163,19 @@ def hours(cells: Sequence[Duration], machine: Machine) -> str:
     return f"{number} {''.join(source for source in SOURCES if source in sources)}"
 
 
-def seconds_left(cells: Sequence[KnownRun], runs_dir: Path, machine: Machine) -> float:
+def seconds_left(cells: Sequence[KnownRun], runs_dir: Path, machine: Hardware) -> float:
     """Until the last of these cells ends there, with `machine.count` of them side by side."""
     todo = {config: share for cell in cells if (config := _config(cell)) and (share := _todo(cell)) is not None}
     estimates = [one for (one,) in _estimates(todo, [machine], measured_runs(runs_dir)).values()]
     return _side_by_side(estimates, machine)
 
 
-def _side_by_side(cells: Sequence[Duration], machine: Machine) -> float:
+def _side_by_side(cells: Sequence[Duration], machine: Hardware) -> float:
     seconds = [cell.seconds for cell in cells]
     return max(sum(seconds) / machine.count, max(seconds, default=0.0))
 
 
-def print_forecast(cells: Sequence[KnownRun], runs_dir: Path, here: Machine) -> None:
+def print_forecast(cells: Sequence[KnownRun], runs_dir: Path, here: Hardware) -> None:
     """What these cells ask for and how long they take on GPUs and here: in all, what is left, and by kind."""
     machines, runs = (*GPUS, here), measured_runs(runs_dir)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
@@ -197,7 +197,7 @@ def print_forecast(cells: Sequence[KnownRun], runs_dir: Path, here: Machine) -> 
         console.print(line, soft_wrap=True, highlight=False)
 
 
-def print_left(cells: Sequence[KnownRun], runs_dir: Path, here: Machine) -> None:
+def print_left(cells: Sequence[KnownRun], runs_dir: Path, here: Hardware) -> None:
     """What is done, partial, failed and left of a sweep, and the hours that it has still to take here."""
     runs = measured_runs(runs_dir)
     by_status: dict[str, list[KnownRun]] = {"done": [], "running": [], "partial": [], "failed": [], "missing": []}
@@ -216,7 +216,7 @@ def print_left(cells: Sequence[KnownRun], runs_dir: Path, here: Machine) -> None
     console.print(f"{LEGEND}; {here.count} at a time", soft_wrap=True, highlight=False)
 
 
-def _left(cells: Sequence[KnownRun], machine: Machine, runs: Sequence[MeasuredPace]) -> list[str]:
+def _left(cells: Sequence[KnownRun], machine: Hardware, runs: Sequence[MeasuredPace]) -> list[str]:
     todo = {config: share for cell in cells if (config := _config(cell)) and (share := _todo(cell)) is not None}
     trained = sum(_samples_done(cell) for cell in cells)
     estimates = list(_estimates(todo, [machine], runs).values())
@@ -256,7 +256,7 @@ def _amounts(configs: Sequence[RunConfig]) -> list[str]:
 
 
 def _estimates(
-    todo: Mapping[RunConfig, float], machines: Sequence[Machine], runs: Sequence[MeasuredPace]
+    todo: Mapping[RunConfig, float], machines: Sequence[Hardware], runs: Sequence[MeasuredPace]
 ) -> dict[RunConfig, list[Duration]]:
     """Of each cell on each machine, where a share of its training is to do."""
     known = [on_machine(machine, runs) for machine in machines]
@@ -266,7 +266,7 @@ def _estimates(
     }
 
 
-def _hours(cells: Sequence[Sequence[Duration]], machines: Sequence[Machine]) -> list[str]:
+def _hours(cells: Sequence[Sequence[Duration]], machines: Sequence[Hardware]) -> list[str]:
     return [hours([cell[i] for cell in cells], machine) for i, machine in enumerate(machines)]
 
 
@@ -276,7 +276,7 @@ def _si(value: float) -> str:
     return f"{value / 1000**power:.3g}{' kMGTPE'[power].strip()}"
 
 
-def _assumptions(here: Machine) -> str:
+def _assumptions(here: Hardware) -> str:
     return (
         f"roofline: longest of operations, memory traffic and kernels, at {ACHIEVED:.0%} of peak (fp32; data sheets:"
         f" H200 67 TFLOP/s and 4.8 TB/s, A100 80GB 19.5 and 2.04), {GPU_KERNEL_S * 1e6:g} us a kernel, one cell a GPU;"

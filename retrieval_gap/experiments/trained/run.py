@@ -27,7 +27,7 @@ from retrieval_gap.runs.experiment import Row, RunOptions
 from retrieval_gap.runs.perform import perform
 from retrieval_gap.runs.tracking import tracked
 from retrieval_gap.tasks.api import Batch, Task
-from retrieval_gap.training.checkpoint import Progress, has_checkpoint, load_checkpoint, previous
+from retrieval_gap.training.checkpoint import TrainingProgress, has_checkpoint, load_checkpoint, previous
 from retrieval_gap.training.config import TrainingConfig, check_precision
 from retrieval_gap.training.loop import LoopOptions, StepReport, train
 from retrieval_gap.training.ranks import ALONE, Ranks
@@ -93,7 +93,7 @@ def follow(config: RunConfig, device: torch.device, ranks: Ranks) -> None:
     train(model, task, training, options, ranks=ranks)
 
 
-def load_model(run: RunDirectory, device: torch.device = CPU) -> tuple[RunConfig, SequenceModel, Progress]:
+def load_model(run: RunDirectory, device: torch.device = CPU) -> tuple[RunConfig, SequenceModel, TrainingProgress]:
     """A run's configuration, its model as last saved, and how far it was trained.
 
     Raises UsageError, RunError where there is none.

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from retrieval_gap.models.attention import KVCache
 from retrieval_gap.theory.constructions.construction import weight
 from retrieval_gap.theory.constructions.precision import EXACT, Precision
-from retrieval_gap.theory.constructions.stream import Affine, Number, Stream, affine, direction
+from retrieval_gap.theory.constructions.stream import Affine, Number, ResidualStream, affine, direction
 
 BOS_FLAG = "is_bos"  # the direction that is 1 at `[BOS]`, 0 elsewhere
 POSITION = "position"
@@ -36,7 +36,7 @@ _REAL = 1.0 - direction(BOS_FLAG)
 
 
 @dataclass(frozen=True)
-class Head:
+class Lookup:
     """One look-up.
 
     values: what is written where it finds a key, by name: forms that are 0 at `[BOS]`.
@@ -66,20 +66,20 @@ class Head:
         return [*(key.value for _, key in self.match), _REAL, bias, *preference]
 
 
-class Attention(nn.Module):
+class LookupAttention(nn.Module):
     """Causal softmax attention; every head writes directions of its own.
 
-    longest: positions there may be.  Raises ValueError through `Stream` for what is read before it is written.
+    longest: positions there may be.  Raises ValueError through `ResidualStream` for what is read before it is written.
     """
 
-    def __init__(self, stream: Stream, heads: Sequence[Head], longest: int, precision: Precision) -> None:
+    def __init__(self, stream: ResidualStream, heads: Sequence[Lookup], longest: int, precision: Precision) -> None:
         super().__init__()
         self.precision = precision
         span = 2.0 ** (2 * longest).bit_length()
         self.sharpness = sharpness(precision)
         width = max(len(head.keys(span)) for head in heads)
         values = max(len(head.values) for head in heads)
-        query, key = ([_padded(form(head, span), width) for head in heads] for form in (Head.queries, Head.keys))
+        query, key = ([_padded(form(head, span), width) for head in heads] for form in (Lookup.queries, Lookup.keys))
         value = [_padded(list(head.values.values()), values) for head in heads]
         names = [name for head in heads for name in head.values]
         self.query_HxExD, self.key_HxExD, self.value_HxWxD = (

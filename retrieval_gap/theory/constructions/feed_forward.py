@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from retrieval_gap.theory.constructions.construction import weight
 from retrieval_gap.theory.constructions.precision import EXACT, Precision
-from retrieval_gap.theory.constructions.stream import ONE, Affine, Stream, affine, direction
+from retrieval_gap.theory.constructions.stream import ONE, Affine, ResidualStream, affine, direction
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def at_least_one(form: Affine) -> Units:
 class FeedForward(nn.Module):
     """x + down(gate x * relu(up x)), each operation rounded."""
 
-    def __init__(self, stream: Stream, writes: Mapping[str, Units], precision: Precision) -> None:
+    def __init__(self, stream: ResidualStream, writes: Mapping[str, Units], precision: Precision) -> None:
         super().__init__()
         self.precision = precision
         units = [unit for sums in writes.values() for unit in sums.units]

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from retrieval_gap.models.mixer import State
 from retrieval_gap.tasks.api import BOS
-from retrieval_gap.theory.constructions.attention import POSITION, Attention, Head
+from retrieval_gap.theory.constructions.attention import POSITION, Lookup, LookupAttention
 from retrieval_gap.theory.constructions.construction import Construction
 from retrieval_gap.theory.constructions.feed_forward import FeedForward, Units, square
 from retrieval_gap.theory.constructions.pointwise import FunctionName, Pointwise
 from retrieval_gap.theory.constructions.precision import EXACT, EXPONENT_BITS, Precision
 from retrieval_gap.theory.constructions.recurrence import Recurrence, Register
-from retrieval_gap.theory.constructions.stream import ONE, Affine, Number, Stream, direction, number, square_of
+from retrieval_gap.theory.constructions.stream import ONE, Affine, Number, ResidualStream, direction, number, square_of
 
 TOKEN, ANSWER = "token", "answer"
 SPARE_BITS = 2
@@ -45,7 +45,7 @@ class Program:
 
     def __init__(self, longest: int, precision: Precision, *, positions: bool = True) -> None:
         self.longest, self.precision = longest, precision
-        self.stream = Stream([ONE, TOKEN, POSITION] if positions else [ONE, TOKEN])
+        self.stream = ResidualStream([ONE, TOKEN, POSITION] if positions else [ONE, TOKEN])
         self.modules: list[nn.Module] = []
         self.layers: list[Layer] = []
 
@@ -60,9 +60,9 @@ class Program:
         self.feed_forward({square_of(name): square(direction(name)) for name in writes}, "their squares")
         return [number(name) for name in writes]
 
-    def attend(self, heads: Sequence[Head], words: str) -> None:
+    def attend(self, heads: Sequence[Lookup], words: str) -> None:
         """An attention layer."""
-        self.modules.append(Attention(self.stream, heads, self.longest, self.precision))
+        self.modules.append(LookupAttention(self.stream, heads, self.longest, self.precision))
         self.layers.append(Layer("attention", tuple(name for head in heads for name in head.values), words))
 
     def pointwise(self, function: FunctionName, writes: Mapping[str, Affine], words: str) -> None:
@@ -90,7 +90,9 @@ class CompiledModel(Construction):
         self.theorem, self.largest = theorem, largest
         self.layers, self.names = tuple(program.layers), tuple(program.stream.names)
         self.parts = nn.ModuleList(program.modules)
-        self.last_attention = max((i for i, part in enumerate(self.parts) if isinstance(part, Attention)), default=-1)
+        self.last_attention = max(
+            (i for i, part in enumerate(self.parts) if isinstance(part, LookupAttention)), default=-1
+        )
         self.counts_positions = POSITION in self.names[:3]
         self.answer = self.names.index(ANSWER)
         value_V = torch.arange(vocab_size, dtype=EXACT) - BOS
@@ -103,7 +105,7 @@ class CompiledModel(Construction):
     def init_state(self, batch: int) -> State:
         """The position, where the stream begins with it, and a part for each layer that keeps something."""
         position_B = torch.zeros(batch if self.counts_positions else 0, dtype=EXACT, device=self.device)
-        kept = tuple(part.init_state(batch) for part in self.parts if isinstance(part, Attention | Recurrence))
+        kept = tuple(part.init_state(batch) for part in self.parts if isinstance(part, LookupAttention | Recurrence))
         return (position_B, *kept) if self.counts_positions else kept
 
     def state_bits(self, length: int) -> int:
@@ -143,7 +145,7 @@ class CompiledModel(Construction):
             after.append(rounded(position_BxL[:, -1] + 1))
         x_BxLxD = rounded(torch.stack(begin, -1))
         for i, part in enumerate(self.parts):
-            if isinstance(part, Attention):
+            if isinstance(part, LookupAttention):
                 x_BxLxD, held = part(x_BxLxD, next(kept), last_only=last_only and i == self.last_attention)
                 after.append(held)
             elif isinstance(part, Recurrence):

@@ -56,7 +56,7 @@ IS_END, FAILED_FLAG = "is_end", "failed"
 
 
 @dataclass(frozen=True)
-class Question:
+class SearchQuestion:
     """What is written behind a question.
 
     tokens: of the question.  pieces: of the regular expression, as spellings; a number is the register of that question
@@ -68,25 +68,25 @@ class Question:
     decides: bool = False
 
 
-def _index(task: Any) -> Question:
-    return Question(1, (SKIP, 0, CAPTURE))
+def _index(task: Any) -> SearchQuestion:
+    return SearchQuestion(1, (SKIP, 0, CAPTURE))
 
 
-def _associative_recall(task: Any) -> Question:
-    return Question(1, (WORD, 0, NEXT))
+def _associative_recall(task: Any) -> SearchQuestion:
+    return SearchQuestion(1, (WORD, 0, NEXT))
 
 
-def _cgram_retrieval(task: Any) -> Question:
+def _cgram_retrieval(task: Any) -> SearchQuestion:
     key = task.options.c - 1
     spaced = [piece for place in range(key) for piece in (SPACE, place)]
-    return Question(key, (WORD, *spaced[1:], NEXT))
+    return SearchQuestion(key, (WORD, *spaced[1:], NEXT))
 
 
-def _counting(task: Any) -> Question:
-    return Question(2, (SEEK, 0, TIMES, 1, ONCE_MORE, 0, END), decides=True)
+def _counting(task: Any) -> SearchQuestion:
+    return SearchQuestion(2, (SEEK, 0, TIMES, 1, ONCE_MORE, 0, END), decides=True)
 
 
-_QUESTIONS: dict[type[RecallTask], Callable[[Any], Question]] = {
+_QUESTIONS: dict[type[RecallTask], Callable[[Any], SearchQuestion]] = {
     Index: _index,
     AssociativeRecall: _associative_recall,
     CgramRetrieval: _cgram_retrieval,
@@ -109,7 +109,7 @@ def at(ago: int) -> str:
     return f"end_{ago}_ago"
 
 
-def _written(task: Task, question: Question) -> list[Value]:
+def _written(task: Task, question: SearchQuestion) -> list[Value]:
     """The tokens from `[STARTSEARCH]` to `[ENDSEARCH]`: constants, and registers."""
     pieces: list[Value] = [
         direction(register(piece)) if isinstance(piece, int) else number_of(task.vocabulary.index(piece))
@@ -118,7 +118,7 @@ def _written(task: Task, question: Question) -> list[Value]:
     return [number_of(STARTSEARCH), *pieces, number_of(ENDSEARCH)]
 
 
-def recall_program(task: Task, question: Question, precision: Precision) -> Program:
+def recall_program(task: Task, question: SearchQuestion, precision: Precision) -> Program:
     """The layers that the table above lists."""
     program = Program(task.max_length, precision, positions=False)
     program.feed_forward({IS_END: is_token(EOS)}, "is this [EOS]?")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from retrieval_gap.theory.constructions.construction import weight
 from retrieval_gap.theory.constructions.precision import EXACT, Precision
-from retrieval_gap.theory.constructions.stream import Affine, Stream
+from retrieval_gap.theory.constructions.stream import Affine, ResidualStream
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Register:
 class Recurrence(nn.Module):
     """The layer; it writes all registers, as they are after the token, to the stream."""
 
-    def __init__(self, stream: Stream, registers: Mapping[str, Register], precision: Precision) -> None:
+    def __init__(self, stream: ResidualStream, registers: Mapping[str, Register], precision: Precision) -> None:
         super().__init__()
         self.precision = precision
-        own = Stream(registers)
+        own = ResidualStream(registers)
         gates: list[Affine] = []
         steps_GxSxS: list[Tensor] = []
         for s, register in enumerate(registers.values()):

@@ -33,7 +33,7 @@ from retrieval_gap.theory.constructions.control import (
     total,
 )
 from retrieval_gap.theory.constructions.feed_forward import is_zero, times
-from retrieval_gap.theory.constructions.machines import Machine, Transition
+from retrieval_gap.theory.constructions.machines import Transition, TuringMachine
 from retrieval_gap.theory.constructions.precision import Precision
 from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, CompiledModel, Program
 from retrieval_gap.theory.constructions.recurrence import Register
@@ -75,7 +75,7 @@ def _reading(program: Program) -> None:
     program.recur(registers, "the symbol under the head, the machine's state")
 
 
-def _table(program: Program, machine: Machine, task: MachineTask) -> None:
+def _table(program: Program, machine: TuringMachine, task: MachineTask) -> None:
     """What the machine does in this state on this symbol."""
     which = {f"state_{name}": is_zero(state - number_of(task.state_token(name))) for name in machine.states}
     for name in machine.symbols:
@@ -98,7 +98,7 @@ def _table(program: Program, machine: Machine, task: MachineTask) -> None:
     program.recur({"head": Register(head, add=direction("moves"))}, "the head, in cells from where it began")
 
 
-def _rules(machine: Machine, task: MachineTask) -> list[Rule]:
+def _rules(machine: TuringMachine, task: MachineTask) -> list[Rule]:
     cell = head + number_of(task.cell_0)
     goes_on, is_end, not_begun = direction("goes_on"), direction("is_end"), direction("not_begun")
     halts = total(*(_in(name) for name in machine.halting))

@@ -12,7 +12,7 @@ from retrieval_gap.tasks.istree import IsTree, vocabulary
 from retrieval_gap.tasks.istree.families import FAMILIES
 from retrieval_gap.tasks.istree.oracle import is_tree, trace
 from retrieval_gap.theory.constructions import Precision, builder
-from retrieval_gap.theory.constructions.attention import Attention
+from retrieval_gap.theory.constructions.attention import LookupAttention
 from retrieval_gap.theory.constructions.istree_frames import IsTreeFrames, frames_of, tour_of
 from retrieval_gap.theory.constructions.measure import smallest_precision
 from retrieval_gap.theory.constructions.recurrence import Recurrence
@@ -134,9 +134,9 @@ def test_weights_do_not_grow_with_n_and_bits_of_a_number_like_log_n(how):
 
 def test_the_transformer_has_eight_attention_layers_and_the_hybrid_one_above_its_recurrence():
     transformer, hybrid = (built("istree", 8, how=how)[0] for how in WAYS)
-    assert sum(isinstance(part, Attention) for part in transformer.parts) == 8
-    kinds = [type(part) for part in hybrid.parts if isinstance(part, Attention | Recurrence)]
-    assert kinds == [Recurrence, Attention]
+    assert sum(isinstance(part, LookupAttention) for part in transformer.parts) == 8
+    kinds = [type(part) for part in hybrid.parts if isinstance(part, LookupAttention | Recurrence)]
+    assert kinds == [Recurrence, LookupAttention]
 
 
 def test_the_registers_of_the_hybrid_are_as_many_at_every_size():

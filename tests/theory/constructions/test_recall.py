@@ -6,7 +6,7 @@ import torch
 
 from retrieval_gap.tasks.api import TaskConfig, TaskError
 from retrieval_gap.theory.constructions import Precision, builder
-from retrieval_gap.theory.constructions.attention import Attention
+from retrieval_gap.theory.constructions.attention import LookupAttention
 from retrieval_gap.theory.constructions.measure import smallest_precision
 from retrieval_gap.theory.constructions.recurrence import Recurrence
 from tests.theory.constructions.checks import assert_causal_and_stepwise, built, idle_share, is_exact, scored
@@ -103,8 +103,8 @@ def test_a_cache_grows_like_n_log_n_and_the_registers_of_a_hybrid_like_log_n(tas
 @variants
 def test_a_hybrid_has_recurrent_layers_below_one_attention_layer(task, options):
     parts = list(built(task, 32, how="hybrid", options=options)[0].parts)
-    kinds = [type(part) for part in parts if isinstance(part, Attention | Recurrence)]
-    assert kinds == [Recurrence, Attention]
+    kinds = [type(part) for part in parts if isinstance(part, LookupAttention | Recurrence)]
+    assert kinds == [Recurrence, LookupAttention]
     assert not any(
         isinstance(part, Recurrence) for part in built(task, 32, how="transformer", options=options)[0].parts
     )
