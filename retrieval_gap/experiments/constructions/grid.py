@@ -19,7 +19,7 @@ RECALL_WAYS = ("transformer", "rnn_rag", "hybrid")
 COPY_WAYS, COPY_SIZES = ("transformer", "hybrid"), (16, 64, 256)
 ISTREE_WAYS = ("transformer_cot", "rnn_rag", "hybrid_cot")
 ISTREE_SIZES, ISTREE_LARGE = (16, 32, 64, 128), (256, 1024)
-SAMPLES, FEW, FEWEST = 100, 20, 4
+SAMPLES, FEW, ONE = 100, 20, 1
 MOST_STEPS = 1_024
 WORDS = {
     "binary_increment": ("1011", "11111111", "1" * 32),
@@ -52,7 +52,7 @@ def _istree() -> Iterator[Setup]:
     for family in ("", *FAMILIES[1:]):  # "" is the first
         for how in ISTREE_WAYS:
             for n in (*ISTREE_SIZES, *(() if family else ISTREE_LARGE)):
-                samples = SAMPLES if n < 100 else FEW if n < 1000 else FEWEST
+                samples = SAMPLES if n < 100 else FEW if n < 1000 else ONE
                 yield OnTask(task="istree", how=how, n=n, family=family, samples=samples, smallest=not family)
 
 
