@@ -38,19 +38,14 @@ def writes(construction: Construction, gold: Batch) -> bool:
 
 
 def smallest_precision(build: Callable[[Precision], Construction], task: Task, stated: int, samples: int = 20) -> int:
-    """The fewest bits a number with which the traces of `samples` samples are exact: with one less they are not.
-
-    Found by halving the range up to the `stated` bits: what is exact with some bits is taken to be so with more.
+    """The fewest bits a number with which the traces of `samples` samples are exact, as they are with every more up to
+    the `stated` ones: tried one after the other, since fewer that fail may hide still fewer that succeed by luck.
 
     Raises RunError where the traces are not exact with the stated bits.
     """
-    gold, works, fails = task.sample(np.arange(samples)), stated, FEWEST_BITS - 1
-    if not writes(build(Precision(stated)), gold):
-        raise RunError(f"{task.name}, n = {task.config.n}: not exact with the {stated} bits a number that are stated")
-    while works - fails > 1:
-        bits = (works + fails) // 2
-        if writes(build(Precision(bits)), gold):
-            works = bits
-        else:
-            fails = bits
-    return works
+    gold, bits = task.sample(np.arange(samples)), stated
+    if not writes(build(Precision(bits)), gold):
+        raise RunError(f"{task.name}, n = {task.config.n}: not exact with the {bits} bits a number that are stated")
+    while bits > FEWEST_BITS and writes(build(Precision(bits - 1)), gold):
+        bits -= 1
+    return bits
