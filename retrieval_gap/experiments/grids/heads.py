@@ -18,8 +18,8 @@ from retrieval_gap.tasks.texts import generated_sets
 ROOT = Path(__file__).resolve().parents[3]
 MODEL = "all-MiniLM-L6-v2"
 DEMO_HEADS = ("mean", "attention", "conv1d", "transformer", "bigru")
-DEMO_SETS = {"which_came_first": 32, "negation_scope": 64}
-WINDOWS = (2, 4, 8)
+DEMO_SETS = {"which_came_first": 32, "negation_scope": 48}
+DEMO_WINDOWS, WINDOWS = (2, 8), (2, 4, 8)
 CPU_LENGTHS, CPU_SEEDS = (32, 128), 5
 CPU_PUBLIC = (
     "copa", "commonsenseqa", "navigate", "hyperbaton", "tracking", "temporal", "code_bugs", "ncbi", "pubmedqa",
@@ -32,14 +32,15 @@ POOLED = ("gru+pool=max", "bigru+pool=max")
 
 def heads_demo() -> list[HeadsConfig]:
     """Ten minutes on two cores: two generated sets and COPA, five heads, three seeds; shuffled states beside."""
-    brief = {"samples": 1500, "test_samples": 600, "steps": 400, "patience": 4, "lr": "1e-3,3e-3"}
+    brief = {"steps": 300, "patience": 3, "lr": "1e-3,3e-3"}
+    few = brief | {"samples": 1500, "test_samples": 600}
     cells: list[HeadsConfig] = []
     for seed in range(3):
         for name, n in DEMO_SETS.items():
-            cells += _cells(name, DEMO_HEADS, seed, n=n, **brief)
-            cells += _shuffled(name, DEMO_HEADS, seed, (0,), n=n, **brief)
-        cells += _shuffled("which_came_first", ("bigru",), seed, WINDOWS, n=DEMO_SETS["which_came_first"], **brief)
-        cells += _public("copa", DEMO_HEADS, seed, steps=400, patience=4, lr="1e-3,3e-3")
+            cells += _cells(name, DEMO_HEADS, seed, n=n, **few)
+            cells += _shuffled(name, DEMO_HEADS, seed, (0,), n=n, **few)
+        cells += _shuffled("which_came_first", ("bigru",), seed, DEMO_WINDOWS, n=DEMO_SETS["which_came_first"], **few)
+        cells += _public("copa", DEMO_HEADS, seed, **brief)
     return cells
 
 
