@@ -18,7 +18,7 @@ from retrieval_gap.tasks.texts import generated_sets
 ROOT = Path(__file__).resolve().parents[3]
 MODEL = "all-MiniLM-L6-v2"
 DEMO_HEADS = ("mean", "attention", "conv1d", "transformer", "bigru")
-DEMO_SETS = {"which_came_first": 32, "negation_scope": 48}
+DEMO_SETS = {"which_came_first": 16, "negation_scope": 32}
 DEMO_WINDOWS, WINDOWS = (2, 8), (2, 4, 8)
 CPU_LENGTHS, CPU_SEEDS = (32, 128), 5
 CPU_PUBLIC = (
@@ -32,8 +32,8 @@ POOLED = ("gru+pool=max", "bigru+pool=max")
 
 def heads_demo() -> list[HeadsConfig]:
     """Ten minutes on two cores: two generated sets and COPA, five heads, three seeds; shuffled states beside."""
-    brief = {"steps": 300, "patience": 3, "lr": "1e-3,3e-3"}
-    few = brief | {"samples": 1500, "test_samples": 600}
+    brief = {"steps": 250, "patience": 3, "lr": "1e-3,3e-3"}
+    few = brief | {"samples": 1000, "test_samples": 600}
     cells: list[HeadsConfig] = []
     for seed in range(3):
         for name, n in DEMO_SETS.items():
