@@ -133,8 +133,13 @@ def _save_model(folder: Path, texts: TextSet) -> Path:
     words = sorted({word for split in texts.splits.values() for each in split for word in each.texts[0].split()})
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
     torch.manual_seed(0)
-    sizes = {"num_hidden_layers": LAYERS, "hidden_size": WIDTH, "intermediate_size": INNER}
-    config = BertConfig(vocab_size=len(vocabulary), num_attention_heads=ATTENTION_HEADS, **sizes)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        num_hidden_layers=LAYERS,
+        hidden_size=WIDTH,
+        intermediate_size=INNER,
+        num_attention_heads=ATTENTION_HEADS,
+    )
     BertModel(config).save_pretrained(folder)
     BertTokenizerFast(vocab={word: number for number, word in enumerate(vocabulary)}).save_pretrained(folder)
     return folder

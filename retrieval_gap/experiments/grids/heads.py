@@ -20,6 +20,7 @@ MODEL = "all-MiniLM-L6-v2"
 DEMO_HEADS = ("mean", "attention", "conv1d", "transformer", "bigru")
 DEMO_SETS = {"which_came_first": 16, "negation_scope": 32}
 DEMO_WINDOWS, WINDOWS = (2, 8), (2, 4, 8)
+TUNED_SETS, TUNED_HEADS = ("which_came_first", "swap_tracking"), ("attention", "bigru")
 CPU_LENGTHS, CPU_SEEDS = (32, 128), 5
 CPU_PUBLIC = (
     "copa", "commonsenseqa", "navigate", "hyperbaton", "tracking", "temporal", "code_bugs", "ncbi", "pubmedqa",
@@ -42,6 +43,19 @@ def heads_demo() -> list[HeadsConfig]:
         cells += _shuffled("which_came_first", ("bigru",), seed, DEMO_WINDOWS, n=DEMO_SETS["which_came_first"], **few)
         cells += _public("copa", DEMO_HEADS, seed, **brief)
     return cells
+
+
+def heads_tuned() -> list[HeadsConfig]:
+    """Does what is found over a frozen model carry over to one that is trained along?  Two generated sets of 16 words,
+    attention pooling and a BiGRU, two seeds."""
+    few = {"n": 16, "samples": 600, "test_samples": 300, "steps": 100, "evaluate_every": 25, "batch_size": 16}
+    return [
+        cell
+        for seed in range(2)
+        for tune in (False, True)
+        for name in TUNED_SETS
+        for cell in _cells(name, TUNED_HEADS, seed, **few, lr="1e-3,3e-3", tune=tune, tune_lr=1e-4)
+    ]
 
 
 def heads_cpu() -> list[HeadsConfig]:
@@ -93,4 +107,4 @@ def _public(dataset: str, heads: Sequence[str], seed: int, **more: object) -> It
     yield from _cells(dataset, heads, seed, data=str(folder), **more)
 
 
-PRESETS = {"heads_demo": heads_demo, "heads_cpu": heads_cpu}
+PRESETS = {"heads_demo": heads_demo, "heads_tuned": heads_tuned, "heads_cpu": heads_cpu}
