@@ -20,7 +20,7 @@ MODEL = "all-MiniLM-L6-v2"
 DEMO_HEADS = ("mean", "attention", "conv1d", "transformer", "bigru")
 DEMO_SETS = {"which_came_first": 16, "negation_scope": 32}
 DEMO_WINDOWS, WINDOWS = (2, 8), (2, 4, 8)
-TUNED_SETS, TUNED_HEADS = ("which_came_first", "swap_tracking"), ("attention", "bigru")
+TUNED_SETS, TUNED_HEADS = ("which_came_first", "negation_scope"), ("attention", "bigru")
 CPU_LENGTHS, CPU_SEEDS = (32, 128), 5
 CPU_PUBLIC = (
     "copa", "commonsenseqa", "navigate", "hyperbaton", "tracking", "temporal", "code_bugs", "ncbi", "pubmedqa",
