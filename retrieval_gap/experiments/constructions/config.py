@@ -22,12 +22,12 @@ from retrieval_gap.theory.constructions.turing_text import MachineTask
 EVAL_SPLIT: Split = "test"
 MACHINE_WAYS = ("rnn_rag", "hybrid")
 # Behind the contract's columns.  theorem: its number.  precision_bits, stated_bits: of a number, as run and as proved.
-# smallest_bits: the fewest that are exact, where they are measured.  parameter_bits.  recurrent_bits: of the state's
-# bits, those of recurrent layers.  steps: mean number of tokens behind the prompt.  context_tokens: the most in all.
-# machine_steps: of a Turing machine.
+# smallest_bits: the fewest that are exact, where they are measured.  parameter_bits.  computed_numbers: of embedding,
+# positions and head, computed and not stored.  recurrent_bits: of the state's bits, those of recurrent layers.
+# steps: mean number of tokens behind the prompt.  context_tokens: the most in all.  machine_steps: of a Turing machine.
 OWN_COLUMNS = (
-    "theorem", "precision_bits", "stated_bits", "smallest_bits", "parameter_bits", "recurrent_bits", "steps",
-    "context_tokens", "machine_steps",
+    "theorem", "precision_bits", "stated_bits", "smallest_bits", "parameter_bits", "computed_numbers",
+    "recurrent_bits", "steps", "context_tokens", "machine_steps",
 )  # fmt: skip
 
 

@@ -16,11 +16,11 @@ from operator import add
 from retrieval_gap.tasks.api import BOS, EOS, FAILED, FALSE, TRUE, TaskConfig
 from retrieval_gap.tasks.istree.traces import EDGE, NODE_0
 from retrieval_gap.theory.constructions.attention import BOS_FLAG, POSITION, Lookup
-from retrieval_gap.theory.constructions.construction import Builder
+from retrieval_gap.theory.constructions.construction import Builder, Construction
 from retrieval_gap.theory.constructions.feed_forward import Units, is_zero, linear, relu, square, times
 from retrieval_gap.theory.constructions.istree_frames import IsTreeFrames
 from retrieval_gap.theory.constructions.precision import Precision
-from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, CompiledModel, Program
+from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, Program
 from retrieval_gap.theory.constructions.recall import past
 from retrieval_gap.theory.constructions.recurrence import Register
 from retrieval_gap.theory.constructions.stream import ONE, Affine, direction, number, square_of
@@ -188,14 +188,14 @@ def _choose(program: Program) -> None:
     program.feed_forward({ANSWER: _chosen([direction(flag) for flag in flags], forms)}, "the one that is wanted now")
 
 
-def _build(config: TaskConfig, precision: Precision) -> CompiledModel:
+def _build(config: TaskConfig, precision: Precision) -> Construction:
     task = IsTreeFrames(config)
     program = Program(task.max_length, precision, positions=False)
     _remember(program)
     _ask(program)
     _look_up(program)
     _choose(program)
-    return CompiledModel(program, "5.7", len(task.vocabulary), lambda n: 22 * max(n, task.options.names))
+    return Construction(program, "5.7", len(task.vocabulary), lambda n: 22 * max(n, task.options.names))
 
 
 BUILDERS = {("istree", "hybrid_cot"): Builder("5.7", "cot", _build, IsTreeFrames)}

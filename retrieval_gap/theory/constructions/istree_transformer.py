@@ -27,10 +27,10 @@ from retrieval_gap.tasks.api import BOS, EOS, FALSE, TRUE, TaskConfig
 from retrieval_gap.tasks.istree import IsTree
 from retrieval_gap.tasks.istree.traces import EDGE, NODE_0
 from retrieval_gap.theory.constructions.attention import BOS_FLAG, POSITION, Lookup
-from retrieval_gap.theory.constructions.construction import Builder
+from retrieval_gap.theory.constructions.construction import Builder, Construction
 from retrieval_gap.theory.constructions.feed_forward import at_least_one, is_zero, linear, relu, square, times
 from retrieval_gap.theory.constructions.precision import Precision
-from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, CompiledModel, Program
+from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, Program
 from retrieval_gap.theory.constructions.recall import begin, past
 from retrieval_gap.theory.constructions.stream import constant, direction, number, square_of
 
@@ -147,7 +147,7 @@ def _answer(program: Program) -> None:
     )
 
 
-def _build(config: TaskConfig, precision: Precision) -> CompiledModel:
+def _build(config: TaskConfig, precision: Precision) -> Construction:
     task = IsTree(replace(config, mode="cot"))
     program = Program(task.max_length, precision)
     _read(program)
@@ -162,7 +162,7 @@ def _build(config: TaskConfig, precision: Precision) -> CompiledModel:
         "has the tour been there?",
     )
     _answer(program)
-    return CompiledModel(program, "4.7", len(task.vocabulary), _largest(task))
+    return Construction(program, "4.7", len(task.vocabulary), _largest(task))
 
 
 def _largest(task: IsTree) -> Callable[[int], int]:

@@ -28,11 +28,11 @@ from retrieval_gap.models import SequenceModel
 from retrieval_gap.models.mixer import Residual
 from retrieval_gap.tasks.api import BOS, EOS, TRUE, TaskConfig
 from retrieval_gap.theory.constructions.attention import POSITION, Lookup
-from retrieval_gap.theory.constructions.construction import Builder
+from retrieval_gap.theory.constructions.construction import Builder, Construction
 from retrieval_gap.theory.constructions.control import number_of
 from retrieval_gap.theory.constructions.feed_forward import Units, at_least_one, is_zero, linear, relu, times
 from retrieval_gap.theory.constructions.precision import Precision
-from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, CompiledModel, Program
+from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, Program
 from retrieval_gap.theory.constructions.quantised_lstm import LETTER_0, RANGES, LstmTask
 from retrieval_gap.theory.constructions.recall import begin
 from retrieval_gap.theory.constructions.stream import Affine, constant, direction, number
@@ -195,7 +195,7 @@ def _write(program: Program, task: LstmTask) -> None:
     program.feed_forward({ANSWER: times(direction("onward"), 1.0 - last) + times(number_of(TRUE), last)}, "or the end")
 
 
-class LstmSimulation(CompiledModel):
+class LstmSimulation(Construction):
     """The compiled program; it needs the guard bits of the LSTM's arithmetic too."""
 
     def stated_precision(self, n: int) -> int:
@@ -203,7 +203,7 @@ class LstmSimulation(CompiledModel):
 
 
 @torch.no_grad()
-def _build(config: TaskConfig, precision: Precision) -> CompiledModel:
+def _build(config: TaskConfig, precision: Precision) -> Construction:
     task = LstmTask(config)
     program = Program(task.max_length, precision)
     _locate(program, task)

@@ -13,8 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from retrieval_gap.theory.constructions.construction import weight
-from retrieval_gap.theory.constructions.precision import Precision
+from retrieval_gap.theory.constructions.precision import Precision, weight
 from retrieval_gap.theory.constructions.stream import Affine, ResidualStream
 
 FunctionName = Literal["sigmoid", "tanh", "nearest", "step"]

@@ -30,10 +30,10 @@ from retrieval_gap.tasks.index import VALUE_0, Index
 from retrieval_gap.tasks.mqar import Mqar
 from retrieval_gap.tasks.recall import RecallTask
 from retrieval_gap.theory.constructions.attention import BOS_FLAG, POSITION, Lookup
-from retrieval_gap.theory.constructions.construction import Builder, check_asked_last
+from retrieval_gap.theory.constructions.construction import Builder, Construction, check_asked_last
 from retrieval_gap.theory.constructions.feed_forward import is_zero, linear, relu, square, times
 from retrieval_gap.theory.constructions.precision import Precision
-from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, CompiledModel, Program
+from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, Program
 from retrieval_gap.theory.constructions.recurrence import Register
 from retrieval_gap.theory.constructions.stream import ONE, constant, direction, number, square_of
 
@@ -156,7 +156,7 @@ _PROGRAMS: dict[type[RecallTask], Callable[[Any, Program, Past], None]] = {
 }
 
 
-def _build(kind: type[RecallTask], theorem: str, see: Past, config: TaskConfig, precision: Precision) -> CompiledModel:
+def _build(kind: type[RecallTask], theorem: str, see: Past, config: TaskConfig, precision: Precision) -> Construction:
     task = kind(replace(config, mode="direct"))
     check_asked_last(task)
     program = Program(task.max_length, precision, positions=see is by_attention)
@@ -166,7 +166,7 @@ def _build(kind: type[RecallTask], theorem: str, see: Past, config: TaskConfig, 
         sized = kind(replace(task.config, n=n))
         return max(sized.max_length, len(sized.vocabulary))
 
-    return CompiledModel(program, theorem, len(task.vocabulary), largest)
+    return Construction(program, theorem, len(task.vocabulary), largest)
 
 
 BUILDERS = {

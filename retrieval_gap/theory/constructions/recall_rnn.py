@@ -34,7 +34,7 @@ from retrieval_gap.tasks.counting import END, ONCE_MORE, SEEK, TIMES, Counting
 from retrieval_gap.tasks.index import CAPTURE, SKIP, Index
 from retrieval_gap.tasks.mqar import Mqar
 from retrieval_gap.tasks.recall import RecallTask
-from retrieval_gap.theory.constructions.construction import Builder, check_asked_last
+from retrieval_gap.theory.constructions.construction import Builder, Construction, check_asked_last
 from retrieval_gap.theory.constructions.control import (
     CLOCK,
     Rule,
@@ -49,7 +49,7 @@ from retrieval_gap.theory.constructions.control import (
 )
 from retrieval_gap.theory.constructions.feed_forward import is_zero, times
 from retrieval_gap.theory.constructions.precision import Precision
-from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, CompiledModel, Program
+from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, Program
 from retrieval_gap.theory.constructions.stream import direction
 
 IS_END, FAILED_FLAG = "is_end", "failed"
@@ -167,12 +167,12 @@ def mqar_program(task: Task, precision: Precision) -> Program:
     return program
 
 
-def _build_mqar(config: TaskConfig, precision: Precision) -> CompiledModel:
+def _build_mqar(config: TaskConfig, precision: Precision) -> Construction:
     task = Mqar(replace(config, mode="rag"))
-    return CompiledModel(mqar_program(task, precision), "5.2", len(task.vocabulary), lambda _: len(task.vocabulary))
+    return Construction(mqar_program(task, precision), "5.2", len(task.vocabulary), lambda _: len(task.vocabulary))
 
 
-def _build(kind: type[RecallTask], config: TaskConfig, precision: Precision) -> CompiledModel:
+def _build(kind: type[RecallTask], config: TaskConfig, precision: Precision) -> Construction:
     task = kind(replace(config, mode="rag"))
     check_asked_last(task)
     question = _QUESTIONS[kind](task)
@@ -182,7 +182,7 @@ def _build(kind: type[RecallTask], config: TaskConfig, precision: Precision) -> 
         # The square of the largest token's number has to be exact, and so has the clock.
         return max(len(kind(replace(config, mode="rag", n=n)).vocabulary), 2 ** (last_time // 2))
 
-    return CompiledModel(recall_program(task, question, precision), "5.2", len(task.vocabulary), largest)
+    return Construction(recall_program(task, question, precision), "5.2", len(task.vocabulary), largest)
 
 
 BUILDERS = {(kind.name, "rnn_rag"): Builder("5.2", "rag", partial(_build, kind)) for kind in _QUESTIONS} | {

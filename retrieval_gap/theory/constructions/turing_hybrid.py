@@ -27,11 +27,12 @@ from numpy.typing import NDArray
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tasks.api import BOS, CONTROL_TOKENS, EOS, FALSE, TRUE, Batch, Mode, Task, TaskConfig
 from retrieval_gap.theory.constructions.attention import BOS_FLAG, POSITION, Lookup
+from retrieval_gap.theory.constructions.construction import Construction
 from retrieval_gap.theory.constructions.control import is_token, number_of, rules
 from retrieval_gap.theory.constructions.feed_forward import Units, at_least_one, is_zero, square, times
 from retrieval_gap.theory.constructions.machines import MachineRun, Transition, TuringMachine
 from retrieval_gap.theory.constructions.precision import Precision
-from retrieval_gap.theory.constructions.program import ANSWER, CompiledModel, Program
+from retrieval_gap.theory.constructions.program import ANSWER, Program
 from retrieval_gap.theory.constructions.recurrence import Register
 from retrieval_gap.theory.constructions.stream import Affine, direction, number, square_of
 
@@ -195,7 +196,7 @@ def _step(program: Program, task: WriteTask) -> None:
     program.feed_forward({ANSWER: times(onward, 1.0 - over) + times(verdict, over)}, "the next step, or the end")
 
 
-def build_turing_hybrid(task: WriteTask, precision: Precision) -> CompiledModel:
+def build_turing_hybrid(task: WriteTask, precision: Precision) -> Construction:
     """The machine of this task, as weights.  Its stated precision is a function of the steps that it may take."""
     program = Program(task.max_length, precision, positions=False)
     _read(program, task)
@@ -204,4 +205,4 @@ def build_turing_hybrid(task: WriteTask, precision: Precision) -> CompiledModel:
     def largest(steps: int) -> int:
         return max(len(task.vocabulary), len(task.word) + steps + 4)
 
-    return CompiledModel(program, "5.8", len(task.vocabulary), largest)
+    return Construction(program, "5.8", len(task.vocabulary), largest)

@@ -21,6 +21,7 @@ Source: "RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), theorem 5
 from collections.abc import Callable
 
 from retrieval_gap.tasks.api import ENDSEARCH, EOS, FAILED, FALSE, STARTSEARCH, TRUE
+from retrieval_gap.theory.constructions.construction import Construction
 from retrieval_gap.theory.constructions.control import (
     CLOCK,
     Rule,
@@ -35,7 +36,7 @@ from retrieval_gap.theory.constructions.control import (
 from retrieval_gap.theory.constructions.feed_forward import is_zero, times
 from retrieval_gap.theory.constructions.machines import Transition, TuringMachine
 from retrieval_gap.theory.constructions.precision import Precision
-from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, CompiledModel, Program
+from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, Program
 from retrieval_gap.theory.constructions.recurrence import Register
 from retrieval_gap.theory.constructions.stream import Affine, affine, direction
 from retrieval_gap.theory.constructions.turing_text import GIVES_TOKEN, LAST_TOKEN, WRITE_TOKEN, MachineTask
@@ -122,7 +123,7 @@ def _rules(machine: TuringMachine, task: MachineTask) -> list[Rule]:
     ]
 
 
-def build_turing(task: MachineTask, precision: Precision) -> CompiledModel:
+def build_turing(task: MachineTask, precision: Precision) -> Construction:
     """The machine of this task, as weights.  Its stated precision is a function of the steps that it may take."""
     program = Program(task.max_length, precision, positions=False)
     _reading(program)
@@ -133,4 +134,4 @@ def build_turing(task: MachineTask, precision: Precision) -> CompiledModel:
         cells = 2 * max(steps, len(task.word)) + 1
         return max(task.state_0 + len(task.machine.states) + cells, 2**5)
 
-    return CompiledModel(program, "5.4", len(task.vocabulary), largest)
+    return Construction(program, "5.4", len(task.vocabulary), largest)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -118,7 +117,7 @@ def test_few_bits_a_number_fail_and_the_stated_are_near_the_fewest(how):
     build = builder("istree", how).build
     _, problem = built("istree", 16, how=how)
     stated = build(config, Precision()).stated_precision(16)
-    smallest = smallest_precision(lambda precision: build(config, precision), problem, 10)
+    smallest = smallest_precision(lambda precision: build(config, precision), problem, stated, 10)
     assert stated - 11 <= smallest <= stated
     assert scored(*built("istree", 16, smallest - 2, how=how), samples=10).exact_trace < 1
 
@@ -149,13 +148,3 @@ def test_the_registers_of_the_hybrid_are_as_many_at_every_size():
 def test_it_is_causal_and_a_step_is_what_a_stretch_is(how):
     construction, problem = built("istree", 6, how=how)
     assert_causal_and_stepwise(construction, problem, change=25)
-
-
-@ways
-@pytest.mark.parametrize(("size", "survives"), [(1e-9, True), (0.05, False)])
-def test_weights_have_a_tolerance_and_no_more(size, survives, how):
-    construction, problem = built("istree", 6, "exact", how=how)
-    generator = torch.Generator().manual_seed(0)
-    for tensor in construction.parameters():
-        tensor.mul_(1 + size * (2 * torch.rand(tensor.shape, generator=generator, dtype=tensor.dtype) - 1))
-    assert is_exact(construction, problem, 10) == survives

@@ -13,6 +13,7 @@ from retrieval_gap.theory.constructions import Precision
 from retrieval_gap.theory.constructions.machines import MachineRun, TuringMachine, load_machine, read_machine
 from retrieval_gap.theory.constructions.turing_rnn import build_turing
 from retrieval_gap.theory.constructions.turing_text import GIVES, LAST, TOKENS_A_STEP, MachineTask
+from tests.theory.constructions.checks import assert_causal_and_stepwise
 
 
 def run(task: MachineTask, bits: int | None = -1, retriever: RetrieverName = "fast") -> tuple[MachineRun, Decoded]:
@@ -166,6 +167,11 @@ def test_state_grows_like_the_logarithm_of_the_time_and_weights_not_at_all():
     assert numbers == 4
     assert 0 < np.polyfit(np.log2(times), bits, 1)[0] <= 2.5 * numbers
     assert len(counts) == 1
+
+
+def test_it_is_causal_and_a_step_is_what_a_stretch_is():
+    task = MachineTask(load_machine("palindrome"), "abba", 20)
+    assert_causal_and_stepwise(build_turing(task, Precision(32)), task, change=60)
 
 
 def test_a_changed_table_is_another_machine():
