@@ -84,7 +84,7 @@ class LoopOptions:
     checkpoint: Path
     report: Callable[[StepReport], None]
     report_every: int = 100
-    on_start: Callable[[Progress], None] = lambda done: None
+    on_start: Callable[[TrainingProgress], None] = lambda done: None
     on_first_loss: Callable[[float], None] = lambda loss: None
     validation: Validation | None = None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
@@ -139,7 +139,7 @@ def train(
             ended = ended or stopped
             granted = wishes.granted()
             if granted != NOTHING or ended:
-                progress = Progress(
+                progress = TrainingProgress(
                     step=finished, loss_sum=step.loss_sum(), loss_count=meter.loss_count, stopped=stopped
                 )
                 if ranks.leads:

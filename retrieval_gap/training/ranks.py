@@ -91,7 +91,7 @@ class Ranks:
                 state["step"].fill_(step)
                 for tensor in (parameter.detach(), *(state[moment] for moment in MOMENTS)):
                     dist.broadcast(tensor, 0)
-        return Progress(step=int(step), loss_sum=loss_sum, loss_count=int(loss_count), stopped=bool(stopped))
+        return TrainingProgress(step=int(step), loss_sum=loss_sum, loss_count=int(loss_count), stopped=bool(stopped))
 
     def combined(self, parameters: Sequence[nn.Parameter], loss: Tensor, graded: Tensor) -> Tensor:
         """Replaces the gradients, which are of the mean `loss` over this rank's `graded` tokens, by those of the mean

@@ -155,7 +155,7 @@ def _distance(one: RunConfig, other: RunConfig) -> float:
     return abs(math.log(one.n / other.n)) + abs(math.log(one.batch_size / other.batch_size))
 
 
-def hours(cells: Sequence[Duration], machine: Machine) -> str:
+def hours(cells: Sequence[Duration], machine: Hardware) -> str:
     """Hours until the last cell ends, with `machine.count` of them side by side, and the marks of the sources."""
     if not cells:
         return ""

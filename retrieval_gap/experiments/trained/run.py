@@ -203,7 +203,7 @@ def _trained(
     model, training = _new_model(config, task, device), config.training()
     before = started = 0.0
 
-    def on_start(done: Progress) -> None:
+    def on_start(done: TrainingProgress) -> None:
         nonlocal before, started
         run.trim_metrics(done.step)
         if done.step < training.steps and not done.stopped:
