@@ -16,6 +16,7 @@ import torch
 
 from retrieval_gap.llm.config import LLMConfig, LocalConfig
 from retrieval_gap.llm.generation import Generated, GenerationOptions, Generator
+from retrieval_gap.llm.gguf import from_pretrained_words
 from retrieval_gap.llm.likelihood import Continuation, log_likelihoods
 from retrieval_gap.llm.request import (
     AnswerScores,
@@ -187,7 +188,7 @@ class LocalBackend:
 
 
 def load_tokenizer(name: str) -> Any:
-    """The tokenizer of a folder or model name.  Raises UsageError, RunError where it does not load."""
+    """The tokenizer of a folder, a GGUF file or a model name.  Raises UsageError, RunError where it does not load."""
     try:
         import huggingface_hub
         import transformers
@@ -199,10 +200,12 @@ def load_tokenizer(name: str) -> Any:
     huggingface_hub.utils.logging.set_verbosity_error()
     if not sys.stderr.isatty():
         transformers.utils.logging.disable_progress_bar()
-    if name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
+    where, gguf = from_pretrained_words(name)
+    if not gguf and name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
         raise UsageError(f"model {name}: no such folder")
     return told_in_one_line(
-        name, lambda: transformers.AutoTokenizer.from_pretrained(name, use_fast=True, trust_remote_code=False)
+        name,
+        lambda: transformers.AutoTokenizer.from_pretrained(where, use_fast=True, trust_remote_code=False, **gguf),
     )
 
 

@@ -25,11 +25,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingProgress:
-    """Steps done, and the losses not reported yet."""
+    """Steps done, and the losses not reported yet.  stopped: no more steps are to be done, the validation being good
+    enough."""
 
     step: int = 0
     loss_sum: float = 0.0
     loss_count: int = 0
+    stopped: bool = False
 
 
 def save_checkpoint(
@@ -151,7 +153,8 @@ def _progress(text: str) -> TrainingProgress:
     """Raises ValueError or TypeError for a text that `asdict(Progress)` does not give."""
     progress = TrainingProgress(**json.loads(text))
     counts = (progress.step, progress.loss_count)
-    if not all(type(count) is int and count >= 0 for count in counts) or not isinstance(progress.loss_sum, float):
+    kinds = isinstance(progress.loss_sum, float) and isinstance(progress.stopped, bool)
+    if not kinds or not all(type(count) is int and count >= 0 for count in counts):
         raise ValueError(f"impossible progress {text}")
     return progress
 

@@ -1,8 +1,8 @@
 """How long a sweep takes, and what is left of it: from what runs measured where they did, else by the roofline.
 
-Every number of hours carries where it comes from: `m` a run of the same view, problem size and model was measured on
-that hardware; `s` other runs were, of the same view and model if there are such, and what they took is scaled by the
-ratio of the rooflines; `r` nothing was measured there, and it is the roofline alone.
+Every number of hours carries a mark of where it comes from: `=` a run of the same view, problem size and model was
+measured on that hardware; `~` other runs were, of the same view and model if there are such, and what they took is
+scaled by the ratio of the rooflines; `?` nothing was measured there, and it is the roofline alone.
 """
 
 import math
@@ -31,11 +31,13 @@ from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.runs.known import KnownRun, known_runs
 from retrieval_gap.tasks.api import TaskError
 
-Source = Literal["m", "s", "r"]
+Source = Literal["measured", "scaled", "roofline"]
 Part = Literal["training", "evaluation"]
-SOURCES: tuple[Source, ...] = ("m", "s", "r")
+MARKS: dict[Source, str] = {"measured": "=", "scaled": "~", "roofline": "?"}  # no letters, which read as units
 WIDTH = 120  # where there is no terminal
-LEGEND = "hours: m measured, s scaled by the roofline from other cells measured there, r roofline alone (an assumption)"
+LEGEND = (
+    "h hours: = measured, ~ scaled by the roofline from other cells measured there, ? roofline alone (an assumption)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,12 +137,12 @@ def _estimate(config: RunConfig, part: Part, machine: Hardware, runs: Sequence[M
     roofline_s = machine.seconds(getattr(cell_cost(config), part))
     known = [run for run in runs if run.seconds(part)]
     if not known:
-        return Duration(roofline_s, frozenset({"r"}))
+        return Duration(roofline_s, frozenset({"roofline"}))
     alike = [run for run in known if _kind(run.config) == _kind(config)]
     distance = min((_distance(run.config, config) for run in alike), default=math.inf)
     nearest = [run for run in alike if _distance(run.config, config) == distance] or known
     pace = fmean((run.seconds(part) or 0.0) / machine.seconds(getattr(cell_cost(run.config), part)) for run in nearest)
-    source: Source = "s" if distance else "m"
+    source: Source = "scaled" if distance else "measured"
     return Duration(pace * roofline_s, frozenset({source}))
 
 
@@ -154,13 +156,13 @@ def _distance(one: RunConfig, other: RunConfig) -> float:
 
 
 def hours(cells: Sequence[Duration], machine: Hardware) -> str:
-    """Hours until the last cell ends, with `machine.count` of them side by side, and the letters of the sources."""
+    """Hours until the last cell ends, with `machine.count` of them side by side, and the marks of the sources."""
     if not cells:
         return ""
     total = _side_by_side(cells, machine) / 3600
     number = f"{total:,.0f}" if total >= 10 else f"{total:.2f}" if total >= 0.005 else "<0.01"
     sources = frozenset[Source]().union(*(cell.sources for cell in cells))
-    return f"{number} {''.join(source for source in SOURCES if source in sources)}"
+    return f"{number}h {''.join(mark for source, mark in MARKS.items() if source in sources)}"
 
 
 def seconds_left(cells: Sequence[KnownRun], runs_dir: Path, machine: Hardware) -> float:
