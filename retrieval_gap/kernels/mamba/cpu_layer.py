@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from retrieval_gap.kernels.causal_conv1d.cpu_kernels import BEFORE, convolve, copy_first_rows, filter_back, inputs_back
-from retrieval_gap.kernels.causal_conv1d.cpu_kernels import WIDTH as TAPS
+from retrieval_gap.kernels.causal_conv1d.cpu import BEFORE, convolve, copy_first_rows, filter_back, inputs_back
+from retrieval_gap.kernels.causal_conv1d.cpu import WIDTH as TAPS
 from retrieval_gap.kernels.cpu import FLOAT, LANES, VECTOR
 from retrieval_gap.kernels.cpu.jobs import Worker, copy_job, field, next_item, own_scratch, real_field
 from retrieval_gap.kernels.cpu.lanes import compiled

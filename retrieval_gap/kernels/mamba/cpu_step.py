@@ -9,7 +9,7 @@ too short to rearrange its state first. The window (B, 3, I) and the state (B, I
 
 from __future__ import annotations
 
-from retrieval_gap.kernels.causal_conv1d.cpu_kernels import BEFORE
+from retrieval_gap.kernels.causal_conv1d.cpu import BEFORE
 from retrieval_gap.kernels.cpu import FLOAT, LANES, VECTOR
 from retrieval_gap.kernels.cpu.elementary import LOG2_E, exp2_of_product, silu, softplus
 from retrieval_gap.kernels.cpu.jobs import Worker, field, next_item, own_scratch, real_field
