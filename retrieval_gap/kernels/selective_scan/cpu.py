@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 from retrieval_gap.kernels.cpu import LANES
 from retrieval_gap.kernels.cpu.elementary import LOG2_E
 from retrieval_gap.kernels.cpu.jobs import Job, sum_in_order, thread_count
-from retrieval_gap.kernels.selective_scan import cpu_backward, cpu_forward, cpu_step, naive
+from retrieval_gap.kernels.selective_scan import cpu_backward, cpu_forward
 from retrieval_gap.kernels.selective_scan import cpu_tiles as tiles
 from retrieval_gap.kernels.selective_scan.cpu_tiles import CHUNK, GROUP
 from retrieval_gap.kernels.selective_scan.inputs import ScanInputs
@@ -22,20 +22,14 @@ from retrieval_gap.kernels.selective_scan.inputs import ScanInputs
 
 def selective_scan(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
     """Outputs at every step, and the state after the last. See `retrieval_gap.kernels.selective_scan`."""
-    y_BxLxD, state_BxDxN = _SelectiveScan.apply(*_padded(inputs, GROUP))
-    return _cut(inputs, y_BxLxD, state_BxDxN)
+    channels, states = inputs.A.shape
+    y, state = _SelectiveScan.apply(*_padded(inputs))
+    return (y, state) if state.shape[1:] == (channels, states) else (y[..., :channels], state[:, :channels, :states])
 
 
-def selective_scan_step(inputs: ScanInputs, reuse_state: bool = False) -> tuple[Tensor, Tensor]:
-    """One step; in plain PyTorch where gradients are wanted, for they are not what decoding needs."""
-    if torch.is_grad_enabled() and inputs.need_gradients():
-        return naive.selective_scan_step(inputs)
-    return _cut(inputs, *cpu_step.selective_scan_step(_padded(inputs, LANES), reuse_state))
-
-
-def _padded(inputs: ScanInputs, unit: int) -> ScanInputs:
-    """Zeros after the last channel, up to whole vectors, and after the last state, up to a multiple of `unit`."""
-    channels, states = (-size % least for size, least in zip(inputs.A.shape, (LANES, unit), strict=True))
+def _padded(inputs: ScanInputs) -> ScanInputs:
+    """Zeros after the last channel, up to whole vectors, and after the last state, up to a multiple of GROUP."""
+    channels, states = (-size % least for size, least in zip(inputs.A.shape, (LANES, GROUP), strict=True))
     if channels == states == 0:
         return inputs
     x, delta, D = (pad(tensor, (0, channels)) for tensor in (inputs.x, inputs.delta, inputs.D))
@@ -43,12 +37,6 @@ def _padded(inputs: ScanInputs, unit: int) -> ScanInputs:
     z, bias = (None if tensor is None else pad(tensor, (0, channels)) for tensor in (inputs.z, inputs.delta_bias))
     state = None if inputs.state is None else pad(inputs.state, (0, states, 0, channels))
     return ScanInputs(x, delta, A, B, C, D, z, bias, state)
-
-
-def _cut(inputs: ScanInputs, y: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Without what `_padded` added."""
-    channels, states = inputs.A.shape
-    return (y, state) if state.shape[1:] == (channels, states) else (y[..., :channels], state[:, :channels, :states])
 
 
 class _Plan:

@@ -32,16 +32,7 @@ def selective_scan(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
     return _scan(_plan(inputs), inputs, None)
 
 
-def selective_scan_step(inputs: ScanInputs, reuse_state: bool = False) -> tuple[Tensor, Tensor]:
-    """A scan of one step."""
-    x, delta, A, B, C, D, z, bias, state = inputs
-    x, delta, B, C = (tensor[:, None] for tensor in (x, delta, B, C))
-    z = None if z is None else z[:, None]
-    y_Bx1xD, new_state_BxDxN = selective_scan(ScanInputs(x, delta, A, B, C, D, z, bias, state))
-    return y_Bx1xD[:, 0], new_state_BxDxN
-
-
-def _plan(inputs: ScanInputs) -> ScanPlan:
+def _plan(inputs: ScanInputs) -> Plan:
     batch, length, channels = inputs.x.shape
     places = (n for t in (inputs.B, inputs.C) for n in (t.data_ptr() // t.element_size(), t.stride(0), t.stride(1)))
     return ScanPlan(
