@@ -22,7 +22,7 @@ from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.models import ARCHITECTURES, SequenceModel
 from retrieval_gap.tasks.api import Mode, Task
 from retrieval_gap.training.batches import TrainingBatch, training_batches
-from retrieval_gap.training.checkpoint import Progress
+from retrieval_gap.training.checkpoint import TrainingProgress
 from retrieval_gap.training.config import Precision
 from retrieval_gap.training.step import DeviceStep, HostStep, TrainingStep
 
@@ -83,7 +83,7 @@ def _measure(config: RunConfig) -> list[Row]:
 def train_a_while(step: TrainingStep, config: RunConfig, task: Task, seconds: float) -> Stretch:
     """Trains for so long, after a few steps of warm-up, on batches as a run gets them."""
     batches = training_batches(task, config.training(), 0, torch.device(DEVICE))
-    step.start(Progress())
+    step.start(TrainingProgress())
     for _ in range(WARM_UP_STEPS):
         step(next(batches))
     _settle(step)

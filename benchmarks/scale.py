@@ -29,7 +29,7 @@ from retrieval_gap.runs.experiment import RunOptions
 from retrieval_gap.runs.known import finished_rows, known_runs
 from retrieval_gap.tables.rows import read_table, write_rows
 from retrieval_gap.tasks.api import Mode
-from retrieval_gap.training.checkpoint import Progress, save_checkpoint
+from retrieval_gap.training.checkpoint import TrainingProgress, save_checkpoint
 
 from . import Row, row
 
@@ -80,7 +80,7 @@ def checkpoint(parameters: int, folder: Path) -> Row:
     path, plain = folder / "checkpoint.safetensors", folder / "plain"
 
     def save() -> float:
-        save_checkpoint(path, dict(layer.named_parameters()), optimizer, Progress())
+        save_checkpoint(path, dict(layer.named_parameters()), optimizer, TrainingProgress())
         return path.stat().st_size
 
     def write() -> float:

@@ -162,7 +162,7 @@ def _attention_inputs() -> list[Tensor]:
 def _attention_layer(x_BxLxD: Tensor, *weights: Tensor, backend: str) -> Tensor:
     """Four heads of 16. The angles are any: they cost the same."""
     rope_LxE = _normal(x_BxLxD.shape[1], 16)
-    return residual_attention(x_BxLxD, AttentionWeights(*weights), rope_LxE, 4, backend=backend)
+    return residual_attention(x_BxLxD, AttentionWeights(*weights), rope_LxE, backend=backend)
 
 
 def _mamba_inputs() -> list[Tensor]:

@@ -27,7 +27,7 @@ from . import style
 from .results import RESULTS, read_results
 
 if TYPE_CHECKING:
-    from .series import View
+    from .series import SeriesView
 
 DEFAULT_TABLE = RESULTS / "istree_demo.csv"
 _WITHOUT_TABLE = ("idea",)
@@ -59,7 +59,7 @@ def draw(figure: str, results: Path | None, out: Path) -> list[Path]:
         return _saved(_drawn(module, figure, tables), Path(figure).stem, out)
 
 
-def draw_accuracy(results: Path | None, view: "View", out: Path) -> list[Path]:
+def draw_accuracy(results: Path | None, view: "SeriesView", out: Path) -> list[Path]:
     """Any table's accuracy, as a view shows it, in `out/accuracy_by_X`.  Raises UsageError as `draw` does."""
     from .accuracy import draw_figure, read_table
 

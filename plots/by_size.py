@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from . import style
-from .page import Row, page, panels, rows_of
+from .page import PanelRow, page, panels, rows_of
 from .results import Cell, Model, Results
 
 MOST_LINES = 6
@@ -47,7 +47,7 @@ def _axes(axes: Axes, results: Results, margin: float) -> None:
     style.chance_line(axes)
 
 
-def _line(axes: Axes, results: Results, row: Row, mode: str, model: Model, step: float, shift: float) -> None:
+def _line(axes: Axes, results: Results, row: PanelRow, mode: str, model: Model, step: float, shift: float) -> None:
     """One model's points, moved sideways by `shift` octaves so that they hide no other model's."""
     every = [Cell("istree", row.family, mode, n, *model) for n in results.ns]
     cells = [cell for cell in every if cell in results.points]
@@ -79,7 +79,7 @@ def _step(ns: Sequence[int], models: int) -> float:
     return min(0.025 * (octaves[-1] - octaves[0]), 0.6 * closest / models)
 
 
-def _legend(results: Results, row: Row) -> list[list[Line2D]]:
+def _legend(results: Results, row: PanelRow) -> list[list[Line2D]]:
     """Colours are architectures; marks and dashes are the model sizes that share a panel."""
     colours = style.colours(results.architectures)
     architectures = [

@@ -61,7 +61,7 @@ class Trained:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class ConstructionTable:
     """The rows of a table of constructions."""
 
     path: Path
@@ -102,13 +102,13 @@ def least_state(row: Built, ns: Sequence[int]) -> list[int]:
     return [least_bits(bound_of(task(config)), WANTED) for config in configs]
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path) -> ConstructionTable:
     """Raises UsageError for a table that is absent, empty, lacks a column or holds an impossible value."""
     columns = [*_TEXT, *_COUNTS, *_OWN_COUNTS, "accuracy", "exact_trace", "steps", "machine_steps", "eval_samples"]
     rows = [_built(where, row) for where, row in read_rows(path, columns)]
     if not rows:
         raise UsageError(f"results table {path} is empty; `retrieval-gap sweep constructions --csv FILE` makes one")
-    return Table(path=path, rows=rows)
+    return ConstructionTable(path=path, rows=rows)
 
 
 def _built(where: str, row: dict[str, str]) -> Built:

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from . import problems, style
 from .page import page
-from .problems import LEARNED, Mean, Problem, Run, grouped, models_of
+from .problems import LEARNED, AskedProblem, ProblemMean, ProblemRow, grouped, models_of
 from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "card_demo.csv"
@@ -28,12 +28,12 @@ _NAMES = 0.4  # the column of names, in widths of all others
 Row = tuple[str, str, str]
 
 
-def read_table(path: Path) -> list[Run]:
+def read_table(path: Path) -> list[ProblemRow]:
     """Raises UsageError for a table that will not do."""
     return problems.read_runs(path)
 
 
-def draw_figure(runs: list[Run]) -> Figure:
+def draw_figure(runs: list[ProblemRow]) -> Figure:
     """A row for each task, with its options and view, at the largest n in the table; a column for each model."""
     rows = grouped(runs, lambda run: (run.problem.task, run.problem.options, run.problem.mode))
     models = models_of(runs)
@@ -56,13 +56,13 @@ def draw_figure(runs: list[Run]) -> Figure:
     return figure
 
 
-def _best(runs: list[Run]) -> Mean:
+def _best(runs: list[ProblemRow]) -> ProblemMean:
     """Of several trainings of a model the one with the highest accuracy."""
-    means = [Mean(tuple(some)) for some in grouped(runs, lambda run: (run.lr, run.samples)).values()]
+    means = [ProblemMean(tuple(some)) for some in grouped(runs, lambda run: (run.lr, run.samples)).values()]
     return max(means, key=lambda mean: mean.accuracy)
 
 
-def verdict(mean: Mean) -> str:
+def verdict(mean: ProblemMean) -> str:
     """What may be said of a model on a problem (docs/theory.md, section 11)."""
     run = mean.runs[0]
     if mean.accuracy >= LEARNED:
@@ -74,14 +74,14 @@ def verdict(mean: Mean) -> str:
     return "cannot" if run.state_bits < run.problem.bound.bits_needed else "learn"
 
 
-def _cell(axes: Axes, column: int, line: int, mean: Mean) -> None:
+def _cell(axes: Axes, column: int, line: int, mean: ProblemMean) -> None:
     colour = _VERDICTS[verdict(mean)][0]
     axes.add_patch(Rectangle((column + 0.03, line + 0.05), 0.94, 0.9, color=colour, linewidth=0))
     axes.text(column + 0.5, line + 0.36, f"{mean.accuracy:.2f}", ha="center", va="center", fontsize=10)
     axes.text(column + 0.5, line + 0.74, _bits(mean.runs[0]), ha="center", va="center", fontsize=6.5)
 
 
-def _bits(run: Run) -> str:
+def _bits(run: ProblemRow) -> str:
     """Bits it has, and bits needed; a state that grows, or a text that is read again, is named instead."""
     needs = "" if run.problem.bound is None else f" / {_short(run.problem.bound.bits_needed)}"
     if run.problem.mode == "rag":
@@ -95,13 +95,13 @@ def _short(bits: float) -> str:
     return f"{bits / 1000:.0f}k" if bits >= 10_000 else f"{bits / 1000:.1f}k" if bits >= 1_000 else f"{bits:.3g}"
 
 
-def _name(problem: Problem) -> str:
+def _name(problem: AskedProblem) -> str:
     view = "" if problem.mode == "direct" else f", {style.VIEWS.get(problem.mode, problem.mode).lower()}"
     options = f"\n{shorten(problem.options, 42, placeholder=' ...')}" if problem.options else ""
     return f"{style.name_of_task(problem.task)}, n = {problem.n}{view}{options}"
 
 
-def _caption(runs: list[Run]) -> str:
+def _caption(runs: list[ProblemRow]) -> str:
     return (
         "Small: bits that the state has / bits that a reader needs who is always right (docs/theory.md); a cache grows "
         "with the text. Of several trainings of a model the best. " + problems.making(runs)

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from . import style
-from .constructions import CONSTRUCTIONS, Table, read_table
+from .constructions import CONSTRUCTIONS, ConstructionTable, read_table
 from .page import page
 
 DEFAULT_TABLE = CONSTRUCTIONS
@@ -25,7 +25,7 @@ MACHINE_WAYS = {
 _GUIDE: dict[str, Any] = {"color": style.GREY, "linewidth": 1.0}
 
 
-def draw_figure(table: Table) -> Figure:
+def draw_figure(table: ConstructionTable) -> Figure:
     """Two panels."""
     figure = page("Tokens written against problem size and time", [], _caption(table), 3.5)
     left, right = figure.subplots(1, 2)
@@ -38,7 +38,7 @@ def draw_figure(table: Table) -> Figure:
     return figure
 
 
-def _istree(axes: Axes, table: Table) -> None:
+def _istree(axes: Axes, table: ConstructionTable) -> None:
     axes.set_title("IsTree, two-star graphs")
     axes.set_xscale("log", base=2)
     rows = [row for row in table.of("istree") if row.exact_trace == 1]
@@ -57,7 +57,7 @@ def _istree(axes: Axes, table: Table) -> None:
     axes.set_ylabel("tokens written, mean")
 
 
-def _machines(axes: Axes, table: Table) -> None:
+def _machines(axes: Axes, table: ConstructionTable) -> None:
     axes.set_title("Turing machines")
     axes.set_xscale("log")
     rows = [row for row in table.rows if row.machine_steps and row.exact_trace == 1]
@@ -73,7 +73,7 @@ def _machines(axes: Axes, table: Table) -> None:
     axes.set_ylabel("tokens of the whole context")
 
 
-def _caption(table: Table) -> str:
+def _caption(table: ConstructionTable) -> str:
     machines = sorted({row.family.replace("_", " ") for row in table.rows if row.machine_steps})
     return (
         "Decoded freely, every trace exact; means over trees and other graphs. Theorem 5.2's proof takes n log n steps "

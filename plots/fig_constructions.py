@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from . import style
-from .constructions import CONSTRUCTIONS, WANTED, Built, Table, least_state, read_table
+from .constructions import CONSTRUCTIONS, WANTED, Built, ConstructionTable, least_state, read_table
 from .page import page
 
 DEFAULT_TABLE = CONSTRUCTIONS
@@ -35,7 +35,7 @@ _BOUND: dict[str, Any] = {"color": style.INK, "linewidth": 1.3, "linestyle": (0,
 _TRAINED_MARKS = {"lstm": "v", "mamba": "^", "transformer": "P", "hybrid": "X", "gru": "<"}
 
 
-def draw_figure(table: Table) -> Figure:
+def draw_figure(table: ConstructionTable) -> Figure:
     """A panel for each task of the table.  Raises StopIteration for none of them, which no table of the preset is."""
     tasks = [task for task in TASKS if table.of(task)]
     trained = sorted({model.arch for task in tasks for model in table.reached(table.of(task)[0])})
@@ -54,7 +54,7 @@ def draw_figure(table: Table) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, table: Table, task: str) -> None:
+def _panel(axes: Axes, table: ConstructionTable, task: str) -> None:
     rows = table.of(task)
     options = f" ({rows[0].options})" if rows[0].options else ""
     axes.set_title(TASKS[task] + options)
@@ -101,7 +101,7 @@ def _trained_mark(arch: str) -> dict[str, Any]:
     return style.open_marker(_TRAINED_MARKS.get(arch, "h"), style.colours([arch])[arch])
 
 
-def _caption(table: Table) -> str:
+def _caption(table: ConstructionTable) -> str:
     samples = {row.samples for row in table.rows if row.task in TASKS}
     return (
         "Lines with marks: weights that were written, not trained; each is exact (accuracy and traces of 1, "

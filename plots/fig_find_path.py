@@ -14,7 +14,7 @@ from retrieval_gap.machine.errors import UsageError
 
 from . import problems, style
 from .page import legend_lines, line_of_panels, page
-from .problems import Run, grouped, looks, models_of
+from .problems import ProblemRow, grouped, looks, models_of
 from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "find_path_demo_transfer.csv"
@@ -27,7 +27,7 @@ _WAYS = {
 _TRAINED: dict[str, Any] = {"color": style.INK, "linestyle": (0, (4, 2))}
 
 
-def read_table(path: Path) -> list[Run]:
+def read_table(path: Path) -> list[ProblemRow]:
     """Raises UsageError for a table that has no paths in graphs of several sizes."""
     runs = [run for run in problems.read_tests(path) if run.problem.task == "find_path"]
     if not runs:
@@ -35,7 +35,7 @@ def read_table(path: Path) -> list[Run]:
     return runs
 
 
-def draw_figure(runs: list[Run]) -> Figure:
+def draw_figure(runs: list[ProblemRow]) -> Figure:
     """A panel for each way to answer."""
     found = grouped(runs, _way)
     ways, models = [way for way in _WAYS if way in found], models_of(runs)
@@ -48,7 +48,7 @@ def draw_figure(runs: list[Run]) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, runs: list[Run], models: list[tuple[str, str]]) -> None:
+def _panel(axes: Axes, runs: list[ProblemRow], models: list[tuple[str, str]]) -> None:
     for model, some in grouped(runs, lambda run: run.model).items():
         problems.draw_line(axes, some, lambda run: run.tested_n, *looks(models)[model])
     for n in {run.problem.n for run in runs}:
@@ -57,12 +57,12 @@ def _panel(axes: Axes, runs: list[Run], models: list[tuple[str, str]]) -> None:
     problems.lengths_axis(axes, [run.tested_n for run in runs])
 
 
-def _way(run: Run) -> tuple[str, str]:
+def _way(run: ProblemRow) -> tuple[str, str]:
     problem = run.problem
     return problem.mode, (problem.option("calls") or "many") if problem.mode == "rag" else ""
 
 
-def _caption(runs: list[Run]) -> str:
+def _caption(runs: list[ProblemRow]) -> str:
     return (
         "Without a search a reader needs n/6 bits or more of the graph, with one the names of three nodes "
         f"(docs/theory.md, section 5). Grey: a guess. {problems.making(runs)}"

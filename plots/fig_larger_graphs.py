@@ -16,7 +16,7 @@ from . import by_size, style
 from .fig_transfer import DEFAULT_TABLE as DEFAULT_TABLE
 from .fig_transfer import Tested, read_tests
 from .probes import number_of
-from .results import Cell, Point, Results, Run
+from .results import Cell, Point, ResultRow, Results
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +52,13 @@ def read_table(path: Path) -> LargerGraphs:
     return LargerGraphs(results=results, family=rows[0].family, n=rows[0].n, options=rows[0].options)
 
 
-def _run(cell: Cell, classes: list[Tested]) -> Run:
+def _run(cell: Cell, classes: list[Tested]) -> ResultRow:
     """One run on the samples of both answers."""
     samples = sum(row.eval_samples for row in classes)
     accuracy = sum(row.accuracy * row.eval_samples for row in classes) / samples
     low, high = wilson_interval(accuracy, samples)
     first = classes[0]
-    return Run(
+    return ResultRow(
         cell=cell,
         seed=first.seed,
         parameters=first.parameters,

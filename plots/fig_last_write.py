@@ -15,14 +15,14 @@ from retrieval_gap.tasks.last_write import LastWrite
 
 from . import problems, style
 from .page import legend_lines, line_of_panels, page
-from .problems import Run, grouped, looks, models_of
+from .problems import ProblemRow, grouped, looks, models_of
 from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "last_write_demo.csv"
 _FLOOR: dict[str, Any] = {"color": style.INK, "linestyle": (0, (4, 2))}
 
 
-def read_table(path: Path) -> list[Run]:
+def read_table(path: Path) -> list[ProblemRow]:
     """Raises UsageError for a table that has no run of last_write."""
     runs = [run for run in problems.read_runs(path) if run.problem.task == "last_write"]
     if not runs:
@@ -30,7 +30,7 @@ def read_table(path: Path) -> list[Run]:
     return runs
 
 
-def draw_figure(runs: list[Run]) -> Figure:
+def draw_figure(runs: list[ProblemRow]) -> Figure:
     """A panel for each number of variables."""
     numbers = grouped(sorted(runs, key=_variables), _variables)
     models = models_of(runs)
@@ -42,7 +42,7 @@ def draw_figure(runs: list[Run]) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, runs: list[Run], models: list[tuple[str, str]]) -> None:
+def _panel(axes: Axes, runs: list[ProblemRow], models: list[tuple[str, str]]) -> None:
     for model, some in grouped(runs, lambda run: run.model).items():
         problems.draw_line(axes, some, lambda run: run.problem.n, *looks(models)[model])
     floors = {run.problem.n: _task(run).guess_among_writes for run in runs}
@@ -51,22 +51,22 @@ def _panel(axes: Axes, runs: list[Run], models: list[tuple[str, str]]) -> None:
     problems.lengths_axis(axes, floors)
 
 
-def _task(run: Run) -> LastWrite:
+def _task(run: ProblemRow) -> LastWrite:
     task = run.problem.built
     assert isinstance(task, LastWrite)
     return task
 
 
-def _variables(run: Run) -> int:
+def _variables(run: ProblemRow) -> int:
     return _task(run).options.variables
 
 
-def _title(runs: list[Run]) -> str:
+def _title(runs: list[ProblemRow]) -> str:
     task = _task(runs[0])
     return f"{task.options.variables} variables of {task.options.values} values: {task.bits_to_cross:g} bits"
 
 
-def _caption(runs: list[Run]) -> str:
+def _caption(runs: list[ProblemRow]) -> str:
     return (
         "The bits that have to be carried are the same at every length. Grey: a guess among all values. "
         f"{problems.making(runs)}"

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from . import problems, style
 from .page import legend_lines, page
-from .problems import Problem, Run, grouped, looks, models_of
+from .problems import AskedProblem, ProblemRow, grouped, looks, models_of
 from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "lr_window_demo.csv"
@@ -21,12 +21,12 @@ _LINES, _BAR = 2.5, 0.24  # inches: of a panel of lines, and of one bar
 _ROOM = 0.55  # of the rates' range, for the words behind the bars
 
 
-def read_table(path: Path) -> list[Run]:
+def read_table(path: Path) -> list[ProblemRow]:
     """Raises UsageError for a table that is not of `--choose lr`."""
     return problems.read_runs(path, _COLUMNS)
 
 
-def draw_figure(runs: list[Run]) -> Figure:
+def draw_figure(runs: list[ProblemRow]) -> Figure:
     """A column for each problem."""
     columns, models = grouped(runs, lambda run: run.problem), models_of(runs)
     bars = 0.5 + _BAR * len(models)
@@ -41,7 +41,7 @@ def draw_figure(runs: list[Run]) -> Figure:
     return figure
 
 
-def _lines(axes: Axes, problem: Problem, runs: list[Run], models: list[tuple[str, str]]) -> None:
+def _lines(axes: Axes, problem: AskedProblem, runs: list[ProblemRow], models: list[tuple[str, str]]) -> None:
     tried = grouped([run for run in runs if run.told("chosen") == "0"], lambda run: run.model)
     for model, some in tried.items():
         problems.draw_line(axes, some, lambda run: run.lr, *looks(models)[model])
@@ -52,7 +52,7 @@ def _lines(axes: Axes, problem: Problem, runs: list[Run], models: list[tuple[str
     axes.axhline(problem.built.guess, label="chance", **problems.GREYED)
 
 
-def _windows(axes: Axes, runs: list[Run], models: list[tuple[str, str]]) -> None:
+def _windows(axes: Axes, runs: list[ProblemRow], models: list[tuple[str, str]]) -> None:
     """A bar from the lowest to the highest rate of the window; behind it its width, and the share of fresh seeds."""
     chosen = grouped([run for run in runs if run.told("chosen") == "1"], lambda run: run.model)
     for place, model in enumerate(models):
@@ -82,7 +82,7 @@ def _windows(axes: Axes, runs: list[Run], models: list[tuple[str, str]]) -> None
     axes.set_xlim(lowest / 1.5, highest * (highest / lowest) ** _ROOM)
 
 
-def _caption(runs: list[Run]) -> str:
+def _caption(runs: list[ProblemRow]) -> str:
     return (
         "Bars: rates that keep 95 % of the best validation accuracy, between neighbours that were tried; the stroke is "
         "the rate chosen. Converged: the share of fresh seeds at that rate that reach 0.9 on the test split. "

@@ -14,7 +14,7 @@ from retrieval_gap.machine.errors import UsageError
 
 from . import problems, style
 from .page import legend_lines, line_of_panels, page
-from .problems import Mean, Run, grouped, models_of
+from .problems import ProblemMean, ProblemRow, grouped, models_of
 from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "query_first_demo.csv"
@@ -23,7 +23,7 @@ _SMALLEST, _STEP = 3.5, 1.5  # points of a mark: of the smallest n, and more for
 _TOLD = {"last": "query last", "first": "query first: a few bits to carry"}
 
 
-def read_table(path: Path) -> list[Run]:
+def read_table(path: Path) -> list[ProblemRow]:
     """Models with a state of fixed size.  Raises UsageError for a table without one that was asked first."""
     runs = [run for run in problems.read_runs(path) if run.state_is_fixed and run.state_bits and run.problem.bound]
     if not any(_query(run) == "first" for run in runs):
@@ -31,7 +31,7 @@ def read_table(path: Path) -> list[Run]:
     return runs
 
 
-def draw_figure(runs: list[Run]) -> Figure:
+def draw_figure(runs: list[ProblemRow]) -> Figure:
     """A panel for each task."""
     tasks, archs = grouped(runs, lambda run: run.problem.task), list(dict.fromkeys(a for a, _ in models_of(runs)))
     marks = style.architecture_markers(archs)
@@ -50,11 +50,11 @@ def draw_figure(runs: list[Run]) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, runs: list[Run], marks: dict[str, str]) -> None:
+def _panel(axes: Axes, runs: list[ProblemRow], marks: dict[str, str]) -> None:
     ns = sorted({run.problem.n for run in runs})
     points = grouped(runs, lambda run: (run.problem, run.model))
     for (problem, (arch, _)), some in points.items():
-        mean, colour = Mean(tuple(some)), _COLOURS[_query(some[0])]
+        mean, colour = ProblemMean(tuple(some)), _COLOURS[_query(some[0])]
         mark = style.filled_marker(marks[arch], colour) | {"markersize": _SMALLEST + _STEP * ns.index(problem.n)}
         axes.errorbar(_share(some[0]), mean.accuracy, yerr=style.interval([mean]), elinewidth=0.8, **mark)
     axes.set_xscale("log")
@@ -63,17 +63,17 @@ def _panel(axes: Axes, runs: list[Run], marks: dict[str, str]) -> None:
     axes.grid(axis="y")
 
 
-def _query(run: Run) -> str:
+def _query(run: ProblemRow) -> str:
     return run.problem.option("query") or "last"
 
 
-def _share(run: Run) -> float:
+def _share(run: ProblemRow) -> float:
     assert run.problem.bound is not None
     assert run.state_bits is not None
     return run.state_bits / run.problem.bound.bits_needed
 
 
-def _caption(runs: list[Run]) -> str:
+def _caption(runs: list[ProblemRow]) -> str:
     ns = ", ".join(map(str, sorted({run.problem.n for run in runs})))
     return (
         f"The larger the mark, the larger n ({ns}). Bits "

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from . import style
 from .caption import left_out
 from .page import line_of_panels, page
-from .probes import BITS_CARRIED, DEMO_PROBE, Mean, Probes, least_bits, read_probes, title_of
+from .probes import BITS_CARRIED, DEMO_PROBE, ProbedMean, Probes, least_bits, read_probes, title_of
 
 DEFAULT_TABLE, read_table = DEMO_PROBE, read_probes
 WANTED = 0.9
@@ -50,7 +50,7 @@ def _theory(axes: Axes, probes: Probes) -> None:
     axes.plot(least, ns, color=style.INK, linewidth=1.0, marker="|", markersize=9, label="limit")
 
 
-def reached(means: Iterable[Mean]) -> list[tuple[int, int]]:
+def reached(means: Iterable[ProbedMean]) -> list[tuple[int, int]]:
     """(bits, n) wherever more bits reach a larger n."""
     good = sorted((mean.state_bits, -mean.rows[0].n) for mean in means if mean.accuracy >= WANTED)
     steps: list[tuple[int, int]] = []

@@ -13,7 +13,7 @@ from retrieval_gap.about import in_order
 from . import style
 from .caption import left_out
 from .page import line_of_panels, page
-from .probes import BITS_CARRIED, DEMO_PROBE, Mean, Probes, colours_of, frontier, read_probes, title_of
+from .probes import BITS_CARRIED, DEMO_PROBE, ProbedMean, Probes, colours_of, frontier, read_probes, title_of
 
 DEFAULT_TABLE, read_table = DEMO_PROBE, read_probes
 _CEILING, _QUANTISED = (0, (4, 2)), 2.2
@@ -57,7 +57,7 @@ def _draw_size(axes: Axes, probes: Probes, n: int, colour: str) -> None:
         axes.errorbar(*_places(some), yerr=style.interval(some), **mark, linestyle="none", elinewidth=0.9)
 
 
-def _places(means: list[Mean]) -> tuple[list[int], list[float]]:
+def _places(means: list[ProbedMean]) -> tuple[list[int], list[float]]:
     return [mean.state_bits for mean in means], [mean.accuracy for mean in means]
 
 

@@ -14,14 +14,14 @@ from retrieval_gap.machine.errors import UsageError
 
 from . import problems, style
 from .page import legend_lines, line_of_panels, page
-from .problems import Run, grouped, looks, models_of
+from .problems import ProblemRow, grouped, looks, models_of
 from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "tracking_demo_transfer.csv"
 _TRAINED: dict[str, Any] = {"color": style.INK, "linestyle": (0, (4, 2))}
 
 
-def read_table(path: Path) -> list[Run]:
+def read_table(path: Path) -> list[ProblemRow]:
     """Raises UsageError for a table that has no word problems at several lengths."""
     runs = [run for run in problems.read_tests(path) if run.problem.task == "word_problem"]
     if not runs:
@@ -29,7 +29,7 @@ def read_table(path: Path) -> list[Run]:
     return runs
 
 
-def draw_figure(runs: list[Run]) -> Figure:
+def draw_figure(runs: list[ProblemRow]) -> Figure:
     """A panel for each group."""
     groups, models = grouped(runs, lambda run: run.problem.option("group")), models_of(runs)
     key = Line2D([], [], label="length of training", **_TRAINED)
@@ -40,7 +40,7 @@ def draw_figure(runs: list[Run]) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, runs: list[Run], models: list[tuple[str, str]]) -> None:
+def _panel(axes: Axes, runs: list[ProblemRow], models: list[tuple[str, str]]) -> None:
     for model, some in grouped(runs, lambda run: run.model).items():
         problems.draw_line(axes, some, lambda run: run.tested_n, *looks(models)[model])
     for n in {run.problem.n for run in runs}:
@@ -49,13 +49,13 @@ def _panel(axes: Axes, runs: list[Run], models: list[tuple[str, str]]) -> None:
     problems.lengths_axis(axes, [run.tested_n for run in runs])
 
 
-def _title(runs: list[Run]) -> str:
+def _title(runs: list[ProblemRow]) -> str:
     problem = runs[0].problem
     bits = "" if problem.bound is None else f", {problem.bound.bits_needed:.1f} bits"
     return f"{problem.option('group')}{bits}"
 
 
-def _caption(runs: list[Run]) -> str:
+def _caption(runs: list[ProblemRow]) -> str:
     asked = {run.problem.option("ask") for run in runs}
     how = "Products are asked for after each element and not read back. " if asked == {"each"} else ""
     return (

@@ -13,11 +13,11 @@ from matplotlib.path import Path
 
 from . import style
 from .page import WIDTH, page
-from .trace_lines import Search, View
+from .trace_lines import SearchLine, TraceView
 
 N = 6
 EDGES = ((5, 1), (4, 0), (4, 2), (3, 1), (4, 3))  # stars around 4 and 5, joined by 3 - 1
-DIRECT, COT, RAG = View(EDGES, N, "direct"), View(EDGES, N, "cot"), View(EDGES, N, "rag")
+DIRECT, COT, RAG = TraceView(EDGES, N, "direct"), TraceView(EDGES, N, "cot"), TraceView(EDGES, N, "rag")
 SEARCHES = 6  # rag's trace is shown up to the end of this search
 ARROWS = (1, 5)  # these searches show where they find their edge
 
@@ -85,12 +85,12 @@ def _graph(axes: Axes) -> None:
         _words(axes, *place, str(node), ha="center", fontsize=_NAME_SIZE)
 
 
-def _ends(search: Search) -> set[int]:
+def _ends(search: SearchLine) -> set[int]:
     first, _, second = (RAG.words[t] for t in search.edge)
     return {int(first), int(second)}
 
 
-def _name(axes: Axes, view: View, y: float) -> None:
+def _name(axes: Axes, view: TraceView, y: float) -> None:
     """A view's name, what it means, and a sentence below."""
     _words(axes, _LEFT, y, view.mode, family=_MONO, fontsize=_NAME_SIZE, fontweight="bold")
     after = _LEFT + (len(view.mode) + 1) * _NAME_SIZE * _CHARACTER
@@ -112,7 +112,7 @@ def _searches(axes: Axes) -> dict[int, Box]:
     return places | _strip(axes, RAG, end, y, x=right + 1.47)
 
 
-def _strip(axes: Axes, view: View, places: Iterable[int], y: float, x: float = _STRIP) -> dict[int, Box]:
+def _strip(axes: Axes, view: TraceView, places: Iterable[int], y: float, x: float = _STRIP) -> dict[int, Box]:
     """Draws tokens from x on; where each of them is.  Edges and queries stand a little apart."""
     boxes = {}
     for t in places:
@@ -127,7 +127,7 @@ def _strip(axes: Axes, view: View, places: Iterable[int], y: float, x: float = _
     return boxes
 
 
-def _token(axes: Axes, view: View, t: int, box: Box) -> None:
+def _token(axes: Axes, view: TraceView, t: int, box: Box) -> None:
     kind = "given" if t in view.prompt else "written" if view.written[t] else "found"
     axes.add_patch(_rounded(box, _HIGH, linewidth=0.6, **_looks(kind)))
     bracket = view.begins_query(t + 1) or view.ends_query(t)
@@ -156,7 +156,7 @@ def _arrows(axes: Axes, places: dict[int, Box]) -> None:
         _words(axes, across - 0.1, y + 0.1, _meaning(search), ha="right", color=style.GREY)
 
 
-def _meaning(search: Search) -> str:
+def _meaning(search: SearchLine) -> str:
     query = [RAG.words[t] for t in search.query]
     v, after = query[0], query[2:]
     asked = f"the edge of {v} after its edge to {after[0]}" if after else f"the first edge of {v}"

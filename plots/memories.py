@@ -103,8 +103,12 @@ class Memories:
 
 
 def read_memories(path: Path) -> Memories:
-    """Raises UsageError for a table that will not do."""
-    return Memories(path, tuple(_row(where, row) for where, row in read_rows(path, _WANTED)))
+    """Where runs of several seeds are rows of their own too, those alone stand for them.  Raises UsageError for a table
+    that will not do."""
+    read = read_rows(path, _WANTED)
+    pooled = {_but_for_seed(row) for _, row in read if " " in row["seed"]}
+    kept = [(where, row) for where, row in read if " " in row["seed"] or _but_for_seed(row) not in pooled]
+    return Memories(path, tuple(_row(where, row) for where, row in kept))
 
 
 def looks_of(names: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -118,6 +122,11 @@ def spread(values: Iterable[int]) -> str:
     """One number, or the lowest to the highest."""
     found = sorted(set(values))
     return f"{found[0]:,}" if len(found) == 1 else f"{found[0]:,} to {found[-1]:,}"
+
+
+def _but_for_seed(row: dict[str, str]) -> tuple[str, ...]:
+    names = ("benchmark", "target", "options", "steps", "model", "method", "budget", "feedback", "update", "gate")
+    return tuple(row[name] for name in names)
 
 
 def _row(where: str, row: dict[str, str]) -> MemoryRow:

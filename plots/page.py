@@ -26,7 +26,7 @@ _LEFT = 0.012  # of the width
 
 
 @dataclass(frozen=True)
-class Row:
+class PanelRow:
     """A row of panels, one for each view; its name is "" where the figure has one row."""
 
     name: str
@@ -38,7 +38,7 @@ class Row:
         return list(dict.fromkeys(model.size for model in self.models))
 
 
-def rows_of(results: Results, *, most_models: int | None = None) -> list[Row]:
+def rows_of(results: Results, *, most_models: int | None = None) -> list[PanelRow]:
     """A row for each graph family; also for each model size, where a row would have too many models."""
     apart = most_models is not None and len(results.models) > most_models and len(results.sizes) > 1
     groups = [
@@ -47,7 +47,7 @@ def rows_of(results: Results, *, most_models: int | None = None) -> list[Row]:
     ]
     families = [("" if len(results.families) == 1 else family_name(family), family) for family in results.families]
     return [
-        Row("\n".join(filter(None, [named, name])), family, models)
+        PanelRow("\n".join(filter(None, [named, name])), family, models)
         for named, family in families
         for name, models in (groups if apart else [("", results.models)])
     ]
@@ -110,7 +110,9 @@ def line_of_panels(figure: Figure, titles: Sequence[str], *, x: str, y: str) -> 
     return line
 
 
-def panels(figure: Figure, rows: Sequence[Row], modes: Sequence[str], *, x: str, y: str) -> list[tuple[Row, str, Axes]]:
+def panels(
+    figure: Figure, rows: Sequence[PanelRow], modes: Sequence[str], *, x: str, y: str
+) -> list[tuple[PanelRow, str, Axes]]:
     """Each panel with its row and its view; x, y: what the axes show."""
     grid = figure.subplots(len(rows), len(modes), sharex=True, sharey=True, squeeze=False)
     for row, line in zip(rows, grid, strict=True):

@@ -60,7 +60,7 @@ class ProbedRow:
 
 
 @dataclass(frozen=True)
-class Mean:
+class ProbedMean:
     """The seeds of one model with so much carried: their mean, and the envelope of their intervals."""
 
     rows: tuple[ProbedRow, ...]
@@ -129,12 +129,12 @@ class Probes:
         return sorted({row.n for row in self.rows})
 
     @cached_property
-    def means(self) -> list[Mean]:
+    def means(self) -> list[ProbedMean]:
         """Rows that differ in nothing but the seed, by rising bits."""
         alike: dict[tuple[Any, ...], list[ProbedRow]] = defaultdict(list)
         for row in self.rows:
             alike[row.task, row.n, row.arch, row.size, row.bits, row.rank, row.state_bits].append(row)
-        return sorted((Mean(tuple(rows)) for rows in alike.values()), key=lambda mean: mean.state_bits)
+        return sorted((ProbedMean(tuple(rows)) for rows in alike.values()), key=lambda mean: mean.state_bits)
 
     @property
     def seeds(self) -> str:
@@ -147,9 +147,9 @@ class Probes:
         return bound_of(load_task(row.task)(TaskConfig(n=n, family=row.family, options=row.options)))
 
 
-def frontier(means: Iterable[Mean]) -> list[Mean]:
+def frontier(means: Iterable[ProbedMean]) -> list[ProbedMean]:
     """Of means by rising bits, those that are better than all with no more bits."""
-    best: list[Mean] = []
+    best: list[ProbedMean] = []
     for mean in means:
         if best and mean.state_bits == best[-1].state_bits and mean.accuracy > best[-1].accuracy:
             best.pop()

@@ -34,7 +34,7 @@ GREYED: dict[str, Any] = {"color": style.GREY, "linewidth": 0.9, "zorder": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Problem:
+class AskedProblem:
     """What is asked: `mode` is the view, `options` the task's own."""
 
     task: str
@@ -65,14 +65,14 @@ class Problem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class ProblemRow:
     """A row: shares with their 95 % Wilson interval.
 
     state_bits, bits_per_token: of the state at the end of a trace, and what a token adds to them; None where the table
     does not tell.  tested_n: of a test elsewhere, else 0.  row: the columns that only this figure wants.
     """
 
-    problem: Problem
+    problem: AskedProblem
     arch: str
     size: str
     seed: int
@@ -104,10 +104,10 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Mean:
+class ProblemMean:
     """The seeds of one model on one problem: their mean, and the envelope of their intervals."""
 
-    runs: tuple[Run, ...]
+    runs: tuple[ProblemRow, ...]
 
     @property
     def accuracy(self) -> float:
@@ -122,7 +122,7 @@ class Mean:
         return max(run.high for run in self.runs)
 
 
-def read_runs(path: Path, more: Sequence[str] = ()) -> list[Run]:
+def read_runs(path: Path, more: Sequence[str] = ()) -> list[ProblemRow]:
     """Raises UsageError for a table that will not do, has no row, or lacks one of the columns that the figure wants."""
     runs = [_run(where, row, more) for where, row in read_rows(path, (*TEXT, *COUNTS, *SHARES, "lr", *more))]
     if not runs:
@@ -130,11 +130,11 @@ def read_runs(path: Path, more: Sequence[str] = ()) -> list[Run]:
     return runs
 
 
-def _run(where: str, row: dict[str, str], more: Sequence[str]) -> Run:
+def _run(where: str, row: dict[str, str], more: Sequence[str]) -> ProblemRow:
     counts = {name: count_in(where, row, name) for name in COUNTS}
     accuracy, low, high = (share_in(where, row, name) for name in SHARES)
-    return Run(
-        problem=Problem(**{name: row[name] for name in ("task", "family", "mode", "options")}, n=counts.pop("n")),
+    return ProblemRow(
+        problem=AskedProblem(**{name: row[name] for name in ("task", "family", "mode", "options")}, n=counts.pop("n")),
         arch=row["arch"],
         size=row["size"],
         accuracy=accuracy,
@@ -154,7 +154,7 @@ def _known(where: str, row: dict[str, str], column: str) -> int | None:
     return count_in(where, row, column) if row.get(column) else None
 
 
-def read_tests(path: Path) -> list[Run]:
+def read_tests(path: Path) -> list[ProblemRow]:
     """Runs of a table of `retrieval-gap transfer`, all answers of a test together.
 
     Raises UsageError as `read_runs` does, and for a table of tests at one size alone.
@@ -166,26 +166,26 @@ def read_tests(path: Path) -> list[Run]:
     return runs
 
 
-def _together(parts: Sequence[Run]) -> Run:
+def _together(parts: Sequence[ProblemRow]) -> ProblemRow:
     samples = sum(part.eval_samples for part in parts)
     accuracy = sum(part.accuracy * part.eval_samples for part in parts) / samples
     low, high = wilson_interval(accuracy, samples)
     values = {**vars(parts[0]), "accuracy": accuracy, "low": low, "high": high, "eval_samples": samples}
-    return Run(**values)
+    return ProblemRow(**values)
 
 
 K = TypeVar("K", bound=Hashable)
 
 
-def grouped(runs: Iterable[Run], key: Callable[[Run], K]) -> dict[K, list[Run]]:
+def grouped(runs: Iterable[ProblemRow], key: Callable[[ProblemRow], K]) -> dict[K, list[ProblemRow]]:
     """Runs by a key, in the order in which keys appear."""
-    groups: dict[K, list[Run]] = defaultdict(list)
+    groups: dict[K, list[ProblemRow]] = defaultdict(list)
     for run in runs:
         groups[key(run)].append(run)
     return dict(groups)
 
 
-def models_of(runs: Iterable[Run]) -> list[tuple[str, str]]:
+def models_of(runs: Iterable[ProblemRow]) -> list[tuple[str, str]]:
     """In the order of legends."""
     models = {run.model for run in runs}
     return [model for arch in in_order({arch for arch, _ in models}) for model in sorted(models) if model[0] == arch]
@@ -219,9 +219,9 @@ def keys(models: Sequence[tuple[str, str]]) -> list[Line2D]:
     ]
 
 
-def draw_line(axes: Axes, runs: Sequence[Run], x: Callable[[Run], float], colour: str, mark: str) -> None:
+def draw_line(axes: Axes, runs: Sequence[ProblemRow], x: Callable[[ProblemRow], float], colour: str, mark: str) -> None:
     """A model's means over x, with their intervals and seeds."""
-    points = {place: Mean(tuple(some)) for place, some in sorted(grouped(runs, x).items())}
+    points = {place: ProblemMean(tuple(some)) for place, some in sorted(grouped(runs, x).items())}
     xs, means = list(points), list(points.values())
     ys = [mean.accuracy for mean in means]
     axes.errorbar(xs, ys, yerr=style.interval(means), ecolor=colour, elinewidth=0.9, fmt="none")
@@ -240,7 +240,7 @@ def lengths_axis(axes: Axes, values: Iterable[float]) -> None:
     axes.grid(axis="y")
 
 
-def making(runs: Sequence[Run]) -> str:
+def making(runs: Sequence[ProblemRow]) -> str:
     """For a caption: what was measured, on how much."""
     seeds = number_of({len({run.seed for run in runs})}, "seed")
     samples = number_of({run.samples for run in runs}, "training sample")

@@ -51,7 +51,7 @@ class Cell(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class ResultRow:
     """One row: shares in [0, 1]; `low` to `high` is the 95 % Wilson interval of `accuracy`.
 
     embedding: "" where the table does not tell.  state_bits, bits_per_token: of the model's state, and what each token
@@ -82,7 +82,7 @@ class Point:
     dropped: how many rows are left out because `runs` were trained for longer.
     """
 
-    runs: tuple[Run, ...]
+    runs: tuple[ResultRow, ...]
     dropped: int = 0
 
     @property
@@ -138,7 +138,7 @@ class Results:
         return (self.published or {}).get(cell)
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[ResultRow]:
         return [run for point in self.points.values() for run in point.runs]
 
     @property
@@ -202,7 +202,7 @@ def read_results(path: Path) -> Results:
     rows = read_rows(path, (*_CELL_COLUMNS, *_RUN_COLUMNS))
     if not rows:
         raise UsageError(f"results table {path} is empty: no run has finished; {MAKE_IT}")
-    by_cell: dict[Cell, list[Run]] = defaultdict(list)
+    by_cell: dict[Cell, list[ResultRow]] = defaultdict(list)
     for where, row in rows:
         run = _run(where, row)
         by_cell[run.cell].append(run)
@@ -219,7 +219,7 @@ def read_published(path: Path = PUBLISHED) -> dict[Cell, float]:
     }
 
 
-def _point(path: Path, runs: list[Run]) -> Point:
+def _point(path: Path, runs: list[ResultRow]) -> Point:
     """The longest-trained runs of a cell.  Raises UsageError where a seed is there twice: a mean over other
     settings than the seed would be the accuracy of no model."""
     longest = max(run.samples for run in runs)
@@ -234,8 +234,8 @@ def _cell(where: str, row: dict[str, str]) -> Cell:
     return Cell(row["task"], row["family"], row["mode"], count_in(where, row, "n"), row["arch"], row["size"])
 
 
-def _run(where: str, row: dict[str, str]) -> Run:
-    return Run(
+def _run(where: str, row: dict[str, str]) -> ResultRow:
+    return ResultRow(
         cell=_cell(where, row),
         seed=count_in(where, row, "seed"),
         parameters=count_in(where, row, "parameters"),

@@ -35,7 +35,7 @@ _NEEDED = ("task", "mode", "n", "arch", "size", "seed", "accuracy", "accuracy_lo
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
+class SeriesView:
     """What an accuracy figure shows: the columns along x, of the panels (beside the task), and of the colours."""
 
     x: str = "n"
@@ -103,7 +103,7 @@ class Series:
     """A table's lines as a view shows them.  ticks: the names of x where it is no number.  left_out: for a caption."""
 
     path: Path
-    view: View
+    view: SeriesView
     lines: list[Line]
     ticks: list[str]
     left_out: list[str]
@@ -133,7 +133,7 @@ class Series:
         return {c: sorted(v, key=_naturally) for c, v in values.items() if len(v) > 1 and c != self.view.x}
 
 
-def read_series(path: Path, view: View) -> Series:
+def read_series(path: Path, view: SeriesView) -> Series:
     """Raises UsageError for a table that will not do, has no row, or has two rows of one configuration and seed."""
     where_rows = read_rows(path, dict.fromkeys((*_NEEDED, view.x, view.panel, view.color)))
     if not where_rows:
@@ -167,7 +167,7 @@ def _size_order(rows: Iterable[tuple[str, dict[str, str]]]) -> list[str]:
     return sorted(least, key=lambda size: (least[size], size))
 
 
-def _lines(path: Path, measured: Sequence[PlottedRow], view: View) -> list[Line]:
+def _lines(path: Path, measured: Sequence[PlottedRow], view: SeriesView) -> list[Line]:
     panel = [column for column in ("task", "family", "options") if column in measured[0].row]
     panel += [view.panel] if view.panel not in panel else []
     hidden = {view.x, view.color, *panel, *_FOLLOWS[view.x]}

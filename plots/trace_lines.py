@@ -11,7 +11,7 @@ Edges = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
-class Search:
+class SearchLine:
     """A search for an edge, as places in the trace: `query` is what stands between its brackets, `edge` what it
     finds, `result` the retriever's token."""
 
@@ -21,7 +21,7 @@ class Search:
 
 
 @dataclass(frozen=True)
-class View:
+class TraceView:
     """One view of a graph on n nodes.  Places count the trace's tokens from 0."""
 
     edges: Edges
@@ -58,7 +58,7 @@ class View:
         """Whether the query ends before place t."""
         return self.words[t] == self.task.vocabulary[ENDSEARCH]
 
-    def search(self, number: int) -> Search:
+    def search(self, number: int) -> SearchLine:
         """A search that finds an edge, by the task's own pattern.  Raises ValueError for one that fails."""
         result = self.results[number]
         first = max(t for t in range(result) if self.begins_query(t))
@@ -69,7 +69,7 @@ class View:
             raise ValueError(f"search {number} of {self} finds nothing")
         node = match.string.count(" ", 0, match.start(match.lastindex))
         edge = node - (node - 1) % 3  # `[BOS]`, then three tokens an edge
-        return Search(query, range(edge, edge + 3), result)
+        return SearchLine(query, range(edge, edge + 3), result)
 
     def lines(self, searches: int) -> list[list[int]]:
         """Places of the first searches: a new line at each visit of a node, and after two searches."""

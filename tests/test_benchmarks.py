@@ -38,6 +38,16 @@ SHRUNKEN = {
     "gpu_decoding": {"DEVICE": "cpu", "SIZE": "tiny", "NODES": 4, "SAMPLES": 3, "LOOKED_AT_TOKENS": 2},
     "generator": {"_ROUNDS": 1, "_SAMPLES": 8, "_PLAIN_SAMPLES": 2, "SIZES": (16,), "RECALL_SIZES": (16,)},
     "gpu_scan": {},
+    "heads": {
+        "TEXTS": 8,
+        "WORDS": 20,
+        "ROUNDS": 1,
+        "LAYERS": 1,
+        "WIDTH": 24,
+        "INNER": 24,
+        "PARAMETERS": 4000,
+        "STEPS": 2,
+    },
     "larger_models": {"NODES": (4,)},
     "recurrences": {"BATCH": 2, "LENGTHS": (3,), "ROUNDS": 1},
     "scale": {"NODES": (6,), "DRAWN": 4, "PARAMETERS": (2_000,), "RUNS": 3, "ROUNDS": 1},
@@ -71,7 +81,7 @@ def test_a_steps_operations_are_those_of_its_matrices(name: str) -> None:
 
 @pytest.mark.parametrize("name", benchmark_names())
 def test_a_benchmark_gives_rows(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    if name in ("training_step", "decoding"):
+    if name in ("training_step", "decoding", "heads"):
         pytest.importorskip("transformers", reason="the peer, transformers, is not installed")
     module = importlib.import_module(f"retrieval_gap.benchmarks.{name}")
     for constant, value in SHRUNKEN[name].items():
@@ -89,6 +99,18 @@ def test_a_benchmark_gives_rows(name: str, monkeypatch: pytest.MonkeyPatch, caps
     print_benchmarks(name, as_json=False)
     told = capsys.readouterr().out
     assert name in told
+
+
+def test_heads_are_timed_without_the_peer_that_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("transformers", reason="the peer, transformers, is not installed")
+    module = importlib.import_module("retrieval_gap.benchmarks.heads")
+    for constant, value in SHRUNKEN["heads"].items():
+        monkeypatch.setattr(module, constant, value)
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    assert [row["unit"] for row in module.run()] == ["examples/s"]
+    assert "pip install sentence-transformers" in capsys.readouterr().err
 
 
 def test_the_public_loop_that_the_scan_is_timed_against_computes_the_scan() -> None:

@@ -46,7 +46,9 @@ def _render(gathered: Gathered, vega: str) -> str:
     environment = Environment(autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True)
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}  # and keys stay in their order
     here = files(__name__)
-    css, script, template = (here.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js", "page.html"))
+    names = ("page.css", "page.js", "memories.js", "page.html")
+    css, *scripts, template = (here.joinpath(name).read_text("utf-8") for name in names)
+    script = "\n".join(scripts)
     rows = [entry.row for entry in gathered.entries]
     return environment.from_string(template).render(
         summary=gathered.summary(),
@@ -59,6 +61,7 @@ def _render(gathered: Gathered, vega: str) -> str:
         published=published_section(gathered.entries),
         curves=len(gathered.curves),
         sampled=[(i, entry.label) for i, entry in enumerate(gathered.entries) if i in gathered.samples],
+        memories=[(i, memory["label"]) for i, memory in enumerate(gathered.memories)],
         legend=legend(rows),
         data=_page_data(gathered),
         css=Markup(css),
@@ -74,6 +77,7 @@ def _page_data(gathered: Gathered) -> dict[str, Any]:
         "rows": [_plain(entry.row) | {"i": i, "source": entry.where} for i, entry in enumerate(gathered.entries)],
         "curves": gathered.curves,
         "samples": gathered.samples,
+        "memories": gathered.memories,
         "environments": {i: _plain(start) for i, start in gathered.environments.items()},
         "charts": {"accuracy": ACCURACY, "curve": CURVE},
         "legend": legend([entry.row for entry in gathered.entries]),

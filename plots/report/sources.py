@@ -13,6 +13,7 @@ from retrieval_gap.runs.known import known_runs
 from retrieval_gap.tables.rows import RESULTS, Row, Sourced, completed, merge, read_table
 
 from ..style import VIEWS
+from .memories import shown_memories
 from .samples import Shown, shown_samples
 
 CURVE_POINTS = 50  # of each run; the page stays small
@@ -36,7 +37,7 @@ class Entry:
 
 @dataclass(kw_only=True)
 class Gathered:
-    """Curves, samples and environments are by the number of their entry.
+    """Curves, samples and environments are by the number of their entry.  memories: of memory runs, which are no entry.
 
     sources: what was read, with how many rows.  tables: the files among them, for figures.
     """
@@ -49,6 +50,7 @@ class Gathered:
     curves: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
     samples: dict[int, list[Shown]] = field(default_factory=dict)
     environments: dict[int, dict[str, Any]] = field(default_factory=dict)
+    memories: list[Shown] = field(default_factory=list)
 
     def summary(self) -> list[tuple[int, str]]:
         """How many there are of what, for the head of the page."""
@@ -59,6 +61,7 @@ class Gathered:
             "architecture": len(values["arch"]),
             "decoded problem": sum(entry.row["eval_samples"] for entry in self.entries),
             "machine": len(values["hardware"]),
+            "memory run": len(self.memories),
         }
         return [(count, what + "s" * (count != 1)) for what, count in counts.items()]
 
@@ -81,7 +84,8 @@ def gather(runs_dirs: Sequence[Path], tables: Sequence[Path]) -> Gathered:
     runs, notes = _finished(runs_dirs)
     read = {path: read_table(path) for path in tables}
     merged = merge(chain((Sourced(e.where, e.row) for e in runs), *read.values()), keep_contradictions=True)
-    if not merged:
+    memories, untold = shown_memories(runs_dirs)
+    if not merged and not memories:
         raise UsageError(
             "there is no finished run to report; `retrieval-gap sweep demo` makes some, or name --results FILE"
         )
@@ -92,7 +96,14 @@ def gather(runs_dirs: Sequence[Path], tables: Sequence[Path]) -> Gathered:
         notes.append(f"{twice} rows are of a configuration that another row has other results of; all are shown.")
     counts = [(str(path), sum(e.run is not None and e.run.path.parent == path for e in runs)) for path in runs_dirs]
     counts += [(str(path), len(rows)) for path, rows in read.items()]
-    gathered = Gathered(entries=entries, sources=counts, tables=list(tables), own_tables=by_default, notes=notes)
+    gathered = Gathered(
+        entries=entries,
+        sources=counts,
+        tables=list(tables),
+        own_tables=by_default,
+        notes=notes + untold,
+        memories=memories,
+    )
     _add_records(gathered)
     return gathered
 

@@ -1,13 +1,14 @@
 """Flags that several commands share: the same name and help for the same thing everywhere."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from tyro.conf import arg
 
 from retrieval_gap.choices import BackendName, ChangedFiles, DeviceName, LogName
-from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.machine.errors import UsageError, unknown
 
 Device = Annotated[DeviceName, arg(help="auto: the GPU where there is one")]
 RunsDir = Annotated[Path, arg(help="folder of the run directories")]
@@ -17,6 +18,8 @@ Log = Annotated[LogName, arg(help="where reports are told besides metrics.jsonl;
 Only = Annotated[str, arg(help="cells to take, such as 'n=8 arch=mamba,lstm mode=cot'")]
 Changed = Annotated[ChangedFiles, arg(help="where a file of yours that a run was made with has changed since")]
 ScanBackend = Annotated[BackendName, arg(help="what computes Mamba's scan; auto: the fastest here")]
+
+Name = TypeVar("Name")
 
 
 def check_seconds(seconds: float) -> None:
@@ -29,6 +32,16 @@ def check_samples(samples: int) -> None:
     """Raises UsageError for a number of samples, 0 meaning a run's own, that will not do."""
     if not 0 <= samples < 2**63:
         raise UsageError(f"--samples {samples} is out of range: 0 to 2**63 - 1 are wanted")
+
+
+def names(flag: str, text: str, allowed: Sequence[Name]) -> list[Name]:
+    """The names of a list such as truth,none.  Raises UsageError for one that is not allowed, with the nearest."""
+    known = {str(name): name for name in allowed}
+    words = [word.strip() for word in text.split(",")]
+    for word in words:
+        if word not in known:
+            raise unknown(f"value of {flag}", word, known)
+    return [known[word] for word in words]
 
 
 def whole_numbers(flag: str, text: str, smallest: int, largest: int) -> list[int]:

@@ -24,7 +24,7 @@ class Run:
     the test split.  What is done is not done again."""
 
     dataset: Annotated[Positional[str], arg(metavar="DATASET", help="swap_tracking, copa, ncbi, ... (docs/heads.md)")]
-    model: Annotated[str, arg(help="folder or name of a transformers model")]
+    model: Annotated[str, arg(help="folder or name of a transformers model, or a GGUF file")]
     head: Annotated[str, arg(help="mean, attention, bigru, gru+pool=max, my_head.py, ...; or several: mean,bigru")]
     data: Annotated[Path | None, arg(help="of a public set: its file or folder")] = None
     n: Annotated[int, arg(help="of a generated set: words of a text at the most")] = 64
@@ -39,6 +39,8 @@ class Run:
     layer: Annotated[int, arg(help="0 is the embeddings, -1 the last layer")] = -1
     half: Annotated[Literal["encoder", "decoder"], arg(help="of an encoder-decoder: whose states")] = "encoder"
     copies: Annotated[int, arg(help="2: the model reads a text twice, the head its second copy")] = 1
+    tune: Annotated[bool, arg(help="train the model along with the head; for small models")] = False
+    tune_lr: Annotated[float, arg(help="with --tune: the model's learning rate; --lr is the head's")] = 5e-5
     parameters: Annotated[int, arg(help="of every head, within 2 percent")] = 100_000
     lr: Annotated[str, arg(help="learning rates; the best on the validation split is taken")] = "3e-4,1e-3,3e-3"
     steps: Annotated[int, arg(help="of training at each rate, at the most")] = 1500
@@ -71,9 +73,9 @@ class Run:
         return [
             HeadsConfig(
                 dataset=self.dataset, model=self.model, head=head, data=str(self.data or ""), n=self.n,
-                samples=self.samples,
-                test_samples=self.test_samples, control=self.control, window=window, layer=self.layer,
-                half=self.half, copies=self.copies, parameters=self.parameters, lr=self.lr, steps=self.steps, seed=seed,
+                samples=self.samples, test_samples=self.test_samples, control=self.control, window=window,
+                layer=self.layer, half=self.half, copies=self.copies, tune=self.tune, tune_lr=self.tune_lr,
+                parameters=self.parameters, lr=self.lr, steps=self.steps, seed=seed,
             )
             for seed in range(self.seeds)
             for window in windows

@@ -2,17 +2,18 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from tyro.conf import Positional, arg, subcommand
 
-from retrieval_gap.commands.flags import RunsDir, whole_numbers
-from retrieval_gap.llm.config import LocalConfig, ModelConfig, Price, ServerConfig
+from retrieval_gap.commands.flags import RunsDir, names, whole_numbers
+from retrieval_gap.llm.config import LLMConfig, LocalConfig, Price, ServerConfig
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.text_memory.settings import LARGEST, AnswerForm, Feedback, Settings, Update
 
 if TYPE_CHECKING:
-    from retrieval_gap.experiments.memories.planning import Plan
+    from retrieval_gap.experiments.memories.planning import MemoryPlan
+
 
 BenchmarkName = Annotated[
     Positional[str], arg(metavar="BENCHMARK", help="weather, finance, clinical, recall, drift, or a .py file")
@@ -53,7 +54,7 @@ class Run:
     not asked again.  Models whose right numbers are known: --model scripted:note_taker, and others."""
 
     benchmark: BenchmarkName
-    model: Annotated[ModelConfig, arg(name="")]
+    model: Annotated[LLMConfig, arg(name="")]
     method: Annotated[
         str, arg(help="zero_shot, last_k, full_history, memprompt, memprompt_summary, episodes, search, llm_as_rnn, "
                       "no_update, oracle_memory; or several: zero_shot,llm_as_rnn")
@@ -61,7 +62,9 @@ class Run:
     data: DataPath = None
     target: Annotated[str, arg(help='what is predicted, such as temperature; "" means the benchmark\'s first')] = ""
     budget: Annotated[str, arg(help="tokens that a method may carry, or several: 64,128,256")] = "256"
-    feedback: Annotated[Feedback, arg(help="what is told after a prediction")] = "truth"
+    feedback: Annotated[
+        str, arg(help="what is told after a prediction: truth, judge, shuffled or none; or several: truth,shuffled")
+    ] = "truth"
     judge: Annotated[str, arg(help='model that judges, with --feedback judge; "" means the same')] = ""
     answer: Annotated[
         AnswerForm,
@@ -69,7 +72,9 @@ class Run:
             help="json: written and parsed; score, calibrated: the likeliest allowed answer; grammar: JSON by a schema"
         ),
     ] = "json"
-    update: Annotated[Update, arg(help="of llm_as_rnn: the whole text, or items of it")] = "rewrite"
+    update: Annotated[
+        str, arg(help="of llm_as_rnn: the whole text (rewrite), or items of it (edits); or both: rewrite,edits")
+    ] = "rewrite"
     gate: Annotated[
         int, arg(help="keep a new memory only if it predicts the last so many steps as well; 0: always")
     ] = 0
@@ -78,7 +83,7 @@ class Run:
     draw: Annotated[int, arg(help="tells repetitions at a temperature apart")] = 0
     streams: Annotated[int, arg(help="how many, from stream 0 on; 0 means all that the data give")] = 5
     steps: Steps = 100
-    seed: Seed = 0
+    seed: Annotated[str, arg(help="of where streams start, or of what is drawn; or several: 0,1,2")] = "0"
     options: Options = ""
     floors: Annotated[bool, arg(help="run the floors that need no model too")] = True
     local: Annotated[LocalConfig, arg(name="")] = field(default_factory=LocalConfig)
@@ -90,6 +95,7 @@ class Run:
     def run(self) -> None:
         from retrieval_gap.experiments.memories.comparison import compared_rows, find_finished, print_compared
         from retrieval_gap.experiments.memories.planning import print_plan
+        from retrieval_gap.experiments.memories.seeds import pooled_over_seeds
         from retrieval_gap.runs.experiment import RunOptions
         from retrieval_gap.runs.perform import perform
 
@@ -102,24 +108,21 @@ class Run:
         for cell in cells:
             perform(cell, RunOptions(runs_dir=self.runs_dir, threads=1, device=self.local.device))
         wanted = {cell.hash() for cell in cells}
-        rows = compared_rows(find_finished(self.runs_dir), "zero_shot", self.price)
-        print_compared([row for row in rows if row["config_hash"] in wanted])
+        found = [run for run in find_finished(self.runs_dir) if run.whole["config_hash"] in wanted]
+        print_compared(compared_rows([*found, *pooled_over_seeds(found)], "zero_shot", self.price))
 
-    def _plan(self) -> "Plan":
+    def _plan(self) -> "MemoryPlan":
         from retrieval_gap.experiments.memories.cell import MemoryCell
-        from retrieval_gap.experiments.memories.planning import Plan
+        from retrieval_gap.experiments.memories.planning import MemoryPlan, Varied
 
-        budgets = whole_numbers("--budget", self.budget, 1, LARGEST)
-        settings = Settings(
-            budget=budgets[0],
-            feedback=self.feedback,
-            answer=self.answer,
-            update=self.update,
-            gate=self.gate,
-            k=self.k,
-            temperature=self.temperature,
-            draw=self.draw,
+        varied = Varied(
+            methods=[name for name in self.method.split(",") if name],
+            budgets=whole_numbers("--budget", self.budget, 1, LARGEST),
+            feedbacks=names("--feedback", self.feedback, get_args(Feedback)),
+            updates=names("--update", self.update, get_args(Update)),
+            seeds=whole_numbers("--seed", self.seed, 0, 2**63 - 1),
         )
+        settings = Settings(answer=self.answer, gate=self.gate, k=self.k, temperature=self.temperature, draw=self.draw)
         cell = MemoryCell(
             benchmark=self.benchmark,
             method="zero_shot",
@@ -127,7 +130,6 @@ class Run:
             target=self.target,
             streams=self.streams,
             steps=self.steps,
-            seed=self.seed,
             options=self.options,
             settings=settings,
             model=self.model,
@@ -135,8 +137,7 @@ class Run:
             local=self.local,
             server=self.server,
         )
-        methods = [name for name in self.method.split(",") if name]
-        return Plan(cell=cell, methods=methods, budgets=budgets, floors=self.floors)
+        return MemoryPlan(cell=cell, varied=varied, floors=self.floors)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,11 +172,13 @@ class Table:
             print_compared,
             write_memory_table,
         )
+        from retrieval_gap.experiments.memories.seeds import pooled_over_seeds
         from retrieval_gap.machine.files import make_room_for
 
         if self.csv is not None:
             make_room_for(self.csv)
-        rows = compared_rows(find_finished(self.runs_dir), self.against, self.price)
+        found = find_finished(self.runs_dir)
+        rows = compared_rows([*found, *pooled_over_seeds(found)], self.against, self.price)
         print_compared(rows)
         if self.csv is not None:
             write_memory_table(self.csv, rows)

@@ -37,9 +37,9 @@ class Plot:
         if chosen and self.figure != "accuracy":
             raise UsageError(f"--{next(iter(chosen))} is a flag of plot accuracy, not of {self.figure}")
         if self.figure == "accuracy":
-            from retrieval_gap.plots.series import View
+            from retrieval_gap.plots.series import SeriesView
 
-            return draw_accuracy(self.results, View(**chosen), self.out)
+            return draw_accuracy(self.results, SeriesView(**chosen), self.out)
         if self.figure == "curves":
             if self.results is not None:
                 raise UsageError("plot curves draws run directories; leave out --results")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 from tyro.conf import Positional, arg, subcommand
 
 from retrieval_gap.commands.flags import whole_numbers
-from retrieval_gap.llm.config import AskConfig, LocalConfig, ModelConfig, Price, ServerConfig
+from retrieval_gap.llm.config import AskConfig, LLMConfig, LocalConfig, Price, ServerConfig
 from retrieval_gap.machine.errors import UsageError, unknown
 
 if TYPE_CHECKING:
-    from retrieval_gap.experiments.hotpotqa_llm.plan import Plan
+    from retrieval_gap.experiments.hotpotqa_llm.plan import HotpotQAPlan
     from retrieval_gap.runs.experiment import RunOptions
 
 MAX_QUESTIONS = 2**31 - 1
@@ -26,7 +26,7 @@ class HotpotQA:
     was answered before is not asked again."""
 
     data: Annotated[Path, arg(help="HotpotQA's development set or any file of its form")]
-    model: Annotated[ModelConfig, arg(name="")]
+    model: Annotated[LLMConfig, arg(name="")]
     n_paragraphs: Annotated[str, arg(help="2 to 10, or several: 2,4,6,8")] = "2,4,6,8"
     order: Annotated[str, arg(help="of the gold paragraphs: random, last, first, places as 3,7; or several")] = "random"
     method: Annotated[str, arg(help="cot, regex (its own searches are executed), bm25; or several")] = "cot"
@@ -75,9 +75,9 @@ class HotpotQA:
         runs = [run for model in models for run in replace(self, model=model)._plan().runs()]
         sweep(runs, SweepOptions(executor=ExecutorOptions(device=self.local.device)), options)
 
-    def _plan(self) -> "Plan":
+    def _plan(self) -> "HotpotQAPlan":
         from retrieval_gap.experiments.hotpotqa_llm.methods import Method
-        from retrieval_gap.experiments.hotpotqa_llm.plan import Plan
+        from retrieval_gap.experiments.hotpotqa_llm.plan import HotpotQAPlan
         from retrieval_gap.tasks.hotpotqa.data.subsets import SubsetConfig
 
         if not 0 <= self.questions <= MAX_QUESTIONS:
@@ -95,7 +95,7 @@ class HotpotQA:
             for order in _orders(self.order)
             for n in dict.fromkeys(whole_numbers("--n-paragraphs", self.n_paragraphs, 2, 10))
         ]
-        return Plan(
+        return HotpotQAPlan(
             model=self.model,
             local=self.local,
             server=self.server,

@@ -32,6 +32,8 @@ class Lists:
     precision: str = ""
     eval_samples: Annotated[str, arg(help="samples to decode at the end")] = ""
     eval_split: Annotated[str, arg(help="test, or validation where a setting is chosen by the result")] = ""
+    eval_every: Annotated[str, arg(help="samples trained between two looks at the validation split")] = ""
+    stop_at: Annotated[str, arg(help="accuracy on it that ends the training")] = ""
 
 
 @dataclass(frozen=True, kw_only=True)

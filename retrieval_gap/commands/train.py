@@ -21,7 +21,7 @@ from retrieval_gap.commands.flags import (
     check_seconds,
     whole_numbers,
 )
-from retrieval_gap.experiments.trained.config import MaybeNumber, ProblemSize
+from retrieval_gap.experiments.trained.config import MaybeNumber, Number, ProblemSize
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tasks.api import Mode, Split
 from retrieval_gap.training.config import CHECKPOINT_SECONDS
@@ -54,6 +54,12 @@ class RunFlags:
     seed: Annotated[int, arg(help="of weights and data")] = 0
     eval_samples: Annotated[int | None, arg(help="held-out samples decoded at the end: 1,000; paper: 5,000")] = None
     eval_split: Annotated[Split, arg(help="validation where a setting is chosen by the result")] = "test"
+    eval_every: Annotated[
+        int, arg(help="decode 256 validation samples after every so many trained: accuracy in curves; 0 means never")
+    ] = 0
+    stop_at: Annotated[
+        Number, arg(help="end the training at this accuracy on them, such as 0.999; 0 means with the last sample")
+    ] = 0.0
     options: Suppress[str] = ""
 
 

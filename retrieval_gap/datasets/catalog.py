@@ -13,7 +13,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class CatalogFile:
     """One file of a data set.
 
     urls: mirrors, in the order in which they are tried.
@@ -30,7 +30,7 @@ class Source:
     urls: tuple[str, ...]
 
 
-def find(data_set: str, part: str, catalog: Path = CATALOG) -> Source:
+def find(data_set: str, part: str, catalog: Path = CATALOG) -> CatalogFile:
     """Raises UsageError, with the nearest name, for a data set or a part that is not in the catalog."""
     entries = tomllib.loads(catalog.read_text(encoding="utf-8"))
     if data_set not in entries:
@@ -39,10 +39,10 @@ def find(data_set: str, part: str, catalog: Path = CATALOG) -> Source:
     if part not in entry["parts"]:
         raise unknown(f"part of {data_set}", part, entry["parts"])
     fields = entry["parts"][part]
-    return Source(title=entry["title"], licence=entry["licence"], **{**fields, "urls": tuple(fields["urls"])})
+    return CatalogFile(title=entry["title"], licence=entry["licence"], **{**fields, "urls": tuple(fields["urls"])})
 
 
-def changed(source: Source, url: str, sha256: str) -> Source:
+def changed(source: CatalogFile, url: str, sha256: str) -> CatalogFile:
     """The source with the user's own mirror tried first, or with the user's pin; another pin means another file, so the
     size is not known then.  Raises UsageError for an address that is not of the web, for what is no SHA-256, and where
     neither the catalog nor the user has one."""

@@ -17,7 +17,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, build_opener
 
-from retrieval_gap.datasets.catalog import Source
+from retrieval_gap.datasets.catalog import CatalogFile
 from retrieval_gap.machine.errors import RunError
 from retrieval_gap.machine.files import make_folder, sync, write_text
 
@@ -49,7 +49,7 @@ class _NoAnswerError(_CutOffError):
     tries = 1
 
 
-def download(source: Source, folder: Path, watch: Watcher = lambda done, total: None) -> Path:
+def download(source: CatalogFile, folder: Path, watch: Watcher = lambda done, total: None) -> Path:
     """Has the source's file in the folder, with a note of its licence beside it; its path.
 
     A file that is there already and right is left alone; one that is there and wrong is replaced once the right one
@@ -68,7 +68,7 @@ def download(source: Source, folder: Path, watch: Watcher = lambda done, total: 
     return target
 
 
-def _note(source: Source, url: str) -> str:
+def _note(source: CatalogFile, url: str) -> str:
     what = {"From": url, "SHA-256": source.sha256, "Licence": source.licence}
     return f"{source.name}: {source.title}\n" + "".join(f"{name}: {told}\n" for name, told in what.items())
 
@@ -79,7 +79,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _has(target: Path, source: Source) -> bool:
+def _has(target: Path, source: CatalogFile) -> bool:
     return source.size in (0, target.stat().st_size) and sha256_of(target) == source.sha256
 
 
@@ -98,7 +98,7 @@ def _locked(part: Path) -> Iterator[IO[bytes]]:
                 part.unlink()
 
 
-def _from_mirrors(source: Source, file: IO[bytes], watch: Watcher) -> str:
+def _from_mirrors(source: CatalogFile, file: IO[bytes], watch: Watcher) -> str:
     """The mirror that gave the file's end.  Raises RunError, with what each did, where none gives it."""
     told = []
     for url in source.urls:
@@ -111,7 +111,7 @@ def _from_mirrors(source: Source, file: IO[bytes], watch: Watcher) -> str:
     raise RunError(f"{source.name} could not be fetched{kept}: " + "; ".join(told))
 
 
-def _from_mirror(url: str, source: Source, file: IO[bytes], watch: Watcher) -> None:
+def _from_mirror(url: str, source: CatalogFile, file: IO[bytes], watch: Watcher) -> None:
     """Fills the file up and checks it; where old and new bytes do not make the right file, once more from the start.
     Raises _MirrorError where this mirror does not give it; of a file of other content nothing is kept."""
     for resumed in (file.tell() > 0, False):
@@ -125,7 +125,7 @@ def _from_mirror(url: str, source: Source, file: IO[bytes], watch: Watcher) -> N
             raise _MirrorError(f"what it gives has the SHA-256 {found}, not {source.sha256}: refused")
 
 
-def _fill(url: str, source: Source, file: IO[bytes], watch: Watcher) -> None:
+def _fill(url: str, source: CatalogFile, file: IO[bytes], watch: Watcher) -> None:
     """Reads on until the file is whole.  Raises _MirrorError."""
     tries = 0
     while True:
@@ -138,7 +138,7 @@ def _fill(url: str, source: Source, file: IO[bytes], watch: Watcher) -> None:
                 raise _MirrorError(str(error)) from error
 
 
-def _read_on(url: str, source: Source, file: IO[bytes], watch: Watcher) -> None:
+def _read_on(url: str, source: CatalogFile, file: IO[bytes], watch: Watcher) -> None:
     """One request for what is missing.  Raises _CutOffError where it ends early, _MirrorError where it will not do."""
     if source.size and file.tell() == source.size:
         return

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from retrieval_gap.heads.head import Head, HeadShape
 
 
-class Attention(Head):
+class AttentionPooling(Head):
     pools = ()
     reads_order = False
     labels_tokens = False
@@ -28,4 +28,4 @@ class Attention(Head):
         return (weight_BxL[..., None] * features_BxLxF.masked_fill(~mask_BxL[..., None], 0)).sum(1)
 
 
-HEAD = Attention
+HEAD = AttentionPooling

@@ -5,14 +5,14 @@ C the most choices, O outputs.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from retrieval_gap.heads.head import Head
-from retrieval_gap.llm.embeddings import StateStore, TextStates
+from retrieval_gap.heads.head import Learner
+from retrieval_gap.llm.embeddings import TextStates
 from retrieval_gap.tasks.texts import Example, LabelKind
 from retrieval_gap.tasks.texts.shuffles import permutation
 from retrieval_gap.tasks.texts.spans import count_spans
@@ -21,7 +21,13 @@ UNGRADED = -100
 MOST_KEPT = 1 << 29  # bytes of states that a split keeps in memory; the rest is read from disk each time
 
 
-class Batch(NamedTuple):
+class KnownStates(Protocol):
+    """States by text, such as a `StateStore`."""
+
+    def __getitem__(self, text: str, /) -> TextStates: ...
+
+
+class StateBatch(NamedTuple):
     """target: B labels or right choices; of tokens RxL, `UNGRADED` where no word begins.  choices: texts of each."""
 
     states_RxLxD: Tensor
@@ -43,7 +49,7 @@ class StateData:
     def __init__(
         self,
         examples: Sequence[Example],
-        store: StateStore,
+        store: KnownStates,
         *,
         kind: LabelKind,
         labels: Sequence[str],
@@ -59,9 +65,9 @@ class StateData:
         """O: a score for each label, or the one of a choice."""
         return 1 if self.kind == "choice" else len(self._labels)
 
-    def batch(self, places: Sequence[int]) -> Batch:
+    def batch(self, places: Sequence[int]) -> StateBatch:
         chosen = [self.examples[place] for place in places]
-        read = [self._states(text) for example in chosen for text in example.texts]
+        read = self._states([text for example in chosen for text in example.texts])
         states_RxLxD = torch.nn.utils.rnn.pad_sequence([each.states_LxD.float() for each in read], batch_first=True)
         length_R = torch.tensor([len(each.word_L) for each in read])
         mask_RxL = torch.arange(states_RxLxD.shape[1]) < length_R[:, None]
@@ -69,33 +75,41 @@ class StateData:
         if self.kind == "tokens":
             tags = [_token_targets(each.word_L, e.tags) for each, e in zip(read, chosen, strict=True)]
             target = torch.nn.utils.rnn.pad_sequence(tags, batch_first=True, padding_value=UNGRADED)
-        return Batch(states_RxLxD, mask_RxL, target, [len(example.texts) for example in chosen])
+        return StateBatch(states_RxLxD, mask_RxL, target, [len(example.texts) for example in chosen])
 
     def judge(self, place: int, scores: Tensor) -> Counted:
         """scores: of one example, as `scores_of` gives them."""
         example = self.examples[place]
         if self.kind != "tokens":
             return Counted(float(int(scores.argmax()) == example.label), 1.0)
-        word_L = self._states(example.texts[0]).word_L
+        word_L = self._words(example.texts[0])
         said = [self._labels.index("O")] * len(example.tags)
         for token in _first_pieces(word_L):
             said[int(word_L[token])] = int(scores[token].argmax())
         counts = count_spans(*([self._labels[tag] for tag in tags] for tags in (example.tags, said)))
         return Counted(2.0 * counts.right, float(counts.said + counts.true))
 
-    def _states(self, text: str) -> TextStates:
+    def _states(self, texts: Sequence[str]) -> list[TextStates]:
+        """In the order in which the head reads them; the number of a word is at its first piece alone."""
+        return [self._kept_states(text) for text in texts]
+
+    def _words(self, text: str) -> Tensor:
+        return self._kept_states(text).word_L
+
+    def _kept_states(self, text: str) -> TextStates:
         if text in self._kept:
             return self._kept[text]
-        read = self._store[text]
-        if self._window is not None:
-            order_L = torch.from_numpy(permutation(len(read.word_L), self._window, f"states|{text}"))
-            read = TextStates(read.states_LxD[order_L], _marked(read.word_L)[order_L])
-        else:
-            read = TextStates(read.states_LxD, _marked(read.word_L))
+        read = self._ordered(text, self._store[text])
         if self._bytes < MOST_KEPT:
             self._kept[text] = read
             self._bytes += read.states_LxD.numel() * read.states_LxD.element_size()
         return read
+
+    def _ordered(self, text: str, read: TextStates) -> TextStates:
+        if self._window is None:
+            return TextStates(read.states_LxD, _marked(read.word_L))
+        order_L = torch.from_numpy(permutation(len(read.word_L), self._window, f"states|{text}"))
+        return TextStates(read.states_LxD[order_L], _marked(read.word_L)[order_L])
 
 
 def _marked(word_L: Tensor) -> Tensor:
@@ -114,20 +128,20 @@ def _token_targets(word_L: Tensor, tags: Sequence[int]) -> Tensor:
     return torch.where(word_L >= 0, tag_W[word_L.clamp(min=0).long()], UNGRADED)
 
 
-def scores_of(head: Head, batch: Batch, kind: LabelKind) -> Tensor:
+def scores_of(learner: Learner, batch: StateBatch, kind: LabelKind) -> Tensor:
     """BxO; of a choice BxC, minus infinity where an example has fewer choices; of tokens RxLxO."""
     if kind == "tokens":
-        return head.token_scores(batch.states_RxLxD, batch.mask_RxL)
-    scores = head(batch.states_RxLxD, batch.mask_RxL)
+        return learner.token_scores(batch.states_RxLxD, batch.mask_RxL)
+    scores = learner(batch.states_RxLxD, batch.mask_RxL)
     if kind == "text":
         return scores
     of_each = scores[:, 0].split(batch.choices)
     return torch.nn.utils.rnn.pad_sequence(list(of_each), batch_first=True, padding_value=-torch.inf)
 
 
-def loss_of(head: Head, batch: Batch, kind: LabelKind) -> Tensor:
+def loss_of(learner: Learner, batch: StateBatch, kind: LabelKind) -> Tensor:
     """Mean cross-entropy, in nats, over the labels, choices or words of a batch."""
-    scores = scores_of(head, batch, kind)
+    scores = scores_of(learner, batch, kind)
     if kind == "tokens":
         return F.cross_entropy(scores.flatten(0, 1), batch.target.flatten(), ignore_index=UNGRADED)
     return F.cross_entropy(scores, batch.target)

@@ -5,7 +5,7 @@ Texts are filled up on the right; `mask_BxL` is true at their tokens.  What stan
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -27,7 +27,27 @@ class HeadShape:
     pool: str = ""
 
 
-class Head(nn.Module):
+class Learner(nn.Module):
+    """What is trained: a head, or a head and the model below it."""
+
+    def forward(self, states_BxLxD: Tensor, mask_BxL: Tensor) -> Tensor:
+        """Scores of each text's labels, BxO."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward()")
+
+    def token_scores(self, states_BxLxD: Tensor, mask_BxL: Tensor) -> Tensor:
+        """Scores of each token's labels, BxLxO."""
+        raise NotImplementedError(f"{type(self).__name__} has no token_scores()")
+
+    def parameter_groups(self, rate: float) -> list[dict[str, Any]]:
+        """For the optimiser; each group has its own learning rate `lr`, and its gradients are clipped together."""
+        return [{"params": list(self.parameters()), "lr": rate}]
+
+    def trained_parameters(self) -> dict[str, nn.Parameter]:
+        """By name."""
+        return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+
+
+class Head(Learner):
     """Base of all heads.  A subclass builds its layers in `__init__` and writes `features`.
 
     pools: how a text's features become one vector, the default first; none where the head has a way of its own.

@@ -1,4 +1,4 @@
-"""What a head's training goes on from: one safetensors file, replaced as a whole, with a hash of its content."""
+"""What a training goes on from: one safetensors file, replaced as a whole, with a hash of its content."""
 
 import hashlib
 import json
@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
+from retrieval_gap.heads.head import Learner
 from retrieval_gap.machine.errors import RunError
 from retrieval_gap.machine.files import write_atomically
 
@@ -50,24 +51,23 @@ class Saved:
     chosen_weights: Weights = field(default_factory=dict)
 
     @torch.no_grad()
-    def restore(self, head: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Fills head and optimiser, where there is something to go on from."""
+    def restore(self, learner: Learner, optimizer: torch.optim.Optimizer) -> None:
+        """Fills learner and optimiser, where there is something to go on from."""
         if not self.step:
             return
-        for name, parameter in head.named_parameters():
+        for name, parameter in learner.trained_parameters().items():
             parameter.copy_(self.model[name])
             moments = {moment: self.moments[f"{moment}.{name}"].clone() for moment in MOMENTS}
             optimizer.state[parameter] = {"step": torch.tensor(float(self.step)), **moments}
 
     def looked(
-        self, head: nn.Module, optimizer: torch.optim.Optimizer, step: int, score: float, loss: float
+        self, learner: Learner, optimizer: torch.optim.Optimizer, step: int, score: float, loss: float
     ) -> "Saved":
         """After a look at the validation split."""
-        model = {name: p.detach().clone() for name, p in head.named_parameters()}
+        trained = learner.trained_parameters()
+        model = {name: p.detach().clone() for name, p in trained.items()}
         moments = {
-            f"{moment}.{name}": optimizer.state[p][moment].clone()
-            for name, p in head.named_parameters()
-            for moment in MOMENTS
+            f"{moment}.{name}": optimizer.state[p][moment].clone() for name, p in trained.items() for moment in MOMENTS
         }
         saved = replace(self, step=step, model=model, moments=moments, finite=math.isfinite(loss))
         found = Best(score, loss, step)

@@ -1,4 +1,5 @@
-"""Training of a head: the same steps, the same search over learning rates, the same rule to stop, whatever the head.
+"""Training of a head, alone or with the model below it: the same steps, the same search over learning rates, the same
+rule to stop, whatever the head.
 
 Each rate is trained from the same weights at the start; the best step of each, and the best rate, are chosen on the
 validation split.  The state after any step is a pure function of the configuration, so that a run that was killed goes
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from retrieval_gap.heads.data import Counted, StateData, loss_of, scores_of
-from retrieval_gap.heads.head import Head
+from retrieval_gap.heads.head import Learner
 from retrieval_gap.heads.saved import Saved
 from retrieval_gap.machine.errors import RunError, UsageError
 
@@ -58,7 +59,7 @@ class Hooks:
 
 
 def search(
-    make: Callable[[], Head], splits: Splits, config: HeadTraining, seed: int, saved: Saved, hooks: Hooks
+    make: Callable[[], Learner], splits: Splits, config: HeadTraining, seed: int, saved: Saved, hooks: Hooks
 ) -> Saved:
     """Trains `make()` at each rate, from where `saved` is; the last state, whose `chosen` is the best head found.
 
@@ -71,23 +72,25 @@ def search(
     return saved
 
 
-def _train_rate(head: Head, splits: Splits, config: HeadTraining, seed: int, saved: Saved, hooks: Hooks) -> Saved:
+def _train_rate(learner: Learner, splits: Splits, config: HeadTraining, seed: int, saved: Saved, hooks: Hooks) -> Saved:
     rate = config.rates[saved.rate]
-    optimizer = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=WEIGHT_DECAY)
-    saved.restore(head, optimizer)
+    groups = learner.parameter_groups(rate)
+    optimizer = torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY)
+    peaks = [group["lr"] for group in groups]
+    saved.restore(learner, optimizer)
     order = _order(len(splits.train.examples), config.batch_size, seed, saved.step)
     last_save = time.monotonic()
     for step in range(saved.step, config.steps):
-        loss = loss_of(head, splits.train.batch(next(order)), splits.train.kind)
+        loss = loss_of(learner, splits.train.batch(next(order)), splits.train.kind)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(head.parameters(), MAX_GRAD_NORM)
-        for group in optimizer.param_groups:
-            group["lr"] = rate * min(1.0, (step + 1) / WARMUP_STEPS)
+        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            torch.nn.utils.clip_grad_norm_(group["params"], MAX_GRAD_NORM)
+            group["lr"] = peak * min(1.0, (step + 1) / WARMUP_STEPS)
         optimizer.step()
         if (step + 1) % config.evaluate_every and step + 1 < config.steps:
             continue
-        saved = saved.looked(head, optimizer, step + 1, *_validation(head, splits.validation))
+        saved = saved.looked(learner, optimizer, step + 1, *_validation(learner, splits.validation))
         hooks.report(saved.rate * config.steps + step + 1)
         if saved.stale >= config.patience or not saved.finite:
             break
@@ -112,22 +115,22 @@ def _order(examples: int, batch_size: int, seed: int, step: int) -> Iterator[Seq
         step = (epoch + 1) * in_epoch
 
 
-def _validation(head: Head, data: StateData) -> tuple[float, float]:
+def _validation(learner: Learner, data: StateData) -> tuple[float, float]:
     """Score and loss."""
-    counted, loss = evaluate(head, data)
+    counted, loss = evaluate(learner, data)
     above, below = (sum(column) for column in zip(*counted, strict=True))
     return (above / below if below else 0.0), loss
 
 
 @torch.no_grad()
-def evaluate(head: Head, data: StateData) -> tuple[list[Counted], float]:
+def evaluate(learner: Learner, data: StateData) -> tuple[list[Counted], float]:
     """What each example counts, and the mean loss of batches."""
     counted: list[Counted] = []
     losses: list[Tensor] = []
     for first in range(0, len(data.examples), EVALUATION_BATCH):
         places = range(first, min(first + EVALUATION_BATCH, len(data.examples)))
         batch = data.batch(places)
-        scores = scores_of(head, batch, data.kind)
+        scores = scores_of(learner, batch, data.kind)
         counted += [data.judge(place, each) for place, each in zip(places, scores, strict=True)]
-        losses.append(loss_of(head, batch, data.kind) * len(places))
+        losses.append(loss_of(learner, batch, data.kind) * len(places))
     return counted, float(torch.stack(losses).sum()) / len(data.examples)

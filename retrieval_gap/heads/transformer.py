@@ -10,7 +10,7 @@ HEADS = 2
 SLOWEST = 10_000.0
 
 
-class Transformer(Head):
+class TransformerBlock(Head):
     """Its model width is an even number near `width`, its inner width four times `width`."""
 
     pools = ("mean", "max", "first", "last")
@@ -43,4 +43,4 @@ def _positions(x_BxLxM: Tensor) -> Tensor:
     return torch.cat([angle_LxE.sin(), angle_LxE.cos()], -1).to(x_BxLxM.dtype)
 
 
-HEAD = Transformer
+HEAD = TransformerBlock

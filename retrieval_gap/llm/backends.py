@@ -3,15 +3,15 @@
 import os
 from typing import TYPE_CHECKING
 
-from retrieval_gap.llm.config import LocalConfig, ModelConfig, ServerConfig
+from retrieval_gap.llm.config import LLMConfig, LocalConfig, ServerConfig
 from retrieval_gap.machine.errors import RunError, UsageError
 
 if TYPE_CHECKING:
-    from retrieval_gap.llm.request import Backend
+    from retrieval_gap.llm.request import LLMBackend
     from retrieval_gap.llm.server import Tokenizer
 
 
-def make_backend(model: ModelConfig, local: LocalConfig, server: ServerConfig) -> "Backend":
+def make_backend(model: LLMConfig, local: LocalConfig, server: ServerConfig) -> "LLMBackend":
     """Raises RunError, UsageError, one line, for a model that does not load, a server that does not answer, and
     packages that are not installed."""
     try:

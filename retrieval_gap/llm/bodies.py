@@ -3,13 +3,13 @@
 import json
 from typing import Any
 
-from retrieval_gap.llm.config import ModelConfig, ServerConfig, Structured
+from retrieval_gap.llm.config import LLMConfig, ServerConfig, Structured
 from retrieval_gap.llm.request import Request, ScoreRequest
 from retrieval_gap.llm.wording import asking_turns, going_on, prompt_text
 from retrieval_gap.machine.errors import UsageError
 
 
-def completion_body(model: ModelConfig, server: ServerConfig, request: Request) -> dict[str, Any]:
+def completion_body(model: LLMConfig, server: ServerConfig, request: Request) -> dict[str, Any]:
     """The body of a request.  Raises UsageError for a grammar or schema that the server is not known to take."""
     body: dict[str, Any] = {
         "model": model.model,
@@ -25,7 +25,7 @@ def completion_body(model: ModelConfig, server: ServerConfig, request: Request) 
     return body | {"messages": asking_turns(request, system_turn=server.system_as == "system") + going_on(request)}
 
 
-def echo_body(model: ModelConfig, request: ScoreRequest, answer: str) -> dict[str, Any]:
+def echo_body(model: LLMConfig, request: ScoreRequest, answer: str) -> dict[str, Any]:
     """Asks for the likelihood of all that the server reads: the prompt and the answer.
 
     One token is written, as not every server takes 0.
@@ -34,13 +34,13 @@ def echo_body(model: ModelConfig, request: ScoreRequest, answer: str) -> dict[st
     return {"model": model.model, "prompt": text, "max_tokens": 1, "temperature": 0, "echo": True, "logprobs": 1}
 
 
-def next_token_body(model: ModelConfig, request: ScoreRequest, written: str, top: int) -> dict[str, Any]:
+def next_token_body(model: LLMConfig, request: ScoreRequest, written: str, top: int) -> dict[str, Any]:
     """Asks for the likeliest tokens that follow.  ignore_eos: of a text that ends there llama.cpp reports none."""
     same = {"model": model.model, "max_tokens": 1, "temperature": 0, "ignore_eos": True}
     return same | {"prompt": prompt_text(request) + written, "logprobs": top}
 
 
-def tokenize_body(model: ModelConfig, text: str) -> dict[str, Any]:
+def tokenize_body(model: LLMConfig, text: str) -> dict[str, Any]:
     """vLLM and SGLang read `prompt`, llama.cpp `content`, TGI `inputs`; what they do not know they pass over."""
     return {"model": model.model, "prompt": text, "content": text, "inputs": text, "add_special_tokens": False}
 

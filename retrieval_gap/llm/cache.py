@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from retrieval_gap.llm.request import Completion, Scores
+from retrieval_gap.llm.request import AnswerScores, Completion
 from retrieval_gap.machine.errors import RunError
 from retrieval_gap.machine.files import make_room_for
 
@@ -20,7 +20,7 @@ from retrieval_gap.machine.files import make_room_for
 PATIENCE = 60.0
 SCHEMA = "CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, request TEXT NOT NULL, reply TEXT NOT NULL)"
 T = TypeVar("T")
-Kept = TypeVar("Kept", Completion, Scores)
+Kept = TypeVar("Kept", Completion, AnswerScores)
 
 
 class Cache:
@@ -51,7 +51,7 @@ class Cache:
         except (ValueError, TypeError, AttributeError) as error:
             raise self._damaged(error) from error
 
-    def put(self, whole: dict[str, Any], reply: Completion | Scores) -> None:
+    def put(self, whole: dict[str, Any], reply: Completion | AnswerScores) -> None:
         self._execute(
             "INSERT OR REPLACE INTO replies VALUES (?, ?, ?)", _key(whole), _text(whole), _text(asdict(reply))
         )

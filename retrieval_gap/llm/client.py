@@ -9,7 +9,16 @@ from rich.progress import Progress
 
 from retrieval_gap.llm.cache import Cache, Kept
 from retrieval_gap.llm.config import Price
-from retrieval_gap.llm.request import Backend, Completion, Reply, Request, Scored, ScoreRequest, Scores, TooLong
+from retrieval_gap.llm.request import (
+    AnswerScores,
+    Completion,
+    LLMBackend,
+    Reply,
+    Request,
+    Scored,
+    ScoreRequest,
+    TooLong,
+)
 
 Asked = TypeVar("Asked", Request, ScoreRequest)
 
@@ -44,7 +53,7 @@ class Spent:
 class Client:
     """Asks a backend what the cache does not hold, and keeps each reply as it comes."""
 
-    def __init__(self, backend: Backend, cache: Cache) -> None:
+    def __init__(self, backend: LLMBackend, cache: Cache) -> None:
         self.backend, self.spent = backend, Spent()
         self._cache = cache
 
@@ -57,7 +66,7 @@ class Client:
 
     def score(self, requests: Sequence[ScoreRequest], what: str = "") -> list[Scored]:
         """How likely the answers of each request are, as `ask` does."""
-        return self._answered(requests, self.backend.score, Scores, what)
+        return self._answered(requests, self.backend.score, AnswerScores, what)
 
     def _answered(
         self,
@@ -87,16 +96,16 @@ class Client:
                 send(missing, done)
         return [replies[request] for request in requests]
 
-    def _keep(self, request: Request | ScoreRequest, reply: Completion | Scores | TooLong) -> None:
+    def _keep(self, request: Request | ScoreRequest, reply: Completion | AnswerScores | TooLong) -> None:
         if isinstance(reply, TooLong):
             return
         self._cache.put(self.backend.whole(request), reply)
         self._note(reply)
         self.spent.requests += 1
         self.spent.read += reply.prompt_tokens
-        self.spent.written += 0 if isinstance(reply, Scores) else reply.completion_tokens
+        self.spent.written += 0 if isinstance(reply, AnswerScores) else reply.completion_tokens
 
-    def _note(self, reply: Completion | Scores) -> None:
+    def _note(self, reply: Completion | AnswerScores) -> None:
         if isinstance(reply, Completion):
             self.spent.empty += not reply.text.strip()
             self.spent.cut += not reply.finished

@@ -26,7 +26,7 @@ def _check_ranges(config: object, **smallest: float) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
+class LLMConfig:
     """A model, wherever it runs."""
 
     model: Annotated[str, arg(help="folder or name of a transformers model; with --base-url, its name there")]

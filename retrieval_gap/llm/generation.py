@@ -41,7 +41,7 @@ class Generated:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class GenerationOptions:
     """How prompts are continued.
 
     stops: whether the tokens written so far hold a stop sequence.  temperature: 0 is greedy; otherwise `seeds` has one
@@ -53,7 +53,7 @@ class Wanted:
     temperature: float = 0.0
     seeds: Sequence[int] = ()
 
-    def of(self, places: Sequence[int]) -> "Wanted":
+    def of(self, places: Sequence[int]) -> "GenerationOptions":
         """The same for some of the prompts."""
         return replace(self, seeds=[self.seeds[place] for place in places] if self.seeds else ())
 
@@ -70,7 +70,7 @@ class Generator:
         model.generation_config = GenerationConfig(pad_token_id=pad, eos_token_id=list(ends) or None)
         self.abilities = self._seen(chunk)
 
-    def generate(self, prompts: Sequence[list[int]], wanted: Wanted) -> Batches:
+    def generate(self, prompts: Sequence[list[int]], wanted: GenerationOptions) -> Batches:
         """(places in `prompts`, what was generated) batch by batch, the longest prompts first.
 
         Raises RunError where one prompt alone is too much for the memory.
@@ -83,7 +83,7 @@ class Generator:
             for start in range(0, len(group), self._batch_size):
                 yield from self._fitting(prompts, group[start : start + self._batch_size], wanted)
 
-    def _fitting(self, prompts: Sequence[list[int]], places: list[int], wanted: Wanted) -> Batches:
+    def _fitting(self, prompts: Sequence[list[int]], places: list[int], wanted: GenerationOptions) -> Batches:
         """One batch, halved as often as the memory asks for."""
         try:
             yield places, self._batch([prompts[place] for place in places], wanted.of(places))
@@ -102,7 +102,7 @@ class Generator:
         yield from self._fitting(prompts, places[:half], wanted)
         yield from self._fitting(prompts, places[half:], wanted)
 
-    def _batch(self, prompts: Sequence[list[int]], wanted: Wanted) -> list[Generated]:
+    def _batch(self, prompts: Sequence[list[int]], wanted: GenerationOptions) -> list[Generated]:
         width = max(map(len, prompts))
         stopping = _Stopping(width, wanted.stops)
         drawing = [_Drawing(wanted)] if wanted.temperature else []
@@ -196,7 +196,7 @@ class _Drawing(LogitsProcessor):
     """Makes the likeliest token one that is drawn at a temperature: the largest of logits with Gumbel noise is a sample
     of their softmax.  Each row has randomness of its own, so the batch that it is in changes nothing."""
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: GenerationOptions) -> None:
         self._temperature = wanted.temperature
         self._random = [torch.Generator().manual_seed(seed) for seed in wanted.seeds]
 

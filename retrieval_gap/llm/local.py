@@ -14,16 +14,17 @@ from typing import Any
 
 import torch
 
-from retrieval_gap.llm.config import LocalConfig, ModelConfig
-from retrieval_gap.llm.generation import Generated, Generator, Wanted
+from retrieval_gap.llm.config import LLMConfig, LocalConfig
+from retrieval_gap.llm.generation import Generated, GenerationOptions, Generator
+from retrieval_gap.llm.gguf import from_pretrained_words
 from retrieval_gap.llm.likelihood import Continuation, log_likelihoods
 from retrieval_gap.llm.request import (
+    AnswerScores,
     Completion,
     Reply,
     Request,
     Scored,
     ScoreRequest,
-    Scores,
     TooLong,
     cut_at_stop,
     without_reasoning,
@@ -41,7 +42,7 @@ SAMPLED = 256
 class LocalBackend:
     """Raises RunError, UsageError, one line, for a model that does not load."""
 
-    def __init__(self, model: ModelConfig, config: LocalConfig) -> None:
+    def __init__(self, model: LLMConfig, config: LocalConfig) -> None:
         self.config, self._asked = config, model
         self._device = choose_device(config.device)
         precision = config.precision
@@ -81,7 +82,7 @@ class LocalBackend:
         for (stop, max_tokens, temperature), places in alike.items():
             chosen = [prompts[place] for place in places]
             seeds = [_seed(requests[place]) for place in places] if temperature else []
-            wanted = Wanted(
+            wanted = GenerationOptions(
                 max_tokens=max_tokens, stops=partial(self._stops, stop), temperature=temperature, seeds=seeds
             )
             for batch, texts in self._generator.generate(chosen, wanted):
@@ -102,7 +103,7 @@ class LocalBackend:
         def told(at: int, sums: list[float]) -> None:
             tokens = tuple(len(each.tokens) for each in asked[at])
             read = len(asked[at][0].context) + sum(tokens)
-            done(fitting[at], Scores(log_likelihoods=tuple(sums), answer_tokens=tokens, prompt_tokens=read))
+            done(fitting[at], AnswerScores(log_likelihoods=tuple(sums), answer_tokens=tokens, prompt_tokens=read))
 
         pad = self._tokenizer.pad_token_id or 0
         log_likelihoods(self._model, asked, pad=pad, batch_size=self.config.batch_size, done=told)
@@ -187,7 +188,7 @@ class LocalBackend:
 
 
 def load_tokenizer(name: str) -> Any:
-    """The tokenizer of a folder or model name.  Raises UsageError, RunError where it does not load."""
+    """The tokenizer of a folder, a GGUF file or a model name.  Raises UsageError, RunError where it does not load."""
     try:
         import huggingface_hub
         import transformers
@@ -199,10 +200,12 @@ def load_tokenizer(name: str) -> Any:
     huggingface_hub.utils.logging.set_verbosity_error()
     if not sys.stderr.isatty():
         transformers.utils.logging.disable_progress_bar()
-    if name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
+    where, gguf = from_pretrained_words(name)
+    if not gguf and name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
         raise UsageError(f"model {name}: no such folder")
     return told_in_one_line(
-        name, lambda: transformers.AutoTokenizer.from_pretrained(name, use_fast=True, trust_remote_code=False)
+        name,
+        lambda: transformers.AutoTokenizer.from_pretrained(where, use_fast=True, trust_remote_code=False, **gguf),
     )
 
 

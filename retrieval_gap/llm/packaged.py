@@ -7,10 +7,9 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
+from retrieval_gap.llm.gguf import from_pretrained_words, gguf_weights
 from retrieval_gap.machine.errors import RunError, unknown
 from retrieval_gap.machine.files import make_folder
 
@@ -99,16 +98,9 @@ def _install(requirement: str, target: Path) -> None:
 
 def convert(weights: Path, target: Path) -> None:
     """Saves model and tokenizer as safetensors.  Raises RunError where a package for that is missing."""
-    missing = [name for name in ("transformers", "accelerate", "gguf") if find_spec(name) is None]
-    if missing:
-        raise RunError(f"{', '.join(missing)} is not installed: pip install 'retrieval-gap[models]'")
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, utils
+    where, words = from_pretrained_words(str(weights))
+    from transformers import AutoModelForCausalLM, AutoTokenizer, utils
 
     utils.logging.disable_progress_bar()
-    where: dict[str, Any] = {"gguf_file": weights.name}
-    # quantised weights cannot be saved, so they are taken apart while they are read
-    model = AutoModelForCausalLM.from_pretrained(
-        weights.parent, quantization_config=GgufConfig(dequantize=True), **where
-    )
-    model.save_pretrained(target)
-    AutoTokenizer.from_pretrained(weights.parent, **where).save_pretrained(target)
+    AutoModelForCausalLM.from_pretrained(where, **gguf_weights(words)).save_pretrained(target)
+    AutoTokenizer.from_pretrained(where, **words).save_pretrained(target)

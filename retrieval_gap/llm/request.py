@@ -76,7 +76,7 @@ class Completion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scores:
+class AnswerScores:
     """log_likelihoods: of each answer after the prompt, in nats, summed over its tokens.  answer_tokens: how many those
     are.  prompt_tokens: that the model read for it, of all answers."""
 
@@ -89,13 +89,13 @@ class Scores:
         """The place of the likeliest answer; of equal ones the first."""
         return max(range(len(self.log_likelihoods)), key=lambda place: self.log_likelihoods[place])
 
-    def calibrated(self, without: "Scores") -> "Scores":
+    def calibrated(self, without: "AnswerScores") -> "AnswerScores":
         """These less those of the same answers after a prompt without content.
 
         Source: contextual calibration, "Calibrate Before Use" (Zhao et al., ICML 2021), in its diagonal form.
         """
         pairs = zip(self.log_likelihoods, without.log_likelihoods, strict=True)
-        return Scores(
+        return AnswerScores(
             log_likelihoods=tuple(own - other for own, other in pairs),
             answer_tokens=self.answer_tokens,
             prompt_tokens=self.prompt_tokens + without.prompt_tokens,
@@ -110,10 +110,10 @@ class TooLong:
 
 
 Reply = Completion | TooLong
-Scored = Scores | TooLong
+Scored = AnswerScores | TooLong
 
 
-class Backend(Protocol):
+class LLMBackend(Protocol):
     """A model that answers requests."""
 
     described: dict[str, Any]

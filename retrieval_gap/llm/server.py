@@ -12,13 +12,13 @@ from typing import Any, Protocol
 import httpx2
 
 from retrieval_gap.llm.bodies import completion_body, echo_body, next_token_body, tokenize_body
-from retrieval_gap.llm.config import ModelConfig, ServerConfig
+from retrieval_gap.llm.config import LLMConfig, ServerConfig
 from retrieval_gap.llm.connection import opened, reason
 from retrieval_gap.llm.in_flight import Flight, StatusError
 from retrieval_gap.llm.pace import asked_to_wait
 from retrieval_gap.llm.replies import TooLongReplyError, parsed, parsed_stream
 from retrieval_gap.llm.reported import counted_tokens, echoed_likelihood, likely_next
-from retrieval_gap.llm.request import Completion, Reply, Request, Scored, ScoreRequest, Scores, TooLong
+from retrieval_gap.llm.request import AnswerScores, Completion, Reply, Request, Scored, ScoreRequest, TooLong
 from retrieval_gap.llm.too_long import says_too_long
 from retrieval_gap.llm.walking import Walk
 from retrieval_gap.llm.wording import prompt_text
@@ -54,7 +54,7 @@ class ServerBackend:
     """
 
     def __init__(
-        self, model: ModelConfig, config: ServerConfig, *, key: str = "", tokenizer: Tokenizer | None = None
+        self, model: LLMConfig, config: ServerConfig, *, key: str = "", tokenizer: Tokenizer | None = None
     ) -> None:
         self.config, self._model, self._key, self._tokenizer = config, model, key, tokenizer
         keep_secret(key)
@@ -139,7 +139,7 @@ class ServerBackend:
         except StatusError as error:
             return _too_long(error)
 
-    async def _echoed(self, client: httpx2.AsyncClient, request: ScoreRequest) -> Scores | None:
+    async def _echoed(self, client: httpx2.AsyncClient, request: ScoreRequest) -> AnswerScores | None:
         """By the likelihoods of what the server reads; None where it reports none."""
         sums, tokens, read = [], [], 0
         for answer in request.answers:
@@ -149,9 +149,9 @@ class ServerBackend:
             sums.append(told.log_likelihood)
             tokens.append(told.tokens)
             read += told.prompt_tokens
-        return Scores(log_likelihoods=tuple(sums), answer_tokens=tuple(tokens), prompt_tokens=read)
+        return AnswerScores(log_likelihoods=tuple(sums), answer_tokens=tuple(tokens), prompt_tokens=read)
 
-    async def _walked(self, client: httpx2.AsyncClient, request: ScoreRequest) -> Scores:
+    async def _walked(self, client: httpx2.AsyncClient, request: ScoreRequest) -> AnswerScores:
         """By the likelihoods of the next token, as llama.cpp reports them.  Raises RunError where none are reported."""
 
         async def likeliest(written: str, top: int) -> dict[bytes, float] | None:
@@ -166,7 +166,7 @@ class ServerBackend:
                 )
             found.append(told)
         sums, tokens = zip(*found, strict=True)
-        return Scores(log_likelihoods=sums, answer_tokens=tokens)
+        return AnswerScores(log_likelihoods=sums, answer_tokens=tokens)
 
     async def _told_of(self, client: httpx2.AsyncClient, body: dict[str, Any]) -> str:
         response = await client.post(self._path(), json=body)

@@ -15,7 +15,6 @@ from torch.nn import functional as F
 from retrieval_gap.kernels.residual import (
     AttentionWeights,
     residual_attention,
-    residual_attention_prefill,
     residual_attention_step,
     residual_swiglu,
 )
@@ -117,21 +116,21 @@ class CausalAttention(Mixer):
         return Work(flops=4 * d_model * context, floats=4 * d_model, kernels=2)  # rotation, attention
 
     def forward(self, x_BxLxD: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
-        q, k, v = split_heads(self.qkv_proj(x_BxLxD), self._rope(0, x_BxLxD.shape[1]), self.n_heads)
+        q, k, v = split_heads(self.qkv_proj(x_BxLxD), self._rope(0, x_BxLxD.shape[1]))
         return self._out(F.scaled_dot_product_attention(q, k, v, is_causal=True))
 
     def weights(self, x_BxLxD: Float[Tensor, "b l d"]) -> Float[Tensor, "b h l l"]:
         """How much of each earlier token (column) every token (row) reads, for a look at it: `forward` never holds this
         in memory."""
         length = x_BxLxD.shape[1]
-        q, k, _ = split_heads(self.qkv_proj(x_BxLxD), self._rope(0, length), self.n_heads)
+        q, k, _ = split_heads(self.qkv_proj(x_BxLxD), self._rope(0, length))
         scores_BxHxLxL = q @ k.mT * q.shape[-1] ** -0.5
         later_LxL = torch.ones(length, length, dtype=torch.bool, device=q.device).triu(1)
         return scores_BxHxLxL.masked_fill(later_LxL, -torch.inf).softmax(-1)
 
     def residual(self, x_BxLxD: Float[Tensor, "b l d"], norm: RMSNorm) -> Float[Tensor, "b l d"]:
         rope_LxE = self._rope(0, x_BxLxD.shape[1])
-        return residual_attention(x_BxLxD, self._weights(norm), rope_LxE, self.n_heads, norm.eps)
+        return residual_attention(x_BxLxD, self._weights(norm), rope_LxE, norm.eps)
 
     def residual_prefill(
         self, x_BxLxD: Float[Tensor, "b l d"], norm: RMSNorm, state: State
@@ -144,7 +143,7 @@ class CausalAttention(Mixer):
             return y_BxD[:, None], state
         state, rope_LxE = state.longer(length), self._rope(0, length)
         tensors = state.tensors()
-        return residual_attention_prefill(x_BxLxD, self._weights(norm), rope_LxE, tensors, norm.eps), state
+        return residual_attention(x_BxLxD, self._weights(norm), rope_LxE, norm.eps, cache=tensors), state
 
     def residual_step(
         self, x_BxD: Float[Tensor, "b d"], norm: RMSNorm, state: State
@@ -160,7 +159,7 @@ class CausalAttention(Mixer):
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         start, length = state.length, x_BxLxD.shape[1]
-        q, k, v = split_heads(self.qkv_proj(x_BxLxD), self._rope(start, start + length), self.n_heads)
+        q, k, v = split_heads(self.qkv_proj(x_BxLxD), self._rope(start, start + length))
         state = state.append(k, v)
         if start == 0:
             return self._out(F.scaled_dot_product_attention(q, k, v, is_causal=True)), state
@@ -172,7 +171,7 @@ class CausalAttention(Mixer):
         if not isinstance(state, StaticKVCache):
             return super().step(x_BxD, state)
         rope_1xE = self.rope_LxE.index_select(0, state.position[None])
-        q, k, v = split_heads(self.qkv_proj(x_BxD[:, None]), rope_1xE, self.n_heads)
+        q, k, v = split_heads(self.qkv_proj(x_BxD[:, None]), rope_1xE)
         state.write(k, v)
         y_BxHx1xE = F.scaled_dot_product_attention(q, *state.tensors(), attn_mask=state.mask())
         return self._out(y_BxHx1xE)[:, 0], state

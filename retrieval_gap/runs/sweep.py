@@ -10,7 +10,7 @@ from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.machine.files import make_folder, make_room_for
 from retrieval_gap.runs.directory import RunDirectory, Status
 from retrieval_gap.runs.executors import ExecutorOptions, open_executor
-from retrieval_gap.runs.executors.cells import Outcome, check_outcome, run_cells
+from retrieval_gap.runs.executors.cells import SweepOutcome, check_outcome, run_cells
 from retrieval_gap.runs.experiment import Experiment, RunOptions
 from retrieval_gap.runs.filters import matches
 from retrieval_gap.runs.known import finished_rows, planned_runs, print_counts
@@ -62,7 +62,7 @@ def sweep(cells: Sequence[Experiment], options: SweepOptions, run: RunOptions) -
     make_folder(run.runs_dir)
     if options.csv is not None:
         make_room_for(options.csv)
-    outcome = Outcome()
+    outcome = SweepOutcome()
     with open_executor(options.executor, run) as executor:
         places = list(executor.places)
         runs = {cell: RunDirectory.of(cell, run.runs_dir) for cell in chosen}
@@ -84,7 +84,7 @@ def sweep(cells: Sequence[Experiment], options: SweepOptions, run: RunOptions) -
 def run_quietly(cells: Sequence[Experiment], executor: ExecutorOptions, run: RunOptions) -> None:
     """Runs the cells and prints nothing.  Raises RunError where one failed or a signal stopped them."""
     make_folder(run.runs_dir)
-    outcome = Outcome()
+    outcome = SweepOutcome()
     with open_executor(executor, run) as opened:
         for _ in run_cells(cells, opened, run.runs_dir, seconds=0, outcome=outcome):
             pass

@@ -31,7 +31,7 @@ class Counts(NamedTuple):
         return float(_ratio(self.numerator_SxI.sum(1), self.denominator_SxI.sum(1)).mean())
 
 
-class PairedDifference(NamedTuple):
+class ScoreDifference(NamedTuple):
     """value: on all examples and seeds.  interval: 95 %.  detectable: the smallest difference from zero that a test of
     this size finds with probability 0.8.  p: two-sided, of no difference."""
 
@@ -48,7 +48,7 @@ def score_interval(counts: Counts, groups: Sequence[Hashable], *, draws: int = D
 
 def score_difference(
     first: Counts, second: Counts, groups: Sequence[Hashable], *, draws: int = DRAWS, seed: int = 0
-) -> PairedDifference:
+) -> ScoreDifference:
     """first - second, paired by example and by seed.  groups: of each example.
 
     Raises ValueError for lists that do not fit together.
@@ -56,7 +56,7 @@ def score_difference(
     first_D, second_D = _resampled([first, second], groups, draws, seed)
     difference_D = first_D - second_D
     beyond = min((difference_D <= 0).sum(), (difference_D >= 0).sum())
-    return PairedDifference(
+    return ScoreDifference(
         value=first.score - second.score,
         interval=_percentiles(difference_D),
         detectable=float((Z_95 + Z_80) * difference_D.std(ddof=1)),

@@ -5,7 +5,7 @@ import math
 import re
 from typing import Any
 
-from retrieval_gap.llm.request import Completion, Reply, Request, Scored, ScoreRequest, Scores, TooLong
+from retrieval_gap.llm.request import AnswerScores, Completion, Reply, Request, Scored, ScoreRequest, TooLong
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.tasks.streams.scores import TOP
 from retrieval_gap.tasks.streams.stream import Step, Target, Value
@@ -128,7 +128,7 @@ def _schema(target: Target) -> dict[str, Any]:
     return {"type": "object", "properties": {"answer": kinds[target.kind]}, "required": ["answer"]}
 
 
-def _fitting(scored: Scored) -> Scores:
+def _fitting(scored: Scored) -> AnswerScores:
     if isinstance(scored, TooLong):
         raise _too_long(scored)
     return scored

@@ -114,7 +114,7 @@ class MemPrompt(Episodes):
         return []
 
 
-class Search(Episodes):
+class SearchLog(Episodes):
     """The whole log, without a bound: the retriever that a state of fixed size is compared with."""
 
     def _keep(self, line: str) -> None:
@@ -182,7 +182,7 @@ METHOD_CLASSES: dict[str, Callable[[Speaker], Method]] = {
     "memprompt": MemPrompt,
     "memprompt_summary": Summaries,
     "episodes": Episodes,
-    "search": Search,
+    "search": SearchLog,
     "llm_as_rnn": Rewriting,
     "no_update": NoUpdate,
     "oracle_memory": Oracle,

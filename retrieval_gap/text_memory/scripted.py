@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from retrieval_gap.llm.request import Completion, Reply, Request, Scored, ScoreRequest, Scores, TooLong
+from retrieval_gap.llm.request import AnswerScores, Completion, Reply, Request, Scored, ScoreRequest, TooLong
 from retrieval_gap.llm.wording import prompt_text, request_values
 from retrieval_gap.machine.errors import unknown
 from retrieval_gap.text_memory import prompts
@@ -120,7 +120,7 @@ class ScriptedBackend:
             told = tuple(0.0 if f'"{answer.strip()}"' in said else -1.0 for answer in request.answers)
             tokens = tuple(self.count_tokens(answer) for answer in request.answers)
             read = self.count_tokens(prompt_text(request)) + sum(tokens)
-            done(place, Scores(log_likelihoods=told, answer_tokens=tokens, prompt_tokens=read))
+            done(place, AnswerScores(log_likelihoods=told, answer_tokens=tokens, prompt_tokens=read))
 
     def count_tokens(self, text: str) -> int:
         return count_tokens(text)

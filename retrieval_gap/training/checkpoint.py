@@ -24,16 +24,18 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Steps done, and the losses not reported yet."""
+class TrainingProgress:
+    """Steps done, and the losses not reported yet.  stopped: no more steps are to be done, the validation being good
+    enough."""
 
     step: int = 0
     loss_sum: float = 0.0
     loss_count: int = 0
+    stopped: bool = False
 
 
 def save_checkpoint(
-    path: Path, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, progress: Progress
+    path: Path, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, progress: TrainingProgress
 ) -> None:
     """Replaces `path`, whose old file becomes `previous(path)`.  Raises RunError where it cannot be written; the old
     files then stay."""
@@ -65,7 +67,7 @@ def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> No
 
 def load_checkpoint(
     path: Path, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer | None = None
-) -> Progress:
+) -> TrainingProgress:
     """Fills the parameters, and the optimiser's moments where one is given, from the newest sound file.
 
     Raises RunError, before anything is changed, where none is sound or it belongs to another model.
@@ -78,7 +80,7 @@ def load_checkpoint(
 def _fill(
     parameters: dict[str, nn.Parameter],
     optimizer: torch.optim.Optimizer | None,
-    progress: Progress,
+    progress: TrainingProgress,
     tensors: dict[str, Tensor],
     path: Path,
 ) -> None:
@@ -104,13 +106,13 @@ def has_checkpoint(path: Path) -> bool:
     return path.exists() or previous(path).exists()
 
 
-def resume(path: Path, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> Progress:
+def resume(path: Path, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> TrainingProgress:
     """As `load_checkpoint`, or no progress where there is no checkpoint.
 
     A damaged file gives way to the one before it, which would else be lost when the next is saved.
     """
     if not has_checkpoint(path):
-        return Progress()
+        return TrainingProgress()
     found, progress, tensors = newest_sound(path)
     _fill(parameters, optimizer, progress, tensors, found)
     if found != path:
@@ -119,7 +121,7 @@ def resume(path: Path, parameters: dict[str, nn.Parameter], optimizer: torch.opt
     return progress
 
 
-def newest_sound(path: Path) -> tuple[Path, Progress, dict[str, Tensor]]:
+def newest_sound(path: Path) -> tuple[Path, TrainingProgress, dict[str, Tensor]]:
     """Of the file in `path` and the one before it the newest that is sound: where it is, and what it holds.
 
     Raises RunError, about `path`, where neither is.
@@ -133,7 +135,7 @@ def newest_sound(path: Path) -> tuple[Path, Progress, dict[str, Tensor]]:
             raise damage from damage.__cause__
 
 
-def read_checkpoint(path: Path) -> tuple[Progress, dict[str, Tensor]]:
+def read_checkpoint(path: Path) -> tuple[TrainingProgress, dict[str, Tensor]]:
     """Progress, and the tensors by name, `model.*` and the moments.  Raises RunError where the file is damaged."""
     try:
         with safe_open(path, framework="pt") as file:
@@ -147,11 +149,12 @@ def read_checkpoint(path: Path) -> tuple[Progress, dict[str, Tensor]]:
     return progress, tensors
 
 
-def _progress(text: str) -> Progress:
+def _progress(text: str) -> TrainingProgress:
     """Raises ValueError or TypeError for a text that `asdict(Progress)` does not give."""
-    progress = Progress(**json.loads(text))
+    progress = TrainingProgress(**json.loads(text))
     counts = (progress.step, progress.loss_count)
-    if not all(type(count) is int and count >= 0 for count in counts) or not isinstance(progress.loss_sum, float):
+    kinds = isinstance(progress.loss_sum, float) and isinstance(progress.stopped, bool)
+    if not kinds or not all(type(count) is int and count >= 0 for count in counts):
         raise ValueError(f"impossible progress {text}")
     return progress
 

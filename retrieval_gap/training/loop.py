@@ -9,20 +9,23 @@ there is no one order of sums.
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from retrieval_gap.machine.devices import allow_tf32
 from retrieval_gap.machine.errors import RunError
 from retrieval_gap.machine.stopping import StoppedError, stop_requested
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.tasks.api import Task
 from retrieval_gap.training.batches import TrainingBatch, training_batches
-from retrieval_gap.training.checkpoint import Progress, resume, save_checkpoint
+from retrieval_gap.training.checkpoint import TrainingProgress, resume, save_checkpoint
 from retrieval_gap.training.config import CHECKPOINT_SECONDS, TrainingConfig
 from retrieval_gap.training.ranks import ALONE, NOTHING, SAVE, STOP, Ranks
 from retrieval_gap.training.step import DivergedError, TrainingStep, make_step
 
-__all__ = ["DivergedError", "StepReport", "StoppedError", "TrainingConfig", "train"]
+__all__ = ["DivergedError", "StepReport", "StoppedError", "TrainingConfig", "Validation", "train"]
+MEASURED = ("accuracy", "exact_trace")  # of a report, where held-out samples were decoded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,7 @@ class StepReport:
     checkpoint or a capture), by events around each step against the clock; None on the CPU.
     micro_batch: samples in memory at once.
     Where ranks share the batches, all numbers are of them together but the last two, which are rank 0's.
+    accuracy, exact_trace: of held-out samples, decoded at this step; None where none were.
     """
 
     step: int
@@ -45,6 +49,26 @@ class StepReport:
     padding: float
     gpu_wait: float | None
     micro_batch: int
+    accuracy: float | None = None
+    exact_trace: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """A line of metrics.jsonl; without accuracies where none were measured."""
+        return {name: value for name, value in asdict(self).items() if name not in MEASURED or value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """Held-out samples that are decoded on the way, which changes no weight.
+
+    every: steps between two times; the last step is one too.  measure: answer and exact-trace accuracy of the model as
+    it is; called on rank 0 alone, with the model in `eval` mode.  stop_at: the answer accuracy that ends the training;
+    0 means that none does.
+    """
+
+    every: int
+    measure: Callable[[], tuple[float, float]]
+    stop_at: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,22 +76,26 @@ class LoopOptions:
     """What a loop leaves on the way, and whom it tells.
 
     checkpoint: the file that it goes on from and writes.  checkpoint_seconds: what a kill costs at the most.
-    report: told every `report_every` steps.  on_start: called once before the first step with the steps that are done,
-    the checkpoint being a good one.
+    report: told every `report_every` steps.  on_start: called once before the first step with what is done,
+    the checkpoint being a good one.  on_first_loss: told the loss of the very first step, of weights that nothing was
+    trained of.  validation: alike on all ranks, but for `measure`.
     """
 
     checkpoint: Path
     report: Callable[[StepReport], None]
     report_every: int = 100
-    on_start: Callable[[int], None] = lambda step: None
+    on_start: Callable[[TrainingProgress], None] = lambda done: None
+    on_first_loss: Callable[[float], None] = lambda loss: None
+    validation: Validation | None = None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
 
 
 def train(
     model: SequenceModel, task: Task, config: TrainingConfig, options: LoopOptions, *, ranks: Ranks = ALONE
-) -> None:
+) -> int:
     """Trains `model` in place on the task's split, from the checkpoint where there is one; leaves the last one there.
-    The one before the newest is kept too.
+    The one before the newest is kept too.  Returns the steps that it is trained for: `config.steps`, or fewer where
+    the validation stopped it.
 
     ranks: all call this alike; rank 0 alone reads and writes the checkpoint, and is reported.
     Raises DivergedError at a loss that is not finite (on a GPU when it is reported or saved), StoppedError after a
@@ -77,14 +105,16 @@ def train(
     checkpoint = options.checkpoint
     parameters = model.trained_parameters()
     step = make_step(model, config, task.max_length, ranks)
-    done = Progress()
+    done = TrainingProgress()
     if ranks.leads:
         done = resume(checkpoint, parameters, step.optimizer)
         if done.step > config.steps:
             at = f"is at step {done.step} of {config.steps}"
             raise RunError(f"checkpoint {checkpoint} {at}; delete it to start this run over")
-        options.on_start(done.step)
+        options.on_start(done)
     done = ranks.start_together(done, parameters, step.optimizer)
+    if done.stopped:
+        return done.step
     step.start(done)
     meter = _Meter(done.loss_count)
     model.train()
@@ -94,14 +124,24 @@ def train(
             step(batch)
             meter.add(batch)
             finished = batch.step + 1
-            ended = finished == config.steps
-            if finished % options.report_every == 0 or ended:
+            if finished == 1 and ranks.leads:
+                options.on_first_loss(step.loss_sum())
+            ended, stopped = finished == config.steps, False
+            validates = options.validation is not None and (ended or finished % options.validation.every == 0)
+            if finished % options.report_every == 0 or ended or validates:
                 told = meter.report(step, config, finished, ranks)
+                if options.validation is not None and validates:
+                    told = _validated(model, config, told, options.validation, ranks)
+                    stopped = ranks.said(_good_enough(told, options.validation))
+                    meter.restart()
                 if ranks.leads:
                     options.report(told)
+            ended = ended or stopped
             granted = wishes.granted()
             if granted != NOTHING or ended:
-                progress = Progress(step=finished, loss_sum=step.loss_sum(), loss_count=meter.loss_count)
+                progress = TrainingProgress(
+                    step=finished, loss_sum=step.loss_sum(), loss_count=meter.loss_count, stopped=stopped
+                )
                 if ranks.leads:
                     save_checkpoint(checkpoint, parameters, step.optimizer, progress)
                 wishes.saved()
@@ -109,6 +149,27 @@ def train(
                 raise StoppedError(
                     f"stopped at sample {finished * config.batch_size} of {config.samples}; the same command goes on"
                 )
+            if stopped:
+                return finished
+    return config.steps
+
+
+def _validated(
+    model: SequenceModel, config: TrainingConfig, told: StepReport, validation: Validation, ranks: Ranks
+) -> StepReport:
+    """The report with what is measured, on rank 0."""
+    if not ranks.leads:
+        return told
+    model.eval()
+    accuracy, exact_trace = validation.measure()
+    model.train()
+    if model.device.type == "cuda":
+        allow_tf32(config.precision == "tf32")  # decoding is in float32
+    return replace(told, accuracy=accuracy, exact_trace=exact_trace)
+
+
+def _good_enough(told: StepReport, validation: Validation) -> bool:
+    return told.accuracy is not None and 0 < validation.stop_at <= told.accuracy
 
 
 class _Wishes:
@@ -134,9 +195,9 @@ class _Meter:
 
     def __init__(self, loss_count: int) -> None:
         self.loss_count = loss_count
-        self._restart()
+        self.restart()
 
-    def _restart(self) -> None:
+    def restart(self) -> None:
         self._steps = self._tokens = self._positions = 0
         self._clock = time.perf_counter()
 
@@ -163,5 +224,5 @@ class _Meter:
         )
         step.forget_losses()
         self.loss_count = 0
-        self._restart()
+        self.restart()
         return told

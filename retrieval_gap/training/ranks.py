@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from retrieval_gap.machine.errors import RunError, UsageError
-from retrieval_gap.training.checkpoint import MOMENTS, Progress
+from retrieval_gap.training.checkpoint import MOMENTS, TrainingProgress
 
 NOTHING, SAVE, STOP = range(3)  # what a rank can wish for after a step; the largest wish is granted
 PLACES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets
@@ -71,16 +71,18 @@ class Ranks:
     def begin(self) -> bool:
         """Rank 0 says that training begins; to the others, whether it does or there is nothing left to train."""
         self._begun = True
-        return self._word(True)
+        return self.said(True)
 
-    def start_together(self, done: Progress, weights: Mapping[str, nn.Parameter], optimizer: Any) -> Progress:
+    def start_together(
+        self, done: TrainingProgress, weights: Mapping[str, nn.Parameter], optimizer: Any
+    ) -> TrainingProgress:
         """Gives every rank the progress, weights and moments of rank 0."""
         if self.count == 1:
             return done
-        told_3 = torch.tensor([float(number) for number in astuple(done)], dtype=torch.float64)
+        told_4 = torch.tensor([float(number) for number in astuple(done)], dtype=torch.float64)
         with _kept_together():
-            dist.broadcast(told_3, 0)
-            step, loss_sum, loss_count = told_3.tolist()
+            dist.broadcast(told_4, 0)
+            step, loss_sum, loss_count, stopped = told_4.tolist()
             for parameter in weights.values():
                 state = optimizer.state[parameter]
                 if not state:  # made here, so that a step needs no memory once its gradients are under way
@@ -89,7 +91,7 @@ class Ranks:
                 state["step"].fill_(step)
                 for tensor in (parameter.detach(), *(state[moment] for moment in MOMENTS)):
                     dist.broadcast(tensor, 0)
-        return Progress(step=int(step), loss_sum=loss_sum, loss_count=int(loss_count))
+        return TrainingProgress(step=int(step), loss_sum=loss_sum, loss_count=int(loss_count), stopped=bool(stopped))
 
     def combined(self, parameters: Sequence[nn.Parameter], loss: Tensor, graded: Tensor) -> Tensor:
         """Replaces the gradients, which are of the mean `loss` over this rank's `graded` tokens, by those of the mean
@@ -136,14 +138,15 @@ class Ranks:
         if self.count == 1 or not dist.is_initialized():
             return
         if self.leads and not self._begun:
-            self._word(False)
+            self.said(False)
         if self._asked is not None:
             with _kept_together():
                 self._asked[1].wait()
         gc.collect()  # CUDA graphs that hold messages have to go before what carries them
         dist.destroy_process_group()
 
-    def _word(self, word: bool) -> bool:
+    def said(self, word: bool) -> bool:
+        """What rank 0 says, on every rank, whatever the others would say."""
         if self.count == 1:
             return word
         said = torch.tensor(int(word))

@@ -23,7 +23,7 @@ from retrieval_gap.machine.devices import allow_tf32, memory_told
 from retrieval_gap.machine.errors import HopelessError, RunError
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.training.batches import TrainingBatch, padded_lengths
-from retrieval_gap.training.checkpoint import Progress
+from retrieval_gap.training.checkpoint import TrainingProgress
 from retrieval_gap.training.config import TrainingConfig, check_precision
 from retrieval_gap.training.ranks import ALONE, Ranks
 
@@ -43,7 +43,7 @@ class TrainingStep(Protocol):
     optimizer: torch.optim.AdamW
     micro_batch: int
 
-    def start(self, done: Progress) -> None:
+    def start(self, done: TrainingProgress) -> None:
         """Takes up the count of steps and the losses that are not reported yet."""
 
     def __call__(self, batch: TrainingBatch) -> None:
@@ -75,7 +75,7 @@ class HostStep:
         self._model, self._config, self._ranks = model, config, ranks
         self._loss_sum = 0.0
 
-    def start(self, done: Progress) -> None:
+    def start(self, done: TrainingProgress) -> None:
         self._loss_sum = done.loss_sum
 
     def __call__(self, batch: TrainingBatch) -> None:
@@ -140,7 +140,7 @@ class DeviceStep:
         with torch.no_grad():  # what grows with the length (tables of angles) must not move once a graph has read it
             model(torch.zeros(1, max(padded_lengths(longest)), dtype=torch.int32, device=device))
 
-    def start(self, done: Progress) -> None:
+    def start(self, done: TrainingProgress) -> None:
         self._step.fill_(done.step)
         self._loss_sum.fill_(done.loss_sum)
 

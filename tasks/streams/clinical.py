@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..api import TaskError
 from .stream import Benchmark, Step, Stream, StreamConfig, Target
-from .tables import LeftOut, Row, number, read_rows
+from .tables import LeftOutLines, TableLine, number, read_rows
 
 ADMISSIONS = ("subject_id", "hadm_id", "admittime", "dischtime", "admission_type", "admission_location")
 DIAGNOSES = ("subject_id", "hadm_id", "seq_num", "icd_code", "icd_version")
@@ -72,7 +72,7 @@ class Clinical(Benchmark):
         ordered = sorted(counts, key=lambda title: (-counts[title], -latest[title], title))
         return [f"{title}: {counts[title]} times" for title in ordered]
 
-    def _steps(self, rows: Sequence[Row]) -> list[Step]:
+    def _steps(self, rows: Sequence[TableLine]) -> list[Step]:
         steps: list[Step] = []
         left = ""
         for row in rows:
@@ -101,8 +101,8 @@ class _Tables:
     """The four tables, joined.  admissions: by patient, in the order of time."""
 
     def __init__(self, folder: Path) -> None:
-        self.left_out = LeftOut(_file(folder, "admissions"))
-        others = [LeftOut(_file(folder, name)) for name in ("diagnoses_icd", "d_icd_diagnoses", "patients")]
+        self.left_out = LeftOutLines(_file(folder, "admissions"))
+        others = [LeftOutLines(_file(folder, name)) for name in ("diagnoses_icd", "d_icd_diagnoses", "patients")]
         self._told = others
         diagnoses, titles, patients = (
             read_rows(told.path, columns, told)
@@ -122,7 +122,7 @@ class _Tables:
         codes = (code for _, code in sorted(self._diagnoses.get(admission, ())))
         return tuple(dict.fromkeys(self._titles.get(code, code[0]) for code in codes))
 
-    def fields(self, row: Row, left: str) -> dict[str, str]:
+    def fields(self, row: TableLine, left: str) -> dict[str, str]:
         """left: when the last admission ended, "" for none."""
         came = datetime.fromisoformat(row.values["admittime"])
         fields = {"admission": row.values["admission_type"], "from": row.values["admission_location"]}
@@ -136,7 +136,7 @@ class _Tables:
             fields["days since the last discharge"] = str((came - datetime.fromisoformat(left)).days)
         return fields
 
-    def _check_zeros(self, diagnoses: Sequence[Row], told: LeftOut) -> None:
+    def _check_zeros(self, diagnoses: Sequence[TableLine], told: LeftOutLines) -> None:
         """Raises TaskError where codes are only found in the dictionary with zeros before them."""
         unknown = [row for row in diagnoses if _code(row) not in self._titles and row.values["icd_version"] == "9"]
         for row in unknown:
@@ -147,7 +147,9 @@ class _Tables:
                     " file as text, not through a spreadsheet"
                 )
 
-    def _by_admission(self, rows: Sequence[Row], told: LeftOut) -> dict[str, list[tuple[int, tuple[str, str]]]]:
+    def _by_admission(
+        self, rows: Sequence[TableLine], told: LeftOutLines
+    ) -> dict[str, list[tuple[int, tuple[str, str]]]]:
         found: dict[str, list[tuple[int, tuple[str, str]]]] = {}
         for row in rows:
             place = number(row, "seq_num")
@@ -157,8 +159,8 @@ class _Tables:
                 found.setdefault(row.values["hadm_id"], []).append((int(place), _code(row)))
         return found
 
-    def _by_patient(self, rows: Sequence[Row]) -> dict[str, list[Row]]:
-        found: dict[str, list[Row]] = {}
+    def _by_patient(self, rows: Sequence[TableLine]) -> dict[str, list[TableLine]]:
+        found: dict[str, list[TableLine]] = {}
         for row in rows:
             if not _is_time(row.values["admittime"]) or not _is_time(row.values["dischtime"]):
                 self.left_out.add("admissions without a time of admission and discharge are left out", row.line)
@@ -171,7 +173,7 @@ class _Tables:
         return dict(sorted(found.items()))
 
 
-def _code(row: Row) -> tuple[str, str]:
+def _code(row: TableLine) -> tuple[str, str]:
     return row.values["icd_code"].strip(), row.values["icd_version"].strip()
 
 

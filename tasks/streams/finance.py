@@ -12,7 +12,7 @@ from datetime import date, timedelta
 
 from ..api import TaskError
 from .stream import Benchmark, Step, Stream, StreamConfig, Target
-from .tables import LeftOut, Row, day, header, in_order, number, read_rows, usable
+from .tables import LeftOutLines, TableLine, day, header, in_order, number, read_rows, usable
 
 DAILY = ("date", "open", "high", "low", "close")
 MONTHLY = ("Date", "SP500", "Long Interest Rate")
@@ -32,7 +32,7 @@ class Finance(Benchmark):
         assert config.data is not None, "checked by Benchmark"
         self._monthly = "SP500" in header(config.data)
         self._columns = MONTHLY if self._monthly else DAILY
-        self._left_out = LeftOut(config.data)
+        self._left_out = LeftOutLines(config.data)
         rows = read_rows(config.data, self._columns, self._left_out)
         prices = (self._columns[1],) if self._monthly else self._columns[1:]
         rows = self._positive(usable(rows, prices, self._columns[0], self._left_out), prices)
@@ -117,12 +117,12 @@ class Finance(Benchmark):
             when = when.replace(day=calendar.monthrange(when.year, when.month)[1])
         return when.isoformat()
 
-    def _date(self, row: Row) -> date:
+    def _date(self, row: TableLine) -> date:
         found = day(row, self._columns[0])
         assert found is not None, "rows without a date were left out"
         return found
 
-    def _positive(self, rows: Sequence[Row], prices: Sequence[str]) -> list[Row]:
+    def _positive(self, rows: Sequence[TableLine], prices: Sequence[str]) -> list[TableLine]:
         kept = []
         for row in rows:
             if all((number(row, price) or 0.0) > 0 for price in prices):

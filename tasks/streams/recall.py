@@ -29,7 +29,7 @@ MOST_FACTS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecallOptions(TaskOptions):
+class RecallStreamOptions(TaskOptions):
     """facts: keys that are told.  values: how many there are.  corrections: facts that are told again with a new value.
     questions: keys that are asked for, 0 for all."""
 
@@ -44,8 +44,8 @@ class Recall(Benchmark):
     of them."""
 
     name = "recall"
-    options_type = RecallOptions
-    options: RecallOptions
+    options_type = RecallStreamOptions
+    options: RecallStreamOptions
 
     def __init__(self, config: StreamConfig) -> None:
         super().__init__(config)

@@ -16,13 +16,13 @@ from ..api import TaskError
 SHOWN = 3  # lines that a summary names
 
 
-class Row(NamedTuple):
+class TableLine(NamedTuple):
     line: int
     values: dict[str, str]
 
 
 @dataclass
-class LeftOut:
+class LeftOutLines:
     """What a reader did not take: reasons, and the lines that they hold for."""
 
     path: Path
@@ -41,7 +41,7 @@ def header(path: Path) -> tuple[str, ...]:
     return tuple(next(csv.reader(io.StringIO(_text(path))), ()))
 
 
-def read_rows(path: Path, columns: Sequence[str], left_out: LeftOut) -> list[Row]:
+def read_rows(path: Path, columns: Sequence[str], left_out: LeftOutLines) -> list[TableLine]:
     """The rows of a CSV file, or of its gzipped form, as text; line 1 is the header.
 
     Rows that are cut off or have too many fields, and exact repeats, are left out.  Raises TaskError for a file that is
@@ -52,7 +52,7 @@ def read_rows(path: Path, columns: Sequence[str], left_out: LeftOut) -> list[Row
     lacking = [column for column in columns if column not in names]
     if lacking:
         raise TaskError(f"{path}: no column {', '.join(lacking)} (it has {', '.join(names)[:200] or 'none'})")
-    rows: dict[tuple[str, ...], Row] = {}
+    rows: dict[tuple[str, ...], TableLine] = {}
     for fields in reader:
         line = reader.line_num
         if not fields:
@@ -62,13 +62,13 @@ def read_rows(path: Path, columns: Sequence[str], left_out: LeftOut) -> list[Row
         elif tuple(fields) in rows:
             left_out.add("rows that repeat an earlier one are left out", line)
         else:
-            rows[tuple(fields)] = Row(line, dict(zip(names, fields, strict=True)))
+            rows[tuple(fields)] = TableLine(line, dict(zip(names, fields, strict=True)))
     if not rows:
         raise TaskError(f"{path}: the file has no rows")
     return list(rows.values())
 
 
-def number(row: Row, column: str) -> float | None:
+def number(row: TableLine, column: str) -> float | None:
     """A finite number, None for what is none."""
     try:
         value = float(row.values[column])
@@ -77,7 +77,7 @@ def number(row: Row, column: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def day(row: Row, column: str) -> date | None:
+def day(row: TableLine, column: str) -> date | None:
     """An ISO date, None for what is none."""
     try:
         return date.fromisoformat(row.values[column].strip())
@@ -85,7 +85,9 @@ def day(row: Row, column: str) -> date | None:
         return None
 
 
-def usable(rows: Iterable[Row], numbers: Sequence[str], date_column: str, left_out: LeftOut) -> list[Row]:
+def usable(
+    rows: Iterable[TableLine], numbers: Sequence[str], date_column: str, left_out: LeftOutLines
+) -> list[TableLine]:
     """The rows whose numbers and date can be read; empty fields and NaN are no numbers."""
     kept = []
     for row in rows:
@@ -99,13 +101,13 @@ def usable(rows: Iterable[Row], numbers: Sequence[str], date_column: str, left_o
     return kept
 
 
-def in_order(rows: Sequence[Row], key: Callable[[Row], date], left_out: LeftOut) -> list[Row]:
+def in_order(rows: Sequence[TableLine], key: Callable[[TableLine], date], left_out: LeftOutLines) -> list[TableLine]:
     """Sorted by time; of several rows of one time the first.  Both are told."""
     ordered = sorted(rows, key=lambda row: (key(row), row.line))
     for before, after in pairwise(rows):
         if key(after) < key(before):
             left_out.add("rows were not in the order of time; they are sorted", after.line)
-    kept: list[Row] = []
+    kept: list[TableLine] = []
     for row in ordered:
         if kept and key(kept[-1]) == key(row):
             left_out.add("rows for a time that an earlier row has already are left out", row.line)

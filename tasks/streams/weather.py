@@ -16,7 +16,7 @@ from itertools import pairwise
 
 from ..api import TaskError
 from .stream import Benchmark, Step, Stream, StreamConfig, Target, Value
-from .tables import LeftOut, Row, day, header, in_order, number, read_rows, usable
+from .tables import LeftOutLines, TableLine, day, header, in_order, number, read_rows, usable
 
 RARE, OTHER = 0.01, "other"  # classes of a smaller share of the days are one
 PHRASE_ENDS = re.compile(r" (?:throughout|starting|until|overnight|in the)\b|\.")
@@ -81,7 +81,7 @@ class Weather(Benchmark):
         super().__init__(config)
         assert config.data is not None, "checked by Benchmark"
         self._form = SZEGED if "daily_summary" in header(config.data) else VEGA
-        self._left_out = LeftOut(config.data)
+        self._left_out = LeftOutLines(config.data)
         rows = read_rows(config.data, self._form.columns, self._left_out)
         rows = usable(rows, self._form.numbers, "date", self._left_out)
         rows = self._with_sky(rows)
@@ -146,7 +146,7 @@ class Weather(Benchmark):
             targets.append(Target(name="text", kind="text", question=question))
         return tuple(targets)
 
-    def _with_sky(self, rows: Sequence[Row]) -> list[Row]:
+    def _with_sky(self, rows: Sequence[TableLine]) -> list[TableLine]:
         kept = []
         for row in rows:
             if row.values[self._form.sky].strip():
@@ -155,10 +155,10 @@ class Weather(Benchmark):
                 self._left_out.add(f"rows without a {self._form.sky} are left out", row.line)
         return kept
 
-    def _place(self, row: Row) -> str:
+    def _place(self, row: TableLine) -> str:
         return row.values[self._form.place] if self._form.place else ""
 
-    def _pairs(self, rows: Sequence[Row]) -> list[tuple[Row, Row]]:
+    def _pairs(self, rows: Sequence[TableLine]) -> list[tuple[TableLine, TableLine]]:
         """Each day with the next, where the file has it."""
         ordered = in_order(rows, _date, self._left_out)
         pairs = []
@@ -169,7 +169,7 @@ class Weather(Benchmark):
                 self._left_out.add("days before a gap have no next day and are no step", today.line)
         return pairs
 
-    def _step(self, t: int, today: Row, tomorrow: Row) -> Step:
+    def _step(self, t: int, today: TableLine, tomorrow: TableLine) -> Step:
         fields = {"date": today.values["date"]}
         fields |= {name: today.values[column] for name, column in self._form.shown.items()}
         return Step(
@@ -181,7 +181,7 @@ class Weather(Benchmark):
             now=self._values(today),
         )
 
-    def _values(self, row: Row) -> dict[str, Value]:
+    def _values(self, row: TableLine) -> dict[str, Value]:
         sky = phrase(row.values[self._form.sky])
         degrees = [number(row, column) or 0.0 for column in self._form.temperature]
         values: dict[str, Value] = {
@@ -210,7 +210,7 @@ def transition_notes(known: Sequence[Step], target: str) -> list[str]:
     ]
 
 
-def _date(row: Row) -> date:
+def _date(row: TableLine) -> date:
     found = day(row, "date")
     assert found is not None, "rows without a date were left out"
     return found

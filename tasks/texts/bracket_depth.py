@@ -5,7 +5,7 @@
 The texts of a family have the same brackets; the word stands elsewhere.
 """
 
-from .generated import Draws, GeneratedTexts, Written, with_fillers
+from .generated import GeneratedTexts, SampleDraws, Written, with_fillers
 
 DEPTHS, DEEPEST, MOST_PAIRS = 3, 4, 10
 
@@ -15,7 +15,7 @@ class BracketDepth(GeneratedTexts):
     labels = ("one", "two", "three")
     shortest = 16
 
-    def family(self, draws: Draws) -> list[Written]:
+    def family(self, draws: SampleDraws) -> list[Written]:
         pairs = min(MOST_PAIRS, (self.n - 3) // 2)
         brackets, depths = self._brackets(draws, pairs)
         spots = [draws.pick([p for p, depth in enumerate(depths) if depth == d]) for d in range(1, DEPTHS + 1)]
@@ -24,7 +24,7 @@ class BracketDepth(GeneratedTexts):
         return [Written(text.format(" ".join([*brackets[: p + 1], "here", *brackets[p + 1 :]]))) for p in spots]
 
     @staticmethod
-    def _brackets(draws: Draws, pairs: int) -> tuple[list[str], list[int]]:
+    def _brackets(draws: SampleDraws, pairs: int) -> tuple[list[str], list[int]]:
         """A balanced sequence that reaches `DEPTHS`, and the depth after each bracket."""
         while True:
             brackets, depths, depth, left = [], [], 0, pairs

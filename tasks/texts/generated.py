@@ -21,7 +21,7 @@ MOST_ATTEMPTS = 1000  # a split owns a quarter of all families
 T = TypeVar("T")
 
 
-class Draws:
+class SampleDraws:
     """A sample's own stream of random numbers."""
 
     def __init__(self, key: str, index: int, attempt: int) -> None:
@@ -70,7 +70,7 @@ class GeneratedTexts(abc.ABC):
         self.n, self.seed = n, seed
 
     @abc.abstractmethod
-    def family(self, draws: Draws) -> list[Written]:
+    def family(self, draws: SampleDraws) -> list[Written]:
         """A text for each label."""
 
     @staticmethod
@@ -103,7 +103,7 @@ class GeneratedTexts(abc.ABC):
         """The family's own texts decide which split it belongs to; it is drawn again until that is the right one."""
         key = f"texts|{self.name}|n={self.n}|seed={self.seed}|split={split}"
         for attempt in range(MOST_ATTEMPTS):
-            family = self.family(Draws(key, index, attempt))
+            family = self.family(SampleDraws(key, index, attempt))
             texts = "\n".join(each.text for each in family).encode()
             if split_name(texts) == split:
                 group = hashlib.sha256(texts).hexdigest()[:16]
@@ -114,7 +114,7 @@ class GeneratedTexts(abc.ABC):
         raise TaskError(f"{self.name}: no text of {self.n} words belongs to the {split} split; a larger n is needed")
 
 
-def with_fillers(draws: Draws, parts: Sequence[str], n: int) -> tuple[list[str], list[int]]:
+def with_fillers(draws: SampleDraws, parts: Sequence[str], n: int) -> tuple[list[str], list[int]]:
     """Sentences of no meaning for the question put before and between the parts, as many as n words have room for; the
     last part, the question, stays last.
 

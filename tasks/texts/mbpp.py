@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ..api import TaskError
 from .files import find_file, read_records
-from .generated import Draws
+from .generated import SampleDraws
 
 FILE = "mbpp_sanitized.jsonl"
 FIELDS = {"task_id": int, "code": str, "test_imports": list, "test_list": list}
@@ -27,7 +27,7 @@ SIDES_MATTER = (ast.Sub, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow)
 COMPARED = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 
 
-def edits(code: str, draws: Draws) -> Iterator[str]:
+def edits(code: str, draws: SampleDraws) -> Iterator[str]:
     """Different edited programs in random order, as Python writes them; none where the code does not parse."""
     try:
         count = len(_places(ast.parse(code)))
@@ -100,7 +100,7 @@ def label_edits(data: Path | None, out: Path, *, seed: int = 0, most_tasks: int 
     rows: list[str] = []
     for _, record in records:
         found: dict[bool, str] = {}
-        draws = Draws(f"texts|mbpp|seed={seed}", record["task_id"], 0)
+        draws = SampleDraws(f"texts|mbpp|seed={seed}", record["task_id"], 0)
         for tried, text in enumerate(edits(record["code"], draws)):
             if len(found) == 2 or tried == MOST_TRIED:
                 break

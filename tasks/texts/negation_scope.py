@@ -8,7 +8,7 @@ A single sentence decides, and stands anywhere in the text: `Example.place` tell
 
 import re
 
-from .generated import Draws, GeneratedTexts, Written
+from .generated import GeneratedTexts, SampleDraws, Written
 from .words import DEVICES, FILLER_WORDS, filler
 
 WORDS_AROUND = 16  # of the two sentences
@@ -19,7 +19,7 @@ class NegationScope(GeneratedTexts):
     labels = ("yes", "no")
     shortest = WORDS_AROUND
 
-    def family(self, draws: Draws) -> list[Written]:
+    def family(self, draws: SampleDraws) -> list[Written]:
         one, other = draws.some(DEVICES, 2)
         asked_first = draws.below(2) == 0
         fillers = [filler(draws.below) for _ in range((self.n - WORDS_AROUND) // FILLER_WORDS)]

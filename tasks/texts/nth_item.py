@@ -7,7 +7,7 @@ The texts of a family differ in which item stands at that place: it changed plac
 
 import re
 
-from .generated import Draws, GeneratedTexts, Written, with_fillers
+from .generated import GeneratedTexts, SampleDraws, Written, with_fillers
 from .words import COLOURS, NUMBERS
 
 WORDS_AROUND = 10  # of the two sentences, without the items
@@ -18,7 +18,7 @@ class NthItem(GeneratedTexts):
     labels = COLOURS
     shortest = 16
 
-    def family(self, draws: Draws) -> list[Written]:
+    def family(self, draws: SampleDraws) -> list[Written]:
         items = min(len(NUMBERS), self.n - WORDS_AROUND)
         more = [draws.pick(COLOURS) for _ in range(items - len(COLOURS))]
         base = draws.some([*COLOURS, *more], items)

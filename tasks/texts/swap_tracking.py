@@ -9,7 +9,7 @@ The texts of a family differ in who begins with which ball.
 
 import re
 
-from .generated import Draws, GeneratedTexts, Written, steps_of, with_fillers
+from .generated import GeneratedTexts, SampleDraws, Written, steps_of, with_fillers
 from .words import COLOURS, NAMES
 
 PEOPLE = 3
@@ -20,7 +20,7 @@ class SwapTracking(GeneratedTexts):
     labels = COLOURS[:PEOPLE]
     shortest = 29
 
-    def family(self, draws: Draws) -> list[Written]:
+    def family(self, draws: SampleDraws) -> list[Written]:
         people, colours = draws.some(NAMES, PEOPLE), draws.some(range(PEOPLE), PEOPLE)
         swaps = [draws.some(range(PEOPLE), 2) for _ in range(steps_of(self.n))]
         asked = draws.below(PEOPLE)

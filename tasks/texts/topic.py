@@ -5,7 +5,7 @@
 Three sentences of four, or more, are about the topic, the others about other topics.
 """
 
-from .generated import Draws, GeneratedTexts, Written
+from .generated import GeneratedTexts, SampleDraws, Written
 from .words import FILLER_WORDS, TOPICS, filler
 
 
@@ -15,10 +15,10 @@ class Topic(GeneratedTexts):
     shortest = 16
     order_blind = True
 
-    def family(self, draws: Draws) -> list[Written]:
+    def family(self, draws: SampleDraws) -> list[Written]:
         return [Written(self._text(draws, topic)) for topic in TOPICS]
 
-    def _text(self, draws: Draws, topic: str) -> str:
+    def _text(self, draws: SampleDraws, topic: str) -> str:
         sentences = self.n // FILLER_WORDS
         others = [draws.pick([name for name in TOPICS if name != topic]) for _ in range(sentences // 4)]
         topics = draws.some([*others, *[topic] * (sentences - len(others))], sentences)

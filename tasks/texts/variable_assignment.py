@@ -5,7 +5,7 @@
 The texts of a family differ in the values that the variables begin with.
 """
 
-from .generated import Draws, GeneratedTexts, Written, steps_of
+from .generated import GeneratedTexts, SampleDraws, Written, steps_of
 
 VARIABLES, FILLER_VARIABLES, FILLER_VALUES = "abcdefghijk", "pqrstuvwxyz", "456789"
 VALUES = 3
@@ -17,7 +17,7 @@ class VariableAssignment(GeneratedTexts):
     labels = ("1", "2", "3")
     shortest = 18
 
-    def family(self, draws: Draws) -> list[Written]:
+    def family(self, draws: SampleDraws) -> list[Written]:
         names, values = draws.some(VARIABLES, VALUES), draws.some(range(VALUES), VALUES)
         source = list(range(VALUES))  # whose first value each variable has
         lines = [f"{name} = {{{place}}} ;" for place, name in enumerate(names)]

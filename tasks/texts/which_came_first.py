@@ -6,7 +6,7 @@ so ben came home . anna came home . did anna come home before ben ?     -> no
 
 import re
 
-from .generated import Draws, GeneratedTexts, Written, with_fillers
+from .generated import GeneratedTexts, SampleDraws, Written, with_fillers
 from .words import NAMES
 
 
@@ -15,7 +15,7 @@ class WhichCameFirst(GeneratedTexts):
     labels = ("yes", "no")
     shortest = 16
 
-    def family(self, draws: Draws) -> list[Written]:
+    def family(self, draws: SampleDraws) -> list[Written]:
         one, other = draws.some(NAMES, 2)
         parts = [f"{one} came home .", f"{other} came home .", f"did {one} come home before {other} ?"]
         sentences, _ = with_fillers(draws, parts, self.n - 1)

@@ -9,7 +9,7 @@ import pytest
 
 from retrieval_gap.cli import main
 from retrieval_gap.datasets import catalog, download
-from retrieval_gap.datasets.catalog import SHA256, Source, changed, find
+from retrieval_gap.datasets.catalog import SHA256, CatalogFile, changed, find
 from retrieval_gap.machine.errors import RunError, UsageError
 from tests.datasets.server import Site, cut_off, refuse, site, slow, whole
 
@@ -28,9 +28,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         yield served
 
 
-def source(*urls: str, size: int = len(CONTENT)) -> Source:
+def source(*urls: str, size: int = len(CONTENT)) -> CatalogFile:
     about = {"title": "Made-up data", "licence": "CC BY-SA 4.0", "about": "bytes"}
-    return Source(name="data.json", size=size, sha256=DIGEST, urls=urls, **about)
+    return CatalogFile(name="data.json", size=size, sha256=DIGEST, urls=urls, **about)
 
 
 def fetch(folder: Path, *urls: str, size: int = len(CONTENT)) -> bytes:

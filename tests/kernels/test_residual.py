@@ -9,7 +9,6 @@ from torch import Tensor
 from retrieval_gap.kernels.residual import (
     AttentionWeights,
     residual_attention,
-    residual_attention_prefill,
     residual_attention_step,
     residual_swiglu,
 )
@@ -42,7 +41,7 @@ def attention_layer(batch: int, length: int, heads: int, width: int, hidden: int
     rope_LxE = rope_table(length, width)
 
     def layer(x: Tensor, *weights: Tensor, backend: str = "auto") -> Tensor:
-        return residual_attention(x, AttentionWeights(*weights), rope_LxE.to(x.dtype), heads, backend=backend)
+        return residual_attention(x, AttentionWeights(*weights), rope_LxE.to(x.dtype), backend=backend)
 
     return layer, [torch.randn(shape, generator=generator) / shape[-1] ** 0.25 for shape in shapes]
 
@@ -133,14 +132,17 @@ def test_prefill_and_steps_are_attention_to_all_before(batch: int, before: int, 
     _, (x, *weights) = attention_layer(batch, length, heads, width, 0)
     rope = rope_table(length, width)
     exact = residual_attention(
-        x.double(), AttentionWeights(*(w.double() for w in weights)), rope.double(), heads, backend="naive"
+        x.double(), AttentionWeights(*(w.double() for w in weights)), rope.double(), backend="naive"
     )
     for backend in ("cpu", "naive"):
         k, v = caches(batch, heads, length, width)
         outputs = []
         if before:
-            head = (x[:, :before], AttentionWeights(*weights), rope[:before], (k[:, :, :before], v[:, :, :before]))
-            outputs = [*residual_attention_prefill(*head, backend=backend).unbind(1)]
+            head, cache = (
+                (x[:, :before], AttentionWeights(*weights), rope[:before]),
+                (k[:, :, :before], v[:, :, :before]),
+            )
+            outputs = [*residual_attention(*head, cache=cache, backend=backend).unbind(1)]
         for t in range(before, length):
             here = (x[:, t], AttentionWeights(*weights), rope[t], (k[:, :, : t + 1], v[:, :, : t + 1]))
             outputs.append(residual_attention_step(*here, backend=backend))
@@ -194,9 +196,9 @@ def test_what_does_not_fit_together_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match=r"does not fit|it must be"):
             residual_attention_step(*wrong)
-    for wrong in ((x, layer, rope, (k[:1], v[:1])), (x, layer, rope, (k[:, :, :5], v[:, :, :5]))):
+    for cache in ((k[:1], v[:1]), (k[:, :, :5], v[:, :, :5])):
         with pytest.raises(ValueError, match=r"does not fit|caches of 5 tokens are given for 6"):
-            residual_attention_prefill(*wrong)
+            residual_attention(x, layer, rope, cache=cache)
 
 
 def test_autograd_is_told_that_a_cache_was_written() -> None:

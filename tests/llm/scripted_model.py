@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from retrieval_gap.llm.request import Completion, Reply, Request, Scored, ScoreRequest, Scores
+from retrieval_gap.llm.request import AnswerScores, Completion, Reply, Request, Scored, ScoreRequest
 from retrieval_gap.llm.wording import prompt_text, request_values
 
 
@@ -45,7 +45,7 @@ class ScriptedModel:
             told = tuple(self._likelihood(request, answer) for answer in request.answers)
             tokens = tuple(self.count_tokens(answer) for answer in request.answers)
             read = self.count_tokens(prompt_text(request)) + sum(tokens)
-            done(place, Scores(log_likelihoods=told, answer_tokens=tokens, prompt_tokens=read))
+            done(place, AnswerScores(log_likelihoods=told, answer_tokens=tokens, prompt_tokens=read))
 
     def count_tokens(self, text: str) -> int:
         return len(text.split())

@@ -10,8 +10,8 @@ import pytest
 from retrieval_gap.llm.bodies import completion_body
 from retrieval_gap.llm.cache import Cache
 from retrieval_gap.llm.client import Client
-from retrieval_gap.llm.config import ModelConfig, Price, ServerConfig
-from retrieval_gap.llm.request import Api, Completion, Request, ScoreRequest, Scores, TooLong
+from retrieval_gap.llm.config import LLMConfig, Price, ServerConfig
+from retrieval_gap.llm.request import AnswerScores, Api, Completion, Request, ScoreRequest, TooLong
 from retrieval_gap.llm.wording import request_values
 from retrieval_gap.machine.errors import UsageError
 from tests.llm.scripted_model import ScriptedModel
@@ -39,7 +39,7 @@ def test_replies_that_a_server_gave_before_requests_had_more_fields_are_found(ap
     cache = Cache(Path(shutil.copy(OLD_CACHE, tmp_path)))
     url = f"http://localhost:8000/v1/{'chat/' if api == 'chat' else ''}completions"
     for place, request in enumerate(OLD_REQUESTS):
-        body = completion_body(ModelConfig(model="org/small", api=api), ServerConfig(), request)
+        body = completion_body(LLMConfig(model="org/small", api=api), ServerConfig(), request)
         assert cache.get({"url": url, "body": body}, Completion) == Completion(
             text=f" {api} {place}", finished=True, prompt_tokens=9, completion_tokens=3
         )
@@ -77,15 +77,15 @@ def test_scores_are_kept_and_not_asked_for_twice(tmp_path: Path) -> None:
     request = ScoreRequest(prompt="Tomorrow:", answers=(" rain", " sun"))
     for asked in (1, 1):
         (scores,) = Client(model, Cache(tmp_path / "replies.sqlite")).score([request])
-        assert scores == Scores(log_likelihoods=(-1.5, -0.25), answer_tokens=(1, 1), prompt_tokens=3)
-        assert isinstance(scores, Scores)
+        assert scores == AnswerScores(log_likelihoods=(-1.5, -0.25), answer_tokens=(1, 1), prompt_tokens=3)
+        assert isinstance(scores, AnswerScores)
         assert scores.best == 1
         assert len(model.asked) == asked
 
 
 def test_calibration_takes_off_what_an_answer_gets_from_a_prompt_without_content() -> None:
-    told = Scores(log_likelihoods=(-1.0, -2.0), answer_tokens=(1, 2), prompt_tokens=9)
-    without = Scores(log_likelihoods=(-0.5, -3.0), answer_tokens=(1, 2), prompt_tokens=4)
+    told = AnswerScores(log_likelihoods=(-1.0, -2.0), answer_tokens=(1, 2), prompt_tokens=9)
+    without = AnswerScores(log_likelihoods=(-0.5, -3.0), answer_tokens=(1, 2), prompt_tokens=4)
     calibrated = told.calibrated(without)
     assert calibrated.log_likelihoods == (-0.5, 1.0)
     assert (told.best, calibrated.best) == (0, 1)

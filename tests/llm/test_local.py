@@ -11,9 +11,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from retrieval_gap.llm import generation, likelihood
-from retrieval_gap.llm.config import LocalConfig, ModelConfig
+from retrieval_gap.llm.config import LLMConfig, LocalConfig
 from retrieval_gap.llm.local import LocalBackend
-from retrieval_gap.llm.request import Completion, Reply, Request, ScoreRequest, Scores, TooLong
+from retrieval_gap.llm.request import AnswerScores, Completion, Reply, Request, ScoreRequest, TooLong
 from retrieval_gap.machine.errors import RunError, UsageError
 from tests.llm import tiny_models
 
@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def backend(path: Path, **changes: Any) -> LocalBackend:
-    return LocalBackend(ModelConfig(model=str(path)), LocalConfig(device="cpu", **changes))
+    return LocalBackend(LLMConfig(model=str(path)), LocalConfig(device="cpu", **changes))
 
 
 def ask(asked: LocalBackend, requests: list[Request]) -> list[Reply]:
@@ -104,9 +104,7 @@ def test_an_end_token_ends_a_row_and_is_not_part_of_its_text(tmp_path: Path) -> 
 
 def test_a_prompt_that_does_not_fit_is_left_out_and_not_cut(folder: Any) -> None:
     counted = len(tiny_models.tokenizer()(PROMPTS[2])["input_ids"])
-    limited = LocalBackend(
-        ModelConfig(model=str(folder("llama")), context_limit=counted + 5), LocalConfig(device="cpu")
-    )
+    limited = LocalBackend(LLMConfig(model=str(folder("llama")), context_limit=counted + 5), LocalConfig(device="cpu"))
     fits, too_long, short = ask(
         limited, [Request(prompt=p, max_tokens=n) for p, n in ((PROMPTS[2], 5), (PROMPTS[2], 6), (PROMPTS[0], 6))]
     )
@@ -159,7 +157,7 @@ def test_the_same_weights_are_the_same_model_wherever_they_lie(folder: Any, tmp_
 def test_a_chat_template_wraps_the_question_and_what_was_written_follows_it(tmp_path: Path) -> None:
     template = "{% for m in messages %}<s>[{{ m.role }}] {{ m.content }}{% endfor %}[answer]"
     path = tiny_models.save("llama", tmp_path / "m", template)
-    chat = LocalBackend(ModelConfig(model=str(path), api="chat"), LocalConfig(device="cpu"))
+    chat = LocalBackend(LLMConfig(model=str(path), api="chat"), LocalConfig(device="cpu"))
     plain = backend(path)
     (wrapped,) = ask(chat, [Request(prompt="Where?", written=" So", max_tokens=TOKENS)])
     (by_hand,) = ask(plain, [Request(prompt="<s>[user] Where?[answer] So", max_tokens=TOKENS)])
@@ -188,7 +186,7 @@ def test_a_model_that_does_not_load_is_one_line(folder: Any, tmp_path: Path) -> 
     with pytest.raises(RunError, match="does not load"):
         backend(broken)
     with pytest.raises(UsageError, match="no chat template"):
-        LocalBackend(ModelConfig(model=str(folder("llama")), api="chat"), LocalConfig(device="cpu"))
+        LocalBackend(LLMConfig(model=str(folder("llama")), api="chat"), LocalConfig(device="cpu"))
 
 
 def naive_likelihood(path: Path, context: str, answer: str) -> float:
@@ -230,10 +228,10 @@ def test_answers_of_one_token_take_one_reading_of_the_prompt(folder: Any, monkey
 
 def test_answers_that_do_not_fit_are_left_out(folder: Any) -> None:
     counted = len(tiny_models.tokenizer()(PROMPTS[2])["input_ids"])
-    limited = LocalBackend(ModelConfig(model=str(folder("llama")), context_limit=counted), LocalConfig(device="cpu"))
+    limited = LocalBackend(LLMConfig(model=str(folder("llama")), context_limit=counted), LocalConfig(device="cpu"))
     found: dict[int, Any] = {}
     limited.score([ScoreRequest(prompt=prompt, answers=(" Town",)) for prompt in PROMPTS[1:3]], found.__setitem__)
-    assert isinstance(found[0], Scores)
+    assert isinstance(found[0], AnswerScores)
     assert isinstance(found[1], TooLong)
 
 
@@ -263,7 +261,7 @@ def test_a_system_text_reaches_models_with_and_without_such_a_turn(takes: str, t
     template = f"{{% for m in messages %}}{{% if m.role == 'system' %}}{system}{{% else %}}"
     template += "<s>[{{ m.role }}] {{ m.content }}{% endif %}{% endfor %}[answer]"
     path = tiny_models.save("llama", tmp_path / "m", template)
-    chat = LocalBackend(ModelConfig(model=str(path), api="chat"), LocalConfig(device="cpu"))
+    chat = LocalBackend(LLMConfig(model=str(path), api="chat"), LocalConfig(device="cpu"))
     own = "<s>[system] Be brief.<s>[user] Where?[answer]"
     text = chat._text(Request(prompt="Where?", system="Be brief.", max_tokens=1))
     assert text == (own if takes == "a system's turn" else "<s>[user] Be brief.\n\nWhere?[answer]")

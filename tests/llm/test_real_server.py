@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from retrieval_gap.llm.config import LocalConfig, ModelConfig, ServerConfig
+from retrieval_gap.llm.config import LLMConfig, LocalConfig, ServerConfig
 from retrieval_gap.llm.local import LocalBackend
 from retrieval_gap.llm.packaged import MODELS, check_weights, convert
 from retrieval_gap.llm.request import Api, Completion, Request, ScoreRequest
@@ -52,7 +52,7 @@ def url() -> Iterator[str]:
 
 def backend(url: str, api: Api = "completions", **changes: Any) -> ServerBackend:
     config = ServerConfig(base_url=url, structured="llama.cpp", **changes)
-    return ServerBackend(ModelConfig(model=str(WEIGHTS), api=api), config)
+    return ServerBackend(LLMConfig(model=str(WEIGHTS), api=api), config)
 
 
 def answer(asked: ServerBackend, request: Request) -> Completion:
@@ -79,7 +79,7 @@ def test_a_schema_or_grammar_holds_the_model_to_it(url: str, api: Api, stream: b
 def test_tokens_and_likelihoods_are_those_of_the_same_weights_in_transformers(url: str, tmp_path: Any) -> None:
     check_weights(WEIGHTS, MODELS["SmolLM2-135M-Instruct"].sha256)
     convert(WEIGHTS, tmp_path / "model")
-    local = LocalBackend(ModelConfig(model=str(tmp_path / "model")), LocalConfig(device="cpu", precision="fp32"))
+    local = LocalBackend(LLMConfig(model=str(tmp_path / "model")), LocalConfig(device="cpu", precision="fp32"))
     served, scores = backend(url), list[Any]()
     for text in ("hello world", "", "Łódź — 東京", "a  b\n\nc"):
         assert served.count_tokens(text) == local.count_tokens(text)

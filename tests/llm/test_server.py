@@ -14,9 +14,9 @@ import pytest
 
 from retrieval_gap.llm.cache import Cache
 from retrieval_gap.llm.client import Client
-from retrieval_gap.llm.config import ModelConfig, Price, ServerConfig
+from retrieval_gap.llm.config import LLMConfig, Price, ServerConfig
 from retrieval_gap.llm.pace import asked_to_wait
-from retrieval_gap.llm.request import Api, Completion, Reply, Request, ScoreRequest, Scores, TooLong
+from retrieval_gap.llm.request import AnswerScores, Api, Completion, Reply, Request, ScoreRequest, TooLong
 from retrieval_gap.llm.server import ServerBackend
 from retrieval_gap.machine.errors import RunError, UsageError
 from tests.llm.scripted_server import Fault, Said, ScriptedServer, prompt_of
@@ -28,7 +28,7 @@ def backend(
     server: ScriptedServer, *, api: Api = "completions", limit: int = 0, count: Any = None, **changes: Any
 ) -> ServerBackend:
     config = ServerConfig(**{"base_url": server.url, "backoff_s": 0.01, "timeout_s": 5.0, **changes})
-    return ServerBackend(ModelConfig(model="small", api=api, context_limit=limit), config, key=KEY, tokenizer=count)
+    return ServerBackend(LLMConfig(model="small", api=api, context_limit=limit), config, key=KEY, tokenizer=count)
 
 
 def ask(asked: ServerBackend, prompts: list[str]) -> list[Reply]:
@@ -370,7 +370,7 @@ def scored(server: ScriptedServer, request: ScoreRequest, **changes: Any) -> Any
 def test_answers_are_scored_by_the_likelihoods_of_what_the_server_reads() -> None:
     request = ScoreRequest(prompt="Sky tomorrow:", system="Forecast.", answers=(" rain", " a little snow"))
     with ScriptedServer(words_with_likelihoods) as server:
-        assert scored(server, request) == Scores(
+        assert scored(server, request) == AnswerScores(
             log_likelihoods=(-4.0, -11.0), answer_tokens=(1, 3), prompt_tokens=2 * 3 + 4
         )
     assert all(body["echo"] and body["logprobs"] == 1 and body["max_tokens"] == 1 for body in server.asked)
@@ -433,7 +433,7 @@ def test_answers_are_scored_token_by_token_where_only_the_next_ones_likelihoods_
 
     request = ScoreRequest(prompt="Sky:", answers=(" rain", " rainy", " rainyy", " snow"))
     with ScriptedServer(likeliest, meta={"n_vocab": 5000}) as server:
-        assert scored(server, request) == Scores(
+        assert scored(server, request) == AnswerScores(
             log_likelihoods=(-0.5, -0.75, -1.0, -9.0), answer_tokens=(1, 2, 3, 1), prompt_tokens=0
         )
         walked = [body for body in server.asked if "echo" not in body]

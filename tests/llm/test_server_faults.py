@@ -10,7 +10,7 @@ import pytest
 
 from retrieval_gap.llm.cache import Cache
 from retrieval_gap.llm.client import Client
-from retrieval_gap.llm.config import ModelConfig, Price, ServerConfig
+from retrieval_gap.llm.config import LLMConfig, Price, ServerConfig
 from retrieval_gap.llm.connection import reason
 from retrieval_gap.llm.request import Completion, Request, TooLong
 from retrieval_gap.llm.server import ServerBackend
@@ -25,7 +25,7 @@ REQUEST = Request(prompt="Where?", max_tokens=7)
 
 def client(server: ScriptedServer, folder: Path, name: str = "", **changes: Any) -> Client:
     config = ServerConfig(**{"base_url": server.url, "backoff_s": 0.001, "timeout_s": 5.0, "tries": 2, **changes})
-    backend = ServerBackend(ModelConfig(model="small", name=name), config, key=KEY)
+    backend = ServerBackend(LLMConfig(model="small", name=name), config, key=KEY)
     return Client(backend, Cache(folder / "replies.sqlite"))
 
 

@@ -12,7 +12,7 @@ from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.machine.devices import CPU, choose_device, is_out_of_memory, visible_gpus, worker_places
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.runs.executors import cells, local
-from retrieval_gap.runs.executors.cells import Outcome, run_cells
+from retrieval_gap.runs.executors.cells import SweepOutcome, run_cells
 from retrieval_gap.runs.executors.local import LocalPool
 from retrieval_gap.runs.experiment import RunOptions
 from tests.runs.test_sweep import CELLS
@@ -95,7 +95,7 @@ def test_places_are_given_out_again_as_workers_end(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(local, "_start", start)
     monkeypatch.setattr(local, "wait", wait)
     pool = LocalPool(RunOptions(runs_dir=tmp_path), ["0", "1", "0"])
-    list(run_cells(CELLS, pool, tmp_path, seconds=0, outcome=Outcome()))
+    list(run_cells(CELLS, pool, tmp_path, seconds=0, outcome=SweepOutcome()))
     assert given == ["0", "1", "0", "0"]
 
 

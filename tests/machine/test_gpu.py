@@ -17,7 +17,7 @@ from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.tasks.api import TaskConfig
 from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.training.batches import training_batches
-from retrieval_gap.training.checkpoint import Progress
+from retrieval_gap.training.checkpoint import TrainingProgress
 from retrieval_gap.training.config import TrainingConfig
 from retrieval_gap.training.step import DeviceStep
 from tests.decoding.test_on_device import NODES, Writer, assert_same, istree, on_device, on_host
@@ -35,7 +35,7 @@ TRAINING = TrainingConfig(samples=160, batch_size=8, lr=1e-3, warmup_samples=16,
 def trained(model: SequenceModel, device: torch.device, **changes: object) -> tuple[float, SequenceModel, DeviceStep]:
     config = replace(TRAINING, **changes)  # type: ignore[arg-type]
     step = DeviceStep(model.to(device), config, TASK.max_length)
-    step.start(Progress())
+    step.start(TrainingProgress())
     for batch in training_batches(TASK, config, 0, device):
         step(batch)
     return step.loss_sum(), model.cpu(), step
@@ -85,7 +85,7 @@ def test_smaller_parts_come_to_the_same_loss(name: str) -> None:
     def in_parts(rows: int) -> float:
         step = DeviceStep(small_model(name, vocab_size=len(TASK.vocabulary)).to(CUDA), TRAINING, TASK.max_length)
         step.micro_batch = rows
-        step.start(Progress())
+        step.start(TrainingProgress())
         for batch in training_batches(TASK, TRAINING, 0, CUDA):
             step(batch)
         return step.loss_sum()

@@ -5,9 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from retrieval_gap.experiments.memories.cell import STEPS, MemoryCell
 from retrieval_gap.experiments.trained.rows import SAME
+from retrieval_gap.llm.config import LLMConfig
 from retrieval_gap.machine import environment
 from retrieval_gap.runs.directory import RunDirectory
+from retrieval_gap.runs.experiment import RunOptions
+from retrieval_gap.runs.perform import perform
+from retrieval_gap.text_memory.settings import Settings
 from tests.tables.result_rows import full_row, write_full
 from tests.training.test_loop import CONFIG
 
@@ -39,6 +44,24 @@ def finished_run(runs_dir: Path, samples: list[dict[str, Any]], **changes: Any) 
     return run
 
 
+def memory_run(runs_dir: Path, method: str = "llm_as_rnn", rule: str = "note_taker") -> RunDirectory:
+    """A finished memory run of two streams of six cues each; the first thing that it was told is hostile."""
+    cell = MemoryCell(
+        benchmark="drift",
+        method=method,
+        streams=2,
+        steps=6,
+        settings=Settings(budget=24),
+        model=LLMConfig(model=f"scripted:{rule}"),
+    )
+    perform(cell, RunOptions(runs_dir=runs_dir, threads=1))
+    run = RunDirectory.of(cell, runs_dir)
+    head, first, *others = (run.path / STEPS).read_text().splitlines()
+    told = json.loads(first) | {"feedback": HOSTILE}
+    (run.path / STEPS).write_text("\n".join((head, json.dumps(told), *others)) + "\n")
+    return run
+
+
 def several_rows() -> list[dict[str, Any]]:
     """Two tasks, three views, four architectures, two problem sizes; accuracies all different."""
     cells = [(mode, arch, n) for mode in ("direct", "cot", "rag") for arch in ("mamba", "lstm") for n in (8, 16)]
@@ -63,4 +86,6 @@ def sources(folder: Path) -> tuple[Path, Path]:
         accuracy=0.97,
     )
     finished_run(folder / "runs", [sample(departs=None, right=True)], mode="rag", seed=1, accuracy=0.66)
+    memory_run(folder / "runs" / "memory")
+    memory_run(folder / "runs" / "memory", "zero_shot")
     return folder / "runs", write_full(folder / "table.csv", *several_rows(), hostile_row())

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.plots import accuracy, draw_accuracy, style
-from retrieval_gap.plots.series import X_COLUMNS, Series, View, read_series
+from retrieval_gap.plots.series import X_COLUMNS, Series, SeriesView, read_series
 from retrieval_gap.tasks.api import TaskConfig
 from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.theory.bounds import bound_of
@@ -27,7 +27,7 @@ def _styled() -> Iterator[None]:
 
 
 def series(path: Path, rows: list[dict[str, Any]], **view: str) -> Series:
-    return read_series(write(path / "t.csv", rows), View(**view))
+    return read_series(write(path / "t.csv", rows), SeriesView(**view))
 
 
 def index_row(**changes: Any) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def test_tasks_and_views_have_panels_of_their_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize("x", [x for x in X_COLUMNS if x != "size"])  # sizes stand aslant: boxes overlap, words do not
 @pytest.mark.parametrize("table", ["theory_demo", "istree_cpu"])
 def test_no_words_overlap_or_are_cut_in_the_committed_tables(x: str, table: str) -> None:
-    check_words(accuracy.draw_figure(read_series(RESULTS / f"{table}.csv", View(x=x))))
+    check_words(accuracy.draw_figure(read_series(RESULTS / f"{table}.csv", SeriesView(x=x))))
 
 
 def test_two_rows_of_one_configuration_and_seed_are_refused(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_two_rows_of_one_configuration_and_seed_are_refused(tmp_path: Path) -> N
 )
 def test_a_view_that_cannot_be_is_told(view: dict[str, str], told: str) -> None:
     with pytest.raises(UsageError, match=told):
-        View(**view)
+        SeriesView(**view)
 
 
 def test_a_table_without_the_column_is_told(tmp_path: Path) -> None:
@@ -148,4 +148,7 @@ def test_a_table_without_the_column_is_told(tmp_path: Path) -> None:
 
 def test_the_picture_is_named_by_its_axis(tmp_path: Path) -> None:
     table = write(tmp_path / "t.csv", [index_row(n=n) for n in (8, 16)])
-    assert [path.name for path in draw_accuracy(table, View(), tmp_path)] == ["accuracy_by_n.png", "accuracy_by_n.svg"]
+    assert [path.name for path in draw_accuracy(table, SeriesView(), tmp_path)] == [
+        "accuracy_by_n.png",
+        "accuracy_by_n.svg",
+    ]

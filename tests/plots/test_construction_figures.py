@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.plots import constructions, fig_construction_steps, fig_constructions, style
-from retrieval_gap.plots.constructions import CONSTRUCTIONS, Table, read_table
+from retrieval_gap.plots.constructions import CONSTRUCTIONS, ConstructionTable, read_table
 from retrieval_gap.tasks.api import TaskConfig
 from retrieval_gap.tasks.index import Index
 from retrieval_gap.theory.bounds import bound_of
@@ -31,7 +31,7 @@ def built(how: str, n: int, **changes: Any) -> dict[str, Any]:
     return one | {"steps": 1.0, "machine_steps": "", "theorem": "4.6"} | changes
 
 
-def table_of(path: Path, *rows: dict[str, Any]) -> Table:
+def table_of(path: Path, *rows: dict[str, Any]) -> ConstructionTable:
     return read_table(write(path / "constructions.csv", list(rows)))
 
 

@@ -155,8 +155,40 @@ def test_samples_show_who_wrote_what_and_where_it_departs(opened: Page) -> None:
     assert "as the gold trace" in opened.run("return document.querySelector('.sample').textContent")
 
 
+def test_a_memory_is_shown_by_step_with_its_budget_and_what_changed(opened: Page) -> None:
+    part = "document.querySelector('#memory {}').{}"
+    assert opened.run(f"return {part.format('.carried', 'textContent')}") == "History:\nStatus:\nWatch:"
+    assert opened.run(f"return {part.format('meter', 'max')}") == 24
+    assert opened.run(f"return {part.format('.came', 'textContent')}").startswith("+ - ")
+    slider = opened.driver.find_element("id", "memory-step")
+    slider.send_keys("\ue014")  # the arrow to the right
+    assert opened.run("return document.querySelector('#memory h3').textContent").startswith("step 1")
+    carried = opened.run(f"return {part.format('.carried', 'textContent')}")
+    assert carried.startswith("History:\n- ")
+    assert opened.run(f"return {part.format('meter', 'value')}") > 6
+    assert opened.run("return document.querySelectorAll('#memory-strip span').length") == 6
+    assert (
+        opened.run("return [...document.querySelectorAll('#memory-strip span')].findIndex((e) => e.matches('.here'))")
+        == 1
+    )
+
+
+def test_another_stream_or_run_begins_at_its_first_step(opened: Page) -> None:
+    choose = "const f = document.getElementById('{}'); f.selectedIndex = 1; f.dispatchEvent(new Event('change'));"
+    first = "return document.getElementById('memory').textContent"
+    before = opened.run(first)
+    opened.driver.find_element("id", "memory-step").send_keys("\ue014")
+    opened.run(choose.format("memory-stream"))
+    assert opened.run("return document.getElementById('memory-step').value") == "0"
+    assert opened.run(first) != before
+    opened.run(choose.format("memory-run"))
+    assert opened.run("return document.querySelector('#memory .carried').textContent") == "nothing"
+    assert not opened.driver.find_elements("css selector", "#memory meter")
+
+
 def test_what_a_table_or_a_model_wrote_is_text_and_never_runs(opened: Page) -> None:
     assert HOSTILE in opened.run("return document.getElementById('traces').textContent")
+    assert HOSTILE in opened.run("return document.getElementById('memory').textContent")
     assert HOSTILE in opened.column("task")
     for button in opened.driver.find_elements("css selector", ".open"):
         opened.driver.execute_script("arguments[0].click()", button)

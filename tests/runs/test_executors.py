@@ -26,7 +26,7 @@ from retrieval_gap.runs.executors.cells import (
     CellEnded,
     End,
     Ended,
-    Outcome,
+    SweepOutcome,
     run_cells,
     work_on,
 )
@@ -78,7 +78,7 @@ def test_a_cell_that_another_process_works_on_is_left_to_it_and_not_started_once
     held.create(CELLS[0], {})
     told = []
     with held.locked():
-        events = run_cells(CELLS, executor, tmp_path, seconds=0, outcome=Outcome())
+        events = run_cells(CELLS, executor, tmp_path, seconds=0, outcome=SweepOutcome())
         for event in events:
             told += [event] if event else []
             if len(told) == 2:
@@ -91,14 +91,14 @@ def test_a_cell_that_another_process_works_on_is_left_to_it_and_not_started_once
 
 def test_a_cell_that_another_process_was_quicker_with_comes_again_later(tmp_path: Path) -> None:
     executor = OneAtATime(tmp_path, {CELLS[0]: [End.HELD, End.DONE]})
-    outcome = Outcome()
+    outcome = SweepOutcome()
     list(run_cells(CELLS, executor, tmp_path, seconds=0, outcome=outcome))
     assert executor.started == [*CELLS, CELLS[0]]
     assert not outcome.failed
 
 
 def test_a_cell_that_died_without_a_word_is_failed_with_its_reason_until_it_is_tried_again(tmp_path: Path) -> None:
-    outcome = Outcome()
+    outcome = SweepOutcome()
     executor = OneAtATime(tmp_path, {CELLS[0]: [End.FAILED]})
     list(run_cells(CELLS, executor, tmp_path, seconds=0, outcome=outcome))
     run = RunDirectory.of(CELLS[0], tmp_path)
@@ -107,7 +107,7 @@ def test_a_cell_that_died_without_a_word_is_failed_with_its_reason_until_it_is_t
 
 
 def test_a_worker_that_says_done_without_a_result_in_the_folder_is_told(tmp_path: Path) -> None:
-    outcome = Outcome()
+    outcome = SweepOutcome()
     executor = OneAtATime(tmp_path / "elsewhere")
     list(run_cells(CELLS[:1], executor, tmp_path, seconds=0, outcome=outcome))
     assert "every node has to see the same --runs-dir" in outcome.failed[0][1]
@@ -191,7 +191,7 @@ def test_the_last_words_of_a_worker_that_dies_without_a_reason_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "_work", _dies_loudly)
-    outcome = Outcome()
+    outcome = SweepOutcome()
     pool = LocalPool(RunOptions(runs_dir=tmp_path), [""])
     list(run_cells(CELLS[:1], pool, tmp_path, seconds=0, outcome=outcome))
     ((_, reason),) = outcome.failed
@@ -208,7 +208,7 @@ def test_a_worker_that_somebody_elses_signal_stops_is_started_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "_work", _dies_once_by_sigterm)
-    outcome = Outcome()
+    outcome = SweepOutcome()
     pool = LocalPool(RunOptions(runs_dir=tmp_path), [""], tries=3)
     list(run_cells(CELLS[:1], pool, tmp_path, seconds=0, outcome=outcome))
     assert not outcome.stopped

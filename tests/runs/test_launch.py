@@ -117,6 +117,7 @@ def test_an_array_with_gaps_is_refused(machine: Path) -> None:
     assert told.stderr == "slurm.sbatch: the array has gaps (2 tasks from 0 to 8); --array=A-B is wanted\n"
 
 
+@pytest.mark.faults
 def test_a_task_of_an_array_that_is_preempted_writes_a_checkpoint_and_goes_back_into_the_queue(machine: Path) -> None:
     task_4 = {"SLURM_ARRAY_TASK_MIN": "3", "SLURM_ARRAY_TASK_MAX": "4", "SLURM_ARRAY_TASK_COUNT": "2"}
     task_4 |= {"SLURM_JOB_ID": "12", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "4"}

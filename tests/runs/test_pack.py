@@ -17,7 +17,7 @@ from retrieval_gap.machine.stopping import StoppedError
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.pack import MANIFEST, pack, packed_files, standing, unpack
-from retrieval_gap.training.checkpoint import Progress, previous, save_checkpoint
+from retrieval_gap.training.checkpoint import TrainingProgress, previous, save_checkpoint
 from retrieval_gap.training.loop import StepReport
 from tests.training.runs import execute, made_up_row
 from tests.training.test_loop import CONFIG, assert_same
@@ -48,7 +48,7 @@ def write_checkpoint(run: RunDirectory, step: int) -> None:
     for parameter in parameters.values():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
-    save_checkpoint(run.checkpoint, parameters, optimizer, Progress(step=step))
+    save_checkpoint(run.checkpoint, parameters, optimizer, TrainingProgress(step=step))
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

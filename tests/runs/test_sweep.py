@@ -21,7 +21,7 @@ from retrieval_gap.llm.packaged import models_folder
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.executors import cells, local
-from retrieval_gap.runs.executors.cells import Outcome, run_cells
+from retrieval_gap.runs.executors.cells import SweepOutcome, run_cells
 from retrieval_gap.runs.executors.local import LocalPool
 from retrieval_gap.runs.experiment import RunOptions
 from retrieval_gap.runs.sweep import most_valuable_first, select
@@ -51,7 +51,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """`LONG`, run by a pool from start to end."""
     runs_dir = tmp_path_factory.mktemp("undisturbed")
     pool = LocalPool(RunOptions(runs_dir=runs_dir), [""])
-    list(run_cells([LONG], pool, runs_dir, seconds=0, outcome=Outcome()))
+    list(run_cells([LONG], pool, runs_dir, seconds=0, outcome=SweepOutcome()))
     return RunDirectory.of(LONG, runs_dir)
 
 
@@ -168,6 +168,7 @@ def test_cells_on_their_way_go_on_before_new_ones_start_the_nearest_to_its_end_f
     assert [config.seed for config in most_valuable_first(runs)] == [3, 1, 4, 0, 2]
 
 
+@pytest.mark.faults
 def test_a_sweep_stopped_by_a_signal_fails_and_leaves_checkpoints(tmp_path: Path) -> None:
     cells = [replace(LONG, samples=200_000, seed=seed) for seed in range(3)]
     runs = [RunDirectory.of(config, tmp_path) for config in cells]
@@ -180,6 +181,7 @@ def test_a_sweep_stopped_by_a_signal_fails_and_leaves_checkpoints(tmp_path: Path
     assert [run.checkpoint.exists() for run in runs] == [True, False, False]
 
 
+@pytest.mark.faults
 def test_a_worker_killed_by_sigkill_is_told_and_the_same_command_finishes_its_cell(
     smoke: list[RunConfig], undisturbed: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,6 +206,7 @@ def test_a_worker_killed_by_sigkill_is_told_and_the_same_command_finishes_its_ce
     assert_same_end(run, undisturbed)
 
 
+@pytest.mark.faults
 def test_the_workers_of_a_driver_killed_by_sigkill_stop_and_the_sweep_goes_on(
     undisturbed: RunDirectory, tmp_path: Path
 ) -> None:
@@ -219,6 +222,7 @@ def test_the_workers_of_a_driver_killed_by_sigkill_stop_and_the_sweep_goes_on(
     assert_same_end(run, undisturbed)
 
 
+@pytest.mark.faults
 def test_ctrl_c_in_a_terminal_stops_cells_at_any_moment_and_none_fails(tmp_path: Path) -> None:
     evaluating = replace(CONFIG, arch="lstm", samples=80, eval_samples=5_000_000)
     training = replace(LONG, samples=200_000)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from retrieval_gap.llm.cache import Cache
 from retrieval_gap.llm.client import Client
-from retrieval_gap.llm.request import Backend
+from retrieval_gap.llm.request import LLMBackend
 from retrieval_gap.tasks.streams.stream import Benchmark, StreamConfig, load_benchmark
 from retrieval_gap.text_memory.asking import Speaker
 from retrieval_gap.text_memory.dialogue import StepRecord, stream_dialogue
@@ -23,10 +23,10 @@ def worked_through(
     folder: Path,
     benchmark: Benchmark,
     method: str,
-    backend: Backend,
+    backend: LLMBackend,
     settings: Settings,
     streams: int = 4,
-    judge: Backend | None = None,
+    judge: LLMBackend | None = None,
 ) -> list[StepRecord]:
     """The records of all streams, one after the other."""
     cache = Cache(folder / "replies.sqlite")

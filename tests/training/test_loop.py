@@ -32,7 +32,7 @@ from retrieval_gap.machine.stopping import StoppedError
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.training import checkpoint
-from retrieval_gap.training.checkpoint import Progress, _digest, previous, read_checkpoint, save_checkpoint
+from retrieval_gap.training.checkpoint import TrainingProgress, _digest, previous, read_checkpoint, save_checkpoint
 from retrieval_gap.training.config import TrainingConfig
 from retrieval_gap.training.loop import DivergedError, StepReport
 from tests.training.runs import execute
@@ -224,9 +224,9 @@ def test_equal_checkpoints_are_equal_byte_for_byte(tmp_path: Path) -> None:
         parameter.grad = torch.ones(3)
     optimizer.step()
     for i in range(8):  # the library's own order changes from call to call
-        save_checkpoint(tmp_path / f"{i}.safetensors", parameters, optimizer, Progress(step=1))
+        save_checkpoint(tmp_path / f"{i}.safetensors", parameters, optimizer, TrainingProgress(step=1))
     assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
-    assert read_checkpoint(tmp_path / "0.safetensors")[0] == Progress(step=1)
+    assert read_checkpoint(tmp_path / "0.safetensors")[0] == TrainingProgress(step=1)
 
 
 def test_a_digit_changed_in_a_half_done_evaluation_is_not_believed(tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_a_partial_run_of_the_largest_model_is_under_40_megabytes(arch: str, tmp
     for parameter in parameters.values():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
-    save_checkpoint(tmp_path / "checkpoint.safetensors", parameters, optimizer, Progress(step=1))
+    save_checkpoint(tmp_path / "checkpoint.safetensors", parameters, optimizer, TrainingProgress(step=1))
     size = (tmp_path / "checkpoint.safetensors").stat().st_size
     assert 12 * model.parameter_count() < size < 40e6 - 1e6  # the rest of a run directory has a megabyte
 

@@ -29,7 +29,7 @@ from retrieval_gap.machine.stopping import StoppedError
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.training.batches import pad, training_batches
-from retrieval_gap.training.checkpoint import Progress, read_checkpoint
+from retrieval_gap.training.checkpoint import TrainingProgress, read_checkpoint
 from retrieval_gap.training.ranks import Place, Ranks, joined, place_of_environment
 from retrieval_gap.training.step import DeviceStep, HostStep
 from tests.training.runs import execute, run_ranked
@@ -197,7 +197,7 @@ def device_step_losses(place: Place, port: int, folder: Path) -> None:
         model = SequenceModel(SMALL.model(len(task.vocabulary)))
         step = DeviceStep(model, training, task.max_length, ranks)
         step.micro_batch = 2
-        step.start(ranks.start_together(Progress(), model.trained_parameters(), step.optimizer))
+        step.start(ranks.start_together(TrainingProgress(), model.trained_parameters(), step.optimizer))
         for batch in islice(training_batches(task, training, 0, CPU, ranks.share(8)), 4):
             step(batch)
         tensors = {name: p.detach() for name, p in model.trained_parameters().items()}

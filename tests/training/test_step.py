@@ -18,7 +18,7 @@ from retrieval_gap.tasks.api import Task, TaskConfig
 from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.training import loop as training
 from retrieval_gap.training.batches import TrainingBatch, pad, training_batches
-from retrieval_gap.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from retrieval_gap.training.checkpoint import TrainingProgress, load_checkpoint, save_checkpoint
 from retrieval_gap.training.config import TrainingConfig
 from retrieval_gap.training.step import DeviceStep, DivergedError, HostStep, TrainingStep, make_step
 from tests.models.helpers import small_model
@@ -36,7 +36,7 @@ def batches(steps: int, first_step: int = 0, task: Task = TASK) -> Iterator[Trai
     return islice(training_batches(task, CONFIG, first_step, CPU), steps)
 
 
-def take(step: TrainingStep, steps: int, done: Progress = Progress()) -> float:  # noqa: B008 (frozen)
+def take(step: TrainingStep, steps: int, done: TrainingProgress = TrainingProgress()) -> float:  # noqa: B008 (frozen)
     """The sum of the losses of some steps."""
     step.start(done)
     for batch in batches(steps, done.step):
@@ -182,7 +182,7 @@ def test_a_device_goes_on_from_a_checkpoint_in_the_same_weights(tmp_path: Path) 
     step = DeviceStep(whole, CONFIG, TASK.max_length)
     loss = take(step, 6)
     begun = DeviceStep(first, CONFIG, TASK.max_length)
-    progress = Progress(step=4, loss_sum=take(begun, 4), loss_count=4)
+    progress = TrainingProgress(step=4, loss_sum=take(begun, 4), loss_count=4)
     save_checkpoint(tmp_path / "c", first.trained_parameters(), begun.optimizer, progress)
     resumed = DeviceStep(second, CONFIG, TASK.max_length)
     done = load_checkpoint(tmp_path / "c", second.trained_parameters(), resumed.optimizer)
@@ -193,7 +193,7 @@ def test_a_device_goes_on_from_a_checkpoint_in_the_same_weights(tmp_path: Path) 
 def test_a_loss_that_is_no_number_is_told_with_its_step_when_it_is_asked_for() -> None:
     model = model_of("transformer")
     step = DeviceStep(model, replace(CONFIG, max_grad_norm=0.0), TASK.max_length)
-    step.start(Progress(step=3))
+    step.start(TrainingProgress(step=3))
     for batch in batches(5, 3):
         if batch.step == 6:
             with torch.no_grad():

@@ -13,7 +13,7 @@ from retrieval_gap.tables.rows import COLUMNS
 from retrieval_gap.tasks.api import Mode, Split, Task, TaskConfig
 from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.theory.constructions import Construction, Precision, builder
-from retrieval_gap.theory.constructions.machines import Outcome, load_machine, simulate
+from retrieval_gap.theory.constructions.machines import MachineRun, load_machine, simulate
 from retrieval_gap.theory.constructions.precision import FEWEST_BITS, MOST_BITS
 from retrieval_gap.theory.constructions.turing_hybrid import WriteTask, build_turing_hybrid
 from retrieval_gap.theory.constructions.turing_rnn import build_turing
@@ -22,12 +22,12 @@ from retrieval_gap.theory.constructions.turing_text import MachineTask
 EVAL_SPLIT: Split = "test"
 MACHINE_WAYS = ("rnn_rag", "hybrid")
 # Behind the contract's columns.  theorem: its number.  precision_bits, stated_bits: of a number, as run and as proved.
-# smallest_bits: the fewest that are exact, where they are measured.  parameter_bits.  recurrent_bits: of the state's
-# bits, those of recurrent layers.  steps: mean number of tokens behind the prompt.  context_tokens: the most in all.
-# machine_steps: of a Turing machine.
+# smallest_bits: the fewest that are exact, where they are measured.  parameter_bits.  computed_numbers: of embedding,
+# positions and head, computed and not stored.  recurrent_bits: of the state's bits, those of recurrent layers.
+# steps: mean number of tokens behind the prompt.  context_tokens: the most in all.  machine_steps: of a Turing machine.
 OWN_COLUMNS = (
-    "theorem", "precision_bits", "stated_bits", "smallest_bits", "parameter_bits", "recurrent_bits", "steps",
-    "context_tokens", "machine_steps",
+    "theorem", "precision_bits", "stated_bits", "smallest_bits", "parameter_bits", "computed_numbers",
+    "recurrent_bits", "steps", "context_tokens", "machine_steps",
 )  # fmt: skip
 
 
@@ -207,7 +207,7 @@ class OnMachine(Setup):
             "machine_steps": self.outcome().steps
         }
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> MachineRun:
         """What an ordinary simulator says."""
         machine = load_machine(self.machine)
         return simulate(machine, machine.word(self.word), self.max_steps)

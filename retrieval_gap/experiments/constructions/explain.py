@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 
 from retrieval_gap.experiments.constructions.config import OnTask
-from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tasks.api import BOS
-from retrieval_gap.theory.constructions.program import ANSWER, CompiledModel
+from retrieval_gap.theory.constructions import Construction
+from retrieval_gap.theory.constructions.program import ANSWER
 
 PLACES = 6  # tokens whose directions are shown
 CELL = 14  # characters of one of them
@@ -18,13 +18,8 @@ _NUMBERS = "numbers: a token's is its place in the vocabulary, [BOS] 0; a flag i
 
 def explain(setup: OnTask) -> Iterator[str]:
     """Lines of text about the first sample: its trace, then layer by layer what is written at the first places whose
-    next token the construction writes itself.
-
-    Raises UsageError for a construction that is no program of named directions.
-    """
+    next token the construction writes itself."""
     model, task = setup.build(), setup.build_task()
-    if not isinstance(model, CompiledModel):
-        raise UsageError(f"{setup.task} --how {setup.how} is no program of named directions: --explain has no words")
     gold = task.sample(np.arange(1))
     tokens_L, prompt = gold.tokens_BxL[0, : gold.length_B[0]], int(gold.prompt_len_B[0])
     words = task.vocabulary
@@ -55,7 +50,7 @@ def _places(graded_L: NDArray[np.bool_]) -> NDArray[np.intp]:
 
 
 def _values(
-    model: CompiledModel, names: tuple[str, ...] | list[str], value_PxD: NDArray[np.float64], width: int
+    model: Construction, names: tuple[str, ...] | list[str], value_PxD: NDArray[np.float64], width: int
 ) -> Iterator[str]:
     for name in names:
         values_P = value_PxD[:, model.names.index(name)]

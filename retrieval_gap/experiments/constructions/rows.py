@@ -24,7 +24,8 @@ from retrieval_gap.theory.constructions.measure import smallest_precision
 
 FLOAT64 = 64
 MOST_AT_ONCE = 128  # samples: more make no step faster
-MEASURED_SAMPLES = 20
+MEASURED_SAMPLES = 20  # for the fewest bits: so many at most,
+MEASURED_TOKENS = 1 << 15  # and so many tokens of all together
 
 
 def measure(setup: Setup, retriever: RetrieverName | None = None) -> Row:
@@ -48,8 +49,8 @@ def measure(setup: Setup, retriever: RetrieverName | None = None) -> Row:
         on_decoded=on_decoded,
     )
     seconds = time.perf_counter() - started
-    fewest = min(setup.samples, MEASURED_SAMPLES)
-    measured = smallest_precision(setup.build_with, task, fewest) if setup.smallest else None
+    few = max(1, min(setup.samples, MEASURED_SAMPLES, MEASURED_TOKENS // task.max_length))
+    measured = smallest_precision(setup.build_with, task, setup.stated_bits(), few) if setup.smallest else None
     return {
         "task": task.name,
         "family": task.family,
@@ -67,6 +68,7 @@ def measure(setup: Setup, retriever: RetrieverName | None = None) -> Row:
         "stated_bits": construction.stated_precision(setup.size),
         "smallest_bits": measured,
         "parameter_bits": construction.parameter_bits(),
+        "computed_numbers": construction.computed_count(longest),
         "recurrent_bits": construction.recurrent_bits(),
         "steps": float(np.concatenate(written).mean()),
         "context_tokens": longest,

@@ -9,7 +9,7 @@ from retrieval_gap.decoding.decode import UNDECIDED, decode
 from retrieval_gap.decoding.retrieval import make_retriever
 from retrieval_gap.experiments.constructions.config import OnMachine
 from retrieval_gap.machine.errors import RunError
-from retrieval_gap.theory.constructions.machines import Outcome, load_machine
+from retrieval_gap.theory.constructions.machines import MachineRun, load_machine
 
 
 def report(setup: OnMachine, retriever: RetrieverName | None = None) -> Iterator[str]:
@@ -44,13 +44,13 @@ def report(setup: OnMachine, retriever: RetrieverName | None = None) -> Iterator
         raise RunError(f"{machine.name} on {setup.word!r}: the construction and the simulator do not agree")
 
 
-def _counted(outcome: Outcome, blank: str) -> str:
+def _counted(outcome: MachineRun, blank: str) -> str:
     cells = outcome.tape.split() if " " in outcome.tape else list(outcome.tape)
     counts = [f"{cells.count(symbol)} x {symbol}" for symbol in dict.fromkeys(cells) if symbol != blank]
     return ", ".join(counts) or "none but blanks"
 
 
-def _ending(outcome: Outcome, answer: int) -> str:
+def _ending(outcome: MachineRun, answer: int) -> str:
     if answer == UNDECIDED:
         return "stopped before it halts (--max-steps)"
     return "accepted" if outcome.accepted else "halted, not accepted"

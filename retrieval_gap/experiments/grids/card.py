@@ -24,7 +24,7 @@ PATH_VIEWS: tuple[tuple[Mode, str], ...] = (("direct", ""), ("cot", ""), ("rag",
 
 
 @dataclass(frozen=True, kw_only=True)
-class Problem:
+class CardProblem:
     """A task as the grids here ask it."""
 
     task: str
@@ -35,13 +35,13 @@ class Problem:
 
 def lr_window_demo() -> list[RunConfig]:
     """Associative recall at n = 8, three rates (for `--choose lr`, which adds more): four architectures, two seeds."""
-    problem = Problem(task="associative_recall", n=8)
+    problem = CardProblem(task="associative_recall", n=8)
     return _grid([problem], (*ATTENDING, *RECURRENT), steps=600, rates=DEMO_RATES, seeds=(0, 1))
 
 
 def lr_window_cpu() -> list[RunConfig]:
     """The same at n = 16 and 32: six rates to begin with, three seeds, longer training, and more architectures."""
-    problems = [Problem(task="associative_recall", n=n) for n in (16, 32)]
+    problems = [CardProblem(task="associative_recall", n=n) for n in (16, 32)]
     archs = (*ATTENDING, *RECURRENT, "gru", "gla", "mamba2", "gated_deltaproduct", "mamba+conv=4", "transformer+conv=4")
     return _grid(problems, archs, steps=4_000, rates=NIGHT_RATES, seeds=(0, 1, 2))
 
@@ -59,13 +59,13 @@ def query_first_cpu() -> list[RunConfig]:
 
 def tracking_demo() -> list[RunConfig]:
     """Products of 8 elements of Z2 and S3, asked for at each; to be tested at other lengths (`transfer`)."""
-    problems = [Problem(task="word_problem", n=8, options=f"group={group} ask=each") for group in GROUPS]
+    problems = [CardProblem(task="word_problem", n=8, options=f"group={group} ask=each") for group in GROUPS]
     return _grid(problems, TRACKING, steps=1_000, size="tiny+n_layers=1")
 
 
 def tracking_cpu() -> list[RunConfig]:
     """Four groups, 32 elements, one layer and two, three seeds."""
-    problems = [Problem(task="word_problem", n=32, options=f"group={group} ask=each") for group in NIGHT_GROUPS]
+    problems = [CardProblem(task="word_problem", n=32, options=f"group={group} ask=each") for group in NIGHT_GROUPS]
     return [
         cell
         for layers in (1, 2)
@@ -75,14 +75,14 @@ def tracking_cpu() -> list[RunConfig]:
 
 def last_write_demo() -> list[RunConfig]:
     """Four variables of four values, 16 to 64 tokens of assignments: a state of 8 bits is enough at every length."""
-    problems = [Problem(task="last_write", n=n, options="variables=4 values=4") for n in (16, 32, 64)]
+    problems = [CardProblem(task="last_write", n=n, options="variables=4 values=4") for n in (16, 32, 64)]
     return _grid(problems, ("transformer", "lstm", "mamba"), steps=1_000)
 
 
 def last_write_cpu() -> list[RunConfig]:
     """Four, eight and sixteen variables, up to 256 tokens, three seeds."""
     problems = [
-        Problem(task="last_write", n=n, options=f"variables={m} values=8")
+        CardProblem(task="last_write", n=n, options=f"variables={m} values=8")
         for m in (4, 8, 16)
         for n in (32, 64, 128, 256)
     ]
@@ -103,12 +103,12 @@ def card_demo() -> list[RunConfig]:
     """One problem of each kind for six models: what `fig_card` sets side by side.  One is an LSTM of one unit,
     whose 64 bits are too few for the first of them."""
     problems = [
-        Problem(task="index", n=24),
-        Problem(task="index", n=24, options="query=first"),
-        Problem(task="associative_recall", n=8),
-        Problem(task="last_write", n=16, options="variables=4 values=4"),
-        Problem(task="word_problem", n=8, options="group=S3 ask=each"),
-        Problem(task="find_path", n=10, mode="rag"),
+        CardProblem(task="index", n=24),
+        CardProblem(task="index", n=24, options="query=first"),
+        CardProblem(task="associative_recall", n=8),
+        CardProblem(task="last_write", n=16, options="variables=4 values=4"),
+        CardProblem(task="word_problem", n=8, options="group=S3 ask=each"),
+        CardProblem(task="find_path", n=10, mode="rag"),
     ]
     models = ("transformer", "hybrid", "lstm+n_layers=1+d_hidden=1", "lstm", "mamba", "gated_deltaproduct")
     return _grid(problems, models, steps=600)
@@ -137,7 +137,7 @@ def _query_first(ns: Sequence[int], tasks: Sequence[str], steps: int, seeds: Seq
         for task in tasks:
             for n in ns:
                 for query in ("last", "first"):
-                    problem = Problem(task=task, n=n, options="query=first" if query == "first" else "")
+                    problem = CardProblem(task=task, n=n, options="query=first" if query == "first" else "")
                     for size in LSTM_SIZES:
                         yield _cell(problem, "lstm", size, LSTM_RATE, seed, steps)
                     yield _cell(problem, "mamba", "tiny+n_layers=1+d_model=32", RATE, seed, steps)
@@ -146,13 +146,13 @@ def _query_first(ns: Sequence[int], tasks: Sequence[str], steps: int, seeds: Seq
 def _find_path(archs: Sequence[str], names: int, steps: int, seeds: Sequence[int]) -> Iterator[RunConfig]:
     for seed in seeds:
         for mode, calls in PATH_VIEWS:
-            problem = Problem(task="find_path", n=10, mode=mode, options=f"names={names} {calls}".strip())
+            problem = CardProblem(task="find_path", n=10, mode=mode, options=f"names={names} {calls}".strip())
             for arch in archs:
                 yield _cell(problem, arch, "tiny", _rate(arch), seed, steps)
 
 
 def _grid(
-    problems: Sequence[Problem],
+    problems: Sequence[CardProblem],
     archs: Sequence[str],
     *,
     steps: int,
@@ -175,7 +175,7 @@ def _rate(arch: str) -> float:
     return LSTM_RATE if arch in ("lstm", "gru") else RATE
 
 
-def _cell(problem: Problem, arch: str, size: str, lr: float, seed: int, steps: int) -> RunConfig:
+def _cell(problem: CardProblem, arch: str, size: str, lr: float, seed: int, steps: int) -> RunConfig:
     return RunConfig(
         task=problem.task,
         options=problem.options,

@@ -18,8 +18,9 @@ from retrieval_gap.tasks.texts import generated_sets
 ROOT = Path(__file__).resolve().parents[3]
 MODEL = "all-MiniLM-L6-v2"
 DEMO_HEADS = ("mean", "attention", "conv1d", "transformer", "bigru")
-DEMO_SETS = {"which_came_first": 32, "negation_scope": 64}
-WINDOWS = (2, 4, 8)
+DEMO_SETS = {"which_came_first": 16, "negation_scope": 32}
+DEMO_WINDOWS, WINDOWS = (2, 8), (2, 4, 8)
+TUNED_SETS, TUNED_HEADS = ("which_came_first", "negation_scope"), ("attention", "bigru")
 CPU_LENGTHS, CPU_SEEDS = (32, 128), 5
 CPU_PUBLIC = (
     "copa", "commonsenseqa", "navigate", "hyperbaton", "tracking", "temporal", "code_bugs", "ncbi", "pubmedqa",
@@ -32,15 +33,29 @@ POOLED = ("gru+pool=max", "bigru+pool=max")
 
 def heads_demo() -> list[HeadsConfig]:
     """Ten minutes on two cores: two generated sets and COPA, five heads, three seeds; shuffled states beside."""
-    brief = {"samples": 1500, "test_samples": 600, "steps": 400, "patience": 4, "lr": "1e-3,3e-3"}
+    brief = {"steps": 250, "patience": 3, "lr": "1e-3,3e-3"}
+    few = brief | {"samples": 1000, "test_samples": 600}
     cells: list[HeadsConfig] = []
     for seed in range(3):
         for name, n in DEMO_SETS.items():
-            cells += _cells(name, DEMO_HEADS, seed, n=n, **brief)
-            cells += _shuffled(name, DEMO_HEADS, seed, (0,), n=n, **brief)
-        cells += _shuffled("which_came_first", ("bigru",), seed, WINDOWS, n=DEMO_SETS["which_came_first"], **brief)
-        cells += _public("copa", DEMO_HEADS, seed, steps=400, patience=4, lr="1e-3,3e-3")
+            cells += _cells(name, DEMO_HEADS, seed, n=n, **few)
+            cells += _shuffled(name, DEMO_HEADS, seed, (0,), n=n, **few)
+        cells += _shuffled("which_came_first", ("bigru",), seed, DEMO_WINDOWS, n=DEMO_SETS["which_came_first"], **few)
+        cells += _public("copa", DEMO_HEADS, seed, **brief)
     return cells
+
+
+def heads_tuned() -> list[HeadsConfig]:
+    """Does what is found over a frozen model carry over to one that is trained along?  Two generated sets of 16 words,
+    attention pooling and a BiGRU, two seeds."""
+    few = {"n": 16, "samples": 600, "test_samples": 300, "steps": 100, "evaluate_every": 25, "batch_size": 16}
+    return [
+        cell
+        for seed in range(2)
+        for tune in (False, True)
+        for name in TUNED_SETS
+        for cell in _cells(name, TUNED_HEADS, seed, **few, lr="1e-3,3e-3", tune=tune, tune_lr=1e-4)
+    ]
 
 
 def heads_cpu() -> list[HeadsConfig]:
@@ -92,4 +107,4 @@ def _public(dataset: str, heads: Sequence[str], seed: int, **more: object) -> It
     yield from _cells(dataset, heads, seed, data=str(folder), **more)
 
 
-PRESETS = {"heads_demo": heads_demo, "heads_cpu": heads_cpu}
+PRESETS = {"heads_demo": heads_demo, "heads_tuned": heads_tuned, "heads_cpu": heads_cpu}

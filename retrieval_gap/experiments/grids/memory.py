@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from retrieval_gap.experiments.memories.cell import MemoryCell
-from retrieval_gap.llm.config import LocalConfig, ModelConfig
+from retrieval_gap.llm.config import LLMConfig, LocalConfig
 from retrieval_gap.llm.packaged import models_folder
 from retrieval_gap.text_memory.settings import Feedback, Settings, Update
 
@@ -100,6 +100,6 @@ def _cell(benchmark: str, *, streams: int, steps: int, options: str = "") -> Mem
         streams=streams,
         steps=steps,
         settings=SETTINGS,
-        model=ModelConfig(model=str(models_folder() / MODEL), api="chat"),
+        model=LLMConfig(model=str(models_folder() / MODEL), api="chat"),
         local=LocalConfig(precision="bf16", device="cpu"),
     )

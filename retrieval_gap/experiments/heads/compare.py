@@ -1,8 +1,9 @@
 """Heads compared: on the same test examples and seeds, with the matched control and with themselves out of order.
 
-Two comparisons have an answer to the question.  A head with the control that sees no order (attention pooling; for
-labels of tokens a perceptron of each token): what is left above it is not had from the states one by one.  A head with
-itself on shuffled states: what is left above that is had from their order.
+Two comparisons answer the question.  A head with the control that sees no order (attention pooling; for labels of
+tokens a perceptron of each token): what is left above it is not had from the states one by one.  A head with itself on
+shuffled states: what is left above that is had from their order.  A head whose model was trained along with it is also
+set beside the same head over the frozen model.
 """
 
 from collections import defaultdict
@@ -23,7 +24,9 @@ from retrieval_gap.statistics.ratios import Counts, score_difference, score_inte
 
 MATCHED = {"text": "attention", "choice": "attention", "tokens": "mlp"}
 PLACES = 10  # tenths of a text, for the place of the sentence that decides
-SAME = ("dataset", "n", "label_kind", "metric", "model", "layer", "half", "copies", "head", "control", "window")
+SAME = (
+    "dataset", "n", "label_kind", "metric", "model", "layer", "half", "copies", "tune_lr", "head", "control", "window",
+)  # fmt: skip
 FLOORS = ("majority", "bag_of_words", "first_token")
 TABLE_COLUMNS = (
     *SAME, "parameters", "seeds", "train_examples", "test_examples", "place", "score", "score_low", "score_high",
@@ -113,6 +116,8 @@ def _others(condition: Condition, every: Mapping[str, Condition]) -> Iterator[tu
     if config.control == "none":
         wanted["shuffled states"] = replace(config, control="shuffle_states")
         wanted["shuffled words"] = replace(config, control="shuffle_words")
+    if config.tune:
+        wanted["frozen model"] = replace(config, tune=False)
     for name, other in wanted.items():
         found = every.get(_key(other))
         if found is not None and found is not condition and set(found.rows) & set(condition.rows):
@@ -136,7 +141,7 @@ def _difference(condition: Condition, other: Condition, versus: str) -> Row:
 def _row(condition: Condition, counts: Counts, groups: Sequence[str]) -> Row:
     first = condition.rows[condition.seeds[0]]
     low, high = score_interval(counts, groups) if len(set(groups)) > 1 else Interval(0.0, 1.0)
-    row = {name: first[name] for name in (*SAME, "parameters", "train_examples", *FLOORS)}
+    row = {name: first.get(name) for name in (*SAME, "parameters", "train_examples", *FLOORS)}
     row |= {"seeds": len(condition.seeds), "test_examples": len(groups), "place": "", "versus": ""}
     return row | {"score": counts.score, "score_low": low, "score_high": high}
 
@@ -167,7 +172,7 @@ def to_lines(rows: Sequence[Row]) -> list[dict[str, str]]:
     for row in rows:
         if row["place"] != "":
             continue
-        line = {name: str(row[name]) for name in SAME}
+        line = {name: "" if row[name] is None else str(row[name]) for name in SAME}
         line |= {"seeds": str(row["seeds"]), "score": _ranged(row["score"], row["score_low"], row["score_high"])}
         line["floor"] = f"{max(row[name] or 0.0 for name in FLOORS):.3f}"
         if row["versus"]:

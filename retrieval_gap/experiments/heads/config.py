@@ -22,11 +22,12 @@ EXAMPLES = "examples.json"
 # Raised when the meaning of a configuration changes, so that old run directories are not taken for new ones.
 CONFIG_VERSION = 1
 COLUMNS = (
-    "dataset", "n", "label_kind", "metric", "model", "model_files", "layer", "half", "copies", "head", "parameters",
-    "width", "control", "window", "seed", "lr", "step", "train_examples", "test_examples", "score", "score_low",
-    "score_high", "validation_score", "majority", "bag_of_words", "first_token", "wall_s", "threads", "hardware",
-    "torch", "commit", "config_hash",
+    "dataset", "n", "label_kind", "metric", "model", "model_files", "layer", "half", "copies", "tune_lr", "head",
+    "parameters", "width", "control", "window", "seed", "lr", "step", "train_examples", "test_examples", "score",
+    "score_low", "score_high", "validation_score", "majority", "bag_of_words", "first_token", "wall_s", "threads",
+    "hardware", "torch", "commit", "config_hash",
 )  # fmt: skip
+LATER = ("tune_lr",)  # columns that rows of earlier versions lack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,7 @@ class HeadsConfig(Experiment):
 
     dataset: of `tasks.texts`.  n, samples, test_samples, text_seed: of a generated set.  data: file or folder of a
     public one.  model, layer, half, copies, precision: see `StatesConfig`.
+    tune: the model is trained along with the head, at the rate tune_lr; the head is trained as ever.
     parameters: that every head has, within 2 %.
     control: what loses its order: the words before the model, the states before the head, or both.
     window: shuffles stay within so many places; 0 means the whole text.
@@ -57,6 +59,8 @@ class HeadsConfig(Experiment):
     half: Half = "encoder"
     copies: int = 1
     precision: StoredPrecision = "fp16"
+    tune: bool = False
+    tune_lr: float = 5e-5
     parameters: int = 100_000
     control: Control = "none"
     window: int = 0
@@ -71,6 +75,8 @@ class HeadsConfig(Experiment):
         for name, least in (("window", 0), ("parameters", 1), ("seed", 0), ("text_seed", 0), ("samples", 1)):
             if not least <= getattr(self, name) < 2**63:
                 raise UsageError(f"{name} = {getattr(self, name)} is out of range: {least} or more is wanted")
+        if not 0 < self.tune_lr < 1:
+            raise UsageError(f"tune-lr = {self.tune_lr} is out of range: a rate between 0 and 1 is wanted")
         if self.control == "none" and self.window:
             raise UsageError(f"window = {self.window} is of a shuffle; choose one with --control")
         if self.control != "none" and self.window == 1:
@@ -125,6 +131,8 @@ class HeadsConfig(Experiment):
         meaning = asdict(self) | {"model": fingerprint(self.model), "version": CONFIG_VERSION, "kind": self.kind}
         meaning["rates"] = [f"{rate:g}" for rate in self.training.rates]
         del meaning["lr"], meaning["data"]
+        if not self.tune:  # said in a configuration's hash since there is a choice
+            del meaning["tune"], meaning["tune_lr"]
         if self.dataset not in generated_sets():
             for key in ("n", "samples", "test_samples", "text_seed"):
                 del meaning[key]
@@ -141,7 +149,8 @@ class HeadsConfig(Experiment):
         generated = f"-n{self.n}" if self.dataset in generated_sets() else ""
         shuffled = "" if self.control == "none" else f"-{self.control}{self.window or ''}"
         head = re.sub(r"[^\w.-]+", "_", self.spec.shown)
-        return f"heads-{self.dataset}{generated}-{head}{shuffled}-s{self.seed}"
+        tuned = "-tuned" if self.tune else ""
+        return f"heads-{self.dataset}{generated}-{head}{shuffled}{tuned}-s{self.seed}"
 
     def foreign(self) -> list[str]:
         return [self.model, *([self.data] if self.data else []), *([self.spec.name] if self.spec.is_file else [])]
@@ -155,12 +164,12 @@ class HeadsConfig(Experiment):
         return {"kind": self.kind} | asdict(self)
 
     def filter_values(self) -> Mapping[str, Any]:
-        shown = ("dataset", "n", "model", "layer", "copies", "head", "control", "window", "seed")
+        shown = ("dataset", "n", "model", "layer", "copies", "tune", "head", "control", "window", "seed")
         values = {key: getattr(self, key) for key in shown}
         return {"task": values.pop("dataset")} | values | {"model": model_name(self.model), "head": self.spec.shown}
 
     def check_row(self, row: Row) -> str:
-        lacking = [name for name in COLUMNS if name not in row]
+        lacking = [name for name in COLUMNS if name not in (*row, *LATER)]
         if lacking:
             return f"lacks {', '.join(lacking)}"
         score = row["score"]

@@ -2,20 +2,24 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from retrieval_gap.experiments.heads.config import EXAMPLES, HeadsConfig, metric_of, model_name
-from retrieval_gap.heads import build
+from retrieval_gap.heads import HeadShape, build
 from retrieval_gap.heads.data import Counted, StateData
+from retrieval_gap.heads.head import Learner
 from retrieval_gap.heads.saved import Saved
 from retrieval_gap.heads.training import Hooks, Splits, evaluate, search
-from retrieval_gap.llm.embeddings import StateStore, states_of
-from retrieval_gap.llm.embeddings.config import fingerprint
+from retrieval_gap.heads.tuned import LiveData, Tuning
+from retrieval_gap.llm.embeddings import states_of
+from retrieval_gap.llm.embeddings.config import fingerprint, states_width
+from retrieval_gap.llm.embeddings.reader import StateReader
 from retrieval_gap.machine import environment
+from retrieval_gap.machine.devices import choose_device
 from retrieval_gap.machine.files import write_json
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Row, RunOptions
@@ -34,35 +38,58 @@ def train_and_test(config: HeadsConfig, run: RunDirectory, options: RunOptions) 
     """The row; what each test example counts is written beside it.  Raises UsageError, TaskError, RunError."""
     begun = time.monotonic()
     texts = read_texts(config)
-    every = [text for split in SPLITS for example in texts.splits[split] for text in example.texts]
-    store = states_of(config.states, every, options.runs_dir / STATES)
-    data = {split: _split(config, texts, store, split) for split in SPLITS}
-    shape = config.head_shape(store[every[0]].states_LxD.shape[1])
-    head = build(config.spec, shape, config.seed)
-
+    learning = (_tuned if config.tune else _frozen)(config, texts, options)
     report = _Reports(run, config, begun)
     hooks = Hooks(save=lambda saved: saved.write(run.checkpoint), report=report, seconds=options.checkpoint_seconds)
-    splits = Splits(train=data["train"], validation=data["validation"])
-    saved = search(
-        lambda: build(config.spec, shape, config.seed),
-        splits,
-        config.training,
-        config.seed,
-        Saved.read(run.checkpoint),
-        hooks,
-    )
+    splits = Splits(train=learning.data["train"], validation=learning.data["validation"])
+    saved = search(learning.make, splits, config.training, config.seed, Saved.read(run.checkpoint), hooks)
+    learner = learning.make()
     with torch.no_grad():
-        for name, parameter in head.named_parameters():
+        for name, parameter in learner.trained_parameters().items():
             parameter.copy_(saved.chosen_weights[name])
-    counted, _ = evaluate(head, data["test"])
+    counted, _ = evaluate(learner, learning.data["test"])
     _write_examples(run, texts.test, counted)
     if not options.keep_weights:
         run.checkpoint.unlink(missing_ok=True)
     assert saved.chosen is not None
     row = _described(config, texts) | _scored(texts, counted)
-    row |= {"parameters": head.parameter_count(), "width": shape.width}
+    row |= {"parameters": build(config.spec, learning.shape).parameter_count(), "width": learning.shape.width}
     row |= {"lr": saved.chosen.lr, "step": saved.chosen.step, "validation_score": saved.chosen.score}
     return row | {"wall_s": round(time.monotonic() - begun, 1)} | _measured_on()
+
+
+class _Learning(NamedTuple):
+    """What is trained, with its weights as they are at the start, and on what."""
+
+    make: Callable[[], Learner]
+    shape: HeadShape
+    data: Mapping[Split, StateData]
+
+
+def _frozen(config: HeadsConfig, texts: TextSet, options: RunOptions) -> _Learning:
+    """A head, over states that are read once."""
+    every = [text for split in SPLITS for example in texts.splits[split] for text in example.texts]
+    store = states_of(config.states, every, options.runs_dir / STATES, device=choose_device(options.device))
+    shape = config.head_shape(store[every[0]].states_LxD.shape[1])
+    window = _window(config)
+    data = {
+        split: StateData(texts.splits[split], store, kind=texts.kind, labels=texts.labels, window=window)
+        for split in SPLITS
+    }
+    return _Learning(lambda: build(config.spec, shape, config.seed), shape, data)
+
+
+def _tuned(config: HeadsConfig, texts: TextSet, options: RunOptions) -> _Learning:
+    """A head and the model below it."""
+    reader = StateReader(config.states, device=choose_device(options.device))
+    shape = config.head_shape(states_width(config.model))
+    window = _window(config)
+    data = {
+        split: LiveData(texts.splits[split], reader, kind=texts.kind, labels=texts.labels, window=window)
+        for split in SPLITS
+    }
+    tuning = Tuning(reader, config.tune_lr)
+    return _Learning(lambda: tuning.learner(build(config.spec, shape, config.seed)), shape, data)
 
 
 def read_texts(config: HeadsConfig) -> TextSet:
@@ -77,9 +104,9 @@ def read_texts(config: HeadsConfig) -> TextSet:
     return replace(texts, splits=splits)
 
 
-def _split(config: HeadsConfig, texts: TextSet, store: StateStore, split: Split) -> StateData:
-    window = config.window if config.control in ("shuffle_states", "shuffle_both") else None
-    return StateData(texts.splits[split], store, kind=texts.kind, labels=texts.labels, window=window)
+def _window(config: HeadsConfig) -> int | None:
+    """Of the shuffle of states; None where they stay in order."""
+    return config.window if config.control in ("shuffle_states", "shuffle_both") else None
 
 
 class _Reports:
@@ -125,6 +152,7 @@ def _described(config: HeadsConfig, texts: TextSet) -> dict[str, Any]:
         "layer": config.layer,
         "half": config.half,
         "copies": config.copies,
+        "tune_lr": config.tune_lr if config.tune else None,
         "head": config.spec.shown,
         "control": config.control,
         "window": config.window,

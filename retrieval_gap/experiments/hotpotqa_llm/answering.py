@@ -23,7 +23,7 @@ from retrieval_gap.tasks.hotpotqa.data.subsets import Shown, SubsetConfig, Subse
 
 
 @dataclass(frozen=True, kw_only=True)
-class Data:
+class QuestionFile:
     """The questions of a file.  limit: how many were taken from its start, 0 for all."""
 
     name: str
@@ -50,10 +50,10 @@ class Asked:
     exemplars: str
 
 
-def read_data(path: Path, limit: int) -> Data:
+def read_data(path: Path, limit: int) -> QuestionFile:
     """Raises TaskError for a file without usable questions."""
     records = read_questions(path)
-    return Data(
+    return QuestionFile(
         name=path.name,
         sha256=data_hash(path),
         limit=limit,
@@ -77,7 +77,9 @@ def _content_hash(path: Path, size: int, changed_ns: int) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-def write_answers(path: Path, client: Client, asked: Asked, data: Data, heard: Callable[[int, int], None]) -> None:
+def write_answers(
+    path: Path, client: Client, asked: Asked, data: QuestionFile, heard: Callable[[int, int], None]
+) -> None:
     """Puts the questions to the model, and writes the file when all are answered.
 
     heard: is told how many questions of how many are answered, once a round.

@@ -20,7 +20,7 @@ from retrieval_gap.experiments.hotpotqa_llm.summary import COLUMNS, row_of
 from retrieval_gap.llm.backends import make_backend
 from retrieval_gap.llm.cache import Cache
 from retrieval_gap.llm.client import Client
-from retrieval_gap.llm.config import AskConfig, LocalConfig, ModelConfig, Price, ServerConfig
+from retrieval_gap.llm.config import AskConfig, LLMConfig, LocalConfig, Price, ServerConfig
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
@@ -44,7 +44,7 @@ class HotpotQARun(Experiment):
     files: ClassVar[Sequence[str]] = (ANSWERS,)
     hash_column: ClassVar[str] = "cell"
 
-    model: ModelConfig
+    model: LLMConfig
     data: str
     method: Method = "cot"
     subset: SubsetConfig = field(default_factory=SubsetConfig)

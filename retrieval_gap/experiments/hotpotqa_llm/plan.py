@@ -10,8 +10,8 @@ from retrieval_gap.experiments.hotpotqa_llm.experiment import REPLIES, HotpotQAR
 from retrieval_gap.experiments.hotpotqa_llm.methods import Method, dialogue
 from retrieval_gap.llm.cache import Cache
 from retrieval_gap.llm.client import Client
-from retrieval_gap.llm.config import AskConfig, LocalConfig, ModelConfig, Price, ServerConfig
-from retrieval_gap.llm.request import Backend
+from retrieval_gap.llm.config import AskConfig, LLMConfig, LocalConfig, Price, ServerConfig
+from retrieval_gap.llm.request import LLMBackend
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Row, RunOptions
 from retrieval_gap.runs.perform import perform
@@ -19,10 +19,10 @@ from retrieval_gap.tasks.hotpotqa.data.subsets import SubsetConfig, Subsets
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class HotpotQAPlan:
     """A model, and the runs in which it is asked."""
 
-    model: ModelConfig
+    model: LLMConfig
     local: LocalConfig
     server: ServerConfig
     methods: Sequence[Method]
@@ -48,7 +48,9 @@ class Plan:
         ]
 
 
-def evaluate(plan: Plan, make_backend: Callable[[], Backend], options: RunOptions, price: Price) -> list[Row]:
+def evaluate(
+    plan: HotpotQAPlan, make_backend: Callable[[], LLMBackend], options: RunOptions, price: Price
+) -> list[Row]:
     """The rows of the plan's runs; prints what was spent, whether it comes to its end or not.
 
     Raises TaskError for data that cannot be used, RunError where the model fails.
@@ -73,7 +75,7 @@ def _rows(each: HotpotQARun, client: Client, options: RunOptions) -> list[Row]:
     return perform(each, options, lambda run, _: each.answered(run, client))
 
 
-def show_plan(plan: Plan) -> None:
+def show_plan(plan: HotpotQAPlan) -> None:
     """Prints the runs with the words of their first requests, and the first of all; asks nothing."""
     data, first = read_data(plan.data, plan.questions), ""
     for method in plan.methods:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from retrieval_gap.experiments.memories.rows import COLUMNS
-from retrieval_gap.llm.config import LocalConfig, ModelConfig, ServerConfig
+from retrieval_gap.llm.config import LLMConfig, LocalConfig, ServerConfig
 from retrieval_gap.machine.errors import UsageError, unknown
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
 from retrieval_gap.tasks.api import TaskError
@@ -56,7 +56,7 @@ class MemoryCell(Experiment):
     seed: int = 0
     options: str = ""
     settings: Settings = field(default_factory=Settings)
-    model: ModelConfig | None = None
+    model: LLMConfig | None = None
     judge: str = ""
     local: LocalConfig = field(default_factory=LocalConfig)
     server: ServerConfig = field(default_factory=ServerConfig)
@@ -138,7 +138,7 @@ class MemoryCell(Experiment):
 
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str) -> "MemoryCell":
-        parts = {"settings": Settings, "model": ModelConfig, "local": LocalConfig, "server": ServerConfig}
+        parts = {"settings": Settings, "model": LLMConfig, "local": LocalConfig, "server": ServerConfig}
         given = dict(value)
         for name, kind in parts.items():
             if given.get(name) is not None:

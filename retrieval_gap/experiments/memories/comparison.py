@@ -24,10 +24,10 @@ from retrieval_gap.text_memory.settings import FLOORS, METHODS
 
 # What a comparison adds to a row.  against: the method that it is compared with, of the same model on the same streams.
 # changed: share of predictions that differ from those without an update.  holm: of the McNemar tests of one model on
-# one set of streams.
+# one set of streams.  score_sd: of runs of several seeds as one, over the seeds.
 PAIRED = (
     "against", "difference", "difference_low", "difference_high", "paired", "only_this_right", "only_other_right",
-    "mcnemar_p", "holm_p", "changed", "dollars",
+    "mcnemar_p", "holm_p", "changed", "dollars", "score_sd",
 )  # fmt: skip
 
 
@@ -117,6 +117,7 @@ def print_compared(rows: Sequence[Row]) -> None:
 def _words(row: Row) -> list[str]:
     settings = [str(row[name]) for name in ("feedback", "update", "answer") if row.get(name)]
     settings += [f"gate {row['gate']}"] if row.get("gate") else []
+    settings += [f"seeds {row['seed']}" if isinstance(row["seed"], str) else f"seed {row['seed']}"]
     return [
         row["benchmark"], row["target"], row["model"] or "-", row["method"], " ".join(settings),
         str(row.get("budget", "")), str(row["predictions"]), str(row["unreadable"]), _number(row.get("score")),

@@ -2,38 +2,54 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from statistics import fmean
 
 from retrieval_gap.experiments.memories.cell import MemoryCell
 from retrieval_gap.machine.errors import UsageError, unknown
 from retrieval_gap.text_memory.asking import ToJudge
 from retrieval_gap.text_memory.floors import floors_of
-from retrieval_gap.text_memory.settings import FLOORS, METHODS
+from retrieval_gap.text_memory.settings import FLOORS, METHODS, Feedback, Update
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What is the same in all cells, and the methods and budgets that differ.  floors: run them too."""
+class Varied:
+    """What differs between the cells of a command: each method, with each of the settings that count for it."""
 
-    cell: MemoryCell
     methods: Sequence[str]
     budgets: Sequence[int]
+    feedbacks: Sequence[Feedback]
+    updates: Sequence[Update]
+    seeds: Sequence[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryPlan:
+    """cell: what is the same in all cells.  floors: run them too."""
+
+    cell: MemoryCell
+    varied: Varied
     floors: bool = True
     cells: list[MemoryCell] = field(init=False)
 
     def __post_init__(self) -> None:
         """Raises UsageError for an unknown method, TaskError for a benchmark or data that will not do."""
-        for method in self.methods:
+        varied, same = self.varied, self.cell.settings
+        for method in varied.methods:
             if method not in (*METHODS, *FLOORS):
                 raise unknown("method", method, (*METHODS, *FLOORS))
-        if not self.methods:
+        if not varied.methods:
             raise UsageError("--method is empty")
         target = self.cell.build().target(self.cell.target)
         floors = [name for name in floors_of(target) if self.floors]
+        settings = [
+            replace(same, budget=budget, feedback=feedback, update=update)
+            for budget, feedback, update in product(varied.budgets, varied.feedbacks, varied.updates)
+        ]
         cells = [
-            replace(self.cell, method=method, settings=replace(self.cell.settings, budget=budget))
-            for method in dict.fromkeys((*floors, *self.methods))
-            for budget in self.budgets
+            replace(self.cell, method=method, settings=chosen, seed=seed)
+            for method in dict.fromkeys((*floors, *varied.methods))
+            for chosen, seed in product(settings, varied.seeds)
         ]
         object.__setattr__(self, "cells", list({cell.hash(): cell for cell in cells}.values()))
 

@@ -32,7 +32,7 @@ from retrieval_gap.text_memory.scripted import PREFIX, ScriptedBackend
 from retrieval_gap.text_memory.tokens import Counter
 
 if TYPE_CHECKING:
-    from retrieval_gap.llm.request import Backend
+    from retrieval_gap.llm.request import LLMBackend
     from retrieval_gap.runs.directory import RunDirectory
 
 REPLIES = "replies.sqlite"
@@ -84,7 +84,7 @@ def _asked(
     return records, told | {"ceiling": _ceiling(benchmark, bits)}
 
 
-def check_budget(cell: MemoryCell, backend: "Backend", count: Counter) -> int:
+def check_budget(cell: MemoryCell, backend: "LLMBackend", count: Counter) -> int:
     """Tokens of the empty memory's headings, for the methods that have one, else 0.
 
     Raises UsageError for a budget below them, or one that the model's context does not hold.
@@ -100,7 +100,7 @@ def check_budget(cell: MemoryCell, backend: "Backend", count: Counter) -> int:
     return headings
 
 
-def backend_of(cell: MemoryCell, *, judge: bool = False) -> "Backend":
+def backend_of(cell: MemoryCell, *, judge: bool = False) -> "LLMBackend":
     """The model that predicts, or the one that judges; a local one is loaded once a process."""
     assert cell.model is not None, "checked by validate"
     model = replace(cell.model, model=cell.judge, name="") if judge else cell.model
@@ -110,7 +110,7 @@ def backend_of(cell: MemoryCell, *, judge: bool = False) -> "Backend":
 
 
 @functools.lru_cache(maxsize=2)
-def _loaded(model: Any, local: Any, server: Any) -> "Backend":
+def _loaded(model: Any, local: Any, server: Any) -> "LLMBackend":
     from retrieval_gap.llm.backends import make_backend
 
     return make_backend(model, local, server)

@@ -69,6 +69,10 @@ CONFIG_VERSION = 1
 # The paper's learning rates.
 PAPER_LR = {"transformer": 1e-3}
 PAPER_LR_RECURRENT = 3e-4
+# How often a run looks whether it may stop, where nothing is said.
+STOP_LOOKS = 20
+# What is left out of a command where it is so.
+UNSAID = {"eval_every": 0, "stop_at": 0.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +84,8 @@ class RunConfig(Experiment):
     lr: 0 means the paper's (1e-3 for the Transformer, 3e-4 for the rest).
     precision: of training (see `TrainingConfig`); decoding is in float32 always.
     eval_split: `validation` where a setting is chosen by the result, `test` for what is reported.
+    eval_every: samples trained between two looks at a few validation samples, which change no result; 0 means none, or
+    with stop_at a twentieth of `samples`.  stop_at: the answer accuracy on them that ends the training; 0 means none.
     options: the task's own, such as "c=3 values=16"; what is not named keeps its default.
     """
 
@@ -104,9 +110,15 @@ class RunConfig(Experiment):
     seed: int = 0
     eval_samples: int = 5_000
     eval_split: Split = "test"
+    eval_every: int = 0
+    stop_at: Number = 0.0
     options: Suppress[str] = ""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.eval_every <= MAX_SAMPLES:
+            raise UsageError(f"eval_every = {self.eval_every} is out of range: 0 to 2**63 - 1 are wanted")
+        if not 0 <= self.stop_at <= 1:
+            raise UsageError(f"stop_at = {self.stop_at} is out of range: an accuracy from 0 to 1 is wanted")
         if not 1 <= self.eval_samples <= MAX_SAMPLES:
             raise UsageError(f"eval_samples = {self.eval_samples} is out of range: 1 to 2**63 - 1 are wanted")
 
@@ -138,6 +150,11 @@ class RunConfig(Experiment):
             precision=self.precision,
         )
 
+    @property
+    def validation_every(self) -> int:
+        """Samples trained between two looks at the validation split; 0 where there are none."""
+        return self.eval_every or (max(1, self.samples // STOP_LOOKS) if self.stop_at else 0)
+
     def validate(self) -> None:
         """Raises TaskError or UsageError for anything a run would stumble over, before it starts."""
         from retrieval_gap.models import architecture
@@ -153,7 +170,8 @@ class RunConfig(Experiment):
     def canonical(self) -> dict[str, Any]:
         """What the hash is of: every default filled in, a size by its shape, a file (of code or data) by its content.
 
-        What a run always was before there was a choice (no options, fp32) is left out: its directory keeps its name.
+        What a run always was before there was a choice (no options, fp32, trained to the end) is left out: its
+        directory keeps its name.
         """
         from retrieval_gap.models import architecture
 
@@ -167,6 +185,9 @@ class RunConfig(Experiment):
             del filled["options"]
         if self.precision == "fp32":
             del filled["precision"]
+        filled["eval_every"] = self.validation_every
+        if not self.stop_at:
+            del filled["eval_every"], filled["stop_at"]
         filled["shape"] = _shape(built)
         for key in ("task", "arch"):
             if filled[key].endswith(".py"):
@@ -200,7 +221,8 @@ class RunConfig(Experiment):
 
     def command(self) -> str:
         told = self.to_json() | {"lr": self.training().lr}
-        words = [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in told.items() if value != ""]
+        said = {name: value for name, value in told.items() if value != "" and value != UNSAID.get(name)}
+        words = [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in said.items()]
         own = [option.partition("=") for option in shlex.split(self.options)]
         named = [word for word in words if not word.startswith("--options ")]
         return " ".join(
@@ -208,16 +230,19 @@ class RunConfig(Experiment):
         )
 
     def told(self, row: Row) -> dict[str, str]:
-        return told_of(row)
+        total = self.training().steps * self.batch_size
+        early = {"trained": f"{row['samples']:,}"} if self.stop_at and row["samples"] < total else {}
+        return told_of(row) | early
 
     told_of = staticmethod(told_of)
 
     def progress(self, run: RunDirectory) -> Progress:
         reports, total = run.reports(), self.training().steps * self.batch_size
         done = int(reports[-1]["samples"]) if reports else 0
-        if done >= total:
+        good_enough = bool(reports) and 0 < self.stop_at <= (reports[-1].get("accuracy") or 0)
+        if done >= total or good_enough:
             share = counted(run).samples / self.eval_samples
-            return Progress(done=done, total=total, doing=f"decoding {share:.0%}")
+            return Progress(done=done, total=done, doing=f"decoding {share:.0%}")
         pace = reports[-1].get("samples_per_s") if reports else None
         return Progress(done=done, total=total, per_s=pace)
 

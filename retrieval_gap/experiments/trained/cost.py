@@ -34,7 +34,7 @@ Phase = Sequence[tuple[float, Load]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine:
+class Hardware:
     """Rates that are reached, the time of a kernel, and how many cells run side by side.
 
     hardware: what the environment of a run on such a machine names, or a part of it; threads: of each cell, where that
@@ -57,8 +57,8 @@ class Machine:
         return max(load.flops / self.flops_per_s, load.bytes / self.bytes_per_s, load.kernels * self.kernel_s)
 
 
-def _gpu(hardware: str, count: int, peak_flops_per_s: float, peak_bytes_per_s: float) -> Machine:
-    return Machine(
+def _gpu(hardware: str, count: int, peak_flops_per_s: float, peak_bytes_per_s: float) -> Hardware:
+    return Hardware(
         name=f"{count}x{hardware}",
         hardware=hardware,
         flops_per_s=ACHIEVED * peak_flops_per_s,
@@ -153,7 +153,7 @@ def _trace_sizes(task_name: str, mode: Mode, n: int, family: str, options: str, 
     )
 
 
-def machine_here(places: Sequence[str]) -> Machine:
+def machine_here(places: Sequence[str]) -> Hardware:
     """What workers run on, given the GPU of each ("" on the CPU).  A GPU that GPUS lacks counts as an A100."""
     if not any(places):
         return this_machine(len(places))
@@ -162,7 +162,7 @@ def machine_here(places: Sequence[str]) -> Machine:
     return replace(known, name="here", count=len(set(places)))
 
 
-def this_machine(workers: int) -> Machine:
+def this_machine(workers: int) -> Hardware:
     """Workers on this CPU, each with the rates of one thread, measured in less than a second: a matrix product, a
     copy, a call of a small layer.  ACHIEVED applies to the first two as it does to a GPU's peaks.
     """
@@ -178,7 +178,7 @@ def this_machine(workers: int) -> Machine:
             call_s = _fastest(lambda: layer(x_1x8))
     finally:
         torch.set_num_threads(threads)
-    return Machine(
+    return Hardware(
         name="here",
         hardware=environment.hardware(),
         flops_per_s=ACHIEVED * 2 * 512**3 / product_s,

@@ -1,8 +1,8 @@
 """How long a sweep takes, and what is left of it: from what runs measured where they did, else by the roofline.
 
-Every number of hours carries where it comes from: `m` a run of the same view, problem size and model was measured on
-that hardware; `s` other runs were, of the same view and model if there are such, and what they took is scaled by the
-ratio of the rooflines; `r` nothing was measured there, and it is the roofline alone.
+Every number of hours carries a mark of where it comes from: `=` a run of the same view, problem size and model was
+measured on that hardware; `~` other runs were, of the same view and model if there are such, and what they took is
+scaled by the ratio of the rooflines; `?` nothing was measured there, and it is the roofline alone.
 """
 
 import math
@@ -22,7 +22,7 @@ from retrieval_gap.experiments.trained.cost import (
     ACHIEVED,
     GPU_KERNEL_S,
     GPUS,
-    Machine,
+    Hardware,
     cell_cost,
     machine_here,
     trace_sizes,
@@ -31,11 +31,13 @@ from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.runs.known import KnownRun, known_runs
 from retrieval_gap.tasks.api import TaskError
 
-Source = Literal["m", "s", "r"]
+Source = Literal["measured", "scaled", "roofline"]
 Part = Literal["training", "evaluation"]
-SOURCES: tuple[Source, ...] = ("m", "s", "r")
+MARKS: dict[Source, str] = {"measured": "=", "scaled": "~", "roofline": "?"}  # no letters, which read as units
 WIDTH = 120  # where there is no terminal
-LEGEND = "hours: m measured, s scaled by the roofline from other cells measured there, r roofline alone (an assumption)"
+LEGEND = (
+    "h hours: = measured, ~ scaled by the roofline from other cells measured there, ? roofline alone (an assumption)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,7 @@ class RooflinePlanner:
 
 
 @cache
-def _machine(places: tuple[str, ...]) -> Machine:
+def _machine(places: tuple[str, ...]) -> Hardware:
     return machine_here(places)
 
 
@@ -117,12 +119,12 @@ def _measured(cell: KnownRun) -> MeasuredPace | None:
     )
 
 
-def on_machine(machine: Machine, runs: Iterable[MeasuredPace]) -> list[MeasuredPace]:
+def on_machine(machine: Hardware, runs: Iterable[MeasuredPace]) -> list[MeasuredPace]:
     """Those that were measured on such a machine."""
     return [run for run in runs if machine.hardware in run.hardware and machine.threads in (None, run.threads)]
 
 
-def estimate(config: RunConfig, machine: Machine, runs: Sequence[MeasuredPace], todo: float = 1.0) -> Duration:
+def estimate(config: RunConfig, machine: Hardware, runs: Sequence[MeasuredPace], todo: float = 1.0) -> Duration:
     """A cell's seconds on a machine; `todo` is the share of its training that is left.  runs: those of the machine."""
     evaluation = _estimate(config, "evaluation", machine, runs)
     if todo == 0:
@@ -131,16 +133,16 @@ def estimate(config: RunConfig, machine: Machine, runs: Sequence[MeasuredPace], 
     return Duration(todo * training.seconds + evaluation.seconds, training.sources | evaluation.sources)
 
 
-def _estimate(config: RunConfig, part: Part, machine: Machine, runs: Sequence[MeasuredPace]) -> Duration:
+def _estimate(config: RunConfig, part: Part, machine: Hardware, runs: Sequence[MeasuredPace]) -> Duration:
     roofline_s = machine.seconds(getattr(cell_cost(config), part))
     known = [run for run in runs if run.seconds(part)]
     if not known:
-        return Duration(roofline_s, frozenset({"r"}))
+        return Duration(roofline_s, frozenset({"roofline"}))
     alike = [run for run in known if _kind(run.config) == _kind(config)]
     distance = min((_distance(run.config, config) for run in alike), default=math.inf)
     nearest = [run for run in alike if _distance(run.config, config) == distance] or known
     pace = fmean((run.seconds(part) or 0.0) / machine.seconds(getattr(cell_cost(run.config), part)) for run in nearest)
-    source: Source = "s" if distance else "m"
+    source: Source = "scaled" if distance else "measured"
     return Duration(pace * roofline_s, frozenset({source}))
 
 
@@ -153,29 +155,29 @@ def _distance(one: RunConfig, other: RunConfig) -> float:
     return abs(math.log(one.n / other.n)) + abs(math.log(one.batch_size / other.batch_size))
 
 
-def hours(cells: Sequence[Duration], machine: Machine) -> str:
-    """Hours until the last cell ends, with `machine.count` of them side by side, and the letters of the sources."""
+def hours(cells: Sequence[Duration], machine: Hardware) -> str:
+    """Hours until the last cell ends, with `machine.count` of them side by side, and the marks of the sources."""
     if not cells:
         return ""
     total = _side_by_side(cells, machine) / 3600
     number = f"{total:,.0f}" if total >= 10 else f"{total:.2f}" if total >= 0.005 else "<0.01"
     sources = frozenset[Source]().union(*(cell.sources for cell in cells))
-    return f"{number} {''.join(source for source in SOURCES if source in sources)}"
+    return f"{number}h {''.join(mark for source, mark in MARKS.items() if source in sources)}"
 
 
-def seconds_left(cells: Sequence[KnownRun], runs_dir: Path, machine: Machine) -> float:
+def seconds_left(cells: Sequence[KnownRun], runs_dir: Path, machine: Hardware) -> float:
     """Until the last of these cells ends there, with `machine.count` of them side by side."""
     todo = {config: share for cell in cells if (config := _config(cell)) and (share := _todo(cell)) is not None}
     estimates = [one for (one,) in _estimates(todo, [machine], measured_runs(runs_dir)).values()]
     return _side_by_side(estimates, machine)
 
 
-def _side_by_side(cells: Sequence[Duration], machine: Machine) -> float:
+def _side_by_side(cells: Sequence[Duration], machine: Hardware) -> float:
     seconds = [cell.seconds for cell in cells]
     return max(sum(seconds) / machine.count, max(seconds, default=0.0))
 
 
-def print_forecast(cells: Sequence[KnownRun], runs_dir: Path, here: Machine) -> None:
+def print_forecast(cells: Sequence[KnownRun], runs_dir: Path, here: Hardware) -> None:
     """What these cells ask for and how long they take on GPUs and here: in all, what is left, and by kind."""
     machines, runs = (*GPUS, here), measured_runs(runs_dir)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
@@ -197,7 +199,7 @@ def print_forecast(cells: Sequence[KnownRun], runs_dir: Path, here: Machine) -> 
         console.print(line, soft_wrap=True, highlight=False)
 
 
-def print_left(cells: Sequence[KnownRun], runs_dir: Path, here: Machine) -> None:
+def print_left(cells: Sequence[KnownRun], runs_dir: Path, here: Hardware) -> None:
     """What is done, partial, failed and left of a sweep, and the hours that it has still to take here."""
     runs = measured_runs(runs_dir)
     by_status: dict[str, list[KnownRun]] = {"done": [], "running": [], "partial": [], "failed": [], "missing": []}
@@ -216,7 +218,7 @@ def print_left(cells: Sequence[KnownRun], runs_dir: Path, here: Machine) -> None
     console.print(f"{LEGEND}; {here.count} at a time", soft_wrap=True, highlight=False)
 
 
-def _left(cells: Sequence[KnownRun], machine: Machine, runs: Sequence[MeasuredPace]) -> list[str]:
+def _left(cells: Sequence[KnownRun], machine: Hardware, runs: Sequence[MeasuredPace]) -> list[str]:
     todo = {config: share for cell in cells if (config := _config(cell)) and (share := _todo(cell)) is not None}
     trained = sum(_samples_done(cell) for cell in cells)
     estimates = list(_estimates(todo, [machine], runs).values())
@@ -256,7 +258,7 @@ def _amounts(configs: Sequence[RunConfig]) -> list[str]:
 
 
 def _estimates(
-    todo: Mapping[RunConfig, float], machines: Sequence[Machine], runs: Sequence[MeasuredPace]
+    todo: Mapping[RunConfig, float], machines: Sequence[Hardware], runs: Sequence[MeasuredPace]
 ) -> dict[RunConfig, list[Duration]]:
     """Of each cell on each machine, where a share of its training is to do."""
     known = [on_machine(machine, runs) for machine in machines]
@@ -266,7 +268,7 @@ def _estimates(
     }
 
 
-def _hours(cells: Sequence[Sequence[Duration]], machines: Sequence[Machine]) -> list[str]:
+def _hours(cells: Sequence[Sequence[Duration]], machines: Sequence[Hardware]) -> list[str]:
     return [hours([cell[i] for cell in cells], machine) for i, machine in enumerate(machines)]
 
 
@@ -276,7 +278,7 @@ def _si(value: float) -> str:
     return f"{value / 1000**power:.3g}{' kMGTPE'[power].strip()}"
 
 
-def _assumptions(here: Machine) -> str:
+def _assumptions(here: Hardware) -> str:
     return (
         f"roofline: longest of operations, memory traffic and kernels, at {ACHIEVED:.0%} of peak (fp32; data sheets:"
         f" H200 67 TFLOP/s and 4.8 TB/s, A100 80GB 19.5 and 2.04), {GPU_KERNEL_S * 1e6:g} us a kernel, one cell a GPU;"

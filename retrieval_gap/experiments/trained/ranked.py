@@ -44,7 +44,7 @@ HOST = "127.0.0.1"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class RankedRun:
     """What every rank is told of a run."""
 
     config: RunConfig
@@ -63,7 +63,7 @@ def run_ranked(config: RunConfig, options: RunOptions, *, ranks: int) -> dict[st
     """
     if not 1 <= ranks <= MAX_RANKS:
         raise UsageError(f"--ranks {ranks} is out of range: 1 to {MAX_RANKS} are wanted")
-    job = Job(config=config, options=options)
+    job = RankedRun(config=config, options=options)
     place = place_of_environment()
     if place is not None and place.count > 1:
         if ranks > 1:
@@ -77,7 +77,7 @@ def run_ranked(config: RunConfig, options: RunOptions, *, ranks: int) -> dict[st
     return _launch(job, ranks)
 
 
-def take_part(job: Job, place: Place, store: dist.Store | None = None) -> dict[str, Any] | None:
+def take_part(job: RankedRun, place: Place, store: dist.Store | None = None) -> dict[str, Any] | None:
     """A rank's whole part in a run; the result row on rank 0."""
     device = check(job, place)
     if device.type == "cuda":
@@ -91,7 +91,7 @@ def take_part(job: Job, place: Place, store: dist.Store | None = None) -> dict[s
     return None
 
 
-def check(job: Job, place: Place) -> torch.device:
+def check(job: RankedRun, place: Place) -> torch.device:
     """The device of a rank.  Raises UsageError, on all ranks alike and before they meet, for what cannot be run."""
     job.config.validate()
     check_precision(job.config.precision, job.device)
@@ -99,7 +99,7 @@ def check(job: Job, place: Place) -> torch.device:
     return place.device(job.device)
 
 
-def _under_torchrun(job: Job, place: Place) -> dict[str, Any] | None:
+def _under_torchrun(job: RankedRun, place: Place) -> dict[str, Any] | None:
     """Raises what `take_part` does on rank 0; the others end in silence where they have nothing else to tell."""
     try:
         return take_part(job, place)
@@ -130,7 +130,7 @@ class _Rank:
         return "", None
 
 
-def _launch(job: Job, count: int) -> dict[str, Any]:
+def _launch(job: RankedRun, count: int) -> dict[str, Any]:
     store = dist.TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
     ranks = list[_Rank]()
     with stop_requested() as stop:
@@ -149,7 +149,7 @@ def _launch(job: Job, count: int) -> dict[str, Any]:
     return _outcome(ranks, fallen, stopped=stop.is_set())
 
 
-def _start(job: Job, place: Place, port: int) -> _Rank:
+def _start(job: RankedRun, place: Place, port: int) -> _Rank:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["retrieval_gap.experiments.trained.run"])
     ours, theirs = context.Pipe(duplex=False)
@@ -159,7 +159,7 @@ def _start(job: Job, place: Place, port: int) -> _Rank:
     return _Rank(place.rank, process, ours)
 
 
-def _work(job: Job, place: Place, port: int, told: Connection) -> None:
+def _work(job: RankedRun, place: Place, port: int, told: Connection) -> None:
     """A rank's whole life; it says through the pipe how it ended."""
     threading.Thread(target=stop_with_driver, name="driver", daemon=True).start()
     try:

@@ -1,9 +1,11 @@
 """One run, from its configuration to a result row: trained, or trained on, and evaluated."""
 
 import json
+import logging
+import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +29,16 @@ from retrieval_gap.runs.experiment import Row, RunOptions
 from retrieval_gap.runs.perform import perform
 from retrieval_gap.runs.tracking import tracked
 from retrieval_gap.tasks.api import Batch, Task
-from retrieval_gap.training.checkpoint import Progress, has_checkpoint, load_checkpoint, previous
+from retrieval_gap.training.checkpoint import TrainingProgress, has_checkpoint, load_checkpoint, previous
 from retrieval_gap.training.config import TrainingConfig, check_precision
-from retrieval_gap.training.loop import LoopOptions, StepReport, train
+from retrieval_gap.training.loop import LoopOptions, StepReport, Validation, train
 from retrieval_gap.training.ranks import ALONE, Ranks
 
 Report = Callable[[RunConfig, StepReport], None]
 REPORTS_A_RUN = 100
+VALIDATION_SAMPLES = 256  # decoded on the way
+HIGH_LOSS = 3.0  # times that of guessing: where a first loss is worth a warning
+_log = logging.getLogger(__name__)
 
 
 def execute(
@@ -67,13 +72,14 @@ def train_and_evaluate(
     with tracked(options.log, run.path, config) as track:
 
         def on_report(told: StepReport) -> None:
-            track(asdict(told))
+            track(told.to_json())
             report(config, told)
 
         ranks.begin()
-        model = _trained(config, run, device, on_report, options.checkpoint_seconds, ranks)
+        trained = _trained(config, run, device, on_report, options.checkpoint_seconds, ranks)
         ranks.leave()  # rank 0 evaluates alone
-        row = result_row(config, model, _own_evaluation(config, model, run), _wall_time(run), ranks.count)
+        evaluation = _own_evaluation(config, trained.model, run)
+        row = result_row(config, trained, evaluation, _wall_time(run), ranks.count)
         track({"samples": row["samples"]} | {f"evaluation/{key}": row[key] for key in MEASURED})
     run.evaluation.unlink(missing_ok=True)
     previous(run.checkpoint).unlink(missing_ok=True)
@@ -89,11 +95,16 @@ def follow(config: RunConfig, device: torch.device, ranks: Ranks) -> None:
     keep_freed_memory()
     task = config.build_task("train")
     model, training = _new_model(config, task, device), config.training()
-    options = LoopOptions(checkpoint=Path(), report=lambda told: None, report_every=_report_every(training))
+    options = LoopOptions(
+        checkpoint=Path(),
+        report=lambda told: None,
+        report_every=_report_every(training),
+        validation=_validation(config, model),
+    )
     train(model, task, training, options, ranks=ranks)
 
 
-def load_model(run: RunDirectory, device: torch.device = CPU) -> tuple[RunConfig, SequenceModel, Progress]:
+def load_model(run: RunDirectory, device: torch.device = CPU) -> tuple[RunConfig, SequenceModel, TrainingProgress]:
     """A run's configuration, its model as last saved, and how far it was trained.
 
     Raises UsageError, RunError where there is none.
@@ -130,11 +141,19 @@ def evaluate_run(
     return asdict(config) | trained | asdict(evaluation)
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A model, in `eval` mode, and the samples that it was trained on."""
+
+    model: SequenceModel
+    samples: int
+
+
 def result_row(
-    config: RunConfig, model: SequenceModel, evaluation: Evaluation, wall_s: float, ranks: int = 1
+    config: RunConfig, trained: Trained, evaluation: Evaluation, wall_s: float, ranks: int = 1
 ) -> dict[str, Any]:
     """One row of a results table; the columns are those of `tables.COLUMNS`."""
-    task = config.build_task(config.eval_split)
+    task, model = config.build_task(config.eval_split), trained.model
     told = environment.describe(model.device.type)
     return {
         "task": config.task,
@@ -148,7 +167,7 @@ def result_row(
         "parameters": model.parameter_count(),
         "state_bits": model.state_bits(task.max_length),
         "state_bits_per_token": model.state_growth().per_token,
-        "samples": config.training().steps * config.batch_size,
+        "samples": trained.samples,
         "batch_size": config.batch_size,
         "lr": config.training().lr,
         "precision": config.precision,
@@ -179,21 +198,21 @@ def _trained(
     report: Callable[[StepReport], None],
     checkpoint_seconds: float,
     ranks: Ranks,
-) -> SequenceModel:
+) -> Trained:
     task = config.build_task("train")
     model, training = _new_model(config, task, device), config.training()
     before = started = 0.0
 
-    def on_start(step: int) -> None:
+    def on_start(done: TrainingProgress) -> None:
         nonlocal before, started
-        run.trim_metrics(step)
-        if step < training.steps:
+        run.trim_metrics(done.step)
+        if done.step < training.steps and not done.stopped:
             run.evaluation.unlink(missing_ok=True)  # of a model that is gone
         before, started = _wall_time(run), time.perf_counter()
 
     def on_report(told: StepReport) -> None:
         with run.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(told) | {"wall_s": round(time.perf_counter() - started + before, 3)}) + "\n")
+            file.write(json.dumps(told.to_json() | {"wall_s": round(time.perf_counter() - started + before, 3)}) + "\n")
         report(told)
 
     options = LoopOptions(
@@ -201,10 +220,40 @@ def _trained(
         report=on_report,
         report_every=_report_every(training),
         on_start=on_start,
+        on_first_loss=lambda loss: _warn_of_high_loss(loss, len(task.vocabulary), config),
+        validation=_validation(config, model),
         checkpoint_seconds=checkpoint_seconds,
     )
-    train(model, task, training, options, ranks=ranks)
-    return model.eval()
+    steps = train(model, task, training, options, ranks=ranks)
+    return Trained(model.eval(), steps * config.batch_size)
+
+
+def _validation(config: RunConfig, model: SequenceModel) -> Validation | None:
+    """What is decoded on the way; None where nothing is."""
+    if not config.validation_every:
+        return None
+    task = config.build_task("validation")
+    samples = min(VALIDATION_SAMPLES, task.problems or VALIDATION_SAMPLES)
+
+    def measure() -> tuple[float, float]:
+        told = evaluate(model, task, samples, batch=_decode_batch(model, task))
+        return told.accuracy, told.exact_trace
+
+    return Validation(
+        every=max(1, config.validation_every // config.batch_size), measure=measure, stop_at=config.stop_at
+    )
+
+
+def _warn_of_high_loss(loss: float, vocabulary: int, config: RunConfig) -> None:
+    """One line where a model is far from sure of nothing when it starts."""
+    guessing = math.log(vocabulary)
+    if loss > HIGH_LOSS * guessing:
+        hint = "--embedding learned" if config.embedding == "sinusoidal" else "a smaller --lr"
+        _log.warning(
+            "the first loss is %.1f, and guessing among %d tokens has %.1f: the logits start large, which costs samples"
+            " before anything is learned; %s, or more --samples and --warmup-samples, may help (docs/training.md)",
+            loss, vocabulary, guessing, hint,
+        )  # fmt: skip
 
 
 def _own_evaluation(config: RunConfig, model: SequenceModel, run: RunDirectory) -> Evaluation:

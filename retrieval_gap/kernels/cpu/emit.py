@@ -89,6 +89,13 @@ def load_floats(builder: Any, address: Any) -> Any:
     return builder.load(pointer(builder, address, FLOATS), align=FLOAT)
 
 
+def load_halves(builder: Any, low: Any, high: Any) -> Any:
+    """The 8 floats at each of two addresses as one vector."""
+    half = ir.VectorType(FLOAT_32, LANES // 2)
+    low, high = (builder.load(pointer(builder, address, half), align=FLOAT) for address in (low, high))
+    return shuffle(builder, low, high, list(range(LANES)))
+
+
 def store_floats(builder: Any, vector: Any, address: Any) -> None:
     """Writes a vector to an address."""
     builder.store(vector, pointer(builder, address, FLOATS), align=FLOAT)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import inspect
+import struct
 import threading
 from array import array
 from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numba import types
 from numba.core.ccallback import CFunc
@@ -30,7 +32,7 @@ from torch import Tensor
 
 from retrieval_gap.kernels.cpu import FLOAT
 from retrieval_gap.kernels.cpu.lanes import compiled
-from retrieval_gap.kernels.cpu.memory import load_integer, store_integer, take_ticket
+from retrieval_gap.kernels.cpu.memory import load_integer, load_scalar, store_integer, take_ticket
 
 _NEXT_ITEM, _WORKERS_STARTED, _SCRATCH, _SCRATCH_EACH, FIRST_FIELD = range(5)
 _CACHE_LINE = 64
@@ -49,6 +51,10 @@ class Job:
     def put(self, first: int, *numbers: int) -> None:
         """Write numbers to consecutive fields."""
         self._numbers[first : first + len(numbers)] = numbers
+
+    def real(self, index: int, number: float) -> None:
+        """Write a float32, for `real_field` to read."""
+        self._numbers[index] = int.from_bytes(struct.pack("<fi", number, 0), "little")
 
     def flat(self, index: int, tensor: Tensor | None) -> None:
         """Write the address of a tensor, contiguous or else copied; 0 for None."""
@@ -88,6 +94,12 @@ class Job:
 def field(job: int, index: int) -> int:
     """One number of the job."""
     return load_integer(job + 8 * index)
+
+
+@compiled
+def real_field(job: int, index: int) -> np.float32:
+    """The float32 in a field."""
+    return load_scalar(job + 8 * index)
 
 
 @compiled

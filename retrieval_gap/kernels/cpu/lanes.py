@@ -84,6 +84,12 @@ def splat(builder: Any, args: Any) -> Any:
     return in_every_lane(builder, args[0])
 
 
+@emitted(lanes())
+def lane_numbers(builder: Any, args: Any) -> Any:
+    """0, 1, ... 15."""
+    return ir.Constant(FLOATS, [float(lane) for lane in range(LANES)])
+
+
 @emitted(lanes(lanes, lanes, lanes))
 def fma(builder: Any, args: Any) -> Any:
     """a * b + c, rounded once."""

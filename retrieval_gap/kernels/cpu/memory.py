@@ -9,13 +9,19 @@ from numba import types
 from numba.core import cgutils
 
 from retrieval_gap.kernels.cpu import FLOAT
-from retrieval_gap.kernels.cpu.emit import FLOAT_32, FLOATS, INT_32, INT_64, emitted, lanes, pointer
+from retrieval_gap.kernels.cpu.emit import FLOAT_32, FLOATS, INT_32, INT_64, emitted, lanes, load_halves, pointer
 
 
 @emitted(lanes(types.int64))
 def load(builder: Any, args: Any) -> Any:
     """The 16 floats at an address."""
     return builder.load(pointer(builder, args[0], FLOATS), align=FLOAT)
+
+
+@emitted(lanes(types.int64, types.int64))
+def load_two(builder: Any, args: Any) -> Any:
+    """The 8 floats at each of two addresses."""
+    return load_halves(builder, *args)
 
 
 @emitted(types.void(types.int64, lanes))

@@ -13,13 +13,13 @@ from torch import Tensor
 from retrieval_gap.kernels.cpu import LANES
 from retrieval_gap.kernels.dispatch import Backend, choose, cpu_and_naive, describe
 from retrieval_gap.kernels.residual import naive
-from retrieval_gap.kernels.residual.naive import AttentionWeights
+from retrieval_gap.kernels.residual.naive import AttentionWeights, Cache
 
 __all__ = [
     "AttentionWeights",
+    "Cache",
     "available_backends",
     "residual_attention",
-    "residual_attention_prefill",
     "residual_attention_step",
     "residual_swiglu",
 ]
@@ -47,13 +47,13 @@ def available_backends() -> dict[str, str]:
     return describe(_backends())
 
 
-def _check_caches(x: Tensor, wanted_rope: tuple[int, ...], rope: Tensor, caches_BxHxTxE: tuple[Tensor, Tensor]) -> None:
+def _check_cache(x: Tensor, wanted_rope: tuple[int, ...], rope: Tensor, cache: Cache) -> None:
     """Kernels go by addresses: what does not fit together has to be told before."""
-    for kept in caches_BxHxTxE:
+    for kept in cache:
         shape = tuple(kept.shape)
         if kept.stride()[2:] != (shape[3], 1):
             raise ValueError(f"a cache of shape {shape} has strides {kept.stride()}: its rows lie apart")
-        if shape != tuple(caches_BxHxTxE[0].shape) or (shape[0], shape[1] * shape[3]) != (len(x), x.shape[-1]):
+        if shape != tuple(cache[0].shape) or (shape[0], shape[1] * shape[3]) != (len(x), x.shape[-1]):
             raise ValueError(f"a cache of shape {shape} does not fit x of shape {tuple(x.shape)}, or the other cache")
     if tuple(rope.shape) != wanted_rope:
         raise ValueError(f"rope has shape {tuple(rope.shape)}; it must be {wanted_rope}")
@@ -84,73 +84,53 @@ def residual_attention(
     x_BxLxD: Float[Tensor, "b l d"],
     weights: AttentionWeights,
     rope_LxE: Float[Tensor, "l e"],
-    n_heads: int,
     eps: float = 1e-5,
     *,
+    cache: Cache | None = None,
     backend: str = "auto",
 ) -> Float[Tensor, "b l d"]:
     """x + out (attention(qkv n)), with n = RMSNorm(x), of every position to itself and those before it.
 
     rope_LxE: per position the cosines of its angles, then the sines; dimension i of a head turns with dimension
     i + E/2 (the half-split layout of the public LLaMA weights).
+    cache: of L tokens, for decoding: turned keys, and values, are written into it, outside autograd.  It may consist of
+    parts of larger tensors, with rows of E side by side.
 
     Raises:
-        ValueError: on an unknown backend.
+        ValueError: on an unknown backend, a cache that does not fit or is laid out otherwise.
         RuntimeError: if the backend that was asked for by name cannot run these tensors.
     """
-    chosen = choose("residual attention", _backends(), _sized(backend, x_BxLxD), [x_BxLxD, *weights, rope_LxE])
-    return chosen.residual_attention(x_BxLxD, weights, rope_LxE, n_heads, eps)
-
-
-def _sized(backend: str, x_BxLxD: Tensor) -> str:
-    """A dozen of PyTorch's operations cost more than the call of a kernel at any size."""
-    empty_or_long = x_BxLxD.numel() == 0 or x_BxLxD.shape[1] > LONGEST
-    return "naive" if backend == "auto" and empty_or_long else backend
-
-
-def residual_attention_prefill(
-    x_BxLxD: Float[Tensor, "b l d"],
-    weights: AttentionWeights,
-    rope_LxE: Float[Tensor, "l e"],
-    cache_BxHxLxE: tuple[Float[Tensor, "b h l e"], Float[Tensor, "b h l e"]],
-    eps: float = 1e-5,
-    *,
-    backend: str = "auto",
-) -> Float[Tensor, "b l d"]:
-    """`residual_attention` from the first token on, for decoding: turned keys, and values, are written into the cache.
-
-    They may be parts of larger tensors, with rows of E side by side.  Outside autograd.
-
-    Raises: as `residual_attention`; ValueError for shapes that do not fit together and caches laid out otherwise.
-    """
-    keys_BxHxLxE = cache_BxHxLxE[0]
-    _check_caches(x_BxLxD, (x_BxLxD.shape[1], keys_BxHxLxE.shape[3]), rope_LxE, cache_BxHxLxE)
-    if keys_BxHxLxE.shape[2] != x_BxLxD.shape[1]:
-        raise ValueError(f"caches of {keys_BxHxLxE.shape[2]} tokens are given for {x_BxLxD.shape[1]}")
-    tensors = [x_BxLxD, *weights, rope_LxE, *cache_BxHxLxE]
-    chosen = choose("residual attention, prefill", _backends(), _sized(backend, x_BxLxD), tensors)
-    return chosen.residual_attention_prefill(x_BxLxD, weights, rope_LxE, cache_BxHxLxE, eps)
+    length = x_BxLxD.shape[1]
+    if cache is not None:
+        _check_cache(x_BxLxD, (x_BxLxD.shape[1], cache[0].shape[3]), rope_LxE, cache)
+        if cache[0].shape[2] != length:
+            raise ValueError(f"caches of {cache[0].shape[2]} tokens are given for {length}")
+    # A dozen of PyTorch's operations cost more than the call of a kernel at any size.
+    if backend == "auto" and (x_BxLxD.numel() == 0 or length > LONGEST):
+        backend = "naive"
+    chosen = choose("residual attention", _backends(), backend, [x_BxLxD, *weights, rope_LxE, *(cache or ())])
+    return chosen.residual_attention(x_BxLxD, weights, rope_LxE, eps, cache)
 
 
 def residual_attention_step(
     x_BxD: Float[Tensor, "b d"],
     weights: AttentionWeights,
     rope_E: Float[Tensor, " e"],
-    cache_BxHxTxE: tuple[Float[Tensor, "b h t e"], Float[Tensor, "b h t e"]],
+    cache: Cache,
     eps: float = 1e-5,
     *,
     backend: str = "auto",
 ) -> Float[Tensor, "b d"]:
     """One token of `residual_attention`, for decoding: its turned key and its value become the last of T in the cache.
 
-    It holds those before, and may consist of parts of larger tensors, with rows of E side by side.  Outside autograd.
+    It holds those before.  Outside autograd.
     rope_E: the row of the token's position.
 
     Raises: as `residual_attention`; ValueError for shapes that do not fit together and caches laid out otherwise.
     """
-    _check_caches(x_BxD, (cache_BxHxTxE[0].shape[3],), rope_E, cache_BxHxTxE)
+    _check_cache(x_BxD, (cache[0].shape[3],), rope_E, cache)
     if backend == "auto" and x_BxD.numel() < SMALLEST_STEP:
         backend = "naive"
-    tensors = [x_BxD, *weights, rope_E, *cache_BxHxTxE]
+    tensors = [x_BxD, *weights, rope_E, *cache]
     chosen = choose("residual attention, one step", _backends(), backend, tensors)
-    return chosen.residual_attention_step(x_BxD, weights, rope_E, cache_BxHxTxE, eps)
+    return chosen.residual_attention_step(x_BxD, weights, rope_E, cache, eps)

@@ -1,86 +1,157 @@
-"""Forward rotary attention on CPU: 16 queries in a vector, scores in scratch memory, two passes of multiply-adds.
+"""Rotary attention of one head on CPU, forward and backward: 16 queries at a time, their scores in scratch memory.
 
-Legend: B batch, L time, H heads, E head width.
+Legend: B batch, L time, H heads, E head width, D = H E model width.
+
+Scores lie key by key, for each the 16 queries side by side: a softmax over keys crosses no vector's lanes. A sum over
+keys is then a product whose left factor is the transposed scores, and one over queries a product with the scores.
+
+With weights p and grad_p = <grad_y, v>, a score's gradient is p (grad_p - sum p grad_p), the sum over keys (Dao et al.
+2022, arXiv 2205.14135, appendix B); the weights are computed again. Every sum is in one place and one order, so two
+runs give equal bits.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from retrieval_gap.kernels.cpu import FLOAT, LANES, VECTOR
-from retrieval_gap.kernels.cpu.elementary import exp2_of_product
-from retrieval_gap.kernels.cpu.jobs import field
-from retrieval_gap.kernels.cpu.lanes import ONE, ZERO, compiled, splat, where_less
-from retrieval_gap.kernels.cpu.memory import load, load_scalar, store
-from retrieval_gap.kernels.residual import cpu_tiles as tiles
-from retrieval_gap.kernels.residual.cpu_tiles import (
-    add_weighted_rows,
-    at,
-    clear_tile,
-    load_tile,
-    products,
-    store_tile,
-    turn_rows,
-    turn_tile,
-)
+from retrieval_gap.kernels.cpu.elementary import LN_2, LOG2_E, exp2_of_product
+from retrieval_gap.kernels.cpu.jobs import FIRST_FIELD, field
+from retrieval_gap.kernels.cpu.lanes import ONE, ZERO, compiled, fma, lane_numbers, splat, where_less
+from retrieval_gap.kernels.cpu.memory import load, load_two, store
+from retrieval_gap.kernels.cpu.products import product
+from retrieval_gap.kernels.cpu.transpose import to_lanes
+
+# What a layer is told. Sizes; LENGTH of a step: the tokens in the cache, its own included.
+BATCH, LENGTH, HEADS, WIDTH, ITEMS, EPS = range(FIRST_FIELD, FIRST_FIELD + 6)
+# Addresses of contiguous tensors. ROPE: (L, 2E), see `turn_rows`.  QKV: (B, L, 3D).  Y: (B, L, D), what the heads give.
+# Forward the weights are (D, 3D) and (D, D) transposed, backward as they are.
+X, OUT, GAIN, W_QKV, W_OUT, ROPE, QKV, Y = range(EPS + 1, EPS + 9)
+GRAD_OUT, GRAD_X, GRAD_GAIN, GRAD_W_QKV, GRAD_W_OUT = range(Y + 1, Y + 6)
+# Where decoding goes on from here: turned keys and values (B, H, L, E), rows side by side, as an address (0: nobody
+# wants them), then the bytes to the next sequence and head.
+K_CACHE, V_CACHE = GRAD_W_OUT + 1, GRAD_W_OUT + 4
+FIELDS = V_CACHE + 3
 
 # A score that no exponential survives, and that no sum of two turns into an infinity.
 NEVER = np.float32(-1e30)
 
 
 def scratch_bytes(length: int, width: int) -> int:
-    """What a worker needs: turned keys, scores of 16 queries, two tiles."""
-    return length * width * FLOAT + length * VECTOR + 2 * width * VECTOR
+    """What a head needs, backward: turned keys and their gradients; four tiles; scores and their gradients."""
+    return 2 * length * width * FLOAT + 4 * width * VECTOR + 2 * length * VECTOR
 
 
 @compiled
-def hide_later_keys(scores: int, first: int, count: int, lane_numbers: int) -> None:
-    """Of the scores of queries first..first+15, those with keys that come after the query."""
-    lane = load(lane_numbers)
-    for j in range(count):
-        later = splat(np.float32(j))
+def head_in_cache(job: int, cache: int, b: int, h: int) -> int:
+    """Where the rows of head h of sequence b begin."""
+    return field(job, cache) + b * field(job, cache + 1) + h * field(job, cache + 2)
+
+
+@compiled
+def query_scale(width: int) -> np.float32:
+    """log2(e) / sqrt(E): powers of two make the softmax."""
+    return np.float32(LOG2_E / math.sqrt(width))
+
+
+@compiled
+def turn_rows(
+    target: int, target_stride: int, source: int, stride: int, rope: int, count: int, width: int,
+    scale: np.float32, back: np.float32,
+) -> None:  # fmt: skip
+    """Rows of a head, turned by their positions' angles (back = 1) or by the opposite ones (back = -1), and scaled.
+
+    rope: a row for each position, the cosine of each dimension's angle, then the sines, the first half's with a minus.
+    """
+    row = width * FLOAT
+    for e in range(0, row, VECTOR):
+        # The other one of each pair is half a row away.
+        low = e + row // 2 if e < row // 2 else e - row // 2
+        high = low + VECTOR // 2 if low + VECTOR // 2 < row else 0
+        for t in range(count):
+            here, angle = source + t * stride, rope + 2 * t * row + e
+            turned = load_two(here + low, here + high) * load(angle + row) * splat(scale * back)
+            store(target + t * target_stride + e, fma(load(here + e) * load(angle), splat(scale), turned))
+
+
+@compiled
+def _weigh(scores: int, tile: int, keys: int, first: int, queries: int, width: int) -> None:
+    """The weights of all keys for queries first..first+15, of which the first few exist, given as vectors."""
+    count = first + queries
+    product(0, scores, VECTOR, keys, width * FLOAT, FLOAT, tile, VECTOR, count, width, LANES)
+    for j in range(queries):  # keys that come after a query
         score = scores + (first + j) * VECTOR
-        store(score, where_less(lane, later, splat(NEVER), load(score)))
-
-
-@compiled
-def _softmax(scores: int, count: int, largest_at: int, inverse_at: int) -> None:
-    """Scores to weights, not yet divided by their sum; the largest score and one over the sum are written too."""
-    largest = load(scores)
-    for j in range(1, count):
-        score = load(scores + j * VECTOR)
-        largest = where_less(largest, score, score, largest)
-    total = splat(ZERO)
-    for j in range(count):
-        weight = exp2_of_product(load(scores + j * VECTOR) - largest, splat(ONE))
-        store(scores + j * VECTOR, weight)
+        store(score, where_less(lane_numbers(), splat(np.float32(j)), splat(NEVER), load(score)))
+    largest, total = load(scores), splat(ZERO)
+    for score in range(scores, scores + count * VECTOR, VECTOR):
+        largest = where_less(largest, load(score), load(score), largest)
+    for score in range(scores, scores + count * VECTOR, VECTOR):
+        weight = exp2_of_product(load(score) - largest, splat(ONE))
+        store(score, weight)
         total = total + weight
-    store(largest_at, largest)
-    store(inverse_at, splat(ONE) / total)
+    inverse = splat(ONE) / total
+    for score in range(scores, scores + count * VECTOR, VECTOR):
+        store(score, load(score) * inverse)
 
 
 @compiled
-def attend(job: int, b: int, h: int, k: int, scratch: int) -> None:
-    """One head of one sequence; its turned keys are left at `k`, row by row."""
-    length, width, padded = field(job, tiles.LENGTH), field(job, tiles.WIDTH), field(job, tiles.PADDED)
-    row, rope, rope_stride = width * FLOAT, field(job, tiles.ROPE), padded * FLOAT
-    scores = scratch
-    tile, sums = scores + length * VECTOR, scores + length * VECTOR + width * VECTOR
-    stride, y_stride = field(job, tiles.QKV + 2), field(job, tiles.Y + 2)
-    q, v, y = at(job, tiles.QKV, b, 0, h), at(job, tiles.QKV, b, 2, h), at(job, tiles.Y, b, 0, h)
-    turn_rows(k, at(job, tiles.QKV, b, 1, h), stride, rope, rope_stride, tile, length, width, ONE)
-    kept = (b * field(job, tiles.HEADS) + h) * padded * FLOAT
+def _score_gradients(grads: int, weights: int, count: int) -> None:
+    """In place: <grad_y, v> to the gradients of scores."""
+    total = splat(ZERO)
+    for j in range(0, count * VECTOR, VECTOR):
+        total = fma(load(weights + j), load(grads + j), total)
+    for j in range(0, count * VECTOR, VECTOR):
+        store(grads + j, load(weights + j) * (load(grads + j) - total))
+
+
+@compiled
+def attend(job: int, b: int, h: int, keys: int, scratch: int) -> None:
+    """One head of one sequence; its turned keys are left at `keys`, row by row."""
+    length, width, all_heads = field(job, LENGTH), field(job, WIDTH), field(job, HEADS) * field(job, WIDTH) * FLOAT
+    row, stride, rope = width * FLOAT, 3 * all_heads, field(job, ROPE)
+    q, y = field(job, QKV) + b * length * stride + h * row, field(job, Y) + b * length * all_heads + h * row
+    q_rows, tile, scores = scratch, scratch + LANES * row, scratch + 2 * LANES * row
+    turn_rows(keys, row, q + all_heads, stride, rope, length, width, ONE, ONE)
+    v = q + 2 * all_heads
     for first in range(0, length, LANES):
         queries = min(LANES, length - first)
-        keys, here = first + queries, kept + first * FLOAT
-        inverse_sum = field(job, tiles.INVERSE_SUM) + here
-        load_tile(tile, q + first * stride, stride, queries, width)
-        turn_tile(tile, rope + first * FLOAT, rope_stride, width, load_scalar(field(job, tiles.SCALE)), ONE)
-        products(scores, tile, k, row, keys, width)
-        hide_later_keys(scores, first, queries, field(job, tiles.LANE_NUMBERS))
-        _softmax(scores, keys, field(job, tiles.LARGEST) + here, inverse_sum)
-        clear_tile(sums, width)
-        add_weighted_rows(sums, scores, v, stride, keys, width)
-        for e in range(width):
-            store(sums + e * VECTOR, load(sums + e * VECTOR) * load(inverse_sum))
-        store_tile(y + first * y_stride, y_stride, sums, queries, width)
+        here, angles = q + first * stride, rope + 2 * first * row
+        turn_rows(q_rows, row, here, stride, angles, queries, width, query_scale(width), ONE)
+        to_lanes(tile, q_rows, row, width)
+        _weigh(scores, tile, keys, first, queries, width)
+        out = y + first * all_heads
+        product(0, out, all_heads, scores, FLOAT, VECTOR, v, stride, queries, first + queries, width)
+
+
+@compiled
+def attend_back(job: int, b: int, h: int, grad_y: int, grad_qkv: int, scratch: int) -> None:
+    """One head of one sequence, whose rows of gradients, of all heads, begin at `grad_y` and `grad_qkv`."""
+    length, width, all_heads = field(job, LENGTH), field(job, WIDTH), field(job, HEADS) * field(job, WIDTH) * FLOAT
+    row, stride, rope = width * FLOAT, 3 * all_heads, field(job, ROPE)
+    q, grad_y, grad_q = field(job, QKV) + b * length * stride + h * row, grad_y + h * row, grad_qkv + h * row
+    v, grad_v, keys = q + 2 * all_heads, grad_q + 2 * all_heads, scratch
+    grad_keys, q_rows = keys + length * row, keys + 2 * length * row
+    tile, grad_tile, grad_rows = q_rows + LANES * row, q_rows + 2 * LANES * row, q_rows + 3 * LANES * row
+    scores = q_rows + 4 * LANES * row
+    grads = scores + length * VECTOR
+    turn_rows(keys, row, q + all_heads, stride, rope, length, width, ONE, ONE)
+    last = (length - 1) // LANES * LANES
+    for first in range(last, -1, -LANES):  # the last queries see every key: gradients of keys begin with theirs
+        queries, add = min(LANES, length - first), 1 if first < last else 0
+        count, here, angles, above = first + queries, first * stride, rope + 2 * first * row, grad_y + first * all_heads
+        turn_rows(q_rows, row, q + here, stride, angles, queries, width, query_scale(width), ONE)
+        to_lanes(tile, q_rows, row, width)
+        to_lanes(grad_tile, above, all_heads, width)
+        _weigh(scores, tile, keys, first, queries, width)
+        product(0, grads, VECTOR, v, stride, FLOAT, grad_tile, VECTOR, count, width, LANES)
+        _score_gradients(grads, scores, count)
+        product(0, grad_rows, row, grads, FLOAT, VECTOR, keys, row, queries, count, width)
+        turn_rows(
+            grad_q + here, stride, grad_rows, row, angles, queries, width, ONE / np.float32(math.sqrt(width)), -ONE
+        )
+        product(add, grad_keys, row, grads, VECTOR, FLOAT, q_rows, row, count, queries, width)
+        product(add, grad_v, stride, scores, VECTOR, FLOAT, above, all_heads, count, queries, width)
+    # The queries hold log2(e) / sqrt(E): ln(2) is what remains.
+    turn_rows(grad_q + all_heads, stride, grad_keys, row, rope, length, width, LN_2, -ONE)

@@ -12,13 +12,14 @@ import numpy as np
 
 from retrieval_gap.kernels.cpu import FLOAT, LANES, VECTOR
 from retrieval_gap.kernels.cpu.elementary import exp2_of_product
-from retrieval_gap.kernels.cpu.jobs import FIRST_FIELD, Worker, field, next_item, own_scratch
+from retrieval_gap.kernels.cpu.jobs import Worker, field, next_item, own_scratch, real_field
 from retrieval_gap.kernels.cpu.lanes import (
     ONE,
     ZERO,
     compiled,
     dots_of_sixteen,
     fma,
+    lane_numbers,
     largest_lane,
     splat,
     total,
@@ -27,37 +28,16 @@ from retrieval_gap.kernels.cpu.lanes import (
 from retrieval_gap.kernels.cpu.memory import load, load_scalar, prefetch, store
 from retrieval_gap.kernels.cpu.products import product
 from retrieval_gap.kernels.cpu.rows import copy, normalise, share
-from retrieval_gap.kernels.residual.cpu_attend import NEVER
-from retrieval_gap.kernels.residual.cpu_tiles import head_in_cache
+from retrieval_gap.kernels.residual import cpu_attend as k
+from retrieval_gap.kernels.residual.cpu_attend import NEVER, head_in_cache, query_scale, turn_rows
 
 # Sequences that go through a projection together.
 CHUNK = 32
 
-BATCH, BEFORE, HEADS, WIDTH, ITEMS = range(FIRST_FIELD, FIRST_FIELD + 5)
-# Addresses of contiguous tensors: W_QKV (D, 3D) and W_OUT (D, D) transposed; COS and SIN, the angles of this position
-# for each of a head's E dimensions, the sines of the first half with a minus; SCALE: log2(e) / sqrt(E).
-X, OUT, EPS, GAIN, W_QKV, W_OUT, COS, SIN, SCALE, LANE_NUMBERS = range(ITEMS + 1, ITEMS + 11)
-# Tensors with axes (B, H, T, E): an address, then the bytes to the next sequence, head and token.
-K_CACHE, V_CACHE = LANE_NUMBERS + 1, LANE_NUMBERS + 5
-FIELDS = V_CACHE + 4
 
-
-def scratch_bytes(before: int, heads: int, width: int) -> int:
-    """What a worker needs: staging; a chunk's norm, queries, keys, values, heads; a head twice, its scores, 16 keys."""
-    scores = (before + LANES) // LANES * VECTOR
-    return VECTOR + 5 * CHUNK * heads * width * FLOAT + 2 * width * FLOAT + scores + LANES * width * FLOAT
-
-
-@compiled
-def _turn(target: int, source: int, job: int, width: int, twice: int, scale: float) -> None:
-    """A head's E numbers, turned by the position's angles and scaled. `twice`: room for them two times over."""
-    half = width // 2 * FLOAT
-    copy(twice, source, width)
-    copy(twice + width * FLOAT, source, width)
-    for e in range(0, width * FLOAT, VECTOR):
-        # Behind the first half comes the second, and behind that the first again: the other one of each pair.
-        turned = fma(load(twice + half + e), load(field(job, SIN) + e), load(source + e) * load(field(job, COS) + e))
-        store(target + e, turned * splat(scale))
+def scratch_bytes(length: int, heads: int, width: int) -> int:
+    """What a worker needs: a chunk's norm, queries, keys, values, heads; a turned query, 16 keys, scores."""
+    return 5 * CHUNK * heads * width * FLOAT + (1 + LANES) * width * FLOAT + -(-length // LANES) * VECTOR
 
 
 @compiled
@@ -68,9 +48,7 @@ def _ask_for(rows: int, size: int) -> None:
 
 
 @compiled
-def _scores(
-    scores: int, q: int, keys: int, values: int, count: int, width: int, sixteen: int, lane_numbers: int
-) -> None:
+def _scores(scores: int, q: int, keys: int, values: int, count: int, width: int, sixteen: int) -> None:
     """Of one query with `count` keys; the lanes past them never count. `sixteen`: room for as many keys.
 
     values: what is needed next.
@@ -86,7 +64,7 @@ def _scores(
         for e in range(0, row, VECTOR):
             score = score + dots_of_sixteen(block + e, row, load(q + e))
         if count - j < LANES:
-            score = where_less(load(lane_numbers), splat(np.float32(count - j)), score, splat(NEVER))
+            score = where_less(lane_numbers(), splat(np.float32(count - j)), score, splat(NEVER))
         store(scores + j * FLOAT, score)
 
 
@@ -130,43 +108,38 @@ def _weighted(y: int, weights: int, values: int, next_keys: int, count: int, wid
 @compiled
 def _head(job: int, b: int, h: int, y: int, qkv: int, scratch: int) -> None:
     """One head of one sequence, from the row of its queries, keys and values."""
-    width, before = field(job, WIDTH), field(job, BEFORE)
-    row = width * FLOAT
-    all_heads, q = field(job, HEADS) * row, qkv + h * row
-    sixteen = scratch + 2 * row
-    scores = sixteen + LANES * row
-    keys, values = head_in_cache(job, K_CACHE, b, h), head_in_cache(job, V_CACHE, b, h)
-    _turn(keys + before * row, q + all_heads, job, width, scratch, ONE)
-    copy(values + before * row, q + 2 * all_heads, width)
-    _turn(q, q, job, width, scratch, load_scalar(field(job, SCALE)))
-    _scores(scores, q, keys, values, before + 1, width, sixteen, field(job, LANE_NUMBERS))
-    next_keys = (
-        head_in_cache(job, K_CACHE, b, h + 1) if h + 1 < field(job, HEADS) else head_in_cache(job, K_CACHE, b + 1, 0)
-    )
-    _weighted(y + h * row, scores, values, next_keys, before + 1, width, _softmax(scores, before + 1))
+    width, tokens, heads, rope = field(job, k.WIDTH), field(job, k.LENGTH), field(job, k.HEADS), field(job, k.ROPE)
+    row, q = width * FLOAT, qkv + h * width * FLOAT
+    sixteen, scores = scratch + row, scratch + (1 + LANES) * row
+    keys, values = head_in_cache(job, k.K_CACHE, b, h), head_in_cache(job, k.V_CACHE, b, h)
+    turn_rows(keys + (tokens - 1) * row, row, q + heads * row, row, rope, 1, width, ONE, ONE)
+    copy(values + (tokens - 1) * row, q + 2 * heads * row, width)
+    turn_rows(scratch, row, q, row, rope, 1, width, query_scale(width), ONE)
+    _scores(scores, scratch, keys, values, tokens, width, sixteen)
+    next_keys = head_in_cache(job, k.K_CACHE, b + (h + 1) // heads, (h + 1) % heads)
+    _weighted(y + h * row, scores, values, next_keys, tokens, width, _softmax(scores, tokens))
 
 
 @compiled
-def _chunk(job: int, first: int, rows: int, scratch: int) -> None:
-    heads = field(job, HEADS)
-    width = heads * field(job, WIDTH)
+def _chunk(job: int, first: int, rows: int, normed: int) -> None:
+    heads = field(job, k.HEADS)
+    width = heads * field(job, k.WIDTH)
     row = width * FLOAT
-    x, out = field(job, X) + first * row, field(job, OUT) + first * row
-    normed = scratch + VECTOR
+    x, out = field(job, k.X) + first * row, field(job, k.OUT) + first * row
     qkv, y = normed + CHUNK * row, normed + 4 * CHUNK * row
-    normalise(normed, x, field(job, GAIN), rows, width, load_scalar(field(job, EPS)))
-    product(0, qkv, 3 * row, normed, row, FLOAT, field(job, W_QKV), 3 * row, rows, width, 3 * width)
+    normalise(normed, x, field(job, k.GAIN), rows, width, real_field(job, k.EPS))
+    product(0, qkv, 3 * row, normed, row, FLOAT, field(job, k.W_QKV), 3 * row, rows, width, 3 * width)
     for r in range(rows):
         for h in range(heads):
             _head(job, first + r, h, y + r * row, qkv + 3 * r * row, y + CHUNK * row)
     copy(out, x, rows * width)
-    product(1, out, row, y, row, FLOAT, field(job, W_OUT), row, rows, width, width)
+    product(1, out, row, y, row, FLOAT, field(job, k.W_OUT), row, rows, width, width)
 
 
 @Worker
 def step(job: int) -> None:
     """Take items until none is left."""
-    scratch, item, items, batch = own_scratch(job), next_item(job), field(job, ITEMS), field(job, BATCH)
+    scratch, item, items, batch = own_scratch(job), next_item(job), field(job, k.ITEMS), field(job, k.BATCH)
     while item < items:
         last = share(item + 1, items, batch)
         for first in range(share(item, items, batch), last, CHUNK):

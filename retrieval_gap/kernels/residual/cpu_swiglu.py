@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from retrieval_gap.kernels.cpu import FLOAT, VECTOR
 from retrieval_gap.kernels.cpu.elementary import sigmoid, silu
-from retrieval_gap.kernels.cpu.jobs import FIRST_FIELD, Worker, field, next_item, own_scratch
+from retrieval_gap.kernels.cpu.jobs import FIRST_FIELD, Worker, field, next_item, own_scratch, real_field
 from retrieval_gap.kernels.cpu.lanes import ONE, compiled, fma, splat
-from retrieval_gap.kernels.cpu.memory import load, load_scalar, store
+from retrieval_gap.kernels.cpu.memory import load, store
 from retrieval_gap.kernels.cpu.products import product
 from retrieval_gap.kernels.cpu.rows import clear, copy, normalise, normalise_back, share
 
@@ -20,10 +20,10 @@ from retrieval_gap.kernels.cpu.rows import clear, copy, normalise, normalise_bac
 # two thirds of a second-level cache of 1 MB at D = 64, F = 256.
 CHUNK = 64
 
-ROWS, WIDTH, HIDDEN, ITEMS = range(FIRST_FIELD, FIRST_FIELD + 4)
+ROWS, WIDTH, HIDDEN, ITEMS, EPS = range(FIRST_FIELD, FIRST_FIELD + 5)
 # Addresses of contiguous tensors. GATE_UP: (R, 2F), or 0 where nobody needs it later. The forward pass takes the
 # weights as (D, 2F) and (F, D), the backward pass as (2F, D) and (D, F).
-X, Y, EPS, GAIN, W_GATE_UP, W_DOWN, GATE_UP = range(ITEMS + 1, ITEMS + 8)
+X, Y, GAIN, W_GATE_UP, W_DOWN, GATE_UP = range(EPS + 1, EPS + 7)
 GRAD_Y, GRAD_X, GRAD_GAIN, GRAD_W_GATE_UP, GRAD_W_DOWN = range(GATE_UP + 1, GATE_UP + 6)
 FIELDS = GRAD_W_DOWN + 1
 
@@ -72,7 +72,7 @@ def _chunk_forward(job: int, first: int, rows: int, scratch: int) -> None:
     gate_up = hidden_rows + CHUNK * down
     if field(job, GATE_UP) != 0:
         gate_up = field(job, GATE_UP) + first * wide
-    normalise(normed, x, field(job, GAIN), rows, width, load_scalar(field(job, EPS)))
+    normalise(normed, x, field(job, GAIN), rows, width, real_field(job, EPS))
     product(0, gate_up, wide, normed, row, FLOAT, field(job, W_GATE_UP), wide, rows, width, 2 * hidden)
     _gate(hidden_rows, gate_up, rows, hidden)
     copy(y, x, rows * width)
@@ -91,7 +91,7 @@ def _chunk_backward(job: int, first: int, rows: int, item: int, scratch: int) ->
     hidden_rows = grad_normed + CHUNK * row
     grad_hidden = hidden_rows + CHUNK * down
     grad_gate_up = grad_hidden + CHUNK * down
-    gain, eps = field(job, GAIN), load_scalar(field(job, EPS))
+    gain, eps = field(job, GAIN), real_field(job, EPS)
     product(0, grad_hidden, down, grad_y, row, FLOAT, field(job, W_DOWN), down, rows, width, hidden)
     _gate_back(hidden_rows, grad_gate_up, field(job, GATE_UP) + first * wide, grad_hidden, rows, hidden)
     product(1, grad_down, down, grad_y, FLOAT, row, hidden_rows, down, width, rows, hidden)

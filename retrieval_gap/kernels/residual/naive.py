@@ -31,20 +31,18 @@ def rotate(x_BxHxLxE: Tensor, rope_LxE: Tensor) -> Tensor:
     return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
 
 
-def split_heads(qkv_BxLx3HE: Tensor, rope_LxE: Tensor, n_heads: int) -> tuple[Tensor, Tensor, Tensor]:
+def split_heads(qkv_BxLx3HE: Tensor, rope_LxE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Turned queries and keys, and values, each BxHxLxE."""
     batch, length, _ = qkv_BxLx3HE.shape
-    qkv_3xBxHxLxE = qkv_BxLx3HE.view(batch, length, 3, n_heads, -1).permute(2, 0, 3, 1, 4)
+    qkv_3xBxHxLxE = qkv_BxLx3HE.view(batch, length, 3, -1, rope_LxE.shape[1]).permute(2, 0, 3, 1, 4)
     q_BxHxLxE, k_BxHxLxE = rotate(qkv_3xBxHxLxE[:2], rope_LxE)
     return q_BxHxLxE, k_BxHxLxE, qkv_3xBxHxLxE[2]
 
 
-def _heads(
-    x_BxLxD: Tensor, weights: AttentionWeights, rope_LxE: Tensor, n_heads: int, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
+def _heads(x_BxLxD: Tensor, weights: AttentionWeights, rope_LxE: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """Turned queries and keys, and values."""
     normed = F.rms_norm(x_BxLxD, weights.gain.shape, weights.gain, eps)
-    return split_heads(F.linear(normed, weights.qkv), rope_LxE, n_heads)
+    return split_heads(F.linear(normed, weights.qkv), rope_LxE)
 
 
 def residual_swiglu(x_RxD: Tensor, gain_D: Tensor, gate_up_2FxD: Tensor, down_DxF: Tensor, eps: float) -> Tensor:
@@ -54,29 +52,21 @@ def residual_swiglu(x_RxD: Tensor, gain_D: Tensor, gate_up_2FxD: Tensor, down_Dx
 
 
 def residual_attention(
-    x_BxLxD: Tensor, weights: AttentionWeights, rope_LxE: Tensor, n_heads: int, eps: float
+    x_BxLxD: Tensor, weights: AttentionWeights, rope_LxE: Tensor, eps: float, cache: Cache | None
 ) -> Tensor:
     """See `retrieval_gap.kernels.residual`."""
-    q, k, v = _heads(x_BxLxD, weights, rope_LxE, n_heads, eps)
+    q, k, v = _heads(x_BxLxD, weights, rope_LxE, eps)
+    for kept, made in zip(cache or (), (k, v), strict=False):
+        kept.copy_(made)
     y_BxHxLxE = F.scaled_dot_product_attention(q, k, v, is_causal=True)
     return x_BxLxD + F.linear(y_BxHxLxE.transpose(1, 2).flatten(2), weights.out)
-
-
-def residual_attention_prefill(
-    x_BxLxD: Tensor, weights: AttentionWeights, rope_LxE: Tensor, cache: Cache, eps: float
-) -> Tensor:
-    """See `retrieval_gap.kernels.residual`."""
-    n_heads = cache[0].shape[1]
-    for kept, made in zip(cache, _heads(x_BxLxD, weights, rope_LxE, n_heads, eps)[1:], strict=True):
-        kept.copy_(made)
-    return residual_attention(x_BxLxD, weights, rope_LxE, n_heads, eps)
 
 
 def residual_attention_step(
     x_BxD: Tensor, weights: AttentionWeights, rope_E: Tensor, cache: Cache, eps: float
 ) -> Tensor:
     """See `retrieval_gap.kernels.residual`."""
-    q_BxHx1xE, *made = _heads(x_BxD[:, None], weights, rope_E[None], cache[0].shape[1], eps)
+    q_BxHx1xE, *made = _heads(x_BxD[:, None], weights, rope_E[None], eps)
     for kept, new in zip(cache, made, strict=True):
         kept[:, :, -1:] = new
     y_BxHx1xE = F.scaled_dot_product_attention(q_BxHx1xE, *cache)

@@ -17,7 +17,7 @@ from retrieval_gap.kernels.selective_scan.inputs import ScanInputs
 from retrieval_gap.kernels.selective_scan.triton_backward import Gradients, scan_backward
 from retrieval_gap.kernels.selective_scan.triton_forward import scan_forward
 from retrieval_gap.kernels.selective_scan.triton_parts import Rows, View, Weights
-from retrieval_gap.kernels.selective_scan.triton_plan import CHUNK, PART, STRIP, Plan
+from retrieval_gap.kernels.selective_scan.triton_plan import CHUNK, PART, STRIP, ScanPlan
 from retrieval_gap.kernels.selective_scan.triton_segments import carry, summarise
 
 
@@ -41,10 +41,10 @@ def selective_scan_step(inputs: ScanInputs, reuse_state: bool = False) -> tuple[
     return y_Bx1xD[:, 0], new_state_BxDxN
 
 
-def _plan(inputs: ScanInputs) -> Plan:
+def _plan(inputs: ScanInputs) -> ScanPlan:
     batch, length, channels = inputs.x.shape
     places = (n for t in (inputs.B, inputs.C) for n in (t.data_ptr() // t.element_size(), t.stride(0), t.stride(1)))
-    return Plan(
+    return ScanPlan(
         batch=batch,
         length=length,
         channels=channels,
@@ -59,7 +59,7 @@ def _processors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 0
 
 
-def _scan(plan: Plan, inputs: ScanInputs, saved: Tensor | None) -> tuple[Tensor, Tensor]:
+def _scan(plan: ScanPlan, inputs: ScanInputs, saved: Tensor | None) -> tuple[Tensor, Tensor]:
     """y and the last state; the state before each chunk goes to `saved` where it is given."""
     x, start = inputs.x, inputs.state
     rows, weights = _rows_and_weights(inputs)
@@ -85,7 +85,11 @@ def _scan(plan: Plan, inputs: ScanInputs, saved: Tensor | None) -> tuple[Tensor,
 
 
 def _scan_back(
-    plan: Plan, saved_tensors: tuple[Tensor, ...], grad_y: Tensor, grad_final: Tensor | None, grad_start: Tensor | None
+    plan: ScanPlan,
+    saved_tensors: tuple[Tensor, ...],
+    grad_y: Tensor,
+    grad_final: Tensor | None,
+    grad_start: Tensor | None,
 ) -> Gradients:
     """The gradients of x, delta and z, and parts of the others; `grad_start` is filled where it is given."""
     *arguments, saved = saved_tensors
@@ -123,7 +127,7 @@ def _scan_back(
     return grads
 
 
-def _carried(plan: Plan, rows: Rows, weights: Weights, grad_y: View | None, outer: Tensor | None) -> Tensor:
+def _carried(plan: ScanPlan, rows: Rows, weights: Weights, grad_y: View | None, outer: Tensor | None) -> Tensor:
     """The state that each segment begins with, or the gradient of the one it ends with (B, segments, D, N)."""
     shape = (plan.batch, plan.segments, plan.states, plan.channels)
     local, inner = _float32(weights.A, *shape), _float32(weights.A, *shape)

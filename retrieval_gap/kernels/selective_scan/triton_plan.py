@@ -24,7 +24,7 @@ ONE_WARP = {"num_warps": 1, "num_stages": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class ScanPlan:
     """The programs of one scan: a function of its sizes and the number of processors, and so are all rounding errors.
 
     unit: rows of B and C begin at multiples of so many numbers (a power of two up to 16).

@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
+from retrieval_gap.llm.gguf import from_pretrained_words, is_gguf
+from retrieval_gap.llm.local import told_in_one_line
 from retrieval_gap.machine.errors import RunError, UsageError
 
 Half = Literal["encoder", "decoder"]
@@ -23,7 +25,7 @@ WIDTHS = ("hidden_size", "d_model", "n_embd")
 class StatesConfig:
     """Which token states.
 
-    model: a folder, or a name that the hub's cache has.
+    model: a folder, a GGUF file, or a name that the hub's cache has.
     layer: 0 is the embeddings, 1 the first layer, -1 the last.
     half: of an encoder-decoder the states of its encoder, or those of its decoder, which reads the text shifted by one
         and attends to the encoder; other models have one half, and ignore this.
@@ -79,8 +81,9 @@ def _digest(files: tuple[tuple[str, int, int], ...]) -> str:
 def model_files(model: str) -> list[Path]:
     """The files that decide a model's states, by name.  Raises UsageError where there are no weights."""
     path = Path(model).expanduser()
-    if path.suffix == ".gguf":
-        raise UsageError(f"model {model}: a GGUF file is first made a folder of transformers (docs/heads.md tells how)")
+    if is_gguf(model):
+        where, words = from_pretrained_words(model)
+        return [Path(where) / words["gguf_file"]]
     folder = path if path.is_dir() else _from_hub(model)
     files = sorted({file for pattern in DECISIVE for file in folder.glob(pattern) if file.is_file()})
     if not any(file.suffix == ".safetensors" for file in files):
@@ -90,6 +93,8 @@ def model_files(model: str) -> list[Path]:
 
 def states_width(model: str) -> int:
     """D, as the model's config.json says.  Raises UsageError where it says nothing."""
+    if is_gguf(model):
+        return _width_of_gguf(model)
     path = next((path for path in model_files(model) if path.name == "config.json"), None)
     try:
         told = json.loads(path.read_text(encoding="utf-8")) if path else {}
@@ -100,6 +105,14 @@ def states_width(model: str) -> int:
     if width is None:
         raise UsageError(f"model {model}: its config.json does not say how wide its states are ({', '.join(WIDTHS)})")
     return int(width)
+
+
+def _width_of_gguf(model: str) -> int:
+    where, words = from_pretrained_words(model)
+    from transformers import AutoConfig
+
+    told = told_in_one_line(model, lambda: AutoConfig.from_pretrained(where, trust_remote_code=False, **words))
+    return int(told.get_text_config().hidden_size)
 
 
 def _from_hub(model: str) -> Path:

@@ -12,10 +12,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from retrieval_gap.llm.embeddings.config import StatesConfig, TextStates
 from retrieval_gap.llm.embeddings.windows import windows
+from retrieval_gap.llm.gguf import from_pretrained_words, gguf_weights
 from retrieval_gap.llm.local import load_tokenizer, told_in_one_line
 from retrieval_gap.machine.errors import RunError, UsageError
 
@@ -74,15 +75,16 @@ class StateReader:
         self._padding = self._tried_padding()
         self.windowed = 0  # texts so far that did not fit in one window
 
-    @property
-    def width(self) -> int:
-        """D, of the states."""
-        return int(self._read([self._probe_ids(PROBE[1])])[0].shape[-1])
-
+    @torch.no_grad()
     def read(self, texts: Sequence[str]) -> list[TextStates]:
-        """The states of each text.  All are held in memory: give as many as fit.
+        """The states of each text, as they are stored.  All are held in memory: give as many as fit.
 
         Raises UsageError, naming the text, for one without a token that the tokenizer knows."""
+        stored = STORED[self.config.precision]
+        return [TextStates(self._checked(each.states_LxD.cpu().to(stored)), each.word_L) for each in self.live(texts)]
+
+    def live(self, texts: Sequence[str]) -> list[TextStates]:
+        """The same in fp32, with the graph that made them where `trained_module` was called: to train the model."""
         prepared = [self._prepared(text) for text in texts]
         pieces = [piece for number, each in enumerate(prepared) for piece in self._pieces(number, each)]
         states: list[Tensor | None] = [None] * len(texts)
@@ -92,15 +94,28 @@ class StateReader:
                 whole = states[piece.text]
                 if whole is None:
                     length = len(prepared[piece.text].ids)
-                    whole = states[piece.text] = torch.empty(
-                        length, read_LxD.shape[-1], dtype=STORED[self.config.precision]
-                    )
-                whole[piece.at] = read_LxD[piece.kept].cpu().to(whole.dtype)
+                    whole = states[piece.text] = read_LxD.new_empty(length, read_LxD.shape[-1])
+                whole[piece.at] = read_LxD[piece.kept]
         return [
-            TextStates(self._checked(whole), torch.tensor(each.word, dtype=torch.int32))
+            TextStates(whole, torch.tensor(each.word, dtype=torch.int32))
             for whole, each in zip(states, prepared, strict=True)
             if whole is not None
         ]
+
+    def words(self, text: str) -> Tensor:
+        """word_L of a text, without reading it."""
+        return torch.tensor(self._prepared(text).word, dtype=torch.int32)
+
+    def trained_module(self) -> nn.Module:
+        """The model, ready to be trained: gradients go to all weights that its states depend on, and to no others (a
+        BERT's pooler, say, or layers above the one that is read)."""
+        self._model.requires_grad_(True)
+        self._read([self._probe_ids(PROBE[0])])[0].sum().backward()
+        for parameter in self._model.parameters():
+            parameter.requires_grad_(parameter.grad is not None)
+            parameter.grad = None
+        found: nn.Module = self._model
+        return found
 
     def _checked(self, states_LxD: Tensor) -> Tensor:
         if not torch.isfinite(states_LxD).all():
@@ -154,7 +169,6 @@ class StateReader:
         if batch:
             yield batch
 
-    @torch.no_grad()
     def _read(self, ids: Sequence[list[int]]) -> list[Tensor]:
         """Last or other hidden states of each, LxD."""
         longest = max(map(len, ids))
@@ -217,6 +231,7 @@ class StateReader:
     def _probe_ids(self, text: str) -> list[int]:
         return [*self._before, *self._tokenizer(text, add_special_tokens=False)["input_ids"], *self._after]
 
+    @torch.no_grad()
     def _tried_padding(self) -> Padding:
         pair = [self._probe_ids(text) for text in PROBE]
         alone = self._read([pair[1]])[0]
@@ -234,11 +249,11 @@ class StateReader:
 def _loaded(config: StatesConfig) -> Any:
     from transformers import AutoModel
 
+    where, gguf = from_pretrained_words(config.model)
+    how = gguf_weights(gguf) if gguf else {"use_safetensors": True}
     model = told_in_one_line(
         config.model,
-        lambda: AutoModel.from_pretrained(
-            config.model, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-        ),
+        lambda: AutoModel.from_pretrained(where, dtype=torch.float32, trust_remote_code=False, **how),
     )
     return model.eval().requires_grad_(False)
 

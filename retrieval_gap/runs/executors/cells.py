@@ -70,7 +70,7 @@ class Executor(Protocol):
 
 
 @dataclass
-class Outcome:
+class SweepOutcome:
     """Cells that failed, with the reason, and those that were stopped on the way or never started.
 
     time_up: they were stopped because the time given was over, and for no other reason.
@@ -90,7 +90,7 @@ class CellEnded:
 
 
 def run_cells(
-    cells: Sequence[Experiment], executor: Executor, runs_dir: Path, *, seconds: float, outcome: Outcome
+    cells: Sequence[Experiment], executor: Executor, runs_dir: Path, *, seconds: float, outcome: SweepOutcome
 ) -> Iterator[CellEnded | None]:
     """Runs the cells in this order; yields each cell's end, and None about once a second.
 
@@ -141,7 +141,7 @@ def _free(
             yield cell
 
 
-def _recorded(ended: Ended, run: RunDirectory, outcome: Outcome) -> CellEnded:
+def _recorded(ended: Ended, run: RunDirectory, outcome: SweepOutcome) -> CellEnded:
     """Writes down an end that is one for good.  Of a cell that died without a word, the run's directory tells why."""
     cell, end, reason = ended
     if run.result.exists():
@@ -185,7 +185,7 @@ def work_on(cell: Experiment, options: RunOptions) -> tuple[End, str]:
     return end, reason
 
 
-def check_outcome(outcome: Outcome) -> None:
+def check_outcome(outcome: SweepOutcome) -> None:
     """Raises RunError, one line, where a cell failed or a signal left cells undone."""
     told = []
     if outcome.stopped and not outcome.time_up:

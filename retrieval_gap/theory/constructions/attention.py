@@ -23,20 +23,20 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from retrieval_gap.models.attention import KVCache
-from retrieval_gap.theory.constructions.construction import weight
-from retrieval_gap.theory.constructions.precision import EXACT, Precision
-from retrieval_gap.theory.constructions.stream import Affine, Number, Stream, affine, direction
+from retrieval_gap.theory.constructions.precision import EXACT, Precision, weight
+from retrieval_gap.theory.constructions.stream import Affine, Number, ResidualStream, affine, direction
 
 BOS_FLAG = "is_bos"  # the direction that is 1 at `[BOS]`, 0 elsewhere
 POSITION = "position"
-SCORES_AT_ONCE = 1 << 18  # of queries with keys: a chunk that stays in a processor's cache
+SCORES_AT_ONCE = 1 << 16  # of queries with keys: a chunk that stays in a processor's cache
 _UNSEEN = -(2.0**96)  # the score of a later position: finite, as every number here is
+_LOWEST = -700.0  # float64's exp is near its smallest number here, and further below takes ten times as long
 _PREFER = {"earliest": -1.0, "latest": 1.0, "all": 0.0}
 _REAL = 1.0 - direction(BOS_FLAG)
 
 
 @dataclass(frozen=True)
-class Head:
+class Lookup:
     """One look-up.
 
     values: what is written where it finds a key, by name: forms that are 0 at `[BOS]`.
@@ -66,20 +66,20 @@ class Head:
         return [*(key.value for _, key in self.match), _REAL, bias, *preference]
 
 
-class Attention(nn.Module):
+class LookupAttention(nn.Module):
     """Causal softmax attention; every head writes directions of its own.
 
-    longest: positions there may be.  Raises ValueError through `Stream` for what is read before it is written.
+    longest: positions there may be.  Raises ValueError through `ResidualStream` for what is read before it is written.
     """
 
-    def __init__(self, stream: Stream, heads: Sequence[Head], longest: int, precision: Precision) -> None:
+    def __init__(self, stream: ResidualStream, heads: Sequence[Lookup], longest: int, precision: Precision) -> None:
         super().__init__()
         self.precision = precision
         span = 2.0 ** (2 * longest).bit_length()
         self.sharpness = sharpness(precision)
         width = max(len(head.keys(span)) for head in heads)
         values = max(len(head.values) for head in heads)
-        query, key = ([_padded(form(head, span), width) for head in heads] for form in (Head.queries, Head.keys))
+        query, key = ([_padded(form(head, span), width) for head in heads] for form in (Lookup.queries, Lookup.keys))
         value = [_padded(list(head.values.values()), values) for head in heads]
         names = [name for head in heads for name in head.values]
         self.query_HxExD, self.key_HxExD, self.value_HxWxD = (
@@ -106,18 +106,18 @@ class Attention(nn.Module):
         last_only: at the last position alone, where nothing later reads the others.
         """
         rounded, start = self.precision.round, cache.length
-        k, v = (rounded(torch.einsum("bld,hed->bhle", x_BxLxD, w)) for w in (self.key_HxExD, self.value_HxWxD))
-        cache = cache.append(k, v)
+        cache = cache.append(*(rounded(_by_head(x_BxLxD, w)) for w in (self.key_HxExD, self.value_HxWxD)))
         if last_only:
             start, x_BxLxD = cache.length - 1, x_BxLxD[:, -1:]
-        q = rounded(torch.einsum("bld,hed->bhle", x_BxLxD, self.query_HxExD))
+        q = rounded(_by_head(x_BxLxD, self.query_HxExD))
         keys, values = cache.tensors()
         rows = max(1, SCORES_AT_ONCE // (keys.shape[0] * keys.shape[1] * keys.shape[2]))
         parts = [
             self._attend(q[:, :, first : first + rows], keys, values, start + first)
             for first in range(0, q.shape[2], rows)
         ]
-        written_BxLxN = rounded(torch.einsum("bhlw,nhw->bln", torch.cat(parts, 2), self.output_NxHxW))
+        found_BxLxHxW = torch.cat(parts, 2).transpose(1, 2)
+        written_BxLxN = rounded(found_BxLxHxW.flatten(2) @ self.output_NxHxW.flatten(1).T)
         return torch.cat([x_BxLxD, written_BxLxN], -1), cache
 
     def _attend(self, q_BxHxLxE: Tensor, k_BxHxCxE: Tensor, v_BxHxCxW: Tensor, start: int) -> Tensor:
@@ -128,10 +128,16 @@ class Attention(nn.Module):
         score_BxHxLxC = rounded(q_BxHxLxE @ k_BxHxCxE.transpose(2, 3))
         if length > 1:
             later_LxC = torch.ones(length, seen, dtype=torch.bool, device=q_BxHxLxE.device).triu(start + 1)
-            score_BxHxLxC = score_BxHxLxC.masked_fill(later_LxC, _UNSEEN)
-        below_BxHxLxC = rounded((score_BxHxLxC - score_BxHxLxC.amax(-1, keepdim=True)) * self.sharpness)
-        power_BxHxLxC = rounded(below_BxHxLxC.exp())
+            score_BxHxLxC.masked_fill_(later_LxC, _UNSEEN)
+        below_BxHxLxC = rounded((score_BxHxLxC - score_BxHxLxC.amax(-1, keepdim=True)).mul_(self.sharpness))
+        power_BxHxLxC = rounded(below_BxHxLxC.clamp_(min=_LOWEST).exp_())
         return rounded(rounded(power_BxHxLxC @ v_BxHxCxW) / rounded(power_BxHxLxC.sum(-1, keepdim=True)))
+
+
+def _by_head(x_BxLxD: Tensor, weight_HxExD: Tensor) -> Tensor:
+    """Each head's product, BxHxLxE."""
+    heads, width, _ = weight_HxExD.shape
+    return (x_BxLxD @ weight_HxExD.flatten(0, 1).T).unflatten(-1, (heads, width)).transpose(1, 2)
 
 
 def sharpness(precision: Precision) -> float:

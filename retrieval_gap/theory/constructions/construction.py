@@ -1,9 +1,11 @@
-"""What every construction is: a module with explicit weights that the decoder runs as it runs a trained model.
+"""What every construction is: a program compiled to a module with explicit weights, which the decoder runs as it runs a
+trained model.
 
-Axes: B batch, L time, V vocabulary.
+Axes: B batch, L time, D directions, V vocabulary.
+
+The head takes the number a in the direction `answer` to the logits 2 a v - v^2 of tokens v: the largest is at v = a.
 """
 
-import abc
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,52 +15,112 @@ from torch import Tensor, nn
 
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.models.mixer import State, state_tensors
-from retrieval_gap.tasks.api import Mode, Task, TaskConfig
+from retrieval_gap.tasks.api import BOS, Mode, Task, TaskConfig
 from retrieval_gap.tasks.recall import RecallTask
-from retrieval_gap.theory.constructions.precision import EXACT, Precision
+from retrieval_gap.theory.constructions.attention import POSITION, LookupAttention
+from retrieval_gap.theory.constructions.precision import EXACT, EXPONENT_BITS, Precision
+from retrieval_gap.theory.constructions.program import ANSWER, Program
+from retrieval_gap.theory.constructions.recurrence import Recurrence
+
+SPARE_BITS = 2
 
 
-class Construction(nn.Module, abc.ABC):
-    """Base of all constructions; a `StepModel` of retrieval_gap.decoding.decode.
+class Construction(nn.Module):
+    """A `StepModel` of retrieval_gap.decoding.decode.
 
-    theorem: its number in "RNNs are not Transformers (Yet)".
+    theorem: its number in "RNNs are not Transformers (Yet)".  vocab_size: V.
+    largest: the largest whole number (a token's, a position) at problem size n, which decides the stated precision.
 
-    A subclass holds its weights as `nn.Parameter`s that need no gradient, and what it computes from a token's number
-    (embedding, head) as buffers that are not persistent: these are counted apart, as `embedding_count`.
+    Weights are `nn.Parameter`s that need no gradient.  The head is computed from the tokens' numbers, not stored.
     """
 
-    theorem: str
+    head_2xV: Tensor
 
-    def __init__(self, precision: Precision) -> None:
+    def __init__(self, program: Program, theorem: str, vocab_size: int, largest: Callable[[int], int]) -> None:
         super().__init__()
-        self.precision = precision
-        self.register_buffer("_anchor", torch.zeros((), dtype=EXACT), persistent=False)
+        self.precision, self.theorem, self.largest = program.precision, theorem, largest
+        self.layers, self.names = tuple(program.layers), tuple(program.stream.names)
+        self.parts = nn.ModuleList(program.modules)
+        self.last_attention = max(
+            (i for i, part in enumerate(self.parts) if isinstance(part, LookupAttention)), default=-1
+        )
+        self.counts_positions = POSITION in self.names[:3]
+        self.answer = self.names.index(ANSWER)
+        value_V = torch.arange(vocab_size, dtype=EXACT) - BOS
+        self.register_buffer("head_2xV", self.precision.round(torch.stack([2 * value_V, -(value_V**2)])), False)
 
-    @abc.abstractmethod
     def stated_precision(self, n: int) -> int:
-        """Bits of a number in which the construction is exact at problem size n, by its proof: O(log n)."""
+        """Bits of a number in which the construction is exact at problem size n: the square of the largest number has
+        to be, and a few bits more.  O(log n)."""
+        return EXPONENT_BITS + 2 * self.largest(n).bit_length() + SPARE_BITS
 
-    @abc.abstractmethod
     def init_state(self, batch: int) -> State:
-        """The state before any token."""
+        """The position, where the stream begins with it, and a part for each layer that keeps something."""
+        position_B = torch.zeros(batch if self.counts_positions else 0, dtype=EXACT, device=self.device)
+        kept = tuple(part.init_state(batch) for part in self.parts if isinstance(part, LookupAttention | Recurrence))
+        return (position_B, *kept) if self.counts_positions else kept
 
-    @abc.abstractmethod
+    def forward(self, tokens_BxL: Int[Tensor, "b l"]) -> Float[Tensor, "b l v"]:
+        """Logits of the token after each position, all positions at once."""
+        return self.extend(tokens_BxL, self.init_state(len(tokens_BxL)))[0]
+
+    def extend(self, tokens_BxL: Int[Tensor, "b l"], state: State) -> tuple[Float[Tensor, "b l v"], State]:
+        """Reads a stretch of tokens; the logits after each of them, and the state."""
+        x_BxLxD, state = self.read(tokens_BxL, state)
+        return self._head(x_BxLxD), state
+
     def prefill(self, tokens_BxL: Int[Tensor, "b l"], state: State | None = None) -> tuple[Float[Tensor, "b v"], State]:
         """Reads a stretch of tokens; the logits after its last one, and the state."""
+        state = self.init_state(len(tokens_BxL)) if state is None else state
+        x_BxLxD, state = self.read(tokens_BxL, state, last_only=True)
+        return self._head(x_BxLxD[:, -1]), state
 
-    @abc.abstractmethod
     def step(self, token_B: Int[Tensor, " b"], state: State) -> tuple[Float[Tensor, "b v"], State]:
         """Reads one token."""
+        return self.prefill(token_B[:, None], state)
+
+    def read(
+        self, tokens_BxL: Tensor, state: State, *, last_only: bool = False
+    ) -> tuple[Float[Tensor, "b q d"], State]:
+        """The whole stream at each of these tokens, or (`last_only`) at the last, and the state after it."""
+        rounded, after = self.precision.round, []
+        token_BxL = tokens_BxL.to(EXACT) - BOS
+        begin = [torch.ones_like(token_BxL), token_BxL]
+        kept = iter(state)
+        if self.counts_positions:
+            position_BxL = next(kept)[:, None] + torch.arange(token_BxL.shape[1], dtype=EXACT, device=self.device)
+            begin.append(position_BxL)
+            after.append(rounded(position_BxL[:, -1] + 1))
+        x_BxLxD = rounded(torch.stack(begin, -1))
+        for i, part in enumerate(self.parts):
+            if isinstance(part, LookupAttention):
+                x_BxLxD, held = part(x_BxLxD, next(kept), last_only=last_only and i == self.last_attention)
+                after.append(held)
+            elif isinstance(part, Recurrence):
+                x_BxLxD, held = part(x_BxLxD, next(kept))
+                after.append(held)
+            else:
+                x_BxLxD = part(x_BxLxD)
+        return x_BxLxD, tuple(after)
+
+    def _head(self, x: Tensor) -> Tensor:
+        answer = x[..., self.answer, None]
+        return self.precision.round(torch.cat([answer, torch.ones_like(answer)], -1) @ self.head_2xV)
 
     @torch.no_grad()
     def state_bits(self, length: int) -> int:
-        """Bits carried for one sample after `length` tokens: elements of the state's tensors, `precision` bits each."""
-        _, state = self.prefill(torch.zeros(1, length, dtype=torch.long, device=self.device))
-        return sum(tensor.numel() for tensor in state_tensors(state)) * self.precision.number_bits
+        """Bits carried for one sample after `length` tokens: elements of the state's tensors, each of the precision's
+        bits.  A cache grows by as many elements with every token: counted after one token and two."""
+        counted = []
+        for tokens in (1, 2):
+            _, state = self.prefill(torch.zeros(1, tokens, dtype=torch.long, device=self.device))
+            counted.append(sum(tensor.numel() for tensor in state_tensors(state)) * self.precision.number_bits)
+        return counted[0] + (length - 1) * (counted[1] - counted[0])
 
     def recurrent_bits(self) -> int:
         """Of the state's bits, those that recurrent layers carry: the same after any number of tokens."""
-        return 0
+        kept = (part for part in self.parts if isinstance(part, Recurrence))
+        return sum(part.init_state(1).numel() for part in kept) * self.precision.number_bits
 
     def parameter_count(self) -> int:
         """Numbers in the weights, zeros included."""
@@ -68,22 +130,20 @@ class Construction(nn.Module, abc.ABC):
         """The same in bits."""
         return self.parameter_count() * self.precision.number_bits
 
+    def computed_count(self, length: int) -> int:
+        """Numbers that stand for tokens and positions in texts of so many tokens, computed and not stored: one a token
+        in the embedding, two in the head, one a position."""
+        return 3 * self.head_2xV.shape[1] + length * self.counts_positions
+
     @property
     def device(self) -> torch.device:
-        anchor = self._anchor
-        assert isinstance(anchor, Tensor)
-        return anchor.device
+        return self.head_2xV.device
 
 
 def check_asked_last(task: RecallTask) -> None:
     """Raises UsageError where the query stands in front of the sequence: the theorems have it behind."""
     if task.asks_first:
         raise UsageError(f"{task.name}: constructions are asked behind the sequence; leave --query first out")
-
-
-def weight(values: Tensor, precision: Precision) -> nn.Parameter:
-    """Explicit weights, rounded, that no optimiser touches."""
-    return nn.Parameter(precision.round(values.to(EXACT)), requires_grad=False)
 
 
 Build = Callable[[TaskConfig, Precision], Construction]

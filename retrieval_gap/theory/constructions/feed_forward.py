@@ -11,9 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from retrieval_gap.theory.constructions.construction import weight
-from retrieval_gap.theory.constructions.precision import EXACT, Precision
-from retrieval_gap.theory.constructions.stream import ONE, Affine, Stream, affine, direction
+from retrieval_gap.theory.constructions.precision import EXACT, Precision, weight
+from retrieval_gap.theory.constructions.stream import ONE, Affine, ResidualStream, affine, direction
 
 
 @dataclass(frozen=True)
@@ -76,11 +75,11 @@ def at_least_one(form: Affine) -> Units:
 class FeedForward(nn.Module):
     """x + down(gate x * relu(up x)), each operation rounded."""
 
-    def __init__(self, stream: Stream, writes: Mapping[str, Units], precision: Precision) -> None:
+    def __init__(self, stream: ResidualStream, writes: Mapping[str, Units], precision: Precision) -> None:
         super().__init__()
         self.precision = precision
         units = [unit for sums in writes.values() for unit in sums.units]
-        gate_HxD, up_HxD = stream.rows([unit.gate for unit in units]), stream.rows([unit.up for unit in units])
+        gate_up_2HxD = stream.rows([*(unit.gate for unit in units), *(unit.up for unit in units)])
         first, rows = 0, []
         for name, sums in writes.items():
             stream.add(name)
@@ -88,12 +87,12 @@ class FeedForward(nn.Module):
             row_H[first : first + len(sums.units)] = torch.tensor([unit.out for unit in sums.units], dtype=EXACT)
             rows.append(row_H)
             first += len(sums.units)
-        self.gate_HxD, self.up_HxD = weight(gate_HxD, precision), weight(up_HxD, precision)
+        self.gate_up_2HxD = weight(gate_up_2HxD, precision)
         self.down_NxH = weight(torch.stack(rows), precision)  # N directions are new: all others it leaves alone
 
     def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b e"]:
         """The stream, with the new directions behind the old ones."""
         rounded = self.precision.round
-        gate, up = rounded(x @ self.gate_HxD.T), rounded(x @ self.up_HxD.T)
+        gate, up = rounded(x @ self.gate_up_2HxD.T).chunk(2, -1)
         hidden = rounded(gate * up.relu())
         return torch.cat([x, rounded(hidden @ self.down_NxH.T)], -1)

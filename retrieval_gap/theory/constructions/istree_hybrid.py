@@ -15,12 +15,12 @@ from operator import add
 
 from retrieval_gap.tasks.api import BOS, EOS, FAILED, FALSE, TRUE, TaskConfig
 from retrieval_gap.tasks.istree.traces import EDGE, NODE_0
-from retrieval_gap.theory.constructions.attention import BOS_FLAG, POSITION, Head
-from retrieval_gap.theory.constructions.construction import Builder
+from retrieval_gap.theory.constructions.attention import BOS_FLAG, POSITION, Lookup
+from retrieval_gap.theory.constructions.construction import Builder, Construction
 from retrieval_gap.theory.constructions.feed_forward import Units, is_zero, linear, relu, square, times
 from retrieval_gap.theory.constructions.istree_frames import IsTreeFrames
 from retrieval_gap.theory.constructions.precision import Precision
-from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, CompiledModel, Program
+from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, Program
 from retrieval_gap.theory.constructions.recall import past
 from retrieval_gap.theory.constructions.recurrence import Register
 from retrieval_gap.theory.constructions.stream import ONE, Affine, direction, number, square_of
@@ -124,14 +124,14 @@ def _look_up(program: Program) -> None:
     record_edge = direction("record_edge")
     program.attend(
         [
-            Head({"fetched": direction(TOKEN)}, [(number("place"), number(POSITION))]),
-            Head({"met_edge": record_edge, "met": is_record}, [(number(past(1)), node)], is_record, "latest"),
-            Head(
+            Lookup({"fetched": direction(TOKEN)}, [(number("place"), number(POSITION))]),
+            Lookup({"met_edge": record_edge, "met": is_record}, [(number(past(1)), node)], is_record, "latest"),
+            Lookup(
                 {"next_edge": record_edge, "next_node": direction("record_other"), "has_next": is_record},
                 [(number("node"), node), (number("edge"), number(TOKEN))],
                 is_record,
             ),
-            Head({"father": _ago[1], "by_edge": _ago[4], "known": is_entry}, [(number("entered"), node)], is_entry),
+            Lookup({"father": _ago[1], "by_edge": _ago[4], "known": is_entry}, [(number("entered"), node)], is_entry),
         ],
         "a node of the prompt; a node's latest record; its next edge; the frame in which it was entered",
     )
@@ -188,14 +188,14 @@ def _choose(program: Program) -> None:
     program.feed_forward({ANSWER: _chosen([direction(flag) for flag in flags], forms)}, "the one that is wanted now")
 
 
-def _build(config: TaskConfig, precision: Precision) -> CompiledModel:
+def _build(config: TaskConfig, precision: Precision) -> Construction:
     task = IsTreeFrames(config)
     program = Program(task.max_length, precision, positions=False)
     _remember(program)
     _ask(program)
     _look_up(program)
     _choose(program)
-    return CompiledModel(program, "5.7", len(task.vocabulary), lambda n: 22 * max(n, task.options.names))
+    return Construction(program, "5.7", len(task.vocabulary), lambda n: 22 * max(n, task.options.names))
 
 
 BUILDERS = {("istree", "hybrid_cot"): Builder("5.7", "cot", _build, IsTreeFrames)}

@@ -26,7 +26,7 @@ from dataclasses import replace
 from retrieval_gap.tasks.api import ENDSEARCH, EOS, FAILED, FALSE, STARTSEARCH, TRUE, TaskConfig
 from retrieval_gap.tasks.istree import IsTree
 from retrieval_gap.tasks.istree.traces import EDGE, FATHER, NODE_0
-from retrieval_gap.theory.constructions.construction import Builder
+from retrieval_gap.theory.constructions.construction import Builder, Construction
 from retrieval_gap.theory.constructions.control import (
     CLOCK,
     Rule,
@@ -39,7 +39,7 @@ from retrieval_gap.theory.constructions.control import (
 )
 from retrieval_gap.theory.constructions.feed_forward import is_zero, linear, times
 from retrieval_gap.theory.constructions.precision import Precision
-from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, CompiledModel, Program
+from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, Program
 from retrieval_gap.theory.constructions.recurrence import Register
 from retrieval_gap.theory.constructions.stream import direction
 
@@ -172,13 +172,13 @@ def istree_program(task: IsTree, precision: Precision) -> Program:
     return program
 
 
-def _build(config: TaskConfig, precision: Precision) -> CompiledModel:
+def _build(config: TaskConfig, precision: Precision) -> Construction:
     task = IsTree(replace(config, mode="rag"))
 
     def largest(n: int) -> int:
         return max(len(IsTree(replace(config, mode="rag", n=n)).vocabulary), 2**5)
 
-    return CompiledModel(istree_program(task, precision), "5.3", len(task.vocabulary), largest)
+    return Construction(istree_program(task, precision), "5.3", len(task.vocabulary), largest)
 
 
 BUILDERS = {("istree", "rnn_rag"): Builder("5.3", "rag", _build)}

@@ -26,11 +26,11 @@ from dataclasses import replace
 from retrieval_gap.tasks.api import BOS, EOS, FALSE, TRUE, TaskConfig
 from retrieval_gap.tasks.istree import IsTree
 from retrieval_gap.tasks.istree.traces import EDGE, NODE_0
-from retrieval_gap.theory.constructions.attention import BOS_FLAG, POSITION, Head
-from retrieval_gap.theory.constructions.construction import Builder
+from retrieval_gap.theory.constructions.attention import BOS_FLAG, POSITION, Lookup
+from retrieval_gap.theory.constructions.construction import Builder, Construction
 from retrieval_gap.theory.constructions.feed_forward import at_least_one, is_zero, linear, relu, square, times
 from retrieval_gap.theory.constructions.precision import Precision
-from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, CompiledModel, Program
+from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, Program
 from retrieval_gap.theory.constructions.recall import begin, past
 from retrieval_gap.theory.constructions.stream import constant, direction, number, square_of
 
@@ -46,8 +46,8 @@ def _read(program: Program) -> None:
     end = {"end": direction(POSITION), "after_end": _REAL}
     program.attend(
         [
-            *(Head({past(back): direction(TOKEN)}, [(position - back, position)]) for back in (1, 2)),
-            Head(end, [(constant(_END), token)], prefer="earliest"),
+            *(Lookup({past(back): direction(TOKEN)}, [(position - back, position)]) for back in (1, 2)),
+            Lookup(end, [(constant(_END), token)], prefer="earliest"),
         ],
         "the last two tokens; where the prompt ends",
     )
@@ -60,10 +60,10 @@ def _read(program: Program) -> None:
         "is it a node, and an edge's second end?",
     )
     program.feed_forward({"in_tour": relu(direction("is_node") + direction("after_end") - 1.0)}, "a node of the tour?")
-    last_met = Head({"last_met": direction(POSITION) - _REAL}, [(token, number(past(1)))], prefer="latest")
+    last_met = Lookup({"last_met": direction(POSITION) - _REAL}, [(token, number(past(1)))], prefer="latest")
     entered = {"entered_at": direction(POSITION), "father": direction(past(1))}
     program.attend(
-        [last_met, Head(entered, [(token, token)], where=direction("in_tour"), prefer="earliest")],
+        [last_met, Lookup(entered, [(token, token)], where=direction("in_tour"), prefer="earliest")],
         "where the node stood before; where the tour entered it, and from which node",
     )
 
@@ -84,7 +84,7 @@ def _find_edge(program: Program) -> None:
     program.feed_forward({square_of(n): square(direction(n)) for n in ("greater", "lesser")}, "their squares")
     between = [(number("greater"), number(past(2))), (number("lesser"), number(TOKEN))]
     program.attend(
-        [Head({"edge_at": direction(POSITION)}, between, where=direction("second_end"))],
+        [Lookup({"edge_at": direction(POSITION)}, between, where=direction("second_end"))],
         "the edge between this node and the one before it",
     )
     own_end = direction("edge_at") - direction("is_greater") * 2.0
@@ -96,7 +96,7 @@ def _next_neighbour(program: Program, used: str, name: str) -> None:
     at, side, found = f"{name}_at", f"{name}_side", f"{name}_found"
     program.attend(
         [
-            Head(
+            Lookup(
                 {at: direction(POSITION), side: direction("second_end"), found: _REAL},
                 [(number(TOKEN), number(TOKEN)), (number(used), number("last_met"))],
                 where=_IN_PROMPT,
@@ -110,7 +110,7 @@ def _next_neighbour(program: Program, used: str, name: str) -> None:
     )
     program.feed_forward({square_of(f"{name}_other"): square(direction(f"{name}_other"))}, "its square")
     program.attend(
-        [Head({name: direction(TOKEN)}, [(number(f"{name}_other"), number(POSITION))])], "the node at the other end"
+        [Lookup({name: direction(TOKEN)}, [(number(f"{name}_other"), number(POSITION))])], "the node at the other end"
     )
 
 
@@ -147,7 +147,7 @@ def _answer(program: Program) -> None:
     )
 
 
-def _build(config: TaskConfig, precision: Precision) -> CompiledModel:
+def _build(config: TaskConfig, precision: Precision) -> Construction:
     task = IsTree(replace(config, mode="cot"))
     program = Program(task.max_length, precision)
     _read(program)
@@ -158,11 +158,11 @@ def _build(config: TaskConfig, precision: Precision) -> CompiledModel:
     skip = times(direction("second") - direction("first"), direction("is_father"))
     program.squared({"next": linear(direction("first")) + skip}, "the neighbour that is not the father")
     program.attend(
-        [Head({"visited": _REAL}, [(number("next"), number(TOKEN))], where=direction("in_tour"))],
+        [Lookup({"visited": _REAL}, [(number("next"), number(TOKEN))], where=direction("in_tour"))],
         "has the tour been there?",
     )
     _answer(program)
-    return CompiledModel(program, "4.7", len(task.vocabulary), _largest(task))
+    return Construction(program, "4.7", len(task.vocabulary), _largest(task))
 
 
 def _largest(task: IsTree) -> Callable[[int], int]:

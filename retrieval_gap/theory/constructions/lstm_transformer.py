@@ -27,12 +27,12 @@ from torch import Tensor
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.models.mixer import Residual
 from retrieval_gap.tasks.api import BOS, EOS, TRUE, TaskConfig
-from retrieval_gap.theory.constructions.attention import POSITION, Head
-from retrieval_gap.theory.constructions.construction import Builder
+from retrieval_gap.theory.constructions.attention import POSITION, Lookup
+from retrieval_gap.theory.constructions.construction import Builder, Construction
 from retrieval_gap.theory.constructions.control import number_of
 from retrieval_gap.theory.constructions.feed_forward import Units, at_least_one, is_zero, linear, relu, times
 from retrieval_gap.theory.constructions.precision import Precision
-from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, CompiledModel, Program
+from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, Program
 from retrieval_gap.theory.constructions.quantised_lstm import LETTER_0, RANGES, LstmTask
 from retrieval_gap.theory.constructions.recall import begin
 from retrieval_gap.theory.constructions.stream import Affine, constant, direction, number
@@ -54,7 +54,7 @@ def _locate(program: Program, task: LstmTask) -> None:
     elements, levels = len(task.elements), task.options.levels
     block = elements + 1
     begin(program)
-    end = Head({"end": direction(POSITION)}, [(constant(EOS - BOS), number(TOKEN))])
+    end = Lookup({"end": direction(POSITION)}, [(constant(EOS - BOS), number(TOKEN))])
     program.attend([end], "where does the word end?")
     firsts = (number_of(task.level_0 + k * levels) for k in range(elements))
     program.feed_forward(
@@ -79,9 +79,9 @@ def _locate(program: Program, task: LstmTask) -> None:
     letter_at = (started - direction("end") - 1.0) * (1.0 / block) + 1.0
     reads = times(letter_at, in_word) + times(started - 1.0, 1.0 - in_word)
     program.squared({"reads": reads, "before": linear(started - float(block))}, "where that letter and the state are")
-    heads = [Head({"letter": direction(TOKEN)}, [(number("reads"), number(POSITION))])]
+    heads = [Lookup({"letter": direction(TOKEN)}, [(number("reads"), number(POSITION))])]
     for k, (kind, unit) in enumerate(task.elements):
-        heads.append(Head({f"old_{kind}{unit}": direction(TOKEN)}, [(number("before") + float(k), number(POSITION))]))
+        heads.append(Lookup({f"old_{kind}{unit}": direction(TOKEN)}, [(number("before") + float(k), number(POSITION))]))
     program.attend(heads, "the letter, and the state before it")
 
 
@@ -195,7 +195,7 @@ def _write(program: Program, task: LstmTask) -> None:
     program.feed_forward({ANSWER: times(direction("onward"), 1.0 - last) + times(number_of(TRUE), last)}, "or the end")
 
 
-class LstmSimulation(CompiledModel):
+class LstmSimulation(Construction):
     """The compiled program; it needs the guard bits of the LSTM's arithmetic too."""
 
     def stated_precision(self, n: int) -> int:
@@ -203,7 +203,7 @@ class LstmSimulation(CompiledModel):
 
 
 @torch.no_grad()
-def _build(config: TaskConfig, precision: Precision) -> CompiledModel:
+def _build(config: TaskConfig, precision: Precision) -> Construction:
     task = LstmTask(config)
     program = Program(task.max_length, precision)
     _locate(program, task)

@@ -34,7 +34,7 @@ class Transition:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine:
+class TuringMachine:
     """A Turing machine; `transitions` by (state, symbol).
 
     states: all, the start and the halting ones among them.
@@ -71,8 +71,8 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a run ended.  tape: see `Machine.spelled`.  steps: transitions made.  halted is False at the limit."""
+class MachineRun:
+    """How a run ended.  tape: see `TuringMachine.spelled`.  steps: transitions made.  halted is False at the limit."""
 
     tape: str
     steps: int
@@ -85,7 +85,7 @@ def machine_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in MACHINE_FILES.glob("*.json")))
 
 
-def load_machine(name_or_path: str) -> Machine:
+def load_machine(name_or_path: str) -> TuringMachine:
     """The machine of this name, or in this JSON file.
 
     Raises UsageError, in one line, for an unknown name and for a file that is missing or describes no machine.
@@ -104,7 +104,7 @@ def load_machine(name_or_path: str) -> Machine:
     return read_machine(told, path.stem, str(path))
 
 
-def read_machine(told: Mapping[str, Any], name: str, where: str) -> Machine:
+def read_machine(told: Mapping[str, Any], name: str, where: str) -> TuringMachine:
     """The machine that a file's content describes.  Raises UsageError, with `where`, for what is wrong in it."""
     missing = [field for field in FIELDS if field not in told]
     if missing:
@@ -117,7 +117,7 @@ def read_machine(told: Mapping[str, Any], name: str, where: str) -> Machine:
     _check_states(states, start, halting, accepting, transitions, where)
     if blank not in symbols:
         raise UsageError(f"{where}: the blank {blank!r} is not one of the symbols: {' '.join(symbols)}")
-    return Machine(
+    return TuringMachine(
         name=name,
         about=str(told.get("about", "")),
         start=start,
@@ -186,7 +186,7 @@ def _check_states(
             raise UsageError(f"{where}: accepting state {state!r} is not a halting state")
 
 
-def simulate(machine: Machine, word: Sequence[str], max_steps: int) -> Outcome:
+def simulate(machine: TuringMachine, word: Sequence[str], max_steps: int) -> MachineRun:
     """Runs the machine on an input, whose first symbol is at the head, for at most so many steps."""
     cells, head, state, steps = dict(enumerate(word)), 0, machine.start, 0
     while steps < max_steps:
@@ -198,4 +198,4 @@ def simulate(machine: Machine, word: Sequence[str], max_steps: int) -> Outcome:
         state = transition.state
         steps += 1
     halted = (state, cells.get(head, machine.blank)) not in machine.transitions
-    return Outcome(machine.spelled(cells), steps, halted, halted and state in machine.accepting)
+    return MachineRun(machine.spelled(cells), steps, halted, halted and state in machine.accepting)

@@ -13,9 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from retrieval_gap.theory.constructions.construction import weight
-from retrieval_gap.theory.constructions.precision import Precision
-from retrieval_gap.theory.constructions.stream import Affine, Stream
+from retrieval_gap.theory.constructions.precision import Precision, weight
+from retrieval_gap.theory.constructions.stream import Affine, ResidualStream
 
 FunctionName = Literal["sigmoid", "tanh", "nearest", "step"]
 FUNCTIONS: Mapping[FunctionName, Callable[[Tensor], Tensor]] = MappingProxyType(
@@ -27,7 +26,7 @@ class Pointwise(nn.Module):
     """One function of forms over the stream: the logistic function, tanh, the nearest whole number, or [x > 0]."""
 
     def __init__(
-        self, stream: Stream, function: FunctionName, writes: Mapping[str, Affine], precision: Precision
+        self, stream: ResidualStream, function: FunctionName, writes: Mapping[str, Affine], precision: Precision
     ) -> None:
         super().__init__()
         self.precision, self.function = precision, function

@@ -11,7 +11,7 @@ and Sabharwal, "The Parallelism Tradeoff", TACL 2023, section 4).
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 EXPONENT_BITS = 8
@@ -54,9 +54,14 @@ class Precision:
         """
         if self.bits is None:
             return x
-        # Veltkamp's splitting: the upper part of the significand of a float64.
-        spread = x * (2.0 ** (_SIGNIFICAND - self.significand) + 1)
-        rounded = spread - (spread - x)
+        # Veltkamp's splitting: the upper part of the significand of a float64.  In place, as new memory costs more.
+        rounded = x * (2.0 ** (_SIGNIFICAND - self.significand) + 1)
+        rounded.sub_(rounded - x)
         # Beyond float64's range and back: what is too large stays infinite.
-        rounded = rounded * _TO_INFINITY * (1 / _TO_INFINITY)
+        rounded.mul_(_TO_INFINITY).mul_(1 / _TO_INFINITY)
         return functional.hardshrink(rounded, _BELOW_NORMAL)
+
+
+def weight(values: Tensor, precision: Precision) -> nn.Parameter:
+    """Explicit weights, rounded, that no optimiser touches."""
+    return nn.Parameter(precision.round(values.to(EXACT)), requires_grad=False)

@@ -29,11 +29,11 @@ from retrieval_gap.tasks.counting import Counting
 from retrieval_gap.tasks.index import VALUE_0, Index
 from retrieval_gap.tasks.mqar import Mqar
 from retrieval_gap.tasks.recall import RecallTask
-from retrieval_gap.theory.constructions.attention import BOS_FLAG, POSITION, Head
-from retrieval_gap.theory.constructions.construction import Builder, check_asked_last
+from retrieval_gap.theory.constructions.attention import BOS_FLAG, POSITION, Lookup
+from retrieval_gap.theory.constructions.construction import Builder, Construction, check_asked_last
 from retrieval_gap.theory.constructions.feed_forward import is_zero, linear, relu, square, times
 from retrieval_gap.theory.constructions.precision import Precision
-from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, CompiledModel, Program
+from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, Program
 from retrieval_gap.theory.constructions.recurrence import Register
 from retrieval_gap.theory.constructions.stream import ONE, constant, direction, number, square_of
 
@@ -52,7 +52,7 @@ def past(back: int) -> str:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Lookups:
     """What a program needs to know of the past.
 
     numbers: directions that are looked up by, or found.  history: tokens, behind the present one.  place: see `PLACE`.
@@ -63,15 +63,15 @@ class Wanted:
     place: bool = False
 
 
-def by_attention(program: Program, wanted: Wanted) -> None:
+def by_attention(program: Program, wanted: Lookups) -> None:
     """The past, looked up: tokens at earlier positions, the position of `[EOS]`."""
     own = {POSITION} if wanted.history or wanted.place else set[str]()
     own |= {TOKEN} if wanted.place else set()
     begin(program, [name for name in (TOKEN, POSITION) if name in own | set(wanted.numbers)])
     position = number(POSITION)
-    heads = [Head({past(k): direction(TOKEN)}, [(position - k, position)]) for k in range(1, wanted.history + 1)]
+    heads = [Lookup({past(k): direction(TOKEN)}, [(position - k, position)]) for k in range(1, wanted.history + 1)]
     if wanted.place:
-        heads.append(Head({"end": direction(POSITION)}, [(constant(EOS - BOS), number(TOKEN))]))
+        heads.append(Lookup({"end": direction(POSITION)}, [(constant(EOS - BOS), number(TOKEN))]))
     if heads:
         program.attend(heads, "what stands at earlier positions")
     if wanted.place:
@@ -79,7 +79,7 @@ def by_attention(program: Program, wanted: Wanted) -> None:
     _square(program, [name for name in wanted.numbers if name not in (TOKEN, POSITION)])
 
 
-def by_recurrence(program: Program, wanted: Wanted) -> None:
+def by_recurrence(program: Program, wanted: Lookups) -> None:
     """The past, remembered: a position counted up, a shift register of tokens, a place counted from `[EOS]` on."""
     begin(program, [TOKEN] if TOKEN in wanted.numbers else [])
     registers = {POSITION: Register(direction(POSITION), add=1.0 - direction(BOS_FLAG))}
@@ -99,29 +99,29 @@ def _square(program: Program, names: Sequence[str]) -> None:
         program.feed_forward({square_of(name): square(direction(name)) for name in names}, "squares, for look-ups")
 
 
-Past = Callable[[Program, Wanted], None]
+Past = Callable[[Program, Lookups], None]
 
 
 def _index(task: Any, program: Program, see: Past) -> None:
-    see(program, Wanted((TOKEN, POSITION)))
+    see(program, Lookups((TOKEN, POSITION)))
     asked = number(TOKEN) - (VALUE_0 + task.options.values - 1 - BOS)
     program.attend(
-        [Head({ANSWER: direction(TOKEN)}, [(asked, number(POSITION))])], "the token at the position asked for"
+        [Lookup({ANSWER: direction(TOKEN)}, [(asked, number(POSITION))])], "the token at the position asked for"
     )
 
 
 def _copy(task: Any, program: Program, see: Past) -> None:
-    see(program, Wanted((PLACE, POSITION), place=True))
-    look_up = Head({ANSWER: direction(TOKEN)}, [(number(PLACE), number(POSITION))])
+    see(program, Lookups((PLACE, POSITION), place=True))
+    look_up = Lookup({ANSWER: direction(TOKEN)}, [(number(PLACE), number(POSITION))])
     program.attend([look_up], "the token at the place of the next one")
 
 
 def _preceded(program: Program, see: Past, key_tokens: int) -> None:
     """The earliest token behind the last `key_tokens` tokens, where they stood before."""
-    see(program, Wanted(tuple(past(k) for k in range(key_tokens + 1)), history=key_tokens))
+    see(program, Lookups(tuple(past(k) for k in range(key_tokens + 1)), history=key_tokens))
     match = [(number(past(back)), number(past(back + 1))) for back in range(key_tokens)]
     program.attend(
-        [Head({ANSWER: direction(TOKEN)}, match, prefer="earliest")], "the token that stood behind the same key"
+        [Lookup({ANSWER: direction(TOKEN)}, match, prefer="earliest")], "the token that stood behind the same key"
     )
 
 
@@ -134,8 +134,8 @@ def _cgram_retrieval(task: Any, program: Program, see: Past) -> None:
 
 
 def _counting(task: Any, program: Program, see: Past) -> None:
-    see(program, Wanted((TOKEN, past(1)), history=1))
-    share = Head({"share": direction(BOS_FLAG)}, [(number(past(1)), number(TOKEN))], null=0.0)
+    see(program, Lookups((TOKEN, past(1)), history=1))
+    share = Lookup({"share": direction(BOS_FLAG)}, [(number(past(1)), number(TOKEN))], null=0.0)
     program.attend([share], "1 / (1 + occurrences of the letter, that in the question included)")
     first_threshold = task.vocabulary.index("0") - BOS
     # More than k in the sequence: 1 + occurrences is k + 3 or more, else k + 2 or less.
@@ -156,7 +156,7 @@ _PROGRAMS: dict[type[RecallTask], Callable[[Any, Program, Past], None]] = {
 }
 
 
-def _build(kind: type[RecallTask], theorem: str, see: Past, config: TaskConfig, precision: Precision) -> CompiledModel:
+def _build(kind: type[RecallTask], theorem: str, see: Past, config: TaskConfig, precision: Precision) -> Construction:
     task = kind(replace(config, mode="direct"))
     check_asked_last(task)
     program = Program(task.max_length, precision, positions=see is by_attention)
@@ -166,7 +166,7 @@ def _build(kind: type[RecallTask], theorem: str, see: Past, config: TaskConfig, 
         sized = kind(replace(task.config, n=n))
         return max(sized.max_length, len(sized.vocabulary))
 
-    return CompiledModel(program, theorem, len(task.vocabulary), largest)
+    return Construction(program, theorem, len(task.vocabulary), largest)
 
 
 BUILDERS = {

@@ -34,7 +34,7 @@ from retrieval_gap.tasks.counting import END, ONCE_MORE, SEEK, TIMES, Counting
 from retrieval_gap.tasks.index import CAPTURE, SKIP, Index
 from retrieval_gap.tasks.mqar import Mqar
 from retrieval_gap.tasks.recall import RecallTask
-from retrieval_gap.theory.constructions.construction import Builder, check_asked_last
+from retrieval_gap.theory.constructions.construction import Builder, Construction, check_asked_last
 from retrieval_gap.theory.constructions.control import (
     CLOCK,
     Rule,
@@ -49,14 +49,14 @@ from retrieval_gap.theory.constructions.control import (
 )
 from retrieval_gap.theory.constructions.feed_forward import is_zero, times
 from retrieval_gap.theory.constructions.precision import Precision
-from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, CompiledModel, Program
+from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, Program
 from retrieval_gap.theory.constructions.stream import direction
 
 IS_END, FAILED_FLAG = "is_end", "failed"
 
 
 @dataclass(frozen=True)
-class Question:
+class SearchQuestion:
     """What is written behind a question.
 
     tokens: of the question.  pieces: of the regular expression, as spellings; a number is the register of that question
@@ -68,25 +68,25 @@ class Question:
     decides: bool = False
 
 
-def _index(task: Any) -> Question:
-    return Question(1, (SKIP, 0, CAPTURE))
+def _index(task: Any) -> SearchQuestion:
+    return SearchQuestion(1, (SKIP, 0, CAPTURE))
 
 
-def _associative_recall(task: Any) -> Question:
-    return Question(1, (WORD, 0, NEXT))
+def _associative_recall(task: Any) -> SearchQuestion:
+    return SearchQuestion(1, (WORD, 0, NEXT))
 
 
-def _cgram_retrieval(task: Any) -> Question:
+def _cgram_retrieval(task: Any) -> SearchQuestion:
     key = task.options.c - 1
     spaced = [piece for place in range(key) for piece in (SPACE, place)]
-    return Question(key, (WORD, *spaced[1:], NEXT))
+    return SearchQuestion(key, (WORD, *spaced[1:], NEXT))
 
 
-def _counting(task: Any) -> Question:
-    return Question(2, (SEEK, 0, TIMES, 1, ONCE_MORE, 0, END), decides=True)
+def _counting(task: Any) -> SearchQuestion:
+    return SearchQuestion(2, (SEEK, 0, TIMES, 1, ONCE_MORE, 0, END), decides=True)
 
 
-_QUESTIONS: dict[type[RecallTask], Callable[[Any], Question]] = {
+_QUESTIONS: dict[type[RecallTask], Callable[[Any], SearchQuestion]] = {
     Index: _index,
     AssociativeRecall: _associative_recall,
     CgramRetrieval: _cgram_retrieval,
@@ -109,7 +109,7 @@ def at(ago: int) -> str:
     return f"end_{ago}_ago"
 
 
-def _written(task: Task, question: Question) -> list[Value]:
+def _written(task: Task, question: SearchQuestion) -> list[Value]:
     """The tokens from `[STARTSEARCH]` to `[ENDSEARCH]`: constants, and registers."""
     pieces: list[Value] = [
         direction(register(piece)) if isinstance(piece, int) else number_of(task.vocabulary.index(piece))
@@ -118,7 +118,7 @@ def _written(task: Task, question: Question) -> list[Value]:
     return [number_of(STARTSEARCH), *pieces, number_of(ENDSEARCH)]
 
 
-def recall_program(task: Task, question: Question, precision: Precision) -> Program:
+def recall_program(task: Task, question: SearchQuestion, precision: Precision) -> Program:
     """The layers that the table above lists."""
     program = Program(task.max_length, precision, positions=False)
     program.feed_forward({IS_END: is_token(EOS)}, "is this [EOS]?")
@@ -167,12 +167,12 @@ def mqar_program(task: Task, precision: Precision) -> Program:
     return program
 
 
-def _build_mqar(config: TaskConfig, precision: Precision) -> CompiledModel:
+def _build_mqar(config: TaskConfig, precision: Precision) -> Construction:
     task = Mqar(replace(config, mode="rag"))
-    return CompiledModel(mqar_program(task, precision), "5.2", len(task.vocabulary), lambda _: len(task.vocabulary))
+    return Construction(mqar_program(task, precision), "5.2", len(task.vocabulary), lambda _: len(task.vocabulary))
 
 
-def _build(kind: type[RecallTask], config: TaskConfig, precision: Precision) -> CompiledModel:
+def _build(kind: type[RecallTask], config: TaskConfig, precision: Precision) -> Construction:
     task = kind(replace(config, mode="rag"))
     check_asked_last(task)
     question = _QUESTIONS[kind](task)
@@ -182,7 +182,7 @@ def _build(kind: type[RecallTask], config: TaskConfig, precision: Precision) -> 
         # The square of the largest token's number has to be exact, and so has the clock.
         return max(len(kind(replace(config, mode="rag", n=n)).vocabulary), 2 ** (last_time // 2))
 
-    return CompiledModel(recall_program(task, question, precision), "5.2", len(task.vocabulary), largest)
+    return Construction(recall_program(task, question, precision), "5.2", len(task.vocabulary), largest)
 
 
 BUILDERS = {(kind.name, "rnn_rag"): Builder("5.2", "rag", partial(_build, kind)) for kind in _QUESTIONS} | {

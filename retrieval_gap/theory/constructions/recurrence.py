@@ -1,6 +1,6 @@
 """A layer of linear recurrence over named registers: h_t = A(x_t) h_(t-1) + b(x_t).
 
-Axes: B batch, L time, S registers, D directions of the stream, G gates.
+Axes: B batch, L time, T times at once, S registers, D directions of the stream, G gates.
 Source: the linear RNN of "RNNs are not Transformers (Yet)", section 3: A and b are functions of the input alone.  Here
 A(x) = A_0 + sum over g of gate_g(x) A_g, with gates that are forms over the stream (flags of the token).
 """
@@ -12,9 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from retrieval_gap.theory.constructions.construction import weight
-from retrieval_gap.theory.constructions.precision import EXACT, Precision
-from retrieval_gap.theory.constructions.stream import Affine, Stream
+from retrieval_gap.theory.constructions.precision import EXACT, Precision, weight
+from retrieval_gap.theory.constructions.stream import Affine, ResidualStream
+
+AT_ONCE = 64  # tokens whose A is held in memory
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,10 @@ class Register:
 class Recurrence(nn.Module):
     """The layer; it writes all registers, as they are after the token, to the stream."""
 
-    def __init__(self, stream: Stream, registers: Mapping[str, Register], precision: Precision) -> None:
+    def __init__(self, stream: ResidualStream, registers: Mapping[str, Register], precision: Precision) -> None:
         super().__init__()
         self.precision = precision
-        own = Stream(registers)
+        own = ResidualStream(registers)
         gates: list[Affine] = []
         steps_GxSxS: list[Tensor] = []
         for s, register in enumerate(registers.values()):
@@ -58,12 +59,13 @@ class Recurrence(nn.Module):
 
     def forward(self, x_BxLxD: Float[Tensor, "b l d"], h_BxS: Tensor) -> tuple[Float[Tensor, "b l e"], Tensor]:
         """The stream with the registers behind the old directions, and the registers after the last token."""
-        rounded = self.precision.round
+        rounded, after = self.precision.round, []
         add_BxLxS = rounded(x_BxLxD @ self.add_SxD.T)
         gate_BxLxG = rounded(x_BxLxD @ self.gate_GxD.T)
-        after = []
-        for add_BxS, gate_BxG in zip(add_BxLxS.unbind(1), gate_BxLxG.unbind(1), strict=True):
-            step_BxSxS = rounded(self.keep_SxS + torch.einsum("bg,gst->bst", gate_BxG, self.gated_GxSxS))
-            h_BxS = rounded(torch.einsum("bst,bt->bs", step_BxSxS, h_BxS) + add_BxS)
-            after.append(h_BxS)
+        for add_BxTxS, gate_BxTxG in zip(add_BxLxS.split(AT_ONCE, 1), gate_BxLxG.split(AT_ONCE, 1), strict=True):
+            gated_BxTxSxS = (gate_BxTxG @ self.gated_GxSxS.flatten(1)).unflatten(-1, self.keep_SxS.shape)
+            step_BxTxSxS = rounded(self.keep_SxS + gated_BxTxSxS)
+            for add_BxS, step_BxSxS in zip(add_BxTxS.unbind(1), step_BxTxSxS.unbind(1), strict=True):
+                h_BxS = rounded(torch.baddbmm(add_BxS[..., None], step_BxSxS, h_BxS[..., None])[..., 0])
+                after.append(h_BxS)
         return torch.cat([x_BxLxD, torch.stack(after, 1)], -1), h_BxS

@@ -83,7 +83,7 @@ def square_of(name: str) -> str:
     return f"{name}^2"
 
 
-class Stream:
+class ResidualStream:
     """The directions that a program has used so far, each a coordinate of the residual stream.
 
     Raises ValueError for a direction that is written twice, or read before it is written.

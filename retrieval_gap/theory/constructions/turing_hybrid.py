@@ -26,12 +26,13 @@ from numpy.typing import NDArray
 
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tasks.api import BOS, CONTROL_TOKENS, EOS, FALSE, TRUE, Batch, Mode, Task, TaskConfig
-from retrieval_gap.theory.constructions.attention import BOS_FLAG, POSITION, Head
+from retrieval_gap.theory.constructions.attention import BOS_FLAG, POSITION, Lookup
+from retrieval_gap.theory.constructions.construction import Construction
 from retrieval_gap.theory.constructions.control import is_token, number_of, rules
 from retrieval_gap.theory.constructions.feed_forward import Units, at_least_one, is_zero, square, times
-from retrieval_gap.theory.constructions.machines import Machine, Outcome, Transition
+from retrieval_gap.theory.constructions.machines import MachineRun, Transition, TuringMachine
 from retrieval_gap.theory.constructions.precision import Precision
-from retrieval_gap.theory.constructions.program import ANSWER, CompiledModel, Program
+from retrieval_gap.theory.constructions.program import ANSWER, Program
 from retrieval_gap.theory.constructions.recurrence import Register
 from retrieval_gap.theory.constructions.stream import Affine, direction, number, square_of
 
@@ -49,7 +50,7 @@ class WriteTask(Task):
     modes: ClassVar[tuple[Mode, ...]] = ("cot",)
     n_range: ClassVar[tuple[int, int]] = (0, 1 << 30)
 
-    def __init__(self, machine: Machine, word: str, max_steps: int) -> None:
+    def __init__(self, machine: TuringMachine, word: str, max_steps: int) -> None:
         self.machine, self.word, self.max_steps = machine, machine.word(word), max_steps
         super().__init__(TaskConfig(n=len(self.word), mode="cot"))
         if len(set(self.vocabulary)) < len(self.vocabulary):
@@ -105,7 +106,7 @@ class WriteTask(Task):
             head += transition.move
         return [*written, EOS, TRUE if state in machine.accepting else FALSE]
 
-    def outcome(self, tokens_L: Sequence[int] | NDArray[np.int32], answer: int) -> Outcome:
+    def outcome(self, tokens_L: Sequence[int] | NDArray[np.int32], answer: int) -> MachineRun:
         """How a run ended, read from its text.  answer: its last token, another number where it has none."""
         cells, head, steps = dict(enumerate(self.word)), 0, 0
         for token in tokens_L:
@@ -113,7 +114,7 @@ class WriteTask(Task):
                 transition = self.steps[int(token)][2]
                 cells[head] = transition.write
                 head, steps = head + transition.move, steps + 1
-        return Outcome(self.machine.spelled(cells), steps, answer in self.answers, answer == TRUE)
+        return MachineRun(self.machine.spelled(cells), steps, answer in self.answers, answer == TRUE)
 
 
 def _spelled(step: tuple[str, str, Transition]) -> str:
@@ -173,7 +174,7 @@ def _step(program: Program, task: WriteTask) -> None:
     machine = task.machine
     look_up = [(number("head"), number("wrote_at"))]
     program.attend(
-        [Head({"read": direction("written")}, look_up, direction("is_write"), "latest")],
+        [Lookup({"read": direction("written")}, look_up, direction("is_write"), "latest")],
         "the symbol that was last written to the cell under the head",
     )
     on = {f"on_{symbol}": is_zero(direction("read") - (k + 1.0)) for k, symbol in enumerate(machine.symbols)}
@@ -195,7 +196,7 @@ def _step(program: Program, task: WriteTask) -> None:
     program.feed_forward({ANSWER: times(onward, 1.0 - over) + times(verdict, over)}, "the next step, or the end")
 
 
-def build_turing_hybrid(task: WriteTask, precision: Precision) -> CompiledModel:
+def build_turing_hybrid(task: WriteTask, precision: Precision) -> Construction:
     """The machine of this task, as weights.  Its stated precision is a function of the steps that it may take."""
     program = Program(task.max_length, precision, positions=False)
     _read(program, task)
@@ -204,4 +205,4 @@ def build_turing_hybrid(task: WriteTask, precision: Precision) -> CompiledModel:
     def largest(steps: int) -> int:
         return max(len(task.vocabulary), len(task.word) + steps + 4)
 
-    return CompiledModel(program, "5.8", len(task.vocabulary), largest)
+    return Construction(program, "5.8", len(task.vocabulary), largest)

@@ -21,6 +21,7 @@ Source: "RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), theorem 5
 from collections.abc import Callable
 
 from retrieval_gap.tasks.api import ENDSEARCH, EOS, FAILED, FALSE, STARTSEARCH, TRUE
+from retrieval_gap.theory.constructions.construction import Construction
 from retrieval_gap.theory.constructions.control import (
     CLOCK,
     Rule,
@@ -33,9 +34,9 @@ from retrieval_gap.theory.constructions.control import (
     total,
 )
 from retrieval_gap.theory.constructions.feed_forward import is_zero, times
-from retrieval_gap.theory.constructions.machines import Machine, Transition
+from retrieval_gap.theory.constructions.machines import Transition, TuringMachine
 from retrieval_gap.theory.constructions.precision import Precision
-from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, CompiledModel, Program
+from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, Program
 from retrieval_gap.theory.constructions.recurrence import Register
 from retrieval_gap.theory.constructions.stream import Affine, affine, direction
 from retrieval_gap.theory.constructions.turing_text import GIVES_TOKEN, LAST_TOKEN, WRITE_TOKEN, MachineTask
@@ -75,7 +76,7 @@ def _reading(program: Program) -> None:
     program.recur(registers, "the symbol under the head, the machine's state")
 
 
-def _table(program: Program, machine: Machine, task: MachineTask) -> None:
+def _table(program: Program, machine: TuringMachine, task: MachineTask) -> None:
     """What the machine does in this state on this symbol."""
     which = {f"state_{name}": is_zero(state - number_of(task.state_token(name))) for name in machine.states}
     for name in machine.symbols:
@@ -98,7 +99,7 @@ def _table(program: Program, machine: Machine, task: MachineTask) -> None:
     program.recur({"head": Register(head, add=direction("moves"))}, "the head, in cells from where it began")
 
 
-def _rules(machine: Machine, task: MachineTask) -> list[Rule]:
+def _rules(machine: TuringMachine, task: MachineTask) -> list[Rule]:
     cell = head + number_of(task.cell_0)
     goes_on, is_end, not_begun = direction("goes_on"), direction("is_end"), direction("not_begun")
     halts = total(*(_in(name) for name in machine.halting))
@@ -122,7 +123,7 @@ def _rules(machine: Machine, task: MachineTask) -> list[Rule]:
     ]
 
 
-def build_turing(task: MachineTask, precision: Precision) -> CompiledModel:
+def build_turing(task: MachineTask, precision: Precision) -> Construction:
     """The machine of this task, as weights.  Its stated precision is a function of the steps that it may take."""
     program = Program(task.max_length, precision, positions=False)
     _reading(program)
@@ -133,4 +134,4 @@ def build_turing(task: MachineTask, precision: Precision) -> CompiledModel:
         cells = 2 * max(steps, len(task.word)) + 1
         return max(task.state_0 + len(task.machine.states) + cells, 2**5)
 
-    return CompiledModel(program, "5.4", len(task.vocabulary), largest)
+    return Construction(program, "5.4", len(task.vocabulary), largest)

@@ -37,7 +37,7 @@ from retrieval_gap.tasks.api import (
     Task,
     TaskConfig,
 )
-from retrieval_gap.theory.constructions.machines import Machine, Outcome
+from retrieval_gap.theory.constructions.machines import MachineRun, TuringMachine
 
 LAST, GIVES, WRITE = r"^.*\s", r"\s<-\s(\S+)", "<-"
 LAST_TOKEN = len(CONTROL_TOKENS)
@@ -56,7 +56,7 @@ class MachineTask(Task):
     modes: ClassVar[tuple[Mode, ...]] = ("rag",)
     n_range: ClassVar[tuple[int, int]] = (0, 1 << 30)
 
-    def __init__(self, machine: Machine, word: str, max_steps: int) -> None:
+    def __init__(self, machine: TuringMachine, word: str, max_steps: int) -> None:
         self.machine, self.word, self.max_steps = machine, machine.word(word), max_steps
         super().__init__(TaskConfig(n=len(self.word), mode="rag"))
         self.state_0 = SYMBOL_0 + len(machine.symbols)
@@ -130,14 +130,14 @@ class MachineTask(Task):
         rows = zip(np.asarray(tokens_BxL), length_B, strict=True)
         return np.array([_last_write(tokens_L[:length]) for tokens_L, length in rows], np.int32)
 
-    def outcome(self, tokens_L: Sequence[int] | NDArray[np.int32], answer: int) -> Outcome:
+    def outcome(self, tokens_L: Sequence[int] | NDArray[np.int32], answer: int) -> MachineRun:
         """How a run ended, read from its text.  answer: its last token, another number where it has none."""
         cells: dict[int, str] = {}
         is_write = [t for t in range(1, len(tokens_L) - 1) if tokens_L[t] == WRITE_TOKEN]
         for t in is_write:
             cells[int(tokens_L[t - 1]) - self.cell_0] = self.vocabulary[tokens_L[t + 1]]
         steps = len(is_write) - len(self.word)
-        return Outcome(self.machine.spelled(cells), steps, answer in self.answers, answer == TRUE)
+        return MachineRun(self.machine.spelled(cells), steps, answer in self.answers, answer == TRUE)
 
 
 def _last_write(tokens_L: NDArray[np.int32]) -> int:

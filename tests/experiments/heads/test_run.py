@@ -54,11 +54,11 @@ def test_a_run_writes_a_row_with_every_column_once(model: str, tmp_path: Path, m
     assert _run(_config(model), tmp_path) == row
 
 
-@pytest.mark.parametrize("saves", [1, 4, 6])
+@pytest.mark.parametrize(("tune", "saves"), [(False, 1), (False, 4), (False, 6), (True, 3), (True, 7)])
 def test_a_killed_run_goes_on_to_the_same_row(
-    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saves: int
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tune: bool, saves: int
 ) -> None:
-    config, write, left = _config(model), Saved.write, [saves]
+    config, write, left = _config(model, tune=tune, tune_lr=1e-3), Saved.write, [saves]
     whole = _run(config, tmp_path / "whole")
 
     def dies(saved: Saved, path: Path) -> None:
@@ -96,10 +96,20 @@ def test_the_hash_is_of_the_weights_and_not_of_their_folder(model: str, tmp_path
     [
         {"seed": 1}, {"head": "lstm"}, {"head": "gru+pool=max"}, {"control": "shuffle_words"}, {"layer": 0}, {"n": 17},
         {"control": "shuffle_states"}, {"parameters": 4000}, {"lr": "1e-3"}, {"copies": 2}, {"text_seed": 1},
+        {"tune": True},
     ],
 )  # fmt: skip
 def test_what_changes_the_result_changes_the_hash(model: str, change: dict[str, Any]) -> None:
     assert _config(model, **change).hash() != _config(model).hash()
+
+
+def test_a_models_rate_counts_only_where_it_is_trained(model: str) -> None:
+    assert _config(model, tune_lr=1e-3).hash() == _config(model).hash()
+    assert _config(model, tune=True, tune_lr=1e-3).hash() != _config(model, tune=True).hash()
+
+
+def test_a_frozen_runs_hash_is_what_it_was_before_there_was_a_choice(model: str) -> None:
+    assert not {"tune", "tune_lr"} & set(_config(model).canonical())
 
 
 def test_equal_rates_in_other_words_are_the_same_run(model: str) -> None:
@@ -135,6 +145,7 @@ def test_what_a_run_would_stumble_over_is_refused_before(
         ({"window": 4}, "window = 4 is of a shuffle"),
         ({"control": "shuffle_states", "window": 1}, "window = 1 shuffles nothing"),
         ({"seed": -1}, "seed = -1 is out of range"),
+        ({"tune_lr": 0.0}, "tune-lr = 0.0 is out of range"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(model: str, change: dict[str, Any], said: str) -> None:
@@ -167,6 +178,14 @@ def test_heads_are_compared_with_the_control_and_out_of_order(model: str, tmp_pa
             assert row["difference_low"] <= row["difference"] <= row["difference_high"]
             assert row["p"] <= row["p_holm"] <= 1
     assert len(to_lines(rows)) == len(rows)
+
+
+def test_a_tuned_model_is_set_beside_the_frozen_one_and_the_head_is_the_same(model: str, tmp_path: Path) -> None:
+    frozen, tuned = (_run(_config(model, tune=tune), tmp_path) for tune in (False, True))
+    assert (frozen["parameters"], frozen["tune_lr"]) == (tuned["parameters"], None)
+    assert tuned["tune_lr"] == 5e-5
+    told = {(row["tune_lr"], row["versus"]) for row in table_rows(known_runs(tmp_path))}
+    assert told == {(None, ""), (5e-5, "frozen model")}
 
 
 def test_the_place_of_the_deciding_sentence_has_rows_of_its_own(model: str, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from retrieval_gap.cli import main
 from retrieval_gap.experiments.hotpotqa_llm.answers import find_done
 from retrieval_gap.experiments.hotpotqa_llm.experiment import HotpotQARun
 from retrieval_gap.experiments.hotpotqa_llm.summary import COLUMNS
-from retrieval_gap.llm.config import AskConfig, LocalConfig, ModelConfig, ServerConfig
+from retrieval_gap.llm.config import AskConfig, LLMConfig, LocalConfig, ServerConfig
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import RunOptions, experiment_class, read_experiment
@@ -36,7 +36,7 @@ def right(body: dict[str, Any]) -> Said:
 
 def run_of(data: Path, url: str, **changes: Any) -> HotpotQARun:
     plain = HotpotQARun(
-        model=ModelConfig(model="small"),
+        model=LLMConfig(model="small"),
         data=str(data),
         subset=SubsetConfig(n_paragraphs=4),
         server=ServerConfig(base_url=url, backoff_s=0.01),
@@ -82,8 +82,8 @@ def test_the_hash_is_of_what_decides_the_answers_and_of_nothing_else(data: Path,
     assert {dataclasses.replace(run, **change).hash() for change in same} == {run.hash()}
     others: list[dict[str, Any]] = [
         {"server": ServerConfig(base_url="http://127.0.0.1:10/v1")},
-        {"model": ModelConfig(model="small", name="another")},
-        {"model": ModelConfig(model="small", api="chat")},
+        {"model": LLMConfig(model="small", name="another")},
+        {"model": LLMConfig(model="small", api="chat")},
         {"method": "bm25"},
         {"ask": AskConfig(max_tokens=9)},
         {"subset": SubsetConfig(n_paragraphs=4, seed=1)},
@@ -97,7 +97,7 @@ def test_the_hash_of_a_local_model_is_of_its_files_wherever_they_lie(data: Path,
     here = tiny_models.save("llama", tmp_path / "here" / "tiny")
     there = Path(shutil.copytree(here, tmp_path / "there" / "tiny"))
     first, second = (
-        run_of(data, "", model=ModelConfig(model=str(path)), server=ServerConfig()) for path in (here, there)
+        run_of(data, "", model=LLMConfig(model=str(path)), server=ServerConfig()) for path in (here, there)
     )
     before = first.hash()
     assert second.hash() == before
@@ -105,7 +105,7 @@ def test_the_hash_of_a_local_model_is_of_its_files_wherever_they_lie(data: Path,
     weights.write_bytes(weights.read_bytes()[:-4] + b"\1\2\3\4")
     assert second.hash() != before
     with pytest.raises(UsageError, match="no such folder"):
-        run_of(data, "", model=ModelConfig(model=str(tmp_path / "nothing")), server=ServerConfig()).validate()
+        run_of(data, "", model=LLMConfig(model=str(tmp_path / "nothing")), server=ServerConfig()).validate()
 
 
 def test_a_run_is_done_once_and_its_row_has_the_columns_of_the_table(data: Path, tmp_path: Path) -> None:

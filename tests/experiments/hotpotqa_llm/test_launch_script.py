@@ -9,37 +9,15 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[3] / "launch" / "hotpotqa_8xa100.sh"
-# Notes what it was called with; "slow" runs until it is ended, "bad" fails.
-RETRIEVAL_GAP = """#!/usr/bin/env bash
-echo "retrieval-gap $*" >>"$CALLS"
-case "$*" in
-  *slow*) exec sleep 60 ;;
-  *bad*) exit 1 ;;
-esac
-"""
-VLLM = """#!/usr/bin/env bash
-echo "vllm $*" >>"$CALLS"
-[[ $2 != bad* ]] || exit 1
-trap 'rm "$CALLS.serves"; echo "vllm ended" >>"$CALLS"; exit 0' TERM
-touch "$CALLS.serves"
-while true; do sleep 0.05; done
-"""
-CURL = "#!/usr/bin/env bash\n[[ -e $CALLS.serves ]]\n"
+from tests.experiments.launching import LAUNCH, calls, fakes_in, launched
+
+SCRIPT = LAUNCH / "hotpotqa_8xa100.sh"
 
 
 @pytest.fixture
 def fakes(tmp_path: Path) -> dict[str, str]:
-    """The environment in which the script finds fakes."""
-    bin_folder = tmp_path / "bin"
-    bin_folder.mkdir()
-    for name, text in (("retrieval-gap", RETRIEVAL_GAP), ("vllm", VLLM), ("curl", CURL)):
-        (bin_folder / name).write_text(text)
-        (bin_folder / name).chmod(0o755)
     (tmp_path / "dev.json").write_text("[]")
-    found = {"BIN": str(bin_folder), "CALLS": str(tmp_path / "calls"), "RUNS": str(tmp_path / "runs")}
-    found |= {"TABLE": str(tmp_path / "t.csv"), "OUT": str(tmp_path / "out"), "POLL": "0.05"}
-    return {**os.environ, **found, "PATH": f"{bin_folder}:{os.environ['PATH']}"}
+    return fakes_in(tmp_path)
 
 
 def command(fakes: dict[str, str], *words: str) -> list[str]:
@@ -47,14 +25,7 @@ def command(fakes: dict[str, str], *words: str) -> list[str]:
 
 
 def launch(fakes: dict[str, str], *words: str, **more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(fakes, *words), env=fakes | more, capture_output=True, text=True, check=False, timeout=60
-    )
-
-
-def calls(fakes: dict[str, str]) -> list[str]:
-    path = Path(fakes["CALLS"])
-    return path.read_text().splitlines() if path.exists() else []
+    return launched(command(fakes, *words), fakes | more)
 
 
 def test_the_script_is_clean_to_shellcheck_and_thin() -> None:

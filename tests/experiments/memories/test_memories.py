@@ -19,7 +19,7 @@ from retrieval_gap.experiments.memories.comparison import PAIRED, compared_rows,
 from retrieval_gap.experiments.memories.rows import COLUMNS
 from retrieval_gap.experiments.memories.showing import show_run
 from retrieval_gap.experiments.memories.work import REPLIES, read_log
-from retrieval_gap.llm.config import ModelConfig, Price, ServerConfig
+from retrieval_gap.llm.config import LLMConfig, Price, ServerConfig
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import RunOptions, read_experiment
@@ -40,7 +40,7 @@ def cell(method: str = "llm_as_rnn", rule: str = "note_taker", budget: int = 40,
         streams=3,
         steps=0,
         settings=Settings(budget=budget, **settings),  # type: ignore[arg-type]
-        model=ModelConfig(model=f"scripted:{rule}"),
+        model=LLMConfig(model=f"scripted:{rule}"),
     )
 
 
@@ -109,7 +109,7 @@ def test_killed_anywhere_and_called_again_the_rows_are_equal_and_nothing_answere
     with ScriptedServer(answer, max_model_len=4096) as server:
         server.tokenize = lambda body: {"count": count_tokens(body["prompt"])}
         asked_of = ServerConfig(base_url=server.url, concurrency=1)
-        chosen = replace(cell(budget=200), model=ModelConfig(model="small"), server=asked_of)
+        chosen = replace(cell(budget=200), model=LLMConfig(model="small"), server=asked_of)
         straight = performed(chosen, tmp_path / "straight")
         needed = len(server.answered)
         command = [sys.executable, "-c", SERVED, json.dumps(chosen.to_json()), str(tmp_path / "killed")]
@@ -186,7 +186,7 @@ def test_a_run_is_shown_step_by_step_with_its_diffs_and_reasons(tmp_path: Path, 
         (replace(cell(), target="rain"), TaskError, "unknown target 'rain'"),
         (replace(cell(), streams=0), TaskError, "has no end of them"),
         (
-            replace(cell(), model=ModelConfig(model="scripted:prose", context_limit=40)),
+            replace(cell(), model=LLMConfig(model="scripted:prose", context_limit=40)),
             UsageError,
             "--budget 40 does not fit into the model's context of 40 tokens",
         ),
@@ -199,7 +199,7 @@ def test_what_will_not_do_is_told_in_one_line(tmp_path: Path, chosen: MemoryCell
 
 
 def test_what_was_answered_before_a_prompt_that_does_not_fit_is_kept(tmp_path: Path):
-    narrow = replace(cell("full_history", budget=90), model=ModelConfig(model="scripted:note_taker", context_limit=120))
+    narrow = replace(cell("full_history", budget=90), model=LLMConfig(model="scripted:note_taker", context_limit=120))
     with pytest.raises(RunError, match="does not fit into the model's context"):
         performed(narrow, tmp_path)
     assert (tmp_path / REPLIES).stat().st_size > 0

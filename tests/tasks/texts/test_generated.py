@@ -10,7 +10,7 @@ from retrieval_gap.tasks.api import TaskError
 from retrieval_gap.tasks.randomness import SPLITS
 from retrieval_gap.tasks.texts import generated_sets, load_texts
 from retrieval_gap.tasks.texts.floors import floors
-from retrieval_gap.tasks.texts.generated import LONGEST, Draws, steps_of
+from retrieval_gap.tasks.texts.generated import LONGEST, SampleDraws, steps_of
 
 SETS = generated_sets()
 ORDERED = [name for name, texts in SETS.items() if not texts.order_blind]
@@ -45,7 +45,7 @@ def test_the_oracle_answers_the_worked_example(name: str) -> None:
 def test_the_oracle_agrees_with_every_text_of_a_family(name: str, data: st.DataObject) -> None:
     texts = SETS[name]
     n = data.draw(st.integers(texts.shortest, LONGEST))
-    family = texts(n).family(Draws("test", data.draw(st.integers(0, 10**6)), 0))
+    family = texts(n).family(SampleDraws("test", data.draw(st.integers(0, 10**6)), 0))
     assert [texts.oracle(each.text) for each in family] == list(range(len(texts.labels)))
     assert all(n - 8 < len(each.text.split()) <= n for each in family)
 
@@ -56,7 +56,7 @@ def test_the_oracle_agrees_with_every_text_of_a_family(name: str, data: st.DataO
 def test_texts_of_a_family_have_the_same_words_and_begin_and_end_alike(name: str, data: st.DataObject) -> None:
     texts = SETS[name]
     n = data.draw(st.integers(texts.shortest, 128))
-    family = texts(n).family(Draws("test", data.draw(st.integers(0, 10**6)), 0))
+    family = texts(n).family(SampleDraws("test", data.draw(st.integers(0, 10**6)), 0))
     assert len({tuple(sorted(Counter(each.text.split()).items())) for each in family}) == 1
     assert len({each.text.split()[0] for each in family}) == 1
     assert len({each.text.split()[-1] for each in family}) == 1

@@ -7,26 +7,26 @@ from pathlib import Path
 import pytest
 
 from retrieval_gap.tasks.api import TaskError
-from retrieval_gap.tasks.texts.generated import Draws
+from retrieval_gap.tasks.texts.generated import SampleDraws
 from retrieval_gap.tasks.texts.mbpp import edits, label_edits, passes
 
 CODE = "def f(a, b):\n    a = a + 1\n    b = b + 1\n    return a - b"
 
 
 def test_an_edit_keeps_the_words_and_changes_their_order() -> None:
-    found = list(edits(CODE, Draws("test", 0, 0)))
+    found = list(edits(CODE, SampleDraws("test", 0, 0)))
     assert len(found) == 3  # two pairs of statements, one subtraction
     assert all(sorted(text.split()) == sorted(CODE.split()) for text in found)
     assert all(text != CODE for text in found)
 
 
 def test_the_same_draws_give_the_same_edits() -> None:
-    one, other = (list(edits(CODE, Draws("test", 3, 0))) for _ in range(2))
+    one, other = (list(edits(CODE, SampleDraws("test", 3, 0))) for _ in range(2))
     assert one == other
 
 
 def test_code_that_does_not_parse_has_no_edit() -> None:
-    assert list(edits("def f(:", Draws("test", 0, 0))) == []
+    assert list(edits("def f(:", SampleDraws("test", 0, 0))) == []
 
 
 @pytest.mark.parametrize(

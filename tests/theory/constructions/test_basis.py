@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval_gap.theory.constructions import Precision
-from retrieval_gap.theory.constructions.attention import BOS_FLAG, POSITION, Attention, Head, sharpness
+from retrieval_gap.theory.constructions.attention import BOS_FLAG, POSITION, Lookup, LookupAttention, sharpness
 from retrieval_gap.theory.constructions.feed_forward import (
     FeedForward,
     Units,
@@ -19,7 +19,7 @@ from retrieval_gap.theory.constructions.feed_forward import (
 )
 from retrieval_gap.theory.constructions.precision import EXACT
 from retrieval_gap.theory.constructions.recurrence import Recurrence, Register
-from retrieval_gap.theory.constructions.stream import Affine, Stream, constant, direction, number, square_of
+from retrieval_gap.theory.constructions.stream import Affine, ResidualStream, constant, direction, number, square_of
 
 whole = st.integers(-1000, 1000)
 A, B = direction("a"), direction("b")
@@ -28,7 +28,7 @@ quick = settings(deadline=None, max_examples=60)
 
 
 def computed(units: Units, a: float, b: float, precision: Precision) -> float:
-    stream = Stream(["one", "a", "b"])
+    stream = ResidualStream(["one", "a", "b"])
     layer = FeedForward(stream, {"y": units}, precision)
     assert stream.names == ["one", "a", "b", "y"]
     return layer(torch.tensor([1.0, a, b], dtype=EXACT))[-1].item()
@@ -51,12 +51,12 @@ def test_units_compute_what_they_say(a, b, precision):
 def test_forms_add_and_multiply_like_their_values(a, b, shift):
     forms = [A + B, A - B, 2.0 * A, 1.0 - A, A + shift, (number("a") + shift).square, (number("a") - shift).value]
     values = torch.tensor([1.0, a, b, a * a], dtype=EXACT)
-    rows = Stream(["one", "a", "b", square_of("a")]).rows(forms)
+    rows = ResidualStream(["one", "a", "b", square_of("a")]).rows(forms)
     assert (rows @ values).tolist() == [a + b, a - b, 2 * a, 1 - a, a + shift, (a + shift) ** 2, a - shift]
 
 
 def test_a_direction_is_written_once_and_before_it_is_read():
-    stream = Stream(["one", "a"])
+    stream = ResidualStream(["one", "a"])
     with pytest.raises(ValueError, match="'a' is written twice"):
         stream.add("a")
     with pytest.raises(ValueError, match="'b' is read before"):
@@ -65,10 +65,10 @@ def test_a_direction_is_written_once_and_before_it_is_read():
 
 def looked_up(keys: list[int], query: int, prefer: str, precision: Precision) -> list[float]:
     """`[BOS]`, the keys, and a last position that asks: where the key is found, and whether."""
-    stream = Stream(["one", BOS_FLAG, POSITION, "key", square_of("key"), "asked", square_of("asked"), "is_key"])
+    stream = ResidualStream(["one", BOS_FLAG, POSITION, "key", square_of("key"), "asked", square_of("asked"), "is_key"])
     found = {"place": direction(POSITION), "found": direction("is_key")}
-    head = Head(found, [(number("asked"), number("key"))], direction("is_key"), prefer)
-    layer = Attention(stream, [head], len(keys) + 2, precision)
+    head = Lookup(found, [(number("asked"), number("key"))], direction("is_key"), prefer)
+    layer = LookupAttention(stream, [head], len(keys) + 2, precision)
     rows = [[1.0, 1, 0, 0, 0, 0, 0, 0]]
     rows += [[1.0, 0, t, key, key**2, 0, 0, 1] for t, key in enumerate(keys, 1)]
     rows.append([1.0, 0, len(keys) + 1, query, query**2, query, query**2, 0])
@@ -98,10 +98,10 @@ def test_without_a_preference_it_takes_the_mean_of_equal_keys():
 
 
 def test_a_head_may_ask_for_a_number_that_its_weights_hold():
-    stream = Stream(["one", BOS_FLAG, POSITION, "key", square_of("key")])
-    head = Head({"place": direction(POSITION)}, [(constant(9), number("key"))])
+    stream = ResidualStream(["one", BOS_FLAG, POSITION, "key", square_of("key")])
+    head = Lookup({"place": direction(POSITION)}, [(constant(9), number("key"))])
     x_1xLxD = torch.tensor([[[1.0, 1, 0, 0, 0], [1, 0, 1, 9, 81], [1, 0, 2, 5, 25]]], dtype=EXACT)
-    layer = Attention(stream, [head], 3, Precision(BITS))
+    layer = LookupAttention(stream, [head], 3, Precision(BITS))
     assert layer(x_1xLxD, layer.init_state(1))[0][0, :, -1].tolist() == [0, 1, 1]
 
 
@@ -119,7 +119,7 @@ def test_registers_do_what_their_equation_says(inputs):
         "sum": Register(direction("sum"), ((direction("clear"), -direction("sum")),), A),
         "before": Register(direction("sum")),
     }
-    stream = Stream(["one", "a", "clear"])
+    stream = ResidualStream(["one", "a", "clear"])
     layer = Recurrence(stream, registers, Precision())
     x_1xLxD = torch.tensor([[[1.0, a, clear] for a, clear in inputs]], dtype=EXACT)
     y_1xLxD, state = layer(x_1xLxD, layer.init_state(1))
@@ -136,5 +136,5 @@ def test_registers_do_what_their_equation_says(inputs):
 
 
 def test_a_register_without_an_input_forgets_nothing_and_learns_nothing():
-    layer = Recurrence(Stream(["one"]), {"r": Register(direction("r"), add=Affine())}, Precision())
+    layer = Recurrence(ResidualStream(["one"]), {"r": Register(direction("r"), add=Affine())}, Precision())
     assert layer(torch.ones(1, 3, 1, dtype=EXACT), torch.full((1, 1), 5.0, dtype=EXACT))[1].tolist() == [[5.0]]

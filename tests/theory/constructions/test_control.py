@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from retrieval_gap.tasks.api import BOS
 from retrieval_gap.theory.constructions import Precision
+from retrieval_gap.theory.constructions.construction import Construction
 from retrieval_gap.theory.constructions.control import CLOCK, clock, clock_is, held, is_token, number_of, rules
 from retrieval_gap.theory.constructions.feed_forward import times
-from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, CompiledModel, Program
+from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, Program
 from retrieval_gap.theory.constructions.stream import direction
 
 MARKS = {5: 0, 6: 4}
@@ -19,7 +20,7 @@ fast = settings(max_examples=40, deadline=None)
 
 def streamed(program: Program, text: list[int]) -> dict[str, list[float]]:
     """What each direction holds after each token."""
-    model = CompiledModel(program, "none", 20, lambda n: n)
+    model = Construction(program, "none", 20, lambda n: n)
     x_LxD = model.read(torch.tensor([text]), model.init_state(1))[0][0]
     return {name: x_LxD[:, column].tolist() for column, name in enumerate(model.names)}
 

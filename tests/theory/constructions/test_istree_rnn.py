@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
-import torch
 
 from retrieval_gap.decoding.decode import decode
 from retrieval_gap.decoding.retrieval import make_retriever
-from retrieval_gap.tasks.api import ENDSEARCH, TaskConfig
+from retrieval_gap.tasks.api import TaskConfig
 from retrieval_gap.tasks.istree import FAMILIES, IsTree, trace
-from tests.theory.constructions.checks import built, idle_share, is_exact, tokens_of
+from tests.theory.constructions.checks import assert_causal_and_stepwise, built, idle_share, is_exact, tokens_of
 
 families = pytest.mark.parametrize("family", FAMILIES)
 
@@ -100,13 +99,5 @@ def test_most_weights_matter():
 
 def test_it_is_causal_and_a_step_is_what_a_stretch_is():
     construction, task = built("istree", 6)
-    tokens_BxL = tokens_of(task, 3)
-    whole_BxLxV = construction.forward(tokens_BxL)
-    changed_BxL = tokens_BxL.clone()
-    changed_BxL[:, 40:] = ENDSEARCH
-    assert torch.equal(construction.forward(changed_BxL)[:, :40], whole_BxLxV[:, :40])
-    state = construction.init_state(3)
-    for t, token_B in enumerate(tokens_BxL.unbind(1)):
-        logits_BxV, state = construction.step(token_B, state)
-        assert torch.equal(logits_BxV, whole_BxLxV[:, t])
-    assert whole_BxLxV.isfinite().all()
+    assert_causal_and_stepwise(construction, task, change=40)
+    assert construction.forward(tokens_of(task, 3)).isfinite().all()

@@ -71,7 +71,7 @@ def test_another_lstm_is_not_what_it_simulates():
     other = LstmTask(TaskConfig(n=6, mode="cot", split="test", options="weights=1"))
     assert not is_exact(construction, other, samples=5)
     (gates,) = [k for k, layer in enumerate(construction.layers) if "pre_i0" in layer.writes]
-    construction.parts[gates].gate_HxD[0] *= -1
+    construction.parts[gates].gate_up_2HxD[0] *= -1
     assert not is_exact(construction, task, samples=5)
 
 

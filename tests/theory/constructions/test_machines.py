@@ -3,7 +3,13 @@ import json
 import pytest
 
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.theory.constructions.machines import Machine, load_machine, machine_names, read_machine, simulate
+from retrieval_gap.theory.constructions.machines import (
+    TuringMachine,
+    load_machine,
+    machine_names,
+    read_machine,
+    simulate,
+)
 
 FLIP = {
     "start": "A",
@@ -19,7 +25,7 @@ def changed(**fields: object) -> dict[str, object]:
     return FLIP | fields
 
 
-def run(machine: Machine, text: str, steps: int = 10_000):
+def run(machine: TuringMachine, text: str, steps: int = 10_000):
     return simulate(machine, machine.word(text), steps)
 
 

@@ -10,12 +10,13 @@ from retrieval_gap.decoding.decode import Decoded, decode
 from retrieval_gap.decoding.retrieval import RetrieverName, make_retriever
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.theory.constructions import Precision
-from retrieval_gap.theory.constructions.machines import Machine, Outcome, load_machine, read_machine
+from retrieval_gap.theory.constructions.machines import MachineRun, TuringMachine, load_machine, read_machine
 from retrieval_gap.theory.constructions.turing_rnn import build_turing
 from retrieval_gap.theory.constructions.turing_text import GIVES, LAST, TOKENS_A_STEP, MachineTask
+from tests.theory.constructions.checks import assert_causal_and_stepwise
 
 
-def run(task: MachineTask, bits: int | None = -1, retriever: RetrieverName = "fast") -> tuple[Outcome, Decoded]:
+def run(task: MachineTask, bits: int | None = -1, retriever: RetrieverName = "fast") -> tuple[MachineRun, Decoded]:
     """How the construction's run ends; -1: with the stated bits."""
     bits = build_turing(task, Precision()).stated_precision(task.max_steps) if bits == -1 else bits
     decoded = decode(
@@ -29,7 +30,7 @@ def run(task: MachineTask, bits: int | None = -1, retriever: RetrieverName = "fa
     return task.outcome(decoded.tokens_BxL[0, : decoded.length_B[0]], int(decoded.answer_B[0])), decoded
 
 
-def by_hand(machine: Machine, word: str, max_steps: int) -> Outcome:
+def by_hand(machine: TuringMachine, word: str, max_steps: int) -> MachineRun:
     """A simulator of its own: the tape is two stacks, left and right of the head."""
     left, right = [], list(reversed(word))
     state, steps = machine.start, 0
@@ -48,7 +49,7 @@ def by_hand(machine: Machine, word: str, max_steps: int) -> Outcome:
             right.append(left.pop() if left else machine.blank)
         state, steps = rule.state, steps + 1
     tape = "".join(left + right[::-1]).strip(machine.blank)
-    return Outcome(tape, steps, rule is None, rule is None and state in machine.accepting)
+    return MachineRun(tape, steps, rule is None, rule is None and state in machine.accepting)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_the_busy_beaver_of_4_states_takes_107_steps_and_leaves_13_ones(retrieve
 
 
 @st.composite
-def machines(draw: st.DrawFn) -> Machine:
+def machines(draw: st.DrawFn) -> TuringMachine:
     """Random tables of up to 5 states over 2 or 3 symbols, some of their places empty."""
     symbols = ["_", "0", "1"][: draw(st.integers(2, 3))]
     states = [f"s{k}" for k in range(draw(st.integers(1, 5)))]
@@ -105,12 +106,12 @@ def machines(draw: st.DrawFn) -> Machine:
 
 
 @st.composite
-def runs(draw: st.DrawFn) -> tuple[Machine, str]:
+def runs(draw: st.DrawFn) -> tuple[TuringMachine, str]:
     machine = draw(machines())
     return machine, draw(st.text(alphabet=machine.symbols[1:], max_size=6))
 
 
-def agree(machine: Machine, word: str, steps: int) -> None:
+def agree(machine: TuringMachine, word: str, steps: int) -> None:
     outcome, _ = run(MachineTask(machine, word, steps))
     assert outcome == by_hand(machine, word, steps)
 
@@ -166,6 +167,11 @@ def test_state_grows_like_the_logarithm_of_the_time_and_weights_not_at_all():
     assert numbers == 4
     assert 0 < np.polyfit(np.log2(times), bits, 1)[0] <= 2.5 * numbers
     assert len(counts) == 1
+
+
+def test_it_is_causal_and_a_step_is_what_a_stretch_is():
+    task = MachineTask(load_machine("palindrome"), "abba", 20)
+    assert_causal_and_stepwise(build_turing(task, Precision(32)), task, change=60)
 
 
 def test_a_changed_table_is_another_machine():

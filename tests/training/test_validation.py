@@ -1,0 +1,221 @@
+"""Held-out samples decoded on the way: they change no weight, may end the training, and a kill changes nothing."""
+
+import json
+import logging
+import os
+import re
+import signal
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from retrieval_gap.decoding.evaluation import Tally
+from retrieval_gap.experiments.trained import run as experiments_run
+from retrieval_gap.experiments.trained.alone import LINES, Watch, run_one
+from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.experiments.trained.rows import counted
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.machine.stopping import StoppedError
+from retrieval_gap.runs.directory import RunDirectory
+from retrieval_gap.runs.experiment import Row, RunOptions
+from retrieval_gap.training.loop import StepReport
+from tests.training.runs import execute, run_ranked
+
+CONFIG = RunConfig(
+    task="associative_recall",
+    mode="direct",
+    n=8,
+    arch="lstm",
+    size="tiny",
+    embedding="learned",
+    samples=640,
+    batch_size=16,
+    lr=3e-3,
+    warmup_samples=64,
+    eval_samples=40,
+)
+TIMES = ("wall_s", "tokens_per_s", "samples_per_s")
+
+
+def reports(config: RunConfig, runs_dir: Path) -> list[dict[str, Any]]:
+    return RunDirectory.of(config, runs_dir).reports()
+
+
+def timeless(row: Row) -> Row:
+    return {key: value for key, value in row.items() if key not in TIMES}
+
+
+@pytest.fixture(scope="module")
+def looked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    """A run that was looked at ten times on its way, and what was seen."""
+    folder, config = tmp_path_factory.mktemp("looked"), replace(CONFIG, eval_every=64)
+    execute(config, folder)
+    return folder, [told for told in reports(config, folder) if "accuracy" in told]
+
+
+def test_accuracy_along_the_way_is_in_the_reports_and_changes_no_weight(
+    looked: tuple[Path, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    folder, seen = looked
+    assert [told["samples"] for told in seen] == list(range(64, 641, 64))
+    assert all(0 <= told["exact_trace"] <= 1 and 0 <= told["accuracy"] <= 1 for told in seen)
+    assert len({told["accuracy"] for told in seen}) > 1  # it is the model of that moment that is looked at
+    execute(CONFIG, tmp_path)
+    plain, watched = (load_file(RunDirectory.of(CONFIG, place).checkpoint) for place in (tmp_path, folder))
+    assert all(plain[name].equal(watched[name]) for name in plain)
+    assert not any("accuracy" in told for told in reports(CONFIG, tmp_path))
+
+
+def test_a_runs_hash_changes_only_where_its_training_may_be_ended_early() -> None:
+    assert CONFIG.hash() == "05660fdc156a"  # as before there was a choice: its directories keep their names
+    assert replace(CONFIG, eval_every=64).hash() == CONFIG.hash()
+    early = replace(CONFIG, stop_at=0.9)
+    assert early.hash() != CONFIG.hash()
+    assert replace(early, eval_every=32).hash() == early.hash()  # a twentieth of the samples, where nothing is said
+    assert replace(early, eval_every=64).hash() != early.hash()
+
+
+def stopping(seen: list[dict[str, Any]]) -> tuple[RunConfig, int]:
+    """A run that is to stop in its middle, and the samples that it is trained on then."""
+    best = max(told["accuracy"] for told in seen[:-1])
+    first = next(told["samples"] for told in seen if told["accuracy"] >= best)
+    return replace(CONFIG, eval_every=64, stop_at=best), first
+
+
+def test_training_ends_at_the_wanted_accuracy_and_the_row_says_after_how_many_samples(
+    looked: tuple[Path, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    config, samples = stopping(looked[1])
+    row = execute(config, tmp_path)
+    assert row["samples"] == samples < config.samples
+    assert reports(config, tmp_path)[-1]["samples"] == samples
+    assert config.told(row)["trained"] == f"{samples:,}"
+    assert "trained" not in CONFIG.told(row | {"samples": CONFIG.samples})
+    assert "--stop-at" in config.command()
+    assert "--stop-at" not in CONFIG.command()
+
+
+def test_a_run_that_never_gets_there_is_trained_to_its_end(tmp_path: Path) -> None:
+    assert execute(replace(CONFIG, samples=160, stop_at=1.0), tmp_path)["samples"] == 160
+
+
+@pytest.mark.parametrize("at_report", [1, 5, None], ids=["before", "between", "with the last step"])
+def test_a_kill_changes_nothing_of_an_early_end(
+    at_report: int | None, looked: tuple[Path, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    config, samples = stopping(looked[1])
+    whole = execute(config, tmp_path / "whole")
+    count = 0
+
+    def kill(_: RunConfig, told: StepReport) -> None:
+        nonlocal count
+        count += 1
+        if count == at_report or (at_report is None and told.samples == samples):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    if at_report is None:  # asked to stop with the step that is the last one: nothing is left to stop
+        execute(config, tmp_path / "parts", report=kill)
+    else:
+        with pytest.raises(StoppedError):
+            execute(config, tmp_path / "parts", report=kill)
+    assert timeless(execute(config, tmp_path / "parts")) == timeless(whole)
+    one, other = (load_file(RunDirectory.of(config, tmp_path / part).checkpoint) for part in ("whole", "parts"))
+    assert all(one[name].equal(other[name]) for name in one)
+    accuracies = [[told.get("accuracy") for told in reports(config, tmp_path / part)] for part in ("whole", "parts")]
+    assert accuracies[0] == accuracies[1]
+
+
+def test_an_early_end_is_kept_while_the_evaluation_is_stopped_and_gone_on_with(
+    looked: tuple[Path, list[dict[str, Any]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, samples = stopping(looked[1])
+    whole = execute(config, tmp_path / "whole")
+    monkeypatch.setattr(experiments_run, "_decode_batch", lambda model, task: 7)
+    inner = experiments_run.count
+
+    def count_and_fall(run: RunDirectory, tally: Tally) -> None:
+        inner(run, tally)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiments_run, "count", count_and_fall)
+    for done in (7, 14):
+        with pytest.raises(KeyboardInterrupt):
+            execute(config, tmp_path / "parts")
+        run = RunDirectory.of(config, tmp_path / "parts")
+        assert counted(run).samples == done
+        assert config.progress(run).doing.startswith("decoding")
+    monkeypatch.setattr(experiments_run, "count", inner)
+    assert timeless(execute(config, tmp_path / "parts")) == timeless(whole)
+    assert whole["samples"] == samples
+
+
+def test_ranks_stop_together(looked: tuple[Path, list[dict[str, Any]]], tmp_path: Path) -> None:
+    config, samples = stopping(looked[1])
+    row = run_ranked(config, tmp_path, 2)
+    assert row is not None
+    assert row["samples"] == samples
+
+
+@pytest.mark.parametrize("changed", [{"stop_at": 1.5}, {"stop_at": float("nan")}, {"eval_every": -1}])
+def test_impossible_values_are_refused(changed: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="out of range"):
+        replace(CONFIG, **changed)
+
+
+def test_plain_lines_are_few_and_carry_the_last_accuracy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_one(replace(CONFIG, eval_every=16), RunOptions(runs_dir=tmp_path, threads=1))
+    lines = [line for line in capsys.readouterr().err.splitlines() if "samples/s" in line]
+    assert len(lines) == LINES
+    assert all(re.search(r"loss \d.*samples/s.*accuracy \d\.\d{3}$", line) for line in lines)
+
+
+def told(samples: int, samples_per_s: float, accuracy: float | None = None) -> StepReport:
+    return StepReport(
+        step=samples, samples=samples, loss=1.0, lr=1e-3, samples_per_s=samples_per_s, tokens_per_s=1.0, padding=0.0,
+        gpu_wait=None, micro_batch=1, accuracy=accuracy,
+    )  # fmt: skip
+
+
+def test_the_time_left_does_not_jump_with_one_slow_report_nor_count_the_compilation() -> None:
+    # 60 s of compilation before the first report, then a second for each, but for one that takes 20.
+    moments = [60.0 + i + (20.0 if i > 50 else 0.0) for i in range(100)]
+    clock = iter(moments)
+    watch = Watch(10_000, lambda: next(clock))
+    lines = [watch.told(told(100 * (i + 1), 5.0 if i == 51 else 100.0)) for i in range(100)]
+    assert "left" not in lines[0]
+    left = [int(m[1]) * 60 + int(m[2]) for line in lines[1:] if (m := re.search(r"(\d+):(\d\d) left", line))]
+    assert left[0] == 98
+    assert left[-1] == 0
+    # The report that took 20 times as long would say 16 minutes by its own pace.
+    assert all(abs(after - before) <= 20 for before, after in pairwise(left))
+
+
+def test_the_last_accuracy_stays_in_the_line() -> None:
+    watch = Watch(1_000)
+    assert "accuracy" not in watch.told(told(100, 1.0))
+    assert watch.told(told(200, 1.0, 0.25)).endswith("accuracy 0.250")
+    assert watch.told(told(300, 1.0)).endswith("accuracy 0.250")
+
+
+def test_a_start_far_above_guessing_is_told_in_one_line_with_what_to_try(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    paper = replace(CONFIG, embedding="sinusoidal", samples=32, warmup_samples=16, eval_samples=4)
+    with caplog.at_level(logging.WARNING):
+        execute(paper, tmp_path)
+        execute(replace(CONFIG, samples=32, warmup_samples=16, eval_samples=4), tmp_path)
+    (line,) = [record.getMessage() for record in caplog.records if "first loss" in record.getMessage()]
+    assert re.search(r"first loss is \d+\.\d, and guessing among \d+ tokens has \d\.\d", line)
+    assert "--embedding learned" in line
+    assert "\n" not in line
+
+
+def test_metrics_of_a_run_without_validation_are_as_they_were(tmp_path: Path) -> None:
+    execute(replace(CONFIG, samples=32, warmup_samples=16, eval_samples=4), tmp_path)
+    (path,) = tmp_path.glob("*/metrics.jsonl")
+    names = "step samples loss lr samples_per_s tokens_per_s padding gpu_wait micro_batch wall_s"
+    assert list(json.loads(path.read_text().split("\n")[0])) == names.split()
