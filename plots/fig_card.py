@@ -1,4 +1,4 @@
-"""Who can do what: tasks by architectures at their largest size, and whether theory forbids it or it was not learned.
+"""Who can do what: tasks by models at their largest size, and whether theory forbids it or it was not learned.
 
 Each cell: the accuracy, and the bits that the state has and a reader needs.
 """
@@ -34,30 +34,31 @@ def read_table(path: Path) -> list[ProblemRow]:
 
 
 def draw_figure(runs: list[ProblemRow]) -> Figure:
-    """A row for each task, with its options and view, at the largest n in the table; a column for each architecture."""
+    """A row for each task, with its options and view, at the largest n in the table; a column for each model."""
     rows = grouped(runs, lambda run: (run.problem.task, run.problem.options, run.problem.mode))
-    archs = list(dict.fromkeys(arch for arch, _ in models_of(runs)))
+    models = models_of(runs)
     legend = [Patch(color=colour, label=told) for colour, told in _VERDICTS.values()]
     height = _HEAD + _ROW * len(rows)
     figure = page("Who can do what", [legend[:2], legend[2:]], _caption(runs), height)
     axes = figure.subplots()
-    left = -_NAMES * len(archs)
-    axes.set(xlim=(left, len(archs)), ylim=(len(rows), -_HEAD / _ROW))
+    left = -_NAMES * len(models)
+    axes.set(xlim=(left, len(models)), ylim=(len(rows), -_HEAD / _ROW))
     axes.set_axis_off()
-    for place, arch in enumerate(archs):
-        axes.text(place + 0.5, -0.15, style.name_of(arch).replace(" ", "\n"), ha="center", va="bottom", fontsize=7.5)
+    for place, model in enumerate(models):
+        name = problems.label(model, models).replace(" ", "\n")
+        axes.text(place + 0.5, -0.15, name, ha="center", va="bottom", fontsize=7.5)
     for line, some in enumerate(rows.values()):
         largest = max(run.problem.n for run in some)
         shown = [run for run in some if run.problem.n == largest]
         axes.text(left, line + 0.5, _name(shown[0].problem), va="center", fontsize=8, linespacing=1.3)
-        for arch, same in grouped(shown, lambda run: run.arch).items():
-            _cell(axes, archs.index(arch), line, _best(same))
+        for model, same in grouped(shown, lambda run: run.model).items():
+            _cell(axes, models.index(model), line, _best(same))
     return figure
 
 
 def _best(runs: list[ProblemRow]) -> ProblemMean:
-    """Of several sizes of an architecture the one with the highest accuracy."""
-    means = [ProblemMean(tuple(some)) for some in grouped(runs, lambda run: (run.size, run.lr, run.samples)).values()]
+    """Of several trainings of a model the one with the highest accuracy."""
+    means = [ProblemMean(tuple(some)) for some in grouped(runs, lambda run: (run.lr, run.samples)).values()]
     return max(means, key=lambda mean: mean.accuracy)
 
 
@@ -103,5 +104,5 @@ def _name(problem: AskedProblem) -> str:
 def _caption(runs: list[ProblemRow]) -> str:
     return (
         "Small: bits that the state has / bits that a reader needs who is always right (docs/theory.md); a cache grows "
-        "with the text. One size of each architecture, the best of several. " + problems.making(runs)
+        "with the text. Of several trainings of a model the best. " + problems.making(runs)
     )

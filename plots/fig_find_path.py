@@ -64,6 +64,6 @@ def _way(run: ProblemRow) -> tuple[str, str]:
 
 def _caption(runs: list[ProblemRow]) -> str:
     return (
-        "Without a search a reader needs n/2 - 1 bits or more of the graph, with one the names of two nodes "
+        "Without a search a reader needs n/6 bits or more of the graph, with one the names of three nodes "
         f"(docs/theory.md, section 5). Grey: a guess. {problems.making(runs)}"
     )

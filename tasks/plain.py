@@ -188,35 +188,63 @@ def word_problem(
 
 
 def find_path(random: Generator, n: int, mode: str, names: int = 0, ask: str = "reach", calls: str = "many") -> Trace:
-    """Facts of two chains of n/2 nodes, a start and a target; whether the one leads to the other, or the path."""
-    chains = random.choice(names or n, n, replace=False).reshape(2, -1).tolist()
-    facts = [pair for chain in chains for pair in itertools.pairwise(chain)]
+    """Facts of two chains with dead ends of one shape, a start and a target; whether the one leads to the other, or
+    the path."""
+    half, links = n // 2, (n // 2 + 1) // 3
+    parts = random.choice(names or n, n, replace=False).reshape(2, half).tolist()
+    places = random.permutation(2 * links)[: half - 1 - links].tolist()
+    facts = [pair for part in parts for pair in itertools.pairwise(part[: links + 1])]
+    for part in parts:
+        for place, end in zip(places, part[links + 1 :], strict=True):
+            facts.append((part[place], end) if place < links else (end, part[place - links + 1]))
     random.shuffle(facts)
-    words = ["[BOS]", *(str(word) for a, b in facts for word in (a, ">", b)), "[EOS]"]
-    low, high = sorted(random.choice(n // 2, 2, replace=False).tolist())
-    chain, other = (chains[k] for k in random.integers(0, 2, 2))
-    low = 0 if ask == "path" else low
-    words += [str(chain[low])] if ask == "path" else [str(chain[low]), str(other[high])]
-    graded, searches = [False] * len(words), {"one": 1, "many": n}[calls] if mode == "rag" else 0
-
-    def hop(node: int, found: str) -> None:
-        words.extend(["[STARTSEARCH]", r"(?:^|\s)", str(node), r"\s>\s(\d+)", "[ENDSEARCH]", found])
-        graded.extend([True] * 5 + [False])
-
-    reached = other is chain
-    walk = chain[low : high + 1] if reached and ask == "reach" else chain[low:]
-    if ask == "reach" and mode == "direct":
-        walk = []
-    for k, (node, following) in enumerate(itertools.pairwise(walk)):
-        if k < searches:
-            hop(node, str(following))
-        if ask == "path" or k >= searches:
-            words.append(f"={following}" if ask == "path" else str(following))
+    chain, other = (parts[k] for k in random.integers(0, 2, 2))
+    first, target = chain[0], other[int(random.integers(1, links + 1))]
+    if ask == "path":
+        other, target = chain, chain[links]
+    words = ["[BOS]", *(str(word) for a, b in facts for word in (a, ">", b)), "[EOS]", str(first), str(target)]
+    graded, searches = [False] * len(words), {"one": 1, "many": n * n}[calls] if mode == "rag" else 0
+    steps = _depth_first(first, target, facts)
+    for node, behind, found in steps:
+        if searches > 0:
+            later = [] if behind is None else [r"\s>\s", str(behind), r"\s(?:.*?\s)?", str(node)]
+            result = "[FAILED]" if found is None else str(found)
+            words += ["[STARTSEARCH]", r"(?:^|\s)", str(node), *later, r"\s>\s(\d+)", "[ENDSEARCH]", result]
+            graded += [True] * (5 + len(later) - 1) + [True, False]
+        elif ask == "reach" and mode != "direct" and found is not None:
+            words.append(str(found))
             graded.append(True)
-    if ask == "reach" and not reached and searches > 1:
-        hop(walk[-1], "[FAILED]")
-    closing = [] if ask == "path" else ["[EOS]"] * (mode != "direct") + ["[TRUE]" if reached else "[FALSE]"]
+        searches -= 1
+        if ask == "path" and behind is None and found is not None and node != first:
+            words.append(f"={node}")
+            graded.append(True)
+            if node == chain[links - 1]:
+                break
+    closing = [] if ask == "path" else ["[EOS]"] * (mode != "direct") + ["[TRUE]" if other is chain else "[FALSE]"]
     return words + closing, graded + [True] * len(closing)
+
+
+def _depth_first(first: int, target: int, facts: Sequence[tuple[int, int]]) -> list[tuple[int, int | None, int | None]]:
+    """What is sought on the way: what follows a node (behind another, which has led nowhere), and what is found."""
+    following: dict[int | None, list[int]] = {}
+    for a, b in facts:
+        following.setdefault(a, []).append(b)
+    steps: list[tuple[int, int | None, int | None]] = []
+
+    def seek(node: int, behind: int | None) -> int | None:
+        place = 0 if behind is None else following[node].index(behind) + 1
+        found = next(iter(following.get(node, [])[place:]), None)
+        steps.append((node, behind, found))
+        return found
+
+    node, found = first, seek(first, None)
+    while found is not None and found != target:
+        child = seek(found, None)
+        if child is None:
+            found = seek(node, found)
+        else:
+            node, found = found, child
+    return steps
 
 
 SAMPLERS: dict[str, Callable[..., Trace]] = {

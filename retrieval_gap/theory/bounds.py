@@ -90,9 +90,8 @@ def _last_write(task: Any) -> Bound:
 
 
 def _find_path(task: Any) -> Bound:
-    links = task.levels - 1
-    what = f"two chains of {task.levels} nodes of known names and levels"
-    return _cells(what, independent_scores(links, 2), several=task.asks_path)
+    what = f"two chains of {task.links} links, with dead ends, whose names and shape are known"
+    return _cells(what, independent_scores(int(task.bits_to_cross), 2), several=task.asks_path)
 
 
 def _word_problem(task: Any) -> Bound:

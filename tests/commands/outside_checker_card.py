@@ -104,28 +104,38 @@ def word_problem(record: dict, mode: str, n: int, options: Options) -> None:
 
 
 def find_path(record: dict, mode: str, n: int, options: Options) -> None:
-    """The walk follows the facts from the start, until the target or the end."""
+    """The facts join the two nodes as the answer says; searches and thoughts are those of a depth-first search."""
     prompt, target = record["prompt"], record["target"]
     end = prompt.index("[EOS]")
-    following = dict(zip(prompt[1:end:3], prompt[3:end:3], strict=True))
-    assert len(following) == len(set(following.values())) == n - 2
-    assert end == 3 * (n - 2) + 1
-    walk = [prompt[end + 1]]
-    while walk[-1] in following:
-        walk.append(following[walk[-1]])
-    calls = 0 if mode != "rag" else 1 if options.get("calls") == "one" else n
+    facts = list(zip(prompt[1:end:3], prompt[3:end:3], strict=True))
+    following = {node: [b for a, b in facts if a == node] for fact in facts for node in fact}
+    assert (len(facts), len(following), end, len(prompt)) == (n - 2, n, 3 * (n - 2) + 1, end + 3)
+    first, sought = prompt[end + 1 :]
+    paths, stack = {first: [first]}, [first]
+    while stack:
+        node = stack.pop()
+        for child in following[node]:
+            paths[child] = [*paths[node], child]
+            stack.append(child)
+    results = [target[i + 1] for i, word in enumerate(target) if word == "[ENDSEARCH]"]
     if options.get("ask") == "path":
-        assert len(walk) == n // 2
-        assert without_searches(target) == ["=" + node for node in walk[1:]]
-        assert target.count("[ENDSEARCH]") == min(calls, len(walk) - 1)
+        assert without_searches(target) == ["=" + node for node in paths[sought][1:-1]]
+        assert not results or len(results) == 1 or results[-1] in following[paths[sought][-2]]
         return
-    reached = prompt[end + 2] in walk
-    walk = walk[: walk.index(prompt[end + 2]) + 1] if reached else walk
-    assert record["answer"] == ("TRUE" if reached else "FALSE")
-    hops = walk[1:] if mode != "direct" else []
-    closing = ["[EOS]"] * (mode != "direct") + [f"[{record['answer']}]"]
-    assert without_searches(target) == hops[calls:] + closing
-    assert target.count("[ENDSEARCH]") == min(calls, len(hops) + (not reached))
+    assert record["answer"] == ("TRUE" if sought in paths else "FALSE")
+    visited = [*(word for word in results if word != "[FAILED]"), *without_searches(target)]
+    assert visited[-1:] == [f"[{record['answer']}]"]
+    if mode != "direct":
+        *visited, closing, _ = visited
+        assert closing == "[EOS]"
+        assert set(visited) <= set(paths)
+        assert len(set(visited)) == len(visited)
+        deepest = max(map(len, paths.values()))
+        wanted = paths[sought][1:] if sought in paths else [a for a, path in paths.items() if len(path) == deepest]
+        assert set(wanted) <= set(visited)
+        assert sought not in paths or visited[-1] == sought
+    assert mode == "rag" or not results
+    assert options.get("calls") != "one" or len(results) == 1
 
 
 CHECKS: dict[str, Callable[[dict, str, int, Options], None]] = {

@@ -57,7 +57,7 @@ WRONG_USES = [
     ("sample word_problem --length 8 --group Q8", "unknown group 'Q8' (choose from Z2 to Z120, S3 to S5, A3 to A5)"),
     ("sample word_problem --length 8 --group S6", "--group S6 has 720 elements, and tables go up to 120"),
     ("sample position_retrieval --length 1001", "n = 1001 is outside 2..1000 (--length)"),
-    ("sample find_path --n-nodes 4098", "n = 4098 is outside 4..4096 (--n-nodes)"),
+    ("sample find_path --n-nodes 4098", "n = 4098 is outside 6..4096 (--n-nodes)"),
     ("sample find_path --n-nodes 8 --mode cot --ask path", "choose mode direct or rag"),
     ("sample last_write --length 9", "--length 9 is odd, and an assignment is two tokens"),
     (

@@ -29,7 +29,7 @@ def printed(task: str, mode: str, n: int, count: int, options: str, capsys: pyte
 
 
 @pytest.mark.parametrize(("task", "mode", "options"), CASES)
-@pytest.mark.parametrize("n", [6, 20, 130])
+@pytest.mark.parametrize("n", [10, 20, 130])
 def test_samples_are_as_described(
     task: str, mode: str, options: str, n: int, capsys: pytest.CaptureFixture[str]
 ) -> None:

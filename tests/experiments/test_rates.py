@@ -110,8 +110,8 @@ def test_rows_say_which_rates_were_tried_and_which_are_of_fresh_seeds():
     assert {(row["lr"], row["converged"]) for row in rows} == {(1e-3, 0), (3e-3, 1), (1e-2, 0)}
     assert {(row["window_low"], row["window_high"], row["window_decades"]) for row in rows} == {(3e-3, 3e-3, 0.0)}
     assert chosen.line() == (
-        "lstm tiny: lr 0.003 (tried 0.001 0.333, 0.003 1.000, 0.01 0.100); window 0.003 to 0.003, 0.00 decades;"
-        " 2 fresh seeds: 1.000, 100% converged"
+        "index direct n=8, lstm tiny, 1,000,000 samples a run: lr 0.003 (tried 0.001 0.333, 0.003 1.000, 0.01 0.100);"
+        " window 0.003 to 0.003, 0.00 decades; 2 fresh seeds: 1.000, 100% converged"
     )
     assert isinstance(chosen, Chosen)
 
@@ -143,9 +143,9 @@ def test_the_command_prints_window_and_rate_and_writes_all_rows(tmp_path, capsys
     files = f"--runs-dir {tmp_path / 'runs'} --csv {tmp_path / 'rates.csv'} --workers 1 --device cpu"
     assert main(f"sweep {grid} {small} {files} --choose lr".split()) == 0
     told = capsys.readouterr().out
-    assert "lstm tiny+d_model=8: lr " in told
-    assert "gru tiny+d_model=8: lr " in told
-    assert "decades; 1 fresh seeds" in told
+    assert "index direct n=4, lstm tiny+d_model=8, 64 samples a run: lr " in told
+    assert "gru tiny+d_model=8, 64 samples a run: lr " in told
+    assert "decades; 1 fresh seed: " in told
     lines = (tmp_path / "rates.csv").read_text().splitlines()
     assert lines[0].endswith("tried_lr,window_low,window_high,window_decades,converged,chosen")
     assert sum(line.endswith(",1") for line in lines) == 2

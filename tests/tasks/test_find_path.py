@@ -1,11 +1,11 @@
-"""Paths: the facts make two chains, walks follow them, and the question is a fair coin.
+"""Paths: the facts make two chains with dead ends, walks search them, and the question is a fair coin.
 
 Axes: B samples, L positions.
 """
 
-import itertools
 import math
 from collections import Counter
+from collections.abc import Callable, Iterable
 
 import networkx as nx
 import numpy as np
@@ -42,59 +42,106 @@ def without_searches(words: list[str], graded: list[int]) -> list[str]:
     return kept
 
 
+def visits(graph: nx.DiGraph, start: str, target: str) -> list[str]:
+    """What a depth-first search meets behind the start, children in the order of their facts, up to the target; of
+    what is left over once a dead end follows a dead end it meets nothing."""
+    met, node, children = [], start, list(graph.successors(start))
+    while children:
+        met.append(children.pop(0))
+        if met[-1] == target:
+            break
+        if graph.out_degree(met[-1]):
+            node = met[-1]
+            children = list(graph.successors(node))
+    return met
+
+
 @pytest.mark.parametrize(("mode", "options"), [*VIEWS, *PATHS])
-@pytest.mark.parametrize("n", [4, 10, 64])
-def test_facts_are_two_chains_in_any_order(mode, options, n):
+@pytest.mark.parametrize("n", [10, 26, 64])
+def test_facts_are_two_chains_with_dead_ends_in_any_order(mode, options, n):
     task = make(n, mode, f"names=100 {options}")
+    forks = Counter()
     for words, _ in rows(task, task.sample(np.arange(20))):
         graph = graph_of(words)
         assert len(graph) == n
-        assert nx.is_directed_acyclic_graph(graph)
+        assert graph.number_of_edges() == n - 2
         parts = list(nx.weakly_connected_components(graph))
         assert sorted(map(len, parts)) == [n // 2, n // 2]
-        assert max(degree for _, degree in graph.out_degree()) == max(degree for _, degree in graph.in_degree()) == 1
+        for part in map(graph.subgraph, parts):
+            assert nx.is_tree(part.to_undirected())
+            assert nx.dag_longest_path_length(part) >= task.links
+        forks["out"] += sum(degree == 2 for _, degree in graph.out_degree())
+        forks["in"] += sum(degree == 2 for _, degree in graph.in_degree())
+        assert max(degree for _, degree in [*graph.out_degree(), *graph.in_degree()]) <= 2
+    assert min(forks.values()) > 20
+
+
+def test_one_shape_is_that_of_both_chains():
+    task = make(16)
+    for words, _ in rows(task, task.sample(np.arange(50))):
+        one, other = (graph_of(words).subgraph(part) for part in nx.weakly_connected_components(graph_of(words)))
+        assert nx.is_isomorphic(one, other)
+
+
+@pytest.mark.parametrize(("n", "most"), [(10, 0.85), (40, 0.35), (100, 0.15)])
+def test_a_walk_along_the_first_facts_or_against_them_rarely_meets_the_target(n, most):
+    """Without a choice at forks it ends in a dead end: in either direction."""
+    task = make(n)
+    forward = backward = reached = 0
+    for words, _ in rows(task, task.sample(np.arange(400))):
+        graph, (start, target) = graph_of(words), words[words.index("[EOS]") + 1 :][:2]
+        if not nx.has_path(graph, start, target):
+            continue
+        reached += 1
+        forward += first_edges_lead(graph.successors, start, target)
+        backward += first_edges_lead(graph.predecessors, target, start)
+    assert reached > 100
+    assert forward / reached < most
+    assert backward / reached < most
+
+
+def first_edges_lead(following: Callable[[str], Iterable[str]], start: str, target: str) -> bool:
+    node: str | None = start
+    while node is not None and node != target:
+        node = next(iter(following(node)), None)
+    return node == target
 
 
 @pytest.mark.parametrize(("mode", "options"), VIEWS)
 @pytest.mark.parametrize("n", [6, 10, 40])
-def test_the_answer_is_networkxs_and_the_walk_goes_to_the_target_or_the_end(mode, options, n):
+def test_the_answer_is_networkxs_and_the_walk_is_a_depth_first_search(mode, options, n):
     task = make(n, mode, options)
     batch = task.sample(np.arange(100))
     for words, graded in rows(task, batch):
         graph, (start, target, *walk, answer) = graph_of(words), without_searches(words, graded)
-        reached = nx.has_path(graph, start, target)
-        assert answer == ("[TRUE]" if reached else "[FALSE]")
+        assert answer == ("[TRUE]" if nx.has_path(graph, start, target) else "[FALSE]")
         if mode == "direct":
             assert walk == []
             continue
-        chain = nx.descendants(graph, start)
-        expected = (
-            nx.shortest_path(graph, start, target)[1:] if reached else list(nx.dfs_preorder_nodes(graph, start))[1:]
-        )
-        assert walk == [*expected, "[EOS]"]
-        assert set(expected) <= chain
-        calls = {"cot": 0, "rag": 1 if "one" in options else len(expected) + (not reached)}[mode]
-        assert words.count("[STARTSEARCH]") == calls
+        assert walk == [*visits(graph, start, target), "[EOS]"]
+        found = [words[i + 1] for i, word in enumerate(words) if word == "[ENDSEARCH]"]
+        searched = {"cot": [], "rag": walk[:1] if options else walk[:-1]}[mode]
+        assert [word for word in found if word != "[FAILED]"] == searched
 
 
 @pytest.mark.parametrize(("mode", "options"), PATHS)
-def test_a_path_is_a_whole_chain_from_its_first_node(mode, options):
-    task = make(12, mode, options)
+def test_a_path_is_what_stands_between_the_ends_of_a_chain(mode, options):
+    task = make(24, mode, options)
     batch = task.sample(np.arange(50))
-    assert (batch.length_B == task.max_length).all()
-    assert answers_of(batch, task).shape == (50, 5)
+    assert answers_of(batch, task).shape == (50, 3)
     for words, graded in rows(task, batch):
-        graph, (start, *written) = graph_of(words), without_searches(words, graded)
+        graph, (start, target, *written) = graph_of(words), without_searches(words, graded)
         nodes = [word.removeprefix("=") for word in written if word.startswith("=")]
-        assert graph.in_degree(start) == 0
-        assert nodes == list(nx.dfs_preorder_nodes(graph, start))[1:]
+        assert nodes == nx.shortest_path(graph, start, target)[1:-1]
 
 
 @pytest.mark.parametrize(("mode", "options"), [*VIEWS, *PATHS])
-@pytest.mark.parametrize("n", [4, 6, 10])
+@pytest.mark.parametrize("n", [6, 8, 10, 12])
 def test_the_longest_trace_is_reached(mode, options, n):
+    if "path" in options and n < 10:
+        return
     task = make(n, mode, options)
-    assert task.sample(np.arange(600)).length_B.max() == task.max_length
+    assert task.sample(np.arange(3000)).length_B.max() == task.max_length
 
 
 @pytest.mark.parametrize(("mode", "options"), VIEWS[1:])
@@ -106,40 +153,42 @@ def test_every_view_shows_the_same_problems(mode, options):
     assert (shown.answer_B == searched.answer_B).all()
 
 
-def test_the_answer_is_a_fair_coin_whatever_the_levels():
-    task = make(10, "cot")
-    batch = task.sample(np.arange(20_000))
+def test_the_answer_is_a_fair_coin_wherever_the_target_is():
+    task = make(20, "cot")
     told = Counter()
-    for words, _ in rows(task, batch):
+    for words, _ in rows(task, task.sample(np.arange(6_000))):
         graph, (start, target) = graph_of(words), words[words.index("[EOS]") + 1 :][:2]
-        levels = len(nx.ancestors(graph, start)), len(nx.ancestors(graph, target))
-        told[levels, words[-1]] += 1
-    pairs = list(itertools.combinations(range(5), 2))
-    assert {levels for levels, _ in told} == set(pairs)
-    expected = 20_000 / 2 / len(pairs)
-    chi_square = sum((seen - expected) ** 2 / expected for seen in told.values())
-    assert chi_square < 2 * len(pairs) + 4 * math.sqrt(4 * len(pairs))
+        before = graph.subgraph(nx.ancestors(graph, target) | {target})
+        if words[-1] == "[TRUE]":
+            told["apart", nx.shortest_path_length(graph, start, target)] += 1
+        told[words[-1], nx.dag_longest_path_length(before)] += 1
+    assert {apart for kind, apart in told if kind == "apart"} == {1, 2, 3}
+    places = sorted({place for kind, place in told if kind != "apart"})
+    for answers in ([told["[TRUE]", place], told["[FALSE]", place]] for place in places):
+        assert abs(answers[0] - answers[1]) < 4 * math.sqrt(sum(answers))
+    assert max(abs(told["apart", k] - 1_000) for k in (1, 2, 3)) < 4 * math.sqrt(1_000)
 
 
 def test_graphs_are_equally_likely_and_splits_share_none():
+    """Of six nodes: a start of two, or an end of two, for each chain; names in any order."""
     drawn = {}
     for split in ("train", "validation", "test"):
-        task = make(4, split=split)
-        batch = task.sample(np.arange(4000))
+        task = make(6, split=split)
+        batch = task.sample(np.arange(8000))
         drawn[split] = Counter(frozenset(graph_of(words).edges) for words, _ in rows(task, batch))
-    assert sum(map(len, drawn.values())) == len(set().union(*drawn.values())) == math.factorial(4) // 2
+    assert sum(map(len, drawn.values())) == len(set().union(*drawn.values())) == 2 * math.factorial(6) // 2**3
     for counts in drawn.values():
-        expected = 4000 / len(counts)
+        expected = 8000 / len(counts)
         chi_square = sum((seen - expected) ** 2 / expected for seen in counts.values())
         assert chi_square < len(counts) + 4 * math.sqrt(2 * len(counts)) + 9
 
 
 @pytest.mark.parametrize(("mode", "options"), [*VIEWS, *PATHS])
 def test_the_plain_definition_draws_traces_by_the_same_law(mode, options):
-    task = make(8, mode, options)
+    task = make(12, mode, options)
     given = dict(word.split("=") for word in options.split())
     random = np.random.default_rng(1)
-    theirs = [plain.find_path(random, 8, mode, **given) for _ in range(4000)]
+    theirs = [plain.find_path(random, 12, mode, **given) for _ in range(4000)]
     ours = list(rows(task, task.sample(np.arange(4000))))
 
     def shape(words: list[str], graded: list[int]) -> tuple[object, ...]:
@@ -156,18 +205,20 @@ def test_samples_are_pinned():
     """A change here changes every result: say so in the results."""
     task = make(8, options="names=12")
     words, _ = next(rows(task, task.sample(np.arange(1))))
-    assert " ".join(words) == "[BOS] 0 > 4 8 > 10 2 > 7 11 > 0 4 > 1 10 > 2 [EOS] 11 7 [FALSE]"
+    assert " ".join(words) == "[BOS] 3 > 2 11 > 8 6 > 8 9 > 2 9 > 1 6 > 4 [EOS] 9 8 [FALSE]"
 
 
 @pytest.mark.parametrize(
     ("n", "mode", "options", "told"),
     [
         (7, "direct", "", "--n-nodes 7 is odd"),
-        (5000, "direct", "", r"n = 5000 is outside 4\.\.4096 \(--n-nodes\)"),
+        (5000, "direct", "", r"n = 5000 is outside 6\.\.4096 \(--n-nodes\)"),
         (8, "direct", "names=7", r"--names 7 is outside 8\.\.4096"),
         (8, "direct", "ask=why", "unknown ask 'why'"),
         (8, "rag", "calls=two", r"unknown calls 'two' \(choose from many, one\)"),
-        (8, "cot", "ask=path", "choose mode direct or rag"),
+        (12, "cot", "ask=path", "choose mode direct or rag"),
+        (8, "rag", "ask=path", "wants --n-nodes 10 or more"),
+        (4, "rag", "", r"n = 4 is outside 6\.\.4096"),
     ],
 )
 def test_what_the_task_does_not_allow_is_told_in_one_line(n, mode, options, told):

@@ -34,10 +34,10 @@ CASES = {
     "position_retrieval": (configured("position_retrieval", 6), math.log2(720), 1 / 6),
     "last_write": (configured("last_write", 40, "variables=4 values=8"), 12.0, 1 / 8),
     "word_problem": (configured("word_problem", 9, "group=S3"), math.log2(6), 1 / 6),
-    "find_path": (configured("find_path", 20), 9.0, 1 / 2),
+    "find_path": (configured("find_path", 20), 3.0, 1 / 2),
     "index first": (configured("index", 12, "query=first"), math.log2(27), 1 / 16),
     "position first": (configured("position_retrieval", 9, "query=first"), math.log2(9), 1 / 9),
-    "path": (configured("find_path", 20, "ask=path"), 9.0, 1 / 2),
+    "path": (configured("find_path", 40, "ask=path"), 6.0, 1 / 2),
     "each product": (configured("word_problem", 9, "group=S4 ask=each"), math.log2(24), 1 / 24),
 }
 

@@ -118,14 +118,15 @@ class Chosen:
     fresh: list[Row]
 
     def line(self) -> str:
-        """For a person: the window, the rate that was chosen, and what fresh seeds reach with it."""
+        """For a person: the budget, the rate that was chosen, the window, and what fresh seeds reach with it."""
         low, high = self.search.window
         accuracies = [float(row["accuracy"]) for row in self.fresh]
         tried = ", ".join(f"{rate:g} {self.search.mean(rate):.3f}" for rate in self.search.rates)
+        model, converged = self.model, f"{share_converged(accuracies):.0%} converged"
         return (
-            f"{self.model.arch} {self.model.size}: lr {self.search.best:g} (tried {tried}); window {low:g} to {high:g},"
-            f" {self.search.decades:.2f} decades; {len(accuracies)} fresh seeds: {fmean(accuracies):.3f},"
-            f" {share_converged(accuracies):.0%} converged"
+            f"{model.task} {model.mode} n={model.n}, {model.arch} {model.size}, {model.samples:,} samples a run:"
+            f" lr {self.search.best:g} (tried {tried}); window {low:g} to {high:g}, {self.search.decades:.2f} decades;"
+            f" {len(accuracies)} fresh seed{'s' * (len(accuracies) > 1)}: {fmean(accuracies):.3f}, {converged}"
         )
 
     def rows(self) -> list[Row]:
