@@ -27,12 +27,14 @@ _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 @dataclass(frozen=True, kw_only=True)
 class HeadRow:
     """A row: a head in one setting, and what it is compared with ("" for nothing).  window: 0 for the whole text.
+    tune_lr: the model's learning rate where it was trained along, else "".
     place: a tenth of the text, None for all of it.  floor: the highest of the set's floors."""
 
     dataset: str
     label_kind: str
     metric: str
     model: str
+    tune_lr: str
     head: str
     control: str
     versus: str
@@ -53,8 +55,8 @@ class HeadRow:
     p_holm: float = 1.0
 
     @property
-    def setting(self) -> tuple[str, int]:
-        return self.dataset, self.n
+    def setting(self) -> tuple[str, int, str]:
+        return self.dataset, self.n, self.tune_lr
 
     @property
     def accuracy(self) -> float:
@@ -74,6 +76,7 @@ def read_heads(path: Path) -> list[HeadRow]:
 
 def _row(where: str, row: dict[str, str]) -> HeadRow:
     values: dict[str, Any] = {key: row[key] for key in _TEXT} | {key: count_in(where, row, key) for key in _COUNTS}
+    values["tune_lr"] = row.get("tune_lr", "")  # tables from before models were tuned lack it
     values |= {key.removeprefix("score_"): share_in(where, row, key) for key in _SHARES}
     values["floor"] = max(share_in(where, row, key) for key in _FLOORS if row[key])
     values["place"] = count_in(where, row, "place") if row["place"] else None
@@ -91,7 +94,8 @@ def _number(where: str, row: dict[str, str], key: str) -> float:
 
 def set_title(row: HeadRow) -> str:
     name = row.dataset.replace("_", " ")
-    return f"{name}, {row.n} words" if row.n else name
+    words = f", {row.n} words" if row.n else ""
+    return f"{name}{words}, model tuned" if row.tune_lr else name + words
 
 
 def head_colours(heads: Sequence[str]) -> dict[str, str]:
@@ -108,8 +112,10 @@ def head_keys(heads: Sequence[str]) -> list[Line2D]:
 
 def making(rows: Sequence[HeadRow]) -> str:
     """How the numbers were made, for a caption."""
+    frozen = {row.tune_lr == "" for row in rows}
+    how = "frozen" if frozen == {True} else "tuned" if frozen == {False} else "frozen or tuned as a panel says"
     return (
-        f"Token states of {rows[0].model}, frozen; heads of {_span([row.parameters for row in rows])} parameters, the "
+        f"Token states of {rows[0].model}, {how}; heads of {_span([row.parameters for row in rows])} parameters, the "
         f"same steps and search over learning rates. Seeds: {_span([row.seeds for row in rows])}. Test examples: "
         f"{_span([row.test_examples for row in rows if row.place is None])} a set. Error bars: 95 %, bootstrap over "
         "groups of examples and seeds."

@@ -8,6 +8,7 @@ import pytest
 from retrieval_gap.experiments.heads.compare import TABLE_COLUMNS
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.plots import draw, fig_heads, fig_middle, fig_order
+from retrieval_gap.plots.heads_published import read_published
 from retrieval_gap.tables.rows import write_table
 
 SCORES = {"attention": 0.55, "bigru": 0.9, "mean": 0.52}
@@ -17,7 +18,7 @@ def _row(head: str, **changes: Any) -> dict[str, Any]:
     score = changes.pop("score", SCORES[head])
     row: dict[str, Any] = {
         "dataset": "which_came_first", "n": 32, "label_kind": "text", "metric": "accuracy", "model": "MiniLM",
-        "layer": -1, "half": "encoder", "copies": 1, "head": head, "control": "none", "window": 0,
+        "layer": -1, "half": "encoder", "copies": 1, "tune_lr": "", "head": head, "control": "none", "window": 0,
         "parameters": 100_000,
         "seeds": 3, "train_examples": 1500, "test_examples": 600, "place": "", "score": score,
         "score_low": score - 0.02,
@@ -56,9 +57,25 @@ def test_a_figure_is_drawn_and_is_the_same_each_time(figure: str, tmp_path: Path
 
 def test_differences_are_drawn_where_they_are(tmp_path: Path) -> None:
     figure = fig_heads.draw_figure(fig_heads.read_table(_table(tmp_path, *ROWS)))
-    (axes,) = [each for each in figure.axes if each.get_visible()]
+    axes, published = (each for each in figure.axes if each.get_visible())
+    gains = [float(line.get_xdata()[0]) for line in published.lines if line.get_marker() == "D"]
+    assert gains == pytest.approx([0.0535, 0.0395, 0.0212])
     drawn = sorted(float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() in ("o", "s"))
     assert drawn == pytest.approx([-0.03, 0.34, 0.35])
+
+
+def test_a_published_gain_without_a_base_is_told_and_the_others_have_an_interval() -> None:
+    gains = read_published()
+    assert [gain.difference is None for gain in gains] == [False, False, False, True]
+    assert gains[2].reach == pytest.approx(0.0249, abs=1e-4)  # 2.12 points: z = 1.7
+    assert gains[3].reach == 0
+
+
+def test_a_tuned_model_has_a_panel_of_its_own(tmp_path: Path) -> None:
+    rows = [_row("bigru", tune_lr=lr, versus="head attention", **_difference(0.1)) for lr in ("", 1e-4)]
+    figure = fig_heads.draw_figure(fig_heads.read_table(_table(tmp_path, *rows)))
+    titles = [axes.get_title() for axes in figure.axes if axes.get_visible()]
+    assert titles[:2] == ["which came first, 32 words", "which came first, 32 words, model tuned"]
 
 
 def test_scores_are_drawn_from_no_shuffle_to_the_whole(tmp_path: Path) -> None:
