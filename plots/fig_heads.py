@@ -16,7 +16,7 @@ from retrieval_gap.machine.errors import UsageError
 from . import style
 from .heads_published import Gain, read_published
 from .heads_table import DEFAULT_TABLE, SHUFFLED_STATES, HeadRow, making, read_heads, set_title
-from .page import page
+from .page import legend_lines, page
 
 __all__ = ["DEFAULT_TABLE", "draw_figure", "read_table"]
 
@@ -36,7 +36,7 @@ def draw_figure(rows: Sequence[HeadRow]) -> Figure:
     published = read_published()
     columns = min(_COLUMNS, len(settings) + 1)
     lines = -(-(len(settings) + 1) // columns)
-    figure = page("What a head gets from token states, and from their order", [_keys()], _caption(compared),
+    figure = page("What a head gets from token states, and from their order", legend_lines(_keys()), _caption(compared),
                   lines * (0.75 + 0.3 * max(len(heads), len(published))))  # fmt: skip
     grid = figure.subplots(lines, columns, squeeze=False).flatten()
     for place, (axes, setting) in enumerate(zip(grid, settings, strict=False)):
