@@ -25,7 +25,7 @@ from retrieval_gap.heads.training import WEIGHT_DECAY, HeadTraining, Hooks, Spli
 from retrieval_gap.llm.embeddings import StatesConfig, StateStore, states_of
 from retrieval_gap.tasks.texts import TextSet, load_texts
 
-TEXTS, WORDS, ROUNDS = 128, 64, 3
+TEXTS, WORDS, ROUNDS = 64, 64, 3
 LAYERS, WIDTH, INNER, ATTENTION_HEADS = 6, 384, 1536, 12
 HEAD, PARAMETERS, STEPS, BATCH, RATE = "gru", 100_000, 50, 32, 1e-3
 PEER = "sentence_transformers"
