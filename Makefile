@@ -145,6 +145,10 @@ heads-demo: $(MINILM)/config.json ## heads over MiniLM's states: read, train, co
 	$(BIN)/retrieval-gap heads table --runs-dir $(HEADS) --csv $(HEADS).csv
 	$(MAKE) fig-heads fig-order fig-middle
 
+heads-tuned: $(MINILM)/config.json ## heads with MiniLM trained along, beside the frozen one
+	RETRIEVAL_GAP_MODELS=$(MODELS) $(BIN)/retrieval-gap sweep heads_tuned --device cpu --runs-dir $(RUNS)/heads_tuned
+	$(BIN)/retrieval-gap heads table --runs-dir $(RUNS)/heads_tuned --csv $(RUNS)/heads_tuned.csv
+
 fig-heads: $(READY) ## heads: what each adds to attention pooling, and what of it is order
 	$(BIN)/retrieval-gap plot fig_heads --results $(HEADS_TABLE) --out $(OUT)
 
