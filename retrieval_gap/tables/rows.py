@@ -55,7 +55,7 @@ def read_table(path: Path) -> list[Sourced]:
     rows = read_rows(path, [column for column in COLUMNS if column not in _DEFAULTS | _UNKNOWN])
     if not rows:
         raise UsageError(f"results table {path} is empty: no run has finished; {MAKE_IT}")
-    return [Sourced(where, _typed(where, _DEFAULTS | _UNKNOWN | row)) for where, row in rows]
+    return [Sourced(where, row) for (where, _), row in zip(rows, _typed(rows), strict=True)]
 
 
 def completed(where: str, row: Row) -> Row:
@@ -209,9 +209,35 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _typed(where: str, row: Mapping[str, str]) -> Row:
-    """Raises UsageError for a value that is not of its column's kind."""
-    return {column: _value(where, row, column) for column in columns_of([row])}
+def _typed(rows: Sequence[tuple[str, Mapping[str, str]]]) -> list[Row]:
+    """The rows of one table with every column, numbers as numbers; a column at a time, as tables can be long.
+
+    Raises UsageError, about the first row that has one, for a value that is not of its column's kind.
+    """
+    columns = columns_of([rows[0][1]])
+    filled = {column: (_DEFAULTS | _UNKNOWN)[column] for column in columns if column not in rows[0][1]}
+    whole = [(where, filled | dict(row)) for where, row in rows] if filled else rows
+    try:
+        values = [_column(column, [row[column] for _, row in whole]) for column in columns]
+    except ValueError:  # slowly, to name the first
+        return [{column: _value(where, row, column) for column in columns} for where, row in whole]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
+
+
+def _column(column: str, texts: list[str]) -> list[Any]:
+    """What `_value` makes of each of these.  Raises ValueError where one will not do."""
+    kind = KINDS.get(column, str)
+    if column in _NEVER_EMPTY and not all(texts):
+        raise ValueError(column)
+    if kind is str:
+        empty = _DEFAULTS.get(column, "")
+        return [text or empty for text in texts] if empty else texts
+    numbers = [kind(text) if text else None for text in texts]
+    if kind is float and not all(math.isfinite(number) for number in numbers if number is not None):
+        raise ValueError(column)
+    if column in _SHARES and not all(0 <= number <= 1 for number in numbers if number is not None):
+        raise ValueError(column)
+    return numbers
 
 
 def _value(where: str, row: Mapping[str, str], column: str) -> str | int | float | None:
