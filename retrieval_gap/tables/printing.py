@@ -1,6 +1,7 @@
 """Tables for people: no cell moves a terminal's cursor, whoever wrote it."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from rich.console import Console
 from rich.markup import escape
@@ -24,7 +25,7 @@ def print_lines(lines: Sequence[Mapping[str, str]], *, left: Sequence[str] = ())
 
     left: the columns that are aligned to the left; the others hold numbers.
     """
-    columns = list(dict.fromkeys(column for line in lines for column in line))
+    columns = list(dict.fromkeys(chain.from_iterable(lines)))
     heads = [_one_line(column) for column in columns]
     rows = [[_one_line(line.get(column, "")) for column in columns] for line in lines]
     to_left = [column in left for column in columns]
@@ -53,11 +54,11 @@ def _one_line(cell: str) -> str:
 
 def without_constant(lines: Sequence[Mapping[str, str]], keep: Sequence[str]) -> tuple[list[dict[str, str]], str]:
     """The lines without the columns in which they do not differ, but for those of `keep`; and what those are."""
-    columns = list(dict.fromkeys(column for line in lines for column in line))
-    same = {
-        column: lines[0].get(column, "")
-        for column in columns
-        if column not in keep and len({line.get(column, "") for line in lines}) == 1
-    }
+    columns = dict.fromkeys(chain.from_iterable(lines))
+    met: dict[str, set[str]] = {column: set() for column in columns}
+    for line in lines:  # once each: a long table is larger than the cache
+        for column, values in met.items():
+            values.add(line.get(column, ""))
+    same = {c: lines[0].get(c, "") for c, values in met.items() if c not in keep and len(values) == 1}
     kept = [{column: value for column, value in line.items() if column not in same} for line in lines]
     return kept, ", ".join(f"{column} {value}" for column, value in same.items() if value)
