@@ -32,7 +32,7 @@ def selective_scan(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
     return _scan(_plan(inputs), inputs, None)
 
 
-def _plan(inputs: ScanInputs) -> Plan:
+def _plan(inputs: ScanInputs) -> ScanPlan:
     batch, length, channels = inputs.x.shape
     places = (n for t in (inputs.B, inputs.C) for n in (t.data_ptr() // t.element_size(), t.stride(0), t.stride(1)))
     return ScanPlan(
