@@ -174,9 +174,8 @@ def causal_conv1d(
 def _run(job: Job, worker: Worker, x: Tensor, weight: Tensor, bias: Tensor, state: Tensor | None) -> None:
     batch, length, channels = x.shape
     job.put(BATCH, *x.shape)
-    for index, tensor in ((FILTER, weight.t()), (BIAS, bias), (STATE, state)):
-        job.flat(index, tensor)
-    job.rows(X, x)
+    job.flats({FILTER: weight.t(), BIAS: bias, STATE: state})
+    job.views({X: x})
     # A forward step of 16 channels takes about 40 vector instructions, a backward step 60.
     job.run(worker, thread_count(batch, 3 * batch * length * channels), scratch_bytes(length, channels))
 
@@ -185,7 +184,7 @@ class _CausalConv1d(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, state: Tensor | None) -> Tensor:
         y, job = x.new_empty(x.shape), Job(FIELDS)
-        job.rows(Y, y)
+        job.views({Y: y})
         _run(job, forward, x, weight, bias, state)
         ctx.save_for_backward(x, weight, bias, state)
         return y
@@ -197,10 +196,8 @@ class _CausalConv1d(torch.autograd.Function):
         batch, _, channels = x.shape
         grad_x, grad_state = x.new_empty(x.shape), x.new_empty(batch, BEFORE, channels)
         grad_filter, job = x.new_empty(batch, WIDTH + 1, channels), Job(FIELDS)
-        job.flat(GRAD_FILTER, grad_filter)
-        job.flat(GRAD_STATE, grad_state)
-        job.rows(GRAD_Y, grad_y)
-        job.rows(GRAD_X, grad_x)
+        job.flats({GRAD_FILTER: grad_filter, GRAD_STATE: grad_state})
+        job.views({GRAD_Y: grad_y, GRAD_X: grad_x})
         _run(job, backward, x, weight, bias, state)
         of_filter = sum_in_order(grad_filter)
         return grad_x, of_filter[:-1].t(), of_filter[-1], grad_state if ctx.needs_input_grad[3] else None

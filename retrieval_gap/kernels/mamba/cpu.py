@@ -77,9 +77,8 @@ def _forward_job(x: Tensor, y: Tensor, weights: MambaWeights, eps: float) -> Job
 def _put_kept(job: Job, weights: MambaWeights, kept: k.Kept) -> None:
     """What the forward pass writes and the backward pass reads."""
     inner, states = weights.A.shape
-    for index, rows in ((tiles.X, kept.u), (tiles.Y, kept.y), (tiles.B, kept.dbc), (tiles.C, kept.dbc[..., states:])):
-        job.rows(index, rows)
-    job.rows(tiles.Z, kept.xz[..., inner:])
+    job.views({tiles.X: kept.u, tiles.Y: kept.y, tiles.B: kept.dbc, tiles.C: kept.dbc[..., states:]})
+    job.views({tiles.Z: kept.xz[..., inner:]})
     job.flats({tiles.A: (weights.A * float(LOG2_E)).t(), tiles.BOUNDARIES: kept.boundaries})
     job.flats({k.KEPT_XZ: kept.xz, k.KEPT_DBC: kept.dbc})
 
@@ -94,14 +93,14 @@ def _forward(x: Tensor, weights: MambaWeights, eps: float, state: State | None) 
     (batch, length, width), (inner, states) = x.shape, weights.A.shape
     xz, u, dbc, gated = (x.new_empty(batch, length, n) for n in (2 * inner, inner, _columns(weights), inner))
     boundaries = None if state is not None else x.new_empty(batch * -(-length // tiles.CHUNK) * inner * states)
-    kept, y, ssm = k.Kept(xz, u, dbc, gated, boundaries), torch.empty_like(x), x.new_empty(batch, inner, states)
+    kept, y, ssm = k.Kept(xz, u, dbc, gated, boundaries), torch.empty_like(x), x.new_empty(batch, states, inner)
     job = _forward_job(x, y, weights, eps)
     _put_kept(job, weights, kept)
     if state is not None:
-        job.flats({k.WINDOW: state[0], tiles.STATE: state[1], tiles.STATE_OUT: ssm})
+        job.flats({k.WINDOW: state[0], tiles.STATE: state[1].mT, tiles.STATE_OUT: ssm})
     threads = thread_count(min(MOST_ITEMS, batch), _operations(x, weights))
     job.run(k.forward, threads, k.forward_scratch_bytes(length, width, inner, states))
-    return y, kept, ssm
+    return y, kept, ssm.mT
 
 
 class _ResidualMamba(torch.autograd.Function):
@@ -130,7 +129,7 @@ class _ResidualMamba(torch.autograd.Function):
             k.GRAD_W_DT: (items, inner, padded), tiles.GRAD_BIAS: (batch, inner), tiles.GRAD_A: (batch, states, inner),
             tiles.GRAD_D: (batch, inner), k.GRAD_W_OUT: (items, width, inner),
         }  # fmt: skip
-        parts = {index: x.new_empty(shape) for index, shape in shapes.items()}
+        parts = {index: x.new_zeros(shape) for index, shape in shapes.items()}
         job.flats(parts)
         scratch = k.backward_scratch_bytes(length, width, inner, columns, states)
         job.run(k.backward, thread_count(items, 2 * _operations(x, weights)), scratch)

@@ -3,9 +3,9 @@
 Legend: B batch, L time, D model width, I inner width, N states per channel, R rank of delta,
 T columns of B, C and delta.
 
-An item is a share of the sequences. The weights' gradients are left as one partial sum per item: whoever calls adds
-them in order. The fields of the scan come first. A worker copies the job, so that its scan reads and writes rows in the
-worker's own scratch memory.
+An item is a share of the sequences. The weights' gradients begin as zeros and grow as one partial sum per item: whoever
+calls adds them in order. The fields of the scan come first. A worker copies the job, so that its scan reads and writes
+rows in the worker's own scratch memory.
 """
 
 from __future__ import annotations
@@ -169,16 +169,8 @@ def forward(job: int) -> None:
 def backward(job: int) -> None:
     """Take items until none is left."""
     own, item, items, batch = own_scratch(job), next_item(job), field(job, ITEMS), field(job, BATCH)
-    width, inner, columns = field(job, WIDTH), field(job, CHANNELS), field(job, COLUMNS)
-    padded_rank = columns - 2 * field(job, STATES)
     copy_job(own, job, FIELDS)
     while item < items:
-        clear(field(job, GRAD_GAIN) + item * width * FLOAT, width)
-        clear(field(job, GRAD_W_IN) + item * 2 * inner * width * FLOAT, 2 * inner * width)
-        clear(field(job, GRAD_FILTER) + item * (TAPS + 1) * inner * FLOAT, (TAPS + 1) * inner)
-        clear(field(job, GRAD_W_X) + item * columns * inner * FLOAT, columns * inner)
-        clear(field(job, GRAD_W_DT) + item * inner * padded_rank * FLOAT, inner * padded_rank)
-        clear(field(job, GRAD_W_OUT) + item * inner * width * FLOAT, inner * width)
         for b in range(share(item, items, batch), share(item + 1, items, batch)):
             _sequence_backward(own, b, item, own + _JOB_BYTES)
         item = next_item(job)

@@ -253,9 +253,9 @@ def scan_item_back(job: int, b: int, block: int, scratch: int) -> None:
     states, all_channels, vectors = field(job, tiles.STATES), field(job, tiles.CHANNELS), tiles.vectors_of(job, block)
     first, row = block * field(job, tiles.BLOCK), all_channels * FLOAT
     rates, grad_A, grad_state, D, bias, grad_D, grad_bias, _, _, _, _, sums = _rooms(scratch, vectors, states)
-    own_state, own_channels = (b * all_channels + first) * states, b * all_channels + first
-    tiles.load_turned(rates, flat_at(job, tiles.A, first), row, vectors, states)
-    tiles.load_tile(grad_state, flat_at(job, tiles.GRAD_STATE_OUT, own_state), vectors, states)
+    own_state, own_channels = b * all_channels * states + first, b * all_channels + first
+    tiles.load_tile(rates, flat_at(job, tiles.A, first), row, vectors, states)
+    tiles.load_tile(grad_state, flat_at(job, tiles.GRAD_STATE_OUT, own_state), row, vectors, states)
     tiles.load_channels(D, flat_at(job, tiles.D, first), vectors)
     tiles.load_channels(bias, flat_at(job, tiles.BIAS, first), vectors)
     clear(grad_A, vectors * LANES * states)
@@ -264,10 +264,10 @@ def scan_item_back(job: int, b: int, block: int, scratch: int) -> None:
     chunks = (field(job, tiles.LENGTH) + CHUNK - 1) // CHUNK
     for back in range(chunks):
         _scan_chunk_back(job, b, block, chunks - 1 - back, scratch)
-    tiles.store_turned(flat_at(job, tiles.GRAD_A, b * all_channels * states + first), row, grad_A, vectors, states)
+    tiles.store_tile(flat_at(job, tiles.GRAD_A, own_state), row, grad_A, vectors, states)
     copy(flat_at(job, tiles.GRAD_D, own_channels), grad_D, vectors * LANES)
     copy(flat_at(job, tiles.GRAD_BIAS, own_channels), grad_bias, vectors * LANES)
-    tiles.store_tile(flat_at(job, tiles.GRAD_STATE, own_state), grad_state, vectors, states)
+    tiles.store_tile(flat_at(job, tiles.GRAD_STATE, own_state), row, grad_state, vectors, states)
 
 
 @Worker
