@@ -16,7 +16,7 @@ from .problems import AskedProblem, ProblemRow, grouped, looks, models_of
 from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "lr_window_demo.csv"
-_COLUMNS = ("window_low", "window_high", "window_decades", "converged", "chosen")
+_COLUMNS = ("tried_lr", "window_low", "window_high", "window_decades", "converged", "chosen")
 _LINES, _BAR = 2.5, 0.24  # inches: of a panel of lines, and of one bar
 _ROOM = 0.55  # of the rates' range, for the words behind the bars
 
@@ -63,7 +63,9 @@ def _windows(axes: Axes, runs: list[ProblemRow], models: list[tuple[str, str]]) 
         axes.plot([low, high], [place, place], color=colour, linewidth=5, solid_capstyle="butt", alpha=0.6)
         axes.plot([run.lr for run in chosen[model]], [place] * len(chosen[model]), "|", color=style.INK, markersize=9)
         share = sum(run.told("converged") == "1" for run in chosen[model]) / len(chosen[model])
-        told = f"{float(first.told('window_decades')):.1f} decades, {share:.0%} converged"
+        tried = [float(rate) for rate in first.told("tried_lr").split()]
+        or_more = "\N{GREATER-THAN OR EQUAL TO} " if low == min(tried) or high == max(tried) else ""
+        told = f"{or_more}{float(first.told('window_decades')):.1f} decades, {share:.0%} converged"
         axes.annotate(
             told,
             (1.0, place),
@@ -85,6 +87,6 @@ def _windows(axes: Axes, runs: list[ProblemRow], models: list[tuple[str, str]]) 
 def _caption(runs: list[ProblemRow]) -> str:
     return (
         "Bars: rates that keep 95 % of the best validation accuracy, between neighbours that were tried; the stroke is "
-        "the rate chosen. Converged: the share of fresh seeds at that rate that reach 0.9 on the test split. "
-        + problems.making(runs)
+        "the rate chosen; \N{GREATER-THAN OR EQUAL TO}: a bar ends where the rates do. Converged: the share of fresh "
+        "seeds at that rate that reach 0.9 on the test split. " + problems.making(runs)
     )

@@ -7,13 +7,15 @@ from pathlib import Path
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tasks.registry import is_task_name, load_task
 
+QUERY_FLAG = "--query"
 SIZE_FLAGS = ("--n", "--n-nodes", "--length", "--n-paragraphs")
 
 
 def split_task_flags(words: list[str]) -> tuple[list[str], str]:
     """The words without those flags that only the task among them knows, and these as its options, `c=3 values=4`.
 
-    Raises UsageError for a size by another task's name, TaskError for a file that holds no task.
+    Raises UsageError for a size by another task's name and for a query where there is none, TaskError for a file
+    that holds no task.
     """
     named = _task_of(words)
     if not is_task_name(named) and not Path(named).is_file():
@@ -27,6 +29,8 @@ def split_task_flags(words: list[str]) -> tuple[list[str], str]:
         flag = flag.replace("_", "-")
         if flag in SIZE_FLAGS and flag not in ("--n", task.size_flag) and task.size_flag != "--n":
             raise UsageError(f"{flag} is no flag of {task.name}: its size is {task.size_flag}")
+        if flag == QUERY_FLAG and flag not in own:
+            raise UsageError(f"{flag} is no flag of {task.name}: it has no query that could come first")
         if flag in own:
             value = value if equals else next(rest, "")
             options.append(f"{flag[2:].replace('-', '_')}={value}")

@@ -69,6 +69,9 @@ def test_the_window_is_the_neighbouring_rates_that_are_nearly_as_good():
     assert search.window == (3e-3, 1e-2)
     assert search.decades == pytest.approx(0.5229, abs=1e-4)
     assert RateSearch({1e-3: [0.1], 1e-2: [1.0]}).decades == 0
+    assert not search.window_is_open
+    assert RateSearch({1e-3: [0.1], 1e-2: [1.0]}).window_is_open
+    assert RateSearch({1e-3: [1.0], 1e-2: [1.0], 1e-1: [0.1]}).window_is_open
     assert search.converged(1e-1) == 1
     assert share_converged([0.95, 0.5, 0.9, 0.89]) == 0.5
 
@@ -145,7 +148,7 @@ def test_the_command_prints_window_and_rate_and_writes_all_rows(tmp_path, capsys
     told = capsys.readouterr().out
     assert "index direct n=4, lstm tiny+d_model=8, 64 samples a run: lr " in told
     assert "gru tiny+d_model=8, 64 samples a run: lr " in told
-    assert "decades; 1 fresh seed: " in told
+    assert "; 1 fresh seed: " in told
     lines = (tmp_path / "rates.csv").read_text().splitlines()
     assert lines[0].endswith("tried_lr,window_low,window_high,window_decades,converged,chosen")
     assert sum(line.endswith(",1") for line in lines) == 2

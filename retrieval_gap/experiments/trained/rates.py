@@ -87,6 +87,12 @@ class RateSearch:
         low, high = self.window
         return math.log10(high / low)
 
+    @property
+    def window_is_open(self) -> bool:
+        """Whether the window ends where the rates do, so that it may be wider."""
+        low, high = self.window
+        return low == self.rates[0] or high == self.rates[-1]
+
     def converged(self, rate: float) -> float:
         """The share of seeds that learned the task at this rate."""
         return share_converged(self.accuracies[rate])
@@ -122,10 +128,11 @@ class Chosen:
         low, high = self.search.window
         accuracies = [float(row["accuracy"]) for row in self.fresh]
         tried = ", ".join(f"{rate:g} {self.search.mean(rate):.3f}" for rate in self.search.rates)
+        width = f"{self.search.decades:.2f} decades" + " or more" * self.search.window_is_open
         model, converged = self.model, f"{share_converged(accuracies):.0%} converged"
         return (
             f"{model.task} {model.mode} n={model.n}, {model.arch} {model.size}, {model.samples:,} samples a run:"
-            f" lr {self.search.best:g} (tried {tried}); window {low:g} to {high:g}, {self.search.decades:.2f} decades;"
+            f" lr {self.search.best:g} (tried {tried}); window {low:g} to {high:g}, {width};"
             f" {len(accuracies)} fresh seed{'s' * (len(accuracies) > 1)}: {fmean(accuracies):.3f}, {converged}"
         )
 
