@@ -6,6 +6,7 @@ tried again; what will not (a wrong key, a refused request) ends the run with th
 
 import functools
 import json
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ import httpx2
 from retrieval_gap.llm.bodies import completion_body, echo_body, next_token_body, tokenize_body
 from retrieval_gap.llm.config import LLMConfig, ServerConfig
 from retrieval_gap.llm.connection import opened, reason
+from retrieval_gap.llm.families import family_of
 from retrieval_gap.llm.in_flight import Flight, StatusError
 from retrieval_gap.llm.pace import asked_to_wait
 from retrieval_gap.llm.replies import TooLongReplyError, parsed, parsed_stream
@@ -58,6 +60,8 @@ class ServerBackend:
     ) -> None:
         self.config, self._model, self._key, self._tokenizer = config, model, key, tokenizer
         keep_secret(key)
+        if not family_of(model.model).greedy:
+            print(f"{model.shown_name} takes no temperature: what it answers differs from run to run", file=sys.stderr)
         self._url = config.base_url.rstrip("/")
         self.described: dict[str, Any] = {"backend": self._url, "model": model.model, "api": model.api}
         self.hardware = ""
