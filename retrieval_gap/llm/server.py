@@ -7,6 +7,7 @@ tried again; what will not (a wrong key, a refused request) ends the run with th
 import functools
 import json
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -179,15 +180,24 @@ class ServerBackend:
 
     def _asked_to_count(self, text: str) -> int:
         root = self._url.removesuffix("/v1")
-        with opened(httpx2.Client, self.config, self._headers()) as client:
-            try:
-                response = client.post(f"{root}/tokenize", json=tokenize_body(self._model, text))
-            except httpx2.TransportError as error:
-                raise RunError(f"no server answers at {root}/tokenize ({reason(error)})") from error
+        try:
+            response = self._once_loaded("POST", f"{root}/tokenize", tokenize_body(self._model, text))
+        except httpx2.TransportError as error:
+            raise RunError(f"no server answers at {root}/tokenize ({reason(error)})") from error
         count = counted_tokens(_text(response)) if response.status_code == 200 else None
         if count is None:
             raise RunError(f"{root} counts no tokens (/tokenize); --tokenizer names a folder or model that does")
         return count
+
+    def _once_loaded(self, method: str, url: str, body: dict[str, Any] | None = None) -> httpx2.Response:
+        """What a server says that may still load its model, as 503 tells; it is asked again as often as others are."""
+        with opened(httpx2.Client, self.config, self._headers()) as client:
+            for nth in range(self.config.tries):
+                response = client.request(method, url, json=body)
+                if response.status_code != 503:
+                    break
+                time.sleep(self.config.backoff_s * 2**nth)
+        return response
 
     def _check(self, response: httpx2.Response) -> None:
         if response.status_code != 200:
@@ -198,13 +208,12 @@ class ServerBackend:
 
     def _told(self) -> dict[str, Any]:
         """The model's entry in the server's list of models; empty where there is no such list."""
-        with opened(httpx2.Client, self.config, self._headers()) as client:
-            try:
-                response = client.get(f"{self._url}/models")
-            except (httpx2.TransportError, httpx2.InvalidURL) as error:
-                raise RunError(
-                    f"no server answers at {self._url} ({reason(error)}); start it, or see --base-url"
-                ) from error
+        try:
+            response = self._once_loaded("GET", f"{self._url}/models")
+        except (httpx2.TransportError, httpx2.InvalidURL) as error:
+            raise RunError(
+                f"no server answers at {self._url} ({reason(error)}); start it, or see --base-url"
+            ) from error
         if response.status_code in (401, 403):
             raise RunError(f"{self._url} refuses the key ({response.status_code}); see --api-key-env")
         try:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MEASURES = ("right", "squared", "absolute", "direction", "acc_at_1", "acc_at_5", "exact", "graded")
 REASONS = ("written", "consolidated", "second try", "unchanged", "over budget", "cut", "unreadable", "echo", "gate")
+REFUSED = REASONS[4:]  # the old memory was kept
 # The contract of results/memory_*.csv.  A row of `part` "all" is over all predictions; one of "steps" over those of
 # first_step to last_step, and has no tokens.  score: what methods are compared by, higher is better.
 COLUMNS = (
