@@ -225,7 +225,7 @@ MEMORY := $(RUNS)/memory_demo
 MEMORY_TABLE = $(if $(wildcard $(MEMORY).csv),$(MEMORY).csv,results/memory_scripted.csv)
 
 memory-demo: $(SMOLLM2)/config.json ## memories in words with a small real model; RETRIEVAL_GAP_DATA=FOLDER has weather (not yet timed)
-	RETRIEVAL_GAP_MODELS=$(MODELS) $(BIN)/retrieval-gap sweep memory_demo --workers 1 --device cpu --runs-dir $(MEMORY)
+	RETRIEVAL_GAP_MODELS=$(MODELS) $(BIN)/retrieval-gap sweep memory_demo --workers 2 --device cpu --runs-dir $(MEMORY)
 	$(BIN)/retrieval-gap memory table --runs-dir $(MEMORY) --csv $(MEMORY).csv
 	$(MAKE) fig-memory fig-memory-bits
 
