@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from retrieval_gap.experiments.memories.cell import STEPS, MemoryCell
 from retrieval_gap.experiments.memories.work import read_log
-from retrieval_gap.llm.config import LocalConfig, ModelConfig, ServerConfig
+from retrieval_gap.llm.config import LocalConfig, LLMConfig, ServerConfig
 from retrieval_gap.llm.families import family_of, without_reasoning
 from retrieval_gap.llm.local import LocalBackend
-from retrieval_gap.llm.request import Completion, Reply, Request, Scored, ScoreRequest, Scores, TooLong
+from retrieval_gap.llm.request import Completion, Reply, Request, Scored, ScoreRequest, AnswerScores, TooLong
 from retrieval_gap.llm.server import ServerBackend
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.runs.directory import RunDirectory
@@ -65,7 +65,7 @@ def served(model: str, **changes: Any) -> tuple[dict[str, Any], Reply]:
     found: list[Reply] = []
     with ScriptedServer(prompt_of, models=(model,)) as server:
         config = ServerConfig(base_url=server.url, backoff_s=0.01, **changes)
-        ServerBackend(ModelConfig(model=model, api="chat"), config).complete([REQUEST], lambda _, r: found.append(r))
+        ServerBackend(LLMConfig(model=model, api="chat"), config).complete([REQUEST], lambda _, r: found.append(r))
     (body,) = server.asked
     return body, found[0]
 
@@ -127,7 +127,7 @@ def without_temperature(body: dict[str, Any]) -> Said:
 def test_a_memory_run_comes_to_the_same_with_every_family(model: str, answer: Any, tmp_path: Path) -> None:
     """The servers all note as the scripted note taker does; each says so in its family's way."""
 
-    def run(chosen: ModelConfig, server: ServerConfig) -> tuple[MemoryCell, list[dict[str, Any]]]:
+    def run(chosen: LLMConfig, server: ServerConfig) -> tuple[MemoryCell, list[dict[str, Any]]]:
         cell = MemoryCell(
             benchmark="drift", method="llm_as_rnn", streams=2, steps=8, settings=Settings(budget=24),
             model=chosen, server=server,
@@ -136,10 +136,10 @@ def test_a_memory_run_comes_to_the_same_with_every_family(model: str, answer: An
         same = ("part", "score", "unreadable", "updates_written", "carried_most")
         return cell, [{name: row.get(name) for name in same} for row in rows]
 
-    _, wanted = run(ModelConfig(model="scripted:note_taker"), ServerConfig())
+    _, wanted = run(LLMConfig(model="scripted:note_taker"), ServerConfig())
     with ScriptedServer(answer, models=(model,)) as server:
         server.tokenize = lambda body: {"count": count_tokens(body["prompt"])}
-        cell, found = run(ModelConfig(model=model, api="chat"), ServerConfig(base_url=server.url, backoff_s=0.01))
+        cell, found = run(LLMConfig(model=model, api="chat"), ServerConfig(base_url=server.url, backoff_s=0.01))
     assert found == wanted
     for step in read_log(RunDirectory.of(cell, tmp_path).path / STEPS, cell):
         assert "Hm" not in step["carried"]
@@ -170,7 +170,7 @@ def test_room_to_think_comes_on_top_of_a_reply_and_counts_in_the_hash(tmp_path: 
         settings = Settings(budget=24, thinking=thinking)
         return MemoryCell(
             benchmark="drift", method="zero_shot", streams=1, steps=2, settings=settings,
-            model=ModelConfig(model="gpt-oss-20b", api="chat"), server=ServerConfig(base_url=server.url),
+            model=LLMConfig(model="gpt-oss-20b", api="chat"), server=ServerConfig(base_url=server.url),
         )  # fmt: skip
 
     with ScriptedServer(in_channels, models=("gpt-oss-20b",)) as server:
@@ -194,7 +194,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def local(folder: Path, **changes: Any) -> LocalBackend:
     api = "completions" if folder.name == "gpt2" else "chat"
-    return LocalBackend(ModelConfig(model=str(folder), api=api, **changes), LocalConfig(device="cpu"))
+    return LocalBackend(LLMConfig(model=str(folder), api=api, **changes), LocalConfig(device="cpu"))
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_each_architecture_answers_scores_counts_and_knows_its_context(name: str
     backend.score([ScoreRequest(prompt="Where?", answers=(" here", " there"))], lambda _, told: scores.append(told))
     assert isinstance(replies[0], Completion)
     assert 0 < replies[0].completion_tokens <= 7
-    assert isinstance(scores[0], Scores)
+    assert isinstance(scores[0], AnswerScores)
     assert max(scores[0].log_likelihoods) < 0
     assert backend.count_tokens("Where?") > 0
     assert backend.context_limit == tiny_models.POSITIONS
@@ -256,7 +256,7 @@ def test_a_memory_run_of_each_architecture_keeps_its_budget(
         streams=2,
         steps=3,
         settings=Settings(budget=60, answer="score"),
-        model=ModelConfig(model=str(folders[name]), api="completions" if name == "gpt2" else "chat"),
+        model=LLMConfig(model=str(folders[name]), api="completions" if name == "gpt2" else "chat"),
         local=LocalConfig(device="cpu"),
     )
     whole, *_ = perform(cell, RunOptions(runs_dir=tmp_path, threads=1))
@@ -267,7 +267,7 @@ def test_a_memory_run_of_each_architecture_keeps_its_budget(
 
 def test_gpt_2_has_no_chat_and_says_so_in_one_line(folders: dict[str, Path]) -> None:
     with pytest.raises(UsageError, match="has no chat template; --api completions goes without"):
-        LocalBackend(ModelConfig(model=str(folders["gpt2"]), api="chat"), LocalConfig(device="cpu"))
+        LocalBackend(LLMConfig(model=str(folders["gpt2"]), api="chat"), LocalConfig(device="cpu"))
 
 
 def test_requests_of_other_families_have_the_bodies_that_they_had() -> None:

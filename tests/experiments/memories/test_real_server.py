@@ -11,7 +11,7 @@ import pytest
 
 from retrieval_gap.experiments.memories.cell import STEPS, MemoryCell
 from retrieval_gap.experiments.memories.work import REPLIES, read_log
-from retrieval_gap.llm.config import ModelConfig, ServerConfig
+from retrieval_gap.llm.config import LLMConfig, ServerConfig
 from retrieval_gap.llm.packaged import MODELS
 from retrieval_gap.llm.server import ServerBackend
 from retrieval_gap.runs.directory import RunDirectory
@@ -21,7 +21,7 @@ from retrieval_gap.text_memory.settings import Settings
 from tests.llm.real_server import FOLDER, IS_THERE, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not IS_THERE, reason="xllamacpp is not in .models/server")]
-MODEL = ModelConfig(model=str(FOLDER / MODELS["SmolLM2-135M-Instruct"].weights), name="SmolLM2")
+MODEL = LLMConfig(model=str(FOLDER / MODELS["SmolLM2-135M-Instruct"].weights), name="SmolLM2")
 BUDGET = 24
 
 
