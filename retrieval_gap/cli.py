@@ -22,7 +22,7 @@ from retrieval_gap.commands.sample import Sample
 from retrieval_gap.commands.sweep import Sweep
 from retrieval_gap.commands.theory import Bound
 from retrieval_gap.commands.train import Train
-from retrieval_gap.machine.errors import RunError, UsageError, fault, unknown
+from retrieval_gap.machine.errors import RunError, UsageError, fault, files_told, no_files_left, unknown
 from retrieval_gap.machine.printing import printable, take_any_text
 from retrieval_gap.tasks.api import TaskError
 
@@ -57,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _failed(error, f"{fault(error)} (--debug shows the traceback)", 1, debug)
         return _failed(error, "the standard output was closed while the command ran", 1, debug)
     except OSError as error:
+        if no_files_left(error):
+            return _failed(error, files_told(), 1, debug)
         return _failed(error, f"{error.filename or 'output'}: {error.strerror or error}", 1, debug)
     except Exception as error:
         return _failed(error, f"{fault(error)} (--debug shows the traceback)", 1, debug)
