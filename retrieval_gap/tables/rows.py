@@ -255,10 +255,11 @@ def _column(column: str, texts: list[str]) -> list[Any]:
     if kind is str:
         empty = _DEFAULTS.get(column, "")
         return [text or empty for text in texts] if empty else texts
-    numbers: list[Any] = [kind(text) if text else None for text in texts]
-    if kind is float and not all(math.isfinite(number) for number in numbers if number is not None):
-        raise ValueError(column)
-    if column in _SHARES and not all(0 <= number <= 1 for number in numbers if number is not None):
+    if kind is int:
+        return [int(text) if text else None for text in texts]
+    numbers = [float(text) if text else None for text in texts]
+    known = [number for number in numbers if number is not None]
+    if not all(map(math.isfinite, known)) or (column in _SHARES and not all(0 <= number <= 1 for number in known)):
         raise ValueError(column)
     return numbers
 
