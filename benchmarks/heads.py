@@ -23,9 +23,10 @@ from retrieval_gap.heads.data import StateData
 from retrieval_gap.heads.saved import Saved
 from retrieval_gap.heads.training import WEIGHT_DECAY, HeadTraining, Hooks, Splits, search
 from retrieval_gap.llm.embeddings import StatesConfig, StateStore, states_of
+from retrieval_gap.llm.embeddings.reader import StateReader
 from retrieval_gap.tasks.texts import TextSet, load_texts
 
-TEXTS, WORDS, ROUNDS = 128, 64, 3
+TEXTS, WORDS, ROUNDS = 64, 64, 3
 LAYERS, WIDTH, INNER, ATTENTION_HEADS = 6, 384, 1536, 12
 HEAD, PARAMETERS, STEPS, BATCH, RATE = "gru", 100_000, 50, 32, 1e-3
 PEER = "sentence_transformers"
@@ -55,15 +56,19 @@ def _reading(model: Path, texts: TextSet, room: Path) -> Iterator[dict[str, Any]
     some = [example.texts[0] for example in texts.train]
     peer = SentenceTransformer(modules=[Transformer(str(model)), Pooling(WIDTH)], device="cpu")
     config = StatesConfig(model=str(model))
+    reader = StateReader(config)  # loaded before, as the peer is
 
     def encode() -> None:
         peer.encode(some, output_value="token_embeddings", show_progress_bar=False)
 
     def cache(number: int) -> StateStore:
-        return states_of(config, some, room / f"cache{number}")
+        store = StateStore(config, room / f"cache{number}")
+        with store.filling():
+            store.add(some, reader.read(some))
+        return store
 
     def read_again() -> None:
-        store = cache(0)
+        store = StateStore(config, room / "cache0")
         for text in some:
             _ = store[text]
 

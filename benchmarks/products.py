@@ -39,7 +39,7 @@ def _in_cache(inputs: int, outputs: int) -> dict[str, Any]:
     operations = 2 * ROWS * inputs * outputs
     runs = max(1, int(SECONDS * 5e10 / operations))
     ours, theirs = _seconds(
-        lambda: _repeat(runs, *places, ROWS, inputs, outputs),
+        lambda: _repeat(runs, (*places, ROWS, inputs, outputs)),
         lambda: [torch.mm(a, b, out=c) for _ in range(runs)],
     )
     giga = runs * operations / 1e9
@@ -66,8 +66,8 @@ def _aligned(rows: int, columns: int) -> Tensor:
 
 
 @numba.njit
-def _repeat(
-    runs: int, c: int, c_row: int, a: int, a_row: int, a_term: int, b: int, b_row: int, m: int, k: int, n: int
-) -> None:
+def _repeat(runs: int, factors: tuple[int, ...]) -> None:
+    """factors: the arguments of `product` after `add`."""
+    c, c_row, a, a_row, a_term, b, b_row, m, k, n = factors
     for _ in range(runs):
         product(0, c, c_row, a, a_row, a_term, b, b_row, m, k, n)

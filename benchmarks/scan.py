@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from retrieval_gap.kernels.causal_conv1d import causal_conv1d
-from retrieval_gap.kernels.mamba import MambaWeights, residual_mamba
+from retrieval_gap.kernels.mamba import MambaWeights, residual_mamba, residual_mamba_step
 from retrieval_gap.kernels.residual import AttentionWeights, residual_attention, residual_swiglu
 from retrieval_gap.kernels.rms_norm import rms_norm
-from retrieval_gap.kernels.selective_scan import ScanInputs, selective_scan, selective_scan_step
+from retrieval_gap.kernels.selective_scan import ScanInputs, selective_scan
 
 BATCH, LENGTH, LONG, CHANNELS, STATES = 64, 100, 2500, 128, 16
 OUR_RUNS_PER_PEER_RUN = 5
@@ -31,12 +31,12 @@ def run() -> Iterator[dict[str, Any]]:
     inputs = _scan_inputs(BATCH, LENGTH)
     yield _row("selective scan, forward and backward", _scan, inputs, 2, peer=_laid_out_first)
     yield _row("selective scan, forward and backward", _scan, inputs, 3)
-    yield _row("selective scan, decode step", _scan_step, _step_inputs(BATCH), 30, training=False)
     yield _row("causal convolution, forward and backward", causal_conv1d, _convolution_inputs(), 5)
     yield _row("RMSNorm, forward and backward", rms_norm, [_normal(BATCH, LENGTH, 64), _normal(64)], 10)
     yield _row("a LLaMA block's SwiGLU layer, forward and backward", residual_swiglu, _swiglu_inputs(), 10)
     yield _row("a LLaMA block's attention layer, forward and backward", _attention_layer, _attention_inputs(), 10)
     yield _row("a Mamba layer, forward and backward", _mamba_layer, _mamba_inputs(), 3)
+    yield _row("a Mamba layer, decode step", _mamba_step, _mamba_step_inputs(), 30, training=False)
     yield _long_sequences()
 
 
@@ -59,10 +59,6 @@ def _row(
 
 def _scan(*given: Tensor, backend: str = "auto") -> tuple[Tensor, Tensor]:
     return selective_scan(ScanInputs(*given), backend=backend)
-
-
-def _scan_step(*given: Tensor, backend: str) -> tuple[Tensor, Tensor]:
-    return selective_scan_step(ScanInputs(*given), backend=backend)
 
 
 def _laid_out_first(
@@ -140,12 +136,6 @@ def _scan_inputs(batch: int, length: int) -> list[Tensor]:
     ]
 
 
-def _step_inputs(batch: int) -> list[Tensor]:
-    x, delta, A, B, C, D, z, bias = _scan_inputs(batch, 1)
-    flat = (x[:, 0], delta[:, 0], A, B[:, 0], C[:, 0], D, z[:, 0], bias)
-    return [*flat, _normal(batch, CHANNELS, STATES)]
-
-
 def _convolution_inputs() -> list[Tensor]:
     return [_normal(BATCH, LENGTH, CHANNELS), _normal(CHANNELS, 4), _normal(CHANNELS)]
 
@@ -173,8 +163,17 @@ def _mamba_inputs() -> list[Tensor]:
     return [_normal(BATCH, LENGTH, 64), torch.ones(64), *weights]
 
 
-def _mamba_layer(x_BxLxD: Tensor, gain_D: Tensor, *weights: Tensor, backend: str) -> Tensor:
-    return residual_mamba(x_BxLxD, gain_D, MambaWeights(*weights), backend=backend)
+def _mamba_layer(x_BxLxD: Tensor, *weights: Tensor, backend: str) -> Tensor:
+    return residual_mamba(x_BxLxD, MambaWeights(*weights), backend=backend)[0]
+
+
+def _mamba_step_inputs() -> list[Tensor]:
+    x_BxLxD, *weights = _mamba_inputs()
+    return [x_BxLxD[:, 0].contiguous(), *weights, _normal(BATCH, 3, CHANNELS), _normal(BATCH, CHANNELS, STATES)]
+
+
+def _mamba_step(x_BxD: Tensor, *given: Tensor, backend: str) -> Tensor:
+    return residual_mamba_step(x_BxD, MambaWeights(*given[:-2]), (given[-2], given[-1]), backend=backend)[0]
 
 
 if __name__ == "__main__":

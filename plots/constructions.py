@@ -18,7 +18,7 @@ from .results import RESULTS, count_in, read_rows, share_in
 
 CONSTRUCTIONS = RESULTS / "constructions.csv"
 # Committed tables of trained models: the recall tasks, and IsTree.
-TRAINED = tuple(RESULTS / name for name in ("theory_cpu.csv", "theory_demo.csv", "istree_cpu.csv"))
+TRAINED = tuple(RESULTS / name for name in ("theory_cpu.csv", "theory_demo.csv", "istree_cpu.csv", "smallest_lstm.csv"))
 WANTED = 0.9
 _PREFIX = "constructed_"
 _TEXT = ("task", "family", "mode", "options", "arch", "size")

@@ -5,6 +5,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from . import style
 from .memories import SCRIPTED, Memories, MemoryRow, looks_of, read_memories, spread
@@ -44,6 +45,7 @@ def _largest_budgets(group: Memories) -> Memories:
 def _draw_steps(axes: Axes, group: Memories, looks: Looks, dashes: Dashes) -> None:
     axes.set_title(group.rows[0].title)
     axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("score")
     for name in dict.fromkeys(row.name for row in group.rows):
         rows = [row for row in group.rows if row.name == name and row.part == "steps" and row.score is not None]

@@ -1,5 +1,7 @@
 """Recall by a memory in words against its budget in bits, below the ceiling of any reader: the bottleneck in words."""
 
+from typing import Any
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -9,7 +11,7 @@ from .memories import SCRIPTED, Memories, MemoryRow, looks_of, read_memories, sp
 from .page import legend_lines, line_of_panels, page
 
 DEFAULT_TABLE, read_table = SCRIPTED, read_memories
-_CEILING = (0, (5, 2))
+_CEILING, _DOTTED = (0, (5, 2)), (0, (1, 1.5))
 
 
 def draw_figure(memories: Memories) -> Figure:
@@ -34,14 +36,18 @@ def draw_figure(memories: Memories) -> Figure:
 
 def _draw_panel(axes: Axes, part: Memories, looks: dict[str, tuple[str, str]]) -> None:
     bounded = [row for row in part.rows if row.state_bits]
+    bits_per_token = next(((row.state_bits or 0.0) / row.budget for row in bounded), 0.0)
     for name, (colour, mark) in looks.items():
         rows = [row for row in part.rows if row.name == name and row.score is not None]
         with_bits = sorted((row for row in rows if row.state_bits), key=lambda row: row.state_bits or 0.0)
+        shown = sorted((row for row in rows if row.budget), key=lambda row: row.budget)
         if with_bits:
-            _draw_curve(axes, with_bits, colour, mark)
+            _draw_curve(axes, [(row.state_bits or 0.0, row) for row in with_bits], colour, mark)
+        elif shown and bits_per_token:
+            _draw_curve(axes, [(row.budget * bits_per_token, row) for row in shown], colour, mark, _DOTTED)
         elif rows:
             scores = [row.score for row in rows if row.score is not None]
-            axes.axhline(sum(scores) / len(scores), color=colour, linewidth=1.1, linestyle=(0, (1, 1.5)))
+            axes.axhline(sum(scores) / len(scores), color=colour, linewidth=1.1, linestyle=_DOTTED)
     ceilings = sorted({(row.state_bits or 0.0, row.ceiling) for row in bounded if row.ceiling is not None})
     axes.plot(
         *zip(*ceilings, strict=True) if ceilings else ((), ()), color=style.INK, linestyle=_CEILING, linewidth=1.3
@@ -52,11 +58,10 @@ def _draw_panel(axes: Axes, part: Memories, looks: dict[str, tuple[str, str]]) -
     axes.grid(axis="both")
 
 
-def _draw_curve(axes: Axes, rows: list[MemoryRow], colour: str, mark: str) -> None:
-    places = [row.state_bits or 0.0 for row in rows]
-    scores = [row.score or 0.0 for row in rows]
-    axes.plot(places, scores, color=colour, linewidth=1.2)
-    for place, row in zip(places, rows, strict=True):
+def _draw_curve(axes: Axes, points: list[tuple[float, MemoryRow]], colour: str, mark: str, line: Any = "solid") -> None:
+    places, scores = [place for place, _ in points], [row.score or 0.0 for _, row in points]
+    axes.plot(places, scores, color=colour, linewidth=1.2, linestyle=line)
+    for place, row in points:
         axes.plot(place, row.score or 0.0, **style.filled_marker(mark, colour))
         if row.interval is not None:
             axes.vlines(place, *row.interval, color=colour, linewidth=0.8)
@@ -67,7 +72,7 @@ def _caption(recall: Memories) -> str:
     return (
         f"Facts come one a step, then each is asked for; {spread(row.streams for row in recall.rows)} streams, "
         f"{spread(row.predictions for row in recall.rows)} questions a run. The budget holds at every step. Dotted "
-        "lines carry nothing (zero-shot, no update) or everything (search over the whole log): they have no place on "
-        "the axis. Error bars: 95 % by a bootstrap over streams. The ceiling is that of n independent values "
+        "lines carry nothing (zero-shot, no update: no place on the axis) or the whole log (search: at the bits "
+        "of what it shows). Error bars: 95 % by a bootstrap over streams. The ceiling is that of n independent values "
         f"(docs/theory.md, section 3). Hardware: {hardware}."
     )

@@ -1,7 +1,7 @@
 """Tables of heads (`retrieval-gap heads table --csv FILE`) as figures read them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "heads_demo.csv"
 NO_ORDER, SHUFFLED_STATES, SHUFFLED_WORDS = "head", "shuffled states", "shuffled words"
-_TEXT = ("dataset", "label_kind", "metric", "model", "head", "control", "versus", "place")
+_TEXT = ("dataset", "label_kind", "metric", "head", "control", "versus", "place")
+_VARIANT = ("model", "layer", "half", "copies", "tune_lr")  # whose states: told where a table has several
 _COUNTS = ("n", "window", "seeds", "test_examples", "parameters")
 _SHARES = ("score", "score_low", "score_high")
 _DIFFERENCE = ("difference", "difference_low", "difference_high", "detectable", "p_holm")
@@ -27,12 +28,13 @@ _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 @dataclass(frozen=True, kw_only=True)
 class HeadRow:
     """A row: a head in one setting, and what it is compared with ("" for nothing).  window: 0 for the whole text.
+    variant: the columns `_VARIANT`.  shown: what of it differs within the table, for a panel's title.
     place: a tenth of the text, None for all of it.  floor: the highest of the set's floors."""
 
     dataset: str
     label_kind: str
     metric: str
-    model: str
+    variant: tuple[str, ...]
     head: str
     control: str
     versus: str
@@ -51,10 +53,19 @@ class HeadRow:
     difference_high: float = 0.0
     detectable: float = 0.0
     p_holm: float = 1.0
+    shown: str = ""
 
     @property
-    def setting(self) -> tuple[str, int]:
-        return self.dataset, self.n
+    def setting(self) -> tuple[str, int, tuple[str, ...]]:
+        return self.dataset, self.n, self.variant
+
+    @property
+    def model(self) -> str:
+        return self.variant[0]
+
+    @property
+    def tuned(self) -> bool:
+        return bool(self.variant[-1])
 
     @property
     def accuracy(self) -> float:
@@ -64,16 +75,32 @@ class HeadRow:
 
 def read_heads(path: Path) -> list[HeadRow]:
     """Raises UsageError, with file and line, for a table that will not do."""
-    rows = [_row(where, row) for where, row in read_rows(path, (*_TEXT, *_COUNTS, *_SHARES, *_DIFFERENCE, *_FLOORS))]
+    columns = (*_TEXT, *_VARIANT[:-1], *_COUNTS, *_SHARES, *_DIFFERENCE, *_FLOORS)
+    rows = [_row(where, row) for where, row in read_rows(path, columns)]
     if not rows:
         raise UsageError(f"results table {path} is empty; `retrieval-gap heads table --csv FILE` makes one")
-    if len({row.model for row in rows}) > 1:
-        raise UsageError(f"results table {path} is of several models; one is wanted")
-    return rows
+    differing = [place for place, values in enumerate(zip(*(row.variant for row in rows), strict=True))
+                 if len(set(values)) > 1]  # fmt: skip
+    return [replace(row, shown=", ".join(_word(place, row.variant[place]) for place in differing)) for row in rows]
+
+
+def _word(place: int, value: str) -> str:
+    """What a part of a variant is called in a title."""
+    words = {
+        "model": value,
+        "layer": f"layer {value}",
+        "half": f"{value} half",
+        "copies": "text twice" if value == "2" else "text once",
+        "tune_lr": "model tuned" if value else "model frozen",
+    }
+    return words[_VARIANT[place]]
 
 
 def _row(where: str, row: dict[str, str]) -> HeadRow:
     values: dict[str, Any] = {key: row[key] for key in _TEXT} | {key: count_in(where, row, key) for key in _COUNTS}
+    values["variant"] = tuple(
+        row.get(key, "") for key in _VARIANT
+    )  # older tables have no column of a tuned model's rate
     values |= {key.removeprefix("score_"): share_in(where, row, key) for key in _SHARES}
     values["floor"] = max(share_in(where, row, key) for key in _FLOORS if row[key])
     values["place"] = count_in(where, row, "place") if row["place"] else None
@@ -90,8 +117,8 @@ def _number(where: str, row: dict[str, str], key: str) -> float:
 
 
 def set_title(row: HeadRow) -> str:
-    name = row.dataset.replace("_", " ")
-    return f"{name}, {row.n} words" if row.n else name
+    name = row.dataset.replace("_", " ") + (f", {row.n} words" if row.n else "")
+    return f"{name}\n{row.shown}" if row.shown else name
 
 
 def head_colours(heads: Sequence[str]) -> dict[str, str]:
@@ -108,8 +135,17 @@ def head_keys(heads: Sequence[str]) -> list[Line2D]:
 
 def making(rows: Sequence[HeadRow]) -> str:
     """How the numbers were made, for a caption."""
+    tuned = {row.tuned for row in rows}
+    how = (
+        "frozen or trained along, as a panel says"
+        if len(tuned) > 1
+        else "trained along"
+        if tuned == {True}
+        else "frozen"
+    )
+    models = " and ".join(dict.fromkeys(row.model for row in rows))
     return (
-        f"Token states of {rows[0].model}, frozen; heads of {_span([row.parameters for row in rows])} parameters, the "
+        f"Token states of {models}, {how}; heads of {_span([row.parameters for row in rows])} parameters, the "
         f"same steps and search over learning rates. Seeds: {_span([row.seeds for row in rows])}. Test examples: "
         f"{_span([row.test_examples for row in rows if row.place is None])} a set. Error bars: 95 %, bootstrap over "
         "groups of examples and seeds."

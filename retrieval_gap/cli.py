@@ -22,11 +22,10 @@ from retrieval_gap.commands.sample import Sample
 from retrieval_gap.commands.sweep import Sweep
 from retrieval_gap.commands.theory import Bound
 from retrieval_gap.commands.train import Train
-from retrieval_gap.machine.errors import RunError, UsageError, fault, unknown
+from retrieval_gap.machine.errors import RunError, UsageError, fault, files_told, no_files_left, unknown
 from retrieval_gap.machine.printing import printable, take_any_text
 from retrieval_gap.tasks.api import TaskError
 
-LONGEST_LINE = 450  # characters of an error
 LONGEST_LINE = 450  # characters of an error
 NARROWEST = 40  # columns: tyro never ends its help in very narrow terminals
 T = TypeVar("T")
@@ -53,7 +52,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(error, "interrupted", 1, debug)
     except RunError as error:
         return _failed(error, str(error), 1, debug)
+    except ValueError as error:
+        if not sys.stdout.closed:
+            return _failed(error, f"{fault(error)} (--debug shows the traceback)", 1, debug)
+        return _failed(error, "the standard output was closed while the command ran", 1, debug)
     except OSError as error:
+        if no_files_left(error):
+            return _failed(error, files_told(), 1, debug)
         return _failed(error, f"{error.filename or 'output'}: {error.strerror or error}", 1, debug)
     except Exception as error:
         return _failed(error, f"{fault(error)} (--debug shows the traceback)", 1, debug)
@@ -114,9 +119,9 @@ def _failed(error: BaseException, text: str, status: int, debug: bool) -> int:
         raise error
     try:
         sys.stdout.flush()
-    except OSError:
+    except (OSError, ValueError):
         _drop_output()
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):
         line = printable(" ".join(text.split())) or type(error).__name__
         print("retrieval-gap:", line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}...", file=sys.stderr)
     return status
@@ -128,7 +133,10 @@ def _nowhere() -> TextIO:
 
 def _drop_output() -> None:
     """What is left to write goes nowhere, so that the interpreter does not stumble over it at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if sys.stdout.closed:
+        sys.stdout = _nowhere()
+    else:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -101,11 +101,10 @@ class Counting(RecallTask):
     def sample(self, index_B: NDArray[np.int64]) -> Batch:
         index_B = np.asarray(index_B, np.int64)
         token_BxN = np.empty((len(index_B), self.config.n), np.int32)
-        asked_B, threshold_B, count_B = (np.empty(len(index_B), np.int32) for _ in range(3))
+        question_3xB = np.empty((3, len(index_B)), np.int32)
         key, split = stream_key(self.name, self.family, self.config), SPLITS.index(self.config.split)
-        _sample_problems(
-            key, index_B, split, self.options.most, self._letters, token_BxN, asked_B, threshold_B, count_B
-        )
+        _sample_problems(key, index_B, split, self.options.most, self._letters, token_BxN, question_3xB)
+        asked_B, threshold_B, count_B = question_3xB
         letter_B = _LETTER_0 + asked_B
         number_B = _LETTER_0 + self._letters + threshold_B
         is_more_B = count_B > threshold_B
@@ -129,11 +128,10 @@ def _sample_problems(
     most: int,
     letters: int,
     token_BxN: Ints,
-    asked_B: Ints,
-    threshold_B: Ints,
-    count_B: Ints,
+    question_3xB: Ints,
 ) -> None:
-    """Counts of all letters, drawn until the split owns them; the sequence as tokens; the question, and its count."""
+    """Counts of all letters, drawn until the split owns them; the sequence as tokens; the question, which is a letter
+    and a threshold, and the letter's count."""
     rng = np.empty(1, np.uint64)
     count_A = np.empty(letters, np.int32)
     for b in range(len(index_B)):
@@ -153,6 +151,7 @@ def _sample_problems(
             token_BxN[b, at : at + count_A[a]] = _LETTER_0 + a
             at += count_A[a]
         shuffle(rng, token_BxN[b])
-        asked_B[b] = below(rng, letters)
-        threshold_B[b] = below(rng, most)
-        count_B[b] = count_A[asked_B[b]]
+        asked = below(rng, letters)
+        question_3xB[0, b] = asked
+        question_3xB[1, b] = below(rng, most)
+        question_3xB[2, b] = count_A[asked]

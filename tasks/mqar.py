@@ -27,7 +27,7 @@ Axes: B samples, L positions, P pairs, S slots, V words of the vocabulary.
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,17 @@ _WORD_0 = _NEXT + 1
 _SEARCH_TOKENS = 6  # what a search adds to a query
 _FREE = -1
 _HALF = np.uint64(32)
+
+
+class _Wanted(NamedTuple):
+    """Of all samples: split, options, chances of the slots, whether fillers are random and whether queries search."""
+
+    split: int
+    pairs: int
+    vocab: int
+    threshold_S: NDArray[np.uint64]
+    random_filler: bool
+    searched: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,20 +139,16 @@ class Mqar(RecallTask):
         tokens_BxL = np.zeros((batch, self.max_length), np.int32)
         loss_mask_BxL = np.zeros((batch, self.max_length), np.bool_)
         prompt_len_B, length_B = np.empty(batch, np.int32), np.empty(batch, np.int32)
-        _sample_traces(
-            stream_key(self.name, self.family, self.config),
-            index_B,
-            SPLITS.index(self.config.split),
-            self.options.pairs,
-            self.options.vocab,
-            self._slot_thresholds,
-            self.family == "random_filler",
-            self.config.mode == "rag",
-            tokens_BxL,
-            loss_mask_BxL,
-            prompt_len_B,
-            length_B,
+        wanted = _Wanted(
+            split=SPLITS.index(self.config.split),
+            pairs=self.options.pairs,
+            vocab=self.options.vocab,
+            threshold_S=self._slot_thresholds,
+            random_filler=self.family == "random_filler",
+            searched=self.config.mode == "rag",
         )
+        key = stream_key(self.name, self.family, self.config)
+        _sample_traces(wanted, key, index_B, tokens_BxL, loss_mask_BxL, prompt_len_B, length_B)
         width = int(length_B.max(initial=1))
         return Batch(
             tokens_BxL=np.ascontiguousarray(tokens_BxL[:, :width]),
@@ -207,33 +214,29 @@ def _write_query(out_L: Ints, graded_L: NDArray[np.bool_], at: int, key: int, va
 
 @njit(cache=True, nogil=True)
 def _sample_traces(
+    wanted: _Wanted,
     key: np.uint64,
     index_B: NDArray[np.int64],
-    split: int,
-    pairs: int,
-    vocab: int,
-    threshold_S: NDArray[np.uint64],
-    random_filler: bool,
-    searched: bool,
     tokens_BxL: Ints,
     loss_mask_BxL: NDArray[np.bool_],
     prompt_len_B: Ints,
     length_B: Ints,
 ) -> None:
     """Pairs drawn until the split owns them, slots for their queries, and the trace up to its last answer."""
+    pairs, vocab = wanted.pairs, wanted.vocab
     rng = np.empty(1, np.uint64)
     seen_V = np.zeros(vocab, np.int64)
     word_2xP = np.empty((2, pairs), np.int32)
-    pair_S = np.empty(len(threshold_S), np.int32)
+    pair_S = np.empty(len(wanted.threshold_S), np.int32)
     mark = 0
     for b in range(len(index_B)):
         attempt, owner = 0, -1
-        while owner != split:
+        while owner != wanted.split:
             start(rng, key, index_B[b], attempt)
             attempt += 1
             mark += 1
             owner = split_of(_draw_pairs(rng, vocab, seen_V, mark, word_2xP[0], word_2xP[1]))
-        _draw_slots(rng, threshold_S, pairs, pair_S)
+        _draw_slots(rng, wanted.threshold_S, pairs, pair_S)
         out_L = tokens_BxL[b]
         out_L[0] = BOS
         for p in range(pairs):
@@ -245,12 +248,12 @@ def _sample_traces(
             slot += 1
             if p == _FREE:
                 for t in range(at, at + 2):
-                    out_L[t] = _WORD_0 + (below(rng, vocab) if random_filler else 0)
+                    out_L[t] = _WORD_0 + (below(rng, vocab) if wanted.random_filler else 0)
                 at += 2
                 continue
             if left == pairs:
                 prompt_len_B[b] = at + 1
             key_token, value_token = _WORD_0 + word_2xP[0, p], _WORD_0 + word_2xP[1, p]
-            at = _write_query(out_L, loss_mask_BxL[b], at, key_token, value_token, searched)
+            at = _write_query(out_L, loss_mask_BxL[b], at, key_token, value_token, wanted.searched)
             left -= 1
         length_B[b] = at

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .api import Task, TaskConfig, TaskError
+from .containment import contained
 
 T = TypeVar("T")
 PACKAGE = __name__.rpartition(".")[0]
@@ -104,7 +105,7 @@ def run_file(path: Path, what: str, error: type[Exception]) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look their module up here
     try:
-        with _former_names():
+        with _former_names(), contained():
             spec.loader.exec_module(module)
     except Exception as problem:
         del sys.modules[name]

@@ -48,6 +48,8 @@ class Construct:
             self._turing()
         elif not self.task:
             raise UsageError("name a task, as in `construct index --how transformer --n 64`; --list has what there is")
+        elif self.machine or self.input:
+            raise UsageError("--machine and --input belong to `construct turing`")
         elif self.explain:
             self._explain()
         else:
@@ -73,8 +75,12 @@ class Construct:
 
     def _turing(self) -> None:
         from retrieval_gap.experiments.constructions.config import OnMachine
+        from retrieval_gap.experiments.constructions.explain import explain
         from retrieval_gap.experiments.constructions.turing import report
 
+        of_tasks = {"--n": self.n, "--family": self.family, "--smallest": self.smallest, "--csv": self.csv}
+        if given := [flag for flag, value in of_tasks.items() if value]:
+            raise UsageError(f"`construct turing` has no {given[0]}: it prints how a machine runs on one --input")
         if not self.machine:
             raise UsageError("--machine is wanted: a machine's name, or a .json file; --list names them")
         if not 1 <= self.max_steps <= LARGEST_N:
@@ -86,7 +92,7 @@ class Construct:
             max_steps=self.max_steps,
             precision=self.precision,
         )
-        for line in report(setup, self.retriever):
+        for line in explain(setup) if self.explain else report(setup, self.retriever):
             print(line)
 
     def _sizes(self, default: str = "") -> list[int]:

@@ -58,7 +58,10 @@ class Run:
         check_seconds(self.checkpoint_seconds)
         cells = self._cells()
         options = SweepOptions(executor=ExecutorOptions(workers=self.workers))
-        sweep(cells, options, RunOptions(runs_dir=self.runs_dir, checkpoint_seconds=self.checkpoint_seconds, threads=1))
+        how = RunOptions(
+            runs_dir=self.runs_dir, checkpoint_seconds=self.checkpoint_seconds, threads=1, keep_weights=False
+        )
+        sweep(cells, options, how)
         show(planned_runs(cells, self.runs_dir), self.csv)
 
     def _cells(self) -> "list[HeadsConfig]":

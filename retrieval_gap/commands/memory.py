@@ -81,6 +81,7 @@ class Run:
     k: Annotated[int, arg(help="steps that last_k, memprompt, episodes and search show at the most")] = 5
     temperature: Annotated[float, arg(help="0 is greedy")] = 0.0
     draw: Annotated[int, arg(help="tells repetitions at a temperature apart")] = 0
+    thinking: Annotated[int, arg(help="tokens that a reply may have besides, for models that think first")] = 0
     streams: Annotated[int, arg(help="how many, from stream 0 on; 0 means all that the data give")] = 5
     steps: Steps = 100
     seed: Annotated[str, arg(help="of where streams start, or of what is drawn; or several: 0,1,2")] = "0"
@@ -122,7 +123,14 @@ class Run:
             updates=names("--update", self.update, get_args(Update)),
             seeds=whole_numbers("--seed", self.seed, 0, 2**63 - 1),
         )
-        settings = Settings(answer=self.answer, gate=self.gate, k=self.k, temperature=self.temperature, draw=self.draw)
+        settings = Settings(
+            answer=self.answer,
+            gate=self.gate,
+            k=self.k,
+            temperature=self.temperature,
+            draw=self.draw,
+            thinking=self.thinking,
+        )
         cell = MemoryCell(
             benchmark=self.benchmark,
             method="zero_shot",

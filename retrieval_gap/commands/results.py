@@ -26,6 +26,7 @@ class Results:
     ] = ()
 
     def run(self) -> None:
+        from retrieval_gap.machine.memory import without_collection
         from retrieval_gap.runs.listing import show_results
 
         folders = self.runs_dir or (() if self.results and not self.preset else (Path("runs"),))
@@ -34,7 +35,8 @@ class Results:
             from retrieval_gap.experiments.grids import preset_cells
 
             cells = preset_cells(self.preset)
-        show_results(folders, cells, tables=self.results, csv=self.csv, parquet=self.parquet)
+        with without_collection():
+            show_results(folders, cells, tables=self.results, csv=self.csv, parquet=self.parquet)
 
 
 @dataclass(frozen=True, kw_only=True)

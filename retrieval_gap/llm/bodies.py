@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from retrieval_gap.llm.config import LLMConfig, ServerConfig, Structured
+from retrieval_gap.llm.families import family_of
 from retrieval_gap.llm.request import Request, ScoreRequest
 from retrieval_gap.llm.wording import asking_turns, going_on, prompt_text
 from retrieval_gap.machine.errors import UsageError
@@ -11,18 +12,17 @@ from retrieval_gap.machine.errors import UsageError
 
 def completion_body(model: LLMConfig, server: ServerConfig, request: Request) -> dict[str, Any]:
     """The body of a request.  Raises UsageError for a grammar or schema that the server is not known to take."""
-    body: dict[str, Any] = {
-        "model": model.model,
-        "max_tokens": request.max_tokens,
-        "temperature": request.temperature or 0,
-        "stop": [*request.stop],
-        **_structure(server.structured, request),
-    }
-    if request.temperature:
+    family = family_of(model.model)
+    body: dict[str, Any] = {"model": model.model, family.limit: request.max_tokens}
+    if family.greedy:
+        body |= {"temperature": request.temperature or 0, "stop": [*request.stop]}
+    if family.greedy and request.temperature:
         body["seed"] = request.draw
+    body |= _structure(server.structured, request)
     if model.api == "completions":
         return body | {"prompt": prompt_text(request)}
-    return body | {"messages": asking_turns(request, system_turn=server.system_as == "system") + going_on(request)}
+    system_turn = family.system_turn if server.system_as == "auto" else server.system_as == "system"
+    return body | {"messages": asking_turns(request, system_turn=system_turn) + going_on(request)}
 
 
 def echo_body(model: LLMConfig, request: ScoreRequest, answer: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from retrieval_gap.llm.request import Api
 from retrieval_gap.machine.errors import UsageError
 
 LocalPrecision = Literal["auto", "fp32", "bf16", "fp16"]
-SystemAs = Literal["system", "user"]
+SystemAs = Literal["auto", "system", "user"]
 Structured = Literal["none", "openai", "llama.cpp", "vllm"]
 MOST = 2**31 - 1
 
@@ -72,9 +72,9 @@ class ServerConfig:
     requests_per_minute: Annotated[Number, arg(help="at most so many; 0 means no limit")] = 0.0
     tries: Annotated[int, arg(help="of each request")] = 8
     backoff_s: Annotated[Number, arg(help="seconds before the second try; doubles from there")] = 1.0
-    system_as: Annotated[SystemAs, arg(help="user: a system text begins the user's turn, for models without one")] = (
-        "system"
-    )
+    system_as: Annotated[
+        SystemAs, arg(help="user: a system text begins the user's turn; auto: so for families without a system's turn")
+    ] = "auto"
     structured: Annotated[Structured, arg(help="whose words for a grammar or JSON schema it understands")] = "none"
     timeout_s: Annotated[Number, arg(help="seconds of silence after which a request counts as lost")] = 300.0
     stream: Annotated[bool, arg(help="have answers streamed, so that silence is noticed within one")] = False

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import httpx2
 
 from retrieval_gap.llm.config import ServerConfig
-from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.machine.errors import RunError, UsageError, files_told, no_files_left
 
 # Seconds in which a server has to take a connection; what it then takes to answer is another matter.
 CONNECTING = 20.0
@@ -45,7 +45,6 @@ def _named(names: tuple[str, ...]) -> str:
 def reason(error: Exception) -> str:
     """In words; some errors have none.  Raises RunError where this process has no files left to open: that is no fault
     of the server's."""
-    text = str(error) or type(error).__name__
-    if "Too many open files" in text:
-        raise RunError("too many open files: ask with a smaller --concurrency, or raise `ulimit -n`") from error
-    return text
+    if no_files_left(error):
+        raise RunError(f"{files_told()}, or ask with a smaller --concurrency") from error
+    return str(error) or type(error).__name__

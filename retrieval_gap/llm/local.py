@@ -7,7 +7,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from retrieval_gap.llm.config import LLMConfig, LocalConfig
+from retrieval_gap.llm.families import CHANNEL, FINAL, template_values, without_reasoning
 from retrieval_gap.llm.generation import Generated, GenerationOptions, Generator
 from retrieval_gap.llm.gguf import from_pretrained_words
 from retrieval_gap.llm.likelihood import Continuation, log_likelihoods
@@ -27,7 +28,6 @@ from retrieval_gap.llm.request import (
     ScoreRequest,
     TooLong,
     cut_at_stop,
-    without_reasoning,
 )
 from retrieval_gap.llm.wording import asking_turns, prompt_text, request_values
 from retrieval_gap.machine.devices import choose_device
@@ -52,6 +52,7 @@ class LocalBackend:
         if model.api == "chat" and not self._tokenizer.chat_template:
             raise UsageError(f"model {model.model} has no chat template; --api completions goes without")
         self._system_turn = model.api == "chat" and _has_system_turn(self._tokenizer)
+        self._channels = CHANNEL in self._tokenizer.get_vocab()
         self.vocabulary = len(self._tokenizer)
         self.context_limit = model.context_limit or _context_limit(self._model.config)
         self._same = {
@@ -62,7 +63,6 @@ class LocalBackend:
         }
         self.described = self._same | {"model": model.model}
         self.hardware = hardware(self._device.type)
-        self._generator = self._made_generator()
 
     def whole(self, request: Request | ScoreRequest) -> dict[str, Any]:
         """The weights, by their fingerprint, whatever the model's name or folder."""
@@ -92,7 +92,8 @@ class LocalBackend:
     def score(self, requests: Sequence[ScoreRequest], done: Callable[[int, Scored], None]) -> None:
         asked, fitting = [], []
         for place, request in enumerate(requests):
-            group = [self._continuation(request, answer) for answer in request.answers]
+            before = self._text(request, begun=FINAL if self._channels else "")
+            group = [self._continuation(before, answer) for answer in request.answers]
             longest = max(len(each.context) + len(each.tokens) for each in group)
             if self.context_limit and longest > self.context_limit:
                 done(place, TooLong(f"{longest} tokens, {self.context_limit} are the limit"))
@@ -111,10 +112,9 @@ class LocalBackend:
     def count_tokens(self, text: str) -> int:
         return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def _continuation(self, request: ScoreRequest, answer: str) -> Continuation:
+    def _continuation(self, before: str, answer: str) -> Continuation:
         """An answer's tokens are those that the whole text has after the prompt's; where the two would share a token,
         the answer is cut into tokens by itself."""
-        before = self._text(request)
         context, whole = self._encoded(before), self._encoded(before + answer)
         if not context:
             raise UsageError("answers after an empty prompt cannot be scored; write one")
@@ -124,7 +124,7 @@ class LocalBackend:
         return Continuation(context=tuple(context), tokens=tuple(alone))
 
     def _completion(self, generated: Generated, stop: tuple[str, ...], read: int) -> Completion:
-        text, _ = cut_at_stop(without_reasoning(self._decoded(generated.tokens)), stop)
+        text, _ = cut_at_stop(self._answered(generated.tokens), stop)
         return Completion(
             text=text, finished=generated.ended, prompt_tokens=read, completion_tokens=len(generated.tokens)
         )
@@ -132,23 +132,26 @@ class LocalBackend:
     def _tokens(self, request: Request) -> list[int]:
         return self._encoded(self._text(request))
 
-    def _text(self, request: Request | ScoreRequest) -> str:
+    def _text(self, request: Request | ScoreRequest, *, begun: str = "") -> str:
+        """All that stands before what the model writes.  begun: how a chat's answer begins, if it is begun for it."""
         if self._asked.api == "completions":
             return prompt_text(request)
         turns = asking_turns(request, system_turn=self._system_turn)
-        asked: str = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        return asked + request.written
+        return _templated(self._tokenizer, turns, add_generation_prompt=True) + begun + request.written
 
     def _encoded(self, text: str) -> list[int]:
         """A chat template writes the special tokens itself."""
         return list(self._tokenizer(text, add_special_tokens=self._asked.api == "completions")["input_ids"])
 
-    def _decoded(self, tokens: Sequence[int]) -> str:
-        text: str = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return text
+    def _answered(self, tokens: Sequence[int]) -> str:
+        """What was written but for the thinking, whose marks are special tokens where there are channels."""
+        text: str = self._tokenizer.decode(
+            tokens, skip_special_tokens=not self._channels, clean_up_tokenization_spaces=False
+        )
+        return without_reasoning(text)
 
     def _stops(self, stop: Sequence[str], tokens: Sequence[int]) -> bool:
-        text = self._decoded(tokens)
+        text = self._answered(tokens)
         return any(word in text for word in stop)
 
     def _loaded(self) -> Any:
@@ -163,7 +166,9 @@ class LocalBackend:
         ).eval()
         return model if where else model.to(self._device)
 
-    def _made_generator(self) -> Generator:
+    @cached_property
+    def _generator(self) -> Generator:
+        """Made when it is first wanted: it tries the model out, and scoring does without."""
         tokenizer = self._tokenizer
         ends = self._model.generation_config.eos_token_id
         ends = [ends] if isinstance(ends, int) else list(ends or [])
@@ -214,9 +219,16 @@ def _has_system_turn(tokenizer: Any) -> bool:
     mark = "be brief"
     turns = [{"role": "system", "content": mark}, {"role": "user", "content": "hello"}]
     try:
-        return mark in tokenizer.apply_chat_template(turns, tokenize=False)
+        return mark in _templated(tokenizer, turns)
     except Exception:  # a template raises what it likes
         return False
+
+
+def _templated(tokenizer: Any, turns: Sequence[dict[str, str]], *, add_generation_prompt: bool = False) -> str:
+    text: str = tokenizer.apply_chat_template(
+        turns, tokenize=False, add_generation_prompt=add_generation_prompt, **template_values()
+    )
+    return text
 
 
 def _seed(request: Request) -> int:

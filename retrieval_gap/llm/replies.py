@@ -4,7 +4,8 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-from retrieval_gap.llm.request import Completion, Request, cut_at_stop, without_reasoning
+from retrieval_gap.llm.families import without_reasoning
+from retrieval_gap.llm.request import Completion, Request, cut_at_stop
 from retrieval_gap.llm.too_long import says_too_long
 from retrieval_gap.machine.printing import redacted
 

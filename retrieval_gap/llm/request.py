@@ -150,15 +150,6 @@ def cut_at_stop(text: str, stop: Sequence[str]) -> tuple[str, bool]:
     return (text[: min(places)], True) if places else (text, False)
 
 
-def without_reasoning(text: str) -> str:
-    """A text without the thinking that a model writes between <think> and </think>, or up to the latter, as templates
-    may begin it; "" where the thinking does not end."""
-    _, ended, answer = text.rpartition("</think>")
-    if ended:
-        return answer.lstrip()
-    return "" if text.lstrip().startswith("<think>") else text
-
-
 def _check_text(*texts: str) -> None:
     for text in texts:
         try:

@@ -6,6 +6,8 @@ tried again; what will not (a wrong key, a refused request) ends the run with th
 
 import functools
 import json
+import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -14,6 +16,7 @@ import httpx2
 from retrieval_gap.llm.bodies import completion_body, echo_body, next_token_body, tokenize_body
 from retrieval_gap.llm.config import LLMConfig, ServerConfig
 from retrieval_gap.llm.connection import opened, reason
+from retrieval_gap.llm.families import family_of
 from retrieval_gap.llm.in_flight import Flight, StatusError
 from retrieval_gap.llm.pace import asked_to_wait
 from retrieval_gap.llm.replies import TooLongReplyError, parsed, parsed_stream
@@ -58,6 +61,8 @@ class ServerBackend:
     ) -> None:
         self.config, self._model, self._key, self._tokenizer = config, model, key, tokenizer
         keep_secret(key)
+        if not family_of(model.model).greedy:
+            print(f"{model.shown_name} takes no temperature: what it answers differs from run to run", file=sys.stderr)
         self._url = config.base_url.rstrip("/")
         self.described: dict[str, Any] = {"backend": self._url, "model": model.model, "api": model.api}
         self.hardware = ""
@@ -175,15 +180,24 @@ class ServerBackend:
 
     def _asked_to_count(self, text: str) -> int:
         root = self._url.removesuffix("/v1")
-        with opened(httpx2.Client, self.config, self._headers()) as client:
-            try:
-                response = client.post(f"{root}/tokenize", json=tokenize_body(self._model, text))
-            except httpx2.TransportError as error:
-                raise RunError(f"no server answers at {root}/tokenize ({reason(error)})") from error
+        try:
+            response = self._once_loaded("POST", f"{root}/tokenize", tokenize_body(self._model, text))
+        except httpx2.TransportError as error:
+            raise RunError(f"no server answers at {root}/tokenize ({reason(error)})") from error
         count = counted_tokens(_text(response)) if response.status_code == 200 else None
         if count is None:
             raise RunError(f"{root} counts no tokens (/tokenize); --tokenizer names a folder or model that does")
         return count
+
+    def _once_loaded(self, method: str, url: str, body: dict[str, Any] | None = None) -> httpx2.Response:
+        """What a server says that may still load its model, as 503 tells; it is asked again as often as others are."""
+        with opened(httpx2.Client, self.config, self._headers()) as client:
+            for nth in range(self.config.tries):
+                response = client.request(method, url, json=body)
+                if response.status_code != 503:
+                    break
+                time.sleep(self.config.backoff_s * 2**nth)
+        return response
 
     def _check(self, response: httpx2.Response) -> None:
         if response.status_code != 200:
@@ -194,13 +208,12 @@ class ServerBackend:
 
     def _told(self) -> dict[str, Any]:
         """The model's entry in the server's list of models; empty where there is no such list."""
-        with opened(httpx2.Client, self.config, self._headers()) as client:
-            try:
-                response = client.get(f"{self._url}/models")
-            except (httpx2.TransportError, httpx2.InvalidURL) as error:
-                raise RunError(
-                    f"no server answers at {self._url} ({reason(error)}); start it, or see --base-url"
-                ) from error
+        try:
+            response = self._once_loaded("GET", f"{self._url}/models")
+        except (httpx2.TransportError, httpx2.InvalidURL) as error:
+            raise RunError(
+                f"no server answers at {self._url} ({reason(error)}); start it, or see --base-url"
+            ) from error
         if response.status_code in (401, 403):
             raise RunError(f"{self._url} refuses the key ({response.status_code}); see --api-key-env")
         try:

@@ -1,5 +1,7 @@
 """Errors meant for the person who reads them: one line that says what, where and what to do."""
 
+import errno
+import resource
 import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -38,3 +40,20 @@ def fault(error: BaseException) -> str:
     ours = [place for name, place in frames if name.partition(".")[0] in PACKAGES]
     where = (theirs or ours or ["retrieval-gap"])[-1]
     return f"{where}: {type(error).__name__}: {error}"
+
+
+def no_files_left(error: BaseException | None) -> bool:
+    """Whether an error is, was caused by, or came up while handling the want of files to open, however deep."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            return True
+        if isinstance(error, BaseExceptionGroup):
+            return any(map(no_files_left, error.exceptions))
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def files_told() -> str:
+    """That there are no files left to open, and how many there may be."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return f"this process may open {limit} files at once (`ulimit -n`), and all are open; raise that limit"

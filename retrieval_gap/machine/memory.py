@@ -1,6 +1,9 @@
-"""What becomes of memory that training gives back."""
+"""How memory is given back: that of training, and that of long tables."""
 
 import ctypes
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt's numbers in glibc's malloc.h
 
@@ -19,3 +22,16 @@ def keep_freed_memory() -> bool:
     return bool(
         mallopt(_TRIM_THRESHOLD, largest) and (mallopt(_MMAP_THRESHOLD, largest) or mallopt(_MMAP_THRESHOLD, 2**25))
     )
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """No garbage collection while the context lasts: a long table is millions of objects without cycles, and Python
+    looks at all of them again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

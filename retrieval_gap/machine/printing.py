@@ -31,6 +31,11 @@ def printable(text: str) -> str:
     return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], redacted(text))
 
 
+def say(text: str) -> None:
+    """Prints a line that may hold others' text."""
+    print(printable(text))
+
+
 def take_any_text(stream: TextIO) -> None:
     """Has a stream of another encoding than UTF-8 write what it cannot hold as \\u escapes, not end the program."""
     reconfigure = getattr(stream, "reconfigure", None)

@@ -5,6 +5,7 @@ Source: Touvron et al. 2023 (arXiv 2302.13971) section 2.2; rotary positions: Su
 in the half-split layout of the public LLaMA weights.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +20,8 @@ from retrieval_gap.kernels.residual import (
     residual_swiglu,
 )
 from retrieval_gap.kernels.residual.naive import split_heads
-from retrieval_gap.models.mixer import Mixer, RMSNorm, State
+from retrieval_gap.models.mixer import Mixer, Residual, RMSNorm, State
+from retrieval_gap.models.short_conv import with_conv
 from retrieval_gap.models.step_cost import Count, Work
 
 ROPE_BASE = 10_000.0
@@ -197,6 +199,14 @@ def _later_stretch_mask(start: int, length: int, device: torch.device) -> Tensor
     """Which keys each query may see, where the stretch is read after `start` tokens."""
     position_L = torch.arange(start, start + length, device=device)
     return torch.arange(start + length, device=device) <= position_L[:, None]
+
+
+def with_swiglus(mixers: Iterable[Mixer], d_model: int, d_ff: int, conv: int | None) -> list[Residual]:
+    """Each mixer, behind a short convolution where `conv` is its width, and a SwiGLU after it."""
+    layers = []
+    for mixer in mixers:
+        layers += [Residual(d_model, with_conv(mixer, d_model, conv)), Residual(d_model, SwiGLU(d_model, d_ff))]
+    return layers
 
 
 class SwiGLU(Mixer):

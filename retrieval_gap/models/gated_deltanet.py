@@ -18,10 +18,9 @@ from torch.nn import functional as F
 
 from retrieval_gap.about import About
 from retrieval_gap.kernels.causal_conv1d import causal_conv1d, causal_conv1d_step
-from retrieval_gap.models.attention import SwiGLU
+from retrieval_gap.models.attention import with_swiglus
 from retrieval_gap.models.gla import decays_between, in_chunks
 from retrieval_gap.models.mixer import Mixer, Residual, RMSNorm, State
-from retrieval_gap.models.short_conv import with_conv
 from retrieval_gap.models.step_cost import Count, Work
 
 D_CONV = 4
@@ -42,11 +41,8 @@ class GatedDeltaNet:
     conv: int | None = None
 
     def layers(self) -> list[Residual]:
-        layers = []
-        for _ in range(self.n_layers):
-            mixer = with_conv(GatedDeltaMixer(self.d_model, self.n_heads), self.d_model, self.conv)
-            layers += [Residual(self.d_model, mixer), Residual(self.d_model, SwiGLU(self.d_model, self.d_ff))]
-        return layers
+        mixers = (GatedDeltaMixer(self.d_model, self.n_heads) for _ in range(self.n_layers))
+        return with_swiglus(mixers, self.d_model, self.d_ff, self.conv)
 
 
 ABOUT = About(name="Gated DeltaNet", state="fixed", slot=6)

@@ -16,10 +16,9 @@ from torch import Tensor
 
 from retrieval_gap.about import About
 from retrieval_gap.kernels.causal_conv1d import causal_conv1d, causal_conv1d_step
-from retrieval_gap.models.attention import SwiGLU
+from retrieval_gap.models.attention import with_swiglus
 from retrieval_gap.models.gated_deltanet import D_CONV, GatedDeltaMixer, gated_delta_rule, of_length_1
 from retrieval_gap.models.mixer import Residual, State
-from retrieval_gap.models.short_conv import with_conv
 from retrieval_gap.models.step_cost import Count, Work
 
 # The largest strength of an update, by the eigenvalues that it allows.
@@ -43,12 +42,10 @@ class GatedDeltaProduct:
     conv: int | None = None
 
     def layers(self) -> list[Residual]:
-        layers = []
-        for _ in range(self.n_layers):
-            mixer = GatedDeltaProductMixer(self.d_model, self.n_heads, self.n_h, self.eigenvalues)
-            layers.append(Residual(self.d_model, with_conv(mixer, self.d_model, self.conv)))
-            layers.append(Residual(self.d_model, SwiGLU(self.d_model, self.d_ff)))
-        return layers
+        mixers = (
+            GatedDeltaProductMixer(self.d_model, self.n_heads, self.n_h, self.eigenvalues) for _ in range(self.n_layers)
+        )
+        return with_swiglus(mixers, self.d_model, self.d_ff, self.conv)
 
 
 ABOUT = About(name="Gated DeltaProduct", state="fixed", slot=7)

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from retrieval_gap.about import About
-from retrieval_gap.models.attention import SwiGLU
+from retrieval_gap.models.attention import with_swiglus
 from retrieval_gap.models.mixer import Mixer, Residual, RMSNorm, State
-from retrieval_gap.models.short_conv import with_conv
 from retrieval_gap.models.step_cost import Count, Work
 
 CHUNK = 16
@@ -38,11 +37,8 @@ class GLA:
     conv: int | None = None
 
     def layers(self) -> list[Residual]:
-        layers = []
-        for _ in range(self.n_layers):
-            mixer = with_conv(GLAMixer(self.d_model, self.n_heads), self.d_model, self.conv)
-            layers += [Residual(self.d_model, mixer), Residual(self.d_model, SwiGLU(self.d_model, self.d_ff))]
-        return layers
+        mixers = (GLAMixer(self.d_model, self.n_heads) for _ in range(self.n_layers))
+        return with_swiglus(mixers, self.d_model, self.d_ff, self.conv)
 
 
 ABOUT = About(name="GLA", state="fixed", slot=5)

@@ -18,10 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from retrieval_gap.about import About
-from retrieval_gap.models.attention import SwiGLU
+from retrieval_gap.models.attention import with_swiglus
 from retrieval_gap.models.gla import CHUNK, GLAMixer, decays_between, in_chunks
 from retrieval_gap.models.mixer import Residual, State
-from retrieval_gap.models.short_conv import with_conv
 from retrieval_gap.models.step_cost import Count, Work
 
 LEVELS = 20  # weights that a token has: its own, and those of blocks of up to 2^18 tokens
@@ -42,11 +41,8 @@ class LogLinearGLA:
     conv: int | None = None
 
     def layers(self) -> list[Residual]:
-        layers = []
-        for _ in range(self.n_layers):
-            mixer = with_conv(LogLinearGLAMixer(self.d_model, self.n_heads), self.d_model, self.conv)
-            layers += [Residual(self.d_model, mixer), Residual(self.d_model, SwiGLU(self.d_model, self.d_ff))]
-        return layers
+        mixers = (LogLinearGLAMixer(self.d_model, self.n_heads) for _ in range(self.n_layers))
+        return with_swiglus(mixers, self.d_model, self.d_ff, self.conv)
 
 
 ABOUT = About(name="Log-linear GLA", state="grows", slot=9)

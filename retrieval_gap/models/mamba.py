@@ -18,7 +18,6 @@ from retrieval_gap.kernels.causal_conv1d import causal_conv1d, causal_conv1d_ste
 from retrieval_gap.kernels.mamba import (
     MambaWeights,
     residual_mamba,
-    residual_mamba_prefill,
     residual_mamba_step,
     why_not_fused,
 )
@@ -102,31 +101,32 @@ class MambaMixer(Mixer):
         )
 
     def residual(self, x_BxLxD: Float[Tensor, "b l d"], norm: RMSNorm) -> Float[Tensor, "b l d"]:
-        weights = self._weights()
-        if not _is_fused(x_BxLxD, norm, weights):
+        weights = self._weights(norm)
+        if not _is_fused(x_BxLxD, weights):
             return super().residual(x_BxLxD, norm)
-        return residual_mamba(x_BxLxD, norm.weight, weights, norm.eps)
+        return residual_mamba(x_BxLxD, weights, norm.eps)[0]
 
     def residual_prefill(
         self, x_BxLxD: Float[Tensor, "b l d"], norm: RMSNorm, state: State
     ) -> tuple[Float[Tensor, "b l d"], State]:
-        weights = self._weights()
-        if torch.is_grad_enabled() or not _is_fused(x_BxLxD, norm, weights):
+        weights = self._weights(norm)
+        if torch.is_grad_enabled() or not _is_fused(x_BxLxD, weights):
             return super().residual_prefill(x_BxLxD, norm, state)
-        return residual_mamba_prefill(x_BxLxD, norm.weight, weights, state, norm.eps)
+        return residual_mamba(x_BxLxD, weights, norm.eps, state=state)
 
     def residual_step(
         self, x_BxD: Float[Tensor, "b d"], norm: RMSNorm, state: State
     ) -> tuple[Float[Tensor, "b d"], State]:
-        weights = self._weights()
-        if torch.is_grad_enabled() or not _is_fused(x_BxD, norm, weights):
+        weights = self._weights(norm)
+        if torch.is_grad_enabled() or not _is_fused(x_BxD, weights):
             return super().residual_step(x_BxD, norm, state)
-        return residual_mamba_step(x_BxD, norm.weight, weights, state, norm.eps)
+        return residual_mamba_step(x_BxD, weights, state, norm.eps)
 
-    def _weights(self) -> MambaWeights:
+    def _weights(self, norm: RMSNorm) -> MambaWeights:
         conv = (self.conv_weight_IxK, self.conv_bias_I)
         deltas = (self.x_proj.weight, self.dt_proj.weight, self.dt_proj.bias)
-        return MambaWeights(self.in_proj.weight, *conv, *deltas, -self.A_log_IxN.exp(), self.D_I, self.out_proj.weight)
+        A_IxN = -self.A_log_IxN.exp()
+        return MambaWeights(norm.weight, self.in_proj.weight, *conv, *deltas, A_IxN, self.D_I, self.out_proj.weight)
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         window_BxKxI, ssm_BxIxN = state
@@ -146,8 +146,7 @@ class MambaMixer(Mixer):
         delta_BxI, b_BxN, c_BxN = self._delta_b_c(u_BxI)
         a_IxN = -self.A_log_IxN.exp()
         y_BxI, ssm_BxIxN = selective_scan_step(
-            ScanInputs(u_BxI, delta_BxI, a_IxN, b_BxN, c_BxN, self.D_I, z_BxI, self.dt_proj.bias, ssm_BxIxN),
-            reuse_state=not torch.is_grad_enabled(),
+            ScanInputs(u_BxI, delta_BxI, a_IxN, b_BxN, c_BxN, self.D_I, z_BxI, self.dt_proj.bias, ssm_BxIxN)
         )
         return self.out_proj(y_BxI), (window_BxKxI, ssm_BxIxN)
 
@@ -157,6 +156,6 @@ class MambaMixer(Mixer):
         return F.linear(dt, self.dt_proj.weight), b, c
 
 
-def _is_fused(x: Tensor, norm: RMSNorm, weights: MambaWeights) -> bool:
+def _is_fused(x: Tensor, weights: MambaWeights) -> bool:
     """Whether the layer is one kernel here; else its parts, with the scan that `--scan-backend` may have chosen."""
-    return chosen_backend() in ("auto", "cpu") and why_not_fused(x, norm.weight, weights) is None
+    return chosen_backend() in ("auto", "cpu") and why_not_fused(x, weights) is None

@@ -9,10 +9,9 @@ Sizes: "RNNs are not Transformers (Yet)", experiments on IsTree (d, ff, layers, 
 from dataclasses import dataclass
 
 from retrieval_gap.about import About
-from retrieval_gap.models.attention import SwiGLU
-from retrieval_gap.models.mixer import Mixer, Residual
+from retrieval_gap.models.attention import with_swiglus
+from retrieval_gap.models.mixer import Mixer
 from retrieval_gap.models.positions import RANDOM_OFFSETS, ROTARY, OffsetPositions, attention_with
-from retrieval_gap.models.short_conv import with_conv
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +32,11 @@ class Transformer:
         object.__setattr__(self, "positions", None if self.positions == ROTARY else self.positions)
 
     def layers(self) -> list[Mixer]:
-        layers: list[Mixer] = [OffsetPositions(self.d_model)] if self.positions == RANDOM_OFFSETS else []
-        for _ in range(self.n_layers):
-            attention = attention_with(self.positions or ROTARY, self.d_model, self.n_heads)
-            layers.append(Residual(self.d_model, with_conv(attention, self.d_model, self.conv)))
-            layers.append(Residual(self.d_model, SwiGLU(self.d_model, self.d_ff)))
-        return layers
+        offsets = [OffsetPositions(self.d_model)] if self.positions == RANDOM_OFFSETS else []
+        attentions = (
+            attention_with(self.positions or ROTARY, self.d_model, self.n_heads) for _ in range(self.n_layers)
+        )
+        return [*offsets, *with_swiglus(attentions, self.d_model, self.d_ff, self.conv)]
 
 
 ABOUT = About(name="Transformer", state="grows", slot=0)

@@ -80,6 +80,11 @@ class Experiment(ABC):
     files: ClassVar[Sequence[str]] = ()
     hash_column: ClassVar[str] = "config_hash"
 
+    @property
+    def preload(self) -> Sequence[str]:
+        """Modules that take long to import, for the process that workers are forked from."""
+        return ()
+
     @abstractmethod
     def label(self) -> str:
         """A readable name, fit for a file; two experiments may share it."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.machine.printing import say
 from retrieval_gap.runs.directory import RunDirectory, Status
 from retrieval_gap.runs.experiment import Experiment, Row
 from retrieval_gap.tables.rows import Sourced, merge
@@ -90,7 +91,7 @@ def _rank(known: KnownRun) -> int:
 def print_known(known: Sequence[KnownRun]) -> None:
     """One line a run: its name and its status, then how many there are of each."""
     for each in known:
-        print(f"{each.run.status():8} {each.run.path.name}{': ' if each.trouble else ''}{each.trouble}")
+        say(f"{each.run.status():8} {each.run.path.name}{': ' if each.trouble else ''}{each.trouble}")
     print_counts(Counter(each.run.status() for each in known))
 
 

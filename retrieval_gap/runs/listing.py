@@ -1,12 +1,14 @@
 """The table of runs: what each is, how far it is, and what it measured."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.machine.files import make_room_for
+from retrieval_gap.machine.printing import say
 from retrieval_gap.runs.experiment import TRAINED, Experiment, Row, experiment_class
 from retrieval_gap.runs.known import KnownRun, furthest, gathered_rows, known_runs, planned_runs, print_counts
 from retrieval_gap.tables.printing import print_lines, without_constant
@@ -87,16 +89,16 @@ def print_runs(known: Sequence[KnownRun], rows: Sequence[Row] = ()) -> dict[Path
         except (RunError, UsageError) as error:
             lines.append(_Line(("~",), "unreadable", {"task": each.run.path.name}, {"accuracy": "unreadable"}))
             troubles[each.run.path] = str(error)
-    lines += map(_row_line, elsewhere.values())
+    lines += _row_lines(elsewhere.values())
     lines.sort(key=lambda line: line.place)
     if lines:
         what, same = without_constant([line.what for line in lines], ALWAYS)
         print_lines([some | dict(line.told) for some, line in zip(what, lines, strict=True)], left=list(_columns(what)))
         if same:
-            print(f"the same in all: {same}")
+            say(f"the same in all: {same}")
     print_counts(Counter(line.status for line in lines))
     for trouble in troubles.values():
-        print(f"unreadable: {trouble}")
+        say(f"unreadable: {trouble}")
     return troubles
 
 
@@ -111,7 +113,7 @@ def _lines(each: KnownRun, elsewhere: dict[str, Row]) -> list[_Line]:
     if status == "done":
         return [_Line(_place(what), status, what, experiment.told(row)) for row in each.rows()]
     if row is not None:
-        return [_row_line(row)]
+        return _row_lines([row])
     if status in ("running", "partial"):
         done = experiment.progress(each.run)
         how_far = f"{done.done:,} {done.unit}" if done.done else "started"
@@ -119,11 +121,11 @@ def _lines(each: KnownRun, elsewhere: dict[str, Row]) -> list[_Line]:
     return [_Line(_place(what), status, what, {experiment.measures[0]: status})]
 
 
-def _row_line(row: Row) -> _Line:
-    """A row of another table of trained runs."""
+def _row_lines(rows: Iterable[Row]) -> list[_Line]:
+    """Rows of other tables of trained runs."""
     kind: Any = experiment_class(TRAINED)
-    what = _words(kind.filter_values_of(row))
-    return _Line(_place(what), "done", what, kind.told_of(row))
+    each = ((_words(kind.filter_values_of(row)), kind.told_of(row)) for row in rows)
+    return [_Line(_place(what), "done", what, told) for what, told in each]
 
 
 def _columns(lines: Sequence[Mapping[str, str]]) -> dict[str, None]:
@@ -131,7 +133,17 @@ def _columns(lines: Sequence[Mapping[str, str]]) -> dict[str, None]:
 
 
 def _words(values: Mapping[str, Any]) -> dict[str, str]:
-    return {key: f"{value:g}" if isinstance(value, float) else str(value) for key, value in values.items()}
+    return {key: value if type(value) is str else _word(value) for key, value in values.items()}
+
+
+def _word(value: Any) -> str:
+    return _number(value) if type(value) in (int, float) else str(value)
+
+
+@lru_cache(maxsize=10_000, typed=True)
+def _number(value: float) -> str:
+    """One text for all rows of a long table."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _place(what: Mapping[str, str]) -> tuple[str, ...]:

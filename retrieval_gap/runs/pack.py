@@ -22,6 +22,7 @@ from typing import IO, Any, NamedTuple
 
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.machine.files import make_folder, make_room_for, remove_stale, sync, write_atomically
+from retrieval_gap.machine.printing import say
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Experiment, kinds, read_experiment
 from retrieval_gap.runs.filters import matches
@@ -120,7 +121,7 @@ def unpack(source: Path, runs_dir: Path) -> None:
 def _raise_first(what: str, reasons: Sequence[str]) -> None:
     """Raises RunError where there are reasons, which are printed, a line each."""
     for reason in reasons:
-        print(f"not done: {reason}")
+        say(f"not done: {reason}")
     if reasons:
         raise RunError(f"{len(reasons)} run(s) {what}; the first: {reasons[0]}")
 

@@ -1,6 +1,7 @@
 """Runs one experiment in its directory: skips it where it is done, goes on where it is partial, holds it meanwhile."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 
@@ -13,6 +14,7 @@ from retrieval_gap.machine.files import make_folder, write_json
 from retrieval_gap.machine.memory import keep_freed_memory
 from retrieval_gap.runs.directory import RunDirectory, read_json
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions
+from retrieval_gap.tasks.containment import no_silent_exit
 
 Work = Callable[[RunDirectory, RunOptions], list[Row]]
 
@@ -40,7 +42,8 @@ def perform(experiment: Experiment, options: RunOptions, work: Work | None = Non
             raise RunError(f"{run.path} failed before: {reason}; delete it to try again")
         run.create(experiment, _start(options, ranks))
         try:
-            rows = (work or experiment.execute)(run, options)
+            with no_silent_exit() if experiment.foreign() else nullcontext():
+                rows = (work or experiment.execute)(run, options)
         except HopelessError as error:
             write_json(run.failure, {"reason": str(error)})
             raise

@@ -6,6 +6,7 @@ Nothing here needs torch, so that a figure is drawn, and two tables are compared
 import csv
 import io
 import math
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -47,15 +48,23 @@ class Sourced(NamedTuple):
     row: Row
 
 
+class Texts(NamedTuple):
+    """A table as text: the columns' names, and for each row where it stands and its fields, in that order."""
+
+    names: list[str]
+    places: list[str]
+    fields: list[list[str]]
+
+
 def read_table(path: Path) -> list[Sourced]:
     """The rows of a table of runs, their numbers as numbers; columns that only this table has stay text.
 
     Raises UsageError for a file that is absent, no table, empty, lacks a column or holds an impossible value.
     """
-    rows = read_rows(path, [column for column in COLUMNS if column not in _DEFAULTS | _UNKNOWN])
-    if not rows:
+    texts = _read_texts(path, [column for column in COLUMNS if column not in _DEFAULTS | _UNKNOWN])
+    if not texts.fields:
         raise UsageError(f"results table {path} is empty: no run has finished; {MAKE_IT}")
-    return [Sourced(where, _typed(where, _DEFAULTS | _UNKNOWN | row)) for where, row in rows]
+    return list(map(Sourced, texts.places, _typed(texts)))
 
 
 def completed(where: str, row: Row) -> Row:
@@ -164,7 +173,14 @@ def read_rows(path: Path, columns: Iterable[str]) -> list[tuple[str, dict[str, s
 
     Raises UsageError for a file that will not do, and for one that lacks one of these columns.
     """
-    names, rows = _parquet_rows(path) if path.suffix == ".parquet" else _csv_rows(path)
+    names, places, fields = _read_texts(path, columns)
+    return [(where, dict(zip(names, row, strict=True))) for where, row in zip(places, fields, strict=True)]
+
+
+def _read_texts(path: Path, columns: Iterable[str]) -> Texts:
+    """Raises UsageError as `read_rows` does."""
+    texts = _parquet_texts(path) if path.suffix == ".parquet" else _csv_texts(path)
+    names = texts.names
     wanted = list(columns)
     missing = [column for column in wanted if column not in names]
     if missing:
@@ -173,18 +189,22 @@ def read_rows(path: Path, columns: Iterable[str]) -> list[tuple[str, dict[str, s
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UsageError(f"results table {path} has the column {', '.join(twice)} more than once")
-    for where, row in rows:
-        if None in row or None in row.values():
+    for where, row in zip(texts.places, texts.fields, strict=True):
+        if len(row) != len(names):
             raise UsageError(f"{where}: {len(names)} fields are wanted")
-    return rows
+    return texts
 
 
-def _csv_rows(path: Path) -> tuple[list[str], list[tuple[str, dict[str, str]]]]:
+def _csv_texts(path: Path) -> Texts:
+    places, fields = list[str](), list[list[str]]()
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin a file with a mark
-            reader = csv.DictReader(file)
-            rows = [(f"results table {path}, line {reader.line_num}", row) for row in reader]
-            return list(reader.fieldnames or ()), rows
+            reader = csv.reader(file)
+            names = next((row for row in reader if row), [])
+            for row in filter(None, reader):
+                places.append(f"results table {path}, line {reader.line_num}")
+                fields.append(list(map(sys.intern, row)))  # most fields of a long table are the same few words
+            return Texts(names, places, fields)
     except FileNotFoundError as error:
         raise UsageError(f"there is no results table {path}; {MAKE_IT}") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -192,7 +212,7 @@ def _csv_rows(path: Path) -> tuple[list[str], list[tuple[str, dict[str, str]]]]:
         raise UsageError(f"results table {path} cannot be read: {told}") from error
 
 
-def _parquet_rows(path: Path) -> tuple[list[str], list[tuple[str, dict[str, str]]]]:
+def _parquet_texts(path: Path) -> Texts:
     pyarrow = need_pyarrow()
     if not path.exists():
         raise UsageError(f"there is no results table {path}; {MAKE_IT}")
@@ -201,17 +221,47 @@ def _parquet_rows(path: Path) -> tuple[list[str], list[tuple[str, dict[str, str]
     except (OSError, pyarrow.ArrowException) as error:
         raise UsageError(f"results table {path} cannot be read: {str(error).splitlines()[0]}") from error
     values = [[_text(value) for value in column.to_pylist()] for column in table.columns]
-    rows = [dict(zip(table.column_names, row, strict=True)) for row in zip(*values, strict=True)]
-    return table.column_names, [(f"results table {path}, row {i}", row) for i, row in enumerate(rows, 1)]
+    fields = [list(row) for row in zip(*values, strict=True)]
+    return Texts(table.column_names, [f"results table {path}, row {i + 1}" for i in range(len(fields))], fields)
 
 
 def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _typed(where: str, row: Mapping[str, str]) -> Row:
-    """Raises UsageError for a value that is not of its column's kind."""
-    return {column: _value(where, row, column) for column in columns_of([row])}
+def _typed(texts: Texts) -> list[Row]:
+    """The rows of one table with every column, numbers as numbers; a column at a time, as tables can be long.
+
+    Raises UsageError, about the first row that has one, for a value that is not of its column's kind.
+    """
+    count = len(texts.fields)
+    filled = {column: [text] * count for column, text in (_DEFAULTS | _UNKNOWN).items()}
+    by_column = filled | dict(zip(texts.names, map(list, zip(*texts.fields, strict=True)), strict=True))
+    columns = columns_of([by_column])
+    try:
+        values = [_column(column, by_column[column]) for column in columns]
+    except ValueError:  # a row at a time, to name the first
+        whole = [{column: by_column[column][i] for column in columns} for i in range(count)]
+        checked = zip(texts.places, whole, strict=True)
+        return [{column: _value(where, row, column) for column in columns} for where, row in checked]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
+
+
+def _column(column: str, texts: list[str]) -> list[Any]:
+    """What `_value` makes of each of these.  Raises ValueError where one will not do."""
+    kind = KINDS.get(column, str)
+    if column in _NEVER_EMPTY and not all(texts):
+        raise ValueError(column)
+    if kind is str:
+        empty = _DEFAULTS.get(column, "")
+        return [text or empty for text in texts] if empty else texts
+    if kind is int:
+        return [int(text) if text else None for text in texts]
+    numbers = [float(text) if text else None for text in texts]
+    known = [number for number in numbers if number is not None]
+    if not all(map(math.isfinite, known)) or (column in _SHARES and not all(0 <= number <= 1 for number in known)):
+        raise ValueError(column)
+    return numbers
 
 
 def _value(where: str, row: Mapping[str, str], column: str) -> str | int | float | None:

@@ -1,7 +1,7 @@
 """How one stream asks: generators that yield requests and are sent the replies, with a count of what that took."""
 
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from retrieval_gap.llm.request import Completion, Request, ScoreRequest
@@ -62,12 +62,12 @@ class Speaker:
 
     def write(self, request: Request) -> Talk[Completion]:
         """Raises RunError for a prompt that does not fit."""
-        completion = fitting((yield request))
+        completion = fitting((yield self._with_thinking(request)))
         self.usage.add(completion.prompt_tokens, completion.completion_tokens)
         return completion
 
     def judge(self, request: Request) -> Talk[Completion]:
-        completion = fitting((yield ToJudge(request)))
+        completion = fitting((yield ToJudge(self._with_thinking(request))))
         self.usage.add(completion.prompt_tokens, completion.completion_tokens)
         return completion
 
@@ -88,6 +88,9 @@ class Speaker:
             if each is not None:
                 self.usage.add(each.prompt_tokens, 0)
         return Prediction(value=value)
+
+    def _with_thinking(self, request: Request) -> Request:
+        return replace(request, max_tokens=request.max_tokens + self.settings.thinking)
 
     def take_usage(self) -> Usage:
         taken, self.usage = self.usage, Usage()

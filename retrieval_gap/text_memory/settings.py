@@ -26,7 +26,8 @@ class Settings:
     likelihood (calibrated or not), or JSON by a schema.  update: of llm_as_rnn, the whole text or items of it.
     gate: 0 keeps every new memory; k keeps it only where it does not lower the score on the last k steps.
     k: steps that last_k, memprompt, episodes and search show at the most.  draw: tells repetitions at a temperature
-    above 0 apart.
+    above 0 apart.  thinking: tokens that a reply may have besides, for models that think before they answer; what they
+    think is no part of the reply.
     """
 
     budget: int = 256
@@ -37,9 +38,10 @@ class Settings:
     k: int = 5
     temperature: float = 0.0
     draw: int = 0
+    thinking: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("budget", 1), ("gate", 0), ("k", 1), ("draw", 0)):
+        for name, least in (("budget", 1), ("gate", 0), ("k", 1), ("draw", 0), ("thinking", 0)):
             if not least <= getattr(self, name) <= LARGEST:
                 raise UsageError(f"--{name} {getattr(self, name)} is out of range: {least} to {LARGEST} are wanted")
         if not 0 <= self.temperature <= 100:

@@ -32,6 +32,8 @@ WRONG_USES = [
     ("construct turing --machine palindrome --input abc", "input symbol 'c' (place 3)"),
     ("construct turing --machine palindrome --input a --how transformer", "choose from rnn_rag, hybrid"),
     ("construct turing --machine palindrome --input a --max-steps 0", "--max-steps 0"),
+    ("construct turing --machine palindrome --input a --csv a.csv", "`construct turing` has no --csv"),
+    ("construct index --how transformer --n 8 --machine palindrome", "belong to `construct turing`"),
 ]
 
 
@@ -151,12 +153,15 @@ def test_the_list_names_constructions_and_machines(capsys: pytest.CaptureFixture
         ("istree --how transformer_cot", ["has the tour been there?", "visited", "father"]),
         ("istree --how hybrid_cot", ["place in a frame", "frame_0"]),
         ("counting --how rnn_rag", ["clock"]),
+        ("turing --machine palindrome --input ab --how rnn_rag", ["the machine's table", "goes_on"]),
+        ("turing --machine palindrome --input ab --how hybrid", ["the machine's table", "wrote_at"]),
     ],
 )
 def test_explanations_name_every_direction_of_every_layer(
     argv: str, expected: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(f"construct --explain {argv} --n 8".split()) == 0
+    size = [] if argv.startswith("turing") else ["--n", "8"]
+    assert main(f"construct --explain {argv}".split() + size) == 0
     told = capsys.readouterr().out
     for words in expected:
         assert words in told

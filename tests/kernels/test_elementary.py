@@ -39,8 +39,8 @@ def functions() -> dict[str, Worker]:
 def _evaluate(worker: Worker, x: np.ndarray) -> np.ndarray:
     source = torch.from_numpy(np.pad(x.astype(np.float32), (0, -len(x) % LANES)))
     target, job = torch.full_like(source, torch.nan), Job(_COUNT + 1)
-    job.flat(_IN, source)
-    job.flat(_OUT, target)
+    job.flats({_IN: source})
+    job.flats({_OUT: target})
     job.put(_COUNT, len(x))
     job.run(worker, 1, VECTOR)
     return target.numpy()[: len(x)]
@@ -97,8 +97,8 @@ def test_sums_over_lanes() -> None:
         store(field(job, _OUT) + VECTOR, splat(total(load(field(job, _IN) + 3 * VECTOR))))
 
     x, y, job = torch.randn(8, LANES), torch.empty(2, LANES), Job(_COUNT + 1)
-    job.flat(_IN, x)
-    job.flat(_OUT, y)
+    job.flats({_IN: x})
+    job.flats({_OUT: y})
     job.run(run, 1)
     assert FLOAT * LANES == VECTOR
     torch.testing.assert_close(y[0, :8], x.sum(1))

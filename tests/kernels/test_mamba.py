@@ -7,7 +7,6 @@ from torch import Tensor
 from retrieval_gap.kernels.mamba import (
     MambaWeights,
     residual_mamba,
-    residual_mamba_prefill,
     residual_mamba_step,
     why_not_fused,
 )
@@ -16,13 +15,13 @@ from retrieval_gap.models.mamba import MambaMixer
 from retrieval_gap.models.mixer import Residual
 from tests.kernels.oracles import Outputs, assert_close, values_and_gradients
 
-NAMES = ["y", "x", "gain", *MambaWeights._fields]
+NAMES = ["y", "x", *MambaWeights._fields]
 # (batch, length, width, states, rank): shorter than the filter, around a chunk of the scan, more sequences than items.
 SHAPES = [(1, 1, 16, 16, 1), (3, 2, 32, 16, 2), (2, 16, 16, 32, 17), (2, 37, 48, 16, 3), (19, 33, 16, 16, 1)]
 
 
 def inputs(batch: int, length: int, width: int, states: int, rank: int) -> list[Tensor]:
-    """x, the gain, then the weights."""
+    """x, then the weights."""
     generator, inner = torch.Generator().manual_seed(length), 2 * width
 
     def normal(*shape: int) -> Tensor:
@@ -34,8 +33,8 @@ def inputs(batch: int, length: int, width: int, states: int, rank: int) -> list[
     return [x, 1 + normal(width), normal(2 * inner, width), *conv, *deltas, A, normal(inner), normal(width, inner)]
 
 
-def layer(backend: str, x: Tensor, gain: Tensor, *weights: Tensor) -> Outputs:
-    return (residual_mamba(x, gain, MambaWeights(*weights), backend=backend),)
+def layer(backend: str, x: Tensor, *weights: Tensor) -> Outputs:
+    return (residual_mamba(x, MambaWeights(*weights), backend=backend)[0],)
 
 
 def results(backend: str, arguments: list[Tensor]) -> Outputs:
@@ -69,19 +68,17 @@ def states(batch: int, weights: MambaWeights) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize(("batch", "length"), [(1, 1), (3, 2), (70, 5), (5, 40)])
 def test_prefill_and_steps_go_on_from_a_state(batch: int, length: int) -> None:
-    x, gain, *given = inputs(batch, length + 3, 16, 16, 1)
+    x, *given = inputs(batch, length + 3, 16, 16, 1)
     weights = MambaWeights(*given)
     state = states(batch, weights)
-    exact, last = residual_mamba_prefill(
-        x.double(), gain.double(), MambaWeights(*(w.double() for w in given)),
-        (state[0].double(), state[1].double()), backend="naive",
-    )  # fmt: skip
+    doubles, before = MambaWeights(*(w.double() for w in given)), (state[0].double(), state[1].double())
+    exact, last = residual_mamba(x.double(), doubles, state=before, backend="naive")
     for backend in ("cpu", "naive"):
         carried = (state[0].clone(), state[1].clone())
-        y, carried = residual_mamba_prefill(x[:, :length], gain, weights, carried, backend=backend)
+        y, carried = residual_mamba(x[:, :length], weights, state=carried, backend=backend)
         outputs = [*y.unbind(1)]
         for t in range(length, length + 3):
-            y, carried = residual_mamba_step(x[:, t], gain, weights, carried, backend=backend)
+            y, carried = residual_mamba_step(x[:, t], weights, carried, backend=backend)
             outputs.append(y)
         torch.testing.assert_close(torch.stack(outputs, 1).double(), exact, rtol=1e-4, atol=1e-5)
         for mine, oracle in zip(carried, last, strict=True):
@@ -89,7 +86,7 @@ def test_prefill_and_steps_go_on_from_a_state(batch: int, length: int) -> None:
 
 
 def test_a_step_has_the_same_bits_with_any_number_of_threads_and_poisoned_memory() -> None:
-    x, gain, *given = inputs(600, 1, 32, 16, 2)
+    x, *given = inputs(600, 1, 32, 16, 2)
     weights, before, runs = MambaWeights(*given), torch.get_num_threads(), []
     state = states(600, weights)
     try:
@@ -97,7 +94,7 @@ def test_a_step_has_the_same_bits_with_any_number_of_threads_and_poisoned_memory
             torch.set_num_threads(threads)
             torch.use_deterministic_algorithms(poisoned)  # which fills fresh memory with NaN
             carried = (state[0].clone(), state[1].clone())
-            y, carried = residual_mamba_step(x[:, 0], gain, weights, carried, backend="cpu")
+            y, carried = residual_mamba_step(x[:, 0], weights, carried, backend="cpu")
             runs.append((y, *carried))
     finally:
         torch.set_num_threads(before)
@@ -107,9 +104,9 @@ def test_a_step_has_the_same_bits_with_any_number_of_threads_and_poisoned_memory
 
 
 def test_a_nan_comes_out_from_its_position_on_and_in_no_other_sequence() -> None:
-    x, gain, *weights = inputs(3, 40, 16, 16, 1)
+    x, *weights = inputs(3, 40, 16, 16, 1)
     x[1, 17, 3] = torch.nan
-    (y,) = layer("cpu", x, gain, *weights)
+    (y,) = layer("cpu", x, *weights)
     assert y[1, :17].isfinite().all()
     assert y[1, 17:].isnan().any(-1).all()
     assert y[[0, 2]].isfinite().all()
@@ -117,21 +114,32 @@ def test_a_nan_comes_out_from_its_position_on_and_in_no_other_sequence() -> None
 
 def test_what_the_kernel_refuses_is_told() -> None:
     for width, n_states, reason in ((24, 16, "not 24 and 16"), (16, 4, "not 16 and 4")):
-        x, gain, *weights = inputs(9, 40, width, n_states, 1)
+        x, *weights = inputs(9, 40, width, n_states, 1)
         with pytest.raises(RuntimeError, match=reason):
-            layer("cpu", x, gain, *weights)
-        assert reason in str(why_not_fused(x, gain, MambaWeights(*weights)))
+            layer("cpu", x, *weights)
+        assert reason in str(why_not_fused(x, MambaWeights(*weights)))
 
 
 def test_a_state_of_another_batch_is_refused() -> None:
-    x, gain, *given = inputs(4, 6, 16, 16, 1)
+    x, *given = inputs(4, 6, 16, 16, 1)
     weights = MambaWeights(*given)
     window, ssm = states(4, weights)
     for wrong in ((window[:3], ssm), (window, ssm[:, :31])):
         with pytest.raises(ValueError, match=r"state has shape .*; it must be \(4, "):
-            residual_mamba_step(x[:, 0], gain, weights, wrong)
+            residual_mamba_step(x[:, 0], weights, wrong)
         with pytest.raises(ValueError, match=r"state has shape .*; it must be \(4, "):
-            residual_mamba_prefill(x, gain, weights, wrong)
+            residual_mamba(x, weights, state=wrong)
+
+
+def test_autograd_is_told_that_a_state_was_written_over() -> None:
+    x, *given = inputs(5, 1, 16, 16, 1)
+    weights = MambaWeights(*given)
+    state = states(5, weights)
+    factor = torch.ones((), requires_grad=True)
+    later = (factor * state[1]).sum()  # needs the state as it is now
+    residual_mamba_step(x[:, 0], weights, state, backend="cpu")
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        later.backward()
 
 
 def test_a_layer_of_a_model_is_its_norm_its_mixer_and_the_sum() -> None:

@@ -248,23 +248,3 @@ def test_without_compilation_the_reason_is_told(monkeypatch: pytest.MonkeyPatch)
     assert dispatch.find_cpu_backend("anything").missing == "NUMBA_DISABLE_JIT is set"
     monkeypatch.delenv("NUMBA_DISABLE_JIT")
     assert "numba cannot be used: No module named" in str(dispatch.find_cpu_backend("no_such_module").missing)
-
-
-def test_a_step_may_be_told_to_write_over_its_state() -> None:
-    *arguments, state = inputs(5, 1, 48, 16)
-    flat = [t[:, 0] if i in {0, 1, 3, 4, 6} else t for i, t in enumerate(arguments)]
-    y, new_state = selective_scan_step(ScanInputs(*flat, state), backend="cpu")
-    again, reused = selective_scan_step(ScanInputs(*flat, state), backend="cpu", reuse_state=True)
-    assert reused is state
-    assert torch.equal(again, y)
-    assert torch.equal(state, new_state)
-
-
-def test_autograd_is_told_that_a_state_was_written_over() -> None:
-    *arguments, state = inputs(5, 1, 48, 16)
-    flat = [t[:, 0] if i in {0, 1, 3, 4, 6} else t for i, t in enumerate(arguments)]
-    factor = torch.ones((), requires_grad=True)
-    later = (factor * state).sum()  # needs the state as it is now
-    selective_scan_step(ScanInputs(*flat, state), backend="cpu", reuse_state=True)
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        later.backward()

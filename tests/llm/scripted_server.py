@@ -32,7 +32,7 @@ class ScriptedServer:
 
     entry: what its list of models says beside the model's name.  read: tokens that it claims to have read.
     tokenize: what its `/tokenize` says of a body; None for a server without one.  counted: the texts
-    that it was asked about.
+    that it was asked about.  loading: how often it still says that it loads its model, to anything but a prompt.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class ScriptedServer:
         self.headers: list[dict[str, str]] = []
         self.tokenize: Callable[[dict[str, Any]], Any] | None = None
         self.counted: list[str] = []
+        self.loading = 0
         self.let_go = threading.Event()
         self.read: Callable[[str], int] = lambda prompt: len(prompt.split())
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -76,11 +77,22 @@ def _handler(server: ScriptedServer) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
+            if self._loads():
+                return
             self._reply(200, {"data": [{"id": name, **server.entry} for name in server.models]})
+
+        def _loads(self) -> bool:
+            if not server.loading:
+                return False
+            server.loading -= 1
+            self._reply(503, {"error": {"message": "Loading model"}})
+            return True
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             if self.path == "/tokenize":
+                if self._loads():
+                    return
                 server.counted.append(body["prompt"])
                 told = server.tokenize(body) if server.tokenize else None
                 self._reply(200 if told is not None else 404, told)

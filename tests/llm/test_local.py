@@ -58,7 +58,7 @@ def naive_text(path: Path, prompt: str) -> str:
     return str(tokenizer.decode(ids[0, start:], skip_special_tokens=True))
 
 
-@pytest.mark.parametrize("name", ["llama", "phi", "mamba", "jamba", "bamba", "rwkv"])
+@pytest.mark.parametrize("name", ["llama", "gemma3", "gpt2", "gpt_oss", "phi", "mamba", "jamba", "bamba", "rwkv"])
 def test_batches_and_chunks_give_the_tokens_of_one_prompt_at_a_time(
     name: str, folder: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

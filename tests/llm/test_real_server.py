@@ -2,14 +2,9 @@
 asserted: what it may say by a grammar, how many tokens a text has, and how likely answers are, is."""
 
 import json
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
-import httpx2
 import pytest
 
 from retrieval_gap.llm.config import LLMConfig, LocalConfig, ServerConfig
@@ -17,37 +12,20 @@ from retrieval_gap.llm.local import LocalBackend
 from retrieval_gap.llm.packaged import MODELS, check_weights, convert
 from retrieval_gap.llm.request import Api, Completion, Request, ScoreRequest
 from retrieval_gap.llm.server import ServerBackend
-from tests.llm import real_server
-from tests.llm.real_server import FOLDER
+from tests.llm.real_server import FOLDER, IS_THERE, serving
 
 WEIGHTS = FOLDER / MODELS["SmolLM2-135M-Instruct"].weights
 SCHEMA = '{"type": "object", "properties": {"sky": {"enum": ["rain", "sun"]}}, "required": ["sky"]}'
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not (FOLDER / "xllamacpp").is_dir(), reason="xllamacpp is not in .models/server"),
+    pytest.mark.skipif(not IS_THERE, reason="xllamacpp is not in .models/server"),
 ]
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, real_server.__file__, str(port)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as server:
-        end = time.monotonic() + 120
-        while True:
-            try:
-                httpx2.get(f"http://127.0.0.1:{port}/v1/models")
-                break
-            except httpx2.TransportError:
-                assert time.monotonic() < end
-                assert server.poll() is None
-                time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/v1"
-        server.kill()
+    with serving() as address:
+        yield address
 
 
 def backend(url: str, api: Api = "completions", **changes: Any) -> ServerBackend:

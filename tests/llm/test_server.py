@@ -441,3 +441,15 @@ def test_answers_are_scored_token_by_token_where_only_the_next_ones_likelihoods_
         assert [body["logprobs"] for body in walked] == [1000, 1000, 1000, 5000]
         with pytest.raises(RunError, match="none of the 5000 tokens"):
             scored(server, ScoreRequest(prompt="Sky:", answers=(" hail",)))
+
+
+def test_a_server_that_still_loads_its_model_is_waited_for(tmp_path: Path) -> None:
+    with ScriptedServer(echo, max_model_len=512) as server:
+        server.tokenize, server.loading = lambda body: {"count": 3}, 2
+        asked = backend(server, backoff_s=0.001)
+        assert asked.context_limit == 512
+        server.loading = 2
+        assert asked.count_tokens("Where is it?") == 3
+        server.loading = 9
+        with pytest.raises(RunError, match="counts no tokens"):
+            backend(server, backoff_s=0.001, tries=2).count_tokens("Where?")

@@ -1,17 +1,19 @@
 """What servers say that is no good answer: none of it is kept, scored or shown as one; each ends in one clear line."""
 
 import json
+import os
 import re
+import resource
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from retrieval_gap.llm.cache import Cache
 from retrieval_gap.llm.client import Client
 from retrieval_gap.llm.config import LLMConfig, Price, ServerConfig
-from retrieval_gap.llm.connection import reason
 from retrieval_gap.llm.request import Completion, Request, TooLong
 from retrieval_gap.llm.server import ServerBackend
 from retrieval_gap.llm.too_long import FORMS, says_too_long
@@ -232,9 +234,21 @@ def test_a_file_of_certificates_that_is_not_there_is_named(tmp_path: Path, monke
         client(server, tmp_path)
 
 
-def test_too_many_open_files_are_not_blamed_on_the_server() -> None:
-    with pytest.raises(RunError, match="ulimit"):
-        reason(httpx2.ConnectError("[Errno 24] Too many open files"))
+def test_too_many_open_files_are_not_blamed_on_the_server(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def slowly(body: dict[str, Any]) -> str:
+        time.sleep(0.2)
+        return "x"
+
+    with ScriptedServer(slowly) as server:
+        asked = client(server, tmp_path, concurrency=200)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 20, limits[1]))
+        try:
+            with pytest.raises(RunError, match=r"may open \d+ files at once \(`ulimit -n`\).*--concurrency"):
+                asked.ask([replace(REQUEST, prompt=str(i)) for i in range(200)])
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 # Secrets.

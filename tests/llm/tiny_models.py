@@ -1,5 +1,6 @@
 """Tiny causal models with random weights and a tokenizer made here, saved to a folder as the public ones are."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,12 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     BambaConfig,
     BambaForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GptOssConfig,
+    GptOssForCausalLM,
     JambaConfig,
     JambaForCausalLM,
     LlamaConfig,
@@ -43,6 +50,16 @@ def make(architecture: str) -> Any:
         return LlamaForCausalLM(LlamaConfig(**_attention()))
     if architecture == "phi":
         return PhiForCausalLM(PhiConfig(**_attention()))
+    if architecture == "gemma3":
+        return Gemma3ForCausalLM(
+            Gemma3TextConfig(**_attention(head_dim=8, sliding_window=16, tie_word_embeddings=False))
+        )
+    if architecture == "gpt2":
+        words = {"num_attention_heads": 4, "max_position_embeddings": POSITIONS, "tie_word_embeddings": False}
+        return GPT2LMHeadModel(GPT2Config(**_config(**words)))
+    if architecture == "gpt_oss":
+        experts = {"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 8, "sliding_window": 16}
+        return GptOssForCausalLM(GptOssConfig(**_attention(**experts)))
     if architecture == "mamba":
         return MambaForCausalLM(MambaConfig(**_config(state_size=8)))
     if architecture == "rwkv":
@@ -54,8 +71,9 @@ def make(architecture: str) -> Any:
     return BambaForCausalLM(BambaConfig(**_attention(**heads)))
 
 
-def save(architecture: str, folder: Path, chat_template: str = "") -> Path:
-    """Writes weights, configuration and tokenizer.  Weights are large enough for texts to differ and go on changing."""
+def save(architecture: str, folder: Path, chat_template: str = "", special: Sequence[str] = ()) -> Path:
+    """Writes weights, configuration and tokenizer.  Weights are large enough for texts to differ and go on changing.
+    special: tokens that the chat template writes."""
     torch.manual_seed(0)
     model = make(architecture)
     for parameter in model.parameters():
@@ -63,18 +81,18 @@ def save(architecture: str, folder: Path, chat_template: str = "") -> Path:
             torch.nn.init.normal_(parameter, std=0.3)
     model.generation_config.update(pad_token_id=0, bos_token_id=1, eos_token_id=2)
     model.save_pretrained(folder)
-    words = tokenizer()
+    words = tokenizer(special)
     words.chat_template = chat_template or None
     words.save_pretrained(folder)
     return folder
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
-    """Byte pairs of `TEXT`: any text has tokens, and comes back from them."""
+def tokenizer(more: Sequence[str] = ()) -> PreTrainedTokenizerFast:
+    """Byte pairs of `TEXT`: any text has tokens, and comes back from them.  more: special tokens."""
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
-    special = ["<pad>", "<s>", "</s>"]
+    special = ["<pad>", "<s>", "</s>", *more]
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
         special_tokens=special,
@@ -82,4 +100,5 @@ def tokenizer() -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     made.train_from_iterator(TEXT, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", bos_token="<s>", eos_token="</s>")
+    named = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "additional_special_tokens": list(more)}
+    return PreTrainedTokenizerFast(tokenizer_object=made, **named)

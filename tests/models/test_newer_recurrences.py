@@ -17,13 +17,10 @@ from retrieval_gap.models.gla import CHUNK, GLAMixer
 from retrieval_gap.models.log_linear_gla import LEVELS, LogLinearGLAMixer, log_linear_attention
 from retrieval_gap.models.mamba2 import Mamba2Mixer, state_space_duality, turned
 from retrieval_gap.models.mixer import Mixer, state_tensors
+from tests.models.chunked import check_total_decay, check_values_and_gradients, random
 
 LENGTHS = (1, 2, CHUNK - 1, CHUNK, CHUNK + 1, 37, 4 * CHUNK, 5 * CHUNK + 3)
 B, J, H, K, V = 2, 3, 2, 4, 5
-
-
-def random(*shape: int, seed: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def naive_product(q: Tensor, k: Tensor, v: Tensor, log_a: Tensor, b: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,28 +101,13 @@ CASES = {
 @pytest.mark.parametrize("length", LENGTHS)
 def test_a_chunked_form_equals_its_definition_in_values_and_every_gradient(name: str, length: int) -> None:
     chunked, naive, inputs = CASES[name]
-    results = []
-    for function in (chunked, naive):
-        leaves = [t.clone().requires_grad_() for t in inputs(length)]
-        outputs, state = function(*leaves)  # type: ignore[operator]
-        weights = random(*outputs.shape, seed=8)
-        ((outputs * weights).sum() + state.square().sum()).backward()
-        results.append([outputs.detach(), state.detach(), *(leaf.grad for leaf in leaves)])
-    for ours, theirs in zip(*results, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-9)
+    check_values_and_gradients(chunked, naive, inputs(length), 1e-8)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_decay_that_forgets_everything_gives_no_infinity(name: str) -> None:
     chunked, naive, inputs = CASES[name]
-    tensors = inputs(40)
-    tensors[3] = torch.full_like(tensors[3], -1e4)
-    tensors[3][:, 20:] = -1e-4
-    leaves = [t.float().requires_grad_() for t in tensors]
-    outputs, _ = chunked(*leaves)  # type: ignore[operator]
-    outputs.square().sum().backward()
-    assert all(torch.isfinite(leaf.grad).all() for leaf in leaves if leaf.grad is not None)
-    torch.testing.assert_close(outputs.double(), naive(*tensors)[0], rtol=1e-3, atol=1e-4)
+    check_total_decay(chunked, naive, inputs(40), 1e-3)
 
 
 MIXERS = {

@@ -12,14 +12,10 @@ from torch.nn import functional as F
 from retrieval_gap.models.gated_deltanet import GatedDeltaMixer, gated_delta_rule
 from retrieval_gap.models.gla import CHUNK, GLAMixer, gated_linear_attention
 from retrieval_gap.models.gru import GRUMixer
+from tests.models.chunked import check_total_decay, check_values_and_gradients, random
 
 LENGTHS = (1, 2, CHUNK - 1, CHUNK, CHUNK + 1, 37, 4 * CHUNK)
 B, H, K, V = 2, 3, 4, 5
-
-
-def random(*shape: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
 def naive_gla(q: Tensor, k: Tensor, v: Tensor, log_a: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,28 +55,13 @@ CASES = {"gla": (gated_linear_attention, naive_gla, gla_inputs), "delta": (gated
 @pytest.mark.parametrize("length", LENGTHS)
 def test_a_chunked_form_equals_its_recurrence_in_values_and_every_gradient(name: str, length: int) -> None:
     chunked, naive, inputs = CASES[name]
-    results = []
-    for function in (chunked, naive):
-        leaves = [t.clone().requires_grad_() for t in inputs(length)]
-        outputs, state = function(*leaves)  # type: ignore[operator]
-        weights = random(*outputs.shape, seed=8)
-        ((outputs * weights).sum() + state.square().sum()).backward()
-        results.append([outputs.detach(), state.detach(), *(leaf.grad for leaf in leaves)])
-    for ours, theirs in zip(*results, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
+    check_values_and_gradients(chunked, naive, inputs(length), 1e-9)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_decay_that_forgets_everything_gives_no_infinity(name: str) -> None:
     chunked, naive, inputs = CASES[name]
-    tensors = inputs(40)
-    tensors[3] = torch.full_like(tensors[3], -1e4)
-    tensors[3][:, 20:] = -1e-4
-    leaves = [t.float().requires_grad_() for t in tensors]
-    outputs, _ = chunked(*leaves)  # type: ignore[operator]
-    outputs.square().sum().backward()
-    assert all(torch.isfinite(leaf.grad).all() for leaf in leaves if leaf.grad is not None)
-    torch.testing.assert_close(outputs.double(), naive(*tensors)[0], rtol=1e-4, atol=1e-5)
+    check_total_decay(chunked, naive, inputs(40), 1e-4)
 
 
 def test_the_delta_rule_replaces_what_a_key_held_and_linear_attention_adds_to_it() -> None:

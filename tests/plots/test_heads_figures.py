@@ -8,6 +8,8 @@ import pytest
 from retrieval_gap.experiments.heads.compare import TABLE_COLUMNS
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.plots import draw, fig_heads, fig_middle, fig_order
+from retrieval_gap.plots.heads_published import read_published
+from retrieval_gap.plots.heads_table import read_heads
 from retrieval_gap.tables.rows import write_table
 
 SCORES = {"attention": 0.55, "bigru": 0.9, "mean": 0.52}
@@ -17,7 +19,7 @@ def _row(head: str, **changes: Any) -> dict[str, Any]:
     score = changes.pop("score", SCORES[head])
     row: dict[str, Any] = {
         "dataset": "which_came_first", "n": 32, "label_kind": "text", "metric": "accuracy", "model": "MiniLM",
-        "layer": -1, "half": "encoder", "copies": 1, "head": head, "control": "none", "window": 0,
+        "layer": -1, "half": "encoder", "copies": 1, "tune_lr": "", "head": head, "control": "none", "window": 0,
         "parameters": 100_000,
         "seeds": 3, "train_examples": 1500, "test_examples": 600, "place": "", "score": score,
         "score_low": score - 0.02,
@@ -56,9 +58,25 @@ def test_a_figure_is_drawn_and_is_the_same_each_time(figure: str, tmp_path: Path
 
 def test_differences_are_drawn_where_they_are(tmp_path: Path) -> None:
     figure = fig_heads.draw_figure(fig_heads.read_table(_table(tmp_path, *ROWS)))
-    (axes,) = [each for each in figure.axes if each.get_visible()]
+    axes, published = (each for each in figure.axes if each.get_visible())
+    gains = [float(line.get_xdata()[0]) for line in published.lines if line.get_marker() == "D"]
+    assert gains == pytest.approx([0.0535, 0.0395, 0.0212])
     drawn = sorted(float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() in ("o", "s"))
     assert drawn == pytest.approx([-0.03, 0.34, 0.35])
+
+
+def test_a_published_gain_without_a_base_is_told_and_the_others_have_an_interval() -> None:
+    gains = read_published()
+    assert [gain.difference is None for gain in gains] == [False, False, False, True]
+    assert gains[2].reach == pytest.approx(0.0249, abs=1e-4)  # 2.12 points: z = 1.7
+    assert gains[3].reach == 0
+
+
+def test_a_tuned_model_has_a_panel_of_its_own(tmp_path: Path) -> None:
+    rows = [_row("bigru", tune_lr=lr, versus="head attention", **_difference(0.1)) for lr in ("", 1e-4)]
+    figure = fig_heads.draw_figure(fig_heads.read_table(_table(tmp_path, *rows)))
+    titles = [axes.get_title() for axes in figure.axes if axes.get_visible()]
+    assert titles[:2] == ["which came first, 32 words\nmodel frozen", "which came first, 32 words\nmodel tuned"]
 
 
 def test_scores_are_drawn_from_no_shuffle_to_the_whole(tmp_path: Path) -> None:
@@ -103,6 +121,18 @@ def test_an_impossible_value_is_refused_by_line(tmp_path: Path, change: dict[str
     assert "heads.csv, line 2" in str(told.value)
 
 
-def test_several_models_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is of several models"):
-        fig_heads.read_table(_table(tmp_path, _row("mean"), _row("mean", model="other")))
+def test_models_have_panels_of_their_own_and_the_caption_names_them(tmp_path: Path) -> None:
+    rows = [_row("bigru", model=name, versus="head attention", **_difference(0.1)) for name in ("one", "other")]
+    figure = fig_heads.draw_figure(fig_heads.read_table(_table(tmp_path, *rows)))
+    titles = [axes.get_title() for axes in figure.axes if axes.get_visible()]
+    assert titles[:2] == ["which came first, 32 words\none", "which came first, 32 words\nother"]
+    assert any("Token states of one and other, frozen" in text.get_text() for text in figure.texts)
+
+
+def test_a_table_from_before_models_were_tuned_is_drawn_too(tmp_path: Path) -> None:
+    table = _table(tmp_path, *ROWS)
+    new = read_heads(table)
+    lines = [line.split(",") for line in table.read_text().splitlines()]
+    place = lines[0].index("tune_lr")
+    table.write_text("\n".join(",".join([*line[:place], *line[place + 1 :]]) for line in lines))
+    assert read_heads(table) == new

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from retrieval_gap.experiments import grids as presets
 from retrieval_gap.machine.errors import RunError
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.listing import show_results
+from retrieval_gap.tables.printing import LONG
 from tests.tables.result_rows import full_row, write_full
 from tests.training.runs import made_up_row
 from tests.training.test_loop import CONFIG
@@ -137,3 +139,64 @@ def test_a_finished_run_that_lost_its_configuration_is_told(tmp_path: Path) -> N
     run.configuration.unlink()
     with pytest.raises(RunError, match=r"has no config\.json"):
         show_results([tmp_path])
+
+
+def calls_made(words: list[str]) -> int:
+    """Python functions that a command calls."""
+    count = 0
+
+    def on_event(frame: object, event: str, argument: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(on_event)
+    try:
+        assert main(words) == 0
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_a_long_table_costs_a_few_calls_a_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    short, long = (
+        write_full(tmp_path / f"{count}.csv", *(full_row(seed=seed) for seed in range(count))) for count in (500, 1500)
+    )
+    main(["results", "--results", str(short)])  # what is imported and built once
+    few, many = (calls_made(["results", "--results", str(table)]) for table in (short, long))
+    assert "1500 done" in capsys.readouterr().out
+    assert (many - few) / 1000 < 80  # a rich table makes over a thousand
+
+
+def test_a_long_table_says_what_a_short_one_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [full_row(seed=seed, arch=("mamba", "lstm")[seed % 2]) for seed in range(LONG + 1)]
+    told = []
+    for some in (rows, rows[:LONG]):
+        main(["results", "--results", str(write_full(tmp_path / "t.csv", *some))])
+        told.append([line.split() for line in capsys.readouterr().out.splitlines()])
+    whole, shorter = (table[: -len(rows[:1])] for table in told)
+    missing = [line for line in whole if line not in shorter]
+    assert len(missing) == 1
+    assert missing[0][4:6] == ["1m", str(LONG)]
+
+
+ESCAPE = "\x1b]0;owned\x07\x1b[2J"
+
+
+@pytest.mark.parametrize("count", [1, LONG + 1])
+def test_no_row_moves_the_cursor_of_who_reads_the_table(
+    count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunDirectory(tmp_path / "runs" / f"evil{ESCAPE.replace('/', '')}")
+    run.create(replace(CONFIG, family=ESCAPE), {})
+    run.result.write_text(json.dumps(ROW | {"family": ESCAPE}))
+    broken = RunDirectory(tmp_path / "runs" / f"broken{ESCAPE}")
+    broken.create(CONFIG, {})
+    broken.configuration.write_text("{")
+    rows = [full_row(seed=seed, arch=f"mamba{ESCAPE}\nnew line") for seed in range(count)]
+    table = write_full(tmp_path / "t.csv", *rows)
+    assert main(["results", "--runs-dir", str(tmp_path / "runs"), "--results", str(table)]) == 1
+    assert main(["runs", "pack", str(tmp_path / "p.tar"), "--runs-dir", str(tmp_path / "runs")]) == 1
+    written = "".join(capsys.readouterr())
+    assert "\x1b" not in written
+    assert "\x07" not in written
+    assert r"\x1b]0;owned\x07" in written

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from retrieval_gap.experiments.constructions.config import OnTask
+from retrieval_gap.experiments.constructions.config import Setup
 from retrieval_gap.tasks.api import BOS
 from retrieval_gap.theory.constructions import Construction
 from retrieval_gap.theory.constructions.program import ANSWER
@@ -16,14 +16,14 @@ CELL = 14  # characters of one of them
 _NUMBERS = "numbers: a token's is its place in the vocabulary, [BOS] 0; a flag is 0 or 1; a^2 is the square of a"
 
 
-def explain(setup: OnTask) -> Iterator[str]:
+def explain(setup: Setup) -> Iterator[str]:
     """Lines of text about the first sample: its trace, then layer by layer what is written at the first places whose
     next token the construction writes itself."""
     model, task = setup.build(), setup.build_task()
     gold = task.sample(np.arange(1))
     tokens_L, prompt = gold.tokens_BxL[0, : gold.length_B[0]], int(gold.prompt_len_B[0])
     words = task.vocabulary
-    yield f"{setup.task}, n = {setup.n}, by {setup.how} (theorem {model.theorem}), the first test sample"
+    yield f"{task.name}, n = {task.config.n}, by {setup.how} (theorem {model.theorem}), the first test sample"
     yield f"given    {_spelled(words, tokens_L[:prompt])}"
     yield f"written  {_spelled(words, tokens_L[prompt:])}"
     places_P = _places(gold.loss_mask_BxL[0])

@@ -13,13 +13,14 @@ RECALL = {
     "associative_recall": ("values=4", (16, 64, 256, 1024)),
     "cgram_retrieval": ("c=3", (16, 64, 256, 1024)),
     "counting": ("most=2", (16, 64, 256, 1024)),
-    "mqar": ("vocab=512", (16, 64, 256, 1024)),
+    "mqar": ("vocab=512", (16, 64, 256)),
 }
 RECALL_WAYS = ("transformer", "rnn_rag", "hybrid")
 COPY_WAYS, COPY_SIZES = ("transformer", "hybrid"), (16, 64, 256)
 ISTREE_WAYS = ("transformer_cot", "rnn_rag", "hybrid_cot")
-ISTREE_SIZES, ISTREE_LARGE = (16, 32, 64, 128), (256, 1024)
-SAMPLES, FEW, FEWEST = 100, 20, 4
+ISTREE_SIZES, ISTREE_MORE_SIZES = (16, 64, 128), (32, 256, 1024)  # of every family, of the first alone
+ISTREE_NODES = 1_600  # of all graphs of a row together: 100 of 16 nodes, one of 1,024
+SAMPLES, FEW = 100, 20
 MOST_STEPS = 1_024
 WORDS = {
     "binary_increment": ("1011", "11111111", "1" * 32),
@@ -51,8 +52,8 @@ def _recall() -> Iterator[Setup]:
 def _istree() -> Iterator[Setup]:
     for family in ("", *FAMILIES[1:]):  # "" is the first
         for how in ISTREE_WAYS:
-            for n in (*ISTREE_SIZES, *(() if family else ISTREE_LARGE)):
-                samples = SAMPLES if n < 100 else FEW if n < 1000 else FEWEST
+            for n in sorted((*ISTREE_SIZES, *(() if family else ISTREE_MORE_SIZES))):
+                samples = ISTREE_NODES // n
                 yield OnTask(task="istree", how=how, n=n, family=family, samples=samples, smallest=not family)
 
 

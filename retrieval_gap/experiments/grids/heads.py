@@ -16,7 +16,7 @@ from retrieval_gap.llm.packaged import models_folder
 from retrieval_gap.tasks.texts import generated_sets
 
 ROOT = Path(__file__).resolve().parents[3]
-MODEL = "all-MiniLM-L6-v2"
+MODEL, DECODER = "all-MiniLM-L6-v2", "SmolLM2-135M-Instruct"
 DEMO_HEADS = ("mean", "attention", "conv1d", "transformer", "bigru")
 DEMO_SETS = {"which_came_first": 16, "negation_scope": 32}
 DEMO_WINDOWS, WINDOWS = (2, 8), (2, 4, 8)
@@ -28,6 +28,10 @@ CPU_PUBLIC = (
 TEXT_HEADS = (
     "first", "last", "max", "mean", "mlp", "attention", "conv1d", "transformer", "gru", "lstm", "bigru", "bilstm",
 )  # fmt: skip
+DECODER_SETS, DECODER_HEADS = (
+    ("which_came_first", "negation_scope", "topic"),
+    ("mean", "last", "attention", "gru", "bigru"),
+)
 POOLED = ("gru+pool=max", "bigru+pool=max")
 
 
@@ -59,8 +63,9 @@ def heads_tuned() -> list[HeadsConfig]:
 
 
 def heads_cpu() -> list[HeadsConfig]:
-    """A night or two: all generated sets at two lengths, all public sets, all heads, five seeds, shuffled states in
-    windows of 2 to the whole, shuffled words."""
+    """Some nights, seed by seed: all generated sets at two lengths, all public sets, all heads, five seeds, shuffled
+    states in windows of 2 to the whole, shuffled words.  A decoder-only model, which reads ten times as slowly, on
+    three sets: on a text, and on the second copy of a text read twice."""
     cells: list[HeadsConfig] = []
     for seed in range(CPU_SEEDS):
         for n in CPU_LENGTHS:
@@ -73,6 +78,7 @@ def heads_cpu() -> list[HeadsConfig]:
                 cells += _cells(name, ("bigru",), seed, n=n, control="shuffle_both")
         for name in CPU_PUBLIC:
             cells += _public(name, TEXT_HEADS, seed)
+        cells += _decoder(seed)
     return cells
 
 
@@ -94,6 +100,21 @@ def _shuffled(
     ordered = [head for head in heads if HeadSpec.parse(head).head().reads_order]
     for window in windows:
         yield from _cells(dataset, ordered, seed, control="shuffle_states", window=window, **more)
+
+
+def _decoder(seed: int) -> Iterator[HeadsConfig]:
+    folder = models_folder() / DECODER
+    if not folder.is_dir():
+        if seed == 0:
+            print(
+                f"{DECODER} is left out: `retrieval-gap pretrained fetch` puts it in {folder.parent}", file=sys.stderr
+            )
+        return
+    for name in DECODER_SETS:
+        for copies in (1, 2):
+            few = {"model": str(folder), "n": 32, "samples": 1000, "test_samples": 600, "copies": copies}
+            yield from _cells(name, DECODER_HEADS, seed, **few)
+            yield from _shuffled(name, DECODER_HEADS, seed, (0,), **few)
 
 
 def _public(dataset: str, heads: Sequence[str], seed: int, **more: object) -> Iterator[HeadsConfig]:

@@ -51,7 +51,7 @@ CPU = _Size(
     written=(32, 64),
     weather_streams=5,
     weather_steps=20,
-    weather_budget=96,
+    weather_budget=192,
 )
 
 

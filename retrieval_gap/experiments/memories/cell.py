@@ -65,6 +65,13 @@ class MemoryCell(Experiment):
     def is_floor(self) -> bool:
         return self.method in FLOORS
 
+    @property
+    def preload(self) -> Sequence[str]:
+        from retrieval_gap.text_memory.scripted import PREFIX
+
+        local = self.model is not None and not self.server.base_url and not self.model.model.startswith(PREFIX)
+        return ("retrieval_gap.llm.local", "transformers.generation.utils") if local else ()
+
     def build(self) -> Benchmark:
         """Raises TaskError for a benchmark, data or options that will not do."""
         data = Path(self.data) if self.data else None
@@ -98,9 +105,10 @@ class MemoryCell(Experiment):
             check_answer_form(target, self.settings.answer)
 
     def relevant(self) -> dict[str, Any]:
-        """The settings that change what this method does."""
+        """The settings that change what this method does; `thinking` where there is any, as it came later."""
         values = asdict(self.settings)
-        return {name: values[name] for name in _SETTINGS.get(self.method, ())}
+        names = [*_SETTINGS.get(self.method, ()), *(["thinking"] if values["thinking"] and not self.is_floor else [])]
+        return {name: values[name] for name in names}
 
     def label(self) -> str:
         """Such as recall-llm_as_rnn-smollm2-b256-s0."""

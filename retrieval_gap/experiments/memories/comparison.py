@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from retrieval_gap.experiments.memories.cell import STEPS, MemoryCell
-from retrieval_gap.experiments.memories.rows import COLUMNS
+from retrieval_gap.experiments.memories.rows import COLUMNS, REASONS, REFUSED
 from retrieval_gap.experiments.memories.work import read_log
 from retrieval_gap.llm.config import Price
 from retrieval_gap.machine.errors import UsageError, unknown
@@ -101,7 +101,7 @@ def write_memory_table(path: Path, rows: Sequence[Row]) -> None:
 
 
 def print_compared(rows: Sequence[Row]) -> None:
-    """A line a run."""
+    """A line a run, and below it one for each run in which something was not used."""
     table = Table(box=None, pad_edge=False)
     for name in ("benchmark", "target", "model", "method", "settings"):
         table.add_column(name)
@@ -111,7 +111,24 @@ def print_compared(rows: Sequence[Row]) -> None:
     for row in rows:
         if row["part"] == "all":
             table.add_row(*map(escape, _words(row)))
-    Console(width=max(Console().width, 190)).print(table)
+    console = Console(width=max(Console().width, 190))
+    console.print(table)
+    for row in rows:
+        if row["part"] == "all" and (told := _not_used(row)):
+            console.print(f"{row['benchmark']} {row['method']}, {row['model']}: {told}", markup=False, highlight=False)
+
+
+def _not_used(row: Row) -> str:
+    """What of a run's answers, judgements and new memories was not used, "" for nothing."""
+    refused = {reason: row.get(f"updates_{reason.replace(' ', '_')}") or 0 for reason in REFUSED}
+    updates = sum(row.get(f"updates_{reason.replace(' ', '_')}") or 0 for reason in REASONS)
+    why = ", ".join(f"{count} {reason}" for reason, count in refused.items() if count)
+    told = [
+        f"{row['answers_cut']} answers were cut at the limit of a reply" if row.get("answers_cut") else "",
+        f"{row['judge_unreadable']} judgements could not be read" if row.get("judge_unreadable") else "",
+        f"{sum(refused.values())} of {updates} new memories were refused ({why})" if why else "",
+    ]
+    return "; ".join(filter(None, told))
 
 
 def _words(row: Row) -> list[str]:

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 MEASURES = ("right", "squared", "absolute", "direction", "acc_at_1", "acc_at_5", "exact", "graded")
 REASONS = ("written", "consolidated", "second try", "unchanged", "over budget", "cut", "unreadable", "echo", "gate")
+REFUSED = REASONS[4:]  # the old memory was kept
 # The contract of results/memory_*.csv.  A row of `part` "all" is over all predictions; one of "steps" over those of
 # first_step to last_step, and has no tokens.  score: what methods are compared by, higher is better.
 COLUMNS = (
     "benchmark", "target", "options", "data", "data_sha256", "streams", "steps", "seed", "model", "api", "method",
-    "budget", "feedback", "update", "gate", "k", "answer", "temperature", "draw", "judge",
+    "budget", "feedback", "update", "gate", "k", "answer", "temperature", "draw", "thinking",
+    "judge",
     "part", "first_step", "last_step", "predictions", "unreadable", "answers_cut", "score", "score_low", "score_high",
     *MEASURES, "right_after_wrong", "after_wrong", "state_bits", "ceiling", "headings", "carried_mean", "carried_most",
     *(f"updates_{reason.replace(' ', '_')}" for reason in REASONS), "judge_unreadable",

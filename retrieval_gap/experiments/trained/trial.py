@@ -8,6 +8,7 @@ import numpy as np
 
 from retrieval_gap.machine.errors import UsageError, fault
 from retrieval_gap.tasks.api import CONTROL_TOKENS, Batch, Split, Task, TaskError
+from retrieval_gap.tasks.containment import contained
 
 if TYPE_CHECKING:
     from retrieval_gap.models import ModelConfig
@@ -19,7 +20,8 @@ COMPARED = 64  # samples of each split
 def try_task(task: Task, path: str) -> None:
     """Raises TaskError, naming the file, where a few samples break what `tasks.api` promises."""
     try:
-        broken = _broken_promise(task, task.sample(TRIED)) or _broken_law(task)
+        with contained():
+            broken = _broken_promise(task, task.sample(TRIED)) or _broken_law(task)
     except TaskError:
         raise
     except Exception as error:
@@ -89,10 +91,12 @@ def try_architecture(model_config: Callable[[], "ModelConfig"], task: Task, path
     package = not path.endswith(".py")  # whose layers may be made for CUDA alone
     device = torch.device("cuda" if package and torch.cuda.is_available() else "cpu")
     try:
-        model, batch = SequenceModel(model_config()).to(device), task.sample(TRIED)
-        tokens_BxL, mask_BxL = (torch.from_numpy(array).to(device) for array in (batch.tokens_BxL, batch.loss_mask_BxL))
-        first_step(model, tokens_BxL, mask_BxL)
-        unused, broken = without_gradient(model), broken_promise(model, path)
+        with contained():
+            model, batch = SequenceModel(model_config()).to(device), task.sample(TRIED)
+            arrays = (batch.tokens_BxL, batch.loss_mask_BxL)
+            tokens_BxL, mask_BxL = (torch.from_numpy(array).to(device) for array in arrays)
+            first_step(model, tokens_BxL, mask_BxL)
+            unused, broken = without_gradient(model), broken_promise(model, path)
     except Exception as error:
         raise UsageError(f"architecture {path} fails: {fault(error)}") from error
     if broken:

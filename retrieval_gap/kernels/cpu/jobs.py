@@ -56,29 +56,21 @@ class Job:
         """Write a float32, for `real_field` to read."""
         self._numbers[index] = int.from_bytes(struct.pack("<fi", number, 0), "little")
 
-    def flat(self, index: int, tensor: Tensor | None) -> None:
-        """Write the address of a tensor, contiguous or else copied; 0 for None."""
-        if tensor is not None:
-            tensor = tensor.contiguous()
-            self._kept.append(tensor)
-            self._numbers[index] = tensor.data_ptr()
-
     def flats(self, tensors: Mapping[int, Tensor | None]) -> None:
-        """`flat` for several."""
+        """Write the addresses of tensors, contiguous or else copied; 0 for None."""
         for index, tensor in tensors.items():
-            self.flat(index, tensor)
+            if tensor is not None:
+                self._kept.append(tensor := tensor.contiguous())
+                self._numbers[index] = tensor.data_ptr()
 
-    def rows(self, index: int, tensor: Tensor | None) -> None:
-        """Write a tensor of rows: its address, then the bytes to the next row along each axis but the last."""
-        if tensor is not None:
-            strides = tensor.stride()
-            if strides[-1] != 1 and tensor.shape[-1] != 1:
-                tensor = tensor.contiguous()
-                strides = tensor.stride()
-            self._kept.append(tensor)
-            self._numbers[index] = tensor.data_ptr()
-            for axis in range(len(strides) - 1):
-                self._numbers[index + 1 + axis] = FLOAT * strides[axis]
+    def views(self, tensors: Mapping[int, Tensor | None]) -> None:
+        """Write tensors of rows: the address, then the bytes to the next row along each axis but the last."""
+        for index, tensor in tensors.items():
+            if tensor is not None:
+                if tensor.stride(-1) != 1 and tensor.shape[-1] != 1:
+                    tensor = tensor.contiguous()
+                self._kept.append(tensor)
+                self.put(index, tensor.data_ptr(), *(FLOAT * stride for stride in tensor.stride()[:-1]))
 
     def run(self, worker: Worker, threads: int, scratch_bytes: int = 0) -> None:
         """Do the job on the calling thread and up to `threads - 1` others, each with scratch memory of its own."""

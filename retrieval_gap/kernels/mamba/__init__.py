@@ -16,19 +16,16 @@ from torch import Tensor
 from retrieval_gap.kernels.cpu import LANES
 from retrieval_gap.kernels.dispatch import Backend, choose, cpu_and_naive, describe
 from retrieval_gap.kernels.mamba import naive
-from retrieval_gap.kernels.mamba.naive import MambaWeights
+from retrieval_gap.kernels.mamba.naive import MambaWeights, State
 
 __all__ = [
     "MambaWeights",
+    "State",
     "available_backends",
     "residual_mamba",
-    "residual_mamba_prefill",
     "residual_mamba_step",
     "why_not_fused",
 ]
-
-# Below this size PyTorch's own operations cost less than the call of a kernel.
-SMALLEST_COMPILED = 1_024
 
 
 @cache
@@ -49,74 +46,53 @@ def available_backends() -> dict[str, str]:
     return describe(_backends())
 
 
-def why_not_fused(x: Tensor, gain_D: Tensor, weights: MambaWeights) -> str | None:
+def why_not_fused(x: Tensor, weights: MambaWeights) -> str | None:
     """Why a model had better run the layer's parts one by one; None where the fused kernel is to be taken."""
-    if x.numel() < SMALLEST_COMPILED:
-        return f"{x.numel()} numbers are too few to pay for a kernel's call"
+    if x.numel() == 0:
+        return "there is nothing to compute"
     backend = _backends().get("cpu", Backend(module=None, missing="there is no such backend"))
-    return backend.missing or backend.refuses([x, gain_D, *weights])
+    return backend.missing or backend.refuses([x, *weights])
 
 
 def residual_mamba(
     x_BxLxD: Float[Tensor, "b l d"],
-    gain_D: Float[Tensor, " d"],
     weights: MambaWeights,
     eps: float = 1e-5,
     *,
+    state: State | None = None,
     backend: str = "auto",
-) -> Float[Tensor, "b l d"]:
-    """x + mixer(RMSNorm(x)), from the state before any token, with gradients to x, the gain and the weights.
+) -> tuple[Float[Tensor, "b l d"], State | None]:
+    """x + mixer(RMSNorm(x)), with gradients to x and the weights, and None; from a state, for decoding, outside
+    autograd, the state after it instead.
+
+    state: the convolution's last inputs (BxKxI), the scan's state (BxIxN); None: that before any token.
 
     Raises:
-        ValueError: on an unknown backend.
+        ValueError: on an unknown backend, or a state that does not fit.
         RuntimeError: if the backend that was asked for by name cannot run these tensors.
     """
-    chosen = choose("a residual Mamba layer", _backends(), backend, [x_BxLxD, gain_D, *weights])
-    return chosen.residual_mamba(x_BxLxD, gain_D, weights, eps)
-
-
-def residual_mamba_prefill(
-    x_BxLxD: Float[Tensor, "b l d"],
-    gain_D: Float[Tensor, " d"],
-    weights: MambaWeights,
-    state: tuple[Float[Tensor, "b k i"], Float[Tensor, "b i n"]],
-    eps: float = 1e-5,
-    *,
-    backend: str = "auto",
-) -> tuple[Float[Tensor, "b l d"], tuple[Float[Tensor, "b k i"], Float[Tensor, "b i n"]]]:
-    """`residual_mamba` from a state (the convolution's last inputs; the scan's state), and the state after it.
-
-    Outside autograd.  Raises: as `residual_mamba`; ValueError for a state that does not fit.
-    """
-    _check_state(x_BxLxD, weights, *state)
-    chosen = choose("a residual Mamba layer, prefill", _backends(), backend, [x_BxLxD, gain_D, *weights, *state])
-    return chosen.residual_mamba_prefill(x_BxLxD, gain_D, weights, state, eps)
+    _check_state(x_BxLxD, weights, state)
+    chosen = choose("a residual Mamba layer", _backends(), backend, [x_BxLxD, *weights, *(state or ())])
+    y_BxLxD, later = chosen.residual_mamba(x_BxLxD, weights, eps, state)
+    return y_BxLxD, None if state is None else later
 
 
 def residual_mamba_step(
-    x_BxD: Float[Tensor, "b d"],
-    gain_D: Float[Tensor, " d"],
-    weights: MambaWeights,
-    state: tuple[Float[Tensor, "b k i"], Float[Tensor, "b i n"]],
-    eps: float = 1e-5,
-    *,
-    backend: str = "auto",
-) -> tuple[Float[Tensor, "b d"], tuple[Float[Tensor, "b k i"], Float[Tensor, "b i n"]]]:
+    x_BxD: Float[Tensor, "b d"], weights: MambaWeights, state: State, eps: float = 1e-5, *, backend: str = "auto"
+) -> tuple[Float[Tensor, "b d"], State]:
     """One token of `residual_mamba`, and the state after it, which may be written over the one passed in.
 
-    Outside autograd.  Raises: as `residual_mamba`; ValueError for a state that does not fit.
+    Outside autograd.  Raises: as `residual_mamba`.
     """
-    _check_state(x_BxD, weights, *state)
-    chosen = choose("a residual Mamba layer, one step", _backends(), backend, [x_BxD, gain_D, *weights, *state])
-    return chosen.residual_mamba_step(x_BxD, gain_D, weights, state, eps)
+    _check_state(x_BxD, weights, state)
+    chosen = choose("a residual Mamba layer, one step", _backends(), backend, [x_BxD, *weights, *state])
+    return chosen.residual_mamba_step(x_BxD, weights, state, eps)
 
 
-def _check_state(x: Tensor, weights: MambaWeights, window_BxKxI: Tensor, ssm_BxIxN: Tensor) -> None:
+def _check_state(x: Tensor, weights: MambaWeights, state: State | None) -> None:
     """Kernels go by addresses: what does not fit together has to be told before."""
     (inner, taps), states = weights.filter.shape, weights.A.shape[1]
-    for name, tensor, shape in (
-        ("the convolution's state", window_BxKxI, (len(x), taps - 1, inner)),
-        ("the scan's state", ssm_BxIxN, (len(x), inner, states)),
-    ):
+    shapes = {"the convolution's state": (len(x), taps - 1, inner), "the scan's state": (len(x), inner, states)}
+    for (name, shape), tensor in zip(shapes.items(), state or (), strict=False):
         if tuple(tensor.shape) != shape:
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}; it must be {shape}")

@@ -19,43 +19,30 @@ from retrieval_gap.kernels.cpu.jobs import MOST_ITEMS, Job, sum_in_order, tell_a
 from retrieval_gap.kernels.mamba import cpu_layer as k
 from retrieval_gap.kernels.mamba import cpu_step
 from retrieval_gap.kernels.mamba.naive import MambaWeights, State
-from retrieval_gap.kernels.selective_scan import cpu_step as scan_step
 from retrieval_gap.kernels.selective_scan import cpu_tiles as tiles
 
 
-def residual_mamba(x_BxLxD: Tensor, gain_D: Tensor, weights: MambaWeights, eps: float) -> Tensor:
+def residual_mamba(
+    x_BxLxD: Tensor, weights: MambaWeights, eps: float, state: State | None
+) -> tuple[Tensor, State | None]:
     """See `retrieval_gap.kernels.mamba`."""
-    return _ResidualMamba.apply(x_BxLxD, gain_D, eps, *weights)
-
-
-def residual_mamba_prefill(
-    x_BxLxD: Tensor, gain_D: Tensor, weights: MambaWeights, state: State, eps: float
-) -> tuple[Tensor, State]:
-    """See `retrieval_gap.kernels.mamba`."""
-    y, kept, ssm = _forward(x_BxLxD.contiguous(), gain_D, weights, x_BxLxD.new_tensor(eps), state)
+    if state is None:
+        return _ResidualMamba.apply(x_BxLxD, eps, *weights), None
+    y, kept, ssm = _forward(x_BxLxD.contiguous(), weights, eps, state)
     inputs_BxLxI = kept.xz[..., : kept.u.shape[2]]
     return y, (last_inputs(inputs_BxLxI, state[0], k.BEFORE).contiguous(), ssm)
 
 
-def residual_mamba_step(
-    x_BxD: Tensor, gain_D: Tensor, weights: MambaWeights, state: State, eps: float
-) -> tuple[Tensor, State]:
+def residual_mamba_step(x_BxD: Tensor, weights: MambaWeights, state: State, eps: float) -> tuple[Tensor, State]:
     """See `retrieval_gap.kernels.mamba`."""
     x_BxD, (window_BxKxI, ssm_BxIxN) = x_BxD.contiguous(), (tensor.contiguous() for tensor in state)
     tell_autograd_of_writing(window_BxKxI, ssm_BxIxN)
-    (batch, width), (inner, states), rank, s = x_BxD.shape, weights.A.shape, weights.dt_proj.shape[1], cpu_step
-    y_BxD, columns = torch.empty_like(x_BxD), _columns(weights)
-    items, job = min(MOST_ITEMS, batch), Job(s.FIELDS)
-    job.put(scan_step.BATCH, batch, inner, states)
-    job.put(s.ITEMS, items, width, rank, columns)
-    job.flats({scan_step.A: weights.A, scan_step.D: weights.D, scan_step.BIAS: weights.dt_bias})
-    job.flats({scan_step.STATE: ssm_BxIxN, scan_step.STATE_OUT: ssm_BxIxN, s.WINDOW: window_BxKxI})
-    # Any address but 0: there is a gate. Where it lies each worker knows for itself.
-    job.flats({scan_step.Z: x_BxD, s.IN: x_BxD, s.OUT: y_BxD, s.EPS: x_BxD.new_tensor(eps), s.GAIN: gain_D})
-    job.flats({s.FILTER: weights.filter.t(), s.FILTER_BIAS: weights.filter_bias, s.W_DT: weights.dt_proj.t()})
-    job.flats({s.W_IN: weights.in_proj.t(), s.W_X: _delta_last(weights).t(), s.W_OUT: weights.out_proj.t()})
-    threads = thread_count(items, batch * inner * (3 * width + columns + 2 * states) / LANES)
-    job.run(s.step, threads, s.scratch_bytes(width, inner, columns))
+    y_BxD, columns, (inner, states) = torch.empty_like(x_BxD), _columns(weights), weights.A.shape
+    job = _forward_job(x_BxD[:, None], y_BxD, weights, eps)
+    job.flats({tiles.A: weights.A, tiles.STATE: ssm_BxIxN, k.WINDOW: window_BxKxI})
+    batch, width = x_BxD.shape
+    threads = thread_count(min(MOST_ITEMS, batch), batch * inner * (3 * width + columns + 2 * states) / LANES)
+    job.run(cpu_step.step, threads, cpu_step.scratch_bytes(width, inner, columns))
     return y_BxD, (window_BxKxI, ssm_BxIxN)
 
 
@@ -69,20 +56,31 @@ def _delta_last(weights: MambaWeights) -> Tensor:
     return torch.cat([weights.x_proj[rank:], F.pad(weights.x_proj[:rank], (0, 0, 0, -rank % LANES))])
 
 
-def _describe(x: Tensor, gain: Tensor, weights: MambaWeights, eps_1: Tensor, kept: k.Kept) -> Job:
-    """A job that knows its sizes, what both passes read and what the first keeps."""
+def _describe(x: Tensor, weights: MambaWeights, eps: float) -> Job:
+    """A job that knows its sizes and what all passes read."""
     (batch, length, width), (inner, states), rank = x.shape, weights.A.shape, weights.dt_proj.shape[1]
     job = Job(k.FIELDS)
     job.put(tiles.BATCH, batch, length, inner, states, inner)
-    job.put(k.ITEMS, min(MOST_ITEMS, batch), width, rank, kept.dbc.shape[2])
-    job.flats({tiles.A: (weights.A * float(LOG2_E)).t(), tiles.D: weights.D, tiles.BIAS: weights.dt_bias})
-    for index, rows in ((tiles.X, kept.u), (tiles.Y, kept.y), (tiles.B, kept.dbc), (tiles.C, kept.dbc[..., states:])):
-        job.rows(index, rows)
-    job.rows(tiles.Z, kept.xz[..., inner:])
-    job.flats({tiles.BOUNDARIES: kept.boundaries, k.KEPT_XZ: kept.xz, k.KEPT_DBC: kept.dbc})
-    job.flats({k.IN: x, k.EPS: eps_1, k.GAIN: gain, k.W_DT: weights.dt_proj.t()})
-    job.flats({k.FILTER: weights.filter.t(), k.FILTER_BIAS: weights.filter_bias})
+    job.put(k.ITEMS, min(MOST_ITEMS, batch), width, rank, _columns(weights))
+    job.real(k.EPS, eps)
+    job.flats({tiles.D: weights.D, tiles.BIAS: weights.dt_bias, k.IN: x, k.GAIN: weights.gain})
+    job.flats({k.FILTER: weights.filter.t(), k.FILTER_BIAS: weights.filter_bias, k.W_DT: weights.dt_proj.t()})
     return job
+
+
+def _forward_job(x: Tensor, y: Tensor, weights: MambaWeights, eps: float) -> Job:
+    job = _describe(x, weights, eps)
+    job.flats({k.OUT: y, k.W_IN: weights.in_proj.t(), k.W_X: _delta_last(weights).t(), k.W_OUT: weights.out_proj.t()})
+    return job
+
+
+def _put_kept(job: Job, weights: MambaWeights, kept: k.Kept) -> None:
+    """What the forward pass writes and the backward pass reads."""
+    inner, states = weights.A.shape
+    job.views({tiles.X: kept.u, tiles.Y: kept.y, tiles.B: kept.dbc, tiles.C: kept.dbc[..., states:]})
+    job.views({tiles.Z: kept.xz[..., inner:]})
+    job.flats({tiles.A: (weights.A * float(LOG2_E)).t(), tiles.BOUNDARIES: kept.boundaries})
+    job.flats({k.KEPT_XZ: kept.xz, k.KEPT_DBC: kept.dbc})
 
 
 def _operations(x: Tensor, weights: MambaWeights) -> float:
@@ -90,39 +88,39 @@ def _operations(x: Tensor, weights: MambaWeights) -> float:
     return x.shape[0] * x.shape[1] * inner * (3 * width + _columns(weights) + 15 * states) / LANES
 
 
-def _forward(
-    x: Tensor, gain: Tensor, weights: MambaWeights, eps_1: Tensor, state: State | None
-) -> tuple[Tensor, k.Kept, Tensor]:
+def _forward(x: Tensor, weights: MambaWeights, eps: float, state: State | None) -> tuple[Tensor, k.Kept, Tensor]:
     """The output, what the backward pass needs, and the scan's last state, which is there if the first is given."""
     (batch, length, width), (inner, states) = x.shape, weights.A.shape
     xz, u, dbc, gated = (x.new_empty(batch, length, n) for n in (2 * inner, inner, _columns(weights), inner))
     boundaries = None if state is not None else x.new_empty(batch * -(-length // tiles.CHUNK) * inner * states)
-    kept, y = k.Kept(xz, u, dbc, gated, boundaries), torch.empty_like(x)
-    job, ssm = _describe(x, gain, weights, eps_1, kept), x.new_empty(batch, inner, states)
-    job.flats({k.OUT: y, k.W_IN: weights.in_proj.t(), k.W_X: _delta_last(weights).t(), k.W_OUT: weights.out_proj.t()})
+    kept, y, ssm = k.Kept(xz, u, dbc, gated, boundaries), torch.empty_like(x), x.new_empty(batch, states, inner)
+    job = _forward_job(x, y, weights, eps)
+    _put_kept(job, weights, kept)
     if state is not None:
-        job.flats({k.WINDOW: state[0], tiles.STATE: state[1], tiles.STATE_OUT: ssm})
+        job.flats({k.WINDOW: state[0], tiles.STATE: state[1].mT, tiles.STATE_OUT: ssm})
     threads = thread_count(min(MOST_ITEMS, batch), _operations(x, weights))
     job.run(k.forward, threads, k.forward_scratch_bytes(length, width, inner, states))
-    return y, kept, ssm
+    return y, kept, ssm.mT
 
 
 class _ResidualMamba(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, gain: Tensor, eps: float, *given: Tensor) -> Tensor:
-        x, eps_1 = x.contiguous(), x.new_tensor(eps)
-        y, kept, _ = _forward(x, gain, MambaWeights(*given), eps_1, None)
-        ctx.save_for_backward(x, gain, eps_1, *given, *kept)
+    def forward(ctx: Any, x: Tensor, eps: float, *given: Tensor) -> Tensor:
+        x = x.contiguous()
+        y, kept, _ = _forward(x, MambaWeights(*given), eps, None)
+        ctx.save_for_backward(x, *given, *kept)
+        ctx.eps = eps
         return y
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:
-        x, gain, eps_1, *saved = ctx.saved_tensors
-        weights, kept = MambaWeights(*saved[:9]), k.Kept(*saved[9:])
+        x, *saved = ctx.saved_tensors
+        weights, kept = MambaWeights(*saved[:10]), k.Kept(*saved[10:])
         (batch, length, width), (inner, states), rank = x.shape, weights.A.shape, weights.dt_proj.shape[1]
         items, columns = min(MOST_ITEMS, batch), _columns(weights)
-        job, grad_x, padded = _describe(x, gain, weights, eps_1, kept), torch.empty_like(x), columns - 2 * states
+        job, grad_x, padded = _describe(x, weights, ctx.eps), torch.empty_like(x), columns - 2 * states
+        _put_kept(job, weights, kept)
         job.flats({k.GRAD_OUT: grad_y, k.GRAD_IN: grad_x, k.W_DT_BACK: F.pad(weights.dt_proj, (0, padded - rank))})
         job.flats({k.W_IN: weights.in_proj, k.W_X: _delta_last(weights), k.W_OUT: weights.out_proj})
         shapes = {
@@ -131,11 +129,11 @@ class _ResidualMamba(torch.autograd.Function):
             k.GRAD_W_DT: (items, inner, padded), tiles.GRAD_BIAS: (batch, inner), tiles.GRAD_A: (batch, states, inner),
             tiles.GRAD_D: (batch, inner), k.GRAD_W_OUT: (items, width, inner),
         }  # fmt: skip
-        parts = {index: x.new_empty(shape) for index, shape in shapes.items()}
+        parts = {index: x.new_zeros(shape) for index, shape in shapes.items()}
         job.flats(parts)
         scratch = k.backward_scratch_bytes(length, width, inner, columns, states)
         job.run(k.backward, thread_count(items, 2 * _operations(x, weights)), scratch)
         of_gain, w_in, taps, w_x, w_dt, bias, of_A, of_D, w_out = map(sum_in_order, parts.values())
         w_x = torch.cat([w_x[2 * states : 2 * states + rank], w_x[: 2 * states]])
-        of_weights = (w_in, taps[: k.TAPS].t(), taps[k.TAPS], w_x, w_dt[:, :rank], bias, of_A.t(), of_D, w_out)
-        return grad_x, of_gain, None, *of_weights
+        of_weights = (of_gain, w_in, taps[: k.TAPS].t(), taps[k.TAPS], w_x, w_dt[:, :rank], bias, of_A.t(), of_D, w_out)
+        return grad_x, None, *of_weights

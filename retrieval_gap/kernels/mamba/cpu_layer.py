@@ -3,9 +3,9 @@
 Legend: B batch, L time, D model width, I inner width, N states per channel, R rank of delta,
 T columns of B, C and delta.
 
-An item is a share of the sequences. The weights' gradients are left as one partial sum per item: whoever calls adds
-them in order. The fields of the scan come first. A worker copies the job, so that its scan reads and writes rows in the
-worker's own scratch memory.
+An item is a share of the sequences. The weights' gradients begin as zeros and grow as one partial sum per item: whoever
+calls adds them in order. The fields of the scan come first. A worker copies the job, so that its scan reads and writes
+rows in the worker's own scratch memory.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from retrieval_gap.kernels.causal_conv1d.cpu_kernels import BEFORE, convolve, copy_first_rows, filter_back, inputs_back
-from retrieval_gap.kernels.causal_conv1d.cpu_kernels import WIDTH as TAPS
+from retrieval_gap.kernels.causal_conv1d.cpu import BEFORE, convolve, copy_first_rows, filter_back, inputs_back
+from retrieval_gap.kernels.causal_conv1d.cpu import WIDTH as TAPS
 from retrieval_gap.kernels.cpu import FLOAT, LANES, VECTOR
-from retrieval_gap.kernels.cpu.jobs import Worker, copy_job, field, next_item, own_scratch
+from retrieval_gap.kernels.cpu.jobs import Worker, copy_job, field, next_item, own_scratch, real_field
 from retrieval_gap.kernels.cpu.lanes import compiled
-from retrieval_gap.kernels.cpu.memory import load_scalar, store_integer
+from retrieval_gap.kernels.cpu.memory import store_integer
 from retrieval_gap.kernels.cpu.products import product
 from retrieval_gap.kernels.cpu.rows import clear, copy, normalise, normalise_back, share
 from retrieval_gap.kernels.selective_scan import cpu_backward, cpu_forward, cpu_tiles
@@ -27,11 +27,11 @@ from retrieval_gap.kernels.selective_scan.cpu_backward import scan_item_back
 from retrieval_gap.kernels.selective_scan.cpu_forward import scan_item
 from retrieval_gap.kernels.selective_scan.cpu_tiles import BATCH, CHANNELS, DELTA, LENGTH, STATES
 
-ITEMS, WIDTH, RANK, COLUMNS = range(cpu_tiles.FIELDS, cpu_tiles.FIELDS + 4)
+ITEMS, WIDTH, RANK, COLUMNS, EPS = range(cpu_tiles.FIELDS, cpu_tiles.FIELDS + 5)
 # Addresses of contiguous tensors. T = COLUMNS: B, C, then delta's R columns padded to whole vectors. The forward pass
 # takes W_IN (D, 2I), W_X (I, T), W_OUT (I, D); the backward pass their transposes, and W_DT_BACK (I, T - 2N).
 # Both: FILTER (4, I), W_DT (R, I).  KEPT_XZ (B, L, 2I), KEPT_DBC (B, L, T).  WINDOW: (B, I, 3) or 0.
-IN, OUT, EPS, GAIN, W_IN, FILTER, FILTER_BIAS, W_X, W_DT, W_OUT = range(COLUMNS + 1, COLUMNS + 11)
+IN, OUT, GAIN, W_IN, FILTER, FILTER_BIAS, W_X, W_DT, W_OUT = range(EPS + 1, EPS + 10)
 KEPT_XZ, KEPT_DBC, WINDOW, W_DT_BACK, GRAD_OUT, GRAD_IN = range(W_OUT + 1, W_OUT + 7)
 GRAD_GAIN, GRAD_W_IN, GRAD_FILTER, GRAD_W_X, GRAD_W_DT, GRAD_W_OUT = range(GRAD_IN + 1, GRAD_IN + 7)
 FIELDS = GRAD_W_OUT + 1
@@ -88,7 +88,7 @@ def _sequence_forward(job: int, b: int, scratch: int) -> None:
     normed = scratch
     delta = normed + length * row
     first_rows = delta + length * wide
-    normalise(normed, x, field(job, GAIN), length, width, load_scalar(field(job, EPS)))
+    normalise(normed, x, field(job, GAIN), length, width, real_field(job, EPS))
     product(0, xz, 2 * wide, normed, row, FLOAT, field(job, W_IN), 2 * wide, length, width, 2 * inner)
     _copy_first_rows(job, b, xz, first_rows)
     convolve(u, wide, xz, 2 * wide, first_rows, field(job, FILTER), field(job, FILTER_BIAS), length, inner)
@@ -148,7 +148,7 @@ def _sequence_backward(job: int, b: int, item: int, scratch: int) -> None:
     filter_back(grad_u, xz, 2 * wide, first_rows, taps, field(job, FILTER_BIAS), sums, length, inner)
     inputs_back(grad_xz, 2 * wide, grad_u, taps, length, inner)
     product(0, grad_normed, row, grad_xz, 2 * wide, FLOAT, field(job, W_IN), row, length, 2 * inner, width)
-    gain, eps, grad_x = field(job, GAIN), load_scalar(field(job, EPS)), field(job, GRAD_IN) + b * length * row
+    gain, eps, grad_x = field(job, GAIN), real_field(job, EPS), field(job, GRAD_IN) + b * length * row
     grad_gain = field(job, GRAD_GAIN) + item * row
     normalise_back(grad_x, grad_out, normed, grad_normed, x, gain, grad_gain, length, width, eps)
     product(1, grad_w_in, row, grad_xz, FLOAT, 2 * wide, normed, row, 2 * inner, length, width)
@@ -169,16 +169,8 @@ def forward(job: int) -> None:
 def backward(job: int) -> None:
     """Take items until none is left."""
     own, item, items, batch = own_scratch(job), next_item(job), field(job, ITEMS), field(job, BATCH)
-    width, inner, columns = field(job, WIDTH), field(job, CHANNELS), field(job, COLUMNS)
-    padded_rank = columns - 2 * field(job, STATES)
     copy_job(own, job, FIELDS)
     while item < items:
-        clear(field(job, GRAD_GAIN) + item * width * FLOAT, width)
-        clear(field(job, GRAD_W_IN) + item * 2 * inner * width * FLOAT, 2 * inner * width)
-        clear(field(job, GRAD_FILTER) + item * (TAPS + 1) * inner * FLOAT, (TAPS + 1) * inner)
-        clear(field(job, GRAD_W_X) + item * columns * inner * FLOAT, columns * inner)
-        clear(field(job, GRAD_W_DT) + item * inner * padded_rank * FLOAT, inner * padded_rank)
-        clear(field(job, GRAD_W_OUT) + item * inner * width * FLOAT, inner * width)
         for b in range(share(item, items, batch), share(item + 1, items, batch)):
             _sequence_backward(own, b, item, own + _JOB_BYTES)
         item = next_item(job)

@@ -2,36 +2,34 @@
 
 Legend: B batch, D model width, I inner width, N states per channel, R rank of delta, T columns of B, C and delta.
 
-An item is a share of the sequences; some of them go through the projections together. The fields of the scan's step
-come first. A worker copies the job, so that its scan reads rows in the worker's own scratch memory.
+An item is a share of the sequences; some of them go through the projections together. The fields are those of the
+layer, but A is (I, N): here the 16 lanes of a vector are states of one channel, as they lie in memory, for a step is
+too short to rearrange its state first. The window (B, 3, I) and the state (B, I, N) are written over.
 """
 
 from __future__ import annotations
 
-from retrieval_gap.kernels.causal_conv1d.cpu_kernels import BEFORE
-from retrieval_gap.kernels.cpu import FLOAT, VECTOR
-from retrieval_gap.kernels.cpu.elementary import silu
-from retrieval_gap.kernels.cpu.jobs import Worker, copy_job, field, next_item, own_scratch
-from retrieval_gap.kernels.cpu.lanes import compiled, fma
-from retrieval_gap.kernels.cpu.memory import load, load_scalar, store, store_integer
+from retrieval_gap.kernels.causal_conv1d.cpu import BEFORE
+from retrieval_gap.kernels.cpu import FLOAT, LANES, VECTOR
+from retrieval_gap.kernels.cpu.elementary import LOG2_E, exp2_of_product, silu, softplus
+from retrieval_gap.kernels.cpu.jobs import Worker, field, next_item, own_scratch, real_field
+from retrieval_gap.kernels.cpu.lanes import ZERO, compiled, fma, splat, sums_of_eight
+from retrieval_gap.kernels.cpu.memory import load, load_scalar, store
 from retrieval_gap.kernels.cpu.products import product
 from retrieval_gap.kernels.cpu.rows import copy, normalise, share
-from retrieval_gap.kernels.selective_scan import cpu_step
-from retrieval_gap.kernels.selective_scan.cpu_step import BATCH, CHANNELS, STATES, step_item
+from retrieval_gap.kernels.mamba import cpu_layer as k
+from retrieval_gap.kernels.selective_scan import cpu_tiles as tiles
 
 # Sequences that go through a projection together.
 CHUNK = 32
-
-ITEMS, WIDTH, RANK, COLUMNS = range(cpu_step.FIELDS, cpu_step.FIELDS + 4)
-# Addresses of contiguous tensors, as those of the layer's forward pass. WINDOW (B, 3, I) is written over.
-IN, OUT, EPS, GAIN, W_IN, FILTER, FILTER_BIAS, W_X, W_DT, W_OUT, WINDOW = range(COLUMNS + 1, COLUMNS + 12)
-FIELDS = WINDOW + 1
-_JOB_BYTES = -(-FIELDS * 8 // VECTOR) * VECTOR
+# The scan's scratch memory: 16 channels' step and step x, a vector each; their products with C.
+_STEP, _INPUT, _TERMS = (VECTOR * i for i in range(3))
+_SCAN_BYTES = _TERMS + LANES * VECTOR
 
 
 def scratch_bytes(width: int, inner: int, columns: int) -> int:
-    """What a worker needs: its job; the scan's; a chunk's norm, xz, u, delta, y, and B, C, delta's columns."""
-    return _JOB_BYTES + cpu_step.SCRATCH_BYTES + CHUNK * FLOAT * (width + 5 * inner + columns)
+    """What a worker needs: the scan's; a chunk's norm, xz, u, delta, y, and B, C, delta's columns."""
+    return _SCAN_BYTES + CHUNK * FLOAT * (width + 5 * inner + columns)
 
 
 @compiled
@@ -48,47 +46,69 @@ def _convolve(u: int, window: int, x: int, taps: int, bias: int, row: int) -> No
 
 
 @compiled
-def _set_rows(job: int, view: int, address: int, stride: int, first: int) -> None:
-    """Row `first` of a view begins at `address`."""
-    store_integer(job + 8 * view, address - first * stride)
-    store_integer(job + 8 * (view + 1), stride)
+def _advance(A: int, h: int, lane: int, states: int, scratch: int, B: int, C: int) -> None:
+    """The states of one channel; its products with C go to the channel's vector of terms."""
+    step = splat(load_scalar(scratch + _STEP + lane * FLOAT))
+    u = splat(load_scalar(scratch + _INPUT + lane * FLOAT))
+    terms = splat(ZERO)
+    for n in range(0, states * FLOAT, VECTOR):
+        state = fma(exp2_of_product(step, load(A + n)), load(h + n), u * load(B + n))
+        terms = fma(state, load(C + n), terms)
+        store(h + n, state)
+    store(scratch + _TERMS + lane * VECTOR, terms)
+
+
+@compiled
+def _scan(job: int, h: int, u: int, delta: int, z: int, B: int, y: int, scratch: int) -> None:
+    """One sequence, whose state is at `h`; C lies behind B."""
+    states = field(job, tiles.STATES)
+    row, C = states * FLOAT, B + states * FLOAT
+    for first in range(0, field(job, tiles.CHANNELS), LANES):
+        here, rows = first * FLOAT, first * row
+        x = load(u + here)
+        step = softplus(load(delta + here) + load(field(job, tiles.BIAS) + here))
+        store(scratch + _STEP, step * splat(LOG2_E))
+        store(scratch + _INPUT, step * x)
+        for lane in range(LANES):
+            own = rows + lane * row
+            _advance(field(job, tiles.A) + own, h + own, lane, states, scratch, B, C)
+        # Lanes 8 to 15 repeat lanes 0 to 7: the second half is written over them.
+        low, high = sums_of_eight(scratch + _TERMS), sums_of_eight(scratch + _TERMS + 8 * VECTOR)
+        store(scratch + _TERMS, low)
+        store(scratch + _TERMS + 8 * FLOAT, high)
+        out = fma(load(field(job, tiles.D) + here), x, load(scratch + _TERMS))
+        store(y + here, out * silu(load(z + here)))
 
 
 @compiled
 def _chunk(job: int, first: int, rows: int, scratch: int) -> None:
-    width, inner, columns = field(job, WIDTH), field(job, CHANNELS), field(job, COLUMNS)
-    row, wide, stride = width * FLOAT, inner * FLOAT, columns * FLOAT
-    x, out = field(job, IN) + first * row, field(job, OUT) + first * row
-    normed = scratch + cpu_step.SCRATCH_BYTES
+    width, inner, columns = field(job, k.WIDTH), field(job, tiles.CHANNELS), field(job, k.COLUMNS)
+    row, wide, stride, matrix = width * FLOAT, inner * FLOAT, columns * FLOAT, inner * field(job, tiles.STATES) * FLOAT
+    x, out = field(job, k.IN) + first * row, field(job, k.OUT) + first * row
+    normed = scratch + _SCAN_BYTES
     xz = normed + CHUNK * row
     u, delta, y, dbc = xz + 2 * CHUNK * wide, xz + 3 * CHUNK * wide, xz + 4 * CHUNK * wide, xz + 5 * CHUNK * wide
-    normalise(normed, x, field(job, GAIN), rows, width, load_scalar(field(job, EPS)))
-    product(0, xz, 2 * wide, normed, row, FLOAT, field(job, W_IN), 2 * wide, rows, width, 2 * inner)
+    normalise(normed, x, field(job, k.GAIN), rows, width, real_field(job, k.EPS))
+    product(0, xz, 2 * wide, normed, row, FLOAT, field(job, k.W_IN), 2 * wide, rows, width, 2 * inner)
     for r in range(rows):
-        window = field(job, WINDOW) + (first + r) * BEFORE * wide
-        _convolve(u + r * wide, window, xz + 2 * r * wide, field(job, FILTER), field(job, FILTER_BIAS), wide)
-    product(0, dbc, stride, u, wide, FLOAT, field(job, W_X), stride, rows, inner, columns)
-    dt = dbc + 2 * field(job, STATES) * FLOAT
-    product(0, delta, wide, dt, stride, FLOAT, field(job, W_DT), wide, rows, field(job, RANK), inner)
-    _set_rows(job, cpu_step.X, u, wide, first)
-    _set_rows(job, cpu_step.DELTA, delta, wide, first)
-    _set_rows(job, cpu_step.B, dbc, stride, first)
-    _set_rows(job, cpu_step.C, dbc + field(job, STATES) * FLOAT, stride, first)
-    _set_rows(job, cpu_step.Z, xz + wide, 2 * wide, first)
-    _set_rows(job, cpu_step.Y, y, wide, first)
-    for b in range(first, first + rows):
-        step_item(job, b, scratch)
+        window = field(job, k.WINDOW) + (first + r) * BEFORE * wide
+        _convolve(u + r * wide, window, xz + 2 * r * wide, field(job, k.FILTER), field(job, k.FILTER_BIAS), wide)
+    product(0, dbc, stride, u, wide, FLOAT, field(job, k.W_X), stride, rows, inner, columns)
+    dt = dbc + 2 * field(job, tiles.STATES) * FLOAT
+    product(0, delta, wide, dt, stride, FLOAT, field(job, k.W_DT), wide, rows, field(job, k.RANK), inner)
+    for r in range(rows):
+        h, here, z = field(job, tiles.STATE) + (first + r) * matrix, r * wide, xz + (2 * r + 1) * wide
+        _scan(job, h, u + here, delta + here, z, dbc + r * stride, y + here, scratch)
     copy(out, x, rows * width)
-    product(1, out, row, y, wide, FLOAT, field(job, W_OUT), row, rows, inner, width)
+    product(1, out, row, y, wide, FLOAT, field(job, k.W_OUT), row, rows, inner, width)
 
 
 @Worker
 def step(job: int) -> None:
     """Take items until none is left."""
-    own, item, items, batch = own_scratch(job), next_item(job), field(job, ITEMS), field(job, BATCH)
-    copy_job(own, job, FIELDS)
+    scratch, item, items, batch = own_scratch(job), next_item(job), field(job, k.ITEMS), field(job, tiles.BATCH)
     while item < items:
         last = share(item + 1, items, batch)
         for first in range(share(item, items, batch), last, CHUNK):
-            _chunk(own, first, min(CHUNK, last - first), own + _JOB_BYTES)
+            _chunk(job, first, min(CHUNK, last - first), scratch)
         item = next_item(job)

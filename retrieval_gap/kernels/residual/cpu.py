@@ -72,7 +72,7 @@ class _ResidualSwiGLU(torch.autograd.Function):
         items, grad_x = _swiglu_items(rows), torch.empty_like(x)
         job = _swiglu_job(x, gain, kept_Rx2F, width, hidden, ctx.eps)
         shapes = {k.GRAD_GAIN: (width,), k.GRAD_W_GATE_UP: (2 * hidden, width), k.GRAD_W_DOWN: (width, hidden)}
-        parts = {index: x.new_empty(items, *shape) for index, shape in shapes.items()}
+        parts = {index: x.new_zeros(items, *shape) for index, shape in shapes.items()}
         job.flats({k.W_GATE_UP: gate_up, k.W_DOWN: down, k.GRAD_Y: grad_y, k.GRAD_X: grad_x} | parts)
         threads = thread_count(items, 6 * rows * width * hidden / LANES)
         job.run(k.backward, threads, k.backward_scratch_bytes(width, hidden))
@@ -106,8 +106,8 @@ def _forward_job(
 ) -> Job:
     job = _attention_job(x, weights.gain, rope_LxE, length, eps)
     job.flats({k.OUT: y, k.W_QKV: weights.qkv.t(), k.W_OUT: weights.out.t()})
-    for index, kept in zip((k.K_CACHE, k.V_CACHE), cache or (), strict=False):
-        job.rows(index, kept[:, :, 0])
+    if cache is not None:
+        job.views({k.K_CACHE: cache[0][:, :, 0], k.V_CACHE: cache[1][:, :, 0]})
     return job
 
 
@@ -145,7 +145,7 @@ class _ResidualAttention(torch.autograd.Function):
         )
         job = _attention_job(x, gain, rope, length, ctx.eps)
         shapes = {k.GRAD_GAIN: (width,), k.GRAD_W_QKV: (3 * width, width), k.GRAD_W_OUT: (width, width)}
-        parts = {index: x.new_empty(items, *shape) for index, shape in shapes.items()}
+        parts = {index: x.new_zeros(items, *shape) for index, shape in shapes.items()}
         job.flats({k.QKV: qkv_BxLx3D, k.Y: heads_BxLxD, k.W_QKV: qkv, k.W_OUT: out, k.GRAD_OUT: grad_y})
         job.flats({k.GRAD_X: grad_x} | parts)
         threads = thread_count(items, batch * length * (8 * width + 3 * length) * width / LANES)

@@ -13,16 +13,19 @@ runs give equal bits.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from numba import types
 
 from retrieval_gap.kernels.cpu import FLOAT, LANES, VECTOR
 from retrieval_gap.kernels.cpu.elementary import LN_2, LOG2_E, exp2_of_product
+from retrieval_gap.kernels.cpu.emit import INT_64, emitted, load_halves, nth, shuffle, store_floats
 from retrieval_gap.kernels.cpu.jobs import FIRST_FIELD, field
 from retrieval_gap.kernels.cpu.lanes import ONE, ZERO, compiled, fma, lane_numbers, splat, where_less
 from retrieval_gap.kernels.cpu.memory import load, load_two, store
 from retrieval_gap.kernels.cpu.products import product
-from retrieval_gap.kernels.cpu.transpose import to_lanes
 
 # What a layer is told. Sizes; LENGTH of a step: the tokens in the cache, its own included.
 BATCH, LENGTH, HEADS, WIDTH, ITEMS, EPS = range(FIRST_FIELD, FIRST_FIELD + 6)
@@ -35,6 +38,7 @@ GRAD_OUT, GRAD_X, GRAD_GAIN, GRAD_W_QKV, GRAD_W_OUT = range(Y + 1, Y + 6)
 K_CACHE, V_CACHE = GRAD_W_OUT + 1, GRAD_W_OUT + 4
 FIELDS = V_CACHE + 3
 
+COLUMNS = LANES // 2  # of rows that are turned into vectors together
 # A score that no exponential survives, and that no sum of two turns into an infinity.
 NEVER = np.float32(-1e30)
 
@@ -42,6 +46,39 @@ NEVER = np.float32(-1e30)
 def scratch_bytes(length: int, width: int) -> int:
     """What a head needs, backward: turned keys and their gradients; four tiles; scores and their gradients."""
     return 2 * length * width * FLOAT + 4 * width * VECTOR + 2 * length * VECTOR
+
+
+def _exchange(builder: Any, vectors: list[Any]) -> list[Any]:
+    """Each bit of the vector's number exchanged with the same bit of the lane's number, in both halves at once."""
+    for bit in (1, 2, 4):
+        after = list(vectors)
+        for r in (r for r in range(COLUMNS) if not r & bit):
+            low, high = vectors[r], vectors[r + bit]
+            to_low = [LANES + lane - bit if lane & bit else lane for lane in range(LANES)]
+            to_high = [LANES + lane if lane & bit else lane + bit for lane in range(LANES)]
+            after[r], after[r + bit] = shuffle(builder, low, high, to_low), shuffle(builder, low, high, to_high)
+        vectors = after
+    return vectors
+
+
+@emitted(types.void(types.int64, types.int64, types.int64))
+def _eight_columns(builder: Any, args: Any) -> None:
+    """(target, rows, stride): eight floats of each of 16 rows become eight vectors at `target`.
+
+    Vector r holds row r in its low eight lanes and row r + 8 in its high ones.
+    """
+    target, rows, stride = args
+    places = [nth(builder, rows, stride, r) for r in range(LANES)]
+    vectors = [load_halves(builder, *pair) for pair in zip(places[:COLUMNS], places[COLUMNS:], strict=True)]
+    for c, vector in enumerate(_exchange(builder, vectors)):
+        store_floats(builder, vector, builder.add(target, ir.Constant(INT_64, c * VECTOR)))
+
+
+@compiled
+def to_lanes(target: int, rows: int, stride: int, width: int) -> None:
+    """Sixteen rows of `width` numbers, a multiple of 8, become as many vectors: their first numbers, and so on."""
+    for c in range(0, width, COLUMNS):
+        _eight_columns(target + c * VECTOR, rows + c * FLOAT, stride)
 
 
 @compiled

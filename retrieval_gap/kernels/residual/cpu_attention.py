@@ -2,8 +2,8 @@
 
 Legend: B batch, L time, D model width.
 
-An item is a share of the sequences. The weights' gradients are left as one partial sum per item: whoever calls adds
-them in order.
+An item is a share of the sequences. The weights' gradients begin as zeros and grow as one partial sum per item: whoever
+calls adds them in order.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from retrieval_gap.kernels.cpu import FLOAT
 from retrieval_gap.kernels.cpu.jobs import Worker, field, next_item, own_scratch, real_field
 from retrieval_gap.kernels.cpu.lanes import compiled
 from retrieval_gap.kernels.cpu.products import product
-from retrieval_gap.kernels.cpu.rows import clear, copy, normalise, normalise_back, share
+from retrieval_gap.kernels.cpu.rows import copy, normalise, normalise_back, share
 from retrieval_gap.kernels.residual import cpu_attend as k
 from retrieval_gap.kernels.residual.cpu_attend import attend, attend_back, head_in_cache
 
@@ -81,12 +81,7 @@ def forward(job: int) -> None:
 def backward(job: int) -> None:
     """Take items until none is left."""
     scratch, item, items, batch = own_scratch(job), next_item(job), field(job, k.ITEMS), field(job, k.BATCH)
-    width = field(job, k.HEADS) * field(job, k.WIDTH)
-    weights = width * width
     while item < items:
-        clear(field(job, k.GRAD_GAIN) + item * width * FLOAT, width)
-        clear(field(job, k.GRAD_W_OUT) + item * weights * FLOAT, weights)
-        clear(field(job, k.GRAD_W_QKV) + 3 * item * weights * FLOAT, 3 * weights)
         for b in range(share(item, items, batch), share(item + 1, items, batch)):
             _sequence_backward(job, b, item, scratch)
         item = next_item(job)

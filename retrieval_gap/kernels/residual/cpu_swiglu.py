@@ -2,8 +2,8 @@
 
 Legend: R rows, D model width, F feed-forward width.
 
-An item is a share of the chunks. The weights' gradients are left as one partial sum per item: whoever calls adds
-them in order.
+An item is a share of the chunks. The weights' gradients begin as zeros and grow as one partial sum per item: whoever
+calls adds them in order.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from retrieval_gap.kernels.cpu.jobs import FIRST_FIELD, Worker, field, next_item
 from retrieval_gap.kernels.cpu.lanes import ONE, compiled, fma, splat
 from retrieval_gap.kernels.cpu.memory import load, store
 from retrieval_gap.kernels.cpu.products import product
-from retrieval_gap.kernels.cpu.rows import clear, copy, normalise, normalise_back, share
+from retrieval_gap.kernels.cpu.rows import copy, normalise, normalise_back, share
 
 # Rows of a chunk: with all that the backward pass holds of them, and the weights and their gradients, they fill
 # two thirds of a second-level cache of 1 MB at D = 64, F = 256.
@@ -121,11 +121,7 @@ def forward(job: int) -> None:
 def backward(job: int) -> None:
     """Take items until none is left."""
     scratch, item, items = own_scratch(job), next_item(job), field(job, ITEMS)
-    width, weights = field(job, WIDTH), field(job, WIDTH) * field(job, HIDDEN)
     while item < items:
-        clear(field(job, GRAD_GAIN) + item * width * FLOAT, width)
-        clear(field(job, GRAD_W_DOWN) + item * weights * FLOAT, weights)
-        clear(field(job, GRAD_W_GATE_UP) + 2 * item * weights * FLOAT, 2 * weights)
         for chunk in range(share(item, items, _chunks(job)), share(item + 1, items, _chunks(job))):
             first = chunk * CHUNK
             _chunk_backward(job, first, min(CHUNK, field(job, ROWS) - first), item, scratch)

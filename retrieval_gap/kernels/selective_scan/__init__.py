@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from types import ModuleType
 
 from jaxtyping import Float
 from torch import Tensor
@@ -112,20 +111,13 @@ def selective_scan(
         RuntimeError: if the backend that was asked for by name cannot run these tensors.
     """
     inputs.check()
-    return _module("selective scan", backend, inputs).selective_scan(inputs)
+    backend = _chosen.get() if backend == "auto" else backend
+    return choose("selective scan", _backends(), backend, inputs).selective_scan(inputs)
 
 
 def selective_scan_step(
-    inputs: ScanInputs, *, reuse_state: bool = False, backend: str = "auto"
+    inputs: ScanInputs, *, backend: str = "auto"
 ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D N"]]:
-    """One step of `selective_scan`, for decoding: the output, and the new state.
-
-    inputs: without an axis of time; with a state.
-    reuse_state: the new state may be written over the one passed in, which is left alone otherwise.
-    """
-    inputs.check()
-    return _module("selective scan step", backend, inputs).selective_scan_step(inputs, reuse_state)
-
-
-def _module(kernel: str, backend: str, inputs: ScanInputs) -> ModuleType:
-    return choose(kernel, _backends(), _chosen.get() if backend == "auto" else backend, inputs)
+    """A scan of one step, for decoding: the output, and the new state.  inputs: without an axis of time."""
+    y_Bx1xD, state_BxDxN = selective_scan(inputs.of_one_step(), backend=backend)
+    return y_Bx1xD[:, 0], state_BxDxN

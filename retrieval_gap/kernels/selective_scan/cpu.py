@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 from retrieval_gap.kernels.cpu import LANES
 from retrieval_gap.kernels.cpu.elementary import LOG2_E
 from retrieval_gap.kernels.cpu.jobs import Job, sum_in_order, thread_count
-from retrieval_gap.kernels.selective_scan import cpu_backward, cpu_forward, cpu_step, naive
+from retrieval_gap.kernels.selective_scan import cpu_backward, cpu_forward
 from retrieval_gap.kernels.selective_scan import cpu_tiles as tiles
 from retrieval_gap.kernels.selective_scan.cpu_tiles import CHUNK, GROUP
 from retrieval_gap.kernels.selective_scan.inputs import ScanInputs
@@ -22,20 +22,14 @@ from retrieval_gap.kernels.selective_scan.inputs import ScanInputs
 
 def selective_scan(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
     """Outputs at every step, and the state after the last. See `retrieval_gap.kernels.selective_scan`."""
-    y_BxLxD, state_BxDxN = _SelectiveScan.apply(*_padded(inputs, GROUP))
-    return _cut(inputs, y_BxLxD, state_BxDxN)
+    channels, states = inputs.A.shape
+    y, state = _SelectiveScan.apply(*_padded(inputs))
+    return (y, state) if state.shape[1:] == (channels, states) else (y[..., :channels], state[:, :channels, :states])
 
 
-def selective_scan_step(inputs: ScanInputs, reuse_state: bool = False) -> tuple[Tensor, Tensor]:
-    """One step; in plain PyTorch where gradients are wanted, for they are not what decoding needs."""
-    if torch.is_grad_enabled() and inputs.need_gradients():
-        return naive.selective_scan_step(inputs)
-    return _cut(inputs, *cpu_step.selective_scan_step(_padded(inputs, LANES), reuse_state))
-
-
-def _padded(inputs: ScanInputs, unit: int) -> ScanInputs:
-    """Zeros after the last channel, up to whole vectors, and after the last state, up to a multiple of `unit`."""
-    channels, states = (-size % least for size, least in zip(inputs.A.shape, (LANES, unit), strict=True))
+def _padded(inputs: ScanInputs) -> ScanInputs:
+    """Zeros after the last channel, up to whole vectors, and after the last state, up to a multiple of GROUP."""
+    channels, states = (-size % least for size, least in zip(inputs.A.shape, (LANES, GROUP), strict=True))
     if channels == states == 0:
         return inputs
     x, delta, D = (pad(tensor, (0, channels)) for tensor in (inputs.x, inputs.delta, inputs.D))
@@ -43,12 +37,6 @@ def _padded(inputs: ScanInputs, unit: int) -> ScanInputs:
     z, bias = (None if tensor is None else pad(tensor, (0, channels)) for tensor in (inputs.z, inputs.delta_bias))
     state = None if inputs.state is None else pad(inputs.state, (0, states, 0, channels))
     return ScanInputs(x, delta, A, B, C, D, z, bias, state)
-
-
-def _cut(inputs: ScanInputs, y: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Without what `_padded` added."""
-    channels, states = inputs.A.shape
-    return (y, state) if state.shape[1:] == (channels, states) else (y[..., :channels], state[:, :channels, :states])
 
 
 class _Plan:
@@ -70,10 +58,8 @@ def _describe_inputs(plan: _Plan, inputs: tuple[Tensor | None, ...]) -> Job:
     assert A is not None
     job = Job(tiles.FIELDS)
     job.put(tiles.BATCH, *plan.sizes)
-    for index, tensor in ((tiles.A, (A * float(LOG2_E)).t()), (tiles.D, D), (tiles.BIAS, bias)):
-        job.flat(index, tensor)
-    for index, tensor in ((tiles.X, x), (tiles.DELTA, delta), (tiles.B, B), (tiles.C, C), (tiles.Z, z)):
-        job.rows(index, tensor)
+    job.flats({tiles.A: (A * float(LOG2_E)).t(), tiles.D: D, tiles.BIAS: bias})
+    job.views({tiles.X: x, tiles.DELTA: delta, tiles.B: B, tiles.C: C, tiles.Z: z})
     return job
 
 
@@ -82,17 +68,16 @@ class _SelectiveScan(torch.autograd.Function):
     def forward(ctx: Any, *given: Tensor) -> tuple[Tensor, Tensor]:
         x, A, state = given[0], given[2], given[8]
         plan = _Plan(x, A)
-        y_BxLxD, state_BxDxN = x.new_empty(x.shape), x.new_empty(len(x), *A.shape)
+        y_BxLxD, state_BxNxD = x.new_empty(x.shape), x.new_empty(len(x), *A.t().shape)
         boundaries = x.new_empty(plan.boundaries) if any(ctx.needs_input_grad) else None
         job = _describe_inputs(plan, given[:8])
-        job.flat(tiles.STATE, state)
-        job.flat(tiles.STATE_OUT, state_BxDxN)
-        job.flat(tiles.BOUNDARIES, boundaries)
-        job.rows(tiles.Y, y_BxLxD)
+        job.flats({tiles.STATE: None if state is None else state.mT, tiles.STATE_OUT: state_BxNxD})
+        job.flats({tiles.BOUNDARIES: boundaries})
+        job.views({tiles.Y: y_BxLxD})
         job.run(cpu_forward.forward, plan.threads, cpu_forward.scratch_bytes(plan.sizes[4] // LANES, A.shape[1]))
         ctx.save_for_backward(*given[:8], boundaries)
         ctx.plan = plan
-        return y_BxLxD, state_BxDxN
+        return y_BxLxD, state_BxNxD.mT
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -103,20 +88,16 @@ class _SelectiveScan(torch.autograd.Function):
         batch, length, channels, states, block = plan.sizes
         grad_x, grad_delta, grad_z = x.new_empty(3, batch, length, channels)
         partial_B, partial_C = x.new_empty(2, plan.blocks, batch, length, states)
-        partial_A, grad_state = x.new_empty(batch, states, channels), x.new_empty(batch, channels, states)
+        partial_A, grad_state = x.new_empty(2, batch, states, channels)
         partial_D, partial_bias = x.new_empty(2, batch, channels)
-        job.flat(tiles.BOUNDARIES, boundaries)
-        job.flat(tiles.GRAD_STATE_OUT, grad_state_out_BxDxN)
-        job.flat(tiles.GRAD_STATE, grad_state)
-        for index, tensor in ((tiles.GRAD_A, partial_A), (tiles.GRAD_D, partial_D), (tiles.GRAD_BIAS, partial_bias)):
-            job.flat(index, tensor)
-        for index, tensor in ((tiles.GRAD_B, partial_B), (tiles.GRAD_C, partial_C)):
-            job.rows(index, tensor.flatten(0, 1))
-        for index, tensor in ((tiles.GRAD_Y, grad_y_BxLxD), (tiles.GRAD_X, grad_x), (tiles.GRAD_DELTA, grad_delta)):
-            job.rows(index, tensor)
-        job.rows(tiles.GRAD_Z, grad_z)
+        job.flats({tiles.BOUNDARIES: boundaries, tiles.GRAD_STATE_OUT: grad_state_out_BxDxN.mT})
+        job.flats({tiles.GRAD_STATE: grad_state, tiles.GRAD_A: partial_A})
+        job.flats({tiles.GRAD_D: partial_D, tiles.GRAD_BIAS: partial_bias})
+        job.views({tiles.GRAD_B: partial_B.flatten(0, 1), tiles.GRAD_C: partial_C.flatten(0, 1)})
+        job.views({tiles.GRAD_Y: grad_y_BxLxD, tiles.GRAD_X: grad_x})
+        job.views({tiles.GRAD_DELTA: grad_delta, tiles.GRAD_Z: grad_z})
         job.run(cpu_backward.backward, plan.threads, cpu_backward.scratch_bytes(block // LANES, states))
         parts = (partial_A.mT, partial_B, partial_C, partial_D)
         grad_bias = None if bias is None else sum_in_order(partial_bias)
-        grad_state = grad_state if ctx.needs_input_grad[8] else None
+        grad_state = grad_state.mT if ctx.needs_input_grad[8] else None
         return grad_x, grad_delta, *map(sum_in_order, parts), None if z is None else grad_z, grad_bias, grad_state

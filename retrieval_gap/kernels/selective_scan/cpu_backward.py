@@ -13,23 +13,19 @@ from __future__ import annotations
 from typing import Any
 
 from retrieval_gap.kernels.cpu import FLOAT, LANES, VECTOR
-from retrieval_gap.kernels.cpu.elementary import exp2_of_product
+from retrieval_gap.kernels.cpu.elementary import (
+    LN_2,
+    exp2_of_product,
+    exp_of_minus_absolute,
+    sigmoid,
+    sigmoid_from,
+    softplus_from,
+)
 from retrieval_gap.kernels.cpu.jobs import Worker, field, next_item, own_scratch
-from retrieval_gap.kernels.cpu.lanes import ZERO, compiled, fma, inline, splat, sums_of_eight
+from retrieval_gap.kernels.cpu.lanes import ONE, ZERO, compiled, fma, inline, splat, sums_of_eight
 from retrieval_gap.kernels.cpu.memory import load, load_scalar, prefetch, store, store_scalar
 from retrieval_gap.kernels.cpu.rows import clear, copy
 from retrieval_gap.kernels.selective_scan import cpu_tiles as tiles
-from retrieval_gap.kernels.selective_scan.cpu_backward_ends import (
-    GRAD_INPUT,
-    GRAD_OUTPUT,
-    GRAD_STEP,
-    INPUT,
-    OUTPUT,
-    ROWS,
-    STEP,
-    close_chunk,
-    open_chunk,
-)
 from retrieval_gap.kernels.selective_scan.cpu_tiles import (
     CHUNK,
     GROUP,
@@ -41,6 +37,70 @@ from retrieval_gap.kernels.selective_scan.cpu_tiles import (
 )
 
 _GROUP_ROW = GROUP * VECTOR
+# The rows of a chunk, for each vector of channels: softplus(delta), its slope, that times x, the output before the
+# gate, its gradient, what the gate's gradient needs besides, and the gradients of delta x and of softplus(delta)
+# (the latter through the decay only, and in units of ln 2).
+STEP, SLOPE, INPUT, OUTPUT, GRAD_OUTPUT, GATE, GRAD_INPUT, GRAD_STEP = (CHUNK * VECTOR * i for i in range(8))
+ROWS = 8 * CHUNK * VECTOR
+
+
+@compiled
+def _open_chunk(job: int, b: int, start: int, steps: int, first: int, D: int, bias: int, rows: int) -> None:
+    """Before a chunk: softplus and its slope, delta x, D x, and the gradient that comes through the gate."""
+    x, x_stride = at(job, tiles.X, b, start, first), field(job, tiles.X + 2)
+    delta, delta_stride = at(job, tiles.DELTA, b, start, first), field(job, tiles.DELTA + 2)
+    z, z_stride = at(job, tiles.Z, b, start, first), field(job, tiles.Z + 2)
+    grad, grad_stride = at(job, tiles.GRAD_Y, b, start, first), field(job, tiles.GRAD_Y + 2)
+    skip, shift = load(D), load(bias)
+    for t in range(steps):
+        row, value = rows + t * VECTOR, load(x + t * x_stride)
+        prefetch(x + (t - CHUNK) * x_stride)
+        prefetch(delta + (t - CHUNK) * delta_stride)
+        raw = load(delta + t * delta_stride) + shift
+        e = exp_of_minus_absolute(raw)
+        step = softplus_from(raw, e)
+        store(row + STEP, step)
+        store(row + SLOPE, sigmoid_from(raw, e))
+        store(row + INPUT, step * value)
+        store(row + OUTPUT, skip * value)
+        store(row + GRAD_INPUT, splat(ZERO))
+        store(row + GRAD_STEP, splat(ZERO))
+    if field(job, tiles.Z) != 0:
+        for t in range(steps):
+            row, gate, out = rows + t * VECTOR, load(z + t * z_stride), load(grad + t * grad_stride)
+            prefetch(z + (t - CHUNK) * z_stride)
+            prefetch(grad + (t - CHUNK) * grad_stride)
+            passed = sigmoid(gate)
+            store(row + GRAD_OUTPUT, out * gate * passed)
+            store(row + GATE, out * passed * fma(gate, splat(ONE) - passed, splat(ONE)))
+    else:
+        for t in range(steps):
+            store(rows + t * VECTOR + GRAD_OUTPUT, load(grad + t * grad_stride))
+
+
+@compiled
+def _close_chunk(
+    job: int, b: int, start: int, steps: int, first: int, D: int, grad_D: int, grad_bias: int, rows: int
+) -> None:
+    """After a chunk: the gradients of x, delta and z, and this chunk's share of those of D and the bias."""
+    x, x_stride = at(job, tiles.X, b, start, first), field(job, tiles.X + 2)
+    dx, dx_stride = at(job, tiles.GRAD_X, b, start, first), field(job, tiles.GRAD_X + 2)
+    dd, dd_stride = at(job, tiles.GRAD_DELTA, b, start, first), field(job, tiles.GRAD_DELTA + 2)
+    dz, dz_stride = at(job, tiles.GRAD_Z, b, start, first), field(job, tiles.GRAD_Z + 2)
+    skip, sum_D, sum_bias = load(D), load(grad_D), load(grad_bias)
+    for t in range(steps):
+        row, value = rows + t * VECTOR, load(x + t * x_stride)
+        du, dy = load(row + GRAD_INPUT), load(row + GRAD_OUTPUT)
+        grad_raw = fma(load(row + GRAD_STEP), splat(LN_2), du * value) * load(row + SLOPE)
+        sum_D, sum_bias = fma(dy, value, sum_D), sum_bias + grad_raw
+        store(dx + t * dx_stride, fma(du, load(row + STEP), skip * dy))
+        store(dd + t * dd_stride, grad_raw)
+    store(grad_D, sum_D)
+    store(grad_bias, sum_bias)
+    if field(job, tiles.Z) != 0:
+        for t in range(steps):
+            row = rows + t * VECTOR
+            store(dz + t * dz_stride, load(row + GATE) * load(row + OUTPUT))
 
 
 def scratch_bytes(vectors: int, states: int) -> int:
@@ -171,7 +231,7 @@ def _scan_chunk_back(job: int, b: int, block: int, chunk: int, scratch: int) -> 
     )
     for v in range(vectors):
         i = v * VECTOR
-        open_chunk(job, b, start, steps, first + v * LANES, D + i, bias + i, all_rows + v * ROWS)
+        _open_chunk(job, b, start, steps, first + v * LANES, D + i, bias + i, all_rows + v * ROWS)
     for i in range(vectors * states):
         prefetch(kept + i * VECTOR)
     for n in range(0, states, GROUP):
@@ -184,7 +244,7 @@ def _scan_chunk_back(job: int, b: int, block: int, chunk: int, scratch: int) -> 
         _write_sums(job, sums, block * field(job, tiles.BATCH) + b, start, steps, n, staging)
     for v in range(vectors):
         i = v * VECTOR
-        close_chunk(job, b, start, steps, first + v * LANES, D + i, grad_D + i, grad_bias + i, all_rows + v * ROWS)
+        _close_chunk(job, b, start, steps, first + v * LANES, D + i, grad_D + i, grad_bias + i, all_rows + v * ROWS)
 
 
 @compiled
@@ -193,9 +253,9 @@ def scan_item_back(job: int, b: int, block: int, scratch: int) -> None:
     states, all_channels, vectors = field(job, tiles.STATES), field(job, tiles.CHANNELS), tiles.vectors_of(job, block)
     first, row = block * field(job, tiles.BLOCK), all_channels * FLOAT
     rates, grad_A, grad_state, D, bias, grad_D, grad_bias, _, _, _, _, sums = _rooms(scratch, vectors, states)
-    own_state, own_channels = (b * all_channels + first) * states, b * all_channels + first
-    tiles.load_turned(rates, flat_at(job, tiles.A, first), row, vectors, states)
-    tiles.load_tile(grad_state, flat_at(job, tiles.GRAD_STATE_OUT, own_state), vectors, states)
+    own_state, own_channels = b * all_channels * states + first, b * all_channels + first
+    tiles.load_tile(rates, flat_at(job, tiles.A, first), row, vectors, states)
+    tiles.load_tile(grad_state, flat_at(job, tiles.GRAD_STATE_OUT, own_state), row, vectors, states)
     tiles.load_channels(D, flat_at(job, tiles.D, first), vectors)
     tiles.load_channels(bias, flat_at(job, tiles.BIAS, first), vectors)
     clear(grad_A, vectors * LANES * states)
@@ -204,10 +264,10 @@ def scan_item_back(job: int, b: int, block: int, scratch: int) -> None:
     chunks = (field(job, tiles.LENGTH) + CHUNK - 1) // CHUNK
     for back in range(chunks):
         _scan_chunk_back(job, b, block, chunks - 1 - back, scratch)
-    tiles.store_turned(flat_at(job, tiles.GRAD_A, b * all_channels * states + first), row, grad_A, vectors, states)
+    tiles.store_tile(flat_at(job, tiles.GRAD_A, own_state), row, grad_A, vectors, states)
     copy(flat_at(job, tiles.GRAD_D, own_channels), grad_D, vectors * LANES)
     copy(flat_at(job, tiles.GRAD_BIAS, own_channels), grad_bias, vectors * LANES)
-    tiles.store_tile(flat_at(job, tiles.GRAD_STATE, own_state), grad_state, vectors, states)
+    tiles.store_tile(flat_at(job, tiles.GRAD_STATE, own_state), row, grad_state, vectors, states)
 
 
 @Worker

@@ -93,9 +93,9 @@ def scan_item(job: int, b: int, block: int, scratch: int) -> None:
     D = state + vectors * states * VECTOR
     bias = D + vectors * VECTOR
     rows = bias + vectors * VECTOR
-    own_state = (b * all_channels + first) * states
-    tiles.load_turned(rates, flat_at(job, tiles.A, first), all_channels * FLOAT, vectors, states)
-    tiles.load_tile(state, flat_at(job, tiles.STATE, own_state), vectors, states)
+    own_state, row = b * all_channels * states + first, all_channels * FLOAT
+    tiles.load_tile(rates, flat_at(job, tiles.A, first), row, vectors, states)
+    tiles.load_tile(state, flat_at(job, tiles.STATE, own_state), row, vectors, states)
     tiles.load_channels(D, flat_at(job, tiles.D, first), vectors)
     tiles.load_channels(bias, flat_at(job, tiles.BIAS, first), vectors)
     B_stride, C_stride = field(job, tiles.B + 2), field(job, tiles.C + 2)
@@ -110,7 +110,7 @@ def scan_item(job: int, b: int, block: int, scratch: int) -> None:
                 tile, B, C = (v * states + n) * VECTOR, at(job, tiles.B, b, start, n), at(job, tiles.C, b, start, n)
                 _advance(rates + tile, state + tile, B, B_stride, C, C_stride, rows, steps)
             _close(job, b, start, steps, here, rows)
-    tiles.store_tile(flat_at(job, tiles.STATE_OUT, own_state), state, vectors, states)
+    tiles.store_tile(flat_at(job, tiles.STATE_OUT, own_state), row, state, vectors, states)
 
 
 @Worker

@@ -14,7 +14,7 @@ from typing import Any
 from retrieval_gap.kernels.cpu import FLOAT, LANES, VECTOR
 from retrieval_gap.kernels.cpu.jobs import FIRST_FIELD, field
 from retrieval_gap.kernels.cpu.lanes import compiled, inline, splat
-from retrieval_gap.kernels.cpu.memory import load, load_scalar, store, store_scalar
+from retrieval_gap.kernels.cpu.memory import load, load_scalar, store
 from retrieval_gap.kernels.cpu.rows import clear, copy
 
 # Steps between two states that the forward pass keeps for the backward pass. 16 is the fastest of 8, 16, 32, 64.
@@ -23,8 +23,8 @@ GROUP = 4
 
 # Sizes; BLOCK is the number of channels of an item.
 BATCH, LENGTH, CHANNELS, STATES, BLOCK = range(FIRST_FIELD, FIRST_FIELD + 5)
-# Addresses of contiguous tensors; 0 where a tensor was not given or is not wanted. A is (N, D), times log2(e): the
-# decay exp(delta A) is then a power of two, which saves an instruction.
+# Addresses of contiguous tensors; 0 where a tensor was not given or is not wanted. States are (B, N, D). A is (N, D),
+# times log2(e): the decay exp(delta A) is then a power of two, which saves an instruction.
 A, D, BIAS, STATE, STATE_OUT, BOUNDARIES = range(BLOCK + 1, BLOCK + 7)
 GRAD_STATE_OUT, GRAD_STATE, GRAD_A, GRAD_D, GRAD_BIAS = range(BOUNDARIES + 1, BOUNDARIES + 6)
 # Tensors with axes (batch, time, ...): an address, then the bytes to the next sequence and to the next step.
@@ -76,41 +76,23 @@ def flat_at(job: int, index: int, position: int) -> int:
 
 
 @compiled
-def load_tile(tile: int, source: int, vectors: int, states: int) -> None:
-    """Turn `source`, a contiguous (channels, states), into a tile; zeros if it is 0."""
+def load_tile(tile: int, source: int, stride: int, vectors: int, states: int) -> None:
+    """A tile from rows of channels, one for each state; zeros if `source` is 0."""
     if source == 0:
         clear(tile, vectors * LANES * states)
     else:
-        for c in range(vectors * LANES):
-            row = tile + (c // LANES) * states * VECTOR + (c % LANES) * FLOAT
+        for v in range(vectors):
             for n in range(states):
-                store_scalar(row + n * VECTOR, load_scalar(source + (c * states + n) * FLOAT))
+                store(tile + (v * states + n) * VECTOR, load(source + n * stride + v * VECTOR))
 
 
 @compiled
-def store_tile(target: int, tile: int, vectors: int, states: int) -> None:
-    """The way back: a tile to a contiguous (channels, states); nowhere if `target` is 0."""
+def store_tile(target: int, stride: int, tile: int, vectors: int, states: int) -> None:
+    """The way back; nowhere if `target` is 0."""
     if target != 0:
-        for c in range(vectors * LANES):
-            row = tile + (c // LANES) * states * VECTOR + (c % LANES) * FLOAT
+        for v in range(vectors):
             for n in range(states):
-                store_scalar(target + (c * states + n) * FLOAT, load_scalar(row + n * VECTOR))
-
-
-@compiled
-def load_turned(tile: int, source: int, stride: int, vectors: int, states: int) -> None:
-    """A tile from rows of channels, one for each state."""
-    for v in range(vectors):
-        for n in range(states):
-            store(tile + (v * states + n) * VECTOR, load(source + n * stride + v * VECTOR))
-
-
-@compiled
-def store_turned(target: int, stride: int, tile: int, vectors: int, states: int) -> None:
-    """The way back."""
-    for v in range(vectors):
-        for n in range(states):
-            store(target + n * stride + v * VECTOR, load(tile + (v * states + n) * VECTOR))
+                store(target + n * stride + v * VECTOR, load(tile + (v * states + n) * VECTOR))
 
 
 @inline

@@ -45,6 +45,11 @@ class ScanInputs(NamedTuple):
             if given is not None and given.shape != shape:
                 raise ValueError(f"{name} has shape {tuple(given.shape)}; it must be {shape}")
 
+    def of_one_step(self) -> ScanInputs:
+        """A single step's, with an axis of time."""
+        x, delta, B, C = (tensor[:, None] for tensor in (self.x, self.delta, self.B, self.C))
+        return self._replace(x=x, delta=delta, B=B, C=C, z=None if self.z is None else self.z[:, None])
+
     def need_gradients(self) -> bool:
         """Whether autograd wants any of them."""
         return any(tensor is not None and tensor.requires_grad for tensor in self)

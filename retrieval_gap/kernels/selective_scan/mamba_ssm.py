@@ -2,8 +2,8 @@
 
 Legend: B batch, L time, D channels, N states per channel.
 
-Source: `selective_scan_fn` and `selective_state_update` of github.com/state-spaces/mamba, which take (B, D, L), know no
-initial state and give no gradient through the final one.
+Source: `selective_scan_fn` of github.com/state-spaces/mamba, which takes (B, D, L), knows no initial
+state and gives no gradient through the final one.
 """
 
 from __future__ import annotations
@@ -77,19 +77,6 @@ def _steps_that_write(state_BxDxN: Tensor, A_DxN: Tensor, bias_D: Tensor | None)
     zeros_BxNxN, zeros_BxNxD = A_DxN.new_zeros(batch, states, states), A_DxN.new_zeros(batch, states, channels)
     delta_BxNxD = raw_D.expand(batch, states, channels)
     return x_BxDxN.transpose(1, 2), delta_BxNxD, B_NxN.expand(batch, -1, -1), zeros_BxNxN, zeros_BxNxD
-
-
-def selective_scan_step(inputs: ScanInputs, reuse_state: bool = False) -> tuple[Tensor, Tensor]:
-    """The output and the new state, outside autograd. See `retrieval_gap.kernels.selective_scan`."""
-    from mamba_ssm.ops.triton.selective_state_update import selective_state_update
-
-    x_BxD, delta_BxD, A_DxN, B_BxN, C_BxN, D_D, z_BxD, delta_bias_D, state_BxDxN = inputs
-    assert state_BxDxN is not None
-    new_state_BxDxN = state_BxDxN if reuse_state else state_BxDxN.clone()
-    y_BxD = selective_state_update(
-        new_state_BxDxN, x_BxD, delta_BxD, A_DxN, B_BxN, C_BxN, D_D, z_BxD, delta_bias_D, dt_softplus=True
-    )
-    return y_BxD, new_state_BxDxN
 
 
 class _NoGradient(torch.autograd.Function):

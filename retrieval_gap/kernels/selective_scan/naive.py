@@ -31,7 +31,7 @@ def selective_scan(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
     return (torch.stack(outputs, dim=1) if outputs else torch.empty_like(x_BxLxD)), state_BxDxN
 
 
-def selective_scan_step(inputs: ScanInputs, reuse_state: bool = False) -> tuple[Tensor, Tensor]:
+def selective_scan_step(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
     """One step: h = exp(delta A) h + delta B x; y = (<h, C> + D x) silu(z)."""
     x_BxD, delta_BxD, A_DxN, B_BxN, C_BxN, D_D, z_BxD, bias_D, state_BxDxN = inputs
     assert state_BxDxN is not None

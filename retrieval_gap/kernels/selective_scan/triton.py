@@ -17,7 +17,7 @@ from retrieval_gap.kernels.selective_scan.inputs import ScanInputs
 from retrieval_gap.kernels.selective_scan.triton_backward import Gradients, scan_backward
 from retrieval_gap.kernels.selective_scan.triton_forward import scan_forward
 from retrieval_gap.kernels.selective_scan.triton_parts import Rows, View, Weights
-from retrieval_gap.kernels.selective_scan.triton_plan import CHUNK, PART, STRIP, ScanPlan
+from retrieval_gap.kernels.selective_scan.triton_plan import PART, STRIP, ScanPlan
 from retrieval_gap.kernels.selective_scan.triton_segments import carry, summarise
 
 
@@ -32,26 +32,11 @@ def selective_scan(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
     return _scan(_plan(inputs), inputs, None)
 
 
-def selective_scan_step(inputs: ScanInputs, reuse_state: bool = False) -> tuple[Tensor, Tensor]:
-    """A scan of one step."""
-    x, delta, A, B, C, D, z, bias, state = inputs
-    x, delta, B, C = (tensor[:, None] for tensor in (x, delta, B, C))
-    z = None if z is None else z[:, None]
-    y_Bx1xD, new_state_BxDxN = selective_scan(ScanInputs(x, delta, A, B, C, D, z, bias, state))
-    return y_Bx1xD[:, 0], new_state_BxDxN
-
-
 def _plan(inputs: ScanInputs) -> ScanPlan:
     batch, length, channels = inputs.x.shape
     places = (n for t in (inputs.B, inputs.C) for n in (t.data_ptr() // t.element_size(), t.stride(0), t.stride(1)))
-    return ScanPlan(
-        batch=batch,
-        length=length,
-        channels=channels,
-        states=inputs.B.shape[2],
-        processors=_processors(inputs.x.device),
-        unit=math.gcd(16, *places),
-    )
+    sizes = {"batch": batch, "length": length, "channels": channels, "states": inputs.B.shape[2]}
+    return ScanPlan(processors=_processors(inputs.x.device), unit=math.gcd(16, *places), **sizes)
 
 
 def _processors(device: torch.device) -> int:
@@ -65,22 +50,12 @@ def _scan(plan: ScanPlan, inputs: ScanInputs, saved: Tensor | None) -> tuple[Ten
     rows, weights = _rows_and_weights(inputs)
     y_BxLxD, final_BxNxD = x.new_empty(x.shape), _float32(x, plan.batch, plan.states, plan.channels)
     starts = None if start is None else _states_first(start)
-    strip = 1 if plan.length == 1 else STRIP
     with torch.cuda.device_of(x):
         if plan.segments > 1:
             starts = _carried(plan, rows, weights, None, starts)
-        scan_forward[plan.grid(plan.segments)](
-            rows=rows,
-            weights=weights,
-            starts=starts,
-            y=_view(y_BxLxD),
-            final=final_BxNxD,
-            saved=saved,
-            CHUNK=CHUNK,
-            STRIP=strip,
-            **plan.sizes(),
-            **plan.times(strip),
-        )
+        outputs = {"y": _view(y_BxLxD), "final": final_BxNxD, "saved": saved}
+        sizes = plan.sizes(1 if plan.length == 1 else STRIP) | plan.times()
+        scan_forward[plan.grid(plan.segments)](rows=rows, weights=weights, starts=starts, **outputs, **sizes)
     return y_BxLxD, final_BxNxD.mT
 
 
@@ -98,32 +73,17 @@ def _scan_back(
     rows, weights = _rows_and_weights(inputs)
     grad_x, grad_delta, grad_z = (None if t is None else _view(t.new_empty(t.shape)) for t in (x, delta, z))
     programs = plan.batch * plan.segments
-    grads = Gradients(
-        x=grad_x,
-        delta=grad_delta,
-        z=grad_z,
-        C_and_B=_view(_float32(x, plan.blocks * plan.batch, plan.length, 2 * plan.states)),
-        A=_float32(x, programs, plan.states, plan.channels),
-        D=_float32(x, programs, plan.channels),
-        bias=_float32(x, programs, plan.channels),
-    )
+    C_and_B = _view(_float32(x, plan.blocks * plan.batch, plan.length, 2 * plan.states))
+    grad_D, grad_bias = (_float32(x, programs, plan.channels) for _ in range(2))
+    grad_A = _float32(x, programs, plan.states, plan.channels)
+    grads = Gradients(x=grad_x, delta=grad_delta, z=grad_z, C_and_B=C_and_B, A=grad_A, D=grad_D, bias=grad_bias)
     with torch.cuda.device_of(x):
         grad_ends = None if grad_final is None else _states_first(grad_final)
         if plan.segments > 1:
             grad_ends = _carried(plan, rows, weights, _view(grad_y), grad_ends)
-        scan_backward[plan.grid(plan.segments)](
-            rows=rows,
-            weights=weights,
-            saved=saved,
-            grad_y=_view(grad_y),
-            grad_ends=grad_ends,
-            grads=grads,
-            grad_start=grad_start,
-            CHUNK=CHUNK,
-            PART=PART,
-            **plan.sizes(),
-            **plan.times(PART),
-        )
+        above = {"grad_y": _view(grad_y), "grad_ends": grad_ends, "grads": grads, "grad_start": grad_start}
+        sizes = plan.sizes(PART) | plan.times()
+        scan_backward[plan.grid(plan.segments)](rows=rows, weights=weights, saved=saved, **above, **sizes)
     return grads
 
 
@@ -132,25 +92,9 @@ def _carried(plan: ScanPlan, rows: Rows, weights: Weights, grad_y: View | None, 
     shape = (plan.batch, plan.segments, plan.states, plan.channels)
     local, inner = _float32(weights.A, *shape), _float32(weights.A, *shape)
     total = _float32(weights.A, plan.batch, plan.segments, plan.channels)
-    summarise[plan.grid(plan.segments)](
-        rows=rows,
-        weights=weights,
-        grad_y=grad_y,
-        local=local,
-        total=total,
-        STRIP=STRIP,
-        **plan.sizes(),
-        **plan.times(STRIP),
-    )
-    carry[plan.grid(1)](
-        weights=weights,
-        local=local,
-        total=total,
-        outer=outer,
-        inner=inner,
-        REVERSE=grad_y is not None,
-        **plan.sizes(),
-    )
+    sizes, summary = plan.sizes(STRIP), {"local": local, "total": total}
+    summarise[plan.grid(plan.segments)](rows=rows, weights=weights, grad_y=grad_y, **summary, **sizes, **plan.times())
+    carry[plan.grid(1)](weights=weights, **summary, outer=outer, inner=inner, REVERSE=grad_y is not None, **sizes)
     return inner
 
 

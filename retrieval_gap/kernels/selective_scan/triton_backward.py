@@ -14,22 +14,7 @@ from typing import Any, NamedTuple
 import triton
 import triton.language as tl
 
-from retrieval_gap.kernels.selective_scan.triton_parts import (
-    LN_2,
-    SIZES,
-    advance,
-    is_step,
-    lanes_of,
-    load_row,
-    load_steps,
-    load_weights,
-    own_part,
-    rows_of,
-    sigmoid,
-    step_size,
-    store_row,
-    tile_of,
-)
+from retrieval_gap.kernels.selective_scan import triton_parts as parts
 from retrieval_gap.kernels.selective_scan.triton_sums import places_of_sums, sums_over_channels
 
 
@@ -48,62 +33,50 @@ class Gradients(NamedTuple):
     bias: Any
 
 
-@triton.jit(do_not_specialize=SIZES)
+@triton.jit(do_not_specialize=parts.SIZES)
 def scan_backward(
-    rows: tl.tuple,
-    weights: tl.tuple,
-    saved: tl.tensor,
-    grad_y: tl.tuple,
-    grad_ends: tl.tensor,
-    grads: tl.tuple,
-    grad_start: tl.tensor,
-    batch: tl.tensor,
-    channels: tl.tensor,
-    segments: tl.tensor,
-    length: tl.tensor,
-    segment_length: tl.tensor,
-    STATES: tl.constexpr,
-    N: tl.constexpr,
-    BLOCK: tl.constexpr,
-    UNIT: tl.constexpr,
-    CHUNK: tl.constexpr,
-    PART: tl.constexpr,
-    WHOLE: tl.constexpr,
-) -> None:
+    rows: tl.tuple, weights: tl.tuple, saved: tl.tensor, grad_y: tl.tuple, grad_ends: tl.tensor, grads: tl.tuple,
+    grad_start: tl.tensor, batch: tl.tensor, channels: tl.tensor, segments: tl.tensor, length: tl.tensor,
+    segment_length: tl.tensor, SHAPE: tl.tuple,
+) -> None:  # fmt: skip
     """Gradients of a segment's rows, its parts of those of the weights, and that of the state it begins with.
 
     grad_y: `View`; grads: `Gradients`.  grad_ends (B, segments, N, D): of the states the segments end with; None:
     zeros.  grad_start (B, N, D), or None.
     """
-    d_D, b, segment, block = own_part(batch, channels, BLOCK)
-    tile_NxD, has_NxD = tile_of(d_D, channels, STATES, N)
-    shared = load_weights(weights, d_D, channels, STATES, N)
-    matrix, own = channels * STATES, b * segments + segment
-    places = places_of_sums(STATES, N, BLOCK)
-    g_NxD = tl.zeros((N, BLOCK), tl.float32)
+    PART: tl.constexpr = SHAPE.STRIP
+    d_D, b, segment, block = parts.own_part(batch, channels, SHAPE)
+    tile_NxD, has_NxD = parts.tile_of(d_D, channels, SHAPE)
+    shared = parts.load_weights(weights, d_D, channels, SHAPE)
+    matrix, own = channels * SHAPE.STATES, b * segments + segment
+    places = places_of_sums(SHAPE)
+    g_NxD = tl.zeros((SHAPE.N, SHAPE.BLOCK), tl.float32)
     if grad_ends is not None:
         g_NxD = tl.load(grad_ends + own * matrix + tile_NxD, mask=has_NxD, other=0.0).to(tl.float32)
-    grad_A_NxD, grad_D_D = tl.zeros((N, BLOCK), tl.float32), tl.zeros((BLOCK,), tl.float32)
-    grad_bias_D = tl.zeros((BLOCK,), tl.float32)
+    grad_A_NxD, grad_D_D = tl.zeros((SHAPE.N, SHAPE.BLOCK), tl.float32), tl.zeros((SHAPE.BLOCK,), tl.float32)
+    grad_bias_D = tl.zeros((SHAPE.BLOCK,), tl.float32)
     begin = segment * segment_length
     end = tl.minimum(begin + segment_length, length)
-    parts = tl.cdiv(end - begin, PART)
-    for k in range(parts):
-        first = begin + (parts - 1 - k) * PART
-        chunk = first // CHUNK
-        h_NxD = tl.load(saved + (b * tl.cdiv(length, CHUNK) + chunk) * matrix + tile_NxD, mask=has_NxD, other=0.0)
-        for earlier in range(chunk * CHUNK, first, PART):
-            before = rows_of(rows, b, earlier, d_D, channels, STATES, N, UNIT)
-            h_NxD = _recompute(h_NxD, before, shared, earlier, end, PART, WHOLE)[PART][0]
-        inputs = rows_of(rows, b, first, d_D, channels, STATES, N, UNIT)
-        above = lanes_of(grad_y, b, first, d_D, channels)
-        outputs: tl.tuple = (lanes_of(grads.x, b, first, d_D, channels), lanes_of(grads.delta, b, first, d_D, channels))
-        outputs += (lanes_of(grads.C_and_B, block * batch + b, first, places, 2 * STATES),)
+    count = tl.cdiv(end - begin, PART)
+    for k in range(count):
+        first = begin + (count - 1 - k) * PART
+        chunk = first // SHAPE.CHUNK
+        h_NxD = tl.load(saved + (b * tl.cdiv(length, SHAPE.CHUNK) + chunk) * matrix + tile_NxD, mask=has_NxD, other=0.0)
+        for earlier in range(chunk * SHAPE.CHUNK, first, PART):
+            before = parts.rows_of(rows, b, earlier, d_D, channels, SHAPE)
+            h_NxD = _recompute(h_NxD, before, shared, earlier, end, SHAPE)[PART][0]
+        inputs = parts.rows_of(rows, b, first, d_D, channels, SHAPE)
+        above = parts.lanes_of(grad_y, b, first, d_D, channels)
+        outputs: tl.tuple = (
+            parts.lanes_of(grads.x, b, first, d_D, channels),
+            parts.lanes_of(grads.delta, b, first, d_D, channels),
+        )
+        outputs += (parts.lanes_of(grads.C_and_B, block * batch + b, first, places, 2 * SHAPE.STATES),)
         if rows.z is not None:
-            outputs += (lanes_of(grads.z, b, first, d_D, channels),)
-        walked = _recompute(h_NxD, inputs, shared, first, end, PART, WHOLE)
+            outputs += (parts.lanes_of(grads.z, b, first, d_D, channels),)
+        walked = _recompute(h_NxD, inputs, shared, first, end, SHAPE)
         for i in tl.static_range(PART - 1, -1, -1):
-            exists = is_step(first + i, end, WHOLE)
+            exists = parts.is_step(first + i, end, SHAPE)
             g_NxD, of_A_NxD, of_D_D, of_bias_D = _step_back(
                 g_NxD, walked[i][0], walked[i + 1], inputs, above, outputs, shared, i, exists
             )
@@ -117,56 +90,50 @@ def scan_backward(
 
 @triton.jit
 def _recompute(
-    h_NxD: tl.tensor,
-    inputs: tl.tuple,
-    shared: tl.tuple,
-    first: tl.tensor,
-    end: tl.tensor,
-    PART: tl.constexpr,
-    WHOLE: tl.constexpr,
+    h_NxD: tl.tensor, inputs: tl.tuple, shared: tl.tuple, first: tl.tensor, end: tl.tensor, SHAPE: tl.tuple
 ) -> tl.tuple:
     """(h, x, step, slope) before a part and after each of its steps."""
-    steps = load_steps(inputs, first, end, PART, WHOLE)
+    PART: tl.constexpr = SHAPE.STRIP
+    steps = parts.load_steps(inputs, first, end, SHAPE)
     walked: tl.tuple = ((h_NxD, steps[0][0], steps[0][0], steps[0][0]),)
     for i in tl.static_range(PART):
         x_D = steps[i][0]
-        step_D, slope_D = step_size(steps[i][1], shared[2], is_step(first + i, end, WHOLE))
-        h_NxD = advance(h_NxD, x_D, step_D, steps[i][2], shared[0])
+        step_D, slope_D = parts.step_size(steps[i][1], shared[2], parts.is_step(first + i, end, SHAPE))
+        h_NxD = parts.advance(h_NxD, x_D, step_D, steps[i][2], shared[0])
         walked += ((h_NxD, x_D, step_D, slope_D),)
     return walked
 
 
 @triton.jit
 def _step_back(
-    g_NxD: tl.tensor,
-    before_NxD: tl.tensor,
-    walked: tl.tuple,
-    inputs: tl.tuple,
-    above: tl.tuple,
-    outputs: tl.tuple,
-    shared: tl.tuple,
-    i: tl.constexpr,
-    exists: tl.tensor,
-) -> tl.tuple:
+    g_NxD: tl.tensor, before_NxD: tl.tensor, walked: tl.tuple, inputs: tl.tuple, above: tl.tuple, outputs: tl.tuple,
+    shared: tl.tuple, i: tl.constexpr, exists: tl.tensor,
+) -> tl.tuple:  # fmt: skip
     """From g, the gradient of the state after step i by later steps alone, to that of the state before it.
 
     Writes the gradients of the step's rows; returns g, and what the step adds to the gradients of A, D and bias.
     """
     h_NxD, x_D, step_D, slope_D = walked
     rate_NxD, skip_D, _ = shared
-    B_N, C_N, grad_y_D = load_row(inputs[2], i, exists), load_row(inputs[3], i, exists), load_row(above, i, exists)
+    B_N, C_N, grad_y_D = (
+        parts.load_row(inputs[2], i, exists),
+        parts.load_row(inputs[3], i, exists),
+        parts.load_row(above, i, exists),
+    )
     if len(inputs) == 5:
-        z_D = load_row(inputs[4], i, exists)
-        open_D = sigmoid(z_D)
+        z_D = parts.load_row(inputs[4], i, exists)
+        open_D = parts.sigmoid(z_D)
         ungated_D = tl.sum(h_NxD * C_N[:, None], 0) + skip_D * x_D
-        store_row(outputs[3], i, exists, grad_y_D * ungated_D * open_D * (1.0 + z_D * (1.0 - open_D)))
+        parts.store_row(outputs[3], i, exists, grad_y_D * ungated_D * open_D * (1.0 + z_D * (1.0 - open_D)))
         grad_y_D *= z_D * open_D
     g_NxD += grad_y_D[None, :] * C_N[:, None]
-    store_row(outputs[2], i, exists, sums_over_channels(grad_y_D[None, :] * h_NxD, g_NxD * (step_D * x_D)[None, :]))
+    parts.store_row(
+        outputs[2], i, exists, sums_over_channels(grad_y_D[None, :] * h_NxD, g_NxD * (step_D * x_D)[None, :])
+    )
     grad_u_D = tl.sum(g_NxD * B_N[:, None], 0)
-    store_row(outputs[0], i, exists, grad_u_D * step_D + grad_y_D * skip_D)
+    parts.store_row(outputs[0], i, exists, grad_u_D * step_D + grad_y_D * skip_D)
     g_NxD *= tl.exp2(step_D[None, :] * rate_NxD)
     of_rate_NxD = g_NxD * before_NxD
-    of_bias_D = (grad_u_D * x_D + LN_2 * tl.sum(of_rate_NxD * rate_NxD, 0)) * slope_D
-    store_row(outputs[1], i, exists, of_bias_D)
+    of_bias_D = (grad_u_D * x_D + parts.LN_2 * tl.sum(of_rate_NxD * rate_NxD, 0)) * slope_D
+    parts.store_row(outputs[1], i, exists, of_bias_D)
     return g_NxD, of_rate_NxD * step_D[None, :], grad_y_D * x_D, of_bias_D

@@ -49,19 +49,19 @@ class Weights(NamedTuple):
 
 
 @triton.jit
-def own_part(batch: tl.tensor, channels: tl.tensor, BLOCK: tl.constexpr) -> tl.tuple:
+def own_part(batch: tl.tensor, channels: tl.tensor, SHAPE: tl.tuple) -> tl.tuple:
     """The channels, sequence and segment of this program, and the number of its block of channels."""
     program = tl.program_id(0)
-    blocks = tl.cdiv(channels, BLOCK)
+    blocks = tl.cdiv(channels, SHAPE.BLOCK)
     block, others = program % blocks, program // blocks
-    return block * BLOCK + tl.arange(0, BLOCK), (others % batch).to(tl.int64), others // batch, block
+    return block * SHAPE.BLOCK + tl.arange(0, SHAPE.BLOCK), (others % batch).to(tl.int64), others // batch, block
 
 
 @triton.jit
-def tile_of(d_D: tl.tensor, channels: tl.tensor, STATES: tl.constexpr, N: tl.constexpr) -> tl.tuple:
+def tile_of(d_D: tl.tensor, channels: tl.tensor, SHAPE: tl.tuple) -> tl.tuple:
     """Where a program's tile lies in a contiguous (states, channels), and which of it exists."""
-    n_N = tl.arange(0, N)
-    return n_N[:, None] * channels + d_D[None, :], (n_N < STATES)[:, None] & (d_D < channels)[None, :]
+    n_N = tl.arange(0, SHAPE.N)
+    return n_N[:, None] * channels + d_D[None, :], (n_N < SHAPE.STATES)[:, None] & (d_D < channels)[None, :]
 
 
 @triton.jit
@@ -75,11 +75,9 @@ def load_channels(data: tl.tensor, d_D: tl.tensor, channels: tl.tensor) -> tl.te
 
 
 @triton.jit
-def load_weights(
-    weights: tl.tuple, d_D: tl.tensor, channels: tl.tensor, STATES: tl.constexpr, N: tl.constexpr
-) -> tl.tuple:
+def load_weights(weights: tl.tuple, d_D: tl.tensor, channels: tl.tensor, SHAPE: tl.tuple) -> tl.tuple:
     """A log2(e), D and bias. With that factor the decay exp(delta A) is a power of two: one instruction."""
-    tile_NxD, has_NxD = tile_of(d_D, channels, STATES, N)
+    tile_NxD, has_NxD = tile_of(d_D, channels, SHAPE)
     rate_NxD = tl.load(weights.A + tile_NxD, mask=has_NxD, other=0.0).to(tl.float32) * LOG2_E
     return rate_NxD, load_channels(weights.D, d_D, channels), load_channels(weights.bias, d_D, channels)
 
@@ -92,30 +90,21 @@ def lanes_of(view: tl.tuple, sequence: tl.tensor, first: tl.tensor, lane: tl.ten
 
 
 @triton.jit
-def narrow_lanes_of(
-    view: tl.tuple, sequence: tl.tensor, first: tl.tensor, STATES: tl.constexpr, N: tl.constexpr, UNIT: tl.constexpr
-) -> tl.tuple:
+def narrow_lanes_of(view: tl.tuple, sequence: tl.tensor, first: tl.tensor, SHAPE: tl.tuple) -> tl.tuple:
     """`lanes_of` rows of states, which begin at multiples of UNIT numbers: so many can be loaded at once."""
-    stride = tl.multiple_of(tl.cast(view.time, tl.int64), UNIT)
-    offset = tl.multiple_of(sequence * view.sequence, UNIT) + first * stride
-    n_N = tl.arange(0, N)
-    return view.data + offset, stride, n_N, n_N < STATES
+    stride = tl.multiple_of(tl.cast(view.time, tl.int64), SHAPE.UNIT)
+    offset = tl.multiple_of(sequence * view.sequence, SHAPE.UNIT) + first * stride
+    n_N = tl.arange(0, SHAPE.N)
+    return view.data + offset, stride, n_N, n_N < SHAPE.STATES
 
 
 @triton.jit
 def rows_of(
-    rows: tl.tuple,
-    b: tl.tensor,
-    first: tl.tensor,
-    d_D: tl.tensor,
-    channels: tl.tensor,
-    STATES: tl.constexpr,
-    N: tl.constexpr,
-    UNIT: tl.constexpr,
+    rows: tl.tuple, b: tl.tensor, first: tl.tensor, d_D: tl.tensor, channels: tl.tensor, SHAPE: tl.tuple
 ) -> tl.tuple:
     """`lanes_of` x, delta, B, C and z, where there is one."""
     placed: tl.tuple = (lanes_of(rows.x, b, first, d_D, channels), lanes_of(rows.delta, b, first, d_D, channels))
-    placed += (narrow_lanes_of(rows.B, b, first, STATES, N, UNIT), narrow_lanes_of(rows.C, b, first, STATES, N, UNIT))
+    placed += (narrow_lanes_of(rows.B, b, first, SHAPE), narrow_lanes_of(rows.C, b, first, SHAPE))
     if rows.z is not None:
         placed += (lanes_of(rows.z, b, first, d_D, channels),)
     return placed
@@ -137,9 +126,9 @@ def all_moved(placed: tl.tuple, count: tl.tensor) -> tl.tuple:
 
 
 @triton.jit
-def is_step(step: tl.tensor, end: tl.tensor, WHOLE: tl.constexpr) -> tl.tensor:
+def is_step(step: tl.tensor, end: tl.tensor, SHAPE: tl.tuple) -> tl.tensor:
     """Whether a step of a strip exists. In a sequence of WHOLE strips all do, and nothing is masked."""
-    return (step < end) | WHOLE
+    return (step < end) | SHAPE.WHOLE
 
 
 @triton.jit
@@ -164,13 +153,12 @@ def load_step(placed: tl.tuple, i: tl.constexpr, exists: tl.tensor) -> tl.tuple:
 
 
 @triton.jit
-def load_steps(
-    placed: tl.tuple, first: tl.tensor, end: tl.tensor, COUNT: tl.constexpr, WHOLE: tl.constexpr
-) -> tl.tuple:
-    """COUNT steps, `first` and on: all are asked for before one is used."""
+def load_steps(placed: tl.tuple, first: tl.tensor, end: tl.tensor, SHAPE: tl.tuple) -> tl.tuple:
+    """A strip, `first` and on: all steps are asked for before one is used."""
+    STRIP: tl.constexpr = SHAPE.STRIP
     steps: tl.tuple = ()
-    for i in tl.static_range(COUNT):
-        steps += (load_step(placed, i, is_step(first + i, end, WHOLE)),)
+    for i in tl.static_range(STRIP):
+        steps += (load_step(placed, i, is_step(first + i, end, SHAPE)),)
     return steps
 
 

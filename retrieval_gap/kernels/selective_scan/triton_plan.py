@@ -6,6 +6,7 @@ Legend: B batch, L time, D channels, N states per channel.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 # A program is one warp: a lane has a channel, and up to 16 of its states in registers. Where there are more states,
 # lanes share a channel, so that a tile has TILE entries.
@@ -21,6 +22,19 @@ PART = 4
 WARPS_PER_PROCESSOR = 4
 SHORTEST_SEGMENT = 64
 ONE_WARP = {"num_warps": 1, "num_stages": 1}
+
+
+class Shape(NamedTuple):
+    """What is compiled into a kernel: states per channel, the same padded, channels a block, the plan's unit, CHUNK,
+    steps that a kernel loads together, and whether every sequence consists of WHOLE such strips."""
+
+    STATES: Any
+    N: Any
+    BLOCK: Any
+    UNIT: Any
+    CHUNK: Any
+    STRIP: Any
+    WHOLE: Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,15 +83,17 @@ class ScanPlan:
         """How many programs work on so many segments a sequence."""
         return (self.batch * self.blocks * segments,)
 
-    def sizes(self) -> dict[str, int]:
-        """What every kernel is told of the sizes, and how many warps it has."""
-        sizes = {"batch": self.batch, "channels": self.channels, "segments": self.segments}
-        return sizes | {"STATES": self.states, "N": self.padded, "BLOCK": self.block} | ONE_WARP
+    def sizes(self, strip: int) -> dict[str, Any]:
+        """What every kernel is told of the sizes: one that takes `strip` steps at once."""
+        from triton.language import constexpr
 
-    def times(self, strip: int) -> dict[str, int]:
-        """What kernels that walk through time, `strip` steps at once, are told beside that."""
         whole = self.length > 0 and self.length % strip == 0
-        return {"length": self.length, "segment_length": self.segment_length, "UNIT": self.unit, "WHOLE": whole}
+        shape = Shape(*map(constexpr, (self.states, self.padded, self.block, self.unit, CHUNK, strip, whole)))
+        return {"batch": self.batch, "channels": self.channels, "segments": self.segments, "SHAPE": shape} | ONE_WARP
+
+    def times(self) -> dict[str, int]:
+        """What kernels that walk through time are told beside that."""
+        return {"length": self.length, "segment_length": self.segment_length}
 
 
 def power_of_two(n: int) -> int:

@@ -28,12 +28,15 @@ def sums_over_channels(a_NxD: tl.tensor, b_NxD: tl.tensor) -> tl.tensor:
 
 
 @triton.jit
-def places_of_sums(STATES: tl.constexpr, N: tl.constexpr, BLOCK: tl.constexpr) -> tl.tensor:
+def places_of_sums(SHAPE: tl.tuple) -> tl.tensor:
     """Where each of `sums_over_channels` belongs in a row of a's states, then b's; past its end if nowhere.
 
     A lane's number tells which halves it kept, so it is the number of its rows; where lanes outnumber rows, several
     have the same.
     """
+    STATES: tl.constexpr = SHAPE.STATES
+    N: tl.constexpr = SHAPE.N
+    BLOCK: tl.constexpr = SHAPE.BLOCK
     LEFT: tl.constexpr = max(1, 2 * N // BLOCK)
     SHARING: tl.constexpr = max(1, BLOCK // (2 * N))
     d = tl.arange(0, BLOCK)[None, :]

@@ -43,7 +43,6 @@ class LocalPool:
         self.places: Sequence[str] = places
         self._options, self._tries = options, tries
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["retrieval_gap.runs.executors.cells"])
         self._places, self._running = deque(places), dict[ForkServerProcess, _Seat]()
         self._stopping = False
 
@@ -51,6 +50,8 @@ class LocalPool:
         return bool(self._places)
 
     def start(self, cell: Experiment) -> None:
+        """Workers are forked from a process that has imported what the first cell names."""
+        self._context.set_forkserver_preload(["retrieval_gap.runs.executors.cells", *cell.preload])
         self._launch(cell, 1, self._places.popleft())
 
     def wait(self, seconds: float) -> list[Ended]:

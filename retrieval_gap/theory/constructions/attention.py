@@ -129,8 +129,9 @@ class LookupAttention(nn.Module):
         if length > 1:
             later_LxC = torch.ones(length, seen, dtype=torch.bool, device=q_BxHxLxE.device).triu(start + 1)
             score_BxHxLxC.masked_fill_(later_LxC, _UNSEEN)
-        below_BxHxLxC = rounded((score_BxHxLxC - score_BxHxLxC.amax(-1, keepdim=True)).mul_(self.sharpness))
-        power_BxHxLxC = rounded(below_BxHxLxC.clamp_(min=_LOWEST).exp_())
+        below_BxHxLxC = rounded(score_BxHxLxC - score_BxHxLxC.amax(-1, keepdim=True))
+        sharp_BxHxLxC = rounded(below_BxHxLxC * self.sharpness)
+        power_BxHxLxC = rounded(sharp_BxHxLxC.clamp_(min=_LOWEST).exp_())
         return rounded(rounded(power_BxHxLxC @ v_BxHxCxW) / rounded(power_BxHxLxC.sum(-1, keepdim=True)))
 
 

@@ -52,20 +52,10 @@ def held(name: str, when: Affine, value: Affine) -> Register:
     return Register(direction(name), ((when, -direction(name)),), value)
 
 
-def total(*forms: Value) -> Affine:
-    """The sum of these forms."""
-    whole = Affine()
-    for form in forms:
-        whole = whole + form
-    return whole
-
-
 def rules(table: Sequence[Rule]) -> Units:
     """The sum of the values whose flags (forms that are 0 or 1) are all 1.
 
     A hidden unit a rule: its value times relu(sum of its flags - (how many there are - 1)).
     """
-    whole = Units(())
-    for value, flags in table:
-        whole = whole + times(affine(value), total(*flags) - (len(flags) - 1))
-    return whole
+    flagged = ((value, sum(map(affine, flags), Affine()) - (len(flags) - 1)) for value, flags in table)
+    return sum((times(value, together) for value, together in flagged), Units(()))

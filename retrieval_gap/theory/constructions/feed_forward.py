@@ -4,7 +4,7 @@ Axes: D directions of the stream, H hidden units.
 Source: ReGLU is Shazeer's (arXiv 2002.05202).  A form below is exact where its arguments are whole numbers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -70,6 +70,11 @@ def is_zero(form: Affine) -> Units:
 def at_least_one(form: Affine) -> Units:
     """1 where a whole number is 1 or more, else 0."""
     return relu(form) - relu(form - 1)
+
+
+def chosen(flags: Iterable[Affine], forms: Iterable[Affine]) -> Units:
+    """The form whose flag is 1, where the others are 0."""
+    return sum((times(form, flag) for flag, form in zip(flags, forms, strict=True)), Units(()))
 
 
 class FeedForward(nn.Module):

@@ -9,15 +9,11 @@ the token.
 Source: "RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), theorem 5.7.
 """
 
-from collections.abc import Sequence
-from functools import reduce
-from operator import add
-
 from retrieval_gap.tasks.api import BOS, EOS, FAILED, FALSE, TRUE, TaskConfig
 from retrieval_gap.tasks.istree.traces import EDGE, NODE_0
 from retrieval_gap.theory.constructions.attention import BOS_FLAG, POSITION, Lookup
 from retrieval_gap.theory.constructions.construction import Builder, Construction
-from retrieval_gap.theory.constructions.feed_forward import Units, is_zero, linear, relu, square, times
+from retrieval_gap.theory.constructions.feed_forward import chosen, is_zero, linear, relu, square, times
 from retrieval_gap.theory.constructions.istree_frames import IsTreeFrames
 from retrieval_gap.theory.constructions.precision import Precision
 from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, Program
@@ -72,11 +68,6 @@ def _cycle(name: str, size: int) -> dict[str, Register]:
     return turned | {f"{name}_0": Register(first.keep, first.gated, _is_end)}
 
 
-def _chosen(flags: Sequence[Affine], forms: Sequence[Affine]) -> Units:
-    """The form whose flag is up."""
-    return reduce(add, (times(form, flag) for flag, form in zip(flags, forms, strict=True)))
-
-
 def _ask(program: Program) -> None:
     """What each head asks for, and what each key says."""
     program.feed_forward(
@@ -90,13 +81,13 @@ def _ask(program: Program) -> None:
             "is_record": times(in_1, _record[3] + _record[0] - _is_end),
             "is_entry": relu(in_2 + _frame[3] + _is_none - 2.0),
             "place": linear(direction("records") * 3.0 + _record[1] * 2.0 + 1.0),
-            "node": _chosen(_frame[3:], _ago[2:4]),
-            "edge": _chosen(_frame[3:], _ago[0:2]),
-            "entered": _chosen(_frame[:3], [_ago[0], _ago[0], _ago[6]]),
+            "node": chosen(_frame[3:], _ago[2:4]),
+            "edge": chosen(_frame[3:], _ago[0:2]),
+            "entered": chosen(_frame[:3], [_ago[0], _ago[0], _ago[6]]),
             # Of the frame before: what it found, its father, its node.
-            "w": _chosen(_frame[:3], _ago[0:3]),
-            "f": _chosen(_frame[:3], _ago[3:6]),
-            "v": _chosen(_frame[:3], _ago[4:7]),
+            "w": chosen(_frame[:3], _ago[0:3]),
+            "f": chosen(_frame[:3], _ago[3:6]),
+            "v": chosen(_frame[:3], _ago[4:7]),
             **{f"now_record_{j}": times(in_1, _record[j]) for j in range(4)},
             **{f"now_frame_{j}": times(in_2, _frame[j] - (_is_end if j == 0 else 0.0)) for j in range(5)},
             "now_first": times(in_2, _is_end),
@@ -185,7 +176,7 @@ def _choose(program: Program) -> None:
     names = ["to_record", "fetched", "to_met", "to_met", "to_node", "to_father", "back_edge", "to_next", "to_neighbour"]
     forms = [*(direction(name) for name in names), direction(ONE) * _NODE_0, direction("verdict")]
     flags = [f"now_record_{j}" for j in range(4)] + [f"now_frame_{j}" for j in range(5)] + ["now_first", "now_last"]
-    program.feed_forward({ANSWER: _chosen([direction(flag) for flag in flags], forms)}, "the one that is wanted now")
+    program.feed_forward({ANSWER: chosen([direction(flag) for flag in flags], forms)}, "the one that is wanted now")
 
 
 def _build(config: TaskConfig, precision: Precision) -> Construction:

@@ -17,8 +17,6 @@ Source: "RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), theorem 4
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import reduce
-from operator import add
 from typing import cast
 
 import torch
@@ -30,7 +28,7 @@ from retrieval_gap.tasks.api import BOS, EOS, TRUE, TaskConfig
 from retrieval_gap.theory.constructions.attention import POSITION, Lookup
 from retrieval_gap.theory.constructions.construction import Builder, Construction
 from retrieval_gap.theory.constructions.control import number_of
-from retrieval_gap.theory.constructions.feed_forward import Units, at_least_one, is_zero, linear, relu, times
+from retrieval_gap.theory.constructions.feed_forward import Units, at_least_one, chosen, is_zero, linear, relu, times
 from retrieval_gap.theory.constructions.precision import Precision
 from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, Program
 from retrieval_gap.theory.constructions.quantised_lstm import LETTER_0, RANGES, LstmTask
@@ -42,11 +40,7 @@ _GATES = ("i", "f", "g", "o")  # in torch's order
 
 
 def _weighted(weights: Iterable[float], forms: Iterable[Affine]) -> Affine:
-    return reduce(add, (form * value for value, form in zip(weights, forms, strict=True)), Affine())
-
-
-def _total(units: Iterable[Units]) -> Units:
-    return reduce(add, units, Units(()))
+    return sum((form * value for value, form in zip(weights, forms, strict=True)), Affine())
 
 
 def _locate(program: Program, task: LstmTask) -> None:
@@ -59,7 +53,7 @@ def _locate(program: Program, task: LstmTask) -> None:
     firsts = (number_of(task.level_0 + k * levels) for k in range(elements))
     program.feed_forward(
         {
-            "done": _total(at_least_one(direction(TOKEN) - first + 1.0) for first in firsts),
+            "done": sum((at_least_one(direction(TOKEN) - first + 1.0) for first in firsts), Units(())),
             "is_last": is_zero(direction(POSITION) - direction("end") * (2.0 * block + 1.0) + 3.0 * block),
         },
         "how many elements of this block are written?  Is this the last letter?",
@@ -178,10 +172,10 @@ def _write(program: Program, task: LstmTask) -> None:
         v: _weighted([1.0] * (count - 1), (direction(f"{v}_over_{u}") for w, u in pairs if w == v))
         for v in range(count)
     }
+    letters = (at_least_one(won - (count - 2.0)) * number_of(LETTER_0 + v) for v, won in wins.items())
     place = {f"next_{k}": is_zero(direction("done") - float(k)) for k in range(len(task.elements) + 1)}
     program.feed_forward(
-        {"output": _total(at_least_one(won - (count - 2.0)) * number_of(LETTER_0 + v) for v, won in wins.items())}
-        | place,
+        {"output": sum(letters, Units(()))} | place,
         "the letter of the largest; which element is next?",
     )
     tokens = [
@@ -189,8 +183,8 @@ def _write(program: Program, task: LstmTask) -> None:
         for k, (kind, unit) in enumerate(task.elements)
     ]
     wanted = [*tokens, direction("output")]
-    chosen = _total(times(form, direction(f"next_{k}")) for k, form in enumerate(wanted))
-    program.feed_forward({"onward": chosen}, "the token that is next")
+    flags_of_next = [direction(f"next_{k}") for k in range(len(wanted))]
+    program.feed_forward({"onward": chosen(flags_of_next, wanted)}, "the token that is next")
     last = direction("is_last")
     program.feed_forward({ANSWER: times(direction("onward"), 1.0 - last) + times(number_of(TRUE), last)}, "or the end")
 

@@ -38,10 +38,10 @@ def writes(construction: Construction, gold: Batch) -> bool:
 
 
 def smallest_precision(build: Callable[[Precision], Construction], task: Task, stated: int, samples: int = 20) -> int:
-    """The fewest bits a number with which the traces of `samples` samples are exact; so they are with every more, up to
-    the `stated` ones.
+    """The fewest bits a number with which the traces of `samples` samples are exact, as they are with every more up to
+    the `stated` ones: tried one after the other, since fewer that fail may hide still fewer that succeed by luck.
 
-    Raises RunError where they are not exact with the stated bits.
+    Raises RunError where the traces are not exact with the stated bits.
     """
     gold, bits = task.sample(np.arange(samples)), stated
     if not writes(build(Precision(bits)), gold):

@@ -45,7 +45,6 @@ from retrieval_gap.theory.constructions.control import (
     is_token,
     number_of,
     rules,
-    total,
 )
 from retrieval_gap.theory.constructions.feed_forward import is_zero, times
 from retrieval_gap.theory.constructions.precision import Precision
@@ -161,7 +160,7 @@ def mqar_program(task: Task, precision: Precision) -> Program:
         (pieces[1], (keyed,)),
         (number_of(ENDSEARCH), (ended,)),
         (direction(TOKEN), (found,)),
-        (number_of(STARTSEARCH), (1.0 - total(asked, begun, keyed, ended, found),)),
+        (number_of(STARTSEARCH), (1.0 - (asked + begun + keyed + ended + found),)),
     ]
     program.feed_forward({ANSWER: rules(table)}, "the next token, by the time")
     return program

@@ -16,9 +16,8 @@ Source: "RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), theorem 5
 Axes: B samples, L positions.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property, reduce
-from operator import add
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -122,17 +121,13 @@ def _spelled(step: tuple[str, str, Transition]) -> str:
     return f"{state},{symbol}>{transition.write}{_MOVES[transition.move]},{transition.state}"
 
 
-def _total(units: Iterable[Units]) -> Units:
-    return reduce(add, units, Units(()))
-
-
 def _read(program: Program, task: WriteTask) -> None:
     """What the token does, and where."""
     machine, steps = task.machine, task.steps
     symbols = [SYMBOL_0 + place for place in range(len(machine.symbols))]
 
     def of_steps(what: Callable[[Transition], float]) -> Units:
-        return _total(is_token(token) * what(step[2]) for token, step in steps.items())
+        return sum((is_token(token) * what(step[2]) for token, step in steps.items()), Units(()))
 
     def leading_to(state: str) -> Units:
         return of_steps(lambda step: float(step.state == state))
@@ -143,15 +138,15 @@ def _read(program: Program, task: WriteTask) -> None:
             BOS_FLAG: is_token(BOS),
             "is_end": is_token(EOS),
             # Symbols are numbered from 1 on.
-            "written": _total(is_token(token) * (token - SYMBOL_0 + 1.0) for token in symbols)
+            "written": sum((is_token(token) * (token - SYMBOL_0 + 1.0) for token in symbols), Units(()))
             + of_steps(lambda step: machine.symbols.index(step.write) + 1.0),
-            "is_write": _total(map(is_token, [*symbols, *steps])),
-            "move": _total(map(is_token, symbols)) + of_steps(lambda step: float(step.move)),
+            "is_write": sum(map(is_token, [*symbols, *steps]), Units(())),
+            "move": sum(map(is_token, symbols), Units(())) + of_steps(lambda step: float(step.move)),
             **{f"in_{state}": started[state] + leading_to(state) for state in machine.states},
         },
         "of the token: what it writes, where the head goes, the state that it leads to",
     )
-    head, accepts = direction("head"), _accepts(machine.accepting)
+    head, accepts = direction("head"), sum((direction(f"in_{state}") for state in machine.accepting), Affine())
     program.recur(
         {
             POSITION: Register(direction(POSITION), add=1.0 - direction(BOS_FLAG)),
@@ -163,10 +158,6 @@ def _read(program: Program, task: WriteTask) -> None:
         "the head, the cell that this token wrote, whether the machine was in an accepting state",
     )
     program.feed_forward({square_of(n): square(direction(n)) for n in ("head", "wrote_at")}, "their squares")
-
-
-def _accepts(accepting: Sequence[str]) -> Affine:
-    return reduce(add, (direction(f"in_{state}") for state in accepting), Affine())
 
 
 def _step(program: Program, task: WriteTask) -> None:

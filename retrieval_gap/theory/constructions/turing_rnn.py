@@ -31,7 +31,6 @@ from retrieval_gap.theory.constructions.control import (
     is_token,
     number_of,
     rules,
-    total,
 )
 from retrieval_gap.theory.constructions.feed_forward import is_zero, times
 from retrieval_gap.theory.constructions.machines import Transition, TuringMachine
@@ -102,8 +101,7 @@ def _table(program: Program, machine: TuringMachine, task: MachineTask) -> None:
 def _rules(machine: TuringMachine, task: MachineTask) -> list[Rule]:
     cell = head + number_of(task.cell_0)
     goes_on, is_end, not_begun = direction("goes_on"), direction("is_end"), direction("not_begun")
-    halts = total(*(_in(name) for name in machine.halting))
-    accepts = total(*(_in(name) for name in machine.accepting))
+    halts, accepts = (sum(map(_in, names), Affine()) for names in (machine.halting, machine.accepting))
     at = {time: direction(_at(time)) for time in range(FOUND, ASKED + 1)}
     return [
         (number_of(LAST_TOKEN), (at[STARTED],)),

@@ -54,6 +54,15 @@ def test_a_run_writes_a_row_with_every_column_once(model: str, tmp_path: Path, m
     assert _run(_config(model), tmp_path) == row
 
 
+def test_all_heads_share_the_states_that_were_read_once(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _run(_config(model, head="mean"), tmp_path)
+    monkeypatch.delattr(store, "StateReader")
+    for change in ({"head": "gru"}, {"head": "lstm", "seed": 1}, {"head": "gru", "control": "shuffle_states"}):
+        _run(_config(model, **change), tmp_path)
+
+
 @pytest.mark.parametrize(("tune", "saves"), [(False, 1), (False, 4), (False, 6), (True, 3), (True, 7)])
 def test_a_killed_run_goes_on_to_the_same_row(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tune: bool, saves: int
@@ -74,6 +83,16 @@ def test_a_killed_run_goes_on_to_the_same_row(
     assert run.status() == "partial"
     assert config.progress(run).done > 0
     assert _run(config, tmp_path / "killed") == whole
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [("t5", {"half": "encoder"}), ("t5", {"half": "decoder"}), ("llama", {"copies": 2}), ("mamba", {})],
+)
+def test_a_run_goes_through_on_every_kind_of_model(kind: str, change: dict[str, Any], tmp_path: Path) -> None:
+    folder = str(save(kind, tmp_path / "model"))
+    row = _run(_config(folder, **change), tmp_path / "runs")
+    assert (row["half"], row["copies"]) == (change.get("half", "encoder"), change.get("copies", 1))
 
 
 def test_a_configuration_comes_back_from_its_file(model: str, tmp_path: Path) -> None:

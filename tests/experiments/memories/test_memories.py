@@ -205,6 +205,19 @@ def test_what_was_answered_before_a_prompt_that_does_not_fit_is_kept(tmp_path: P
     assert (tmp_path / REPLIES).stat().st_size > 0
 
 
+def test_what_was_not_used_is_told_below_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    run = f"memory run drift --steps 6 --streams 2 --method llm_as_rnn --budget 40 --no-floors --runs-dir {tmp_path}"
+    assert main([*run.split(), "--model", "scripted:stalling"]) == 0
+    told = capsys.readouterr().out
+    assert "drift llm_as_rnn, scripted:stalling: 12 answers were cut at the limit of a reply" in told
+    assert "10 of 10 new memories were refused (10 cut)" in told
+    judged = ["--model", "scripted:note_taker", "--feedback", "judge", "--judge", "scripted:prose"]
+    assert main([*run.split(), *judged]) == 0
+    assert "drift llm_as_rnn, scripted:note_taker: 10 judgements could not be read\n" in capsys.readouterr().out
+    assert main([*run.split(), "--model", "scripted:note_taker"]) == 0
+    assert "drift llm_as_rnn, scripted" not in capsys.readouterr().out
+
+
 def test_the_commands_run_show_and_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     run = f"memory run drift --model scripted:note_taker --steps 20 --streams 2 --budget 30 --runs-dir {tmp_path}"
     assert main([*run.split(), "--dry-run"]) == 0

@@ -43,15 +43,29 @@ def test_states_do_not_depend_on_batch_or_padding_side(folders: dict[str, Path],
             _same(alone, _read(folders[kind], TEXTS, batch_size=batch_size, side=side, half=half))
 
 
-def test_states_are_those_of_the_model_itself(folders: dict[str, Path]) -> None:
+@pytest.mark.parametrize(("kind", "half"), [*((kind, "encoder") for kind in KINDS), ("t5", "decoder")])
+def test_states_are_those_of_the_model_itself(folders: dict[str, Path], kind: str, half: str) -> None:
     from transformers import AutoModel, AutoTokenizer
 
-    tokenizer, model = AutoTokenizer.from_pretrained(folders["bert"]), AutoModel.from_pretrained(folders["bert"]).eval()
+    tokenizer, model = AutoTokenizer.from_pretrained(folders[kind]), AutoModel.from_pretrained(folders[kind]).eval()
+    ids_1xL = tokenizer(TEXTS[0], return_tensors="pt")["input_ids"]
+    asked = {"input_ids": ids_1xL}
+    if kind == "t5":
+        start = torch.full_like(ids_1xL[:, :1], model.config.decoder_start_token_id)
+        asked["decoder_input_ids"] = torch.cat([start, ids_1xL[:, :-1]], 1)
     with torch.no_grad():
-        told = model(**tokenizer(TEXTS[0], return_tensors="pt"), output_hidden_states=True)
+        told = model(**asked, output_hidden_states=True)
+    layers = told.hidden_states if kind != "t5" else getattr(told, f"{half}_hidden_states")
     for layer in range(LAYERS + 1):
-        ours = _read(folders["bert"], TEXTS[:1], layer=layer)[0]
-        torch.testing.assert_close(ours.states_LxD, told.hidden_states[layer][0], **CLOSE)
+        ours = _read(folders[kind], TEXTS[:1], layer=layer, half=half)[0]
+        torch.testing.assert_close(ours.states_LxD, layers[layer][0], **CLOSE)
+
+
+def test_the_halves_of_an_encoder_decoder_differ_and_its_decoder_reads_its_encoder(folders: dict[str, Path]) -> None:
+    first, other = "Club 3 plays chess", "Club 3 plays the"  # the decoder reads them shifted by one: alike to the last
+    encoder, decoder = (_read(folders["t5"], [first, other], half=half) for half in ("encoder", "decoder"))
+    assert not torch.allclose(encoder[0].states_LxD, decoder[0].states_LxD, **CLOSE)
+    assert not torch.allclose(decoder[0].states_LxD[1], decoder[1].states_LxD[1], **CLOSE)
 
 
 def test_words_are_counted_between_white_space(folders: dict[str, Path]) -> None:

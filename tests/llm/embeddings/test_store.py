@@ -10,7 +10,7 @@ from retrieval_gap.llm.embeddings import StatesConfig, states_of, store
 from retrieval_gap.llm.embeddings.config import fingerprint, states_width
 from retrieval_gap.llm.embeddings.reader import StateReader
 from retrieval_gap.machine.errors import RunError, UsageError
-from tests.llm.embeddings.tiny import WIDTH, save
+from tests.llm.embeddings.tiny import POSITIONS, WIDTH, save
 
 TEXTS = ["Answer each question.", "So the answer is: Town 7.", "Club 3 plays chess"]
 
@@ -57,6 +57,30 @@ def test_a_killed_reading_goes_on_with_the_next_shard(
         states_of(config, TEXTS, tmp_path)
     left[0] = 1  # a single text is lacking
     assert all(text in states_of(config, TEXTS, tmp_path) for text in TEXTS)
+
+
+def test_no_more_texts_than_a_shard_are_held_at_a_time(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, held = StateReader.read, []
+
+    def counts(reader: StateReader, texts: list[str]) -> object:
+        held.append(len(texts))
+        return read(reader, texts)
+
+    monkeypatch.setattr(StateReader, "read", counts)
+    monkeypatch.setattr(store, "SHARD_TEXTS", 2)
+    found = states_of(StatesConfig(model=str(folder)), TEXTS, tmp_path)
+    assert held == [2, 1]
+    assert len(list(found.folder.glob("*.safetensors"))) == 2
+
+
+def test_a_text_longer_than_the_window_is_told(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    states_of(StatesConfig(model=str(folder)), ["Town 7 " * POSITIONS, *TEXTS], tmp_path)
+    told = capsys.readouterr().err
+    assert f"1 texts are longer than {folder} reads at once: read in overlapping windows of {POSITIONS}" in told
 
 
 def test_a_damaged_shard_is_read_again(folder: Path, tmp_path: Path) -> None:

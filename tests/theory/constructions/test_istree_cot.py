@@ -34,13 +34,6 @@ def test_and_so_does_a_large_one(how):
     assert is_exact(*built("istree", 128, how=how, family="random_tree"), samples=2)
 
 
-@pytest.mark.slow
-@ways
-@families
-def test_and_so_does_a_larger_one(family, how):
-    assert is_exact(*built("istree", 256, how=how, family=family), samples=4)
-
-
 @ways
 def test_nodes_may_have_any_names(how):
     assert is_exact(*built("istree", 12, how=how, options="names=40"), samples=10)

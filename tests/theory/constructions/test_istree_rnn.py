@@ -33,19 +33,6 @@ def test_the_stated_precision_is_enough(family):
     assert is_exact(*built("istree", 12, family=family), samples=20)
 
 
-@pytest.mark.slow
-@families
-@pytest.mark.parametrize("n", [24, 32, 64, 128])
-def test_and_for_larger_graphs(family, n):
-    assert is_exact(*built("istree", n, family=family), samples=20)
-
-
-@pytest.mark.slow
-@families
-def test_graphs_of_1000_nodes(family):
-    assert is_exact(*built("istree", 1000, family=family), samples=2)
-
-
 def test_both_retrievers_lead_to_the_same_search():
     construction, task = built("istree", 8)
     assert is_exact(construction, task, 15, "fast")

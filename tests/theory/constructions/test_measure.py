@@ -25,8 +25,7 @@ def test_reading_the_trace_tells_what_decoding_it_does(task, how):
 
 @everything
 def test_the_fewest_bits_are_enough_as_are_all_more_and_one_less_is_not(task, how):
-    builds = builder(task, how)
-    n = 4 if task == "quantised_lstm" else N
+    builds, n = builder(task, how), 4 if task == "quantised_lstm" else N
     config = TaskConfig(n=n, mode=builds.mode, split="test")
     construction, problem = built(task, n, how=how)
     stated = construction.precision.number_bits

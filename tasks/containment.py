@@ -1,0 +1,72 @@
+"""A user's own code, kept from ending the program without a word, or from never coming to an end."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+PATIENCE = "RETRIEVAL_GAP_PATIENCE"  # seconds, of the environment
+SECONDS = 120.0  # a user's file may import much, and compile
+
+
+class EndlessError(Exception):
+    """A user's code is not done in time."""
+
+
+@contextmanager
+def no_silent_exit() -> Iterator[None]:
+    """`os._exit` raises SystemExit here, as `sys.exit` does: the program can say who ended it."""
+    before = os._exit
+
+    def told_exit(status: int) -> NoReturn:
+        raise SystemExit(f"os._exit({status}) is called")
+
+    os._exit = told_exit
+    try:
+        yield
+    finally:
+        os._exit = before
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """A short piece of a user's code: its import, or the trial of it.
+
+    Raises EndlessError where it is not done in SECONDS (or as PATIENCE says; on the main thread, where signals arrive,
+    and between two steps of Python), RuntimeError where it leaves the standard output closed.
+    """
+    open_before = not sys.stdout.closed
+    with no_silent_exit(), _limited(_seconds()):
+        yield
+    if open_before and sys.stdout.closed:
+        raise RuntimeError("it closes the standard output, which the program still needs")
+
+
+def _seconds() -> float:
+    try:
+        return float(os.environ.get(PATIENCE, "")) or SECONDS
+    except ValueError:
+        return SECONDS
+
+
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    on_main = threading.current_thread() is threading.main_thread()
+    if not on_main or seconds < 0 or signal.getitimer(signal.ITIMER_REAL)[0]:  # somebody's own alarm goes before
+        yield
+        return
+
+    def on_alarm(number: int, frame: FrameType | None) -> NoReturn:
+        raise EndlessError(f"is not done after {seconds:g} s ({PATIENCE}=SECONDS waits longer)")
+
+    before = signal.signal(signal.SIGALRM, on_alarm)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
