@@ -88,5 +88,5 @@ def _caption(runs: list[ProblemRow]) -> str:
     return (
         "Bars: rates that keep 95 % of the best validation accuracy, between neighbours that were tried; the stroke is "
         "the rate chosen; \N{GREATER-THAN OR EQUAL TO}: a bar ends where the rates do. Converged: the share of fresh "
-        "seeds at that rate that reach 0.9 on the test split. " + problems.making(runs)
+        "seeds at that rate that reach 0.9 on the test split. Grey: a guess. " + problems.making(runs)
     )
