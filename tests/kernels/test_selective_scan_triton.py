@@ -53,7 +53,7 @@ def segmented(monkeypatch: pytest.MonkeyPatch) -> Segments:
     monkeypatch.setattr(triton_scan, "_processors", lambda device: 1000)
     monkeypatch.setattr(triton_plan, "SHORTEST_SEGMENT", 8)
     sizes = {"batch": 1, "channels": 3, "states": 4, "processors": 1000, "unit": 1}
-    return lambda length: triton_plan.Plan(length=length, **sizes).segments
+    return lambda length: triton_plan.ScanPlan(length=length, **sizes).segments
 
 
 def test_this_machine_has_the_triton_scan() -> None:
