@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from retrieval_gap.kernels.causal_conv1d import causal_conv1d
 from retrieval_gap.kernels.mamba import MambaWeights, residual_mamba, residual_mamba_step
 from retrieval_gap.kernels.residual import AttentionWeights, residual_attention, residual_swiglu
+from retrieval_gap.kernels.residual import naive as plain
 from retrieval_gap.kernels.rms_norm import rms_norm
 from retrieval_gap.kernels.selective_scan import ScanInputs, selective_scan
 
@@ -29,12 +30,18 @@ OUR_RUNS_PER_PEER_RUN = 5
 def run() -> Iterator[dict[str, Any]]:
     """Milliseconds of each kernel and of its peer, and how per-token time changes with length."""
     inputs = _scan_inputs(BATCH, LENGTH)
-    yield _row("selective scan, forward and backward", _scan, inputs, 2, peer=_laid_out_first)
+    public = "autograd through the naive loop, as the public code writes it"
+    yield _row("selective scan, forward and backward", _scan, inputs, 2, peer=(public, _laid_out_first))
     yield _row("selective scan, forward and backward", _scan, inputs, 3)
     yield _row("causal convolution, forward and backward", causal_conv1d, _convolution_inputs(), 5)
     yield _row("RMSNorm, forward and backward", rms_norm, [_normal(BATCH, LENGTH, 64), _normal(64)], 10)
-    yield _row("a LLaMA block's SwiGLU layer, forward and backward", residual_swiglu, _swiglu_inputs(), 10)
-    yield _row("a LLaMA block's attention layer, forward and backward", _attention_layer, _attention_inputs(), 10)
+    compiled = "torch.compile of our plain PyTorch"
+    for name, layer, given, peer in (
+        ("a LLaMA block's SwiGLU layer", residual_swiglu, _swiglu_inputs(), partial(plain.residual_swiglu, eps=1e-5)),
+        ("a LLaMA block's attention layer", _attention_layer, _attention_inputs(), _plain_attention),
+    ):
+        yield _row(f"{name}, forward and backward", layer, given, 10)
+        yield _row(f"{name}, forward and backward", layer, given, 10, peer=(compiled, torch.compile(peer)))
     yield _row("a Mamba layer, forward and backward", _mamba_layer, _mamba_inputs(), 3)
     yield _row("a Mamba layer, decode step", _mamba_step, _mamba_step_inputs(), 30, training=False)
     yield _long_sequences()
@@ -47,13 +54,13 @@ def _row(
     peer_runs: int,
     *,
     training: bool = True,
-    peer: Callable[..., Any] | None = None,
+    peer: tuple[str, Callable[..., Any]] | None = None,
 ) -> dict[str, Any]:
     ours = _task(partial(kernel, backend="auto"), inputs, training)
-    theirs = _task(peer or partial(kernel, backend="naive"), inputs, training)
+    against, theirs_of = peer or ("our plain PyTorch", partial(kernel, backend="naive"))
+    theirs = _task(theirs_of, inputs, training)
     ours_ms, theirs_ms = _interleaved(ours, theirs, peer_runs)
     size = "x".join(str(n) for n in inputs[0].shape)
-    against = "our plain PyTorch" if peer is None else "autograd through the naive loop, as the public code writes it"
     return _result(f"{name}, {size}", ours_ms, theirs_ms, "ms", against)
 
 
@@ -149,10 +156,16 @@ def _attention_inputs() -> list[Tensor]:
     return [_normal(BATCH, LENGTH, 64), torch.ones(64), _normal(3 * 64, 64) / 8, _normal(64, 64) / 8]
 
 
+# Four heads of 16. The angles are any: they cost the same.
+ROPE_LxE = torch.linspace(-1, 1, 16 * LENGTH).view(LENGTH, 16)
+
+
 def _attention_layer(x_BxLxD: Tensor, *weights: Tensor, backend: str) -> Tensor:
-    """Four heads of 16. The angles are any: they cost the same."""
-    rope_LxE = _normal(x_BxLxD.shape[1], 16)
-    return residual_attention(x_BxLxD, AttentionWeights(*weights), rope_LxE, backend=backend)
+    return residual_attention(x_BxLxD, AttentionWeights(*weights), ROPE_LxE, backend=backend)
+
+
+def _plain_attention(x_BxLxD: Tensor, *weights: Tensor) -> Tensor:
+    return plain.residual_attention(x_BxLxD, AttentionWeights(*weights), ROPE_LxE, 1e-5, None)
 
 
 def _mamba_inputs() -> list[Tensor]:

@@ -61,7 +61,7 @@ def _panel(axes: Axes, rows: Sequence[HeadRow], heads: Sequence[str], *, named: 
 
 
 def _published_panel(axes: Axes, gains: Sequence[Gain]) -> None:
-    axes.set_title(f"published: {gains[0].dataset}")
+    axes.set_title(f"published\n{gains[0].dataset}")
     _lines(axes, [f"{gain.model}, {gain.head} [{gain.mark}]" for gain in gains])
     axes.set_xlabel(f"difference in {gains[0].metric}")
     for line, gain in enumerate(gains):

@@ -7,7 +7,7 @@ import importlib.util
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from types import ModuleType
 
@@ -58,9 +58,7 @@ def cpu_and_naive(
     def refuses_any(tensors: list[Tensor]) -> str | None:
         return refuse_all_but_float32_on_cpu(tensors) or refuses(tensors)
 
-    found = find_cpu_backend(module)
-    compiled = Backend(module=found.module, missing=found.missing, refuses=refuses_any)
-    return {"cpu": compiled, "naive": Backend(module=naive)}
+    return {"cpu": replace(find_cpu_backend(module), refuses=refuses_any), "naive": Backend(module=naive)}
 
 
 def triton_is_interpreted() -> bool:
@@ -70,26 +68,22 @@ def triton_is_interpreted() -> bool:
 
 def find_triton_backend(module: str, refuses: Callable[[list[Tensor]], str | None]) -> Backend:
     """The Triton backend in a module, or the reason why this machine cannot have it."""
+    missing, by_name = _why_no_triton(), triton_is_interpreted()
+    found = None if missing else importlib.import_module(module)
+    return Backend(device="cuda", module=found, missing=missing, refuses=refuses, by_name=by_name)
+
+
+def _why_no_triton() -> str | None:
     if importlib.util.find_spec("triton") is None:
-        return Backend(device="cuda", module=None, missing="triton is not installed")
-    if not triton_is_interpreted():
-        if not torch.cuda.is_available():
-            return Backend(device="cuda", module=None, missing="torch finds no CUDA device")
-        if (capability := torch.cuda.get_device_capability()) < OLDEST_CUDA:
-            wanted, found = (".".join(map(str, pair)) for pair in (OLDEST_CUDA, capability))
-            return Backend(
-                device="cuda", module=None, missing=f"it needs compute capability {wanted}, and the device has {found}"
-            )
-        if (reason := _why_triton_cannot_launch()) is not None:
-            return Backend(device="cuda", module=None, missing=reason)
-    return Backend(
-        device="cuda", module=importlib.import_module(module), refuses=refuses, by_name=triton_is_interpreted()
-    )
-
-
-def _why_triton_cannot_launch() -> str | None:
-    """Triton compiles a few lines of C to talk to the driver, once a machine: that needs a C compiler and Python.h."""
-    try:
+        return "triton is not installed"
+    if triton_is_interpreted():
+        return None
+    if not torch.cuda.is_available():
+        return "torch finds no CUDA device"
+    if (capability := torch.cuda.get_device_capability()) < OLDEST_CUDA:
+        wanted, found = (".".join(map(str, pair)) for pair in (OLDEST_CUDA, capability))
+        return f"it needs compute capability {wanted}, and the device has {found}"
+    try:  # it compiles a few lines of C to talk to the driver, once a machine: that needs a C compiler and Python.h
         importlib.import_module("triton.runtime").driver.active.get_current_device()
     except Exception as error:
         return f"triton cannot launch kernels ({type(error).__name__}: {error})"

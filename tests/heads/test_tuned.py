@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from retrieval_gap.heads import HeadShape, HeadSpec, build
+from retrieval_gap.heads import Head, HeadShape, HeadSpec, build
 from retrieval_gap.heads.data import StateData, loss_of, scores_of
 from retrieval_gap.heads.tuned import LiveData, Tuning
 from retrieval_gap.llm.embeddings import StatesConfig, states_of
@@ -23,13 +23,12 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {kind: save(kind, tmp_path_factory.mktemp(kind)) for kind in KINDS}
 
 
-def _tuning(folder: Path, **more: object) -> tuple[Tuning, StateReader]:
-    config = StatesConfig(**{"model": str(folder), "precision": "fp32"} | more)  # type: ignore[arg-type]
-    reader = StateReader(config)
+def _tuning(folder: Path, layer: int = -1) -> tuple[Tuning, StateReader]:
+    reader = StateReader(StatesConfig(model=str(folder), precision="fp32", layer=layer))
     return Tuning(reader, 1e-3), reader
 
 
-def _head(seed: int = 0):
+def _head(seed: int = 0) -> Head:
     return build(HeadSpec("gru"), HeadShape(d_states=WIDTH, d_out=2, width=4, pool="final"), seed)
 
 

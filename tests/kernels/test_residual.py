@@ -196,6 +196,9 @@ def test_what_does_not_fit_together_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match=r"does not fit|it must be"):
             residual_attention_step(*wrong)
+    for angles in (rope[:5], rope[:, :12]):
+        with pytest.raises(ValueError, match=r"rope of shape .* does not fit x"):
+            residual_attention(x, layer, angles)
     for cache in ((k[:1], v[:1]), (k[:, :, :5], v[:, :, :5])):
         with pytest.raises(ValueError, match=r"does not fit|caches of 5 tokens are given for 6"):
             residual_attention(x, layer, rope, cache=cache)

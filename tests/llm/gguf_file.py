@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -55,7 +56,7 @@ def _laid_out(name: str, tensor: np.ndarray, heads: int) -> np.ndarray:
     )
 
 
-def _add_tokenizer(file, folder: Path) -> None:
+def _add_tokenizer(file: Any, folder: Path) -> None:
     model = json.loads((folder / "tokenizer.json").read_text())["model"]
     tokens = sorted(model["vocab"], key=model["vocab"].get)
     file.add_tokenizer_model("gpt2")

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from retrieval_gap.experiments.memories.cell import STEPS, MemoryCell
 from retrieval_gap.experiments.memories.work import read_log
-from retrieval_gap.llm.config import LocalConfig, LLMConfig, ServerConfig
+from retrieval_gap.llm.config import LLMConfig, LocalConfig, ServerConfig
 from retrieval_gap.llm.families import family_of, without_reasoning
 from retrieval_gap.llm.local import LocalBackend
-from retrieval_gap.llm.request import Completion, Reply, Request, Scored, ScoreRequest, AnswerScores, TooLong
+from retrieval_gap.llm.request import AnswerScores, Completion, Reply, Request, Scored, ScoreRequest, TooLong
 from retrieval_gap.llm.server import ServerBackend
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.runs.directory import RunDirectory

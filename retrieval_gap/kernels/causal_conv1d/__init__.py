@@ -56,7 +56,9 @@ def causal_conv1d(
         ValueError: on an unknown activation or backend.
         RuntimeError: if the backend that was asked for by name cannot run these tensors.
     """
-    if not _has_silu(activation):  # which the compiled kernel has in it
+    if activation not in ("silu", None):
+        raise ValueError(f"unknown activation {activation!r} of causal conv1d; choose 'silu' or None")
+    if activation is None:  # the compiled kernel has SiLU in it
         return naive.causal_conv1d(x_BxLxD, weight_DxK, bias_D, initial_state_BxKxD, with_silu=False)
     chosen = choose("causal conv1d", _backends(), backend, [x_BxLxD, weight_DxK, bias_D, initial_state_BxKxD])
     return chosen.causal_conv1d(x_BxLxD, weight_DxK, bias_D, initial_state_BxKxD)
@@ -70,14 +72,7 @@ def causal_conv1d_step(
     *,
     activation: str | None = "silu",
 ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b k-1 d"]]:
-    """One step of `causal_conv1d`, for decoding: the output, and the new state (the one passed in is left alone).
-
-    In PyTorch's own operations: a fused layer has a step of its own.
-    """
-    return naive.causal_conv1d_step(x_BxD, weight_DxK, bias_D, state_BxKxD, _has_silu(activation))
-
-
-def _has_silu(activation: str | None) -> bool:
-    if activation not in ("silu", None):
-        raise ValueError(f"unknown activation {activation!r} of causal conv1d; choose 'silu' or None")
-    return activation == "silu"
+    """`causal_conv1d` of one step, for decoding: the output, and the new state (the one passed in is left alone)."""
+    step = (x_BxD[:, None], weight_DxK, bias_D)
+    y_Bx1xD, state_BxKxD = causal_conv1d(*step, initial_state_BxKxD=state_BxKxD, activation=activation)
+    return y_Bx1xD[:, 0], state_BxKxD

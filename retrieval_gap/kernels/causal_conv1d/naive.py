@@ -30,12 +30,3 @@ def causal_conv1d(
     y_BxDxL = conv1d(window_BxDxT, weight_DxK[:, None], bias_D, groups=len(bias_D))
     y_BxLxD = (silu(y_BxDxL) if with_silu else y_BxDxL).mT
     return y_BxLxD, last_inputs(x_BxLxD, initial_state_BxKxD, before)
-
-
-def causal_conv1d_step(
-    x_BxD: Tensor, weight_DxK: Tensor, bias_D: Tensor, state_BxKxD: Tensor, with_silu: bool = True
-) -> tuple[Tensor, Tensor]:
-    """One step, and the state after it."""
-    window_BxKxD = torch.cat([state_BxKxD, x_BxD[:, None]], dim=1)
-    y_BxD = (window_BxKxD * weight_DxK.t()).sum(1) + bias_D
-    return (silu(y_BxD) if with_silu else y_BxD), window_BxKxD[:, 1:]

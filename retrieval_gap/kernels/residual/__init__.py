@@ -97,10 +97,12 @@ def residual_attention(
     parts of larger tensors, with rows of E side by side.
 
     Raises:
-        ValueError: on an unknown backend, a cache that does not fit or is laid out otherwise.
+        ValueError: on an unknown backend, angles or a cache that do not fit, a cache that is laid out otherwise.
         RuntimeError: if the backend that was asked for by name cannot run these tensors.
     """
     length = x_BxLxD.shape[1]
+    if len(rope_LxE) != length or x_BxLxD.shape[2] % rope_LxE.shape[1]:
+        raise ValueError(f"rope of shape {tuple(rope_LxE.shape)} does not fit x of shape {tuple(x_BxLxD.shape)}")
     if cache is not None:
         _check_cache(x_BxLxD, (x_BxLxD.shape[1], cache[0].shape[3]), rope_LxE, cache)
         if cache[0].shape[2] != length:

@@ -15,7 +15,7 @@ from retrieval_gap.kernels.selective_scan import triton_parts as parts
 def scan_forward(
     rows: tl.tuple, weights: tl.tuple, starts: tl.tensor, y: tl.tuple, final: tl.tensor, saved: tl.tensor,
     batch: tl.tensor, length: tl.tensor, channels: tl.tensor, segments: tl.tensor, segment_length: tl.tensor,
-    SHAPE: tl.tuple,
+    SHAPE: tl.constexpr,
 ) -> None:  # fmt: skip
     """Outputs of a segment, the state before each chunk of it, and the sequence's last state.
 

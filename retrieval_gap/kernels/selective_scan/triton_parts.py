@@ -49,7 +49,7 @@ class Weights(NamedTuple):
 
 
 @triton.jit
-def own_part(batch: tl.tensor, channels: tl.tensor, SHAPE: tl.tuple) -> tl.tuple:
+def own_part(batch: tl.tensor, channels: tl.tensor, SHAPE: tl.constexpr) -> tl.tuple:
     """The channels, sequence and segment of this program, and the number of its block of channels."""
     program = tl.program_id(0)
     blocks = tl.cdiv(channels, SHAPE.BLOCK)
@@ -58,7 +58,7 @@ def own_part(batch: tl.tensor, channels: tl.tensor, SHAPE: tl.tuple) -> tl.tuple
 
 
 @triton.jit
-def tile_of(d_D: tl.tensor, channels: tl.tensor, SHAPE: tl.tuple) -> tl.tuple:
+def tile_of(d_D: tl.tensor, channels: tl.tensor, SHAPE: tl.constexpr) -> tl.tuple:
     """Where a program's tile lies in a contiguous (states, channels), and which of it exists."""
     n_N = tl.arange(0, SHAPE.N)
     return n_N[:, None] * channels + d_D[None, :], (n_N < SHAPE.STATES)[:, None] & (d_D < channels)[None, :]
@@ -75,7 +75,7 @@ def load_channels(data: tl.tensor, d_D: tl.tensor, channels: tl.tensor) -> tl.te
 
 
 @triton.jit
-def load_weights(weights: tl.tuple, d_D: tl.tensor, channels: tl.tensor, SHAPE: tl.tuple) -> tl.tuple:
+def load_weights(weights: tl.tuple, d_D: tl.tensor, channels: tl.tensor, SHAPE: tl.constexpr) -> tl.tuple:
     """A log2(e), D and bias. With that factor the decay exp(delta A) is a power of two: one instruction."""
     tile_NxD, has_NxD = tile_of(d_D, channels, SHAPE)
     rate_NxD = tl.load(weights.A + tile_NxD, mask=has_NxD, other=0.0).to(tl.float32) * LOG2_E
@@ -90,7 +90,7 @@ def lanes_of(view: tl.tuple, sequence: tl.tensor, first: tl.tensor, lane: tl.ten
 
 
 @triton.jit
-def narrow_lanes_of(view: tl.tuple, sequence: tl.tensor, first: tl.tensor, SHAPE: tl.tuple) -> tl.tuple:
+def narrow_lanes_of(view: tl.tuple, sequence: tl.tensor, first: tl.tensor, SHAPE: tl.constexpr) -> tl.tuple:
     """`lanes_of` rows of states, which begin at multiples of UNIT numbers: so many can be loaded at once."""
     stride = tl.multiple_of(tl.cast(view.time, tl.int64), SHAPE.UNIT)
     offset = tl.multiple_of(sequence * view.sequence, SHAPE.UNIT) + first * stride
@@ -100,7 +100,7 @@ def narrow_lanes_of(view: tl.tuple, sequence: tl.tensor, first: tl.tensor, SHAPE
 
 @triton.jit
 def rows_of(
-    rows: tl.tuple, b: tl.tensor, first: tl.tensor, d_D: tl.tensor, channels: tl.tensor, SHAPE: tl.tuple
+    rows: tl.tuple, b: tl.tensor, first: tl.tensor, d_D: tl.tensor, channels: tl.tensor, SHAPE: tl.constexpr
 ) -> tl.tuple:
     """`lanes_of` x, delta, B, C and z, where there is one."""
     placed: tl.tuple = (lanes_of(rows.x, b, first, d_D, channels), lanes_of(rows.delta, b, first, d_D, channels))
@@ -126,7 +126,7 @@ def all_moved(placed: tl.tuple, count: tl.tensor) -> tl.tuple:
 
 
 @triton.jit
-def is_step(step: tl.tensor, end: tl.tensor, SHAPE: tl.tuple) -> tl.tensor:
+def is_step(step: tl.tensor, end: tl.tensor, SHAPE: tl.constexpr) -> tl.tensor:
     """Whether a step of a strip exists. In a sequence of WHOLE strips all do, and nothing is masked."""
     return (step < end) | SHAPE.WHOLE
 
@@ -153,7 +153,7 @@ def load_step(placed: tl.tuple, i: tl.constexpr, exists: tl.tensor) -> tl.tuple:
 
 
 @triton.jit
-def load_steps(placed: tl.tuple, first: tl.tensor, end: tl.tensor, SHAPE: tl.tuple) -> tl.tuple:
+def load_steps(placed: tl.tuple, first: tl.tensor, end: tl.tensor, SHAPE: tl.constexpr) -> tl.tuple:
     """A strip, `first` and on: all steps are asked for before one is used."""
     STRIP: tl.constexpr = SHAPE.STRIP
     steps: tl.tuple = ()

@@ -5,8 +5,11 @@ Legend: B batch, L time, D channels, N states per channel.
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from retrieval_gap.kernels.dispatch import triton_is_interpreted
 
 # A program is one warp: a lane has a channel, and up to 16 of its states in registers. Where there are more states,
 # lanes share a channel, so that a tile has TILE entries.
@@ -85,10 +88,10 @@ class ScanPlan:
 
     def sizes(self, strip: int) -> dict[str, Any]:
         """What every kernel is told of the sizes: one that takes `strip` steps at once."""
-        from triton.language import constexpr
-
         whole = self.length > 0 and self.length % strip == 0
-        shape = Shape(*map(constexpr, (self.states, self.padded, self.block, self.unit, CHUNK, strip, whole)))
+        shape = Shape(self.states, self.padded, self.block, self.unit, CHUNK, strip, whole)
+        if not triton_is_interpreted():
+            shape = Shape(*map(importlib.import_module("triton.language").constexpr, shape))
         return {"batch": self.batch, "channels": self.channels, "segments": self.segments, "SHAPE": shape} | ONE_WARP
 
     def times(self) -> dict[str, int]:

@@ -18,7 +18,7 @@ from retrieval_gap.kernels.selective_scan import triton_parts as parts
 @triton.jit(do_not_specialize=parts.SIZES)
 def summarise(
     rows: tl.tuple, weights: tl.tuple, grad_y: tl.tuple, local: tl.tensor, total: tl.tensor, batch: tl.tensor,
-    length: tl.tensor, channels: tl.tensor, segments: tl.tensor, segment_length: tl.tensor, SHAPE: tl.tuple,
+    length: tl.tensor, channels: tl.tensor, segments: tl.tensor, segment_length: tl.tensor, SHAPE: tl.constexpr,
 ) -> None:  # fmt: skip
     """What a segment adds to its last state (`local`, (B, segments, D, N)), and the sum of its steps (`total`).
 
@@ -59,7 +59,7 @@ def summarise(
 @triton.jit(do_not_specialize=parts.SIZES[:3])
 def carry(
     weights: tl.tuple, local: tl.tensor, total: tl.tensor, outer: tl.tensor, inner: tl.tensor, batch: tl.tensor,
-    channels: tl.tensor, segments: tl.tensor, SHAPE: tl.tuple, REVERSE: tl.constexpr,
+    channels: tl.tensor, segments: tl.tensor, SHAPE: tl.constexpr, REVERSE: tl.constexpr,
 ) -> None:  # fmt: skip
     """What each segment begins with (`inner`, (B, segments, D, N)), from what the first begins with (`outer` or zeros).
 

@@ -1,6 +1,7 @@
 """Presets of heads: every head has its controls, and nothing is left out in silence."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,8 @@ def test_the_demo_has_five_heads_on_three_sets_with_three_seeds() -> None:
 
 
 @pytest.mark.parametrize("preset", [heads.heads_demo, heads.heads_cpu])
-def test_every_head_that_reads_order_is_also_run_on_shuffled_states(preset: object) -> None:
-    cells = [cell for cell in preset() if cell.dataset in ("which_came_first", "negation_scope")]  # type: ignore[operator]
+def test_every_head_that_reads_order_is_also_run_on_shuffled_states(preset: Callable[[], list[HeadsConfig]]) -> None:
+    cells = [cell for cell in preset() if cell.dataset in ("which_came_first", "negation_scope")]
     shuffled = {_key(cell) for cell in cells if cell.control == "shuffle_states" and cell.window == 0}
     ordered = {_key(c) for c in cells if c.control == "none" and c.spec.head().reads_order}
     assert shuffled == ordered
