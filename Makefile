@@ -52,6 +52,9 @@ test-server: $(READY) ## the client, and memory runs, against a real server (lla
 test-faults: $(READY) ## sweeps whose workers, nodes, drivers, disks and checkpoints fail (under 10 minutes on 2 cores)
 	$(BIN)/pytest -vv --durations 0 -m faults
 
+test-attack: $(READY) ## a thousand bent calls, 30 kills, every file of a run damaged in five ways (under 10 minutes on 2 cores)
+	$(BIN)/pytest -n 2 --dist loadfile --durations 5 -m attack tests/attack
+
 gpu-check: $(READY) ## the scan's CUDA kernels against their oracles; without a GPU, what can be interpreted of that
 	@$(BIN)/python -c "import torch; print(f'on {torch.cuda.get_device_name()}' if torch.cuda.is_available() else \
 	  'no GPU here: the kernels run in the interpreter of Triton, on small sizes')"

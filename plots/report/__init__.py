@@ -17,13 +17,14 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from retrieval_gap.experiments.trained.rows import chance_of
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.machine.files import make_folder, write_text
 
-from .charts import ACCURACY, CURVE, legend
+from .charts import ACCURACY, CURVE, LEARNED, legend
 from .drawn import drawn_figures
 from .published import published_section
-from .rows import COLUMNS, filters_of, table_rows
+from .rows import COLUMNS, FIRST, filters_of, table_rows
 from .sources import Gathered, gather
 
 VEGA_LITE = "6.1"
@@ -56,6 +57,7 @@ def _render(gathered: Gathered, vega: str) -> str:
         sources=gathered.sources,
         filters=filters_of(rows),
         columns=COLUMNS,
+        first=FIRST,
         rows=table_rows(gathered.entries),
         figures=drawn_figures(gathered),
         published=published_section(gathered.entries),
@@ -74,12 +76,16 @@ def _render(gathered: Gathered, vega: str) -> str:
 def _page_data(gathered: Gathered) -> dict[str, Any]:
     """What the page's script reads; `i` numbers the rows."""
     return {
-        "rows": [_plain(entry.row) | {"i": i, "source": entry.where} for i, entry in enumerate(gathered.entries)],
+        "rows": [
+            _plain(entry.row) | {"chance": chance_of(entry.row), "i": i, "source": entry.where}
+            for i, entry in enumerate(gathered.entries)
+        ],
         "curves": gathered.curves,
+        "learned": gathered.learned,
         "samples": gathered.samples,
         "memories": gathered.memories,
         "environments": {i: _plain(start) for i, start in gathered.environments.items()},
-        "charts": {"accuracy": ACCURACY, "curve": CURVE},
+        "charts": {"accuracy": ACCURACY, "curve": CURVE, "learned": LEARNED},
         "legend": legend([entry.row for entry in gathered.entries]),
     }
 

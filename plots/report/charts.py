@@ -31,9 +31,24 @@ _MARK: dict[str, Any] = {
     "marks": True,
     "scale": {"domain": [], "range": []},
 }
+# Sizes of models: the page numbers them, the smallest 0.
+_RANKS = [0, 1, 2, 3]
+_SIZE: dict[str, Any] = {
+    "field": "rank",
+    "type": "ordinal",
+    "legend": None,
+    "scale": {"domain": _RANKS, "range": [28, 60, 105, 160]},
+}
+_DASH: dict[str, Any] = {
+    "field": "rank",
+    "type": "ordinal",
+    "legend": None,
+    "scale": {"domain": _RANKS, "range": [[1, 0], [7, 3], [3, 2], [1, 2]]},
+}
 _TOOLTIP = [
     {"field": "model", "title": "model"}, {"field": "n", "title": "n"}, {"field": "seed", "title": "seed"},
     {"field": "accuracy", "title": "accuracy", "format": ".3f"},
+    {"field": "chance", "title": "chance", "format": ".3f"},
     {"field": "accuracy_low", "title": "95 % from", "format": ".3f"},
     {"field": "accuracy_high", "title": "to", "format": ".3f"},
     {"field": "exact_trace", "title": "exact trace", "format": ".3f"},
@@ -62,10 +77,15 @@ ACCURACY: dict[str, Any] = {
     "encoding": _PLACE,
     "layer": [
         {
+            "mark": {"type": "tick", "orient": "horizontal", "thickness": 1.5, "size": 10, "opacity": 0.6},
+            "encoding": {"y": {"field": "chance", **_SHARE}, "color": {"value": "currentColor"}},
+        },
+        {
             "mark": {"type": "line", "strokeWidth": 1.2, "opacity": 0.5},
             "encoding": {
                 "y": {"aggregate": "mean", "field": "accuracy", **_SHARE},
                 "detail": {"field": "model"},
+                "strokeDash": _DASH,
                 "color": _COLOUR,
             },
         },
@@ -78,9 +98,10 @@ ACCURACY: dict[str, Any] = {
             },
         },
         {
-            "mark": {"type": "point", "filled": True, "size": 55, "opacity": 0.9},
+            "mark": {"type": "point", "filled": True, "opacity": 0.9},
             "encoding": {
                 "y": {"field": "accuracy", **_SHARE},
+                "size": _SIZE,
                 "color": _COLOUR,
                 "shape": _MARK,
                 "tooltip": _TOOLTIP,
@@ -88,7 +109,7 @@ ACCURACY: dict[str, Any] = {
         },
     ],
 }
-CURVE: dict[str, Any] = {
+_CURVE: dict[str, Any] = {
     "width": "container",
     "height": 210,
     "autosize": {"type": "fit-x", "contains": "padding"},
@@ -96,14 +117,11 @@ CURVE: dict[str, Any] = {
     "config": _CONFIG,
     "encoding": {
         "x": {
-            "field": "samples", "type": "quantitative",
+            "field": "samples", "type": "quantitative", "scale": {"type": "log", "nice": False},
             "axis": {"format": "~s", "tickCount": 4, "title": "samples trained on"},
         },
-        "y": {
-            "field": "loss", "type": "quantitative", "scale": {"type": "log"},
-            "axis": {"tickCount": 4, "format": "~g", "title": "loss (nats a token)"},
-        },
         "color": _COLOUR,
+        "strokeDash": _DASH,
         "detail": {"field": "i", "type": "nominal"},
     },
     "layer": [
@@ -114,12 +132,22 @@ CURVE: dict[str, Any] = {
                 "shape": _MARK,
                 "tooltip": [
                     {"field": "model"}, {"field": "n"}, {"field": "seed"}, {"field": "lr", "title": "learning rate"},
-                    {"field": "samples", "format": ","}, {"field": "loss", "format": ".4f"},
+                    {"field": "samples", "format": ","}, {"field": "value", "format": ".4f"},
                 ],
             },
         },
     ],
 }  # fmt: skip
+
+
+def _curve(title: str, scale: dict[str, Any], form: str) -> dict[str, Any]:
+    axis = {"tickCount": 4, "format": form, "title": title}
+    y = {"field": "value", "type": "quantitative", "scale": scale, "axis": axis}
+    return _CURVE | {"encoding": _CURVE["encoding"] | {"y": y}}
+
+
+CURVE = _curve("loss (nats a token)", {"type": "log", "nice": False}, "~g")
+LEARNED = _curve("accuracy on validation samples", {"domainMax": 1, "zero": False}, ".2f")
 
 
 def legend(rows: Sequence[Row]) -> list[dict[str, str]]:

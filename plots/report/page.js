@@ -116,7 +116,12 @@ function filled(spec, values, params = {}) {
   return copy;
 }
 
-const drawn = { accuracy: [], curve: [] };
+// Sizes by the smallest number of parameters that a model of that size has.
+const SIZES = 4; // that marks and lines tell apart
+const sizes = [...new Set([...data.rows].sort((a, b) => (a.parameters ?? 0) - (b.parameters ?? 0)).map((row) => row.size))];
+const named = (row) => ({ ...row, model: `${row.arch} ${row.size}`, rank: Math.min(SIZES - 1, sizes.indexOf(row.size)) });
+
+const drawn = { accuracy: [], curve: [], learned: [] };
 let turn = 0;
 async function drawPanels(kind, host, groups, specOf) {
   const mine = turn;
@@ -142,14 +147,20 @@ function modelOrder(row) {
 
 async function draw(rows) {
   turn += 1;
-  const lowest = Math.min(0.5, ...rows.map((row) => Math.floor(row.accuracy_low * 10) / 10));
-  const points = (group) => group.map((row) => ({ ...row, model: `${row.arch} ${row.size}`, place: modelOrder(row) }));
-  const curves = (group) => group.flatMap((row) => data.curves[row.i].map(([samples, loss]) => (
-    { i: row.i, arch: row.arch, model: `${row.arch} ${row.size}`, n: row.n, seed: row.seed, lr: row.lr, samples, loss })));
+  const lows = rows.map((row) => Math.min(row.accuracy_low, row.chance ?? 1));
+  const lowest = Math.min(0.5, ...lows.map((low) => Math.floor(low * 10) / 10));
+  const points = (group) => group.map((row) => ({ ...named(row), place: modelOrder(row) }));
+  const along = (curves) => (group) => group.flatMap((row) => {
+    const { i, arch, model, rank, n, seed, lr } = named(row);
+    return curves[i].map(([samples, value]) => ({ i, arch, model, rank, n, seed, lr, samples, value }));
+  });
+  const losses = (group) => along(data.curves)(group).filter((point) => point.value > 0); // as their scale wants
   await drawPanels("accuracy", byId("accuracy-panels"), panelsOf(rows),
     (group) => filled(data.charts.accuracy, points(group), { lowest }));
   await drawPanels("curve", byId("curve-panels"), panelsOf(rows.filter((row) => data.curves[row.i])),
-    (group) => filled(data.charts.curve, curves(group)));
+    (group) => filled(data.charts.curve, losses(group)));
+  await drawPanels("learned", byId("learned-panels"), panelsOf(rows.filter((row) => data.learned[row.i])),
+    (group) => filled(data.charts.learned, along(data.learned)(group)));
   document.body.dataset.drawn = turn;
 }
 
@@ -185,6 +196,7 @@ function showSamples(i) {
   }));
 }
 
+byId("every").addEventListener("change", (event) => byId("rows").classList.toggle("every-column", event.target.checked));
 form.addEventListener("input", apply);
 form.addEventListener("reset", () => setTimeout(apply));
 form.addEventListener("submit", (event) => event.preventDefault());

@@ -29,6 +29,7 @@ class Value(NamedTuple):
     note: str = ""
 
 
+FIRST = 6  # columns that say what a row is and how good: a narrow screen shows no more unless it is asked to
 # heading, and whether it is a number
 COLUMNS = (
     ("task", False), ("view", False), ("n", True), ("architecture", False), ("size", False), ("accuracy", True),

@@ -39,6 +39,7 @@ class Entry:
 class Gathered:
     """Curves, samples and environments are by the number of their entry.  memories: of memory runs, which are no entry.
 
+    learned: accuracies on the validation split by the samples trained on, where a run measured them on its way.
     sources: what was read, with how many rows.  tables: the files among them, for figures.
     """
 
@@ -48,6 +49,7 @@ class Gathered:
     own_tables: bool  # whether figures may also be drawn from their own tables in results/
     notes: list[str] = field(default_factory=list)
     curves: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
+    learned: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
     samples: dict[int, list[Shown]] = field(default_factory=dict)
     environments: dict[int, dict[str, Any]] = field(default_factory=dict)
     memories: list[Shown] = field(default_factory=list)
@@ -149,6 +151,8 @@ def _add_records(gathered: Gathered) -> None:
             continue
         if curve := [(told["samples"], told["loss"]) for told in entry.run.reports() if _is_number(told.get("loss"))]:
             gathered.curves[i] = thinned(curve)
+        if seen := [told for told in entry.run.reports() if _is_number(told.get("accuracy"))]:
+            gathered.learned[i] = [(told["samples"], told["accuracy"]) for told in seen]
         gathered.environments[i] = (entry.run.starts() or [{}])[-1]
         samples = shown_samples(entry.run.samples)
         size = sum(len(str(sample)) for sample in samples)

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.machine.files import make_folder, remove_leftovers, write_json, write_text
-from retrieval_gap.runs.experiment import Experiment, Row, read_experiment
+from retrieval_gap.runs.experiment import Experiment, Row, hash_of, read_experiment
 from retrieval_gap.runs.user_files import keep_user_files
 
 NEEDED = ("step", "samples", "wall_s")  # of a report, to go on and to tell how far a run is
@@ -26,6 +26,7 @@ NEEDED = ("step", "samples", "wall_s")  # of a report, to go on and to tell how 
 LOCK_SECONDS = 5.0
 ERROR_LOG = "error.txt"
 AGAIN = "delete it and start the same run again"
+DIGEST = "digest"  # of what else a result says
 HASH = re.compile(r"-([0-9a-f]{12})$")
 Status = Literal["done", "running", "partial", "failed", "missing"]
 
@@ -68,6 +69,9 @@ class RunDirectory:
         Raises UsageError where the configuration will not do, RunError where a row is damaged.
         """
         told = read_json(self.result)
+        digest = told.pop(DIGEST, None)  # older results have none
+        if digest not in (None, hash_of(told)):
+            raise RunError(f"{self.result} was changed: its digest is of something else; {AGAIN}")
         rows = told["rows"] if isinstance(told.get("rows"), list) else [told]
         known = experiment or self.experiment()
         for row in rows:
@@ -97,7 +101,8 @@ class RunDirectory:
 
     def finish(self, rows: Sequence[Row]) -> None:
         """Writes the result: a single row is the file's object itself, as it was before kinds had several."""
-        write_json(self.result, rows[0] if len(rows) == 1 else {"rows": list(rows)})
+        told = rows[0] if len(rows) == 1 else {"rows": list(rows)}
+        write_json(self.result, told | {DIGEST: hash_of(told)})
 
     def status(self) -> Status:
         held = self.is_held()  # asked first, so that a run that ends meanwhile is told as what it ended as

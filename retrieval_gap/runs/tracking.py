@@ -5,6 +5,7 @@ sync` sends them), are in the run's directory; Trackio keeps its own folder (TRA
 """
 
 import importlib.util
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.runs.experiment import Experiment
 
 PROJECT = "retrieval-gap"
+_log = logging.getLogger(__name__)
 UNTRACKED = ("step", "samples")  # the axis, and what it is a multiple of
 
 
@@ -103,12 +105,34 @@ def tracked(log: LogName, folder: Path, experiment: Experiment) -> Iterator[Call
     check_tracker(log)
     tracker = TRACKERS[log](folder, experiment)
 
-    def tell(told: Mapping[str, Any]) -> None:
+    with _Forgiving(log, tracker) as told_to:
+        yield told_to.tell
+
+
+class _Forgiving:
+    """A tracker whose faults (a full disk, a server that is gone) cost its own reports and no training: the first is
+    told in a line, and it is not asked again."""
+
+    def __init__(self, log: LogName, tracker: Tracker) -> None:
+        self._log, self._tracker, self._failed = log, tracker, False
+
+    def __enter__(self) -> "_Forgiving":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._attempt(self._tracker.close)
+
+    def tell(self, told: Mapping[str, Any]) -> None:
         kinds = (int, float)
         numbers = {name: value for name, value in told.items() if type(value) in kinds and name not in UNTRACKED}
-        tracker.tell(numbers, told["samples"])
+        self._attempt(lambda: self._tracker.tell(numbers, told["samples"]))
 
-    try:
-        yield tell
-    finally:
-        tracker.close()
+    def _attempt(self, work: Callable[[], None]) -> None:
+        if self._failed:
+            return
+        try:
+            work()
+        except Exception as error:
+            self._failed = True
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            _log.warning("--log %s fails, and is told no more of this run, which goes on (%s)", self._log, reason)

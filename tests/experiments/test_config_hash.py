@@ -1,8 +1,10 @@
 """A run keeps its hash, and so its directory and its committed result, whatever is added to the configuration."""
 
 import csv
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from retrieval_gap.experiments.grids import preset_cells
@@ -43,3 +45,10 @@ def test_a_configuration_comes_back_from_json_with_its_options() -> None:
 def test_options_that_the_task_does_not_have_are_refused_before_a_run_starts() -> None:
     with pytest.raises(TaskError, match="unknown option 'k'"):
         run_of(options="k=4").validate()
+
+
+def test_a_grid_of_numpy_numbers_is_the_same_grid() -> None:
+    made = [run_of(seed=seed, lr=lr) for seed in np.arange(2) for lr in np.array([0.25, 0.5])]
+    plain = [run_of(seed=seed, lr=lr) for seed in (0, 1) for lr in (0.25, 0.5)]
+    assert [config.hash() for config in made] == [config.hash() for config in plain]
+    assert json.dumps([config.to_json() for config in made]) == json.dumps([config.to_json() for config in plain])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from retrieval_gap.plots.report import write_report
+from retrieval_gap.plots.report.rows import COLUMNS
 from tests.plots.report_pages import HOSTILE, sources
 
 pytest.importorskip("vl_convert", reason="the report needs vl-convert-python")
@@ -215,10 +216,41 @@ def test_the_page_does_not_scroll_sideways(width: int, page: Page) -> None:
     for button in page.driver.find_elements("css selector", ".open"):
         page.driver.execute_script("arguments[0].click()", button)
     assert page.run("return document.documentElement.scrollWidth") <= width
-    assert page.run(
-        "const t = document.getElementById('rows'); return t.parentNode.scrollWidth > t.parentNode.clientWidth"
-    )
     assert page.marks() == 16
+
+
+def test_a_narrow_screen_shows_what_a_row_is_and_the_rest_where_it_is_asked_for(page: Page) -> None:
+    page.open(width=390)
+    page.choose("search", "Abacus")  # without the row whose names are long on purpose
+    shown = """const box = document.getElementById('rows').parentNode.getBoundingClientRect();
+        return [...document.querySelectorAll('#rows thead th')].filter((th) => th.offsetParent !== null)
+          .filter((th) => th.getBoundingClientRect().right <= box.right + 1).map((th) => th.textContent.trim())"""
+    assert page.run(shown)[1:] == ["task", "view", "n", "architecture", "size", "accuracy"]
+    page.driver.find_element("id", "every").click()
+    headings = page.run(
+        "return [...document.querySelectorAll('#rows thead th')].filter((th) => th.offsetParent).length"
+    )
+    assert headings == 1 + len(COLUMNS)
+
+
+def test_chance_is_drawn_and_sizes_are_told_apart(page: Page) -> None:
+    page.open()
+    page.choose("task", "istree")
+    strokes = page.run("return document.querySelectorAll('#accuracy-panels .mark-rect path').length")
+    assert strokes == len(page.column("task"))
+    rows = "JSON.parse(document.getElementById('data').textContent).rows"
+    assert page.run(f"return {rows}.filter((row) => row.task === 'istree').every((row) => row.chance === 0.5)")
+    page.choose("task", "")
+    paths = "return [...document.querySelectorAll('#accuracy-panels .mark-symbol path')]"
+    sizes = page.run(f"{paths}.map((path) => Math.round(path.getBBox().width))")
+    assert len(set(sizes)) > 1
+
+
+def test_learning_curves_have_their_accuracies_and_a_log_scale_of_samples(opened: Page) -> None:
+    assert opened.run("return document.querySelectorAll('#learned-panels .mark-line path').length") == 2
+    ticks = """return [...document.querySelectorAll('#curve-panels .role-axis-label text')]
+        .map((text) => text.textContent).filter((text) => ['10', '100', '1k'].includes(text))"""
+    assert {"100"} <= set(opened.run(ticks))
 
 
 def test_light_and_dark_both_have_contrast(page: Page) -> None:

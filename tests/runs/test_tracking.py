@@ -87,3 +87,17 @@ def test_a_package_that_is_missing_is_told_in_one_line(
     assert main([*command.split(), "--log", "wandb", "--runs-dir", str(tmp_path / "runs")]) == 2
     assert capsys.readouterr().err == "retrieval-gap: --log wandb needs the package wandb: pip install wandb\n"
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_tracker_that_fails_costs_its_reports_and_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError("No space left on device")
+
+    stand_in = SimpleNamespace(init=lambda **_: SimpleNamespace(log=fail, finish=fail))
+    monkeypatch.setitem(sys.modules, "wandb", stand_in)
+    monkeypatch.setattr("retrieval_gap.runs.tracking.check_tracker", lambda log: None)
+    assert execute(SHORT, tmp_path, log="wandb")["samples"] == 160
+    (line,) = [record.getMessage() for record in caplog.records if "--log wandb fails" in record.getMessage()]
+    assert "No space left on device" in line

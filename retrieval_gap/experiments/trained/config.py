@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
+import numpy as np
 from tyro.conf import Suppress, arg
 from tyro.constructors import PrimitiveConstructorSpec
 
@@ -115,6 +116,9 @@ class RunConfig(Experiment):
     options: Suppress[str] = ""
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, np.generic):  # of a grid that numpy made
+                object.__setattr__(self, name, value.item())
         if not 0 <= self.eval_every <= MAX_SAMPLES:
             raise UsageError(f"eval_every = {self.eval_every} is out of range: 0 to 2**63 - 1 are wanted")
         if not 0 <= self.stop_at <= 1:
