@@ -161,11 +161,11 @@ ROPE_LxE = torch.linspace(-1, 1, 16 * LENGTH).view(LENGTH, 16)
 
 
 def _attention_layer(x_BxLxD: Tensor, *weights: Tensor, backend: str) -> Tensor:
-    return residual_attention(x_BxLxD, AttentionWeights(*weights), ROPE_LxE, backend=backend)
+    return residual_attention(x_BxLxD, AttentionWeights(*weights), ROPE_LxE[: x_BxLxD.shape[1]], backend=backend)
 
 
 def _plain_attention(x_BxLxD: Tensor, *weights: Tensor) -> Tensor:
-    return plain.residual_attention(x_BxLxD, AttentionWeights(*weights), ROPE_LxE, 1e-5, None)
+    return plain.residual_attention(x_BxLxD, AttentionWeights(*weights), ROPE_LxE[: x_BxLxD.shape[1]], 1e-5, None)
 
 
 def _mamba_inputs() -> list[Tensor]:

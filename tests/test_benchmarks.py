@@ -79,6 +79,8 @@ def test_a_steps_operations_are_those_of_its_matrices(name: str) -> None:
     assert step_flops(model, batch) == (6 * entries + 4 * model.embedding.weight.numel()) * 2 * 8
 
 
+# torch.compile's own code warns of its own age.
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("name", benchmark_names())
 def test_a_benchmark_gives_rows(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     if name in ("training_step", "decoding", "heads"):

@@ -246,7 +246,9 @@ def test_a_draw_is_the_same_in_every_batch_and_another_draw_another_text(folder:
 def test_drawn_tokens_have_the_probabilities_of_the_softmax_at_that_temperature() -> None:
     temperature, draws = 2.0, 4000
     logits_V = torch.tensor([0.0, 1.0, 3.0, -float("inf")])
-    wanted = generation.Wanted(max_tokens=1, stops=lambda _: False, temperature=temperature, seeds=[*range(draws)])
+    wanted = generation.GenerationOptions(
+        max_tokens=1, stops=lambda _: False, temperature=temperature, seeds=[*range(draws)]
+    )
     drawn_B = generation._Drawing(wanted)(torch.zeros(draws, 1), logits_V.repeat(draws, 1)).argmax(-1)
     shares_V = drawn_B.bincount(minlength=4) / draws
     told_V = torch.softmax(logits_V / temperature, -1)

@@ -70,6 +70,7 @@ def test_shellcheck_has_nothing_to_say(script: Path) -> None:
     assert (told.returncode, told.stdout) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_node_tells_the_cost_runs_the_sweep_and_draws_the_figures(machine: Path) -> None:
     fake_gpus(machine)
     told = launch(LAUNCH / "8xa100.sh", machine, "--device", "cpu", "--workers", "1")

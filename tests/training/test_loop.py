@@ -85,6 +85,7 @@ def test_a_run_stopped_on_the_way_ends_in_the_same_weights(arch: str, tmp_path: 
     assert logs[0] == logs[1]
 
 
+@pytest.mark.faults
 def test_a_run_killed_by_sigkill_ends_in_the_same_weights(tmp_path: Path) -> None:
     config = replace(CONFIG, samples=8_000, eval_samples=5, max_grad_norm=1.0)
     flags = "--task istree --mode cot --n-nodes 6 --arch transformer --size tiny --embedding learned --samples 8000"

@@ -139,12 +139,12 @@ def test_a_user_runs_a_grid_of_such_runs_with_sweep_and_lists_and_packs_them(
     with ScriptedServer(right) as server:
         (tmp_path / "grid.py").write_text(
             f"""from retrieval_gap.experiments.hotpotqa_llm import EXPERIMENT
-from retrieval_gap.llm.config import ModelConfig, ServerConfig
+from retrieval_gap.llm.config import LLMConfig, ServerConfig
 from retrieval_gap.tasks.hotpotqa.data.subsets import SubsetConfig
 
 def cells():
     for n in (2, 4):
-        yield EXPERIMENT(model=ModelConfig(model="small"), data={str(data)!r}, subset=SubsetConfig(n_paragraphs=n),
+        yield EXPERIMENT(model=LLMConfig(model="small"), data={str(data)!r}, subset=SubsetConfig(n_paragraphs=n),
                          server=ServerConfig(base_url={server.url!r}))
 """
         )
