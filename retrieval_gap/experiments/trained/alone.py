@@ -29,7 +29,7 @@ class Watch:
     """
 
     def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._total, self._clock = total, clock
+        self.total, self._clock = total, clock
         self._first: tuple[int, float] | None = None
         self._accuracy: float | None = None
 
@@ -41,7 +41,7 @@ class Watch:
         parts = [f"loss {report.loss:.4f}", f"{report.samples_per_s:,.0f} samples/s"]
         samples, started = self._first
         if report.samples > samples:
-            left = (self._total - report.samples) * (now - started) / (report.samples - samples)
+            left = (self.total - report.samples) * (now - started) / (report.samples - samples)
             parts.append(f"{_hours_minutes(left)} left")
         if self._accuracy is not None:
             parts.append(f"accuracy {self._accuracy:.3f}")
@@ -54,7 +54,7 @@ def run_one(config: RunConfig, options: RunOptions, *, ranks: Ranks = ALONE) -> 
     console = Console(stderr=True)
     watch = Watch(config.training().steps * config.batch_size)
     if not console.is_terminal:
-        return execute(config, options, report=_printed(config, watch), ranks=ranks)
+        return execute(config, options, report=_printed(watch), ranks=ranks)
     columns = (
         TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
         BarColumn(bar_width=10),
@@ -62,8 +62,7 @@ def run_one(config: RunConfig, options: RunOptions, *, ranks: Ranks = ALONE) -> 
         TextColumn("{task.fields[told]}", table_column=Column(no_wrap=True)),
     )
     with Progress(*columns, console=console, expand=True) as bar:
-        total = config.training().steps * config.batch_size
-        task = bar.add_task(config.label(), total=total, told="starting")
+        task = bar.add_task(config.label(), total=watch.total, told="starting")
 
         def report(_: RunConfig, told: StepReport) -> None:
             bar.update(task, completed=told.samples, told=watch.told(told))
@@ -71,10 +70,9 @@ def run_one(config: RunConfig, options: RunOptions, *, ranks: Ranks = ALONE) -> 
         return execute(config, options, report=report, ranks=ranks)
 
 
-def _printed(config: RunConfig, watch: Watch) -> Report:
+def _printed(watch: Watch) -> Report:
     """Prints at most LINES lines of a run, the last report among them."""
-    total = config.training().steps * config.batch_size
-    printed = 0
+    total, printed = watch.total, 0
 
     def report(config: RunConfig, told: StepReport) -> None:
         nonlocal printed

@@ -43,28 +43,20 @@ def _number(words: list[str]) -> float:
     return value
 
 
+def _number_flag(*kinds: type) -> PrimitiveConstructorSpec[Any]:
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="FLOAT",
+        instance_from_str=_number,
+        is_instance=lambda value: isinstance(value, kinds),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
 # For flags that 0 means something special to.
-Number = Annotated[
-    float,
-    PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="FLOAT",
-        instance_from_str=_number,
-        is_instance=lambda value: isinstance(value, float),
-        str_from_instance=lambda value: [str(value)],
-    ),
-]
+Number = Annotated[float, _number_flag(float)]
 # The same, where None stands for what depends on other flags.
-MaybeNumber = Annotated[
-    float | None,
-    PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="FLOAT",
-        instance_from_str=_number,
-        is_instance=lambda value: value is None or isinstance(value, float),
-        str_from_instance=lambda value: [str(value)],
-    ),
-]
+MaybeNumber = Annotated[float | None, _number_flag(float, type(None))]
 # Raised when the meaning of a configuration changes, so that old run directories are not taken for new ones.
 CONFIG_VERSION = 1
 # The paper's learning rates.

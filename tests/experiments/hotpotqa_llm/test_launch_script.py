@@ -3,13 +3,12 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.experiments.launching import LAUNCH, calls, fakes_in, launched
+from tests.experiments.launching import LAUNCH, calls, check_clean_and_thin, fakes_in, launched
 
 SCRIPT = LAUNCH / "hotpotqa_8xa100.sh"
 
@@ -29,10 +28,7 @@ def launch(fakes: dict[str, str], *words: str, **more: str) -> subprocess.Comple
 
 
 def test_the_script_is_clean_to_shellcheck_and_thin() -> None:
-    shellcheck = Path(sys.executable).with_name("shellcheck")
-    told = subprocess.run([str(shellcheck), str(SCRIPT)], capture_output=True, text=True, check=False)
-    assert told.returncode == 0, told.stdout
-    assert len(SCRIPT.read_text().splitlines()) < 50
+    check_clean_and_thin(SCRIPT)
 
 
 def test_models_are_swept_over_the_gpus_then_the_table_and_the_figure_are_made(fakes: dict[str, str]) -> None:
