@@ -75,8 +75,10 @@ def _machines(axes: Axes, table: ConstructionTable) -> None:
 
 def _caption(table: ConstructionTable) -> str:
     machines = sorted({row.family.replace("_", " ") for row in table.rows if row.machine_steps})
+    graphs = [row.samples for row in table.of("istree")] or [0]
     return (
-        "Decoded freely, every trace exact; means over trees and other graphs. Theorem 5.2's proof takes n log n steps "
-        "for IsTree; the search of theorem 5.3, token for token the task's rag view, takes O(n), as do both chains of "
+        f"Decoded freely, every trace exact; means over {max(graphs)} graphs at the least n, {min(graphs)} at the "
+        "largest, trees (long traces) and others (short ones). Theorem 5.2's proof takes n log n steps for IsTree; "
+        "the search of theorem 5.3, token for token the task's rag view, takes O(n), as do both chains of "
         f"thought. Machines: {', '.join(machines)}, on words of several lengths."
     )
