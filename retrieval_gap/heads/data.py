@@ -139,9 +139,8 @@ def scores_of(learner: Learner, batch: StateBatch, kind: LabelKind) -> Tensor:
     return torch.nn.utils.rnn.pad_sequence(list(of_each), batch_first=True, padding_value=-torch.inf)
 
 
-def loss_of(learner: Learner, batch: StateBatch, kind: LabelKind) -> Tensor:
-    """Mean cross-entropy, in nats, over the labels, choices or words of a batch."""
-    scores = scores_of(learner, batch, kind)
+def loss_of(scores: Tensor, batch: StateBatch, kind: LabelKind) -> Tensor:
+    """Mean cross-entropy of `scores_of`, in nats, over the labels, choices or words of a batch."""
     if kind == "tokens":
         return F.cross_entropy(scores.flatten(0, 1), batch.target.flatten(), ignore_index=UNGRADED)
     return F.cross_entropy(scores, batch.target)

@@ -81,7 +81,8 @@ def _train_rate(learner: Learner, splits: Splits, config: HeadTraining, seed: in
     order = _order(len(splits.train.examples), config.batch_size, seed, saved.step)
     last_save = time.monotonic()
     for step in range(saved.step, config.steps):
-        loss = loss_of(learner, splits.train.batch(next(order)), splits.train.kind)
+        batch = splits.train.batch(next(order))
+        loss = loss_of(scores_of(learner, batch, splits.train.kind), batch, splits.train.kind)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
@@ -132,5 +133,5 @@ def evaluate(learner: Learner, data: StateData) -> tuple[list[Counted], float]:
         batch = data.batch(places)
         scores = scores_of(learner, batch, data.kind)
         counted += [data.judge(place, each) for place, each in zip(places, scores, strict=True)]
-        losses.append(loss_of(learner, batch, data.kind) * len(places))
+        losses.append(loss_of(scores, batch, data.kind) * len(places))
     return counted, float(torch.stack(losses).sum()) / len(data.examples)

@@ -142,7 +142,7 @@ def test_a_choice_is_scored_text_by_text_and_may_have_few_or_many() -> None:
     assert scores[0, 2] == -torch.inf
     alone = torch.stack([scores_of(head, data.batch([place]), "choice")[0].log_softmax(0)[e.label]
                          for place, e in enumerate(examples)])  # fmt: skip
-    torch.testing.assert_close(loss_of(head, batch, "choice"), -alone.mean())
+    torch.testing.assert_close(loss_of(scores_of(head, batch, "choice"), batch, "choice"), -alone.mean())
     assert data.judge(0, torch.tensor([0.0, 1.0, -torch.inf])) == (1.0, 1.0)
 
 

@@ -49,7 +49,8 @@ def test_an_untrained_model_gives_the_states_of_the_store(
 def test_every_weight_that_is_trained_gets_a_gradient(folders: dict[str, Path], kind: str) -> None:
     tuning, reader = _tuning(folders[kind])
     learner = tuning.learner(_head())
-    loss_of(learner, LiveData(EXAMPLES, reader, **HOW).batch([0, 1]), "text").backward()
+    batch = LiveData(EXAMPLES, reader, **HOW).batch([0, 1])
+    loss_of(scores_of(learner, batch, "text"), batch, "text").backward()
     trained = learner.trained_parameters()
     assert any(name.startswith("model.") for name in trained)
     assert all(parameter.grad is not None for parameter in trained.values())
