@@ -5,7 +5,6 @@ from typing import Any
 
 from rich.console import Console, Group
 from rich.panel import Panel
-from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from retrieval_gap.experiments.memories.cell import STEPS, MemoryCell
@@ -59,11 +58,11 @@ def _prediction(step: Mapping[str, Any]) -> Text:
     return Text(f"predicted {predicted}, the truth: {truth}", style=style)
 
 
-def _bar(tokens: int, budget: int) -> Any:
+def _bar(tokens: int, budget: int) -> Text:
     if not budget:
         return Text(f"{tokens} tokens", style="dim")
-    bar = ProgressBar(total=budget, completed=tokens, width=BAR)
-    return Group(Text(f"{tokens} of {budget} tokens", style="dim"), bar)
+    full = round(BAR * min(tokens / budget, 1))
+    return Text(f"[{'#' * full}{'.' * (BAR - full)}] {tokens} of {budget} tokens", style="dim")
 
 
 def _version(version: Mapping[str, Any]) -> Group:
