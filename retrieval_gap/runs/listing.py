@@ -11,7 +11,7 @@ from retrieval_gap.machine.files import make_room_for
 from retrieval_gap.machine.printing import say
 from retrieval_gap.runs.experiment import TRAINED, Experiment, Row, experiment_class
 from retrieval_gap.runs.known import KnownRun, furthest, gathered_rows, known_runs, planned_runs, print_counts
-from retrieval_gap.tables.printing import print_lines, without_constant
+from retrieval_gap.tables.printing import columns_of, constant, print_constant, print_lines
 from retrieval_gap.tables.rows import columns_of as columns_of_runs
 from retrieval_gap.tables.rows import need_pyarrow, read_table, write_parquet, write_table
 
@@ -92,10 +92,10 @@ def print_runs(known: Sequence[KnownRun], rows: Sequence[Row] = ()) -> dict[Path
     lines += _row_lines(elsewhere.values())
     lines.sort(key=lambda line: line.place)
     if lines:
-        what, same = without_constant([line.what for line in lines], ALWAYS)
-        print_lines([some | dict(line.told) for some, line in zip(what, lines, strict=True)], left=list(_columns(what)))
-        if same:
-            say(f"the same in all: {same}")
+        same = constant([line.what for line in lines], ALWAYS)
+        left = columns_of(line.what for line in lines)
+        print_lines([{**line.what, **line.told} for line in lines], left=left, without=same)
+        print_constant(same)
     print_counts(Counter(line.status for line in lines))
     for trouble in troubles.values():
         say(f"unreadable: {trouble}")
@@ -126,10 +126,6 @@ def _row_lines(rows: Iterable[Row]) -> list[_Line]:
     kind: Any = experiment_class(TRAINED)
     each = ((_words(kind.filter_values_of(row)), kind.told_of(row)) for row in rows)
     return [_Line(_place(what), "done", what, told) for what, told in each]
-
-
-def _columns(lines: Sequence[Mapping[str, str]]) -> dict[str, None]:
-    return dict.fromkeys(column for line in lines for column in line)
 
 
 def _words(values: Mapping[str, Any]) -> dict[str, str]:

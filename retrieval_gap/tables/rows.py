@@ -8,7 +8,7 @@ import io
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -256,12 +256,18 @@ def _column(column: str, texts: list[str]) -> list[Any]:
         empty = _DEFAULTS.get(column, "")
         return [text or empty for text in texts] if empty else texts
     if kind is int:
-        return [int(text) if text else None for text in texts]
-    numbers = [float(text) if text else None for text in texts]
-    known = [number for number in numbers if number is not None]
+        return _converted(texts, int)
+    numbers = _converted(texts, float)
+    known = [number for number in set(numbers) if number is not None]
     if not all(map(math.isfinite, known)) or (column in _SHARES and not all(0 <= number <= 1 for number in known)):
         raise ValueError(column)
     return numbers
+
+
+def _converted(texts: list[str], kind: Callable[[str], float]) -> list[float | None]:
+    """Most texts of a long table are the same few.  Raises ValueError for one that will not do."""
+    values = {text: kind(text) if text else None for text in set(texts)}
+    return list(map(values.__getitem__, texts))
 
 
 def _value(where: str, row: Mapping[str, str], column: str) -> str | int | float | None:

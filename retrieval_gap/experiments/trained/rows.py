@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from retrieval_gap.machine.errors import RunError
@@ -35,8 +35,8 @@ def told_of(row: Row) -> dict[str, str]:
     minutes = None if row["wall_s"] is None else row["wall_s"] / 60
     chance = chance_of(row)
     return {
-        "accuracy": f"{row['accuracy']:.3f}",
-        "95 %": f"{row['accuracy_low']:.3f}-{row['accuracy_high']:.3f}",
+        "accuracy": _number(row["accuracy"], ".3f"),
+        "95 %": f"{_number(row['accuracy_low'], '.3f')}-{_number(row['accuracy_high'], '.3f')}",
         "chance": _number(chance, ".3f"),
         "strict": _number(row["accuracy_strict"], ".3f"),
         "exact": _number(row["exact_trace"], ".3f"),
@@ -48,8 +48,8 @@ def told_of(row: Row) -> dict[str, str]:
 
 def chance_of(row: Row) -> float | None:
     """What guessing among a task's answers gives; None where answers are texts, and for tasks that are not ours."""
-    keys = ("task", "mode", "n", "family", "options")
-    return _chance(*(row.get(key) or ("" if key != "n" else 0) for key in keys))
+    task, mode, family, options = (row.get(key) or "" for key in ("task", "mode", "family", "options"))
+    return _chance(task, mode, row.get("n") or 0, family, options)
 
 
 @cache
@@ -100,5 +100,6 @@ def trouble_of(row: Row, config: "RunConfig") -> str:
     return ""
 
 
+@lru_cache(maxsize=100_000)
 def _number(value: float | None, form: str) -> str:
     return "" if value is None else format(value, form)
