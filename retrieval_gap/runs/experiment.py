@@ -123,7 +123,7 @@ class Experiment(ABC):
         return {key: value for key, value in self.to_json().items() if key != "kind"}
 
     def told(self, row: Row) -> Mapping[str, str]:
-        """What a table shows of a row, by the head of its column."""
+        """What a table shows of a row, by the head of its column; nothing for a row that is a detail of another."""
         return {name: _number(row.get(name)) for name in self.measures}
 
     def command(self) -> str:

@@ -77,7 +77,7 @@ def table_columns(rows: Sequence[Row], cells: Sequence[Experiment] = ()) -> list
 
 
 def print_runs(known: Sequence[KnownRun], rows: Sequence[Row] = ()) -> dict[Path, str]:
-    """One line a row; a run that is not done says so instead of numbers.  What cannot be read, by its directory.
+    """One line a row that says something; a run that is not done says so.  What cannot be read, by its directory.
 
     rows: of other tables of trained runs; each stands for the run of its configuration that is not done here.
     """
@@ -111,7 +111,8 @@ def _lines(each: KnownRun, elsewhere: dict[str, Row]) -> list[_Line]:
     row = elsewhere.pop(each.run.path.name.rpartition("-")[2], None)
     what = _words(experiment.filter_values())
     if status == "done":
-        return [_Line(_place(what), status, what, experiment.told(row)) for row in each.rows()]
+        told = filter(None, map(experiment.told, each.rows()))
+        return [_Line(_place(what), status, what, some) for some in told]
     if row is not None:
         return _row_lines([row])
     if status in ("running", "partial"):
@@ -143,8 +144,13 @@ def _number(value: float) -> str:
 
 
 def _place(what: Mapping[str, str]) -> tuple[str, ...]:
-    """Where a line stands: by task, view, size and model; numbers in their order."""
+    """Where a line stands: by task, view, size and model; whole numbers in their order."""
     mode = what.get("mode", "")
     order = [what.get("task", ""), str(MODES.index(mode)) if mode in MODES else mode]
-    order += [what.get(key, "").rjust(12) if key in ("n", "seed") else what.get(key, "") for key in ALWAYS[2:]]
-    return (*order, *what.values())
+    order += [*(what.get(key, "") for key in ALWAYS[2:]), *what.values()]
+    return tuple(map(_sortable, order))
+
+
+@lru_cache(maxsize=10_000)
+def _sortable(value: str) -> str:
+    return value.rjust(12) if value.isdigit() else value

@@ -161,6 +161,9 @@ class MemoryCell(Experiment):
         values = {name: getattr(self, name) for name in names}
         return values | {"model": self.model_name} | self.relevant()
 
+    def told(self, row: Row) -> Mapping[str, str]:
+        return super().told(row) if row["part"] == "all" else {}
+
     def execute(self, run: "RunDirectory", options: RunOptions) -> list[Row]:
         from retrieval_gap.experiments.memories.work import work_through
 
