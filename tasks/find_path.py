@@ -27,8 +27,7 @@ Worked example, n = 6, links 4 > 0 and 5 > 1, dead ends 2 and 3:
 
 where S, E are [STARTSEARCH], [ENDSEARCH], and W, F, A, L the patterns (?:^|\\s), \\s>\\s(\\d+), \\s>\\s, \\s(?:.*?\\s)?
 
-Axes: B samples, L positions, N nodes (a chain and its dead ends, then the others), F facts, K dead ends of a chain,
-S steps of a walk.
+Axes: B samples, L positions, N nodes (a chain and its dead ends, then the others), F facts, K dead ends of a chain.
 
     >>> from retrieval_gap.tasks.registry import shown
     >>> print(shown("find_path", n=6, mode="cot"))  # doctest: +NORMALIZE_WHITESPACE
@@ -38,20 +37,16 @@ S steps of a walk.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .api import (
-    BOS,
     CONTROL_TOKENS,
     ENDSEARCH,
-    EOS,
-    FAILED,
     FALSE,
     PAD,
-    STARTSEARCH,
     TRUE,
     Batch,
     Mode,
@@ -63,19 +58,13 @@ from .api import (
     check_option,
     written_options,
 )
-from .compiled import njit
-from .randomness import SPLITS, Rng, below, hash_on, mix, split_of, start, stream_key
-from .recall import Ints, shuffle
+from .randomness import SPLITS, stream_key
+from .walks import FIRST, NEXT, NODE_0, Graphs, sample_problems, search_rows, write_traces
 
 WORD, FOLLOWS, LEADS, LATER, ARROW = r"(?:^|\s)", r"\s>\s(\d+)", r"\s>\s", r"\s(?:.*?\s)?", ">"
 REACH, PATH = "reach", "path"
 MANY, ONE = "many", "one"
 LARGEST = 4096
-
-_WORD = len(CONTROL_TOKENS)
-_FOLLOWS, _LEADS, _LATER, _ARROW, _NODE_0 = (_WORD + k for k in range(1, 6))
-_FIRST, _NEXT = 6, 10  # tokens of a search with its result: for what follows a node, for what follows it later
-_NONE = -1  # no node
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +127,7 @@ class FindPath(Task):
 
     @property
     def answers(self) -> tuple[int, ...]:
-        first = _NODE_0 + self.options.names
+        first = NODE_0 + self.options.names
         return tuple(range(first, first + self.options.names)) if self.asks_path else (TRUE, FALSE)
 
     @property
@@ -161,13 +150,13 @@ class FindPath(Task):
         prompt, one = self.context_len + 2, self.options.calls == ONE
         links = self.questions if self.asks_path else self.links
         forks = min(links, self.dead_ends)
-        searched = _FIRST * (links + 1) + (_FIRST + _NEXT) * forks
+        searched = FIRST * (links + 1) + (FIRST + NEXT) * forks
         if self.asks_path:
-            return prompt + links + {"direct": 0, "rag": _FIRST if one else searched}[self.config.mode]
+            return prompt + links + {"direct": 0, "rag": FIRST if one else searched}[self.config.mode]
         if self.config.mode == "direct":
             return prompt + 1
         visited = links + forks
-        calls = _FIRST + visited - 1 if one else searched + _NEXT
+        calls = FIRST + visited - 1 if one else searched + NEXT
         return prompt + (visited if self.config.mode == "cot" else calls) + 2
 
     @property
@@ -184,14 +173,14 @@ class FindPath(Task):
         order_BxF = np.empty((size, facts), np.int32)
         asked_Bx3 = np.empty((size, 3), np.int32)
         graphs = Graphs(node_BxN, place_BxK, order_BxF, asked_Bx3)
-        _sample_problems(self.problem_key, index_B, SPLITS.index(self.config.split), self.options.names, graphs)
+        sample_problems(self.problem_key, index_B, SPLITS.index(self.config.split), self.options.names, graphs)
         if self.asks_path:
             asked_Bx3[:, 1], asked_Bx3[:, 2] = self.links, asked_Bx3[:, 0]
         tokens_BxL = np.full((size, self.max_length), PAD, np.int32)
         length_B = np.empty(size, np.int32)
         searches = {"direct": 0, "cot": 0, "rag": 1 if self.options.calls == ONE else LARGEST}[self.config.mode]
         thinks = self.config.mode != "direct"
-        _write_traces(graphs, self.options.names, searches, thinks, self.asks_path, tokens_BxL, length_B)
+        write_traces(graphs, self.options.names, searches, thinks, self.asks_path, tokens_BxL, length_B)
         prompt, longest = self.context_len + 2, int(length_B.max(initial=0))
         place_L = np.arange(longest)
         loss_mask_BxL = (place_L >= prompt) & (place_L < length_B[:, None])
@@ -213,187 +202,8 @@ class FindPath(Task):
 
     def fast_search(self, tokens_BxL: NDArray[np.int32], length_B: NDArray[np.int32]) -> NDArray[np.int32]:
         result_B = np.empty(len(tokens_BxL), np.int32)
-        _search_rows(tokens_BxL, length_B, self.options.names, result_B)
+        search_rows(tokens_BxL, length_B, self.options.names, result_B)
         return result_B
 
 
 TASK = FindPath
-
-
-class Graphs(NamedTuple):
-    """Problems.  A node is its chain's number times n/2 plus its own: 0 to d along the chain, then the dead ends.
-
-    place_BxK: dead end k is what node j leads to (j below d), or leads to node j - d + 1; the same on both chains.
-    order_BxF: the facts as they are written; fact f % (n/2 - 1) of a chain is its link f, then its dead end f - d.
-    asked_Bx3: the chain of the start; the target's node on its chain, and that chain.
-    """
-
-    node_BxN: Ints
-    place_BxK: Ints
-    order_BxF: Ints
-    asked_Bx3: Ints
-
-
-@njit(cache=True, nogil=True)
-def _ends_of(fact: int, half: int, links: int, place_K: Ints) -> tuple[int, int]:
-    """The two nodes of a fact, the one that leads to the other first."""
-    chain, link = fact // (half - 1) * half, fact % (half - 1)
-    if link < links:
-        return chain + link, chain + link + 1
-    place, dead_end = place_K[link - links], chain + link + 1
-    if place < links:
-        return chain + place, dead_end
-    return dead_end, chain + place - links + 1
-
-
-@njit(cache=True, nogil=True)
-def _draw_first(rng: Rng, item_N: Ints, drawn_K: Ints) -> None:
-    """The first of a uniform order of all items, which stay in the order that they are left in."""
-    for k in range(len(drawn_K)):
-        other = k + below(rng, len(item_N) - k)
-        item_N[k], item_N[other] = item_N[other], item_N[k]
-        drawn_K[k] = item_N[k]
-
-
-@njit(cache=True, nogil=True)
-def _sample_problems(key: np.uint64, index_B: NDArray[np.int64], split: int, names: int, graphs: Graphs) -> None:
-    """Graphs, drawn again until the split owns them, whatever the order of their facts; that order; the question."""
-    rng = np.empty(1, np.uint64)
-    half = graphs.node_BxN.shape[1] // 2
-    dead_ends, facts = graphs.place_BxK.shape[1], graphs.order_BxF.shape[1]
-    links = half - 1 - dead_ends
-    name_N, place_K = np.empty(names, np.int32), np.empty(2 * links, np.int32)
-    for b in range(len(index_B)):
-        node_N, attempt, owner = graphs.node_BxN[b], 0, -1
-        while owner != split:
-            start(rng, key, index_B[b], attempt)
-            attempt += 1
-            for k in range(names):
-                name_N[k] = k
-            for k in range(2 * links):
-                place_K[k] = k
-            _draw_first(rng, name_N, node_N)
-            _draw_first(rng, place_K, graphs.place_BxK[b])
-            hashed = np.uint64(0)
-            for f in range(facts):
-                one, other = _ends_of(f, half, links, graphs.place_BxK[b])
-                hashed += mix(hash_on(np.uint64(1 + node_N[one]), node_N[other]))
-            owner = split_of(mix(hashed))
-        for f in range(facts):
-            graphs.order_BxF[b, f] = f
-        shuffle(rng, graphs.order_BxF[b])
-        graphs.asked_Bx3[b, 0] = below(rng, 2)
-        graphs.asked_Bx3[b, 1] = 1 + below(rng, links)
-        graphs.asked_Bx3[b, 2] = below(rng, 2)
-
-
-@njit(cache=True, nogil=True)
-def _walk(first: int, target: int, child_Nx2: Ints, step_Sx4: Ints) -> int:
-    """A search from the first node until the target is found or nothing else; how many steps it takes.
-
-    A step: the node of which something is sought that follows, behind which other one or _NONE, what is found or
-    _NONE; the node that the search now knows to be on the path, or _NONE.
-    """
-    node, found, steps = first, child_Nx2[first, 0], 1
-    step_Sx4[0, 0], step_Sx4[0, 1], step_Sx4[0, 2], step_Sx4[0, 3] = first, _NONE, found, _NONE
-    while found != _NONE and found != target:
-        child = child_Nx2[found, 0]
-        passed = _NONE if child == _NONE else found
-        step_Sx4[steps, 0], step_Sx4[steps, 1], step_Sx4[steps, 2], step_Sx4[steps, 3] = found, _NONE, child, passed
-        steps += 1
-        if child != _NONE:
-            node, found = found, child
-            continue
-        behind, found = found, child_Nx2[node, 1] if child_Nx2[node, 0] == found else _NONE
-        step_Sx4[steps, 0], step_Sx4[steps, 1], step_Sx4[steps, 2], step_Sx4[steps, 3] = node, behind, found, _NONE
-        steps += 1
-    return steps
-
-
-@njit(cache=True, nogil=True)
-def _write_search(tokens_L: Ints, at: int, node: int, behind: int, result: int) -> int:
-    """A search for what follows a node (behind another), and its result; where that ends."""
-    tokens_L[at], tokens_L[at + 1], tokens_L[at + 2] = STARTSEARCH, _WORD, _NODE_0 + node
-    at += 3
-    if behind != _NONE:
-        tokens_L[at], tokens_L[at + 1], tokens_L[at + 2] = _LEADS, _NODE_0 + behind, _LATER
-        tokens_L[at + 3] = _NODE_0 + node
-        at += 4
-    tokens_L[at], tokens_L[at + 1] = _FOLLOWS, ENDSEARCH
-    tokens_L[at + 2] = FAILED if result == _NONE else _NODE_0 + result
-    return at + 3
-
-
-@njit(cache=True, nogil=True)
-def _write_traces(
-    graphs: Graphs, names: int, searches: int, thinks: bool, asks_path: bool, tokens_BxL: Ints, length_B: Ints
-) -> None:
-    """Whole traces: facts, question, the walk as far as a view shows it, the answers."""
-    half, facts = graphs.node_BxN.shape[1] // 2, graphs.order_BxF.shape[1]
-    links = half - 1 - graphs.place_BxK.shape[1]
-    child_Nx2, step_Sx4 = np.empty((names, 2), np.int32), np.empty((2 * half + 4, 4), np.int32)
-    for b in range(len(tokens_BxL)):
-        tokens_L, node_N = tokens_BxL[b], graphs.node_BxN[b]
-        for node in node_N:
-            child_Nx2[node, 0] = child_Nx2[node, 1] = _NONE
-        tokens_L[0] = BOS
-        for f in range(facts):
-            one, other = _ends_of(graphs.order_BxF[b, f], half, links, graphs.place_BxK[b])
-            one, other, at = node_N[one], node_N[other], 1 + 3 * f
-            tokens_L[at], tokens_L[at + 1], tokens_L[at + 2] = _NODE_0 + one, _ARROW, _NODE_0 + other
-            child_Nx2[one, 0 if child_Nx2[one, 0] == _NONE else 1] = other
-        chain, place, its_chain = graphs.asked_Bx3[b]
-        first, target, at = node_N[chain * half], node_N[its_chain * half + place], 1 + 3 * facts
-        tokens_L[at], tokens_L[at + 1], tokens_L[at + 2] = EOS, _NODE_0 + first, _NODE_0 + target
-        at, answers = at + 3, 0
-        for s in range(_walk(first, target, child_Nx2, step_Sx4)):
-            node, behind, found, passed = step_Sx4[s]
-            if s < searches:
-                at = _write_search(tokens_L, at, node, behind, found)
-            elif thinks and not asks_path and found != _NONE:
-                tokens_L[at] = _NODE_0 + found
-                at += 1
-            if asks_path and passed != _NONE:
-                tokens_L[at] = _NODE_0 + names + passed
-                at += 1
-                answers += 1
-            if asks_path and answers == links - 1:
-                break
-        if not asks_path:
-            tokens_L[at] = EOS
-            at += 1 if thinks else 0
-            tokens_L[at] = TRUE if chain == its_chain else FALSE
-            at += 1
-        length_B[b] = at
-
-
-@njit(cache=True, nogil=True)
-def _search_rows(tokens_BxL: Ints, length_B: Ints, names: int, result_B: Ints) -> None:
-    """The result of the search that ends each row: the first fact about its node, or the first behind the one named."""
-    for b in range(len(tokens_BxL)):
-        tokens_L, end, result_B[b] = tokens_BxL[b], length_B[b] - 1, FAILED
-        begin = end - 1
-        while begin >= 0 and tokens_L[begin] != STARTSEARCH:
-            begin -= 1
-        if begin < 0 or tokens_L[end] != ENDSEARCH or tokens_L[begin + 1] != _WORD or tokens_L[end - 1] != _FOLLOWS:
-            continue
-        node, behind = tokens_L[begin + 2], _NONE
-        if end - begin == _NEXT - 2:
-            behind = tokens_L[begin + 4]
-            if tokens_L[begin + 3] != _LEADS or tokens_L[begin + 5] != _LATER or tokens_L[begin + 6] != node:
-                continue
-        elif end - begin != _FIRST - 2:
-            continue
-        if not _NODE_0 <= node < _NODE_0 + names or (behind != _NONE and not _NODE_0 <= behind < _NODE_0 + names):
-            continue
-        t, passed = 0, behind == _NONE
-        while t < begin - 2:
-            following = tokens_L[t + 2]
-            if tokens_L[t] == node and tokens_L[t + 1] == _ARROW:
-                if passed and _NODE_0 <= following < _NODE_0 + names:
-                    result_B[b] = following
-                    break
-                if following == behind:
-                    passed = True
-                    t += 2
-            t += 1
