@@ -1,10 +1,11 @@
 """Packs of runs: a tar file that carries run directories from one machine to another.
 
 A pack holds `RUN/FILE` for every file of every run, sorted, without times or owners (of its checkpoints the newest
-sound one); then `manifest.json` with the SHA-256 of each; and behind the end of the tar, where readers of tar stop, 64
-hex digits: the SHA-256 of all before.
+sound one; the copies that it keeps of a user's files too, as `RUN/user_files/FILE`); then `manifest.json` with the
+SHA-256 of each; and behind the end of the tar, where readers of tar stop, 64 hex digits: the SHA-256 of all before.
 Unpacking checks everything first, so that a pack cut short, altered or made for mischief changes nothing.  It builds
-no task and no model and imports nothing that a pack names: of a run of a user's own files the name is believed.
+no task and no model and imports nothing that a pack names or holds: of a run of a user's own files the name is
+believed, and their copies are data.
 """
 
 import hashlib
@@ -27,6 +28,7 @@ from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Experiment, kinds, read_experiment
 from retrieval_gap.runs.filters import matches
 from retrieval_gap.runs.known import KnownRun, known_runs
+from retrieval_gap.runs.user_files import COPIES, LIST, copies
 from retrieval_gap.tasks.api import TaskError
 from retrieval_gap.training.checkpoint import has_checkpoint, newest_sound, previous
 
@@ -34,11 +36,12 @@ MANIFEST = "manifest.json"
 # A run's files, in the order in which they are put in the place of others, those of its kind between these: at any
 # moment what is there is a run, no less far than before.  Training drops the reports past its checkpoint; beside a
 # result nothing else counts.
-FIRST = ("config.json", "environment.jsonl", "metrics.jsonl")
+FIRST = ("config.json", "environment.jsonl", LIST, "metrics.jsonl")
 LAST = ("error.txt", "failure.json", "result.json")
 LARGEST = {"checkpoint.safetensors": 1 << 30, MANIFEST: 64 << 20}  # bytes
 LARGEST_TEXT = 16 << 20
 DIGEST_DIGITS = 64
+_COPY = re.compile(rf"{COPIES}/[^/\\.][^/\\]*\.py")
 
 
 class Standing(NamedTuple):
@@ -154,7 +157,7 @@ def _read_run(cell: KnownRun) -> dict[str, bytes]:
     _check_name(run.path.name, cell.experiment)
     with _at_rest(run):
         standing(run)
-        places = {name: run.path / name for name in sorted(packed_files())}
+        places = {name: run.path / name for name in sorted([*packed_files(), *copies(run.path)])}
         if has_checkpoint(run.checkpoint) and not run.result.exists():
             places[run.checkpoint.name] = newest_sound(run.checkpoint)[0]
         return {f"{run.path.name}/{name}": place.read_bytes() for name, place in places.items() if place.is_file()}
@@ -232,7 +235,7 @@ def _check_member(member: tarfile.TarInfo, files: Sequence[str]) -> None:
     name = member.name.partition("/")[2]
     if member.type != tarfile.REGTYPE or member.issparse():
         raise ValueError(f"{member.name!r} is no plain file")
-    if member.name != MANIFEST and name not in files:
+    if member.name != MANIFEST and name not in files and not _COPY.fullmatch(name):
         raise ValueError(f"{member.name!r} is no file of a run")
     if not 0 <= member.size <= LARGEST.get(name or MANIFEST, LARGEST_TEXT):
         raise ValueError(f"{member.name} has an impossible size, {member.size} bytes")
@@ -257,8 +260,9 @@ def _check_name(name: str, experiment: Experiment) -> None:
 
 def _check_arrived(run: RunDirectory, source: Path) -> None:
     """Puts a run's files on the disk for good.  Raises RunError where it is not sound."""
-    for path in run.path.iterdir():
-        sync(path)
+    for name in (*packed_files(), *copies(run.path)):
+        if (run.path / name).exists():
+            sync(run.path / name)
     try:
         standing(run)
     except RunError as error:
@@ -289,10 +293,11 @@ def _merge(arrived: RunDirectory, here: RunDirectory) -> str:
     with _at_rest(here):
         if standing(arrived) <= standing(here):
             return "kept as they are here"
-        files = packed_files()
+        files = list(dict.fromkeys([*copies(arrived.path), *copies(here.path), *packed_files()]))
         present = {name for name in files if (arrived.path / name).exists()}
         for name in files:
             if name in present:
+                make_folder((here.path / name).parent)
                 (arrived.path / name).replace(here.path / name)
         for name in (*(set(files) - present), previous(here.checkpoint).name):
             (here.path / name).unlink(missing_ok=True)

@@ -74,6 +74,11 @@ def check_user_files(run_paths: Iterable[Path], changed: ChangedFiles) -> None:
             print(f"warning: {told}", file=sys.stderr)
 
 
+def copies(run_path: Path) -> list[str]:
+    """The copies that a run keeps, as paths in its directory."""
+    return sorted(f"{COPIES}/{path.name}" for path in (run_path / COPIES).glob("*.py"))
+
+
 def _files_of(experiment: "Experiment") -> Iterator[Path]:
     """Those that can be read now; an installed package's layer is no file."""
     for word in experiment.foreign():

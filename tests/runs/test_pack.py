@@ -17,12 +17,14 @@ from retrieval_gap.machine.stopping import StoppedError
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.pack import MANIFEST, pack, packed_files, standing, unpack
+from retrieval_gap.runs.user_files import changed_user_files
 from retrieval_gap.training.checkpoint import TrainingProgress, previous, save_checkpoint
 from retrieval_gap.training.loop import StepReport
 from tests.training.runs import execute, made_up_row
 from tests.training.test_loop import CONFIG, assert_same
 
 TINY = replace(CONFIG, arch="lstm")
+GRU = Path(__file__).parents[2] / "retrieval_gap" / "models" / "gru.py"
 
 
 def make_run(runs_dir: Path, how: str, config: RunConfig = TINY) -> RunDirectory:
@@ -75,6 +77,36 @@ def out(tmp_path: Path) -> Path:
 def test_what_arrives_is_what_was_packed(here: Path, there: Path, out: Path) -> None:
     make_run(here, "done")
     make_run(here, "9", replace(TINY, seed=1))
+    pack(out, here, "")
+    unpack(out, there)
+    assert files_of(there) == files_of(here)
+
+
+def test_the_copy_of_a_users_file_arrives_as_data(here: Path, there: Path, out: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(GRU.read_text())
+    run = make_run(here, "done", replace(TINY, arch=str(mine)))
+    copy = run.path / "user_files" / "mine.py"
+    copy.write_text("raise SystemExit('imported')\n")  # nothing imports it, neither here nor where it arrives
+    pack(out, here, "")
+    mine.unlink()
+    unpack(out, there)
+    assert files_of(there) == files_of(here)
+    assert (there / run.path.name / "user_files" / "mine.py").read_bytes() == copy.read_bytes()
+    (told,) = changed_user_files(there / run.path.name)
+    assert "user_files/mine.py" in told
+
+
+def test_of_a_run_that_goes_further_the_copies_are_replaced_too(
+    here: Path, there: Path, out: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(GRU.read_text())
+    config = replace(TINY, arch=str(mine))
+    make_run(here, "done", config)
+    kept = make_run(there, "empty", config).path / "user_files"
+    kept.mkdir()
+    (kept / "other.py").write_text("")
     pack(out, here, "")
     unpack(out, there)
     assert files_of(there) == files_of(here)
@@ -195,6 +227,10 @@ FORGED = [
     ([member(f"{RUN}/../result.json", b"{}")], "is no file of a run"),
     ([member(f"{RUN}/run.sh", b"{}")], "is no file of a run"),
     ([member(f"{RUN}/lock")], "is no file of a run"),
+    ([member(f"{RUN}/user_files/../../x.py")], "is no file of a run"),
+    ([member(f"{RUN}/user_files/x.sh")], "is no file of a run"),
+    ([member(f"{RUN}/user_files/.x.py")], "is no file of a run"),
+    ([CONFIG_MEMBER, member(f"{RUN}/user_files/x.py", type=tarfile.SYMTYPE, linkname="/etc/passwd")], "no plain file"),
     ([member("config.json", b"{}")], "is no file of a run"),
     ([CONFIG_MEMBER, member(f"{RUN}/result.json", type=tarfile.SYMTYPE, linkname="/etc/passwd")], "no plain file"),
     ([CONFIG_MEMBER, member(f"{RUN}/result.json", type=tarfile.LNKTYPE, linkname="config.json")], "no plain file"),
