@@ -87,7 +87,7 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class HeadsTable:
     """Compare all heads that were run: scores, paired differences, the smallest difference that the test can show."""
 
     csv: Annotated[Path | None, arg(help="write the table there, with scores by the place that decides")] = None
@@ -148,7 +148,7 @@ class Heads:
 
     action: Annotated[
         Annotated[Run, subcommand("run", prefix_name=False)]
-        | Annotated[Table, subcommand("table", prefix_name=False)]
+        | Annotated[HeadsTable, subcommand("table", prefix_name=False)]
         | Annotated[Edits, subcommand("mbpp", prefix_name=False)],
         arg(name=""),
     ]

@@ -165,7 +165,7 @@ class Show:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class MemoryTable:
     """Floors and methods side by side, with paired differences over the same steps and their intervals."""
 
     against: Annotated[str, arg(help="the method, or floor, that the others are compared with")] = "zero_shot"
@@ -201,7 +201,7 @@ class Memory:
         Annotated[Stream, subcommand("stream", prefix_name=False)]
         | Annotated[Run, subcommand("run", prefix_name=False)]
         | Annotated[Show, subcommand("show", prefix_name=False)]
-        | Annotated[Table, subcommand("table", prefix_name=False)],
+        | Annotated[MemoryTable, subcommand("table", prefix_name=False)],
         arg(name=""),
     ]
 

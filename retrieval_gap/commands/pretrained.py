@@ -108,7 +108,7 @@ class HotpotQA:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class PretrainedTable:
     """Exact match and F1 of all models in a folder, over all questions and over those that all of them answer from the
     two gold paragraphs alone (the paper's selection)."""
 
@@ -152,7 +152,7 @@ class Pretrained:
 
     action: Annotated[
         Annotated[HotpotQA, subcommand("hotpotqa", prefix_name=False)]
-        | Annotated[Table, subcommand("table", prefix_name=False)]
+        | Annotated[PretrainedTable, subcommand("table", prefix_name=False)]
         | Annotated[Fetch, subcommand("fetch", prefix_name=False)],
         arg(name=""),
     ]

@@ -41,3 +41,11 @@ def take_any_text(stream: TextIO) -> None:
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:  # a test's stream has none
         reconfigure(errors="backslashreplace")
+
+
+def duration(seconds: float) -> str:
+    """In the largest unit that leaves a digit before the point."""
+    for size, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {name}"
+    return f"{seconds:.0f} s"

@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from retrieval_gap.machine.printing import duration
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.executors.cells import STOPPED, CellEnded
 from retrieval_gap.runs.experiment import Experiment, Progress, Row
@@ -38,7 +39,7 @@ class AtWork(NamedTuple):
         return (now.total - now.done) / now.per_s if now.per_s else None
 
     def left(self) -> str:
-        return self.progress.doing if self.seconds_left is None else _duration(self.seconds_left)
+        return self.progress.doing if self.seconds_left is None else duration(self.seconds_left)
 
     def line(self) -> str:
         if self.seconds_left is None:
@@ -127,7 +128,7 @@ class _Board:
         if not left:  # nothing tells yet
             return told
         day = "%H:%M" if left < 20 * 3600 else "%a %d %b %H:%M"
-        return f"{told}, about {_duration(left)} left, until {datetime.now() + timedelta(seconds=left):{day}}"
+        return f"{told}, about {duration(left)} left, until {datetime.now() + timedelta(seconds=left):{day}}"
 
     def _at_work(self) -> list[AtWork]:
         left = (cell for cell in self._runs if cell not in self._done and cell not in self._failed)
@@ -154,11 +155,3 @@ def summary(cell: Experiment, rows: Sequence[Row]) -> str:
 
 def _failed_line(cell: Experiment, reason: str) -> Text:
     return Text(f"failed: {cell.label()}: {reason}", "red", no_wrap=True, overflow="ellipsis")
-
-
-def _duration(seconds: float) -> str:
-    """In the largest unit that leaves a digit before the point."""
-    for size, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {name}"
-    return f"{seconds:.0f} s"

@@ -14,6 +14,7 @@ from rich.table import Column
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.experiments.trained.run import Report, execute
 from retrieval_gap.machine.environment import usable_cores
+from retrieval_gap.machine.printing import duration
 from retrieval_gap.runs.experiment import RunOptions
 from retrieval_gap.training.loop import StepReport
 from retrieval_gap.training.ranks import ALONE, Ranks
@@ -42,7 +43,7 @@ class Watch:
         samples, started = self._first
         if report.samples > samples:
             left = (self.total - report.samples) * (now - started) / (report.samples - samples)
-            parts.append(f"{_hours_minutes(left)} left")
+            parts.append(f"{duration(left)} left")
         if self._accuracy is not None:
             parts.append(f"accuracy {self._accuracy:.3f}")
         return "  ".join(parts)
@@ -83,9 +84,3 @@ def _printed(watch: Watch) -> Report:
                 print(line, file=sys.stderr, flush=True)
 
     return report
-
-
-def _hours_minutes(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
