@@ -9,7 +9,8 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TextIO, TypeVar
 
@@ -84,11 +85,9 @@ def _parse(words: list[str]) -> Command:
         from retrieval_gap.commands.task_flags import split_task_flags
 
         words, options = _guarded(lambda: split_task_flags(words))
-    if shutil.get_terminal_size().columns < NARROWEST:
-        os.environ["COLUMNS"] = str(NARROWEST)
     told = io.StringIO()
     try:
-        with contextlib.redirect_stderr(told):
+        with contextlib.redirect_stderr(told), _wide_enough():
             command: Command = tyro.extras.subcommand_cli_from_dict(
                 COMMANDS, args=words, prog="retrieval-gap", description=__doc__.split("\n\n")[1]
             )
@@ -100,6 +99,19 @@ def _parse(words: list[str]) -> Command:
     if isinstance(command, Train):
         return replace(command, config=replace(command.config, options=options))
     return replace(command, options=options) if isinstance(command, Sample | Bound | Construct | Sweep) else command
+
+
+@contextmanager
+def _wide_enough() -> Iterator[None]:
+    """A terminal of NARROWEST columns at least, while the context lasts."""
+    before = os.environ.get("COLUMNS")
+    if shutil.get_terminal_size().columns < NARROWEST:
+        os.environ["COLUMNS"] = str(NARROWEST)
+    try:
+        yield
+    finally:
+        os.environ.pop("COLUMNS", None)
+        os.environ.update({} if before is None else {"COLUMNS": before})
 
 
 def _is_grid_of_a_task(words: list[str]) -> bool:

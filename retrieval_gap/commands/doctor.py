@@ -7,7 +7,6 @@ import time
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -16,6 +15,7 @@ from retrieval_gap.decoding.retrieval import make_retriever
 from retrieval_gap.kernels import causal_conv1d, mamba, residual, rms_norm, selective_scan
 from retrieval_gap.kernels.selective_scan.mamba_ssm import EXTENSION
 from retrieval_gap.machine import environment
+from retrieval_gap.machine.terminal import wide_console
 from retrieval_gap.models import ARCHITECTURES, ModelConfig, SequenceModel, architecture
 from retrieval_gap.tasks.api import TaskConfig
 from retrieval_gap.tasks.registry import load_task
@@ -39,7 +39,7 @@ def print_report() -> None:
     """
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, value in environment.describe().items():
-        table.add_row(name, value)
+        table.add_row(name, escape(value))
     table.add_row("processor", f"{torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads")
     table.add_row("device", _device())
     table.add_row("search", f"google-re2 {environment.package_version('google-re2')} (exact), numba (fast)")
@@ -47,13 +47,13 @@ def print_report() -> None:
         backends = kernel.available_backends()
         chosen = next(name for name, state in backends.items() if state == "available")
         told = (f"{name}: {state}" + (" (will be used)" if name == chosen else "") for name, state in backends.items())
-        table.add_row(kernel.__name__.rpartition(".")[2], "; ".join(told))
+        table.add_row(kernel.__name__.rpartition(".")[2], escape("; ".join(told)))
     for name, purpose in OPTIONAL.items():
         state = "installed" if _is_installed(name) else "not installed"
         table.add_row(name, escape(f"{state}: {purpose}"))
     for name, state in gpu_packages().items():
         table.add_row(name, escape(state))
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = wide_console()
     console.print(table)
     started = time.perf_counter()
     for arch in ARCHITECTURES:

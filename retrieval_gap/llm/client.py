@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from rich.console import Console
 from rich.progress import Progress
 
 from retrieval_gap.llm.cache import Cache, Kept
@@ -19,6 +18,7 @@ from retrieval_gap.llm.request import (
     ScoreRequest,
     TooLong,
 )
+from retrieval_gap.machine.terminal import LiveConsole
 
 Asked = TypeVar("Asked", Request, ScoreRequest)
 
@@ -83,8 +83,8 @@ class Client:
                 self._note(kept)
         self.spent.cached += len(replies)
         missing = [request for request in dict.fromkeys(requests) if request not in replies]
-        console = Console(stderr=True)
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        console = LiveConsole()
+        with Progress(console=console, transient=True, disable=not console.updates) as progress:
             bar = progress.add_task(what, total=len(missing))
 
             def done(place: int, reply: Kept | TooLong) -> None:

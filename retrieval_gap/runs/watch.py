@@ -3,19 +3,18 @@
 All of it is read from the run directories, whoever works on them: a worker here, a node of a cluster, another sweep.
 """
 
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from retrieval_gap.machine.printing import duration
+from retrieval_gap.machine.terminal import LiveConsole
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.executors.cells import STOPPED, CellEnded
 from retrieval_gap.runs.experiment import Experiment, Progress, Row
@@ -54,8 +53,8 @@ class AtWork(NamedTuple):
 def watch(runs: Mapping[Experiment, RunDirectory], events: Iterator[CellEnded | None], forecast: Forecast) -> None:
     """Follows a sweep to its end.  events: those of `run_cells`."""
     board = _Board(runs, forecast)
-    console = _LastingConsole(stderr=True, markup=False, highlight=False)
-    if console.is_terminal:
+    console = LiveConsole()
+    if console.updates:
         with Live(console=console, transient=True, auto_refresh=False, redirect_stdout=False) as live:
             for event in events:
                 if event is not None:
@@ -69,14 +68,6 @@ def watch(runs: Mapping[Experiment, RunDirectory], events: Iterator[CellEnded | 
         elif time.monotonic() - told > STATUS_SECONDS:
             told = time.monotonic()
             console.print(board.line(), soft_wrap=True)
-
-
-class _LastingConsole(Console):
-    """Goes quiet where the reader of standard error goes away; rich would end the process."""
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 class _Board:

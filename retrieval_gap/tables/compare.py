@@ -256,7 +256,7 @@ def missing_lines(compared: Iterable[Comparison]) -> list[str]:
 
 
 def _print_table(compared: Sequence[Comparison], theirs: str) -> None:
-    from retrieval_gap.tables.printing import print_wide
+    from retrieval_gap.machine.terminal import wide_console
 
     table = Table(box=None, pad_edge=False)
     for column in ("task", "view", "n", "model"):
@@ -267,7 +267,7 @@ def _print_table(compared: Sequence[Comparison], theirs: str) -> None:
         table.add_column(column, no_wrap=True)
     for comparison in compared:
         table.add_row(*map(escape, _words(comparison)))
-    print_wide(table)
+    wide_console().print(table)
 
 
 def _words(comparison: Comparison) -> list[str]:

@@ -3,21 +3,14 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from retrieval_gap.machine.printing import printable, say
+from retrieval_gap.machine.terminal import wide_console
 
-WIDTH = 160  # where there is no terminal
 # Longer tables are aligned by their longest cells and never wrapped: rich needs a millisecond for each line.
 LONG = 400  # lines
-
-
-def print_wide(table: Table) -> None:
-    """Prints a table as wide as the terminal, or as a file can take."""
-    console = Console()
-    (console if console.is_terminal else Console(width=WIDTH)).print(table)
 
 
 def print_lines(
@@ -36,7 +29,7 @@ def print_lines(
         table.add_column(escape(_one_line(column)), justify="left" if column in left else "right")
     for line in lines:
         table.add_row(*(escape(_one_line(line.get(column, ""))) for column in columns))
-    print_wide(table)
+    wide_console().print(table)
 
 
 def _print_long(columns: Sequence[str], lines: Iterable[Mapping[str, str]], left: Collection[str]) -> None:

@@ -76,14 +76,16 @@ class LoopOptions:
     """What a loop leaves on the way, and whom it tells.
 
     checkpoint: the file that it goes on from and writes.  checkpoint_seconds: what a kill costs at the most.
-    report: told every `report_every` steps.  on_start: called once before the first step with what is done,
-    the checkpoint being a good one.  on_first_loss: told the loss of the very first step, of weights that nothing was
-    trained of.  validation: alike on all ranks, but for `measure`.
+    report: told every `report_every` steps.  at_step: told the samples so far after each step.
+    on_start: called once before the first step with what is done, the checkpoint being a good one.
+    on_first_loss: told the loss of the very first step, of weights that nothing was trained of.
+    validation: alike on all ranks, but for `measure`.
     """
 
     checkpoint: Path
     report: Callable[[StepReport], None]
     report_every: int = 100
+    at_step: Callable[[int], None] = lambda samples: None
     on_start: Callable[[TrainingProgress], None] = lambda done: None
     on_first_loss: Callable[[float], None] = lambda loss: None
     validation: Validation | None = None
@@ -124,6 +126,8 @@ def train(
             step(batch)
             meter.add(batch)
             finished = batch.step + 1
+            if ranks.leads:
+                options.at_step(finished * config.batch_size)
             if finished == 1 and ranks.leads:
                 options.on_first_loss(step.loss_sum())
             ended, stopped = finished == config.steps, False

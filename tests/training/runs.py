@@ -10,9 +10,9 @@ from retrieval_gap.runs.experiment import Row, RunOptions
 from retrieval_gap.tables.rows import COLUMNS
 
 
-def execute(config: RunConfig, runs_dir: Path, *, report: run.Report = lambda *_: None, **options: Any) -> Row:
+def execute(config: RunConfig, runs_dir: Path, *, listener: run.Listener = run.NOBODY, **options: Any) -> Row:
     """options: those of `RunOptions`; one thread unless they say otherwise."""
-    return run.execute(config, RunOptions(**{"runs_dir": runs_dir, "threads": 1} | options), report=report)
+    return run.execute(config, RunOptions(**{"runs_dir": runs_dir, "threads": 1} | options), listener=listener)
 
 
 def run_ranked(config: RunConfig, runs_dir: Path, ranks: int) -> Row | None:

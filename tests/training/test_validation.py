@@ -18,6 +18,7 @@ from retrieval_gap.experiments.trained import run as experiments_run
 from retrieval_gap.experiments.trained.alone import LINES, Watch, run_one
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.experiments.trained.rows import counted
+from retrieval_gap.experiments.trained.run import Listener
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.machine.stopping import StoppedError
 from retrieval_gap.runs.directory import RunDirectory
@@ -111,17 +112,17 @@ def test_a_kill_changes_nothing_of_an_early_end(
     whole = execute(config, tmp_path / "whole")
     count = 0
 
-    def kill(_: RunConfig, told: StepReport) -> None:
+    def kill(told: StepReport) -> None:
         nonlocal count
         count += 1
         if count == at_report or (at_report is None and told.samples == samples):
             os.kill(os.getpid(), signal.SIGTERM)
 
     if at_report is None:  # asked to stop with the step that is the last one: nothing is left to stop
-        execute(config, tmp_path / "parts", report=kill)
+        execute(config, tmp_path / "parts", listener=Listener(report=kill))
     else:
         with pytest.raises(StoppedError):
-            execute(config, tmp_path / "parts", report=kill)
+            execute(config, tmp_path / "parts", listener=Listener(report=kill))
     assert timeless(execute(config, tmp_path / "parts")) == timeless(whole)
     one, other = (load_file(RunDirectory.of(config, tmp_path / part).checkpoint) for part in ("whole", "parts"))
     assert all(one[name].equal(other[name]) for name in one)
@@ -186,12 +187,21 @@ def test_the_time_left_does_not_jump_with_one_slow_report_nor_count_the_compilat
     clock = iter(moments)
     watch = Watch(10_000, lambda: next(clock))
     lines = [watch.told(told(100 * (i + 1), 5.0 if i == 51 else 100.0)) for i in range(100)]
-    assert "left" not in lines[0]
+    assert lines[0].startswith("loss")
     left = [int(m[1]) * 60 + int(m[2]) for line in lines[1:] if (m := re.search(r"(\d+):(\d\d) left", line))]
     assert left[0] == 98
-    assert left[-1] == 0
+    assert left[-1] == 1
+    assert lines[-1].startswith("decoding")
     # The report that took 20 times as long would say 16 minutes by its own pace.
     assert all(abs(after - before) <= 20 for before, after in pairwise(left))
+
+
+def test_steps_tell_the_pace_before_the_first_report_of_a_long_run() -> None:
+    clock = iter([5.0, 5.5, 15.0, 16.0])
+    watch = Watch(1_000_000, lambda: next(clock))
+    lines = [watch.at(samples) for samples in (100, 150, 1_100)]
+    assert lines == ["starting", "starting", "2:46:29 left  100 samples/s"]
+    assert watch.told(told(1_200, 100.0)).startswith("2:46:28 left  loss 1.0000  100 samples/s")
 
 
 def test_the_last_accuracy_stays_in_the_line() -> None:

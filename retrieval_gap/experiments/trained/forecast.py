@@ -13,7 +13,6 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any, Literal
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -28,13 +27,13 @@ from retrieval_gap.experiments.trained.cost import (
     trace_sizes,
 )
 from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.machine.terminal import wide_console
 from retrieval_gap.runs.known import KnownRun, known_runs
 from retrieval_gap.tasks.api import TaskError
 
 Source = Literal["measured", "scaled", "roofline"]
 Part = Literal["training", "evaluation"]
 MARKS: dict[Source, str] = {"measured": "=", "scaled": "~", "roofline": "?"}  # no letters, which read as units
-WIDTH = 120  # where there is no terminal
 LEGEND = (
     "h hours: = measured, ~ scaled by the roofline from other cells measured there, ? roofline alone (an assumption)"
 )
@@ -193,7 +192,7 @@ def print_forecast(cells: Sequence[KnownRun], runs_dir: Path, here: Hardware) ->
             left = _estimates({config: share for config, share in todo.items() if share is not None}, machines, runs)
             table.add_row("left", str(len(left)), "", "", "", *_hours(list(left.values()), machines))
         table.add_section()
-    console = _console()
+    console = wide_console()
     console.print(table)
     for line in (LEGEND, _assumptions(here)):
         console.print(line, soft_wrap=True, highlight=False)
@@ -213,7 +212,7 @@ def print_left(cells: Sequence[KnownRun], runs_dir: Path, here: Hardware) -> Non
             table.add_row("left" if status == "missing" else status, *_left(some, here, runs))
     table.add_section()
     table.add_row("all", *_left(cells, here, runs))
-    console = _console()
+    console = wide_console()
     console.print(table)
     console.print(f"{LEGEND}; {here.count} at a time", soft_wrap=True, highlight=False)
 
@@ -285,8 +284,3 @@ def _assumptions(here: Hardware) -> str:
         f" here {here.count} at a time, at {ACHIEVED:.0%} of {here.flops_per_s / ACHIEVED / 1e9:.3g} GFLOP/s and"
         f" {here.bytes_per_s / ACHIEVED / 1e9:.3g} GB/s a thread, {here.kernel_s * 1e6:.2g} us a call, measured now"
     )
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=WIDTH)

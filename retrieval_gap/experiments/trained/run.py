@@ -5,7 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +34,28 @@ from retrieval_gap.training.config import TrainingConfig, check_precision
 from retrieval_gap.training.loop import LoopOptions, StepReport, Validation, train
 from retrieval_gap.training.ranks import ALONE, Ranks
 
-Report = Callable[[RunConfig, StepReport], None]
 REPORTS_A_RUN = 100
 VALIDATION_SAMPLES = 256  # decoded on the way
 HIGH_LOSS = 3.0  # times that of guessing: where a first loss is worth a warning
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Listener:
+    """Who is told of a run while it trains.
+
+    report: of every hundredth of it, and of what is decoded on the way.  at_step: the samples so far, after each step.
+    """
+
+    report: Callable[[StepReport], None] = lambda told: None
+    at_step: Callable[[int], None] = lambda samples: None
+
+
+NOBODY = Listener()
+
+
 def execute(
-    config: RunConfig, options: RunOptions, *, report: Report = lambda *_: None, ranks: Ranks = ALONE
+    config: RunConfig, options: RunOptions, *, listener: Listener = NOBODY, ranks: Ranks = ALONE
 ) -> dict[str, Any]:
     """Trains (or goes on training) and evaluates one run; the result row.  A finished run's row is read back.
 
@@ -52,7 +65,7 @@ def execute(
     check_precision(config.precision, choose_device(options.device))
 
     def work(run: RunDirectory, options: RunOptions) -> list[Row]:
-        return [train_and_evaluate(config, run, options, report=report, ranks=ranks)]
+        return [train_and_evaluate(config, run, options, listener=listener, ranks=ranks)]
 
     (row,) = perform(config, options, work, ranks=ranks.count)
     return row
@@ -63,7 +76,7 @@ def train_and_evaluate(
     run: RunDirectory,
     options: RunOptions,
     *,
-    report: Report = lambda *_: None,
+    listener: Listener = NOBODY,
     ranks: Ranks = ALONE,
 ) -> Row:
     """The work of a run in its directory, which is held; its row.  Raises RunError where it fails."""
@@ -73,10 +86,10 @@ def train_and_evaluate(
 
         def on_report(told: StepReport) -> None:
             track(told.to_json())
-            report(config, told)
+            listener.report(told)
 
         ranks.begin()
-        trained = _trained(config, run, device, on_report, options.checkpoint_seconds, ranks)
+        trained = _trained(config, run, device, replace(listener, report=on_report), options.checkpoint_seconds, ranks)
         ranks.leave()  # rank 0 evaluates alone
         evaluation = _own_evaluation(config, trained.model, run)
         row = result_row(config, trained, evaluation, _wall_time(run), ranks.count)
@@ -195,7 +208,7 @@ def _trained(
     config: RunConfig,
     run: RunDirectory,
     device: torch.device,
-    report: Callable[[StepReport], None],
+    listener: Listener,
     checkpoint_seconds: float,
     ranks: Ranks,
 ) -> Trained:
@@ -213,12 +226,13 @@ def _trained(
     def on_report(told: StepReport) -> None:
         with run.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(told.to_json() | {"wall_s": round(time.perf_counter() - started + before, 3)}) + "\n")
-        report(told)
+        listener.report(told)
 
     options = LoopOptions(
         checkpoint=run.checkpoint,
         report=on_report,
         report_every=_report_every(training),
+        at_step=listener.at_step,
         on_start=on_start,
         on_first_loss=lambda loss: _warn_of_high_loss(loss, len(task.vocabulary), config),
         validation=_validation(config, model),
