@@ -1,6 +1,7 @@
 """What a number was measured on: versions, commit, hardware."""
 
 import functools
+import math
 import os
 import platform
 import subprocess
@@ -56,8 +57,41 @@ def hardware(device: str = "cpu") -> str:
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may keep busy: those that it may run on, or fewer where a container's quota is less."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(min(cores, cpu_quota())))
+
+
+def cpu_quota(root: Path = Path("/")) -> float:
+    """Processors' worth of time that control groups leave this process (`docker run --cpus`); infinite where none does.
+
+    Both versions of control groups; a container sees its own group as the top one.  root: for tests.
+    """
+    groups = root / "sys/fs/cgroup"
+    try:
+        named = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return math.inf
+    quotas = [math.inf]
+    for line in named:
+        _, controllers, name = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = groups / "cpu" if controllers else groups
+        own = top / name.lstrip("/")
+        quotas += [_quota(place) for place in (own, *own.parents) if place == top or top in place.parents]
+    return min(quotas)
+
+
+def _quota(group: Path) -> float:
+    try:
+        if (group / "cpu.max").exists():
+            quota, period = (group / "cpu.max").read_text().split()
+        else:
+            quota, period = ((group / f"cpu.cfs_{what}_us").read_text().strip() for what in ("quota", "period"))
+        return float(quota) / float(period) if quota not in ("max", "-1") else math.inf
+    except (OSError, ValueError, ZeroDivisionError):
+        return math.inf
 
 
 def _processor() -> str:
