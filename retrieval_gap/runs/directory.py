@@ -59,7 +59,9 @@ class RunDirectory:
         """Raises UsageError where this is no run directory, or its configuration will not do; RunError where that
         cannot be read."""
         if not self.configuration.is_file():
-            raise UsageError(f"{self.path} is no run directory (it has no config.json)")
+            below = min((path.parent for path in self.path.glob("*/config.json")), default=None)
+            told = f"; it holds some, such as {below}" if below else ""
+            raise UsageError(f"{self.path} is no run directory (it has no config.json){told}")
         return read_experiment(read_json(self.configuration), str(self.configuration))
 
     def rows(self, experiment: Experiment | None = None) -> list[Row]:

@@ -40,12 +40,15 @@ def planned_runs(experiments: Iterable[Experiment], runs_dir: Path) -> list[Know
 
 
 def known_runs(runs_dir: Path) -> list[KnownRun]:
-    """The runs of all directories below `runs_dir`, by name; one that has a result and lost its configuration too.
+    """The runs of all directories below `runs_dir`, by name; one that has a result and lost its configuration too.  Of
+    a run's own directory that one.
 
     They are what is found there: a user's file that is of a run's hash may have changed since, or gone.
     """
     if not runs_dir.is_dir():
         raise UsageError(f"{runs_dir} is no folder of runs; `retrieval-gap train` or `sweep` makes one")
+    if (runs_dir / "config.json").is_file():
+        return [_known(RunDirectory(runs_dir))]
     found = {path.parent for name in ("config.json", "result.json") for path in runs_dir.glob(f"*/{name}")}
     return [_known(RunDirectory(path)) for path in sorted(found)]
 

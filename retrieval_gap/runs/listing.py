@@ -96,7 +96,9 @@ def print_runs(known: Sequence[KnownRun], rows: Sequence[Row] = ()) -> dict[Path
         left = columns_of(line.what for line in lines)
         print_lines([{**line.what, **line.told} for line in lines], left=left, without=same)
         print_constant(same)
-    print_counts(Counter(line.status for line in lines))
+        print_counts(Counter(line.status for line in lines))
+    else:
+        print("no run is here yet")
     for trouble in troubles.values():
         say(f"unreadable: {trouble}")
     return troubles

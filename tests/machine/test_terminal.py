@@ -91,6 +91,7 @@ def progress(rows: list[str]) -> list[str]:
     return [row for row in rows if re.search(r"\d%", row)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [20, 80])
 def test_one_line_is_updated_in_a_terminal_of_any_width(columns: int, tmp_path: Path) -> None:
     shown = run_in_terminal(TRAIN.format(samples=160).split(), tmp_path, columns)

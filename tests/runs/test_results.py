@@ -42,6 +42,29 @@ def test_a_preset_tells_what_is_done_running_partial_failed_and_missing(
     assert "1 done, 1 running, 1 partial, 1 failed, 1 missing" in told
 
 
+def test_a_folder_without_runs_says_so_and_a_runs_own_directory_is_that_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_results([tmp_path])
+    assert capsys.readouterr().out == "no run is here yet\n"
+    run = RunDirectory.of(CONFIG, tmp_path)
+    run.create(CONFIG, {})
+    run.result.write_text(json.dumps(ROW))
+    show_results([run.path])
+    assert "1 done" in capsys.readouterr().out
+
+
+def test_a_folder_of_runs_in_place_of_a_run_names_one_of_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunDirectory.of(CONFIG, tmp_path)
+    run.create(CONFIG, {})
+    assert main(["eval", str(tmp_path)]) == 2
+    assert f"{tmp_path} is no run directory (it has no config.json); it holds some, such as {run.path}" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
 def test_a_run_is_found_where_it_is_whatever_became_of_the_file_of_its_task(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
