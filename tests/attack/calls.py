@@ -16,7 +16,8 @@ from typing import Any
 from retrieval_gap.cli import main
 
 LONGEST = 500  # characters of an error's line
-SECONDS = 60  # of one call, on a machine with other work beside
+SECONDS = 60  # of the processor, for one call
+PATIENCE = 300  # seconds that it may wait for something: other work beside slows a call down, and makes no hang
 WARNINGS = (" samples/s", "the first loss is", "is damaged; going on from the one before", "warning: ")
 UNFORESEEN = ("--debug shows the traceback", "retrieval-gap: output:")  # a line, but for nobody who reads it
 CACHES = ("__pycache__", ".cache", "matplotlib", "fontlist")
@@ -63,8 +64,9 @@ def call(words: Sequence[str]) -> Told:
         raise HangError(" ".join(words))
 
     out, err = io.StringIO(), io.StringIO()
-    before = signal.signal(signal.SIGALRM, on_alarm)
-    signal.alarm(SECONDS)
+    before = {number: signal.signal(number, on_alarm) for number in (signal.SIGALRM, signal.SIGPROF)}
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.alarm(PATIENCE)
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
@@ -73,7 +75,9 @@ def call(words: Sequence[str]) -> Told:
                 status = stop.code if isinstance(stop.code, int) else 0
     finally:
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return Told(words, status, out.getvalue(), err.getvalue())
 
 
