@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.experiments.trained.run import Listener
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.machine.stopping import StoppedError
 from retrieval_gap.models import SequenceModel
@@ -134,7 +135,7 @@ def test_a_run_goes_on_elsewhere_to_the_same_weights(here: Path, there: Path, ou
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(StoppedError):
-        execute(TINY, here, report=stop_at_seven)
+        execute(TINY, here, listener=Listener(report=stop_at_seven))
     pack(out, here, "")
     unpack(out, there)
     execute(TINY, there)

@@ -13,6 +13,7 @@ import pytest
 
 from retrieval_gap.cli import main
 from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.experiments.trained.run import Listener
 from retrieval_gap.machine.stopping import StoppedError
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.tracking import LogName
@@ -37,7 +38,7 @@ def test_tensorboard_has_every_report_once_though_the_run_was_stopped(tmp_path: 
         "tensorboard.backend.event_processing.event_accumulator", reason="tensorboard is not installed"
     )
     with pytest.raises(StoppedError):
-        execute(SHORT, tmp_path, report=stop_at_seven, log="tensorboard")
+        execute(SHORT, tmp_path, listener=Listener(report=stop_at_seven), log="tensorboard")
     row = execute(SHORT, tmp_path, log="tensorboard")
     run = RunDirectory.of(SHORT, tmp_path)
     events = accumulator.EventAccumulator(str(run.path / "tensorboard"))

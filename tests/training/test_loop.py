@@ -25,7 +25,7 @@ from retrieval_gap.experiments.grids.istree import ARCHITECTURES, paper
 from retrieval_gap.experiments.trained import run as experiments_run
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.experiments.trained.rows import count, counted
-from retrieval_gap.experiments.trained.run import evaluate_run
+from retrieval_gap.experiments.trained.run import Listener, evaluate_run
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.machine.files import make_folder
 from retrieval_gap.machine.stopping import StoppedError
@@ -74,7 +74,7 @@ def test_a_run_stopped_on_the_way_ends_in_the_same_weights(arch: str, tmp_path: 
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(StoppedError, match="sample 56 of 160"):
-        execute(config, parts, report=stop_at_seven)
+        execute(config, parts, listener=Listener(report=stop_at_seven))
     execute(config, parts)
     assert_same(RunDirectory.of(config, whole), RunDirectory.of(config, parts))
     drop = ("samples_per_s", "tokens_per_s", "padding", "wall_s")  # counted since a start of the process
@@ -133,7 +133,7 @@ def test_a_run_on_its_way_is_evaluated_as_far_as_it_was_trained(tmp_path: Path) 
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(StoppedError):
-        execute(CONFIG, tmp_path, report=stop_at_seven)
+        execute(CONFIG, tmp_path, listener=Listener(report=stop_at_seven))
     told = evaluate_run(RunDirectory.of(CONFIG, tmp_path), 10, None)
     assert (told["samples"], told["status"], told["eval_samples"]) == (56, "partial", 10)
 
@@ -174,7 +174,7 @@ def stopped_with_two_checkpoints(runs_dir: Path) -> RunDirectory:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(StoppedError):
-        execute(CONFIG, runs_dir, report=stop_at_nine, checkpoint_seconds=0)
+        execute(CONFIG, runs_dir, listener=Listener(report=stop_at_nine), checkpoint_seconds=0)
     run = RunDirectory.of(CONFIG, runs_dir)
     assert [read_checkpoint(path)[0].step for path in (run.checkpoint, previous(run.checkpoint))] == [9, 8]
     return run
@@ -389,7 +389,7 @@ def test_a_run_tells_what_every_start_of_it_happened_on(tmp_path: Path) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(StoppedError):
-        execute(CONFIG, tmp_path, report=stop)
+        execute(CONFIG, tmp_path, listener=Listener(report=stop))
     written = (run.path / "config.json").stat().st_mtime_ns
     row = execute(CONFIG, tmp_path)
     starts = [json.loads(line) for line in (run.path / "environment.jsonl").read_text().splitlines()]
