@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from retrieval_gap.kernels.selective_scan import ScanInputs, available_backends, selective_scan
+from retrieval_gap.kernels.dispatch import describe
+from retrieval_gap.kernels.selective_scan import ScanInputs, backends, selective_scan
 
 # (sequences, length, channels): those of the models, and large ones.
 SHAPES = (
@@ -37,7 +38,7 @@ def run() -> list[dict[str, Any]]:
             floor = _bytes_moved(inputs) / bytes_per_ms
             against = f"the memory's floor at {bytes_per_ms / 1e9:.2f} TB/s"
             rows.append(_row(name, ours, floor, against))
-            if available_backends()["mamba_ssm"] == "available by name":
+            if describe(backends())["mamba_ssm"] == "available by name":
                 theirs = _milliseconds(_task(_mamba_ssm, _time_last(inputs)))
                 rows.append(_row(name, ours, theirs, "the CUDA kernel of mamba_ssm"))
     return rows

@@ -13,6 +13,7 @@ from rich.table import Table
 from retrieval_gap.decoding.decode import decode
 from retrieval_gap.decoding.retrieval import make_retriever
 from retrieval_gap.kernels import causal_conv1d, mamba, residual, rms_norm, selective_scan
+from retrieval_gap.kernels.dispatch import describe
 from retrieval_gap.kernels.selective_scan.mamba_ssm import EXTENSION
 from retrieval_gap.machine import environment
 from retrieval_gap.machine.terminal import wide_console
@@ -44,7 +45,7 @@ def print_report() -> None:
     table.add_row("device", _device())
     table.add_row("search", f"google-re2 {environment.package_version('google-re2')} (exact), numba (fast)")
     for kernel in (selective_scan, causal_conv1d, mamba, residual, rms_norm):
-        backends = kernel.available_backends()
+        backends = describe(kernel.backends())
         chosen = next(name for name, state in backends.items() if state == "available")
         told = (f"{name}: {state}" + (" (will be used)" if name == chosen else "") for name, state in backends.items())
         table.add_row(kernel.__name__.rpartition(".")[2], escape("; ".join(told)))

@@ -7,7 +7,7 @@ import importlib.util
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
 
@@ -40,25 +40,24 @@ def describe(backends: Mapping[str, Backend]) -> dict[str, str]:
     return {name: backend.missing or usable[name] for name, backend in backends.items()}
 
 
-def find_cpu_backend(module: str) -> Backend:
-    """The compiled backend in a module, or the reason why this machine cannot have it."""
-    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
-        return Backend(module=None, missing="NUMBA_DISABLE_JIT is set")
-    try:
-        return Backend(module=importlib.import_module(module), refuses=refuse_all_but_float32_on_cpu)
-    except ImportError as error:
-        return Backend(module=None, missing=f"numba cannot be used: {error}")
-
-
 def cpu_and_naive(
     module: str, naive: ModuleType, refuses: Callable[[list[Tensor]], str | None] = lambda tensors: None
 ) -> dict[str, Backend]:
-    """The two backends of most kernels: compiled for float32 on the CPU, unless `refuses` objects; plain PyTorch."""
+    """Two backends: compiled for float32 on the CPU, where numba can be used and `refuses` does not object; PyTorch."""
+
+    compiled, missing = None, None
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        missing = "NUMBA_DISABLE_JIT is set"
+    else:
+        try:
+            compiled = importlib.import_module(module)
+        except ImportError as error:
+            missing = f"numba cannot be used: {error}"
 
     def refuses_any(tensors: list[Tensor]) -> str | None:
         return refuse_all_but_float32_on_cpu(tensors) or refuses(tensors)
 
-    return {"cpu": replace(find_cpu_backend(module), refuses=refuses_any), "naive": Backend(module=naive)}
+    return {"cpu": Backend(module=compiled, missing=missing, refuses=refuses_any), "naive": Backend(module=naive)}
 
 
 def triton_is_interpreted() -> bool:

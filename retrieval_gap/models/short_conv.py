@@ -36,19 +36,19 @@ class ShortConv(Mixer):
         return self._window(batch), self.mixer.static_state(batch, capacity, position)
 
     def forward(self, x_BxLxD: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
-        return self.mixer(x_BxLxD + causal_conv1d(x_BxLxD, self.weight_DxW, self.bias_D, activation=None)[0])
+        return self.mixer(x_BxLxD + causal_conv1d(x_BxLxD, self.weight_DxW, self.bias_D, with_silu=False)[0])
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         window_BxWxD, inner = state
         y_BxLxD, window_BxWxD = causal_conv1d(
-            x_BxLxD, self.weight_DxW, self.bias_D, initial_state_BxKxD=window_BxWxD, activation=None
+            x_BxLxD, self.weight_DxW, self.bias_D, initial_state_BxKxD=window_BxWxD, with_silu=False
         )
         y_BxLxD, inner = self.mixer.prefill(x_BxLxD + y_BxLxD, inner)
         return y_BxLxD, (window_BxWxD, inner)
 
     def step(self, x_BxD: Float[Tensor, "b d"], state: State) -> tuple[Float[Tensor, "b d"], State]:
         window_BxWxD, inner = state
-        y_BxD, window_BxWxD = causal_conv1d_step(x_BxD, self.weight_DxW, self.bias_D, window_BxWxD, activation=None)
+        y_BxD, window_BxWxD = causal_conv1d_step(x_BxD, self.weight_DxW, self.bias_D, window_BxWxD, with_silu=False)
         y_BxD, inner = self.mixer.step(x_BxD + y_BxD, inner)
         return y_BxD, (window_BxWxD, inner)
 

@@ -94,14 +94,12 @@ def test_other_widths_run_in_pytorch() -> None:
         causal_conv1d(x, weight, bias, backend="cpu")
     with pytest.raises(RuntimeError, match="channels of a multiple of 16, not 5"):
         causal_conv1d(*inputs(2, 9, 5)[:3], backend="cpu")
-    with pytest.raises(ValueError, match="unknown activation 'relu'"):
-        causal_conv1d(x, weight, bias, activation="relu")
 
 
 def test_without_an_activation_the_filter_alone_is_left() -> None:
     x, weight, bias, state = inputs(2, 9, 16)
-    plain, _ = causal_conv1d(x, weight, bias, initial_state_BxKxD=state, activation=None)
+    plain, _ = causal_conv1d(x, weight, bias, initial_state_BxKxD=state, with_silu=False)
     gated, _ = causal_conv1d(x, weight, bias, initial_state_BxKxD=state, backend="cpu")
     torch.testing.assert_close(torch.nn.functional.silu(plain), gated, rtol=1e-5, atol=1e-6)
-    step, _ = causal_conv1d_step(x[:, 0], weight, bias, state, activation=None)
+    step, _ = causal_conv1d_step(x[:, 0], weight, bias, state, with_silu=False)
     torch.testing.assert_close(step, plain[:, 0], rtol=1e-5, atol=1e-6)

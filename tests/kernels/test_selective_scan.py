@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from retrieval_gap.kernels.selective_scan import ScanInputs, available_backends, selective_scan, selective_scan_step
+from retrieval_gap.kernels.dispatch import cpu_and_naive, describe
+from retrieval_gap.kernels.selective_scan import ScanInputs, backends, naive, selective_scan, selective_scan_step
 from tests.kernels.oracles import Outputs, assert_close, values_and_gradients
 
 NAMES = ["y", "final state", "x", "delta", "A", "B", "C", "D", "z", "bias", "initial state"]
@@ -37,9 +38,9 @@ def results(backend: str, arguments: list[Tensor | None]) -> Outputs:
 
 
 def test_this_machine_has_the_compiled_scan() -> None:
-    backends = available_backends()
-    assert list(backends) == ["triton", "mamba_ssm", "cpu", "naive"]
-    assert (backends["cpu"], backends["naive"]) == ("available", "available")
+    states = describe(backends())
+    assert list(states) == ["triton", "mamba_ssm", "cpu", "naive"]
+    assert (states["cpu"], states["naive"]) == ("available", "available")
 
 
 @pytest.mark.parametrize(
@@ -242,9 +243,7 @@ def test_hugging_face_mamba_computes_the_same() -> None:
 
 
 def test_without_compilation_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    from retrieval_gap.kernels import dispatch
-
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
-    assert dispatch.find_cpu_backend("anything").missing == "NUMBA_DISABLE_JIT is set"
+    assert cpu_and_naive("anything", naive)["cpu"].missing == "NUMBA_DISABLE_JIT is set"
     monkeypatch.delenv("NUMBA_DISABLE_JIT")
-    assert "numba cannot be used: No module named" in str(dispatch.find_cpu_backend("no_such_module").missing)
+    assert "numba cannot be used: No module named" in str(cpu_and_naive("no_such_module", naive)["cpu"].missing)

@@ -13,9 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from retrieval_gap.kernels.dispatch import describe
 from retrieval_gap.kernels.selective_scan import (
     ScanInputs,
-    available_backends,
+    backends,
     selective_scan,
     selective_scan_step,
     triton_plan,
@@ -57,7 +58,7 @@ def segmented(monkeypatch: pytest.MonkeyPatch) -> Segments:
 
 
 def test_this_machine_has_the_triton_scan() -> None:
-    assert available_backends()["triton"] == ("available" if DEVICE == "cuda" else "available by name")
+    assert describe(backends())["triton"] == ("available" if DEVICE == "cuda" else "available by name")
 
 
 @pytest.mark.parametrize(

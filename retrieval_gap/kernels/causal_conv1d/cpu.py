@@ -13,18 +13,9 @@ import torch
 from torch import Tensor
 
 from retrieval_gap.kernels.causal_conv1d.naive import last_inputs
-from retrieval_gap.kernels.cpu import FLOAT, VECTOR
+from retrieval_gap.kernels.cpu import FLOAT, VECTOR, jobs
 from retrieval_gap.kernels.cpu.elementary import sigmoid, silu
-from retrieval_gap.kernels.cpu.jobs import (
-    FIRST_FIELD,
-    Job,
-    Worker,
-    field,
-    next_item,
-    own_scratch,
-    sum_in_order,
-    thread_count,
-)
+from retrieval_gap.kernels.cpu.jobs import FIRST_FIELD, Job, Worker, field, next_item, own_scratch
 from retrieval_gap.kernels.cpu.lanes import ONE, compiled, fma, inline, splat
 from retrieval_gap.kernels.cpu.memory import load, store
 from retrieval_gap.kernels.cpu.rows import clear, copy
@@ -177,7 +168,7 @@ def _run(job: Job, worker: Worker, x: Tensor, weight: Tensor, bias: Tensor, stat
     job.flats({FILTER: weight.t(), BIAS: bias, STATE: state})
     job.views({X: x})
     # A forward step of 16 channels takes about 40 vector instructions, a backward step 60.
-    job.run(worker, thread_count(batch, 3 * batch * length * channels), scratch_bytes(length, channels))
+    job.run(worker, jobs.thread_count(batch, 3 * batch * length * channels), scratch_bytes(length, channels))
 
 
 class _CausalConv1d(torch.autograd.Function):
@@ -199,5 +190,5 @@ class _CausalConv1d(torch.autograd.Function):
         job.flats({GRAD_FILTER: grad_filter, GRAD_STATE: grad_state})
         job.views({GRAD_Y: grad_y, GRAD_X: grad_x})
         _run(job, backward, x, weight, bias, state)
-        of_filter = sum_in_order(grad_filter)
+        of_filter = jobs.sum_in_order(grad_filter)
         return grad_x, of_filter[:-1].t(), of_filter[-1], grad_state if ctx.needs_input_grad[3] else None

@@ -10,8 +10,9 @@ import math
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 
-from retrieval_gap.kernels.cpu.emit import HAS_AVX512
+from retrieval_gap.kernels.cpu.emit import FLOAT_32, HAS_AVX512, emitted, in_every_lane, lanes, multiply_add
 from retrieval_gap.kernels.cpu.lanes import (
     ONE,
     ZERO,
@@ -37,31 +38,35 @@ _SMALLEST_EXPONENT = np.float32(-126)  # below it numbers are subnormal, with wh
 # The rounded sums that stand for 2^-126, the smallest normal number, and 2^128, infinity.
 _SMALLEST, _LARGEST = np.float32(_ROUND - 126), np.float32(_ROUND + 128)
 
-# e^r = 1 + r (c1 + r (c2 + ...)) for |r| <= ln(2)/2 and 2^r for |r| <= 1/2: minimax in relative error, 1e-7 both.
-_E1, _E2, _E3, _E4, _E5 = (np.float32(c) for c in (0.99999971, 0.49999149, 0.16667637, 0.04189798, 0.00829031))
-_P1, _P2, _P3, _P4, _P5 = (np.float32(c) for c in (0.69314698, 0.24022242, 0.05550734, 0.00967151, 0.00132647))
-# 2^r = 1 + r (q1 + r (q2 + ...)) for 0 <= r < 1: minimax in relative error, 8e-8.
-_Q1, _Q2, _Q3, _Q4, _Q5 = (np.float32(c) for c in (0.6931513, 0.24016444, 0.05579991, 0.00901703, 0.00186713))
-# log(1 + e) = e (1 + e (l1 + e (l2 + ...))) for 0 <= e <= 1, relative error 2e-8.
-_L1, _L2, _L3, _L4, _L5, _L6, _L7, _L8, _L9 = (
-    np.float32(c)
-    for c in (
-        *(-0.49999902, 0.33329962, -0.24954134, 0.19675939, -0.15305592),
-        *(0.10603654, -0.05695953, 0.01985146, -0.00324402),
-    )
+
+def _define_polynomial(*coefficients: float) -> Any:
+    """x -> c0 + x (c1 + x (c2 + ...))."""
+
+    def polynomial(builder: Any, args: Any) -> Any:
+        value, *others = (in_every_lane(builder, ir.Constant(FLOAT_32, c)) for c in reversed(coefficients))
+        for other in others:
+            value = multiply_add(builder, args[0], value, other)
+        return value
+
+    return emitted(lanes(lanes))(polynomial)
+
+
+# e^r for |r| <= ln(2)/2, 2^r for |r| <= 1/2 and for 0 <= r < 1: minimax in relative error, 1e-7, 1e-7 and 8e-8.
+_exp_of_rest = _define_polynomial(1, 0.99999971, 0.49999149, 0.16667637, 0.04189798, 0.00829031)
+_exp2_of_rest = _define_polynomial(1, 0.69314698, 0.24022242, 0.05550734, 0.00967151, 0.00132647)
+_exp2_of_fraction = _define_polynomial(1, 0.6931513, 0.24016444, 0.05579991, 0.00901703, 0.00186713)
+# log(1 + e) / e for 0 <= e <= 1, relative error 2e-8.
+_log_ratio = _define_polynomial(
+    *(1, -0.49999902, 0.33329962, -0.24954134, 0.19675939, -0.15305592, 0.10603654, -0.05695953, 0.01985146),
+    -0.00324402,
 )
 
 
 @inline
 def _exp2_by_scaling(a: Any, b: Any) -> Any:
     x = a * b
-    r = above_floor(x)
-    p = fma(r, splat(_Q5), splat(_Q4))
-    p = fma(r, p, splat(_Q3))
-    p = fma(r, p, splat(_Q2))
-    p = fma(r, p, splat(_Q1))
-    p = fma(r, p, splat(ONE))
-    return where_less(x, splat(_SMALLEST_EXPONENT), splat(ZERO), times_power_of_two(p, x))
+    power = times_power_of_two(_exp2_of_fraction(above_floor(x)), x)
+    return where_less(x, splat(_SMALLEST_EXPONENT), splat(ZERO), power)
 
 
 @inline
@@ -69,12 +74,7 @@ def _exp2_by_bits(a: Any, b: Any) -> Any:
     rounded = fma(a, b, splat(_ROUND))
     rounded = where_less(splat(_LARGEST), rounded, splat(_LARGEST), rounded)
     r = fma(a, b, splat(_ROUND) - rounded)
-    p = fma(r, splat(_P5), splat(_P4))
-    p = fma(r, p, splat(_P3))
-    p = fma(r, p, splat(_P2))
-    p = fma(r, p, splat(_P1))
-    p = fma(r, p, splat(ONE))
-    return where_less(rounded, splat(_SMALLEST), splat(ZERO), p * low_bits_as_exponent(rounded))
+    return where_less(rounded, splat(_SMALLEST), splat(ZERO), _exp2_of_rest(r) * low_bits_as_exponent(rounded))
 
 
 # 2^(a b) to 3 ulp, and |a b| / 2 ulp more where the product is rounded first; 0 below 2^-126, inf from 2^128.
@@ -89,12 +89,7 @@ def exp(x: Any) -> Any:
     rounded = where_less(splat(_LARGEST), rounded, splat(_LARGEST), rounded)
     whole = rounded - splat(_ROUND)
     r = fma(whole, splat(_MINUS_LN_2_REST), fma(whole, splat(_MINUS_LN_2), x))
-    p = fma(r, splat(_E5), splat(_E4))
-    p = fma(r, p, splat(_E3))
-    p = fma(r, p, splat(_E2))
-    p = fma(r, p, splat(_E1))
-    p = fma(r, p, splat(ONE))
-    return where_less(rounded, splat(_SMALLEST), splat(ZERO), p * low_bits_as_exponent(rounded))
+    return where_less(rounded, splat(_SMALLEST), splat(ZERO), _exp_of_rest(r) * low_bits_as_exponent(rounded))
 
 
 @inline
@@ -106,16 +101,7 @@ def exp_of_minus_absolute(x: Any) -> Any:
 @inline
 def softplus_from(x: Any, e: Any) -> Any:
     """log(1 + e^x), given e = e^-|x|; precise also where it is tiny."""
-    p = fma(e, splat(_L9), splat(_L8))
-    p = fma(e, p, splat(_L7))
-    p = fma(e, p, splat(_L6))
-    p = fma(e, p, splat(_L5))
-    p = fma(e, p, splat(_L4))
-    p = fma(e, p, splat(_L3))
-    p = fma(e, p, splat(_L2))
-    p = fma(e, p, splat(_L1))
-    p = fma(e, p, splat(ONE))
-    return fma(e, p, where_less(x, splat(ZERO), splat(ZERO), x))
+    return fma(e, _log_ratio(e), where_less(x, splat(ZERO), splat(ZERO), x))
 
 
 @inline

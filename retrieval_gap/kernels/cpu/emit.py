@@ -73,10 +73,14 @@ def in_every_lane(builder: Any, scalar: Any) -> Any:
     return shuffle(builder, builder.insert_element(blank, scalar, ir.Constant(INT_32, 0)), blank, [0] * LANES)
 
 
+def call(builder: Any, name: str, arguments: list[Any], result: Any = FLOATS) -> Any:
+    """One of LLVM's own functions."""
+    function_type = ir.FunctionType(result, [argument.type for argument in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), arguments)
+
+
 def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    function_type = ir.FunctionType(FLOATS, [FLOATS] * 3)
-    function = cgutils.get_or_insert_function(builder.module, function_type, f"llvm.fma.v{LANES}f32")
-    return builder.call(function, [a, b, c])
+    return call(builder, f"llvm.fma.v{LANES}f32", [a, b, c])
 
 
 def nth(builder: Any, address: Any, stride: Any, n: Any) -> Any:

@@ -19,29 +19,15 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import lower_builtin
 
-from retrieval_gap.kernels.cpu import LANES, VECTOR
-from retrieval_gap.kernels.cpu.emit import (
-    FLOAT_32,
-    FLOATS,
-    HAS_AVX512,
-    INT_32,
-    INT_64,
-    INTS,
-    LanesType,
-    emitted,
-    in_every_lane,
-    lanes,
-    load_floats,
-    multiply_add,
-    nth,
-    shuffle,
-)
+from retrieval_gap.kernels.cpu import LANES, VECTOR, emit
+from retrieval_gap.kernels.cpu.emit import FLOAT_32, FLOATS, HAS_AVX512, INT_32, INT_64, INTS, LanesType, emitted, lanes
 
 ZERO, ONE = np.float32(0), np.float32(1)
+# How instructions of AVX-512 are told to compute every lane, and to round as ever.
+_ALL_LANES, _ROUNDING = (ir.Constant(FLOATS, ir.Undefined), ir.Constant(ir.IntType(16), -1)), ir.Constant(INT_32, 4)
 
 
 # Kernels are called by kernels only: no wrapper for callers in Python, which takes as long to compile.
@@ -81,7 +67,7 @@ _define_operator(operator.truediv, "fdiv")
 @emitted(lanes(types.float32))
 def splat(builder: Any, args: Any) -> Any:
     """One number in every lane."""
-    return in_every_lane(builder, args[0])
+    return emit.in_every_lane(builder, args[0])
 
 
 @emitted(lanes())
@@ -93,41 +79,31 @@ def lane_numbers(builder: Any, args: Any) -> Any:
 @emitted(lanes(lanes, lanes, lanes))
 def fma(builder: Any, args: Any) -> Any:
     """a * b + c, rounded once."""
-    return multiply_add(builder, *args)
+    return emit.multiply_add(builder, *args)
 
 
 @emitted(lanes(lanes))
 def reciprocal(builder: Any, args: Any) -> Any:
     """1 / a to 1 ulp, for 1e-38 < |a| < 1e38: with AVX-512 an estimate of 14 bits and a step of Newton's, which take a
     quarter of a division's time."""
-    a, one = args[0], in_every_lane(builder, ir.Constant(FLOAT_32, 1.0))
+    a, one = args[0], emit.in_every_lane(builder, ir.Constant(FLOAT_32, 1.0))
     if not HAS_AVX512:
         return builder.fdiv(one, a)
-    mask = ir.IntType(16)
-    function_type = ir.FunctionType(FLOATS, [FLOATS, FLOATS, mask])
-    function = cgutils.get_or_insert_function(builder.module, function_type, "llvm.x86.avx512.rcp14.ps.512")
-    estimate = builder.call(function, [a, ir.Constant(FLOATS, ir.Undefined), ir.Constant(mask, -1)])
-    return multiply_add(builder, multiply_add(builder, builder.fneg(a), estimate, one), estimate, estimate)
+    estimate = emit.call(builder, "llvm.x86.avx512.rcp14.ps.512", [a, *_ALL_LANES])
+    return emit.multiply_add(builder, emit.multiply_add(builder, builder.fneg(a), estimate, one), estimate, estimate)
 
 
 @emitted(lanes(lanes))
 def above_floor(builder: Any, args: Any) -> Any:
     """a - floor(a); 0 for an infinite a. For AVX-512 alone."""
-    return _masked(builder, "reduce", args[0], ir.Constant(INT_32, 1))
+    down = ir.Constant(INT_32, 1)
+    return emit.call(builder, "llvm.x86.avx512.mask.reduce.ps.512", [args[0], down, *_ALL_LANES, _ROUNDING])
 
 
 @emitted(lanes(lanes, lanes))
 def times_power_of_two(builder: Any, args: Any) -> Any:
     """a 2^floor(b). For AVX-512 alone."""
-    return _masked(builder, "scalef", *args)
-
-
-def _masked(builder: Any, name: str, *given: Any) -> Any:
-    """An instruction of AVX-512 on all lanes, rounding as ever."""
-    arguments = [*given, ir.Constant(FLOATS, ir.Undefined), ir.Constant(ir.IntType(16), -1), ir.Constant(INT_32, 4)]
-    function_type = ir.FunctionType(FLOATS, [argument.type for argument in arguments])
-    full_name = f"llvm.x86.avx512.mask.{name}.ps.512"
-    return builder.call(cgutils.get_or_insert_function(builder.module, function_type, full_name), arguments)
+    return emit.call(builder, "llvm.x86.avx512.mask.scalef.ps.512", [*args, *_ALL_LANES, _ROUNDING])
 
 
 @emitted(lanes(lanes, lanes, lanes, lanes))
@@ -139,14 +115,14 @@ def where_less(builder: Any, args: Any) -> Any:
 @emitted(lanes(lanes))
 def absolute(builder: Any, args: Any) -> Any:
     """|a|, by clearing the sign bit."""
-    cleared = builder.and_(builder.bitcast(args[0], INTS), in_every_lane(builder, ir.Constant(INT_32, 0x7FFFFFFF)))
+    cleared = builder.and_(builder.bitcast(args[0], INTS), emit.in_every_lane(builder, ir.Constant(INT_32, 0x7FFFFFFF)))
     return builder.bitcast(cleared, FLOATS)
 
 
 @emitted(lanes(lanes))
 def low_bits_as_exponent(builder: Any, args: Any) -> Any:
     """2^(k - 127), where k is the integer in the low bits of each lane's representation."""
-    shifted = builder.shl(builder.bitcast(args[0], INTS), in_every_lane(builder, ir.Constant(INT_32, 23)))
+    shifted = builder.shl(builder.bitcast(args[0], INTS), emit.in_every_lane(builder, ir.Constant(INT_32, 23)))
     return builder.bitcast(shifted, FLOATS)
 
 
@@ -172,7 +148,7 @@ def _across_lanes(builder: Any, vector: Any, combine: Callable[[Any, Any], Any])
     while width > 1:
         width //= 2
         blank = ir.Constant(vector.type, ir.Undefined)
-        low, high = (shuffle(builder, vector, blank, list(range(i, i + width))) for i in (0, width))
+        low, high = (emit.shuffle(builder, vector, blank, list(range(i, i + width))) for i in (0, width))
         vector = combine(low, high)
     return builder.extract_element(vector, ir.Constant(INT_32, 0))
 
@@ -180,25 +156,23 @@ def _across_lanes(builder: Any, vector: Any, combine: Callable[[Any, Any], Any])
 @emitted(lanes(types.int64))
 def sums_of_eight(builder: Any, args: Any) -> Any:
     """Lane i < 8 holds the sum of the i-th of eight vectors at an address, always added in the same order."""
-    offsets = (ir.Constant(INT_64, i * VECTOR) for i in range(8))
-    vectors = [load_floats(builder, builder.add(args[0], o)) for o in offsets]
-    blank = ir.Constant(FLOATS, ir.Undefined)
-    # Halving 16 lanes of each vector three times leaves two lanes of each, neighbours in the right order.
-    vectors = [_fold_halves(builder, vectors[i], vectors[i + 1], 8) for i in range(0, 8, 2)]
-    vectors = [_fold_halves(builder, vectors[i], vectors[i + 1], 4) for i in range(0, 4, 2)]
-    vector = _fold_halves(builder, vectors[0], vectors[1], 2)
-    even, odd = list(range(0, LANES, 2)), list(range(1, LANES, 2))
-    halves = builder.fadd(shuffle(builder, vector, blank, even), shuffle(builder, vector, blank, odd))
-    return shuffle(builder, halves, ir.Constant(halves.type, ir.Undefined), [*range(8), *range(8)])
+    vectors = [emit.load_floats(builder, emit.nth(builder, args[0], ir.Constant(INT_64, VECTOR), i)) for i in range(8)]
+    vector = _folded(builder, vectors, (8, 4, 2))  # two lanes of each, neighbours in the right order
+    return _fold_halves(builder, vector, vector, 1)
 
 
 @emitted(lanes(types.int64, types.int64, lanes))
 def dots_of_sixteen(builder: Any, args: Any) -> Any:
     """(rows, stride, a): lane i holds the product of a with the i-th of 16 rows, always added in the same order."""
     rows, stride, a = args
-    vectors = [builder.fmul(load_floats(builder, nth(builder, rows, stride, i)), a) for i in range(LANES)]
-    for width in (8, 4, 2, 1):
-        vectors = [_fold_halves(builder, vectors[i], vectors[i + 1], width) for i in range(0, len(vectors), 2)]
+    vectors = [builder.fmul(emit.load_floats(builder, emit.nth(builder, rows, stride, i)), a) for i in range(LANES)]
+    return _folded(builder, vectors, (8, 4, 2, 1))
+
+
+def _folded(builder: Any, vectors: list[Any], widths: tuple[int, ...]) -> Any:
+    """2^k vectors to one, by k foldings of pairs."""
+    for width in widths:
+        vectors = [_fold_halves(builder, a, b, width) for a, b in zip(vectors[::2], vectors[1::2], strict=True)]
     return vectors[0]
 
 
@@ -206,4 +180,4 @@ def _fold_halves(builder: Any, a: Any, b: Any, width: int) -> Any:
     """Each run of 2 * width lanes of a, then of b, folded to width lanes: the sum of its halves."""
     starts = range(0, 2 * LANES, 2 * width)
     low = [s + i for s in starts for i in range(width)]
-    return builder.fadd(shuffle(builder, a, b, low), shuffle(builder, a, b, [i + width for i in low]))
+    return builder.fadd(emit.shuffle(builder, a, b, low), emit.shuffle(builder, a, b, [i + width for i in low]))

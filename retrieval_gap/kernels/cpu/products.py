@@ -13,19 +13,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from retrieval_gap.kernels.cpu import FLOAT, LANES, VECTOR
-from retrieval_gap.kernels.cpu.emit import (
-    FLOAT_32,
-    HAS_AVX512,
-    INT_64,
-    emitted,
-    in_every_lane,
-    load_floats,
-    load_to_all,
-    multiply_add,
-    nth,
-    store_floats,
-)  # fmt: skip
+from retrieval_gap.kernels.cpu import FLOAT, LANES, VECTOR, emit
+from retrieval_gap.kernels.cpu.emit import FLOAT_32, HAS_AVX512, INT_64, emitted
 from retrieval_gap.kernels.cpu.lanes import compiled
 
 # Vectors of columns of a tile: with AVX-512 four rows of four are 16 registers of 32. Elsewhere a vector is several
@@ -39,28 +28,29 @@ def _define_tile(rows: int, vectors: int) -> Any:
     def tile(builder: Any, args: Any) -> None:
         add, c, c_row, a, a_row, a_term, b, b_row, terms = args
         width = ir.Constant(INT_64, VECTOR)
-        places = [nth(builder, nth(builder, c, c_row, i), width, j) for i in range(rows) for j in range(vectors)]
-        zero = in_every_lane(builder, ir.Constant(FLOAT_32, 0.0))
+        c_rows = [emit.nth(builder, c, c_row, i) for i in range(rows)]
+        places = [emit.nth(builder, row, width, j) for row in c_rows for j in range(vectors)]
+        zero = emit.in_every_lane(builder, ir.Constant(FLOAT_32, 0.0))
         sums = [cgutils.alloca_once_value(builder, zero) for _ in places]
         with builder.if_then(builder.icmp_signed("!=", add, ir.Constant(INT_64, 0))):
             for total, place in zip(sums, places, strict=True):
-                builder.store(load_floats(builder, place), total)
+                builder.store(emit.load_floats(builder, place), total)
         with cgutils.for_range(builder, terms) as loop:
-            left, right = nth(builder, a, a_term, loop.index), nth(builder, b, b_row, loop.index)
-            columns = [load_floats(builder, nth(builder, right, width, j)) for j in range(vectors)]
+            left, right = emit.nth(builder, a, a_term, loop.index), emit.nth(builder, b, b_row, loop.index)
+            columns = [emit.load_floats(builder, emit.nth(builder, right, width, j)) for j in range(vectors)]
             for i in range(rows):
-                number = load_to_all(builder, nth(builder, left, a_row, i))
+                number = emit.load_to_all(builder, emit.nth(builder, left, a_row, i))
                 for total, column in zip(sums[i * vectors :], columns, strict=False):
-                    builder.store(multiply_add(builder, number, column, builder.load(total)), total)
+                    builder.store(emit.multiply_add(builder, number, column, builder.load(total)), total)
         for total, place in zip(sums, places, strict=True):
-            store_floats(builder, builder.load(total), place)
+            emit.store_floats(builder, builder.load(total), place)
 
     return emitted(types.void(*[types.int64] * 9))(tile)
 
 
-def _define_columns(vectors: int, rows: int) -> Any:
+def _define_columns(vectors: int, rows: int, few: int) -> Any:
     """(add, c, its stride, a, its rows' stride, its terms' stride, b, its stride, m, k): so many vectors of columns."""
-    tall, flat = _define_tile(rows, vectors), _define_tile(1, vectors)
+    tall, low, flat = (_define_tile(height, vectors) for height in (rows, few, 1))
 
     def columns(
         add: int, c: int, c_row: int, a: int, a_row: int, a_term: int, b: int, b_row: int, m: int, k: int
@@ -68,7 +58,10 @@ def _define_columns(vectors: int, rows: int) -> Any:
         whole = m - m % rows
         for i in range(0, whole, rows):
             tall(add, c + i * c_row, c_row, a + i * a_row, a_row, a_term, b, b_row, k)
-        for i in range(whole, m):
+        most = m - (m - whole) % few
+        for i in range(whole, most, few):
+            low(add, c + i * c_row, c_row, a + i * a_row, a_row, a_term, b, b_row, k)
+        for i in range(most, m):
             flat(add, c + i * c_row, c_row, a + i * a_row, a_row, a_term, b, b_row, k)
 
     # numba's symbols hold this name and a number counted in the process: two kernels that two processes cached would
@@ -77,7 +70,9 @@ def _define_columns(vectors: int, rows: int) -> Any:
     return compiled(columns)
 
 
-_one, _two, _three, _panel = (_define_columns(min(n, PANEL), rows) for n, rows in ((1, 8), (2, 6), (3, 4), (4, 4)))
+# Fewer rows than the tallest tile has go through lower ones: a sum alone waits for each of its additions.
+_one = _define_columns(1, 16 if HAS_AVX512 else 8, 4)
+_two, _three, _panel = (_define_columns(min(n, PANEL), rows, 1) for n, rows in ((2, 6), (3, 4), (4, 4)))
 
 
 @compiled

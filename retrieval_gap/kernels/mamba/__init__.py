@@ -8,30 +8,17 @@ Source: Gu & Dao 2023 (arXiv 2312.00752), figure 3 and algorithm 2.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 
 from jaxtyping import Float
 from torch import Tensor
 
 from retrieval_gap.kernels.cpu import LANES
-from retrieval_gap.kernels.dispatch import Backend, choose, cpu_and_naive, describe
+from retrieval_gap.kernels.dispatch import Backend, choose, cpu_and_naive
 from retrieval_gap.kernels.mamba import naive
 from retrieval_gap.kernels.mamba.naive import MambaWeights, State
 
-__all__ = [
-    "MambaWeights",
-    "State",
-    "available_backends",
-    "residual_mamba",
-    "residual_mamba_step",
-    "why_not_fused",
-]
-
-
-@cache
-def _backends() -> dict[str, Backend]:
-    """Fastest first: `auto` takes the first that accepts the tensors."""
-    return cpu_and_naive(f"{__name__}.cpu", naive, _refuse)
+__all__ = ["MambaWeights", "State", "backends", "residual_mamba", "residual_mamba_step", "why_not_fused"]
 
 
 def _refuse(tensors: list[Tensor]) -> str | None:
@@ -41,16 +28,14 @@ def _refuse(tensors: list[Tensor]) -> str | None:
     return f"it is made for filters of width 4, not {taps}" if taps != 4 else None
 
 
-def available_backends() -> dict[str, str]:
-    """What this machine offers: the name of each backend -> "available", or the reason why not."""
-    return describe(_backends())
+backends = cache(partial(cpu_and_naive, f"{__name__}.cpu", naive, _refuse))
 
 
 def why_not_fused(x: Tensor, weights: MambaWeights) -> str | None:
     """Why a model had better run the layer's parts one by one; None where the fused kernel is to be taken."""
     if x.numel() == 0:
         return "there is nothing to compute"
-    backend = _backends().get("cpu", Backend(module=None, missing="there is no such backend"))
+    backend = backends().get("cpu", Backend(module=None, missing="there is no such backend"))
     return backend.missing or backend.refuses([x, *weights])
 
 
@@ -72,7 +57,7 @@ def residual_mamba(
         RuntimeError: if the backend that was asked for by name cannot run these tensors.
     """
     _check_state(x_BxLxD, weights, state)
-    chosen = choose("a residual Mamba layer", _backends(), backend, [x_BxLxD, *weights, *(state or ())])
+    chosen = choose("a residual Mamba layer", backends(), backend, [x_BxLxD, *weights, *(state or ())])
     y_BxLxD, later = chosen.residual_mamba(x_BxLxD, weights, eps, state)
     return y_BxLxD, None if state is None else later
 
@@ -85,7 +70,7 @@ def residual_mamba_step(
     Outside autograd.  Raises: as `residual_mamba`.
     """
     _check_state(x_BxD, weights, state)
-    chosen = choose("a residual Mamba layer, one step", _backends(), backend, [x_BxD, *weights, *state])
+    chosen = choose("a residual Mamba layer, one step", backends(), backend, [x_BxD, *weights, *state])
     return chosen.residual_mamba_step(x_BxD, weights, state, eps)
 
 

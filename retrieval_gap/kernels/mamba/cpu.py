@@ -99,7 +99,7 @@ def _forward(x: Tensor, weights: MambaWeights, eps: float, state: State | None) 
     if state is not None:
         job.flats({k.WINDOW: state[0], tiles.STATE: state[1].mT, tiles.STATE_OUT: ssm})
     threads = thread_count(min(MOST_ITEMS, batch), _operations(x, weights))
-    job.run(k.forward, threads, k.forward_scratch_bytes(length, width, inner, states))
+    job.run(k.forward, threads, k.scratch_bytes(length, width, inner, _columns(weights), states))
     return y, kept, ssm.mT
 
 
@@ -131,7 +131,7 @@ class _ResidualMamba(torch.autograd.Function):
         }  # fmt: skip
         parts = {index: x.new_zeros(shape) for index, shape in shapes.items()}
         job.flats(parts)
-        scratch = k.backward_scratch_bytes(length, width, inner, columns, states)
+        scratch = k.scratch_bytes(length, width, inner, columns, states)
         job.run(k.backward, thread_count(items, 2 * _operations(x, weights)), scratch)
         of_gain, w_in, taps, w_x, w_dt, bias, of_A, of_D, w_out = map(sum_in_order, parts.values())
         w_x = torch.cat([w_x[2 * states : 2 * states + rank], w_x[: 2 * states]])

@@ -22,7 +22,7 @@ from retrieval_gap.kernels.cpu.lanes import compiled
 from retrieval_gap.kernels.cpu.memory import store_integer
 from retrieval_gap.kernels.cpu.products import product
 from retrieval_gap.kernels.cpu.rows import clear, copy, normalise, normalise_back, share
-from retrieval_gap.kernels.selective_scan import cpu_backward, cpu_forward, cpu_tiles
+from retrieval_gap.kernels.selective_scan import cpu_backward, cpu_tiles
 from retrieval_gap.kernels.selective_scan.cpu_backward import scan_item_back
 from retrieval_gap.kernels.selective_scan.cpu_forward import scan_item
 from retrieval_gap.kernels.selective_scan.cpu_tiles import BATCH, CHANNELS, DELTA, LENGTH, STATES
@@ -49,14 +49,8 @@ class Kept(NamedTuple):
     boundaries: Tensor | None
 
 
-def forward_scratch_bytes(length: int, width: int, inner: int, states: int) -> int:
-    """What a worker needs: its job; a sequence's norm and delta; the filter's first rows; the scan's."""
-    rows = length * (width + inner) + 2 * BEFORE * inner
-    return _JOB_BYTES + rows * FLOAT + cpu_forward.scratch_bytes(inner // LANES, states)
-
-
-def backward_scratch_bytes(length: int, width: int, inner: int, columns: int, states: int) -> int:
-    """What a worker needs: its job; a sequence's norm and its gradient, delta, and the gradients of y, delta,
+def scratch_bytes(length: int, width: int, inner: int, columns: int, states: int) -> int:
+    """What a worker needs, backward: its job; a sequence's norm and its gradient, delta, and the gradients of y, delta,
     u (and three rows more), xz and B, C, delta's columns; the filter's first rows; the scan's."""
     rows = length * (2 * width + 6 * inner + columns) + 3 * BEFORE * inner
     return _JOB_BYTES + rows * FLOAT + cpu_backward.scratch_bytes(inner // LANES, states)
@@ -118,10 +112,8 @@ def _sequence_backward(job: int, b: int, item: int, scratch: int) -> None:
     grad_xz = grad_u + (length + BEFORE) * wide
     grad_dbc = grad_xz + 2 * length * wide
     first_rows = grad_dbc + length * stride
-    grad_w_x, grad_w_dt = (
-        field(job, GRAD_W_X) + item * inner * stride,
-        field(job, GRAD_W_DT) + item * inner * (padded_rank * FLOAT),
-    )
+    grad_w_x = field(job, GRAD_W_X) + item * inner * stride
+    grad_w_dt = field(job, GRAD_W_DT) + item * inner * padded_rank * FLOAT
     grad_w_in, grad_w_out = field(job, GRAD_W_IN) + 2 * item * inner * row, field(job, GRAD_W_OUT) + item * inner * row
     product(0, grad_y, wide, grad_out, row, FLOAT, field(job, W_OUT), wide, length, width, inner)
     product(1, grad_w_out, wide, grad_out, FLOAT, row, y, wide, width, length, inner)

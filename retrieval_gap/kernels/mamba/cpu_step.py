@@ -9,11 +9,11 @@ too short to rearrange its state first. The window (B, 3, I) and the state (B, I
 
 from __future__ import annotations
 
-from retrieval_gap.kernels.causal_conv1d.cpu import BEFORE
+from retrieval_gap.kernels.causal_conv1d.cpu import BEFORE, convolve, copy_first_rows
 from retrieval_gap.kernels.cpu import FLOAT, LANES, VECTOR
 from retrieval_gap.kernels.cpu.elementary import LOG2_E, exp2_of_product, silu, softplus
 from retrieval_gap.kernels.cpu.jobs import Worker, field, next_item, own_scratch, real_field
-from retrieval_gap.kernels.cpu.lanes import ZERO, compiled, fma, splat, sums_of_eight
+from retrieval_gap.kernels.cpu.lanes import ONE, ZERO, compiled, dots_of_sixteen, fma, splat
 from retrieval_gap.kernels.cpu.memory import load, load_scalar, store
 from retrieval_gap.kernels.cpu.products import product
 from retrieval_gap.kernels.cpu.rows import copy, normalise, share
@@ -28,21 +28,8 @@ _SCAN_BYTES = _TERMS + LANES * VECTOR
 
 
 def scratch_bytes(width: int, inner: int, columns: int) -> int:
-    """What a worker needs: the scan's; a chunk's norm, xz, u, delta, y, and B, C, delta's columns."""
-    return _SCAN_BYTES + CHUNK * FLOAT * (width + 5 * inner + columns)
-
-
-@compiled
-def _convolve(u: int, window: int, x: int, taps: int, bias: int, row: int) -> None:
-    """One sequence's inputs through filter and SiLU, and into the window, whose oldest inputs leave it."""
-    for c in range(0, row, VECTOR):
-        place, tap, x3 = window + c, taps + c, load(x + c)
-        x0, x1, x2 = load(place), load(place + row), load(place + 2 * row)
-        y = fma(load(tap + row), x1, fma(load(tap), x0, load(bias + c)))
-        store(u + c, silu(fma(load(tap + 3 * row), x3, fma(load(tap + 2 * row), x2, y))))
-        store(place, x1)
-        store(place + row, x2)
-        store(place + 2 * row, x3)
+    """What a worker needs: the scan's; a chunk's norm, xz, u, delta, y, and B, C, delta's columns; a window and one."""
+    return _SCAN_BYTES + FLOAT * (CHUNK * (width + 5 * inner + columns) + (BEFORE + 1) * inner)
 
 
 @compiled
@@ -72,11 +59,7 @@ def _scan(job: int, h: int, u: int, delta: int, z: int, B: int, y: int, scratch:
         for lane in range(LANES):
             own = rows + lane * row
             _advance(field(job, tiles.A) + own, h + own, lane, states, scratch, B, C)
-        # Lanes 8 to 15 repeat lanes 0 to 7: the second half is written over them.
-        low, high = sums_of_eight(scratch + _TERMS), sums_of_eight(scratch + _TERMS + 8 * VECTOR)
-        store(scratch + _TERMS, low)
-        store(scratch + _TERMS + 8 * FLOAT, high)
-        out = fma(load(field(job, tiles.D) + here), x, load(scratch + _TERMS))
+        out = fma(load(field(job, tiles.D) + here), x, dots_of_sixteen(scratch + _TERMS, VECTOR, splat(ONE)))
         store(y + here, out * silu(load(z + here)))
 
 
@@ -88,11 +71,14 @@ def _chunk(job: int, first: int, rows: int, scratch: int) -> None:
     normed = scratch + _SCAN_BYTES
     xz = normed + CHUNK * row
     u, delta, y, dbc = xz + 2 * CHUNK * wide, xz + 3 * CHUNK * wide, xz + 4 * CHUNK * wide, xz + 5 * CHUNK * wide
+    seen = dbc + CHUNK * stride
     normalise(normed, x, field(job, k.GAIN), rows, width, real_field(job, k.EPS))
     product(0, xz, 2 * wide, normed, row, FLOAT, field(job, k.W_IN), 2 * wide, rows, width, 2 * inner)
     for r in range(rows):
-        window = field(job, k.WINDOW) + (first + r) * BEFORE * wide
-        _convolve(u + r * wide, window, xz + 2 * r * wide, field(job, k.FILTER), field(job, k.FILTER_BIAS), wide)
+        window, x_r = field(job, k.WINDOW) + (first + r) * BEFORE * wide, xz + 2 * r * wide
+        copy_first_rows(seen, window, x_r, wide, 1, inner)
+        convolve(u + r * wide, wide, x_r, wide, seen, field(job, k.FILTER), field(job, k.FILTER_BIAS), 1, inner)
+        copy(window, seen + wide, BEFORE * inner)
     product(0, dbc, stride, u, wide, FLOAT, field(job, k.W_X), stride, rows, inner, columns)
     dt = dbc + 2 * field(job, tiles.STATES) * FLOAT
     product(0, delta, wide, dt, stride, FLOAT, field(job, k.W_DT), wide, rows, field(job, k.RANK), inner)

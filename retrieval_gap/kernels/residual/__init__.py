@@ -5,24 +5,17 @@ Legend: B batch, L time, R rows (any number of leading axes), D model width, F f
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 
 from jaxtyping import Float
 from torch import Tensor
 
 from retrieval_gap.kernels.cpu import LANES
-from retrieval_gap.kernels.dispatch import Backend, choose, cpu_and_naive, describe
+from retrieval_gap.kernels.dispatch import choose, cpu_and_naive
 from retrieval_gap.kernels.residual import naive
 from retrieval_gap.kernels.residual.naive import AttentionWeights, Cache
 
-__all__ = [
-    "AttentionWeights",
-    "Cache",
-    "available_backends",
-    "residual_attention",
-    "residual_attention_step",
-    "residual_swiglu",
-]
+__all__ = ["AttentionWeights", "Cache", "backends", "residual_attention", "residual_attention_step", "residual_swiglu"]
 
 # Below this size PyTorch's own operations cost less than the call of a kernel.
 SMALLEST_COMPILED = 8_192
@@ -31,20 +24,12 @@ SMALLEST_STEP = 1_024
 LONGEST = 1024
 
 
-@cache
-def _backends() -> dict[str, Backend]:
-    """Fastest first: `auto` takes the first that accepts the tensors."""
-    return cpu_and_naive(f"{__name__}.cpu", naive, _refuse)
-
-
 def _refuse(tensors: list[Tensor]) -> str | None:
     width = next((size for tensor in tensors[2:] for size in tensor.shape[-1:] if size % LANES), None)
     return None if width is None else f"it is made for widths of a multiple of {LANES}, not {width}"
 
 
-def available_backends() -> dict[str, str]:
-    """What this machine offers: the name of each backend -> "available", or the reason why not."""
-    return describe(_backends())
+backends = cache(partial(cpu_and_naive, f"{__name__}.cpu", naive, _refuse))
 
 
 def _check_cache(x: Tensor, wanted_rope: tuple[int, ...], rope: Tensor, cache: Cache) -> None:
@@ -76,7 +61,7 @@ def residual_swiglu(
     """
     if backend == "auto" and x_RxD.numel() < SMALLEST_COMPILED:
         backend = "naive"
-    chosen = choose("a residual SwiGLU", _backends(), backend, [x_RxD, gain_D, gate_up_2FxD, down_DxF.t()])
+    chosen = choose("a residual SwiGLU", backends(), backend, [x_RxD, gain_D, gate_up_2FxD, down_DxF.t()])
     return chosen.residual_swiglu(x_RxD, gain_D, gate_up_2FxD, down_DxF, eps)
 
 
@@ -110,7 +95,7 @@ def residual_attention(
     # A dozen of PyTorch's operations cost more than the call of a kernel at any size.
     if backend == "auto" and (x_BxLxD.numel() == 0 or length > LONGEST):
         backend = "naive"
-    chosen = choose("residual attention", _backends(), backend, [x_BxLxD, *weights, rope_LxE, *(cache or ())])
+    chosen = choose("residual attention", backends(), backend, [x_BxLxD, *weights, rope_LxE, *(cache or ())])
     return chosen.residual_attention(x_BxLxD, weights, rope_LxE, eps, cache)
 
 
@@ -134,5 +119,5 @@ def residual_attention_step(
     if backend == "auto" and x_BxD.numel() < SMALLEST_STEP:
         backend = "naive"
     tensors = [x_BxD, *weights, rope_E, *cache]
-    chosen = choose("residual attention, one step", _backends(), backend, tensors)
+    chosen = choose("residual attention, one step", backends(), backend, tensors)
     return chosen.residual_attention_step(x_BxD, weights, rope_E, cache, eps)

@@ -56,10 +56,10 @@ class _ResidualSwiGLU(torch.autograd.Function):
         k, (width, hidden), x = cpu_swiglu, down.shape, x.contiguous()
         rows, y = x.numel() // width, torch.empty_like(x)
         kept_Rx2F = x.new_empty(rows, 2 * hidden) if any(ctx.needs_input_grad) else None
-        job = _swiglu_job(x, gain, kept_Rx2F, width, hidden, eps)
+        job, items = _swiglu_job(x, gain, kept_Rx2F, width, hidden, eps)
         job.flats({k.Y: y, k.W_GATE_UP: gate_up.t(), k.W_DOWN: down.t()})
-        threads = thread_count(_swiglu_items(rows), 3 * rows * width * hidden / LANES)
-        job.run(k.forward, threads, k.forward_scratch_bytes(width, hidden))
+        threads = thread_count(items, 3 * rows * width * hidden / LANES)
+        job.run(k.forward, threads, k.scratch_bytes(width, hidden))
         ctx.save_for_backward(x, gain, gate_up, down, kept_Rx2F)
         ctx.eps = eps
         return y
@@ -69,27 +69,25 @@ class _ResidualSwiGLU(torch.autograd.Function):
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:
         x, gain, gate_up, down, kept_Rx2F = ctx.saved_tensors
         k, (width, hidden), rows = cpu_swiglu, down.shape, len(kept_Rx2F)
-        items, grad_x = _swiglu_items(rows), torch.empty_like(x)
-        job = _swiglu_job(x, gain, kept_Rx2F, width, hidden, ctx.eps)
+        (job, items), grad_x = _swiglu_job(x, gain, kept_Rx2F, width, hidden, ctx.eps), torch.empty_like(x)
         shapes = {k.GRAD_GAIN: (width,), k.GRAD_W_GATE_UP: (2 * hidden, width), k.GRAD_W_DOWN: (width, hidden)}
         parts = {index: x.new_zeros(items, *shape) for index, shape in shapes.items()}
         job.flats({k.W_GATE_UP: gate_up, k.W_DOWN: down, k.GRAD_Y: grad_y, k.GRAD_X: grad_x} | parts)
         threads = thread_count(items, 6 * rows * width * hidden / LANES)
-        job.run(k.backward, threads, k.backward_scratch_bytes(width, hidden))
+        job.run(k.backward, threads, k.scratch_bytes(width, hidden))
         return (grad_x, *map(sum_in_order, parts.values()), None)
 
 
-def _swiglu_items(rows: int) -> int:
-    return min(MOST_ITEMS, -(-rows // cpu_swiglu.CHUNK))
-
-
-def _swiglu_job(x: Tensor, gain: Tensor, kept_Rx2F: Tensor | None, width: int, hidden: int, eps: float) -> Job:
-    """A job that knows its sizes, and what both passes read."""
+def _swiglu_job(
+    x: Tensor, gain: Tensor, kept_Rx2F: Tensor | None, width: int, hidden: int, eps: float
+) -> tuple[Job, int]:
+    """A job that knows its sizes, and what both passes read; the number of its items."""
     rows, job = x.numel() // width, Job(cpu_swiglu.FIELDS)
-    job.put(cpu_swiglu.ROWS, rows, width, hidden, _swiglu_items(rows))
+    chunks = -(-rows // cpu_swiglu.CHUNK)
+    job.put(cpu_swiglu.ROWS, rows, chunks, width, hidden, items := min(MOST_ITEMS, chunks))
     job.real(cpu_swiglu.EPS, eps)
     job.flats({cpu_swiglu.X: x, cpu_swiglu.GAIN: gain, cpu_swiglu.GATE_UP: kept_Rx2F})
-    return job
+    return job, items
 
 
 def _attention_job(x: Tensor, gain: Tensor, rope_LxE: Tensor, length: int, eps: float) -> Job:
@@ -137,13 +135,8 @@ class _ResidualAttention(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:
         x, gain, qkv, out, rope, qkv_BxLx3D, heads_BxLxD = ctx.saved_tensors
-        (batch, length, width), each, items, grad_x = (
-            x.shape,
-            rope.shape[1],
-            min(MOST_ITEMS, len(x)),
-            torch.empty_like(x),
-        )
-        job = _attention_job(x, gain, rope, length, ctx.eps)
+        (batch, length, width), each, grad_x = x.shape, rope.shape[1], torch.empty_like(x)
+        items, job = min(MOST_ITEMS, batch), _attention_job(x, gain, rope, length, ctx.eps)
         shapes = {k.GRAD_GAIN: (width,), k.GRAD_W_QKV: (3 * width, width), k.GRAD_W_OUT: (width, width)}
         parts = {index: x.new_zeros(items, *shape) for index, shape in shapes.items()}
         job.flats({k.QKV: qkv_BxLx3D, k.Y: heads_BxLxD, k.W_QKV: qkv, k.W_OUT: out, k.GRAD_OUT: grad_y})

@@ -24,7 +24,7 @@ from retrieval_gap.kernels.cpu.elementary import LN_2, LOG2_E, exp2_of_product
 from retrieval_gap.kernels.cpu.emit import INT_64, emitted, load_halves, nth, shuffle, store_floats
 from retrieval_gap.kernels.cpu.jobs import FIRST_FIELD, field
 from retrieval_gap.kernels.cpu.lanes import ONE, ZERO, compiled, fma, lane_numbers, splat, where_less
-from retrieval_gap.kernels.cpu.memory import load, load_two, store
+from retrieval_gap.kernels.cpu.memory import load, load_scalar, load_two, store
 from retrieval_gap.kernels.cpu.products import product
 
 # What a layer is told. Sizes; LENGTH of a step: the tokens in the cache, its own included.
@@ -114,8 +114,11 @@ def turn_rows(
 
 
 @compiled
-def _weigh(scores: int, tile: int, keys: int, first: int, queries: int, width: int) -> None:
-    """The weights of all keys for queries first..first+15, of which the first few exist, given as vectors."""
+def _weigh(scores: int, tile: int, keys: int, first: int, queries: int, width: int) -> Any:
+    """The weights of all keys for queries first..first+15, of which the first few exist, given as vectors.
+
+    They are not yet divided by their sums: what to multiply them by is returned.
+    """
     count = first + queries
     product(0, scores, VECTOR, keys, width * FLOAT, FLOAT, tile, VECTOR, count, width, LANES)
     for j in range(queries):  # keys that come after a query
@@ -128,17 +131,17 @@ def _weigh(scores: int, tile: int, keys: int, first: int, queries: int, width: i
         weight = exp2_of_product(load(score) - largest, splat(ONE))
         store(score, weight)
         total = total + weight
-    inverse = splat(ONE) / total
-    for score in range(scores, scores + count * VECTOR, VECTOR):
-        store(score, load(score) * inverse)
+    return splat(ONE) / total
 
 
 @compiled
-def _score_gradients(grads: int, weights: int, count: int) -> None:
-    """In place: <grad_y, v> to the gradients of scores."""
+def _score_gradients(grads: int, weights: int, inverse: Any, count: int) -> None:
+    """In place: weights divided by their sums, <grad_y, v> to the gradients of scores."""
     total = splat(ZERO)
     for j in range(0, count * VECTOR, VECTOR):
-        total = fma(load(weights + j), load(grads + j), total)
+        weight = load(weights + j) * inverse
+        store(weights + j, weight)
+        total = fma(weight, load(grads + j), total)
     for j in range(0, count * VECTOR, VECTOR):
         store(grads + j, load(weights + j) * (load(grads + j) - total))
 
@@ -157,9 +160,13 @@ def attend(job: int, b: int, h: int, keys: int, scratch: int) -> None:
         here, angles = q + first * stride, rope + 2 * first * row
         turn_rows(q_rows, row, here, stride, angles, queries, width, query_scale(width), ONE)
         to_lanes(tile, q_rows, row, width)
-        _weigh(scores, tile, keys, first, queries, width)
+        store(tile, _weigh(scores, tile, keys, first, queries, width))
         out = y + first * all_heads
         product(0, out, all_heads, scores, FLOAT, VECTOR, v, stride, queries, first + queries, width)
+        for i in range(queries):
+            scale = splat(load_scalar(tile + i * FLOAT))
+            for e in range(0, row, VECTOR):
+                store(out + i * all_heads + e, load(out + i * all_heads + e) * scale)
 
 
 @compiled
@@ -181,9 +188,9 @@ def attend_back(job: int, b: int, h: int, grad_y: int, grad_qkv: int, scratch: i
         turn_rows(q_rows, row, q + here, stride, angles, queries, width, query_scale(width), ONE)
         to_lanes(tile, q_rows, row, width)
         to_lanes(grad_tile, above, all_heads, width)
-        _weigh(scores, tile, keys, first, queries, width)
+        inverse = _weigh(scores, tile, keys, first, queries, width)
         product(0, grads, VECTOR, v, stride, FLOAT, grad_tile, VECTOR, count, width, LANES)
-        _score_gradients(grads, scores, count)
+        _score_gradients(grads, scores, inverse, count)
         product(0, grad_rows, row, grads, FLOAT, VECTOR, keys, row, queries, count, width)
         turn_rows(
             grad_q + here, stride, grad_rows, row, angles, queries, width, ONE / np.float32(math.sqrt(width)), -ONE

@@ -48,11 +48,7 @@ def _sequence_backward(job: int, b: int, item: int, normed: int) -> None:
     length, heads = field(job, k.LENGTH), field(job, k.HEADS)
     width = heads * field(job, k.WIDTH)
     row, all_rows = width * FLOAT, length * width * FLOAT
-    x, y, grad_out = (
-        field(job, k.X) + b * all_rows,
-        field(job, k.Y) + b * all_rows,
-        field(job, k.GRAD_OUT) + b * all_rows,
-    )
+    x, y, grad_out = field(job, k.X), field(job, k.Y) + b * all_rows, field(job, k.GRAD_OUT) + b * all_rows
     grad_w_out = field(job, k.GRAD_W_OUT) + item * width * row
     grad_w_qkv = field(job, k.GRAD_W_QKV) + 3 * item * width * row
     grad_normed, grad_y, grad_qkv = normed + all_rows, normed + 2 * all_rows, normed + 3 * all_rows
@@ -63,7 +59,7 @@ def _sequence_backward(job: int, b: int, item: int, normed: int) -> None:
     product(0, grad_normed, row, grad_qkv, 3 * row, FLOAT, field(job, k.W_QKV), row, length, 3 * width, width)
     grad_x, sums = field(job, k.GRAD_X) + b * all_rows, field(job, k.GRAD_GAIN) + item * row
     gain, eps = field(job, k.GAIN), real_field(job, k.EPS)
-    normalise_back(grad_x, grad_out, normed, grad_normed, x, gain, sums, length, width, eps)
+    normalise_back(grad_x, grad_out, normed, grad_normed, x + b * all_rows, gain, sums, length, width, eps)
     product(1, grad_w_qkv, row, grad_qkv, FLOAT, 3 * row, normed, row, 3 * width, length, width)
 
 

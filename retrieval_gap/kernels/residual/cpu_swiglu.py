@@ -20,7 +20,7 @@ from retrieval_gap.kernels.cpu.rows import copy, normalise, normalise_back, shar
 # two thirds of a second-level cache of 1 MB at D = 64, F = 256.
 CHUNK = 64
 
-ROWS, WIDTH, HIDDEN, ITEMS, EPS = range(FIRST_FIELD, FIRST_FIELD + 5)
+ROWS, CHUNKS, WIDTH, HIDDEN, ITEMS, EPS = range(FIRST_FIELD, FIRST_FIELD + 6)
 # Addresses of contiguous tensors. GATE_UP: (R, 2F), or 0 where nobody needs it later. The forward pass takes the
 # weights as (D, 2F) and (F, D), the backward pass as (2F, D) and (D, F).
 X, Y, GAIN, W_GATE_UP, W_DOWN, GATE_UP = range(EPS + 1, EPS + 7)
@@ -28,14 +28,9 @@ GRAD_Y, GRAD_X, GRAD_GAIN, GRAD_W_GATE_UP, GRAD_W_DOWN = range(GATE_UP + 1, GATE
 FIELDS = GRAD_W_DOWN + 1
 
 
-def forward_scratch_bytes(width: int, hidden: int) -> int:
-    """What a worker needs: staging, and of a chunk its norm, gate and up, and hidden rows."""
-    return VECTOR + CHUNK * FLOAT * (width + 3 * hidden)
-
-
-def backward_scratch_bytes(width: int, hidden: int) -> int:
-    """What a worker needs: staging; of a chunk its norm, hidden rows, and their gradients and those of gate, up."""
-    return VECTOR + CHUNK * FLOAT * (2 * width + 4 * hidden)
+def scratch_bytes(width: int, hidden: int) -> int:
+    """What a worker needs, backward: of a chunk its norm, hidden rows, and their gradients and those of gate, up."""
+    return CHUNK * FLOAT * (2 * width + 4 * hidden)
 
 
 @compiled
@@ -63,11 +58,15 @@ def _gate_back(y: int, grad_gate_up: int, gate_up: int, grad_y: int, rows: int, 
 
 
 @compiled
-def _chunk_forward(job: int, first: int, rows: int, scratch: int) -> None:
-    width, hidden = field(job, WIDTH), field(job, HIDDEN)
+def _rows_of(job: int, chunk: int) -> int:
+    return min(CHUNK, field(job, ROWS) - chunk * CHUNK)
+
+
+@compiled
+def _chunk_forward(job: int, chunk: int, normed: int) -> None:
+    first, rows, width, hidden = chunk * CHUNK, _rows_of(job, chunk), field(job, WIDTH), field(job, HIDDEN)
     row, wide, down = width * FLOAT, 2 * hidden * FLOAT, hidden * FLOAT
     x, y = field(job, X) + first * row, field(job, Y) + first * row
-    normed = scratch + VECTOR
     hidden_rows = normed + CHUNK * row
     gate_up = hidden_rows + CHUNK * down
     if field(job, GATE_UP) != 0:
@@ -80,13 +79,12 @@ def _chunk_forward(job: int, first: int, rows: int, scratch: int) -> None:
 
 
 @compiled
-def _chunk_backward(job: int, first: int, rows: int, item: int, scratch: int) -> None:
-    width, hidden = field(job, WIDTH), field(job, HIDDEN)
+def _chunk_backward(job: int, chunk: int, item: int, normed: int) -> None:
+    first, rows, width, hidden = chunk * CHUNK, _rows_of(job, chunk), field(job, WIDTH), field(job, HIDDEN)
     row, wide, down = width * FLOAT, 2 * hidden * FLOAT, hidden * FLOAT
     x, grad_y, grad_x = field(job, X) + first * row, field(job, GRAD_Y) + first * row, field(job, GRAD_X) + first * row
     grad_down = field(job, GRAD_W_DOWN) + item * width * down
     grad_wide = field(job, GRAD_W_GATE_UP) + item * width * wide
-    normed = scratch + VECTOR
     grad_normed = normed + CHUNK * row
     hidden_rows = grad_normed + CHUNK * row
     grad_hidden = hidden_rows + CHUNK * down
@@ -101,28 +99,21 @@ def _chunk_backward(job: int, first: int, rows: int, item: int, scratch: int) ->
     product(1, grad_wide, row, grad_gate_up, FLOAT, wide, normed, row, 2 * hidden, rows, width)
 
 
-@compiled
-def _chunks(job: int) -> int:
-    return (field(job, ROWS) + CHUNK - 1) // CHUNK
-
-
 @Worker
 def forward(job: int) -> None:
     """Take items until none is left."""
-    scratch, item, items = own_scratch(job), next_item(job), field(job, ITEMS)
+    scratch, item, items, chunks = own_scratch(job), next_item(job), field(job, ITEMS), field(job, CHUNKS)
     while item < items:
-        for chunk in range(share(item, items, _chunks(job)), share(item + 1, items, _chunks(job))):
-            first = chunk * CHUNK
-            _chunk_forward(job, first, min(CHUNK, field(job, ROWS) - first), scratch)
+        for chunk in range(share(item, items, chunks), share(item + 1, items, chunks)):
+            _chunk_forward(job, chunk, scratch)
         item = next_item(job)
 
 
 @Worker
 def backward(job: int) -> None:
     """Take items until none is left."""
-    scratch, item, items = own_scratch(job), next_item(job), field(job, ITEMS)
+    scratch, item, items, chunks = own_scratch(job), next_item(job), field(job, ITEMS), field(job, CHUNKS)
     while item < items:
-        for chunk in range(share(item, items, _chunks(job)), share(item + 1, items, _chunks(job))):
-            first = chunk * CHUNK
-            _chunk_backward(job, first, min(CHUNK, field(job, ROWS) - first), item, scratch)
+        for chunk in range(share(item, items, chunks), share(item + 1, items, chunks)):
+            _chunk_backward(job, chunk, item, scratch)
         item = next_item(job)

@@ -5,25 +5,19 @@ Legend: R rows (any number of leading axes), D channels.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 
 from jaxtyping import Float
 from torch import Tensor
 
 from retrieval_gap.kernels.cpu import LANES
-from retrieval_gap.kernels.dispatch import Backend, choose, cpu_and_naive, describe
+from retrieval_gap.kernels.dispatch import choose, cpu_and_naive
 from retrieval_gap.kernels.rms_norm import naive
 
-__all__ = ["available_backends", "rms_norm"]
+__all__ = ["backends", "rms_norm"]
 
 # Below this size PyTorch's own operations cost less than the call of a kernel (decoding a token, for one).
 SMALLEST_COMPILED = 32_768
-
-
-@cache
-def _backends() -> dict[str, Backend]:
-    """Fastest first: `auto` takes the first that accepts the tensors."""
-    return cpu_and_naive(f"{__name__}.cpu", naive, _refuse)
 
 
 def _refuse(tensors: list[Tensor]) -> str | None:
@@ -31,9 +25,7 @@ def _refuse(tensors: list[Tensor]) -> str | None:
     return f"it is made for channels of a multiple of {LANES}, not {channels}" if channels % LANES else None
 
 
-def available_backends() -> dict[str, str]:
-    """What this machine offers: the name of each backend -> "available", or the reason why not."""
-    return describe(_backends())
+backends = cache(partial(cpu_and_naive, f"{__name__}.cpu", naive, _refuse))
 
 
 def rms_norm(
@@ -47,4 +39,4 @@ def rms_norm(
     """
     if backend == "auto" and x_RxD.numel() < SMALLEST_COMPILED:
         backend = "naive"
-    return choose("RMSNorm", _backends(), backend, [x_RxD, weight_D]).rms_norm(x_RxD, weight_D, eps)
+    return choose("RMSNorm", backends(), backend, [x_RxD, weight_D]).rms_norm(x_RxD, weight_D, eps)

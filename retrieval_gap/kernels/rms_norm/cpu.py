@@ -12,17 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from retrieval_gap.kernels.cpu import FLOAT, LANES
-from retrieval_gap.kernels.cpu.jobs import (
-    FIRST_FIELD,
-    Job,
-    Worker,
-    field,
-    next_item,
-    real_field,
-    sum_in_order,
-    thread_count,
-)
+from retrieval_gap.kernels.cpu import FLOAT, LANES, jobs
+from retrieval_gap.kernels.cpu.jobs import FIRST_FIELD, Job, Worker, field, next_item, real_field
 from retrieval_gap.kernels.cpu.memory import load_scalar, store_scalar
 from retrieval_gap.kernels.cpu.rows import clear, normalise_row, normalise_row_back
 
@@ -70,7 +61,7 @@ def _run(worker: Worker, tensors: dict[int, Tensor], eps: float, instructions: i
     job.put(ROWS, rows, channels)
     job.real(EPS, eps)
     job.flats(tensors)
-    job.run(worker, thread_count(-(-rows // BLOCK), instructions * rows * channels / LANES))
+    job.run(worker, jobs.thread_count(-(-rows // BLOCK), instructions * rows * channels / LANES))
 
 
 class _RMSNorm(torch.autograd.Function):
@@ -89,4 +80,4 @@ class _RMSNorm(torch.autograd.Function):
         grad_x, partials_IxD = torch.empty_like(x), x.new_empty(-(-len(scales_R) // BLOCK), len(weight))
         tensors = {X: x, WEIGHT: weight, SCALES: scales_R, GRAD_Y: grad_y, GRAD_X: grad_x, GRAD_WEIGHT: partials_IxD}
         _run(backward, tensors, 0.0, 24)
-        return grad_x, sum_in_order(partials_IxD), None
+        return grad_x, jobs.sum_in_order(partials_IxD), None

@@ -14,41 +14,24 @@ from jaxtyping import Float
 from torch import Tensor
 
 from retrieval_gap.choices import BackendName
-from retrieval_gap.kernels.dispatch import (
-    Backend,
-    choose,
-    describe,
-    find_cpu_backend,
-    find_triton_backend,
-    refuse_strided_rows,
-    refuse_what_triton_cannot_take,
-)
+from retrieval_gap.kernels import dispatch
 from retrieval_gap.kernels.selective_scan import mamba_ssm, naive
 from retrieval_gap.kernels.selective_scan.inputs import ScanInputs
 from retrieval_gap.machine.errors import UsageError
 
-__all__ = [
-    "BackendName",
-    "ScanInputs",
-    "available_backends",
-    "chosen_backend",
-    "selective_scan",
-    "selective_scan_step",
-    "use_backend",
-]
+__all__ = ["ScanInputs", "backends", "chosen_backend", "selective_scan", "selective_scan_step", "use_backend"]
 
 MOST_STATES = 256
 _chosen: ContextVar[BackendName] = ContextVar("selective_scan_backend", default="auto")
 
 
 @cache
-def _backends() -> dict[str, Backend]:
+def backends() -> dict[str, dispatch.Backend]:
     """Fastest first: `auto` takes the first that accepts the tensors."""
     return {
-        "triton": find_triton_backend(f"{__name__}.triton", _refuse_for_triton),
+        "triton": dispatch.find_triton_backend(f"{__name__}.triton", _refuse_for_triton),
         "mamba_ssm": mamba_ssm.find_backend(),
-        "cpu": find_cpu_backend(f"{__name__}.cpu"),
-        "naive": Backend(module=naive),
+        **dispatch.cpu_and_naive(f"{__name__}.cpu", naive),
     }
 
 
@@ -59,7 +42,8 @@ def _refuse_for_triton(tensors: list[Tensor]) -> str | None:
     if tensors[0].shape[0] == 0 or tensors[0].shape[-1] == 0 or states == 0:
         return f"x of shape {tuple(tensors[0].shape)} with {states} states has nothing to scan"
     like_x = [tensor for tensor in tensors[6:] if tensor.shape == tensors[0].shape]  # z
-    return refuse_what_triton_cannot_take(tensors) or refuse_strided_rows([*tensors[:2], *tensors[3:5], *like_x])
+    rows = [*tensors[:2], *tensors[3:5], *like_x]
+    return dispatch.refuse_what_triton_cannot_take(tensors) or dispatch.refuse_strided_rows(rows)
 
 
 @contextmanager
@@ -68,7 +52,7 @@ def use_backend(name: BackendName) -> Iterator[None]:
 
     Raises UsageError where this machine does not have the backend.
     """
-    if name != "auto" and (missing := _backends()[name].missing):
+    if name != "auto" and (missing := backends()[name].missing):
         raise UsageError(f"scan backend {name} cannot be used here: {missing}")
     token = _chosen.set(name)
     try:
@@ -80,11 +64,6 @@ def use_backend(name: BackendName) -> Iterator[None]:
 def chosen_backend() -> BackendName:
     """What `use_backend` chose here; "auto" outside it."""
     return _chosen.get()
-
-
-def available_backends() -> dict[str, str]:
-    """What this machine offers: the name of each backend -> "available", or the reason why not."""
-    return describe(_backends())
 
 
 def selective_scan(
@@ -101,7 +80,7 @@ def selective_scan(
 
     Args:
         backend: "auto" (what `use_backend` chose, else the fastest that accepts these tensors) or a name in
-            `available_backends()`.
+            `backends()`.
 
     Returns:
         y_BxLxD, and the state after the last step (BxDxN): pass it as the next `state` to go on.
@@ -112,7 +91,7 @@ def selective_scan(
     """
     inputs.check()
     backend = _chosen.get() if backend == "auto" else backend
-    return choose("selective scan", _backends(), backend, inputs).selective_scan(inputs)
+    return dispatch.choose("selective scan", backends(), backend, inputs).selective_scan(inputs)
 
 
 def selective_scan_step(

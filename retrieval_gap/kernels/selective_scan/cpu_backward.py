@@ -13,49 +13,33 @@ from __future__ import annotations
 from typing import Any
 
 from retrieval_gap.kernels.cpu import FLOAT, LANES, VECTOR
-from retrieval_gap.kernels.cpu.elementary import (
-    LN_2,
-    exp2_of_product,
-    exp_of_minus_absolute,
-    sigmoid,
-    sigmoid_from,
-    softplus_from,
-)
+from retrieval_gap.kernels.cpu.elementary import LN_2, exp_of_minus_absolute, sigmoid, sigmoid_from, softplus_from
 from retrieval_gap.kernels.cpu.jobs import Worker, field, next_item, own_scratch
 from retrieval_gap.kernels.cpu.lanes import ONE, ZERO, compiled, fma, inline, splat, sums_of_eight
 from retrieval_gap.kernels.cpu.memory import load, load_scalar, prefetch, store, store_scalar
 from retrieval_gap.kernels.cpu.rows import clear, copy
 from retrieval_gap.kernels.selective_scan import cpu_tiles as tiles
-from retrieval_gap.kernels.selective_scan.cpu_tiles import (
-    CHUNK,
-    GROUP,
-    at,
-    flat_at,
-    load_group,
-    splat_group,
-    store_group,
-)
+from retrieval_gap.kernels.selective_scan.cpu_forward import GROUP_ROW, INPUT, OUTPUT, STEP, advance
 
-_GROUP_ROW = GROUP * VECTOR
-# The rows of a chunk, for each vector of channels: softplus(delta), its slope, that times x, the output before the
-# gate, its gradient, what the gate's gradient needs besides, and the gradients of delta x and of softplus(delta)
-# (the latter through the decay only, and in units of ln 2).
-STEP, SLOPE, INPUT, OUTPUT, GRAD_OUTPUT, GATE, GRAD_INPUT, GRAD_STEP = (CHUNK * VECTOR * i for i in range(8))
-ROWS = 8 * CHUNK * VECTOR
+# The rows of a chunk, for each vector of channels: after those of the forward pass the slope of softplus(delta), the
+# gradient of the output before the gate, what the gate's gradient needs besides, and the gradients of delta x and of
+# softplus(delta) (the latter through the decay only, and in units of ln 2).
+SLOPE, GRAD_OUTPUT, GATE, GRAD_INPUT, GRAD_STEP = (tiles.CHUNK * VECTOR * i for i in range(3, 8))
+ROWS = 8 * tiles.CHUNK * VECTOR
 
 
 @compiled
 def _open_chunk(job: int, b: int, start: int, steps: int, first: int, D: int, bias: int, rows: int) -> None:
     """Before a chunk: softplus and its slope, delta x, D x, and the gradient that comes through the gate."""
-    x, x_stride = at(job, tiles.X, b, start, first), field(job, tiles.X + 2)
-    delta, delta_stride = at(job, tiles.DELTA, b, start, first), field(job, tiles.DELTA + 2)
-    z, z_stride = at(job, tiles.Z, b, start, first), field(job, tiles.Z + 2)
-    grad, grad_stride = at(job, tiles.GRAD_Y, b, start, first), field(job, tiles.GRAD_Y + 2)
+    x, x_stride = tiles.at(job, tiles.X, b, start, first), field(job, tiles.X + 2)
+    delta, delta_stride = tiles.at(job, tiles.DELTA, b, start, first), field(job, tiles.DELTA + 2)
+    z, z_stride = tiles.at(job, tiles.Z, b, start, first), field(job, tiles.Z + 2)
+    grad, grad_stride = tiles.at(job, tiles.GRAD_Y, b, start, first), field(job, tiles.GRAD_Y + 2)
     skip, shift = load(D), load(bias)
     for t in range(steps):
         row, value = rows + t * VECTOR, load(x + t * x_stride)
-        prefetch(x + (t - CHUNK) * x_stride)
-        prefetch(delta + (t - CHUNK) * delta_stride)
+        prefetch(x + (t - tiles.CHUNK) * x_stride)
+        prefetch(delta + (t - tiles.CHUNK) * delta_stride)
         raw = load(delta + t * delta_stride) + shift
         e = exp_of_minus_absolute(raw)
         step = softplus_from(raw, e)
@@ -68,8 +52,8 @@ def _open_chunk(job: int, b: int, start: int, steps: int, first: int, D: int, bi
     if field(job, tiles.Z) != 0:
         for t in range(steps):
             row, gate, out = rows + t * VECTOR, load(z + t * z_stride), load(grad + t * grad_stride)
-            prefetch(z + (t - CHUNK) * z_stride)
-            prefetch(grad + (t - CHUNK) * grad_stride)
+            prefetch(z + (t - tiles.CHUNK) * z_stride)
+            prefetch(grad + (t - tiles.CHUNK) * grad_stride)
             passed = sigmoid(gate)
             store(row + GRAD_OUTPUT, out * gate * passed)
             store(row + GATE, out * passed * fma(gate, splat(ONE) - passed, splat(ONE)))
@@ -83,10 +67,10 @@ def _close_chunk(
     job: int, b: int, start: int, steps: int, first: int, D: int, grad_D: int, grad_bias: int, rows: int
 ) -> None:
     """After a chunk: the gradients of x, delta and z, and this chunk's share of those of D and the bias."""
-    x, x_stride = at(job, tiles.X, b, start, first), field(job, tiles.X + 2)
-    dx, dx_stride = at(job, tiles.GRAD_X, b, start, first), field(job, tiles.GRAD_X + 2)
-    dd, dd_stride = at(job, tiles.GRAD_DELTA, b, start, first), field(job, tiles.GRAD_DELTA + 2)
-    dz, dz_stride = at(job, tiles.GRAD_Z, b, start, first), field(job, tiles.GRAD_Z + 2)
+    x, x_stride = tiles.at(job, tiles.X, b, start, first), field(job, tiles.X + 2)
+    dx, dx_stride = tiles.at(job, tiles.GRAD_X, b, start, first), field(job, tiles.GRAD_X + 2)
+    dd, dd_stride = tiles.at(job, tiles.GRAD_DELTA, b, start, first), field(job, tiles.GRAD_DELTA + 2)
+    dz, dz_stride = tiles.at(job, tiles.GRAD_Z, b, start, first), field(job, tiles.GRAD_Z + 2)
     skip, sum_D, sum_bias = load(D), load(grad_D), load(grad_bias)
     for t in range(steps):
         row, value = rows + t * VECTOR, load(x + t * x_stride)
@@ -105,29 +89,7 @@ def _close_chunk(
 
 def scratch_bytes(vectors: int, states: int) -> int:
     """What a worker needs: 3 tiles, 4 rows of vectors, rows, staging, the history and decays of four states, sums."""
-    return VECTOR * (vectors * (3 * states + 4) + 1) + vectors * ROWS + _GROUP_ROW * (4 * CHUNK + 1)
-
-
-@inline
-def _advance_and_record(
-    rates: int, state: int, B: int, B_stride: int, C: int, C_stride: int,
-    rows: int, states: int, decays: int, steps: int,
-) -> None:  # fmt: skip
-    """The forward pass over a chunk again, for four states; every state (the first too) and decay is written down."""
-    A0, A1, A2, A3 = load_group(rates)
-    h0, h1, h2, h3 = load_group(state)
-    store_group(states, h0, h1, h2, h3)
-    for t in range(steps):
-        row = rows + t * VECTOR
-        step, u, y = load(row + STEP), load(row + INPUT), load(row + OUTPUT)
-        B0, B1, B2, B3 = splat_group(B + t * B_stride)
-        C0, C1, C2, C3 = splat_group(C + t * C_stride)
-        a0, a1 = exp2_of_product(step, A0), exp2_of_product(step, A1)
-        a2, a3 = exp2_of_product(step, A2), exp2_of_product(step, A3)
-        h0, h1, h2, h3 = fma(a0, h0, u * B0), fma(a1, h1, u * B1), fma(a2, h2, u * B2), fma(a3, h3, u * B3)
-        store(row + OUTPUT, fma(h3, C3, fma(h2, C2, fma(h1, C1, fma(h0, C0, y)))))
-        store_group(decays + t * _GROUP_ROW, a0, a1, a2, a3)
-        store_group(states + (t + 1) * _GROUP_ROW, h0, h1, h2, h3)
+    return VECTOR * (vectors * (3 * states + 4) + 1) + vectors * ROWS + GROUP_ROW * (4 * tiles.CHUNK + 1)
 
 
 @inline
@@ -138,7 +100,7 @@ def _step_back(
     """One state one step back. Adds the channels' terms of dB and dC to `sums`; returns the running gradients."""
     grad_h = fma(grad_y, C, grad_h)
     store(sums, fma(grad_h, u, load(sums)))
-    store(sums + _GROUP_ROW, fma(grad_y, now, load(sums + _GROUP_ROW)))
+    store(sums + GROUP_ROW, fma(grad_y, now, load(sums + GROUP_ROW)))
     grad_u = fma(grad_h, B, grad_u)
     grad_h = grad_h * load(decay)
     through_decay = grad_h * before
@@ -151,44 +113,43 @@ def _go_back(
     rows: int, states: int, decays: int, sums: int, steps: int,
 ) -> None:  # fmt: skip
     """Four states of 16 channels, from the last step of a chunk to its first."""
-    A0, A1, A2, A3 = load_group(rates)
-    g0, g1, g2, g3 = load_group(grad_state)
-    s0, s1, s2, s3 = load_group(grad_A)
-    h0, h1, h2, h3 = load_group(states + steps * _GROUP_ROW)
+    A0, A1, A2, A3 = tiles.load_group(rates)
+    g0, g1, g2, g3 = tiles.load_group(grad_state)
+    s0, s1, s2, s3 = tiles.load_group(grad_A)
+    h0, h1, h2, h3 = tiles.load_group(states + steps * GROUP_ROW)
     for back in range(steps):
         t = steps - 1 - back
-        row, a, total = rows + t * VECTOR, decays + t * _GROUP_ROW, sums + 2 * t * _GROUP_ROW
+        row, a, terms = rows + t * VECTOR, decays + t * GROUP_ROW, sums + 2 * t * GROUP_ROW
         step, u, dy = load(row + STEP), load(row + INPUT), load(row + GRAD_OUTPUT)
         du, ds = load(row + GRAD_INPUT), load(row + GRAD_STEP)
-        B0, B1, B2, B3 = splat_group(B + t * B_stride)
-        C0, C1, C2, C3 = splat_group(C + t * C_stride)
-        p0, p1, p2, p3 = load_group(states + t * _GROUP_ROW)
-        g0, s0, du, ds = _step_back(A0, B0, C0, a, p0, h0, g0, s0, total, step, u, dy, du, ds)
-        a, total = a + VECTOR, total + VECTOR
-        g1, s1, du, ds = _step_back(A1, B1, C1, a, p1, h1, g1, s1, total, step, u, dy, du, ds)
-        a, total = a + VECTOR, total + VECTOR
-        g2, s2, du, ds = _step_back(A2, B2, C2, a, p2, h2, g2, s2, total, step, u, dy, du, ds)
-        a, total = a + VECTOR, total + VECTOR
-        g3, s3, du, ds = _step_back(A3, B3, C3, a, p3, h3, g3, s3, total, step, u, dy, du, ds)
+        B0, B1, B2, B3 = tiles.splat_group(B + t * B_stride)
+        C0, C1, C2, C3 = tiles.splat_group(C + t * C_stride)
+        p0, p1, p2, p3 = tiles.load_group(states + t * GROUP_ROW)
+        g0, s0, du, ds = _step_back(A0, B0, C0, a, p0, h0, g0, s0, terms, step, u, dy, du, ds)
+        g1, s1, du, ds = _step_back(A1, B1, C1, a + VECTOR, p1, h1, g1, s1, terms + VECTOR, step, u, dy, du, ds)
+        a, terms = a + 2 * VECTOR, terms + 2 * VECTOR
+        g2, s2, du, ds = _step_back(A2, B2, C2, a, p2, h2, g2, s2, terms, step, u, dy, du, ds)
+        g3, s3, du, ds = _step_back(A3, B3, C3, a + VECTOR, p3, h3, g3, s3, terms + VECTOR, step, u, dy, du, ds)
         h0, h1, h2, h3 = p0, p1, p2, p3
         store(row + GRAD_INPUT, du)
         store(row + GRAD_STEP, ds)
-    store_group(grad_state, g0, g1, g2, g3)
-    store_group(grad_A, s0, s1, s2, s3)
+    tiles.store_group(grad_state, g0, g1, g2, g3)
+    tiles.store_group(grad_A, s0, s1, s2, s3)
 
 
 @compiled
 def _write_sums(job: int, sums: int, place: int, start: int, steps: int, n: int, staging: int) -> None:
     """Add up the channels' terms of dB and dC of four states, and leave zeros for the next four."""
     for t in range(steps):
-        terms = sums + 2 * t * _GROUP_ROW
+        terms = sums + 2 * t * GROUP_ROW
         store(staging, sums_of_eight(terms))
-        for i in range(2 * GROUP):
+        for i in range(2 * tiles.GROUP):
             store(terms + i * VECTOR, splat(ZERO))
-        grad_B, grad_C = at(job, tiles.GRAD_B, place, start + t, n), at(job, tiles.GRAD_C, place, start + t, n)
-        for k in range(0, GROUP * FLOAT, FLOAT):
+        grad_B = tiles.at(job, tiles.GRAD_B, place, start + t, n)
+        grad_C = tiles.at(job, tiles.GRAD_C, place, start + t, n)
+        for k in range(0, tiles.GROUP * FLOAT, FLOAT):
             store_scalar(grad_B + k, load_scalar(staging + k))
-            store_scalar(grad_C + k, load_scalar(staging + GROUP * FLOAT + k))
+            store_scalar(grad_C + k, load_scalar(staging + tiles.GROUP * FLOAT + k))
 
 
 @inline
@@ -202,44 +163,31 @@ def _rooms(scratch: int, vectors: int, states: int) -> Any:
     rows = D + 4 * vectors * VECTOR
     staging = rows + vectors * ROWS
     history = staging + VECTOR
-    decays = history + (CHUNK + 1) * _GROUP_ROW
-    return (
-        rates,
-        grad_A,
-        grad_state,
-        D,
-        bias,
-        grad_D,
-        grad_bias,
-        rows,
-        staging,
-        history,
-        decays,
-        decays + CHUNK * _GROUP_ROW,
-    )
+    decays = history + (tiles.CHUNK + 1) * GROUP_ROW
+    sums = decays + tiles.CHUNK * GROUP_ROW
+    return (rates, grad_A, grad_state), (D, bias, grad_D, grad_bias), (rows, staging, history, decays, sums)
 
 
 @compiled
 def _scan_chunk_back(job: int, b: int, block: int, chunk: int, scratch: int) -> None:
     """One chunk of one item: its states again from the one that was kept, then time backwards."""
-    start, states, first = chunk * CHUNK, field(job, tiles.STATES), block * field(job, tiles.BLOCK)
-    steps, vectors = min(CHUNK, field(job, tiles.LENGTH) - start), tiles.vectors_of(job, block)
+    start, states, first = chunk * tiles.CHUNK, field(job, tiles.STATES), block * field(job, tiles.BLOCK)
+    steps, vectors = min(tiles.CHUNK, field(job, tiles.LENGTH) - start), tiles.vectors_of(job, block)
     kept = tiles.boundary_of(job, b, block, chunk)
     B_stride, C_stride = field(job, tiles.B + 2), field(job, tiles.C + 2)
-    rates, grad_A, grad_state, D, bias, grad_D, grad_bias, all_rows, staging, history, decays, sums = _rooms(
-        scratch, vectors, states
-    )
+    (rates, grad_A, grad_state), (D, bias, grad_D, grad_bias), own = _rooms(scratch, vectors, states)
+    all_rows, staging, history, decays, sums = own
     for v in range(vectors):
         i = v * VECTOR
         _open_chunk(job, b, start, steps, first + v * LANES, D + i, bias + i, all_rows + v * ROWS)
     for i in range(vectors * states):
         prefetch(kept + i * VECTOR)
-    for n in range(0, states, GROUP):
-        B, C = at(job, tiles.B, b, start, n), at(job, tiles.C, b, start, n)
+    for n in range(0, states, tiles.GROUP):
+        B, C = tiles.at(job, tiles.B, b, start, n), tiles.at(job, tiles.C, b, start, n)
         for v in range(vectors):
             tile, rows = (v * states + n) * VECTOR, all_rows + v * ROWS
             A, state, grads = rates + tile, grad_state + tile, grad_A + tile
-            _advance_and_record(A, kept + tile, B, B_stride, C, C_stride, rows, history, decays, steps)
+            advance(A, kept + tile, B, B_stride, C, C_stride, rows, steps, history, decays)
             _go_back(A, state, grads, B, B_stride, C, C_stride, rows, history, decays, sums, steps)
         _write_sums(job, sums, block * field(job, tiles.BATCH) + b, start, steps, n, staging)
     for v in range(vectors):
@@ -252,22 +200,22 @@ def scan_item_back(job: int, b: int, block: int, scratch: int) -> None:
     """One sequence and one block of channels, from the last step to the first."""
     states, all_channels, vectors = field(job, tiles.STATES), field(job, tiles.CHANNELS), tiles.vectors_of(job, block)
     first, row = block * field(job, tiles.BLOCK), all_channels * FLOAT
-    rates, grad_A, grad_state, D, bias, grad_D, grad_bias, _, _, _, _, sums = _rooms(scratch, vectors, states)
+    (rates, grad_A, grad_state), (D, bias, grad_D, grad_bias), own = _rooms(scratch, vectors, states)
     own_state, own_channels = b * all_channels * states + first, b * all_channels + first
-    tiles.load_tile(rates, flat_at(job, tiles.A, first), row, vectors, states)
-    tiles.load_tile(grad_state, flat_at(job, tiles.GRAD_STATE_OUT, own_state), row, vectors, states)
-    tiles.load_channels(D, flat_at(job, tiles.D, first), vectors)
-    tiles.load_channels(bias, flat_at(job, tiles.BIAS, first), vectors)
+    tiles.load_tile(rates, tiles.flat_at(job, tiles.A, first), row, vectors, states)
+    tiles.load_tile(grad_state, tiles.flat_at(job, tiles.GRAD_STATE_OUT, own_state), row, vectors, states)
+    tiles.load_channels(D, tiles.flat_at(job, tiles.D, first), vectors)
+    tiles.load_channels(bias, tiles.flat_at(job, tiles.BIAS, first), vectors)
     clear(grad_A, vectors * LANES * states)
     clear(grad_D, 2 * vectors * LANES)
-    clear(sums, 2 * CHUNK * GROUP * LANES)
-    chunks = (field(job, tiles.LENGTH) + CHUNK - 1) // CHUNK
+    clear(own[4], 2 * tiles.CHUNK * tiles.GROUP * LANES)
+    chunks = (field(job, tiles.LENGTH) + tiles.CHUNK - 1) // tiles.CHUNK
     for back in range(chunks):
         _scan_chunk_back(job, b, block, chunks - 1 - back, scratch)
-    tiles.store_tile(flat_at(job, tiles.GRAD_A, own_state), row, grad_A, vectors, states)
-    copy(flat_at(job, tiles.GRAD_D, own_channels), grad_D, vectors * LANES)
-    copy(flat_at(job, tiles.GRAD_BIAS, own_channels), grad_bias, vectors * LANES)
-    tiles.store_tile(flat_at(job, tiles.GRAD_STATE, own_state), row, grad_state, vectors, states)
+    tiles.store_tile(tiles.flat_at(job, tiles.GRAD_A, own_state), row, grad_A, vectors, states)
+    copy(tiles.flat_at(job, tiles.GRAD_D, own_channels), grad_D, vectors * LANES)
+    copy(tiles.flat_at(job, tiles.GRAD_BIAS, own_channels), grad_bias, vectors * LANES)
+    tiles.store_tile(tiles.flat_at(job, tiles.GRAD_STATE, own_state), row, grad_state, vectors, states)
 
 
 @Worker

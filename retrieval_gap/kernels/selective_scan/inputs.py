@@ -49,7 +49,3 @@ class ScanInputs(NamedTuple):
         """A single step's, with an axis of time."""
         x, delta, B, C = (tensor[:, None] for tensor in (self.x, self.delta, self.B, self.C))
         return self._replace(x=x, delta=delta, B=B, C=C, z=None if self.z is None else self.z[:, None])
-
-    def need_gradients(self) -> bool:
-        """Whether autograd wants any of them."""
-        return any(tensor is not None and tensor.requires_grad for tensor in self)

@@ -26,7 +26,7 @@ def selective_scan(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
 
     See `retrieval_gap.kernels.selective_scan`.
     """
-    if torch.is_grad_enabled() and inputs.need_gradients():
+    if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs):
         y_BxLxD, state_BxDxN = _SelectiveScan.apply(*inputs)
         return y_BxLxD, state_BxDxN
     return _scan(_plan(inputs), inputs, None)
