@@ -130,7 +130,7 @@ def test_a_pack_is_an_ordinary_tar_and_the_same_bytes_whenever_it_is_made(here: 
 
 
 def test_a_run_goes_on_elsewhere_to_the_same_weights(here: Path, there: Path, out: Path, tmp_path: Path) -> None:
-    def stop_at_seven(_: RunConfig, told: StepReport) -> None:
+    def stop_at_seven(told: StepReport) -> None:
         if told.step == 7:
             os.kill(os.getpid(), signal.SIGTERM)
 

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from retrieval_gap.cli import main
-from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.experiments.trained.run import Listener
 from retrieval_gap.machine.stopping import StoppedError
 from retrieval_gap.runs.directory import RunDirectory
@@ -24,7 +23,7 @@ from tests.training.test_loop import CONFIG
 SHORT = replace(CONFIG, mode="direct", arch="lstm", samples=160, eval_samples=10)
 
 
-def stop_at_seven(_: RunConfig, told: StepReport) -> None:
+def stop_at_seven(told: StepReport) -> None:
     if told.step == 7:
         os.kill(os.getpid(), signal.SIGTERM)
 

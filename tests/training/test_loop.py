@@ -69,7 +69,7 @@ def test_a_run_stopped_on_the_way_ends_in_the_same_weights(arch: str, tmp_path: 
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     execute(config, whole)
 
-    def stop_at_seven(_: RunConfig, told: StepReport) -> None:
+    def stop_at_seven(told: StepReport) -> None:
         if told.step == 7:
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -128,7 +128,7 @@ def test_the_saved_model_is_the_one_that_was_evaluated(tmp_path: Path) -> None:
 
 
 def test_a_run_on_its_way_is_evaluated_as_far_as_it_was_trained(tmp_path: Path) -> None:
-    def stop_at_seven(_: RunConfig, told: StepReport) -> None:
+    def stop_at_seven(told: StepReport) -> None:
         if told.step == 7:
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -169,7 +169,7 @@ def test_a_corrupt_checkpoint_is_told_and_nothing_is_lost(damage: str, tmp_path:
 def stopped_with_two_checkpoints(runs_dir: Path) -> RunDirectory:
     """A run of `CONFIG` with a checkpoint of step 9 and the one before it, of step 8."""
 
-    def stop_at_nine(_: RunConfig, told: StepReport) -> None:
+    def stop_at_nine(told: StepReport) -> None:
         if told.step == 9:
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -385,7 +385,7 @@ def test_a_run_tells_what_every_start_of_it_happened_on(tmp_path: Path) -> None:
     make_folder(run.path)
     (run.path / ".checkpoint.safetensors.123.part").write_text("what a kill left")
 
-    def stop(_: RunConfig, told: StepReport) -> None:
+    def stop(told: StepReport) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(StoppedError):
