@@ -4,51 +4,37 @@ The floor is a guess among all values that the variable was given; between it an
 """
 
 from pathlib import Path
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tasks.last_write import LastWrite
 
-from . import problems, style
-from .page import legend_lines, line_of_panels, page
-from .problems import ProblemRow, grouped, looks, models_of
+from . import problems
+from .problems import ProblemRow, grouped
 from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "last_write_demo.csv"
-_FLOOR: dict[str, Any] = {"color": style.INK, "linestyle": (0, (4, 2))}
 
 
 def read_table(path: Path) -> list[ProblemRow]:
     """Raises UsageError for a table that has no run of last_write."""
-    runs = [run for run in problems.read_runs(path) if run.problem.task == "last_write"]
-    if not runs:
-        raise UsageError(f"results table {path} has no run of last_write")
-    return runs
+    return problems.of_task(path, problems.read_runs(path), "last_write")
 
 
 def draw_figure(runs: list[ProblemRow]) -> Figure:
     """A panel for each number of variables."""
     numbers = grouped(sorted(runs, key=_variables), _variables)
-    models = models_of(runs)
-    key = Line2D([], [], label="a guess among the values given", **_FLOOR)
-    figure = page("Last write", legend_lines([*problems.keys(models), key]), _caption(runs), 3.0)
-    panels = line_of_panels(figure, list(map(_title, numbers.values())), x="tokens of the stream n", y="accuracy")
-    for axes, some in zip(panels, numbers.values(), strict=True):
-        _panel(axes, some, models)
-    return figure
+    return problems.figure_of_panels(
+        "Last write", {_title(some): some for some in numbers.values()}, _panel,
+        dashed="a guess among the values given", caption=_caption(runs), x="tokens of the stream n", height=3.0,
+    )  # fmt: skip
 
 
 def _panel(axes: Axes, runs: list[ProblemRow], models: list[tuple[str, str]]) -> None:
-    for model, some in grouped(runs, lambda run: run.model).items():
-        problems.draw_line(axes, some, lambda run: run.problem.n, *looks(models)[model])
+    problems.draw_models(axes, runs, models, lambda run: run.problem.n)
     floors = {run.problem.n: _task(run).guess_among_writes for run in runs}
-    axes.plot(*zip(*sorted(floors.items()), strict=True), linewidth=1.0, zorder=1, **_FLOOR)
-    axes.axhline(runs[0].problem.built.guess, **problems.GREYED)
-    problems.lengths_axis(axes, floors)
+    axes.plot(*zip(*sorted(floors.items()), strict=True), linewidth=1.0, zorder=1, **problems.DASHED)
 
 
 def _task(run: ProblemRow) -> LastWrite:

@@ -4,49 +4,28 @@ The table is that of `retrieval-gap transfer` on runs of word_problem.
 """
 
 from pathlib import Path
-from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from retrieval_gap.machine.errors import UsageError
-
-from . import problems, style
-from .page import legend_lines, line_of_panels, page
-from .problems import ProblemRow, grouped, looks, models_of
+from . import problems
+from .problems import ProblemRow, grouped
 from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "tracking_demo_transfer.csv"
-_TRAINED: dict[str, Any] = {"color": style.INK, "linestyle": (0, (4, 2))}
 
 
 def read_table(path: Path) -> list[ProblemRow]:
     """Raises UsageError for a table that has no word problems at several lengths."""
-    runs = [run for run in problems.read_tests(path) if run.problem.task == "word_problem"]
-    if not runs:
-        raise UsageError(f"results table {path} has no run of word_problem")
-    return runs
+    return problems.of_task(path, problems.read_tests(path), "word_problem")
 
 
 def draw_figure(runs: list[ProblemRow]) -> Figure:
     """A panel for each group."""
-    groups, models = grouped(runs, lambda run: run.problem.option("group")), models_of(runs)
-    key = Line2D([], [], label="length of training", **_TRAINED)
-    figure = page("Products of group elements", legend_lines([*problems.keys(models), key]), _caption(runs), 3.0)
-    panels = line_of_panels(figure, list(map(_title, groups.values())), x="elements n", y="accuracy")
-    for axes, some in zip(panels, groups.values(), strict=True):
-        _panel(axes, some, models)
-    return figure
-
-
-def _panel(axes: Axes, runs: list[ProblemRow], models: list[tuple[str, str]]) -> None:
-    for model, some in grouped(runs, lambda run: run.model).items():
-        problems.draw_line(axes, some, lambda run: run.tested_n, *looks(models)[model])
-    for n in {run.problem.n for run in runs}:
-        axes.axvline(n, linewidth=1.0, zorder=1, **_TRAINED)
-    axes.axhline(runs[0].problem.built.guess, **problems.GREYED)
-    problems.lengths_axis(axes, [run.tested_n for run in runs])
+    groups = grouped(runs, lambda run: run.problem.option("group"))
+    return problems.figure_of_panels(
+        "Products of group elements", {_title(some): some for some in groups.values()}, problems.draw_tests,
+        dashed="length of training", caption=_caption(runs), x="elements n", height=3.0,
+    )  # fmt: skip
 
 
 def _title(runs: list[ProblemRow]) -> str:

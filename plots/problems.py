@@ -5,7 +5,7 @@ A problem is a task with its options, view and size; a model an architecture wit
 
 import shlex
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import Any, TypeVar, cast
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from retrieval_gap.about import MeasuredState, in_order, state_kind
@@ -24,12 +25,14 @@ from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.theory.bounds import BOUNDS, Bound, bound_of
 
 from . import style
+from .page import legend_lines, line_of_panels, page
 from .probes import number_of
 
 TEXT = ("task", "family", "mode", "options", "arch", "size", "hardware")
 COUNTS = ("n", "seed", "samples", "eval_samples")
 SHARES = ("accuracy", "accuracy_low", "accuracy_high")
 LEARNED = 0.9  # the accuracy from which a model is said to have learned a problem
+DASHED: dict[str, Any] = {"color": style.INK, "linestyle": (0, (4, 2))}
 GREYED: dict[str, Any] = {"color": style.GREY, "linewidth": 0.9, "zorder": 1}
 
 
@@ -122,6 +125,10 @@ class ProblemMean:
         return max(run.high for run in self.runs)
 
 
+Panel = Callable[[Axes, list[ProblemRow], list[tuple[str, str]]], None]
+"""Draws runs, of these models of the figure."""
+
+
 def read_runs(path: Path, more: Sequence[str] = ()) -> list[ProblemRow]:
     """Raises UsageError for a table that will not do, has no row, or lacks one of the columns that the figure wants."""
     runs = [_run(where, row, more) for where, row in read_rows(path, (*TEXT, *COUNTS, *SHARES, "lr", *more))]
@@ -164,6 +171,14 @@ def read_tests(path: Path) -> list[ProblemRow]:
     if len({run.tested_n for run in runs}) < 2:
         raise UsageError(f"results table {path} has tests at one size alone; retrieval-gap transfer RUN... --n 8,16,32")
     return runs
+
+
+def of_task(path: Path, runs: Iterable[ProblemRow], task: str) -> list[ProblemRow]:
+    """Those of a table that are of one task.  Raises UsageError where there is none."""
+    some = [run for run in runs if run.problem.task == task]
+    if not some:
+        raise UsageError(f"results table {path} has no run of {task}")
+    return some
 
 
 def _together(parts: Sequence[ProblemRow]) -> ProblemRow:
@@ -238,6 +253,35 @@ def lengths_axis(axes: Axes, values: Iterable[float]) -> None:
     axes.minorticks_off()
     axes.set_ylim(-0.03, 1.04)
     axes.grid(axis="y")
+
+
+def draw_models(
+    axes: Axes, runs: Sequence[ProblemRow], models: Sequence[tuple[str, str]], x: Callable[[ProblemRow], int]
+) -> None:
+    """A panel of one problem at several lengths: a line for each model, and what a guess is worth."""
+    for model, some in grouped(runs, lambda run: run.model).items():
+        draw_line(axes, some, x, *looks(models)[model])
+    axes.axhline(runs[0].problem.built.guess, **GREYED)
+    lengths_axis(axes, map(x, runs))
+
+
+def draw_tests(axes: Axes, runs: Sequence[ProblemRow], models: Sequence[tuple[str, str]]) -> None:
+    """`draw_models` by the length of the test; an upright line where a model was trained."""
+    draw_models(axes, runs, models, lambda run: run.tested_n)
+    for n in {run.problem.n for run in runs}:
+        axes.axvline(n, linewidth=1.0, zorder=1, **DASHED)
+
+
+def figure_of_panels(
+    title: str, panels: Mapping[str, list[ProblemRow]], draw: Panel, *, dashed: str, caption: str, x: str, height: float
+) -> Figure:
+    """A line of panels, each of the runs under its title, and the key of all models.  dashed: what a dashed line is."""
+    models = models_of(run for runs in panels.values() for run in runs)
+    key = Line2D([], [], label=dashed, **DASHED)
+    figure = page(title, legend_lines([*keys(models), key]), caption, height)
+    for axes, runs in zip(line_of_panels(figure, list(panels), x=x, y="accuracy"), panels.values(), strict=True):
+        draw(axes, runs, models)
+    return figure
 
 
 def making(runs: Sequence[ProblemRow]) -> str:

@@ -105,20 +105,16 @@ def decode(
 
         decided = np.flatnonzero(active_R & written_R & np.isin(next_R, answer_set))
         if len(decided):
-            answered_D = _record_answers(done, row_R[decided], next_R[decided])
-            ended = decided[answered_D == done.answer_BxQ.shape[1]]
-            done.tokens_BxL[row_R[ended], : t + 1] = tokens_RxL[ended, : t + 1]
-            done.length_B[row_R[ended]] = t + 1
-            active_R[ended] = False
+            answered_D = _record_answers(done, row_R[decided], tokens_RxL[decided, : t + 1])
+            active_R[decided[answered_D == done.answer_BxQ.shape[1]]] = False
             for d, stretch_N in _next_questions(prompts_BxP, question_BxQx2, row_R[decided], answered_D):
                 given_until_R[decided[d]] = _give(tokens_RxL[decided[d]], t + 1, stretch_N)
         if not active_R.any() or t + 1 == max_length:
             break
 
-        if retriever is not None:
-            asking = np.flatnonzero(active_R & written_R & (next_R == ENDSEARCH))
-            if len(asking):
-                given_until_R[asking] = _append_results(retriever, tokens_RxL, asking, t + 1)
+        asking = np.flatnonzero(active_R & written_R & (next_R == ENDSEARCH))
+        if retriever is not None and len(asking):
+            given_until_R[asking] = _append_results(retriever, tokens_RxL, asking, t + 1)
 
         if (~active_R).mean() >= RETIRE_SHARE:
             keep = np.flatnonzero(active_R)
@@ -132,10 +128,13 @@ def decode(
     return done
 
 
-def _record_answers(done: Decoded, rows_D: NDArray[np.intp], answer_D: NDArray[np.int32]) -> NDArray[np.intp]:
-    """Enters an answer of each of these samples; how many each has now."""
+def _record_answers(done: Decoded, rows_D: NDArray[np.intp], tokens_DxT: NDArray[np.int32]) -> NDArray[np.intp]:
+    """Enters the answer that ends each of these samples, and the tokens of those that have all; how many each has."""
     answered_D = (done.answer_BxQ[rows_D] != UNDECIDED).sum(1)
-    done.answer_BxQ[rows_D, answered_D] = answer_D
+    done.answer_BxQ[rows_D, answered_D] = tokens_DxT[:, -1]
+    ended, length = answered_D + 1 == done.answer_BxQ.shape[1], tokens_DxT.shape[1]
+    done.tokens_BxL[rows_D[ended], :length] = tokens_DxT[ended]
+    done.length_B[rows_D[ended]] = length
     return answered_D + 1
 
 
