@@ -13,6 +13,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch.nn import Parameter
+from torch.optim import Optimizer
+
 from retrieval_gap.machine.devices import allow_tf32
 from retrieval_gap.machine.errors import RunError
 from retrieval_gap.machine.stopping import StoppedError, stop_requested
@@ -104,17 +107,10 @@ def train(
     signal to stop (to any of the ranks), UsageError for a precision that the model's device lacks, RunError for a
     checkpoint that cannot be read.
     """
-    checkpoint = options.checkpoint
     parameters = model.trained_parameters()
     step = make_step(model, config, task.max_length, ranks)
-    done = TrainingProgress()
-    if ranks.leads:
-        done = resume(checkpoint, parameters, step.optimizer)
-        if done.step > config.steps:
-            at = f"is at step {done.step} of {config.steps}"
-            raise RunError(f"checkpoint {checkpoint} {at}; delete it to start this run over")
-        options.on_start(done)
-    done = ranks.start_together(done, parameters, step.optimizer)
+    resumed = _resumed(config, options, parameters, step.optimizer) if ranks.leads else TrainingProgress()
+    done = ranks.start_together(resumed, parameters, step.optimizer)
     if done.stopped:
         return done.step
     step.start(done)
@@ -147,7 +143,7 @@ def train(
                     step=finished, loss_sum=step.loss_sum(), loss_count=meter.loss_count, stopped=stopped
                 )
                 if ranks.leads:
-                    save_checkpoint(checkpoint, parameters, step.optimizer, progress)
+                    save_checkpoint(options.checkpoint, parameters, step.optimizer, progress)
                 wishes.saved()
             if granted == STOP and not ended:
                 raise StoppedError(
@@ -156,6 +152,18 @@ def train(
             if stopped:
                 return finished
     return config.steps
+
+
+def _resumed(
+    config: TrainingConfig, options: LoopOptions, parameters: dict[str, Parameter], optimizer: Optimizer
+) -> TrainingProgress:
+    """How far the checkpoint is, which is told.  Raises RunError where that is further than the configuration goes."""
+    done = resume(options.checkpoint, parameters, optimizer)
+    if done.step > config.steps:
+        at = f"is at step {done.step} of {config.steps}"
+        raise RunError(f"checkpoint {options.checkpoint} {at}; delete it to start this run over")
+    options.on_start(done)
+    return done
 
 
 def _validated(
