@@ -1,0 +1,34 @@
+"""The default learning rates follow from the committed sweep, by the rule of docs/training.md."""
+
+from collections import defaultdict
+from statistics import fmean
+
+import pytest
+
+from retrieval_gap.experiments.grids.defaults import PROBLEMS, RATES, defaults
+from retrieval_gap.experiments.trained.defaults import SMALL_LR, small_settings
+from retrieval_gap.models import ARCHITECTURES
+from retrieval_gap.tables.rows import RESULTS, read_table
+
+TABLE = RESULTS / "defaults.csv"
+NEAR = 0.05
+
+
+def means() -> dict[str, dict[float, float]]:
+    """Mean accuracy over the tasks, by rate and architecture; of those that were swept whole."""
+    told: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for _, row in read_table(TABLE):
+        told[row["arch"]][row["lr"]].append(row["accuracy"])
+    whole = {arch: rates for arch, rates in told.items() if sum(map(len, rates.values())) == len(PROBLEMS) * len(RATES)}
+    return {arch: {rate: fmean(accuracies) for rate, accuracies in rates.items()} for arch, rates in whole.items()}
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_the_default_is_the_smallest_rate_that_is_nearly_the_best(arch: str) -> None:
+    swept = means().get(arch)
+    near = [rate for rate, mean in swept.items() if mean >= max(swept.values()) - NEAR] if swept else [SMALL_LR]
+    assert small_settings({"arch": arch, "size": "tiny"})["lr"] == min(near)
+
+
+def test_the_rows_are_those_of_the_preset() -> None:
+    assert {row["config_hash"] for _, row in read_table(TABLE)} <= {cell.hash() for cell in defaults()}
