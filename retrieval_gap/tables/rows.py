@@ -8,7 +8,7 @@ import io
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -240,7 +240,7 @@ def _typed(texts: Texts) -> list[Row]:
     columns = columns_of([by_column])
     try:
         values = [_column(column, by_column[column]) for column in columns]
-    except UsageError:  # a row at a time, to name the first
+    except ValueError:  # a row at a time, to name the first
         whole = [{column: by_column[column][i] for column in columns} for i in range(count)]
         checked = zip(texts.places, whole, strict=True)
         return [{column: _value(where, row, column) for column in columns} for where, row in checked]
@@ -248,9 +248,26 @@ def _typed(texts: Texts) -> list[Row]:
 
 
 def _column(column: str, texts: list[str]) -> list[Any]:
-    """What `_value` makes of each of these, of each different one once."""
-    known = {text: _value("", {column: text}, column) for text in set(texts)}
-    return [known[text] for text in texts]
+    """What `_value` makes of each of these.  Raises ValueError where one will not do."""
+    kind = KINDS.get(column, str)
+    if column in _NEVER_EMPTY and not all(texts):
+        raise ValueError(column)
+    if kind is str:
+        empty = _DEFAULTS.get(column, "")
+        return [text or empty for text in texts] if empty else texts
+    if kind is int:
+        return _converted(texts, int)
+    numbers = _converted(texts, float)
+    known = [number for number in set(numbers) if number is not None]
+    if not all(map(math.isfinite, known)) or (column in _SHARES and not all(0 <= number <= 1 for number in known)):
+        raise ValueError(column)
+    return numbers
+
+
+def _converted(texts: list[str], kind: Callable[[str], float]) -> list[float | None]:
+    """Most texts of a long table are the same few.  Raises ValueError for one that will not do."""
+    values = {text: kind(text) if text else None for text in set(texts)}
+    return list(map(values.__getitem__, texts))
 
 
 def _value(where: str, row: Mapping[str, str], column: str) -> str | int | float | None:
