@@ -13,10 +13,10 @@ RECALL = {
     "associative_recall": ("values=4", (16, 64, 256, 1024)),
     "cgram_retrieval": ("c=3", (16, 64, 256, 1024)),
     "counting": ("most=2", (16, 64, 256, 1024)),
-    "mqar": ("vocab=512", (16, 64, 256)),
+    "mqar": ("vocab=512", (16, 64, 256, 1024)),
 }
 RECALL_WAYS = ("transformer", "rnn_rag", "hybrid")
-COPY_WAYS, COPY_SIZES = ("transformer", "hybrid"), (16, 64, 256)
+COPY_WAYS, COPY_SIZES = ("transformer", "hybrid"), (16, 64, 256, 1000)
 ISTREE_WAYS = ("transformer_cot", "rnn_rag", "hybrid_cot")
 ISTREE_SIZES, ISTREE_MORE_SIZES = (16, 64, 128), (32, 256, 1024)  # of every family, of the first alone
 ISTREE_NODES = 1_600  # of all graphs of a row together: 100 of 16 nodes, one of 1,024
