@@ -17,9 +17,9 @@ from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "card_demo.csv"
 _VERDICTS = {
-    "right": ("#7fb98b", f"right: {LEARNED:g} or more"),
+    "right": ("#8ec4e8", f"right: {LEARNED:g} or more"),
     "learn": ("#f2c879", "did not learn: it has bits enough, or reads again"),
-    "cannot": ("#d98880", "cannot: fewer bits than any reader needs"),
+    "cannot": ("#cf6a32", "cannot: fewer bits than any reader needs"),
     "open": ("#d9d9d9", "the theory says nothing, and it was not learned"),
 }
 _ROW, _HEAD = 0.5, 0.35  # inches
@@ -104,5 +104,5 @@ def _name(problem: AskedProblem) -> str:
 def _caption(runs: list[ProblemRow]) -> str:
     return (
         "Small: bits that the state has / bits that a reader needs who is always right (docs/theory.md); a cache grows "
-        "with the text. Of several trainings of a model the best. " + problems.making(runs)
+        "with the text. Of several trainings of a model the best. " + problems.making(runs, bars=False)
     )

@@ -284,13 +284,14 @@ def figure_of_panels(
     return figure
 
 
-def making(runs: Sequence[ProblemRow]) -> str:
-    """For a caption: what was measured, on how much."""
+def making(runs: Sequence[ProblemRow], *, bars: bool = True) -> str:
+    """For a caption: what was measured, on how much.  bars: whether there are error bars."""
     seeds = number_of({len({run.seed for run in runs})}, "seed")
     samples = number_of({run.samples for run in runs}, "training sample")
     tested = number_of({run.eval_samples for run in runs}, "held-out sample")
     hardware = ", ".join(sorted({run.hardware for run in runs}))
+    span = "; error bars span the lowest to the highest end of their 95 % Wilson intervals" if bars else ""
     return (
         f"Free decoding of {tested}; an undecided answer counts as a guess. {samples}, {seeds}. Values are means of "
-        f"seeds; error bars span the lowest to the highest end of their 95 % Wilson intervals. Hardware: {hardware}."
+        f"seeds{span}. Hardware: {hardware}."
     )
