@@ -27,7 +27,7 @@ from retrieval_gap.machine.errors import RunError, UsageError, fault, files_told
 from retrieval_gap.machine.printing import printable, take_any_text
 from retrieval_gap.tasks.api import TaskError
 
-LONGEST_LINE = 450  # characters of an error
+LONGEST_LINE, KEPT_END = 450, 120  # characters of an error
 NARROWEST = 40  # columns: tyro never ends its help in very narrow terminals
 T = TypeVar("T")
 
@@ -135,8 +135,13 @@ def _failed(error: BaseException, text: str, status: int, debug: bool) -> int:
         _drop_output()
     with contextlib.suppress(OSError, ValueError):
         line = printable(" ".join(text.split())) or type(error).__name__
-        print("retrieval-gap:", line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}...", file=sys.stderr)
+        print("retrieval-gap:", _cut(line), file=sys.stderr)
     return status
+
+
+def _cut(line: str) -> str:
+    """A long line without some of its middle: what is wrong stands first, what to do last."""
+    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - KEPT_END]} ... {line[-KEPT_END:]}"
 
 
 def _nowhere() -> TextIO:

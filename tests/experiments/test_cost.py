@@ -253,7 +253,7 @@ def test_a_forecast_fits_the_terminal_and_marks_every_number(
 ) -> None:
     configs = [config for config in paper() if config.n == 16 and config.size == "0.5m"]
     make_run(tmp_path, configs[0], pace=3.0, hardware=environment.hardware(), tokens_per_s=100.0)
-    monkeypatch.setattr(forecast, "_console", lambda: Console(width=width))
+    monkeypatch.setattr(forecast, "wide_console", lambda: Console(width=width))
     print_forecast(planned_runs(configs, tmp_path), tmp_path, MACHINE)
     lines = capsys.readouterr().out.splitlines()
     table = lines[: next(i for i, line in enumerate(lines) if line.startswith("h hours:"))]
