@@ -1,6 +1,6 @@
 """Settings of training where a command line names none: what works at small sizes, or all of the paper's at once.
 
-The small ones follow from results/defaults.csv, as far as it is swept, by the rule of docs/training.md, and from
+The small ones follow from results/defaults.csv, by the rule of docs/training.md, and from
 results/istree_tuned_lr.csv (models of half a million parameters).  The paper's are the defaults of `RunConfig`; with
 its frozen sinusoidal embedding small tasks are not learned in minutes (README, "Train your first model").
 """
