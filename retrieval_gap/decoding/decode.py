@@ -112,8 +112,7 @@ def decode(
         if not active_R.any() or t + 1 == max_length:
             break
 
-        asking = np.flatnonzero(active_R & written_R & (next_R == ENDSEARCH))
-        if retriever is not None and len(asking):
+        if retriever is not None and len(asking := np.flatnonzero(active_R & written_R & (next_R == ENDSEARCH))):
             given_until_R[asking] = _append_results(retriever, tokens_RxL, asking, t + 1)
 
         if (~active_R).mean() >= RETIRE_SHARE:
