@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import cache, lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from retrieval_gap.machine.errors import RunError
@@ -48,8 +48,8 @@ def told_of(row: Row) -> dict[str, str]:
 
 def chance_of(row: Row) -> float | None:
     """What guessing among a task's answers gives; None where answers are texts, and for tasks that are not ours."""
-    task, mode, family, options = (row.get(key) or "" for key in ("task", "mode", "family", "options"))
-    return _chance(task, mode, row.get("n") or 0, family, options)
+    get = row.get
+    return _chance(get("task") or "", get("mode") or "", get("n") or 0, get("family") or "", get("options") or "")
 
 
 @cache
@@ -100,6 +100,5 @@ def trouble_of(row: Row, config: "RunConfig") -> str:
     return ""
 
 
-@lru_cache(maxsize=100_000)
 def _number(value: float | None, form: str) -> str:
     return "" if value is None else format(value, form)
