@@ -48,10 +48,10 @@ CPU = _Size(
     facts=8,
     streams=10,
     budgets=(4, 8, 16, 32, 48, 64, 128),
-    written=(32, 64),
-    weather_streams=5,
-    weather_steps=20,
-    weather_budget=192,
+    written=(64,),
+    weather_streams=4,
+    weather_steps=10,
+    weather_budget=96,
 )
 
 
@@ -61,7 +61,7 @@ def memory_demo() -> list[MemoryCell]:
 
 
 def memory_cpu() -> list[MemoryCell]:
-    """Hours: 8 facts in 10 streams, 20 days in 5, more budgets, and the loop with each kind of feedback."""
+    """An hour or two: 8 facts in 10 streams, 10 days in 4, more budgets, and the loop with each kind of feedback."""
     cells = list(_grid(CPU))
     loop = next(cell for cell in cells if cell.benchmark != "recall" and cell.method == "llm_as_rnn")
     told: tuple[Feedback, ...] = ("shuffled", "judge", "none")
