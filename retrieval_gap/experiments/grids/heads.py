@@ -19,20 +19,21 @@ ROOT = Path(__file__).resolve().parents[3]
 MODEL, DECODER = "all-MiniLM-L6-v2", "SmolLM2-135M-Instruct"
 DEMO_HEADS = ("mean", "attention", "conv1d", "transformer", "bigru")
 DEMO_SETS = {"which_came_first": 16, "negation_scope": 32}
-DEMO_WINDOWS, WINDOWS = (2, 8), (2, 4, 8)
+DEMO_WINDOWS, WINDOWS = (2, 8), (2, 4, 8, 16)
 TUNED_SETS, TUNED_HEADS = ("which_came_first", "negation_scope"), ("attention", "bigru")
-CPU_LENGTHS, CPU_SEEDS = (32, 128), 5
+CPU_SEEDS = 5
+CPU_TRAINING = {"steps": 400, "patience": 4, "lr": "1e-3,3e-3"}
+CPU_TEXTS = {"n": 32, "samples": 1000, "test_samples": 600}
+CPU_HEADS = (
+    "first", "last", "max", "mean", "mlp", "attention", "conv1d", "transformer", "gru", "lstm", "bigru", "bilstm",
+    "mamba",
+)  # fmt: skip
+CPU_WINDOWED = ("which_came_first", "swap_tracking")
 CPU_PUBLIC = (
     "copa", "commonsenseqa", "navigate", "hyperbaton", "tracking", "temporal", "code_bugs", "ncbi", "pubmedqa",
 )  # fmt: skip
-TEXT_HEADS = (
-    "first", "last", "max", "mean", "mlp", "attention", "conv1d", "transformer", "gru", "lstm", "bigru", "bilstm",
-)  # fmt: skip
-DECODER_SETS, DECODER_HEADS = (
-    ("which_came_first", "negation_scope", "topic"),
-    ("mean", "last", "attention", "gru", "bigru"),
-)
-POOLED = ("gru+pool=max", "bigru+pool=max")
+PUBLIC_HEADS = ("mean", "attention", "conv1d", "transformer", "gru", "bigru")
+DECODER_SETS, DECODER_HEADS = ("which_came_first", "negation_scope"), ("attention", "bigru")
 
 
 def heads_demo() -> list[HeadsConfig]:
@@ -63,22 +64,22 @@ def heads_tuned() -> list[HeadsConfig]:
 
 
 def heads_cpu() -> list[HeadsConfig]:
-    """Some nights, seed by seed: all generated sets at two lengths, all public sets, all heads, five seeds, shuffled
-    states in windows of 2 to the whole, shuffled words.  A decoder-only model, which reads ten times as slowly, on
-    three sets: on a text, and on the second copy of a text read twice."""
+    """A night of one core, seed by seed: all generated sets with 32 words, all heads, five seeds, shuffled states and
+    words; public sets with six heads.  A decoder-only model, which reads ten times as slowly, on two sets: on a text,
+    and on the second copy of a text read twice."""
+    few = CPU_TRAINING | CPU_TEXTS
     cells: list[HeadsConfig] = []
     for seed in range(CPU_SEEDS):
-        for n in CPU_LENGTHS:
-            for name in sorted(generated_sets()):
-                heads = (*TEXT_HEADS, "mamba", *POOLED)
-                cells += _cells(name, heads, seed, n=n)
-                cells += _shuffled(name, heads, seed, (0,), n=n)
-                cells += _shuffled(name, ("bigru", "transformer"), seed, (*WINDOWS, 16), n=n)
-                cells += _cells(name, ("attention", "bigru"), seed, n=n, control="shuffle_words")
-                cells += _cells(name, ("bigru",), seed, n=n, control="shuffle_both")
+        for name in sorted(generated_sets()):
+            cells += _cells(name, CPU_HEADS, seed, **few)
+            cells += _shuffled(name, CPU_HEADS, seed, (0,), **few)
+            cells += _cells(name, ("attention", "bigru"), seed, control="shuffle_words", **few)
+            cells += _cells(name, ("bigru",), seed, control="shuffle_both", **few)
+        for name in CPU_WINDOWED:
+            cells += _shuffled(name, ("bigru",), seed, WINDOWS, **few)
         for name in CPU_PUBLIC:
-            cells += _public(name, TEXT_HEADS, seed)
-        cells += _decoder(seed)
+            cells += _public(name, PUBLIC_HEADS, seed, **CPU_TRAINING)
+        cells += _decoder(seed, **few)
     return cells
 
 
@@ -102,7 +103,7 @@ def _shuffled(
         yield from _cells(dataset, ordered, seed, control="shuffle_states", window=window, **more)
 
 
-def _decoder(seed: int) -> Iterator[HeadsConfig]:
+def _decoder(seed: int, **more: object) -> Iterator[HeadsConfig]:
     folder = models_folder() / DECODER
     if not folder.is_dir():
         if seed == 0:
@@ -112,9 +113,9 @@ def _decoder(seed: int) -> Iterator[HeadsConfig]:
         return
     for name in DECODER_SETS:
         for copies in (1, 2):
-            few = {"model": str(folder), "n": 32, "samples": 1000, "test_samples": 600, "copies": copies}
-            yield from _cells(name, DECODER_HEADS, seed, **few)
-            yield from _shuffled(name, DECODER_HEADS, seed, (0,), **few)
+            twice = more | {"model": str(folder), "copies": copies}
+            yield from _cells(name, DECODER_HEADS, seed, **twice)
+            yield from _shuffled(name, DECODER_HEADS, seed, (0,), **twice)
 
 
 def _public(dataset: str, heads: Sequence[str], seed: int, **more: object) -> Iterator[HeadsConfig]:
