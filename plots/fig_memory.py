@@ -19,8 +19,9 @@ _FLOOR_DASHES = ((0, (1, 1.5)), (0, (4, 2)), (0, (4, 1.5, 1, 1.5)), (0, (6, 1)))
 
 
 def draw_figure(memories: Memories) -> Figure:
-    """Two panels for each benchmark.  Of several budgets of a method the largest is drawn."""
-    groups = [_largest_budgets(group) for group in memories.groups()]
+    """Two panels for each benchmark, at the largest budget that all its methods were run with (where there is none, at
+    the largest of each)."""
+    groups = [_at_one_budget(group) for group in memories.groups()]
     names = list(dict.fromkeys(row.name for group in groups for row in group.rows))
     floors = list(dict.fromkeys(row.name for group in groups for row in group.rows if row.is_floor))
     looks = looks_of([name for name in names if name not in floors])
@@ -35,15 +36,23 @@ def draw_figure(memories: Memories) -> Figure:
     return figure
 
 
-def _largest_budgets(group: Memories) -> Memories:
-    largest: dict[tuple[str, str], int] = {}
+def _at_one_budget(group: Memories) -> Memories:
+    tried: dict[tuple[str, str], set[int]] = {}
     for row in group.rows:
-        largest[row.model, row.name] = max(largest.get((row.model, row.name), 0), row.budget)
-    return group.only(lambda row: row.budget == largest[row.model, row.name], "any budget")
+        if row.budget:
+            tried.setdefault((row.model, row.name), set()).add(row.budget)
+    common = set[int].intersection(*tried.values()) if tried else set[int]()
+    kept = {who: max(common or budgets) for who, budgets in tried.items()}
+    return group.only(lambda row: row.budget == kept.get((row.model, row.name), 0), "any budget")
+
+
+def _title(group: Memories) -> str:
+    budgets = {row.budget for row in group.rows if row.budget}
+    return group.rows[0].title + (f", {spread(budgets)} tokens" if budgets else "")
 
 
 def _draw_steps(axes: Axes, group: Memories, looks: Looks, dashes: Dashes) -> None:
-    axes.set_title(group.rows[0].title)
+    axes.set_title(_title(group))
     axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("score")
@@ -89,5 +98,5 @@ def _caption(memories: Memories) -> str:
         f"{spread(row.predictions for row in whole)} predictions a run; {unreadable} answers could not be read. Score: "
         "share right, or minus the mean absolute error. Error bars: 95 % by a bootstrap over streams. Floors ask no "
         "model and know a stream's own past alone. All methods see the same fields and outcomes, and carry at most the "
-        f"same budget of tokens. Hardware: {hardware}."
+        f"tokens above their panel. Hardware: {hardware}."
     )

@@ -7,6 +7,7 @@ import pytest
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.plots import draw, fig_memory, fig_memory_bits, style
 from retrieval_gap.plots.memories import METHODS, SCRIPTED, read_memories
+from retrieval_gap.plots.results import RESULTS
 from retrieval_gap.text_memory.settings import METHODS as ALL_METHODS
 
 
@@ -32,6 +33,19 @@ def test_the_steps_figure_has_two_panels_a_benchmark_and_a_mark_for_each_differe
     for group, axes in zip(memories.groups(), panels[1::2], strict=True):
         named = {label.get_text() for label in axes.get_yticklabels()}
         assert named == {row.name for row in group.rows if row.difference is not None and not row.is_floor}
+
+
+def test_methods_of_a_panel_are_compared_at_the_largest_budget_that_all_have():
+    table = RESULTS / "memory_demo.csv"  # others up to 64 tokens, LLM-as-RNN with 32 alone
+    recall = read_memories(table).only(lambda row: row.benchmark == "recall", "recall")
+    with style.applied():
+        by_step, differences = fig_memory.draw_figure(recall).axes
+    assert by_step.get_title().endswith(", 32 tokens")
+    drawn = {round(float(x), 6) for line in differences.lines for x in line.get_xdata() if len(line.get_xdata()) == 1}
+    at_32 = {row.difference for row in recall.rows if row.part == "all" and row.budget == 32}
+    assert {round(value, 6) for value in at_32 if value is not None} <= drawn
+    carried = [row.name for row in recall.rows if row.part == "all" and row.budget == 32]
+    assert len(carried) == len(set(carried)) and set(carried) <= {t.get_text() for t in differences.get_yticklabels()}
 
 
 def test_a_table_without_recall_is_refused(tmp_path: Path):
