@@ -45,7 +45,8 @@ def test_methods_of_a_panel_are_compared_at_the_largest_budget_that_all_have():
     at_32 = {row.difference for row in recall.rows if row.part == "all" and row.budget == 32}
     assert {round(value, 6) for value in at_32 if value is not None} <= drawn
     carried = [row.name for row in recall.rows if row.part == "all" and row.budget == 32]
-    assert len(carried) == len(set(carried)) and set(carried) <= {t.get_text() for t in differences.get_yticklabels()}
+    assert len(carried) == len(set(carried))
+    assert set(carried) <= {label.get_text() for label in differences.get_yticklabels()}
 
 
 def test_a_table_without_recall_is_refused(tmp_path: Path):
