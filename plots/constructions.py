@@ -46,7 +46,7 @@ class Built:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
+class TrainedSeeds:
     """Seeds of a trained model: their mean accuracy."""
 
     task: str
@@ -78,14 +78,14 @@ class ConstructionTable:
         return [row for row in rows if row.family == next(iter(families)) and row.options == common]
 
     @cached_property
-    def trained(self) -> list[Trained]:
+    def trained(self) -> list[TrainedSeeds]:
         """Models of the committed tables, as far as these are there."""
         return list(_means(path for path in TRAINED if path.exists()))
 
-    def reached(self, row: Built) -> list[Trained]:
+    def reached(self, row: Built) -> list[TrainedSeeds]:
         """Of each trained architecture and view, on the problem of this row: the largest n answered with `WANTED` or
         more, with the smallest state that does."""
-        best: dict[tuple[str, str], Trained] = {}
+        best: dict[tuple[str, str], TrainedSeeds] = {}
         for model in self.trained:
             same = (model.task, model.family, model.options) == (row.task, row.family, row.options)
             if same and model.accuracy >= WANTED:
@@ -127,14 +127,14 @@ def _built(where: str, row: dict[str, str]) -> Built:
     )
 
 
-def _means(paths: Iterable[Path]) -> Iterable[Trained]:
+def _means(paths: Iterable[Path]) -> Iterable[TrainedSeeds]:
     alike: dict[tuple[str, ...], list[tuple[float, int]]] = defaultdict(list)
     for path in paths:
         for where, row in read_rows(path, [*_TEXT, "n", "state_bits", "accuracy"]):
             key = tuple(row[name] for name in (*_TEXT, "n"))
             alike[key].append((share_in(where, row, "accuracy"), count_in(where, row, "state_bits")))
     for (task, family, mode, options, arch, size, n), found in alike.items():
-        yield Trained(
+        yield TrainedSeeds(
             task=task,
             family=family,
             mode=mode,

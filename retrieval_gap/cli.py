@@ -18,11 +18,11 @@ import tyro
 
 from retrieval_gap import __version__
 from retrieval_gap.commands import COMMANDS, TASK_COMMANDS, Command
-from retrieval_gap.commands.construct import Construct
-from retrieval_gap.commands.sample import Sample
-from retrieval_gap.commands.sweep import Sweep
-from retrieval_gap.commands.theory import Bound
-from retrieval_gap.commands.train import Train
+from retrieval_gap.commands.construct import ConstructCommand
+from retrieval_gap.commands.sample import SampleCommand
+from retrieval_gap.commands.sweep import SweepCommand
+from retrieval_gap.commands.theory import BoundCommand
+from retrieval_gap.commands.train import TrainCommand
 from retrieval_gap.machine.errors import RunError, UsageError, fault, files_told, no_files_left, unknown
 from retrieval_gap.machine.printing import printable, take_any_text
 from retrieval_gap.tasks.api import TaskError
@@ -96,9 +96,11 @@ def _parse(words: list[str]) -> Command:
             sys.stdout.flush()
             raise
         raise UsageError(_one_line(told.getvalue())) from stop
-    if isinstance(command, Train):
+    if isinstance(command, TrainCommand):
         return replace(command, config=replace(command.config, options=options))
-    return replace(command, options=options) if isinstance(command, Sample | Bound | Construct | Sweep) else command
+    if isinstance(command, SampleCommand | BoundCommand | ConstructCommand | SweepCommand):
+        return replace(command, options=options)
+    return command
 
 
 @contextmanager

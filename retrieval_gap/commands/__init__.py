@@ -6,20 +6,20 @@ What a command needs beyond its flags is imported when it runs, so that `--help`
 from collections.abc import Callable
 from typing import Protocol
 
-from retrieval_gap.commands.construct import Construct
-from retrieval_gap.commands.data import Data
-from retrieval_gap.commands.heads import Heads
-from retrieval_gap.commands.lists import Archs, Tasks
-from retrieval_gap.commands.machine import Bench, Doctor
-from retrieval_gap.commands.memory import Memory
-from retrieval_gap.commands.plot import Plot
-from retrieval_gap.commands.pretrained import Pretrained
-from retrieval_gap.commands.results import Compare, Report, Results
-from retrieval_gap.commands.runs import Runs
-from retrieval_gap.commands.sample import Sample
-from retrieval_gap.commands.sweep import Sweep
-from retrieval_gap.commands.theory import Bound, Probe
-from retrieval_gap.commands.train import Eval, Train, Transfer
+from retrieval_gap.commands.construct import ConstructCommand
+from retrieval_gap.commands.data import DataCommand
+from retrieval_gap.commands.heads import HeadsCommand
+from retrieval_gap.commands.lists import ArchsCommand, TasksCommand
+from retrieval_gap.commands.machine import BenchCommand, DoctorCommand
+from retrieval_gap.commands.memory import MemoryCommand
+from retrieval_gap.commands.plot import PlotCommand
+from retrieval_gap.commands.pretrained import PretrainedCommand
+from retrieval_gap.commands.results import CompareCommand, ReportCommand, ResultsCommand
+from retrieval_gap.commands.runs import RunsCommand
+from retrieval_gap.commands.sample import SampleCommand
+from retrieval_gap.commands.sweep import SweepCommand
+from retrieval_gap.commands.theory import BoundCommand, ProbeCommand
+from retrieval_gap.commands.train import EvalCommand, TrainCommand, TransferCommand
 
 
 class Command(Protocol):
@@ -27,27 +27,27 @@ class Command(Protocol):
 
 
 COMMANDS: dict[str, Callable[..., Command]] = {
-    "sample": Sample,
-    "tasks": Tasks,
-    "archs": Archs,
-    "train": Train,
-    "eval": Eval,
-    "transfer": Transfer,
-    "probe": Probe,
-    "bound": Bound,
-    "construct": Construct,
-    "sweep": Sweep,
-    "pretrained": Pretrained,
-    "memory": Memory,
-    "heads": Heads,
-    "results": Results,
-    "compare": Compare,
-    "runs": Runs,
-    "data": Data,
-    "plot": Plot,
-    "report": Report,
-    "bench": Bench,
-    "doctor": Doctor,
+    "sample": SampleCommand,
+    "tasks": TasksCommand,
+    "archs": ArchsCommand,
+    "train": TrainCommand,
+    "eval": EvalCommand,
+    "transfer": TransferCommand,
+    "probe": ProbeCommand,
+    "bound": BoundCommand,
+    "construct": ConstructCommand,
+    "sweep": SweepCommand,
+    "pretrained": PretrainedCommand,
+    "memory": MemoryCommand,
+    "heads": HeadsCommand,
+    "results": ResultsCommand,
+    "compare": CompareCommand,
+    "runs": RunsCommand,
+    "data": DataCommand,
+    "plot": PlotCommand,
+    "report": ReportCommand,
+    "bench": BenchCommand,
+    "doctor": DoctorCommand,
 }
 # Commands about one task, whose own options they take as flags.
 TASK_COMMANDS = ("sample", "train", "bound", "construct")

@@ -19,7 +19,7 @@ SMALL_N = 8  # what is explained where no --n is given
 
 
 @dataclass(frozen=True, kw_only=True)
-class Construct:
+class ConstructCommand:
     """Run weights that were written, not trained, on test samples (`construct index --how rnn_rag --n 64,1000`) or as a
     Turing machine (`construct turing --machine palindrome --input abba`).  A task's own options are flags too;
     docs/constructions.md has the theorems."""

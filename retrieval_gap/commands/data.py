@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Get:
+class GetCommand:
     """Fetch a data set from the first mirror that gives the pinned bytes; call again to go on where it was cut off."""
 
     name: Annotated[Positional[str], arg(metavar="NAME", help="hotpotqa")]
@@ -34,7 +34,7 @@ class Get:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
+class CheckCommand:
     """Read a file of HotpotQA questions (JSON, JSON lines or Parquet) and tell what it holds and what is left out."""
 
     file: Annotated[Positional[Path], arg(metavar="FILE")]
@@ -47,11 +47,12 @@ class Check:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Data:
+class DataCommand:
     """Fetch public data sets, and look through them."""
 
     action: Annotated[
-        Annotated[Get, subcommand("get", prefix_name=False)] | Annotated[Check, subcommand("check", prefix_name=False)],
+        Annotated[GetCommand, subcommand("get", prefix_name=False)]
+        | Annotated[CheckCommand, subcommand("check", prefix_name=False)],
         arg(name=""),
     ]
 

@@ -19,7 +19,7 @@ HeadRuns = Path("runs/heads")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class HeadsRunCommand:
     """Train heads on a model's token states, all at one number of parameters and with one search, and compare them on
     the test split.  What is done is not done again."""
 
@@ -87,7 +87,7 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadsTable:
+class HeadsTableCommand:
     """Compare all heads that were run: scores, paired differences, the smallest difference that the test can show."""
 
     csv: Annotated[Path | None, arg(help="write the table there, with scores by the place that decides")] = None
@@ -100,7 +100,7 @@ class HeadsTable:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Edits:
+class EditsCommand:
     """Run MBPP's tests on edited programs and write them as a set `own`: does a program still pass?  This runs code of
     others, each program in a process of its own with limits of time, memory and files."""
 
@@ -143,13 +143,13 @@ def show(known: "list[KnownRun]", csv: Path | None) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heads:
+class HeadsCommand:
     """Heads over the token states of a language model: does reading them in order help?"""
 
     action: Annotated[
-        Annotated[Run, subcommand("run", prefix_name=False)]
-        | Annotated[HeadsTable, subcommand("table", prefix_name=False)]
-        | Annotated[Edits, subcommand("mbpp", prefix_name=False)],
+        Annotated[HeadsRunCommand, subcommand("run", prefix_name=False)]
+        | Annotated[HeadsTableCommand, subcommand("table", prefix_name=False)]
+        | Annotated[EditsCommand, subcommand("mbpp", prefix_name=False)],
         arg(name=""),
     ]
 

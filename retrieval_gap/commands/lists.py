@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tasks:
+class TasksCommand:
     """List the tasks, one line each; `retrieval-gap sample TASK` shows problems of one."""
 
     def run(self) -> None:
@@ -17,7 +17,7 @@ class Tasks:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Archs:
+class ArchsCommand:
     """List the architectures, one line each."""
 
     def run(self) -> None:

@@ -9,7 +9,7 @@ from retrieval_gap.machine.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
+class BenchCommand:
     """Measure side by side with what a user would use instead; prints ratios from one run."""
 
     name: Annotated[Positional[str], arg(metavar="NAME", help="one benchmark; default all")] = ""
@@ -29,7 +29,7 @@ class Bench:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Doctor:
+class DoctorCommand:
     """What this machine has, which backend each part will use, and why."""
 
     def run(self) -> None:

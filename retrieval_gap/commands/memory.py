@@ -26,7 +26,7 @@ MemoryRuns = Path("runs/memory")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stream:
+class StreamCommand:
     """Print the steps of streams, without a model: input, truth, and when the truth is known."""
 
     benchmark: BenchmarkName
@@ -49,7 +49,7 @@ class Stream:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class MemoryRunCommand:
     """Let a model predict streams by one method or several, beside floors that need none.  What was answered before is
     not asked again.  Models whose right numbers are known: --model scripted:note_taker, and others."""
 
@@ -149,7 +149,7 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Show:
+class MemoryShowCommand:
     """The memory at each step of a run: the text, what changed and why, what was told, and the budget."""
 
     run_dir: Annotated[Positional[Path], arg(metavar="RUN", help="a run directory")]
@@ -165,7 +165,7 @@ class Show:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MemoryTable:
+class MemoryTableCommand:
     """Floors and methods side by side, with paired differences over the same steps and their intervals."""
 
     against: Annotated[str, arg(help="the method, or floor, that the others are compared with")] = "zero_shot"
@@ -194,14 +194,14 @@ class MemoryTable:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Memory:
+class MemoryCommand:
     """Streams that are predicted step by step, by a frozen language model that carries a text."""
 
     action: Annotated[
-        Annotated[Stream, subcommand("stream", prefix_name=False)]
-        | Annotated[Run, subcommand("run", prefix_name=False)]
-        | Annotated[Show, subcommand("show", prefix_name=False)]
-        | Annotated[MemoryTable, subcommand("table", prefix_name=False)],
+        Annotated[StreamCommand, subcommand("stream", prefix_name=False)]
+        | Annotated[MemoryRunCommand, subcommand("run", prefix_name=False)]
+        | Annotated[MemoryShowCommand, subcommand("show", prefix_name=False)]
+        | Annotated[MemoryTableCommand, subcommand("table", prefix_name=False)],
         arg(name=""),
     ]
 

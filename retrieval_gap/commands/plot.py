@@ -10,7 +10,7 @@ from retrieval_gap.machine.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plot:
+class PlotCommand:
     """Draw a figure (PNG and SVG): a built-in or your own, `accuracy` by any column of a table, `curves` of runs."""
 
     figure: Annotated[

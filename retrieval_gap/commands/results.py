@@ -13,7 +13,7 @@ Tables = Annotated[tuple[Path, ...], arg(metavar="FILE...", help="result tables 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Results:
+class ResultsCommand:
     """Table of the runs in folders: done, running, partial, failed; with a preset, what is missing too.  Rows of one
     configuration are merged into one."""
 
@@ -40,7 +40,7 @@ class Results:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compare:
+class CompareCommand:
     """Set two result tables side by side, cell by cell, with the difference and its 95 % interval; or one with the
     published values: which cells are reproduced, which not, which were not run."""
 
@@ -58,7 +58,7 @@ class Compare:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class ReportCommand:
     """Write one page (HTML, no network needed) with the results: charts, table, learning curves, samples of what the
     models wrote, figures, and the configuration and hardware behind each number."""
 

@@ -10,7 +10,7 @@ from retrieval_gap.commands.flags import Only, RunsDir
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pack:
+class PackCommand:
     """Write runs into one file, to be unpacked elsewhere."""
 
     pack: Annotated[Positional[Path], arg(metavar="OUT.tar")]
@@ -24,7 +24,7 @@ class Pack:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unpack:
+class UnpackCommand:
     """Add the runs of a pack to a folder of runs; of a run in both the further one is kept."""
 
     pack: Annotated[Positional[Path], arg(metavar="IN.tar")]
@@ -37,12 +37,12 @@ class Unpack:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Runs:
+class RunsCommand:
     """Carry runs from one machine to another."""
 
     action: Annotated[
-        Annotated[Pack, subcommand("pack", prefix_name=False)]
-        | Annotated[Unpack, subcommand("unpack", prefix_name=False)],
+        Annotated[PackCommand, subcommand("pack", prefix_name=False)]
+        | Annotated[UnpackCommand, subcommand("unpack", prefix_name=False)],
         arg(name=""),
     ]
 

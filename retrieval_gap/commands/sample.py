@@ -11,7 +11,7 @@ from retrieval_gap.tasks.api import Mode, Split
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
+class SampleCommand:
     """Print samples of a task, as text or as one JSON object a line.  A task's own options are flags too."""
 
     task: Annotated[Positional[str], arg(metavar="TASK", help="a task's name, or a .py file that defines one")]

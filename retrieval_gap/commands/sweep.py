@@ -37,7 +37,7 @@ class Lists:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sweep:
+class SweepCommand:
     """Run every cell of a grid; finished cells are skipped, partial ones go on.  A grid is a preset (demo, cpu, paper,
     ...), a file of yours with `cells()`, or lists of values; a task's own options are flags too."""
 

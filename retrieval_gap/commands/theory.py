@@ -15,7 +15,7 @@ MAX_BITS, MAX_RANK = 2**63 - 1, 2**31 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bound:
+class BoundCommand:
     """Print the best accuracy that any reader with so many bits of state can have; docs/theory.md proves it.  A task's
     own options are flags too."""
 
@@ -40,7 +40,7 @@ class Bound:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Probe:
+class ProbeCommand:
     """Cut runs' models at the end of the sequence, carry fewer bits of their state, decode on; prints a table of
     accuracy against bits, and the bits used beside the bits needed.  What was measured is not measured again."""
 

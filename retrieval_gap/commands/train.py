@@ -64,7 +64,7 @@ class RunFlags:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train:
+class TrainCommand:
     """Train one model and evaluate it; goes on where an earlier call stopped, skips what is finished.  A task's own
     options are flags too."""
 
@@ -114,7 +114,7 @@ class Train:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Eval:
+class EvalCommand:
     """Decode a run's test split freely, retrieval executed; prints one JSON object."""
 
     run_dir: Annotated[Positional[Path], arg(metavar="RUN_DIR")]
@@ -139,7 +139,7 @@ class Eval:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transfer:
+class TransferCommand:
     """Decode runs' models on problems that they were not trained on: other families, sizes, options; prints a table
     with a line for each test and answer (all answers together where they are open)."""
 

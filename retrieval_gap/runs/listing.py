@@ -20,7 +20,7 @@ ALWAYS = ("task", "mode", "n", "arch", "size", "seed")
 MODES = ("direct", "cot", "rag")
 
 
-class _Line(NamedTuple):
+class _ListedRow(NamedTuple):
     place: tuple[str, ...]
     status: str
     what: dict[str, str]
@@ -82,12 +82,12 @@ def print_runs(known: Sequence[KnownRun], rows: Sequence[Row] = ()) -> dict[Path
     rows: of other tables of trained runs; each stands for the run of its configuration that is not done here.
     """
     elsewhere = {row["config_hash"]: row for row in rows}
-    lines, troubles = list[_Line](), dict[Path, str]()
+    lines, troubles = list[_ListedRow](), dict[Path, str]()
     for each in known:
         try:
             lines += _lines(each, elsewhere)
         except (RunError, UsageError) as error:
-            lines.append(_Line(("~",), "unreadable", {"task": each.run.path.name}, {"accuracy": "unreadable"}))
+            lines.append(_ListedRow(("~",), "unreadable", {"task": each.run.path.name}, {"accuracy": "unreadable"}))
             troubles[each.run.path] = str(error)
     lines += _row_lines(elsewhere.values())
     lines.sort(key=lambda line: line.place)
@@ -104,7 +104,7 @@ def print_runs(known: Sequence[KnownRun], rows: Sequence[Row] = ()) -> dict[Path
     return troubles
 
 
-def _lines(each: KnownRun, elsewhere: dict[str, Row]) -> list[_Line]:
+def _lines(each: KnownRun, elsewhere: dict[str, Row]) -> list[_ListedRow]:
     """A run's lines, its row taken out of `elsewhere`.  Raises RunError, UsageError where it cannot be read."""
     experiment = each.experiment
     if experiment is None:
@@ -114,21 +114,21 @@ def _lines(each: KnownRun, elsewhere: dict[str, Row]) -> list[_Line]:
     what = _words(experiment.filter_values())
     if status == "done":
         told = filter(None, map(experiment.told, each.rows()))
-        return [_Line(_place(what), status, what, some) for some in told]
+        return [_ListedRow(_place(what), status, what, some) for some in told]
     if row is not None:
         return _row_lines([row])
     if status in ("running", "partial"):
         done = experiment.progress(each.run)
         how_far = f"{done.done:,} {done.unit}" if done.done else "started"
-        return [_Line(_place(what), status, what, {experiment.measures[0]: f"{status}, {how_far}"})]
-    return [_Line(_place(what), status, what, {experiment.measures[0]: status})]
+        return [_ListedRow(_place(what), status, what, {experiment.measures[0]: f"{status}, {how_far}"})]
+    return [_ListedRow(_place(what), status, what, {experiment.measures[0]: status})]
 
 
-def _row_lines(rows: Iterable[Row]) -> list[_Line]:
+def _row_lines(rows: Iterable[Row]) -> list[_ListedRow]:
     """Rows of other tables of trained runs."""
     kind: Any = experiment_class(TRAINED)
     each = ((_words(kind.filter_values_of(row)), kind.told_of(row)) for row in rows)
-    return [_Line(_place(what), "done", what, told) for what, told in each]
+    return [_ListedRow(_place(what), "done", what, told) for what, told in each]
 
 
 def _words(values: Mapping[str, Any]) -> dict[str, str]:

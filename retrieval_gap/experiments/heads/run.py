@@ -39,7 +39,7 @@ def train_and_test(config: HeadsConfig, run: RunDirectory, options: RunOptions) 
     begun = time.monotonic()
     texts = read_texts(config)
     learning = (_tuned if config.tune else _frozen)(config, texts, options)
-    report = _Reports(run, config, begun)
+    report = _StepReports(run, config, begun)
     hooks = Hooks(save=lambda saved: saved.write(run.checkpoint), report=report, seconds=options.checkpoint_seconds)
     splits = Splits(train=learning.data["train"], validation=learning.data["validation"])
     saved = search(learning.make, splits, config.training, config.seed, Saved.read(run.checkpoint), hooks)
@@ -109,7 +109,7 @@ def _window(config: HeadsConfig) -> int | None:
     return config.window if config.control in ("shuffle_states", "shuffle_both") else None
 
 
-class _Reports:
+class _StepReports:
     """Lines of metrics.jsonl: how many steps of how many are done."""
 
     def __init__(self, run: RunDirectory, config: HeadsConfig, begun: float) -> None:

@@ -49,7 +49,7 @@ def work_through(cell: MemoryCell, run: "RunDirectory", options: RunOptions) -> 
     if cell.is_floor:
         records = [floor_records(cell.method, benchmark, stream, target) for stream in streams]
     else:
-        report = _Reports(run, sum(len(stream.steps) for stream in streams), options.checkpoint_seconds)
+        report = _StreamReports(run, sum(len(stream.steps) for stream in streams), options.checkpoint_seconds)
         records, told = _asked(cell, benchmark, target, streams, options, report)
     _write_log(run.path / STEPS, cell, records)
     same = _what(cell, benchmark, target, len(streams)) | told
@@ -63,7 +63,7 @@ def _asked(
     target: Target,
     streams: Sequence[Stream],
     options: RunOptions,
-    report: "_Reports",
+    report: "_StreamReports",
 ) -> tuple[list[list[StepRecord]], dict[str, Any]]:
     """The records, and what the model says of itself."""
     backend = backend_of(cell)
@@ -177,7 +177,7 @@ def _has_judge(cell: MemoryCell) -> bool:
     return cell.settings.feedback == "judge" and bool(cell.judge)
 
 
-class _Reports:
+class _StreamReports:
     """Tells how far the run is, in its metrics.jsonl, every so many seconds."""
 
     def __init__(self, run: "RunDirectory", total: int, seconds: float) -> None:

@@ -63,7 +63,7 @@ class Watch:
         return "  ".join(parts) or "starting"
 
 
-class _Line:
+class _TerminalLine:
     """One line of a terminal, updated at most REDRAWN times a second."""
 
     def __init__(self, watch: Watch, show: Callable[[int, str], None]) -> None:
@@ -88,7 +88,7 @@ def run_one(config: RunConfig, options: RunOptions, *, ranks: Ranks = ALONE) -> 
         return execute(config, options, listener=Listener(report=_printed(config, watch)), ranks=ranks)
     with Progress(*_columns(console.width), console=console, expand=True) as bar:
         task = bar.add_task(config.label(), total=watch.total, told="starting")
-        line = _Line(watch, lambda samples, told: bar.update(task, completed=samples, told=told))
+        line = _TerminalLine(watch, lambda samples, told: bar.update(task, completed=samples, told=told))
         return execute(config, options, listener=Listener(report=line.report, at_step=line.at_step), ranks=ranks)
 
 
