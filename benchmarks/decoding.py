@@ -18,7 +18,7 @@ from transformers import GenerationConfig
 from retrieval_gap.decoding.decode import Decoded, decode
 from retrieval_gap.decoding.retrieval import make_retriever
 from retrieval_gap.experiments.grids.istree import ARCHITECTURES
-from retrieval_gap.machine.memory import keep_freed_memory
+from retrieval_gap.machine.freed_memory import keep_freed_memory
 from retrieval_gap.models import ModelConfig, SequenceModel, architecture
 from retrieval_gap.models.huggingface import to_huggingface
 from retrieval_gap.tasks.api import ENDSEARCH, Mode, Task, TaskConfig

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from . import problems, style
+from . import by_problem, style
+from .by_problem import LEARNED, AskedProblem, ProblemMean, ProblemRow, grouped, models_of
 from .page import page
-from .problems import LEARNED, AskedProblem, ProblemMean, ProblemRow, grouped, models_of
 from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "card_demo.csv"
@@ -30,7 +30,7 @@ Row = tuple[str, str, str]
 
 def read_table(path: Path) -> list[ProblemRow]:
     """Raises UsageError for a table that will not do."""
-    return problems.read_runs(path)
+    return by_problem.read_runs(path)
 
 
 def draw_figure(runs: list[ProblemRow]) -> Figure:
@@ -45,7 +45,7 @@ def draw_figure(runs: list[ProblemRow]) -> Figure:
     axes.set(xlim=(left, len(models)), ylim=(len(rows), -_HEAD / _ROW))
     axes.set_axis_off()
     for place, model in enumerate(models):
-        name = problems.label(model, models).replace(" ", "\n")
+        name = by_problem.label(model, models).replace(" ", "\n")
         axes.text(place + 0.5, -0.15, name, ha="center", va="bottom", fontsize=7.5)
     for line, some in enumerate(rows.values()):
         largest = max(run.problem.n for run in some)
@@ -104,5 +104,5 @@ def _name(problem: AskedProblem) -> str:
 def _caption(runs: list[ProblemRow]) -> str:
     return (
         "Small: bits that the state has / bits that a reader needs who is always right (docs/theory.md); a cache grows "
-        "with the text. Of several trainings of a model the best. " + problems.making(runs, bars=False)
+        "with the text. Of several trainings of a model the best. " + by_problem.making(runs, bars=False)
     )

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from . import problems
-from .problems import ProblemRow, grouped
+from . import by_problem
+from .by_problem import ProblemRow, grouped
 from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "find_path_demo_transfer.csv"
@@ -22,15 +22,15 @@ _WAYS = {
 
 def read_table(path: Path) -> list[ProblemRow]:
     """Raises UsageError for a table that has no paths in graphs of several sizes."""
-    return problems.of_task(path, problems.read_tests(path), "find_path")
+    return by_problem.of_task(path, by_problem.read_tests(path), "find_path")
 
 
 def draw_figure(runs: list[ProblemRow]) -> Figure:
     """A panel for each way to answer."""
     found = grouped(runs, _way)
-    return problems.figure_of_panels(
+    return by_problem.figure_of_panels(
         "Does one node lead to another?", {title: found[way] for way, title in _WAYS.items() if way in found},
-        problems.draw_tests, dashed="nodes trained on", caption=_caption(runs), x="nodes tested on", height=2.8,
+        by_problem.draw_tests, dashed="nodes trained on", caption=_caption(runs), x="nodes tested on", height=2.8,
     )  # fmt: skip
 
 
@@ -42,5 +42,5 @@ def _way(run: ProblemRow) -> tuple[str, str]:
 def _caption(runs: list[ProblemRow]) -> str:
     return (
         "Without a search a reader needs n/6 bits or more of the graph, with one the names of three nodes "
-        f"(docs/theory.md, section 5). Grey: a guess. {problems.making(runs)}"
+        f"(docs/theory.md, section 5). Grey: a guess. {by_problem.making(runs)}"
     )

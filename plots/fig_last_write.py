@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from retrieval_gap.tasks.last_write import LastWrite
 
-from . import problems
-from .problems import ProblemRow, grouped
+from . import by_problem
+from .by_problem import ProblemRow, grouped
 from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "last_write_demo.csv"
@@ -19,22 +19,22 @@ DEFAULT_TABLE = RESULTS / "last_write_demo.csv"
 
 def read_table(path: Path) -> list[ProblemRow]:
     """Raises UsageError for a table that has no run of last_write."""
-    return problems.of_task(path, problems.read_runs(path), "last_write")
+    return by_problem.of_task(path, by_problem.read_runs(path), "last_write")
 
 
 def draw_figure(runs: list[ProblemRow]) -> Figure:
     """A panel for each number of variables."""
     numbers = grouped(sorted(runs, key=_variables), _variables)
-    return problems.figure_of_panels(
+    return by_problem.figure_of_panels(
         "Last write", {_title(some): some for some in numbers.values()}, _panel,
         dashed="a guess among the values given", caption=_caption(runs), x="tokens of the stream n", height=3.0,
     )  # fmt: skip
 
 
 def _panel(axes: Axes, runs: list[ProblemRow], models: list[tuple[str, str]]) -> None:
-    problems.draw_models(axes, runs, models, lambda run: run.problem.n)
+    by_problem.draw_models(axes, runs, models, lambda run: run.problem.n)
     floors = {run.problem.n: _task(run).guess_among_writes for run in runs}
-    axes.plot(*zip(*sorted(floors.items()), strict=True), linewidth=1.0, zorder=1, **problems.DASHED)
+    axes.plot(*zip(*sorted(floors.items()), strict=True), linewidth=1.0, zorder=1, **by_problem.DASHED)
 
 
 def _task(run: ProblemRow) -> LastWrite:
@@ -55,5 +55,5 @@ def _title(runs: list[ProblemRow]) -> str:
 def _caption(runs: list[ProblemRow]) -> str:
     return (
         "The bits that have to be carried are the same at every length. Grey: a guess among all values. "
-        f"{problems.making(runs)}"
+        f"{by_problem.making(runs)}"
     )

@@ -10,9 +10,9 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from . import problems, style
+from . import by_problem, style
+from .by_problem import AskedProblem, ProblemRow, grouped, looks, models_of
 from .page import legend_lines, page
-from .problems import AskedProblem, ProblemRow, grouped, looks, models_of
 from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "lr_window_demo.csv"
@@ -23,14 +23,16 @@ _ROOM = 0.55  # of the rates' range, for the words behind the bars
 
 def read_table(path: Path) -> list[ProblemRow]:
     """Raises UsageError for a table that is not of `--choose lr`."""
-    return problems.read_runs(path, _COLUMNS)
+    return by_problem.read_runs(path, _COLUMNS)
 
 
 def draw_figure(runs: list[ProblemRow]) -> Figure:
     """A column for each problem."""
     columns, models = grouped(runs, lambda run: run.problem), models_of(runs)
     bars = 0.5 + _BAR * len(models)
-    figure = page("Accuracy against learning rate", legend_lines(problems.keys(models)), _caption(runs), _LINES + bars)
+    figure = page(
+        "Accuracy against learning rate", legend_lines(by_problem.keys(models)), _caption(runs), _LINES + bars
+    )
     grid = figure.subplots(
         2, len(columns), squeeze=False, sharex=True, sharey="row", gridspec_kw={"height_ratios": [_LINES, bars]}
     )
@@ -44,12 +46,12 @@ def draw_figure(runs: list[ProblemRow]) -> Figure:
 def _lines(axes: Axes, problem: AskedProblem, runs: list[ProblemRow], models: list[tuple[str, str]]) -> None:
     tried = grouped([run for run in runs if run.told("chosen") == "0"], lambda run: run.model)
     for model, some in tried.items():
-        problems.draw_line(axes, some, lambda run: run.lr, *looks(models)[model])
+        by_problem.draw_line(axes, some, lambda run: run.lr, *looks(models)[model])
     axes.set_title(f"{style.name_of_task(problem.task)}, n = {problem.n}", fontsize=9.5)
     axes.set_xscale("log")
     axes.set_ylim(-0.03, 1.04)
     axes.grid(axis="y")
-    axes.axhline(problem.built.guess, label="chance", **problems.GREYED)
+    axes.axhline(problem.built.guess, label="chance", **by_problem.GREYED)
 
 
 def _windows(axes: Axes, runs: list[ProblemRow], models: list[tuple[str, str]]) -> None:
@@ -77,7 +79,7 @@ def _windows(axes: Axes, runs: list[ProblemRow], models: list[tuple[str, str]]) 
             fontsize=7,
             color=style.GREY,
         )
-    axes.set_yticks(range(len(models)), [problems.label(model, models) for model in models], fontsize=8)
+    axes.set_yticks(range(len(models)), [by_problem.label(model, models) for model in models], fontsize=8)
     axes.set_ylim(len(models) - 0.5, -0.5)
     axes.set_xlabel("learning rate")
     lowest, highest = min(run.lr for run in runs), max(run.lr for run in runs)
@@ -88,5 +90,5 @@ def _caption(runs: list[ProblemRow]) -> str:
     return (
         "Bars: rates that keep 95 % of the best validation accuracy, between neighbours that were tried; the stroke is "
         "the rate chosen; \N{GREATER-THAN OR EQUAL TO}: a bar ends where the rates do. Converged: the share of fresh "
-        "seeds at that rate that reach 0.9 on the test split. Grey: a guess. " + problems.making(runs)
+        "seeds at that rate that reach 0.9 on the test split. Grey: a guess. " + by_problem.making(runs)
     )

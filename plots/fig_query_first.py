@@ -12,9 +12,9 @@ from matplotlib.lines import Line2D
 
 from retrieval_gap.machine.errors import UsageError
 
-from . import problems, style
+from . import by_problem, style
+from .by_problem import ProblemMean, ProblemRow, grouped, models_of
 from .page import legend_lines, line_of_panels, page
-from .problems import ProblemMean, ProblemRow, grouped, models_of
 from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "query_first_demo.csv"
@@ -25,7 +25,7 @@ _TOLD = {"last": "query last", "first": "query first: a few bits to carry"}
 
 def read_table(path: Path) -> list[ProblemRow]:
     """Models with a state of fixed size.  Raises UsageError for a table without one that was asked first."""
-    runs = [run for run in problems.read_runs(path) if run.state_is_fixed and run.state_bits and run.problem.bound]
+    runs = [run for run in by_problem.read_runs(path) if run.state_is_fixed and run.state_bits and run.problem.bound]
     if not any(_query(run) == "first" for run in runs):
         raise UsageError(f"results table {path} has no recurrent model that was asked first (options query=first)")
     return runs
@@ -79,5 +79,5 @@ def _caption(runs: list[ProblemRow]) -> str:
         f"The larger the mark, the larger n ({ns}). Bits "
         "needed: with fewer no reader is always right (docs/theory.md, section 5); asked first they are those of the "
         "query or of its answer. Left of the line theory forbids to be always right; right of it a "
-        "failure is one of learning. " + problems.making(runs)
+        "failure is one of learning. " + by_problem.making(runs)
     )

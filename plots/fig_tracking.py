@@ -7,8 +7,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from . import problems
-from .problems import ProblemRow, grouped
+from . import by_problem
+from .by_problem import ProblemRow, grouped
 from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "tracking_demo_transfer.csv"
@@ -16,14 +16,14 @@ DEFAULT_TABLE = RESULTS / "tracking_demo_transfer.csv"
 
 def read_table(path: Path) -> list[ProblemRow]:
     """Raises UsageError for a table that has no word problems at several lengths."""
-    return problems.of_task(path, problems.read_tests(path), "word_problem")
+    return by_problem.of_task(path, by_problem.read_tests(path), "word_problem")
 
 
 def draw_figure(runs: list[ProblemRow]) -> Figure:
     """A panel for each group."""
     groups = grouped(runs, lambda run: run.problem.option("group"))
-    return problems.figure_of_panels(
-        "Products of group elements", {_title(some): some for some in groups.values()}, problems.draw_tests,
+    return by_problem.figure_of_panels(
+        "Products of group elements", {_title(some): some for some in groups.values()}, by_problem.draw_tests,
         dashed="length of training", caption=_caption(runs), x="elements n", height=3.0,
     )  # fmt: skip
 
@@ -39,5 +39,5 @@ def _caption(runs: list[ProblemRow]) -> str:
     how = "Products are asked for after each element and not read back. " if asked == {"each"} else ""
     return (
         f"{how}Grey: a guess. So few bits are enough at every length that no ceiling on memory says anything: what "
-        f"decides is what a layer computes in a step. {problems.making(runs)}"
+        f"decides is what a layer computes in a step. {by_problem.making(runs)}"
     )

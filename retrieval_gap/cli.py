@@ -28,6 +28,7 @@ from retrieval_gap.machine.printing import printable, take_any_text
 from retrieval_gap.tasks.api import TaskError
 
 LONGEST_LINE, KEPT_END = 450, 120  # characters of an error
+MISSING = "  Missing from "  # how such a box of tyro's begins
 NARROWEST = 40  # columns: tyro never ends its help in very narrow terminals
 T = TypeVar("T")
 
@@ -93,6 +94,7 @@ def _parse(words: list[str]) -> Command:
             )
     except SystemExit as stop:
         if stop.code in (0, None):
+            _tell_task_flags(words)
             sys.stdout.flush()
             raise
         raise UsageError(_one_line(told.getvalue())) from stop
@@ -121,10 +123,25 @@ def _is_grid_of_a_task(words: list[str]) -> bool:
     return words[0] == "sweep" and any(word.partition("=")[0] == "--task" for word in words)
 
 
+def _tell_task_flags(words: list[str]) -> None:
+    """Behind the help of a command about one task, where it is named: what tyro does not know of it."""
+    if words[0] in TASK_COMMANDS or _is_grid_of_a_task(words):
+        from retrieval_gap.commands.task_flags import flags_told
+
+        told = flags_told(words)
+        if told:
+            print(told)
+
+
 def _one_line(box: str) -> str:
-    """What a box of tyro's says, without its frame and its title."""
-    lines = [re.sub(r"[│╭╰─╮╯]", " ", line).strip() for line in box.splitlines()[1:]]
-    text = " ".join(line for line in lines if line)
+    """What a box of tyro's says, without its frame and its title; of what is missing the names alone."""
+    lines = [re.sub(r"[│╭╰─╮╯]", " ", line).rstrip() for line in box.splitlines()[1:]]
+    if lines and lines[0].startswith(MISSING):
+        missing = re.sub(r",\n +", ", ", "\n".join(lines).partition("For full helptext")[0])
+        names = [name.split() for name in re.findall(r"^ {6}(\S.*)", missing, re.MULTILINE)]
+        flags = [next((word for word in reversed(name) if word.startswith("--")), name[0]) for name in names]
+        return f"missing: {', '.join(flags)}; run: {lines[0].removeprefix(MISSING).rstrip(':')} --help"
+    text = " ".join(line.strip() for line in lines if line)
     return re.sub(r"\s+", " ", text).replace(" For full helptext, ", "; ")
 
 

@@ -22,9 +22,9 @@ from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.machine.files import make_folder, write_text
 
 from .charts import ACCURACY, CURVE, LEARNED, legend
+from .columns import COLUMNS, FIRST, filters_of, table_rows
 from .drawn import drawn_figures
 from .published import published_section
-from .rows import COLUMNS, FIRST, filters_of, table_rows
 from .sources import Gathered, gather
 
 VEGA_LITE = "6.1"

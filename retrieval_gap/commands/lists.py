@@ -13,7 +13,7 @@ class TasksCommand:
         from retrieval_gap import tasks
 
         _print(Path(tasks.__path__[0]), "TASK")
-        print('or the path of a file of yours (README, "Your own task")')
+        print("or the path of a file of yours (CONTRIBUTING.md has a recipe)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class ArchsCommand:
         from retrieval_gap.about import MODELS
 
         _print(MODELS, "SIZES")
-        print('or the path of a file of yours, or the dotted path of a layer (README, "Your own layer")')
+        print("or the path of a file of yours, or the dotted path of a layer (CONTRIBUTING.md has a recipe)")
 
 
 def _print(folder: Path, offers: str) -> None:

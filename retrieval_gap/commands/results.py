@@ -26,7 +26,7 @@ class ResultsCommand:
     ] = ()
 
     def run(self) -> None:
-        from retrieval_gap.machine.memory import without_collection
+        from retrieval_gap.machine.freed_memory import without_collection
         from retrieval_gap.runs.listing import show_results
 
         folders = self.runs_dir or (() if self.results and not self.preset else (Path("runs"),))

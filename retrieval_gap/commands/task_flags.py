@@ -1,10 +1,12 @@
 """Flags that belong to a task: what it calls its problem size, and its options, such as `--c 3` of cgram_retrieval."""
 
+import inspect
 import shlex
 from dataclasses import fields
 from pathlib import Path
 
 from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.tasks.api import TaskOptions
 from retrieval_gap.tasks.registry import is_task_name, load_task
 
 QUERY_FLAG = "--query"
@@ -37,6 +39,24 @@ def split_task_flags(words: list[str]) -> tuple[list[str], str]:
         else:
             kept.append(word)
     return kept, shlex.join(options)
+
+
+def flags_told(words: list[str]) -> str:
+    """What a task's own flags are, in a few lines for a person; "" where the words name no task, or one without any."""
+    named = _task_of(words)
+    if not is_task_name(named) and not Path(named).is_file():
+        return ""
+    task = load_task(named)
+    flags = [
+        f"--{field.name.replace('_', '-')}={shlex.quote(str(field.default))}" for field in fields(task.options_type)
+    ]
+    if not flags:
+        return ""
+    kinds = [kind for kind in task.options_type.__mro__ if issubclass(kind, TaskOptions) and kind is not TaskOptions]
+    docs = [inspect.cleandoc(kind.__doc__ or "") for kind in kinds]
+    meant = [doc for doc, kind in zip(docs, kinds, strict=True) if not doc.startswith(f"{kind.__name__}(")]
+    families = f"; families: {', '.join(task.families)}" if any(task.families) else ""
+    return "\n".join([f"flags of {task.name}: {', '.join(flags)}{families}", *meant])
 
 
 def _task_of(words: list[str]) -> str:

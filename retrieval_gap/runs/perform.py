@@ -11,7 +11,7 @@ from retrieval_gap.machine.devices import choose_device
 from retrieval_gap.machine.environment import usable_cores
 from retrieval_gap.machine.errors import HopelessError, RunError
 from retrieval_gap.machine.files import make_folder, write_json
-from retrieval_gap.machine.memory import keep_freed_memory
+from retrieval_gap.machine.freed_memory import keep_freed_memory
 from retrieval_gap.runs.directory import RunDirectory, read_json
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions
 from retrieval_gap.tasks.containment import no_silent_exit

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from retrieval_gap.machine.errors import unknown
 from retrieval_gap.tasks.api import Task
 from retrieval_gap.theory.asked_first import AskedFirst, one_of_ceiling
-from retrieval_gap.theory.cells import (
+from retrieval_gap.theory.best_cells import (
     Scores,
     counting_scores,
     distinct_scores,
@@ -22,7 +22,7 @@ from retrieval_gap.theory.cells import (
     independent_scores,
 )
 from retrieval_gap.theory.two_star import two_star_ceiling
-from retrieval_gap.theory.words import WordScores
+from retrieval_gap.theory.word_problems import WordScores
 
 Ceiling = Callable[[ArrayLike], NDArray[np.float64]]
 

@@ -34,7 +34,7 @@ from itertools import product
 import numpy as np
 import re2
 
-from retrieval_gap.theory.cells import independent_scores
+from retrieval_gap.theory.best_cells import independent_scores
 from retrieval_gap.theory.constructions.repetition import skip_words
 from retrieval_gap.theory.problems import Problem, best_accuracy, index_problem
 

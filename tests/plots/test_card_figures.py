@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.plots import fig_card, problems, style
+from retrieval_gap.plots import by_problem, fig_card, style
 from tests.plots import card_tables
 from tests.plots.layout import check_words, shown
 from tests.plots.tables import write
@@ -115,11 +115,11 @@ def test_the_card_shows_the_largest_size_and_a_verdict(tmp_path: Path) -> None:
 )
 def test_cannot_is_said_below_the_bits_needed_alone(changes: dict[str, Any], verdict: str, tmp_path: Path) -> None:
     row = card_tables.run("index", 16, **{"options": "values=4", **changes})
-    (run,) = problems.read_runs(write(tmp_path / "one.csv", [row]))
-    assert fig_card.verdict(problems.ProblemMean((run,))) == verdict
+    (run,) = by_problem.read_runs(write(tmp_path / "one.csv", [row]))
+    assert fig_card.verdict(by_problem.ProblemMean((run,))) == verdict
 
 
 def test_models_of_one_architecture_are_told_apart_by_what_differs() -> None:
     models = [("lstm", "tiny+d_hidden=4"), ("lstm", "tiny+d_hidden=16"), ("mamba", "tiny")]
-    assert [problems.label(model, models) for model in models] == ["LSTM d_hidden=4", "LSTM d_hidden=16", "Mamba"]
-    assert len({mark for _, mark in problems.looks(models).values()}) == 3
+    assert [by_problem.label(model, models) for model in models] == ["LSTM d_hidden=4", "LSTM d_hidden=16", "Mamba"]
+    assert len({mark for _, mark in by_problem.looks(models).values()}) == 3

@@ -13,7 +13,7 @@ import pytest
 from retrieval_gap.cli import main
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.plots.report import _vega_bundle, write_report
-from retrieval_gap.plots.report.rows import filters_of
+from retrieval_gap.plots.report.columns import filters_of
 from retrieval_gap.plots.report.samples import MOST_GOLD, MOST_TOKENS, shown, shown_samples, text_of
 from retrieval_gap.plots.report.sources import CURVE_POINTS, committed_tables, gather, thinned
 from tests.plots.report_pages import HOSTILE, finished_run, sample, sources

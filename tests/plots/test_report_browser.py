@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from retrieval_gap.plots.report import write_report
-from retrieval_gap.plots.report.rows import COLUMNS
+from retrieval_gap.plots.report.columns import COLUMNS
 from tests.plots.report_pages import HOSTILE, sources
 
 pytest.importorskip("vl_convert", reason="the report needs vl-convert-python")

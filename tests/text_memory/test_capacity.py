@@ -10,7 +10,7 @@ from retrieval_gap.tasks.streams.stream import Benchmark
 from retrieval_gap.text_memory.memory import Memory
 from retrieval_gap.text_memory.scripted import RULES, VOCABULARY, count_tokens
 from retrieval_gap.text_memory.settings import METHODS, Settings
-from retrieval_gap.theory.cells import independent_scores
+from retrieval_gap.theory.best_cells import independent_scores
 from tests.text_memory.working import drawn, scripted, share_right, worked_through
 
 FACTS, VALUES, STREAMS = 8, 4, 6

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from retrieval_gap.cli import main
-from retrieval_gap.theory.cells import counting_scores, distinct_scores, independent_scores
+from retrieval_gap.theory.best_cells import counting_scores, distinct_scores, independent_scores
 from retrieval_gap.theory.problems import (
     best_accuracy,
     counting_problem,

@@ -165,7 +165,7 @@ def _state_bits(cell: MemoryCell, vocabulary: int) -> float | None:
 def _ceiling(benchmark: Benchmark, bits: float | None) -> float | None:
     """The best accuracy that any reader with so many bits can have, where the benchmark has a bound."""
     from retrieval_gap.tasks.streams.recall import Recall
-    from retrieval_gap.theory.cells import independent_scores
+    from retrieval_gap.theory.best_cells import independent_scores
 
     if bits is None or not isinstance(benchmark, Recall):
         return None

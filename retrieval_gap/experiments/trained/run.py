@@ -22,7 +22,7 @@ from retrieval_gap.experiments.trained.rows import MEASURED, count, counted
 from retrieval_gap.machine import environment
 from retrieval_gap.machine.devices import CPU, choose_device
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.machine.memory import keep_freed_memory
+from retrieval_gap.machine.freed_memory import keep_freed_memory
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Row, RunOptions

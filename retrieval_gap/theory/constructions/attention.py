@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from retrieval_gap.models.attention import KVCache
 from retrieval_gap.theory.constructions.precision import EXACT, Precision, weight
-from retrieval_gap.theory.constructions.stream import Affine, Number, ResidualStream, affine, direction
+from retrieval_gap.theory.constructions.residual_stream import Affine, Number, ResidualStream, affine, direction
 
 BOS_FLAG = "is_bos"  # the direction that is 1 at `[BOS]`, 0 elsewhere
 POSITION = "position"

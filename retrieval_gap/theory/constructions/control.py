@@ -11,7 +11,7 @@ from retrieval_gap.tasks.api import BOS
 from retrieval_gap.theory.constructions.feed_forward import Units, is_zero, times
 from retrieval_gap.theory.constructions.program import TOKEN
 from retrieval_gap.theory.constructions.recurrence import Register
-from retrieval_gap.theory.constructions.stream import Affine, affine, direction
+from retrieval_gap.theory.constructions.residual_stream import Affine, affine, direction
 
 CLOCK = "clock"
 Value = Affine | float

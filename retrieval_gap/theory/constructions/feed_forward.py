@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from retrieval_gap.theory.constructions.precision import EXACT, Precision, weight
-from retrieval_gap.theory.constructions.stream import ONE, Affine, ResidualStream, affine, direction
+from retrieval_gap.theory.constructions.residual_stream import ONE, Affine, ResidualStream, affine, direction
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from retrieval_gap.theory.constructions.precision import Precision
 from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, Program
 from retrieval_gap.theory.constructions.recall import past
 from retrieval_gap.theory.constructions.recurrence import Register
-from retrieval_gap.theory.constructions.stream import ONE, Affine, direction, number, square_of
+from retrieval_gap.theory.constructions.residual_stream import ONE, Affine, direction, number, square_of
 
 HISTORY = 6
 _NONE, _END, _NODE_0 = FAILED - BOS, EOS - BOS, NODE_0 - BOS

@@ -41,7 +41,7 @@ from retrieval_gap.theory.constructions.feed_forward import is_zero, linear, tim
 from retrieval_gap.theory.constructions.precision import Precision
 from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, Program
 from retrieval_gap.theory.constructions.recurrence import Register
-from retrieval_gap.theory.constructions.stream import direction
+from retrieval_gap.theory.constructions.residual_stream import direction
 
 # Times of the clock: of the tokens behind an answer, and of those of a question.
 STOPPED, FOUND, NAMED, SIGNED, ENDED, ENTERED = range(6)

@@ -32,7 +32,7 @@ from retrieval_gap.theory.constructions.feed_forward import at_least_one, is_zer
 from retrieval_gap.theory.constructions.precision import Precision
 from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, Program
 from retrieval_gap.theory.constructions.recall import begin, past
-from retrieval_gap.theory.constructions.stream import constant, direction, number, square_of
+from retrieval_gap.theory.constructions.residual_stream import constant, direction, number, square_of
 
 _REAL = 1.0 - direction(BOS_FLAG)
 _IN_PROMPT = direction("is_node") - direction("in_tour")

@@ -33,7 +33,7 @@ from retrieval_gap.theory.constructions.precision import Precision
 from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, Program
 from retrieval_gap.theory.constructions.quantised_lstm import LETTER_0, RANGES, LstmTask
 from retrieval_gap.theory.constructions.recall import begin
-from retrieval_gap.theory.constructions.stream import Affine, constant, direction, number
+from retrieval_gap.theory.constructions.residual_stream import Affine, constant, direction, number
 
 GUARD_BITS = 16  # the LSTM's own arithmetic: a last bit is this many below a level
 _GATES = ("i", "f", "g", "o")  # in torch's order

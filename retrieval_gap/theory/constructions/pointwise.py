@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from retrieval_gap.theory.constructions.precision import Precision, weight
-from retrieval_gap.theory.constructions.stream import Affine, ResidualStream
+from retrieval_gap.theory.constructions.residual_stream import Affine, ResidualStream
 
 FunctionName = Literal["sigmoid", "tanh", "nearest", "step"]
 FUNCTIONS: Mapping[FunctionName, Callable[[Tensor], Tensor]] = MappingProxyType(

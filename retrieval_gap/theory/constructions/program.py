@@ -15,7 +15,15 @@ from retrieval_gap.theory.constructions.feed_forward import FeedForward, Units, 
 from retrieval_gap.theory.constructions.pointwise import FunctionName, Pointwise
 from retrieval_gap.theory.constructions.precision import Precision
 from retrieval_gap.theory.constructions.recurrence import Recurrence, Register
-from retrieval_gap.theory.constructions.stream import ONE, Affine, Number, ResidualStream, direction, number, square_of
+from retrieval_gap.theory.constructions.residual_stream import (
+    ONE,
+    Affine,
+    Number,
+    ResidualStream,
+    direction,
+    number,
+    square_of,
+)
 
 TOKEN, ANSWER = "token", "answer"
 

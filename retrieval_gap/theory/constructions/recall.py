@@ -35,7 +35,7 @@ from retrieval_gap.theory.constructions.feed_forward import is_zero, linear, rel
 from retrieval_gap.theory.constructions.precision import Precision
 from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, Program
 from retrieval_gap.theory.constructions.recurrence import Register
-from retrieval_gap.theory.constructions.stream import ONE, constant, direction, number, square_of
+from retrieval_gap.theory.constructions.residual_stream import ONE, constant, direction, number, square_of
 
 PLACE = "place"  # that of the next token behind `[EOS]`, from 1 on
 

@@ -49,7 +49,7 @@ from retrieval_gap.theory.constructions.control import (
 from retrieval_gap.theory.constructions.feed_forward import is_zero, times
 from retrieval_gap.theory.constructions.precision import Precision
 from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, Program
-from retrieval_gap.theory.constructions.stream import direction
+from retrieval_gap.theory.constructions.residual_stream import direction
 
 IS_END, FAILED_FLAG = "is_end", "failed"
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from retrieval_gap.theory.constructions.precision import EXACT, Precision, weight
-from retrieval_gap.theory.constructions.stream import Affine, ResidualStream
+from retrieval_gap.theory.constructions.residual_stream import Affine, ResidualStream
 
 AT_ONCE = 64  # tokens whose A is held in memory
 

@@ -33,7 +33,7 @@ from retrieval_gap.theory.constructions.machines import MachineRun, Transition, 
 from retrieval_gap.theory.constructions.precision import Precision
 from retrieval_gap.theory.constructions.program import ANSWER, Program
 from retrieval_gap.theory.constructions.recurrence import Register
-from retrieval_gap.theory.constructions.stream import Affine, direction, number, square_of
+from retrieval_gap.theory.constructions.residual_stream import Affine, direction, number, square_of
 
 SYMBOL_0 = len(CONTROL_TOKENS)
 _MOVES = {-1: "L", 0: "S", 1: "R"}

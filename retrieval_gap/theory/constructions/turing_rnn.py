@@ -37,7 +37,7 @@ from retrieval_gap.theory.constructions.machines import Transition, TuringMachin
 from retrieval_gap.theory.constructions.precision import Precision
 from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, Program
 from retrieval_gap.theory.constructions.recurrence import Register
-from retrieval_gap.theory.constructions.stream import Affine, affine, direction
+from retrieval_gap.theory.constructions.residual_stream import Affine, affine, direction
 from retrieval_gap.theory.constructions.turing_text import GIVES_TOKEN, LAST_TOKEN, WRITE_TOKEN, MachineTask
 
 # Times of the clock: behind an answer the symbol that was found, the cell, `<-`, the symbol written, the new state;

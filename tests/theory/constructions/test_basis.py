@@ -19,7 +19,14 @@ from retrieval_gap.theory.constructions.feed_forward import (
 )
 from retrieval_gap.theory.constructions.precision import EXACT
 from retrieval_gap.theory.constructions.recurrence import Recurrence, Register
-from retrieval_gap.theory.constructions.stream import Affine, ResidualStream, constant, direction, number, square_of
+from retrieval_gap.theory.constructions.residual_stream import (
+    Affine,
+    ResidualStream,
+    constant,
+    direction,
+    number,
+    square_of,
+)
 
 whole = st.integers(-1000, 1000)
 A, B = direction("a"), direction("b")

@@ -10,7 +10,7 @@ from retrieval_gap.theory.constructions.construction import Construction
 from retrieval_gap.theory.constructions.control import CLOCK, clock, clock_is, held, is_token, number_of, rules
 from retrieval_gap.theory.constructions.feed_forward import times
 from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, Program
-from retrieval_gap.theory.constructions.stream import direction
+from retrieval_gap.theory.constructions.residual_stream import direction
 
 MARKS = {5: 0, 6: 4}
 texts = st.lists(st.integers(BOS, 12), min_size=1, max_size=40)

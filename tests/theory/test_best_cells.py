@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval_gap.theory.cells import (
+from retrieval_gap.theory.best_cells import (
     Scores,
     counting_scores,
     distinct_scores,

@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from retrieval_gap.theory.cells import divide_up
+from retrieval_gap.theory.best_cells import divide_up
 
 
 @dataclass(frozen=True)

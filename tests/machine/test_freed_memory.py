@@ -7,7 +7,7 @@ import pytest
 
 PROGRAM = """
 import resource, torch
-from retrieval_gap.machine.memory import keep_freed_memory
+from retrieval_gap.machine.freed_memory import keep_freed_memory
 if not keep_freed_memory(): print("no glibc")
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
