@@ -135,7 +135,8 @@ def _tell_task_flags(words: list[str]) -> None:
 
 def _one_line(box: str) -> str:
     """What a box of tyro's says, without its frame and its title; of what is missing the names alone."""
-    lines = [re.sub(r"[│╭╰─╮╯]", " ", line).rstrip() for line in box.splitlines()[1:]]
+    lines = [re.sub(r"[│╭╰─╮╯]|^[|]|[|]$", " ", line).rstrip() for line in box.splitlines()[1:]]
+    lines = [line for line in lines if line.strip(" -")]  # where the output is ASCII, rules are dashes
     if lines and lines[0].startswith(MISSING):
         missing = re.sub(r",\n +", ", ", "\n".join(lines).partition("For full helptext")[0])
         names = [name.split() for name in re.findall(r"^ {6}(\S.*)", missing, re.MULTILINE)]

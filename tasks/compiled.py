@@ -7,6 +7,7 @@ itself takes 0.2 s to import, and what compiles nothing does not wait for it.
 
 import hashlib
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -32,14 +33,23 @@ def _use_cache_of_this_source() -> None:
 
 def _cache_folder() -> Path:
     """The user's cache, or a folder of this user's own among the temporary ones where that cannot be written (a
-    read-only home in a container): numba refuses to compile where it cannot keep what it compiled."""
+    read-only home in a container): numba refuses to compile where it cannot keep what it compiled.  What is cached is
+    run, so a folder that somebody else made there, or may write to, is left alone."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "retrieval_gap"
     try:
         home.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=home).close()
     except (OSError, RuntimeError):
-        return Path(tempfile.gettempdir()) / f"retrieval_gap-{os.getuid()}"
+        return _temporary_folder()
     return home
+
+
+def _temporary_folder() -> Path:
+    folder = Path(tempfile.gettempdir()) / f"retrieval_gap-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+    return folder if ours else Path(tempfile.mkdtemp(prefix=f"{folder.name}-"))
 
 
 _use_cache_of_this_source()

@@ -15,6 +15,7 @@ from retrieval_gap.models.fla_layer import sizes_of
 from retrieval_gap.models.model import Architecture, Embedding, ModelConfig, SequenceModel
 from retrieval_gap.tasks.registry import class_names, run_file
 
+LARGEST = 2**20  # of what a size changes: far beyond it torch fails in words of its own
 # Every module here that has `SIZES`, by its name.
 ARCHITECTURES = {name: importlib.import_module(f"{__name__}.{name}") for name in class_names(__name__, "SIZES")}
 
@@ -64,8 +65,8 @@ def _changed(built: Any, changes: list[str], arch: str) -> Architecture:
         if str in (kinds[name], *get_args(kinds[name])):
             values[name] = value
             continue
-        if not value.isdecimal() or int(value) < 1:
-            raise UsageError(f"size of {arch}: {name} = {value!r} is no whole number of 1 or more")
+        if not value.isdecimal() or not 1 <= int(value) <= LARGEST:
+            raise UsageError(f"size of {arch}: {name} = {value!r} is no whole number of 1 to {LARGEST:,}")
         values[name] = int(value)
     changed: Architecture = replace(built, **values)
     try:

@@ -116,7 +116,8 @@ def resume(path: Path, parameters: dict[str, nn.Parameter], optimizer: torch.opt
     found, progress, tensors = newest_sound(path)
     _fill(parameters, optimizer, progress, tensors, found)
     if found != path:
-        _log.warning("checkpoint %s is damaged; going on from the one before, at step %d", path, progress.step)
+        fault = "damaged" if path.exists() else "missing"
+        _log.warning("checkpoint %s is %s; going on from the one before, at step %d", path, fault, progress.step)
         found.replace(path)
     return progress
 

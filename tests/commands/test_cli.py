@@ -31,6 +31,10 @@ WRONG_USES = [
     ("sample", "missing: TASK, --n; run: retrieval-gap sample --help"),
     ("sample istree", "missing: --n; run:"),
     ("train --task index", "missing: --mode, --n, --arch, --size; run: retrieval-gap train --help"),
+    (
+        "train --task index --n 8 --mode direct --arch lstm --size tiny+d_model=999999999",
+        "no whole number of 1 to 1,048,576",
+    ),
     ("eval", "missing: RUN_DIR; run: retrieval-gap eval --help"),
     ("sample istre --n-nodes 8", "did you mean 'istree'"),
     ("sample istree --n-nodes eight", "--n-nodes"),
@@ -168,6 +172,16 @@ def test_wrong_use_is_one_line_that_names_it_and_exits_2(
     assert not list(tmp_path.iterdir()), "something was written"
 
 
+@pytest.mark.parametrize(
+    "words", ["sample {long}", "train --task index --mode {long}", "sweep --only {long}", "{long}"]
+)
+def test_a_long_input_is_not_echoed_whole(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words.format(long="x" * 5000).split()) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert len(told) < 500
+
+
 def test_debug_shows_the_traceback() -> None:
     with pytest.raises(Exception, match="demoo"):
         main("sweep demoo --debug".split())
@@ -191,6 +205,19 @@ def test_what_is_missing_is_the_same_short_line_in_any_width(
     monkeypatch.setenv("COLUMNS", columns)
     assert main(["bound", "index"]) == 2
     assert capsys.readouterr().err == "retrieval-gap: missing: --n, --bits; run: retrieval-gap bound --help\n"
+
+
+def test_what_is_missing_is_told_alike_where_the_output_is_ascii() -> None:
+    """There tyro frames what it says with dashes."""
+    environment = os.environ | {
+        "LC_ALL": "C",
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+        "PYTHONIOENCODING": "ascii",
+    }
+    command = [sys.executable, "-m", "retrieval_gap.cli", "bound", "index"]
+    told = subprocess.run(command, capture_output=True, text=True, env=environment).stderr
+    assert told == "retrieval-gap: missing: --n, --bits; run: retrieval-gap bound --help\n"
 
 
 @pytest.mark.parametrize("words", ["sample mqar --help", "train --task mqar --help", "bound mqar --n 64 --help"])

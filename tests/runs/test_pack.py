@@ -328,6 +328,19 @@ def test_a_run_is_never_less_than_before_however_its_replacement_is_cut_off(
     assert run.status() == "done"
 
 
+def test_what_a_killed_command_left_is_removed_an_hour_later(here: Path, there: Path, out: Path) -> None:
+    make_run(here, "done")
+    pack(out, here, "")
+    left, at_work = there / ".unpack-left", there / ".unpack-at-work"
+    for folder in (left, at_work):
+        folder.mkdir(parents=True)
+        (folder / "part").write_text("")
+    os.utime(left, (0, 0))
+    unpack(out, there)
+    assert not left.exists()
+    assert at_work.exists()
+
+
 def test_a_run_at_work_is_neither_packed_nor_replaced(
     here: Path, there: Path, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

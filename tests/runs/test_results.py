@@ -155,6 +155,14 @@ def test_a_result_that_cannot_be_the_runs_own_is_refused_with_the_file(changed: 
         run.rows()
 
 
+def test_a_result_without_its_hash_is_refused_in_one_line(tmp_path: Path) -> None:
+    run = RunDirectory.of(CONFIG, tmp_path)
+    run.create(CONFIG, {})
+    run.result.write_text(json.dumps({key: value for key, value in ROW.items() if key != "config_hash"}))
+    with pytest.raises(RunError, match=r"result\.json has no config_hash; delete it"):
+        run.rows()
+
+
 def test_a_finished_run_that_lost_its_configuration_is_told(tmp_path: Path) -> None:
     run = RunDirectory.of(CONFIG, tmp_path)
     run.create(CONFIG, {})

@@ -184,16 +184,16 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
-@pytest.mark.parametrize("damage", [cut, Path.unlink])
-def test_a_damaged_checkpoint_gives_way_to_the_one_before_and_the_run_ends_in_the_same_weights(
-    damage: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("damage", "told"), [(cut, "damaged"), (Path.unlink, "missing")])
+def test_a_damaged_or_missing_checkpoint_gives_way_to_the_one_before_and_the_run_ends_in_the_same_weights(
+    damage: Callable[[Path], None], told: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     execute(CONFIG, tmp_path / "undisturbed")
     run = stopped_with_two_checkpoints(tmp_path)
     damage(run.checkpoint)  # without the newest, as a crash between two renames leaves it
     execute(CONFIG, tmp_path)
     assert_same(run, RunDirectory.of(CONFIG, tmp_path / "undisturbed"))
-    assert "going on from the one before, at step 8" in caplog.text
+    assert f"{run.checkpoint} is {told}; going on from the one before, at step 8" in caplog.text
     assert not previous(run.checkpoint).exists()
 
 

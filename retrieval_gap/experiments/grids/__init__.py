@@ -36,7 +36,8 @@ def file_cells(path: Path) -> list[Experiment]:
     if not callable(getattr(module, "cells", None)):
         raise UsageError(f"{path} defines no cells(), which gives the grid's experiments")
     try:
-        cells = list(module.cells())
+        given = module.cells()
+        cells = [] if given is None else list(given)
     except (UsageError, TaskError):
         raise
     except Exception as error:

@@ -1,0 +1,29 @@
+"""Being asked to stop: which signals ask, and what a second one does."""
+
+import os
+import signal
+
+import pytest
+
+from retrieval_gap.machine.stopping import stop_requested
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_ctrl_c_and_the_signals_of_batch_systems_ask_alike(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with stop_requested() as stop:
+        assert not stop.is_set()
+        os.kill(os.getpid(), number)
+        assert stop.is_set()
+    assert signal.getsignal(number) is before
+
+
+def test_a_second_ctrl_c_acts_at_once() -> None:
+    def press_again() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with stop_requested() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            press_again()

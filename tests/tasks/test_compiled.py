@@ -1,0 +1,45 @@
+"""Where compiled code is kept: the cache of the user, or a folder of the user alone where that cannot be written."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from retrieval_gap.tasks.compiled import _cache_folder
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder for temporary files, of a user whose home is no folder."""
+    no_folder = tmp_path / "home"
+    no_folder.write_text("")
+    monkeypatch.setenv("HOME", str(no_folder))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_a_home_that_can_be_written_holds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert _cache_folder() == tmp_path / "retrieval_gap"
+
+
+def test_without_such_a_home_it_is_in_a_temporary_folder_of_the_user_alone(temporary: Path) -> None:
+    folder = _cache_folder()
+    assert folder == _cache_folder() == temporary / f"retrieval_gap-{os.getuid()}"
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_there_that_others_may_write_to_is_left_alone(temporary: Path) -> None:
+    theirs = temporary / f"retrieval_gap-{os.getuid()}"
+    theirs.mkdir()
+    theirs.chmod(0o777)
+    assert _cache_folder() != theirs
+
+
+def test_a_link_there_is_not_followed(temporary: Path) -> None:
+    (temporary / "elsewhere").mkdir()
+    (temporary / f"retrieval_gap-{os.getuid()}").symlink_to(temporary / "elsewhere")
+    assert _cache_folder().parent == temporary
+    assert list((temporary / "elsewhere").iterdir()) == []
