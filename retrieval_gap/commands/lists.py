@@ -1,8 +1,14 @@
-"""`retrieval-gap tasks` and `archs`: what there is, a line each."""
+"""`retrieval-gap tasks` and `archs`: what there is, a line each; and in the help of flags, by name."""
 
 import ast
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from retrieval_gap import tasks
+from retrieval_gap.about import MODELS
+
+TASKS = Path(tasks.__path__[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -10,9 +16,7 @@ class TasksCommand:
     """List the tasks, one line each; `retrieval-gap sample TASK` shows problems of one."""
 
     def run(self) -> None:
-        from retrieval_gap import tasks
-
-        _print(Path(tasks.__path__[0]), "TASK")
+        _print(TASKS, "TASK")
         print("or the path of a file of yours (CONTRIBUTING.md has a recipe)")
 
 
@@ -21,17 +25,23 @@ class ArchsCommand:
     """List the architectures, one line each."""
 
     def run(self) -> None:
-        from retrieval_gap.about import MODELS
-
         _print(MODELS, "SIZES")
         print("or the path of a file of yours, or the dotted path of a layer (CONTRIBUTING.md has a recipe)")
 
 
+def names_told(folder: Path, offers: str) -> str:
+    """The modules of a folder that define this name, for a flag's help."""
+    return ", ".join(sorted(_offering(folder, offers)))
+
+
 def _print(folder: Path, offers: str) -> None:
-    """The modules of a folder that define this name, each with the first sentence of its docstring; runs none."""
-    for path in sorted([*folder.glob("*.py"), *folder.glob("*/__init__.py")]):
-        module = ast.parse(path.read_text(encoding="utf-8"))
-        assigned = [target for line in module.body if isinstance(line, ast.Assign) for target in line.targets]
-        if any(isinstance(target, ast.Name) and target.id == offers for target in assigned):
-            name = path.parent.name if path.stem == "__init__" else path.stem
-            print(f"{name:22} {' '.join((ast.get_docstring(module) or '').split(chr(10) * 2)[0].split())}")
+    """They again, each with the first sentence of its docstring; runs none."""
+    for name, text in sorted(_offering(folder, offers).items()):
+        print(f"{name:22} {' '.join((ast.get_docstring(ast.parse(text)) or '').split(chr(10) * 2)[0].split())}")
+
+
+def _offering(folder: Path, offers: str) -> dict[str, str]:
+    texts = {path: path.read_text(encoding="utf-8") for path in [*folder.glob("*.py"), *folder.glob("*/__init__.py")]}
+    defined = re.compile(rf"^{offers}\b[^=\n]*=", re.MULTILINE)
+    found = {path: text for path, text in texts.items() if defined.search(text)}
+    return {path.parent.name if path.stem == "__init__" else path.stem: text for path, text in found.items()}

@@ -16,7 +16,7 @@ class Lists:
     """A grid's own values, or what takes the place of a preset's: each a list with commas, of which every combination
     is a cell.  The same flags as those of `train`."""
 
-    task: Annotated[str, arg(help="tasks, such as index,copy or my_task.py")] = ""
+    task: Annotated[str, arg(help="tasks, such as index,istree or my_task.py")] = ""
     mode: Annotated[str, arg(help="views: direct, cot, rag")] = ""
     n: Annotated[str, arg(aliases=("--n-nodes", "--length", "--n-paragraphs"), help="problem sizes, such as 8,16")] = ""
     arch: Annotated[str, arg(help="architectures, such as lstm,mamba,my.py")] = ""

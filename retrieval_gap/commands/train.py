@@ -8,6 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, Suppress, arg
 
+from retrieval_gap.about import MODELS
 from retrieval_gap.choices import Embedding, Precision, RetrieverName
 from retrieval_gap.commands.flags import (
     Changed,
@@ -21,6 +22,7 @@ from retrieval_gap.commands.flags import (
     check_seconds,
     whole_numbers,
 )
+from retrieval_gap.commands.lists import TASKS, names_told
 from retrieval_gap.experiments.trained.config import MaybeNumber, Number, ProblemSize
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tasks.api import Mode, Split
@@ -33,10 +35,10 @@ MAX_THREADS = 1024
 class RunFlags:
     """What a run is.  None: what works at small sizes, or with --paper the paper's."""
 
-    task: Annotated[str, arg(help="a task (`retrieval-gap tasks` lists them) or the path of your own file")]
+    task: Annotated[str, arg(help=f"a task ({names_told(TASKS, 'TASK')}) or the path of your own file")]
     mode: Annotated[Mode, arg(help="direct answer, chain of thought, or chain of thought that searches")]
     n: ProblemSize
-    arch: Annotated[str, arg(help="an architecture (`retrieval-gap archs` lists them) or the path of your own file")]
+    arch: Annotated[str, arg(help=f"an architecture ({names_told(MODELS, 'SIZES')}) or the path of your own file")]
     size: Annotated[str, arg(help="tiny, 0.5m, 1m or 2m, with changes such as tiny+d_model=16+n_layers=2")]
     family: Annotated[str, arg(help='distribution of problems; "" means the task\'s first')] = ""
     embedding: Annotated[Embedding | None, arg(help="learned; paper: sinusoidal")] = None

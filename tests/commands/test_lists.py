@@ -1,0 +1,22 @@
+"""What there is to choose from, in lists and in the help of flags."""
+
+import pytest
+
+from retrieval_gap.cli import main
+from retrieval_gap.models import ARCHITECTURES
+from retrieval_gap.tasks.registry import task_names
+
+
+@pytest.mark.parametrize(("command", "names"), [("tasks", task_names()), ("archs", tuple(ARCHITECTURES))])
+def test_the_lists_name_what_can_be_loaded(command: str, names: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
+    main([command])
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert listed[:-1] == sorted(names)
+    assert listed[-1] == "or"
+
+
+def test_the_help_of_train_names_every_task_and_architecture(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    words = set(capsys.readouterr().out.replace("(", " ").replace(")", " ").replace(",", " ").split())
+    assert {*task_names(), *ARCHITECTURES} <= words
