@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from retrieval_gap.about import About
+from retrieval_gap.models.binary import BinaryMixer
 from retrieval_gap.models.lstm import LONGEST_MEMORY
 from retrieval_gap.models.mixer import Mixer, Residual, State
 from retrieval_gap.models.short_conv import with_conv
@@ -23,14 +24,19 @@ class GRU:
     """A stack of `n_layers` GRU cells of width `d_model`.
 
     conv: width of a short convolution in front of each; None: there is none.
+    bits: what each carries are so many units of one bit, see binary.py; None: floats.
     """
 
     d_model: int
     n_layers: int
     conv: int | None = None
+    bits: int | None = None
 
     def layers(self) -> list[Residual]:
-        mixers = (GRUMixer(self.d_model) for _ in range(self.n_layers))
+        mixers = [
+            GRUMixer(self.d_model) if self.bits is None else BinaryMixer(self.d_model, self.bits)
+            for _ in range(self.n_layers)
+        ]
         return [Residual(self.d_model, with_conv(mixer, self.d_model, self.conv)) for mixer in mixers]
 
 

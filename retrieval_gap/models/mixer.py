@@ -6,6 +6,7 @@ A model is a stack of `Residual(mixer)`.  A mixer that keeps nothing between tok
 one that does implements `init_state`, `prefill` and `step` as well.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -81,6 +82,11 @@ def state_tensors(state: State) -> list[Tensor]:
     if isinstance(state, tuple):
         return [tensor for part in state for tensor in state_tensors(part)]
     return [state] if isinstance(state, Tensor) else list(state.tensors())
+
+
+def bits_of(tensors: Iterable[Tensor]) -> int:
+    """Bits that one sample's tensors carry: one for each True or False, for numbers those that they are stored in."""
+    return sum(t.numel() * (1 if t.dtype == torch.bool else 8 * t.element_size()) for t in tensors)
 
 
 def select_rows(state: State, rows_R: Tensor) -> State:

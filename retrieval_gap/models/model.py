@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from retrieval_gap.choices import Embedding
-from retrieval_gap.models.mixer import Mixer, RMSNorm, State, state_tensors
+from retrieval_gap.models.mixer import Mixer, RMSNorm, State, bits_of, state_tensors
 from retrieval_gap.tasks.api import PAD
 
 GROWTH_LENGTHS = (8, 16, 40)  # that a state is measured at
@@ -131,7 +131,7 @@ class SequenceModel(nn.Module):
         """Bits carried for one sample after `length` tokens, counted from the tensors themselves."""
         tokens_1xL = torch.zeros(1, length, dtype=torch.long, device=self.device)
         _, state = self.prefill(tokens_1xL)
-        return sum(8 * t.numel() * t.element_size() for t in state_tensors(state))
+        return bits_of(state_tensors(state))
 
     def state_growth(self) -> StateGrowth:
         """How the state grows with the context, measured once."""

@@ -18,7 +18,7 @@ from torch import Tensor
 from retrieval_gap.decoding.evaluation import decode_batch, evaluate
 from retrieval_gap.decoding.retrieval import RetrieverName
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.models.mixer import State, state_tensors
+from retrieval_gap.models.mixer import State, bits_of, state_tensors
 from retrieval_gap.statistics.intervals import wilson_interval
 from retrieval_gap.tasks.api import Task
 from retrieval_gap.theory.quantise import Components, Levels, Rounding
@@ -127,7 +127,8 @@ def probe(
     seed: int = 0,
     retriever: RetrieverName | None = None,
 ) -> list[ProbeRow]:
-    """Accuracy on the first `samples` samples of `task` with the state as it is, then with each of `carried`.
+    """Accuracy on the first `samples` samples of `task` with the state as it is, then with each of `carried`; a state of
+    True and False is not quantised further.
 
     calibration: the same task on its training split; levels and components are fitted to its first samples alone.
     seed: of stochastic rounding.
@@ -137,6 +138,7 @@ def probe(
     whole = CutModel(model, length, lambda _: None)
     x_CxF, state_bits, other_bits = _calibrate(whole, calibration)
     batch = max(1, decode_batch(state_bits) // BATCH_SHARE)
+    carried = carried if x_CxF.numel() else ()
     components = Components.of(x_CxF) if any(c.rank for c in carried) else None
 
     def measure(cut: CutModel, bits: int | None, rank: int, total: int) -> ProbeRow:
@@ -179,15 +181,13 @@ def _calibrate(cut: CutModel, task: Task) -> tuple[Float[Tensor, "c f"], int, in
     are."""
     tokens_CxL = torch.from_numpy(task.sample(np.arange(CALIBRATION_SAMPLES)).tokens_BxL).to(cut.device)
     one = state_tensors(cut.read(tokens_CxL[:1]))
-    bits, other_bits = _bits(one), _bits([t for t in one if not t.is_floating_point()])
+    bits, other_bits = bits_of(one), bits_of(t for t in one if not t.is_floating_point())
     if bits == other_bits:
-        raise UsageError("the model carries no state that could be quantised")
+        if not any(t.dtype == torch.bool for t in one):
+            raise UsageError("the model carries no state that could be quantised")
+        return torch.empty(0, 0), bits, other_bits
     chunks = tokens_CxL.split(max(1, decode_batch(bits) // BATCH_SHARE))
     return torch.cat([_elements(cut.read(tokens_BxL)) for tokens_BxL in chunks]), bits, other_bits
-
-
-def _bits(tensors: Sequence[Tensor]) -> int:
-    return sum(8 * t.numel() * t.element_size() for t in tensors)
 
 
 def _quantised(state: State) -> list[Tensor]:

@@ -22,6 +22,7 @@ SMALL = {
     "narrow lstm": LSTM(d_model=16, n_layers=2, d_hidden=5),
     "hybrid": Hybrid(d_model=32, n_layers=1, d_ff=24, n_heads=2, d_state=4),
     "gru": GRU(d_model=16, n_layers=2),
+    "binary gru": GRU(d_model=16, n_layers=2, bits=5),
     "gla": GLA(d_model=16, d_ff=24, n_layers=2, n_heads=2),
     "gated_deltanet": GatedDeltaNet(d_model=16, d_ff=24, n_layers=2, n_heads=2),
     "gated_deltaproduct": GatedDeltaProduct(d_model=16, d_ff=24, n_layers=2, n_heads=2, n_h=3),

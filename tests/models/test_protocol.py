@@ -103,6 +103,8 @@ def test_state_bits_are_those_of_the_tensors() -> None:
     assert small_model("mamba").state_bits(50) == 2 * 7 * 32 * 32
     # 2 layers x h x width 16 x 32 bits
     assert small_model("gru").state_bits(50) == 2 * 16 * 32
+    # 2 layers x 5 units of one bit
+    assert small_model("binary gru").state_bits(50) == 2 * 5
     # 2 layers x 2 heads x (4 keys x 8 values) x 32 bits
     assert small_model("gla").state_bits(50) == 2 * 2 * 4 * 8 * 32
     # 2 layers x (conv window of 3 x 48 channels + 2 heads x (8 keys x 8 values)) x 32 bits

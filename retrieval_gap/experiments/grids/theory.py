@@ -10,7 +10,7 @@ from retrieval_gap.tasks.api import Mode
 
 SEEDS = range(3)
 BATCH, WARMUP_STEPS = 64, 100
-LEARNING_RATES = {"lstm": 1e-2, "mamba": 3e-3, "transformer": 3e-3, "hybrid": 3e-3}
+LEARNING_RATES = {"lstm": 1e-2, "gru": 3e-3, "mamba": 3e-3, "transformer": 3e-3, "hybrid": 3e-3}
 # 64 bits a unit: an LSTM carries h and c, 32 bits each.
 DEMO_WIDTHS, CPU_WIDTHS = (1, 4, 16, 64), (1, 2, 4, 8, 16, 32, 64)
 # Of training; attention, which learns these tasks sooner, gets half.
@@ -19,6 +19,9 @@ DEMO_STEPS, CPU_STEPS = 1_000, 4_000
 SEARCHING = ("lstm", "tiny+n_layers=1+d_hidden=16")
 ATTENTION = (("transformer", "tiny+n_layers=1"), ("hybrid", "tiny+n_layers=1"))
 SMALL_MAMBAS = (("mamba", "tiny+n_layers=1+d_model=4+d_state=2"), ("mamba", "tiny+n_layers=1+d_model=16+d_state=4"))
+# States that training itself rounds: around the n log2(4) bits of Index and the n / 2 log2(4) of recall.
+BITS, BITS_STEPS = (2, 4, 8, 16, 32), 10_000
+BITS_TASKS = ("associative_recall", "index")
 CPU_TASKS = {"index": "values=4", "associative_recall": "values=4", "counting": "most=2"}
 
 Model = tuple[str, str]
@@ -33,6 +36,13 @@ def theory_cpu() -> list[RunConfig]:
     """A night: three tasks, n = 8 to 512, LSTMs of 64 to 4,096 bits and two small Mambas, longer training."""
     recurrent = (*_lstms(CPU_WIDTHS), *SMALL_MAMBAS)
     return list(_grid(CPU_TASKS, (8, 16, 32, 64, 128, 256, 512), recurrent, CPU_STEPS))
+
+
+def theory_bits_cpu() -> list[RunConfig]:
+    """An hour of one core: GRUs that carry 2 to 32 bits, and an LSTM of 2,048 as long trained, to be cut afterwards."""
+    models = [("gru", f"tiny+n_layers=1+bits={bits}") for bits in BITS] + _lstms([32])
+    cells = [(task, n, model) for n in (8, 16) for task in BITS_TASKS for model in models]
+    return [_cell(task, CPU_TASKS[task], "direct", n, model, BITS_STEPS, seed=0) for task, n, model in cells]
 
 
 def _lstms(widths: Sequence[int]) -> list[Model]:
@@ -70,4 +80,4 @@ def _cell(task: str, options: str, mode: Mode, n: int, model: Model, steps: int,
     )
 
 
-PRESETS = {"theory_demo": theory_demo, "theory_cpu": theory_cpu}
+PRESETS = {"theory_demo": theory_demo, "theory_cpu": theory_cpu, "theory_bits_cpu": theory_bits_cpu}

@@ -1,0 +1,56 @@
+"""A gated recurrent layer that carries whole bits: between two tokens each unit is -1 or 1, in training as in decoding.
+
+Axes: B batch, L time, D model width, K bits.
+Sources: stochastic binary units with a straight-through gradient, Bengio et al. 2013 (arXiv 1308.3432); the update gate is the
+GRU's (Cho et al. 2014, arXiv 1406.1078, section 2.3).  That gate and candidate come from a hidden layer over token and
+state, so that the next bits can be any function of both, is ours.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from retrieval_gap.models.mixer import Mixer, State
+
+LOW_DIGITS = 4096.0  # times a mean: what is behind the point are its dice
+
+
+class BinaryMixer(Mixer):
+    """h = sign(z W h + (1 - z) n): gate z, candidate n and the output from a hidden layer over (x, h), D wide; W starts
+    as the identity.
+
+    In training h is -1 or 1 by chance, with the mean tanh(z W h + (1 - z) n), and the gradient is that of the mean.
+    The state is K elements of True or False.
+    """
+
+    def __init__(self, d_model: int, bits: int) -> None:
+        super().__init__()
+        self.read_token = nn.Linear(d_model, d_model)
+        self.read_state = nn.Linear(bits, d_model, bias=False)
+        self.keep = nn.Linear(bits, bits, bias=False)
+        nn.init.eye_(self.keep.weight)
+        self.gates = nn.Linear(d_model, 2 * bits)
+        self.out_proj = nn.Linear(d_model, d_model, bias=False)
+
+    def init_state(self, batch: int) -> tuple[Tensor]:
+        weight = self.keep.weight
+        return (torch.zeros(batch, len(weight), dtype=torch.bool, device=weight.device),)
+
+    def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
+        h_BxK, hidden = _signs(state[0], x_BxLxD), []
+        for token_BxD in self.read_token(x_BxLxD).unbind(1):
+            hidden.append(F.silu(token_BxD + self.read_state(h_BxK)))
+            z_BxK, n_BxK = self.gates(hidden[-1]).chunk(2, -1)
+            h_BxK = self._rounded(torch.lerp(n_BxK, self.keep(h_BxK), z_BxK.sigmoid()).tanh())
+        return self.out_proj(torch.stack(hidden, 1)), (h_BxK > 0,)
+
+    def _rounded(self, mean_BxK: Tensor) -> Tensor:
+        """The low digits of a mean are its dice: a run that is resumed goes on as if it had never stopped."""
+        fixed_BxK = mean_BxK.detach()
+        least_BxK = 2 * (LOW_DIGITS * fixed_BxK).remainder(1.0) - 1 if self.training else 0.0
+        return _signs(fixed_BxK > least_BxK, fixed_BxK) + (mean_BxK - fixed_BxK)
+
+
+def _signs(bit_BxK: Tensor, like: Tensor) -> Tensor:
+    return 2 * bit_BxK.to(like.dtype) - 1

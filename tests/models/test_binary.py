@@ -1,0 +1,88 @@
+"""A layer that carries bits: the recurrence that its file names, and nothing over a cut but these bits.
+
+Axes: B batch, L time, D model width, K bits.
+"""
+
+import pytest
+import torch
+from torch import Tensor
+
+from retrieval_gap.models import ModelConfig, SequenceModel
+from retrieval_gap.models.binary import BinaryMixer
+from retrieval_gap.models.gru import GRU
+from tests.models.helpers import random_tokens, small_model
+
+B, L, D, K = 3, 9, 8, 5
+
+
+class StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: object, mean: Tensor) -> Tensor:
+        return torch.where(mean > 0, 1.0, -1.0).to(mean.dtype)
+
+    @staticmethod
+    def backward(ctx: object, *gradients: Tensor) -> Tensor:
+        return gradients[0]
+
+
+def naive(mixer: BinaryMixer, x_BxLxD: Tensor) -> tuple[Tensor, Tensor]:
+    """Outputs and the last state, from an empty one, with a sign whose gradient is one: that of the mean passes it."""
+    (w, c), v = mixer.read_token.parameters(), mixer.read_state.weight
+    gates, shift = mixer.gates.parameters()
+    h_BxK, outputs = -torch.ones(len(x_BxLxD), K, dtype=x_BxLxD.dtype), []
+    for t in range(x_BxLxD.shape[1]):
+        a_BxD = x_BxLxD[:, t] @ w.T + c + h_BxK @ v.T
+        u_BxD = a_BxD / (1 + torch.exp(-a_BxD))
+        z_BxK = 1 / (1 + torch.exp(-(u_BxD @ gates[:K].T + shift[:K])))
+        n_BxK = u_BxD @ gates[K:].T + shift[K:]
+        h_BxK = StraightThrough.apply(torch.tanh(z_BxK * (h_BxK @ mixer.keep.weight.T) + (1 - z_BxK) * n_BxK))
+        outputs.append(u_BxD @ mixer.out_proj.weight.T)
+    return torch.stack(outputs, 1), h_BxK
+
+
+def test_it_is_the_recurrence_of_its_file_in_values_and_every_gradient() -> None:
+    torch.manual_seed(0)
+    mixer = BinaryMixer(D, K).double().eval()
+    with torch.no_grad():
+        for parameter in mixer.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    x_BxLxD = torch.randn(B, L, D, dtype=torch.float64)
+    ours, (state_BxK,) = mixer.prefill(x_BxLxD, mixer.init_state(B))
+    theirs, last_BxK = naive(mixer, x_BxLxD)
+    torch.testing.assert_close(ours, theirs)
+    assert torch.equal(state_BxK, last_BxK > 0)
+    assert 0 < state_BxK.float().mean() < 1
+    weight = torch.randn_like(ours)
+    for one, other in zip(
+        *(torch.autograd.grad((y * weight).sum(), list(mixer.parameters())) for y in (ours, theirs)), strict=True
+    ):
+        torch.testing.assert_close(one, other)
+
+
+def test_what_follows_depends_on_the_bits_alone() -> None:
+    """800 different prompts are at most 2^3 states: after the same token there are no more different answers."""
+    model = SequenceModel(ModelConfig(architecture=GRU(d_model=16, n_layers=1, bits=3), vocab_size=23))
+    with torch.no_grad():
+        for parameter in model.layers.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+        _, state = model.eval().prefill(random_tokens(800, 12))
+        logits, _ = model.step(torch.full((800,), 7), state)
+    assert 2 < len(logits.round(decimals=3).unique(dim=0)) <= 2**3
+    assert model.state_bits(12) == 3
+
+
+def test_training_tries_other_bits_and_the_same_ones_again_with_the_same_weights() -> None:
+    model, tokens = small_model("binary gru"), random_tokens(40, 12)
+    with torch.no_grad():
+        nearest = model(tokens)
+        first, again = (model.train()(tokens) for _ in range(2))
+    assert torch.equal(first, again)
+    assert not torch.allclose(first, nearest)
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.2, -0.9])
+def test_in_training_a_unit_is_one_by_chance_with_its_mean(mean: float) -> None:
+    mixer = BinaryMixer(D, K).train()
+    near = mean + 1e-2 * torch.rand(20_000, generator=torch.Generator().manual_seed(0))
+    assert mixer._rounded(near).mean() == pytest.approx(float(near.mean()), abs=0.03)
+    assert set(mixer.eval()._rounded(near).tolist()) <= {-1.0, 1.0}
