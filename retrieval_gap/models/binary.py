@@ -1,9 +1,9 @@
 """A gated recurrent layer that carries whole bits: between two tokens each unit is -1 or 1, in training as in decoding.
 
 Axes: B batch, L time, D model width, K bits.
-Sources: stochastic binary units with a straight-through gradient, Bengio et al. 2013 (arXiv 1308.3432); the update gate is the
-GRU's (Cho et al. 2014, arXiv 1406.1078, section 2.3).  That gate and candidate come from a hidden layer over token and
-state, so that the next bits can be any function of both, is ours.
+Sources: stochastic binary units with a straight-through gradient, Bengio et al. 2013 (arXiv 1308.3432); the update gate
+is the GRU's (Cho et al. 2014, arXiv 1406.1078, section 2.3).  That gate and candidate come from a hidden layer over
+token and state, so that the next bits can be any function of both, is ours.
 """
 
 import torch
@@ -13,12 +13,12 @@ from torch.nn import functional as F
 
 from retrieval_gap.models.mixer import Mixer, State
 
+STARTS_AT = 2.0  # W, times the identity: where the gate is open a bit stays what it is with a chance of 0.98
 LOW_DIGITS = 4096.0  # times a mean: what is behind the point are its dice
 
 
 class BinaryMixer(Mixer):
-    """h = sign(z W h + (1 - z) n): gate z, candidate n and the output from a hidden layer over (x, h), D wide; W starts
-    as the identity.
+    """h = sign(z W h + (1 - z) n): gate z, candidate n and the output from a hidden layer over (x, h), D wide.
 
     In training h is -1 or 1 by chance, with the mean tanh(z W h + (1 - z) n), and the gradient is that of the mean.
     The state is K elements of True or False.
@@ -29,7 +29,8 @@ class BinaryMixer(Mixer):
         self.read_token = nn.Linear(d_model, d_model)
         self.read_state = nn.Linear(bits, d_model, bias=False)
         self.keep = nn.Linear(bits, bits, bias=False)
-        nn.init.eye_(self.keep.weight)
+        with torch.no_grad():
+            self.keep.weight.copy_(STARTS_AT * torch.eye(bits))
         self.gates = nn.Linear(d_model, 2 * bits)
         self.out_proj = nn.Linear(d_model, d_model, bias=False)
 
@@ -42,7 +43,8 @@ class BinaryMixer(Mixer):
         for token_BxD in self.read_token(x_BxLxD).unbind(1):
             hidden.append(F.silu(token_BxD + self.read_state(h_BxK)))
             z_BxK, n_BxK = self.gates(hidden[-1]).chunk(2, -1)
-            h_BxK = self._rounded(torch.lerp(n_BxK, self.keep(h_BxK), z_BxK.sigmoid()).tanh())
+            logit_BxK = torch.lerp(n_BxK, self.keep(h_BxK), z_BxK.sigmoid())
+            h_BxK = self._rounded(logit_BxK.to(self.keep.weight.dtype).tanh())  # bfloat16 has no low digits
         return self.out_proj(torch.stack(hidden, 1)), (h_BxK > 0,)
 
     def _rounded(self, mean_BxK: Tensor) -> Tensor:

@@ -127,8 +127,8 @@ def probe(
     seed: int = 0,
     retriever: RetrieverName | None = None,
 ) -> list[ProbeRow]:
-    """Accuracy on the first `samples` samples of `task` with the state as it is, then with each of `carried`; a state of
-    True and False is not quantised further.
+    """Accuracy on the first `samples` samples of `task` with the state as it is, then with each of `carried`; a state
+    of True and False is not quantised further.
 
     calibration: the same task on its training split; levels and components are fitted to its first samples alone.
     seed: of stochastic rounding.

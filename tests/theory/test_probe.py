@@ -214,3 +214,11 @@ def test_the_bits_used_are_the_fewest_that_keep_99_percent_and_their_interval_sa
     used = bits_used([row(640, 0.9, 0.02), row(10, 0.5, 0.02), row(20, 0.88, 0.02), row(40, 0.895, 0.002)])
     assert (used.low, used.bits, used.high) == (20, 40, 40)
     assert bits_used([row(640, 0.9, 0.02)]).high is None
+
+
+def test_a_state_of_bits_is_told_as_it_is_and_not_quantised_again() -> None:
+    task, train = task_of("index", N), task_of("index", N, split="train")
+    architecture = GRU(d_model=8, n_layers=1, bits=3)
+    model = SequenceModel(ModelConfig(architecture=architecture, vocab_size=len(task.vocabulary))).eval()
+    (row,) = probe(model, task, train, 50, [Carried(bits=1), Carried(bits=2, rank=1)])
+    assert (row.bits, row.state_bits) == (None, 3)
