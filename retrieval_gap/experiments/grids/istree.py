@@ -55,6 +55,21 @@ def transfer() -> list[RunConfig]:
     return [replace(cell, options="names=16") for cell in demo()]
 
 
+def transfer_cpu() -> list[RunConfig]:
+    """Whether positions are what a search does not carry over to larger graphs: Mamba, and Transformers with each kind
+    of position and with none, two sizes of training, three seeds; half an hour of one core."""
+    models = [
+        ("mamba", "tiny"),
+        *(("transformer", f"tiny+positions={kind}") for kind in ("rotary", "none", "alibi", "random_offsets")),
+    ]
+    return [
+        replace(_small_cell("rag", n, arch, SMALL_LR[arch], seed), size=size, options="names=16")
+        for seed in range(3)
+        for n in (8, 12)
+        for arch, size in models
+    ]
+
+
 def lr() -> list[RunConfig]:
     """The sweep that the learning rates of `demo` and `cpu` come from: chain of thought, on the validation split."""
     return [
@@ -132,6 +147,7 @@ PRESETS = {
     "paper": paper,
     "lr": lr,
     "transfer": transfer,
+    "transfer_cpu": transfer_cpu,
     "tuned": tuned,
     "tuned_lr": tuned_lr,
 }
