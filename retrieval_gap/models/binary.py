@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from retrieval_gap.models.mixer import Mixer, State
 
 STARTS_AT = 2.0  # W, times the identity: where the gate is open a bit stays what it is with a chance of 0.98
-LOW_DIGITS = 4096.0  # times a mean: what is behind the point are its dice
+LOW_DIGITS = 8192.0  # times a mean, modulo 2: its dice
 
 
 class BinaryMixer(Mixer):
@@ -39,7 +39,7 @@ class BinaryMixer(Mixer):
         return (torch.zeros(batch, len(weight), dtype=torch.bool, device=weight.device),)
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
-        h_BxK, hidden = _signs(state[0], x_BxLxD), []
+        h_BxK, hidden = torch.where(state[0], 1.0, -1.0).to(self.keep.weight.dtype), []
         for token_BxD in self.read_token(x_BxLxD).unbind(1):
             hidden.append(F.silu(token_BxD + self.read_state(h_BxK)))
             z_BxK, n_BxK = self.gates(hidden[-1]).chunk(2, -1)
@@ -50,9 +50,5 @@ class BinaryMixer(Mixer):
     def _rounded(self, mean_BxK: Tensor) -> Tensor:
         """The low digits of a mean are its dice: a run that is resumed goes on as if it had never stopped."""
         fixed_BxK = mean_BxK.detach()
-        least_BxK = 2 * (LOW_DIGITS * fixed_BxK).remainder(1.0) - 1 if self.training else 0.0
-        return _signs(fixed_BxK > least_BxK, fixed_BxK) + (mean_BxK - fixed_BxK)
-
-
-def _signs(bit_BxK: Tensor, like: Tensor) -> Tensor:
-    return 2 * bit_BxK.to(like.dtype) - 1
+        least_BxK = (LOW_DIGITS * fixed_BxK).remainder(2.0) - 1 if self.training else 0.0
+        return torch.where(fixed_BxK > least_BxK, 1.0, -1.0) + (mean_BxK - fixed_BxK)
