@@ -14,6 +14,9 @@ import pytest
 
 from retrieval_gap.experiments.grids import preset_cells
 from retrieval_gap.plots.probes import least_bits, read_probes
+from retrieval_gap.tasks.api import TaskConfig
+from retrieval_gap.tasks.registry import load_task
+from retrieval_gap.theory.bounds import bound_of
 
 RESULTS = Path(__file__).parents[2] / "results"
 TABLES = sorted(RESULTS.glob("theory_*_probe.csv"))
@@ -64,9 +67,13 @@ def least_of(row: dict[str, str]) -> float:
     return 1.1 / int(row["options"].partition("values=")[2])
 
 
-def test_the_committed_rows_are_of_the_presets_cells() -> None:
-    hashes = {config.hash() for config in preset_cells("theory_demo")}
-    for name in ("theory_demo", "theory_demo_probe"):
+@pytest.mark.parametrize(
+    ("preset", "tables"),
+    [("theory_demo", ("theory_demo", "theory_demo_probe")), ("theory_bits_cpu", ("theory_bits_cpu",))],
+)
+def test_the_committed_rows_are_of_the_presets_cells(preset: str, tables: tuple[str, ...]) -> None:
+    hashes = {config.hash() for config in preset_cells(preset)}
+    for name in tables:
         with (RESULTS / f"{name}.csv").open(newline="") as file:
             committed = {row["config_hash"] for row in csv.DictReader(file)}
         assert committed
@@ -79,3 +86,13 @@ def test_what_a_model_uses_is_never_less_than_what_its_accuracy_needs() -> None:
         if row.bits is None and row.bits_used_high is not None:
             low = lower_end(0.99 * row.accuracy_strict, row.eval_samples, len(table.rows))
             assert row.bits_used_high >= least_bits(table.bound(row.n), low), row
+
+
+def test_states_of_bits_are_told_in_bits_and_stay_below_their_ceilings() -> None:
+    with (RESULTS / "theory_bits_cpu.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        assert row["size"].endswith(f"+bits={row['state_bits']}")
+        task = load_task(row["task"])(TaskConfig(n=int(row["n"]), options=row["options"]))
+        low = lower_end(float(row["accuracy_strict"]), int(row["eval_samples"]), len(rows))
+        assert low <= float(bound_of(task).ceiling(int(row["state_bits"]))), row
