@@ -50,5 +50,5 @@ class BinaryMixer(Mixer):
     def _rounded(self, mean_BxK: Tensor) -> Tensor:
         """The low digits of a mean are its dice: a run that is resumed goes on as if it had never stopped."""
         fixed_BxK = mean_BxK.detach()
-        least_BxK = (LOW_DIGITS * fixed_BxK).remainder(2.0) - 1 if self.training else 0.0
+        least_BxK = (LOW_DIGITS * fixed_BxK).remainder(2.0) - 1 if self.training else torch.zeros_like(fixed_BxK)
         return torch.where(fixed_BxK > least_BxK, 1.0, -1.0) + (mean_BxK - fixed_BxK)
