@@ -5,6 +5,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import pkgutil
 import sys
 from collections.abc import Iterator
@@ -96,7 +97,7 @@ def run_file(path: Path, what: str, error: type[Exception]) -> ModuleType:
 
     Raises `error`, in one line with the line number, where the file is missing or fails.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike the path's own, it takes names too long for a file
         raise error(f"no such {what} file: {path}")
     name = f"_user_{what}_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, path)

@@ -1,9 +1,9 @@
 """Flags that belong to a task: what it calls its problem size, and its options, such as `--c 3` of cgram_retrieval."""
 
 import inspect
+import os
 import shlex
 from dataclasses import fields
-from pathlib import Path
 
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tasks.api import TaskOptions
@@ -20,7 +20,7 @@ def split_task_flags(words: list[str]) -> tuple[list[str], str]:
     that holds no task.
     """
     named = _task_of(words)
-    if not is_task_name(named) and not Path(named).is_file():
+    if not _is_task(named):
         return words, ""  # whatever is wrong is told later
     task = load_task(named)
     own = {f"--{field.name}".replace("_", "-") for field in fields(task.options_type)}
@@ -44,7 +44,7 @@ def split_task_flags(words: list[str]) -> tuple[list[str], str]:
 def flags_told(words: list[str]) -> str:
     """What a task's own flags are, in a few lines for a person; "" where the words name no task, or one without any."""
     named = _task_of(words)
-    if not is_task_name(named) and not Path(named).is_file():
+    if not _is_task(named):
         return ""
     task = load_task(named)
     flags = [
@@ -57,6 +57,10 @@ def flags_told(words: list[str]) -> str:
     meant = [doc for doc, kind in zip(docs, kinds, strict=True) if not doc.startswith(f"{kind.__name__}(")]
     families = f"; families: {', '.join(task.families)}" if any(task.families) else ""
     return "\n".join([f"flags of {task.name}: {', '.join(flags)}{families}", *meant])
+
+
+def _is_task(named: str) -> bool:
+    return is_task_name(named) or os.path.isfile(named)  # unlike a Path, it takes names too long for a file
 
 
 def _task_of(words: list[str]) -> str:

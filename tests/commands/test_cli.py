@@ -173,7 +173,7 @@ def test_wrong_use_is_one_line_that_names_it_and_exits_2(
 
 
 @pytest.mark.parametrize(
-    "words", ["sample {long}", "train --task index --mode {long}", "sweep --only {long}", "{long}"]
+    "words", ["sample {long}", "sample {long}.py", "train --task index --mode {long}", "sweep --only {long}", "{long}"]
 )
 def test_a_long_input_is_not_echoed_whole(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words.format(long="x" * 5000).split()) == 2
