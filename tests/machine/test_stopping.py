@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -18,6 +19,15 @@ def test_ctrl_c_and_the_signals_of_batch_systems_ask_alike(number: signal.Signal
     assert signal.getsignal(number) is before
 
 
+@pytest.fixture
+def ctrl_c_interrupts() -> Iterator[None]:
+    """As in a terminal: a process that was started in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_interrupts")
 def test_a_second_ctrl_c_acts_at_once() -> None:
     def press_again() -> None:
         os.kill(os.getpid(), signal.SIGINT)

@@ -21,9 +21,9 @@ def test_a_narrow_state_is_counted_as_it_is() -> None:
     ("size", "told"),
     [
         ("tiny+d_hiden=3", "d_hidden"),
-        ("tiny+d_hidden=0", "1 or more"),
-        ("tiny+d_hidden=-1", "1 or more"),
-        ("tiny+d_hidden", "1 or more"),
+        ("tiny+d_hidden=0", "1 to 1,048,576"),
+        ("tiny+d_hidden=-1", "1 to 1,048,576"),
+        ("tiny+d_hidden", "1 to 1,048,576"),
         ("tiny+", "choose from"),
         ("tinny+d_hidden=3", "tiny"),
     ],

@@ -32,17 +32,16 @@ def what_it_is(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def told_of(row: Row) -> dict[str, str]:
     """What a table shows of a row, by the head of its column."""
-    minutes = None if row["wall_s"] is None else row["wall_s"] / 60
-    chance = chance_of(row)
+    seconds, speed = row["wall_s"], row["tokens_per_s"]
     return {
-        "accuracy": _number(row["accuracy"], ".3f"),
-        "95 %": f"{_number(row['accuracy_low'], '.3f')}-{_number(row['accuracy_high'], '.3f')}",
-        "chance": _number(chance, ".3f"),
-        "strict": _number(row["accuracy_strict"], ".3f"),
-        "exact": _number(row["exact_trace"], ".3f"),
-        "undecided": _number(row["undecided"], ".3f"),
-        "tok/s": _number(row["tokens_per_s"], ",.0f"),
-        "min": _number(minutes, ".1f"),
+        "accuracy": _share(row["accuracy"]),
+        "95 %": f"{_share(row['accuracy_low'])}-{_share(row['accuracy_high'])}",
+        "chance": _share(chance_of(row)),
+        "strict": _share(row["accuracy_strict"]),
+        "exact": _share(row["exact_trace"]),
+        "undecided": _share(row["undecided"]),
+        "tok/s": "" if speed is None else f"{speed:,.0f}",
+        "min": "" if seconds is None else f"{seconds / 60:.1f}",
     }
 
 
@@ -100,5 +99,5 @@ def trouble_of(row: Row, config: "RunConfig") -> str:
     return ""
 
 
-def _number(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
