@@ -227,7 +227,7 @@ fig-card: $(READY) ## tasks by architectures: who can do what, and what may be s
 MEMORY := $(RUNS)/memory_demo
 MEMORY_TABLE = $(if $(wildcard $(MEMORY).csv),$(MEMORY).csv,results/memory_scripted.csv)
 
-memory-demo: $(SMOLLM2)/config.json ## memories in words with a small real model; RETRIEVAL_GAP_DATA=FOLDER has weather (about 12 minutes of one core by its parts; never timed whole)
+memory-demo: $(SMOLLM2)/config.json ## memories in words with a small real model; RETRIEVAL_GAP_DATA=FOLDER has weather (13 minutes on 2 cores busy with other work)
 	RETRIEVAL_GAP_MODELS=$(MODELS) $(BIN)/retrieval-gap sweep memory_demo --workers 2 --device cpu --runs-dir $(MEMORY)
 	$(BIN)/retrieval-gap memory table --runs-dir $(MEMORY) --csv $(MEMORY).csv
 	$(MAKE) fig-memory fig-memory-bits
