@@ -34,8 +34,8 @@ def told_of(row: Row) -> dict[str, str]:
     """What a table shows of a row, by the head of its column."""
     seconds, speed = row["wall_s"], row["tokens_per_s"]
     return {
-        "accuracy": _share(row["accuracy"]),
-        "95 %": f"{_share(row['accuracy_low'])}-{_share(row['accuracy_high'])}",
+        "accuracy": f"{row['accuracy']:.3f}",
+        "95 %": f"{row['accuracy_low']:.3f}-{row['accuracy_high']:.3f}",
         "chance": _share(chance_of(row)),
         "strict": _share(row["accuracy_strict"]),
         "exact": _share(row["exact_trace"]),
