@@ -9,7 +9,6 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from statistics import fmean
 from typing import Any, TypeVar, cast
 
 from matplotlib.axes import Axes
@@ -27,6 +26,7 @@ from retrieval_gap.theory.bounds import BOUNDS, Bound, bound_of
 from . import style
 from .page import legend_lines, line_of_panels, page
 from .probes import number_of
+from .seeds import Seeds
 
 TEXT = ("task", "family", "mode", "options", "arch", "size", "hardware")
 COUNTS = ("n", "seed", "samples", "eval_samples")
@@ -107,22 +107,8 @@ class ProblemRow:
 
 
 @dataclass(frozen=True)
-class ProblemMean:
+class ProblemMean(Seeds[ProblemRow]):
     """The seeds of one model on one problem: their mean, and the envelope of their intervals."""
-
-    runs: tuple[ProblemRow, ...]
-
-    @property
-    def accuracy(self) -> float:
-        return fmean(run.accuracy for run in self.runs)
-
-    @property
-    def low(self) -> float:
-        return min(run.low for run in self.runs)
-
-    @property
-    def high(self) -> float:
-        return max(run.high for run in self.runs)
 
 
 Panel = Callable[[Axes, list[ProblemRow], list[tuple[str, str]]], None]

@@ -7,13 +7,14 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
 from typing import NamedTuple
 
 from retrieval_gap.about import MeasuredState, StateKind, in_order, state_kind
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tables.rows import MAKE_IT, PUBLISHED, count_in, read_rows, share_in
 from retrieval_gap.tables.rows import RESULTS as RESULTS
+
+from .seeds import Seeds
 
 _CELL_COLUMNS = ("task", "family", "mode", "n", "arch", "size")
 _RUN_COLUMNS = (
@@ -73,7 +74,7 @@ class ResultRow:
 
 
 @dataclass(frozen=True)
-class Point:
+class Point(Seeds[ResultRow]):
     """What is drawn of a cell: the mean over its seeds, and the envelope of their intervals.
 
     One seed's envelope is its Wilson interval; several seeds' goes from the lowest end to the highest, so it
@@ -82,24 +83,11 @@ class Point:
     dropped: how many rows are left out because `runs` were trained for longer.
     """
 
-    runs: tuple[ResultRow, ...]
     dropped: int = 0
-
-    @property
-    def accuracy(self) -> float:
-        return fmean(run.accuracy for run in self.runs)
 
     @property
     def seed_accuracies(self) -> list[float]:
         return [run.accuracy for run in self.runs]
-
-    @property
-    def low(self) -> float:
-        return min(run.low for run in self.runs)
-
-    @property
-    def high(self) -> float:
-        return max(run.high for run in self.runs)
 
 
 @dataclass(frozen=True, kw_only=True)

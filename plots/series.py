@@ -5,13 +5,13 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import NamedTuple
 
 from retrieval_gap.about import in_order
 from retrieval_gap.machine.errors import UsageError, unknown
 from retrieval_gap.tables.rows import MAKE_IT, number_in, read_rows, share_in
 
+from .seeds import Seeds
 from .style import VIEWS, name_of, size_name
 
 X_COLUMNS = {
@@ -66,26 +66,12 @@ class PlottedRow(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SeedMean:
+class SeedMean(Seeds[PlottedRow]):
     """The seeds of one configuration: their mean, and the envelope of their intervals."""
-
-    runs: tuple[PlottedRow, ...]
 
     @property
     def x(self) -> float:
         return self.runs[0].x
-
-    @property
-    def accuracy(self) -> float:
-        return fmean(run.accuracy for run in self.runs)
-
-    @property
-    def low(self) -> float:
-        return min(run.low for run in self.runs)
-
-    @property
-    def high(self) -> float:
-        return max(run.high for run in self.runs)
 
 
 @dataclass(frozen=True, kw_only=True)
