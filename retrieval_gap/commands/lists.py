@@ -31,12 +31,12 @@ class ArchsCommand:
 
 def names_told(folder: Path, offers: str) -> str:
     """The modules of a folder that define this name, for a flag's help."""
-    return ", ".join(sorted(_offering(folder, offers)))
+    return ", ".join(_offering(folder, offers))
 
 
 def _print(folder: Path, offers: str) -> None:
     """They again, each with the first sentence of its docstring; runs none."""
-    for name, text in sorted(_offering(folder, offers).items()):
+    for name, text in _offering(folder, offers).items():
         print(f"{name:22} {' '.join((ast.get_docstring(ast.parse(text)) or '').split(chr(10) * 2)[0].split())}")
 
 
@@ -44,4 +44,5 @@ def _offering(folder: Path, offers: str) -> dict[str, str]:
     texts = {path: path.read_text(encoding="utf-8") for path in [*folder.glob("*.py"), *folder.glob("*/__init__.py")]}
     defined = re.compile(rf"^{offers}\b[^=\n]*=", re.MULTILINE)
     found = {path: text for path, text in texts.items() if defined.search(text)}
-    return {path.parent.name if path.stem == "__init__" else path.stem: text for path, text in found.items()}
+    named = {path.parent.name if path.stem == "__init__" else path.stem: text for path, text in found.items()}
+    return dict(sorted(named.items()))

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import fields
 
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.tasks.api import TaskOptions
+from retrieval_gap.tasks.api import Task, TaskOptions
 from retrieval_gap.tasks.registry import is_task_name, load_task
 
 QUERY_FLAG = "--query"
@@ -19,11 +19,10 @@ def split_task_flags(words: list[str]) -> tuple[list[str], str]:
     Raises UsageError for a size by another task's name and for a query where there is none, TaskError for a file
     that holds no task.
     """
-    named = _task_of(words)
-    if not _is_task(named):
+    task = _named_task(words)
+    if task is None:
         return words, ""  # whatever is wrong is told later
-    task = load_task(named)
-    own = {f"--{field.name}".replace("_", "-") for field in fields(task.options_type)}
+    own = _own_flags(task)
     kept, options = [], []
     rest = iter(words)
     for word in rest:
@@ -43,15 +42,10 @@ def split_task_flags(words: list[str]) -> tuple[list[str], str]:
 
 def flags_told(words: list[str]) -> str:
     """What a task's own flags are, in a few lines for a person; "" where the words name no task, or one without any."""
-    named = _task_of(words)
-    if not _is_task(named):
+    task = _named_task(words)
+    if task is None or not (own := _own_flags(task)):
         return ""
-    task = load_task(named)
-    flags = [
-        f"--{field.name.replace('_', '-')}={shlex.quote(str(field.default))}" for field in fields(task.options_type)
-    ]
-    if not flags:
-        return ""
+    flags = [f"{flag}={shlex.quote(default)}" for flag, default in own.items()]
     kinds = [kind for kind in task.options_type.__mro__ if issubclass(kind, TaskOptions) and kind is not TaskOptions]
     docs = [inspect.cleandoc(kind.__doc__ or "") for kind in kinds]
     meant = [doc for doc, kind in zip(docs, kinds, strict=True) if not doc.startswith(f"{kind.__name__}(")]
@@ -59,8 +53,15 @@ def flags_told(words: list[str]) -> str:
     return "\n".join([f"flags of {task.name}: {', '.join(flags)}{families}", *meant])
 
 
-def _is_task(named: str) -> bool:
-    return is_task_name(named) or os.path.isfile(named)  # unlike a Path, it takes names too long for a file
+def _named_task(words: list[str]) -> type[Task] | None:
+    named = _task_of(words)
+    known = is_task_name(named) or os.path.isfile(named)  # unlike a Path, it takes names too long for a file
+    return load_task(named) if known else None
+
+
+def _own_flags(task: type[Task]) -> dict[str, str]:
+    """Of a task's options, each with its default."""
+    return {f"--{field.name}".replace("_", "-"): str(field.default) for field in fields(task.options_type)}
 
 
 def _task_of(words: list[str]) -> str:
