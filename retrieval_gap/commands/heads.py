@@ -123,15 +123,15 @@ class EditsCommand:
 def show(known: "list[KnownRun]", csv: Path | None) -> None:
     """Prints the comparisons of runs, and writes them where told.  Raises UsageError where no run of heads is done."""
     from retrieval_gap.experiments.heads.compare import SAME, TABLE_COLUMNS, table_rows, to_lines
-    from retrieval_gap.tables.printing import constant, print_constant, print_lines
+    from retrieval_gap.tables.printing import cells_of, constant, print_constant, print_table
     from retrieval_gap.tables.rows import write_table
 
     rows = table_rows(known)
     if not rows:
         raise UsageError("no run of heads is done here; `retrieval-gap heads run` makes one")
-    lines = to_lines(rows)
-    same = constant(lines, ("dataset", "head", "score"))
-    print_lines(lines, left=[*SAME, "versus"], without=same)
+    cells = cells_of(to_lines(rows))
+    same = constant(cells, ("dataset", "head", "score"))
+    print_table(cells, left=[*SAME, "versus"], without=same)
     print_constant(same)
     print(
         "Intervals: 95 %, bootstrap over groups of examples and seeds.  detectable: the smallest difference that this"

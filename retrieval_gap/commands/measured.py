@@ -11,7 +11,7 @@ from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.machine.files import make_room_for
 from retrieval_gap.runs.experiment import Row
 from retrieval_gap.runs.user_files import check_user_files
-from retrieval_gap.tables.printing import print_lines
+from retrieval_gap.tables.printing import cells_of, print_table
 from retrieval_gap.tables.rows import write_table
 
 WORDS = ("carried", "tested on", "answer")
@@ -52,7 +52,7 @@ def show_measured(kind: type[OfRun], run_dirs: Sequence[Path], settings: Mapping
             continue
         if len(run_dirs) > 1:
             print(path)
-        print_lines([experiment.told(row) for row in rows], left=WORDS)
+        print_table(cells_of([experiment.told(row) for row in rows]), left=WORDS)
         if told := _bits(rows[0]):
             print(told)
     if how.csv is not None:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from retrieval_gap.machine.files import make_room_for
 from retrieval_gap.machine.printing import say
 from retrieval_gap.runs.experiment import TRAINED, Experiment, Row, experiment_class
 from retrieval_gap.runs.known import KnownRun, furthest, gathered_rows, known_runs, planned_runs, print_counts
-from retrieval_gap.tables.printing import columns_of, constant, print_constant, print_lines
+from retrieval_gap.tables.printing import Cells, constant, print_constant, print_table
 from retrieval_gap.tables.rows import columns_of as columns_of_runs
 from retrieval_gap.tables.rows import need_pyarrow, read_table, write_parquet, write_table
 
@@ -21,10 +22,13 @@ MODES = ("direct", "cot", "rag")
 
 
 class _ListedRow(NamedTuple):
+    """what: so many columns, the first ones, say what it is, the others what it measured."""
+
     place: tuple[str, ...]
     status: str
-    what: dict[str, str]
-    told: Mapping[str, str]
+    what: int
+    columns: tuple[str, ...]
+    cells: tuple[str, ...]
 
 
 def show_results(
@@ -87,14 +91,16 @@ def print_runs(known: Sequence[KnownRun], rows: Sequence[Row] = ()) -> dict[Path
         try:
             lines += _lines(each, elsewhere)
         except (RunError, UsageError) as error:
-            lines.append(_ListedRow(("~",), "unreadable", {"task": each.run.path.name}, {"accuracy": "unreadable"}))
+            name = each.run.path.name
+            lines.append(_ListedRow(("~",), "unreadable", 1, ("task", "accuracy"), (name, "unreadable")))
             troubles[each.run.path] = str(error)
     lines += _row_lines(elsewhere.values())
     lines.sort(key=lambda line: line.place)
     if lines:
-        same = constant([line.what for line in lines], ALWAYS)
-        left = columns_of(line.what for line in lines)
-        print_lines([{**line.what, **line.told} for line in lines], left=left, without=same)
+        cells = _cells(lines)
+        left = {column for what, columns in {(line.what, line.columns) for line in lines} for column in columns[:what]}
+        same = constant(cells, {*ALWAYS, *cells.columns} - (left - {*ALWAYS}))
+        print_table(cells, left=left, without=same)
         print_constant(same)
         print_counts(Counter(line.status for line in lines))
     else:
@@ -113,22 +119,42 @@ def _lines(each: KnownRun, elsewhere: dict[str, Row]) -> list[_ListedRow]:
     row = elsewhere.pop(each.run.path.name.rpartition("-")[2], None)
     what = _words(experiment.filter_values())
     if status == "done":
-        told = filter(None, map(experiment.told, each.rows()))
-        return [_ListedRow(_place(what), status, what, some) for some in told]
+        return [_listed(what, status, told) for told in map(experiment.told, each.rows()) if told]
     if row is not None:
         return _row_lines([row])
     if status in ("running", "partial"):
         done = experiment.progress(each.run)
         how_far = f"{done.done:,} {done.unit}" if done.done else "started"
-        return [_ListedRow(_place(what), status, what, {experiment.measures[0]: f"{status}, {how_far}"})]
-    return [_ListedRow(_place(what), status, what, {experiment.measures[0]: status})]
+        return [_listed(what, status, {experiment.measures[0]: f"{status}, {how_far}"})]
+    return [_listed(what, status, {experiment.measures[0]: status})]
 
 
 def _row_lines(rows: Iterable[Row]) -> list[_ListedRow]:
     """Rows of other tables of trained runs."""
     kind: Any = experiment_class(TRAINED)
-    each = ((_words(kind.filter_values_of(row)), kind.told_of(row)) for row in rows)
-    return [_ListedRow(_place(what), "done", what, told) for what, told in each]
+    return [_listed(_words(kind.filter_values_of(row)), "done", kind.told_of(row)) for row in rows]
+
+
+def _listed(what: Mapping[str, str], status: str, told: Mapping[str, str]) -> _ListedRow:
+    cells = {**what, **told}
+    return _ListedRow(_place(what), status, len(what), _shared(tuple(cells)), tuple(cells.values()))
+
+
+@lru_cache(maxsize=1_000)
+def _shared(columns: tuple[str, ...]) -> tuple[str, ...]:
+    """One tuple for all rows of these columns."""
+    return columns
+
+
+def _cells(lines: Sequence[_ListedRow]) -> Cells:
+    columns = tuple(dict.fromkeys(chain.from_iterable(dict.fromkeys(line.columns for line in lines))))
+    rows = [line.cells if line.columns == columns else _widened(line, columns) for line in lines]
+    return Cells(columns, rows)
+
+
+def _widened(line: _ListedRow, columns: Sequence[str]) -> Sequence[str]:
+    held = dict(zip(line.columns, line.cells, strict=True))
+    return [held.get(column, "") for column in columns]
 
 
 def _words(values: Mapping[str, Any]) -> dict[str, str]:
@@ -149,7 +175,8 @@ def _place(what: Mapping[str, str]) -> tuple[str, ...]:
     """Where a line stands: by task, view, size and model; whole numbers in their order."""
     mode = what.get("mode", "")
     order = [what.get("task", ""), str(MODES.index(mode)) if mode in MODES else mode]
-    order += [*(what.get(key, "") for key in ALWAYS[2:]), *what.values()]
+    order += [what.get(key, "") for key in ALWAYS[2:]]
+    order += what.values()
     return tuple(map(_sortable, order))
 
 

@@ -1,7 +1,8 @@
 """Tables for people: no cell moves a terminal's cursor, whoever wrote it."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
+from typing import NamedTuple
 
 from rich.markup import escape
 from rich.table import Table
@@ -13,36 +14,47 @@ from retrieval_gap.machine.terminal import wide_console
 LONG = 400  # lines
 
 
-def print_lines(
-    lines: Sequence[Mapping[str, str]], *, left: Collection[str] = (), without: Collection[str] = ()
-) -> None:
-    """Prints lines as a table, whose columns are all their keys in the order of their first appearance.
+class Cells(NamedTuple):
+    """A table as text: the columns' names, and rows with a cell for each of them."""
 
-    left: the columns that are aligned to the left; the others hold numbers.  without: columns that are left out.
-    """
-    columns = [column for column in columns_of(lines) if column not in without]
-    if len(lines) > LONG:
-        _print_long(columns, lines, left)
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def cells_of(lines: Sequence[Mapping[str, str]]) -> Cells:
+    """Lines by their columns' names; the columns are all of these in the order of their first appearance."""
+    columns = list(dict.fromkeys(chain.from_iterable(lines)))
+    return Cells(columns, [[line.get(column, "") for column in columns] for line in lines])
+
+
+def print_table(cells: Cells, *, left: Collection[str] = (), without: Collection[str] = ()) -> None:
+    """left: the columns that are aligned to the left; the others hold numbers.  without: columns that are left out."""
+    shown = [place for place, column in enumerate(cells.columns) if column not in without]
+    if len(cells.rows) > LONG:
+        _print_long(cells, shown, left)
         return
     table = Table(box=None, pad_edge=False)
-    for column in columns:
+    for place in shown:
+        column = cells.columns[place]
         table.add_column(escape(_one_line(column)), justify="left" if column in left else "right")
-    for line in lines:
-        table.add_row(*(escape(_one_line(line.get(column, ""))) for column in columns))
+    for row in cells.rows:
+        table.add_row(*(escape(_one_line(row[place])) for place in shown))
     wide_console().print(table)
 
 
-def _print_long(columns: Sequence[str], lines: Iterable[Mapping[str, str]], left: Collection[str]) -> None:
+def _print_long(cells: Cells, shown: Sequence[int], left: Collection[str]) -> None:
     """A column at a time: the cells of a long table are a few texts, each made ready once."""
-    padded = list[Iterable[str]]()
-    rows = ([line.get(column, "") for column in columns] for line in lines)
-    for column, *cells in zip(columns, *rows, strict=True):
-        shown = {cell: _one_line(cell) for cell in {column, *cells}}
-        width = max(map(len, shown.values()))
-        ready = {cell: text.ljust(width) if column in left else text.rjust(width) for cell, text in shown.items()}
-        padded.append(map(ready.__getitem__, [column, *cells]))
+    by_column = list(zip(cells.columns, *cells.rows, strict=True))
+    padded = [_padded(by_column[place], cells.columns[place] in left) for place in shown]
     for row in zip(*padded, strict=True):
         print("  ".join(row).rstrip())
+
+
+def _padded(texts: Sequence[str], to_the_left: bool) -> Iterator[str]:
+    lines = {text: _one_line(text) for text in set(texts)}
+    width = max(map(len, lines.values()))
+    ready = {text: line.ljust(width) if to_the_left else line.rjust(width) for text, line in lines.items()}
+    return map(ready.__getitem__, texts)
 
 
 def _one_line(cell: str) -> str:
@@ -50,13 +62,14 @@ def _one_line(cell: str) -> str:
     return printable(cell).replace("\n", "\\n")
 
 
-def constant(lines: Sequence[Mapping[str, str]], keep: Collection[str]) -> dict[str, str]:
-    """The columns in which the lines do not differ, but for those of `keep`, and what they hold."""
-    same = {column: lines[0].get(column, "") for column in columns_of(lines) if column not in keep}
-    for line in lines:  # once each: a long table is larger than the processor's cache
-        for column in [c for c, value in same.items() if line.get(c, "") != value]:
-            del same[column]
-    return same
+def constant(cells: Cells, keep: Collection[str]) -> dict[str, str]:
+    """The columns in which the rows do not differ, but for those of `keep`, and what they hold."""
+    first, *others = cells.rows
+    return {
+        column: first[place]
+        for place, column in enumerate(cells.columns)
+        if column not in keep and all(row[place] == first[place] for row in others)
+    }
 
 
 def print_constant(columns: Mapping[str, str]) -> None:
@@ -64,8 +77,3 @@ def print_constant(columns: Mapping[str, str]) -> None:
     same = ", ".join(f"{column} {value}" for column, value in columns.items() if value)
     if same:
         say(f"the same in all: {same}")
-
-
-def columns_of(lines: Iterable[Mapping[str, str]]) -> list[str]:
-    """In the order of their first appearance."""
-    return list(dict.fromkeys(chain.from_iterable(lines)))

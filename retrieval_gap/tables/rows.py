@@ -6,11 +6,11 @@ Nothing here needs torch, so that a figure is drawn, and two tables are compared
 import csv
 import io
 import math
-import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.machine.files import write_atomically, write_text
@@ -36,9 +36,11 @@ _NEVER_EMPTY = ("task", "mode", "n", "arch", "size", "seed", *_SHARES[:3], "eval
 # Of two rows of one configuration these may differ: when and where it was run, how its shape or a file was named.
 INCIDENTAL = ("options", "size", "tokens_per_s", "wall_s", "threads", "hardware", "torch", "commit")
 MOST_NAMED = 6  # columns in an error's one line
+AT_A_TIME = 256  # rows: few enough to stay in the processor's cache
 MAKE_IT = "`retrieval-gap sweep demo --csv FILE` makes a table; name it with --results FILE"
 
 Row = dict[str, Any]
+Value = TypeVar("Value")
 
 
 class Sourced(NamedTuple):
@@ -48,12 +50,11 @@ class Sourced(NamedTuple):
     row: Row
 
 
-class Texts(NamedTuple):
-    """A table as text: the columns' names, and for each row where it stands and its fields, in that order."""
+class Placed(NamedTuple):
+    """A row's fields as text, and where they stand."""
 
-    names: list[str]
-    places: list[str]
-    fields: list[list[str]]
+    where: str
+    fields: list[str]
 
 
 def read_table(path: Path) -> list[Sourced]:
@@ -61,10 +62,11 @@ def read_table(path: Path) -> list[Sourced]:
 
     Raises UsageError for a file that is absent, no table, empty, lacks a column or holds an impossible value.
     """
-    texts = _read_texts(path, [column for column in COLUMNS if column not in _DEFAULTS | _UNKNOWN])
-    if not texts.fields:
+    names, texts = _read_texts(path, [column for column in COLUMNS if column not in _DEFAULTS | _UNKNOWN])
+    rows = list(_typed(names, texts))
+    if not rows:
         raise UsageError(f"results table {path} is empty: no run has finished; {MAKE_IT}")
-    return list(map(Sourced, texts.places, _typed(texts)))
+    return rows
 
 
 def completed(where: str, row: Row) -> Row:
@@ -173,38 +175,36 @@ def read_rows(path: Path, columns: Iterable[str]) -> list[tuple[str, dict[str, s
 
     Raises UsageError for a file that will not do, and for one that lacks one of these columns.
     """
-    names, places, fields = _read_texts(path, columns)
-    return [(where, dict(zip(names, row, strict=True))) for where, row in zip(places, fields, strict=True)]
+    names, texts = _read_texts(path, columns)
+    return [(where, dict(zip(names, fields, strict=True))) for where, fields in texts]
 
 
-def _read_texts(path: Path, columns: Iterable[str]) -> Texts:
-    """Raises UsageError as `read_rows` does."""
+def _read_texts(path: Path, columns: Iterable[str]) -> tuple[list[str], Iterator[Placed]]:
+    """The columns' names and the rows.  Raises UsageError as `read_rows` does, about a row where that is read."""
     texts = _parquet_texts(path) if path.suffix == ".parquet" else _csv_texts(path)
-    names = texts.names
-    wanted = list(columns)
-    missing = [column for column in wanted if column not in names]
+    names = next(texts, Placed("", [])).fields
+    missing = [column for column in columns if column not in names]
     if missing:
         more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
         raise UsageError(f"results table {path} lacks the column {', '.join(missing[:MOST_NAMED])}{more}; {MAKE_IT}")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UsageError(f"results table {path} has the column {', '.join(twice)} more than once")
-    for where, row in zip(texts.places, texts.fields, strict=True):
-        if len(row) != len(names):
-            raise UsageError(f"{where}: {len(names)} fields are wanted")
-    return texts
+    return names, texts
 
 
-def _csv_texts(path: Path) -> Texts:
-    places, fields = list[str](), list[list[str]]()
+def _csv_texts(path: Path) -> Iterator[Placed]:
+    """The columns' names, then each row."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin a file with a mark
             reader = csv.reader(file)
-            names = next((row for row in reader if row), [])
+            wanted = 0
             for row in filter(None, reader):
-                places.append(f"results table {path}, line {reader.line_num}")
-                fields.append(list(map(sys.intern, row)))  # most fields of a long table are the same few words
-            return Texts(names, places, fields)
+                where = f"results table {path}, line {reader.line_num}"
+                wanted = wanted or len(row)
+                if len(row) != wanted:
+                    raise UsageError(f"{where}: {wanted} fields are wanted")
+                yield Placed(where, row)
     except FileNotFoundError as error:
         raise UsageError(f"there is no results table {path}; {MAKE_IT}") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -212,7 +212,8 @@ def _csv_texts(path: Path) -> Texts:
         raise UsageError(f"results table {path} cannot be read: {told}") from error
 
 
-def _parquet_texts(path: Path) -> Texts:
+def _parquet_texts(path: Path) -> Iterator[Placed]:
+    """The columns' names, then each row."""
     pyarrow = need_pyarrow()
     if not path.exists():
         raise UsageError(f"there is no results table {path}; {MAKE_IT}")
@@ -221,90 +222,110 @@ def _parquet_texts(path: Path) -> Texts:
     except (OSError, pyarrow.ArrowException) as error:
         raise UsageError(f"results table {path} cannot be read: {str(error).splitlines()[0]}") from error
     values = [[_text(value) for value in column.to_pylist()] for column in table.columns]
-    fields = [list(row) for row in zip(*values, strict=True)]
-    return Texts(table.column_names, [f"results table {path}, row {i + 1}" for i in range(len(fields))], fields)
+    yield Placed("", table.column_names)
+    for i, row in enumerate(zip(*values, strict=True)):
+        yield Placed(f"results table {path}, row {i + 1}", list(row))
 
 
 def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _typed(texts: Texts) -> list[Row]:
-    """The rows of one table with every column, numbers as numbers; a column at a time, as tables can be long.
+def _typed(names: Sequence[str], texts: Iterator[Placed]) -> Iterator[Sourced]:
+    """The rows with every column, numbers as numbers; some at a time, a column of them at once.
 
     Raises UsageError, about the first row that has one, for a value that is not of its column's kind.
     """
-    count = len(texts.fields)
-    filled = {column: [text] * count for column, text in (_DEFAULTS | _UNKNOWN).items()}
-    by_column = filled | dict(zip(texts.names, map(list, zip(*texts.fields, strict=True)), strict=True))
-    columns = columns_of([by_column])
-    try:
-        values = [_column(column, by_column[column]) for column in columns]
-    except ValueError:  # a row at a time, to name the first
-        whole = [{column: by_column[column][i] for column in columns} for i in range(count)]
-        checked = zip(texts.places, whole, strict=True)
-        return [{column: _value(where, row, column) for column in columns} for where, row in checked]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
+    unsaid = {column: text for column, text in (_DEFAULTS | _UNKNOWN).items() if column not in names}
+    columns = columns_of([dict.fromkeys([*names, *unsaid])])
+    known = {column: _Known(column) for column in columns}
+    while some := list(islice(texts, AT_A_TIME)):
+        held = dict(zip(names, zip(*(fields for _, fields in some), strict=True), strict=True))
+        told = held | {column: [text] * len(some) for column, text in unsaid.items()}
+        try:
+            values = [list(map(known[column].__getitem__, told[column])) for column in columns]
+        except ValueError:
+            raise _first_trouble(names, some) from None
+        for (where, _), row in zip(some, zip(*values, strict=True), strict=True):
+            yield Sourced(where, dict(zip(columns, row, strict=True)))
 
 
-def _column(column: str, texts: list[str]) -> list[Any]:
-    """What `_value` makes of each of these.  Raises ValueError where one will not do."""
+def _first_trouble(names: Sequence[str], texts: Iterable[Placed]) -> UsageError:
+    for where, fields in texts:
+        for column, text in zip(names, fields, strict=True):
+            try:
+                _value(column, text)
+            except ValueError as error:
+                return UsageError(f"{where}: {error}")
+    raise AssertionError("a value that will not do is in one of these rows")
+
+
+class _Known(dict[str, Any]):
+    """What a column's texts stand for, each read once: those of a long table are few.
+
+    Raises ValueError for one that will not do.
+    """
+
+    def __init__(self, column: str) -> None:
+        super().__init__()
+        self._column = column
+
+    def __missing__(self, text: str) -> Any:
+        value = self[text] = _value(self._column, text)
+        return value
+
+
+def _value(column: str, text: str) -> str | int | float | None:
     kind = KINDS.get(column, str)
-    if column in _NEVER_EMPTY and not all(texts):
-        raise ValueError(column)
-    if kind is str:
-        empty = _DEFAULTS.get(column, "")
-        return [text or empty for text in texts] if empty else texts
-    if kind is int:
-        return _converted(texts, int)
-    numbers = _converted(texts, float)
-    known = [number for number in set(numbers) if number is not None]
-    if not all(map(math.isfinite, known)) or (column in _SHARES and not all(0 <= number <= 1 for number in known)):
-        raise ValueError(column)
-    return numbers
-
-
-def _converted(texts: list[str], kind: Callable[[str], float]) -> list[float | None]:
-    """Most texts of a long table are the same few.  Raises ValueError for one that will not do."""
-    values = {text: kind(text) if text else None for text in set(texts)}
-    return list(map(values.__getitem__, texts))
-
-
-def _value(where: str, row: Mapping[str, str], column: str) -> str | int | float | None:
-    text = row[column]
-    if not text and column in _NEVER_EMPTY:
-        raise UsageError(f"{where}: {column} is empty")
-    if column in _SHARES and text:
-        return share_in(where, row, column)
-    kind = KINDS.get(column, str)
-    if kind is str:
-        return text or _DEFAULTS.get(column, "")
     if not text:
-        return None
-    return count_in(where, row, column) if kind is int else number_in(where, row, column)
+        if column in _NEVER_EMPTY:
+            raise ValueError(f"{column} is empty")
+        return _DEFAULTS.get(column, "") if kind is str else None
+    if kind is float:
+        return _share(column, text) if column in _SHARES else _finite(column, text)
+    return text if kind is str else _count(column, text)
 
 
 def count_in(where: str, row: Mapping[str, str], column: str) -> int:
     """Raises UsageError for what is no whole number."""
-    try:
-        return int(row[column])
-    except ValueError:
-        raise UsageError(f"{where}: {column} = {row[column]!r} is no whole number") from None
+    return _placed(where, _count, row, column)
 
 
 def number_in(where: str, row: Mapping[str, str], column: str) -> float:
     """Raises UsageError for what is no finite number."""
-    number = _number(row[column])
-    if not math.isfinite(number):
-        raise UsageError(f"{where}: {column} = {row[column]!r} is no number")
-    return number
+    return _placed(where, _finite, row, column)
 
 
 def share_in(where: str, row: Mapping[str, str], column: str) -> float:
     """Raises UsageError for what is no share."""
-    share = _number(row[column])
+    return _placed(where, _share, row, column)
+
+
+def _placed(where: str, read: Callable[[str, str], Value], row: Mapping[str, str], column: str) -> Value:
+    try:
+        return read(column, row[column])
+    except ValueError as error:
+        raise UsageError(f"{where}: {error}") from None
+
+
+def _count(column: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{column} = {text!r} is no whole number") from None
+
+
+def _finite(column: str, text: str) -> float:
+    number = _number(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{column} = {text!r} is no number")
+    return number
+
+
+def _share(column: str, text: str) -> float:
+    share = _number(text)
     if not 0 <= share <= 1:
-        raise UsageError(f"{where}: {column} = {row[column]!r} is no share between 0 and 1")
+        raise ValueError(f"{column} = {text!r} is no share between 0 and 1")
     return share
 
 

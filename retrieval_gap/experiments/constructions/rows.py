@@ -16,7 +16,7 @@ from retrieval_gap.decoding.evaluation import decode_batch, evaluate
 from retrieval_gap.experiments.constructions.config import Setup
 from retrieval_gap.machine import environment
 from retrieval_gap.machine.files import make_room_for
-from retrieval_gap.tables.printing import print_lines
+from retrieval_gap.tables.printing import cells_of, print_table
 from retrieval_gap.tables.rows import Row, write_table
 from retrieval_gap.tasks.api import Batch
 from retrieval_gap.theory.constructions import Construction
@@ -131,7 +131,7 @@ def elements(construction: Construction, length: int) -> int:
 
 def print_rows(rows: Sequence[Row]) -> None:
     """A line a row; what was run with fewer bits a number than are stated is said below."""
-    print_lines([_line(row) for row in rows], left=["task", "family", "how", "theorem"])
+    print_table(cells_of([_line(row) for row in rows]), left=["task", "family", "how", "theorem"])
     fewer = sorted({f"{row['task']}, n = {row['n']}" for row in rows if row["precision_bits"] < row["stated_bits"]})
     if fewer:
         print(f"fewer bits a number than stated: {'; '.join(fewer)}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from retrieval_gap.machine.errors import RunError
@@ -34,8 +34,8 @@ def told_of(row: Row) -> dict[str, str]:
     """What a table shows of a row, by the head of its column."""
     seconds, speed = row["wall_s"], row["tokens_per_s"]
     return {
-        "accuracy": f"{row['accuracy']:.3f}",
-        "95 %": f"{row['accuracy_low']:.3f}-{row['accuracy_high']:.3f}",
+        "accuracy": _share(row["accuracy"]),
+        "95 %": f"{_share(row['accuracy_low'])}-{_share(row['accuracy_high'])}",
         "chance": _share(chance_of(row)),
         "strict": _share(row["accuracy_strict"]),
         "exact": _share(row["exact_trace"]),
@@ -99,5 +99,6 @@ def trouble_of(row: Row, config: "RunConfig") -> str:
     return ""
 
 
+@lru_cache(maxsize=10_000)
 def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
