@@ -34,6 +34,7 @@ class Lists:
     eval_split: Annotated[str, arg(help="test, or validation where a setting is chosen by the result")] = ""
     eval_every: Annotated[str, arg(help="samples trained between two looks at the validation split")] = ""
     stop_at: Annotated[str, arg(help="accuracy on it that ends the training")] = ""
+    curriculum: Annotated[str, arg(help="smaller problem sizes to train on first, such as 4+8,8")] = ""
 
 
 @dataclass(frozen=True, kw_only=True)

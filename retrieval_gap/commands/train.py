@@ -62,6 +62,10 @@ class RunFlags:
     stop_at: Annotated[
         Number, arg(help="end the training at this accuracy on them, such as 0.999; 0 means with the last sample")
     ] = 0.0
+    curriculum: Annotated[
+        str,
+        arg(help="smaller problem sizes to train on first, such as 4+8, an equal share of the samples for each size"),
+    ] = ""
     options: Suppress[str] = ""
 
 

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from retrieval_gap.machine.errors import RunError
-from retrieval_gap.tasks.api import PAD, Task
+from retrieval_gap.tasks.api import PAD
 from retrieval_gap.training.config import TrainingConfig
+from retrieval_gap.training.curriculum import TrainingData
 
 # (threads, batches ahead).  A GPU takes a step in the time that some tasks need for a batch.
 DRAWING = {"cpu": (1, 4), "cuda": (2, 16)}
@@ -36,7 +37,7 @@ class TrainingBatch:
 
 
 def training_batches(
-    task: Task, config: TrainingConfig, first_step: int, device: torch.device, share: range | None = None
+    data: TrainingData, config: TrainingConfig, first_step: int, device: torch.device, share: range | None = None
 ) -> Iterator[TrainingBatch]:
     """The batches from a step on, on the device, in order.
 
@@ -44,12 +45,12 @@ def training_batches(
     Raises RunError for a trace that is longer than the task says its longest is.
     """
     on_gpu = device.type == "cuda"
-    lengths = padded_lengths(task.max_length) if on_gpu else ()
+    lengths = padded_lengths(data.max_length) if on_gpu else ()
     share = range(config.batch_size) if share is None else share
 
     def draw(step: int) -> TrainingBatch:
         first = step * config.batch_size
-        batch = task.sample(np.arange(first + share.start, first + share.stop))
+        batch = data.sample(np.arange(first + share.start, first + share.stop))
         tokens_BxL, mask_BxL = batch.tokens_BxL, batch.loss_mask_BxL
         tokens = int(batch.length_B.sum())
         if not on_gpu:

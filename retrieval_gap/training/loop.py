@@ -20,10 +20,10 @@ from retrieval_gap.machine.devices import allow_tf32
 from retrieval_gap.machine.errors import RunError
 from retrieval_gap.machine.stopping import StoppedError, stop_requested
 from retrieval_gap.models import SequenceModel
-from retrieval_gap.tasks.api import Task
 from retrieval_gap.training.batches import TrainingBatch, training_batches
 from retrieval_gap.training.checkpoint import TrainingProgress, resume, save_checkpoint
 from retrieval_gap.training.config import CHECKPOINT_SECONDS, TrainingConfig
+from retrieval_gap.training.curriculum import TrainingData
 from retrieval_gap.training.ranks import ALONE, NOTHING, SAVE, STOP, Ranks
 from retrieval_gap.training.step import DivergedError, TrainingStep, make_step
 
@@ -96,9 +96,9 @@ class LoopOptions:
 
 
 def train(
-    model: SequenceModel, task: Task, config: TrainingConfig, options: LoopOptions, *, ranks: Ranks = ALONE
+    model: SequenceModel, data: TrainingData, config: TrainingConfig, options: LoopOptions, *, ranks: Ranks = ALONE
 ) -> int:
-    """Trains `model` in place on the task's split, from the checkpoint where there is one; leaves the last one there.
+    """Trains `model` in place on a task's split, from the checkpoint where there is one; leaves the last one there.
     The one before the newest is kept too.  Returns the steps that it is trained for: `config.steps`, or fewer where
     the validation stopped it.
 
@@ -108,7 +108,7 @@ def train(
     checkpoint that cannot be read.
     """
     parameters = model.trained_parameters()
-    step = make_step(model, config, task.max_length, ranks)
+    step = make_step(model, config, data.max_length, ranks)
     resumed = _resumed(config, options, parameters, step.optimizer) if ranks.leads else TrainingProgress()
     done = ranks.start_together(resumed, parameters, step.optimizer)
     if done.stopped:
@@ -118,7 +118,7 @@ def train(
     model.train()
     with stop_requested() as stop:
         wishes = _Wishes(stop, options.checkpoint_seconds, ranks)
-        for batch in training_batches(task, config, done.step, model.device, ranks.share(config.batch_size)):
+        for batch in training_batches(data, config, done.step, model.device, ranks.share(config.batch_size)):
             step(batch)
             meter.add(batch)
             finished = batch.step + 1

@@ -3,7 +3,7 @@
 import hashlib
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
@@ -21,6 +21,7 @@ from retrieval_gap.tables.rows import COLUMNS
 from retrieval_gap.tasks.api import Mode, Split, Task, TaskConfig, written_options
 from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.training.config import MAX_SAMPLES, TrainingConfig
+from retrieval_gap.training.curriculum import Curriculum, TrainingData, sizes_of
 
 if TYPE_CHECKING:
     from retrieval_gap.models import Architecture, ModelConfig
@@ -65,7 +66,7 @@ PAPER_LR_RECURRENT = 3e-4
 # How often a run looks whether it may stop, where nothing is said.
 STOP_LOOKS = 20
 # What is left out of a command where it is so.
-UNSAID = {"eval_every": 0, "stop_at": 0.0}
+UNSAID = {"eval_every": 0, "stop_at": 0.0, "curriculum": ""}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +80,7 @@ class RunConfig(Experiment):
     eval_split: `validation` where a setting is chosen by the result, `test` for what is reported.
     eval_every: samples trained between two looks at a few validation samples, which change no result; 0 means none, or
     with stop_at a twentieth of `samples`.  stop_at: the answer accuracy on them that ends the training; 0 means none.
+    curriculum: smaller problem sizes to train on first, such as "4+8", each for as many samples as the run's own.
     options: the task's own, such as "c=3 values=16"; what is not named keeps its default.
     """
 
@@ -105,6 +107,7 @@ class RunConfig(Experiment):
     eval_split: Split = "test"
     eval_every: int = 0
     stop_at: Number = 0.0
+    curriculum: str = ""
     options: Suppress[str] = ""
 
     def __post_init__(self) -> None:
@@ -124,6 +127,14 @@ class RunConfig(Experiment):
             n=self.n, mode=self.mode, family=self.family, split=split, seed=self.seed, options=self.options
         )
         return load_task(self.task)(config)
+
+    def training_data(self) -> TrainingData:
+        """The training split, of smaller problems first where a curriculum names them.
+
+        Raises TaskError, UsageError for sizes that will not do.
+        """
+        *smaller, own = (replace(self, n=n).build_task("train") for n in sizes_of(self.curriculum, self.n))
+        return Curriculum([*smaller, own], self.training()) if smaller else own
 
     def model(self, vocab_size: int, unread: tuple[int, ...] = ()) -> "ModelConfig":
         from retrieval_gap.models import ModelConfig, architecture
@@ -157,6 +168,7 @@ class RunConfig(Experiment):
 
         self.training()
         task = self.build_task("train")
+        self.training_data()
         architecture(self.arch, self.size)
         if self.task.endswith(".py"):
             try_task(task, self.task)
@@ -181,6 +193,9 @@ class RunConfig(Experiment):
             del filled["options"]
         if self.precision == "fp32":
             del filled["precision"]
+        filled["curriculum"] = list(sizes_of(self.curriculum, self.n)[:-1])
+        if not self.curriculum:
+            del filled["curriculum"]
         filled["eval_every"] = self.validation_every
         if not self.stop_at:
             del filled["eval_every"], filled["stop_at"]

@@ -20,7 +20,7 @@ MEASURED = (*SHARES, "tokens_per_s", "wall_s")
 # What a run is, as filters and tables call it, in their order.
 WHAT = (
     "task", "mode", "n", "arch", "size", "seed", "samples", "lr", "family", "options", "embedding", "batch_size",
-    "warmup_samples", "max_grad_norm", "precision", "eval_split",
+    "warmup_samples", "max_grad_norm", "precision", "curriculum", "eval_split",
 )  # fmt: skip
 SAME = ("task", "mode", "n", "arch", "size", "seed", "embedding", "batch_size", "eval_split")
 

@@ -114,7 +114,7 @@ def follow(config: RunConfig, device: torch.device, ranks: Ranks) -> None:
         report_every=_report_every(training),
         validation=_validation(config, model),
     )
-    train(model, task, training, options, ranks=ranks)
+    train(model, config.training_data(), training, options, ranks=ranks)
 
 
 def load_model(run: RunDirectory, device: torch.device = CPU) -> tuple[RunConfig, SequenceModel, TrainingProgress]:
@@ -184,6 +184,7 @@ def result_row(
         "batch_size": config.batch_size,
         "lr": config.training().lr,
         "precision": config.precision,
+        "curriculum": config.curriculum,
         "seed": config.seed,
         "eval_split": config.eval_split,
         **asdict(evaluation),
@@ -238,7 +239,7 @@ def _trained(
         validation=_validation(config, model),
         checkpoint_seconds=checkpoint_seconds,
     )
-    steps = train(model, task, training, options, ranks=ranks)
+    steps = train(model, config.training_data(), training, options, ranks=ranks)
     return Trained(model.eval(), steps * config.batch_size)
 
 

@@ -1,0 +1,73 @@
+"""Training on smaller problems first: every size has an equal share of the steps, and the last one is the run's own.
+
+The samples are those of each size's task, their tokens as the largest size numbers them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.tasks.api import Batch, Task
+from retrieval_gap.training.config import TrainingConfig
+
+BETWEEN = "+"
+
+
+class TrainingData(Protocol):
+    """What a loop trains on: a task, or a `Curriculum` of them."""
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of the longest sample."""
+        ...
+
+    def sample(self, indices: NDArray[np.int64], /) -> Batch:
+        """The samples of these numbers, all of one training step."""
+        ...
+
+
+def sizes_of(curriculum: str, n: int) -> tuple[int, ...]:
+    """The problem sizes of "4+8" in their order, with the run's own behind them.
+
+    Raises UsageError where they do not rise to n.
+    """
+    try:
+        sizes = (*map(int, curriculum.split(BETWEEN) if curriculum else []), n)
+    except ValueError:
+        sizes = (0, 0)
+    if any(after <= before for before, after in pairwise(sizes)):
+        raise UsageError(
+            f"--curriculum {curriculum!r} will not do: rising problem sizes below {n}, such as 4+8, are wanted"
+        )
+    return sizes
+
+
+class Curriculum:
+    """The tasks of rising sizes, each for an equal share of a training's steps."""
+
+    def __init__(self, tasks: Sequence[Task], config: TrainingConfig) -> None:
+        """Raises UsageError for a task with a token that the last one lacks."""
+        self._tasks, self._config = tasks, config
+        numbers = {word: number for number, word in enumerate(tasks[-1].vocabulary)}
+        for task in tasks:
+            missing = [word for word in task.vocabulary if word not in numbers]
+            if missing:
+                small, large = task.config.n, tasks[-1].config.n
+                raise UsageError(f"--curriculum: n = {small} has a token that n = {large} lacks: {missing[0]}")
+        self._number_of_V = [np.array([numbers[word] for word in task.vocabulary], np.int32) for task in tasks]
+
+    @property
+    def max_length(self) -> int:
+        return max(task.max_length for task in self._tasks)
+
+    def sample(self, indices: NDArray[np.int64], /) -> Batch:
+        """Axes as in `Batch`; V tokens of a vocabulary."""
+        step = int(indices[0]) // self._config.batch_size
+        stage = step * len(self._tasks) // self._config.steps
+        batch, number_of_V = self._tasks[stage].sample(indices), self._number_of_V[stage]
+        return replace(batch, tokens_BxL=number_of_V[batch.tokens_BxL], answer_B=number_of_V[batch.answer_B])
