@@ -69,6 +69,12 @@ paper-8xa100: ## the paper's grid and its figures on a node of 8 GPUs; call agai
 fig2: $(READY) ## accuracy by problem size, view and model, of PRESET
 	$(BIN)/retrieval-gap plot fig2_istree --results $(TABLE) --out $(OUT)
 
+ARMS_TABLE := $(OUT)/istree_arms.csv
+
+fig-arms: $(READY) ## the paper's cells at its own settings and tuned alike, side by side
+	$(BIN)/retrieval-gap results --results results/istree_paper.csv results/istree_tuned.csv --csv $(ARMS_TABLE)
+	$(BIN)/retrieval-gap plot fig_arms --results $(ARMS_TABLE) --out $(OUT)
+
 fig5: $(READY) ## answering without chain of thought, of PRESET
 	$(BIN)/retrieval-gap plot fig5_istree --results $(TABLE) --out $(OUT)
 

@@ -187,16 +187,25 @@ def _ordered(values: set[str], known: tuple[str, ...]) -> list[str]:
 
 def read_results(path: Path) -> Results:
     """Raises UsageError for a table that is absent, empty, lacks a column or holds an impossible value."""
+    points = points_of(path, read_runs(path))
+    published = _shared(read_published(), points) if PUBLISHED.exists() else None
+    return Results(path=path, points=points, published=published)
+
+
+def read_runs(path: Path) -> list[ResultRow]:
+    """Raises UsageError as `read_results` does."""
     rows = read_rows(path, (*_CELL_COLUMNS, *_RUN_COLUMNS))
     if not rows:
         raise UsageError(f"results table {path} is empty: no run has finished; {MAKE_IT}")
+    return [_run(where, row) for where, row in rows]
+
+
+def points_of(path: Path, runs: Iterable[ResultRow]) -> dict[Cell, Point]:
+    """Raises UsageError where a seed is twice in a cell."""
     by_cell: dict[Cell, list[ResultRow]] = defaultdict(list)
-    for where, row in rows:
-        run = _run(where, row)
+    for run in runs:
         by_cell[run.cell].append(run)
-    points = {cell: _point(path, runs) for cell, runs in by_cell.items()}
-    published = _shared(read_published(), points) if PUBLISHED.exists() else None
-    return Results(path=path, points=points, published=published)
+    return {cell: _point(path, runs) for cell, runs in by_cell.items()}
 
 
 def read_published(path: Path = PUBLISHED) -> dict[Cell, float]:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.plots import fig2_istree, fig5_istree, figures, style
+from retrieval_gap.plots import fig2_istree, fig5_istree, fig_arms, figures, style
 from retrieval_gap.plots.results import Results, read_results
 from tests.plots.layout import check_words
 from tests.plots.tables import ARCHITECTURES, demo_like, grid_like, row, write
@@ -217,6 +217,35 @@ def test_drawing_leaves_matplotlibs_settings_alone(tmp_path: Path) -> None:
     with style.applied():
         fig2_istree.draw_figure(table(tmp_path, demo_like()))
     assert dict(mpl.rcParams) == before
+
+
+def arms_like() -> list[dict[str, Any]]:
+    """Both arms at two sizes: at the paper's settings longer trained and worse; and rows that belong to neither."""
+    return [
+        row(arch=arch, size="0.5m", n=n, embedding=embedding, accuracy=accuracy, samples=samples)
+        for arch in ("transformer", "mamba")
+        for n in (16, 32)
+        for embedding, accuracy, samples in (("sinusoidal", 0.5, 1_000_000), ("learned", 0.9, 256_000))
+    ] + [row(mode="rag", embedding="learned"), row(task="index", family="default", embedding="learned")]
+
+
+def test_arms_have_a_panel_each_whatever_they_were_trained_for_with_published_values_in_both(tmp_path: Path) -> None:
+    figure = fig_arms.draw_figure(fig_arms.read_table(write(tmp_path / "t.csv", arms_like())))
+    assert titles(figure) == ["The paper's settings", "Tuned alike for all"]
+    for axes, accuracy in zip(figure.axes, (0.5, 0.9), strict=True):
+        (line,) = named(axes, "Mamba 0.5M")
+        assert list(line.get_ydata()) == [accuracy] * 2
+        assert len(named(axes, style.PUBLISHED)) == 2
+    told = words(figure)
+    assert "the paper's settings 1,000,000, tuned alike for all 256,000" in told
+    assert "Not drawn: 2 rows of other tasks, views or embeddings." in told
+
+
+@pytest.mark.parametrize("embedding", ["learned", "sinusoidal"])
+def test_a_table_without_one_of_the_arms_says_how_both_come_together(embedding: str, tmp_path: Path) -> None:
+    rows = [made for made in arms_like() if made["embedding"] == embedding]
+    with pytest.raises(UsageError, match=r"no IsTree row in cot .*`retrieval-gap results --results"):
+        fig_arms.read_table(write(tmp_path / "t.csv", rows))
 
 
 def test_every_module_of_a_figure_is_one() -> None:

@@ -13,7 +13,8 @@ def full_row(**changes: Any) -> Row:
         "task": "istree", "family": "two_star", "mode": "cot", "n": 16, "options": "", "arch": "mamba", "size": "1m",
         "embedding": "sinusoidal", "parameters": 1_000_000, "state_bits": 65_536,
         "state_bits_per_token": 0, "samples": 64_000, "batch_size": 64,
-        "lr": 0.0003, "precision": "fp32", "curriculum": "", "seed": 0, "eval_split": "test", "accuracy": 0.75, "exact_trace": 0.5,
+        "lr": 0.0003, "precision": "fp32", "curriculum": "", "seed": 0, "eval_split": "test",
+        "accuracy": 0.75, "exact_trace": 0.5,
         "undecided": 0.0, "eval_samples": 1_000, "tokens_per_s": 1234.5, "wall_s": 60.0, "threads": 1,
         "hardware": "Abacus, 2 cores", "torch": "2.13.0+cpu", "commit": "abcdefabcdef",
     } | changes  # fmt: skip

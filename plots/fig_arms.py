@@ -1,0 +1,56 @@
+"""The paper's cells in two arms, side by side: at the paper's settings, and tuned alike for all architectures.
+
+A row's embedding tells its arm: the paper's is sinusoidal and frozen, the tuned one learned.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.tables.rows import PUBLISHED
+
+from . import by_size
+from .caption import caption, title
+from .results import Cell, Results, points_of, read_published, read_runs
+
+ARMS = {"sinusoidal": "The paper's settings", "learned": "Tuned alike for all"}
+MODE = "cot"
+
+
+def read_table(path: Path) -> Results:
+    """IsTree with chain of thought, the arm in place of the view.
+
+    Raises UsageError for a table that will not do or lacks an arm.
+    """
+    every = read_runs(path)
+    kept = [run for run in every if run.cell.task == "istree" and run.cell.mode == MODE and run.embedding in ARMS]
+    lacking = [name for name in ARMS if all(run.embedding != name for run in kept)]
+    if lacking:
+        raise UsageError(
+            f"results table {path} has no IsTree row in {MODE} with the embedding {lacking[0]}; "
+            "`retrieval-gap results --results istree_paper.csv istree_tuned.csv --csv FILE` sets both arms together"
+        )
+    of_arms = [replace(run, cell=_in_arm(run.cell, run.embedding)) for run in kept]
+    points = points_of(path, of_arms)
+    published = None
+    if PUBLISHED.exists():
+        theirs = {
+            _in_arm(cell, arm): share for cell, share in read_published().items() for arm in ARMS if cell.mode == MODE
+        }
+        published = {cell: theirs[cell] for cell in points if cell in theirs}
+    others = len(every) - len(kept)
+    left_out = (f"{others} row{'s' if others > 1 else ''} of other tasks, views or embeddings",) if others else ()
+    return Results(path=path, points=points, published=published, left_out=left_out)
+
+
+def _in_arm(cell: Cell, embedding: str) -> Cell:
+    return cell._replace(mode=ARMS[embedding])
+
+
+def draw_figure(results: Results) -> Figure:
+    """A panel for each arm, a line for each model.  Raises UsageError where there is one problem size alone."""
+    if len(results.ns) < 2:
+        raise UsageError(f"results table {results.path} has one problem size alone; two arms are drawn along n")
+    return by_size.draw(results, f"{title(results)}, chain of thought", caption(results))
