@@ -3,6 +3,8 @@
 Questions are about made-up worlds.  Every architecture and view has the same samples, and nearly the same parameters.
 """
 
+from dataclasses import replace
+
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.tasks.api import Mode
 
@@ -16,6 +18,7 @@ DEMO_SAMPLES = 12_000
 DEMO_BATCH, DEMO_WARMUP_STEPS = 8, 200
 # What IsTree's sweep has chosen for all tiny models (results/istree_lr.csv); it was not searched again.
 DEMO_LR = 3e-3
+SEARCHED_LR, SEARCHED_CURRICULA, SEARCH_SAMPLES = (1e-3, 3e-3), ("", "2+4"), 24_000
 PAPER_SEEDS, PAPER_SIZES = range(3), ("0.5m", "1m", "2m")
 
 
@@ -42,6 +45,18 @@ def hotpotqa_demo() -> list[RunConfig]:
     ]
 
 
+def hotpotqa_search() -> list[RunConfig]:
+    """What makes each architecture learn to copy evidence: chain of thought, two rates, all numbers of paragraphs at
+    once or the fewest first, graded on the validation split; half an hour of one core."""
+    cells = [cell for cell in hotpotqa_demo() if cell.mode == "cot"]
+    return [
+        replace(cell, lr=lr, curriculum=curriculum, samples=SEARCH_SAMPLES, eval_split="validation")
+        for curriculum in SEARCHED_CURRICULA
+        for lr in SEARCHED_LR
+        for cell in cells
+    ]
+
+
 def hotpotqa_paper() -> list[RunConfig]:
     """The paper's sizes of model and numbers of paragraphs, on whole paragraphs of worlds with all their names."""
     return [
@@ -63,4 +78,4 @@ def hotpotqa_paper() -> list[RunConfig]:
     ]
 
 
-PRESETS = {"hotpotqa_demo": hotpotqa_demo, "hotpotqa_paper": hotpotqa_paper}
+PRESETS = {"hotpotqa_demo": hotpotqa_demo, "hotpotqa_search": hotpotqa_search, "hotpotqa_paper": hotpotqa_paper}
