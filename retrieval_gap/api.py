@@ -158,7 +158,7 @@ def train_run(config: RunConfig, options: RunOptions | None = None) -> Row:
 def sweep(cells: Sequence[Experiment], run: RunOptions | None = None, options: SweepOptions | None = None) -> list[Row]:
     """Runs the cells of a grid, as the command does, and gives the rows of all that are finished.
 
-    In a script it stands below `if __name__ == "__main__":`, as for every program that starts processes.
+    Cells of a class that the script itself defines want it below `if __name__ == "__main__":`; others do not.
     Raises UsageError, TaskError for a cell that will not do, RunError where one failed.
     """
     run = run or RunOptions()

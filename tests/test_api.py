@@ -106,6 +106,22 @@ def test_a_grid_gives_the_rows_of_all_its_cells(tmp_path: Path) -> None:
     assert [row["seed"] for row in rows] == [0, 1]
 
 
+def test_a_script_on_standard_input_sweeps_without_a_guard(tmp_path: Path) -> None:
+    """Its workers neither look for its file, which there is not, nor run it again."""
+    script = f"""
+from pathlib import Path
+from retrieval_gap import sweep
+from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.runs.experiment import RunOptions
+cell = RunConfig(**{CONFIG.to_json() | {"arch": "lstm"}!r})
+print("rows:", len(sweep([cell], RunOptions(runs_dir=Path({str(tmp_path)!r})))))
+"""
+    told = subprocess.run(
+        [sys.executable, "-"], input=script, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert told.stdout.endswith("rows: 1\n"), told.stderr
+
+
 def test_a_committed_table_is_read_as_numbers() -> None:
     row = read_rows(ROOT / "results" / "theory_demo.csv")[0]
     assert (type(row["n"]), type(row["accuracy"])) == (int, float)

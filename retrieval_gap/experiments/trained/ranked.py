@@ -154,7 +154,7 @@ def _start(job: RankedRun, place: Place, port: int) -> _Rank:
     context.set_forkserver_preload(["retrieval_gap.experiments.trained.run"])
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(job, place, port, theirs), name=f"rank {place.rank}")
-    start_deaf(process)
+    start_deaf(process, job)
     theirs.close()
     return _Rank(place.rank, process, ours)
 

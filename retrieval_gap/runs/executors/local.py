@@ -89,7 +89,7 @@ def _start(
     context: ForkServerContext, cell: Experiment, options: RunOptions, place: str, tell: Connection
 ) -> ForkServerProcess:
     process = context.Process(target=_work, args=(cell, options, place, tell), name=cell.label())
-    start_deaf(process)
+    start_deaf(process, cell)
     return process
 
 

@@ -1,12 +1,16 @@
 """Processes of a driver's own: they stop when it does, and Ctrl-C reaches them through it alone."""
 
+import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
+import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from multiprocessing import resource_tracker, util
 from multiprocessing.context import ForkServerProcess
+from types import ModuleType
 
 from retrieval_gap.machine.errors import UsageError
 
@@ -38,15 +42,31 @@ def short_folder() -> str:
     raise UsageError(f"TMPDIR ({tempfile.gettempdir()}) is too long for sockets; set it to a folder with a short name")
 
 
-def start_deaf(process: ForkServerProcess) -> None:
-    """A terminal sends Ctrl-C to the workers too, but it is the driver that stops them: they are born deaf to it."""
+def start_deaf(process: ForkServerProcess, carried: object) -> None:
+    """A terminal sends Ctrl-C to the workers too, but it is the driver that stops them: they are born deaf to it.
+
+    carried: what the process gets from the caller, which decides whether it runs the caller's script first.
+    """
     use_short_sockets()
     resource_tracker.ensure_running()  # its start, else a part of the first worker's, unblocks SIGINT
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        process.start()
+        with contextlib.nullcontext() if b"__main__" in pickle.dumps(carried) else _without_script():
+            process.start()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@contextlib.contextmanager
+def _without_script() -> Iterator[None]:
+    """Processes that start meanwhile do not run the script that started them, as multiprocessing has them do: it may
+    have come by standard input, or start processes itself, outside `if __name__ == "__main__":`."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 def stop_with_driver() -> None:
