@@ -50,7 +50,7 @@ test-server: $(READY) ## the client, and memory runs, against a real server (lla
 	$(BIN)/pytest -m slow tests/llm/test_real_server.py tests/experiments/memories/test_real_server.py
 
 test-faults: $(READY) ## sweeps whose workers, nodes, drivers, disks and checkpoints fail (under 10 minutes on 2 cores)
-	$(BIN)/pytest -vv --durations 0 -m faults
+	$(BIN)/pytest -n 2 --dist worksteal --durations 12 -m faults
 
 test-attack: $(READY) ## a thousand bent calls, 30 kills, every file of a run damaged in five ways (under 10 minutes on 2 cores)
 	$(BIN)/pytest -n 2 --dist loadfile --durations 5 -m attack tests/attack

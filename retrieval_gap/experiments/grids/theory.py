@@ -4,6 +4,7 @@ Each comes with the same task searched by a small one of them (`rag`), and answe
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.tasks.api import Mode
@@ -21,6 +22,7 @@ ATTENTION = (("transformer", "tiny+n_layers=1"), ("hybrid", "tiny+n_layers=1"))
 SMALL_MAMBAS = (("mamba", "tiny+n_layers=1+d_model=4+d_state=2"), ("mamba", "tiny+n_layers=1+d_model=16+d_state=4"))
 # States that training itself rounds: around the n log2(4) bits of Index and the n / 2 log2(4) of recall.
 BITS, BITS_TASKS = (8, 16, 4, 2, 32), ("associative_recall", "index")
+BITS_CURRICULA = {8: "6", 16: "6+8"}  # by problem size
 CPU_TASKS = {"index": "values=4", "associative_recall": "values=4", "counting": "most=2"}
 
 Model = tuple[str, str]
@@ -38,11 +40,19 @@ def theory_cpu() -> list[RunConfig]:
 
 
 def theory_bits_cpu() -> list[RunConfig]:
-    """Twenty minutes of one core: GRUs that carry 2 to 32 bits, trained as long as the LSTMs of `theory_cpu`."""
-    cells = [
-        (task, n, ("gru", f"tiny+n_layers=1+bits={bits}")) for n in (8, 16) for bits in BITS for task in BITS_TASKS
+    """Half an hour of one core: GRUs that carry 2 to 32 bits, trained as long as the LSTMs of `theory_cpu`; those of 8
+    and 16 bits on smaller problems first, too."""
+    every = [(n, bits, "") for n in BITS_CURRICULA for bits in BITS]
+    every += [(n, bits, curriculum) for n, curriculum in BITS_CURRICULA.items() for bits in BITS[:2]]
+    return [
+        replace(_cell(task, CPU_TASKS[task], "direct", n, _gru(bits), CPU_STEPS, seed=0), curriculum=curriculum)
+        for n, bits, curriculum in every
+        for task in BITS_TASKS
     ]
-    return [_cell(task, CPU_TASKS[task], "direct", n, model, CPU_STEPS, seed=0) for task, n, model in cells]
+
+
+def _gru(bits: int) -> Model:
+    return "gru", f"tiny+n_layers=1+bits={bits}"
 
 
 def _lstms(widths: Sequence[int]) -> list[Model]:
