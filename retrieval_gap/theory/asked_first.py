@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from retrieval_gap.theory.best_cells import divide_up
+from retrieval_gap.theory.best_cells import divide_up, over_bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +37,9 @@ class AskedFirst:
 
         Raises ValueError for bits below zero.
         """
-        bits_B = np.asarray(bits)
-        return np.array([self._ceiling(int(b)) for b in bits_B.ravel()], np.float64).reshape(bits_B.shape)
+        return over_bits(self._ceiling, bits)
 
     def _ceiling(self, bits: int) -> float:
-        if bits < 0:
-            raise ValueError(f"bits = {bits} is below zero")
         if bits >= self.states_needed.bit_length():
             return 1.0
         return min(self.after(read, 1 << bits) for read in range(1, self.items + 1))
@@ -69,8 +66,4 @@ def one_of_ceiling(bits: ArrayLike, answers: int) -> NDArray[np.float64]:
 
     Raises ValueError for bits below zero.
     """
-    bits_B = np.asarray(bits)
-    if (bits_B < 0).any():
-        raise ValueError("bits below zero")
-    named = [min(answers, 1 << min(int(b), answers.bit_length())) for b in bits_B.ravel()]
-    return np.array([divide_up(states, answers) for states in named]).reshape(bits_B.shape)
+    return over_bits(lambda each: divide_up(min(answers, 1 << min(each, answers.bit_length())), answers), bits)

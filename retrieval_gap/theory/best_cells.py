@@ -8,6 +8,7 @@ Axes: J right answers of one input, B numbers of bits.
 
 import math
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -48,19 +49,24 @@ class Scores:
 
         Raises ValueError for bits below zero.
         """
-        bits_B = np.asarray(bits)
-        return np.array([self._ceiling(int(b)) for b in bits_B.ravel()], np.float64).reshape(bits_B.shape)
+        return over_bits(self._ceiling, bits)
 
     def _ceiling(self, bits: int) -> float:
         """The mean over j = 1..m of min(1, 2^bits * (share of inputs with j right answers or more))."""
-        if bits < 0:
-            raise ValueError(f"bits = {bits} is below zero")
         if bits >= self.inputs.bit_length():
             return 1.0
         queries = len(self.counts) - 1
         rare = bisect_left(self.at_least, -(-self.inputs >> bits))  # the levels that 2^bits cells do not exhaust
         right = (queries - rare) * self.inputs + (self._sums[rare] << bits)
         return divide_up(right, queries * self.inputs)
+
+
+def over_bits(of_one: Callable[[int], float], bits: ArrayLike) -> NDArray[np.float64]:
+    """`of_one` of each number of bits, which are whole ones.  Raises ValueError for bits below zero."""
+    bits_B = np.asarray(bits)
+    if (bits_B < 0).any():
+        raise ValueError(f"bits = {bits_B.min()} is below zero")
+    return np.array([of_one(int(b)) for b in bits_B.ravel()], np.float64).reshape(bits_B.shape)
 
 
 def divide_up(numerator: int, denominator: int) -> float:

@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from retrieval_gap.theory.best_cells import divide_up
+from retrieval_gap.theory.best_cells import divide_up, over_bits
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class WordScores:
         return self.counts if self.each else self.counts[-1:]
 
     def _over(self, bits: ArrayLike, combine: Callable[[list[Fraction]], Fraction]) -> NDArray[np.float64]:
-        bits_B = np.asarray(bits)
-        if (bits_B < 0).any():
-            raise ValueError("bits below zero")
-        told = [combine([_likeliest(counts, int(b)) for counts in self._asked]) for b in bits_B.ravel()]
-        return np.array([divide_up(share.numerator, share.denominator) for share in told]).reshape(bits_B.shape)
+        def of_one(each: int) -> float:
+            share = combine([_likeliest(counts, each) for counts in self._asked])
+            return divide_up(share.numerator, share.denominator)
+
+        return over_bits(of_one, bits)
 
 
 def _likeliest(counts: tuple[int, ...], bits: int) -> Fraction:
