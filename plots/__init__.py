@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 
 from retrieval_gap.machine.errors import UsageError, fault, unknown
 from retrieval_gap.machine.files import write_atomically
+from retrieval_gap.tasks.containment import contained
 from retrieval_gap.tasks.registry import run_file
 
 from . import style
@@ -92,7 +93,8 @@ def _drawn(module: ModuleType, figure: str, tables: Sequence[Any]) -> Any:
     if not figure.endswith(".py"):
         return module.draw_figure(*tables)
     try:
-        return module.draw_figure(*tables)
+        with contained():
+            return module.draw_figure(*tables)
     except UsageError:
         raise
     except Exception as error:

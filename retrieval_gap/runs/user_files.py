@@ -5,7 +5,6 @@
 
 import hashlib
 import re
-import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
@@ -82,9 +81,8 @@ def copies(run_path: Path) -> list[str]:
 def _files_of(experiment: "Experiment") -> Iterator[Path]:
     """Those that can be read now; an installed package's layer is no file."""
     for word in experiment.foreign():
-        named = shlex.split(word)[0].removeprefix("data=") if word else ""
-        if named and Path(named).is_file():
-            yield Path(named)
+        if word and Path(word).is_file():
+            yield Path(word)
 
 
 def _is_entry(entry: object) -> bool:

@@ -72,9 +72,19 @@ def load_checkpoint(
 
     Raises RunError, before anything is changed, where none is sound or it belongs to another model.
     """
+    return _load(path, parameters, optimizer)[1]
+
+
+def _load(
+    path: Path, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer | None
+) -> tuple[Path, TrainingProgress]:
+    """Where what was read is, and how far; a damaged or missing newest file is told."""
     found, progress, tensors = newest_sound(path)
     _fill(parameters, optimizer, progress, tensors, found)
-    return progress
+    if found != path:
+        fault = "damaged" if path.exists() else "missing"
+        _log.warning("checkpoint %s is %s; going on from the one before, at step %d", path, fault, progress.step)
+    return found, progress
 
 
 def _fill(
@@ -113,11 +123,8 @@ def resume(path: Path, parameters: dict[str, nn.Parameter], optimizer: torch.opt
     """
     if not has_checkpoint(path):
         return TrainingProgress()
-    found, progress, tensors = newest_sound(path)
-    _fill(parameters, optimizer, progress, tensors, found)
+    found, progress = _load(path, parameters, optimizer)
     if found != path:
-        fault = "damaged" if path.exists() else "missing"
-        _log.warning("checkpoint %s is %s; going on from the one before, at step %d", path, fault, progress.step)
         found.replace(path)
     return progress
 

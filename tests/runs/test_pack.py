@@ -98,6 +98,15 @@ def test_the_copy_of_a_users_file_arrives_as_data(here: Path, there: Path, out: 
     assert "user_files/mine.py" in told
 
 
+@pytest.mark.parametrize("options", ['"data"=absent.json', "'data=absent.json'", "data=absent.json 'open"])
+def test_no_spelling_of_a_data_file_has_it_read_on_arrival(options: str, there: Path, out: Path) -> None:
+    config = replace(TINY, task="hotpotqa", options=options)
+    name = f"{config.label()}-{'0' * 12}"
+    forge(out, [member(f"{name}/config.json", config_text(config))])
+    unpack(out, there)
+    assert (there / name / "config.json").is_file()
+
+
 def test_of_a_run_that_goes_further_the_copies_are_replaced_too(
     here: Path, there: Path, out: Path, tmp_path: Path
 ) -> None:

@@ -146,12 +146,40 @@ def test_a_table_on_disk_has_the_rest_and_what_is_left_out_is_told(tmp_path: Pat
     assert (tmp_path / "rows.csv").read_text().count("\n") == 2
 
 
-@pytest.mark.parametrize("changed", [{"accuracy": 9.431}, {"seed": 5}, {"arch": "gru"}, {"config_hash": "0" * 12}])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"accuracy": 9.431},
+        {"seed": 5},
+        {"arch": "gru"},
+        {"lr": 0.5},
+        {"samples": 640_000},
+        {"curriculum": "4"},
+        {"precision": "bf16"},
+        {"config_hash": "0" * 12},
+    ],
+)
 def test_a_result_that_cannot_be_the_runs_own_is_refused_with_the_file(changed: dict[str, Any], tmp_path: Path) -> None:
     run = RunDirectory.of(CONFIG, tmp_path)
     run.create(CONFIG, {})
     run.result.write_text(json.dumps(ROW | changed))
     with pytest.raises(RunError, match=rf"result\.json says {next(iter(changed))} = .*; delete it"):
+        run.rows()
+
+
+@pytest.mark.parametrize(
+    "changed", [{"lr": 0.5}, {"samples": 640_000}, {"options": "names=12"}, {"family": "path_like"}, {"seed": 5}]
+)
+def test_a_configuration_that_was_changed_is_not_told_as_that_of_the_result(
+    changed: dict[str, Any], tmp_path: Path
+) -> None:
+    config = replace(CONFIG, options="names=16")
+    run = RunDirectory.of(config, tmp_path)
+    run.create(config, {})
+    run.result.write_text(json.dumps(made_up_row(config, family="two_star", options="names=16.0 more=1")))
+    assert run.rows()
+    run.configuration.write_text(json.dumps(config.to_json() | changed))
+    with pytest.raises(RunError, match=rf"result\.json says {next(iter(changed))} = .*config\.json .*; delete it"):
         run.rows()
 
 

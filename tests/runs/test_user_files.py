@@ -14,10 +14,10 @@ from retrieval_gap.runs.user_files import LIST, changed_user_files, check_user_f
 SOURCE = Path(__file__).parents[2] / "retrieval_gap" / "models" / "gru.py"
 
 
-@pytest.fixture
-def made(tmp_path: Path) -> tuple[Path, Path]:
+@pytest.fixture(params=["mine.py", "my layer's.py"])
+def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Path]:
     """A run's directory and the file of its architecture."""
-    mine = tmp_path / "mine.py"
+    mine = tmp_path / request.param
     mine.write_text(SOURCE.read_text())
     experiment = RunConfig(task="index", mode="direct", n=8, arch=str(mine), size="tiny")
     run = RunDirectory.of(experiment, tmp_path / "runs")
@@ -27,7 +27,7 @@ def made(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_a_copy_is_kept_and_nothing_has_changed(made: tuple[Path, Path]) -> None:
     run, mine = made
-    assert (run / "user_files" / "mine.py").read_text() == mine.read_text()
+    assert (run / "user_files" / mine.name).read_text() == mine.read_text()
     assert changed_user_files(run) == []
     check_user_files([run], "refuse")
 
@@ -35,7 +35,7 @@ def test_a_copy_is_kept_and_nothing_has_changed(made: tuple[Path, Path]) -> None
 def test_a_changed_file_is_refused_or_told(made: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     run, mine = made
     mine.write_text(mine.read_text() + "# another\n")
-    with pytest.raises(UsageError, match=r"mine\.py has changed since .* --changed-files allow"):
+    with pytest.raises(UsageError, match=r"\.py has changed since .* --changed-files allow"):
         check_user_files([run], "refuse")
     check_user_files([run], "allow")
     assert "warning: " in capsys.readouterr().err
@@ -46,7 +46,7 @@ def test_a_file_that_is_gone_is_told_with_the_place_of_its_copy(made: tuple[Path
     mine.unlink()
     (told,) = changed_user_files(run)
     assert "is not there" in told
-    assert str(run / "user_files" / "mine.py") in told
+    assert str(run / "user_files" / mine.name) in told
 
 
 def test_a_second_start_does_not_replace_the_copy(made: tuple[Path, Path]) -> None:
@@ -55,7 +55,7 @@ def test_a_second_start_does_not_replace_the_copy(made: tuple[Path, Path]) -> No
     mine.write_text("SIZES = {}\n")
     RunDirectory(run).create(RunConfig(task="index", mode="direct", n=8, arch=str(mine), size="tiny"), {})
     assert (run / LIST).read_text() == before
-    assert (run / "user_files" / "mine.py").read_text() != mine.read_text()
+    assert (run / "user_files" / mine.name).read_text() != mine.read_text()
 
 
 def test_a_run_of_before_files_were_kept_is_told_by_its_hash(made: tuple[Path, Path]) -> None:
@@ -90,7 +90,7 @@ def test_every_command_that_uses_a_model_asks_first(
     run, mine = made
     mine.write_text(mine.read_text() + "# another\n")
     assert main([command, str(run)]) == 2
-    assert "mine.py has changed since" in capsys.readouterr().err
+    assert f"{mine.name} has changed since" in capsys.readouterr().err
     assert main([command, str(run), "--changed-files", "allow"]) in (1, 2)  # it has no weights, which is told next
     assert "no checkpoint" in capsys.readouterr().err
 

@@ -20,6 +20,7 @@ class Mine(Index):
         return super().sample(indices)
 TASK = Mine
 """
+ROOT = Path(__file__).parents[2]
 TRAIN = "--mode direct --n 8 --arch lstm --size tiny --samples 320 --eval-samples 10 --device cpu"
 
 
@@ -42,6 +43,26 @@ def test_a_file_that_ends_the_program_is_told_in_one_line(text: str, told: str, 
     words = ["train", "--task", str(path), *TRAIN.split(), "--runs-dir", str(tmp_path / "runs")]
     done = subprocess.run([sys.executable, "-m", "retrieval_gap.cli", *words], capture_output=True, text=True)
     (line,) = [line for line in done.stderr.splitlines() if "samples/s" not in line]
+    assert told in line
+    assert done.returncode in (1, 2)
+
+
+GRID = "import os\ndef cells():\n    {then}\n"
+FIGURE = "import os\ndef draw_figure(results):\n    {then}\n"
+CALLED = {"os._exit(0)": "os._exit(0) is called", "while True: pass": "is not done after 0.5 s"}
+
+
+@pytest.mark.parametrize(("then", "told"), CALLED.items())
+@pytest.mark.parametrize(("text", "words"), [(GRID, ["sweep"]), (FIGURE, ["plot"])], ids=["grid", "figure"])
+def test_what_a_file_defines_neither_ends_the_program_in_silence_nor_never(
+    text: str, words: list[str], then: str, told: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(text.format(then=then))
+    table = ["--results", str(ROOT / "results" / "istree_demo.csv")] if words == ["plot"] else []
+    call = [sys.executable, "-m", "retrieval_gap.cli", *words, str(path), *table]
+    done = subprocess.run(call, capture_output=True, text=True, env=os.environ | {PATIENCE: "0.5"}, cwd=tmp_path)
+    (line,) = done.stderr.splitlines()
     assert told in line
     assert done.returncode in (1, 2)
 

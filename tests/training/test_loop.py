@@ -197,6 +197,17 @@ def test_a_damaged_or_missing_checkpoint_gives_way_to_the_one_before_and_the_run
     assert not previous(run.checkpoint).exists()
 
 
+@pytest.mark.parametrize(("damage", "told"), [(cut, "damaged"), (Path.unlink, "missing")])
+def test_what_reads_a_model_says_that_it_is_not_the_newest(
+    damage: Callable[[Path], None], told: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = stopped_with_two_checkpoints(tmp_path)
+    damage(run.checkpoint)
+    caplog.clear()
+    assert evaluate_run(run, 2, None)["samples"] == 8 * CONFIG.batch_size
+    assert f"{run.checkpoint} is {told}; going on from the one before, at step 8" in caplog.text
+
+
 def test_where_both_checkpoints_are_damaged_the_newest_is_told_and_nothing_is_lost(tmp_path: Path) -> None:
     run = stopped_with_two_checkpoints(tmp_path)
     cut(run.checkpoint)

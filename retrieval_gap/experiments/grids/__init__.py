@@ -11,6 +11,7 @@ from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.machine.errors import UsageError, fault, unknown
 from retrieval_gap.runs.experiment import Experiment
 from retrieval_gap.tasks.api import TaskError
+from retrieval_gap.tasks.containment import contained
 from retrieval_gap.tasks.registry import run_file
 
 __all__ = ["ARCHITECTURES", "PRESETS", "file_cells", "grid_cells", "paper", "preset_cells"]
@@ -36,8 +37,9 @@ def file_cells(path: Path) -> list[Experiment]:
     if not callable(getattr(module, "cells", None)):
         raise UsageError(f"{path} defines no cells(), which gives the grid's experiments")
     try:
-        given = module.cells()
-        cells = [] if given is None else list(given)
+        with contained():
+            given = module.cells()
+            cells = [] if given is None else list(given)
     except (UsageError, TaskError):
         raise
     except Exception as error:

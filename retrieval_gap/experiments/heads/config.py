@@ -12,9 +12,10 @@ from retrieval_gap.heads import HeadSpec, build, matched_shape
 from retrieval_gap.heads.padding_test import check_mask
 from retrieval_gap.heads.training import HeadTraining
 from retrieval_gap.llm.embeddings.config import Half, StatesConfig, StoredPrecision, fingerprint, states_width
-from retrieval_gap.machine.errors import UsageError, unknown
+from retrieval_gap.machine.errors import UsageError, fault, unknown
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
+from retrieval_gap.tasks.containment import contained
 from retrieval_gap.tasks.texts import METRICS, TextSet, generated_sets, load_texts
 
 Control = Literal["none", "shuffle_words", "shuffle_states", "shuffle_both"]
@@ -124,7 +125,17 @@ class HeadsConfig(Experiment):
         fingerprint(self.model)
         shape = self.head_shape(states_width(self.model))
         if self.spec.is_file:
-            check_mask(build(self.spec, shape), self.spec.shown, tokens=texts.kind == "tokens")
+            self._try_head(shape, tokens=texts.kind == "tokens")
+
+    def _try_head(self, shape: Any, *, tokens: bool) -> None:
+        """Raises UsageError for a user's head that fails, or ignores its mask."""
+        try:
+            with contained():
+                check_mask(build(self.spec, shape), self.spec.shown, tokens=tokens)
+        except UsageError:
+            raise
+        except Exception as error:
+            raise UsageError(f"head {self.spec.shown} fails: {fault(error)}") from error
 
     def canonical(self) -> dict[str, Any]:
         """What the hash is of: files by their content; of a public set nothing that only generated ones have."""

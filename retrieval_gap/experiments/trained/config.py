@@ -215,7 +215,11 @@ class RunConfig(Experiment):
     def foreign(self) -> list[str]:
         named = [self.task] if self.task.endswith(".py") else []
         named += [self.arch] if "." in self.arch else []
-        return named + [option for option in self.options.split() if option.startswith("data=")]
+        try:
+            words = shlex.split(self.options)
+        except ValueError:
+            return [*named, self.options]  # no options: nothing is to be built of them
+        return named + [word.removeprefix("data=") for word in words if word.startswith("data=")]
 
     def execute(self, run: RunDirectory, options: RunOptions) -> list[Row]:
         from retrieval_gap.experiments.trained.run import train_and_evaluate

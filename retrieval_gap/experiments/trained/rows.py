@@ -1,5 +1,6 @@
 """The row of a trained run: what it says, what a table shows of it, and whether it can be believed."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache, lru_cache
@@ -22,7 +23,9 @@ WHAT = (
     "task", "mode", "n", "arch", "size", "seed", "samples", "lr", "family", "options", "embedding", "batch_size",
     "warmup_samples", "max_grad_norm", "precision", "curriculum", "eval_split",
 )  # fmt: skip
-SAME = ("task", "mode", "n", "arch", "size", "seed", "embedding", "batch_size", "eval_split")
+SAME = (
+    "task", "mode", "n", "arch", "size", "seed", "embedding", "batch_size", "precision", "curriculum", "eval_split",
+)  # fmt: skip
 
 
 def what_it_is(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,10 +96,34 @@ def trouble_of(row: Row, config: "RunConfig") -> str:
     impossible = [key for key in SHARES if not 0 <= row[key] <= 1]
     if impossible:
         return f"says {impossible[0]} = {row[impossible[0]]}, which is no share"
-    for key in SAME:
-        if key in row and row[key] != getattr(config, key):
-            return f"says {key} = {row[key]!r}, and the run's config.json {getattr(config, key)!r}"
+    training = config.training()
+    wanted = {key: getattr(config, key) for key in SAME} | {"lr": training.lr}
+    if config.family:
+        wanted["family"] = config.family
+    if not config.stop_at:
+        wanted["samples"] = training.steps * config.batch_size
+    for key, value in wanted.items():
+        if key in row and row[key] != value:
+            return f"says {key} = {row[key]!r}, and the run's config.json {value!r}"
+    if not _option_values(config.options).items() <= _option_values(row.get("options", config.options)).items():
+        return f"says options = {row['options']!r}, and the run's config.json {config.options!r}"
     return ""
+
+
+def _option_values(options: str) -> dict[str, str | float]:
+    """By name, whatever the spelling of a number."""
+    try:
+        words = shlex.split(options)
+    except ValueError:
+        words = [options]
+    return {name: _number(value) for name, _, value in (word.partition("=") for word in words)}
+
+
+def _number(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 @lru_cache(maxsize=10_000)
