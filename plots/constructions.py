@@ -105,7 +105,7 @@ def least_state(row: Built, ns: Sequence[int]) -> list[int]:
 def read_table(path: Path) -> ConstructionTable:
     """Raises UsageError for a table that is absent, empty, lacks a column or holds an impossible value."""
     columns = [*_TEXT, *_COUNTS, *_OWN_COUNTS, "accuracy", "exact_trace", "steps", "machine_steps", "eval_samples"]
-    rows = [_built(where, row) for where, row in read_rows(path, columns)]
+    rows = [_built(where, row) for where, row in read_rows(path, columns, "sweep constructions --csv FILE")]
     if not rows:
         raise UsageError(f"results table {path} is empty; `retrieval-gap sweep constructions --csv FILE` makes one")
     return ConstructionTable(path=path, rows=rows)

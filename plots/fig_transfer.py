@@ -61,7 +61,11 @@ def read_table(path: Path) -> list[Tested]:
 def read_tests(path: Path) -> list[Tested]:
     """Raises UsageError for a table that will not do, has no row, or is not of one family and one n."""
     columns = (*_TEXT, *_SHARES, *_COUNTS)
-    rows = [_tested(where, row) for where, row in read_rows(path, columns) if row["answer"] in ANSWERS]
+    rows = [
+        _tested(where, row)
+        for where, row in read_rows(path, columns, "transfer RUN_DIR... --csv FILE")
+        if row["answer"] in ANSWERS
+    ]
     if len({(row.family, row.n) for row in rows}) != 1:
         raise UsageError(f"results table {path} is not of runs of one family and one n")
     return rows

@@ -76,7 +76,7 @@ class HeadRow:
 def read_heads(path: Path) -> list[HeadRow]:
     """Raises UsageError, with file and line, for a table that will not do."""
     columns = (*_TEXT, *_VARIANT[:-1], *_COUNTS, *_SHARES, *_DIFFERENCE, *_FLOORS)
-    rows = [_row(where, row) for where, row in read_rows(path, columns)]
+    rows = [_row(where, row) for where, row in read_rows(path, columns, "heads table --csv FILE")]
     if not rows:
         raise UsageError(f"results table {path} is empty; `retrieval-gap heads table --csv FILE` makes one")
     differing = [place for place, values in enumerate(zip(*(row.variant for row in rows), strict=True))

@@ -105,7 +105,7 @@ class Memories:
 def read_memories(path: Path) -> Memories:
     """Where runs of several seeds are rows of their own too, those alone stand for them.  Raises UsageError for a table
     that will not do."""
-    read = read_rows(path, _WANTED)
+    read = read_rows(path, _WANTED, "memory table --csv FILE")
     pooled = {_but_for_seed(row) for _, row in read if " " in row["seed"]}
     kept = [(where, row) for where, row in read if " " in row["seed"] or _but_for_seed(row) not in pooled]
     return Memories(path, tuple(_row(where, row) for where, row in kept))

@@ -190,7 +190,7 @@ def title_of(probes: Probes) -> str:
 
 def read_probes(path: Path) -> Probes:
     """Raises UsageError for a table that is absent, empty, lacks a column or holds an impossible value."""
-    rows = [_measured(where, row) for where, row in read_rows(path, _COLUMNS)]
+    rows = [_measured(where, row) for where, row in read_rows(path, _COLUMNS, "probe RUN_DIR... --csv FILE")]
     if not rows:
         raise UsageError(f"results table {path} is empty; `retrieval-gap probe RUN_DIR... --csv FILE` makes one")
     return Probes(path=path, rows=rows)

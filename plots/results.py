@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from retrieval_gap.about import MeasuredState, StateKind, in_order, state_kind
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.tables.rows import MAKE_IT, PUBLISHED, count_in, read_rows, share_in
+from retrieval_gap.tables.rows import PUBLISHED, count_in, make_it, read_rows, share_in
 from retrieval_gap.tables.rows import RESULTS as RESULTS
 
 from .seeds import Seeds
@@ -196,7 +196,7 @@ def read_runs(path: Path) -> list[ResultRow]:
     """Raises UsageError as `read_results` does."""
     rows = read_rows(path, (*_CELL_COLUMNS, *_RUN_COLUMNS))
     if not rows:
-        raise UsageError(f"results table {path} is empty: no run has finished; {MAKE_IT}")
+        raise UsageError(f"results table {path} is empty: no run has finished; {make_it()}")
     return [_run(where, row) for where, row in rows]
 
 

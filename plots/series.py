@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from retrieval_gap.about import in_order
 from retrieval_gap.machine.errors import UsageError, unknown
-from retrieval_gap.tables.rows import MAKE_IT, number_in, read_rows, share_in
+from retrieval_gap.tables.rows import make_it, number_in, read_rows, share_in
 
 from .seeds import Seeds
 from .style import VIEWS, name_of, size_name
@@ -123,7 +123,7 @@ def read_series(path: Path, view: SeriesView) -> Series:
     """Raises UsageError for a table that will not do, has no row, or has two rows of one configuration and seed."""
     where_rows = read_rows(path, dict.fromkeys((*_NEEDED, view.x, view.panel, view.color)))
     if not where_rows:
-        raise UsageError(f"results table {path} is empty: no run has finished; {MAKE_IT}")
+        raise UsageError(f"results table {path} is empty: no run has finished; {make_it()}")
     told = [(where, row) for where, row in where_rows if row[view.x]]
     ticks = _size_order(told) if view.x == "size" else []
     measured = [_measured(where, row, view.x, ticks) for where, row in told]

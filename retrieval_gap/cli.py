@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if no_files_left(error):
             return _failed(error, files_told(), 1, debug)
-        return _failed(error, f"{error.filename or 'output'}: {error.strerror or error}", 1, debug)
+        return _failed(error, f"{error.filename or 'standard output'}: {error.strerror or error}", 1, debug)
     except Exception as error:
         return _failed(error, f"{fault(error)} (--debug shows the traceback)", 1, debug)
     return 0

@@ -91,7 +91,12 @@ class SweepCommand:
         )
         cells = grid_cells(self.grid, vars(self.lists), self.options, paper=self.paper)
         if self.dry_run:
-            print_plan(cells, options, self.runs_dir)
+            if self.choose:
+                from retrieval_gap.experiments.trained.choose import print_choice_plan
+
+                print_choice_plan(cells, options, self.runs_dir)
+            else:
+                print_plan(cells, options, self.runs_dir)
             return
         run = RunOptions(
             runs_dir=self.runs_dir,

@@ -4,7 +4,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import Positional, Suppress, arg
 
@@ -31,6 +31,11 @@ from retrieval_gap.training.config import CHECKPOINT_SECONDS
 MAX_THREADS = 1024
 
 
+def _unsaid(metavar: str, text: str) -> Any:
+    """Of a flag whose default depends on others: the text tells it."""
+    return arg(metavar=metavar, help=text, help_behavior_hint="")
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunFlags:
     """What a run is.  None: what works at small sizes, or with --paper the paper's."""
@@ -41,20 +46,22 @@ class RunFlags:
     arch: Annotated[str, arg(help=f"an architecture ({names_told(MODELS, 'SIZES')}) or the path of your own file")]
     size: Annotated[str, arg(help="tiny, 0.5m, 1m or 2m, with changes such as tiny+d_model=16+n_layers=2")]
     family: Annotated[str, arg(help='distribution of problems; "" means the task\'s first')] = ""
-    embedding: Annotated[Embedding | None, arg(help="learned; paper: sinusoidal")] = None
-    samples: Annotated[int | None, arg(help="to train on: 64,000; paper: 1,000,000 (its released README says 5M)")] = (
-        None
-    )
-    batch_size: Annotated[int | None, arg(help="samples of a step: 32; paper: 64")] = None
+    embedding: Annotated[Embedding | None, _unsaid("sinusoidal|learned", "learned; paper: sinusoidal")] = None
+    samples: Annotated[
+        int | None, _unsaid("INT", "to train on: 64,000; paper: 1,000,000 (its released README says 5M)")
+    ] = None
+    batch_size: Annotated[int | None, _unsaid("INT", "samples of a step: 32; paper: 64")] = None
     lr: Annotated[
         MaybeNumber,
-        arg(help="peak learning rate: 0.003, for 1m and 2m 0.001; paper: Transformer 0.001, others 0.0003"),
+        _unsaid("FLOAT", "peak learning rate: 0.003, for 1m and 2m 0.001; paper: Transformer 0.001, others 0.0003"),
     ] = None
-    warmup_samples: Annotated[int | None, arg(help="samples of warm-up: 5 % of all; paper: 10,000")] = None
-    max_grad_norm: Annotated[MaybeNumber, arg(help="clipping: 1, 0 means none; paper: none")] = None
+    warmup_samples: Annotated[int | None, _unsaid("INT", "samples of warm-up: 5 % of all; paper: 10,000")] = None
+    max_grad_norm: Annotated[MaybeNumber, _unsaid("FLOAT", "clipping: 1, 0 means none; paper: none")] = None
     precision: Precision = "fp32"
     seed: Annotated[int, arg(help="of weights and data")] = 0
-    eval_samples: Annotated[int | None, arg(help="held-out samples decoded at the end: 1,000; paper: 5,000")] = None
+    eval_samples: Annotated[int | None, _unsaid("INT", "held-out samples decoded at the end: 1,000; paper: 5,000")] = (
+        None
+    )
     eval_split: Annotated[Split, arg(help="validation where a setting is chosen by the result")] = "test"
     eval_every: Annotated[
         int, arg(help="decode 256 validation samples after every so many trained: accuracy in curves; 0 means never")

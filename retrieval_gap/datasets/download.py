@@ -19,7 +19,7 @@ from urllib.request import Request, build_opener
 
 from retrieval_gap.datasets.catalog import CatalogFile
 from retrieval_gap.machine.errors import RunError
-from retrieval_gap.machine.files import make_folder, sync, write_text
+from retrieval_gap.machine.files import make_folder, sync, target_of, write_text
 
 CHUNK = 1 << 20
 TIMEOUT_SECONDS = 30.0  # without a byte
@@ -57,7 +57,7 @@ def download(source: CatalogFile, folder: Path, watch: Watcher = lambda done, to
     cannot be written.
     """
     make_folder(folder)
-    target = folder / source.name
+    target = target_of(folder / source.name)
     if not (target.is_file() and _has(target, source)):
         part = folder / f".{source.name}.part"
         with _locked(part) as file:

@@ -18,13 +18,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from rich.markup import escape
-from rich.table import Table
-
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.machine.files import make_room_for
 from retrieval_gap.runs.filters import matches
 from retrieval_gap.statistics.intervals import Interval, newcombe_interval, paired_t_interval, welch_interval
+from retrieval_gap.tables.printing import Cells, print_table
 from retrieval_gap.tables.rows import PUBLISHED, Row, Sourced, count_in, merge, read_rows, read_table, share_in
 from retrieval_gap.tables.rows import write_table as write_csv
 
@@ -237,7 +235,7 @@ def _print_published(path: Path, ours: Mapping[Setting, Runs], compared: Sequenc
     print(
         f"{len(run)} of {len(compared)} published cells were run: {count['reproduced']} "
         f"reproduced within the interval, {count['not reproduced']} not; "
-        f"{len(ours) - len(run)} cells of {path} are not in the published table"
+        f"cells of {path} without a published counterpart: {len(ours) - len(run)}"
     )
     for line in missing_lines(compared):
         print(f"not run: {line}")
@@ -256,18 +254,9 @@ def missing_lines(compared: Iterable[Comparison]) -> list[str]:
 
 
 def _print_table(compared: Sequence[Comparison], theirs: str) -> None:
-    from retrieval_gap.machine.terminal import wide_console
-
-    table = Table(box=None, pad_edge=False)
-    for column in ("task", "view", "n", "model"):
-        table.add_column(column)
-    for column in ("seeds", "trained on", "accuracy", theirs, "difference", "95 %"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for column in ("interval", ""):
-        table.add_column(column, no_wrap=True)
-    for comparison in compared:
-        table.add_row(*map(escape, _words(comparison)))
-    wide_console().print(table)
+    left = ("task", "view", "n", "model", "interval", "")
+    columns = (*left[:4], "seeds", "trained on", "accuracy", theirs, "difference", "95 %", *left[4:])
+    print_table(Cells(columns, [_words(comparison) for comparison in compared]), left=left)
 
 
 def _words(comparison: Comparison) -> list[str]:

@@ -38,7 +38,7 @@ _NEVER_EMPTY = ("task", "mode", "n", "arch", "size", "seed", *_SHARES[:3], "eval
 INCIDENTAL = ("options", "size", "tokens_per_s", "wall_s", "threads", "hardware", "torch", "commit")
 MOST_NAMED = 6  # columns in an error's one line
 AT_A_TIME = 256  # rows: few enough to stay in the processor's cache
-MAKE_IT = "`retrieval-gap sweep demo --csv FILE` makes a table; name it with --results FILE"
+SWEPT = "sweep demo --csv FILE"  # the command that makes a table of runs
 
 Row = dict[str, Any]
 Value = TypeVar("Value")
@@ -63,10 +63,10 @@ def read_table(path: Path) -> list[Sourced]:
 
     Raises UsageError for a file that is absent, no table, empty, lacks a column or holds an impossible value.
     """
-    names, texts = _read_texts(path, [column for column in COLUMNS if column not in _DEFAULTS | _UNKNOWN])
+    names, texts = _read_texts(path, [column for column in COLUMNS if column not in _DEFAULTS | _UNKNOWN], SWEPT)
     rows = list(_typed(names, texts))
     if not rows:
-        raise UsageError(f"results table {path} is empty: no run has finished; {MAKE_IT}")
+        raise UsageError(f"results table {path} is empty: no run has finished; {make_it()}")
     return rows
 
 
@@ -171,23 +171,33 @@ def need_pyarrow() -> Any:
     return pyarrow
 
 
-def read_rows(path: Path, columns: Iterable[str]) -> list[tuple[str, dict[str, str]]]:
+def make_it(made_by: str = SWEPT) -> str:
+    """What to do where there is no table.  made_by: the command that makes such a one."""
+    return f"`retrieval-gap {made_by}` makes a table; name it with --results FILE"
+
+
+def read_rows(path: Path, columns: Iterable[str], made_by: str = SWEPT) -> list[tuple[str, dict[str, str]]]:
     """Rows as text, each with where it stands (file and line); a `.parquet` file's by the text of its values.
 
+    made_by: the command that makes such a table, for an error.
     Raises UsageError for a file that will not do, and for one that lacks one of these columns.
     """
-    names, texts = _read_texts(path, columns)
+    names, texts = _read_texts(path, columns, made_by)
     return [(where, dict(zip(names, fields, strict=True))) for where, fields in texts]
 
 
-def _read_texts(path: Path, columns: Iterable[str]) -> tuple[list[str], Iterator[Placed]]:
+def _read_texts(path: Path, columns: Iterable[str], made_by: str) -> tuple[list[str], Iterator[Placed]]:
     """The columns' names and the rows.  Raises UsageError as `read_rows` does, about a row where that is read."""
+    if not path.exists():
+        raise UsageError(f"there is no results table {path}; {make_it(made_by)}")
     texts = _parquet_texts(path) if path.suffix == ".parquet" else _csv_texts(path)
     names = next(texts, Placed("", [])).fields
     missing = [column for column in columns if column not in names]
     if missing:
         more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
-        raise UsageError(f"results table {path} lacks the column {', '.join(missing[:MOST_NAMED])}{more}; {MAKE_IT}")
+        raise UsageError(
+            f"results table {path} lacks the column {', '.join(missing[:MOST_NAMED])}{more}; {make_it(made_by)}"
+        )
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UsageError(f"results table {path} has the column {', '.join(twice)} more than once")
@@ -206,8 +216,6 @@ def _csv_texts(path: Path) -> Iterator[Placed]:
                 if len(row) != wanted:
                     raise UsageError(f"{where}: {wanted} fields are wanted")
                 yield Placed(where, row)
-    except FileNotFoundError as error:
-        raise UsageError(f"there is no results table {path}; {MAKE_IT}") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         told = str(error) if isinstance(error, OSError) else no_text(path) or str(error)
         raise UsageError(f"results table {path} cannot be read: {told}") from error
@@ -216,8 +224,6 @@ def _csv_texts(path: Path) -> Iterator[Placed]:
 def _parquet_texts(path: Path) -> Iterator[Placed]:
     """The columns' names, then each row."""
     pyarrow = need_pyarrow()
-    if not path.exists():
-        raise UsageError(f"there is no results table {path}; {MAKE_IT}")
     try:
         table = pyarrow.parquet.ParquetFile(path).read()
     except (OSError, pyarrow.ArrowException) as error:

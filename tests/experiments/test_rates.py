@@ -154,9 +154,22 @@ def test_the_command_prints_window_and_rate_and_writes_all_rows(tmp_path, capsys
     assert sum(line.endswith(",1") for line in lines) == 2
 
 
-def test_one_rate_is_wrong_use_in_one_line(tmp_path, capsys):
+@pytest.mark.parametrize("more", ["", "--dry-run"])
+def test_one_rate_is_wrong_use_in_one_line(more, tmp_path, capsys):
     line = f"sweep --task index --mode direct --n 4 --arch lstm --size tiny --lr 1e-3 --choose lr --runs-dir {tmp_path}"
-    assert main(line.split()) == 2
+    assert main(f"{line} {more}".split()) == 2
     error = capsys.readouterr().err
     assert "two learning rates or more" in error
     assert error.count("\n") == 1
+
+
+def test_a_dry_run_tells_the_first_round_which_is_on_validation(tmp_path, capsys):
+    line = (
+        "sweep --task index --mode direct --n 8 --arch lstm --size tiny --lr 1e-3,3e-3 --seed 0 --choose lr --dry-run"
+    )
+    assert main(f"{line} --runs-dir {tmp_path}".split()) == 0
+    told = capsys.readouterr()
+    assert told.out.count("--eval-split validation") == 2
+    assert "--eval-split test" not in told.out
+    assert "this is the first round" in told.out
+    assert "one seed a rate" in told.err

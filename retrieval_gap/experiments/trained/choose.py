@@ -1,15 +1,17 @@
 """`sweep --choose lr`: the rounds of the protocol of rates.py, each a sweep of its own."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from retrieval_gap.experiments.trained.config import RunConfig
-from retrieval_gap.experiments.trained.rates import Row, choose_rates
+from retrieval_gap.experiments.trained.rates import Row, choose_rates, first_round
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.machine.files import make_room_for
 from retrieval_gap.runs.experiment import Experiment, RunOptions
 from retrieval_gap.runs.known import finished_rows, planned_runs
-from retrieval_gap.runs.sweep import SweepOptions, sweep
+from retrieval_gap.runs.sweep import SweepOptions, print_plan, sweep
 from retrieval_gap.tables.rows import write_rows
 
 
@@ -19,10 +21,7 @@ def choose_lr(cells: Sequence[Experiment], options: SweepOptions, run: RunOption
     Finished runs are skipped, so that a sweep that was stopped goes on.
     Raises UsageError for cells that have no learning rate, for a grid of one rate, and where a round is not finished.
     """
-    selected = options.chosen(cells)
-    chosen = [cell for cell in selected if isinstance(cell, RunConfig)]
-    if len(chosen) < len(selected) or options.shard:
-        raise UsageError("--choose lr wants a grid of trained runs, whole: no --shard")
+    chosen = _trained_cells(cells, options)
     if options.csv is not None:
         make_room_for(options.csv)
     one_round = replace(options, only="", csv=None)
@@ -38,3 +37,24 @@ def choose_lr(cells: Sequence[Experiment], options: SweepOptions, run: RunOption
         rows = [row for model in models for row in model.rows()]
         write_rows(options.csv, rows)
         print(f"{len(rows)} rows written to {options.csv}")
+
+
+def print_choice_plan(cells: Sequence[Experiment], options: SweepOptions, runs_dir: Path) -> None:
+    """What is known before the first round: its cells; then what the later ones are.  Raises UsageError as `choose_lr`
+    does of cells."""
+    print_plan(first_round(_trained_cells(cells, options)), replace(options, only=""), runs_dir)
+    print(
+        "this is the first round, on validation; a rate more is tried where the best is at an edge, then as many fresh "
+        "seeds at the best, on test"
+    )
+
+
+def _trained_cells(cells: Sequence[Experiment], options: SweepOptions) -> list[RunConfig]:
+    selected = options.chosen(cells)
+    chosen = [cell for cell in selected if isinstance(cell, RunConfig)]
+    if len(chosen) < len(selected) or options.shard:
+        raise UsageError("--choose lr wants a grid of trained runs, whole: no --shard")
+    first_round(chosen)  # raises what is wrong with them
+    if len({cell.seed for cell in chosen}) < 2:
+        print("one seed a rate: two or more, such as --seed 0,1, tell a good rate from luck", file=sys.stderr)
+    return chosen

@@ -152,6 +152,14 @@ class Chosen:
         ]
 
 
+def first_round(cells: Sequence[RunConfig]) -> list[RunConfig]:
+    """The grid itself, on the validation split.  Raises UsageError for a model with fewer than two rates."""
+    first = list(dict.fromkeys(replace(cell, eval_split="validation", lr=cell.training().lr) for cell in cells))
+    for model in dict.fromkeys(map(_model_of, first)):
+        check_rates([cell.lr for cell in first if _model_of(cell) == model])
+    return first
+
+
 def choose_rates(cells: Sequence[RunConfig], run: Runner) -> list[Chosen]:
     """The protocol for every model among the cells (all but rate and seed); `run` is called once a
     round, for all models together.
@@ -160,10 +168,7 @@ def choose_rates(cells: Sequence[RunConfig], run: Runner) -> list[Chosen]:
     Raises UsageError for a model with fewer than two rates, or where a row is missing.
     """
     models: dict[RunConfig, dict[RunConfig, Row]] = defaultdict(dict)
-    first = list(dict.fromkeys(replace(cell, eval_split="validation", lr=cell.training().lr) for cell in cells))
-    for model in dict.fromkeys(map(_model_of, first)):
-        check_rates([cell.lr for cell in first if _model_of(cell) == model])
-    added = first
+    added = first_round(cells)
     for _ in range(1 + MOST_WIDENINGS):
         for cell, row in _rows(added, run).items():
             models[_model_of(cell)][cell] = row

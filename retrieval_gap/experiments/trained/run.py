@@ -151,7 +151,7 @@ def evaluate_run(
     task, wanted = config.build_task(config.eval_split), samples or config.eval_samples
     wanted = min(wanted, task.problems or wanted)
     evaluation = evaluate(model, task, wanted, retriever=retriever, batch=_decode_batch(model, task))
-    return asdict(config) | trained | asdict(evaluation)
+    return asdict(config) | {"lr": config.training().lr} | trained | asdict(evaluation)
 
 
 @dataclass(frozen=True)
