@@ -2,6 +2,7 @@
 names the variable."""
 
 import os
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -33,13 +34,18 @@ def opened(kind: Callable[..., T], config: ServerConfig, headers: dict[str, str]
     except OSError as error:
         raise UsageError(f"{_named(CERTIFICATES)}: certificates cannot be read ({error.strerror or error})") from error
     except ValueError as error:
-        raise UsageError(f"{_named(PROXIES)}: no proxy that can be used ({error})") from error
+        raise UsageError(f"{_named(PROXIES)}: no proxy that can be used ({_without_user(str(error))})") from error
 
 
 def _named(names: tuple[str, ...]) -> str:
-    """The variables of these that are set, as NAME=value."""
+    """The variables of these that are set, as NAME=value, an address without its user and password."""
     found = {name: os.environ.get(name) or os.environ.get(name.lower()) for name in names}
-    return ", ".join(f"{name}={value}" for name, value in found.items() if value) or "the environment"
+    told = ", ".join(f"{name}={value}" for name, value in found.items() if value)
+    return _without_user(told) or "the environment"
+
+
+def _without_user(text: str) -> str:
+    return re.sub(r"//[^/\s]*@", "//", text)
 
 
 def reason(error: Exception) -> str:

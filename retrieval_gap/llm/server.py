@@ -19,7 +19,7 @@ from retrieval_gap.llm.connection import opened, reason
 from retrieval_gap.llm.families import family_of
 from retrieval_gap.llm.in_flight import Flight, StatusError
 from retrieval_gap.llm.pace import asked_to_wait
-from retrieval_gap.llm.replies import TooLongReplyError, parsed, parsed_stream
+from retrieval_gap.llm.replies import TooLongReplyError, check_no_fault, parsed, parsed_stream
 from retrieval_gap.llm.reported import counted_tokens, echoed_likelihood, likely_next
 from retrieval_gap.llm.request import AnswerScores, Completion, Reply, Request, Scored, ScoreRequest, TooLong
 from retrieval_gap.llm.too_long import says_too_long
@@ -141,7 +141,7 @@ class ServerBackend:
         """One try, of all answers."""
         try:
             return await self._echoed(client, request) or await self._walked(client, request)
-        except StatusError as error:
+        except (StatusError, TooLongReplyError) as error:
             return _too_long(error)
 
     async def _echoed(self, client: httpx2.AsyncClient, request: ScoreRequest) -> AnswerScores | None:
@@ -176,7 +176,9 @@ class ServerBackend:
     async def _told_of(self, client: httpx2.AsyncClient, body: dict[str, Any]) -> str:
         response = await client.post(self._path(), json=body)
         self._check(response)
-        return _text(response)
+        told = _text(response)
+        check_no_fault(told)
+        return told
 
     def _asked_to_count(self, text: str) -> int:
         root = self._url.removesuffix("/v1")

@@ -8,12 +8,14 @@ from urllib.parse import quote
 # Control characters but for tab and line feed: a server's or a file's text may hold sequences that move the cursor or
 # rename the window.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+SHORTEST = 8  # characters of a key that is a secret
 _secrets: set[str] = set()
 
 
 def keep_secret(value: str) -> None:
-    """From here on `redacted` replaces it, also as JSON and addresses spell it."""
-    if value:
+    """From here on `redacted` replaces it, also as JSON and addresses spell it; but not a shorter one than SHORTEST,
+    such as the "none" or "EMPTY" that local servers take: an answer may say that."""
+    if len(value) >= SHORTEST:
         _secrets.update(
             {value, json.dumps(value)[1:-1], value.replace("/", r"\/"), quote(value), quote(value, safe="")}
         )

@@ -388,8 +388,15 @@ def test_a_server_that_reports_no_likelihoods_is_one_clear_line() -> None:
             scored(server, request, api="chat")
 
 
-def test_a_prompt_too_long_to_be_scored_is_told_and_the_rest_goes_on() -> None:
-    with ScriptedServer(lambda body: Fault(status=400, told="maximum context length is 8")) as server:
+@pytest.mark.parametrize(
+    "said",
+    [
+        Fault(status=400, told="maximum context length is 8"),
+        {"error": {"message": "maximum context length is 8"}},  # under status 200
+    ],
+)
+def test_a_prompt_too_long_to_be_scored_is_told_and_the_rest_goes_on(said: Any) -> None:
+    with ScriptedServer(lambda body: said) as server:
         assert isinstance(scored(server, ScoreRequest(prompt="Sky:", answers=(" rain",))), TooLong)
 
 

@@ -18,7 +18,7 @@ from retrieval_gap.llm.request import Completion, Request, TooLong
 from retrieval_gap.llm.server import ServerBackend
 from retrieval_gap.llm.too_long import FORMS, says_too_long
 from retrieval_gap.machine.errors import RunError, UsageError
-from retrieval_gap.machine.printing import printable
+from retrieval_gap.machine.printing import keep_secret, printable, redacted
 from tests.llm.scripted_server import Fault, Said, ScriptedServer, prompt_of
 
 KEY = "sk-not/to be seen"
@@ -220,12 +220,17 @@ def test_a_socks_proxy_without_its_package_is_named(tmp_path: Path, monkeypatch:
         client(server, tmp_path)
 
 
-def test_a_proxy_of_an_unknown_kind_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ALL_PROXY", "gopher://127.0.0.1:9")
+@pytest.mark.parametrize("address", ["gopher://me:hidden@127.0.0.1:9", "socks5://me:hidden@127.0.0.1:9"])
+def test_a_proxy_that_cannot_be_used_is_named_without_its_password(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", address)
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
-    with ScriptedServer(lambda body: "x") as server, pytest.raises(UsageError, match="ALL_PROXY"):
+    with ScriptedServer(lambda body: "x") as server, pytest.raises(UsageError, match="ALL_PROXY") as error:
         client(server, tmp_path)
+    assert "hidden" not in str(error.value)
+    assert "127.0.0.1:9" in str(error.value)
 
 
 def test_a_file_of_certificates_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,6 +276,12 @@ def test_a_server_that_repeats_the_key_does_not_get_it_printed(name: str, tmp_pa
             asked.ask([REQUEST])
         assert KEY not in str(error.value)
         assert "[key]" in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["none", "x", "EMPTY"])
+def test_a_key_that_only_fills_the_place_of_one_leaves_answers_as_they_are(key: str) -> None:
+    keep_secret(key)
+    assert redacted("none of the next is EMPTY") == "none of the next is EMPTY"
 
 
 @pytest.mark.parametrize("stream", [False, True])
