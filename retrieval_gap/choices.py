@@ -1,7 +1,9 @@
-"""The words that flags and configurations choose among, apart from the code that acts on them: reading a command line
-must not import torch."""
+"""What flags and configurations choose among, words and numbers, apart from the code that acts on them: reading a
+command line must not import torch."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from tyro.constructors import PrimitiveConstructorSpec
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 BackendName = Literal["auto", "triton", "mamba_ssm", "cpu", "naive"]
@@ -10,3 +12,27 @@ Embedding = Literal["sinusoidal", "learned"]
 Precision = Literal["fp32", "tf32", "bf16"]
 ChangedFiles = Literal["refuse", "allow"]
 LogName = Literal["none", "tensorboard", "trackio", "wandb"]
+
+
+def _number(words: list[str]) -> float:
+    """Raises ValueError for what is no number, and for one so small that it would be taken for 0."""
+    value = float(words[0])
+    if value == 0 and any(digit in "123456789" for digit in words[0].lower().partition("e")[0]):
+        raise ValueError(f"{words[0]} is too close to 0 to be told from it")
+    return value
+
+
+def _number_flag(*kinds: type) -> PrimitiveConstructorSpec[Any]:
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="FLOAT",
+        instance_from_str=_number,
+        is_instance=lambda value: isinstance(value, kinds),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+# For flags that 0 means something special to.
+Number = Annotated[float, _number_flag(float)]
+# The same, where None stands for what depends on other flags.
+MaybeNumber = Annotated[float | None, _number_flag(float, type(None))]

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, Suppress, arg
 
+from retrieval_gap.choices import Number
 from retrieval_gap.commands.flags import CheckpointSeconds, Device, KeepWeights, Log, Only, RunsDir, check_seconds
-from retrieval_gap.experiments.trained.config import Number
 from retrieval_gap.runs.experiment import CHECKPOINT_SECONDS
 
 

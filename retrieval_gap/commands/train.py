@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, Suppress, arg
 
 from retrieval_gap.about import MODELS
-from retrieval_gap.choices import Embedding, Precision, RetrieverName
+from retrieval_gap.choices import Embedding, MaybeNumber, Number, Precision, RetrieverName
 from retrieval_gap.commands.flags import (
     Changed,
     CheckpointSeconds,
@@ -23,7 +23,7 @@ from retrieval_gap.commands.flags import (
     whole_numbers,
 )
 from retrieval_gap.commands.lists import TASKS, names_told
-from retrieval_gap.experiments.trained.config import MaybeNumber, Number, ProblemSize
+from retrieval_gap.experiments.trained.config import ProblemSize
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tasks.api import Mode, Split
 from retrieval_gap.training.config import CHECKPOINT_SECONDS

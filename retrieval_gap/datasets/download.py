@@ -59,7 +59,7 @@ def download(source: CatalogFile, folder: Path, watch: Watcher = lambda done, to
     make_folder(folder)
     target = target_of(folder / source.name)
     if not (target.is_file() and _has(target, source)):
-        part = folder / f".{source.name}.part"
+        part = target.with_name(f".{source.name}.part")
         with _locked(part) as file:
             url = _from_mirrors(source, file, watch)
             sync(part)

@@ -6,8 +6,7 @@ from urllib.parse import urlsplit
 
 from tyro.conf import arg
 
-from retrieval_gap.choices import DeviceName
-from retrieval_gap.experiments.trained.config import Number
+from retrieval_gap.choices import DeviceName, Number
 from retrieval_gap.llm.request import Api
 from retrieval_gap.machine.errors import UsageError
 

@@ -66,6 +66,17 @@ def test_a_file_of_other_content_is_replaced_once_the_right_one_has_arrived(serv
     assert fetch(tmp_path, server.serve("/a", whole(CONTENT))) == CONTENT
 
 
+def test_behind_a_link_its_target_is_replaced_and_the_link_stays(server: Site, tmp_path: Path) -> None:
+    for folder in ("elsewhere", "data"):
+        (tmp_path / folder).mkdir()
+    kept = tmp_path / "elsewhere" / "kept.json"
+    kept.write_bytes(OTHER)
+    (tmp_path / "data" / "data.json").symlink_to(kept)
+    assert fetch(tmp_path / "data", server.serve("/a", whole(CONTENT))) == CONTENT
+    assert (tmp_path / "data" / "data.json").is_symlink()
+    assert kept.read_bytes() == CONTENT
+
+
 def test_a_connection_that_is_cut_off_is_resumed_where_it_broke(server: Site, tmp_path: Path) -> None:
     assert fetch(tmp_path, server.serve("/a", cut_off(CONTENT, 70_000))) == CONTENT
     assert [asked for _, asked in server.asked] == ["", *(f"bytes={70_000 * k}-" for k in range(1, 5))]

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, g
 
 import numpy as np
 from tyro.conf import Suppress, arg
-from tyro.constructors import PrimitiveConstructorSpec
 
-from retrieval_gap.choices import Embedding, Precision
+from retrieval_gap.choices import Embedding, Number, Precision
 from retrieval_gap.experiments.trained.rows import counted, told_of, trouble_of, what_it_is
 from retrieval_gap.experiments.trained.trial import try_architecture, try_task
 from retrieval_gap.machine.errors import UsageError, unknown
@@ -36,28 +35,6 @@ ProblemSize = Annotated[
 ]
 
 
-def _number(words: list[str]) -> float:
-    """Raises ValueError for what is no number, and for one so small that it would be taken for 0."""
-    value = float(words[0])
-    if value == 0 and any(digit in "123456789" for digit in words[0].lower().partition("e")[0]):
-        raise ValueError(f"{words[0]} is too close to 0 to be told from it")
-    return value
-
-
-def _number_flag(*kinds: type) -> PrimitiveConstructorSpec[Any]:
-    return PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="FLOAT",
-        instance_from_str=_number,
-        is_instance=lambda value: isinstance(value, kinds),
-        str_from_instance=lambda value: [str(value)],
-    )
-
-
-# For flags that 0 means something special to.
-Number = Annotated[float, _number_flag(float)]
-# The same, where None stands for what depends on other flags.
-MaybeNumber = Annotated[float | None, _number_flag(float, type(None))]
 # Raised when the meaning of a configuration changes, so that old run directories are not taken for new ones.
 CONFIG_VERSION = 1
 # The paper's learning rates.
