@@ -7,7 +7,7 @@ not there is left out, and that is said.
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from retrieval_gap.experiments.heads.config import HeadsConfig
@@ -35,6 +35,9 @@ CPU_PUBLIC = (
 PUBLIC_HEADS = ("mean", "attention", "conv1d", "transformer", "gru", "bigru")
 DECODER_SETS, DECODER_HEADS = ("which_came_first", "negation_scope"), ("attention", "bigru")
 
+Values = Mapping[str, object]
+"""Of fields of `HeadsConfig`."""
+
 
 def heads_demo() -> list[HeadsConfig]:
     """Ten minutes on two cores: two generated sets and COPA, five heads, three seeds; shuffled states beside."""
@@ -43,10 +46,11 @@ def heads_demo() -> list[HeadsConfig]:
     cells: list[HeadsConfig] = []
     for seed in range(3):
         for name, n in DEMO_SETS.items():
-            cells += _cells(name, DEMO_HEADS, seed, n=n, **few)
-            cells += _shuffled(name, DEMO_HEADS, seed, (0,), n=n, **few)
-        cells += _shuffled("which_came_first", ("bigru",), seed, DEMO_WINDOWS, n=DEMO_SETS["which_came_first"], **few)
-        cells += _public("copa", DEMO_HEADS, seed, **brief)
+            cells += _cells(name, DEMO_HEADS, seed, few | {"n": n})
+            cells += _shuffled(name, DEMO_HEADS, seed, (0,), few | {"n": n})
+        few_words = few | {"n": DEMO_SETS["which_came_first"]}
+        cells += _shuffled("which_came_first", ("bigru",), seed, DEMO_WINDOWS, few_words)
+        cells += _public("copa", DEMO_HEADS, seed, brief)
     return cells
 
 
@@ -54,12 +58,13 @@ def heads_tuned() -> list[HeadsConfig]:
     """Does what is found over a frozen model carry over to one that is trained along?  Two generated sets of 16 words,
     attention pooling and a BiGRU, two seeds."""
     few = {"n": 16, "samples": 600, "test_samples": 300, "steps": 100, "evaluate_every": 25, "batch_size": 16}
+    rates = {"lr": "1e-3,3e-3", "tune_lr": 1e-4}
     return [
         cell
         for seed in range(2)
         for tune in (False, True)
         for name in TUNED_SETS
-        for cell in _cells(name, TUNED_HEADS, seed, **few, lr="1e-3,3e-3", tune=tune, tune_lr=1e-4)
+        for cell in _cells(name, TUNED_HEADS, seed, {**few, **rates, "tune": tune})
     ]
 
 
@@ -71,15 +76,15 @@ def heads_cpu() -> list[HeadsConfig]:
     cells: list[HeadsConfig] = []
     for seed in range(CPU_SEEDS):
         for name in sorted(generated_sets()):
-            cells += _cells(name, CPU_HEADS, seed, **few)
-            cells += _shuffled(name, CPU_HEADS, seed, (0,), **few)
-            cells += _cells(name, ("attention", "bigru"), seed, control="shuffle_words", **few)
-            cells += _cells(name, ("bigru",), seed, control="shuffle_both", **few)
+            cells += _cells(name, CPU_HEADS, seed, few)
+            cells += _shuffled(name, CPU_HEADS, seed, (0,), few)
+            cells += _cells(name, ("attention", "bigru"), seed, few | {"control": "shuffle_words"})
+            cells += _cells(name, ("bigru",), seed, few | {"control": "shuffle_both"})
         for name in CPU_WINDOWED:
-            cells += _shuffled(name, ("bigru",), seed, WINDOWS, **few)
+            cells += _shuffled(name, ("bigru",), seed, WINDOWS, few)
         for name in CPU_PUBLIC:
-            cells += _public(name, PUBLIC_HEADS, seed, **CPU_TRAINING)
-        cells += _decoder(seed, **few)
+            cells += _public(name, PUBLIC_HEADS, seed, CPU_TRAINING)
+        cells += _decoder(seed, few)
     return cells
 
 
@@ -87,23 +92,22 @@ def _model() -> str:
     return str(models_folder() / MODEL)
 
 
-def _cells(dataset: str, heads: Sequence[str], seed: int, **more: object) -> Iterator[HeadsConfig]:
+def _cells(dataset: str, heads: Sequence[str], seed: int, more: Values) -> Iterator[HeadsConfig]:
     for head in heads:
-        yield HeadsConfig.from_json(
-            {"dataset": dataset, "model": _model(), "head": head, "seed": seed} | more, "preset"
-        )
+        told = {"dataset": dataset, "model": _model(), "head": head, "seed": seed}
+        yield HeadsConfig.from_json({**told, **more}, "preset")
 
 
 def _shuffled(
-    dataset: str, heads: Sequence[str], seed: int, windows: Sequence[int], **more: object
+    dataset: str, heads: Sequence[str], seed: int, windows: Sequence[int], more: Values
 ) -> Iterator[HeadsConfig]:
     """Heads that read order, on shuffled states; the others give the same there as in order."""
     ordered = [head for head in heads if HeadSpec.parse(head).head().reads_order]
     for window in windows:
-        yield from _cells(dataset, ordered, seed, control="shuffle_states", window=window, **more)
+        yield from _cells(dataset, ordered, seed, {**more, "control": "shuffle_states", "window": window})
 
 
-def _decoder(seed: int, **more: object) -> Iterator[HeadsConfig]:
+def _decoder(seed: int, more: Values) -> Iterator[HeadsConfig]:
     folder = models_folder() / DECODER
     if not folder.is_dir():
         if seed == 0:
@@ -113,12 +117,12 @@ def _decoder(seed: int, **more: object) -> Iterator[HeadsConfig]:
         return
     for name in DECODER_SETS:
         for copies in (1, 2):
-            twice = more | {"model": str(folder), "copies": copies}
-            yield from _cells(name, DECODER_HEADS, seed, **twice)
-            yield from _shuffled(name, DECODER_HEADS, seed, (0,), **twice)
+            twice = {**more, "model": str(folder), "copies": copies}
+            yield from _cells(name, DECODER_HEADS, seed, twice)
+            yield from _shuffled(name, DECODER_HEADS, seed, (0,), twice)
 
 
-def _public(dataset: str, heads: Sequence[str], seed: int, **more: object) -> Iterator[HeadsConfig]:
+def _public(dataset: str, heads: Sequence[str], seed: int, more: Values) -> Iterator[HeadsConfig]:
     folder = Path(os.environ.get("RETRIEVAL_GAP_DATA") or ROOT.parent / "shared" / "data") / "coupling"
     if not folder.is_dir():
         if seed == 0:
@@ -126,7 +130,7 @@ def _public(dataset: str, heads: Sequence[str], seed: int, **more: object) -> It
         return
     if dataset == "ncbi":
         heads = [name for name in head_names() if HeadSpec(name).head().labels_tokens]
-    yield from _cells(dataset, heads, seed, data=str(folder), **more)
+    yield from _cells(dataset, heads, seed, {**more, "data": str(folder)})
 
 
 PRESETS = {"heads_demo": heads_demo, "heads_tuned": heads_tuned, "heads_cpu": heads_cpu}
