@@ -12,7 +12,7 @@ from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tasks.api import TaskError
 
-RESULTS = Path(__file__).parents[2] / "results"
+RESULTS = Path(__file__).parents[3] / "results"
 CELL: dict[str, object] = {"task": "cgram_retrieval", "mode": "rag", "n": 32, "arch": "lstm", "size": "tiny"}
 
 

@@ -18,7 +18,7 @@ from retrieval_gap.tasks.api import TaskConfig
 from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.theory.bounds import bound_of
 
-RESULTS = Path(__file__).parents[2] / "results"
+RESULTS = Path(__file__).parents[3] / "results"
 TABLES = sorted(RESULTS.glob("theory_*_probe.csv"))
 
 

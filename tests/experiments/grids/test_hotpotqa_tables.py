@@ -5,7 +5,7 @@ from pathlib import Path
 
 from retrieval_gap.experiments.grids import preset_cells
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "hotpotqa.md").read_text(encoding="utf-8")
 
 
