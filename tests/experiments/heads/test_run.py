@@ -17,6 +17,7 @@ from retrieval_gap.runs.experiment import RunOptions, read_experiment
 from retrieval_gap.runs.known import known_runs
 from retrieval_gap.runs.perform import perform
 from retrieval_gap.tasks.api import TaskError
+from retrieval_gap.tasks.containment import PATIENCE
 from tests.llm.embeddings.tiny import save
 
 INCIDENTAL = ("wall_s", "commit")
@@ -231,3 +232,40 @@ def test_a_head_without_order_is_the_same_on_shuffled_states(model: str, tmp_pat
     shuffled = replace(plain, control="shuffle_states")
     one, other = (_run(config, tmp_path)["score"] for config in (plain, shuffled))
     assert one == pytest.approx(other, abs=0.05)
+
+
+OWN = """
+import os
+from torch import nn
+from retrieval_gap.heads import Head
+
+class Own(Head):
+    pools = ("mean",)
+    reads_order = False
+
+    def __init__(self, shape):
+        super().__init__(shape)
+        self.project = nn.Linear(shape.d_states, shape.width)
+
+    def features(self, states, mask):
+        {then}
+        return self.project(states)
+"""
+
+
+@pytest.mark.parametrize(
+    ("then", "told"),
+    [
+        ("os._exit(0)", r"os\._exit\(0\) is called"),
+        ("while True: pass", "own fails: .*is not done after 0.5 s"),
+        ("raise ValueError('no')", "own fails: .*no"),
+    ],
+)
+def test_a_users_head_neither_ends_the_program_in_silence_nor_never(
+    then: str, told: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "own.py"
+    path.write_text(OWN.format(then=then))
+    monkeypatch.setenv(PATIENCE, "0.5")
+    with pytest.raises((UsageError, SystemExit), match=told):
+        _config(model, head=str(path)).validate()
