@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..api import Split, TaskError
+from ..file_kinds import no_text
 from .api import Example, LabelKind, TextSet, checked
 
 # Of ten groups, how many are for training and for validation; the others are for the test.
@@ -24,17 +25,23 @@ def find_file(data: Path | None, name: str, what: str) -> Path:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Raises TaskError, one line, for a file that cannot be read as text."""
+    """Lines end at a line feed, with a carriage return before it or not, and nowhere else: a text may hold U+2028 and
+    its like.  Raises TaskError, one line, for a file that cannot be read as text."""
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        told = no_text(path)
+        text = "" if told else path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise TaskError(f"{path} cannot be read: {error}") from error
+    if told:
+        raise TaskError(f"{path} cannot be read: {told}")
+    return text.removesuffix("\n").split("\n")
 
 
 def read_records(path: Path, fields: dict[str, type]) -> list[tuple[str, dict[str, Any]]]:
     """Objects of a JSON lines file, each with the place where it stands.
 
-    Raises TaskError, naming file, line and field, for a line that is none, or lacks a field or has it of another type.
+    Raises TaskError, naming file, line and field, for a line that is none, that lacks a field or has it of another
+    type, or that holds half a character.
     """
     found = []
     for number, line in enumerate(read_lines(path), 1):
@@ -47,6 +54,9 @@ def read_records(path: Path, fields: dict[str, type]) -> list[tuple[str, dict[st
             raise TaskError(f"{where}: no JSON ({error})") from error
         if not isinstance(record, dict):
             raise TaskError(f"{where}: no JSON object")
+        half = next((field for field, value in record.items() if _holds_half_a_character([field, value])), None)
+        if half is not None:
+            raise TaskError(f"{where}: field {half!a} holds half a character (a lone surrogate)")
         for field, kind in fields.items():
             if field not in record:
                 raise TaskError(f"{where}: field {field!r} is missing; there are {', '.join(sorted(record)) or 'none'}")
@@ -56,6 +66,15 @@ def read_records(path: Path, fields: dict[str, type]) -> list[tuple[str, dict[st
     if not found:
         raise TaskError(f"{path} holds no example")
     return found
+
+
+def _holds_half_a_character(value: Any) -> bool:
+    """Whether a text of a JSON value has a lone surrogate, which no file, model or terminal can be given."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def split_of_group(group: str) -> Split:

@@ -119,7 +119,9 @@ def _loaded(model: Any, local: Any, server: Any) -> "LLMBackend":
 def read_log(path: Path, cell: MemoryCell) -> list[dict[str, Any]]:
     """The steps of a run's log.  Raises RunError for a file that is damaged, or of another run."""
     try:
-        head, *steps = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        # At a line feed and nowhere else: a reply may hold U+2028 and its like.
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        head, *steps = [json.loads(line) for line in lines]
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read ({error}); delete the run and start it again") from error
     if not isinstance(head, dict) or head.get("run") != cell.hash():

@@ -1,6 +1,8 @@
 """Readers of public sets: on the real files where they are there, and on bad ones made here."""
 
+import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,35 @@ def test_a_bad_file_is_refused_by_line_field_or_group(tmp_path: Path, rows: list
     with pytest.raises(TaskError, match=said) as told:
         load_texts("own", data=_own(tmp_path, *rows))
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85"])
+def test_a_text_may_hold_any_end_of_a_line_but_a_line_feed(tmp_path: Path, mark: str) -> None:
+    path = tmp_path / "own.jsonl"
+    rows = [_row(number, text=f"text{mark}{number}") for number in range(8)]
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\r\n" for row in rows), encoding="utf-8-sig")
+    assert load_texts("own", data=path).train[0].texts == (f"text{mark}0",)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (lambda text: text.encode("utf-16"), "it is UTF-16; convert it first"),
+        (lambda text: text.encode("utf-16-le"), "it is UTF-16; convert it first"),
+        (lambda text: gzip.compress(text.encode()), "it is gzip-compressed; unpack it first"),
+        (lambda text: text.encode().replace(b"text 3", b"text \xff"), "'utf-8' codec can't decode byte 0xff"),
+        (lambda text: text.replace("text 3", r"text \ud800").encode(), r":4: field 'text' holds half a character"),
+        (lambda text: text.replace('"label": "b"', r'"label": "\udc00"').encode(), r":2: field 'label' holds half"),
+        (lambda text: text.replace('"text":', r'"\udc00": 1, "text":').encode(), r":1: field '\\udc00' holds half"),
+    ],
+)
+def test_a_file_that_is_no_text_says_what_it_is(tmp_path: Path, changed: Callable[[str], bytes], said: str) -> None:
+    path = _own(tmp_path, *map(_row, range(8)))
+    path.write_bytes(changed(path.read_text()))
+    with pytest.raises(TaskError, match=said) as told:
+        load_texts("own", data=path)
+    assert "\n" not in str(told.value)
+    str(told.value).encode()
 
 
 def test_a_public_set_without_its_file_says_how_to_name_it(tmp_path: Path) -> None:
