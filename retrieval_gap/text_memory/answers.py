@@ -11,6 +11,7 @@ from retrieval_gap.tasks.streams.scores import TOP
 from retrieval_gap.tasks.streams.stream import Step, Target, Value
 from retrieval_gap.text_memory.prompts import ANSWER, PREDICT, prediction
 from retrieval_gap.text_memory.settings import AnswerForm, Settings
+from retrieval_gap.text_memory.written_json import read_json
 
 ANSWER_TOKENS = {"choice": 48, "number": 48, "text": 96, "ranked": 256}
 _OBJECT = re.compile(r"\{[^{}]*\}", re.DOTALL)
@@ -72,7 +73,7 @@ def parsed(target: Target, text: str) -> Value | None:
     """The answer in the last JSON object of a text that has one; nothing is guessed from prose."""
     for found in reversed(_OBJECT.findall(text)):
         try:
-            value = json.loads(found)
+            value = read_json(found)
         except (ValueError, RecursionError):
             continue
         answer = value.get("answer") if isinstance(value, dict) else None

@@ -1,19 +1,20 @@
 """The memory: a text in three sections, its budget in tokens, and every version with its diff and its reason."""
 
 import difflib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+from retrieval_gap.text_memory.written_json import read_object
 
 # The paper's sections: the history, the status and focus, and what to watch.
 SECTIONS = ("History", "Status", "Watch")
 _HEADING = re.compile(r"\s*(?:#+\s*|\*\*)?(History|Status|Watch)\b(?:\*\*)?\s*:?(?:\*\*)?\s*(.*)", re.IGNORECASE)
 _BULLET = re.compile(r"\s*(?:[-*•]|\d+[.)])\s+")
 _EDIT = re.compile(
-    r"\s*(?:[-*]\s*)?(?:(?P<add>ADD)\s+(?P<section>\w+)|(?P<replace>REPLACE)\s+(?P<id>\d+))\s*:\s*(?P<text>.+)"
-    r"|\s*(?:[-*]\s*)?REMOVE\s+(?P<gone>\d+)\.?\s*|\s*(?P<keep>KEEP)\.?\s*",
+    r"\s*(?:[-*]\s*)?(?:(?P<add>ADD)\s+(?P<section>\w+)|(?P<replace>REPLACE)\s+(?P<id>\d{1,9}))\s*:\s*(?P<text>.+)"
+    r"|\s*(?:[-*]\s*)?REMOVE\s+(?P<gone>\d{1,9})\.?\s*|\s*(?P<keep>KEEP)\.?\s*",
     re.IGNORECASE,
 )
 Reason = Literal[
@@ -89,7 +90,8 @@ def parse_memory(text: str) -> Memory:
 
 def apply_edits(memory: Memory, text: str) -> tuple[Memory, int]:
     """The memory after edits, a line each (`ADD History: ...`, `REPLACE 3: ...`, `REMOVE 3`, `KEEP`), and how many
-    lines were no edit.  Numbers are those of `numbered` before the first edit.
+    lines were no edit: of another form, or of an item or a section that there is not.  Numbers are those of `numbered`
+    before the first edit.
 
     Raises UnreadableError where no line is an edit.
     """
@@ -100,15 +102,16 @@ def apply_edits(memory: Memory, text: str) -> tuple[Memory, int]:
     failed = 0
     for line in lines:
         edit = _EDIT.fullmatch(line)
-        number = int(edit["id"] or edit["gone"] or 0) if edit else 0
+        named = (edit["id"] or edit["gone"]) if edit else None
+        number = int(named) if named else None
         section = edit["section"].capitalize() if edit and edit["add"] else ""
-        if edit is None or (number and number not in kept) or (section and section not in SECTIONS):
+        if edit is None or (named and number not in kept) or (section and section not in SECTIONS):
             failed += 1
         elif section:
             added.append((SECTIONS.index(section), edit["text"].strip()))
-        elif edit["replace"]:
+        elif number is not None and edit["replace"]:
             kept[number] = (kept[number][0], edit["text"].strip())
-        elif number:
+        elif number is not None:
             del kept[number]
     if failed == len(lines):
         raise UnreadableError("no line is an edit")
@@ -122,22 +125,19 @@ def diff(old: str, new: str) -> tuple[str, ...]:
 
 
 def _of_json(text: str) -> Memory | None:
-    start, end = text.find("{"), text.rfind("}")
-    try:
-        value: Any = json.loads(text[start : end + 1]) if 0 <= start < end else None
-    except (ValueError, RecursionError):
+    value = read_object(text)
+    if value is None:
         return None
-    if not isinstance(value, dict):
-        return None
-    named = {str(key).capitalize(): each for key, each in value.items()}
+    named = {key.capitalize(): each for key, each in value.items()}
     if not any(section in named for section in SECTIONS):
         return None
     return Memory(tuple(tuple(_lines(named.get(section, ""))) for section in SECTIONS))
 
 
 def _lines(value: Any) -> Sequence[str]:
-    items = value if isinstance(value, list) else str(value).splitlines()
-    return [line for item in items if (line := _BULLET.sub("", str(item), count=1).strip())]
+    items = value if isinstance(value, list) else [value]
+    lines = [line for item in items for line in str(item).splitlines()]
+    return [item for line in lines if (item := _BULLET.sub("", line, count=1).strip())]
 
 
 def kept_version(last: Version, step: int, reason: Reason, told: str = "") -> Version:

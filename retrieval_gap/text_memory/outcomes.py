@@ -1,6 +1,5 @@
 """What is told after a prediction: the truth, a judge's word, another step's truth as a control, or nothing."""
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +8,7 @@ from retrieval_gap.llm.request import Completion
 from retrieval_gap.tasks.streams.scores import judge
 from retrieval_gap.tasks.streams.stream import Step, Stream, Target, Value
 from retrieval_gap.text_memory.answers import shown
+from retrieval_gap.text_memory.written_json import read_object
 
 JUDGE_TOKENS = 96
 
@@ -63,12 +63,8 @@ def shuffled_truths(stream: Stream, target: Target, seed: int) -> dict[int, Valu
 
 def judged(completion: Completion) -> Outcome | None:
     """A judge's word, None where it is no JSON object with a true or false `right`."""
-    start, end = completion.text.find("{"), completion.text.rfind("}")
-    try:
-        value = json.loads(completion.text[start : end + 1]) if 0 <= start < end else None
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(value, dict) or not isinstance(value.get("right"), bool):
+    value = read_object(completion.text)
+    if value is None or not isinstance(value.get("right"), bool):
         return None
     verdict = "right" if value["right"] else "wrong"
     advice = value.get("advice")

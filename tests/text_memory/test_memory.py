@@ -24,6 +24,7 @@ def test_a_memory_is_read_back_from_its_own_text(memory: Memory):
         "## History\n* Anna: cat\n2) Ben: dog\n\n**Status:** calm\n## Watch\n",
         "Here you are:\nhistory: Anna: cat\n- Ben: dog\nSTATUS\ncalm\nWatch:",
         '{"history": ["Anna: cat", "Ben: dog"], "Status": "calm", "watch": ""}',
+        '{"History": ["- Anna: cat\\n- Ben: dog"], "Status": "calm"}',
         'Sure!\n```json\n{"History": "- Anna: cat\\n- Ben: dog", "Status": ["calm"]}\n```',
     ],
 )
@@ -48,8 +49,10 @@ def test_edits_add_replace_and_remove_by_the_numbers_of_the_old_text():
 def test_edits_that_are_none_are_counted_and_all_of_them_are_refused():
     memory = Memory((("a",), (), ()))
     assert apply_edits(memory, "REMOVE 1\nREMOVE 7\nADD Elsewhere: x\nwell") == (Memory(), 3)
-    with pytest.raises(UnreadableError):
-        apply_edits(memory, "REMOVE 7")
+    assert apply_edits(memory, "REPLACE 0: x\nREMOVE 0\nREPLACE 1: b") == (Memory((("b",), (), ())), 2)
+    for edit in ("REMOVE 7", "REMOVE 0", "REPLACE 0: x"):
+        with pytest.raises(UnreadableError):
+            apply_edits(memory, edit)
     with pytest.raises(UnreadableError):
         apply_edits(memory, "")
 
