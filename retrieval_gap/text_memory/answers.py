@@ -1,13 +1,12 @@
 """How a model answers: written as JSON, or chosen by how likely each allowed answer is."""
 
 import json
-import math
 import re
 from typing import Any
 
 from retrieval_gap.llm.request import AnswerScores, Completion, Reply, Request, Scored, ScoreRequest, TooLong
 from retrieval_gap.machine.errors import RunError, UsageError
-from retrieval_gap.tasks.streams.scores import TOP
+from retrieval_gap.tasks.streams.scores import LARGEST_NUMBER, TOP
 from retrieval_gap.tasks.streams.stream import Step, Target, Value
 from retrieval_gap.text_memory.prompts import ANSWER, PREDICT, prediction
 from retrieval_gap.text_memory.settings import AnswerForm, Settings
@@ -104,13 +103,14 @@ def _typed(target: Target, answer: Any) -> Value | None:
 
 
 def _number(answer: Any) -> float | None:
+    """None for what is no number, NaN, or beyond LARGEST_NUMBER."""
     if isinstance(answer, bool):
         return None
     try:
         value = float(str(answer).strip().rstrip("%").strip())
     except ValueError:
         return None
-    return value if math.isfinite(value) else None
+    return value if abs(value) <= LARGEST_NUMBER else None
 
 
 def _example(target: Target) -> str:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from .stream import Target, Value
 
 TOP = 5
+# Numbers beyond it are no answer and no truth: squares of smaller ones, and their sums, are finite.
+LARGEST_NUMBER = 1e100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,9 @@ def _number(predicted: Value | None, truth: Value) -> Judged:
     error = float(predicted) - truth
     direction = float((predicted > 0) == (truth > 0))
     return Judged(
-        value=-abs(error), right=None, measures={"squared": error**2, "absolute": abs(error), "direction": direction}
+        value=-abs(error),
+        right=None,
+        measures={"squared": error * error, "absolute": abs(error), "direction": direction},
     )
 
 

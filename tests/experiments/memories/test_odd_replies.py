@@ -1,6 +1,7 @@
 """Replies that no one would wish for: a run goes on, its log is read back, and the table is made."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,19 +17,16 @@ from retrieval_gap.runs.perform import perform
 from retrieval_gap.text_memory import prompts
 from retrieval_gap.text_memory.scripted import RULES
 from retrieval_gap.text_memory.settings import Settings
+from tests.tasks.streams.files import written
+
+ODD = LLMConfig(model="scripted:odd")
+DRIFT = MemoryCell(benchmark="drift", method="llm_as_rnn", streams=2, steps=4, model=ODD)
 
 
 def steps_of(folder: Path, monkeypatch: pytest.MonkeyPatch, rule: Callable[[str], str], **settings: object) -> list:
-    """The log of a run of LLM-as-RNN whose model writes what the rule says."""
+    """The log of a run of LLM-as-RNN on `drift` whose model writes what the rule says."""
     monkeypatch.setitem(RULES, "odd", rule)
-    chosen = MemoryCell(
-        benchmark="drift",
-        method="llm_as_rnn",
-        streams=2,
-        steps=4,
-        settings=Settings(budget=60, **settings),  # type: ignore[arg-type]
-        model=LLMConfig(model="scripted:odd"),
-    )
+    chosen = replace(DRIFT, settings=Settings(budget=60, **settings))  # type: ignore[arg-type]
     perform(chosen, RunOptions(runs_dir=folder, threads=1))
     return read_log(RunDirectory.of(chosen, folder).path / STEPS, chosen)
 
@@ -76,3 +74,20 @@ def test_an_edit_of_an_item_that_there_is_not_is_refused_and_told(
     assert told <= {("unreadable", "1 lines are no edit"), ("unreadable", "no line is an edit")}
     assert told
     assert {step["carried"] for step in steps} == {"History:\nStatus:\nWatch:"}
+
+
+@pytest.mark.parametrize(
+    ("number", "score"),
+    [("1e200", None), ("-1.7e308", None), ("1" + "0" * 400, None), ("1e400", None), ("1e99", -1e99), ("-300", -300)],
+)
+def test_any_number_is_scored_or_counted_as_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: str, score: float | None
+) -> None:
+    days = [f"2020-01-{day:02},100,100,100,{100 + day % 3}" for day in range(1, 21)]
+    prices = written(tmp_path, "prices.csv", "date,open,high,low,close", *days)
+    monkeypatch.setitem(RULES, "odd", lambda prompt: f'{{"answer": {number}}}' if prompts.NOW in prompt else "no")
+    chosen = replace(DRIFT, benchmark="finance", data=str(prices), settings=Settings(gate=2))
+    whole = perform(chosen, RunOptions(runs_dir=tmp_path / "runs", threads=1))[0]
+    assert (whole["predictions"], whole["unreadable"]) == (8, 8 if score is None else 0)
+    assert whole["score"] == (None if score is None else pytest.approx(score, rel=0.02))  # changes are of 2 %
+    assert whole.get("squared") == (None if score is None else pytest.approx(score * score, rel=0.02))
