@@ -122,8 +122,18 @@ class MemoryCell(Experiment):
         """ "" for a floor."""
         return "" if self.is_floor or self.model is None else self.model.shown_name
 
+    @property
+    def server_settings(self) -> dict[str, str]:
+        """What of a server's settings changes prompts, or the count of the budget; only what was set, so that runs
+        without it keep their hashes."""
+        if self.is_floor or not self.server.base_url:
+            return {}
+        system_as = {"system_as": self.server.system_as} if self.server.system_as != "auto" else {}
+        return system_as | ({"tokenizer": self.server.tokenizer} if self.server.tokenizer else {})
+
     def hash(self) -> str:
-        """A benchmark's file, and the data, count by their content; a model by its name, its API and its precision."""
+        """A benchmark's file, and the data, count by their content; a model by its name, its API and its precision, or
+        what of its server's settings counts."""
         meaning: dict[str, Any] = {
             "benchmark": _by_content(self.benchmark) if self.benchmark.endswith(".py") else self.benchmark,
             "data": _by_content(self.data) if self.data else "",
@@ -137,7 +147,7 @@ class MemoryCell(Experiment):
         }
         if not self.is_floor and self.model is not None:
             meaning |= {"model": self.model.shown_name, "api": self.model.api, "settings": self.relevant()}
-            meaning |= {} if self.server.base_url else {"precision": self.local.precision}
+            meaning |= self.server_settings if self.server.base_url else {"precision": self.local.precision}
             meaning |= {"judge": self.judge} if self.settings.feedback == "judge" and self.judge else {}
         return hash_of(meaning)
 
@@ -159,7 +169,7 @@ class MemoryCell(Experiment):
     def filter_values(self) -> Mapping[str, Any]:
         names = ("benchmark", "target", "streams", "steps", "seed", "options", "method")
         values = {name: getattr(self, name) for name in names}
-        return values | {"model": self.model_name} | self.relevant()
+        return values | {"model": self.model_name} | self.relevant() | self.server_settings
 
     def told(self, row: Row) -> Mapping[str, str]:
         return super().told(row) if row["part"] == "all" else {}

@@ -52,7 +52,8 @@ class Finished:
     @property
     def asked(self) -> tuple[Any, ...]:
         """And asked of the same model in the same form."""
-        return (self.whole["model"], self.whole["api"], self.whole.get("answer"))
+        settings = self.cell.server_settings
+        return (self.whole["model"], self.whole["api"], self.whole.get("answer"), *sorted(settings.items()))
 
 
 def find_finished(runs_dir: Path) -> list[Finished]:
@@ -133,7 +134,8 @@ def _not_used(row: Row) -> str:
 
 def _words(row: Row) -> list[str]:
     settings = [str(row[name]) for name in ("feedback", "update", "answer") if row.get(name)]
-    settings += [f"gate {row['gate']}"] if row.get("gate") else []
+    for name in ("gate", "system_as", "tokenizer"):
+        settings += [f"{name.replace('_', ' ')} {row[name]}"] if row.get(name) else []
     settings += [f"seeds {row['seed']}" if isinstance(row["seed"], str) else f"seed {row['seed']}"]
     return [
         row["benchmark"], row["target"], row["model"] or "-", row["method"], " ".join(settings),

@@ -21,7 +21,7 @@ REFUSED = REASONS[4:]  # the old memory was kept
 COLUMNS = (
     "benchmark", "target", "options", "data", "data_sha256", "streams", "steps", "seed", "model", "api", "method",
     "budget", "feedback", "update", "gate", "k", "answer", "temperature", "draw", "thinking",
-    "judge",
+    "judge", "system_as", "tokenizer",
     "part", "first_step", "last_step", "predictions", "unreadable", "answers_cut", "score", "score_low", "score_high",
     *MEASURES, "right_after_wrong", "after_wrong", "state_bits", "ceiling", "headings", "carried_mean", "carried_most",
     *(f"updates_{reason.replace(' ', '_')}" for reason in REASONS), "judge_unreadable",

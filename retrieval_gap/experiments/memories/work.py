@@ -138,21 +138,25 @@ def _write_log(path: Path, cell: MemoryCell, records: Sequence[Sequence[StepReco
 
 def _what(cell: MemoryCell, benchmark: Benchmark, target: Target, streams: int) -> Row:
     """What a row says of its cell; settings that do not count for its method are left empty."""
-    return {
-        "benchmark": benchmark.name,
-        "target": target.name,
-        "options": benchmark.config.options,
-        "data": Path(cell.data).name,
-        "data_sha256": data_hash(cell.data),
-        "streams": streams,
-        "steps": cell.steps,
-        "seed": cell.seed,
-        "model": cell.model_name,
-        "api": cell.model.api if cell.model_name and cell.model else "",
-        "method": cell.method,
-        "judge": cell.judge if cell.relevant().get("feedback") == "judge" else "",
-        "config_hash": cell.hash(),
-    } | cell.relevant()
+    return (
+        {
+            "benchmark": benchmark.name,
+            "target": target.name,
+            "options": benchmark.config.options,
+            "data": Path(cell.data).name,
+            "data_sha256": data_hash(cell.data),
+            "streams": streams,
+            "steps": cell.steps,
+            "seed": cell.seed,
+            "model": cell.model_name,
+            "api": cell.model.api if cell.model_name and cell.model else "",
+            "method": cell.method,
+            "judge": cell.judge if cell.relevant().get("feedback") == "judge" else "",
+            "config_hash": cell.hash(),
+        }
+        | cell.relevant()
+        | cell.server_settings
+    )
 
 
 def _state_bits(cell: MemoryCell, vocabulary: int) -> float | None:

@@ -22,31 +22,11 @@ from retrieval_gap.experiments.memories.work import REPLIES, read_log
 from retrieval_gap.llm.config import LLMConfig, Price, ServerConfig
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.runs.directory import RunDirectory
-from retrieval_gap.runs.experiment import RunOptions, read_experiment
-from retrieval_gap.runs.perform import perform
+from retrieval_gap.runs.experiment import read_experiment
 from retrieval_gap.tasks.api import TaskError
 from retrieval_gap.text_memory.scripted import count_tokens, note_taker
-from retrieval_gap.text_memory.settings import Settings
+from tests.experiments.memories.cells import cell, performed
 from tests.llm.scripted_server import ScriptedServer, prompt_of
-
-PASSING = ("wall_s",)
-
-
-def cell(method: str = "llm_as_rnn", rule: str = "note_taker", budget: int = 40, **settings: object) -> MemoryCell:
-    return MemoryCell(
-        benchmark="recall",
-        method=method,
-        options="facts=6 values=4",
-        streams=3,
-        steps=0,
-        settings=Settings(budget=budget, **settings),  # type: ignore[arg-type]
-        model=LLMConfig(model=f"scripted:{rule}"),
-    )
-
-
-def performed(chosen: MemoryCell, folder: Path) -> list[dict[str, object]]:
-    rows = perform(chosen, RunOptions(runs_dir=folder, threads=1))
-    return [{key: value for key, value in row.items() if key not in PASSING} for row in rows]
 
 
 def test_a_run_has_a_row_of_all_and_rows_by_step_and_its_log_keeps_the_budget(tmp_path: Path):
@@ -71,23 +51,6 @@ def test_an_experiment_is_read_back_from_its_configuration():
         read_experiment(cell().to_json() | {"settings": {"budget": 0}}, "config.json")
     with pytest.raises(UsageError, match=r"unknown key in config\.json: 'bugdet'"):
         read_experiment(cell().to_json() | {"bugdet": 3}, "config.json")
-
-
-def test_the_same_meaning_has_the_same_hash():
-    assert cell("zero_shot", budget=10).hash() == cell("zero_shot", budget=99).hash()
-    assert cell("majority").hash() == cell("majority", rule="prose").hash()
-    assert cell(k=3).hash() == cell().hash()  # llm_as_rnn looks nothing up
-    others = [cell(budget=41), cell(gate=2), cell(feedback="none"), cell(update="edits"), cell(rule="prose")]
-    others += [replace(cell(), seed=1), replace(cell(), streams=4), replace(cell(), options="facts=7")]
-    assert len({each.hash() for each in (cell(), *others)}) == len(others) + 1
-
-
-def test_a_file_of_data_counts_by_its_content(tmp_path: Path):
-    hashes = []
-    for name, text in (("a.csv", "x"), ("b.csv", "x"), ("a.csv", "y")):
-        (tmp_path / name).write_text(text)
-        hashes.append(replace(cell(), benchmark="weather", data=str(tmp_path / name), options="").hash())
-    assert hashes[0] == hashes[1] != hashes[2]
 
 
 SERVED = """
