@@ -85,7 +85,7 @@ def shown(value: Value | None) -> str:
     """A value as a prompt and a person read it."""
     if value is None:
         return ""
-    if isinstance(value, float):
+    if isinstance(value, float | int):
         return f"{value:.2f}"
     return "; ".join(value[:TOP]) if isinstance(value, tuple) else value
 

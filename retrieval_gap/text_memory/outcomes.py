@@ -45,7 +45,7 @@ def outcome_of(target: Target, predicted: Value | None, truth: Value) -> Outcome
     right = judge(target, predicted, truth).right
     if predicted is None:
         return Outcome(text=text, truth=truth, wrong=True)
-    if isinstance(predicted, float) and isinstance(truth, float):
+    if isinstance(predicted, float | int) and isinstance(truth, float | int):
         return Outcome(text=f"{text} The prediction was off by {predicted - truth:+.2f}.", truth=truth)
     verdict = "right" if right else "wrong"
     return Outcome(text=f"{text} The prediction was {verdict}.", truth=truth, wrong=not right)

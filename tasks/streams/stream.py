@@ -124,6 +124,8 @@ class Benchmark(abc.ABC):
 
     def target(self, name: str) -> Target:
         """The target of this name, or the first where it is "".  Raises TaskError for one that there is not."""
+        if not getattr(self, "targets", ()):
+            raise TaskError(f"{self.name}: `targets` is empty; there is nothing to predict")
         names = [target.name for target in self.targets]
         if name and name not in names:
             raise TaskError(f"{self.name}: unknown target {name!r} (choose from {', '.join(names)})")

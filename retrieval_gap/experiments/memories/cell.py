@@ -11,6 +11,7 @@ from retrieval_gap.llm.config import LLMConfig, LocalConfig, ServerConfig
 from retrieval_gap.machine.errors import UsageError, unknown
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
 from retrieval_gap.tasks.api import TaskError
+from retrieval_gap.tasks.streams.checks import check_streams
 from retrieval_gap.tasks.streams.stream import Benchmark, Stream, StreamConfig, Target, load_benchmark
 from retrieval_gap.text_memory.settings import FLOORS, METHODS, Settings
 
@@ -79,13 +80,15 @@ class MemoryCell(Experiment):
         return load_benchmark(self.benchmark)(config)
 
     def chosen_streams(self, benchmark: Benchmark) -> list[Stream]:
-        """Raises TaskError for more streams than there are."""
+        """Raises TaskError for more streams than there are, and for streams that will not do."""
         available = benchmark.available
         if not self.streams and available is None:
             raise TaskError(f"--streams 0 means all, and {benchmark.name} has no end of them; give a number")
         if available is not None and self.streams > available:
             raise TaskError(f"--streams {self.streams}: {benchmark.name} has {available} with these data")
-        return [benchmark.stream(number) for number in range(self.streams or available or 0)]
+        streams = [benchmark.stream(number) for number in range(self.streams or available or 0)]
+        check_streams(benchmark, streams, benchmark.target(self.target))
+        return streams
 
     def validate(self) -> None:
         from retrieval_gap.text_memory.answers import check_answer_form

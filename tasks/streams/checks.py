@@ -1,0 +1,71 @@
+"""Whether streams can be worked through: a user's own benchmark is checked as data are, before anything is asked."""
+
+from collections.abc import Sequence
+
+from ..api import TaskError
+from .scores import LARGEST_NUMBER
+from .stream import Benchmark, Step, Stream, Target, Value
+
+
+def check_streams(benchmark: Benchmark, streams: Sequence[Stream], target: Target) -> None:
+    """streams: from number 0 on.
+
+    Raises TaskError, naming benchmark, stream and step, for streams that no method could work through, for a truth that
+    lacks the target or is no value of it, and where no step of any stream asks for anything.
+    """
+    if not streams:
+        raise TaskError(f"{benchmark.name} has no streams with these data")
+    for number, stream in enumerate(streams):
+        if not isinstance(stream, Stream):
+            raise TaskError(f"{benchmark.name}: stream({number}) gave {stream!r:.60}, which is no Stream")
+        where = f"{benchmark.name}: stream {number} ({stream.name})"
+        if stream.number != number:
+            raise TaskError(f"{where} calls itself stream {stream.number}")
+        if len(stream.steps) < 2:
+            raise TaskError(f"{where} has {_counted(len(stream.steps))}; to learn from an outcome takes 2 or more")
+        for place, step in enumerate(stream.steps):
+            trouble = _trouble(step, place, stream, target)
+            if trouble:
+                raise TaskError(f"{where}, step {place}: {trouble}")
+    if all(step.truth is None for stream in streams for step in stream.steps):
+        raise TaskError(f"{benchmark.name}: no step has a truth, so nothing is asked")
+
+
+def _trouble(step: Step, place: int, stream: Stream, target: Target) -> str:
+    """What is wrong with a step, "" for nothing."""
+    if step.number != place:
+        return f"its number is {step.number}; steps are numbered from 0"
+    if type(step.time) is not type(stream.steps[0].time):
+        return f"its time {step.time!r} and the first step's {stream.steps[0].time!r} are of two kinds"
+    if place and _earlier(step.time, stream.steps[place - 1].time):
+        return f"its time {step.time!r} lies before the last step's, {stream.steps[place - 1].time!r}"
+    if step.truth is not None and target.name not in step.truth:
+        return f"its truth lacks the target {target.name!r} (it has {', '.join(step.truth) or 'none'})"
+    for what, values in (("truth", step.truth), ("present value", step.now)):
+        if values and target.name in values and not _is_value(target, values[target.name]):
+            return f"its {what} {values[target.name]!r:.60} is no {_wanted(target)}"
+    return ""
+
+
+def _earlier(first: str | int, second: str | int) -> bool:
+    if isinstance(first, int) and isinstance(second, int):
+        return first < second
+    return str(first) < str(second)
+
+
+def _is_value(target: Target, value: Value) -> bool:
+    if target.kind == "number":
+        return isinstance(value, float | int) and not isinstance(value, bool) and abs(value) <= LARGEST_NUMBER
+    if target.kind == "ranked":
+        return isinstance(value, tuple) and all(isinstance(code, str) for code in value)
+    return isinstance(value, str) and (target.kind == "text" or value in target.options)
+
+
+def _wanted(target: Target) -> str:
+    if target.kind == "choice":
+        return f"option of {target.name!r} ({', '.join(target.options) or 'it has none'})"
+    return {"number": "finite number", "ranked": "tuple of texts", "text": "text"}[target.kind]
+
+
+def _counted(steps: int) -> str:
+    return {0: "no steps", 1: "one step"}.get(steps, f"{steps} steps")
