@@ -4,7 +4,7 @@
 all.  Steps are whole or left out; what is left out first is what is oldest.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Protocol
 
 from retrieval_gap.llm.request import Request
@@ -64,7 +64,8 @@ class Steps:
         """The newest lines that fit."""
         settings = self._speaker.settings
         lines = [*self._lines, line][-settings.k if self.most else 0 :]
-        self._lines = self._speaker.count.fitting(lines[::-1], settings.budget)[::-1]
+        newest = self._speaker.count.fitting_as(lines[::-1], settings.budget, lambda chosen: "\n".join(chosen[::-1]))
+        self._lines = newest[::-1]
 
 
 class LastK(Steps):
@@ -98,8 +99,11 @@ class Episodes(Steps):
     def carried(self, now: Step) -> str:
         count, settings = self._speaker.count, self._speaker.settings
         best = ranked(now.text(), self._lines, settings.k)
-        fitting = count.fitting([self._lines[place] for place in best], settings.budget)
-        return "\n".join(self._lines[place] for place in sorted(best[: len(fitting)]))
+        return self._text(count.fitting_as(best, settings.budget, self._text))
+
+    def _text(self, places: Sequence[int]) -> str:
+        """The lines at these places, the oldest first."""
+        return "\n".join(self._lines[place] for place in sorted(places))
 
 
 class MemPrompt(Episodes):

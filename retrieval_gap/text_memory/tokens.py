@@ -1,7 +1,9 @@
 """Counting tokens, each text once, and keeping lines within a budget."""
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
+T = TypeVar("T")
 KEPT = 200_000  # texts whose count is remembered
 
 
@@ -23,8 +25,15 @@ class Counter:
 
     def fitting(self, lines: Sequence[str], budget: int) -> list[str]:
         """The most lines, from the first on, whose text is within the budget: whole lines, never a part of one."""
-        low, high = 0, len(lines)
+        return self.fitting_as(lines, budget, "\n".join)
+
+    def fitting_as(self, items: Sequence[T], budget: int, shown: Callable[[Sequence[T]], str]) -> list[T]:
+        """The most items, from the first on, whose text as it is shown is within the budget.
+
+        Tokens reach over the ends of lines, so the same lines may be more of them in another order.
+        """
+        low, high = 0, len(items)
         while low < high:
             middle = (low + high + 1) // 2
-            low, high = (middle, high) if self("\n".join(lines[:middle])) <= budget else (low, middle - 1)
-        return list(lines[:low])
+            low, high = (middle, high) if self(shown(items[:middle])) <= budget else (low, middle - 1)
+        return list(items[:low])

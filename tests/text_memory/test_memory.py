@@ -1,5 +1,7 @@
 """The memory's text: what is read from replies, how edits are applied, what fits."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,6 +71,18 @@ def test_the_most_whole_lines_that_fit_are_kept_and_never_more_tokens_than_the_b
     assert count("\n".join(kept)) <= budget
     if len(kept) < len(lines):
         assert count("\n".join(lines[: len(kept) + 1])) > budget
+
+
+@given(st.lists(st.sampled_from(["a", "b b", "c"]), max_size=12), st.integers(0, 30))
+def test_what_is_counted_is_what_is_shown(lines: list[str], budget: int):
+    """By a tokenizer to which the same lines in falling order are more tokens, as merges over line ends make them."""
+
+    def count_tokens(text: str) -> int:
+        return len(text.split()) + 3 * sum(first > second for first, second in pairwise(text.split("\n")))
+
+    kept = Counter(count_tokens).fitting_as(lines, budget, lambda chosen: "\n".join(chosen[::-1]))
+    assert kept == lines[: len(kept)]
+    assert not kept or count_tokens("\n".join(kept[::-1])) <= budget
 
 
 def test_no_text_is_counted_twice():

@@ -44,8 +44,9 @@ class MemoryPlan:
         floors = [name for name in floors_of(target) if self.floors]
         settings = [
             replace(same, budget=budget, feedback=feedback, update=update)
-            for budget, feedback, update in product(varied.budgets, varied.feedbacks, varied.updates)
+            for budget, feedback, update in product(sorted(varied.budgets), varied.feedbacks, varied.updates)
         ]
+        # Where a budget changes nothing but has to hold what is carried, it is the largest: the last of one hash.
         cells = [
             replace(self.cell, method=method, settings=chosen, seed=seed)
             for method in dict.fromkeys((*floors, *varied.methods))

@@ -95,7 +95,7 @@ def check_budget(cell: MemoryCell, backend: "LLMBackend", count: Counter) -> int
     if cell.method not in ("llm_as_rnn", "no_update"):
         return 0
     headings = count(Memory().text)
-    if cell.method == "llm_as_rnn" and budget < headings:
+    if budget < headings:
         raise UsageError(f"--budget {budget} is smaller than the {headings} tokens of the empty memory's headings")
     return headings
 
