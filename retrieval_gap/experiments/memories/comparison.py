@@ -81,15 +81,15 @@ def compared_rows(found: Sequence[Finished], against: str, price: Price) -> list
     tests: dict[tuple[Any, ...], list[tuple[int, float]]] = defaultdict(list)
     for place, run in enumerate(found):
         extra[place] |= {"dollars": price.of(run.whole["read"], run.whole["written"])} if _priced(run, price) else {}
+        still = _other(run, found, "no_update")
+        if still is not None and run.cell.method == "llm_as_rnn":
+            extra[place]["changed"] = _changed(run, still)
         other = _other(run, found, against)
         if other is None or other is run:
             continue
         extra[place] |= {"against": against} | _paired(run, other)
         if "mcnemar_p" in extra[place] and not run.cell.is_floor:
             tests[(*run.streams, *run.asked)].append((place, extra[place]["mcnemar_p"]))
-        still = _other(run, found, "no_update")
-        if still is not None and run.cell.method == "llm_as_rnn":
-            extra[place]["changed"] = _changed(run, still)
     for group in tests.values():
         for (place, _), adjusted in zip(group, holm([p for _, p in group]), strict=True):
             extra[place]["holm_p"] = adjusted
@@ -102,20 +102,21 @@ def write_memory_table(path: Path, rows: Sequence[Row]) -> None:
 
 
 def print_compared(rows: Sequence[Row]) -> None:
-    """A line a run, and below it one for each run in which something was not used."""
+    """A line a run, and below it one for each run in which something was not used.  Dollars where there is a price."""
+    wholes = [row for row in rows if row["part"] == "all"]
+    priced = any(row.get("dollars") is not None for row in wholes)
     table = Table(box=None, pad_edge=False)
     for name in ("benchmark", "target", "model", "method", "settings"):
         table.add_column(name)
-    for name in ("budget", "n", "unread", "score", "95 %", "after wrong", "difference", "95 % ", "p (Holm)", "calls",
-                 "tokens"):  # fmt: skip
+    for name in ("budget", "n", "unread", "score", "95 %", "after wrong", "difference", "95 % ", "p (Holm)", "changed",
+                 "calls", "tokens", "seconds", *(["dollars"] if priced else [])):  # fmt: skip
         table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        if row["part"] == "all":
-            table.add_row(*map(escape, _words(row)))
-    console = Console(width=max(Console().width, 190))
+    for row in wholes:
+        table.add_row(*map(escape, [*_words(row), *([_dollars(row.get("dollars"))] if priced else [])]))
+    console = Console(width=max(Console().width, 220))
     console.print(table)
-    for row in rows:
-        if row["part"] == "all" and (told := _not_used(row)):
+    for row in wholes:
+        if told := _not_used(row):
             console.print(f"{row['benchmark']} {row['method']}, {row['model']}: {told}", markup=False, highlight=False)
 
 
@@ -141,8 +142,8 @@ def _words(row: Row) -> list[str]:
         row["benchmark"], row["target"], row["model"] or "-", row["method"], " ".join(settings),
         str(row.get("budget", "")), str(row["predictions"]), str(row["unreadable"]), _number(row.get("score")),
         _interval(row, "score"), _number(row.get("right_after_wrong")), _number(row.get("difference"), "+"),
-        _interval(row, "difference", "+"), _p(row.get("holm_p")), f"{row['calls']:,}",
-        f"{row['read'] + row['written']:,}",
+        _interval(row, "difference", "+"), _p(row.get("holm_p")), _number(row.get("changed")), f"{row['calls']:,}",
+        f"{row['read'] + row['written']:,}", f"{row['wall_s']:,.1f}",
     ]  # fmt: skip
 
 
@@ -153,6 +154,11 @@ def _interval(row: Row, name: str, sign: str = "") -> str:
 
 def _number(value: float | None, sign: str = "") -> str:
     return "" if value is None else f"{value:{sign}.3f}"
+
+
+def _dollars(value: float | None) -> str:
+    """In cents from a dollar on, below it with two digits that count."""
+    return "" if value is None else f"{value:,.2f}" if value >= 1 else f"{value:.2g}"
 
 
 def _p(value: float | None) -> str:

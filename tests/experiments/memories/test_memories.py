@@ -121,6 +121,44 @@ def test_the_table_has_floors_methods_and_paired_differences(tmp_path: Path):
         compared_rows(find_finished(tmp_path), "zeroshot", Price())
 
 
+def test_what_an_update_changed_is_known_without_a_zero_shot_run(tmp_path: Path):
+    """Of 18 answers the empty memory says the first value to each; the notes say the right one."""
+    for chosen in (cell(budget=50), cell("no_update")):
+        performed(chosen, tmp_path)
+    found = find_finished(tmp_path)
+    told = {row["method"]: row.get("changed") for row in compared_rows(found, "zero_shot", Price()) if "calls" in row}
+    right = {run.cell.method: run.whole["score"] for run in found}
+    assert right["llm_as_rnn"] == 1
+    assert told == {"llm_as_rnn": pytest.approx(1 - right["no_update"]), "no_update": None}
+
+
+def printed(line: str, capsys: pytest.CaptureFixture[str]) -> list[dict[str, str]]:
+    """The rows of the table that a command prints, by column; columns are told apart by where they end."""
+    assert main(line.split()) == 0
+    head, *rows = capsys.readouterr().out.rstrip().split("\n")
+    ends = {word: head.index(word) + len(word) for word in ("changed", "calls", "tokens", "seconds", "dollars")
+            if word in head}  # fmt: skip
+    return [{word: row[:end].rpartition(" ")[2] for word, end in ends.items()} for row in rows]
+
+
+def test_the_table_has_what_an_update_changed_and_what_a_method_took(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run = f"memory run drift --model scripted:note_taker --steps 12 --streams 2 --budget 30 --runs-dir {tmp_path}"
+    run += " --no-floors --method llm_as_rnn,no_update"
+    methods, _ = printed(run, capsys)
+    assert list(methods) == ["changed", "calls", "tokens", "seconds"]
+    assert 0 < float(methods["changed"]) <= 1
+    assert float(methods["seconds"]) >= 0
+    (found,) = [each for each in find_finished(tmp_path) if each.cell.method == "llm_as_rnn"]
+    assert methods["calls"] == str(found.whole["calls"])
+    for line in (run, f"memory table --runs-dir {tmp_path}"):
+        priced, still = printed(f"{line} --price-read 1000000 --price-written 2000000", capsys)
+        expected = found.whole["read"] + 2 * found.whole["written"]
+        assert float(priced["dollars"].replace(",", "")) == expected
+        assert float(still["dollars"].replace(",", "")) > 0
+
+
 def test_a_run_is_shown_step_by_step_with_its_diffs_and_reasons(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     performed(cell(budget=12), tmp_path)
     performed(cell(budget=12, rule="overrunning"), tmp_path)
