@@ -9,7 +9,7 @@ The folder is that of the full set or of the open demo: admissions, diagnoses_ic
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import MAXYEAR, MINYEAR, datetime
 from pathlib import Path
 
 from ..api import TaskError
@@ -21,6 +21,7 @@ DIAGNOSES = ("subject_id", "hadm_id", "seq_num", "icd_code", "icd_version")
 TITLES = ("icd_code", "icd_version", "long_title")
 PATIENTS = ("subject_id", "gender", "anchor_age", "anchor_year")
 LONGEST_ICD9 = 5
+OLDEST = 130  # years; MIMIC has 91 for all above 89
 
 
 class Clinical(Benchmark):
@@ -109,7 +110,8 @@ class _Tables:
             for told, columns in zip(others, (DIAGNOSES, TITLES, PATIENTS), strict=True)
         )
         self._titles = {_code(row): row.values["long_title"] for row in titles}
-        self._patients = {row.values["subject_id"]: row for row in patients}
+        self._sexes = {row.values["subject_id"]: row.values["gender"] for row in patients}
+        self._births = _births(patients, others[2])
         self._check_zeros(diagnoses, others[0])
         self._diagnoses = self._by_admission(diagnoses, others[0])
         self.admissions = self._by_patient(read_rows(self.left_out.path, ADMISSIONS, self.left_out))
@@ -126,12 +128,11 @@ class _Tables:
         """left: when the last admission ended, "" for none."""
         came = datetime.fromisoformat(row.values["admittime"])
         fields = {"admission": row.values["admission_type"], "from": row.values["admission_location"]}
-        patient = self._patients.get(row.values["subject_id"])
-        if patient is not None:
-            fields["sex"] = patient.values["gender"]
-            age, year = number(patient, "anchor_age"), number(patient, "anchor_year")
-            if age is not None and year is not None:
-                fields["age"] = str(int(age + came.year - year))
+        patient = row.values["subject_id"]
+        if patient in self._sexes:
+            fields["sex"] = self._sexes[patient]
+        if patient in self._births:
+            fields["age"] = str(int(came.year - self._births[patient]))
         if left:
             fields["days since the last discharge"] = str((came - datetime.fromisoformat(left)).days)
         return fields
@@ -173,16 +174,28 @@ class _Tables:
         return dict(sorted(found.items()))
 
 
+def _births(patients: Sequence[TableLine], told: LeftOutLines) -> dict[str, float]:
+    """Years in which patients were born; those whose age or year cannot be are told, and shown without an age."""
+    found = {}
+    for row in patients:
+        age, year = number(row, "anchor_age"), number(row, "anchor_year")
+        if age is None or year is None or not 0 <= age <= OLDEST or not MINYEAR <= year <= MAXYEAR:
+            told.add("ages that cannot be are left out", row.line)
+        else:
+            found[row.values["subject_id"]] = year - age
+    return found
+
+
 def _code(row: TableLine) -> tuple[str, str]:
     return row.values["icd_code"].strip(), row.values["icd_version"].strip()
 
 
 def _is_time(text: str) -> bool:
+    """Times of MIMIC have no zone; one that has cannot be compared with the others."""
     try:
-        datetime.fromisoformat(text)
+        return datetime.fromisoformat(text).tzinfo is None
     except ValueError:
         return False
-    return True
 
 
 def _file(folder: Path, name: str) -> Path:

@@ -3,8 +3,8 @@
 import csv
 import gzip
 import io
-import math
-from collections.abc import Callable, Iterable, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import pairwise
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..api import TaskError
+from ..file_kinds import no_text
+from .scores import LARGEST_NUMBER
 
 SHOWN = 3  # lines that a summary names
 
@@ -38,25 +40,22 @@ class LeftOutLines:
 
 def header(path: Path) -> tuple[str, ...]:
     """The names of a file's columns.  Raises TaskError where it cannot be read."""
-    return tuple(next(csv.reader(io.StringIO(_text(path))), ()))
+    return tuple(next(_lines(path), (0, ()))[1])
 
 
 def read_rows(path: Path, columns: Sequence[str], left_out: LeftOutLines) -> list[TableLine]:
     """The rows of a CSV file, or of its gzipped form, as text; line 1 is the header.
 
     Rows that are cut off or have too many fields, and exact repeats, are left out.  Raises TaskError for a file that is
-    missing, not UTF-8, without one of the columns, or without rows.
+    missing, not UTF-8, no CSV, without one of the columns, or without rows.
     """
-    reader = csv.reader(io.StringIO(_text(path)))
-    names = next(reader, [])
+    lines = _lines(path)
+    _, names = next(lines, (0, []))
     lacking = [column for column in columns if column not in names]
     if lacking:
         raise TaskError(f"{path}: no column {', '.join(lacking)} (it has {', '.join(names)[:200] or 'none'})")
     rows: dict[tuple[str, ...], TableLine] = {}
-    for fields in reader:
-        line = reader.line_num
-        if not fields:
-            continue
+    for line, fields in lines:
         if len(fields) != len(names):
             left_out.add(f"rows without {len(names)} fields are left out", line)
         elif tuple(fields) in rows:
@@ -69,12 +68,12 @@ def read_rows(path: Path, columns: Sequence[str], left_out: LeftOutLines) -> lis
 
 
 def number(row: TableLine, column: str) -> float | None:
-    """A finite number, None for what is none."""
+    """A number up to LARGEST_NUMBER, None for what is none."""
     try:
         value = float(row.values[column])
     except ValueError:
         return None
-    return value if math.isfinite(value) else None
+    return value if abs(value) <= LARGEST_NUMBER else None
 
 
 def day(row: TableLine, column: str) -> date | None:
@@ -116,13 +115,33 @@ def in_order(rows: Sequence[TableLine], key: Callable[[TableLine], date], left_o
     return kept
 
 
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The lines of a CSV file that are not empty, each with the number of the last line of text that it takes.
+
+    Raises TaskError where the file cannot be read, or a field is longer than any is.
+    """
+    reader = csv.reader(io.StringIO(_text(path)))
+    line = 0
+    try:
+        for fields in reader:
+            line = reader.line_num
+            if fields:
+                yield line, fields
+    except csv.Error as error:
+        told = f"no CSV from line {line + 1} on ({error}); a quote may be open there"
+        raise TaskError(f"{path}: {told}") from error
+
+
 def _text(path: Path) -> str:
     try:
+        told = "" if path.suffix == ".gz" else no_text(path)
+        if told:
+            raise TaskError(f"{path}: {told}")
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise TaskError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from error
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise TaskError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 

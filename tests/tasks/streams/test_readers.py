@@ -200,6 +200,46 @@ def test_a_file_that_will_not_do_is_refused_in_one_line(
     assert "\n" not in str(refused.value)
 
 
+def test_a_quote_that_is_never_closed_is_refused_by_file_and_line(tmp_path: Path):
+    days = [weather_day(1), '"' + weather_day(2), *["x" * 100] * 2000]
+    with pytest.raises(TaskError, match=r"w\.csv: no CSV from line 3 on .*; a quote may be open there") as refused:
+        weather(written(tmp_path, "w.csv", WEATHER_HEADER, *days))
+    assert "\n" not in str(refused.value)
+    with pytest.raises(TaskError, match=r"h\.csv: no CSV from line 1 on"):
+        weather(written(tmp_path, "h.csv", '"' + "x" * 200_000))
+
+
+def test_a_file_that_is_no_text_says_what_it_is(tmp_path: Path):
+    days = [weather_day(day) for day in range(1, 5)]
+    with pytest.raises(TaskError, match=r"w\.csv: it is UTF-16; convert it first"):
+        weather(written(tmp_path, "w.csv", WEATHER_HEADER, *days, encoding="utf-16"))
+    packed = gzip.compress("\n".join([WEATHER_HEADER, *days]).encode())
+    for name, content, told in (
+        ("packed.csv", packed, "it is gzip-compressed; unpack it first"),
+        ("plain.csv.gz", b"location,date", "cannot be read: Not a gzipped file"),
+        ("cut.csv.gz", packed[:-20], "cannot be read"),
+        ("torn.csv.gz", packed[:12] + b"\xff" * 20 + packed[32:], "cannot be read"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(TaskError, match=told):
+            weather(tmp_path / name)
+
+
+@pytest.mark.parametrize("age", ["inf", "-inf", "nan", "1e308", "1e99", "-1", "131", "", "sixty"])
+def test_a_patient_whose_age_cannot_be_is_shown_without_one_and_told(tmp_path: Path, age: str):
+    folder = clinic(tmp_path)
+    written(tmp_path, "patients.csv", "subject_id,gender,anchor_age,anchor_year", f"1,F,{age},2150", "2,M,40,-1e308")
+    benchmark = Clinical(StreamConfig(data=folder))
+    assert [set(step.input) & {"sex", "age"} for step in benchmark.stream(0).steps] == [{"sex"}] * 3
+    assert f"{folder / 'patients.csv'}: ages that cannot be are left out (2 lines: 2, 3)" in benchmark.left_out
+
+
+def test_a_time_with_a_zone_is_left_out(tmp_path: Path):
+    benchmark = Clinical(StreamConfig(data=clinic(tmp_path, later="2150-03-01 00:00:00+01:00")))
+    assert len(benchmark.stream(0).steps) == 2
+    assert any("without a time of admission" in line for line in benchmark.left_out)
+
+
 def test_a_missing_file_or_folder_is_refused(tmp_path: Path):
     with pytest.raises(TaskError, match=r"absent\.csv cannot be read"):
         weather(tmp_path / "absent.csv")
