@@ -2,6 +2,8 @@
 
 Items of one group depend on each other, so intervals resample whole groups: the cluster bootstrap (Efron and
 Tibshirani, "An Introduction to the Bootstrap", 1993, section 8; Field and Welsh, JRSS B 69, 2007).
+McNemar's test, Holm's correction and the bootstrap are written here because scipy and statsmodels are dependencies of
+this package's tests alone, which compare these few lines with theirs.
 Axes: I items, G groups, D bootstrap draws.
 """
 

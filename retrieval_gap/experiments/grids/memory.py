@@ -56,7 +56,11 @@ CPU = _Size(
 
 
 def memory_demo() -> list[MemoryCell]:
-    """Ten minutes on two cores: 4 facts in 4 streams, 8 days of weather in 3."""
+    """Ten minutes on two cores: 4 facts in 4 streams, 8 days of weather in 3.
+
+    Not every method on both: recall has no last_k, full_history, memprompt and memprompt_summary, weather no search and
+    no edits.
+    """
     return list(_grid(DEMO))
 
 
