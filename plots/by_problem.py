@@ -24,6 +24,8 @@ from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.theory.bounds import BOUNDS, Bound, bound_of
 
 from . import style
+from .caption import left_out
+from .kept import Kept
 from .page import legend_lines, line_of_panels, page
 from .probes import number_of
 from .seeds import Seeds
@@ -115,12 +117,15 @@ Panel = Callable[[Axes, list[ProblemRow], list[tuple[str, str]]], None]
 """Draws runs, of these models of the figure."""
 
 
-def read_runs(path: Path, more: Sequence[str] = ()) -> list[ProblemRow]:
+Runs = Kept[ProblemRow]
+
+
+def read_runs(path: Path, more: Sequence[str] = ()) -> Runs:
     """Raises UsageError for a table that will not do, has no row, or lacks one of the columns that the figure wants."""
-    runs = [_run(where, row, more) for where, row in read_rows(path, (*TEXT, *COUNTS, *SHARES, "lr", *more))]
+    runs = tuple(_run(where, row, more) for where, row in read_rows(path, (*TEXT, *COUNTS, *SHARES, "lr", *more)))
     if not runs:
         raise UsageError(f"results table {path} is empty: no run has finished")
-    return runs
+    return Runs(path, runs)
 
 
 def _run(where: str, row: dict[str, str], more: Sequence[str]) -> ProblemRow:
@@ -147,24 +152,23 @@ def _known(where: str, row: dict[str, str], column: str) -> int | None:
     return count_in(where, row, column) if row.get(column) else None
 
 
-def read_tests(path: Path) -> list[ProblemRow]:
+def read_tests(path: Path) -> Runs:
     """Runs of a table of `retrieval-gap transfer`, all answers of a test together.
 
     Raises UsageError as `read_runs` does, and for a table of tests at one size alone.
     """
-    by_test = grouped(read_runs(path, ("tested_n",)), lambda r: (r.problem, r.model, r.seed, r.samples, r.tested_n))
-    runs = [_together(parts) for parts in by_test.values()]
+    by_test = grouped(
+        read_runs(path, ("tested_n",)).rows, lambda r: (r.problem, r.model, r.seed, r.samples, r.tested_n)
+    )
+    runs = tuple(_together(parts) for parts in by_test.values())
     if len({run.tested_n for run in runs}) < 2:
         raise UsageError(f"results table {path} has tests at one size alone; retrieval-gap transfer RUN... --n 8,16,32")
-    return runs
+    return Runs(path, runs)
 
 
-def of_task(path: Path, runs: Iterable[ProblemRow], task: str) -> list[ProblemRow]:
+def of_task(runs: Runs, task: str) -> Runs:
     """Those of a table that are of one task.  Raises UsageError where there is none."""
-    some = [run for run in runs if run.problem.task == task]
-    if not some:
-        raise UsageError(f"results table {path} has no run of {task}")
-    return some
+    return runs.only(lambda run: run.problem.task == task, f"run of {task}", lambda run: f"task {run.problem.task}")
 
 
 def _together(parts: Sequence[ProblemRow]) -> ProblemRow:
@@ -270,8 +274,9 @@ def figure_of_panels(
     return figure
 
 
-def making(runs: Sequence[ProblemRow], *, bars: bool = True) -> str:
-    """For a caption: what was measured, on how much.  bars: whether there are error bars."""
+def making(table: Runs, *, bars: bool = True) -> str:
+    """For a caption: what was measured, on how much, and what is not drawn.  bars: whether there are error bars."""
+    runs = table.rows
     seeds = number_of({len({run.seed for run in runs})}, "seed")
     samples = number_of({run.samples for run in runs}, "training sample")
     tested = number_of({run.eval_samples for run in runs}, "held-out sample")
@@ -279,5 +284,5 @@ def making(runs: Sequence[ProblemRow], *, bars: bool = True) -> str:
     span = "; error bars span the lowest to the highest end of their 95 % Wilson intervals" if bars else ""
     return (
         f"Free decoding of {tested}; an undecided answer counts as a guess. {samples}, {seeds}. Values are means of "
-        f"seeds{span}. Hardware: {hardware}."
+        f"seeds{span}. Hardware: {hardware}. {left_out(table.left_out)}"
     )

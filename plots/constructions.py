@@ -1,11 +1,12 @@
 """The table of constructions, and beside it the trained models and bounds of the same problems."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
+from typing import Self
 
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tables.rows import number_in
@@ -13,6 +14,7 @@ from retrieval_gap.tasks.api import TaskConfig
 from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.theory.bounds import bound_of
 
+from .kept import Kept
 from .probes import least_bits
 from .results import RESULTS, count_in, read_rows, share_in
 
@@ -44,6 +46,10 @@ class Built:
     machine_steps: int
     samples: int
 
+    @property
+    def is_exact(self) -> bool:
+        return self.accuracy == 1 and self.exact_trace == 1
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedSeeds:
@@ -60,12 +66,9 @@ class TrainedSeeds:
     accuracy: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConstructionTable:
+@dataclass(frozen=True)
+class ConstructionTable(Kept[Built]):
     """The rows of a table of constructions."""
-
-    path: Path
-    rows: list[Built]
 
     def of(self, task: str) -> list[Built]:
         """Those of a task in its first family and its most frequent options."""
@@ -76,6 +79,25 @@ class ConstructionTable:
         options = [row.options for row in rows]
         common = max(dict.fromkeys(options), key=options.count)
         return [row for row in rows if row.family == next(iter(families)) and row.options == common]
+
+    def drawn(self, ways: Mapping[str, Container[str]]) -> Self:
+        """The exact rows of these tasks, each in `of`'s family and options (of Turing machines all), that are built in
+        these ways.
+
+        Raises UsageError where there is none.
+        """
+        shown = {row for task in ways for row in self.of(task)} | {row for row in self.rows if row.machine_steps}
+
+        def why_not(row: Built) -> str:
+            if row.task not in ways:
+                return f"task {row.task}"
+            if row not in shown:
+                return f"other families or options of {row.task}"
+            if row.how not in ways[row.task]:
+                return f"construction {row.how} of {row.task}"
+            return "" if row.is_exact else "constructions that are not exact"
+
+        return self.only(lambda row: not why_not(row), "exact construction of a task of this figure", why_not)
 
     @cached_property
     def trained(self) -> list[TrainedSeeds]:
@@ -105,10 +127,10 @@ def least_state(row: Built, ns: Sequence[int]) -> list[int]:
 def read_table(path: Path) -> ConstructionTable:
     """Raises UsageError for a table that is absent, empty, lacks a column or holds an impossible value."""
     columns = [*_TEXT, *_COUNTS, *_OWN_COUNTS, "accuracy", "exact_trace", "steps", "machine_steps", "eval_samples"]
-    rows = [_built(where, row) for where, row in read_rows(path, columns, "sweep constructions --csv FILE")]
+    rows = tuple(_built(where, row) for where, row in read_rows(path, columns, "sweep constructions --csv FILE"))
     if not rows:
         raise UsageError(f"results table {path} is empty; `retrieval-gap sweep constructions --csv FILE` makes one")
-    return ConstructionTable(path=path, rows=rows)
+    return ConstructionTable(path, rows)
 
 
 def _built(where: str, row: dict[str, str]) -> Built:

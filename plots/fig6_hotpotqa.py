@@ -8,7 +8,7 @@ below them pretrained models on real questions, beside the published values.
 
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from retrieval_gap.about import in_order
 from retrieval_gap.machine.errors import UsageError
 
 from . import style
+from .caption import left_out
+from .kept import counted
 from .page import page
 from .results import RESULTS, count_in, read_rows, share_in
 
@@ -65,22 +67,33 @@ class Tables:
     published: list[Answered]
     samples: int
     real: bool
+    left_out: tuple[str, ...]
 
 
 def read_table(path: Path) -> Tables:
     """Raises UsageError for a table that will not do, or has no row of hotpotqa."""
     columns = ("task", "mode", "arch", "tested_n", "tested_options", "seed", "samples", "eval_samples", "hardware")
-    rows = read_rows(path, (*columns, "accuracy", "accuracy_low", "accuracy_high"))
-    rows = [(where, row) for where, row in rows if row["task"] == "hotpotqa"]
-    if not rows:
+    every = read_rows(path, (*columns, "accuracy", "accuracy_low", "accuracy_high"))
+    rows = [(where, row) for where, row in every if row["task"] == "hotpotqa"]
+    small, others = _placed([_small(where, row) for where, row in rows], _VIEWS)
+    if not small:
         raise UsageError(f"results table {path} has no row with task=hotpotqa; `make hotpotqa-demo` makes one")
+    pretrained, more = _pretrained()
     return Tables(
-        small=[_small(where, row) for where, row in rows],
-        pretrained=_pretrained(),
+        small=small,
+        pretrained=pretrained,
         published=_published(),
         samples=max(count_in(where, row, "samples") for where, row in rows),
         real=any(_option(row, "data") for _, row in rows),
+        left_out=(*counted(f"task {row['task']}" for _, row in every if row["task"] != "hotpotqa"), *others, *more),
     )
+
+
+def _placed(points: Sequence[Answered], ways: Container[str]) -> tuple[list[Answered], tuple[str, ...]]:
+    """Those that have a place in the figure, and in words those that have none."""
+    placed = [point for point in points if point.way in ways and point.panel in PANELS and point.n in _NS]
+    others = (point for point in points if point not in placed)
+    return placed, counted(f"{p.way}, {' '.join(p.panel)}, {p.n} paragraphs" for p in others)
 
 
 def _small(where: str, row: dict[str, str]) -> Answered:
@@ -103,11 +116,12 @@ def _option(row: dict[str, str], name: str) -> str:
     return options.get(name, "")
 
 
-def _pretrained() -> list[Answered]:
+def _pretrained() -> tuple[list[Answered], tuple[str, ...]]:
     if not PRETRAINED.exists():
-        return []
+        return [], ()
     columns = ("model", "method", "n_paragraphs", "order", "variant", "questions", "selected", "exact_match")
-    return [
+    rows = read_rows(PRETRAINED, (*columns, "low", "high"))
+    points = [
         Answered(
             name=row["model"],
             way=row["method"],
@@ -119,9 +133,11 @@ def _pretrained() -> list[Answered]:
             questions=count_in(where, row, "questions"),
             selected=row["selected"] in ("1", "True"),
         )
-        for where, row in read_rows(PRETRAINED, (*columns, "low", "high"))
+        for where, row in rows
         if row.get("distractors", "own") == "own"
     ]
+    placed, others = _placed(points, _METHODS)
+    return placed, (*counted(["pretrained models with other distractors"] * (len(rows) - len(points))), *others)
 
 
 def _published() -> list[Answered]:
@@ -284,5 +300,6 @@ def _caption(tables: Tables, views: Sequence[str], architectures: Sequence[str])
         _told_of_pretrained(tables.pretrained),
         "Published values: CoT of a 1.3B Transformer and two models distilled from it, on 350 questions that all three "
         "answer from the gold paragraphs alone, so 1 at n = 2 by construction." if tables.published else "",
+        left_out(tables.left_out),
     ]  # fmt: skip
     return first + "\n" + " ".join(filter(None, second))

@@ -13,6 +13,7 @@ from retrieval_gap.tables.rows import PUBLISHED
 
 from . import by_size
 from .caption import caption, title
+from .kept import counted
 from .results import Cell, Results, points_of, read_published, read_runs
 
 ARMS = {"sinusoidal": "The paper's settings", "learned": "Tuned alike for all"}
@@ -40,8 +41,7 @@ def read_table(path: Path) -> Results:
             _in_arm(cell, arm): share for cell, share in read_published().items() for arm in ARMS if cell.mode == MODE
         }
         published = {cell: theirs[cell] for cell in points if cell in theirs}
-    others = len(every) - len(kept)
-    left_out = (f"{others} row{'s' if others > 1 else ''} of other tasks, views or embeddings",) if others else ()
+    left_out = counted(["other tasks, views or embeddings"] * (len(every) - len(kept)))
     return Results(path=path, points=points, published=published, left_out=left_out)
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from . import by_problem, style
-from .by_problem import LEARNED, AskedProblem, ProblemMean, ProblemRow, grouped, models_of
+from .by_problem import LEARNED, AskedProblem, ProblemMean, ProblemRow, Runs, grouped, models_of
 from .page import page
 from .results import RESULTS
 
@@ -25,18 +25,17 @@ _VERDICTS = {
 _ROW, _HEAD = 0.5, 0.35  # inches
 _NAMES = 0.4  # the column of names, in widths of all others
 
-Row = tuple[str, str, str]
+
+def read_table(path: Path) -> Runs:
+    """The rows of the largest n of each problem.  Raises UsageError for a table that will not do."""
+    runs = by_problem.read_runs(path)
+    largest = {row: max(run.problem.n for run in some) for row, some in grouped(runs.rows, _row).items()}
+    return runs.only(lambda run: run.problem.n == largest[_row(run)], "run", lambda run: "a smaller n")
 
 
-def read_table(path: Path) -> list[ProblemRow]:
-    """Raises UsageError for a table that will not do."""
-    return by_problem.read_runs(path)
-
-
-def draw_figure(runs: list[ProblemRow]) -> Figure:
-    """A row for each task, with its options and view, at the largest n in the table; a column for each model."""
-    rows = grouped(runs, lambda run: (run.problem.task, run.problem.options, run.problem.mode))
-    models = models_of(runs)
+def draw_figure(runs: Runs) -> Figure:
+    """A row for each task, family, options and view, at the largest n in the table; a column for each model."""
+    rows, models = grouped(runs.rows, _row), models_of(runs.rows)
     legend = [Patch(color=colour, label=told) for colour, told in _VERDICTS.values()]
     height = _HEAD + _ROW * len(rows)
     figure = page("Who can do what", [legend[:2], legend[2:]], _caption(runs), height)
@@ -48,12 +47,15 @@ def draw_figure(runs: list[ProblemRow]) -> Figure:
         name = by_problem.label(model, models).replace(" ", "\n")
         axes.text(place + 0.5, -0.15, name, ha="center", va="bottom", fontsize=7.5)
     for line, some in enumerate(rows.values()):
-        largest = max(run.problem.n for run in some)
-        shown = [run for run in some if run.problem.n == largest]
-        axes.text(left, line + 0.5, _name(shown[0].problem), va="center", fontsize=8, linespacing=1.3)
-        for model, same in grouped(shown, lambda run: run.model).items():
+        axes.text(left, line + 0.5, _name(some[0].problem), va="center", fontsize=8, linespacing=1.3)
+        for model, same in grouped(some, lambda run: run.model).items():
             _cell(axes, models.index(model), line, _best(same))
     return figure
+
+
+def _row(run: ProblemRow) -> tuple[str, str, str, str]:
+    problem = run.problem
+    return problem.task, problem.family, problem.options, problem.mode
 
 
 def _best(runs: list[ProblemRow]) -> ProblemMean:
@@ -101,7 +103,7 @@ def _name(problem: AskedProblem) -> str:
     return f"{style.name_of_task(problem.task)}, n = {problem.n}{view}{options}"
 
 
-def _caption(runs: list[ProblemRow]) -> str:
+def _caption(runs: Runs) -> str:
     return (
         "Small: bits that the state has / bits that a reader needs who is always right (docs/theory.md); a cache grows "
         "with the text. Of several trainings of a model the best. " + by_problem.making(runs, bars=False)

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from . import style
+from .caption import left_out
 from .constructions import CONSTRUCTIONS, ConstructionTable, read_table
 from .page import page
 
@@ -26,7 +27,8 @@ _GUIDE: dict[str, Any] = {"color": style.GREY, "linewidth": 1.0}
 
 
 def draw_figure(table: ConstructionTable) -> Figure:
-    """Two panels."""
+    """Two panels.  Raises UsageError for a table without an exact construction of either."""
+    table = table.drawn({"istree": WAYS, "turing": MACHINE_WAYS})
     figure = page("Tokens written against problem size and time", [], _caption(table), 3.5)
     left, right = figure.subplots(1, 2)
     _istree(left, table)
@@ -34,14 +36,15 @@ def draw_figure(table: ConstructionTable) -> Figure:
     for axes in (left, right):
         axes.set_yscale("log")
         axes.grid(axis="both")
-        axes.legend(loc="upper left", fontsize=8, handlelength=2.2)
+        if axes.lines:
+            axes.legend(loc="upper left", fontsize=8, handlelength=2.2)
     return figure
 
 
 def _istree(axes: Axes, table: ConstructionTable) -> None:
     axes.set_title("IsTree, two-star graphs")
     axes.set_xscale("log", base=2)
-    rows = [row for row in table.of("istree") if row.exact_trace == 1]
+    rows = table.of("istree")
     ns = np.array(sorted({row.n for row in rows}), float)
     for how, (name, colour, mark) in reversed(WAYS.items()):
         points = sorted((row.n, row.steps) for row in rows if row.how == how)
@@ -60,7 +63,7 @@ def _istree(axes: Axes, table: ConstructionTable) -> None:
 def _machines(axes: Axes, table: ConstructionTable) -> None:
     axes.set_title("Turing machines")
     axes.set_xscale("log")
-    rows = [row for row in table.rows if row.machine_steps and row.exact_trace == 1]
+    rows = [row for row in table.rows if row.machine_steps]
     for how, (name, colour, mark) in reversed(MACHINE_WAYS.items()):
         points = sorted((row.machine_steps, row.context_tokens) for row in rows if row.how == how)
         if points:
@@ -80,5 +83,6 @@ def _caption(table: ConstructionTable) -> str:
         f"Decoded freely, every trace exact; means over {max(graphs)} graphs at the least n, {min(graphs)} at the "
         "largest, trees (long traces) and others (short ones). Theorem 5.2's proof takes n log n steps for IsTree; "
         "the search of theorem 5.3, token for token the task's rag view, takes O(n), as do both chains of "
-        f"thought. Machines: {', '.join(machines)}, on words of several lengths."
+        f"thought. Machines: {', '.join(machines)}, on words of several lengths. "
+        f"{left_out(table.left_out)}"
     )

@@ -13,7 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from . import style
-from .constructions import CONSTRUCTIONS, WANTED, Built, ConstructionTable, least_state, read_table
+from .caption import left_out
+from .constructions import CONSTRUCTIONS, WANTED, ConstructionTable, least_state, read_table
 from .page import page
 
 DEFAULT_TABLE = CONSTRUCTIONS
@@ -36,7 +37,8 @@ _TRAINED_MARKS = {"lstm": "v", "mamba": "^", "transformer": "P", "hybrid": "X", 
 
 
 def draw_figure(table: ConstructionTable) -> Figure:
-    """A panel for each task of the table.  Raises StopIteration for none of them, which no table of the preset is."""
+    """A panel for each task of the table.  Raises UsageError for a table without an exact construction of any."""
+    table = table.drawn({task: [way for ways, *_ in KINDS.values() for way in ways] for task in TASKS})
     tasks = [task for task in TASKS if table.of(task)]
     trained = sorted({model.arch for task in tasks for model in table.reached(table.of(task)[0])})
     figure = page("Bits of state against problem size", [_keys(), _trained_keys(trained)], _caption(table), 5.6)
@@ -66,7 +68,7 @@ def _panel(axes: Axes, table: ConstructionTable, task: str) -> None:
     axes.plot(ns, bound, label="bound", **_BOUND)
     axes.fill_between(ns, np.ones(len(ns)), bound, color=style.FAINT, linewidth=0, zorder=0)
     for name, (ways, column, colour, mark) in KINDS.items():
-        points = sorted((row.n, getattr(row, column)) for row in rows if row.how in ways and _is_exact(row))
+        points = sorted((row.n, getattr(row, column)) for row in rows if row.how in ways)
         if points:
             size = {"markersize": 7.5} if column == "recurrent_bits" else {}  # what lies on it still shows it
             axes.plot(*zip(*points, strict=True), label=name, linewidth=1.4, **style.filled_marker(mark, colour) | size)
@@ -78,10 +80,6 @@ def _panel(axes: Axes, table: ConstructionTable, task: str) -> None:
     axes.set_ylim(10, 2e7)
     axes.set_xticks([2**k for k in range(4, 11, 2)], [str(2**k) for k in range(4, 11, 2)])
     axes.minorticks_off()
-
-
-def _is_exact(row: Built) -> bool:
-    return row.accuracy == 1 and row.exact_trace == 1
 
 
 def _keys() -> list[Line2D | Patch]:
@@ -102,7 +100,7 @@ def _trained_mark(arch: str) -> dict[str, Any]:
 
 
 def _caption(table: ConstructionTable) -> str:
-    samples = {row.samples for row in table.rows if row.task in TASKS}
+    samples = {row.samples for row in table.rows}
     return (
         "Lines with marks: weights that were written, not trained; each is exact (accuracy and traces of 1, "
         f"{min(samples)} to {max(samples)} test samples a point) with numbers of the bits that its proof states. Below "
@@ -110,5 +108,5 @@ def _caption(table: ConstructionTable) -> str:
         "chain of thought; for IsTree that is proved of a state that is as small after every edge. A hybrid has the "
         "cache of one attention layer besides. Hollow marks: trained models of the committed tables, at the largest n "
         f"that they answer with {WANTED:g} or more (mean of the seeds), with the smallest state; tinted: with "
-        "retrieval."
+        f"retrieval. {left_out(table.left_out)}"
     )

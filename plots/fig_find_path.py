@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from . import by_problem
-from .by_problem import ProblemRow, grouped
+from .by_problem import ProblemRow, Runs, grouped
 from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "find_path_demo_transfer.csv"
@@ -20,14 +20,15 @@ _WAYS = {
 }
 
 
-def read_table(path: Path) -> list[ProblemRow]:
+def read_table(path: Path) -> Runs:
     """Raises UsageError for a table that has no paths in graphs of several sizes."""
-    return by_problem.of_task(path, by_problem.read_tests(path), "find_path")
+    paths = by_problem.of_task(by_problem.read_tests(path), "find_path")
+    return paths.only(lambda run: _way(run) in _WAYS, "run of a known view", lambda run: " ".join(_way(run)))
 
 
-def draw_figure(runs: list[ProblemRow]) -> Figure:
+def draw_figure(runs: Runs) -> Figure:
     """A panel for each way to answer."""
-    found = grouped(runs, _way)
+    found = grouped(runs.rows, _way)
     return by_problem.figure_of_panels(
         "Does one node lead to another?", {title: found[way] for way, title in _WAYS.items() if way in found},
         by_problem.draw_tests, dashed="nodes trained on", caption=_caption(runs), x="nodes tested on", height=2.8,
@@ -39,7 +40,7 @@ def _way(run: ProblemRow) -> tuple[str, str]:
     return problem.mode, (problem.option("calls") or "many") if problem.mode == "rag" else ""
 
 
-def _caption(runs: list[ProblemRow]) -> str:
+def _caption(runs: Runs) -> str:
     return (
         "Without a search a reader needs n/6 bits or more of the graph, with one the names of three nodes "
         f"(docs/theory.md, section 5). Grey: a guess. {by_problem.making(runs)}"

@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from retrieval_gap.machine.errors import UsageError
-
 from . import style
+from .caption import left_out
 from .heads_published import Gain, read_published
 from .heads_table import DEFAULT_TABLE, SHUFFLED_STATES, HeadRow, making, read_heads, set_title
+from .kept import Kept
 from .page import legend_lines, page
 
 __all__ = ["DEFAULT_TABLE", "draw_figure", "read_table"]
@@ -26,17 +26,18 @@ _CONTROL, _ORDER = "#0072B2", "#D55E00"
 _OFFSET = 0.16  # of the two marks of a head from its line
 
 
-def draw_figure(rows: Sequence[HeadRow]) -> Figure:
+def draw_figure(table: Kept[HeadRow]) -> Figure:
     """A panel for each set, a line for each head.  Raises UsageError where nothing is compared."""
-    compared = [row for row in rows if row.control == "none" and row.difference is not None]
-    if not compared:
-        raise UsageError("this table compares no heads: attention (for labels of tokens: mlp) beside others is wanted")
+    kept = table.only(
+        lambda row: not _why_not(row), "heads to compare: attention (for labels of tokens: mlp) beside others", _why_not
+    )
+    compared = kept.rows
     settings = list(dict.fromkeys(row.setting for row in compared))
     heads = list(dict.fromkeys(row.head for row in compared))
     published = read_published()
     columns = min(_COLUMNS, len(settings) + 1)
     lines = -(-(len(settings) + 1) // columns)
-    figure = page("What a head gets from token states, and from their order", legend_lines(_keys()), _caption(compared),
+    figure = page("What a head gets from token states, and from their order", legend_lines(_keys()), _caption(kept),
                   lines * (0.75 + 0.3 * max(len(heads), len(published))))  # fmt: skip
     grid = figure.subplots(lines, columns, squeeze=False).flatten()
     for place, (axes, setting) in enumerate(zip(grid, settings, strict=False)):
@@ -45,6 +46,19 @@ def draw_figure(rows: Sequence[HeadRow]) -> Figure:
     for axes in grid[len(settings) + 1 :]:
         axes.set_visible(False)
     return figure
+
+
+def _why_not(row: HeadRow) -> str:
+    """Why a row is not drawn; "" where it is."""
+    if row.control != "none":
+        return f"control {row.control.replace('_', ' ')}"
+    if row.place is not None:
+        return "single places in the text"
+    if row.difference is None:
+        return "a head compared with nothing"
+    if row.versus == SHUFFLED_STATES:
+        return "" if row.detectable > 0 else "a head that sees no order, against shuffled states"
+    return "" if row.versus.startswith("head ") else f"comparison with {row.versus}"
 
 
 def _panel(axes: Axes, rows: Sequence[HeadRow], heads: Sequence[str], *, named: bool) -> None:
@@ -56,7 +70,7 @@ def _panel(axes: Axes, rows: Sequence[HeadRow], heads: Sequence[str], *, named: 
     for row in rows:
         if row.versus.startswith("head "):
             _mark(axes, row, heads.index(row.head) - _OFFSET, _CONTROL, filled=True)
-        elif row.versus == SHUFFLED_STATES and row.detectable > 0:
+        else:
             _mark(axes, row, heads.index(row.head) + _OFFSET, _ORDER, filled=False)
 
 
@@ -105,10 +119,11 @@ def _keys() -> list[Line2D]:
     ]  # fmt: skip
 
 
-def _caption(rows: Sequence[HeadRow]) -> str:
+def _caption(kept: Kept[HeadRow]) -> str:
     return (
-        f"{making(rows)} Differences are paired by example and seed. The head that sees no order is attention pooling "
-        "(a perceptron of each token for labels of tokens). Grey: differences that the panel's widest test misses more "
-        "often than one time in five. Published: one run each, base from another's table; [V] read in the source, [S] "
-        "in a summary; bars: 95 % of an unpaired difference on so many test examples, by us."
+        f"{making(kept.rows)} Differences are paired by example and seed. The head that sees no order is attention "
+        "pooling (a perceptron of each token for labels of tokens). Grey: differences that the panel's widest test "
+        "misses more often than one time in five. Published: one run each, base from another's table; [V] read in the "
+        "source, [S] in a summary; bars: 95 % of an unpaired difference on so many test examples, by us. "
+        f"{left_out(kept.left_out)}"
     )

@@ -13,6 +13,7 @@ from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.statistics.intervals import wilson_interval
 
 from . import by_size, style
+from .caption import left_out
 from .fig_transfer import DEFAULT_TABLE as DEFAULT_TABLE
 from .fig_transfer import Tested, read_tests
 from .probes import number_of
@@ -34,7 +35,8 @@ def read_table(path: Path) -> LargerGraphs:
 
     Raises UsageError for a table that will not do, is of runs with different options, or tells of one size alone.
     """
-    rows = read_tests(path)
+    kept = read_tests(path)
+    rows = kept.rows
     tests: dict[Cell, dict[int, list[Tested]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         cell = Cell("istree", row.tested_on, row.mode, row.tested_n, row.arch, row.size)
@@ -48,7 +50,7 @@ def read_table(path: Path) -> LargerGraphs:
         )
     if len({row.options for row in rows}) > 1:
         raise UsageError(f"results table {path} is of runs with different options")
-    results = Results(path=path, points=points, published=None)
+    results = Results(path=path, points=points, published=None, left_out=kept.left_out)
     return LargerGraphs(results=results, family=rows[0].family, n=rows[0].n, options=rows[0].options)
 
 
@@ -79,7 +81,7 @@ def draw_figure(tests: LargerGraphs) -> Figure:
     caption = (
         f"Trained on {style.family_name(tests.family)} of {tests.n} nodes ({tests.options}). Free decoding of {tested} "
         f"a run and point, every search executed; undecided counted 0.5. {seeds} a point. "
-        f"Error bars: 95 % Wilson interval. Hardware: {runs[0].hardware}."
+        f"Error bars: 95 % Wilson interval. Hardware: {runs[0].hardware}. {left_out(tests.results.left_out)}"
     )
     ns = tests.results.ns
     title = f"IsTree: trained on graphs of {tests.n} nodes, tested on {ns[0]} to {ns[-1]}"

@@ -11,20 +11,20 @@ from matplotlib.figure import Figure
 from retrieval_gap.tasks.last_write import LastWrite
 
 from . import by_problem
-from .by_problem import ProblemRow, grouped
+from .by_problem import ProblemRow, Runs, grouped
 from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "last_write_demo.csv"
 
 
-def read_table(path: Path) -> list[ProblemRow]:
+def read_table(path: Path) -> Runs:
     """Raises UsageError for a table that has no run of last_write."""
-    return by_problem.of_task(path, by_problem.read_runs(path), "last_write")
+    return by_problem.of_task(by_problem.read_runs(path), "last_write")
 
 
-def draw_figure(runs: list[ProblemRow]) -> Figure:
+def draw_figure(runs: Runs) -> Figure:
     """A panel for each number of variables."""
-    numbers = grouped(sorted(runs, key=_variables), _variables)
+    numbers = grouped(sorted(runs.rows, key=_variables), _variables)
     return by_problem.figure_of_panels(
         "Last write", {_title(some): some for some in numbers.values()}, _panel,
         dashed="a guess among the values given", caption=_caption(runs), x="tokens of the stream n", height=3.0,
@@ -52,7 +52,7 @@ def _title(runs: list[ProblemRow]) -> str:
     return f"{task.options.variables} variables of {task.options.values} values: {task.bits_to_cross:g} bits"
 
 
-def _caption(runs: list[ProblemRow]) -> str:
+def _caption(runs: Runs) -> str:
     return (
         "The bits that have to be carried are the same at every length. Grey: a guess among all values. "
         f"{by_problem.making(runs)}"

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from . import by_problem, style
-from .by_problem import AskedProblem, ProblemRow, grouped, looks, models_of
+from .by_problem import AskedProblem, ProblemRow, Runs, grouped, looks, models_of
 from .page import legend_lines, page
 from .results import RESULTS
 
@@ -21,14 +21,14 @@ _LINES, _BAR = 2.5, 0.24  # inches: of a panel of lines, and of one bar
 _ROOM = 0.55  # of the rates' range, for the words behind the bars
 
 
-def read_table(path: Path) -> list[ProblemRow]:
+def read_table(path: Path) -> Runs:
     """Raises UsageError for a table that is not of `--choose lr`."""
     return by_problem.read_runs(path, _COLUMNS)
 
 
-def draw_figure(runs: list[ProblemRow]) -> Figure:
+def draw_figure(runs: Runs) -> Figure:
     """A column for each problem."""
-    columns, models = grouped(runs, lambda run: run.problem), models_of(runs)
+    columns, models = grouped(runs.rows, lambda run: run.problem), models_of(runs.rows)
     bars = 0.5 + _BAR * len(models)
     figure = page(
         "Accuracy against learning rate", legend_lines(by_problem.keys(models)), _caption(runs), _LINES + bars
@@ -86,7 +86,7 @@ def _windows(axes: Axes, runs: list[ProblemRow], models: list[tuple[str, str]]) 
     axes.set_xlim(lowest / 1.5, highest * (highest / lowest) ** _ROOM)
 
 
-def _caption(runs: list[ProblemRow]) -> str:
+def _caption(runs: Runs) -> str:
     return (
         "Bars: rates that keep 95 % of the best validation accuracy, between neighbours that were tried; the stroke is "
         "the rate chosen; \N{GREATER-THAN OR EQUAL TO}: a bar ends where the rates do. Converged: the share of fresh "

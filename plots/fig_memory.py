@@ -8,6 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from . import style
+from .caption import left_out
 from .memories import SCRIPTED, Memories, MemoryRow, looks_of, read_memories, spread
 from .page import legend_lines, page
 
@@ -21,14 +22,15 @@ _FLOOR_DASHES = ((0, (1, 1.5)), (0, (4, 2)), (0, (4, 1.5, 1, 1.5)), (0, (6, 1)))
 def draw_figure(memories: Memories) -> Figure:
     """Two panels for each benchmark, at the largest budget that all its methods were run with (where there is none, at
     the largest of each)."""
-    groups = [_at_one_budget(group) for group in memories.groups()]
+    shown = _at_one_budget(memories)
+    groups = shown.groups()
     names = list(dict.fromkeys(row.name for group in groups for row in group.rows))
     floors = list(dict.fromkeys(row.name for group in groups for row in group.rows if row.is_floor))
     looks = looks_of([name for name in names if name not in floors])
     dashes: Dashes = {name: _FLOOR_DASHES[i % len(_FLOOR_DASHES)] for i, name in enumerate(floors)}
     keys = [Line2D([], [], color=c, marker=mark, markersize=4, label=name) for name, (c, mark) in looks.items()]
     keys += [Line2D([], [], color=style.GREY, linestyle=line, label=f"floor: {name}") for name, line in dashes.items()]
-    figure = page("Text memories, step by step", legend_lines(keys), _caption(memories), _PANEL * len(groups))
+    figure = page("Text memories, step by step", legend_lines(keys), _caption(shown), _PANEL * len(groups))
     grid = figure.subplots(len(groups), 2, squeeze=False, width_ratios=(3, 2))
     for group, (by_step, differences) in zip(groups, grid, strict=True):
         _draw_steps(by_step, group, looks, dashes)
@@ -36,14 +38,22 @@ def draw_figure(memories: Memories) -> Figure:
     return figure
 
 
-def _at_one_budget(group: Memories) -> Memories:
-    tried: dict[tuple[str, str], set[int]] = {}
-    for row in group.rows:
-        if row.budget:
-            tried.setdefault((row.model, row.name), set()).add(row.budget)
-    common = set[int].intersection(*tried.values()) if tried else set[int]()
-    kept = {who: max(common or budgets) for who, budgets in tried.items()}
-    return group.only(lambda row: row.budget == kept.get((row.model, row.name), 0), "any budget")
+def _at_one_budget(memories: Memories) -> Memories:
+    kept: dict[tuple[object, ...], int] = {}
+    for group in memories.groups():
+        tried: dict[tuple[object, ...], set[int]] = {}
+        for row in group.rows:
+            if row.budget:
+                tried.setdefault(_who(row), set()).add(row.budget)
+        common = set[int].intersection(*tried.values()) if tried else set[int]()
+        kept |= {who: max(common or budgets) for who, budgets in tried.items()}
+    return memories.only(
+        lambda row: row.budget == kept.get(_who(row), 0), "row", lambda row: f"{row.benchmark} at {row.budget} tokens"
+    )
+
+
+def _who(row: MemoryRow) -> tuple[object, ...]:
+    return row.group, row.model, row.name
 
 
 def _title(group: Memories) -> str:
@@ -98,5 +108,5 @@ def _caption(memories: Memories) -> str:
         f"{spread(row.predictions for row in whole)} predictions a run; {unreadable} answers could not be read. Score: "
         "share right, or minus the mean absolute error. Error bars: 95 % by a bootstrap over streams. Floors ask no "
         "model and know a stream's own past alone. All methods see the same fields and outcomes, and carry at most the "
-        f"tokens above their panel. Hardware: {hardware}."
+        f"tokens above their panel. Hardware: {hardware}. {left_out(memories.left_out)}"
     )

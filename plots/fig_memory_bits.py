@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from . import style
+from .caption import left_out
 from .memories import SCRIPTED, Memories, MemoryRow, looks_of, read_memories, spread
 from .page import legend_lines, line_of_panels, page
 
@@ -16,7 +17,7 @@ _CEILING, _DOTTED = (0, (5, 2)), (0, (1, 1.5))
 
 def draw_figure(memories: Memories) -> Figure:
     """A panel for each model and each number of facts.  Raises UsageError for a table without runs of recall."""
-    recall = memories.only(lambda r: r.benchmark == "recall" and r.part == "all" and not r.is_floor, "recall")
+    recall = memories.only(lambda row: not _why_not(row), "row of recall", _why_not)
     names = list(dict.fromkeys(row.name for row in recall.rows))
     looks = looks_of(names)
     keys = [Line2D([], [], color=c, marker=mark, markersize=4, label=name) for name, (c, mark) in looks.items()]
@@ -34,20 +35,29 @@ def draw_figure(memories: Memories) -> Figure:
     return figure
 
 
+def _why_not(row: MemoryRow) -> str:
+    """Why a row is not drawn; "" where it is."""
+    if row.benchmark != "recall":
+        return f"benchmark {row.benchmark}"
+    if row.is_floor:
+        return "floors"
+    if row.part != "all":
+        return "single steps"
+    return "runs without a score" if row.score is None else ""
+
+
 def _draw_panel(axes: Axes, part: Memories, looks: dict[str, tuple[str, str]]) -> None:
     bounded = [row for row in part.rows if row.state_bits]
     bits_per_token = next(((row.state_bits or 0.0) / row.budget for row in bounded), 0.0)
     for name, (colour, mark) in looks.items():
-        rows = [row for row in part.rows if row.name == name and row.score is not None]
-        with_bits = sorted((row for row in rows if row.state_bits), key=lambda row: row.state_bits or 0.0)
-        shown = sorted((row for row in rows if row.budget), key=lambda row: row.budget)
-        if with_bits:
-            _draw_curve(axes, [(row.state_bits or 0.0, row) for row in with_bits], colour, mark)
-        elif shown and bits_per_token:
-            _draw_curve(axes, [(row.budget * bits_per_token, row) for row in shown], colour, mark, _DOTTED)
-        elif rows:
-            scores = [row.score for row in rows if row.score is not None]
-            axes.axhline(sum(scores) / len(scores), color=colour, linewidth=1.1, linestyle=_DOTTED)
+        rows = sorted((row for row in part.rows if row.name == name), key=lambda row: row.budget)
+        carried = [row for row in rows if row.state_bits]
+        shown = [row for row in rows if not row.state_bits and row.budget and bits_per_token]
+        _draw_curve(axes, [(row.state_bits or 0.0, row) for row in carried], colour, mark)
+        _draw_curve(axes, [(row.budget * bits_per_token, row) for row in shown], colour, mark, _DOTTED)
+        for row in rows:
+            if row not in (*carried, *shown):
+                axes.axhline(row.score or 0.0, color=colour, linewidth=1.1, linestyle=_DOTTED)
     ceilings = sorted({(row.state_bits or 0.0, row.ceiling) for row in bounded if row.ceiling is not None})
     axes.plot(
         *zip(*ceilings, strict=True) if ceilings else ((), ()), color=style.INK, linestyle=_CEILING, linewidth=1.3
@@ -74,5 +84,5 @@ def _caption(recall: Memories) -> str:
         f"{spread(row.predictions for row in recall.rows)} questions a run. The budget holds at every step. Dotted "
         "lines carry nothing (zero-shot, no update: no place on the axis) or the whole log (search: at the bits "
         "of what it shows). Error bars: 95 % by a bootstrap over streams. The ceiling is that of n independent values "
-        f"(docs/theory.md, section 3). Hardware: {hardware}."
+        f"(docs/theory.md, section 3). Hardware: {hardware}. {left_out(recall.left_out)}"
     )

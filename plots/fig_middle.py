@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from retrieval_gap.machine.errors import UsageError
-
 from . import style
+from .caption import left_out
 from .heads_table import DEFAULT_TABLE, METRICS, HeadRow, head_colours, head_keys, making, read_heads, set_title
+from .kept import Kept
 from .page import legend_lines, line_of_panels, page
 
 __all__ = ["DEFAULT_TABLE", "draw_figure", "read_table"]
@@ -17,15 +17,20 @@ read_table = read_heads
 _TENTHS = 10
 
 
-def draw_figure(rows: Sequence[HeadRow]) -> Figure:
+def draw_figure(table: Kept[HeadRow]) -> Figure:
     """A panel for each set where one sentence decides.  Raises UsageError where there is none."""
-    placed = [row for row in rows if row.place is not None and row.control == "none"]
-    if not placed:
-        raise UsageError("this table has no set in which one sentence decides; negation_scope is one")
+    kept = table.only(
+        lambda row: row.place is not None and row.control == "none",
+        "set in which one sentence decides (negation_scope is one)",
+        lambda row: "whole texts" if row.place is None else f"control {row.control.replace('_', ' ')}",
+    )
+    placed = kept.rows
     settings = list(dict.fromkeys(row.setting for row in placed))
     heads = list(dict.fromkeys(row.head for row in placed))
-    whole = [row for row in rows if row.place is None and row.setting in settings]
-    figure = page("Where the deciding sentence stands", legend_lines(head_keys(heads)), _caption(whole), 2.9)
+    whole = [row for row in table.rows if row.place is None and row.setting in settings]
+    figure = page(
+        "Where the deciding sentence stands", legend_lines(head_keys(heads)), _caption(whole, kept.left_out), 2.9
+    )
     titles = [set_title(next(row for row in placed if row.setting == setting)) for setting in settings]
     x, y = "place of the deciding sentence: 0 first, 1 last", METRICS.get(placed[0].metric, placed[0].metric)
     for axes, setting in zip(line_of_panels(figure, titles, x=x, y=y), settings, strict=True):
@@ -52,8 +57,8 @@ def _panel(axes: Axes, rows: Sequence[HeadRow], heads: Sequence[str]) -> None:
         )
 
 
-def _caption(rows: Sequence[HeadRow]) -> str:
+def _caption(whole: Sequence[HeadRow], others: Sequence[str]) -> str:
     return (
-        f"{making(rows)} A mark is the score on the test examples whose deciding sentence stands in that tenth of the "
-        "text. Dashed: the highest of the floors (majority, bag of words, first word)."
+        f"{making(whole)} A mark is the score on the test examples whose deciding sentence stands in that tenth of the "
+        f"text. Dashed: the highest of the floors (majority, bag of words, first word). {left_out(others)}"
     )

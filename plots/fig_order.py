@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from retrieval_gap.machine.errors import UsageError
-
 from . import style
+from .caption import left_out
 from .heads_table import DEFAULT_TABLE, METRICS, HeadRow, head_colours, head_keys, making, read_heads, set_title
+from .kept import Kept
 from .page import legend_lines, line_of_panels, page
 
 __all__ = ["DEFAULT_TABLE", "draw_figure", "read_table"]
@@ -17,17 +17,23 @@ read_table = read_heads
 _IN_ORDER = 1  # a window of one place shuffles nothing
 
 
-def draw_figure(rows: Sequence[HeadRow]) -> Figure:
+def draw_figure(table: Kept[HeadRow]) -> Figure:
     """A panel for each set that has shuffled states.  Raises UsageError where there is none."""
-    whole = [row for row in rows if row.place is None and row.control in ("none", "shuffle_states")]
-    settings = [row.setting for row in whole if row.control == "shuffle_states"]
-    settings = list(dict.fromkeys(settings))
-    if not settings:
-        raise UsageError("this table has no shuffled states; `heads run ... --control shuffle_states --window 0,2,4,8`")
-    kept = [row for row in whole if row.setting in settings]
+    whole = table.only(
+        lambda row: row.place is None and row.control in ("none", "shuffle_states"),
+        "scores of whole texts",
+        lambda row: f"control {row.control.replace('_', ' ')}" if row.place is None else "single places in the text",
+    )
+    settings = list(dict.fromkeys(row.setting for row in whole.rows if row.control == "shuffle_states"))
+    shown = whole.only(
+        lambda row: row.setting in settings,
+        "shuffled states (`heads run ... --control shuffle_states --window 0,2,4,8` makes some)",
+        lambda row: f"{row.dataset.replace('_', ' ')}, whose states are not shuffled",
+    )
+    kept = shown.rows
     heads = list(dict.fromkeys(row.head for row in kept))
     windows = sorted({row.window for row in kept if row.window})
-    figure = page("Order taken away from the states, bit by bit", legend_lines(head_keys(heads)), _caption(kept), 2.9)
+    figure = page("Order taken away from the states, bit by bit", legend_lines(head_keys(heads)), _caption(shown), 2.9)
     titles = [set_title(next(row for row in kept if row.setting == setting)) for setting in settings]
     y = METRICS.get(kept[0].metric, kept[0].metric)
     for axes, setting in zip(line_of_panels(figure, titles, x="places that are shuffled", y=y), settings, strict=True):
@@ -59,9 +65,9 @@ def _panel(axes: Axes, rows: Sequence[HeadRow], heads: Sequence[str], windows: S
         )
 
 
-def _caption(rows: Sequence[HeadRow]) -> str:
+def _caption(shown: Kept[HeadRow]) -> str:
     return (
-        f"{making(rows)} States are shuffled within windows of so many places, before training and test alike. "
+        f"{making(shown.rows)} States are shuffled within windows of so many places, before training and test alike. "
         "Dashed: the highest of the floors (majority, bag of words, first word). Heads that see no order are drawn "
-        "in order alone: they give the same for any."
+        f"in order alone: they give the same for any. {left_out(shown.left_out)}"
     )

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from retrieval_gap.machine.errors import UsageError
 
 from . import by_problem, style
-from .by_problem import ProblemMean, ProblemRow, grouped, models_of
+from .by_problem import ProblemMean, ProblemRow, Runs, grouped, models_of
 from .page import legend_lines, line_of_panels, page
 from .results import RESULTS
 
@@ -23,17 +23,30 @@ _SMALLEST, _STEP = 3.5, 1.5  # points of a mark: of the smallest n, and more for
 _TOLD = {"last": "query last", "first": "query first: a few bits to carry"}
 
 
-def read_table(path: Path) -> list[ProblemRow]:
+def read_table(path: Path) -> Runs:
     """Models with a state of fixed size.  Raises UsageError for a table without one that was asked first."""
-    runs = [run for run in by_problem.read_runs(path) if run.state_is_fixed and run.state_bits and run.problem.bound]
-    if not any(_query(run) == "first" for run in runs):
+    every = by_problem.read_runs(path)
+    runs = every.only(lambda run: not _why_not(run), "recurrent model with a bound (options query=first)", _why_not)
+    if not any(_query(run) == "first" for run in runs.rows):
         raise UsageError(f"results table {path} has no recurrent model that was asked first (options query=first)")
     return runs
 
 
-def draw_figure(runs: list[ProblemRow]) -> Figure:
+def _why_not(run: ProblemRow) -> str:
+    """Why a run has no place on the axis; "" where it has one."""
+    if run.problem.mode == "rag":
+        return "retrieval"
+    if run.problem.bound is None:
+        return f"task {run.problem.task}, of which no bound is known"
+    if not run.state_is_fixed:
+        return f"{style.name_of(run.arch)} (no state of fixed size)"
+    return "" if run.state_bits else "a state whose bits are not told"
+
+
+def draw_figure(runs: Runs) -> Figure:
     """A panel for each task."""
-    tasks, archs = grouped(runs, lambda run: run.problem.task), list(dict.fromkeys(a for a, _ in models_of(runs)))
+    tasks = grouped(runs.rows, lambda run: run.problem.task)
+    archs = list(dict.fromkeys(arch for arch, _ in models_of(runs.rows)))
     marks = style.architecture_markers(archs)
     legend = [
         *(Line2D([], [], color=colour, linewidth=3, label=_TOLD[query]) for query, colour in _COLOURS.items()),
@@ -73,8 +86,8 @@ def _share(run: ProblemRow) -> float:
     return run.state_bits / run.problem.bound.bits_needed
 
 
-def _caption(runs: list[ProblemRow]) -> str:
-    ns = ", ".join(map(str, sorted({run.problem.n for run in runs})))
+def _caption(runs: Runs) -> str:
+    ns = ", ".join(map(str, sorted({run.problem.n for run in runs.rows})))
     return (
         f"The larger the mark, the larger n ({ns}). Bits "
         "needed: with fewer no reader is always right (docs/theory.md, section 5); asked first they are those of the "

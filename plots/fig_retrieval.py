@@ -16,6 +16,7 @@ from retrieval_gap.machine.errors import UsageError
 
 from . import style
 from .caption import left_out
+from .kept import counted
 from .page import page
 from .probes import number_of
 from .results import RESULTS, Cell, Model, Results
@@ -69,7 +70,14 @@ def _not_drawn(results: Results) -> list[str]:
     unknown = [f"{name} (whether its state grows is not known)" for name in names]
     views = [style.VIEWS.get(mode, mode).lower() for mode in results.modes if mode not in ("direct", "rag")]
     tasks = ["IsTree"] if any(cell.task == "istree" for cell in results.points) else []
-    return [*tasks, *views, *unknown]
+    families = [
+        f"{task.replace('_', ' ')} of the family {family}"
+        for task in dict.fromkeys(cell.task for cell in results.points)
+        if task != "istree"
+        for family in results.only(task=task).families[1:]
+    ]
+    shorter = sum(point.dropped for point in results.points.values())
+    return [*tasks, *families, *views, *unknown, *counted(["shorter training"] * shorter)]
 
 
 def _has(results: Results, mode: str, model: Model) -> bool:

@@ -8,20 +8,20 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from . import by_problem
-from .by_problem import ProblemRow, grouped
+from .by_problem import ProblemRow, Runs, grouped
 from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "tracking_demo_transfer.csv"
 
 
-def read_table(path: Path) -> list[ProblemRow]:
+def read_table(path: Path) -> Runs:
     """Raises UsageError for a table that has no word problems at several lengths."""
-    return by_problem.of_task(path, by_problem.read_tests(path), "word_problem")
+    return by_problem.of_task(by_problem.read_tests(path), "word_problem")
 
 
-def draw_figure(runs: list[ProblemRow]) -> Figure:
+def draw_figure(runs: Runs) -> Figure:
     """A panel for each group."""
-    groups = grouped(runs, lambda run: run.problem.option("group"))
+    groups = grouped(runs.rows, lambda run: run.problem.option("group"))
     return by_problem.figure_of_panels(
         "Products of group elements", {_title(some): some for some in groups.values()}, by_problem.draw_tests,
         dashed="length of training", caption=_caption(runs), x="elements n", height=3.0,
@@ -34,8 +34,8 @@ def _title(runs: list[ProblemRow]) -> str:
     return f"{problem.option('group')}{bits}"
 
 
-def _caption(runs: list[ProblemRow]) -> str:
-    asked = {run.problem.option("ask") for run in runs}
+def _caption(runs: Runs) -> str:
+    asked = {run.problem.option("ask") for run in runs.rows}
     how = "Products are asked for after each element and not read back. " if asked == {"each"} else ""
     return (
         f"{how}Grey: a guess. So few bits are enough at every length that no ceiling on memory says anything: what "

@@ -16,6 +16,8 @@ from retrieval_gap.about import in_order
 from retrieval_gap.machine.errors import UsageError
 
 from . import style
+from .caption import left_out
+from .kept import Kept
 from .page import page
 from .probes import number_of
 from .results import RESULTS, count_in, read_rows, share_in
@@ -50,25 +52,25 @@ class Tested:
     options: str
 
 
-def read_table(path: Path) -> list[Tested]:
+def read_table(path: Path) -> Kept[Tested]:
     """The tests at the n of training.  Raises UsageError as `read_tests` does, and where there is none."""
-    rows = [row for row in read_tests(path) if row.tested_n == row.n]
-    if not rows:
-        raise UsageError(f"results table {path} has no test at the n of training; retrieval-gap plot fig_larger_graphs")
-    return rows
+    return read_tests(path).only(
+        lambda row: row.tested_n == row.n,
+        "test at the n of training (retrieval-gap plot fig_larger_graphs draws others)",
+        lambda row: f"tests at n = {row.tested_n}",
+    )
 
 
-def read_tests(path: Path) -> list[Tested]:
+def read_tests(path: Path) -> Kept[Tested]:
     """Raises UsageError for a table that will not do, has no row, or is not of one family and one n."""
-    columns = (*_TEXT, *_SHARES, *_COUNTS)
-    rows = [
-        _tested(where, row)
-        for where, row in read_rows(path, columns, "transfer RUN_DIR... --csv FILE")
-        if row["answer"] in ANSWERS
-    ]
-    if len({(row.family, row.n) for row in rows}) != 1:
+    read = read_rows(path, (*_TEXT, *_SHARES, *_COUNTS), "transfer RUN_DIR... --csv FILE")
+    every = tuple(_tested(where, row) for where, row in read)
+    tests = Kept(path, every).only(
+        lambda row: row.answer in ANSWERS, "test of IsTree", lambda row: f"the answer {row.answer or '(open)'}"
+    )
+    if len({(row.family, row.n) for row in tests.rows}) != 1:
         raise UsageError(f"results table {path} is not of runs of one family and one n")
-    return rows
+    return tests
 
 
 def _tested(where: str, row: dict[str, str]) -> Tested:
@@ -78,14 +80,14 @@ def _tested(where: str, row: dict[str, str]) -> Tested:
     return Tested(**values)
 
 
-def draw_figure(rows: list[Tested]) -> Figure:
+def draw_figure(tests: Kept[Tested]) -> Figure:
     """A row of panels for each family tested, the one trained on first; a column for each view."""
-    family = rows[0].family
+    rows, family = tests.rows, tests.rows[0].family
     families = sorted({row.tested_on for row in rows}, key=lambda name: (name != family, name))
     modes, architectures = sorted({row.mode for row in rows}, key=_place), in_order(row.arch for row in rows)
     panel_height = 0.35 + 0.22 * len(architectures)
     title = f"IsTree, {rows[0].n} nodes: trained on {style.family_name(family)}, tested on others"
-    figure = page(title, [_keys()], _caption(rows), 0.5 + panel_height * len(families))
+    figure = page(title, [_keys()], _caption(tests), 0.5 + panel_height * len(families))
     grid = figure.subplots(len(families), len(modes), sharex=True, sharey=True, squeeze=False)
     for name, line in zip(families, grid, strict=True):
         line[0].set_ylabel(style.family_name(name).replace(" ", "\n"))
@@ -128,9 +130,9 @@ def _keys() -> list[Line2D]:
     return [*marks, style.chance_key()]
 
 
-def _caption(rows: list[Tested]) -> str:
-    tested = number_of({row.eval_samples for row in rows}, "held-out sample")
+def _caption(tests: Kept[Tested]) -> str:
+    tested = number_of({row.eval_samples for row in tests.rows}, "held-out sample")
     return (
         f"Free decoding of {tested} of each class and family, every search executed; undecided counted 0.5. One run a "
-        f"cell. Error bars: 95 % Wilson interval. Hardware: {rows[0].hardware}."
+        f"cell. Error bars: 95 % Wilson interval. Hardware: {tests.rows[0].hardware}. {left_out(tests.left_out)}"
     )

@@ -11,6 +11,7 @@ from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tables.rows import count_in, number_in, read_rows, share_in
 
 from . import style
+from .kept import Kept
 from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "heads_demo.csv"
@@ -73,7 +74,7 @@ class HeadRow:
         return self.score
 
 
-def read_heads(path: Path) -> list[HeadRow]:
+def read_heads(path: Path) -> Kept[HeadRow]:
     """Raises UsageError, with file and line, for a table that will not do."""
     columns = (*_TEXT, *_VARIANT[:-1], *_COUNTS, *_SHARES, *_DIFFERENCE, *_FLOORS)
     rows = [_row(where, row) for where, row in read_rows(path, columns, "heads table --csv FILE")]
@@ -81,7 +82,8 @@ def read_heads(path: Path) -> list[HeadRow]:
         raise UsageError(f"results table {path} is empty; `retrieval-gap heads table --csv FILE` makes one")
     differing = [place for place, values in enumerate(zip(*(row.variant for row in rows), strict=True))
                  if len(set(values)) > 1]  # fmt: skip
-    return [replace(row, shown=", ".join(_word(place, row.variant[place]) for place in differing)) for row in rows]
+    shown = [", ".join(_word(place, row.variant[place]) for place in differing) for row in rows]
+    return Kept(path, tuple(replace(row, shown=words) for row, words in zip(rows, shown, strict=True)))
 
 
 def _word(place: int, value: str) -> str:

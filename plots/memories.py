@@ -1,13 +1,13 @@
 """Tables of text memories, as figures read them."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tables.rows import count_in, number_in, read_rows
 
 from . import style
+from .kept import Kept, counted
 from .results import RESULTS
 
 SCRIPTED = RESULTS / "memory_scripted.csv"
@@ -83,18 +83,8 @@ class MemoryRow:
 
 
 @dataclass(frozen=True)
-class Memories:
-    """The rows of a table, and where they are from."""
-
-    path: Path
-    rows: tuple[MemoryRow, ...]
-
-    def only(self, keep: Callable[[MemoryRow], bool], what: str) -> "Memories":
-        """Raises UsageError where none of the rows is kept."""
-        rows = tuple(row for row in self.rows if keep(row))
-        if not rows:
-            raise UsageError(f"results table {self.path} has no rows of {what}")
-        return Memories(self.path, rows)
+class Memories(Kept[MemoryRow]):
+    """The rows of a table."""
 
     def groups(self) -> list["Memories"]:
         """Apart by benchmark, target and options."""
@@ -108,7 +98,8 @@ def read_memories(path: Path) -> Memories:
     read = read_rows(path, _WANTED, "memory table --csv FILE")
     pooled = {_but_for_seed(row) for _, row in read if " " in row["seed"]}
     kept = [(where, row) for where, row in read if " " in row["seed"] or _but_for_seed(row) not in pooled]
-    return Memories(path, tuple(_row(where, row) for where, row in kept))
+    single = counted(["a single seed of several"] * (len(read) - len(kept)))
+    return Memories(path, tuple(_row(where, row) for where, row in kept), single)
 
 
 def looks_of(names: Sequence[str]) -> dict[str, tuple[str, str]]:

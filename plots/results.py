@@ -4,7 +4,7 @@ A table is read by `retrieval_gap.tables.rows`, which does without torch: a figu
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tables.rows import PUBLISHED, count_in, make_it, read_rows, share_in
 from retrieval_gap.tables.rows import RESULTS as RESULTS
 
+from .kept import counted
 from .seeds import Seeds
 
 _CELL_COLUMNS = ("task", "family", "mode", "n", "arch", "size")
@@ -110,7 +111,7 @@ class Results:
         return replace(
             self,
             points={c: self.points[c] for c in cells},
-            left_out=(*self.left_out, *_others(self.points, wanted)),
+            left_out=(*self.left_out, *counted(_others(self.points, wanted), "cell")),
             published=None if self.published is None else _shared(self.published, cells),
         )
 
@@ -166,14 +167,12 @@ class Results:
         return len(self.families) * len(self.modes) * len(self.ns) * len(self.models)
 
 
-def _others(cells: Iterable[Cell], wanted: dict[str, str]) -> list[str]:
-    """What is dropped, such as `12 cells of task index`, by the first column in which a cell is another."""
-    dropped: dict[str, int] = defaultdict(int)
+def _others(cells: Iterable[Cell], wanted: dict[str, str]) -> Iterator[str]:
+    """Of each dropped cell the first column in which it is another, such as `task index`."""
     for cell in cells:
         key = next((key for key, value in wanted.items() if getattr(cell, key) != value), None)
         if key is not None:
-            dropped[f"{key} {getattr(cell, key)}"] += 1
-    return [f"{count} cell{'s' if count > 1 else ''} of {what}" for what, count in sorted(dropped.items())]
+            yield f"{key} {getattr(cell, key)}"
 
 
 def _shared(published: dict[Cell, float], cells: Iterable[Cell]) -> dict[Cell, float]:

@@ -115,7 +115,7 @@ def test_the_card_shows_the_largest_size_and_a_verdict(tmp_path: Path) -> None:
 )
 def test_cannot_is_said_below_the_bits_needed_alone(changes: dict[str, Any], verdict: str, tmp_path: Path) -> None:
     row = card_tables.run("index", 16, **{"options": "values=4", **changes})
-    (run,) = by_problem.read_runs(write(tmp_path / "one.csv", [row]))
+    (run,) = by_problem.read_runs(write(tmp_path / "one.csv", [row])).rows
     assert fig_card.verdict(by_problem.ProblemMean((run,))) == verdict
 
 

@@ -15,7 +15,7 @@ from retrieval_gap.tables.rows import write_table
 SCORES = {"attention": 0.55, "bigru": 0.9, "mean": 0.52}
 
 
-def _row(head: str, **changes: Any) -> dict[str, Any]:
+def head_row(head: str, **changes: Any) -> dict[str, Any]:
     score = changes.pop("score", SCORES[head])
     row: dict[str, Any] = {
         "dataset": "which_came_first", "n": 32, "label_kind": "text", "metric": "accuracy", "model": "MiniLM",
@@ -39,13 +39,13 @@ def _table(folder: Path, *rows: dict[str, Any]) -> Path:
 
 
 ROWS = [
-    _row("attention"),
-    _row("mean", versus="head attention", **_difference(-0.03)),
-    _row("bigru", versus="head attention", **_difference(0.35)),
-    _row("bigru", versus="shuffled states", **_difference(0.34)),
-    *(_row("bigru", control="shuffle_states", window=window, score=0.55) for window in (0, 2, 4)),
-    *(_row(head, dataset="negation_scope", place=place) for head in ("mean", "bigru") for place in (0, 5, 9)),
-    _row("mean", dataset="negation_scope"),
+    head_row("attention"),
+    head_row("mean", versus="head attention", **_difference(-0.03)),
+    head_row("bigru", versus="head attention", **_difference(0.35)),
+    head_row("bigru", versus="shuffled states", **_difference(0.34)),
+    *(head_row("bigru", control="shuffle_states", window=window, score=0.55) for window in (0, 2, 4)),
+    *(head_row(head, dataset="negation_scope", place=place) for head in ("mean", "bigru") for place in (0, 5, 9)),
+    head_row("mean", dataset="negation_scope"),
 ]
 
 
@@ -73,7 +73,7 @@ def test_a_published_gain_without_a_base_is_told_and_the_others_have_an_interval
 
 
 def test_a_tuned_model_has_a_panel_of_its_own(tmp_path: Path) -> None:
-    rows = [_row("bigru", tune_lr=lr, versus="head attention", **_difference(0.1)) for lr in ("", 1e-4)]
+    rows = [head_row("bigru", tune_lr=lr, versus="head attention", **_difference(0.1)) for lr in ("", 1e-4)]
     figure = fig_heads.draw_figure(fig_heads.read_table(_table(tmp_path, *rows)))
     titles = [axes.get_title() for axes in figure.axes if axes.get_visible()]
     assert titles[:2] == ["which came first, 32 words\nmodel frozen", "which came first, 32 words\nmodel tuned"]
@@ -96,7 +96,7 @@ def test_scores_by_place_are_drawn_at_their_tenths(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("figure", "kept", "said"),
     [
-        (fig_heads, slice(0, 1), "compares no heads"),
+        (fig_heads, slice(0, 1), "has no heads to compare"),
         (fig_order, slice(0, 1), "has no shuffled states"),
         (fig_middle, slice(0, 1), "no set in which one sentence decides"),
     ],
@@ -117,12 +117,12 @@ def test_a_table_without_what_is_drawn_is_refused(tmp_path: Path, figure: Any, k
 )
 def test_an_impossible_value_is_refused_by_line(tmp_path: Path, change: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said) as told:
-        fig_heads.read_table(_table(tmp_path, _row("bigru", **change)))
+        fig_heads.read_table(_table(tmp_path, head_row("bigru", **change)))
     assert "heads.csv, line 2" in str(told.value)
 
 
 def test_models_have_panels_of_their_own_and_the_caption_names_them(tmp_path: Path) -> None:
-    rows = [_row("bigru", model=name, versus="head attention", **_difference(0.1)) for name in ("one", "other")]
+    rows = [head_row("bigru", model=name, versus="head attention", **_difference(0.1)) for name in ("one", "other")]
     figure = fig_heads.draw_figure(fig_heads.read_table(_table(tmp_path, *rows)))
     titles = [axes.get_title() for axes in figure.axes if axes.get_visible()]
     assert titles[:2] == ["which came first, 32 words\none", "which came first, 32 words\nother"]

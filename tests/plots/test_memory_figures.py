@@ -37,7 +37,7 @@ def test_the_steps_figure_has_two_panels_a_benchmark_and_a_mark_for_each_differe
 
 def test_methods_of_a_panel_are_compared_at_the_largest_budget_that_all_have():
     table = RESULTS / "memory_demo.csv"  # others up to 64 tokens, LLM-as-RNN with 32 alone
-    recall = read_memories(table).only(lambda row: row.benchmark == "recall", "recall")
+    recall = read_memories(table).only(lambda row: row.benchmark == "recall", "recall", str)
     with style.applied():
         by_step, differences = fig_memory.draw_figure(recall).axes
     assert by_step.get_title().endswith(", 32 tokens")
@@ -53,6 +53,6 @@ def test_a_table_without_recall_is_refused(tmp_path: Path):
     lines = SCRIPTED.read_text().splitlines()
     table = tmp_path / "drift.csv"
     table.write_text("\n".join([lines[0], *(line for line in lines[1:] if line.startswith("drift"))]) + "\n")
-    with pytest.raises(UsageError, match="has no rows of recall"):
+    with pytest.raises(UsageError, match="has no row of recall"):
         draw("fig_memory_bits", table, tmp_path)
     assert len(draw("fig_memory", table, tmp_path)) == 2
