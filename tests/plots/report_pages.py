@@ -16,6 +16,7 @@ from retrieval_gap.text_memory.settings import Settings
 from tests.tables.result_rows import full_row, write_full
 from tests.training.test_loop import CONFIG
 
+OWN = (*SAME, "lr", "samples")  # what a row and its run's configuration have in common
 HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
 
 
@@ -32,11 +33,11 @@ def finished_run(runs_dir: Path, samples: list[dict[str, Any]], **changes: Any) 
     config = replace(CONFIG, seed=len(list(runs_dir.glob("*"))) if runs_dir.exists() else 0)
     config = replace(
         config,
-        **{key: value for key, value in changes.items() if key in SAME and type(value) is type(getattr(config, key))},
+        **{key: value for key, value in changes.items() if key in OWN and type(value) is type(getattr(config, key))},
     )
     run = RunDirectory.of(config, runs_dir)
     run.create(config, {**environment.describe(), "threads": 1, "scan_backend": "naive", "ranks": 1})
-    row = full_row(**{key: getattr(config, key) for key in SAME} | changes)
+    row = full_row(**{key: getattr(config, key) for key in OWN} | changes)
     run.result.write_text(json.dumps(row | {"config_hash": config.hash()}))
     reports = [
         {"step": s, "samples": 8 * s, "wall_s": s / 10, "loss": 2 / s} | ({"accuracy": s / 120} if s % 24 == 0 else {})

@@ -165,10 +165,10 @@ def test_unfinished_and_unreadable_runs_are_noted(tmp_path: Path) -> None:
 
 
 def test_a_number_that_json_has_no_word_for_is_shown_as_not_known(tmp_path: Path) -> None:
-    finished_run(tmp_path / "runs", [], lr=float("inf"))
+    finished_run(tmp_path / "runs", [], tokens_per_s=float("inf"))
     page = write_report(tmp_path / "out", [tmp_path / "runs"], []).read_text()
     (row,) = json.loads(Elements(page).data)["rows"]
-    assert row["lr"] is None
+    assert row["tokens_per_s"] is None
     assert list(row)[:4] == ["task", "family", "mode", "n"]
 
 
