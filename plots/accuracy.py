@@ -239,7 +239,8 @@ def _legend(series: Series, panels: Sequence[_Panel]) -> list[list[Line2D]]:
 
 def _told(differing: dict[str, list[str]]) -> str:
     """Such as `samples (32000, 64000)`; of many values the ends."""
-    words = {c: v if len(v) <= 3 else [v[0], "...", v[-1]] for c, v in differing.items()}
+    named = {c: [value or "none" for value in v] for c, v in differing.items()}
+    words = {c: v if len(v) <= 3 else [v[0], "...", v[-1]] for c, v in named.items()}
     return ", ".join(f"{column.replace('_', ' ')} ({', '.join(values)})" for column, values in words.items())
 
 

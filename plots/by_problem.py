@@ -28,7 +28,7 @@ from .caption import left_out
 from .kept import Kept
 from .page import legend_lines, line_of_panels, page
 from .probes import number_of
-from .seeds import Seeds
+from .seeds import Identity, Seeds, check_seeds, identity_of
 
 TEXT = ("task", "family", "mode", "options", "arch", "size", "hardware")
 COUNTS = ("n", "seed", "samples", "eval_samples")
@@ -78,6 +78,7 @@ class ProblemRow:
     """
 
     problem: AskedProblem
+    identity: Identity
     arch: str
     size: str
     seed: int
@@ -133,6 +134,7 @@ def _run(where: str, row: dict[str, str], more: Sequence[str]) -> ProblemRow:
     accuracy, low, high = (share_in(where, row, name) for name in SHARES)
     return ProblemRow(
         problem=AskedProblem(**{name: row[name] for name in ("task", "family", "mode", "options")}, n=counts.pop("n")),
+        identity=identity_of(where, row),
         arch=row["arch"],
         size=row["size"],
         accuracy=accuracy,
@@ -157,9 +159,7 @@ def read_tests(path: Path) -> Runs:
 
     Raises UsageError as `read_runs` does, and for a table of tests at one size alone.
     """
-    by_test = grouped(
-        read_runs(path, ("tested_n",)).rows, lambda r: (r.problem, r.model, r.seed, r.samples, r.tested_n)
-    )
+    by_test = grouped(read_runs(path, ("tested_n", "answer")).rows, lambda r: (_of_test(r).settings, r.seed))
     runs = tuple(_together(parts) for parts in by_test.values())
     if len({run.tested_n for run in runs}) < 2:
         raise UsageError(f"results table {path} has tests at one size alone; retrieval-gap transfer RUN... --n 8,16,32")
@@ -171,11 +171,25 @@ def of_task(runs: Runs, task: str) -> Runs:
     return runs.only(lambda run: run.problem.task == task, f"run of {task}", lambda run: f"task {run.problem.task}")
 
 
+def _of_test(run: ProblemRow) -> Identity:
+    return run.identity.without("answer")
+
+
 def _together(parts: Sequence[ProblemRow]) -> ProblemRow:
+    """The answers of one test.  Raises UsageError where one is there twice."""
+    for some in grouped(parts, lambda part: part.told("answer")).values():
+        check_seeds(part.identity for part in some)
     samples = sum(part.eval_samples for part in parts)
     accuracy = sum(part.accuracy * part.eval_samples for part in parts) / samples
     low, high = wilson_interval(accuracy, samples)
-    values = {**vars(parts[0]), "accuracy": accuracy, "low": low, "high": high, "eval_samples": samples}
+    values = {
+        **vars(parts[0]),
+        "identity": _of_test(parts[0]),
+        "accuracy": accuracy,
+        "low": low,
+        "high": high,
+        "eval_samples": samples,
+    }
     return ProblemRow(**values)
 
 

@@ -17,6 +17,7 @@ from retrieval_gap.theory.bounds import bound_of
 from .kept import Kept
 from .probes import least_bits
 from .results import RESULTS, count_in, read_rows, share_in
+from .seeds import identity_of
 
 CONSTRUCTIONS = RESULTS / "constructions.csv"
 # Committed tables of trained models: the recall tasks, and IsTree.
@@ -150,20 +151,17 @@ def _built(where: str, row: dict[str, str]) -> Built:
 
 
 def _means(paths: Iterable[Path]) -> Iterable[TrainedSeeds]:
-    alike: dict[tuple[str, ...], list[tuple[float, int]]] = defaultdict(list)
+    """Over rows that differ in their seed alone; a run may be in several tables."""
+    alike: dict[tuple[tuple[str, str], ...], dict[str, tuple[float, int]]] = defaultdict(dict)
     for path in paths:
-        for where, row in read_rows(path, [*_TEXT, "n", "state_bits", "accuracy"]):
-            key = tuple(row[name] for name in (*_TEXT, "n"))
-            alike[key].append((share_in(where, row, "accuracy"), count_in(where, row, "state_bits")))
-    for (task, family, mode, options, arch, size, n), found in alike.items():
+        for where, row in read_rows(path, [*_TEXT, "n", "seed", "state_bits", "accuracy"]):
+            told = share_in(where, row, "accuracy"), count_in(where, row, "state_bits")
+            alike[identity_of(where, row).settings][row["seed"]] = told
+    for settings, found in alike.items():
+        named = dict(settings)
         yield TrainedSeeds(
-            task=task,
-            family=family,
-            mode=mode,
-            options=options,
-            n=int(n),
-            arch=arch,
-            size=size,
-            state_bits=found[0][1],
-            accuracy=fmean(share for share, _ in found),
+            **{name: named[name] for name in _TEXT},
+            n=int(named["n"]),
+            state_bits=next(bits for _, bits in found.values()),
+            accuracy=fmean(share for share, _ in found.values()),
         )

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -24,6 +25,7 @@ from .caption import left_out
 from .kept import counted
 from .page import page
 from .results import RESULTS, count_in, read_rows, share_in
+from .seeds import Identity, Seeds, identity_of
 
 DEFAULT_TABLE = RESULTS / "hotpotqa_demo_transfer.csv"
 PRETRAINED, PUBLISHED = RESULTS / "hotpotqa_pretrained.csv", RESULTS / "published_hotpotqa.csv"
@@ -38,6 +40,12 @@ _VIEWS = ("direct", "cot", "rag")
 _NS = (2, 4, 6, 8)
 _METHODS = {"cot": "o", "regex": "s", "bm25": "^"}
 _ROW_HEIGHT = 1.75  # inches
+_REQUEST = (
+    "max_tokens",
+    "top_k",
+    "data_sha256",
+    "exemplars",
+)  # of a pretrained model, with which all seeds are the same
 _SPREAD = 0.16  # paragraphs between neighbouring lines, so that intervals do not hide each other
 
 
@@ -53,6 +61,7 @@ class Answered:
     low: float
     high: float
     questions: int
+    identity: Identity
     seed: int = 0
     selected: bool = False
     hardware: str = ""
@@ -108,6 +117,7 @@ def _small(where: str, row: dict[str, str]) -> Answered:
         questions=count_in(where, row, "eval_samples"),
         seed=count_in(where, row, "seed"),
         hardware=row["hardware"],
+        identity=identity_of(where, row),
     )
 
 
@@ -132,6 +142,7 @@ def _pretrained() -> tuple[list[Answered], tuple[str, ...]]:
             high=share_in(where, row, "high"),
             questions=count_in(where, row, "questions"),
             selected=row["selected"] in ("1", "True"),
+            identity=identity_of(where, row, _REQUEST),
         )
         for where, row in rows
         if row.get("distractors", "own") == "own"
@@ -155,6 +166,7 @@ def _published() -> list[Answered]:
             high=share,
             questions=count_in(where, row, "questions"),
             selected=True,
+            identity=identity_of(where, row),
         )
         for where, row in read_rows(PUBLISHED, columns)
     ]
@@ -223,30 +235,22 @@ def _pretrained_lines(axes: Axes, points: list[Answered], models: Sequence[str],
                 _line(axes, _means(some), shift, style.filled_marker(marker, colours[name]), dash, name)
 
 
-def _line(axes: Axes, means: list[Answered], shift: float, marker: dict[str, object], dash: str, label: str) -> None:
+def _line(
+    axes: Axes, means: dict[int, Seeds[Answered]], shift: float, marker: dict[str, Any], dash: str, label: str
+) -> None:
     if means:
-        xs, ys = [mean.n + shift for mean in means], [mean.accuracy for mean in means]
-        axes.errorbar(xs, ys, yerr=style.interval(means), ecolor=str(marker["color"]), elinewidth=1.0, fmt="none")
-        axes.plot(xs, ys, **marker, linestyle=dash, linewidth=1.1, label=label)  # type: ignore[arg-type]
+        xs, ys = [n + shift for n in means], [mean.accuracy for mean in means.values()]
+        axes.errorbar(
+            xs, ys, yerr=style.interval([*means.values()]), ecolor=str(marker["color"]), elinewidth=1.0, fmt="none"
+        )
+        axes.plot(xs, ys, **marker, linestyle=dash, linewidth=1.1, label=label)
 
 
-def _means(points: Iterable[Answered]) -> list[Answered]:
+def _means(points: Iterable[Answered]) -> dict[int, Seeds[Answered]]:
     by_n: dict[int, list[Answered]] = defaultdict(list)
     for point in points:
         by_n[point.n].append(point)
-    return [
-        Answered(
-            name=same[0].name,
-            way=same[0].way,
-            panel=same[0].panel,
-            n=n,
-            accuracy=sum(point.accuracy for point in same) / len(same),
-            low=min(point.low for point in same),
-            high=max(point.high for point in same),
-            questions=same[0].questions,
-        )
-        for n, same in sorted(by_n.items())
-    ]
+    return {n: Seeds(tuple(same)) for n, same in sorted(by_n.items())}
 
 
 def _say_missing(axes: Axes) -> None:

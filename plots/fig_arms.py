@@ -34,7 +34,7 @@ def read_table(path: Path) -> Results:
             "`retrieval-gap results --results istree_paper.csv istree_tuned.csv --csv FILE` sets both arms together"
         )
     of_arms = [replace(run, cell=_in_arm(run.cell, run.embedding)) for run in kept]
-    points = points_of(path, of_arms)
+    points = points_of(of_arms)
     published = None
     if PUBLISHED.exists():
         theirs = {

@@ -60,7 +60,7 @@ def _row(run: ProblemRow) -> tuple[str, str, str, str]:
 
 def _best(runs: list[ProblemRow]) -> ProblemMean:
     """Of several trainings of a model the one with the highest accuracy."""
-    means = [ProblemMean(tuple(some)) for some in grouped(runs, lambda run: (run.lr, run.samples)).values()]
+    means = [ProblemMean(tuple(some)) for some in grouped(runs, lambda run: run.identity.settings).values()]
     return max(means, key=lambda mean: mean.accuracy)
 
 

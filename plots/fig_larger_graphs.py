@@ -4,7 +4,7 @@ Only models trained with names to spare (`--names`, preset `transfer`) can be te
 """
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -18,6 +18,7 @@ from .fig_transfer import DEFAULT_TABLE as DEFAULT_TABLE
 from .fig_transfer import Tested, read_tests
 from .probes import number_of
 from .results import Cell, Point, ResultRow, Results
+from .seeds import Identity, check_seeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +38,11 @@ def read_table(path: Path) -> LargerGraphs:
     """
     kept = read_tests(path)
     rows = kept.rows
-    tests: dict[Cell, dict[int, list[Tested]]] = defaultdict(lambda: defaultdict(list))
+    tests: dict[Cell, dict[Identity, list[Tested]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         cell = Cell("istree", row.tested_on, row.mode, row.tested_n, row.arch, row.size)
-        tests[cell][row.seed].append(row)
-    points = {
-        cell: Point(tuple(_run(cell, classes) for _, classes in sorted(seeds.items()))) for cell, seeds in tests.items()
-    }
+        tests[cell][replace(row.identity.without("answer"), where="")].append(row)
+    points = {cell: Point(tuple(_run(cell, classes) for classes in runs.values())) for cell, runs in tests.items()}
     if len({cell.n for cell in points}) < 2:
         raise UsageError(
             f"results table {path} has tests at one number of nodes alone; retrieval-gap transfer --n 8,16"
@@ -55,13 +54,16 @@ def read_table(path: Path) -> LargerGraphs:
 
 
 def _run(cell: Cell, classes: list[Tested]) -> ResultRow:
-    """One run on the samples of both answers."""
+    """One run on the samples of both answers.  Raises UsageError where one is there twice."""
+    for answer in {row.answer for row in classes}:
+        check_seeds(row.identity for row in classes if row.answer == answer)
     samples = sum(row.eval_samples for row in classes)
     accuracy = sum(row.accuracy * row.eval_samples for row in classes) / samples
     low, high = wilson_interval(accuracy, samples)
     first = classes[0]
     return ResultRow(
         cell=cell,
+        identity=first.identity.without("answer"),
         seed=first.seed,
         parameters=first.parameters,
         samples=first.samples,

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from . import by_problem, style
-from .by_problem import AskedProblem, ProblemRow, Runs, grouped, looks, models_of
+from .by_problem import AskedProblem, ProblemMean, ProblemRow, Runs, grouped, looks, models_of
 from .page import legend_lines, page
 from .results import RESULTS
 
@@ -60,11 +60,12 @@ def _windows(axes: Axes, runs: list[ProblemRow], models: list[tuple[str, str]]) 
     for place, model in enumerate(models):
         if model not in chosen:
             continue
-        first, colour = chosen[model][0], looks(models)[model][0]
+        fresh, colour = ProblemMean(tuple(chosen[model])).runs, looks(models)[model][0]
+        first = fresh[0]
         low, high = float(first.told("window_low")), float(first.told("window_high"))
         axes.plot([low, high], [place, place], color=colour, linewidth=5, solid_capstyle="butt", alpha=0.6)
-        axes.plot([run.lr for run in chosen[model]], [place] * len(chosen[model]), "|", color=style.INK, markersize=9)
-        share = sum(run.told("converged") == "1" for run in chosen[model]) / len(chosen[model])
+        axes.plot([run.lr for run in fresh], [place] * len(fresh), "|", color=style.INK, markersize=9)
+        share = sum(run.told("converged") == "1" for run in fresh) / len(fresh)
         tried = [float(rate) for rate in first.told("tried_lr").split()]
         or_more = "\N{GREATER-THAN OR EQUAL TO} " if low == min(tried) or high == max(tried) else ""
         told = f"{or_more}{float(first.told('window_decades')):.1f} decades, {share:.0%} converged"

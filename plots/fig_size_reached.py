@@ -52,7 +52,7 @@ def _theory(axes: Axes, probes: Probes) -> None:
 
 def reached(means: Iterable[ProbedMean]) -> list[tuple[int, int]]:
     """(bits, n) wherever more bits reach a larger n."""
-    good = sorted((mean.state_bits, -mean.rows[0].n) for mean in means if mean.accuracy >= WANTED)
+    good = sorted((mean.state_bits, -mean.runs[0].n) for mean in means if mean.accuracy >= WANTED)
     steps: list[tuple[int, int]] = []
     for bits, minus_n in good:
         if not steps or -minus_n > steps[-1][1]:
@@ -63,13 +63,13 @@ def reached(means: Iterable[ProbedMean]) -> list[tuple[int, int]]:
 def _reached(axes: Axes, probes: Probes, architectures: list[str]) -> None:
     colours, marks, none = style.colours(architectures), style.architecture_markers(architectures), []
     for arch in architectures:
-        steps = reached(mean for mean in probes.means if mean.rows[0].arch == arch)
+        steps = reached(mean for mean in probes.means if mean.runs[0].arch == arch)
         if steps:
             bits, ns = zip(*steps, strict=True)
             mark = style.filled_marker(marks[arch], colours[arch])
             axes.plot(bits, ns, drawstyle="steps-post", linewidth=1.2, label=style.name_of(arch), **mark)
         else:
-            best = max(mean.accuracy for mean in probes.means if mean.rows[0].arch == arch)
+            best = max(mean.accuracy for mean in probes.means if mean.runs[0].arch == arch)
             none.append(f"{style.name_of(arch)}: none reaches {WANTED:g} (best {best:.2f})")
     axes.text(0.98, 0.03, "\n".join(none), transform=axes.transAxes, ha="right", va="bottom", color=style.GREY)
 

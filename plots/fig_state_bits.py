@@ -37,7 +37,7 @@ def draw_figure(probes: Probes) -> Figure:
 
 
 def _draw_size(axes: Axes, probes: Probes, n: int, colour: str) -> None:
-    means = [mean for mean in probes.means if mean.rows[0].n == n]
+    means = [mean for mean in probes.means if mean.runs[0].n == n]
     most = max(mean.state_bits for mean in means)
     bits = np.unique(np.geomspace(1, most, 300).round().astype(np.int64))
     axes.plot(bits, probes.bound(n).ceiling(bits), color=colour, linestyle=_CEILING, linewidth=1.4, label="ceiling")

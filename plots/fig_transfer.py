@@ -3,7 +3,7 @@
 A shortcut shows as a wide gap: nearly all of one class right, nearly all of the other wrong.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from .kept import Kept
 from .page import page
 from .probes import number_of
 from .results import RESULTS, count_in, read_rows, share_in
+from .seeds import Identity, Seeds, identity_of
 
 DEFAULT_TABLE = RESULTS / "istree_transfer.csv"
 ANSWERS = {"[TRUE]": ("o", "trees"), "[FALSE]": ("X", "graphs that are no tree")}
@@ -50,6 +51,7 @@ class Tested:
     high: float
     hardware: str
     options: str
+    identity: Identity
 
 
 def read_table(path: Path) -> Kept[Tested]:
@@ -77,7 +79,7 @@ def _tested(where: str, row: dict[str, str]) -> Tested:
     values: dict[str, Any] = {key: row[key] for key in _TEXT}
     values |= {key.removeprefix("accuracy_"): share_in(where, row, key) for key in _SHARES}
     values |= {key: count_in(where, row, key) for key in _COUNTS}
-    return Tested(**values)
+    return Tested(identity=identity_of(where, row), **values)
 
 
 def draw_figure(tests: Kept[Tested]) -> Figure:
@@ -111,15 +113,16 @@ def _panel(axes: Axes, rows: list[Tested], architectures: list[str]) -> None:
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
     style.chance_line(axes, vertical=True)
-    of_arch: dict[str, list[Tested]] = defaultdict(list)
+    of_arch: dict[str, dict[str, list[Tested]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        of_arch[row.arch].append(row)
-    for arch, both in of_arch.items():
-        place, shares = architectures.index(arch), [row.accuracy for row in both]
+        of_arch[row.arch][row.answer].append(row)
+    for arch, answers in of_arch.items():
+        means = {answer: Seeds(tuple(some)) for answer, some in answers.items()}
+        place, shares = architectures.index(arch), [mean.accuracy for mean in means.values()]
         axes.plot([min(shares), max(shares)], [place, place], color=style.tint(colours[arch], 0.45), linewidth=4)
-        for row in both:
-            mark = style.filled_marker(ANSWERS[row.answer][0], colours[arch]) | {"markersize": 6.0}
-            axes.errorbar(row.accuracy, place, xerr=style.interval([row]), elinewidth=1.0, label=row.answer, **mark)
+        for answer, mean in means.items():
+            mark = style.filled_marker(ANSWERS[answer][0], colours[arch]) | {"markersize": 6.0}
+            axes.errorbar(mean.accuracy, place, xerr=style.interval([mean]), elinewidth=1.0, label=answer, **mark)
 
 
 def _keys() -> list[Line2D]:
@@ -132,7 +135,8 @@ def _keys() -> list[Line2D]:
 
 def _caption(tests: Kept[Tested]) -> str:
     tested = number_of({row.eval_samples for row in tests.rows}, "held-out sample")
+    runs = number_of({*Counter((row.tested_on, row.mode, row.arch, row.answer) for row in tests.rows).values()}, "run")
     return (
-        f"Free decoding of {tested} of each class and family, every search executed; undecided counted 0.5. One run a "
+        f"Free decoding of {tested} of each class and family, every search executed; undecided counted 0.5. {runs} a "
         f"cell. Error bars: 95 % Wilson interval. Hardware: {tests.rows[0].hardware}. {left_out(tests.left_out)}"
     )

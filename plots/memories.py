@@ -1,6 +1,7 @@
 """Tables of text memories, as figures read them."""
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from retrieval_gap.tables.rows import count_in, number_in, read_rows
 from . import style
 from .kept import Kept, counted
 from .results import RESULTS
+from .seeds import Identity, check_seeds, identity_of
 
 SCRIPTED = RESULTS / "memory_scripted.csv"
 FLOORS = {
@@ -35,6 +37,8 @@ _WANTED = (
     "gate", "part", "first_step", "last_step", "predictions", "score", "score_low", "score_high", "state_bits",
     "ceiling", "against", "difference", "difference_low", "difference_high", "hardware", "unreadable",
 )  # fmt: skip
+# In what runs may differ without another name or panel.
+_UNTOLD = ("data_sha256", "streams", "steps", "api", "k", "answer", "temperature", "draw", "thinking", "judge")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,12 +98,19 @@ class Memories(Kept[MemoryRow]):
 
 def read_memories(path: Path) -> Memories:
     """Where runs of several seeds are rows of their own too, those alone stand for them.  Raises UsageError for a table
-    that will not do."""
+    that will not do, or whose rows differ in what no figure tells."""
     read = read_rows(path, _WANTED, "memory table --csv FILE")
     pooled = {_but_for_seed(row) for _, row in read if " " in row["seed"]}
     kept = [(where, row) for where, row in read if " " in row["seed"] or _but_for_seed(row) not in pooled]
     single = counted(["a single seed of several"] * (len(read) - len(kept)))
-    return Memories(path, tuple(_row(where, row) for where, row in kept), single)
+    rows = tuple(_row(where, row) for where, row in kept)
+    alike: dict[Hashable, list[Identity]] = defaultdict(list)
+    for made, (where, row) in zip(rows, kept, strict=True):
+        told = (made.group, made.model, made.name, made.budget, made.part, made.steps)
+        alike[told].append(identity_of(where, row, _UNTOLD))
+    for identities in alike.values():
+        check_seeds(identities)
+    return Memories(path, rows, single)
 
 
 def looks_of(names: Sequence[str]) -> dict[str, tuple[str, str]]:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from matplotlib import colormaps
@@ -18,6 +17,7 @@ from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.theory.bounds import Bound, bound_of
 
 from .results import RESULTS, count_in, read_rows, share_in
+from .seeds import Identity, Seeds, identity_of
 from .style import VIEWS
 
 DEMO_PROBE = RESULTS / "theory_demo_probe.csv"
@@ -56,34 +56,33 @@ class ProbedRow:
     bits_used_low: int
     bits_used_high: int | None
     hardware: str
+    identity: Identity
     bits_per_token: int | None = None
-
-
-@dataclass(frozen=True)
-class ProbedMean:
-    """The seeds of one model with so much carried: their mean, and the envelope of their intervals."""
-
-    rows: tuple[ProbedRow, ...]
 
     @property
     def accuracy(self) -> float:
-        return fmean(row.accuracy_strict for row in self.rows)
+        return self.accuracy_strict
 
     @property
     def low(self) -> float:
-        return min(row.strict_low for row in self.rows)
+        return self.strict_low
 
     @property
     def high(self) -> float:
-        return max(row.strict_high for row in self.rows)
+        return self.strict_high
+
+
+@dataclass(frozen=True)
+class ProbedMean(Seeds[ProbedRow]):
+    """The seeds of one model with so much carried: their mean, and the envelope of their intervals."""
 
     @property
     def state_bits(self) -> int:
-        return self.rows[0].state_bits
+        return self.runs[0].state_bits
 
     @property
     def as_it_is(self) -> bool:
-        return self.rows[0].bits is None
+        return self.runs[0].bits is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +138,7 @@ class Probes:
     @property
     def seeds(self) -> str:
         """How many a mean is of, such as `3 seeds` or `1 to 3 seeds`."""
-        return number_of({len(mean.rows) for mean in self.means}, "seed")
+        return number_of({len(mean.runs) for mean in self.means}, "seed")
 
     def bound(self, n: int) -> Bound:
         """The bound of the rows of this n, all of one task."""
@@ -202,4 +201,4 @@ def _measured(where: str, row: dict[str, str]) -> ProbedRow:
     values |= {key: count_in(where, row, key) for key in _COUNTS}
     if row.get("state_bits_per_token"):
         values["bits_per_token"] = count_in(where, row, "state_bits_per_token")
-    return ProbedRow(**values | {key: share_in(where, row, key) for key in _SHARES})
+    return ProbedRow(identity=identity_of(where, row), **values | {key: share_in(where, row, key) for key in _SHARES})

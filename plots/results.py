@@ -15,7 +15,7 @@ from retrieval_gap.tables.rows import PUBLISHED, count_in, make_it, read_rows, s
 from retrieval_gap.tables.rows import RESULTS as RESULTS
 
 from .kept import counted
-from .seeds import Seeds
+from .seeds import Identity, Seeds, identity_of
 
 _CELL_COLUMNS = ("task", "family", "mode", "n", "arch", "size")
 _RUN_COLUMNS = (
@@ -61,6 +61,7 @@ class ResultRow:
     """
 
     cell: Cell
+    identity: Identity
     seed: int
     parameters: int
     samples: int
@@ -186,7 +187,7 @@ def _ordered(values: set[str], known: tuple[str, ...]) -> list[str]:
 
 def read_results(path: Path) -> Results:
     """Raises UsageError for a table that is absent, empty, lacks a column or holds an impossible value."""
-    points = points_of(path, read_runs(path))
+    points = points_of(read_runs(path))
     published = _shared(read_published(), points) if PUBLISHED.exists() else None
     return Results(path=path, points=points, published=published)
 
@@ -199,12 +200,12 @@ def read_runs(path: Path) -> list[ResultRow]:
     return [_run(where, row) for where, row in rows]
 
 
-def points_of(path: Path, runs: Iterable[ResultRow]) -> dict[Cell, Point]:
-    """Raises UsageError where a seed is twice in a cell."""
+def points_of(runs: Iterable[ResultRow]) -> dict[Cell, Point]:
+    """Raises UsageError where a cell's longest-trained runs differ in more than their seed."""
     by_cell: dict[Cell, list[ResultRow]] = defaultdict(list)
     for run in runs:
         by_cell[run.cell].append(run)
-    return {cell: _point(path, runs) for cell, runs in by_cell.items()}
+    return {cell: _point(runs) for cell, runs in by_cell.items()}
 
 
 def read_published(path: Path = PUBLISHED) -> dict[Cell, float]:
@@ -215,14 +216,10 @@ def read_published(path: Path = PUBLISHED) -> dict[Cell, float]:
     }
 
 
-def _point(path: Path, runs: list[ResultRow]) -> Point:
-    """The longest-trained runs of a cell.  Raises UsageError where a seed is there twice: a mean over other
-    settings than the seed would be the accuracy of no model."""
+def _point(runs: list[ResultRow]) -> Point:
+    """The longest-trained runs of a cell."""
     longest = max(run.samples for run in runs)
     kept = sorted((run for run in runs if run.samples == longest), key=lambda run: run.seed)
-    if len({run.seed for run in kept}) < len(kept):
-        cell = " ".join(str(value) for value in runs[0].cell)
-        raise UsageError(f"results table {path} has two rows of one seed for {cell}; keep one of them")
     return Point(tuple(kept), dropped=len(runs) - len(kept))
 
 
@@ -233,6 +230,7 @@ def _cell(where: str, row: dict[str, str]) -> Cell:
 def _run(where: str, row: dict[str, str]) -> ResultRow:
     return ResultRow(
         cell=_cell(where, row),
+        identity=identity_of(where, row),
         seed=count_in(where, row, "seed"),
         parameters=count_in(where, row, "parameters"),
         samples=count_in(where, row, "samples"),

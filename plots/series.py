@@ -11,7 +11,7 @@ from retrieval_gap.about import in_order
 from retrieval_gap.machine.errors import UsageError, unknown
 from retrieval_gap.tables.rows import make_it, number_in, read_rows, share_in
 
-from .seeds import Seeds
+from .seeds import IDENTITY, Identity, Seeds, identity_of
 from .style import VIEWS, name_of, size_name
 
 X_COLUMNS = {
@@ -23,14 +23,9 @@ X_COLUMNS = {
     "lr": "learning rate",
     "seed": "seed",
 }
-# What a run is, besides its seed; a table may lack some.
-IDENTITY = (
-    "task", "family", "options", "mode", "n", "arch", "size", "embedding", "samples", "batch_size", "lr", "precision",
-    "eval_split",
-)  # fmt: skip
 # What follows from x, and is therefore no line of its own.
 _FOLLOWS = {"parameters": ("size",), "state_bits": ("size",), "lr": (), "n": (), "samples": (), "seed": (), "size": ()}
-_TRAINING = ("embedding", "samples", "batch_size", "lr", "precision", "eval_split")
+_TRAINING = ("embedding", "samples", "batch_size", "lr", "precision", "curriculum", "eval_split")
 _NEEDED = ("task", "mode", "n", "arch", "size", "seed", "accuracy", "accuracy_low", "accuracy_high")
 
 
@@ -63,6 +58,7 @@ class PlottedRow(NamedTuple):
     accuracy: float
     low: float
     high: float
+    identity: Identity
 
 
 @dataclass(frozen=True)
@@ -133,7 +129,7 @@ def read_series(path: Path, view: SeriesView) -> Series:
     return Series(
         path=path,
         view=view,
-        lines=_lines(path, measured, view),
+        lines=_lines(measured, view),
         ticks=ticks,
         left_out=[f"{missing} rows without {view.x}"] if missing else [],
     )
@@ -141,7 +137,8 @@ def read_series(path: Path, view: SeriesView) -> Series:
 
 def _measured(where: str, row: dict[str, str], x: str, ticks: list[str]) -> PlottedRow:
     place = float(ticks.index(row[x])) if ticks else number_in(where, row, x)
-    return PlottedRow(row, place, *(share_in(where, row, key) for key in ("accuracy", "accuracy_low", "accuracy_high")))
+    accuracy, low, high = (share_in(where, row, key) for key in ("accuracy", "accuracy_low", "accuracy_high"))
+    return PlottedRow(row, place, accuracy, low, high, identity_of(where, row))
 
 
 def _size_order(rows: Iterable[tuple[str, dict[str, str]]]) -> list[str]:
@@ -153,7 +150,7 @@ def _size_order(rows: Iterable[tuple[str, dict[str, str]]]) -> list[str]:
     return sorted(least, key=lambda size: (least[size], size))
 
 
-def _lines(path: Path, measured: Sequence[PlottedRow], view: SeriesView) -> list[Line]:
+def _lines(measured: Sequence[PlottedRow], view: SeriesView) -> list[Line]:
     panel = [column for column in ("task", "family", "options") if column in measured[0].row]
     panel += [view.panel] if view.panel not in panel else []
     hidden = {view.x, view.color, *panel, *_FOLLOWS[view.x]}
@@ -166,7 +163,7 @@ def _lines(path: Path, measured: Sequence[PlottedRow], view: SeriesView) -> list
         key = (tuple(each.row[column] for column in panel), color, _label(each.row, varied[color]))
         lines[key][(*(each.row[column] for column in follows), each.row[view.x])].append(each)
     return [
-        Line(panel=of, color=color, label=label, points=sorted(_means(path, points), key=lambda point: point.x))
+        Line(panel=of, color=color, label=label, points=sorted(_means(points), key=lambda point: point.x))
         for (of, color, label), points in sorted(lines.items())
     ]
 
@@ -180,19 +177,8 @@ def _varied(measured: Sequence[PlottedRow], color: str, columns: Sequence[str]) 
     return {value: [column for column in columns if len(found[column]) > 1] for value, found in seen.items()}
 
 
-def _means(path: Path, points: Mapping[Hashable, list[PlottedRow]]) -> list[SeedMean]:
-    return [_mean(path, runs) for runs in points.values()]
-
-
-def _mean(path: Path, runs: list[PlottedRow]) -> SeedMean:
-    seeds = [run.row["seed"] for run in runs]
-    if len(set(seeds)) < len(seeds):
-        raise UsageError(f"results table {path} has two rows of one configuration and seed ({_told(runs[0].row)})")
-    return SeedMean(tuple(sorted(runs, key=lambda run: run.row["seed"])))
-
-
-def _told(row: Mapping[str, str]) -> str:
-    return " ".join(row[column] for column in ("task", "mode", "n", "arch", "size", "seed"))
+def _means(points: Mapping[Hashable, list[PlottedRow]]) -> list[SeedMean]:
+    return [SeedMean(tuple(sorted(runs, key=lambda run: run.row["seed"]))) for runs in points.values()]
 
 
 def _label(row: Mapping[str, str], varied: Sequence[str]) -> str:
@@ -213,7 +199,7 @@ def name_in(column: str, value: str) -> str:
             return value.replace("_", " ")
         case "samples" | "n" if value.isdecimal():
             return f"{column} = {int(value):,}" if column == "n" else f"{int(value):,} samples"
-    return f"{column} {value}"
+    return f"{column} {value}" if value else ""
 
 
 def _naturally(text: str) -> list[tuple[float, str]]:

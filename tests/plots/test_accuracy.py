@@ -63,6 +63,13 @@ def test_every_row_of_a_table_is_in_the_figure(tmp_path: Path) -> None:
         assert len(drawn) == len(rows)
 
 
+def test_runs_that_saw_smaller_problems_first_are_a_line_of_their_own(tmp_path: Path) -> None:
+    rows = [row(n=n, curriculum=curriculum) for n in (16, 32) for curriculum in ("", "4+8")]
+    read = series(tmp_path, rows)
+    assert [(line.label, len(line.points)) for line in read.lines] == [("", 2), ("curriculum 4+8", 2)]
+    assert "curriculum (none, 4+8)" in caption(accuracy.draw_figure(read))
+
+
 def test_what_has_no_place_on_the_axis_is_told(tmp_path: Path) -> None:
     rows = [index_row(state_bits=64), index_row(n=16, state_bits="")]
     figure = accuracy.draw_figure(series(tmp_path, rows, x="state_bits"))

@@ -60,7 +60,7 @@ def test_each_n_has_a_colour_and_intervals_are_the_envelope_of_the_seeds(tmp_pat
     rows = [probe_row(seed=seed, accuracy_strict=share) for seed, share in enumerate((0.4, 0.5))]
     table = probes(tmp_path, [*rows, *probe_like(ns=(16, 40))])
     assert legend(fig_state_bits.draw_figure(table))[:3] == ["n = 8", "n = 16", "n = 40"]
-    mean = next(mean for mean in table.means if mean.rows[0].n == 8)
+    mean = next(mean for mean in table.means if mean.runs[0].n == 8)
     assert (mean.accuracy, mean.low, mean.high) == pytest.approx((0.45, 0.38, 0.52))
 
 
