@@ -1,29 +1,49 @@
 """Whether a head keeps to its mask: what stands behind a text's end, and how much of it, must not change its scores."""
 
+from collections.abc import Iterator
+
 import torch
+from torch import Tensor
 
 from retrieval_gap.heads.head import Head
 from retrieval_gap.machine.errors import UsageError
 
 LENGTHS, LONGEST, MORE = (1, 4, 7), 7, 5
-LOUD = 100.0  # what is put behind the ends
+SEEDS = 4
+LOUD = 100.0
 
 
 @torch.no_grad()
 def check_mask(head: Head, shown: str, *, tokens: bool = False) -> None:
     """Raises UsageError for a head that reads what its mask says is not there, or gives scores of another shape."""
-    d_states, d_out = head.shape.d_states, head.shape.d_out
-    draws = torch.Generator().manual_seed(0)
-    states_BxLxD = torch.randn(len(LENGTHS), LONGEST + MORE, d_states, generator=draws)
     mask_BxL = torch.arange(LONGEST + MORE) < torch.tensor(LENGTHS)[:, None]
-    states_BxLxD = torch.where(mask_BxL[..., None], states_BxLxD, LOUD * states_BxLxD)
-    scores = (head.token_scores if tokens else head)(states_BxLxD, mask_BxL)
-    wanted = (len(LENGTHS), LONGEST + MORE, d_out) if tokens else (len(LENGTHS), d_out)
+    for seed in range(SEEDS):
+        draws = torch.Generator().manual_seed(seed)
+        states_BxLxD = torch.randn(*mask_BxL.shape, head.shape.d_states, generator=draws)
+        for padding_BxLxD in _paddings(states_BxLxD):
+            filled_BxLxD = torch.where(mask_BxL[..., None], states_BxLxD, padding_BxLxD)
+            _check_texts(head, shown, filled_BxLxD, mask_BxL, tokens=tokens)
+
+
+def _paddings(noise_BxLxD: Tensor) -> Iterator[Tensor]:
+    """What may stand behind an end.  A head's own layer norm makes all noise alike, so there are also zeros, which it
+    keeps, and states with one loud element, which it cannot make small: they become the largest that a state can have.
+    """
+    yield from (torch.zeros_like(noise_BxLxD), noise_BxLxD, LOUD * noise_BxLxD)
+    one_D = torch.zeros(noise_BxLxD.shape[-1])
+    one_D[0] = LOUD
+    yield from (one_D.expand_as(noise_BxLxD), -one_D.expand_as(noise_BxLxD))
+
+
+def _check_texts(head: Head, shown: str, states_BxLxD: Tensor, mask_BxL: Tensor, *, tokens: bool) -> None:
+    """Raises UsageError where a text's scores are others alone, without anything behind its end, than among others."""
+    score = head.token_scores if tokens else head
+    scores = score(states_BxLxD, mask_BxL)
+    wanted = (*mask_BxL.shape, head.shape.d_out) if tokens else (len(mask_BxL), head.shape.d_out)
     if tuple(scores.shape) != wanted:
         raise UsageError(f"head {shown} gives scores of shape {tuple(scores.shape)}; {wanted} is wanted")
     for row, length in enumerate(LENGTHS):
-        alone_1xLxD, all_1xL = states_BxLxD[row : row + 1, :length], mask_BxL[row : row + 1, :length]
-        alone = (head.token_scores if tokens else head)(alone_1xLxD, all_1xL)[0]
+        alone = score(states_BxLxD[row : row + 1, :length], mask_BxL[row : row + 1, :length])[0]
         among = scores[row, :length] if tokens else scores[row]
         if not torch.allclose(alone, among, atol=1e-4, rtol=1e-4):
             raise UsageError(

@@ -125,10 +125,20 @@ def test_a_users_head_is_named_by_its_path(tmp_path: Path) -> None:
     assert spec.shown == "own"
 
 
-def test_a_users_head_that_ignores_its_mask_is_refused(tmp_path: Path) -> None:
-    spec = _own(tmp_path, "self.project(states - states.mean(1, keepdim=True))")
-    shape = matched_shape(spec, d_states=16, d_out=2, parameters=5000)
-    with pytest.raises(UsageError, match="own ignores its mask: a text of 1 tokens gets other scores"):
+@pytest.mark.parametrize("d_states", [16, 384, 768])
+@pytest.mark.parametrize(
+    "features",
+    [
+        "self.project(states - states.mean(1, keepdim=True))",
+        "self.project(states + states.amax((1, 2), keepdim=True))",
+        "self.project(states) + states.amin((1, 2), keepdim=True)",
+        "self.project(states) * (states == 0).any(2).any(1)[:, None, None].logical_not()",
+    ],
+)
+def test_a_users_head_that_ignores_its_mask_is_refused(features: str, d_states: int, tmp_path: Path) -> None:
+    spec = _own(tmp_path, features)
+    shape = matched_shape(spec, d_states=d_states, d_out=2, parameters=20_000)
+    with pytest.raises(UsageError, match=r"own ignores its mask: a text of \d tokens gets other scores"):
         check_mask(build(spec, shape), spec.shown)
 
 
