@@ -44,7 +44,26 @@ def _trouble(step: Step, place: int, stream: Stream, target: Target) -> str:
     for what, values in (("truth", step.truth), ("present value", step.now)):
         if values and target.name in values and not _is_value(target, values[target.name]):
             return f"its {what} {values[target.name]!r:.60} is no {_wanted(target)}"
-    return ""
+    half = next((text for text in (step.text(), step.lead, *_texts(step, target)) if not _is_whole(text)), None)
+    return f"{half!a:.60} holds half a character (a lone surrogate)" if half is not None else ""
+
+
+def _texts(step: Step, target: Target) -> list[str]:
+    """What of a step's truth and present value is text."""
+    values = [each[target.name] for each in (step.truth, step.now) if each and target.name in each]
+    return [text for value in values if not isinstance(value, float | int) for text in _parts(value)]
+
+
+def _parts(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _earlier(first: str | int, second: str | int) -> bool:

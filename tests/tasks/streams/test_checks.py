@@ -75,6 +75,10 @@ def test_the_streams_of_all_benchmarks_will_do(make: Make) -> None:
         ([stream(step(0, {}), step(1, HEADS))], r"its truth lacks the target 'coin' \(it has none\)"),
         ([stream(step(0, {"coin": "edge"}), step(1, HEADS))], r"'edge' is no option of 'coin' \(heads, tails\)"),
         ([stream(step(0, HEADS, now={"coin": 1.0}), step(1, HEADS))], "its present value 1.0 is no option"),
+        (
+            [stream(step(0, HEADS), step(1, HEADS, input={"fact": "a \ud800"}))],
+            r"step 1: 'fact: a \\ud800' holds half a character",
+        ),
         ([stream(step(0, None), step(1, None))], "drift: no step has a truth, so nothing is asked"),
     ],
 )
@@ -121,3 +125,12 @@ def test_a_users_own_benchmark_is_checked_before_the_run(
         line = capsys.readouterr().err
         assert told in line
         assert line.count("\n") == 1
+
+
+@pytest.mark.parametrize(("kind", "value"), [("text", "\udfff"), ("ranked", ("a", "\udfff"))])
+def test_half_a_character_in_a_truth_is_refused(kind: Kind, value: Any) -> None:
+    """No log could hold it."""
+    target = Target(name="x", kind=kind, question="?")
+    for changes in ({"truth": {"x": value}}, {"now": {"x": value}}):
+        with pytest.raises(TaskError, match=r"step 1: '\\udfff' holds half a character"):
+            check_streams(BENCHMARK, [stream(step(0, None), step(1, **{"truth": None} | changes))], target)
