@@ -97,6 +97,7 @@ class MemoryRunCommand:
         from retrieval_gap.experiments.memories.comparison import compared_rows, find_finished, print_compared
         from retrieval_gap.experiments.memories.planning import print_plan
         from retrieval_gap.experiments.memories.seeds import pooled_over_seeds
+        from retrieval_gap.experiments.memories.work import check_headings
         from retrieval_gap.runs.experiment import RunOptions
         from retrieval_gap.runs.perform import perform
 
@@ -108,8 +109,10 @@ class MemoryRunCommand:
             cell.validate()
         for cell in cells:
             perform(cell, RunOptions(runs_dir=self.runs_dir, threads=1, device=self.local.device))
-        wanted = {cell.hash() for cell in cells}
-        found = [run for run in find_finished(self.runs_dir) if run.whole["config_hash"] in wanted]
+        budgets = {cell.hash(): cell.settings.budget for cell in cells}
+        found = [run for run in find_finished(self.runs_dir) if run.whole["config_hash"] in budgets]
+        for run in found:  # no_update may have been done under a larger budget: its hash has none
+            check_headings(budgets[run.whole["config_hash"]], run.whole.get("headings") or 0)
         print_compared(compared_rows([*found, *pooled_over_seeds(found)], "zero_shot", self.price))
 
     def _plan(self) -> "MemoryPlan":

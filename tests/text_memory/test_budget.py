@@ -77,7 +77,12 @@ def test_of_several_budgets_that_change_nothing_the_largest_counts() -> None:
 
 
 def test_the_command_says_so_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = f"memory run recall --model scripted:prose --budget 3 --method no_update --no-floors --runs-dir {tmp_path}"
-    assert main(run.split()) == 2
-    (line,) = capsys.readouterr().err.strip().split("\n")
-    assert f"--budget 3 is smaller than the {HEADINGS} tokens of the empty memory's headings" in line
+    """Whether no_update was done under a larger budget before, or was not."""
+    run = f"memory run recall --model scripted:prose --method no_update --no-floors --runs-dir {tmp_path} --budget"
+    for done_before in (False, True):
+        assert main([*run.split(), "3"]) == 2
+        line = capsys.readouterr().err.strip().split("\n")[-1]
+        assert f"--budget 3 is smaller than the {HEADINGS} tokens of the empty memory's headings" in line
+        if not done_before:
+            assert main([*run.split(), "256"]) == 0
+            assert "no_update" in capsys.readouterr().out

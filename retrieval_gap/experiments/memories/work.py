@@ -95,9 +95,14 @@ def check_budget(cell: MemoryCell, backend: "LLMBackend", count: Counter) -> int
     if cell.method not in ("llm_as_rnn", "no_update"):
         return 0
     headings = count(Memory().text)
+    check_headings(budget, headings)
+    return headings
+
+
+def check_headings(budget: int, headings: int) -> None:
+    """Raises UsageError for a budget that the empty memory exceeds."""
     if budget < headings:
         raise UsageError(f"--budget {budget} is smaller than the {headings} tokens of the empty memory's headings")
-    return headings
 
 
 def backend_of(cell: MemoryCell, *, judge: bool = False) -> "LLMBackend":
