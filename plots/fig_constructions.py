@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from retrieval_gap.about import in_order
+
 from . import style
 from .caption import left_out
 from .constructions import CONSTRUCTIONS, WANTED, ConstructionTable, least_state, read_table
@@ -33,18 +35,17 @@ KINDS: dict[str, tuple[tuple[str, ...], str, str, str]] = {
     "RNN that searches": (("rnn_rag",), "state_bits", "#D55E00", "o"),
 }
 _BOUND: dict[str, Any] = {"color": style.INK, "linewidth": 1.3, "linestyle": (0, (4, 2))}
-_TRAINED_MARKS = {"lstm": "v", "mamba": "^", "transformer": "P", "hybrid": "X", "gru": "<"}
 
 
 def draw_figure(table: ConstructionTable) -> Figure:
     """A panel for each task of the table.  Raises UsageError for a table without an exact construction of any."""
     table = table.drawn({task: [way for ways, *_ in KINDS.values() for way in ways] for task in TASKS})
     tasks = [task for task in TASKS if table.of(task)]
-    trained = sorted({model.arch for task in tasks for model in table.reached(table.of(task)[0])})
-    figure = page("Bits of state against problem size", [_keys(), _trained_keys(trained)], _caption(table), 5.6)
+    looks = _trained_looks({model.arch for task in tasks for model in table.reached(table.of(task)[0])})
+    figure = page("Bits of state against problem size", [_keys(), _trained_keys(looks)], _caption(table), 5.6)
     grid = figure.subplots(2, 3, squeeze=False, sharex=True, sharey=True)
     for axes, task in zip(grid.flat, tasks, strict=False):
-        _panel(axes, table, task)
+        _panel(axes, table, task, looks)
     for axes in grid.flat[len(tasks) :]:
         axes.set_axis_off()
     for row in grid:
@@ -56,7 +57,7 @@ def draw_figure(table: ConstructionTable) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, table: ConstructionTable, task: str) -> None:
+def _panel(axes: Axes, table: ConstructionTable, task: str, looks: dict[str, dict[str, Any]]) -> None:
     rows = table.of(task)
     options = f" ({rows[0].options})" if rows[0].options else ""
     axes.set_title(TASKS[task] + options)
@@ -73,7 +74,7 @@ def _panel(axes: Axes, table: ConstructionTable, task: str) -> None:
             size = {"markersize": 7.5} if column == "recurrent_bits" else {}  # what lies on it still shows it
             axes.plot(*zip(*points, strict=True), label=name, linewidth=1.4, **style.filled_marker(mark, colour) | size)
     for model in table.reached(rows[0]):
-        hollow = _trained_mark(model.arch)
+        hollow = dict(looks[model.arch])
         if model.mode == "rag":
             hollow["markerfacecolor"] = style.tint(hollow["markeredgecolor"], 0.35)
         axes.plot([model.n], [model.state_bits], label=f"trained {model.arch}", zorder=5, **hollow)
@@ -91,12 +92,15 @@ def _keys() -> list[Line2D | Patch]:
     return [*lines, shaded]
 
 
-def _trained_keys(architectures: list[str]) -> list[Line2D]:
-    return [Line2D([], [], label=f"trained {style.name_of(arch)}", **_trained_mark(arch)) for arch in architectures]
+def _trained_keys(looks: dict[str, dict[str, Any]]) -> list[Line2D]:
+    return [Line2D([], [], label=f"trained {style.name_of(arch)}", **look) for arch, look in looks.items()]
 
 
-def _trained_mark(arch: str) -> dict[str, Any]:
-    return style.open_marker(_TRAINED_MARKS.get(arch, "h"), style.colours([arch])[arch])
+def _trained_looks(architectures: set[str]) -> dict[str, dict[str, Any]]:
+    """Hollow marks, of the colours and shapes that architectures have in every figure."""
+    trained = in_order(architectures)
+    colours, marks = style.colours(trained), style.architecture_markers(trained)
+    return {arch: style.open_marker(marks[arch], colours[arch]) for arch in trained}
 
 
 def _caption(table: ConstructionTable) -> str:
