@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .api import Task, TaskConfig, TaskError
+from .api import Mode, Task, TaskConfig, TaskError
 from .containment import contained
 
 T = TypeVar("T")
@@ -44,12 +44,12 @@ def load_task(name_or_path: str) -> type[Task]:
     )
 
 
-def shown(name_or_path: str, index: int = 0, **config: Any) -> str:
-    """Sample `index` of a task as text, prompt and target, for a person to read.  config: of `TaskConfig`.
+def shown(name_or_path: str, *, n: int, mode: Mode, options: str = "", index: int = 0) -> str:
+    """Sample `index` of a task's training split as text, prompt and target, for a person to read.
 
-    Raises TaskError where the task or its settings do not exist.
+    n, mode, options: as in `TaskConfig`.  Raises TaskError where the task or its settings do not exist.
     """
-    task = load_task(name_or_path)(TaskConfig(**config))
+    task = load_task(name_or_path)(TaskConfig(n=n, mode=mode, options=options))
     batch = task.sample(np.array([index]))
     return " ".join(task.vocabulary[token] for token in batch.tokens_BxL[0, : batch.length_B[0]])
 
