@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -140,7 +140,7 @@ def _listed(what: Mapping[str, str], status: str, told: Mapping[str, str]) -> _L
     return _ListedRow(_place(what), status, len(what), _shared(tuple(cells)), tuple(cells.values()))
 
 
-@lru_cache(maxsize=1_000)
+@cache
 def _shared(columns: tuple[str, ...]) -> tuple[str, ...]:
     """One tuple for all rows of these columns."""
     return columns
@@ -165,7 +165,7 @@ def _word(value: Any) -> str:
     return _number(value) if type(value) in (int, float) else str(value)
 
 
-@lru_cache(maxsize=10_000, typed=True)
+@lru_cache(maxsize=None, typed=True)
 def _number(value: float) -> str:
     """One text for all rows of a long table."""
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -180,6 +180,6 @@ def _place(what: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(map(_sortable, order))
 
 
-@lru_cache(maxsize=10_000)
+@cache
 def _sortable(value: str) -> str:
     return value.rjust(12) if value.isdigit() else value

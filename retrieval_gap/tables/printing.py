@@ -46,8 +46,7 @@ def _print_long(cells: Cells, shown: Sequence[int], left: Collection[str]) -> No
     """A column at a time: the cells of a long table are a few texts, each made ready once."""
     by_column = list(zip(cells.columns, *cells.rows, strict=True))
     padded = [_padded(by_column[place], cells.columns[place] in left) for place in shown]
-    for row in zip(*padded, strict=True):
-        print("  ".join(row).rstrip())
+    print(*map(str.rstrip, map("  ".join, zip(*padded, strict=True))), sep="\n")
 
 
 def _padded(texts: Sequence[str], to_the_left: bool) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import cache, lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from retrieval_gap.machine.errors import RunError
@@ -126,6 +126,6 @@ def _number(text: str) -> str | float:
         return text
 
 
-@lru_cache(maxsize=10_000)
+@cache
 def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
