@@ -36,11 +36,8 @@ def identity_of(where: str, row: Mapping[str, str], more: Sequence[str] = ()) ->
     return Identity(where, row.get("seed", ""), tuple((c, row[c] or _UNSAID.get(c, "")) for c in columns))
 
 
-class MeasuredRun(Protocol):
-    """A row with an accuracy and the ends of its interval."""
-
-    @property
-    def identity(self) -> Identity: ...
+class ShareWithInterval(Protocol):
+    """A share and its interval."""
 
     @property
     def accuracy(self) -> float: ...
@@ -50,6 +47,13 @@ class MeasuredRun(Protocol):
 
     @property
     def high(self) -> float: ...
+
+
+class MeasuredRun(ShareWithInterval, Protocol):
+    """A row with them."""
+
+    @property
+    def identity(self) -> Identity: ...
 
 
 RunT = TypeVar("RunT", bound=MeasuredRun)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import floor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from retrieval_gap.about import about, in_order
 
 from .results import Model, Results
+from .seeds import ShareWithInterval
 
 CHANCE = 0.5
 INK, GREY, FAINT = "#222222", "#6b6b6b", "#dddddd"
@@ -176,19 +177,6 @@ def seed_dots(axes: Axes, places: Sequence[tuple[float, float]]) -> None:
     if len(places) > 1:
         xs, ys = zip(*places, strict=True)
         axes.plot(xs, ys, label="one seed", zorder=5, clip_on=False, **_SEED_DOT)
-
-
-class ShareWithInterval(Protocol):
-    """A share and its interval."""
-
-    @property
-    def accuracy(self) -> float: ...
-
-    @property
-    def low(self) -> float: ...
-
-    @property
-    def high(self) -> float: ...
 
 
 def interval(points: Sequence[ShareWithInterval]) -> list[list[float]]:
