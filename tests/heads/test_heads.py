@@ -9,6 +9,7 @@ from torch import nn
 from retrieval_gap.heads import NEAR, HeadShape, HeadSpec, build, head_names, matched_shape
 from retrieval_gap.heads.padding_test import check_mask
 from retrieval_gap.machine.errors import UsageError
+from tests.heads.own_head import own_head
 
 WIDTHS = [(384, 2, 100_000), (576, 4, 100_000), (384, 1, 250_000)]
 CHOICES = [(name, pool) for name in head_names() for pool in (HeadSpec(name).head().pools or ("",))]
@@ -94,28 +95,8 @@ def test_a_seed_gives_the_same_weights_each_time() -> None:
     assert not torch.equal(one.out.weight, other.out.weight)
 
 
-OWN = """
-import torch
-from torch import nn
-from retrieval_gap.heads import Head
-
-class Own(Head):
-    pools = ("mean",)
-    reads_order = False
-
-    def __init__(self, shape):
-        super().__init__(shape)
-        self.project = nn.Linear(shape.d_states, shape.width)
-
-    def features(self, states, mask):
-        return {features}
-"""
-
-
 def _own(folder: Path, features: str) -> HeadSpec:
-    path = folder / "own.py"
-    path.write_text(OWN.format(features=features))
-    return HeadSpec.parse(str(path))
+    return HeadSpec.parse(str(own_head(folder, features=features)))
 
 
 def test_a_users_head_is_named_by_its_path(tmp_path: Path) -> None:

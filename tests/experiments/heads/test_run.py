@@ -18,6 +18,7 @@ from retrieval_gap.runs.known import known_runs
 from retrieval_gap.runs.perform import perform
 from retrieval_gap.tasks.api import TaskError
 from retrieval_gap.tasks.containment import PATIENCE
+from tests.heads.own_head import own_head
 from tests.llm.embeddings.tiny import save
 
 INCIDENTAL = ("wall_s", "commit")
@@ -234,25 +235,6 @@ def test_a_head_without_order_is_the_same_on_shuffled_states(model: str, tmp_pat
     assert one == pytest.approx(other, abs=0.05)
 
 
-OWN = """
-import os
-from torch import nn
-from retrieval_gap.heads import Head
-
-class Own(Head):
-    pools = ("mean",)
-    reads_order = False
-
-    def __init__(self, shape):
-        super().__init__(shape)
-        self.project = nn.Linear(shape.d_states, shape.width)
-
-    def features(self, states, mask):
-        {then}
-        return self.project(states)
-"""
-
-
 @pytest.mark.parametrize(
     ("then", "told"),
     [
@@ -264,8 +246,7 @@ class Own(Head):
 def test_a_users_head_neither_ends_the_program_in_silence_nor_never(
     then: str, told: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "own.py"
-    path.write_text(OWN.format(then=then))
+    path = own_head(tmp_path, then=then)
     monkeypatch.setenv(PATIENCE, "0.5")
     with pytest.raises((UsageError, SystemExit), match=told):
         _config(model, head=str(path)).validate()
