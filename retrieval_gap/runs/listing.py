@@ -99,7 +99,7 @@ def print_runs(known: Sequence[KnownRun], rows: Sequence[Row] = ()) -> dict[Path
     if lines:
         cells = _cells(lines)
         left = {column for what, columns in {(line.what, line.columns) for line in lines} for column in columns[:what]}
-        same = constant(cells, {*ALWAYS, *cells.columns} - (left - {*ALWAYS}))
+        same = constant(cells, {*ALWAYS, *(set(cells.columns) - left)})
         print_table(cells, left=left, without=same)
         print_constant(same)
         print_counts(Counter(line.status for line in lines))

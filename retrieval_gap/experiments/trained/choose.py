@@ -21,7 +21,7 @@ def choose_lr(cells: Sequence[Experiment], options: SweepOptions, run: RunOption
     Finished runs are skipped, so that a sweep that was stopped goes on.
     Raises UsageError for cells that have no learning rate, for a grid of one rate, and where a round is not finished.
     """
-    chosen = _trained_cells(cells, options)
+    first = _first_cells(cells, options)
     if options.csv is not None:
         make_room_for(options.csv)
     one_round = replace(options, only="", csv=None)
@@ -30,7 +30,7 @@ def choose_lr(cells: Sequence[Experiment], options: SweepOptions, run: RunOption
         sweep(new, one_round, run)
         return finished_rows(planned_runs(new, run.runs_dir))
 
-    models = choose_rates(chosen, run_round)
+    models = choose_rates(first, run_round)
     for model in models:
         print(model.line())
     if options.csv is not None:
@@ -42,19 +42,20 @@ def choose_lr(cells: Sequence[Experiment], options: SweepOptions, run: RunOption
 def print_choice_plan(cells: Sequence[Experiment], options: SweepOptions, runs_dir: Path) -> None:
     """What is known before the first round: its cells; then what the later ones are.  Raises UsageError as `choose_lr`
     does of cells."""
-    print_plan(first_round(_trained_cells(cells, options)), replace(options, only=""), runs_dir)
+    print_plan(_first_cells(cells, options), replace(options, only=""), runs_dir)
     print(
         "this is the first round, on validation; a rate more is tried where the best is at an edge, then as many fresh "
         "seeds at the best, on test"
     )
 
 
-def _trained_cells(cells: Sequence[Experiment], options: SweepOptions) -> list[RunConfig]:
+def _first_cells(cells: Sequence[Experiment], options: SweepOptions) -> list[RunConfig]:
+    """The first round of the cells that `options` choose."""
     selected = options.chosen(cells)
     chosen = [cell for cell in selected if isinstance(cell, RunConfig)]
     if len(chosen) < len(selected) or options.shard:
         raise UsageError("--choose lr wants a grid of trained runs, whole: no --shard")
-    first_round(chosen)  # raises what is wrong with them
-    if len({cell.seed for cell in chosen}) < 2:
+    first = first_round(chosen)
+    if len({cell.seed for cell in first}) < 2:
         print("one seed a rate: two or more, such as --seed 0,1, tell a good rate from luck", file=sys.stderr)
-    return chosen
+    return first

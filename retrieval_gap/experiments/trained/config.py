@@ -105,12 +105,12 @@ class RunConfig(Experiment):
         )
         return load_task(self.task)(config)
 
-    def training_data(self) -> TrainingData:
-        """The training split, of smaller problems first where a curriculum names them.
+    def training_data(self, own: Task) -> TrainingData:
+        """The training split, of smaller problems first where a curriculum names them.  own: that of the run's size.
 
         Raises TaskError, UsageError for sizes that will not do.
         """
-        *smaller, own = (replace(self, n=n).build_task("train") for n in sizes_of(self.curriculum, self.n))
+        smaller = [replace(self, n=n).build_task("train") for n in sizes_of(self.curriculum, self.n)[:-1]]
         return Curriculum([*smaller, own], self.training()) if smaller else own
 
     def model(self, vocab_size: int, unread: tuple[int, ...] = ()) -> "ModelConfig":
@@ -145,7 +145,7 @@ class RunConfig(Experiment):
 
         self.training()
         task = self.build_task("train")
-        self.training_data()
+        self.training_data(task)
         architecture(self.arch, self.size)
         if self.task.endswith(".py"):
             try_task(task, self.task)
@@ -170,9 +170,9 @@ class RunConfig(Experiment):
             del filled["options"]
         if self.precision == "fp32":
             del filled["precision"]
-        filled["curriculum"] = list(sizes_of(self.curriculum, self.n)[:-1])
-        if not self.curriculum:
-            del filled["curriculum"]
+        del filled["curriculum"]
+        if self.curriculum:
+            filled["curriculum"] = list(sizes_of(self.curriculum, self.n)[:-1])
         filled["eval_every"] = self.validation_every
         if not self.stop_at:
             del filled["eval_every"], filled["stop_at"]

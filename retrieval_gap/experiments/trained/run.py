@@ -114,7 +114,7 @@ def follow(config: RunConfig, device: torch.device, ranks: Ranks) -> None:
         report_every=_report_every(training),
         validation=_validation(config, model),
     )
-    train(model, config.training_data(), training, options, ranks=ranks)
+    train(model, config.training_data(task), training, options, ranks=ranks)
 
 
 def load_model(run: RunDirectory, device: torch.device = CPU) -> tuple[RunConfig, SequenceModel, TrainingProgress]:
@@ -239,7 +239,7 @@ def _trained(
         validation=_validation(config, model),
         checkpoint_seconds=checkpoint_seconds,
     )
-    steps = train(model, config.training_data(), training, options, ranks=ranks)
+    steps = train(model, config.training_data(task), training, options, ranks=ranks)
     return Trained(model.eval(), steps * config.batch_size)
 
 
