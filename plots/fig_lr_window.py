@@ -68,7 +68,7 @@ def _windows(axes: Axes, runs: list[ProblemRow], models: list[tuple[str, str]]) 
         share = sum(run.told("converged") == "1" for run in fresh) / len(fresh)
         tried = [float(rate) for rate in first.told("tried_lr").split()]
         or_more = "\N{GREATER-THAN OR EQUAL TO} " if low == min(tried) or high == max(tried) else ""
-        told = f"{or_more}{float(first.told('window_decades')):.1f} decades, {share:.0%} converged"
+        told = f"{or_more}{float(first.told('window_decades')):.2f} decades, {share:.0%} converged"
         axes.annotate(
             told,
             (1.0, place),
