@@ -55,7 +55,7 @@ def test_a_table_without_what_the_figure_wants_is_told_in_one_line(name: str, tm
 def test_windows_tell_their_width_and_the_share_of_seeds(tmp_path: Path) -> None:
     told = words(drawn("fig_lr_window", card_tables.rates(), tmp_path))
     assert told.count("0.50 decades, 100% converged") == 2
-    assert told.count("\N{GREATER-THAN OR EQUAL TO} 0.5 decades, 100% converged") == 1  # it begins where the rates do
+    assert told.count("\N{GREATER-THAN OR EQUAL TO} 0.50 decades, 100% converged") == 1  # it begins where the rates do
     assert told.count("0.50 decades, 0% converged") == 1
 
 
