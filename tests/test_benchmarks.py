@@ -80,9 +80,17 @@ def test_a_steps_operations_are_those_of_its_matrices(name: str) -> None:
 
 
 # torch.compile's own code warns of its own age.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+def test_the_scans_peers_can_be_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    for constant, value in SHRUNKEN["scan"].items():
+        monkeypatch.setattr(scan, constant, value)
+    assert any(row["against"].startswith("torch.compile") for row in scan.run())
+
+
 @pytest.mark.parametrize("name", benchmark_names())
 def test_a_benchmark_gives_rows(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function: function)  # half a minute of two cores
     if name in ("training_step", "decoding", "heads"):
         pytest.importorskip("transformers", reason="the peer, transformers, is not installed")
     module = importlib.import_module(f"retrieval_gap.benchmarks.{name}")

@@ -1,8 +1,10 @@
 """Paired comparisons, against scipy and statsmodels and against cases that can be counted by hand."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
@@ -28,10 +30,11 @@ def test_mcnemar_of_ten_to_two_is_what_a_table_of_the_binomial_says() -> None:
     assert mcnemar_exact(first, second) == (10, 2, pytest.approx(2 * (1 + 12 + 66) / 4096))
 
 
-@settings(max_examples=10)  # theirs collects all garbage at each call, a second where many tests have run
 @given(st.lists(SHARES, min_size=1, max_size=12))
 def test_holm_agrees_with_statsmodels(p_values: list[float]) -> None:
-    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1].tolist())
+    with mock.patch("gc.collect"):  # theirs collects all garbage at each call, a second where many tests have run
+        theirs = multipletests(p_values, method="holm")[1]
+    assert holm(p_values) == pytest.approx(theirs.tolist())
 
 
 def test_the_bootstrap_of_groups_of_one_agrees_with_scipys() -> None:
