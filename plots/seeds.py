@@ -9,8 +9,8 @@ from retrieval_gap.machine.errors import UsageError
 
 # What a run is, besides its seed; a table may lack some.
 IDENTITY = (
-    "task", "family", "options", "mode", "n", "arch", "size", "embedding", "samples", "batch_size", "lr", "precision",
-    "curriculum", "eval_split",
+    "task", "family", "options", "mode", "n", "arch", "size", "embedding", "samples", "batch_size", "lr",
+    "warmup_samples", "max_grad_norm", "precision", "curriculum", "eval_split",
 )  # fmt: skip
 # What a row of a test elsewhere, or of a probe, is besides.
 _MEASURED = ("tested_on", "tested_n", "tested_options", "answer", "rounding")

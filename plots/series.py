@@ -24,8 +24,11 @@ X_COLUMNS = {
     "seed": "seed",
 }
 # What follows from x, and is therefore no line of its own.
-_FOLLOWS = {"parameters": ("size",), "state_bits": ("size",), "lr": (), "n": (), "samples": (), "seed": (), "size": ()}
-_TRAINING = ("embedding", "samples", "batch_size", "lr", "precision", "curriculum", "eval_split")
+_FOLLOWS = {"parameters": ("size",), "state_bits": ("size",), "samples": ("warmup_samples",)}
+_TRAINING = (
+    "embedding", "samples", "batch_size", "lr", "warmup_samples", "max_grad_norm", "precision", "curriculum",
+    "eval_split",
+)  # fmt: skip
 _NEEDED = ("task", "mode", "n", "arch", "size", "seed", "accuracy", "accuracy_low", "accuracy_high")
 
 
@@ -153,10 +156,10 @@ def _size_order(rows: Iterable[tuple[str, dict[str, str]]]) -> list[str]:
 def _lines(measured: Sequence[PlottedRow], view: SeriesView) -> list[Line]:
     panel = [column for column in ("task", "family", "options") if column in measured[0].row]
     panel += [view.panel] if view.panel not in panel else []
-    hidden = {view.x, view.color, *panel, *_FOLLOWS[view.x]}
+    hidden = {view.x, view.color, *panel, *_FOLLOWS.get(view.x, ())}
     rest = [column for column in IDENTITY if column in measured[0].row and column not in hidden]
     varied = _varied(measured, view.color, rest)
-    follows = [column for column in _FOLLOWS[view.x] if column in measured[0].row]
+    follows = [column for column in _FOLLOWS.get(view.x, ()) if column in measured[0].row]
     lines: dict[_LineKey, dict[Hashable, list[PlottedRow]]] = defaultdict(lambda: defaultdict(list))
     for each in measured:
         color = each.row[view.color]

@@ -80,7 +80,7 @@ class RunDirectory:
             trouble = self._trouble(row, known)
             if trouble:
                 raise RunError(f"{self.result} {trouble}; {AGAIN}")
-        return rows
+        return [known.fill_row(row) for row in rows]
 
     def _trouble(self, row: Any, experiment: Experiment) -> str:
         """What is wrong with a row of this run, or ""."""

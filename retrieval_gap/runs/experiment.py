@@ -144,6 +144,10 @@ class Experiment(ABC):
         lacking = [name for name in self.measures if name not in row]
         return f"lacks {', '.join(lacking)}" if lacking else ""
 
+    def fill_row(self, row: Row) -> Row:
+        """The row with the columns that older rows of this kind lack and this experiment tells."""
+        return row
+
     @classmethod
     def planner(cls) -> "Planner":
         """What tells how long cells of this kind take."""

@@ -20,7 +20,7 @@ from retrieval_gap.tasks.file_kinds import no_text
 KINDS: dict[str, type[str] | type[int] | type[float]] = {
     "task": str, "family": str, "mode": str, "n": int, "options": str, "arch": str, "size": str, "embedding": str,
     "parameters": int, "state_bits": int, "state_bits_per_token": int, "samples": int, "batch_size": int, "lr": float,
-    "precision": str, "curriculum": str, "seed": int, "eval_split": str,
+    "warmup_samples": int, "max_grad_norm": float, "precision": str, "curriculum": str, "seed": int, "eval_split": str,
     "accuracy": float, "accuracy_low": float, "accuracy_high": float, "accuracy_strict": float,
     "exact_trace": float, "undecided": float, "eval_samples": int,
     "tokens_per_s": float, "wall_s": float, "threads": int,
@@ -31,7 +31,7 @@ RESULTS = Path(__file__).resolve().parents[2] / "results"  # comes with a checko
 PUBLISHED = RESULTS / "published_istree.csv"
 # What older tables lack, and what it was then.
 _DEFAULTS = {"options": "", "precision": "fp32", "curriculum": ""}
-_UNKNOWN = {"state_bits_per_token": ""}  # to older tables
+_UNKNOWN = {"state_bits_per_token": "", "warmup_samples": "", "max_grad_norm": ""}  # to older tables
 _SHARES = ("accuracy", "accuracy_low", "accuracy_high", "accuracy_strict", "exact_trace", "undecided")
 _NEVER_EMPTY = ("task", "mode", "n", "arch", "size", "seed", *_SHARES[:3], "eval_samples", "config_hash")
 # Of two rows of one configuration these may differ: when and where it was run, how its shape or a file was named.

@@ -70,6 +70,13 @@ def test_runs_that_saw_smaller_problems_first_are_a_line_of_their_own(tmp_path: 
     assert "curriculum (none, 4+8)" in caption(accuracy.draw_figure(read))
 
 
+def test_a_warm_up_that_follows_from_the_samples_is_no_line_of_its_own(tmp_path: Path) -> None:
+    rows = [row(samples=samples, warmup_samples=samples // 20) for samples in (6400, 64_000)]
+    assert [len(line.points) for line in series(tmp_path, rows, x="samples").lines] == [2]
+    apart = [row(n=n, warmup_samples=warmup) for n in (16, 32) for warmup in (0, 3200)]
+    assert [line.label for line in series(tmp_path, apart).lines] == ["warmup_samples 0", "warmup_samples 3200"]
+
+
 def test_what_has_no_place_on_the_axis_is_told(tmp_path: Path) -> None:
     rows = [index_row(state_bits=64), index_row(n=16, state_bits="")]
     figure = accuracy.draw_figure(series(tmp_path, rows, x="state_bits"))

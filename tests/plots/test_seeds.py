@@ -18,8 +18,14 @@ from tests.plots.test_left_out import memories
 from tests.plots.test_theory_figures import retrieval_rows, transfer_rows
 
 Row = dict[str, Any]
-SETTINGS = {"embedding": "learned", "lr": 3e-3, "batch_size": 32, "precision": "fp32", "curriculum": ""}
-OTHERS = {"lr": 1e-2, "batch_size": 64, "precision": "bf16", "curriculum": "4+8"}
+SETTINGS = {
+    "embedding": "learned", "lr": 3e-3, "warmup_samples": 3200, "max_grad_norm": 1.0, "batch_size": 32,
+    "precision": "fp32", "curriculum": "",
+}  # fmt: skip
+OTHERS = {
+    "lr": 1e-2, "warmup_samples": 6400, "max_grad_norm": 0.0, "batch_size": 64, "precision": "bf16",
+    "curriculum": "4+8",
+}  # fmt: skip
 MEANS: dict[str, list[Row]] = {
     "fig2_istree": demo_like(),
     "fig5_istree": demo_like(),

@@ -241,6 +241,10 @@ class RunConfig(Experiment):
     def check_row(self, row: Row) -> str:
         return trouble_of(row, self)
 
+    def fill_row(self, row: Row) -> Row:
+        """Rows of before 2026-11-29 do not tell the warm-up and the clipping."""
+        return {"warmup_samples": self.warmup_samples, "max_grad_norm": float(self.max_grad_norm)} | row
+
     @classmethod
     def planner(cls) -> "Planner":
         from retrieval_gap.experiments.trained.forecast import RooflinePlanner

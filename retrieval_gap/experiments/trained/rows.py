@@ -24,7 +24,8 @@ WHAT = (
     "warmup_samples", "max_grad_norm", "precision", "curriculum", "eval_split",
 )  # fmt: skip
 SAME = (
-    "task", "mode", "n", "arch", "size", "seed", "embedding", "batch_size", "precision", "curriculum", "eval_split",
+    "task", "mode", "n", "arch", "size", "seed", "embedding", "batch_size", "warmup_samples", "max_grad_norm",
+    "precision", "curriculum", "eval_split",
 )  # fmt: skip
 
 

@@ -166,7 +166,7 @@ def result_row(
     config: RunConfig, trained: Trained, evaluation: Evaluation, wall_s: float, ranks: int = 1
 ) -> dict[str, Any]:
     """One row of a results table; the columns are those of `tables.COLUMNS`."""
-    task, model = config.build_task(config.eval_split), trained.model
+    task, model, training = config.build_task(config.eval_split), trained.model, config.training()
     told = environment.describe(model.device.type)
     return {
         "task": config.task,
@@ -182,7 +182,9 @@ def result_row(
         "state_bits_per_token": model.state_growth().per_token,
         "samples": trained.samples,
         "batch_size": config.batch_size,
-        "lr": config.training().lr,
+        "lr": training.lr,
+        "warmup_samples": training.warmup_samples,
+        "max_grad_norm": float(training.max_grad_norm),
         "precision": config.precision,
         "curriculum": config.curriculum,
         "seed": config.seed,
