@@ -14,16 +14,25 @@ from matplotlib.lines import Line2D
 from . import style
 from .caption import left_out
 from .heads_published import Gain, read_published
-from .heads_table import DEFAULT_TABLE, SHUFFLED_STATES, HeadRow, making, read_heads, set_title
+from .heads_table import (
+    DEFAULT_TABLE,
+    MOST_IN_A_LINE,
+    SHUFFLED_STATES,
+    HeadRow,
+    heads_of,
+    making,
+    read_heads,
+    set_title,
+)
 from .kept import Kept
-from .page import legend_lines, page
+from .page import legend_lines, page, shape_of_panels
 
 __all__ = ["DEFAULT_TABLE", "draw_figure", "read_table"]
 
 read_table = read_heads
-_COLUMNS = 3
 _CONTROL, _ORDER = "#0072B2", "#D55E00"
-_OFFSET = 0.16  # of the two marks of a head from its line
+_LINE = 0.2  # inches, of a head
+_OFFSET = 0.18  # of the two marks of a head from its line
 
 
 def draw_figure(table: Kept[HeadRow]) -> Figure:
@@ -33,19 +42,27 @@ def draw_figure(table: Kept[HeadRow]) -> Figure:
     )
     compared = kept.rows
     settings = list(dict.fromkeys(row.setting for row in compared))
-    heads = list(dict.fromkeys(row.head for row in compared))
+    heads = heads_of(compared)
     published = read_published()
-    columns = min(_COLUMNS, len(settings) + 1)
-    lines = -(-(len(settings) + 1) // columns)
+    lines, columns = shape_of_panels(len(settings) + 1, MOST_IN_A_LINE)
     figure = page("What a head gets from token states, and from their order", legend_lines(_keys()), _caption(kept),
-                  lines * (0.75 + 0.3 * max(len(heads), len(published))))  # fmt: skip
+                  lines * (0.8 + _LINE * max(len(heads), 1.3 * len(published))))  # fmt: skip
     grid = figure.subplots(lines, columns, squeeze=False).flatten()
+    reach = _reach(compared)
     for place, (axes, setting) in enumerate(zip(grid, settings, strict=False)):
         _panel(axes, [row for row in compared if row.setting == setting], heads, named=place % columns == 0)
+        axes.set_xlim(reach)
     _published_panel(grid[len(settings)], published)
     for axes in grid[len(settings) + 1 :]:
         axes.set_visible(False)
     return figure
+
+
+def _reach(rows: Sequence[HeadRow]) -> tuple[float, float]:
+    """Of all panels' x axes: a difference is as long in each."""
+    low = min(min(row.difference_low, -row.detectable) for row in rows)
+    high = max(max(row.difference_high, row.detectable) for row in rows)
+    return low - 0.03 * (high - low), high + 0.03 * (high - low)
 
 
 def _why_not(row: HeadRow) -> str:
@@ -76,11 +93,15 @@ def _panel(axes: Axes, rows: Sequence[HeadRow], heads: Sequence[str], *, named: 
 
 def _published_panel(axes: Axes, gains: Sequence[Gain]) -> None:
     axes.set_title(f"published\n{gains[0].dataset}")
-    _lines(axes, [f"{gain.model}, {gain.head} [{gain.mark}]" for gain in gains])
+    _lines(axes, [""] * len(gains))
     axes.set_xlabel(f"difference in {gains[0].metric}")
     for line, gain in enumerate(gains):
+        named = f"{gain.model}, {gain.head} [{gain.mark}]"
         if gain.difference is None:
-            axes.annotate("no base told", (0, line), color=style.GREY, fontsize=7, va="center")
+            named += ": no base told"
+        # above its line: beside it would push the panels apart
+        axes.annotate(named, (0, line), (4, 3), textcoords="offset points", fontsize=7)
+        if gain.difference is None:
             continue
         axes.errorbar(gain.difference, line, xerr=gain.reach, color=style.GREY, elinewidth=1.0,
                       **style.open_marker("D", style.INK))  # fmt: skip
@@ -105,7 +126,7 @@ def _mark(axes: Axes, row: HeadRow, place: float, colour: str, *, filled: bool) 
         linestyle="none",
         marker="o" if filled else "s",
         color=colour,
-        markersize=5,
+        markersize=4.5,
         markerfacecolor=colour if filled else "white",
     )
 

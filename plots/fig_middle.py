@@ -7,9 +7,20 @@ from matplotlib.figure import Figure
 
 from . import style
 from .caption import left_out
-from .heads_table import DEFAULT_TABLE, METRICS, HeadRow, head_colours, head_keys, making, read_heads, set_title
+from .heads_table import (
+    DEFAULT_TABLE,
+    METRICS,
+    MOST_IN_A_LINE,
+    HeadRow,
+    head_colours,
+    head_keys,
+    heads_of,
+    making,
+    read_heads,
+    set_title,
+)
 from .kept import Kept
-from .page import legend_lines, line_of_panels, page
+from .page import legend_lines, line_of_panels, page, shape_of_panels
 
 __all__ = ["DEFAULT_TABLE", "draw_figure", "read_table"]
 
@@ -26,26 +37,28 @@ def draw_figure(table: Kept[HeadRow]) -> Figure:
     )
     placed = kept.rows
     settings = list(dict.fromkeys(row.setting for row in placed))
-    heads = list(dict.fromkeys(row.head for row in placed))
+    heads = heads_of(placed)
     whole = [row for row in table.rows if row.place is None and row.setting in settings]
     figure = page(
-        "Where the deciding sentence stands", legend_lines(head_keys(heads)), _caption(whole, kept.left_out), 2.9
-    )
+        "Where the deciding sentence stands", legend_lines(head_keys(heads)), _caption(whole, kept.left_out),
+        2.9 * shape_of_panels(len(settings), MOST_IN_A_LINE)[0],
+    )  # fmt: skip
     titles = [set_title(next(row for row in placed if row.setting == setting)) for setting in settings]
     x, y = "place of the deciding sentence: 0 first, 1 last", METRICS.get(placed[0].metric, placed[0].metric)
-    for axes, setting in zip(line_of_panels(figure, titles, x=x, y=y), settings, strict=True):
+    panels = line_of_panels(figure, titles, x=x, y=y, most=MOST_IN_A_LINE)
+    for axes, setting in zip(panels, settings, strict=True):
         _panel(axes, [row for row in placed if row.setting == setting], heads)
     return figure
 
 
 def _panel(axes: Axes, rows: Sequence[HeadRow], heads: Sequence[str]) -> None:
     axes.grid(axis="y")
-    axes.set_xlim(0, 1)
+    axes.set_xlim(-0.03, 1.03)
     axes.axhline(max(row.floor for row in rows), color=style.GREY, linestyle=(0, (5, 3)), linewidth=0.9)
     colours = head_colours(heads)
     for number, head in enumerate(heads):
         of_head = sorted((row for row in rows if row.head == head), key=lambda row: row.place or 0)
-        shift = (number - len(heads) / 2) * 0.008
+        shift = style.dodged(number, len(heads), 0.06)
         look = style.filled_marker(style.MARKS[number % len(style.MARKS)], colours[head])
         axes.errorbar(
             [((row.place or 0) + 0.5) / _TENTHS + shift for row in of_head],

@@ -7,9 +7,20 @@ from matplotlib.figure import Figure
 
 from . import style
 from .caption import left_out
-from .heads_table import DEFAULT_TABLE, METRICS, HeadRow, head_colours, head_keys, making, read_heads, set_title
+from .heads_table import (
+    DEFAULT_TABLE,
+    METRICS,
+    MOST_IN_A_LINE,
+    HeadRow,
+    head_colours,
+    head_keys,
+    heads_of,
+    making,
+    read_heads,
+    set_title,
+)
 from .kept import Kept
-from .page import legend_lines, line_of_panels, page
+from .page import legend_lines, line_of_panels, page, shape_of_panels
 
 __all__ = ["DEFAULT_TABLE", "draw_figure", "read_table"]
 
@@ -31,12 +42,14 @@ def draw_figure(table: Kept[HeadRow]) -> Figure:
         lambda row: f"{row.dataset.replace('_', ' ')}, whose states are not shuffled",
     )
     kept = shown.rows
-    heads = list(dict.fromkeys(row.head for row in kept))
+    heads = heads_of(kept)
     windows = sorted({row.window for row in kept if row.window})
-    figure = page("Order taken away from the states, bit by bit", legend_lines(head_keys(heads)), _caption(shown), 2.9)
+    figure = page("Order taken away from the states, bit by bit", legend_lines(head_keys(heads)), _caption(shown),
+                  2.9 * shape_of_panels(len(settings), MOST_IN_A_LINE)[0])  # fmt: skip
     titles = [set_title(next(row for row in kept if row.setting == setting)) for setting in settings]
     y = METRICS.get(kept[0].metric, kept[0].metric)
-    for axes, setting in zip(line_of_panels(figure, titles, x="places that are shuffled", y=y), settings, strict=True):
+    panels = line_of_panels(figure, titles, x="places that are shuffled", y=y, most=MOST_IN_A_LINE)
+    for axes, setting in zip(panels, settings, strict=True):
         _panel(axes, [row for row in kept if row.setting == setting], heads, windows)
     return figure
 
@@ -52,7 +65,7 @@ def _panel(axes: Axes, rows: Sequence[HeadRow], heads: Sequence[str], windows: S
             row.window if row.control == "shuffle_states" else _IN_ORDER: row for row in rows if row.head == head
         }
         found = [(place, of_head[window]) for place, window in enumerate(places) if window in of_head]
-        shift = (number - len(heads) / 2) * 0.06
+        shift = style.dodged(number, len(heads), 0.36)
         look = style.filled_marker(style.MARKS[number % len(style.MARKS)], colours[head])
         axes.errorbar(
             [place + shift for place, _ in found],

@@ -23,6 +23,12 @@ _SHARES = ("score", "score_low", "score_high")
 _DIFFERENCE = ("difference", "difference_low", "difference_high", "detectable", "p_holm")
 _FLOORS = ("majority", "bag_of_words", "first_token")
 METRICS = {"accuracy": "accuracy", "span_f1": "span F1"}
+# From heads that see no order to those that do; a user's own come last.
+_READING_ORDER = (
+    "first", "last", "max", "mean", "linear", "mlp", "attention", "conv1d", "transformer", "gru", "lstm", "bigru",
+    "bilstm", "mamba",
+)  # fmt: skip
+MOST_IN_A_LINE = 3  # panels
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
@@ -121,6 +127,13 @@ def _number(where: str, row: dict[str, str], key: str) -> float:
 def set_title(row: HeadRow) -> str:
     name = row.dataset.replace("_", " ") + (f", {row.n} words" if row.n else "")
     return f"{name}\n{row.shown}" if row.shown else name
+
+
+def heads_of(rows: Sequence[HeadRow]) -> list[str]:
+    """Their heads in the order in which they are drawn."""
+    places = {head: place for place, head in enumerate(_READING_ORDER)}
+    heads = dict.fromkeys(row.head for row in rows)
+    return sorted(heads, key=lambda head: (places.get(head.partition("+")[0], len(places)), head))
 
 
 def head_colours(heads: Sequence[str]) -> dict[str, str]:

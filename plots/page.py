@@ -100,14 +100,28 @@ def _legend(figure: Figure, handles: Sequence[Artist], top: float) -> None:
     ).set_in_layout(False)
 
 
-def line_of_panels(figure: Figure, titles: Sequence[str], *, x: str, y: str) -> list[Axes]:
-    """Panels side by side that share a y axis; x, y: what the axes show."""
-    line = list(figure.subplots(1, len(titles), sharey=True, squeeze=False)[0])
-    for axes, title in zip(line, titles, strict=True):
+def line_of_panels(
+    figure: Figure, titles: Sequence[str], *, x: str, y: str, most: int | None = None, sharex: bool = False
+) -> list[Axes]:
+    """Panels side by side that share a y axis, in several lines where there are more than `most`; x, y: what the axes
+    show."""
+    lines, columns = shape_of_panels(len(titles), most)
+    grid = figure.subplots(lines, columns, sharex=sharex, sharey=True, squeeze=False).flatten()
+    for axes, title in zip(grid, titles, strict=False):
         axes.set_title(title)
-        axes.set_xlabel("\n".join(wrap(x, _LINE_CHARACTERS // len(titles))))
-    line[0].set_ylabel(y)
-    return line
+        axes.set_xlabel("\n".join(wrap(x, _LINE_CHARACTERS // columns)))
+        axes.xaxis.set_tick_params(labelbottom=True)
+    for axes in grid[::columns]:
+        axes.set_ylabel(y)
+    for axes in grid[len(titles) :]:
+        axes.set_visible(False)
+    return list(grid[: len(titles)])
+
+
+def shape_of_panels(number: int, most: int | None = None) -> tuple[int, int]:
+    """Lines and columns; no line has more than `most` panels, and none is much shorter than the others."""
+    lines = -(-number // (most or number))
+    return lines, -(-number // lines)
 
 
 def panels(

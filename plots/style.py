@@ -160,6 +160,11 @@ def open_marker(marker: str, colour: str) -> dict[str, Any]:
     return {"linestyle": "none", "marker": marker, "markersize": 7.5} | edge
 
 
+def dodged(number: int, of: int, width: float) -> float:
+    """How far the marks of one line of several stand beside their place, so that none hides another; width: of all."""
+    return width * (number / (of - 1) - 0.5) if of > 1 else 0.0
+
+
 def chance_line(axes: Axes, *, vertical: bool = False) -> None:
     line = axes.axvline if vertical else axes.axhline
     line(CHANCE, zorder=1, label="chance", **_CHANCE_LINE)
