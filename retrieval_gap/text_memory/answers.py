@@ -56,11 +56,6 @@ def chosen(target: Target, scored: Scored, without: Scored | None) -> Value:
     return target.options[(found.calibrated(_fitting(without)) if without is not None else found).best]
 
 
-def read_answer(target: Target, reply: Reply) -> Value | None:
-    """What a written reply answers, None where it cannot be read.  Raises RunError for a prompt that does not fit."""
-    return parsed(target, fitting(reply).text)
-
-
 def fitting(reply: Reply) -> Completion:
     """Raises RunError for a prompt that does not fit into the model's context."""
     if isinstance(reply, TooLong):

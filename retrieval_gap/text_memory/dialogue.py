@@ -48,10 +48,6 @@ class StepRecord:
     read: int = 0
     written: int = 0
 
-    @property
-    def readable(self) -> bool:
-        return not self.asked or self.predicted is not None
-
     def take(self, usage: Usage) -> None:
         self.calls += usage.calls
         self.read += usage.read
