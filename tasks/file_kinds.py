@@ -1,5 +1,6 @@
-"""What a file is that should be UTF-8 text and is not, told by its first bytes."""
+"""What a file is that should be UTF-8 text and is not, told by its first bytes; and what no UTF-8 text holds."""
 
+import re
 from pathlib import Path
 
 _BEGINNINGS = {
@@ -13,6 +14,8 @@ _BEGINNINGS = {
     b"PAR1": "it is a Parquet file; its name has to end in .parquet",
 }
 _LOOKED_AT = 64
+_SURROGATE = re.compile("[\ud800-\udfff]")
+HALF_A_CHARACTER = "holds half a character (a lone surrogate)"
 
 
 def no_text(path: Path) -> str:
@@ -29,3 +32,8 @@ def no_text(path: Path) -> str:
     if len(start) >= 4 and any(not any(half) for half in halves):
         return _BEGINNINGS[b"\xff\xfe"]
     return ""
+
+
+def holds_half_a_character(text: str) -> bool:
+    """Whether a text has a lone surrogate, which JSON can spell and no file, model or terminal can be given."""
+    return bool(_SURROGATE.search(text))

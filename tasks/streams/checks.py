@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ..api import TaskError
+from ..file_kinds import HALF_A_CHARACTER, holds_half_a_character
 from .scores import LARGEST_NUMBER
 from .stream import Benchmark, Step, Stream, Target, Value
 
@@ -44,8 +45,8 @@ def _trouble(step: Step, place: int, stream: Stream, target: Target) -> str:
     for what, values in (("truth", step.truth), ("present value", step.now)):
         if values and target.name in values and not _is_value(target, values[target.name]):
             return f"its {what} {values[target.name]!r:.60} is no {_wanted(target)}"
-    half = next((text for text in (step.text(), step.lead, *_texts(step, target)) if not _is_whole(text)), None)
-    return f"{half!a:.60} holds half a character (a lone surrogate)" if half is not None else ""
+    half = next((text for text in (step.text(), step.lead, *_texts(step, target)) if holds_half_a_character(text)), "")
+    return f"{half!a:.60} {HALF_A_CHARACTER}" if half else ""
 
 
 def _texts(step: Step, target: Target) -> list[str]:
@@ -56,14 +57,6 @@ def _texts(step: Step, target: Target) -> list[str]:
 
 def _parts(value: str | tuple[str, ...]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else value
-
-
-def _is_whole(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _earlier(first: str | int, second: str | int) -> bool:

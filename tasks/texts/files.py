@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..api import Split, TaskError
-from ..file_kinds import no_text
+from ..file_kinds import HALF_A_CHARACTER, holds_half_a_character, no_text
 from .api import Example, LabelKind, TextSet, checked
 
 # Of ten groups, how many are for training and for validation; the others are for the test.
@@ -54,9 +54,9 @@ def read_records(path: Path, fields: dict[str, type]) -> list[tuple[str, dict[st
             raise TaskError(f"{where}: no JSON ({error})") from error
         if not isinstance(record, dict):
             raise TaskError(f"{where}: no JSON object")
-        half = next((field for field, value in record.items() if _holds_half_a_character([field, value])), None)
-        if half is not None:
-            raise TaskError(f"{where}: field {half!a} holds half a character (a lone surrogate)")
+        for field, value in record.items():
+            if holds_half_a_character(json.dumps([field, value], ensure_ascii=False)):
+                raise TaskError(f"{where}: field {field!a} {HALF_A_CHARACTER}")
         for field, kind in fields.items():
             if field not in record:
                 raise TaskError(f"{where}: field {field!r} is missing; there are {', '.join(sorted(record)) or 'none'}")
@@ -66,15 +66,6 @@ def read_records(path: Path, fields: dict[str, type]) -> list[tuple[str, dict[st
     if not found:
         raise TaskError(f"{path} holds no example")
     return found
-
-
-def _holds_half_a_character(value: Any) -> bool:
-    """Whether a text of a JSON value has a lone surrogate, which no file, model or terminal can be given."""
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return True
-    return False
 
 
 def split_of_group(group: str) -> Split:

@@ -6,7 +6,6 @@ Two schemas are told apart by what a record holds: the official one (`_id`, `con
 pyarrow).  White space is made uniform: words are separated by one blank, nothing stands at either end.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,12 +14,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ...api import TaskError
+from ...file_kinds import HALF_A_CHARACTER, holds_half_a_character
 from .files import read_records
 
 Kind = Literal["bridge", "comparison", ""]
 GOLD_PARAGRAPHS = 2
 # JSON can spell one half of a character beyond U+FFFF; no text with it can be written or sent.
-_HALF = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -168,8 +167,8 @@ def _list(value: Any) -> Sequence[Any]:
 def _text(value: Any, what: str) -> str:
     if not isinstance(value, str):
         raise _DefectError(f"{what} is no text but {_shown(value)}")
-    if _HALF.search(value):
-        raise _DefectError(f"{what} holds half a character (a lone surrogate): {_shown(value)}")
+    if holds_half_a_character(value):
+        raise _DefectError(f"{what} {HALF_A_CHARACTER}: {_shown(value)}")
     return " ".join(value.split())
 
 
@@ -198,9 +197,9 @@ def _identity(record: Any) -> str:
     if not isinstance(record, dict):
         return ""
     identity = record.get("_id", record.get("id"))
-    return identity if isinstance(identity, str) and not _HALF.search(identity) else ""
+    return identity if isinstance(identity, str) and not holds_half_a_character(identity) else ""
 
 
 def _shown(value: Any) -> str:
-    text = ascii(value) if isinstance(value, str) and _HALF.search(value) else repr(value)
+    text = ascii(value) if isinstance(value, str) and holds_half_a_character(value) else repr(value)
     return text if len(text) <= 40 else text[:37] + "..."
