@@ -33,6 +33,7 @@ def draw_figure(memories: Memories) -> Figure:
     figure = page("Text memories, step by step", legend_lines(keys), _caption(shown), _PANEL * len(groups))
     grid = figure.subplots(len(groups), 2, squeeze=False, width_ratios=(3, 2))
     for group, (by_step, differences) in zip(groups, grid, strict=True):
+        by_step.set_title(_title(group, with_model=len(shown.models) > 1))
         _draw_steps(by_step, group, looks, dashes)
         _draw_differences(differences, group, looks)
     return figure
@@ -56,13 +57,13 @@ def _who(row: MemoryRow) -> tuple[object, ...]:
     return row.group, row.model, row.name
 
 
-def _title(group: Memories) -> str:
+def _title(group: Memories, *, with_model: bool) -> str:
     budgets = {row.budget for row in group.rows if row.budget}
-    return group.rows[0].title + (f", {spread(budgets)} tokens" if budgets else "")
+    told = group.rows[0].title + (f", {spread(budgets)} tokens" if budgets else "")
+    return told + (f"\n{', '.join(group.models)}" if with_model else "")
 
 
 def _draw_steps(axes: Axes, group: Memories, looks: Looks, dashes: Dashes) -> None:
-    axes.set_title(_title(group))
     axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("score")
@@ -100,11 +101,10 @@ def _draw_difference(axes: Axes, place: int, row: MemoryRow, look: tuple[str, st
 
 def _caption(memories: Memories) -> str:
     whole = [row for row in memories.rows if row.part == "all"]
-    models = ", ".join(dict.fromkeys(row.model for row in whole if row.model))
     hardware = "; ".join(dict.fromkeys(row.hardware for row in whole if row.hardware)) or "not told"
     unreadable = sum(row.unreadable for row in whole)
     return (
-        f"Model: {models or 'none'}. {spread(row.streams for row in whole)} streams, "
+        f"Model: {', '.join(memories.models) or 'none'}. {spread(row.streams for row in whole)} streams, "
         f"{spread(row.predictions for row in whole)} predictions a run; {unreadable} answers could not be read. Score: "
         "share right, or minus the mean absolute error. Error bars: 95 % by a bootstrap over streams. Floors ask no "
         "model and know a stream's own past alone. All methods see the same fields and outcomes, and carry at most the "

@@ -23,11 +23,7 @@ def draw_figure(memories: Memories) -> Figure:
     keys = [Line2D([], [], color=c, marker=mark, markersize=4, label=name) for name, (c, mark) in looks.items()]
     keys += [Line2D([], [], color=style.INK, linestyle=_CEILING, label="ceiling: no reader is above")]
     figure = page("Recall by a memory in words", legend_lines(keys), _caption(recall), 3.4)
-    parts = [
-        Memories(recall.path, tuple(row for row in group.rows if row.model == model))
-        for group in recall.groups()
-        for model in dict.fromkeys(row.model for row in group.rows)
-    ]
+    parts = recall.groups()
     titles = [f"{part.rows[0].model}\n{part.rows[0].title}" for part in parts]
     panels = line_of_panels(figure, titles, x="bits of the budget: tokens x log2 of the vocabulary", y="accuracy")
     for part, axes in zip(parts, panels, strict=True):

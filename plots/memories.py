@@ -91,9 +91,17 @@ class Memories(Kept[MemoryRow]):
     """The rows of a table."""
 
     def groups(self) -> list["Memories"]:
-        """Apart by benchmark, target and options."""
-        names = dict.fromkeys(row.group for row in self.rows)
-        return [Memories(self.path, tuple(row for row in self.rows if row.group == name)) for name in names]
+        """Apart by benchmark, target and options, and by model; floors, which ask none, are in each of these."""
+        found = []
+        for name in dict.fromkeys(row.group for row in self.rows):
+            rows = [row for row in self.rows if row.group == name]
+            for model in dict.fromkeys(row.model for row in rows if row.model) or [""]:
+                found.append(Memories(self.path, tuple(row for row in rows if row.model in ("", model))))
+        return found
+
+    @property
+    def models(self) -> list[str]:
+        return list(dict.fromkeys(row.model for row in self.rows if row.model))
 
 
 def read_memories(path: Path) -> Memories:

@@ -1,5 +1,7 @@
 """Figures of text memories: what they draw is in the table, and what is not there is told."""
 
+import csv
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from retrieval_gap.plots import draw, fig_memory, fig_memory_bits, style
 from retrieval_gap.plots.memories import METHODS, SCRIPTED, read_memories
 from retrieval_gap.plots.results import RESULTS
 from retrieval_gap.text_memory.settings import METHODS as ALL_METHODS
+from tests.plots.tables import write
 
 
 def test_every_method_has_a_name():
@@ -56,3 +59,19 @@ def test_a_table_without_recall_is_refused(tmp_path: Path):
     with pytest.raises(UsageError, match="has no row of recall"):
         draw("fig_memory_bits", table, tmp_path)
     assert len(draw("fig_memory", table, tmp_path)) == 2
+
+
+@pytest.mark.parametrize(("name", "panels"), [("fig_memory", 2), ("fig_memory_bits", 1)])
+def test_each_model_has_panels_of_its_own(name: str, panels: int, tmp_path: Path):
+    with SCRIPTED.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["benchmark"] == "recall"]
+    others = [row | {"model": "another"} for row in rows if row["model"]]
+    with style.applied():
+        one, two = (
+            import_module(f"retrieval_gap.plots.{name}").draw_figure(read_memories(write(tmp_path / "t.csv", some)))
+            for some in (rows, rows + others)
+        )
+    assert (len(one.axes), len(two.axes)) == (panels, 2 * panels)
+    assert any("another" in axes.get_title() for axes in two.axes)
+    marks = [sum(len(axes.lines) for axes in figure.axes) for figure in (one, two)]
+    assert marks[1] == 2 * marks[0]  # floors too: they belong to every model's panel
