@@ -158,6 +158,11 @@ heads-tuned: $(MINILM)/config.json ## heads with MiniLM trained along, beside th
 	RETRIEVAL_GAP_MODELS=$(MODELS) $(BIN)/retrieval-gap sweep heads_tuned --device cpu --runs-dir $(RUNS)/heads_tuned
 	$(BIN)/retrieval-gap heads table --runs-dir $(RUNS)/heads_tuned --csv $(RUNS)/heads_tuned.csv
 
+heads-middle: $(MINILM)/config.json ## heads on texts of 200 words of which one sentence decides, wherever it stands
+	RETRIEVAL_GAP_MODELS=$(MODELS) $(BIN)/retrieval-gap sweep heads_middle --device cpu --runs-dir $(RUNS)/heads_middle
+	$(BIN)/retrieval-gap heads table --runs-dir $(RUNS)/heads_middle --csv $(RUNS)/heads_middle.csv
+	$(BIN)/retrieval-gap plot fig_middle --results $(RUNS)/heads_middle.csv --out $(OUT)
+
 fig-heads: $(READY) ## heads: what each adds to attention pooling, and what of it is order
 	$(BIN)/retrieval-gap plot fig_heads --results $(HEADS_TABLE) --out $(OUT)
 

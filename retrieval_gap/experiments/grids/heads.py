@@ -21,6 +21,8 @@ DEMO_HEADS = ("mean", "attention", "conv1d", "transformer", "bigru")
 DEMO_SETS = {"which_came_first": 16, "negation_scope": 32}
 DEMO_WINDOWS, WINDOWS = (2, 8), (2, 4, 8, 16)
 TUNED_SETS, TUNED_HEADS = ("which_came_first", "negation_scope"), ("attention", "bigru")
+MIDDLE_HEADS = ("attention", "conv1d", "transformer", "gru", "bigru", "bigru+pool=max")
+MIDDLE_TEXTS = {"n": 200, "samples": 1000, "test_samples": 1000}
 CPU_SEEDS = 5
 CPU_TRAINING = {"steps": 400, "patience": 4, "lr": "1e-3,3e-3"}
 CPU_TEXTS = {"n": 32, "samples": 1000, "test_samples": 600}
@@ -65,6 +67,13 @@ def heads_tuned() -> list[HeadsConfig]:
         for tune in (False, True)
         for name in TUNED_SETS
         for cell in _cells(name, TUNED_HEADS, seed, {**few, **rates, "tune": tune})
+    ]
+
+
+def heads_middle() -> list[HeadsConfig]:
+    """Is a sentence lost in the middle of a text of two hundred words?  One decides, at any place; three seeds."""
+    return [
+        cell for seed in range(3) for cell in _cells("negation_scope", MIDDLE_HEADS, seed, CPU_TRAINING | MIDDLE_TEXTS)
     ]
 
 
@@ -133,4 +142,9 @@ def _public(dataset: str, heads: Sequence[str], seed: int, more: Values) -> Iter
     yield from _cells(dataset, heads, seed, {**more, "data": str(folder)})
 
 
-PRESETS = {"heads_demo": heads_demo, "heads_tuned": heads_tuned, "heads_cpu": heads_cpu}
+PRESETS = {
+    "heads_demo": heads_demo,
+    "heads_tuned": heads_tuned,
+    "heads_middle": heads_middle,
+    "heads_cpu": heads_cpu,
+}

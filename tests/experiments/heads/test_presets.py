@@ -35,6 +35,13 @@ def test_every_head_that_reads_order_is_also_run_on_shuffled_states(preset: Call
     assert shuffled == ordered
 
 
+def test_in_long_texts_the_deciding_sentence_stands_in_every_tenth() -> None:
+    places = [example.place for example in heads.heads_middle()[0].texts().test if example.place is not None]
+    of_tenths = Counter(min(9, int(10 * place)) for place in places)
+    assert set(of_tenths) == set(range(10))
+    assert min(of_tenths.values()) > 50
+
+
 def test_every_tuned_cell_has_its_frozen_twin() -> None:
     cells = heads.heads_tuned()
     assert {_key(c) for c in cells if c.tune} == {_key(c) for c in cells if not c.tune}
