@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg, subcommand
 
 from retrieval_gap.commands.flags import CheckpointSeconds, RunsDir, check_seconds, whole_numbers
-from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.training.config import CHECKPOINT_SECONDS
 
 if TYPE_CHECKING:
@@ -120,26 +120,43 @@ class EditsCommand:
         print(f"{count} programs written to {self.out}")
 
 
+_HOW = """\
+Intervals: 95 %, bootstrap over groups of examples and seeds.  detectable: the smallest difference that this test finds
+with probability 0.8.  A single seed has no p: it does not tell how much seeds differ.  A score at or below its floor
+says nothing of the text's order."""
+
+
 def show(known: "list[KnownRun]", csv: Path | None) -> None:
-    """Prints the comparisons of runs, and writes them where told.  Raises UsageError where no run of heads is done."""
-    from retrieval_gap.experiments.heads.compare import SAME, TABLE_COLUMNS, table_rows, to_lines
+    """Prints the comparisons of runs, and writes them where told; then raises RunError for runs that cannot be read.
+
+    Raises UsageError where no run of heads is done.
+    """
+    from retrieval_gap.experiments.heads.compare import (
+        SAME,
+        SETTINGS,
+        TABLE_COLUMNS,
+        conditions,
+        table_rows,
+        to_lines,
+    )
     from retrieval_gap.tables.printing import cells_of, constant, print_constant, print_table
     from retrieval_gap.tables.rows import write_table
 
-    rows = table_rows(known)
-    if not rows:
+    found, troubles = conditions(known)
+    rows = table_rows(found)
+    if not rows and not troubles:
         raise UsageError("no run of heads is done here; `retrieval-gap heads run` makes one")
-    cells = cells_of(to_lines(rows))
-    same = constant(cells, ("dataset", "head", "score"))
-    print_table(cells, left=[*SAME, "versus"], without=same)
-    print_constant(same)
-    print(
-        "Intervals: 95 %, bootstrap over groups of examples and seeds.  detectable: the smallest difference that this"
-    )
-    print("test finds with probability 0.8.  A score at or below its floor says nothing of the text's order.")
-    if csv is not None:
-        write_table(csv, TABLE_COLUMNS, rows)
-        print(f"{len(rows)} rows written to {csv}")
+    if rows:
+        cells = cells_of(to_lines(rows))
+        same = constant(cells, ("dataset", "head", "score"))
+        print_table(cells, left=[*SAME, *SETTINGS, "versus"], without=same)
+        print_constant(same)
+        print(_HOW)
+        if csv is not None:
+            write_table(csv, TABLE_COLUMNS, rows)
+            print(f"{len(rows)} rows written to {csv}")
+    if troubles:
+        raise RunError(f"{len(troubles)} run(s) cannot be read; the first: {troubles[0]}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ import sys
 
 from rich.console import Console, ConsoleDimensions
 
-WIDTH = 160  # of a table, where there is no terminal
+WIDTH = 240  # of a table, where there is no terminal
 SPARE = 2  # columns that an updated line leaves to the ^C that terminals show, which else would push it up
 
 

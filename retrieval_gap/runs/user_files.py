@@ -49,7 +49,7 @@ def changed_user_files(run_path: Path) -> list[str]:
     A run of before files were kept tells by its name's hash that something changed, not what.
     Raises RunError where the list is damaged.
     """
-    from retrieval_gap.runs.directory import HASH, RunDirectory, read_json
+    from retrieval_gap.runs.directory import HASH, RunDirectory
 
     run = RunDirectory(run_path)
     if not (run_path / LIST).is_file():
@@ -57,10 +57,15 @@ def changed_user_files(run_path: Path) -> list[str]:
         if not list(_files_of(experiment)) or digits is None or experiment.hash() == digits[1]:
             return []
         return [f"a file of {', '.join(experiment.foreign())} has changed since {run_path} was made"]
-    kept = read_json(run_path / LIST).get("files")
-    if not isinstance(kept, list) or not all(_is_entry(entry) for entry in kept):
-        raise RunError(f"{run_path / LIST} is damaged: it lists no files")
-    return [told for entry in kept if (told := _trouble(run_path, entry))]
+    return [told for entry in _kept(run_path) if (told := _trouble(run_path, entry))]
+
+
+def kept_digest(run_path: Path, path: str) -> str:
+    """The SHA-256 of a user's file as it was when the run was made; "" where none is kept.
+
+    Raises RunError where the list is damaged.
+    """
+    return next((entry["sha256"] for entry in _kept(run_path) if entry["path"] == path), "")
 
 
 def check_user_files(run_paths: Iterable[Path], changed: ChangedFiles) -> None:
@@ -83,6 +88,17 @@ def _files_of(experiment: "Experiment") -> Iterator[Path]:
     for word in experiment.foreign():
         if word and Path(word).is_file():
             yield Path(word)
+
+
+def _kept(run_path: Path) -> list[dict[str, str]]:
+    from retrieval_gap.runs.directory import read_json
+
+    if not (run_path / LIST).is_file():
+        return []
+    kept = read_json(run_path / LIST).get("files")
+    if not isinstance(kept, list) or not all(_is_entry(entry) for entry in kept):
+        raise RunError(f"{run_path / LIST} is damaged: it lists no files")
+    return kept
 
 
 def _is_entry(entry: object) -> bool:

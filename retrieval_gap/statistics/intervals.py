@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from statistics import fmean, stdev
 from typing import NamedTuple
 
@@ -55,16 +56,19 @@ def welch_interval(values: Sequence[float], others: Sequence[float]) -> Interval
     return Interval(difference - half, difference + half)
 
 
-def t_quantile(degrees: int) -> float:
-    """The t that Student's distribution keeps within -t..t with probability 0.95."""
-    low, high = 1.9, 13.0  # the normal distribution's is 1.96, that of one degree 12.71
+@cache
+def t_quantile(degrees: int, within: float = 0.95) -> float:
+    """The t that Student's distribution keeps within -t..t with this probability, below 1."""
+    low, high = 0.0, 1.0
+    while t_within(high, degrees) < within:
+        high *= 2
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if _within(middle, degrees) < 0.95 else (low, middle)
+        low, high = (middle, high) if t_within(middle, degrees) < within else (low, middle)
     return (low + high) / 2
 
 
-def _within(t: float, degrees: int) -> float:
+def t_within(t: float, degrees: int) -> float:
     """P(|T| <= t) by the finite sums for whole degrees of freedom (Abramowitz and Stegun, 26.7.3 and 26.7.4)."""
     angle = math.atan(t / math.sqrt(degrees))
     cosine, odd = math.cos(angle), degrees % 2
@@ -73,4 +77,4 @@ def _within(t: float, degrees: int) -> float:
         term *= cosine**2 * (k - 1) / k
         total += term
     total *= math.sin(angle)
-    return 2 / math.pi * (angle + total) if odd else total
+    return min(1.0, 2 / math.pi * (angle + total) if odd else total)

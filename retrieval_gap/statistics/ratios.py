@@ -1,21 +1,24 @@
 """Scores that are a ratio of sums over examples, compared on the same examples over several seeds.
 
 Accuracy is right answers over examples; F1 of spans is twice the right spans over the spans said and those there.
-Intervals resample whole groups of examples, and seeds (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993,
-section 8).
+Standard errors are of a bootstrap that resamples whole groups of examples, and seeds (Efron and Tibshirani, "An
+Introduction to the Bootstrap", 1993, sections 8 and 12).  S seeds drawn with replacement vary less than S new ones
+would, by (S - 1) / S, which is put right.  Few seeds tell little of how much seeds differ: intervals and p-values are
+of Student's distribution, with Satterthwaite's degrees of freedom (1946) for the two parts, S - 1 and G - 1.
 Axes: S seeds, I examples, G groups, D bootstrap draws.
 """
 
+import math
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval_gap.statistics.intervals import Z_95, Interval
+from retrieval_gap.statistics.intervals import Interval, t_quantile, t_within, wilson_interval
 
 DRAWS = 2_000
-Z_80 = 0.8416212335729143  # of a normal distribution, the point that 80 % lie below
+POWER = 0.8  # with which `detectable` is found
 Array = NDArray[np.float64]
 
 
@@ -33,53 +36,91 @@ class Counts(NamedTuple):
 
 class ScoreDifference(NamedTuple):
     """value: on all examples and seeds.  interval: 95 %.  detectable: the smallest difference from zero that a test of
-    this size finds with probability 0.8.  p: two-sided, of no difference."""
+    this size finds with probability 0.8.  p: two-sided, of no difference; None for a single seed, which does not tell
+    how much seeds differ."""
 
     value: float
     interval: Interval
     detectable: float
-    p: float
+    p: float | None
+
+
+class _Error(NamedTuple):
+    """A standard error, and the degrees of freedom that it is known with."""
+
+    size: float
+    degrees: int
+
+    def around(self, value: float, low: float, high: float) -> Interval:
+        """95 % interval of a value that lies from low to high."""
+        half = t_quantile(self.degrees) * self.size
+        return Interval(max(low, value - half), min(high, value + half))
 
 
 def score_interval(counts: Counts, groups: Sequence[Hashable], *, draws: int = DRAWS, seed: int = 0) -> Interval:
-    """95 % interval of a score.  Raises ValueError for lists that do not fit together."""
-    return _percentiles(_resampled([counts], groups, draws, seed)[0])
+    """95 % interval of a score; Wilson's for as many samples as there are groups, where all are right or all wrong.
+
+    Raises ValueError for lists that do not fit together.
+    """
+    error = _error([counts], groups, draws, seed)
+    if error.size == 0 and counts.score in (0, 1):
+        return Interval(*wilson_interval(counts.score, len(set(groups))))
+    return error.around(counts.score, 0.0, 1.0)
 
 
 def score_difference(
     first: Counts, second: Counts, groups: Sequence[Hashable], *, draws: int = DRAWS, seed: int = 0
 ) -> ScoreDifference:
-    """first - second, paired by example and by seed.  groups: of each example.
+    """first - second, paired by example and by seed.  groups: of each example; one alone tells nothing.
 
     Raises ValueError for lists that do not fit together.
     """
-    first_D, second_D = _resampled([first, second], groups, draws, seed)
-    difference_D = first_D - second_D
-    beyond = min((difference_D <= 0).sum(), (difference_D >= 0).sum())
+    error = _error([first, second], groups, draws, seed)
+    value = first.score - second.score
+    found = t_quantile(error.degrees) + t_quantile(error.degrees, 2 * POWER - 1)
+    p = 1 - t_within(abs(value) / error.size, error.degrees) if error.size else float(value == 0)
     return ScoreDifference(
-        value=first.score - second.score,
-        interval=_percentiles(difference_D),
-        detectable=float((Z_95 + Z_80) * difference_D.std(ddof=1)),
-        p=min(1.0, 2 * (int(beyond) + 1) / (draws + 1)),
+        value=value,
+        interval=error.around(value, -1.0, 1.0),
+        detectable=min(1.0, found * error.size),
+        p=p if len(first.numerator_SxI) > 1 else None,
     )
 
 
-def _resampled(counts: Sequence[Counts], groups: Sequence[Hashable], draws: int, seed: int) -> list[Array]:
-    """Scores in each draw; the same draws for all."""
+def _error(counts: Sequence[Counts], groups: Sequence[Hashable], draws: int, seed: int) -> _Error:
+    """Of a score, or of the difference of two."""
     seeds, examples = counts[0].numerator_SxI.shape
     shapes = {part.shape for each in counts for part in each}
     if shapes != {(seeds, examples)} or len(groups) != examples or not examples:
         raise ValueError(f"counts of shapes {sorted(shapes)} and {len(groups)} groups are no paired examples")
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+    if len(numbers) == 1:
+        return _Error(math.inf, 1)
     group_I = np.array([numbers[group] for group in groups])
     rng = np.random.default_rng(seed)
     times_DxG = rng.multinomial(len(numbers), np.full(len(numbers), 1 / len(numbers)), size=draws).astype(np.float64)
+    score_DxS, *other_DxS = (_resampled(each, group_I, times_DxG) for each in counts)
+    if other_DxS:
+        score_DxS = score_DxS - other_DxS[0]
     share_DxS = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds
-    found = []
-    for each in counts:
-        above_DxS, below_DxS = (times_DxG @ _by_group(part, group_I, len(numbers)).T for part in each)
-        found.append((share_DxS * _ratio(above_DxS, below_DxS)).sum(1))
-    return found
+    if seeds > 1:
+        share_DxS = 1 / seeds + math.sqrt(seeds / (seeds - 1)) * (share_DxS - 1 / seeds)
+    whole = float((share_DxS * score_DxS).sum(1).var(ddof=1))
+    of_examples = min(whole, float(score_DxS.mean(1).var(ddof=1)))
+    return _Error(math.sqrt(whole), _degrees((whole - of_examples, seeds), (of_examples, len(numbers))))
+
+
+def _resampled(counts: Counts, group_I: NDArray[np.int64], times_DxG: Array) -> Array:
+    """Each seed's score in each draw of groups."""
+    above_DxS, below_DxS = (times_DxG @ _by_group(part, group_I, times_DxG.shape[1]).T for part in counts)
+    return _ratio(above_DxS, below_DxS)
+
+
+def _degrees(*parts: tuple[float, int]) -> int:
+    """Of the sum of variances, each of a mean of so many; rounded down, which widens an interval."""
+    spread = sum(variance for variance, _ in parts)
+    loss = sum(variance**2 / (number - 1) for variance, number in parts if variance)
+    return max(1, math.floor(spread**2 / loss + 1e-9)) if loss else max(number for _, number in parts)
 
 
 def _by_group(part_SxI: Array, group_I: NDArray[np.int64], groups: int) -> Array:
@@ -88,8 +129,3 @@ def _by_group(part_SxI: Array, group_I: NDArray[np.int64], groups: int) -> Array
 
 def _ratio(above: Array, below: Array) -> Array:
     return np.divide(above, below, out=np.zeros_like(above), where=below != 0)
-
-
-def _percentiles(value_D: Array) -> Interval:
-    low, high = np.quantile(value_D, (0.025, 0.975))
-    return Interval(float(low), float(high))

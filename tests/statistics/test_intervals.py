@@ -1,8 +1,17 @@
 """Intervals are the textbooks'."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
 
-from retrieval_gap.statistics.intervals import newcombe_interval, paired_t_interval, t_quantile, welch_interval
+from retrieval_gap.statistics.intervals import (
+    newcombe_interval,
+    paired_t_interval,
+    t_quantile,
+    t_within,
+    welch_interval,
+)
 
 
 @pytest.mark.parametrize(
@@ -50,3 +59,13 @@ def test_welchs_interval_is_wider_than_with_fractional_degrees_and_has_the_same_
 def test_seeds_without_spread_have_an_interval_of_one_point() -> None:
     assert welch_interval([1.0, 1.0], [0.5, 0.5]) == (0.5, 0.5)
     assert paired_t_interval([0.5, 0.5]) == (0.5, 0.5)
+
+
+@given(st.floats(0, 40), st.integers(1, 300))
+def test_students_distribution_is_scipys(t: float, degrees: int) -> None:
+    assert t_within(t, degrees) == pytest.approx(float(stats.t.cdf(t, degrees) - stats.t.cdf(-t, degrees)), abs=1e-9)
+
+
+@given(st.integers(1, 300), st.floats(0.05, 0.999))
+def test_quantiles_of_students_distribution_are_scipys(degrees: int, within: float) -> None:
+    assert t_quantile(degrees, within) == pytest.approx(float(stats.t.ppf((1 + within) / 2, degrees)), rel=1e-6)

@@ -14,33 +14,48 @@ from typing import Any
 import numpy as np
 
 from retrieval_gap.experiments.heads.config import EXAMPLES, HeadsConfig
-from retrieval_gap.machine.errors import RunError
+from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.runs.directory import AGAIN, RunDirectory, read_json
-from retrieval_gap.runs.experiment import Row
+from retrieval_gap.runs.experiment import Row, hash_of
 from retrieval_gap.runs.known import KnownRun
-from retrieval_gap.statistics.intervals import Interval
+from retrieval_gap.runs.user_files import kept_digest
 from retrieval_gap.statistics.paired import holm
 from retrieval_gap.statistics.ratios import Counts, score_difference, score_interval
 
 MATCHED = {"text": "attention", "choice": "attention", "tokens": "mlp"}
+ROUNDING = 1e-9  # of sums of counts
 PLACES = 10  # tenths of a text, for the place of the sentence that decides
 SAME = (
     "dataset", "n", "label_kind", "metric", "model", "layer", "half", "copies", "tune_lr", "head", "control", "window",
 )  # fmt: skip
+# How heads were trained, and on what: what is compared has these alike.
+SETTINGS = ("text_seed", "precision", "budget", "rates", "steps", "batch_size", "evaluate_every", "patience")
 FLOORS = ("majority", "bag_of_words", "first_token")
 TABLE_COLUMNS = (
-    *SAME, "parameters", "seeds", "train_examples", "test_examples", "place", "score", "score_low", "score_high",
-    *FLOORS, "versus", "difference", "difference_low", "difference_high", "detectable", "p", "p_holm",
+    *SAME, *SETTINGS, "parameters", "seeds", "train_examples", "test_examples", "place",
+    "score", "score_low", "score_high", *FLOORS,
+    "versus", "difference", "difference_low", "difference_high", "detectable", "p", "p_holm",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Condition:
-    """All seeds of one head in one setting."""
+    """All seeds of one head in one setting.  files: what stood for the model's files, a public set and a user's head
+    when it was run; they may have changed or gone since."""
 
     config: HeadsConfig
-    rows: Mapping[int, Row]
-    examples: Mapping[int, Mapping[str, Any]]
+    files: Mapping[str, str]
+    rows: dict[int, Row]
+    examples: dict[int, Mapping[str, Any]]
+
+    @property
+    def key(self) -> str:
+        return self.key_of(self.config)
+
+    def key_of(self, config: HeadsConfig) -> str:
+        """Of the same setting but for what this configuration says otherwise: the model, the texts and a user's head
+        are those of this one."""
+        return hash_of(replace(config, seed=0).meaning(**self.files))
 
     @property
     def seeds(self) -> list[int]:
@@ -68,37 +83,53 @@ class Condition:
             raise RunError(f"{self.config.label()} and {other.config.label()} were not tested on the same examples")
 
 
-def conditions(known: Sequence[KnownRun]) -> dict[str, Condition]:
-    """What is done, by what it is without its seed.  Raises RunError for a run that cannot be read."""
+def conditions(known: Sequence[KnownRun]) -> tuple[dict[str, Condition], list[str]]:
+    """What is done, by what it is without its seed; and a line for each run that cannot be read or told apart."""
     found: dict[str, Condition] = {}
+    troubles: list[str] = []
     for each in known:
-        if not isinstance(each.experiment, HeadsConfig) or each.run.status() != "done":
-            continue
-        config, (row,) = each.experiment, each.rows()
-        key = _key(config)
-        before = found.get(key, Condition(config, {}, {}))
-        examples = _read_examples(each.run, row)
-        found[key] = Condition(config, {**before.rows, config.seed: row}, {**before.examples, config.seed: examples})
-    return found
+        try:
+            if each.run.status() == "done" and (each.experiment is None or isinstance(each.experiment, HeadsConfig)):
+                _add(found, each)
+        except (RunError, UsageError) as error:
+            troubles.append(str(error))
+    return found, troubles
 
 
-def _key(config: HeadsConfig) -> str:
-    return replace(config, seed=0).hash()
+def _add(found: dict[str, Condition], known: KnownRun) -> None:
+    (row,), config, run = known.rows(), known.experiment, known.run
+    assert isinstance(config, HeadsConfig), "no other has got so far"
+    examples = _read_examples(run, row)
+    texts = [hash_of({name: examples[name] for name in ("name", "group", "place")})]
+    texts += [kept_digest(run.path, config.data)]
+    files = {"model_files": row["model_files"], "texts": " ".join(texts)}
+    files["head_code"] = kept_digest(run.path, config.spec.name) if config.spec.is_file else ""
+    condition = Condition(config, files, {config.seed: row}, {config.seed: examples})
+    before = found.setdefault(condition.key, condition)
+    if before is not condition and config.seed in before.rows:
+        raise RunError(f"{run.result} is one of two runs of the same head, setting and seed; leave one of them out")
+    before.rows[config.seed] = row
+    before.examples[config.seed] = examples
 
 
 def _read_examples(run: RunDirectory, row: Row) -> dict[str, Any]:
-    told = read_json(run.path / EXAMPLES)
+    path, told = run.path / EXAMPLES, read_json(run.path / EXAMPLES)
     names = ("name", "group", "place", "numerator", "denominator")
     if any(not isinstance(told.get(name), list) or len(told[name]) != row["test_examples"] for name in names):
-        raise RunError(f"{run.path / EXAMPLES} does not have the run's {row['test_examples']} examples; {AGAIN}")
+        raise RunError(f"{path} does not have the run's {row['test_examples']} examples; {AGAIN}")
+    pairs = list(zip(told["numerator"], told["denominator"], strict=True))
+    if any(type(part) not in (int, float) for pair in pairs for part in pair) or any(not 0 <= a <= b for a, b in pairs):
+        raise RunError(f"{path} holds a count that is none; {AGAIN}")
+    whole = sum(above for above, _ in pairs) / (sum(below for _, below in pairs) or 1.0)
+    if abs(whole - row["score"]) > ROUNDING:
+        raise RunError(f"{path} gives a score of {whole:.6f}, and the run's result {row['score']:.6f}; {AGAIN}")
     return told
 
 
-def table_rows(known: Sequence[KnownRun]) -> list[Row]:
+def table_rows(every: Mapping[str, Condition]) -> list[Row]:
     """A row for each condition and comparison, and for each tenth of the text where a sentence decides.
 
-    p_holm is corrected for all comparisons of one kind in the table."""
-    every = conditions(known)
+    p_holm is corrected for all comparisons of one kind in the table; it and p are None for a single seed."""
     rows: list[Row] = []
     for condition in every.values():
         whole = _row(condition, condition.counts(condition.seeds), condition.groups)
@@ -106,7 +137,9 @@ def table_rows(known: Sequence[KnownRun]) -> list[Row]:
         rows += compared or [whole]
         rows += _by_place(condition)
     _correct(rows)
-    return sorted(rows, key=lambda row: tuple(str(row.get(name) or "") for name in (*SAME, "versus", "place")))
+    return sorted(
+        rows, key=lambda row: tuple(str(row.get(name) or "") for name in (*SAME, *SETTINGS, "versus", "place"))
+    )
 
 
 def _others(condition: Condition, every: Mapping[str, Condition]) -> Iterator[tuple[str, Condition]]:
@@ -119,7 +152,7 @@ def _others(condition: Condition, every: Mapping[str, Condition]) -> Iterator[tu
     if config.tune:
         wanted["frozen model"] = replace(config, tune=False)
     for name, other in wanted.items():
-        found = every.get(_key(other))
+        found = every.get(condition.key_of(other))
         if found is not None and found is not condition and set(found.rows) & set(condition.rows):
             yield name, found
 
@@ -140,10 +173,16 @@ def _difference(condition: Condition, other: Condition, versus: str) -> Row:
 
 def _row(condition: Condition, counts: Counts, groups: Sequence[str]) -> Row:
     first = condition.rows[condition.seeds[0]]
-    low, high = score_interval(counts, groups) if len(set(groups)) > 1 else Interval(0.0, 1.0)
+    low, high = score_interval(counts, groups)
     row = {name: first.get(name) for name in (*SAME, "parameters", "train_examples", *FLOORS)}
+    row |= _settings(condition.config)
     row |= {"seeds": len(condition.seeds), "test_examples": len(groups), "place": "", "versus": ""}
     return row | {"score": counts.score, "score_low": low, "score_high": high}
+
+
+def _settings(config: HeadsConfig) -> Row:
+    told = {"budget": config.parameters, "rates": " ".join(f"{rate:g}" for rate in config.training.rates)}
+    return {name: told.get(name) or getattr(config, name) for name in SETTINGS}
 
 
 def _by_place(condition: Condition) -> Iterator[Row]:
@@ -162,7 +201,11 @@ def _correct(rows: Sequence[Row]) -> None:
     """Adds Holm's correction, over the comparisons of each kind."""
     for versus in {row["versus"] for row in rows if row["versus"]}:
         compared = [row for row in rows if row["versus"] == versus]
-        for row, p in zip(compared, holm([row["p"] for row in compared]), strict=True):
+        tested = [row for row in compared if row["p"] is not None]
+        corrected = holm([row["p"] for row in tested])
+        for row in compared:
+            row["p_holm"] = None
+        for row, p in zip(tested, corrected, strict=True):
             row["p_holm"] = p
 
 
@@ -172,16 +215,21 @@ def to_lines(rows: Sequence[Row]) -> list[dict[str, str]]:
     for row in rows:
         if row["place"] != "":
             continue
-        line = {name: "" if row[name] is None else str(row[name]) for name in SAME}
+        line = {name: "" if row[name] is None else str(row[name]) for name in (*SAME, *SETTINGS)}
+        del line["label_kind"]  # as the metric says
         line |= {"seeds": str(row["seeds"]), "score": _ranged(row["score"], row["score_low"], row["score_high"])}
         line["floor"] = f"{max(row[name] or 0.0 for name in FLOORS):.3f}"
         if row["versus"]:
             line["versus"] = row["versus"]
             line["difference"] = _ranged(row["difference"], row["difference_low"], row["difference_high"], sign="+")
-            line |= {"detectable": f"{row['detectable']:.3f}", "p (Holm)": f"{row['p_holm']:.3f}"}
+            line |= {"detectable": f"{row['detectable']:.3f}", "p (Holm)": _share(row["p_holm"])}
         lines.append(line)
     return lines
 
 
 def _ranged(value: float, low: float, high: float, sign: str = "") -> str:
     return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

@@ -139,7 +139,13 @@ class HeadsConfig(Experiment):
 
     def canonical(self) -> dict[str, Any]:
         """What the hash is of: files by their content; of a public set nothing that only generated ones have."""
-        meaning = asdict(self) | {"model": fingerprint(self.model), "version": CONFIG_VERSION, "kind": self.kind}
+        code = hashlib.sha256(Path(self.spec.name).read_bytes()).hexdigest() if self.spec.is_file else ""
+        texts = "" if self.dataset in generated_sets() else _digest(self.texts())
+        return self.meaning(model_files=fingerprint(self.model), texts=texts, head_code=code)
+
+    def meaning(self, *, model_files: str, texts: str, head_code: str) -> dict[str, Any]:
+        """model_files, texts, head_code: what stands for a model's files, a public set, a user's head; "" for none."""
+        meaning = asdict(self) | {"model": model_files, "version": CONFIG_VERSION, "kind": self.kind}
         meaning["rates"] = [f"{rate:g}" for rate in self.training.rates]
         del meaning["lr"], meaning["data"]
         if not self.tune:  # said in a configuration's hash since there is a choice
@@ -147,9 +153,9 @@ class HeadsConfig(Experiment):
         if self.dataset not in generated_sets():
             for key in ("n", "samples", "test_samples", "text_seed"):
                 del meaning[key]
-            meaning["texts"] = _digest(self.texts())
+            meaning["texts"] = texts
         if self.spec.is_file:
-            meaning["head_code"] = hashlib.sha256(Path(self.spec.name).read_bytes()).hexdigest()
+            meaning["head_code"] = head_code
             meaning["head"] = self.spec.shown
         return meaning
 

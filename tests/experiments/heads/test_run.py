@@ -1,17 +1,20 @@
 """Runs of heads: done once, gone on with bit for bit, told apart by what they mean."""
 
+import json
+import re
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from retrieval_gap.experiments.heads.compare import TABLE_COLUMNS, table_rows, to_lines
+from retrieval_gap.experiments.heads.compare import TABLE_COLUMNS, conditions, table_rows, to_lines
 from retrieval_gap.experiments.heads.config import COLUMNS, HeadsConfig
 from retrieval_gap.heads.saved import Saved
 from retrieval_gap.llm.embeddings import store
-from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import RunOptions, read_experiment
 from retrieval_gap.runs.known import known_runs
@@ -44,6 +47,12 @@ def _options(folder: Path) -> RunOptions:
 def _run(config: HeadsConfig, folder: Path) -> dict[str, Any]:
     (row,) = perform(config, _options(folder))
     return {key: value for key, value in row.items() if key not in INCIDENTAL}
+
+
+def _table(folder: Path) -> list[dict[str, Any]]:
+    found, troubles = conditions(known_runs(folder))
+    assert not troubles
+    return table_rows(found)
 
 
 def test_a_run_writes_a_row_with_every_column_once(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +193,7 @@ def test_heads_are_compared_with_the_control_and_out_of_order(model: str, tmp_pa
     for seed in (0, 1):
         for change in ({"head": "gru"}, {"head": "attention"}, {"head": "gru", "control": "shuffle_states"}):
             _run(_config(model, seed=seed, **change), tmp_path)
-    rows = table_rows(known_runs(tmp_path))
+    rows = _table(tmp_path)
     told = {(row["head"], row["control"], row["versus"]) for row in rows}
     assert told == {
         ("attention", "none", ""),
@@ -205,13 +214,13 @@ def test_a_tuned_model_is_set_beside_the_frozen_one_and_the_head_is_the_same(mod
     frozen, tuned = (_run(_config(model, tune=tune), tmp_path) for tune in (False, True))
     assert (frozen["parameters"], frozen["tune_lr"]) == (tuned["parameters"], None)
     assert tuned["tune_lr"] == 5e-5
-    told = {(row["tune_lr"], row["versus"]) for row in table_rows(known_runs(tmp_path))}
+    told = {(row["tune_lr"], row["versus"]) for row in _table(tmp_path)}
     assert told == {(None, ""), (5e-5, "frozen model")}
 
 
 def test_the_place_of_the_deciding_sentence_has_rows_of_its_own(model: str, tmp_path: Path) -> None:
     _run(_config(model, dataset="negation_scope", n=64, head="mean", test_samples=40), tmp_path)
-    rows = table_rows(known_runs(tmp_path))
+    rows = _table(tmp_path)
     whole = next(row for row in rows if row["place"] == "")
     parts = [row for row in rows if row["place"] != ""]
     assert sum(row["test_examples"] for row in parts) == whole["test_examples"]
@@ -220,12 +229,79 @@ def test_the_place_of_the_deciding_sentence_has_rows_of_its_own(model: str, tmp_
     )
 
 
-def test_a_damaged_file_of_examples_is_told(model: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (lambda told: {"name": []}, "does not have the run's 20 examples"),
+        (lambda told: told | {"numerator": ["x"] * 20}, "holds a count that is none"),
+        (lambda told: told | {"numerator": [7] * 20}, "holds a count that is none"),
+        (lambda told: told | {"numerator": [1 - n for n in told["numerator"]]}, "gives a score of .*, and the run's"),
+    ],
+)
+def test_damaged_examples_are_told_and_the_other_runs_are_compared(
+    changed: Callable[[dict[str, Any]], dict[str, Any]], told: str, model: str, tmp_path: Path
+) -> None:
+    config = _config(model, head="mean")
+    for each in (config, _config(model, head="attention")):
+        _run(each, tmp_path)
+    path = RunDirectory.of(config, tmp_path).path / "examples.json"
+    path.write_text(json.dumps(changed(json.loads(path.read_text()))))
+    found, troubles = conditions(known_runs(tmp_path))
+    assert [condition.config.head for condition in found.values()] == ["attention"]
+    assert len(troubles) == 1
+    assert re.search(rf"examples.json {told}.*; delete it", troubles[0])
+
+
+def test_a_run_whose_configuration_is_damaged_is_told(model: str, tmp_path: Path) -> None:
     config = _config(model, head="mean")
     _run(config, tmp_path)
-    (RunDirectory.of(config, tmp_path).path / "examples.json").write_text('{"name": []}')
-    with pytest.raises(RunError, match=r"examples.json does not have the run's 20 examples; delete it"):
-        table_rows(known_runs(tmp_path))
+    RunDirectory.of(config, tmp_path).configuration.write_text("{")
+    found, (trouble,) = conditions(known_runs(tmp_path))
+    assert not found
+    assert "config.json" in trouble
+
+
+def test_two_versions_of_a_users_head_are_two_heads(model: str, tmp_path: Path) -> None:
+    head = own_head(tmp_path)
+    runs = tmp_path / "runs"
+    _run(_config(model, head=str(head), seed=0), runs)
+    head.write_text(head.read_text() + "\n# another\n")
+    for seed in (0, 1):
+        _run(_config(model, head=str(head), seed=seed), runs)
+    assert sorted(row["seeds"] for row in _table(runs)) == [1, 2]
+    head.unlink()
+    assert sorted(row["seeds"] for row in _table(runs)) == [1, 2]
+
+
+def test_a_model_that_was_moved_or_trained_on_since_is_the_one_that_was_run(model: str, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    first = Path(shutil.copytree(model, tmp_path / "first"))
+    for head in ("mean", "attention"):
+        _run(_config(str(first), head=head), runs)
+    first.rename(tmp_path / "moved")
+    (row,) = (row for row in _table(runs) if row["head"] == "mean")
+    assert (row["versus"], row["seeds"]) == ("head attention", 1)
+    shutil.copytree(model, first)
+    vocabulary = first / "tokenizer.json"
+    vocabulary.write_text(vocabulary.read_text() + "\n")
+    _run(_config(str(first), head="mean", seed=1), runs)
+    assert [row["seeds"] for row in _table(runs) if row["head"] == "mean"] == [1, 1]
+
+
+def test_heads_trained_otherwise_are_rows_that_say_so_and_are_not_compared(model: str, tmp_path: Path) -> None:
+    _run(_config(model, head="mean"), tmp_path)
+    _run(_config(model, head="attention", steps=10), tmp_path)
+    assert {(row["head"], row["steps"], row["versus"]) for row in _table(tmp_path)} == {
+        ("mean", 20, ""),
+        ("attention", 10, ""),
+    }
+
+
+def test_a_single_seed_is_compared_without_a_p(model: str, tmp_path: Path) -> None:
+    for head in ("mean", "attention"):
+        _run(_config(model, head=head), tmp_path)
+    (row,) = (row for row in _table(tmp_path) if row["versus"])
+    assert (row["p"], row["p_holm"]) == (None, None)
 
 
 def test_a_head_without_order_is_the_same_on_shuffled_states(model: str, tmp_path: Path) -> None:
