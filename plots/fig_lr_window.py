@@ -5,6 +5,7 @@ rates that keep 95 % of the best accuracy, and the seeds counted as converged ar
 on test.
 """
 
+import math
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -67,7 +68,9 @@ def _windows(axes: Axes, runs: list[ProblemRow], models: list[tuple[str, str]]) 
         axes.plot([run.lr for run in fresh], [place] * len(fresh), "|", color=style.INK, markersize=9)
         share = sum(run.told("converged") == "1" for run in fresh) / len(fresh)
         tried = [float(rate) for rate in first.told("tried_lr").split()]
-        or_more = "\N{GREATER-THAN OR EQUAL TO} " if low == min(tried) or high == max(tried) else ""
+        # `tried_lr` has six digits
+        is_open = math.isclose(low, min(tried), rel_tol=1e-5) or math.isclose(high, max(tried), rel_tol=1e-5)
+        or_more = "\N{GREATER-THAN OR EQUAL TO} " if is_open else ""
         told = f"{or_more}{float(first.told('window_decades')):.2f} decades, {share:.0%} converged"
         axes.annotate(
             told,

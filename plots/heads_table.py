@@ -17,14 +17,19 @@ from .results import RESULTS
 DEFAULT_TABLE = RESULTS / "heads_demo.csv"
 NO_ORDER, SHUFFLED_STATES, SHUFFLED_WORDS = "head", "shuffled states", "shuffled words"
 _TEXT = ("dataset", "label_kind", "metric", "head", "control", "versus", "place")
-_VARIANT = ("model", "layer", "half", "copies", "tune_lr")  # whose states: told where a table has several
+# Whose states, and how heads were trained: told where a table has several.  Older tables lack what is not needed.
+_NEEDED = ("model", "layer", "half", "copies")
+_VARIANT = (
+    *_NEEDED, "tune_lr", "text_seed", "precision", "budget", "rates", "steps", "batch_size", "evaluate_every",
+    "patience",
+)  # fmt: skip
 _COUNTS = ("n", "window", "seeds", "test_examples", "parameters")
 _SHARES = ("score", "score_low", "score_high")
-_DIFFERENCE = ("difference", "difference_low", "difference_high", "detectable", "p_holm")
+_DIFFERENCE = ("difference", "difference_low", "difference_high", "detectable")
 _FLOORS = ("majority", "bag_of_words", "first_token")
 METRICS = {"accuracy": "accuracy", "span_f1": "span F1"}
 # From heads that see no order to those that do; a user's own come last.
-_READING_ORDER = (
+READING_ORDER = (
     "first", "last", "max", "mean", "linear", "mlp", "attention", "conv1d", "transformer", "gru", "lstm", "bigru",
     "bilstm", "mamba",
 )  # fmt: skip
@@ -59,7 +64,6 @@ class HeadRow:
     difference_low: float = 0.0
     difference_high: float = 0.0
     detectable: float = 0.0
-    p_holm: float = 1.0
     shown: str = ""
 
     @property
@@ -72,7 +76,7 @@ class HeadRow:
 
     @property
     def tuned(self) -> bool:
-        return bool(self.variant[-1])
+        return bool(self.variant[_VARIANT.index("tune_lr")])
 
     @property
     def accuracy(self) -> float:
@@ -82,7 +86,7 @@ class HeadRow:
 
 def read_heads(path: Path) -> Kept[HeadRow]:
     """Raises UsageError, with file and line, for a table that will not do."""
-    columns = (*_TEXT, *_VARIANT[:-1], *_COUNTS, *_SHARES, *_DIFFERENCE, *_FLOORS)
+    columns = (*_TEXT, *_NEEDED, *_COUNTS, *_SHARES, *_DIFFERENCE, *_FLOORS)
     rows = [_row(where, row) for where, row in read_rows(path, columns, "heads table --csv FILE")]
     if not rows:
         raise UsageError(f"results table {path} is empty; `retrieval-gap heads table --csv FILE` makes one")
@@ -101,14 +105,13 @@ def _word(place: int, value: str) -> str:
         "copies": "text twice" if value == "2" else "text once",
         "tune_lr": "model tuned" if value else "model frozen",
     }
-    return words[_VARIANT[place]]
+    name = _VARIANT[place]
+    return words.get(name, f"{name.replace('_', ' ')} {value}")
 
 
 def _row(where: str, row: dict[str, str]) -> HeadRow:
     values: dict[str, Any] = {key: row[key] for key in _TEXT} | {key: count_in(where, row, key) for key in _COUNTS}
-    values["variant"] = tuple(
-        row.get(key, "") for key in _VARIANT
-    )  # older tables have no column of a tuned model's rate
+    values["variant"] = tuple(row.get(key, "") for key in _VARIANT)
     values |= {key.removeprefix("score_"): share_in(where, row, key) for key in _SHARES}
     values["floor"] = max(share_in(where, row, key) for key in _FLOORS if row[key])
     values["place"] = count_in(where, row, "place") if row["place"] else None
@@ -131,7 +134,7 @@ def set_title(row: HeadRow) -> str:
 
 def heads_of(rows: Sequence[HeadRow]) -> list[str]:
     """Their heads in the order in which they are drawn."""
-    places = {head: place for place, head in enumerate(_READING_ORDER)}
+    places = {head: place for place, head in enumerate(READING_ORDER)}
     heads = dict.fromkeys(row.head for row in rows)
     return sorted(heads, key=lambda head: (places.get(head.partition("+")[0], len(places)), head))
 

@@ -100,17 +100,14 @@ def _legend(figure: Figure, handles: Sequence[Artist], top: float) -> None:
     ).set_in_layout(False)
 
 
-def line_of_panels(
-    figure: Figure, titles: Sequence[str], *, x: str, y: str, most: int | None = None, sharex: bool = False
-) -> list[Axes]:
+def line_of_panels(figure: Figure, titles: Sequence[str], *, x: str, y: str, most: int | None = None) -> list[Axes]:
     """Panels side by side that share a y axis, in several lines where there are more than `most`; x, y: what the axes
     show."""
     lines, columns = shape_of_panels(len(titles), most)
-    grid = figure.subplots(lines, columns, sharex=sharex, sharey=True, squeeze=False).flatten()
+    grid = figure.subplots(lines, columns, sharey=True, squeeze=False).flatten()
     for axes, title in zip(grid, titles, strict=False):
         axes.set_title(title)
         axes.set_xlabel("\n".join(wrap(x, _LINE_CHARACTERS // columns)))
-        axes.xaxis.set_tick_params(labelbottom=True)
     for axes in grid[::columns]:
         axes.set_ylabel(y)
     for axes in grid[len(titles) :]:

@@ -11,7 +11,7 @@ from retrieval_gap.about import in_order
 from retrieval_gap.machine.errors import UsageError, unknown
 from retrieval_gap.tables.rows import make_it, number_in, read_rows, share_in
 
-from .seeds import IDENTITY, Identity, Seeds, identity_of
+from .seeds import IDENTITY, LATER, Identity, Seeds, identity_of
 from .style import VIEWS, name_of, size_name
 
 X_COLUMNS = {
@@ -156,10 +156,10 @@ def _size_order(rows: Iterable[tuple[str, dict[str, str]]]) -> list[str]:
 def _lines(measured: Sequence[PlottedRow], view: SeriesView) -> list[Line]:
     panel = [column for column in ("task", "family", "options") if column in measured[0].row]
     panel += [view.panel] if view.panel not in panel else []
-    hidden = {view.x, view.color, *panel, *_FOLLOWS.get(view.x, ())}
+    follows = _followers(measured, view, panel)
+    hidden = {view.x, view.color, *panel, *follows}
     rest = [column for column in IDENTITY if column in measured[0].row and column not in hidden]
     varied = _varied(measured, view.color, rest)
-    follows = [column for column in _FOLLOWS.get(view.x, ()) if column in measured[0].row]
     lines: dict[_LineKey, dict[Hashable, list[PlottedRow]]] = defaultdict(lambda: defaultdict(list))
     for each in measured:
         color = each.row[view.color]
@@ -171,12 +171,25 @@ def _lines(measured: Sequence[PlottedRow], view: SeriesView) -> list[Line]:
     ]
 
 
+def _followers(measured: Sequence[PlottedRow], view: SeriesView, panel: Sequence[str]) -> list[str]:
+    """The columns that follow from x here: in no line do two values of them stand at one x."""
+    found = []
+    for column in _FOLLOWS.get(view.x, ()):
+        values: dict[tuple[str, ...], set[str]] = defaultdict(set)
+        for row in (each.row for each in measured if each.row.get(column)):
+            values[row[view.x], row[view.color], *(row[key] for key in panel)].add(row[column])
+        if column in measured[0].row and all(len(some) == 1 for some in values.values()):
+            found.append(column)
+    return found
+
+
 def _varied(measured: Sequence[PlottedRow], color: str, columns: Sequence[str]) -> dict[str, list[str]]:
     """Of each colour the columns in which its own rows differ: only these tell its lines apart."""
     seen: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for each in measured:
         for column in columns:
-            seen[each.row[color]][column].add(each.row[column])
+            if each.row[column] or column not in LATER:
+                seen[each.row[color]][column].add(each.row[column])
     return {value: [column for column in columns if len(found[column]) > 1] for value, found in seen.items()}
 
 

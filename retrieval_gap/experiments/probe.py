@@ -19,7 +19,8 @@ from retrieval_gap.theory.quantise import Rounding
 # The contract of results/*_probe.csv: which run, what was carried, how well it did, what is proved and what it used.
 COLUMNS = (
     "task", "family", "mode", "n", "options", "arch", "size", "embedding", "parameters",
-    "samples", "batch_size", "lr", "seed", "eval_split", "rounding", "bits", "rank", "state_bits",
+    "samples", "batch_size", "lr", "warmup_samples", "max_grad_norm", "precision", "curriculum",
+    "seed", "eval_split", "rounding", "bits", "rank", "state_bits",
     "state_bits_per_token",
     "accuracy", "accuracy_strict", "strict_low", "strict_high", "eval_samples", "ceiling", "bits_needed",
     "bits_used", "bits_used_low", "bits_used_high", "hardware", "torch", "commit", "config_hash",

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 # The contract of results/*_transfer.csv; `family`, `n` and `options` are what the run was trained on.
 COLUMNS = (
     "task", "family", "tested_on", "answer", "mode", "n", "tested_n", "options", "tested_options", "arch", "size",
-    "embedding", "parameters", "samples", "lr", "seed", "eval_split", "accuracy", "accuracy_low", "accuracy_high",
-    "accuracy_strict", "exact_trace", "undecided", "eval_samples", "hardware", "torch", "commit", "config_hash",
+    "embedding", "parameters", "samples", "batch_size", "lr", "warmup_samples", "max_grad_norm", "precision",
+    "curriculum", "seed", "eval_split", "accuracy", "accuracy_low", "accuracy_high", "accuracy_strict", "exact_trace",
+    "undecided", "eval_samples", "hardware", "torch", "commit", "config_hash",
 )  # fmt: skip
 
 

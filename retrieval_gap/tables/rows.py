@@ -88,22 +88,30 @@ def completed(where: str, row: Row) -> Row:
 def merge(sources: Iterable[Sourced], *, keep_contradictions: bool = False) -> list[Sourced]:
     """One row a configuration, in the order of their first appearance.
 
-    Of rows with one `config_hash` that agree in everything but `INCIDENTAL` the first is kept.
+    Of rows with one `config_hash` that agree in everything but `INCIDENTAL` the first is kept, with what it does not
+    tell and a later one does.
     Raises UsageError, naming both, where they do not agree: one number would silently stand for two.
     keep_contradictions: keep both instead, for a reader who sees where each comes from.
     """
-    kept: dict[str, list[Sourced]] = defaultdict(list)
+    places: dict[str, list[int]] = defaultdict(list)
     merged: list[Sourced] = []
     for source in sources:
-        known = kept[source.row["config_hash"]]
-        told = [contradiction(first, source) for first in known]
+        known = places[source.row["config_hash"]]
+        told = [contradiction(merged[place], source) for place in known]
         if "" in told:
+            same = known[told.index("")]
+            merged[same] = _filled(merged[same], source)
             continue
         if told and not keep_contradictions:
             raise UsageError(told[0])
-        known.append(source)
+        known.append(len(merged))
         merged.append(source)
     return merged
+
+
+def _filled(one: Sourced, other: Sourced) -> Sourced:
+    known = {column: value for column, value in other.row.items() if value is not None and one.row.get(column) is None}
+    return Sourced(one.where, one.row | known) if known else one
 
 
 def contradiction(one: Sourced, other: Sourced) -> str:

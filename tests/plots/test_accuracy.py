@@ -77,6 +77,18 @@ def test_a_warm_up_that_follows_from_the_samples_is_no_line_of_its_own(tmp_path:
     assert [line.label for line in series(tmp_path, apart).lines] == ["warmup_samples 0", "warmup_samples 3200"]
 
 
+def test_two_warm_ups_at_each_number_of_samples_are_two_lines(tmp_path: Path) -> None:
+    rows = [row(samples=samples, warmup_samples=warmup) for samples in (6400, 64_000) for warmup in (0, 3200)]
+    lines = series(tmp_path, rows, x="samples").lines
+    assert [(line.label, len(line.points)) for line in lines] == [("warmup_samples 0", 2), ("warmup_samples 3200", 2)]
+
+
+def test_a_seed_of_a_table_that_does_not_tell_its_warm_up_is_one_of_the_others(tmp_path: Path) -> None:
+    rows = [row(seed=seed, warmup_samples=warmup) for seed, warmup in ((0, ""), (1, 3200))]
+    (line,) = series(tmp_path, rows).lines
+    assert [len(point.runs) for point in line.points] == [2]
+
+
 def test_what_has_no_place_on_the_axis_is_told(tmp_path: Path) -> None:
     rows = [index_row(state_bits=64), index_row(n=16, state_bits="")]
     figure = accuracy.draw_figure(series(tmp_path, rows, x="state_bits"))

@@ -59,6 +59,13 @@ def test_windows_tell_their_width_and_the_share_of_seeds(tmp_path: Path) -> None
     assert told.count("0.50 decades, 0% converged") == 1
 
 
+def test_a_window_that_ends_where_rates_of_many_digits_do_is_open(tmp_path: Path) -> None:
+    low, high = 3.1622777e-4, 3.1622777e-3
+    told = {"tried_lr": f"{low:g} {high:g}", "window_low": low, "window_high": high, "window_decades": 1.0}
+    rows = [row | told for row in card_tables.rates() if row["arch"] == "transformer"]
+    assert "\N{GREATER-THAN OR EQUAL TO} 1.00 decades" in words(drawn("fig_lr_window", rows, tmp_path))
+
+
 def test_the_query_asked_first_has_a_panel_for_each_task_and_places_by_its_own_bits(tmp_path: Path) -> None:
     figure = drawn("fig_query_first", card_tables.query_first(), tmp_path)
     assert [axes.get_title() for axes in figure.axes] == ["Index", "Position retrieval"]

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from retrieval_gap.experiments.heads.compare import TABLE_COLUMNS
+from retrieval_gap.heads import head_names
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.plots import draw, fig_heads, fig_middle, fig_order
 from retrieval_gap.plots.heads_published import read_published
-from retrieval_gap.plots.heads_table import read_heads
+from retrieval_gap.plots.heads_table import READING_ORDER, read_heads
 from retrieval_gap.tables.rows import write_table
 
 SCORES = {"attention": 0.55, "bigru": 0.9, "mean": 0.52}
@@ -136,3 +137,16 @@ def test_a_table_from_before_models_were_tuned_is_drawn_too(tmp_path: Path) -> N
     place = lines[0].index("tune_lr")
     table.write_text("\n".join(",".join([*line[:place], *line[place + 1 :]]) for line in lines))
     assert read_heads(table) == new
+
+
+def test_heads_trained_otherwise_have_a_panel_of_their_own(tmp_path: Path) -> None:
+    rows = [row | {"steps": steps} for row in ROWS for steps in (400, 1500)]
+    figure = fig_order.draw_figure(read_heads(_table(tmp_path, *rows)))
+    assert [axes.get_title() for axes in figure.axes] == [
+        "which came first, 32 words\nsteps 400",
+        "which came first, 32 words\nsteps 1500",
+    ]
+
+
+def test_every_head_has_a_place_in_the_reading_order() -> None:
+    assert set(READING_ORDER) == set(head_names())

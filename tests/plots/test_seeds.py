@@ -72,6 +72,13 @@ def test_rows_that_differ_in_their_seed_alone_are(name: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", MEANS)
+def test_a_seed_of_which_the_warm_up_is_not_known_is_one_of_the_others(name: str, tmp_path: Path) -> None:
+    rows = with_settings(MEANS[name])
+    older = [each | {"seed": each["seed"] + 7, "warmup_samples": "", "max_grad_norm": ""} for each in rows]
+    assert drawn(name, [*rows, *older], tmp_path)
+
+
+@pytest.mark.parametrize("name", MEANS)
 def test_a_row_that_is_there_twice_is_refused(name: str, tmp_path: Path) -> None:
     rows = with_settings(MEANS[name])
     with pytest.raises(UsageError, match="two rows of one configuration and seed"):

@@ -44,6 +44,12 @@ def test_a_merge_into_a_column_that_one_table_lacks_is_none_of_two_truths() -> N
     assert len(merge(sourced(full_row(), full_row(f1=0.5)))) == 1
 
 
+def test_what_one_copy_of_a_row_does_not_tell_is_taken_from_the_other() -> None:
+    (merged,) = merge(sourced(full_row(warmup_samples=None), full_row(max_grad_norm=None)))
+    assert merged.where == "row 0"
+    assert (merged.row["warmup_samples"], merged.row["max_grad_norm"]) == (10_000, 0.0)
+
+
 def test_csv_and_parquet_give_back_what_was_written(tmp_path: Path) -> None:
     rows = [full_row(accuracy=1 / 3), full_row(seed=1, state_bits=None, lr=1e-3), full_row(seed=2, note="a, b\n«c»")]
     rows = [{"note": ""} | row for row in rows]
