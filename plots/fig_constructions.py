@@ -16,7 +16,7 @@ from retrieval_gap.about import in_order
 
 from . import style
 from .caption import left_out
-from .constructions import CONSTRUCTIONS, WANTED, ConstructionTable, least_state, read_table
+from .constructions import CONSTRUCTIONS, TRAINED, WANTED, ConstructionTable, least_state, read_table
 from .page import page
 
 DEFAULT_TABLE = CONSTRUCTIONS
@@ -105,12 +105,13 @@ def _trained_looks(architectures: set[str]) -> dict[str, dict[str, Any]]:
 
 def _caption(table: ConstructionTable) -> str:
     samples = {row.samples for row in table.rows}
+    trained = ", ".join(path.stem for path in TRAINED)
     return (
         "Lines with marks: weights that were written, not trained; each is exact (accuracy and traces of 1, "
         f"{min(samples)} to {max(samples)} test samples a point) with numbers of the bits that its proof states. Below "
         f"the dashed line no reader that does not search has an accuracy of {WANTED:g}, whatever its weights and its "
         "chain of thought; for IsTree that is proved of a state that is as small after every edge. A hybrid has the "
-        "cache of one attention layer besides. Hollow marks: trained models of the committed tables, at the largest n "
-        f"that they answer with {WANTED:g} or more (mean of the seeds), with the smallest state; tinted: with "
-        f"retrieval. {left_out(table.left_out)}"
+        f"cache of one attention layer besides. Hollow marks: trained models of {trained}, at the largest n that they "
+        f"answer with {WANTED:g} or more (mean of the seeds), with the smallest state; tinted: with retrieval. "
+        f"{left_out(table.left_out)}"
     )

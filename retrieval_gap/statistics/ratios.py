@@ -63,7 +63,7 @@ def score_interval(counts: Counts, groups: Sequence[Hashable], *, draws: int = D
     Raises ValueError for lists that do not fit together.
     """
     error = _error([counts], groups, draws, seed)
-    if error.size == 0 and counts.score in (0, 1):
+    if counts.score in (0, 1) and error.size < math.inf:
         return Interval(*wilson_interval(counts.score, len(set(groups))))
     return error.around(counts.score, 0.0, 1.0)
 

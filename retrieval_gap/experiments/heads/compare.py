@@ -24,6 +24,7 @@ from retrieval_gap.statistics.ratios import Counts, score_difference, score_inte
 
 MATCHED = {"text": "attention", "choice": "attention", "tokens": "mlp"}
 ROUNDING = 1e-9  # of sums of counts
+LEAST_SHOWN = 0.001  # of p
 PLACES = 10  # tenths of a text, for the place of the sentence that decides
 SAME = (
     "dataset", "n", "label_kind", "metric", "model", "layer", "half", "copies", "tune_lr", "head", "control", "window",
@@ -222,7 +223,7 @@ def to_lines(rows: Sequence[Row]) -> list[dict[str, str]]:
         if row["versus"]:
             line["versus"] = row["versus"]
             line["difference"] = _ranged(row["difference"], row["difference_low"], row["difference_high"], sign="+")
-            line |= {"detectable": f"{row['detectable']:.3f}", "p (Holm)": _share(row["p_holm"])}
+            line |= {"detectable": f"{row['detectable']:.3f}", "p (Holm)": _shown(row["p_holm"])}
         lines.append(line)
     return lines
 
@@ -231,5 +232,5 @@ def _ranged(value: float, low: float, high: float, sign: str = "") -> str:
     return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
 
 
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+def _shown(p: float | None) -> str:
+    return "" if p is None else f"{p:.3f}" if p >= LEAST_SHOWN else f"<{LEAST_SHOWN}"
