@@ -19,7 +19,6 @@ from .files import read_records
 
 Kind = Literal["bridge", "comparison", ""]
 GOLD_PARAGRAPHS = 2
-# JSON can spell one half of a character beyond U+FFFF; no text with it can be written or sent.
 
 
 @dataclass(frozen=True)
