@@ -20,6 +20,7 @@ from retrieval_gap.machine.errors import RunError, UsageError
 
 WEIGHT_DECAY, MAX_GRAD_NORM, WARMUP_STEPS = 0.01, 1.0, 20
 EVALUATION_BATCH = 64
+SEEDS = 1 << 63  # that a generator of torch takes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +110,7 @@ def _order(examples: int, batch_size: int, seed: int, step: int) -> Iterator[Seq
     in_epoch = examples // size
     while True:
         epoch, place = divmod(step, in_epoch)
-        draws = torch.Generator().manual_seed(1_000_003 * (seed + 1) + epoch)
+        draws = torch.Generator().manual_seed((1_000_003 * (seed + 1) + epoch) % SEEDS)
         permutation = torch.randperm(examples, generator=draws).tolist()
         for batch in range(place, in_epoch):
             yield permutation[batch * size : (batch + 1) * size]

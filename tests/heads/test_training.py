@@ -9,7 +9,7 @@ import torch
 from retrieval_gap.heads import Head, HeadShape, HeadSpec, build
 from retrieval_gap.heads.data import StateData, loss_of, scores_of
 from retrieval_gap.heads.saved import Saved
-from retrieval_gap.heads.training import HeadTraining, Hooks, Splits, evaluate, search
+from retrieval_gap.heads.training import HeadTraining, Hooks, Splits, _order, evaluate, search
 from retrieval_gap.llm.embeddings import TextStates
 from retrieval_gap.machine.errors import RunError
 from retrieval_gap.tasks.texts import Example
@@ -80,6 +80,13 @@ def test_the_best_rate_is_chosen_on_the_validation_split() -> None:
     assert saved.chosen is not None
     assert [best.lr for best in saved.tried] == list(QUICK.rates)
     assert saved.chosen.score == max(best.score for best in saved.tried)
+
+
+def test_any_seed_has_an_order_and_small_ones_have_the_one_they_always_had() -> None:
+    draws = torch.Generator().manual_seed(1_000_003 * 4)
+    assert next(_order(9, 9, seed=3, step=0)) == torch.randperm(9, generator=draws).tolist()
+    for seed in (10**14, 2**63 - 1):
+        assert sorted(next(_order(9, 9, seed=seed, step=0))) == list(range(9))
 
 
 class KilledError(Exception):
