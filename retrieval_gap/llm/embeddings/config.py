@@ -16,7 +16,10 @@ from retrieval_gap.machine.errors import RunError, UsageError
 Half = Literal["encoder", "decoder"]
 StoredPrecision = Literal["fp16", "fp32"]
 # What decides a model's states, of the files of its folder.
-DECISIVE = ("*.safetensors", "config.json", "tokenizer*", "vocab*", "merges.txt", "*.model", "special_tokens*")
+DECISIVE = (
+    "*.safetensors", "config.json", "tokenizer*", "vocab*", "merges.txt", "*.model", "special_tokens*",
+    "added_tokens.json",
+)  # fmt: skip
 CHUNK = 1 << 20
 WIDTHS = ("hidden_size", "d_model", "n_embd")
 

@@ -122,6 +122,14 @@ def test_one_changed_weight_changes_the_fingerprint(folder: Path, tmp_path: Path
     assert fingerprint(str(copy)) != before
 
 
+def test_tokens_added_to_a_vocabulary_change_the_fingerprint(folder: Path, tmp_path: Path) -> None:
+    copy = save("bert", tmp_path)
+    (copy / "notes.json").write_text("{}")
+    assert fingerprint(str(copy)) == fingerprint(str(folder))
+    (copy / "added_tokens.json").write_text('{"newtown": 300}')
+    assert fingerprint(str(copy)) != fingerprint(str(folder))
+
+
 def test_a_folder_that_is_no_model_is_refused_in_one_line(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such folder"):
         fingerprint("./absent")
