@@ -215,11 +215,12 @@ class StateReader:
         """Tokens of a text that are read at once, special ones apart; 0 for no limit."""
         config = self._model.config.get_text_config()
         limits = [getattr(config, name, None) for name in ("max_position_embeddings", "n_positions")]
-        if getattr(config, "relative_attention_num_buckets", None):  # T5: positions are relative, n_positions binds not
-            limits = []
-        known = [limit for limit in limits if isinstance(limit, int) and 0 < limit < MOST_POSITIONS]
-        if getattr(self._model, "base_model_prefix", "") in ("roberta", "xlm_roberta", "camembert") and known:
-            known = [limit - 2 for limit in known]  # two positions stand for padding
+        tables = [each for name, each in self._model.named_modules() if name.endswith("position_embeddings")]
+        if getattr(config, "relative_attention_num_buckets", None) and not tables:
+            limits = []  # T5: all positions are relative, n_positions binds not; MPNet has both kinds
+        paddings = [each.padding_idx for each in tables if getattr(each, "padding_idx", None) is not None]
+        first = max(paddings, default=-1) + 1  # RoBERTa and its kin count positions from the one after padding's
+        known = [limit - first for limit in limits if isinstance(limit, int) and 0 < limit < MOST_POSITIONS]
         known += [self.config.window] if self.config.window else []
         if not known:
             return 0

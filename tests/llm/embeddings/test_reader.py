@@ -81,7 +81,7 @@ def test_a_second_copy_lets_a_decoder_see_what_comes_later(folders: dict[str, Pa
     assert not torch.allclose(twice[0].states_LxD[0], twice[1].states_LxD[0], **CLOSE)
 
 
-@pytest.mark.parametrize("kind", ["bert", "llama"])
+@pytest.mark.parametrize("kind", ["bert", "roberta", "mpnet", "data2vec_text", "llama"])
 def test_a_long_text_is_read_in_windows_and_that_is_counted(folders: dict[str, Path], kind: str) -> None:
     text = " ".join(f"Town {number}" for number in range(POSITIONS))
     reader = StateReader(StatesConfig(model=str(folders[kind]), precision="fp32"))
@@ -92,6 +92,14 @@ def test_a_long_text_is_read_in_windows_and_that_is_counted(folders: dict[str, P
     head = reader.read([text[:40]])[0]
     assert torch.isfinite(read.states_LxD).all()
     assert head.states_LxD.shape[1] == read.states_LxD.shape[1]
+
+
+@pytest.mark.parametrize("kind", ["t5", "mamba"])
+def test_a_model_without_a_table_of_positions_reads_a_long_text_at_once(folders: dict[str, Path], kind: str) -> None:
+    reader = StateReader(StatesConfig(model=str(folders[kind]), precision="fp32"))
+    (read,) = reader.read([" ".join(f"Town {number}" for number in range(POSITIONS))])
+    assert (reader.limit, reader.windowed) == (0, 0)
+    assert len(read.word_L) > POSITIONS
 
 
 @given(st.integers(1, 300), st.integers(1, 80))

@@ -7,10 +7,14 @@ import torch
 from transformers import (
     BertConfig,
     BertModel,
+    Data2VecTextConfig,
+    Data2VecTextModel,
     LlamaConfig,
     LlamaModel,
     MambaConfig,
     MambaModel,
+    MPNetConfig,
+    MPNetModel,
     RobertaConfig,
     RobertaModel,
     T5Config,
@@ -29,6 +33,10 @@ def _make(kind: str) -> Any:
         return BertModel(BertConfig(**SIZES, **ATTENTION))
     if kind == "roberta":
         return RobertaModel(RobertaConfig(**SIZES, **ATTENTION, pad_token_id=0))
+    if kind == "mpnet":
+        return MPNetModel(MPNetConfig(**SIZES, **ATTENTION))
+    if kind == "data2vec_text":
+        return Data2VecTextModel(Data2VecTextConfig(**SIZES, **ATTENTION))
     if kind == "llama":
         return LlamaModel(LlamaConfig(**SIZES, **ATTENTION))
     if kind == "mamba":
@@ -37,7 +45,7 @@ def _make(kind: str) -> Any:
     return T5Model(T5Config(vocab_size=VOCABULARY, **shape, decoder_start_token_id=0, pad_token_id=0))
 
 
-KINDS = ("bert", "roberta", "t5", "llama", "mamba")
+KINDS = ("bert", "roberta", "mpnet", "data2vec_text", "t5", "llama", "mamba")
 
 
 def save(kind: str, folder: Path, seed: int = 0) -> Path:
