@@ -15,6 +15,7 @@ class Own(Head):
     def __init__(self, shape):
         super().__init__(shape)
         self.project = nn.Linear(shape.d_states, shape.width)
+        {made}
 
     def features(self, states, mask):
         {then}
@@ -22,8 +23,8 @@ class Own(Head):
 """
 
 
-def own_head(folder: Path, *, then: str = "pass", features: str = "self.project(states)") -> Path:
-    """then: a line of Python before the features are taken."""
+def own_head(folder: Path, *, made: str = "pass", then: str = "pass", features: str = "self.project(states)") -> Path:
+    """made, then: a line of Python where the head is built, and one before the features are taken."""
     path = folder / "own.py"
-    path.write_text(OWN.format(then=then, features=features))
+    path.write_text(OWN.format(made=made, then=then, features=features))
     return path

@@ -123,15 +123,17 @@ class HeadsConfig(Experiment):
         _ = self.training, self.states
         texts = self.texts()
         fingerprint(self.model)
-        shape = self.head_shape(states_width(self.model))
+        d_states = states_width(self.model)
         if self.spec.is_file:
-            self._try_head(shape, tokens=texts.kind == "tokens")
+            self._try_head(d_states, tokens=texts.kind == "tokens")
+        else:
+            self.head_shape(d_states)
 
-    def _try_head(self, shape: Any, *, tokens: bool) -> None:
-        """Raises UsageError for a user's head that fails, or ignores its mask."""
+    def _try_head(self, d_states: int, *, tokens: bool) -> None:
+        """Raises UsageError for a user's head that cannot be built, fails, or ignores its mask."""
         try:
             with contained():
-                check_mask(build(self.spec, shape), self.spec.shown, tokens=tokens)
+                check_mask(build(self.spec, self.head_shape(d_states)), self.spec.shown, tokens=tokens)
         except UsageError:
             raise
         except Exception as error:

@@ -311,18 +311,26 @@ def test_a_head_without_order_is_the_same_on_shuffled_states(model: str, tmp_pat
     assert one == pytest.approx(other, abs=0.05)
 
 
+@pytest.mark.parametrize("place", ["made", "then"])
 @pytest.mark.parametrize(
-    ("then", "told"),
+    ("line", "told"),
     [
         ("os._exit(0)", r"os\._exit\(0\) is called"),
         ("while True: pass", "own fails: .*is not done after 0.5 s"),
-        ("raise ValueError('no')", "own fails: .*no"),
+        ("raise ValueError('no')", "own fails: .*own.py:.*no"),
     ],
 )
 def test_a_users_head_neither_ends_the_program_in_silence_nor_never(
-    then: str, told: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: str, line: str, told: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = own_head(tmp_path, then=then)
+    path = own_head(tmp_path, **{place: line})
     monkeypatch.setenv(PATIENCE, "0.5")
     with pytest.raises((UsageError, SystemExit), match=told):
         _config(model, head=str(path)).validate()
+
+
+def test_a_head_that_cannot_be_built_without_numbers_is_told_in_one_line(model: str, tmp_path: Path) -> None:
+    path = own_head(tmp_path, made="self.scale = float(torch.ones(3).sum())")
+    with pytest.raises(UsageError, match=r"head own fails: .*own.py:\d+: .*on meta tensors") as told:
+        _config(model, head=str(path)).validate()
+    assert "\n" not in str(told.value)
