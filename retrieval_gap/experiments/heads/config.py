@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from retrieval_gap.heads import HeadSpec, build, matched_shape
-from retrieval_gap.heads.padding_test import check_mask
 from retrieval_gap.heads.training import HeadTraining
+from retrieval_gap.heads.trial import try_head
 from retrieval_gap.llm.embeddings.config import Half, StatesConfig, StoredPrecision, fingerprint, states_width
 from retrieval_gap.machine.errors import UsageError, fault, unknown
 from retrieval_gap.runs.directory import RunDirectory
@@ -130,10 +130,10 @@ class HeadsConfig(Experiment):
             self.head_shape(d_states)
 
     def _try_head(self, d_states: int, *, tokens: bool) -> None:
-        """Raises UsageError for a user's head that cannot be built, fails, or ignores its mask."""
+        """Raises UsageError for a user's head that cannot be built or fails, or that `try_head` refuses."""
         try:
             with contained():
-                check_mask(build(self.spec, self.head_shape(d_states)), self.spec.shown, tokens=tokens)
+                try_head(build(self.spec, self.head_shape(d_states)), self.spec.shown, tokens=tokens)
         except UsageError:
             raise
         except Exception as error:

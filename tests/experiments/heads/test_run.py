@@ -334,3 +334,13 @@ def test_a_head_that_cannot_be_built_without_numbers_is_told_in_one_line(model: 
     with pytest.raises(UsageError, match=r"head own fails: .*own.py:\d+: .*on meta tensors") as told:
         _config(model, head=str(path)).validate()
     assert "\n" not in str(told.value)
+
+
+def test_a_parameter_that_no_score_depends_on_is_refused_before_a_run(model: str, tmp_path: Path) -> None:
+    path = own_head(tmp_path, made="self.spare = nn.Linear(3, 3)")
+    with pytest.raises(UsageError, match=r"head own: no score depends on the parameter spare.weight and 1 more; leave"):
+        _config(model, head=str(path)).validate()
+    path = own_head(tmp_path, made="self.spare = nn.Parameter(torch.ones(3), requires_grad=False)")
+    frozen = _config(model, head=str(path))
+    frozen.validate()
+    assert _run(frozen, tmp_path / "runs")["head"] == "own"

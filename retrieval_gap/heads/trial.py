@@ -1,0 +1,28 @@
+"""Tries a user's own head: what a run would stumble over is told before it starts."""
+
+import torch
+
+from retrieval_gap.heads.head import Head
+from retrieval_gap.heads.padding_test import LENGTHS, LONGEST, check_mask
+from retrieval_gap.machine.errors import UsageError
+
+
+def try_head(head: Head, shown: str, *, tokens: bool = False) -> None:
+    """Raises UsageError for a head with a parameter that no score depends on, or that ignores its mask."""
+    _first_step(head, tokens=tokens)
+    unused = [name for name, parameter in head.trained_parameters().items() if parameter.grad is None]
+    if unused:
+        named = f"{unused[0]}{f' and {len(unused) - 1} more' if len(unused) > 1 else ''}"
+        raise UsageError(
+            f"head {shown}: no score depends on the parameter {named}; leave it out, or freeze it with "
+            "requires_grad = False"
+        )
+    check_mask(head, shown, tokens=tokens)
+
+
+def _first_step(head: Head, *, tokens: bool) -> None:
+    """One step of training, which leaves the gradients."""
+    mask_BxL = torch.arange(LONGEST) < torch.tensor(LENGTHS)[:, None]
+    states_BxLxD = torch.randn(*mask_BxL.shape, head.shape.d_states, generator=torch.Generator().manual_seed(0))
+    score = head.token_scores if tokens else head
+    score(states_BxLxD, mask_BxL).sum().backward()
