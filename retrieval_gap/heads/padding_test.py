@@ -15,7 +15,9 @@ LOUD = 100.0
 
 @torch.no_grad()
 def check_mask(head: Head, shown: str, *, tokens: bool = False) -> None:
-    """Raises UsageError for a head that reads what its mask says is not there, or gives scores of another shape."""
+    """Raises UsageError for a head that reads what its mask says is not there, or gives scores of another shape.
+    It is tried as it is tested, without dropout."""
+    head.eval()
     mask_BxL = torch.arange(LONGEST + MORE) < torch.tensor(LENGTHS)[:, None]
     for seed in range(SEEDS):
         draws = torch.Generator().manual_seed(seed)

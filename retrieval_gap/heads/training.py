@@ -8,6 +8,7 @@ on bit for bit on the CPU.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -83,7 +84,8 @@ def _train_rate(learner: Learner, splits: Splits, config: HeadTraining, seed: in
     last_save = time.monotonic()
     for step in range(saved.step, config.steps):
         batch = splits.train.batch(next(order))
-        loss = loss_of(scores_of(learner, batch, splits.train.kind), batch, splits.train.kind)
+        with _training(learner, seed, step):
+            loss = loss_of(scores_of(learner, batch, splits.train.kind), batch, splits.train.kind)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
@@ -102,6 +104,16 @@ def _train_rate(learner: Learner, splits: Splits, config: HeadTraining, seed: in
     saved = saved.next_rate(rate)
     hooks.save(saved)
     return saved
+
+
+@contextmanager
+def _training(learner: Learner, seed: int, step: int) -> Iterator[None]:
+    """Dropout is on, and what it drops is a function of seed and step; for this project's own heads, which have none,
+    nothing changes."""
+    learner.train()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed((1_000_003 * (seed + 1) + step) % SEEDS)
+        yield
 
 
 def _order(examples: int, batch_size: int, seed: int, step: int) -> Iterator[Sequence[int]]:
@@ -126,7 +138,8 @@ def _validation(learner: Learner, data: StateData) -> tuple[float, float]:
 
 @torch.no_grad()
 def evaluate(learner: Learner, data: StateData) -> tuple[list[Counted], float]:
-    """What each example counts, and the mean loss of batches."""
+    """What each example counts, and the mean loss of batches, without dropout."""
+    learner.eval()
     counted: list[Counted] = []
     losses: list[Tensor] = []
     for first in range(0, len(data.examples), EVALUATION_BATCH):

@@ -1,6 +1,7 @@
 """Tries a user's own head: what a run would stumble over is told before it starts."""
 
 import torch
+from torch import Tensor
 
 from retrieval_gap.heads.head import Head
 from retrieval_gap.heads.padding_test import LENGTHS, LONGEST, check_mask
@@ -8,7 +9,9 @@ from retrieval_gap.machine.errors import UsageError
 
 
 def try_head(head: Head, shown: str, *, tokens: bool = False) -> None:
-    """Raises UsageError for a head with a parameter that no score depends on, or that ignores its mask."""
+    """Raises UsageError for a head with a parameter that no score depends on, with a buffer that training changes, or
+    that ignores its mask."""
+    before = _buffers(head)
     _first_step(head, tokens=tokens)
     unused = [name for name, parameter in head.trained_parameters().items() if parameter.grad is None]
     if unused:
@@ -17,12 +20,27 @@ def try_head(head: Head, shown: str, *, tokens: bool = False) -> None:
             f"head {shown}: no score depends on the parameter {named}; leave it out, or freeze it with "
             "requires_grad = False"
         )
+    after = _buffers(head)
+    changed = [name for name in after if name not in before or not torch.equal(after[name], before[name])]
+    if changed:
+        raise UsageError(
+            f"head {shown}: training changes its buffer {changed[0]}, and only parameters are kept; take a layer "
+            "without it, such as layer norm in place of batch norm"
+        )
     check_mask(head, shown, tokens=tokens)
 
 
 def _first_step(head: Head, *, tokens: bool) -> None:
     """One step of training, which leaves the gradients."""
     mask_BxL = torch.arange(LONGEST) < torch.tensor(LENGTHS)[:, None]
-    states_BxLxD = torch.randn(*mask_BxL.shape, head.shape.d_states, generator=torch.Generator().manual_seed(0))
     score = head.token_scores if tokens else head
-    score(states_BxLxD, mask_BxL).sum().backward()
+    head.train()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        score(torch.randn(*mask_BxL.shape, head.shape.d_states), mask_BxL).sum().backward()
+
+
+def _buffers(head: Head) -> dict[str, Tensor]:
+    """What a state_dict has beside parameters, such as the running mean of batch norm."""
+    parameters = dict(head.named_parameters())
+    return {name: kept.clone() for name, kept in head.state_dict().items() if name not in parameters}

@@ -4,7 +4,7 @@ Axes: B texts, L tokens of the longest, D width of the states, O outputs.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +20,17 @@ class Tuned(Learner):
     """Scores as the head does; has the model's weights beside its own.
 
     model: of `StateReader.trained_module`, whose states the batches hold.  model_rate: the learning rate of its
-    weights; the head has the one that is searched for.  There is no dropout in either, so that a training that was
-    killed goes on bit for bit.
+    weights; the head has the one that is searched for.  The model is trained without dropout.
     """
 
     def __init__(self, head: Head, model: nn.Module, model_rate: float) -> None:
         super().__init__()
         self.head, self.model, self._model_rate = head, model, model_rate
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        self.model.eval()
+        return self
 
     def forward(self, states_BxLxD: Tensor, mask_BxL: Tensor) -> Tensor:
         scores_BxO: Tensor = self.head(states_BxLxD, mask_BxL)

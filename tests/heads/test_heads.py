@@ -89,6 +89,17 @@ def test_the_final_state_is_that_of_torch() -> None:
     torch.testing.assert_close(head.pooled(head.features(states_BxLxD, mask_BxL), mask_BxL), final_1xBxH[0])
 
 
+@pytest.mark.parametrize(("name", "pool"), CHOICES)
+def test_our_heads_score_the_same_in_training_and_in_testing_bit_for_bit(name: str, pool: str) -> None:
+    head, (states, _, mask) = build(HeadSpec(name), _shape(name, pool)), _texts()
+    score = head.token_scores if pool == "token" else head
+    with torch.no_grad():
+        head.train()
+        trained = score(states, mask)
+        head.eval()
+        assert torch.equal(score(states, mask), trained)
+
+
 def test_a_seed_gives_the_same_weights_each_time() -> None:
     one, again, other = (build(HeadSpec("gru"), _shape("gru"), seed) for seed in (0, 0, 1))
     assert torch.equal(one.out.weight, again.out.weight)

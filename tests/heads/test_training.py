@@ -1,10 +1,12 @@
 """Training of a head: it learns what is there, goes on bit for bit, and counts what the metric says."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from retrieval_gap.heads import Head, HeadShape, HeadSpec, build
 from retrieval_gap.heads.data import StateData, loss_of, scores_of
@@ -93,10 +95,44 @@ class KilledError(Exception):
     """Stands for a kill."""
 
 
+class Dropping(Head):
+    """A head as a user may write it."""
+
+    pools = ("mean",)
+    reads_order = False
+
+    def __init__(self, shape: HeadShape, share: float) -> None:
+        super().__init__(shape)
+        self.project, self.drop = nn.Linear(shape.d_states, shape.width), nn.Dropout(share)
+
+    def features(self, states_BxLxD: torch.Tensor, mask_BxL: torch.Tensor) -> torch.Tensor:
+        return self.drop(self.project(states_BxLxD))
+
+
+def _dropping(share: float = 0.5) -> Head:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        return Dropping(HeadShape(d_states=D, d_out=2, width=16, pool="mean"), share)
+
+
+def _searched(make: Callable[[], Head]) -> Saved:
+    return search(make, _splits(), QUICK, 0, Saved(), Hooks(save=lambda saved: None, report=lambda steps: None))
+
+
+def test_dropout_is_on_in_training_alone() -> None:
+    trained, plain = (_searched(partial(_dropping, share)) for share in (0.5, 0.0))
+    assert not torch.equal(trained.chosen_weights["project.weight"], plain.chosen_weights["project.weight"])
+    head = _dropping().train()
+    assert evaluate(head, _data(_ordered(64, 2))) == evaluate(head, _data(_ordered(64, 2)))
+
+
+@pytest.mark.parametrize("make", [_make, _dropping])
 @pytest.mark.parametrize("saves", [1, 2, 5, 9])
-def test_a_killed_training_goes_on_to_the_same_weights_bit_for_bit(tmp_path: Path, saves: int) -> None:
+def test_a_killed_training_goes_on_to_the_same_weights_bit_for_bit(
+    tmp_path: Path, saves: int, make: Callable[[], Head]
+) -> None:
     path, left = tmp_path / "checkpoint.safetensors", [saves]
-    whole, _ = _trained()
+    whole = _searched(make)
 
     def save(saved: Saved) -> None:
         saved.write(path)
@@ -106,8 +142,8 @@ def test_a_killed_training_goes_on_to_the_same_weights_bit_for_bit(tmp_path: Pat
 
     hooks = Hooks(save=save, report=lambda steps: None, seconds=0)
     with pytest.raises(KilledError):
-        search(_make, _splits(), QUICK, 0, Saved(), hooks)
-    again = search(_make, _splits(), QUICK, 0, Saved.read(path), hooks)
+        search(make, _splits(), QUICK, 0, Saved(), hooks)
+    again = search(make, _splits(), QUICK, 0, Saved.read(path), hooks)
     assert again.chosen == whole.chosen
     assert again.tried == whole.tried
     assert all(torch.equal(again.chosen_weights[name], each) for name, each in whole.chosen_weights.items())

@@ -82,3 +82,9 @@ def test_head_and_model_have_rates_of_their_own(folders: dict[str, Path]) -> Non
     assert (head["lr"], model["lr"]) == (0.5, 1e-3)
     assert sum(p.numel() for p in head["params"]) == learner.head.parameter_count()
     assert len(head["params"]) + len(model["params"]) == len(learner.trained_parameters())
+
+
+def test_only_the_head_goes_into_training_mode(folders: dict[str, Path]) -> None:
+    learner = _tuning(folders["bert"])[0].learner(_head()).train()
+    assert learner.head.training
+    assert not any(module.training for module in learner.model.modules())

@@ -344,3 +344,17 @@ def test_a_parameter_that_no_score_depends_on_is_refused_before_a_run(model: str
     frozen = _config(model, head=str(path))
     frozen.validate()
     assert _run(frozen, tmp_path / "runs")["head"] == "own"
+
+
+def test_a_head_with_dropout_runs_and_gives_the_same_row_each_time(model: str, tmp_path: Path) -> None:
+    path = own_head(tmp_path, made="self.drop = nn.Dropout(0.5)", features="self.drop(self.project(states))")
+    config = _config(model, head=str(path))
+    config.validate()
+    assert _run(config, tmp_path / "one") == _run(config, tmp_path / "other")
+
+
+def test_a_head_with_a_buffer_that_training_changes_is_refused(model: str, tmp_path: Path) -> None:
+    features = "self.norm(self.project(states).transpose(1, 2)).transpose(1, 2)"
+    path = own_head(tmp_path, made="self.norm = nn.BatchNorm1d(shape.width)", features=features)
+    with pytest.raises(UsageError, match=r"head own: training changes its buffer norm.running_mean, and only param"):
+        _config(model, head=str(path)).validate()
