@@ -1,6 +1,7 @@
 """Whether a head keeps to its mask: what stands behind a text's end, and how much of it, must not change its scores."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -11,20 +12,39 @@ from retrieval_gap.machine.errors import UsageError
 LENGTHS, LONGEST, MORE = (1, 4, 7), 7, 5
 SEEDS = 4
 LOUD = 100.0
+NOISE = 0.05  # added to every weight: a gate that starts at zero would hide what is behind it
 
 
 @torch.no_grad()
 def check_mask(head: Head, shown: str, *, tokens: bool = False) -> None:
     """Raises UsageError for a head that reads what its mask says is not there, or gives scores of another shape.
-    It is tried as it is tested, without dropout."""
+
+    It is tried as it is tested, without dropout: with its own weights, and with noise on them.
+    """
     head.eval()
     mask_BxL = torch.arange(LONGEST + MORE) < torch.tensor(LENGTHS)[:, None]
     for seed in range(SEEDS):
         draws = torch.Generator().manual_seed(seed)
         states_BxLxD = torch.randn(*mask_BxL.shape, head.shape.d_states, generator=draws)
-        for padding_BxLxD in _paddings(states_BxLxD):
-            filled_BxLxD = torch.where(mask_BxL[..., None], states_BxLxD, padding_BxLxD)
-            _check_texts(head, shown, filled_BxLxD, mask_BxL, tokens=tokens)
+        for change in (nullcontext(), _noise(head, draws)):
+            with change:
+                for padding_BxLxD in _paddings(states_BxLxD):
+                    filled_BxLxD = torch.where(mask_BxL[..., None], states_BxLxD, padding_BxLxD)
+                    _check_texts(head, shown, filled_BxLxD, mask_BxL, tokens=tokens)
+
+
+@contextmanager
+def _noise(head: Head, draws: torch.Generator) -> Iterator[None]:
+    """On every weight that is trained; they come back as they were."""
+    parameters = list(head.trained_parameters().values())
+    weights = [parameter.clone() for parameter in parameters]
+    try:
+        for parameter in parameters:
+            parameter.add_(NOISE * torch.randn(parameter.shape, generator=draws))
+        yield
+    finally:
+        for parameter, weight in zip(parameters, weights, strict=True):
+            parameter.copy_(weight)
 
 
 def _paddings(noise_BxLxD: Tensor) -> Iterator[Tensor]:
@@ -47,7 +67,7 @@ def _check_texts(head: Head, shown: str, states_BxLxD: Tensor, mask_BxL: Tensor,
     for row, length in enumerate(LENGTHS):
         alone = score(states_BxLxD[row : row + 1, :length], mask_BxL[row : row + 1, :length])[0]
         among = scores[row, :length] if tokens else scores[row]
-        if not torch.allclose(alone, among, atol=1e-4, rtol=1e-4):
+        if not torch.allclose(alone, among, atol=1e-4, rtol=1e-4, equal_nan=True):
             raise UsageError(
                 f"head {shown} ignores its mask: a text of {length} tokens gets other scores when something stands "
                 "behind its end (docs/heads.md, A head of your own)"

@@ -1,5 +1,6 @@
 """Heads: one number of parameters, nothing read behind a text's end, order only where it is said."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,24 @@ def test_a_users_head_that_ignores_its_mask_is_refused(features: str, d_states: 
     shape = matched_shape(spec, d_states=d_states, d_out=2, parameters=20_000)
     with pytest.raises(UsageError, match=r"own ignores its mask: a text of \d tokens gets other scores"):
         check_mask(build(spec, shape), spec.shown)
+
+
+def test_a_gate_that_starts_at_zero_hides_nothing_from_the_padding_test(tmp_path: Path) -> None:
+    made = "self.gate = nn.Parameter(torch.zeros(()))"
+    features = "self.project(states + self.gate * {}.mean(1, keepdim=True))"
+    shape = HeadShape(d_states=8, d_out=2, width=8, pool="mean")
+    for read, refused in (("states", True), ("(states * 0)", False)):
+        head = build(HeadSpec.parse(str(own_head(tmp_path, made=made, features=features.format(read)))), shape)
+        before = {name: parameter.clone() for name, parameter in head.named_parameters()}
+        with pytest.raises(UsageError, match="own ignores its mask") if refused else nullcontext():
+            check_mask(head, "own")
+        assert all(torch.equal(parameter, before[name]) for name, parameter in head.named_parameters())
+
+
+def test_a_head_of_weights_that_noise_makes_no_numbers_of_is_not_refused(tmp_path: Path) -> None:
+    own = own_head(tmp_path, made="self.scale = nn.Parameter(torch.full((9,), 1e-3))",
+                   features="self.project(states) * self.scale.sqrt().sum()")  # fmt: skip
+    check_mask(build(HeadSpec.parse(str(own)), HeadShape(d_states=8, d_out=2, width=8, pool="mean")), "own")
 
 
 @pytest.mark.parametrize(
