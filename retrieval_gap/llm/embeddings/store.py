@@ -2,7 +2,8 @@
 
 The folder's name holds the fingerprint of the model's files and what else decides its states; `states.json` in it says
 the same in full, and a folder that says otherwise is not used.  A text's key is the hash of its content.  A process
-killed at any moment loses the shard that it was filling; several processes may share a folder.
+killed at any moment loses the shard that it was filling; several processes may share a folder.  A shard has a SHA-256
+of its content, which is checked when it is first used; those of earlier versions have none.
 """
 
 import fcntl
@@ -20,6 +21,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from retrieval_gap.llm.embeddings.config import StatesConfig, TextStates, fingerprint
 from retrieval_gap.llm.embeddings.reader import StateReader
@@ -42,6 +44,7 @@ class StateStore:
         self.folder = cache / name
         self._shard: dict[str, Path] = {}
         self._listed: set[Path] = set()
+        self._sound: set[Path] = set()
         self._check()
         self._list()
 
@@ -52,6 +55,8 @@ class StateStore:
         """Raises KeyError for a text that was not read, RunError for a shard that is damaged."""
         key = key_of(text)
         path = self._shard[key]
+        if damage := self._damage(path):
+            raise RunError(f"token states in {path} are damaged ({damage}); delete it and start again")
         try:
             with safe_open(path, framework="pt") as file:
                 return TextStates(file.get_tensor(f"{key}.states"), file.get_tensor(f"{key}.words"))
@@ -59,9 +64,13 @@ class StateStore:
             raise RunError(f"token states in {path} cannot be read ({error}); delete it and start again") from error
 
     def missing(self, texts: Iterable[str]) -> list[str]:
-        """Those that were not read yet, each once, by their length: a batch then has texts of about one length."""
+        """Those that were not read yet, or whose shard is damaged, each once, by their length: a batch then has texts
+        of about one length."""
         self._list()
         found = {key_of(text): text for text in texts}
+        for path in {self._shard[key] for key in found if key in self._shard}:
+            if damage := self._damage(path):
+                self._drop(path, damage)
         return sorted((text for key, text in found.items() if key not in self._shard), key=len)
 
     def add(self, texts: Sequence[str], states: Sequence[TextStates]) -> None:
@@ -71,7 +80,8 @@ class StateStore:
         tensors |= {f"{key}.words": each.word_L for key, each in zip(keys, states, strict=True)}
         path = self.folder / f"{hashlib.sha256(''.join(keys).encode()).hexdigest()[:16]}.safetensors"
         try:
-            write_atomically(path, lambda part: save_file(tensors, part))
+            header = {"sha256": _digest(sorted(tensors.items()))}
+            write_atomically(path, lambda part: save_file(tensors, part, metadata=header))
         except (SafetensorError, OSError) as error:
             raise RunError(f"{path} cannot be written ({error}); make room, or name another --cache") from error
         self._list()
@@ -108,11 +118,29 @@ class StateStore:
                 with safe_open(path, framework="pt") as file:
                     names = list(file.keys())
             except (SafetensorError, OSError) as error:
-                _log.warning("token states in %s are damaged (%s); their texts are read again", path, error)
-                path.unlink(missing_ok=True)
-                self._listed.discard(path)
+                self._drop(path, str(error))
                 continue
             self._shard |= {name.removesuffix(".states"): path for name in names if name.endswith(".states")}
+
+    def _damage(self, path: Path) -> str:
+        """What is wrong with a shard's content, which is read whole the first time; or ""."""
+        if path in self._sound:
+            return ""
+        try:
+            with safe_open(path, framework="pt") as file:
+                told = (file.metadata() or {}).get("sha256")
+                if told and told != _digest((name, file.get_tensor(name)) for name in sorted(file.keys())):
+                    return "its SHA-256 differs"
+        except (SafetensorError, OSError) as error:
+            return str(error)
+        self._sound.add(path)
+        return ""
+
+    def _drop(self, path: Path, damage: str) -> None:
+        _log.warning("token states in %s are damaged (%s); their texts are read again", path, damage)
+        path.unlink(missing_ok=True)
+        self._listed.discard(path)
+        self._shard = {key: other for key, other in self._shard.items() if other != path}
 
 
 def states_of(
@@ -154,3 +182,11 @@ def states_of(
 def key_of(text: str) -> str:
     """A text's name in the store."""
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    found = hashlib.sha256()
+    for name, tensor in tensors:
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.contiguous().view(torch.uint8).numpy().data)
+    return found.hexdigest()

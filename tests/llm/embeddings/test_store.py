@@ -1,10 +1,12 @@
 """The store of token states: each text read once, by the right model, whatever was killed or damaged."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from retrieval_gap.llm.embeddings import StatesConfig, states_of, store
 from retrieval_gap.llm.embeddings.config import fingerprint, states_width
@@ -83,13 +85,62 @@ def test_a_text_longer_than_the_window_is_told(
     assert f"1 texts are longer than {folder} reads at once: read in overlapping windows of {POSITIONS}" in told
 
 
-def test_a_damaged_shard_is_read_again(folder: Path, tmp_path: Path) -> None:
+def _half(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def _one_byte_changed(content: bytes) -> bytes:
+    return content[:-7] + bytes([content[-7] ^ 1]) + content[-6:]
+
+
+@pytest.mark.parametrize("damaged", [_half, _one_byte_changed])
+def test_a_damaged_shard_is_told_and_read_again(
+    folder: Path, tmp_path: Path, damaged: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
     config = StatesConfig(model=str(folder))
     found = states_of(config, TEXTS, tmp_path)
     (shard,) = found.folder.glob("*.safetensors")
-    shard.write_bytes(shard.read_bytes()[:40])
+    whole = shard.read_bytes()
+    shard.write_bytes(damaged(whole))
+    states_of(config, TEXTS[:1], tmp_path)
+    (told,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert f"token states in {shard} are damaged (" in told
     again = states_of(config, TEXTS, tmp_path)
-    assert torch.equal(again[TEXTS[0]].states_LxD, states_of(config, TEXTS, tmp_path / "new")[TEXTS[0]].states_LxD)
+    new = states_of(config, TEXTS, tmp_path / "new")
+    for text in TEXTS:
+        torch.testing.assert_close(again[text].states_LxD, new[text].states_LxD, atol=2e-3, rtol=2e-3)
+        assert again[text].word_L.tolist() == new[text].word_L.tolist()
+
+
+def test_states_of_a_damaged_shard_are_never_given(folder: Path, tmp_path: Path) -> None:
+    config = StatesConfig(model=str(folder))
+    (shard,) = states_of(config, TEXTS, tmp_path).folder.glob("*.safetensors")
+    shard.write_bytes(_one_byte_changed(shard.read_bytes()))
+    with pytest.raises(RunError, match=r"are damaged \(its SHA-256 differs\); delete it and start again"):
+        _ = store.StateStore(config, tmp_path)[TEXTS[0]]
+
+
+def test_a_shard_of_an_earlier_version_has_no_digest_and_is_read(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = StatesConfig(model=str(folder))
+    found = states_of(config, TEXTS, tmp_path)
+    (shard,) = found.folder.glob("*.safetensors")
+    save_file(load_file(shard), shard)
+    monkeypatch.delattr(store, "StateReader")
+    again = states_of(config, TEXTS, tmp_path)
+    assert all(torch.equal(again[text].states_LxD, found[text].states_LxD) for text in TEXTS)
+
+
+def test_a_shard_is_read_whole_only_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, digest, taken = StatesConfig(model=str(folder)), store._digest, []
+    states_of(config, TEXTS, tmp_path)
+    monkeypatch.setattr(store, "_digest", lambda tensors: taken.append(1) or digest(tensors))
+    found = states_of(config, TEXTS, tmp_path)
+    for text in (*TEXTS, *TEXTS):
+        _ = found[text]
+    assert found.missing(TEXTS) == []
+    assert len(taken) == 1
 
 
 def test_other_weights_never_get_these_states(folder: Path, tmp_path: Path) -> None:
@@ -111,8 +162,6 @@ def test_other_settings_have_a_folder_of_their_own(folder: Path, tmp_path: Path,
 
 
 def test_one_changed_weight_changes_the_fingerprint(folder: Path, tmp_path: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
     copy = save("bert", tmp_path)
     before = fingerprint(str(copy))
     assert before == fingerprint(str(folder))
