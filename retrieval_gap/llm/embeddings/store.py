@@ -61,7 +61,8 @@ class StateStore:
             with safe_open(path, framework="pt") as file:
                 return TextStates(file.get_tensor(f"{key}.states"), file.get_tensor(f"{key}.words"))
         except (SafetensorError, OSError) as error:
-            raise RunError(f"token states in {path} cannot be read ({error}); delete it and start again") from error
+            damage = _damage_in(path, error)
+            raise RunError(f"token states in {path} are damaged ({damage}); delete it and start again") from error
 
     def missing(self, texts: Iterable[str]) -> list[str]:
         """Those that were not read yet, or whose shard is damaged, each once, by their length: a batch then has texts
@@ -118,7 +119,7 @@ class StateStore:
                 with safe_open(path, framework="pt") as file:
                     names = list(file.keys())
             except (SafetensorError, OSError) as error:
-                self._drop(path, str(error))
+                self._drop(path, _damage_in(path, error))
                 continue
             self._shard |= {name.removesuffix(".states"): path for name in names if name.endswith(".states")}
 
@@ -132,7 +133,7 @@ class StateStore:
                 if told and told != _digest((name, file.get_tensor(name)) for name in sorted(file.keys())):
                     return "its SHA-256 differs"
         except (SafetensorError, OSError) as error:
-            return str(error)
+            return _damage_in(path, error)
         self._sound.add(path)
         return ""
 
@@ -182,6 +183,17 @@ def states_of(
 def key_of(text: str) -> str:
     """A text's name in the store."""
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _damage_in(path: Path, error: Exception) -> str:
+    """What is wrong with a shard.  Raises RunError where the file is there and was not opened: that says nothing of its
+    content."""
+    if isinstance(error, OSError) and path.exists():
+        raise RunError(
+            f"token states in {path} cannot be opened ({error}): are too many files open (`ulimit -n`), or are they "
+            "another user's?"
+        ) from error
+    return str(error)
 
 
 def _digest(tensors: Iterable[tuple[str, Tensor]]) -> str:

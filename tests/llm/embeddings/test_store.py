@@ -120,6 +120,22 @@ def test_states_of_a_damaged_shard_are_never_given(folder: Path, tmp_path: Path)
         _ = store.StateStore(config, tmp_path)[TEXTS[0]]
 
 
+def test_a_shard_that_cannot_be_opened_is_kept(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = StatesConfig(model=str(folder))
+    found = states_of(config, TEXTS, tmp_path)
+    (shard,) = found.folder.glob("*.safetensors")
+
+    def no_files_left(path: Path, framework: str) -> None:
+        raise FileNotFoundError(f"No such file or directory: {path}")  # what safetensors says of too many open files
+
+    with monkeypatch.context() as full:
+        full.setattr(store, "safe_open", no_files_left)
+        for use in (lambda: states_of(config, TEXTS, tmp_path), lambda: found[TEXTS[0]]):
+            with pytest.raises(RunError, match=r"cannot be opened .*: are too many files open"):
+                use()
+    assert shard.exists()
+
+
 def test_a_shard_of_an_earlier_version_has_no_digest_and_is_read(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
