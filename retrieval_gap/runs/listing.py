@@ -162,7 +162,7 @@ def _words(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _word(value: Any) -> str:
-    return _number(value) if type(value) in (int, float) else str(value)
+    return _number(value) if type(value) in (int, float) else "" if value is None else str(value)
 
 
 @lru_cache(maxsize=None, typed=True)

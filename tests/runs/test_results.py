@@ -226,6 +226,14 @@ def test_a_long_table_costs_a_few_calls_a_row(tmp_path: Path, capsys: pytest.Cap
     assert (many - few) / 1000 < 60  # a rich table makes over a thousand
 
 
+def test_what_an_older_row_does_not_tell_is_left_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [full_row(seed=seed, warmup_samples=None, max_grad_norm=1.0 if seed else None) for seed in (0, 1)]
+    main(["results", "--results", str(write_full(tmp_path / "t.csv", *rows))])
+    told = capsys.readouterr().out
+    assert "None" not in told
+    assert "max_grad_norm" in told
+
+
 def test_a_long_table_says_what_a_short_one_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [full_row(seed=seed, arch=("mamba", "lstm")[seed % 2]) for seed in range(LONG + 1)]
     told = []
