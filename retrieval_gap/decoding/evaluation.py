@@ -139,13 +139,13 @@ def make_decoder(model: StepModel, task: Task, retriever: RetrieverName | None, 
 
 
 def decode_batch(state_bits: int, device: torch.device = CPU) -> int:
-    """How many samples to decode at once, where each may come to carry this many bits."""
+    """How many samples to decode at once, where each may come to carry this many bits, 0 without a state."""
     room = STATE_BYTES
     if device.type == "cuda":
         gc.collect()  # graphs of training refer to their owner
         torch.cuda.empty_cache()
         room = torch.cuda.mem_get_info(device)[0] // STATE_SHARE
-    return max(1, min(DECODE_BATCH[device.type], 8 * room // state_bits))
+    return max(1, min(DECODE_BATCH[device.type], 8 * room // max(1, state_bits)))
 
 
 def right_answers(decoded: Decoded, gold: Batch, task: Task) -> NDArray[np.bool_]:

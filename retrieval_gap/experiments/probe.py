@@ -91,7 +91,8 @@ def probe_rows(settings: Probe) -> list[Row]:
 
     config, model, progress = load_model(RunDirectory(Path(settings.run_dir)))
     task, calibration = config.build_task(config.eval_split), config.build_task("train")
-    samples = settings.samples or config.eval_samples
+    wanted = settings.samples or config.eval_samples
+    samples = min(wanted, task.problems or wanted)
     rows = probe(
         model,
         task,

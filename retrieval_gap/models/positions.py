@@ -19,6 +19,7 @@ from retrieval_gap.models.mixer import Mixer, RMSNorm, State
 
 ROTARY, NONE, ALIBI, RANDOM_OFFSETS = POSITIONS = ("rotary", "none", "alibi", "random_offsets")
 LARGEST_OFFSET = 2048
+LOOKED_AT = 16  # tokens that tell a sample from others
 
 
 def attention_with(positions: str, d_model: int, n_heads: int) -> CausalAttention:
@@ -103,8 +104,8 @@ class OffsetPositions(Mixer):
         return (torch.zeros(batch, 1, dtype=torch.int32, device=self.rate_D.device),)
 
     def forward(self, x_BxLxD: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
-        batch = len(x_BxLxD)
-        return x_BxLxD + self._placed(self._offsets(batch) if self.training else self.init_state(batch)[0], x_BxLxD)
+        first_Bx1 = self._offsets(x_BxLxD) if self.training else self.init_state(len(x_BxLxD))[0]
+        return x_BxLxD + self._placed(first_Bx1, x_BxLxD)
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         return x_BxLxD + self._placed(state[0], x_BxLxD), (state[0] + x_BxLxD.shape[1],)
@@ -116,10 +117,19 @@ class OffsetPositions(Mixer):
         return (self.gain_D * table_BxLxD).to(x_BxLxD.dtype)
 
     @torch.no_grad()
-    def _offsets(self, batch: int) -> Tensor:
-        """A hash of the gain, which every step of training changes, and of the sample's place in the batch."""
+    def _offsets(self, x_BxLxD: Tensor) -> Tensor:
+        """A hash of the gain, which every step of training changes, and of how the sample begins (by signs, which no
+        rounding changes); not of its place in the batch, which differs between a batch and its parts."""
         bits_D = self.gain_D.float().view(torch.int32).long()
-        key = (bits_D * (2 * torch.arange(len(bits_D), device=bits_D.device) + 1)).sum()
-        mixed_B = (key + torch.arange(1, batch + 1, device=bits_D.device) * 0x1E3779B97F4A7C15) * 0x3F58476D1CE4E5B9
-        mixed_B = (mixed_B ^ (mixed_B >> 31)) * 0x14D049BB133111EB
-        return ((mixed_B >> 33) % LARGEST_OFFSET).to(torch.int32)[:, None]
+        bits_BxK = (x_BxLxD[:, :LOOKED_AT] > 0).flatten(1).long()
+        key = (bits_D * _mixed(torch.arange(len(bits_D), device=bits_D.device))).sum()
+        key_B = key + (bits_BxK * _mixed(torch.arange(bits_BxK.shape[1], device=bits_D.device))).sum(1)
+        return ((_mixed(key_B) >> 33) % LARGEST_OFFSET).to(torch.int32)[:, None]
+
+
+def _mixed(value: Tensor) -> Tensor:
+    """Whole numbers scattered over 64 bits, alike for alike (after the finaliser of SplitMix64: Steele et al. 2014)."""
+    value = (value + 1) * 0x1E3779B97F4A7C15
+    value = (value ^ (value >> 30)) * 0x3F58476D1CE4E5B9
+    value = (value ^ (value >> 27)) * 0x14D049BB133111EB
+    return value ^ (value >> 31)

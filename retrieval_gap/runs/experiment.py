@@ -101,6 +101,10 @@ class Experiment(ABC):
         Raises UsageError for what will not do, RunError where the work fails, HopelessError where it always would.
         """
 
+    def tidy(self, run: "RunDirectory", options: RunOptions) -> None:
+        """Takes away what a finished run no longer needs; called once its rows are written down."""
+        return
+
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
         """What config.json holds, from which `from_json` makes the experiment again; `kind` among it."""

@@ -12,4 +12,14 @@ def matches(values: Mapping[str, Any], only: str) -> bool:
     for key, _, _ in conditions:
         if key not in values:
             raise unknown("filter key", key, values)
-    return all(str(values[key]) in wanted.split(",") for key, _, wanted in conditions)
+    return all(any(_is(values[key], word) for word in wanted.split(",")) for key, _, wanted in conditions)
+
+
+def _is(value: Any, word: str) -> bool:
+    """Numbers in any spelling: 1e-3 is 0.001."""
+    if type(value) not in (int, float):
+        return str(value) == word
+    try:
+        return bool(value == float(word))
+    except ValueError:
+        return False

@@ -48,6 +48,7 @@ def perform(experiment: Experiment, options: RunOptions, work: Work | None = Non
             write_json(run.failure, {"reason": str(error)})
             raise
         run.finish(rows)
+        experiment.tidy(run, options)
     return rows
 
 

@@ -44,7 +44,15 @@ class SweepOptions:
 
     def chosen(self, cells: Sequence[Experiment]) -> list[Experiment]:
         """The cells to be run.  Raises UsageError for a filter that leaves none, and for a shard that will not do."""
-        return share(select(cells, self.only), self.shard)
+        return share(select(different(cells), self.only), self.shard)
+
+
+def different(cells: Sequence[Experiment]) -> list[Experiment]:
+    """The cells without those that are the same run as one before, in other words (lr 0.001, and 0 for the default)."""
+    found: dict[Path, Experiment] = {}
+    for cell in cells:
+        found.setdefault(RunDirectory.of(cell, Path()).path, cell)
+    return list(found.values())
 
 
 def sweep(cells: Sequence[Experiment], options: SweepOptions, run: RunOptions) -> None:
@@ -76,7 +84,7 @@ def sweep(cells: Sequence[Experiment], options: SweepOptions, run: RunOptions) -
     if options.max_minutes:
         planner.print_left(planned, run.runs_dir, places)
     if options.csv is not None:
-        rows = finished_rows(planned_runs(cells, run.runs_dir))
+        rows = finished_rows(planned_runs(different(cells), run.runs_dir))
         write_table(options.csv, table_columns(rows, cells), rows)
         print(f"{len(rows)} rows written to {options.csv}")
     check_outcome(outcome)

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from retrieval_gap.decoding.decode import UNDECIDED, Decoded, decode
-from retrieval_gap.decoding.evaluation import evaluate, exact_traces
+from retrieval_gap.decoding.evaluation import decode_batch, evaluate, exact_traces
 from retrieval_gap.decoding.retrieval import FastRetriever, RegexRetriever, make_retriever
 from retrieval_gap.statistics.intervals import wilson_interval
 from retrieval_gap.tasks.api import (
@@ -313,3 +313,7 @@ def test_the_wilson_interval_is_the_textbooks() -> None:
     assert (round(low, 4), round(high, 4)) == (0.8256, 0.9448)
     assert wilson_interval(1.0, 50)[1] == 1.0
     assert wilson_interval(0.0, 50)[0] == 0.0
+
+
+def test_a_model_without_a_state_is_decoded_as_many_at_once_as_any() -> None:
+    assert decode_batch(0) == decode_batch(1)

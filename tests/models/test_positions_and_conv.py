@@ -68,19 +68,24 @@ def test_order_is_seen_by_the_last_token_unless_there_are_no_positions(positions
 
 
 def test_random_offsets_move_in_training_and_stand_still_else() -> None:
-    placed, x_BxLxD = OffsetPositions(16), torch.zeros(400, 3, 16)
-    first = placed._offsets(400)[:, 0]
+    placed, x_BxLxD = OffsetPositions(16), random(400, 3, 16)
+    first = placed._offsets(x_BxLxD)[:, 0]
     assert 0 <= int(first.min()) < LARGEST_OFFSET // 20
     assert LARGEST_OFFSET - LARGEST_OFFSET // 20 < int(first.max()) < LARGEST_OFFSET
     assert len(first.unique()) > 300
-    assert not torch.equal(placed(x_BxLxD)[0], placed(x_BxLxD)[1])
     assert torch.equal(placed(x_BxLxD), placed(x_BxLxD))  # the same weights, the same offsets: a resumed run's too
     with torch.no_grad():
         placed.gain_D[0] += 1e-3
-    assert (placed._offsets(400)[:, 0] == first).float().mean() < 0.05
+    assert (placed._offsets(x_BxLxD)[:, 0] == first).float().mean() < 0.05
     told = placed.eval()(x_BxLxD)
-    assert torch.equal(told[0], told[1])
     torch.testing.assert_close(told, placed.prefill(x_BxLxD, placed.init_state(400))[0])
+
+
+def test_a_sample_has_the_same_offset_in_a_batch_and_in_a_part_of_it() -> None:
+    placed, x_BxLxD = OffsetPositions(16), random(8, 30, 16)
+    torch.testing.assert_close(torch.cat([placed(x_BxLxD[:3]), placed(x_BxLxD[3:])]), placed(x_BxLxD))
+    longer = torch.cat([x_BxLxD, random(8, 5, 16)], 1)  # as filled up to the longest of another part
+    torch.testing.assert_close(placed(longer)[:, :30], placed(x_BxLxD))
 
 
 def test_sinusoids_of_a_position_are_those_of_the_offset_before_it() -> None:

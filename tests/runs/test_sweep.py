@@ -244,6 +244,19 @@ def test_a_filter_keeps_the_cells_that_match_all_of_it() -> None:
         select(CELLS, "mode=cot")
 
 
+@pytest.mark.parametrize("only", ["lr=1e-3", "lr=0.0010", "lr=1e-3,0.003"])
+def test_a_filter_takes_a_number_in_any_spelling(only: str) -> None:
+    cells = [replace(CONFIG, lr=lr) for lr in (1e-3, 3e-3, 1e-2)]
+    assert [cell.lr for cell in select(cells, only)] == [1e-3, 3e-3][: only.count(",") + 1]
+
+
+def test_one_run_in_two_spellings_is_one_cell_and_one_row(tmp_path: Path) -> None:
+    quick = replace(CONFIG, mode="direct", samples=80, eval_samples=10)
+    table = tmp_path / "t.csv"
+    sweep_here([quick, replace(quick, lr=0.0), quick], tmp_path / "runs", csv=table, workers=1)
+    assert len(rows_of(table)) == 1
+
+
 def test_a_table_holds_what_was_written(tmp_path: Path) -> None:
     row = dict.fromkeys(COLUMNS, 1) | {"task": "istree", "accuracy": 0.5, "hardware": "a, b"}
     write_rows(tmp_path / "rows.csv", [row])

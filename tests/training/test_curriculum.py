@@ -73,6 +73,6 @@ def test_a_token_that_the_largest_size_lacks_is_named() -> None:
 
 def test_a_curriculum_is_part_of_a_runs_name_however_it_is_spelled() -> None:
     assert "curriculum" not in CELL.canonical()
-    assert replace(CELL, curriculum="4+8").hash() == replace(CELL, curriculum=" 4+08").hash()
+    assert replace(CELL, curriculum="4+8") == replace(CELL, curriculum=" 4+08")
     assert len({replace(CELL, curriculum=written).hash() for written in ("", "4", "8", "4+8")}) == 4
     assert "--curriculum 4+8" in replace(CELL, curriculum="4+8").command()

@@ -115,6 +115,26 @@ def test_a_finished_run_is_read_back_not_repeated(tmp_path: Path) -> None:
     assert RunDirectory.of(CONFIG, tmp_path).checkpoint.stat().st_mtime_ns == stamp
 
 
+def test_a_run_killed_before_its_result_is_written_has_lost_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(RunDirectory, "finish", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            execute(CONFIG, tmp_path, keep_weights=False)
+    run = RunDirectory.of(CONFIG, tmp_path)
+    assert run.checkpoint.exists()
+    trained = len(run.reports())
+    execute(CONFIG, tmp_path, keep_weights=False)
+    assert len(run.reports()) == trained
+    assert not run.checkpoint.exists()
+    assert not run.evaluation.exists()
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_the_saved_model_is_the_one_that_was_evaluated(tmp_path: Path) -> None:
     # Answering at once, which is learned well enough in a few steps for its scores to differ from an untrained model's.
     config = replace(CONFIG, mode="direct", arch="lstm", eval_samples=200)
@@ -433,3 +453,26 @@ def test_the_learning_rate_warms_up_then_falls_along_a_cosine_to_zero() -> None:
 def test_a_setting_out_of_range_is_named(field: str, value: float) -> None:
     with pytest.raises(UsageError, match=field):
         replace(CONFIG, **{field: value}).training()
+
+
+STATELESS = """
+from dataclasses import dataclass
+from retrieval_gap.models.attention import SwiGLU
+from retrieval_gap.models.mixer import Residual
+
+@dataclass(frozen=True, kw_only=True)
+class Perceptron:
+    d_model: int = 16
+
+    def layers(self):
+        return [Residual(self.d_model, SwiGLU(self.d_model, 8))]
+
+SIZES = {"tiny": Perceptron()}
+"""
+
+
+def test_an_architecture_without_a_state_is_trained_and_evaluated(tmp_path: Path) -> None:
+    path = tmp_path / "perceptron.py"
+    path.write_text(STATELESS)
+    row = execute(replace(CONFIG, mode="direct", arch=str(path), samples=80, eval_samples=10), tmp_path / "runs")
+    assert (row["state_bits"], row["eval_samples"]) == (0, 10)

@@ -179,6 +179,10 @@ class HeadsConfig(Experiment):
 
         return [train_and_test(self, run, options)]
 
+    def tidy(self, run: RunDirectory, options: RunOptions) -> None:
+        if not options.keep_weights:
+            run.checkpoint.unlink(missing_ok=True)
+
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind} | asdict(self)
 

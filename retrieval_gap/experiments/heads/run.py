@@ -49,8 +49,6 @@ def train_and_test(config: HeadsConfig, run: RunDirectory, options: RunOptions) 
             parameter.copy_(saved.chosen_weights[name])
     counted, _ = evaluate(learner, learning.data["test"])
     _write_examples(run, texts.test, counted)
-    if not options.keep_weights:
-        run.checkpoint.unlink(missing_ok=True)
     assert saved.chosen is not None
     row = _described(config, texts) | _scored(texts, counted)
     row |= {"parameters": build(config.spec, learning.shape).parameter_count(), "width": learning.shape.width}

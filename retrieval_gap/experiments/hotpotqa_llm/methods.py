@@ -67,21 +67,23 @@ def _searching(shown: Shown, config: AskConfig) -> Dialogue:
     """
     asked = prompt(shown.question.question, shown.paragraphs, "regex")
     results: list[str] = []
-    written, read, tokens = "", 0, 0
+    written, own, read, tokens = "", "", 0, 0  # own: without what searches found, which is nobody's answer
     while True:
         reply = yield Request(prompt=asked, written=written, stop=(END, *NEXT_EXAMPLE), max_tokens=config.max_tokens)
         if isinstance(reply, TooLong):
             break
         # some tokenizers lose the blank before a text's first word
         written += reply.text if written else f" {reply.text.lstrip()}"
+        own += reply.text
         read, tokens = read + reply.prompt_tokens, tokens + reply.completion_tokens
         pattern = unfinished_search(reply.text) if reply.finished else None
         if pattern is None or len(results) == config.max_searches:
             break
         results.append(regex_search(pattern, shown.paragraphs))
         written += f"{END} {results[-1]}\n"
+        own += f"{END}\n"
     return Answer(
-        predicted=extracted_answer(written),
+        predicted=extracted_answer(own),
         text=written,
         searches=len(results),
         failed_searches=results.count(FAILED),

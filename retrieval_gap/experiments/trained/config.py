@@ -91,6 +91,9 @@ class RunConfig(Experiment):
         for name, value in vars(self).items():
             if isinstance(value, np.generic):  # of a grid that numpy made
                 object.__setattr__(self, name, value.item())
+        words = self.curriculum.split("+")
+        if all(word.strip().isdecimal() for word in words):  # one spelling: rows are compared with it
+            object.__setattr__(self, "curriculum", "+".join(str(int(word)) for word in words))
         if not 0 <= self.eval_every <= MAX_SAMPLES:
             raise UsageError(f"eval_every = {self.eval_every} is out of range: 0 to 2**63 - 1 are wanted")
         if not 0 <= self.stop_at <= 1:
@@ -202,6 +205,14 @@ class RunConfig(Experiment):
         from retrieval_gap.experiments.trained.run import train_and_evaluate
 
         return [train_and_evaluate(self, run, options)]
+
+    def tidy(self, run: RunDirectory, options: RunOptions) -> None:
+        from retrieval_gap.training.checkpoint import previous
+
+        run.evaluation.unlink(missing_ok=True)
+        previous(run.checkpoint).unlink(missing_ok=True)
+        if not options.keep_weights:
+            run.checkpoint.unlink(missing_ok=True)
 
     def filter_values(self) -> dict[str, Any]:
         return what_it_is(self.to_json() | {"lr": self.training().lr})

@@ -29,7 +29,7 @@ from retrieval_gap.runs.experiment import Row, RunOptions
 from retrieval_gap.runs.perform import perform
 from retrieval_gap.runs.tracking import tracked
 from retrieval_gap.tasks.api import Batch, Task
-from retrieval_gap.training.checkpoint import TrainingProgress, has_checkpoint, load_checkpoint, previous
+from retrieval_gap.training.checkpoint import TrainingProgress, has_checkpoint, load_checkpoint
 from retrieval_gap.training.config import TrainingConfig, check_precision
 from retrieval_gap.training.loop import LoopOptions, StepReport, Validation, train
 from retrieval_gap.training.ranks import ALONE, Ranks
@@ -94,10 +94,6 @@ def train_and_evaluate(
         evaluation = _own_evaluation(config, trained.model, run)
         row = result_row(config, trained, evaluation, _wall_time(run), ranks.count)
         track({"samples": row["samples"]} | {f"evaluation/{key}": row[key] for key in MEASURED})
-    run.evaluation.unlink(missing_ok=True)
-    previous(run.checkpoint).unlink(missing_ok=True)
-    if not options.keep_weights:
-        run.checkpoint.unlink(missing_ok=True)
     return row
 
 

@@ -174,3 +174,14 @@ def test_bm25_asks_about_the_paragraphs_that_it_keeps_and_counts_the_gold_ones()
     assert paragraph_text(OTHER) not in requests[0].prompt
     _, answer = talk("cot", ["nothing"])
     assert (answer.gold_kept, answer.predicted) == (2, "")
+
+
+def test_what_a_search_found_is_not_the_models_answer() -> None:
+    paragraph = ShownParagraph("Quiz", ("They say the answer is Paris.",), False)
+    talking = dialogue(Shown(QUESTION, (paragraph,)), "regex", AskConfig())
+    next(talking)
+    talking.send(Completion(text="[STARTSEARCH] (They say.*) ", finished=True, prompt_tokens=1, completion_tokens=1))
+    with pytest.raises(StopIteration) as end:
+        talking.send(Completion(text="I do not know.", finished=True, prompt_tokens=1, completion_tokens=1))
+    assert "the answer is Paris" in end.value.value.text
+    assert end.value.value.predicted == ""
