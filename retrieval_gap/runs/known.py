@@ -10,7 +10,7 @@ from typing import get_args
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.machine.printing import say
 from retrieval_gap.runs.directory import RunDirectory, Status
-from retrieval_gap.runs.experiment import Experiment, Row
+from retrieval_gap.runs.experiment import TRAINED, Experiment, Row
 from retrieval_gap.tables.rows import Sourced, merge
 
 
@@ -67,14 +67,18 @@ def finished_rows(known: Iterable[KnownRun]) -> list[Row]:
 
 
 def gathered_rows(known: Iterable[KnownRun], tables: Iterable[Sourced]) -> list[Sourced]:
-    """The rows of runs that are done and of tables, merged.
+    """The rows of trained runs that are done and of tables, merged; behind them those of other kinds, as they are.
 
+    A trained run has one row, and tables hold such rows.  Of other kinds a run has several, or another hash.
     Raises RunError for a result that cannot be read, UsageError for two rows of one configuration that contradict each
     other.
     """
-    done = (each for each in known if each.run.status() == "done")
-    ours = (Sourced(str(each.run.result), row) for each in done for row in each.rows())
-    return merge(chain(ours, tables))
+    trained, others = list[Sourced](), list[Sourced]()
+    for each in known:
+        if each.run.status() == "done":
+            rows = [Sourced(str(each.run.result), row) for row in each.rows()]
+            (trained if each.experiment is not None and each.experiment.kind == TRAINED else others).extend(rows)
+    return merge(chain(trained, tables)) + others
 
 
 def furthest(known: Iterable[KnownRun]) -> list[KnownRun]:

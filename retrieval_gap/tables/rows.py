@@ -153,14 +153,21 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None
 def write_parquet(path: Path, rows: Sequence[Row]) -> None:
     """Replaces a Parquet file: whole numbers as int64, others as double, the rest as text; what is not known is null.
 
+    A column that is none of the contract's is of the kind that all of its values are, or else text.
+
     Raises UsageError where it cannot be written, or a value is not of its column's kind.
     """
     pyarrow = need_pyarrow()
     types = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
     columns = {}
     for name in columns_of(rows):
+        values = [row.get(name) for row in rows]
+        kind = KINDS.get(name) or _kind_of(values)
+        values = (
+            values if name in KINDS or kind is not str else [None if each is None else str(each) for each in values]
+        )
         try:
-            columns[name] = pyarrow.array([row.get(name) for row in rows], types[KINDS.get(name, str)])
+            columns[name] = pyarrow.array(values, types[kind])
         except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
             raise UsageError(f"column {name} cannot be written to {path}: {error}") from error
     try:
@@ -168,6 +175,12 @@ def write_parquet(path: Path, rows: Sequence[Row]) -> None:
         write_atomically(path, lambda part: pyarrow.parquet.write_table(pyarrow.table(columns), part))
     except OSError as error:
         raise UsageError(f"results table {path} cannot be written: {error.strerror or error}") from error
+
+
+def _kind_of(values: Iterable[Any]) -> type[str] | type[int] | type[float]:
+    """What all of these are, but for None: whole numbers, numbers, or anything else, which is told as text."""
+    kinds = {type(value) for value in values if value is not None}
+    return str if not kinds or kinds - {int, float} else float if float in kinds else int
 
 
 def need_pyarrow() -> Any:
