@@ -16,7 +16,7 @@ import re
 import tarfile
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -38,8 +38,11 @@ MANIFEST = "manifest.json"
 # result nothing else counts.
 FIRST = ("config.json", "environment.jsonl", LIST, "metrics.jsonl")
 LAST = ("error.txt", "failure.json", "result.json")
-LARGEST = {"checkpoint.safetensors": 1 << 30, MANIFEST: 64 << 20}  # bytes
+# Bytes at most: of these files, of the engine's and a user's other ones, and of a kind's other ones, such as logs.
+LARGEST = {"checkpoint.safetensors": 1 << 30}
+LARGEST_MANIFEST = 64 << 20
 LARGEST_TEXT = 16 << 20
+LARGEST_OWN = 256 << 20
 DIGEST_DIGITS = 64
 _COPY = re.compile(rf"{COPIES}/[^/\\.][^/\\]*\.py")
 
@@ -73,11 +76,25 @@ def packed_files() -> list[str]:
     return list(dict.fromkeys([*FIRST, *own, *LAST]))
 
 
+def _limits() -> dict[str, int]:
+    """The names of what a run may hold, and how many bytes at most."""
+    own = {name: LARGEST_OWN for kind in kinds().values() for name in kind.files}
+    return own | dict.fromkeys([*FIRST, *LAST], LARGEST_TEXT) | LARGEST
+
+
+def _refusal(name: str, size: int, limits: Mapping[str, int]) -> str:
+    """Why no pack holds such a file of a run, to be said after its path; "" where one may."""
+    if name not in limits and not _COPY.fullmatch(name):
+        return "is no file of a run that a pack holds"
+    most = limits.get(name, LARGEST_TEXT)
+    return "" if 0 <= size <= most else f"has an impossible size for a pack: {size:,} bytes, at most {most:,} are held"
+
+
 def pack(target: Path, runs_dir: Path, only: str) -> None:
     """Writes the runs of a folder into a pack; `only` chooses them as it does in a sweep.
 
     Raises UsageError where there is none to pack.  Raises RunError, the pack being written, where some are left out:
-    those at work at that moment, and those that cannot be read.
+    those at work at that moment, those that cannot be read, and those with a file that no pack holds.
     """
     cells = [
         run for run in known_runs(runs_dir) if run.experiment is None or matches(run.experiment.filter_values(), only)
@@ -130,7 +147,7 @@ def _raise_first(what: str, reasons: Sequence[str]) -> None:
 
 
 def _write_pack(path: Path, cells: Sequence[KnownRun], left_out: list[str]) -> None:
-    """Raises RunError where no run can be packed."""
+    """Raises RunError where no run can be packed, or they are too many for one pack."""
     digests: dict[str, str] = {}
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT, encoding="utf-8") as tar:
         for cell in cells:
@@ -142,7 +159,10 @@ def _write_pack(path: Path, cells: Sequence[KnownRun], left_out: list[str]) -> N
             for name, content in files.items():
                 digests[name] = hashlib.sha256(content).hexdigest()
                 _add(tar, name, content)
-        _add(tar, MANIFEST, json.dumps(digests, indent=1).encode())
+        manifest = json.dumps(digests, indent=1).encode()
+        if len(manifest) > LARGEST_MANIFEST:
+            raise RunError(f"{len(digests):,} files are too many for one pack; --only chooses runs")
+        _add(tar, MANIFEST, manifest)
     if not digests:
         _raise_first("left out of the pack, which is not written", left_out)
     with path.open("rb+") as file:
@@ -150,7 +170,10 @@ def _write_pack(path: Path, cells: Sequence[KnownRun], left_out: list[str]) -> N
 
 
 def _read_run(cell: KnownRun) -> dict[str, bytes]:
-    """A run's files by their names in a pack.  Raises RunError where it is at work or not sound."""
+    """A run's files by their names in a pack.
+
+    Raises RunError where it is at work or not sound, or has a file that `unpack` would refuse.
+    """
     run = cell.run
     if cell.experiment is None:
         raise RunError(cell.trouble)
@@ -160,7 +183,21 @@ def _read_run(cell: KnownRun) -> dict[str, bytes]:
         places = {name: run.path / name for name in sorted([*packed_files(), *copies(run.path)])}
         if has_checkpoint(run.checkpoint) and not run.result.exists():
             places[run.checkpoint.name] = newest_sound(run.checkpoint)[0]
-        return {f"{run.path.name}/{name}": place.read_bytes() for name, place in places.items() if place.is_file()}
+        places = {name: place for name, place in places.items() if place.is_file()}
+        _check_carried(run.path.name, {name: place.stat().st_size for name, place in places.items()})
+        return {f"{run.path.name}/{name}": place.read_bytes() for name, place in places.items()}
+
+
+def _check_carried(run: str, sizes: Mapping[str, int]) -> None:
+    """Raises RunError for a run with a file that `unpack` would refuse.  sizes: in bytes, by name in its directory."""
+    limits = _limits()
+    for name, size in sizes.items():
+        if trouble := _refusal(name, size, limits):
+            raise RunError(f"{run}/{name} {trouble}")
+        try:
+            tarfile.TarInfo(f"{run}/{name}").tobuf(tarfile.USTAR_FORMAT, "utf-8")
+        except ValueError as error:
+            raise RunError(f"{run}/{name} cannot be packed: {error}") from error
 
 
 @contextmanager
@@ -209,9 +246,9 @@ def _check_members(tar: tarfile.TarFile) -> None:
     """Raises an error, one line, for the first member that is no file of a sound run or not what the manifest says."""
     contents: dict[str, bytes] = {}
     digests: dict[str, str] = {}
-    files = packed_files()
+    limits = _limits()
     for member in tar:
-        _check_member(member, files)
+        _check_member(member, limits)
         if member.name in digests:
             raise ValueError(f"{member.name} is there twice")
         content = _content(tar, member)
@@ -231,14 +268,14 @@ def _check_members(tar: tarfile.TarFile) -> None:
         _check_name(run, read_experiment(_json_object(contents[where], where), where))
 
 
-def _check_member(member: tarfile.TarInfo, files: Sequence[str]) -> None:
-    name = member.name.partition("/")[2]
+def _check_member(member: tarfile.TarInfo, limits: Mapping[str, int]) -> None:
     if member.type != tarfile.REGTYPE or member.issparse():
         raise ValueError(f"{member.name!r} is no plain file")
-    if member.name != MANIFEST and name not in files and not _COPY.fullmatch(name):
-        raise ValueError(f"{member.name!r} is no file of a run")
-    if not 0 <= member.size <= LARGEST.get(name or MANIFEST, LARGEST_TEXT):
-        raise ValueError(f"{member.name} has an impossible size, {member.size} bytes")
+    if member.name == MANIFEST:
+        if not 0 <= member.size <= LARGEST_MANIFEST:
+            raise ValueError(f"{MANIFEST} has an impossible size, {member.size} bytes")
+    elif trouble := _refusal(member.name.partition("/")[2], member.size, limits):
+        raise ValueError(f"{member.name!r} {trouble}")
 
 
 def _check_name(name: str, experiment: Experiment) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import tarfile
 from dataclasses import asdict, replace
@@ -17,10 +18,13 @@ from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.machine.stopping import StoppedError
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.runs.directory import RunDirectory
+from retrieval_gap.runs.experiment import RunOptions
 from retrieval_gap.runs.pack import MANIFEST, pack, packed_files, standing, unpack
+from retrieval_gap.runs.perform import perform
 from retrieval_gap.runs.user_files import changed_user_files
 from retrieval_gap.training.checkpoint import TrainingProgress, previous, save_checkpoint
 from retrieval_gap.training.loop import StepReport
+from tests.experiments.memories.cells import cell
 from tests.training.runs import execute, made_up_row
 from tests.training.test_loop import CONFIG, assert_same
 
@@ -96,6 +100,56 @@ def test_the_copy_of_a_users_file_arrives_as_data(here: Path, there: Path, out: 
     assert (there / run.path.name / "user_files" / "mine.py").read_bytes() == copy.read_bytes()
     (told,) = changed_user_files(there / run.path.name)
     assert "user_files/mine.py" in told
+
+
+def with_a_long_log(here: Path, size: int) -> RunDirectory:
+    """A finished memory run whose log has so many bytes, in a file with a hole."""
+    perform(cell(), RunOptions(runs_dir=here, threads=1))
+    run = RunDirectory.of(cell(), here)
+    with (run.path / "steps.jsonl").open("ab") as file:
+        file.truncate(size)
+    return run
+
+
+def test_a_log_of_many_steps_arrives(here: Path, there: Path, out: Path) -> None:
+    run = with_a_long_log(here, 17 << 20)
+    pack(out, here, "")
+    unpack(out, there)
+    assert (there / run.path.name / "steps.jsonl").stat().st_size == 17 << 20
+
+
+@pytest.mark.parametrize("name", [".hidden.py", "back\\slash.py", f"{'long' * 30}.py"])
+def test_a_run_with_a_copy_that_no_pack_holds_is_left_out_and_named(
+    name: str, here: Path, there: Path, out: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / name
+    mine.write_text(GRU.read_text())
+    left_out, sound = make_run(here, "done", replace(TINY, arch=str(mine))), make_run(here, "done")
+    with pytest.raises(RunError, match=rf"1 run\(s\) left out of the pack; the first: .*user_files/{re.escape(name)}"):
+        pack(out, here, "")
+    unpack(out, there)
+    assert [path.name for path in there.iterdir()] == [sound.path.name] != [left_out.path.name]
+
+
+@pytest.mark.parametrize("name", ["steps.jsonl", "metrics.jsonl"])
+def test_a_run_with_a_file_past_the_limit_is_left_out_and_named(name: str, here: Path, there: Path, out: Path) -> None:
+    large, sound = with_a_long_log(here, 1), make_run(here, "done")
+    with (large.path / name).open("ab") as file:
+        file.truncate((256 << 20) + 1)
+    with pytest.raises(RunError, match=rf"{large.path.name}/{name} has an impossible size"):
+        pack(out, here, "")
+    unpack(out, there)
+    assert [path.name for path in there.iterdir()] == [sound.path.name]
+
+
+def test_files_that_are_too_many_for_a_manifest_make_no_pack(
+    here: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(here, "done")
+    monkeypatch.setattr("retrieval_gap.runs.pack.LARGEST_MANIFEST", 99)
+    with pytest.raises(RunError, match="too many for one pack"):
+        pack(out, here, "")
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("options", ['"data"=absent.json', "'data=absent.json'", "data=absent.json 'open"])
