@@ -143,6 +143,14 @@ class Experiment(ABC):
         done, total = int(last["samples"]), int(last.get("total", last["samples"]))
         return Progress(done=done, total=total, unit=str(last.get("unit", "samples")), per_s=last.get("samples_per_s"))
 
+    def checkpoint(self, run: "RunDirectory") -> tuple[Path | None, int]:
+        """The file that the run in this directory goes on from, None where there is none, and how far it is there: of
+        two directories of a run the one with the greater number is further.
+
+        Raises RunError where every such file is damaged.
+        """
+        return None, self.progress(run).done
+
     def check_row(self, row: Row) -> str:
         """What is wrong with a row that was read back from this experiment's directory, after "FILE"; or ""."""
         lacking = [name for name in self.measures if name not in row]

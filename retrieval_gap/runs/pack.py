@@ -30,7 +30,7 @@ from retrieval_gap.runs.filters import matches
 from retrieval_gap.runs.known import KnownRun, known_runs
 from retrieval_gap.runs.user_files import COPIES, LIST, copies
 from retrieval_gap.tasks.api import TaskError
-from retrieval_gap.training.checkpoint import has_checkpoint, newest_sound, previous
+from retrieval_gap.training.checkpoint import previous
 
 MANIFEST = "manifest.json"
 # A run's files, in the order in which they are put in the place of others, those of its kind between these: at any
@@ -63,10 +63,7 @@ def standing(run: RunDirectory) -> Standing:
     if run.result.exists():
         run.rows(experiment)
         return Standing(True, False, 0)
-    if run.checkpoint.name in experiment.files:
-        step = newest_sound(run.checkpoint)[1].step if has_checkpoint(run.checkpoint) else 0
-    else:
-        step = experiment.progress(run).done
+    _, step = experiment.checkpoint(run)
     return Standing(False, not run.failure.exists(), step)
 
 
@@ -181,8 +178,9 @@ def _read_run(cell: KnownRun) -> dict[str, bytes]:
     with _at_rest(run):
         standing(run)
         places = {name: run.path / name for name in sorted([*packed_files(), *copies(run.path)])}
-        if has_checkpoint(run.checkpoint) and not run.result.exists():
-            places[run.checkpoint.name] = newest_sound(run.checkpoint)[0]
+        if not run.result.exists():
+            found, _ = cell.experiment.checkpoint(run)
+            places |= {run.checkpoint.name: found} if found is not None else {}
         places = {name: place for name, place in places.items() if place.is_file()}
         _check_carried(run.path.name, {name: place.stat().st_size for name, place in places.items()})
         return {f"{run.path.name}/{name}": place.read_bytes() for name, place in places.items()}

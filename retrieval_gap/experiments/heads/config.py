@@ -191,6 +191,12 @@ class HeadsConfig(Experiment):
         values = {key: getattr(self, key) for key in shown}
         return {"task": values.pop("dataset")} | values | {"model": model_name(self.model), "head": self.spec.shown}
 
+    def checkpoint(self, run: RunDirectory) -> tuple[Path | None, int]:
+        from retrieval_gap.heads.saved import Saved
+
+        saved = Saved.read(run.checkpoint)
+        return run.checkpoint if run.checkpoint.exists() else None, saved.rate * self.steps + saved.step
+
     def check_row(self, row: Row) -> str:
         lacking = [name for name in COLUMNS if name not in (*row, *LATER)]
         if lacking:

@@ -249,6 +249,14 @@ class RunConfig(Experiment):
         pace = reports[-1].get("samples_per_s") if reports else None
         return Progress(done=done, total=total, per_s=pace)
 
+    def checkpoint(self, run: RunDirectory) -> tuple[Path | None, int]:
+        from retrieval_gap.training.checkpoint import has_checkpoint, newest_sound
+
+        if not has_checkpoint(run.checkpoint):
+            return None, 0
+        found, progress, _ = newest_sound(run.checkpoint)
+        return found, progress.step
+
     def check_row(self, row: Row) -> str:
         return trouble_of(row, self)
 

@@ -14,10 +14,11 @@ from retrieval_gap.experiments.heads.compare import TABLE_COLUMNS, conditions, t
 from retrieval_gap.experiments.heads.config import COLUMNS, HeadsConfig
 from retrieval_gap.heads.saved import Saved
 from retrieval_gap.llm.embeddings import store
-from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import RunOptions, read_experiment
 from retrieval_gap.runs.known import known_runs
+from retrieval_gap.runs.pack import pack, unpack
 from retrieval_gap.runs.perform import perform
 from retrieval_gap.tasks.api import TaskError
 from retrieval_gap.tasks.containment import PATIENCE
@@ -55,6 +56,19 @@ def _table(folder: Path) -> list[dict[str, Any]]:
     return table_rows(found)
 
 
+def _die_at_save(monkeypatch: pytest.MonkeyPatch, saves: int) -> None:
+    """Has a run killed right after that many saves."""
+    write, left = Saved.write, [saves]
+
+    def dies(saved: Saved, path: Path) -> None:
+        write(saved, path)
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Saved, "write", dies)
+
+
 def test_a_run_writes_a_row_with_every_column_once(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = _run(_config(model), tmp_path)
     assert set(row) == set(COLUMNS) - set(INCIDENTAL)
@@ -78,22 +92,50 @@ def test_all_heads_share_the_states_that_were_read_once(
 def test_a_killed_run_goes_on_to_the_same_row(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tune: bool, saves: int
 ) -> None:
-    config, write, left = _config(model, tune=tune, tune_lr=1e-3), Saved.write, [saves]
+    config = _config(model, tune=tune, tune_lr=1e-3)
     whole = _run(config, tmp_path / "whole")
-
-    def dies(saved: Saved, path: Path) -> None:
-        write(saved, path)
-        left[0] -= 1
-        if left[0] == 0:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Saved, "write", dies)
+    _die_at_save(monkeypatch, saves)
     with pytest.raises(KeyboardInterrupt):
         perform(config, _options(tmp_path / "killed"))
     run = RunDirectory.of(config, tmp_path / "killed")
     assert run.status() == "partial"
     assert config.progress(run).done > 0
     assert _run(config, tmp_path / "killed") == whole
+
+
+@pytest.mark.parametrize("saves", [2, 6])
+def test_a_killed_run_goes_on_elsewhere_from_its_checkpoint_to_the_same_row(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saves: int
+) -> None:
+    config = _config(model)
+    whole = _run(config, tmp_path / "whole")
+    here, there = (RunDirectory.of(config, tmp_path / name) for name in ("here", "there"))
+    for folder, kill_at in ((here, saves), (there, 1)):
+        with monkeypatch.context() as patched:
+            _die_at_save(patched, kill_at)
+            with pytest.raises(KeyboardInterrupt):
+                perform(config, _options(folder.path.parent))
+    pack(tmp_path / "p.tar", here.path.parent, "")
+    unpack(tmp_path / "p.tar", there.path.parent)  # in the place of one that is less far
+    assert there.checkpoint.read_bytes() == here.checkpoint.read_bytes()
+    assert config.checkpoint(there) == (there.checkpoint, config.checkpoint(here)[1])
+    begun = Saved.read(there.checkpoint)
+    told = _run(config, there.path.parent)
+    assert begun.step or begun.rate
+    assert told == whole
+    first = json.loads(there.metrics.read_text().splitlines()[len(here.reports())])
+    assert first["step"] > config.checkpoint(here)[1]
+
+
+def test_a_damaged_checkpoint_is_not_packed(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = _config(model)
+    _die_at_save(monkeypatch, 1)
+    with pytest.raises(KeyboardInterrupt):
+        perform(config, _options(tmp_path / "runs"))
+    run = RunDirectory.of(config, tmp_path / "runs")
+    run.checkpoint.write_bytes(run.checkpoint.read_bytes()[:-1])
+    with pytest.raises(RunError, match="is damaged"):
+        pack(tmp_path / "p.tar", tmp_path / "runs", "")
 
 
 @pytest.mark.parametrize(
