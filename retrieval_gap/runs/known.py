@@ -82,17 +82,24 @@ def gathered_rows(known: Iterable[KnownRun], tables: Iterable[Sourced]) -> list[
 
 
 def furthest(known: Iterable[KnownRun]) -> list[KnownRun]:
-    """Of the directories of one run in several folders the one that is furthest."""
-    best: dict[str, KnownRun] = {}
+    """Of the directories of one run in several folders the one that is furthest: by status, then by its reports; of
+    equal ones the first."""
+    found: dict[str, list[KnownRun]] = {}
     for each in known:
-        other = best.setdefault(each.run.path.name, each)
-        if other is not each and _rank(each) < _rank(other):
-            best[each.run.path.name] = each
-    return list(best.values())
+        found.setdefault(each.run.path.name, []).append(each)
+    return [same[0] if len(same) == 1 else min(same, key=_rank) for same in found.values()]
 
 
-def _rank(known: KnownRun) -> int:
-    return get_args(Status).index(known.run.status())
+def _rank(known: KnownRun) -> tuple[int, int]:
+    """The smaller, the further."""
+    status = known.run.status()
+    if status == "done" or known.experiment is None:
+        return get_args(Status).index(status), 0
+    try:
+        done = known.experiment.progress(known.run).done
+    except (RunError, UsageError):  # told where it is listed
+        done = 0
+    return get_args(Status).index(status), -done
 
 
 def print_known(known: Sequence[KnownRun]) -> None:

@@ -1,6 +1,7 @@
 """Known runs: rows of every kind are gathered, and of one run's directories the furthest is chosen."""
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from retrieval_gap.experiments.transfer import Transfer
 from retrieval_gap.llm.config import LLMConfig, ServerConfig
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, kinds
-from retrieval_gap.runs.known import finished_rows, known_runs
+from retrieval_gap.runs.known import KnownRun, finished_rows, furthest, known_runs
 from retrieval_gap.runs.perform import perform
 from retrieval_gap.tasks.hotpotqa.data.subsets import SubsetConfig
 from tests.experiments.hotpotqa_llm.questions import write_questions
@@ -74,3 +75,29 @@ def test_the_rows_of_every_kind_are_written(tmp_path: Path) -> None:
     assert table.num_rows == len(rows)
     kept = {name: str(table.schema.field(name).type) for name in ("exact_match", "predictions", "theorem", "score")}
     assert kept == {"exact_match": "double", "predictions": "int64", "theorem": "string", "score": "double"}
+
+
+@pytest.mark.parametrize("samples", [(100, 50_000), (50_000, 100), (0, 8), (8, 0)])
+def test_of_two_partial_runs_the_one_with_more_samples_is_the_furthest(
+    samples: tuple[int, int], tmp_path: Path
+) -> None:
+    known = [partial(tmp_path / str(place), count) for place, count in enumerate(samples)]
+    assert furthest(known) == [known[samples.index(max(samples))]]
+
+
+def test_status_comes_before_samples_and_of_equal_runs_the_first_is_taken(tmp_path: Path) -> None:
+    known = [partial(tmp_path / name, 100) for name in ("here", "there", "elsewhere")]
+    assert furthest(known) == known[:1]
+    known[0].run.failure.write_text('{"reason": "the loss is nan"}')
+    assert furthest(known) == known[1:2]
+    known[2].run.result.write_text("{}")
+    assert furthest(known) == known[2:]
+
+
+def partial(folder: Path, samples: int) -> KnownRun:
+    """A run that has reported so many samples; 0: none yet."""
+    run = RunDirectory.of(CONFIG, folder)
+    run.create(CONFIG, {})
+    if samples:
+        run.metrics.write_text(json.dumps({"step": samples // 8, "samples": samples, "wall_s": 1.0}) + "\n")
+    return KnownRun(run, CONFIG)
