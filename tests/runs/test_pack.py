@@ -444,6 +444,6 @@ def test_a_filter_chooses_what_is_packed(here: Path, there: Path, out: Path) -> 
     make_run(here, "done", replace(TINY, n=7))
     pack(out, here, "n=7")
     unpack(out, there)
-    assert [run.experiment().n for run in map(RunDirectory, there.iterdir())] == [7]
+    assert [run.experiment().filter_values()["n"] for run in map(RunDirectory, there.iterdir())] == [7]
     with pytest.raises(UsageError, match="holds no run that matches --only 'n=8'"):
         pack(out, here, "n=8")
