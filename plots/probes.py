@@ -1,6 +1,6 @@
 """Tables of probes: accuracy of runs with so many bits of their state carried on, and the bounds beside it."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -60,6 +60,11 @@ class ProbedRow:
     bits_per_token: int | None = None
 
     @property
+    def problem(self) -> tuple[str, str, str]:
+        """Task, family and options: what the bound depends on besides n."""
+        return self.task, self.family, self.options
+
+    @property
     def accuracy(self) -> float:
         return self.accuracy_strict
 
@@ -87,11 +92,12 @@ class ProbedMean(Seeds[ProbedRow]):
 
 @dataclass(frozen=True, kw_only=True)
 class Probes:
-    """A table's rows, in its order."""
+    """A table's rows, in its order.  names_family: another part of the table differs in the family alone."""
 
     path: Path
     rows: list[ProbedRow]
     left_out: tuple[str, ...] = ()
+    names_family: bool = False
 
     def only(self, keep: Callable[[ProbedRow], bool], what: str) -> "Probes":
         """The rows that are kept; a model of which none is goes into `left_out`.  Raises UsageError, naming `what` they
@@ -120,8 +126,17 @@ class Probes:
         return {"grows": "its state grows", "": "whether its state grows is not known"}.get(self.states[arch], mode)
 
     def by_task(self) -> list["Probes"]:
-        tasks = dict.fromkeys(row.task for row in self.rows)
-        return [replace(self, rows=[row for row in self.rows if row.task == task]) for task in tasks]
+        """Apart by task, family and options: rows of one n then have one bound."""
+        problems = dict.fromkeys(row.problem for row in self.rows)
+        tasks = Counter((task, options) for task, _, options in problems)
+        return [
+            replace(
+                self,
+                rows=[row for row in self.rows if row.problem == problem],
+                names_family=tasks[problem[0], problem[2]] > 1,
+            )
+            for problem in problems
+        ]
 
     @property
     def ns(self) -> list[int]:
@@ -132,7 +147,7 @@ class Probes:
         """Rows that differ in nothing but the seed, by rising bits."""
         alike: dict[tuple[Any, ...], list[ProbedRow]] = defaultdict(list)
         for row in self.rows:
-            alike[row.task, row.n, row.arch, row.size, row.bits, row.rank, row.state_bits].append(row)
+            alike[row.problem, row.n, row.arch, row.size, row.bits, row.rank, row.state_bits].append(row)
         return sorted((ProbedMean(tuple(rows)) for rows in alike.values()), key=lambda mean: mean.state_bits)
 
     @property
@@ -141,9 +156,16 @@ class Probes:
         return number_of({len(mean.runs) for mean in self.means}, "seed")
 
     def bound(self, n: int) -> Bound:
-        """The bound of the rows of this n, all of one task."""
-        row = next(row for row in self.rows if row.n == n)
-        return bound_of(load_task(row.task)(TaskConfig(n=n, family=row.family, options=row.options)))
+        """The bound of the rows of this n.  Raises UsageError where they are not of one task, family and options."""
+        problems = list(dict.fromkeys(row.problem for row in self.rows if row.n == n))
+        if len(problems) > 1:
+            one, other = (" ".join(filter(None, problem)) for problem in problems[:2])
+            raise UsageError(
+                f"results table {self.path} has rows of n = {n} of {one} and of {other}, whose bounds differ; draw one "
+                "at a time"
+            )
+        task, family, options = problems[0]
+        return bound_of(load_task(task)(TaskConfig(n=n, family=family, options=options)))
 
 
 def frontier(means: Iterable[ProbedMean]) -> list[ProbedMean]:
@@ -182,9 +204,10 @@ def colours_of(ns: list[int]) -> dict[int, str]:
 
 
 def title_of(probes: Probes) -> str:
-    """The task with its options, such as `Index (values=4)`."""
+    """The task with its options, such as `Index (values=4)`; with its family where that alone tells it from another."""
     row = probes.rows[0]
-    return row.task.replace("_", " ").capitalize() + (f" ({row.options})" if row.options else "")
+    told = ", ".join(filter(None, [f"family {row.family}" if probes.names_family else "", row.options]))
+    return row.task.replace("_", " ").capitalize() + (f" ({told})" if told else "")
 
 
 def read_probes(path: Path) -> Probes:

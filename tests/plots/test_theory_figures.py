@@ -94,6 +94,38 @@ def test_bits_used_stand_over_the_bits_that_the_accuracy_needs(tmp_path: Path) -
     assert all(x == y for x, y in line(axes, "equal"))
 
 
+def problems_of_one_n(column: str, values: tuple[str, str]) -> list[dict[str, Any]]:
+    """Two rows of n = 16 that are always right, of problems that differ in one column."""
+    return [probe_row(n=16, accuracy_strict=1.0, bits_used=64) | {column: value} for value in values]
+
+
+@pytest.mark.parametrize("order", [("values=4", "values=2"), ("values=2", "values=4")])
+def test_rows_of_other_options_have_panels_and_bounds_of_their_own(order: tuple[str, str], tmp_path: Path) -> None:
+    table = probes(tmp_path, problems_of_one_n("options", order))
+    needed = {"values=4": 32, "values=2": 16}
+    for module in (fig_bits_used, fig_size_reached, fig_state_bits):
+        figure = module.draw_figure(table)
+        assert [axes.get_title() for axes in figure.axes] == [f"Index ({options})" for options in order]
+    for part, options in zip(table.by_task(), order, strict=True):
+        assert part.bound(16).bits_needed == needed[options]
+        assert fig_bits_used.needed_bits(part, part.rows[0]) == least_bits(part.bound(16), 0.99) <= needed[options]
+    lines = [line(axes, "slope 1") for axes in fig_size_reached.draw_figure(table).axes]
+    assert lines == [[(needed[options], 16)] for options in order]
+
+
+def test_a_bound_of_rows_of_several_options_is_refused(tmp_path: Path) -> None:
+    table = probes(tmp_path, problems_of_one_n("options", ("values=4", "values=2")))
+    with pytest.raises(UsageError, match="of index default values=4 and of index default values=2") as told:
+        table.bound(16)
+    assert "\n" not in str(told.value)
+
+
+def test_families_of_one_task_are_told_apart_by_name(tmp_path: Path) -> None:
+    rows = [row | {"task": "associative_recall"} for row in problems_of_one_n("family", ("hard", "shuffled"))]
+    titles = [axes.get_title() for axes in fig_bits_used.draw_figure(probes(tmp_path, rows)).axes]
+    assert titles == [f"Associative recall (family {family}, values=4)" for family in ("hard", "shuffled")]
+
+
 def retrieval_rows() -> list[dict[str, Any]]:
     same = {"task": "index", "family": "default"}
     lstms = [row(**same, mode="direct", arch="lstm", size=f"tiny+d_hidden={w}", parameters=w) for w in (4, 16, 64)]
