@@ -2,8 +2,11 @@
 
     so ( ( here ( ) ) ) ( ) .     -> two
 
-The texts of a family have the same brackets; the word stands elsewhere.
+The texts of a family have the same brackets; the word stands elsewhere.  Families with the same brackets are in one
+split, for they share texts.
 """
+
+from collections.abc import Sequence
 
 from .generated import GeneratedTexts, SampleDraws, Written, with_fillers
 
@@ -14,6 +17,7 @@ class BracketDepth(GeneratedTexts):
     name = "bracket_depth"
     labels = ("one", "two", "three")
     shortest = 16
+    version = 2
 
     def family(self, draws: SampleDraws) -> list[Written]:
         pairs = min(MOST_PAIRS, (self.n - 3) // 2)
@@ -22,6 +26,11 @@ class BracketDepth(GeneratedTexts):
         sentences, _ = with_fillers(draws, ["{} .", ""], self.n - 2 * pairs - 1)
         text = " ".join(["so", *sentences]).strip()
         return [Written(text.format(" ".join([*brackets[: p + 1], "here", *brackets[p + 1 :]]))) for p in spots]
+
+    @staticmethod
+    def common(family: Sequence[Written]) -> str:
+        """The text without the word."""
+        return family[0].text.replace(" here ", " ")
 
     @staticmethod
     def _brackets(draws: SampleDraws, pairs: int) -> tuple[list[str], list[int]]:

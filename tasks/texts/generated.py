@@ -2,6 +2,8 @@
 
 Family i of a split is a pure function of (task, n, seed, split, i).  All texts of a family have the same words, so what
 looks at the words alone says the same of each, and is right on exactly one of them: chance, by construction.
+
+Splits share no text: a family belongs to the split of what all families of its texts have in common.
 """
 
 import abc
@@ -54,6 +56,7 @@ class GeneratedTexts(abc.ABC):
 
     labels: their names; a family has a text for each, in this order.  shortest: words of the shortest text there is.
     order_blind: the control, whose families do not share their words.
+    version: raised when the texts of a seed change, so that runs on others are not taken for runs on these.
 
     n: words of a text at the most; at most `FILLER_WORDS - 1` fewer.
     Raises TaskError for an n out of range.
@@ -63,6 +66,7 @@ class GeneratedTexts(abc.ABC):
     labels: ClassVar[tuple[str, ...]]
     shortest: ClassVar[int]
     order_blind: ClassVar[bool] = False
+    version: ClassVar[int] = 1
 
     def __init__(self, n: int, seed: int = 0) -> None:
         if not self.shortest <= n <= LONGEST:
@@ -77,6 +81,12 @@ class GeneratedTexts(abc.ABC):
     @abc.abstractmethod
     def oracle(text: str) -> int:
         """The label's number, read from the text alone; shares no code with `family`."""
+
+    @staticmethod
+    def common(family: Sequence[Written]) -> str:
+        """What every family that has one of these texts has in common: it decides the split.  All texts, where a text
+        is of one family alone."""
+        return "\n".join(each.text for each in family)
 
     def examples(self, split: Split, count: int) -> tuple[Example, ...]:
         """The first `count` examples of a split, whole families: `count` is rounded down to a multiple of the labels.
@@ -100,18 +110,23 @@ class GeneratedTexts(abc.ABC):
         )
 
     def _members(self, split: Split, index: int) -> list[Example]:
-        """The family's own texts decide which split it belongs to; it is drawn again until that is the right one."""
+        """What `common` tells decides which split a family belongs to; it is drawn again until that is the right one.
+
+        Raises TaskError where there are too few different texts for that."""
         key = f"texts|{self.name}|n={self.n}|seed={self.seed}|split={split}"
         for attempt in range(MOST_ATTEMPTS):
             family = self.family(SampleDraws(key, index, attempt))
-            texts = "\n".join(each.text for each in family).encode()
-            if split_name(texts) == split:
-                group = hashlib.sha256(texts).hexdigest()[:16]
+            common = self.common(family).encode()
+            if split_name(common) == split:
+                group = hashlib.sha256(common).hexdigest()[:16]
                 return [
                     Example(name=f"{split}-{index}-{label}", group=group, texts=(text,), label=label, place=place)
                     for label, (text, place) in enumerate(family)
                 ]
-        raise TaskError(f"{self.name}: no text of {self.n} words belongs to the {split} split; a larger n is needed")
+        raise TaskError(
+            f"{self.name}: there are too few different texts of {self.n} words, and none belongs to the {split} split; "
+            "a larger n is needed"
+        )
 
 
 def with_fillers(draws: SampleDraws, parts: Sequence[str], n: int) -> tuple[list[str], list[int]]:

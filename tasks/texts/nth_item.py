@@ -2,10 +2,12 @@
 
     so the list is red green blue yellow red blue . what is item three ?     -> blue
 
-The texts of a family differ in which item stands at that place: it changed places with another of the list.
+The texts of a family differ in which item stands at that place: it changed places with another of the list.  Families
+whose lists have the same items, in any order, are in one split, for they share texts.
 """
 
 import re
+from collections.abc import Sequence
 
 from .generated import GeneratedTexts, SampleDraws, Written, with_fillers
 from .words import COLOURS, NUMBERS
@@ -17,6 +19,7 @@ class NthItem(GeneratedTexts):
     name = "nth_item"
     labels = COLOURS
     shortest = 16
+    version = 2
 
     def family(self, draws: SampleDraws) -> list[Written]:
         items = min(len(NUMBERS), self.n - WORDS_AROUND)
@@ -33,6 +36,12 @@ class NthItem(GeneratedTexts):
                 listed[asked], listed[other] = listed[other], listed[asked]
             written.append(Written(text.format(" ".join(listed))))
         return written
+
+    @staticmethod
+    def common(family: Sequence[Written]) -> str:
+        """The text with its list sorted."""
+        before, listed, after = re.split(r"(?<=list is )([^.]*)(?= \.)", family[0].text, maxsplit=1)
+        return before + " ".join(sorted(listed.split())) + after
 
     @staticmethod
     def oracle(text: str) -> int:

@@ -156,6 +156,8 @@ class HeadsConfig(Experiment):
             for key in ("n", "samples", "test_samples", "text_seed"):
                 del meaning[key]
             meaning["texts"] = texts
+        elif (version := generated_sets()[self.dataset].version) > 1:
+            meaning["texts_version"] = version
         if self.spec.is_file:
             meaning["head_code"] = head_code
             meaning["head"] = self.spec.shown

@@ -10,7 +10,8 @@ from retrieval_gap.tasks.api import TaskError
 from retrieval_gap.tasks.randomness import SPLITS
 from retrieval_gap.tasks.texts import generated_sets, load_texts
 from retrieval_gap.tasks.texts.floors import floors
-from retrieval_gap.tasks.texts.generated import LONGEST, SampleDraws, steps_of
+from retrieval_gap.tasks.texts.generated import LONGEST, SampleDraws, Written, steps_of
+from retrieval_gap.tasks.texts.negation_scope import NegationScope
 
 SETS = generated_sets()
 ORDERED = [name for name, texts in SETS.items() if not texts.order_blind]
@@ -82,13 +83,38 @@ def test_an_example_does_not_depend_on_how_many_are_drawn(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SETS))
-def test_no_text_is_in_two_splits(name: str) -> None:
-    texts = load_texts(name, n=32, samples=120, test_samples=60)
+@pytest.mark.parametrize("n", [0, 20, 24, 32])
+def test_no_text_is_in_two_splits(name: str, n: int) -> None:
+    texts = load_texts(name, n=max(n, SETS[name].shortest), samples=2000, test_samples=500)
     owners: dict[str, set[str]] = {}
     for split in SPLITS:
         for example in texts.splits[split]:
             owners.setdefault(example.texts[0], set()).add(split)
     assert all(len(splits) == 1 for splits in owners.values())
+
+
+@pytest.mark.parametrize("name", ["bracket_depth", "nth_item"])
+@settings(max_examples=25, deadline=None)
+@given(n=st.integers(16, 128), index=st.integers(0, 10**6))
+def test_each_text_of_a_family_tells_what_decides_its_split(name: str, n: int, index: int) -> None:
+    texts = SETS[name]
+    family = texts(n).family(SampleDraws("test", index, 0))
+    common = texts.common(family)
+    assert {texts.common([each]) for each in family} == {common}
+    assert sorted(word for word in family[0].text.split() if word != "here") == sorted(common.split())
+
+
+class OneFamily(NegationScope):
+    """Its families are all the same."""
+
+    def family(self, draws: SampleDraws) -> list[Written]:
+        return super().family(SampleDraws("one", 0, 0))
+
+
+def test_a_split_that_owns_no_text_is_told() -> None:
+    with pytest.raises(TaskError, match="too few different texts of 16 words") as told:
+        OneFamily(16).text_set(20, 20)
+    assert "\n" not in str(told.value)
 
 
 def test_another_seed_draws_other_texts() -> None:
