@@ -6,6 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from retrieval_gap.text_memory.methods import UNBOUNDED
+
 from . import style
 from .caption import left_out
 from .memories import SCRIPTED, Memories, MemoryRow, looks_of, read_memories, spread
@@ -16,8 +18,9 @@ _CEILING, _DOTTED = (0, (5, 2)), (0, (1, 1.5))
 
 
 def draw_figure(memories: Memories) -> Figure:
-    """A panel for each model and each number of facts.  Raises UsageError for a table without runs of recall."""
-    recall = memories.only(lambda row: not _why_not(row), "row of recall", _why_not)
+    """A panel for each model and each number of facts.  Raises UsageError for a table without runs of recall,
+    or without any whose bits are known."""
+    recall = _with_known_bits(memories.only(lambda row: not _why_not(row), "row of recall", _why_not))
     names = list(dict.fromkeys(row.name for row in recall.rows))
     looks = looks_of(names)
     keys = [Line2D([], [], color=c, marker=mark, markersize=4, label=name) for name, (c, mark) in looks.items()]
@@ -42,9 +45,21 @@ def _why_not(row: MemoryRow) -> str:
     return "runs without a score" if row.score is None else ""
 
 
+def _with_known_bits(recall: Memories) -> Memories:
+    """Without rows of a budget of tokens whose bits are not known, and so have no place on the axis.  What carries the
+    whole log stands at the bits of what it shows, which others of its panel tell."""
+    known = {(row.group, row.model) for row in recall.rows if row.state_bits and row.budget}
+
+    def has_place(row: MemoryRow) -> bool:
+        shows = row.method in UNBOUNDED and (row.group, row.model) in known
+        return bool(not row.budget or row.state_bits or shows)
+
+    return recall.only(has_place, "row of recall with known bits", lambda row: "recall in unknown bits")
+
+
 def _draw_panel(axes: Axes, part: Memories, looks: dict[str, tuple[str, str]]) -> None:
     bounded = [row for row in part.rows if row.state_bits]
-    bits_per_token = next(((row.state_bits or 0.0) / row.budget for row in bounded), 0.0)
+    bits_per_token = next(((row.state_bits or 0.0) / row.budget for row in bounded if row.budget), 0.0)
     for name, (colour, mark) in looks.items():
         rows = sorted((row for row in part.rows if row.name == name), key=lambda row: row.budget)
         carried = [row for row in rows if row.state_bits]
@@ -58,8 +73,11 @@ def _draw_panel(axes: Axes, part: Memories, looks: dict[str, tuple[str, str]]) -
     axes.plot(
         *zip(*ceilings, strict=True) if ceilings else ((), ()), color=style.INK, linestyle=_CEILING, linewidth=1.3
     )
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter(lambda bits, _: f"{bits:,.0f}")
+    if bounded:
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(lambda bits, _: f"{bits:,.0f}")
+    else:  # lines alone, which have no place on the axis
+        axes.set_xticks([])
     axes.set_ylim(0, 1.03)
     axes.grid(axis="both")
 

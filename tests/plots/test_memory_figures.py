@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.plots import draw, fig_memory, fig_memory_bits, style
@@ -61,10 +62,54 @@ def test_a_table_without_recall_is_refused(tmp_path: Path):
     assert len(draw("fig_memory", table, tmp_path)) == 2
 
 
+def recall_rows() -> list[dict[str, str]]:
+    with SCRIPTED.open(newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if row["benchmark"] == "recall"]
+
+
+def words(figure: Figure) -> str:
+    return " ".join(" ".join(text.get_text().split()) for text in figure.texts)
+
+
+def drawn_bits(rows: list[dict[str, str]], folder: Path) -> Figure:
+    with style.applied():
+        figure = fig_memory_bits.draw_figure(read_memories(write(folder / "t.csv", rows)))
+        draw("fig_memory_bits", folder / "t.csv", folder)
+    return figure
+
+
+def test_methods_that_carry_nothing_are_lines_without_an_axis_of_bits(tmp_path: Path):
+    zero = [row for row in recall_rows() if row["method"] == "zero_shot"]
+    (axes,) = drawn_bits(zero + [row | {"method": "no_update"} for row in zero], tmp_path).axes
+    assert axes.get_xscale() == "linear"
+    assert not axes.get_xticks().size
+    flat = [line for line in axes.lines if len(line.get_xdata())]
+    assert [set(line.get_ydata()) for line in flat] == [{float(zero[0]["score"])}] * 2
+
+
+def test_rows_whose_bits_are_not_known_are_told_and_not_drawn(tmp_path: Path):
+    rows = [row | {"state_bits": ""} for row in recall_rows()]
+    budgets = [row for row in rows if row["part"] == "all" and row["budget"]]
+    figure = drawn_bits(rows, tmp_path)
+    assert f"{len(budgets)} rows of recall in unknown bits" in words(figure)
+    assert [text.get_text() for part in figure.legends for text in part.get_texts()][:-1] == ["zero-shot"]
+    with pytest.raises(UsageError, match="has no row of recall with known bits"):
+        drawn_bits(budgets, tmp_path)
+
+
+def test_what_carries_the_whole_log_has_a_place_only_beside_known_bits(tmp_path: Path):
+    rows = [row for row in recall_rows() if row["part"] == "all" and row["method"] in ("search", "llm_as_rnn")]
+    assert "unknown bits" not in words(drawn_bits(rows, tmp_path))
+    blank = [row for row in rows if row["budget"] == "32" and row["method"] == "llm_as_rnn"]
+    some = [row | {"state_bits": ""} if row in blank else row for row in rows]
+    assert f"{len(blank)} rows of recall in unknown bits" in words(drawn_bits(some, tmp_path))
+    with pytest.raises(UsageError, match="has no row of recall with known bits"):
+        drawn_bits([row for row in rows if row["method"] == "search"], tmp_path)
+
+
 @pytest.mark.parametrize(("name", "panels"), [("fig_memory", 2), ("fig_memory_bits", 1)])
 def test_each_model_has_panels_of_its_own(name: str, panels: int, tmp_path: Path):
-    with SCRIPTED.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["benchmark"] == "recall"]
+    rows = recall_rows()
     others = [row | {"model": "another"} for row in rows if row["model"]]
     with style.applied():
         one, two = (
