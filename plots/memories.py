@@ -105,11 +105,15 @@ class Memories(Kept[MemoryRow]):
 
 
 def read_memories(path: Path) -> Memories:
-    """Where runs of several seeds are rows of their own too, those alone stand for them.  Raises UsageError for a table
-    that will not do, or whose rows differ in what no figure tells."""
+    """Where runs of several seeds are rows of their own too, those alone stand for these seeds.
+
+    Raises UsageError for a table that will not do, or whose rows differ in what no figure tells."""
     read = read_rows(path, _WANTED, "memory table --csv FILE")
-    pooled = {_but_for_seed(row) for _, row in read if " " in row["seed"]}
-    kept = [(where, row) for where, row in read if " " in row["seed"] or _but_for_seed(row) not in pooled]
+    pooled: dict[Hashable, set[str]] = defaultdict(set)  # seeds that a row of several stands for
+    for _, row in read:
+        if " " in row["seed"]:
+            pooled[_but_for_seed(row)].update(row["seed"].split())
+    kept = [(where, row) for where, row in read if row["seed"] not in pooled.get(_but_for_seed(row), ())]
     single = counted(["a single seed of several"] * (len(read) - len(kept)))
     rows = tuple(_row(where, row) for where, row in kept)
     alike: dict[Hashable, list[Identity]] = defaultdict(list)
@@ -135,8 +139,9 @@ def spread(values: Iterable[int]) -> str:
 
 
 def _but_for_seed(row: dict[str, str]) -> tuple[str, ...]:
-    names = ("benchmark", "target", "options", "steps", "model", "method", "budget", "feedback", "update", "gate")
-    return tuple(row[name] for name in names)
+    """All settings that the table has.  A row of several seeds has their streams together."""
+    names = ("benchmark", "target", "options", "model", "method", "budget", "feedback", "update", "gate", *_UNTOLD)
+    return tuple(row.get(name, "") for name in names if name != "streams")
 
 
 def _row(where: str, row: dict[str, str]) -> MemoryRow:

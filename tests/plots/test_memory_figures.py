@@ -107,6 +107,41 @@ def test_what_carries_the_whole_log_has_a_place_only_beside_known_bits(tmp_path:
         drawn_bits([row for row in rows if row["method"] == "search"], tmp_path)
 
 
+def of_several_seeds() -> list[dict[str, str]]:
+    """Episodes with k = 5: seeds 0 and 1, each with 20 streams, and both together."""
+    rows = [row for row in recall_rows() if (row["method"], row["part"]) == ("episodes", "all")]
+    assert {row["k"] for row in rows} == {"5"}
+    return [row | {"seed": seed, "streams": n} for seed, n in (("0", "20"), ("1", "20"), ("0 1", "40")) for row in rows]
+
+
+def test_rows_of_several_seeds_stand_for_these_seeds(tmp_path: Path):
+    rows = of_several_seeds()
+    read = read_memories(write(tmp_path / "t.csv", rows))
+    assert {row.streams for row in read.rows} == {40}
+    assert read.left_out == (f"{2 * len(rows) // 3} rows of a single seed of several",)
+
+
+SETTINGS = {
+    "k": "1", "answer": "score", "data_sha256": "ab", "api": "local", "temperature": "0.7", "draw": "3", "judge": "it",
+    "thinking": "off", "steps": "9",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("column", SETTINGS)
+@pytest.mark.parametrize("seed", ["0", "7"])
+def test_a_row_of_other_settings_is_never_dropped_as_one_of_several_seeds(column: str, seed: str, tmp_path: Path):
+    rows = [{"thinking": ""} | row for row in of_several_seeds()]
+    other = rows[0] | {"seed": seed, column: SETTINGS[column]}
+    with pytest.raises(UsageError, match=r"differ in \w+ \("):
+        read_memories(write(tmp_path / "t.csv", [*rows, other]))
+
+
+def test_a_seed_that_is_not_among_the_several_is_never_dropped(tmp_path: Path):
+    rows = of_several_seeds()
+    with pytest.raises(UsageError, match=r"differ in streams \("):
+        read_memories(write(tmp_path / "t.csv", [*rows, rows[0] | {"seed": "7"}]))
+
+
 @pytest.mark.parametrize(("name", "panels"), [("fig_memory", 2), ("fig_memory_bits", 1)])
 def test_each_model_has_panels_of_its_own(name: str, panels: int, tmp_path: Path):
     rows = recall_rows()
