@@ -63,13 +63,16 @@ def reached(means: Iterable[ProbedMean]) -> list[tuple[int, int]]:
 def _reached(axes: Axes, probes: Probes, architectures: list[str]) -> None:
     colours, marks, none = style.colours(architectures), style.architecture_markers(architectures), []
     for arch in architectures:
-        steps = reached(mean for mean in probes.means if mean.runs[0].arch == arch)
+        means = [mean for mean in probes.means if mean.runs[0].arch == arch]
+        steps = reached(means)
+        if not means:
+            continue  # it is in another panel
         if steps:
             bits, ns = zip(*steps, strict=True)
             mark = style.filled_marker(marks[arch], colours[arch])
             axes.plot(bits, ns, drawstyle="steps-post", linewidth=1.2, label=style.name_of(arch), **mark)
         else:
-            best = max(mean.accuracy for mean in probes.means if mean.runs[0].arch == arch)
+            best = max(mean.accuracy for mean in means)
             none.append(f"{style.name_of(arch)}: none reaches {WANTED:g} (best {best:.2f})")
     axes.text(0.98, 0.03, "\n".join(none), transform=axes.transAxes, ha="right", va="bottom", color=style.GREY)
 

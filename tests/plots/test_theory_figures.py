@@ -113,6 +113,12 @@ def test_rows_of_other_options_have_panels_and_bounds_of_their_own(order: tuple[
     assert lines == [[(needed[options], 16)] for options in order]
 
 
+def test_an_architecture_may_be_in_one_panel_alone(tmp_path: Path) -> None:
+    one, other = problems_of_one_n("options", ("values=4", "values=2"))
+    figure = fig_size_reached.draw_figure(probes(tmp_path, [one, other | {"arch": "mamba"}]))
+    assert len(figure.axes) == 2
+
+
 def test_a_bound_of_rows_of_several_options_is_refused(tmp_path: Path) -> None:
     table = probes(tmp_path, problems_of_one_n("options", ("values=4", "values=2")))
     with pytest.raises(UsageError, match="of index default values=4 and of index default values=2") as told:
