@@ -3,6 +3,7 @@
 The samples are those of each size's task, their tokens as the largest size numbers them.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -45,6 +46,12 @@ def sizes_of(curriculum: str, n: int) -> tuple[int, ...]:
             f"--curriculum {curriculum!r} will not do: rising problem sizes below {n}, such as 4+8, are wanted"
         )
     return sizes
+
+
+def stage_steps(stages: int, steps: int) -> list[int]:
+    """How many of a training's steps each problem size has, in their order."""
+    starts = [math.ceil(stage * steps / stages) for stage in range(stages + 1)]
+    return [after - before for before, after in pairwise(starts)]
 
 
 class Curriculum:

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from retrieval_gap.cli import main
 from retrieval_gap.experiments.trained.config import RunConfig
-from retrieval_gap.experiments.trained.forecast import measured_runs
+from retrieval_gap.experiments.trained.paces import measured_runs
 from retrieval_gap.machine.devices import CPU
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.machine.stopping import StoppedError

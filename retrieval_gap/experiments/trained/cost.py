@@ -23,6 +23,7 @@ from retrieval_gap.experiments.trained.work import Load, decode_load, prefill_lo
 from retrieval_gap.machine import environment
 from retrieval_gap.models import Embedding, ModelConfig, SequenceModel, architecture
 from retrieval_gap.tasks.api import CONTROL_TOKENS, Mode
+from retrieval_gap.training.curriculum import sizes_of, stage_steps
 
 ACHIEVED = 0.5
 GPU_KERNEL_S = 3e-6  # in a captured graph: start of a kernel, and its run when it has next to nothing to do
@@ -31,6 +32,17 @@ PROBE_S = 0.2  # of each measurement of this machine
 
 Phase = Sequence[tuple[float, Load]]
 """Steps of one kind after the other: how many, and what one of them asks for."""
+
+
+def stretch(phase: Phase, first: float, last: float) -> Phase:
+    """The steps of a phase from one share of them to another, each in [0, 1]."""
+    total, before, found = sum(times for times, _ in phase), 0.0, []
+    for times, load in phase:
+        taken = min(before + times, last * total) - max(before, first * total)
+        before += times
+        if taken > 0:
+            found.append((taken, load))
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +95,10 @@ class TraceSizes:
 
 @dataclass(frozen=True, kw_only=True)
 class CellCost:
-    """tokens: trained on, without padding; padded: with it.  flops: of training and evaluation."""
+    """tokens: trained on, without padding; padded: with it.  flops: of training and evaluation.
+
+    training: the steps of each problem size of a curriculum, in their order, or of the one that there is.
+    """
 
     tokens: float
     padded: float
@@ -95,17 +110,18 @@ class CellCost:
 @cache
 def cell_cost(config: RunConfig) -> CellCost:
     """From the lengths that the task's own generator gives and the shapes of the model's own modules."""
-    sizes, model = trace_sizes(config), _model(config.arch, config.size, config.embedding)
-    steps = config.training().steps
+    model, batch = _model(config.arch, config.size, config.embedding), config.batch_size
     vocabulary = len(config.build_task("train").vocabulary)
-    step = training_load(
-        model, vocabulary=vocabulary, batch=config.batch_size, length=sizes.padded, graded=sizes.graded
-    )
-    training = [(float(steps), step)]
-    evaluation = _evaluation(config, model, sizes)
+    stages = [trace_sizes(replace(config, n=n, curriculum="")) for n in sizes_of(config.curriculum, config.n)]
+    steps = stage_steps(len(stages), config.training().steps)
+    training = [
+        (float(count), training_load(model, vocabulary=vocabulary, batch=batch, length=s.padded, graded=s.graded))
+        for count, s in zip(steps, stages, strict=True)
+    ]
+    evaluation = _evaluation(config, model, stages[-1])
     return CellCost(
-        tokens=steps * config.batch_size * sizes.length,
-        padded=steps * config.batch_size * sizes.padded,
+        tokens=batch * sum(count * sizes.length for count, sizes in zip(steps, stages, strict=True)),
+        padded=batch * sum(count * sizes.padded for count, sizes in zip(steps, stages, strict=True)),
         flops=sum(times * load.flops for times, load in [*training, *evaluation]),
         training=training,
         evaluation=evaluation,
@@ -134,7 +150,9 @@ def _model(arch: str, size: str, embedding: Embedding) -> SequenceModel:
 
 
 def trace_sizes(config: RunConfig) -> TraceSizes:
-    """Measured on the first SAMPLED samples of the training split, in batches as training forms them."""
+    """Of the run's own problem size; measured on the first SAMPLED samples of the training split, in batches as
+    training forms them.
+    """
     batch_size = min(config.batch_size, SAMPLED)
     return _trace_sizes(config.task, config.mode, config.n, config.family, config.options, batch_size)
 

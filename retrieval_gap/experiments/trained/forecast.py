@@ -1,17 +1,17 @@
 """How long a sweep takes, and what is left of it: from what runs measured where they did, else by the roofline.
 
-Every number of hours carries a mark of where it comes from: `=` a run of the same view, problem size and model was
-measured on that hardware; `~` other runs were, of the same view and model if there are such, and what they took is
-scaled by the ratio of the rooflines; `?` nothing was measured there, and it is the roofline alone.
+Every number of hours carries a mark of where it comes from: `=` a run of the same view, problem size, curriculum and
+model was measured on that hardware; `~` other runs were, of the same view and model if there are such, and what they
+took is scaled by the ratio of the rooflines; `?` nothing was measured there, and it is the roofline alone.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from statistics import fmean, median
-from typing import Any, Literal
+from statistics import fmean
+from typing import Literal
 
 from rich.markup import escape
 from rich.table import Table
@@ -24,38 +24,17 @@ from retrieval_gap.experiments.trained.cost import (
     Hardware,
     cell_cost,
     machine_here,
-    trace_sizes,
+    stretch,
 )
-from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.experiments.trained.paces import MeasuredPace, Part, measured_runs, on_machine, trained_config
 from retrieval_gap.machine.terminal import wide_console
-from retrieval_gap.runs.known import KnownRun, known_runs
-from retrieval_gap.tasks.api import TaskError
+from retrieval_gap.runs.known import KnownRun
 
 Source = Literal["measured", "scaled", "roofline"]
-Part = Literal["training", "evaluation"]
 MARKS: dict[Source, str] = {"measured": "=", "scaled": "~", "roofline": "?"}  # no letters, which read as units
 LEGEND = (
     "h hours: = measured, ~ scaled by the roofline from other cells measured there, ? roofline alone (an assumption)"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeasuredPace:
-    """A run's pace on its hardware: samples trained a second, tokens decoded a second (None: not evaluated yet)."""
-
-    config: RunConfig
-    hardware: str
-    threads: int
-    samples_per_s: float
-    tokens_per_s: float | None
-
-    def seconds(self, part: Part) -> float | None:
-        """Of the whole of a part at that pace."""
-        if part == "training":
-            return self.config.samples / self.samples_per_s
-        sizes = trace_sizes(self.config)
-        decoded = self.config.eval_samples * (sizes.length - sizes.prompt)
-        return decoded / self.tokens_per_s if self.tokens_per_s else None
 
 
 @dataclass(frozen=True)
@@ -84,64 +63,28 @@ def _machine(places: tuple[str, ...]) -> Hardware:
     return machine_here(places)
 
 
-def measured_runs(runs_dir: Path) -> list[MeasuredPace]:
-    """The runs there that were started on one hardware by one rank with one number of threads, and reported twice."""
-    cells = known_runs(runs_dir) if runs_dir.is_dir() else []
-    return [run for run in map(_measured, cells) if run is not None]
-
-
-def _measured(cell: KnownRun) -> MeasuredPace | None:
-    # The first report may hold the compilation of kernels, which would stand for the pace of a run that just began.
-    told: list[Any] = [report.get("samples_per_s") for report in cell.run.reports()[1:]]
-    paces = [float(pace) for pace in told if isinstance(pace, (int, float)) and pace > 0]
-    starts = [(start.get("hardware"), start.get("threads"), start.get("ranks", 1)) for start in cell.run.starts()]
-    config = _config(cell)
-    if config is None or not paces or not starts or any(start != starts[0] for start in starts):
-        return None
-    hardware, threads, ranks = starts[0]
-    if ranks != 1:
-        return None
-    try:
-        cell_cost(config)
-    except (TaskError, UsageError):  # a user's file that is gone
-        return None
-    try:
-        tokens_per_s = cell.rows()[0]["tokens_per_s"]
-    except RunError:  # not done yet
-        tokens_per_s = None
-    return MeasuredPace(
-        config=config,
-        hardware=str(hardware),
-        threads=threads if isinstance(threads, int) else 0,
-        samples_per_s=median(paces),
-        tokens_per_s=tokens_per_s,
-    )
-
-
-def on_machine(machine: Hardware, runs: Iterable[MeasuredPace]) -> list[MeasuredPace]:
-    """Those that were measured on such a machine."""
-    return [run for run in runs if machine.hardware in run.hardware and machine.threads in (None, run.threads)]
-
-
 def estimate(config: RunConfig, machine: Hardware, runs: Sequence[MeasuredPace], todo: float = 1.0) -> Duration:
     """A cell's seconds on a machine; `todo` is the share of its training that is left.  runs: those of the machine."""
-    evaluation = _estimate(config, "evaluation", machine, runs)
+    cost = cell_cost(config)
+    evaluation = _scaled(machine.seconds(cost.evaluation), config, "evaluation", machine, runs)
     if todo == 0:
         return evaluation
-    training = _estimate(config, "training", machine, runs)
-    return Duration(todo * training.seconds + evaluation.seconds, training.sources | evaluation.sources)
+    training = _scaled(machine.seconds(stretch(cost.training, 1 - todo, 1.0)), config, "training", machine, runs)
+    return Duration(training.seconds + evaluation.seconds, training.sources | evaluation.sources)
 
 
-def _estimate(config: RunConfig, part: Part, machine: Hardware, runs: Sequence[MeasuredPace]) -> Duration:
-    roofline_s = machine.seconds(getattr(cell_cost(config), part))
-    known = [run for run in runs if run.seconds(part)]
+def _scaled(
+    roofline_s: float, config: RunConfig, part: Part, machine: Hardware, runs: Sequence[MeasuredPace]
+) -> Duration:
+    """The roofline's seconds of a part, or of what is left of it, by what the nearest measured runs took of theirs."""
+    known = [run for run in runs if run.tells_of(part)]
     if not known:
         return Duration(roofline_s, frozenset({"roofline"}))
     alike = [run for run in known if _kind(run.config) == _kind(config)]
     distance = min((_distance(run.config, config) for run in alike), default=math.inf)
     nearest = [run for run in alike if _distance(run.config, config) == distance] or known
-    pace = fmean((run.seconds(part) or 0.0) / machine.seconds(getattr(cell_cost(run.config), part)) for run in nearest)
-    source: Source = "scaled" if distance else "measured"
+    pace = fmean(run.ratio(part, machine) for run in nearest)
+    source: Source = "measured" if distance == 0 and all(run.tells_all_of(part) for run in nearest) else "scaled"
     return Duration(pace * roofline_s, frozenset({source}))
 
 
@@ -151,7 +94,8 @@ def _kind(config: RunConfig) -> tuple[str, ...]:
 
 def _distance(one: RunConfig, other: RunConfig) -> float:
     """0 where a step of one takes what a step of the other takes."""
-    return abs(math.log(one.n / other.n)) + abs(math.log(one.batch_size / other.batch_size))
+    sizes = abs(math.log(one.n / other.n)) + abs(math.log(one.batch_size / other.batch_size))
+    return sizes + (one.curriculum != other.curriculum)
 
 
 def hours(cells: Sequence[Duration], machine: Hardware) -> str:
@@ -166,7 +110,7 @@ def hours(cells: Sequence[Duration], machine: Hardware) -> str:
 
 def seconds_left(cells: Sequence[KnownRun], runs_dir: Path, machine: Hardware) -> float:
     """Until the last of these cells ends there, with `machine.count` of them side by side."""
-    todo = {config: share for cell in cells if (config := _config(cell)) and (share := _todo(cell)) is not None}
+    todo = {config: share for cell in cells if (config := trained_config(cell)) and (share := _todo(cell)) is not None}
     estimates = [one for (one,) in _estimates(todo, [machine], measured_runs(runs_dir)).values()]
     return _side_by_side(estimates, machine)
 
@@ -183,7 +127,7 @@ def print_forecast(cells: Sequence[KnownRun], runs_dir: Path, here: Hardware) ->
     table.add_column("")
     for column in ("cells", "tokens", "pad", "FLOPs", *(machine.name for machine in machines)):
         table.add_column(column, justify="right", no_wrap=True)
-    todo = {config: _todo(cell) for cell in cells if (config := _config(cell))}
+    todo = {config: _todo(cell) for cell in cells if (config := trained_config(cell))}
     whole = _estimates(dict.fromkeys(todo, 1.0), machines, runs)
     for section in _sections(list(todo)):
         for name, configs in section.items():
@@ -218,7 +162,7 @@ def print_left(cells: Sequence[KnownRun], runs_dir: Path, here: Hardware) -> Non
 
 
 def _left(cells: Sequence[KnownRun], machine: Hardware, runs: Sequence[MeasuredPace]) -> list[str]:
-    todo = {config: share for cell in cells if (config := _config(cell)) and (share := _todo(cell)) is not None}
+    todo = {config: share for cell in cells if (config := trained_config(cell)) and (share := _todo(cell)) is not None}
     trained = sum(_samples_done(cell) for cell in cells)
     estimates = list(_estimates(todo, [machine], runs).values())
     return [str(len(cells)), f"{trained:,}", *_hours(estimates, [machine])]
@@ -233,11 +177,6 @@ def _todo(cell: KnownRun) -> float | None:
 
 def _samples_done(cell: KnownRun) -> int:
     return cell.experiment.progress(cell.run).done if cell.experiment is not None else 0
-
-
-def _config(cell: KnownRun) -> RunConfig | None:
-    """Of a run that is trained."""
-    return cell.experiment if isinstance(cell.experiment, RunConfig) else None
 
 
 def _sections(configs: Sequence[RunConfig]) -> list[dict[str, list[RunConfig]]]:

@@ -1,33 +1,21 @@
 """What a cell costs: counted against torch's own counter, and every number of hours says where it comes from."""
 
 import itertools
-import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from retrieval_gap.experiments.grids.istree import ARCHITECTURES, paper
-from retrieval_gap.experiments.trained import forecast
+from retrieval_gap.experiments.grids.istree import ARCHITECTURES
 from retrieval_gap.experiments.trained.config import RunConfig
-from retrieval_gap.experiments.trained.cost import GPUS, Hardware, cell_cost, this_machine, trace_sizes
-from retrieval_gap.experiments.trained.forecast import (
-    Duration,
-    estimate,
-    hours,
-    measured_runs,
-    on_machine,
-    print_forecast,
-)
+from retrieval_gap.experiments.trained.cost import GPUS, Hardware, cell_cost, stretch, this_machine, trace_sizes
 from retrieval_gap.experiments.trained.work import Load, state_floats, training_load
 from retrieval_gap.kernels import causal_conv1d, mamba, residual, rms_norm, selective_scan
 from retrieval_gap.kernels.dispatch import Backend
@@ -36,10 +24,6 @@ from retrieval_gap.kernels.selective_scan import naive as naive_scan
 from retrieval_gap.machine import environment
 from retrieval_gap.models import ModelConfig, SequenceModel, architecture
 from retrieval_gap.models.mamba import D_CONV, MambaMixer
-from retrieval_gap.runs.directory import RunDirectory
-from retrieval_gap.runs.known import planned_runs
-from tests.training.runs import made_up_row
-from tests.training.test_loop import CONFIG
 
 VOCABULARY, BATCH, LENGTH = 26, 3, 20
 MACHINE = Hardware(
@@ -170,100 +154,32 @@ def test_the_longer_the_problem_and_the_larger_the_model_the_more_a_cell_costs()
     assert costs[0].padded >= costs[0].tokens
 
 
+@pytest.mark.parametrize("samples", [4800, 4816, 4832])
+def test_a_curriculums_tokens_are_those_that_it_draws(samples: int) -> None:
+    config = replace(
+        RunConfig(task="index", mode="direct", n=32, arch="lstm", size="tiny", curriculum="4+8"),
+        samples=samples,
+        batch_size=16,
+        warmup_samples=0,
+    )
+    data, steps = config.training_data(config.build_task("train")), samples // 16
+    drawn = sum(int(data.sample(np.arange(16 * step, 16 * step + 16)).length_B.sum()) for step in range(steps))
+    assert cell_cost(config).tokens == pytest.approx(drawn, rel=1e-12)
+    assert sum(times for times, _ in cell_cost(config).training) == steps
+    assert cell_cost(config).flops < cell_cost(replace(config, curriculum="")).flops
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "wanted"),
+    [(0.0, 1.0, [4, 6]), (0.0, 0.4, [4]), (0.2, 0.5, [2, 1]), (0.7, 1.0, [3]), (0.5, 0.5, [])],
+)
+def test_a_stretch_of_a_phase_has_the_steps_between_two_shares(first: float, last: float, wanted: list[int]) -> None:
+    phase = [(4.0, Load(flops=1, bytes=1, kernels=1)), (6.0, Load(flops=2, bytes=2, kernels=2))]
+    assert [times for times, _ in stretch(phase, first, last)] == pytest.approx(wanted)
+
+
 def test_this_machine_is_measured() -> None:
     machine = this_machine(workers=3)
     rates = (machine.flops_per_s, machine.bytes_per_s, 1 / machine.kernel_s)
     assert machine.count == 3
     assert all(0 < rate < math.inf for rate in rates)
-
-
-def make_run(
-    runs_dir: Path, config: RunConfig, *, pace: float, hardware: str, tokens_per_s: float = 0.0, threads: int = 1
-) -> None:
-    run = RunDirectory.of(config, runs_dir)
-    run.path.mkdir(parents=True)
-    run.create(config, {})
-    (run.path / "environment.jsonl").write_text(json.dumps({"hardware": hardware, "threads": threads}) + "\n")
-    report = {"step": 1, "samples": config.samples // 4, "wall_s": 1.0}
-    lines = [json.dumps(report | {"samples_per_s": speed}) for speed in (pace / 9, pace, pace)]
-    run.metrics.write_text("\n".join(lines) + "\n")
-    if tokens_per_s:
-        run.result.write_text(json.dumps(made_up_row(config, tokens_per_s=tokens_per_s)))
-
-
-def test_hours_come_from_a_measured_run_where_there_is_one(tmp_path: Path) -> None:
-    h200 = GPUS[0]
-    make_run(tmp_path, replace(CONFIG, seed=1), pace=40.0, hardware=environment.hardware(), tokens_per_s=100.0)
-    make_run(tmp_path, replace(CONFIG, seed=2), pace=9.0, hardware="another processor")
-    make_run(tmp_path, replace(CONFIG, seed=3), pace=8.0, hardware=environment.hardware(), threads=2)
-    make_run(tmp_path, replace(CONFIG, seed=4), pace=800.0, hardware="NVIDIA H200, 16 cores")
-    runs = measured_runs(tmp_path)
-    here, there = on_machine(MACHINE, runs), on_machine(h200, runs)
-    sizes = trace_sizes(CONFIG)
-    decoding = CONFIG.eval_samples * (sizes.length - sizes.prompt) / 100.0
-    assert estimate(CONFIG, MACHINE, here) == Duration(
-        pytest.approx(CONFIG.samples / 40.0 + decoding), frozenset({"measured"})
-    )
-    half = replace(CONFIG, samples=CONFIG.samples * 2)
-    assert estimate(half, MACHINE, here, 0.5) == Duration(
-        pytest.approx(CONFIG.samples / 40.0 + decoding), frozenset({"measured"})
-    )
-    roofline = h200.seconds(cell_cost(CONFIG).evaluation)
-    assert estimate(CONFIG, h200, there) == Duration(
-        pytest.approx(CONFIG.samples / 800.0 + roofline), frozenset({"measured", "roofline"})
-    )
-    assert estimate(CONFIG, h200, there, 0.0) == Duration(pytest.approx(roofline), frozenset({"roofline"}))
-
-
-def test_hours_of_other_cells_are_scaled_from_the_nearest_measured_ones(tmp_path: Path) -> None:
-    unlike = replace(CONFIG, mode="direct")
-    make_run(tmp_path, CONFIG, pace=40.0, hardware=environment.hardware(), tokens_per_s=100.0)
-    make_run(tmp_path, unlike, pace=10.0, hardware=environment.hardware())
-    moved = replace(CONFIG, seed=9)
-    make_run(tmp_path, moved, pace=10.0, hardware=environment.hardware())
-    with_gone_task = json.dumps(asdict(replace(moved, task="gone.py")))
-    (RunDirectory.of(moved, tmp_path).path / "config.json").write_text(with_gone_task)
-    runs = on_machine(MACHINE, measured_runs(tmp_path))
-    roofline = {
-        config: [MACHINE.seconds(phase) for phase in (cell_cost(config).training, cell_cost(config).evaluation)]
-        for config in (CONFIG, unlike, replace(CONFIG, n=12), replace(CONFIG, arch="lstm"))
-    }
-    sizes = trace_sizes(CONFIG)
-    decoding = CONFIG.eval_samples * (sizes.length - sizes.prompt) / 100.0
-    paces = [CONFIG.samples / 40.0 / roofline[CONFIG][0], unlike.samples / 10.0 / roofline[unlike][0]]
-    for config, pace in ((replace(CONFIG, n=12), paces[0]), (replace(CONFIG, arch="lstm"), sum(paces) / 2)):
-        training, evaluation = roofline[config]
-        seconds = pace * training + decoding / roofline[CONFIG][1] * evaluation
-        assert estimate(config, MACHINE, runs) == Duration(pytest.approx(seconds), frozenset({"scaled"}))
-    assert estimate(CONFIG, MACHINE, []) == Duration(pytest.approx(sum(roofline[CONFIG])), frozenset({"roofline"}))
-
-
-def test_hours_are_until_the_last_cell_ends_and_carry_their_unit_and_the_marks_of_all() -> None:
-    cells = [Duration(7200.0, frozenset({"measured"})), Duration(3600.0, frozenset({"roofline", "scaled"}))]
-    assert hours(cells, replace(MACHINE, count=1)) == "3.00h =~?"
-    assert hours(cells, MACHINE) == "2.00h =~?"
-    assert hours([Duration(3.6e6, frozenset({"roofline"}))] * 2, MACHINE) == "1,000h ?"
-    assert hours([Duration(1.0, frozenset({"roofline"}))], MACHINE) == "<0.01h ?"
-    assert hours([], MACHINE) == ""
-
-
-@pytest.mark.parametrize("width", [80, 120])
-def test_a_forecast_fits_the_terminal_and_marks_every_number(
-    width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    configs = [config for config in paper() if config.n == 16 and config.size == "0.5m"]
-    make_run(tmp_path, configs[0], pace=3.0, hardware=environment.hardware(), tokens_per_s=100.0)
-    monkeypatch.setattr(forecast, "wide_console", lambda: Console(width=width))
-    print_forecast(planned_runs(configs, tmp_path), tmp_path, MACHINE)
-    lines = capsys.readouterr().out.splitlines()
-    table = lines[: next(i for i, line in enumerate(lines) if line.startswith("h hours:"))]
-    assert max(map(len, table)) <= width
-    assert "…" not in "".join(table)
-    assert [line.split("  ")[0].strip() for line in table if line.strip()][1:] == [
-        "all", "left", "cot n=16", "rag n=16", "direct n=16",
-        "transformer 0.5m", "hybrid 0.5m", "mamba 0.5m", "lstm 0.5m",
-    ]  # fmt: skip
-    rows = [line for line in table if line.strip()][1:]
-    assert all(len([word for word in line.split() if set(word) <= set("=~?")]) == len(GPUS) + 1 for line in rows)
-    assert rows[0].split()[1] == "12"
-    assert rows[1].split()[1] == "11"
