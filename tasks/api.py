@@ -170,6 +170,10 @@ class Task(abc.ABC):
         """How many different problems the split has, and samples to be evaluated at the most.  None: no end of them."""
         return None
 
+    def to_evaluate(self, wanted: int) -> int:
+        """How many samples are evaluated where so many are wanted: no problem of the split twice."""
+        return min(wanted, self.problems or wanted)
+
     @abc.abstractmethod
     def sample(self, index_B: NDArray[np.int64]) -> Batch:
         """The samples of these numbers, in this order."""

@@ -52,6 +52,7 @@ class Evaluation:
 class Tally:
     """What was counted over the first `samples` samples of a split, and their `answers`, in `seconds` of decoding.
 
+    of: samples that are to be counted; 0 where that is not told.
     Raises ValueError for counts that contradict each other.
     """
 
@@ -62,10 +63,12 @@ class Tally:
     exact: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    of: int = 0
 
     def __post_init__(self) -> None:
         least = min(self.right, self.undecided, self.exact, self.tokens)
-        if least < 0 or self.right + self.undecided > self.answers or self.exact > self.samples:
+        impossible = self.right + self.undecided > self.answers or self.exact > self.samples
+        if least < 0 or impossible or 0 < self.of < self.samples:
             raise ValueError(f"impossible counts: {self}")
 
 
@@ -101,6 +104,7 @@ def evaluate(
             exact=tally.exact + int(_exact(decoded, gold, task).sum()),
             tokens=tally.tokens + int((decoded.length_B - gold.prompt_len_B).sum()),
             seconds=tally.seconds + time.perf_counter() - started,
+            of=samples,
         )
         on_batch(tally)
     return _scores(tally, task)

@@ -91,8 +91,7 @@ def probe_rows(settings: Probe) -> list[Row]:
 
     config, model, progress = load_model(RunDirectory(Path(settings.run_dir)))
     task, calibration = config.build_task(config.eval_split), config.build_task("train")
-    wanted = settings.samples or config.eval_samples
-    samples = min(wanted, task.problems or wanted)
+    samples = task.to_evaluate(settings.samples or config.eval_samples)
     rows = probe(
         model,
         task,

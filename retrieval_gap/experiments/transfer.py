@@ -124,7 +124,7 @@ def _rows(elsewhere: Transfer) -> Iterator[Row]:
     for task in elsewhere.tasks(config):
         batch, samples = decode_batch(model.state_bits(task.max_length)), elsewhere.samples or config.eval_samples
         tested = {"tested_on": task.family, "tested_n": task.config.n, "tested_options": task.config.options}
-        for answer, part, count in _by_answer(task, min(samples, task.problems or samples)):
+        for answer, part, count in _by_answer(task, task.to_evaluate(samples)):
             row = same | tested | {"answer": answer} | asdict(evaluate(model, part, count, batch=batch))
             yield {column: row[column] for column in COLUMNS}
 

@@ -244,7 +244,8 @@ class RunConfig(Experiment):
         done = int(reports[-1]["samples"]) if reports else 0
         good_enough = bool(reports) and 0 < self.stop_at <= (reports[-1].get("accuracy") or 0)
         if done >= total or good_enough:
-            share = counted(run).samples / self.eval_samples
+            tally = counted(run)
+            share = tally.samples / (tally.of or self.eval_samples)
             return Progress(done=done, total=done, doing=f"decoding {share:.0%}")
         pace = reports[-1].get("samples_per_s") if reports else None
         return Progress(done=done, total=total, per_s=pace)

@@ -22,7 +22,7 @@ from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.experiments.trained.work import Load, decode_load, prefill_load, state_floats, training_load
 from retrieval_gap.machine import environment
 from retrieval_gap.models import Embedding, ModelConfig, SequenceModel, architecture
-from retrieval_gap.tasks.api import CONTROL_TOKENS, Mode
+from retrieval_gap.tasks.api import CONTROL_TOKENS, Mode, Task
 from retrieval_gap.training.curriculum import sizes_of, stage_steps
 
 ACHIEVED = 0.5
@@ -98,6 +98,7 @@ class CellCost:
     """tokens: trained on, without padding; padded: with it.  flops: of training and evaluation.
 
     training: the steps of each problem size of a curriculum, in their order, or of the one that there is.
+    decoded: tokens of the evaluation.
     """
 
     tokens: float
@@ -105,6 +106,7 @@ class CellCost:
     flops: float
     training: Phase
     evaluation: Phase
+    decoded: float
 
 
 @cache
@@ -118,22 +120,24 @@ def cell_cost(config: RunConfig) -> CellCost:
         (float(count), training_load(model, vocabulary=vocabulary, batch=batch, length=s.padded, graded=s.graded))
         for count, s in zip(steps, stages, strict=True)
     ]
-    evaluation = _evaluation(config, model, stages[-1])
+    task, own = config.build_task(config.eval_split), stages[-1]
+    samples = task.to_evaluate(config.eval_samples)
+    evaluation = _evaluation(task, samples, model, own)
     return CellCost(
         tokens=batch * sum(count * sizes.length for count, sizes in zip(steps, stages, strict=True)),
         padded=batch * sum(count * sizes.padded for count, sizes in zip(steps, stages, strict=True)),
         flops=sum(times * load.flops for times, load in [*training, *evaluation]),
         training=training,
         evaluation=evaluation,
+        decoded=samples * (own.length - own.prompt),
     )
 
 
-def _evaluation(config: RunConfig, model: SequenceModel, sizes: TraceSizes) -> Phase:
+def _evaluation(task: Task, samples: int, model: SequenceModel, sizes: TraceSizes) -> Phase:
     """Free decoding of full batches up to the longest trace; a sample that is done costs no more."""
-    task = config.build_task(config.eval_split)
     longest = task.max_length
-    batches = math.ceil(config.eval_samples / decode_batch(max(1, int(32 * state_floats(model, longest)))))
-    rows, steps = config.eval_samples / batches, longest - sizes.prompt
+    batches = math.ceil(samples / decode_batch(max(1, int(32 * state_floats(model, longest)))))
+    rows, steps = samples / batches, longest - sizes.prompt
     active = rows * (sizes.length - sizes.prompt) / steps
     middle = (sizes.prompt + longest) / 2
     return [

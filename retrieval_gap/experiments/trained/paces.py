@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from retrieval_gap.experiments.trained.config import RunConfig
-from retrieval_gap.experiments.trained.cost import Hardware, Phase, cell_cost, stretch, trace_sizes
+from retrieval_gap.experiments.trained.cost import Hardware, Phase, cell_cost, stretch
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.runs.known import KnownRun, known_runs
 from retrieval_gap.tasks.api import TaskError
@@ -43,9 +43,8 @@ class MeasuredPace:
         """What was measured of a part it tells of, over the machine's roofline of the same."""
         if part == "training":
             return self.trained_s / machine.seconds(self._trained)
-        sizes = trace_sizes(self.config)
-        decoded = self.config.eval_samples * (sizes.length - sizes.prompt)
-        return decoded / (self.tokens_per_s or math.inf) / machine.seconds(cell_cost(self.config).evaluation)
+        cost = cell_cost(self.config)
+        return cost.decoded / (self.tokens_per_s or math.inf) / machine.seconds(cost.evaluation)
 
     @property
     def _trained(self) -> Phase:

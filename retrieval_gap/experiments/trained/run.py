@@ -144,8 +144,8 @@ def evaluate_run(
     keep_freed_memory()
     config, model, progress = load_model(run, device)
     trained = {"samples": progress.step * config.batch_size, "status": run.status()}
-    task, wanted = config.build_task(config.eval_split), samples or config.eval_samples
-    wanted = min(wanted, task.problems or wanted)
+    task = config.build_task(config.eval_split)
+    wanted = task.to_evaluate(samples or config.eval_samples)
     evaluation = evaluate(model, task, wanted, retriever=retriever, batch=_decode_batch(model, task))
     return asdict(config) | {"lr": config.training().lr} | trained | asdict(evaluation)
 
@@ -246,7 +246,7 @@ def _validation(config: RunConfig, model: SequenceModel) -> Validation | None:
     if not config.validation_every:
         return None
     task = config.build_task("validation")
-    samples = min(VALIDATION_SAMPLES, task.problems or VALIDATION_SAMPLES)
+    samples = task.to_evaluate(VALIDATION_SAMPLES)
 
     def measure() -> tuple[float, float]:
         told = evaluate(model, task, samples, batch=_decode_batch(model, task))
@@ -278,11 +278,10 @@ def _own_evaluation(config: RunConfig, model: SequenceModel, run: RunDirectory) 
         if first == 0:
             write_samples(run.samples, task, gold, decoded, right_BxQ)
 
-    samples = min(config.eval_samples, task.problems or config.eval_samples)
     return evaluate(
         model,
         task,
-        samples,
+        task.to_evaluate(config.eval_samples),
         batch=_decode_batch(model, task),
         counted=counted(run),
         on_decoded=keep,

@@ -39,7 +39,7 @@ def _broken_law(task: Task) -> str:
     for split in get_args(Split):
         try:
             other = type(task)(replace(task.config, split=split))
-            batch = other.sample(np.arange(min(COMPARED, other.problems or COMPARED)))
+            batch = other.sample(np.arange(other.to_evaluate(COMPARED)))
         except TaskError:
             continue  # a split that this size has no problem for; a run that needs it is told then
         for prompt in _prompts(batch):
