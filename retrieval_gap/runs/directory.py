@@ -106,7 +106,12 @@ class RunDirectory:
         told = rows[0] if len(rows) == 1 else {"rows": list(rows)}
         write_json(self.result, told | {DIGEST: hash_of(told)})
 
+    def is_over(self) -> bool:
+        """Whether another start would do nothing: the run is done, or failed for good."""
+        return self.result.exists() or self.failure.exists()
+
     def status(self) -> Status:
+        """failed: for good, or at its last try; the next sweep tries the latter again (see `is_over`)."""
         held = self.is_held()  # asked first, so that a run that ends meanwhile is told as what it ended as
         if self.result.exists():
             return "done"

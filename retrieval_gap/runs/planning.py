@@ -36,7 +36,7 @@ class PacePlanner:
     def seconds_left(self, cells: Sequence[KnownRun], runs_dir: Path, places: Sequence[str]) -> float:
         kinds = {cell.experiment.kind for cell in cells if cell.experiment is not None}
         seconds = _seconds_of_done(runs_dir, kinds)
-        left = [cell for cell in cells if cell.run.status() not in ("done", "failed")]
+        left = [cell for cell in cells if not cell.run.is_over()]
         if not seconds or not left:
             return 0.0
         return fmean(seconds) * max(1.0, len(left) / max(1, len(places)))

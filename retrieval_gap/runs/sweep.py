@@ -14,7 +14,7 @@ from retrieval_gap.runs.executors import ExecutorOptions, open_executor
 from retrieval_gap.runs.executors.cells import SweepOutcome, check_outcome, run_cells
 from retrieval_gap.runs.experiment import Experiment, RunOptions
 from retrieval_gap.runs.filters import matches
-from retrieval_gap.runs.known import finished_rows, planned_runs, print_counts
+from retrieval_gap.runs.known import KnownRun, finished_rows, planned_runs, print_counts
 from retrieval_gap.runs.listing import print_runs, table_columns
 from retrieval_gap.runs.tracking import check_tracker
 from retrieval_gap.runs.watch import watch
@@ -77,7 +77,7 @@ def sweep(cells: Sequence[Experiment], options: SweepOptions, run: RunOptions) -
         runs = {cell: RunDirectory.of(cell, run.runs_dir) for cell in chosen}
         order = most_valuable_first(runs)
         events = run_cells(order, executor, run.runs_dir, seconds=60 * options.max_minutes, outcome=outcome)
-        watch(runs, events, lambda: planner.seconds_left(planned, run.runs_dir, places))
+        watch(runs, events, lambda: planner.seconds_left(to_come(planned, outcome), run.runs_dir, places))
     print_runs(planned)
     for cell, reason in outcome.failed:
         say(f"failed: {cell.label()}: {reason}")
@@ -88,6 +88,12 @@ def sweep(cells: Sequence[Experiment], options: SweepOptions, run: RunOptions) -
         write_table(options.csv, table_columns(rows, cells), rows)
         print(f"{len(rows)} rows written to {options.csv}")
     check_outcome(outcome)
+
+
+def to_come(planned: Sequence[KnownRun], outcome: SweepOutcome) -> list[KnownRun]:
+    """The cells without those that failed in this sweep, which only the next one tries again."""
+    set_aside = [cell for cell, _ in outcome.failed]
+    return [each for each in planned if each.experiment not in set_aside]
 
 
 def run_quietly(cells: Sequence[Experiment], executor: ExecutorOptions, run: RunOptions) -> None:

@@ -24,7 +24,8 @@ from retrieval_gap.runs.executors import cells, local
 from retrieval_gap.runs.executors.cells import SweepOutcome, run_cells
 from retrieval_gap.runs.executors.local import LocalPool
 from retrieval_gap.runs.experiment import RunOptions
-from retrieval_gap.runs.sweep import most_valuable_first, select
+from retrieval_gap.runs.known import planned_runs
+from retrieval_gap.runs.sweep import most_valuable_first, select, to_come
 from retrieval_gap.tables.rows import COLUMNS, write_rows
 from retrieval_gap.training.step import DeviceStep
 from tests.runs.sweeps import PATIENCE, rows_of, sweep_here, sweep_process, wait_until
@@ -107,6 +108,12 @@ def test_a_cell_that_fails_does_not_stop_the_others(smoke: list[RunConfig], tmp_
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_cell_that_failed_in_this_sweep_is_not_to_come_in_it(tmp_path: Path) -> None:
+    planned = planned_runs(CELLS, tmp_path)
+    outcome = SweepOutcome(failed=[(CELLS[1], "RunError: the disk is full")], stopped=[CELLS[2]])
+    assert to_come(planned, outcome) == [planned[0], planned[2], planned[3]]
+
+
 def test_sharing_a_gpu_needs_one(smoke: list[RunConfig], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--per-gpu needs a GPU"):
         sweep_here(smoke, tmp_path / "runs", device="auto", per_gpu=2)

@@ -169,8 +169,8 @@ def _left(cells: Sequence[KnownRun], machine: Hardware, runs: Sequence[MeasuredP
 
 
 def _todo(cell: KnownRun) -> float | None:
-    """The share of a cell's training that is left; None where the cell is done or failed."""
-    if cell.experiment is None or cell.run.status() in ("done", "failed"):
+    """The share of a cell's training that is left; None where the cell is done, or failed for good."""
+    if cell.experiment is None or cell.run.is_over():
         return None
     return 1 - cell.experiment.progress(cell.run).share
 

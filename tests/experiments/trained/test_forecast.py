@@ -17,11 +17,13 @@ from retrieval_gap.experiments.trained.forecast import (
     estimate,
     hours,
     print_forecast,
+    seconds_left,
 )
 from retrieval_gap.experiments.trained.paces import measured_runs, on_machine
 from retrieval_gap.machine import environment
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.known import planned_runs
+from retrieval_gap.runs.sweep import most_valuable_first
 from tests.experiments.trained.test_cost import MACHINE
 from tests.training.runs import made_up_row
 from tests.training.test_loop import CONFIG
@@ -144,6 +146,21 @@ def test_a_plain_run_is_scaled_from_a_curriculums_and_not_measured_by_it(tmp_pat
 def test_small_problems_of_a_curriculum_do_not_stand_for_the_large_ones_to_come(tmp_path: Path) -> None:
     seconds = make_staged_run(tmp_path, 4, slowness=7.0)
     assert training_of(STAGED, tmp_path) == Duration(pytest.approx(seconds), frozenset({"scaled"}))
+
+
+def test_a_cell_that_the_next_sweep_tries_again_is_still_to_do(tmp_path: Path) -> None:
+    fresh, tried, hopeless = cells = [replace(PLAIN, seed=seed) for seed in range(3)]
+    runs = {cell: RunDirectory.of(cell, tmp_path) for cell in cells}
+    for cell in (tried, hopeless):
+        runs[cell].path.mkdir()
+        runs[cell].create(cell, {})
+    runs[tried].error.write_text("RunError: the disk is full\n")
+    runs[hopeless].failure.write_text('{"reason": "the loss is nan"}')
+    assert [runs[cell].status() for cell in cells] == ["missing", "failed", "failed"]
+    alone = seconds_left(planned_runs([fresh], tmp_path), tmp_path, replace(MACHINE, count=1))
+    assert seconds_left(planned_runs(cells, tmp_path), tmp_path, replace(MACHINE, count=1)) == pytest.approx(2 * alone)
+    assert seconds_left(planned_runs([hopeless], tmp_path), tmp_path, MACHINE) == 0
+    assert tried in most_valuable_first(runs)
 
 
 def test_hours_are_until_the_last_cell_ends_and_carry_their_unit_and_the_marks_of_all() -> None:
