@@ -31,7 +31,7 @@ class UnpackCommand:
     runs_dir: RunsDir = Path("runs")
 
     def run(self) -> None:
-        from retrieval_gap.runs.pack import unpack
+        from retrieval_gap.runs.unpack import unpack
 
         unpack(self.pack, self.runs_dir)
 

@@ -19,8 +19,10 @@ from retrieval_gap.machine.stopping import StoppedError
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import RunOptions
-from retrieval_gap.runs.pack import MANIFEST, pack, packed_files, standing, unpack
+from retrieval_gap.runs.pack import pack
+from retrieval_gap.runs.packed import MANIFEST, packed_files, standing
 from retrieval_gap.runs.perform import perform
+from retrieval_gap.runs.unpack import unpack
 from retrieval_gap.runs.user_files import changed_user_files
 from retrieval_gap.training.checkpoint import TrainingProgress, previous, save_checkpoint
 from retrieval_gap.training.loop import StepReport

@@ -18,8 +18,9 @@ from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import RunOptions, read_experiment
 from retrieval_gap.runs.known import known_runs
-from retrieval_gap.runs.pack import pack, unpack
+from retrieval_gap.runs.pack import pack
 from retrieval_gap.runs.perform import perform
+from retrieval_gap.runs.unpack import unpack
 from retrieval_gap.tasks.api import TaskError
 from retrieval_gap.tasks.containment import PATIENCE
 from tests.heads.own_head import own_head
