@@ -18,6 +18,22 @@ class Interval(NamedTuple):
         return Interval(min(self.low, other.low), max(self.high, other.high))
 
 
+class StandardError(NamedTuple):
+    """size: of a value, inf where nothing tells it.  degrees: of freedom, with which it is known."""
+
+    size: float
+    degrees: int
+
+    def around(self, value: float, low: float = -math.inf, high: float = math.inf) -> Interval:
+        """95 % interval, by Student's distribution (1908), of a value that lies from low to high."""
+        half = t_quantile(self.degrees) * self.size
+        return Interval(max(low, value - half), min(high, value + half))
+
+    def p(self, value: float) -> float:
+        """Two-sided, of the value being 0."""
+        return 1 - t_within(abs(value) / self.size, self.degrees) if self.size else float(value == 0)
+
+
 def wilson_interval(share: float, samples: int) -> tuple[float, float]:
     """95 % score interval of a share (Wilson 1927)."""
     z2 = Z_95**2 / samples

@@ -1,28 +1,32 @@
 """Paired comparisons: two methods judged on the same items, which come in groups (streams, documents, tasks).
 
-Items of one group depend on each other, so intervals resample whole groups: the cluster bootstrap (Efron and
-Tibshirani, "An Introduction to the Bootstrap", 1993, section 8; Field and Welsh, JRSS B 69, 2007).
+Items of one group depend on each other, so standard errors are of a bootstrap that resamples whole groups, the cluster
+bootstrap (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, section 8; Field and Welsh, JRSS B 69, 2007).
+Few groups tell little of how much groups differ: intervals and p-values are of Student's distribution, with G - 1
+degrees of freedom for G groups.
 McNemar's test, Holm's correction and the bootstrap are written here because scipy and statsmodels are dependencies of
 this package's tests alone, which compare these few lines with theirs.
-Axes: I items, G groups, D bootstrap draws.
 """
 
+import math
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from retrieval_gap.statistics.intervals import Interval
+from retrieval_gap.statistics.intervals import Interval, StandardError, wilson_interval
+from retrieval_gap.statistics.ratios import DRAWS, Counts, standard_error
 
-DRAWS = 10_000
+ALIKE = 1e-12  # a standard error below it, as a share of the largest difference, is rounding
 
 
 class PairedDifference(NamedTuple):
-    """mean: over all items.  interval: 95 %, None where one group alone leaves nothing to resample."""
+    """mean: over all items.  interval: 95 %.  p: two-sided, of no difference.  Both are None where the groups do not
+    tell them."""
 
     mean: float
     interval: Interval | None
+    p: float | None
     items: int
     groups: int
 
@@ -36,36 +40,48 @@ class McNemar(NamedTuple):
 
 
 def paired_difference(
-    first: Sequence[float], second: Sequence[float], groups: Sequence[Hashable], *, draws: int = DRAWS, seed: int = 0
+    first: Sequence[float],
+    second: Sequence[float],
+    groups: Sequence[Hashable],
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    draws: int = DRAWS,
+    seed: int = 0,
 ) -> PairedDifference:
-    """The mean of first - second over the items, with the percentile interval of a bootstrap over groups.
+    """The mean of first - second over the items, its interval and its p over the groups.
 
-    groups: the group of each item.  Raises ValueError for no items, or lists of different lengths.
+    groups: the group of each item.  low, high: between which a difference lies.  A single group has neither interval
+    nor p.  Groups whose means are all alike do not tell how much groups differ: there p is 1 for no difference at all
+    and else None, and the interval is that of `_interval_of_alike`, None where low or high is infinite.
+    Raises ValueError for no items, or lists of different lengths.
     """
     if not len(first) == len(second) == len(groups) or not len(first):
         raise ValueError(f"{len(first)}, {len(second)} values and {len(groups)} groups are no paired items")
-    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
-    group_I = np.array([numbers[group] for group in groups])
     difference_I = np.asarray(first, np.float64) - np.asarray(second, np.float64)
-    sum_G = np.bincount(group_I, difference_I, minlength=len(numbers)).astype(np.float64)
-    count_G = np.bincount(group_I, minlength=len(numbers)).astype(np.float64)
-    mean = float(sum_G.sum() / count_G.sum())
-    interval = None
-    if len(numbers) > 1:
-        mean_D = bootstrap_means(sum_G, count_G, draws=draws, seed=seed)
-        low, high = np.quantile(mean_D, (0.025, 0.975))
-        interval = Interval(float(low), float(high))
-    return PairedDifference(mean, interval, len(difference_I), len(numbers))
+    mean, number = float(difference_I.mean()), len(set(groups))
+    if number == 1:
+        return PairedDifference(mean, None, None, len(difference_I), 1)
+    counts = Counts(difference_I[None], np.ones((1, len(difference_I))))
+    error = _of_new_groups(standard_error([counts], groups, draws, seed))
+    if error.size <= ALIKE * float(abs(difference_I).max()):
+        interval, p = _interval_of_alike(mean, number, low, high), (1.0 if abs(mean) <= ALIKE else None)
+    else:
+        interval, p = error.around(mean, low, high), error.p(mean)
+    return PairedDifference(mean, interval, p, len(difference_I), number)
 
 
-def bootstrap_means(
-    sum_G: NDArray[np.float64], count_G: NDArray[np.float64], *, draws: int = DRAWS, seed: int = 0
-) -> NDArray[np.float64]:
-    """Means over items of `draws` samples of whole groups, with replacement; sum_G and count_G are each group's."""
-    groups = len(sum_G)
-    times_DxG = np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), size=draws)
-    means: NDArray[np.float64] = (times_DxG @ sum_G) / (times_DxG @ count_G)
-    return means
+def _of_new_groups(error: StandardError) -> StandardError:
+    """G groups drawn with replacement vary less than G new ones would, by (G - 1) / G."""
+    return StandardError(error.size * math.sqrt((error.degrees + 1) / error.degrees), error.degrees)
+
+
+def _interval_of_alike(value: float, groups: int, low: float, high: float) -> Interval | None:
+    """95 % interval of a mean where each group's is this value.  By Wilson at most a share of all groups has another
+    one; these could be at low, or at high.  Where all are right or all wrong it is Wilson's of the share itself."""
+    others = wilson_interval(0.0, groups)[1]
+    interval = Interval(value - others * (value - low), value + others * (high - value))
+    return interval if all(map(math.isfinite, interval)) else None
 
 
 def mcnemar_exact(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
@@ -92,3 +108,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
         adjusted[place] = largest
     return adjusted
+
+
+def holm_of_known(p_values: Sequence[float | None]) -> list[float | None]:
+    """`holm` of those that are known; None stays None, and counts as no test."""
+    adjusted = iter(holm([p for p in p_values if p is not None]))
+    return [None if p is None else next(adjusted) for p in p_values]

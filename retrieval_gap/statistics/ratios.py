@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval_gap.statistics.intervals import Interval, t_quantile, t_within, wilson_interval
+from retrieval_gap.statistics.intervals import Interval, StandardError, t_quantile, wilson_interval
 
 DRAWS = 2_000
 POWER = 0.8  # with which `detectable` is found
@@ -45,24 +45,12 @@ class ScoreDifference(NamedTuple):
     p: float | None
 
 
-class _Error(NamedTuple):
-    """A standard error, and the degrees of freedom that it is known with."""
-
-    size: float
-    degrees: int
-
-    def around(self, value: float, low: float, high: float) -> Interval:
-        """95 % interval of a value that lies from low to high."""
-        half = t_quantile(self.degrees) * self.size
-        return Interval(max(low, value - half), min(high, value + half))
-
-
 def score_interval(counts: Counts, groups: Sequence[Hashable], *, draws: int = DRAWS, seed: int = 0) -> Interval:
     """95 % interval of a score; Wilson's for as many samples as there are groups, where all are right or all wrong.
 
     Raises ValueError for lists that do not fit together.
     """
-    error = _error([counts], groups, draws, seed)
+    error = standard_error([counts], groups, draws, seed)
     if counts.score in (0, 1) and error.size < math.inf:
         return Interval(*wilson_interval(counts.score, len(set(groups))))
     return error.around(counts.score, 0.0, 1.0)
@@ -75,27 +63,28 @@ def score_difference(
 
     Raises ValueError for lists that do not fit together.
     """
-    error = _error([first, second], groups, draws, seed)
+    error = standard_error([first, second], groups, draws, seed)
     value = first.score - second.score
     found = t_quantile(error.degrees) + t_quantile(error.degrees, 2 * POWER - 1)
-    p = 1 - t_within(abs(value) / error.size, error.degrees) if error.size else float(value == 0)
     return ScoreDifference(
         value=value,
         interval=error.around(value, -1.0, 1.0),
         detectable=min(1.0, found * error.size),
-        p=p if len(first.numerator_SxI) > 1 else None,
+        p=error.p(value) if len(first.numerator_SxI) > 1 else None,
     )
 
 
-def _error(counts: Sequence[Counts], groups: Sequence[Hashable], draws: int, seed: int) -> _Error:
-    """Of a score, or of the difference of two."""
+def standard_error(
+    counts: Sequence[Counts], groups: Sequence[Hashable], draws: int = DRAWS, seed: int = 0
+) -> StandardError:
+    """Of a score, or of the difference of two.  Raises ValueError for lists that do not fit together."""
     seeds, examples = counts[0].numerator_SxI.shape
     shapes = {part.shape for each in counts for part in each}
     if shapes != {(seeds, examples)} or len(groups) != examples or not examples:
         raise ValueError(f"counts of shapes {sorted(shapes)} and {len(groups)} groups are no paired examples")
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     if len(numbers) == 1:
-        return _Error(math.inf, 1)
+        return StandardError(math.inf, 1)
     group_I = np.array([numbers[group] for group in groups])
     rng = np.random.default_rng(seed)
     times_DxG = rng.multinomial(len(numbers), np.full(len(numbers), 1 / len(numbers)), size=draws).astype(np.float64)
@@ -107,7 +96,7 @@ def _error(counts: Sequence[Counts], groups: Sequence[Hashable], draws: int, see
         share_DxS = 1 / seeds + math.sqrt(seeds / (seeds - 1)) * (share_DxS - 1 / seeds)
     whole = float((share_DxS * score_DxS).sum(1).var(ddof=1))
     of_examples = min(whole, float(score_DxS.mean(1).var(ddof=1)))
-    return _Error(math.sqrt(whole), _degrees((whole - of_examples, seeds), (of_examples, len(numbers))))
+    return StandardError(math.sqrt(whole), _degrees((whole - of_examples, seeds), (of_examples, len(numbers))))
 
 
 def _resampled(counts: Counts, group_I: NDArray[np.int64], times_DxG: Array) -> Array:

@@ -10,7 +10,8 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from retrieval_gap.statistics.paired import holm, mcnemar_exact, paired_difference
+from retrieval_gap.statistics.intervals import wilson_interval
+from retrieval_gap.statistics.paired import holm, holm_of_known, mcnemar_exact, paired_difference
 
 SHARES = st.floats(0, 1)
 
@@ -37,13 +38,20 @@ def test_holm_agrees_with_statsmodels(p_values: list[float]) -> None:
     assert holm(p_values) == pytest.approx(theirs.tolist())
 
 
-def test_the_bootstrap_of_groups_of_one_agrees_with_scipys() -> None:
+def test_p_values_that_are_not_known_are_not_corrected_for() -> None:
+    assert holm_of_known([0.02, None, 0.01]) == [0.02, None, 0.02]
+    assert holm_of_known([None]) == [None]
+    assert holm_of_known([]) == []
+
+
+def test_of_groups_of_one_it_is_students_paired_test_as_scipy_has_it() -> None:
     rng = np.random.default_rng(5)
-    first, second = rng.random(60), rng.random(60) * 0.8
-    ours = paired_difference(list(first), list(second), range(60))
-    theirs = stats.bootstrap((first - second,), np.mean, method="percentile", n_resamples=10_000, random_state=1)
+    first, second = rng.random(8), rng.random(8) * 0.8
+    ours = paired_difference(list(first), list(second), range(8), draws=50_000)
+    theirs = stats.ttest_rel(first, second)
     assert ours.mean == pytest.approx(float(np.mean(first - second)))
-    assert ours.interval == pytest.approx(tuple(theirs.confidence_interval), abs=0.01)
+    assert ours.interval == pytest.approx(tuple(theirs.confidence_interval()), abs=0.01)
+    assert ours.p == pytest.approx(float(theirs.pvalue), abs=0.01)
 
 
 def test_items_that_repeat_within_their_group_do_not_narrow_the_interval() -> None:
@@ -55,19 +63,56 @@ def test_items_that_repeat_within_their_group_do_not_narrow_the_interval() -> No
     assert (often.items, often.groups) == (100, 20)
 
 
-def test_the_interval_holds_the_truth_about_95_times_in_100() -> None:
-    rng, held = np.random.default_rng(11), 0
-    for seed in range(200):
-        effect = rng.normal(0.3, 1.0, size=40)  # a group's own; its items share it
-        values = (effect[:, None] + rng.normal(size=(40, 5))).ravel()
-        interval = paired_difference(values, [0.0] * 200, np.repeat(np.arange(40), 5), draws=500, seed=seed).interval
-        assert interval is not None
-        held += interval.low <= 0.3 <= interval.high
-    assert 0.88 <= held / 200 <= 0.99
+@pytest.mark.parametrize("groups", [2, 5, 40])
+def test_the_interval_holds_the_truth_95_times_in_100_and_p_is_seldom_small_for_nothing(groups: int) -> None:
+    rng, held, rejected, times, items = np.random.default_rng(11), 0, 0, 1000, 5
+    for seed in range(times):
+        effect = rng.normal(size=groups)  # a group's own; its items share it
+        values = (effect[:, None] + rng.normal(size=(groups, items))).ravel()
+        places = np.repeat(np.arange(groups), items)
+        found = paired_difference(values, [0.0] * len(values), places, draws=300, seed=seed)
+        assert found.interval is not None
+        assert found.p is not None
+        held += found.interval.low <= 0 <= found.interval.high
+        rejected += found.p < 0.05
+    assert held / times >= 0.93
+    assert rejected / times <= 0.07
 
 
-def test_one_group_has_no_interval() -> None:
-    assert paired_difference([1.0, 0.0], [0.0, 0.0], ["a", "a"]) == (0.5, None, 2, 1)
+@pytest.mark.parametrize("groups", [2, 3, 5])
+def test_methods_that_are_equal_on_average_and_differ_by_group_are_seldom_told_apart(groups: int) -> None:
+    """McNemar's test, which takes items as independent, tells them apart about half of the time."""
+    rng, over_groups, over_items, times, items = np.random.default_rng(3), 0, 0, 400, 100
+    for seed in range(times):
+        first, second = (
+            (rng.random((groups, items)) < rng.uniform(0.2, 0.8, size=(groups, 1))).ravel() for _ in range(2)
+        )
+        p = paired_difference(first, second, np.repeat(np.arange(groups), items), draws=300, seed=seed).p
+        over_groups += p is not None and p < 0.05
+        over_items += mcnemar_exact(list(first), list(second)).p < 0.05
+    assert over_groups / times <= 0.07
+    assert over_items / times > 0.4
+
+
+def test_one_group_has_no_interval_and_no_p() -> None:
+    assert paired_difference([1.0, 0.0], [0.0, 0.0], ["a", "a"]) == (0.5, None, None, 2, 1)
+
+
+@pytest.mark.parametrize("groups", [2, 3, 20])
+def test_where_all_groups_are_right_or_all_are_wrong_the_interval_is_wilsons(groups: int) -> None:
+    for share in (0.0, 1.0):
+        found = paired_difference([share] * groups, [0.0] * groups, range(groups), low=0, high=1)
+        assert found.interval == pytest.approx(wilson_interval(share, groups))
+
+
+def test_groups_that_are_all_alike_do_not_tell_how_much_groups_differ() -> None:
+    third = [1.0, 0.0, 0.0]
+    found = paired_difference(third * 4, [0.1] * 12, np.repeat(range(4), 3), low=-1, high=1)
+    assert found.p is None
+    assert found.interval is not None
+    assert -1 < found.interval.low < found.mean < found.interval.high < 1
+    assert paired_difference(third * 4, [0.1] * 12, np.repeat(range(4), 3)).interval is None  # anything may be there
+    assert paired_difference(third, third, "abc").p == 1
 
 
 def test_what_is_not_paired_is_refused() -> None:

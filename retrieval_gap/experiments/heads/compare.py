@@ -19,7 +19,7 @@ from retrieval_gap.runs.directory import AGAIN, RunDirectory, read_json
 from retrieval_gap.runs.experiment import Row, hash_of
 from retrieval_gap.runs.known import KnownRun
 from retrieval_gap.runs.user_files import kept_digest
-from retrieval_gap.statistics.paired import holm
+from retrieval_gap.statistics.paired import holm_of_known
 from retrieval_gap.statistics.ratios import Counts, score_difference, score_interval
 
 MATCHED = {"text": "attention", "choice": "attention", "tokens": "mlp"}
@@ -202,11 +202,7 @@ def _correct(rows: Sequence[Row]) -> None:
     """Adds Holm's correction, over the comparisons of each kind."""
     for versus in {row["versus"] for row in rows if row["versus"]}:
         compared = [row for row in rows if row["versus"] == versus]
-        tested = [row for row in compared if row["p"] is not None]
-        corrected = holm([row["p"] for row in tested])
-        for row in compared:
-            row["p_holm"] = None
-        for row, p in zip(tested, corrected, strict=True):
+        for row, p in zip(compared, holm_of_known([row["p"] for row in compared]), strict=True):
             row["p_holm"] = p
 
 

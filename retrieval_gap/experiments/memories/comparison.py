@@ -12,22 +12,25 @@ from rich.markup import escape
 from rich.table import Table
 
 from retrieval_gap.experiments.memories.cell import STEPS, MemoryCell
-from retrieval_gap.experiments.memories.rows import COLUMNS, REASONS, REFUSED
+from retrieval_gap.experiments.memories.rows import COLUMNS, REASONS, REFUSED, score_bounds
 from retrieval_gap.experiments.memories.work import read_log
 from retrieval_gap.llm.config import Price
 from retrieval_gap.machine.errors import UsageError, unknown
 from retrieval_gap.runs.experiment import Row
 from retrieval_gap.runs.known import known_runs
-from retrieval_gap.statistics.paired import holm, mcnemar_exact, paired_difference
+from retrieval_gap.statistics.paired import holm_of_known, mcnemar_exact, paired_difference
 from retrieval_gap.tables.rows import write_table
 from retrieval_gap.text_memory.settings import FLOORS, METHODS
 
 # What a comparison adds to a row.  against: the method that it is compared with, of the same model on the same streams.
-# changed: share of predictions that differ from those without an update.  holm: of the McNemar tests of one model on
-# one set of streams.  score_sd: of runs of several seeds as one, over the seeds.
+# p: of no difference, over streams; holm_p: corrected for all methods of one model on one set of streams.  Both are
+# empty where the streams do not tell them, such as for a single one.  mcnemar_step_p takes each step as independent of
+# the others, which steps of one stream are not: it says what these steps show, and nothing of other streams.
+# changed: share of predictions that differ from those without an update.  score_sd: of runs of several seeds as one,
+# over the seeds.
 PAIRED = (
-    "against", "difference", "difference_low", "difference_high", "paired", "only_this_right", "only_other_right",
-    "mcnemar_p", "holm_p", "changed", "dollars", "score_sd",
+    "against", "difference", "difference_low", "difference_high", "paired", "p", "holm_p", "only_this_right",
+    "only_other_right", "mcnemar_step_p", "changed", "dollars", "score_sd",
 )  # fmt: skip
 
 
@@ -78,7 +81,7 @@ def compared_rows(found: Sequence[Finished], against: str, price: Price) -> list
     if against not in (*METHODS, *FLOORS):
         raise unknown("method", against, (*METHODS, *FLOORS))
     extra: dict[int, Row] = {place: {} for place in range(len(found))}
-    tests: dict[tuple[Any, ...], list[tuple[int, float]]] = defaultdict(list)
+    tests: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for place, run in enumerate(found):
         extra[place] |= {"dollars": price.of(run.whole["read"], run.whole["written"])} if _priced(run, price) else {}
         still = _other(run, found, "no_update")
@@ -88,11 +91,11 @@ def compared_rows(found: Sequence[Finished], against: str, price: Price) -> list
         if other is None or other is run:
             continue
         extra[place] |= {"against": against} | _paired(run, other)
-        if "mcnemar_p" in extra[place] and not run.cell.is_floor:
-            tests[(*run.streams, *run.asked)].append((place, extra[place]["mcnemar_p"]))
-    for group in tests.values():
-        for (place, _), adjusted in zip(group, holm([p for _, p in group]), strict=True):
-            extra[place]["holm_p"] = adjusted
+        if not run.cell.is_floor:
+            tests[(*run.streams, *run.asked)].append(place)
+    for places in tests.values():
+        for place, p in zip(places, holm_of_known([extra[place].get("p") for place in places]), strict=True):
+            extra[place]["holm_p"] = p
     return [row | (extra[place] if row is run.whole else {}) for place, run in enumerate(found) for row in run.rows]
 
 
@@ -185,20 +188,22 @@ def _other(run: Finished, found: Sequence[Finished], method: str) -> Finished | 
 
 
 def _paired(run: Finished, other: Finished) -> Row:
-    """Over the steps that both have a score for; the tests over those where both know right and wrong."""
+    """Over the steps that both have a score for; McNemar's test over those where both know right and wrong."""
     both = [place for place in run.steps if run.steps[place]["asked"] and place in other.steps]
     scored = [p for p in both if run.steps[p]["value"] is not None and other.steps[p]["value"] is not None]
     row: Row = {"paired": len(scored)}
     if scored:
         ours, theirs = ([each.steps[place]["value"] for place in scored] for each in (run, other))
-        found = paired_difference(ours, theirs, [stream for stream, _ in scored])
-        row["difference"] = found.mean
+        low, high = score_bounds(run.steps[scored[0]]["measures"])
+        streams = [stream for stream, _ in scored]
+        found = paired_difference(ours, theirs, streams, low=low - high, high=high - low)
+        row |= {"difference": found.mean, "p": found.p}
         if found.interval is not None:
             row |= {"difference_low": found.interval.low, "difference_high": found.interval.high}
     judged = [p for p in both if run.steps[p]["right"] is not None and other.steps[p]["right"] is not None]
     if judged:
         test = mcnemar_exact(*[[bool(each.steps[place]["right"]) for place in judged] for each in (run, other)])
-        row |= {"only_this_right": test.first_only, "only_other_right": test.second_only, "mcnemar_p": test.p}
+        row |= {"only_this_right": test.first_only, "only_other_right": test.second_only, "mcnemar_step_p": test.p}
     return row
 
 

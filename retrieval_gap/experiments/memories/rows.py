@@ -1,7 +1,8 @@
 """The rows of a cell: all of its predictions, and the same by step."""
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -42,8 +43,13 @@ def summed_up(records: Sequence[Sequence["StepRecord"]]) -> list[Row]:
     return rows
 
 
+def score_bounds(measures: Container[str]) -> tuple[float, float]:
+    """Between which a score lies, by the names of its measures: an error of a number, negative, has no lowest."""
+    return (-math.inf, 0.0) if "squared" in measures else (0.0, 1.0)
+
+
 def _scores(records: Sequence["StepRecord"]) -> Row:
-    """Means over predictions.  score: of those that could be judged, with the interval of a bootstrap over streams."""
+    """Means over predictions.  score: of those that could be judged, with its interval over streams."""
     from retrieval_gap.statistics.paired import paired_difference
 
     asked = [record for record in records if record.asked]
@@ -56,7 +62,8 @@ def _scores(records: Sequence["StepRecord"]) -> Row:
     }
     if judged:
         values, streams = zip(*judged, strict=True)
-        found = paired_difference(values, [0.0] * len(values), streams)
+        low, high = score_bounds(next(record.measures for record in asked if record.value is not None))
+        found = paired_difference(values, [0.0] * len(values), streams, low=low, high=high)
         row["score"] = found.mean
         if found.interval is not None:
             row |= {"score_low": found.interval.low, "score_high": found.interval.high}

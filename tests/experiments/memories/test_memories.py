@@ -23,6 +23,7 @@ from retrieval_gap.llm.config import LLMConfig, Price, ServerConfig
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import read_experiment
+from retrieval_gap.statistics.intervals import wilson_interval
 from retrieval_gap.tasks.api import TaskError
 from retrieval_gap.text_memory.scripted import count_tokens, note_taker
 from tests.experiments.memories.cells import cell, performed
@@ -105,8 +106,8 @@ def test_the_table_has_floors_methods_and_paired_differences(tmp_path: Path):
     assert full["only_other_right"] == 0
     assert full["only_this_right"] == round(18 * full["difference"])
     assert full["difference_low"] <= full["difference"] <= full["difference_high"]
-    assert full["mcnemar_p"] == 2 / 2 ** full["only_this_right"]
-    assert full["holm_p"] >= full["mcnemar_p"]
+    assert full["mcnemar_step_p"] == 2 / 2 ** full["only_this_right"]
+    assert full["holm_p"] >= full["p"] > full["mcnemar_step_p"]  # three streams tell less than 18 steps would
     assert full["changed"] == full["difference"]  # without an update the first value is always said
     assert full["dollars"] == full["read"]
     assert not {"difference", "dollars"} & set(floor)  # a floor asks no model, so it is of none
@@ -119,6 +120,24 @@ def test_the_table_has_floors_methods_and_paired_differences(tmp_path: Path):
     assert header == [*COLUMNS, *PAIRED]
     with pytest.raises(UsageError, match="did you mean 'zero_shot'"):
         compared_rows(find_finished(tmp_path), "zeroshot", Price())
+
+
+def test_one_stream_has_no_interval_and_no_p(tmp_path: Path):
+    """It does not tell how much streams differ.  What its own steps show is told beside it."""
+    for chosen in (cell("zero_shot"), cell(budget=50), cell("search")):
+        performed(replace(chosen, streams=1), tmp_path)
+    rows = compared_rows(find_finished(tmp_path), "zero_shot", Price())
+    full = next(row for row in rows if row["method"] == "llm_as_rnn" and row["part"] == "all")
+    assert (full["difference"] > 0, full["p"], full["holm_p"]) == (True, None, None)
+    assert "score_low" not in full
+    assert "difference_low" not in full
+    assert full["mcnemar_step_p"] < 1
+
+
+def test_where_all_answers_are_right_the_interval_is_wilsons_of_the_streams(tmp_path: Path):
+    whole, *_ = performed(cell(budget=50), tmp_path)
+    assert (whole["score"], whole["score_high"]) == (1.0, 1.0)
+    assert whole["score_low"] == pytest.approx(wilson_interval(1.0, 3)[0])
 
 
 def test_what_an_update_changed_is_known_without_a_zero_shot_run(tmp_path: Path):
