@@ -62,9 +62,11 @@ def paired_difference(
     mean, number = float(difference_I.mean()), len(set(groups))
     if number == 1:
         return PairedDifference(mean, None, None, len(difference_I), 1)
-    counts = Counts(difference_I[None], np.ones((1, len(difference_I))))
-    error = _of_new_groups(standard_error([counts], groups, draws, seed))
-    if error.size <= ALIKE * float(abs(difference_I).max()):
+    unit = float(abs(difference_I).max()) or 1.0  # squares of the largest numbers have no end
+    counts = Counts(difference_I[None] / unit, np.ones((1, len(difference_I))))
+    size, degrees = _of_new_groups(standard_error([counts], groups, draws, seed))
+    error = StandardError(size * unit, degrees)
+    if size <= ALIKE:
         interval, p = _interval_of_alike(mean, number, low, high), (1.0 if abs(mean) <= ALIKE else None)
     else:
         interval, p = error.around(mean, low, high), error.p(mean)

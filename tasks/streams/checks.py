@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from ..api import TaskError
 from ..file_kinds import HALF_A_CHARACTER, holds_half_a_character
+from .overlap import first_with_the_steps
 from .scores import LARGEST_NUMBER
 from .stream import Benchmark, Step, Stream, Target, Value
 
@@ -12,7 +13,8 @@ def check_streams(benchmark: Benchmark, streams: Sequence[Stream], target: Targe
     """streams: from number 0 on.
 
     Raises TaskError, naming benchmark, stream and step, for streams that no method could work through, for a truth that
-    lacks the target or is no value of it, and where no step of any stream asks for anything.
+    lacks the target or is no value of it, for a stream that repeats another's steps, and where no step of any stream
+    asks for anything.
     """
     if not streams:
         raise TaskError(f"{benchmark.name} has no streams with these data")
@@ -30,6 +32,11 @@ def check_streams(benchmark: Benchmark, streams: Sequence[Stream], target: Targe
                 raise TaskError(f"{where}, step {place}: {trouble}")
     if all(step.truth is None for stream in streams for step in stream.steps):
         raise TaskError(f"{benchmark.name}: no step has a truth, so nothing is asked")
+    steps = [[(step.time, step.text()) for step in stream.steps] for stream in streams]
+    for number, first in enumerate(first_with_the_steps(steps, drawn=benchmark.config.data is None)):
+        if first != number:
+            told = "each has to be another; take fewer streams, or fewer steps of each, or another seed"
+            raise TaskError(f"{benchmark.name}: streams {first} and {number} are the same ({streams[first].name}); {told}")
 
 
 def _trouble(step: Step, place: int, stream: Stream, target: Target) -> str:

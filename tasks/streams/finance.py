@@ -21,8 +21,8 @@ LARGEST_FACTOR = 2.0  # from a row to the next, or back; more is a wrong row (Au
 
 
 class Finance(Benchmark):
-    """Targets: change (number, percent) and direction (choice).  A stream starts on a day that the seed decides; with
-    steps=0 there is one, the whole series."""
+    """Targets: change (number, percent) and direction (choice).  A stream starts on a day that the seed decides.
+    With steps=0, or as many as there are, there is one, the whole series."""
 
     name = "finance"
     files = "prices of an index, such as daily_2000_2020.csv or monthly_1871_2026.csv"
@@ -60,11 +60,11 @@ class Finance(Benchmark):
 
     @property
     def available(self) -> int | None:
-        return None if self.config.steps else 1
+        return None if 0 < self.config.steps < len(self._places) else 1
 
     def stream(self, number: int) -> Stream:
         if self.available is not None and number >= self.available:
-            raise TaskError(f"finance: with --steps 0 there is one stream, no stream {number}")
+            raise TaskError(f"finance: with --steps {self.config.steps} there is one stream, no stream {number}")
         length = min(self.config.steps or len(self._places), len(self._places))
         start = int(self.rng(number).integers(len(self._places) - length + 1))
         steps = tuple(self._step(t, place) for t, place in enumerate(self._places[start : start + length]))

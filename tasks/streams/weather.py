@@ -72,7 +72,8 @@ SZEGED = _Form(
 
 class Weather(Benchmark):
     """Targets: sky (choice), temperature (number), and text with Szeged's file.  Streams take the file's places in
-    turn and start on a day that the seed decides; with steps=0 they are each place's whole series."""
+    turn and start on a day that the seed decides.  With steps=0, or as many as each place has, they are each place's
+    whole series."""
 
     name = "weather"
     files = "a daily weather file, such as seattle_newyork_daily.csv or szeged_daily_2006_2016.csv"
@@ -98,12 +99,13 @@ class Weather(Benchmark):
 
     @property
     def available(self) -> int | None:
-        return None if self.config.steps else len(self._series)
+        longest = max(map(len, self._series.values()))
+        return None if 0 < self.config.steps < longest else len(self._series)
 
     def stream(self, number: int) -> Stream:
         places = list(self._series)
         if self.available is not None and number >= self.available:
-            raise TaskError(f"weather: with --steps 0 there are {self.available} streams, no stream {number}")
+            raise TaskError(f"weather: with --steps {self.config.steps} there are {self.available} streams, no stream {number}")
         place = places[number % len(places)]
         pairs = self._series[place]
         length = min(self.config.steps or len(pairs), len(pairs))

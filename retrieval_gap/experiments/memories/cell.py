@@ -85,7 +85,8 @@ class MemoryCell(Experiment):
         if not self.streams and available is None:
             raise TaskError(f"--streams 0 means all, and {benchmark.name} has no end of them; give a number")
         if available is not None and self.streams > available:
-            raise TaskError(f"--streams {self.streams}: {benchmark.name} has {available} with these data")
+            told = f"{available} with these data and --steps {self.steps}"
+            raise TaskError(f"--streams {self.streams}: {benchmark.name} has {told}")
         streams = [benchmark.stream(number) for number in range(self.streams or available or 0)]
         check_streams(benchmark, streams, benchmark.target(self.target))
         return streams

@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from retrieval_gap.runs.experiment import Row
 from retrieval_gap.runs.known import known_runs
 from retrieval_gap.statistics.paired import holm_of_known, mcnemar_exact, paired_difference
 from retrieval_gap.tables.rows import write_table
+from retrieval_gap.tasks.streams.overlap import Steps, linked_by_steps
 from retrieval_gap.text_memory.settings import FLOORS, METHODS
 
 # What a comparison adds to a row.  against: the method that it is compared with, of the same model on the same streams.
@@ -45,6 +47,24 @@ class Finished:
     @property
     def whole(self) -> Row:
         return self.rows[0]
+
+    @cached_property
+    def by_stream(self) -> dict[int, list[Mapping[str, Any]]]:
+        found: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+        for (stream, _), step in self.steps.items():
+            found[stream].append(step)
+        return dict(found)
+
+    @property
+    def inputs(self) -> list[Steps]:
+        """Of each stream the times of its steps, and what is told."""
+        return [[(step["time"], step["input"]) for step in steps] for steps in self.by_stream.values()]
+
+    @cached_property
+    def groups(self) -> dict[int, int]:
+        """By stream: streams that share steps are of one group."""
+        sets = linked_by_steps(self.inputs, drawn=not self.cell.data)
+        return dict(zip(self.by_stream, sets, strict=True))
 
     @property
     def streams(self) -> tuple[Any, ...]:
@@ -118,9 +138,20 @@ def print_compared(rows: Sequence[Row]) -> None:
         table.add_row(*map(escape, [*_words(row), *([_dollars(row.get("dollars"))] if priced else [])]))
     console = Console(width=max(Console().width, 220))
     console.print(table)
+    for line in dict.fromkeys(filter(None, map(_overlap, wholes))):
+        console.print(line, markup=False, highlight=False)
     for row in wholes:
         if told := _not_used(row):
             console.print(f"{row['benchmark']} {row['method']}, {row['model']}: {told}", markup=False, highlight=False)
+
+
+def _overlap(row: Row) -> str:
+    """That streams share steps, "" where they do not."""
+    streams, independent = row["streams"], row.get("independent_streams") or row["streams"]
+    if streams == independent:
+        return ""
+    told = f"{streams} streams share steps: intervals and p take them as {independent}"
+    return f"{row['benchmark']}, seed {row['seed']}: {told}"
 
 
 def _not_used(row: Row) -> str:
@@ -195,8 +226,8 @@ def _paired(run: Finished, other: Finished) -> Row:
     if scored:
         ours, theirs = ([each.steps[place]["value"] for place in scored] for each in (run, other))
         low, high = score_bounds(run.steps[scored[0]]["measures"])
-        streams = [stream for stream, _ in scored]
-        found = paired_difference(ours, theirs, streams, low=low - high, high=high - low)
+        groups = [run.groups[stream] for stream, _ in scored]
+        found = paired_difference(ours, theirs, groups, low=low - high, high=high - low)
         row |= {"difference": found.mean, "p": found.p}
         if found.interval is not None:
             row |= {"difference_low": found.interval.low, "difference_high": found.interval.high}

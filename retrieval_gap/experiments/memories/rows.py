@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retrieval_gap.runs.experiment import Row
+from retrieval_gap.tasks.streams.overlap import linked_by_steps
 
 if TYPE_CHECKING:
     from retrieval_gap.text_memory.dialogue import StepRecord
@@ -19,9 +20,10 @@ REASONS = ("written", "consolidated", "second try", "unchanged", "over budget", 
 REFUSED = REASONS[4:]  # the old memory was kept
 # The contract of results/memory_*.csv.  A row of `part` "all" is over all predictions; one of "steps" over those of
 # first_step to last_step, and has no tokens.  score: what methods are compared by, higher is better.
+# independent_streams: sets of streams that share no step with another set; intervals are over these.
 COLUMNS = (
-    "benchmark", "target", "options", "data", "data_sha256", "streams", "steps", "seed", "model", "api", "method",
-    "budget", "feedback", "update", "gate", "k", "answer", "temperature", "draw", "thinking",
+    "benchmark", "target", "options", "data", "data_sha256", "streams", "independent_streams", "steps", "seed", "model",
+    "api", "method", "budget", "feedback", "update", "gate", "k", "answer", "temperature", "draw", "thinking",
     "judge", "system_as", "tokenizer",
     "part", "first_step", "last_step", "predictions", "unreadable", "answers_cut", "score", "score_low", "score_high",
     *MEASURES, "right_after_wrong", "after_wrong", "state_bits", "ceiling", "headings", "carried_mean", "carried_most",
@@ -31,15 +33,18 @@ COLUMNS = (
 BINS = 10
 
 
-def summed_up(records: Sequence[Sequence["StepRecord"]]) -> list[Row]:
-    """The rows of all streams' records, without what the cell says: first that of all, then by step."""
+def summed_up(records: Sequence[Sequence["StepRecord"]], *, drawn: bool) -> list[Row]:
+    """The rows of all streams' records, without what the cell says: first that of all, then by step.  drawn: not read
+    from data, so that no two streams are the same."""
     flat = [record for stream in records for record in stream]
-    whole = _scores(flat) | _after_wrong(records) | _tokens(flat)
+    sets = linked_by_steps([[(record.time, record.input) for record in stream] for stream in records], drawn=drawn)
+    groups = {stream[0].stream: first for stream, first in zip(records, sets, strict=True)}
+    whole = {"independent_streams": len(set(sets))} | _scores(flat, groups) | _after_wrong(records) | _tokens(flat)
     rows = [{"part": "all", "first_step": 0, "last_step": max(map(len, records)) - 1} | whole]
     for first, last in _bins(record.step for record in flat if record.asked):
         within = [record for record in flat if first <= record.step <= last]
         if any(record.asked for record in within):
-            rows.append({"part": "steps", "first_step": first, "last_step": last} | _scores(within))
+            rows.append({"part": "steps", "first_step": first, "last_step": last} | _scores(within, groups))
     return rows
 
 
@@ -48,12 +53,13 @@ def score_bounds(measures: Container[str]) -> tuple[float, float]:
     return (-math.inf, 0.0) if "squared" in measures else (0.0, 1.0)
 
 
-def _scores(records: Sequence["StepRecord"]) -> Row:
-    """Means over predictions.  score: of those that could be judged, with its interval over streams."""
+def _scores(records: Sequence["StepRecord"], groups: Mapping[int, int]) -> Row:
+    """Means over predictions.  score: of those that could be judged, with its interval over groups, which are given by
+    stream."""
     from retrieval_gap.statistics.paired import paired_difference
 
     asked = [record for record in records if record.asked]
-    judged = [(record.value, record.stream) for record in asked if record.value is not None]
+    judged = [(record.value, groups[record.stream]) for record in asked if record.value is not None]
     row: Row = {
         "predictions": len(asked),
         "unreadable": sum(record.predicted is None for record in asked),
@@ -61,9 +67,9 @@ def _scores(records: Sequence["StepRecord"]) -> Row:
         "score": None,
     }
     if judged:
-        values, streams = zip(*judged, strict=True)
+        values, places = zip(*judged, strict=True)
         low, high = score_bounds(next(record.measures for record in asked if record.value is not None))
-        found = paired_difference(values, [0.0] * len(values), streams, low=low, high=high)
+        found = paired_difference(values, [0.0] * len(values), places, low=low, high=high)
         row["score"] = found.mean
         if found.interval is not None:
             row |= {"score_low": found.interval.low, "score_high": found.interval.high}

@@ -7,18 +7,22 @@ from statistics import stdev
 from typing import Any
 
 from retrieval_gap.experiments.memories.comparison import Finished
-from retrieval_gap.experiments.memories.rows import summed_up
+from retrieval_gap.experiments.memories.rows import COLUMNS, summed_up
 from retrieval_gap.runs.experiment import Row
+from retrieval_gap.tasks.streams.overlap import first_with_the_steps
 from retrieval_gap.text_memory.dialogue import StepRecord
 from retrieval_gap.text_memory.memory import Version
 
-_SUMMED = ("streams", "wall_s")
+# What is summed up anew: all but what the cell and its model say.
+_ANEW = {"independent_streams", *COLUMNS[COLUMNS.index("part") : COLUMNS.index("hardware")]}
+_ANEW -= {"state_bits", "ceiling", "headings"}
 
 
 def pooled_over_seeds(found: Sequence[Finished]) -> list[Finished]:
-    """For runs of several seeds one more, of all their streams; its `seed` is the list of theirs, such as "0 1 2".
+    """For runs of several seeds one more, of all their streams; its `seed` is the list of theirs, such as "0 1 2".  A
+    stream that is in several of them, as a whole series is, counts once.
 
-    score_sd: the standard deviation of the seeds' scores.
+    score_sd: the standard deviation of the seeds' scores, where two or more have streams that no earlier one has.
     """
     groups: dict[str, list[Finished]] = defaultdict(list)
     for run in found:
@@ -27,24 +31,28 @@ def pooled_over_seeds(found: Sequence[Finished]) -> list[Finished]:
 
 
 def _pooled(runs: Sequence[Finished]) -> Finished:
-    steps: dict[tuple[int, int], Mapping[str, Any]] = {}
-    records: list[list[StepRecord]] = []
-    for run in runs:
-        before = len(records)
-        numbers = dict.fromkeys(stream for stream, _ in run.steps)
-        records += [[_record(step) for (of, _), step in run.steps.items() if of == stream] for stream in numbers]
-        place = {stream: before + at for at, stream in enumerate(numbers)}
-        steps |= {(place[stream], number): step for (stream, number), step in run.steps.items()}
-    for number, stream in enumerate(records):
-        for record in stream:
-            record.stream = number
-    same: Row = {name: value for name, value in runs[0].whole.items() if all(r.whole.get(name) == value for r in runs)}
-    same |= {name: sum(run.whole[name] for run in runs) for name in _SUMMED}
+    kept = _new_streams(runs)
+    streams = [[dict(step) | {"stream": number} for step in steps] for number, (_, steps) in enumerate(kept)]
+    whole = runs[0].whole
+    same: Row = {
+        name: whole[name] for name in whole if name not in _ANEW and all(r.whole.get(name) == whole[name] for r in runs)
+    }
+    same |= {"streams": len(kept), "wall_s": sum(run.whole["wall_s"] for run in runs)}
     same |= {"seed": " ".join(str(run.cell.seed) for run in runs), "config_hash": ""}
-    rows = [same | row for row in summed_up(records)]
-    scores = [run.whole["score"] for run in runs]
-    rows[0] |= {} if None in scores else {"score_sd": stdev(scores)}
+    records = [[_record(step) for step in steps] for steps in streams]
+    rows = [same | row for row in summed_up(records, drawn=not runs[0].cell.data)]
+    scores = [runs[place].whole["score"] for place in dict.fromkeys(place for place, _ in kept)]
+    rows[0] |= {} if None in scores or len(scores) < 2 else {"score_sd": stdev(scores)}
+    steps = {(step["stream"], step["step"]): step for steps in streams for step in steps}
     return Finished(runs[0].cell, rows, steps)
+
+
+def _new_streams(runs: Sequence[Finished]) -> list[tuple[int, list[Mapping[str, Any]]]]:
+    """The streams that no earlier one repeats, each with the place of its run."""
+    every = [(place, steps) for place, run in enumerate(runs) for steps in run.by_stream.values()]
+    inputs = [steps for run in runs for steps in run.inputs]
+    first = first_with_the_steps(inputs, drawn=not runs[0].cell.data)
+    return [each for number, each in enumerate(every) if first[number] == number]
 
 
 def _record(step: Mapping[str, Any]) -> StepRecord:

@@ -54,7 +54,7 @@ def work_through(cell: MemoryCell, run: "RunDirectory", options: RunOptions) -> 
     _write_log(run.path / STEPS, cell, records)
     same = _what(cell, benchmark, target, len(streams)) | told
     same |= {"wall_s": time.monotonic() - started} | {k: environment.describe()[k] for k in ("torch", "commit")}
-    return [same | row for row in summed_up(records)]
+    return [same | row for row in summed_up(records, drawn=not cell.data)]
 
 
 def _asked(

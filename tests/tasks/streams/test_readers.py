@@ -46,6 +46,18 @@ def test_the_floors_of_the_whole_files_are_those_that_were_counted_by_hand():
     assert sum(errors) / len(errors) == pytest.approx(1.63, abs=5e-3)
 
 
+def test_as_many_steps_as_a_series_has_are_the_whole_series_which_is_there_once(tmp_path: Path):
+    lines = [weather_day(day, "rain" if day % 3 else "sun") for day in range(1, 11)]
+    path = written(tmp_path, "w.csv", WEATHER_HEADER, *lines)
+    assert [Weather(StreamConfig(data=path, steps=steps)).available for steps in (0, 8, 9, 10)] == [1, None, 1, 1]
+    with pytest.raises(TaskError, match="with --steps 9 there are 1 streams, no stream 1"):
+        Weather(StreamConfig(data=path, steps=9)).stream(1)
+    daily = real(DAILY)
+    whole = len(Finance(StreamConfig(data=daily, steps=0)).stream(0).steps)
+    found = [Finance(StreamConfig(data=daily, steps=steps)).available for steps in (whole - 1, whole, whole + 9)]
+    assert found == [None, 1, 1]
+
+
 def test_every_truth_of_the_weather_is_the_next_days_row():
     with real(SEATTLE).open() as file:
         rows = {(row["location"], row["date"]): row for row in csv.DictReader(file)}
