@@ -7,7 +7,7 @@ from typing import Any
 
 from retrieval_gap.experiments.memories.cell import STEPS, MemoryCell
 from retrieval_gap.experiments.memories.work import read_log
-from retrieval_gap.machine.errors import RunError
+from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.runs.known import KnownRun, known_runs
 from retrieval_gap.text_memory.settings import METHODS
 
@@ -24,7 +24,7 @@ def shown_memories(runs_dirs: Sequence[Path]) -> tuple[list[Shown], list[str]]:
     for known, cell in sorted(_memory_runs(runs_dirs), key=_place):
         try:
             shown = _shown(known, cell)
-        except RunError as error:
+        except (RunError, UsageError) as error:
             notes.append(f"Not shown: {error}.")
             continue
         size = len(str(shown))
@@ -50,17 +50,18 @@ def _memory_runs(runs_dirs: Sequence[Path]) -> Iterator[tuple[KnownRun, MemoryCe
 def _place(found: tuple[KnownRun, MemoryCell]) -> tuple[Any, ...]:
     cell = found[1]
     written = cell.method != "llm_as_rnn"
-    return cell.benchmark, written, METHODS.index(cell.method), cell.relevant().get("budget", 0), cell.hash()
+    return cell.benchmark, written, METHODS.index(cell.method), cell.relevant().get("budget", 0), found[0].run.path.name
 
 
 def _shown(known: KnownRun, cell: MemoryCell) -> Shown:
-    """Raises RunError for a log that is damaged, or of another run."""
+    """Raises RunError, UsageError for a result that cannot be read, or a log that is damaged, or of another run."""
     path, relevant = known.run.path / STEPS, cell.relevant()
     settings = [str(relevant[name]) for name in ("feedback", "update") if name in relevant]
+    log = read_log(path, known.rows()[0]["config_hash"])
     try:
         streams = [
             {"number": number, "steps": [_step(step) for step in steps]}
-            for number, steps in groupby(read_log(path, cell), key=lambda step: step["stream"])
+            for number, steps in groupby(log, key=lambda step: step["stream"])
         ]
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path} has a line that is no step") from error

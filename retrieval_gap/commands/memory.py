@@ -1,5 +1,6 @@
 """`retrieval-gap memory`: streams, and frozen language models that carry a text from step to step."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
@@ -8,11 +9,12 @@ from tyro.conf import Positional, arg, subcommand
 
 from retrieval_gap.commands.flags import RunsDir, names, whole_numbers
 from retrieval_gap.llm.config import LLMConfig, LocalConfig, Price, ServerConfig
-from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.text_memory.settings import LARGEST, AnswerForm, Feedback, Settings, Update
 
 if TYPE_CHECKING:
     from retrieval_gap.experiments.memories.planning import MemoryPlan
+    from retrieval_gap.runs.known import KnownRun
 
 
 BenchmarkName = Annotated[
@@ -94,11 +96,10 @@ class MemoryRunCommand:
     runs_dir: RunsDir = MemoryRuns
 
     def run(self) -> None:
-        from retrieval_gap.experiments.memories.comparison import compared_rows, find_finished, print_compared
         from retrieval_gap.experiments.memories.planning import print_plan
-        from retrieval_gap.experiments.memories.seeds import pooled_over_seeds
         from retrieval_gap.experiments.memories.work import check_headings
         from retrieval_gap.runs.experiment import RunOptions
+        from retrieval_gap.runs.known import planned_runs
         from retrieval_gap.runs.perform import perform
 
         cells = self._plan().cells
@@ -109,11 +110,10 @@ class MemoryRunCommand:
             cell.validate()
         for cell in cells:
             perform(cell, RunOptions(runs_dir=self.runs_dir, threads=1, device=self.local.device))
-        budgets = {cell.hash(): cell.settings.budget for cell in cells}
-        found = [run for run in find_finished(self.runs_dir) if run.whole["config_hash"] in budgets]
-        for run in found:  # no_update may have been done under a larger budget: its hash has none
-            check_headings(budgets[run.whole["config_hash"]], run.whole.get("headings") or 0)
-        print_compared(compared_rows([*found, *pooled_over_seeds(found)], "zero_shot", self.price))
+        known = planned_runs(cells, self.runs_dir)
+        for cell, each in zip(cells, known, strict=True):  # no_update's may be of a larger budget: its hash has none
+            check_headings(cell.settings.budget, each.rows()[0].get("headings") or 0)
+        show(known, "zero_shot", self.price)
 
     def _plan(self) -> "MemoryPlan":
         from retrieval_gap.experiments.memories.cell import MemoryCell
@@ -177,23 +177,34 @@ class MemoryTableCommand:
     runs_dir: RunsDir = MemoryRuns
 
     def run(self) -> None:
-        from retrieval_gap.experiments.memories.comparison import (
-            compared_rows,
-            find_finished,
-            print_compared,
-            write_memory_table,
-        )
-        from retrieval_gap.experiments.memories.seeds import pooled_over_seeds
         from retrieval_gap.machine.files import make_room_for
+        from retrieval_gap.runs.known import known_runs
 
         if self.csv is not None:
             make_room_for(self.csv)
-        found = find_finished(self.runs_dir)
-        rows = compared_rows([*found, *pooled_over_seeds(found)], self.against, self.price)
+        show(known_runs(self.runs_dir), self.against, self.price, self.csv)
+
+
+def show(known: "Sequence[KnownRun]", against: str, price: Price, csv: Path | None = None) -> None:
+    """Prints the comparisons of runs, and writes them where told; then raises RunError for runs that cannot be read.
+
+    Raises UsageError where no memory run is done, and for a method that there is not.
+    """
+    from retrieval_gap.experiments.memories.comparison import compared_rows, print_compared, write_memory_table
+    from retrieval_gap.experiments.memories.finished import find_finished
+    from retrieval_gap.experiments.memories.seeds import pooled_over_seeds
+
+    found, troubles = find_finished(known)
+    if not found and not troubles:
+        raise UsageError("no run of memories is done here; `retrieval-gap memory run` makes one")
+    rows = compared_rows([*found, *pooled_over_seeds(found)], against, price)
+    if rows:
         print_compared(rows)
-        if self.csv is not None:
-            write_memory_table(self.csv, rows)
-            print(f"{len(rows)} rows written to {self.csv}")
+        if csv is not None:
+            write_memory_table(csv, rows)
+            print(f"{len(rows)} rows written to {csv}")
+    if troubles:
+        raise RunError(f"{len(troubles)} run(s) cannot be read; the first: {troubles[0]}")
 
 
 @dataclass(frozen=True, kw_only=True)

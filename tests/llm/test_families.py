@@ -141,7 +141,7 @@ def test_a_memory_run_comes_to_the_same_with_every_family(model: str, answer: An
         server.tokenize = lambda body: {"count": count_tokens(body["prompt"])}
         cell, found = run(LLMConfig(model=model, api="chat"), ServerConfig(base_url=server.url, backoff_s=0.01))
     assert found == wanted
-    for step in read_log(RunDirectory.of(cell, tmp_path).path / STEPS, cell):
+    for step in read_log(RunDirectory.of(cell, tmp_path).path / STEPS, cell.hash()):
         assert "Hm" not in step["carried"]
         assert all(count_tokens(version["text"]) <= 24 for version in step["versions"])
 

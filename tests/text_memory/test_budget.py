@@ -65,7 +65,7 @@ def test_a_budget_below_the_headings_is_refused_or_kept(tmp_path: Path, method: 
             perform(chosen, RunOptions(runs_dir=tmp_path, threads=1))
         return
     perform(chosen, RunOptions(runs_dir=tmp_path, threads=1))
-    log = read_log(RunDirectory.of(chosen, tmp_path).path / STEPS, chosen)
+    log = read_log(RunDirectory.of(chosen, tmp_path).path / STEPS, chosen.hash())
     assert all(count_tokens(step["carried"]) <= budget for step in log)
 
 

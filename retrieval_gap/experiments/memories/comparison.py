@@ -2,9 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +10,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from retrieval_gap.experiments.memories.cell import STEPS, MemoryCell
+from retrieval_gap.experiments.memories.finished import Finished
 from retrieval_gap.experiments.memories.rows import COLUMNS, REASONS, REFUSED, score_bounds
-from retrieval_gap.experiments.memories.work import read_log
 from retrieval_gap.llm.config import Price
-from retrieval_gap.machine.errors import UsageError, unknown
+from retrieval_gap.machine.errors import unknown
 from retrieval_gap.runs.experiment import Row
-from retrieval_gap.runs.known import known_runs
 from retrieval_gap.statistics.paired import holm_of_known, mcnemar_exact, paired_difference
 from retrieval_gap.tables.rows import write_table
-from retrieval_gap.tasks.streams.overlap import Steps, linked_by_steps
 from retrieval_gap.text_memory.settings import FLOORS, METHODS
 
 # What a comparison adds to a row.  against: the method that it is compared with, of the same model on the same streams.
@@ -34,65 +29,6 @@ PAIRED = (
     "against", "difference", "difference_low", "difference_high", "paired", "p", "holm_p", "only_this_right",
     "only_other_right", "mcnemar_step_p", "changed", "dollars", "score_sd",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A run that is done: its cell, its rows, and its steps by (stream, step)."""
-
-    cell: MemoryCell
-    rows: list[Row]
-    steps: Mapping[tuple[int, int], Mapping[str, Any]]
-
-    @property
-    def whole(self) -> Row:
-        return self.rows[0]
-
-    @cached_property
-    def by_stream(self) -> dict[int, list[Mapping[str, Any]]]:
-        found: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
-        for (stream, _), step in self.steps.items():
-            found[stream].append(step)
-        return dict(found)
-
-    @property
-    def inputs(self) -> list[Steps]:
-        """Of each stream the times of its steps, and what is told."""
-        return [[(step["time"], step["input"]) for step in steps] for steps in self.by_stream.values()]
-
-    @cached_property
-    def groups(self) -> dict[int, int]:
-        """By stream: streams that share steps are of one group."""
-        sets = linked_by_steps(self.inputs, drawn=not self.cell.data)
-        return dict(zip(self.by_stream, sets, strict=True))
-
-    @property
-    def streams(self) -> tuple[Any, ...]:
-        """What has to be the same for two runs to be about the same steps."""
-        names = ("benchmark", "target", "options", "data_sha256", "streams", "steps", "seed")
-        return tuple(self.whole[name] for name in names)
-
-    @property
-    def asked(self) -> tuple[Any, ...]:
-        """And asked of the same model in the same form."""
-        settings = self.cell.server_settings
-        return (self.whole["model"], self.whole["api"], self.whole.get("answer"), *sorted(settings.items()))
-
-
-def find_finished(runs_dir: Path) -> list[Finished]:
-    """The memory runs of a folder that are done.  Raises UsageError for no such folder, or none in it, RunError for one
-    that is damaged."""
-    found = []
-    for known in known_runs(runs_dir):
-        cell = known.experiment
-        if isinstance(cell, MemoryCell) and known.run.status() == "done":
-            steps = {(step["stream"], step["step"]): step for step in read_log(known.run.path / STEPS, cell)}
-            found.append(Finished(cell, known.rows(), steps))
-    if not found:
-        raise UsageError(f"{runs_dir} has no finished run of `memory run`")
-    order = {name: place for place, name in enumerate((*FLOORS, *METHODS))}
-    return sorted(found, key=lambda each: (*map(str, each.streams), str(each.asked), order[each.cell.method],
-                                           each.whole.get("budget") or 0, str(each.cell.relevant())))  # fmt: skip
 
 
 def compared_rows(found: Sequence[Finished], against: str, price: Price) -> list[Row]:

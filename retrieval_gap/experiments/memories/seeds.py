@@ -2,20 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from statistics import stdev
 from typing import Any
 
-from retrieval_gap.experiments.memories.comparison import Finished
-from retrieval_gap.experiments.memories.rows import COLUMNS, summed_up
-from retrieval_gap.runs.experiment import Row
+from retrieval_gap.experiments.memories.finished import Finished, summed_anew, told_by_cell
 from retrieval_gap.tasks.streams.overlap import first_with_the_steps
-from retrieval_gap.text_memory.dialogue import StepRecord
-from retrieval_gap.text_memory.memory import Version
-
-# What is summed up anew: all but what the cell and its model say.
-_ANEW = {"independent_streams", *COLUMNS[COLUMNS.index("part") : COLUMNS.index("hardware")]}
-_ANEW -= {"state_bits", "ceiling", "headings"}
 
 
 def pooled_over_seeds(found: Sequence[Finished]) -> list[Finished]:
@@ -33,18 +24,15 @@ def pooled_over_seeds(found: Sequence[Finished]) -> list[Finished]:
 def _pooled(runs: Sequence[Finished]) -> Finished:
     kept = _new_streams(runs)
     streams = [[dict(step) | {"stream": number} for step in steps] for number, (_, steps) in enumerate(kept)]
-    whole = runs[0].whole
-    same: Row = {
-        name: whole[name] for name in whole if name not in _ANEW and all(r.whole.get(name) == whole[name] for r in runs)
-    }
+    same = {name: value for name, value in told_by_cell(runs[0].whole).items()
+            if all(run.whole.get(name) == value for run in runs)}  # fmt: skip
     same |= {"streams": len(kept), "wall_s": sum(run.whole["wall_s"] for run in runs)}
     same |= {"seed": " ".join(str(run.cell.seed) for run in runs), "config_hash": ""}
-    records = [[_record(step) for step in steps] for steps in streams]
-    rows = [same | row for row in summed_up(records, drawn=not runs[0].cell.data)]
+    log = [step for steps in streams for step in steps]
+    rows = summed_anew(same, log, drawn=not runs[0].cell.data)
     scores = [runs[place].whole["score"] for place in dict.fromkeys(place for place, _ in kept)]
     rows[0] |= {} if None in scores or len(scores) < 2 else {"score_sd": stdev(scores)}
-    steps = {(step["stream"], step["step"]): step for steps in streams for step in steps}
-    return Finished(runs[0].cell, rows, steps)
+    return Finished(runs[0].cell, rows, {(step["stream"], step["step"]): step for step in log})
 
 
 def _new_streams(runs: Sequence[Finished]) -> list[tuple[int, list[Mapping[str, Any]]]]:
@@ -53,10 +41,3 @@ def _new_streams(runs: Sequence[Finished]) -> list[tuple[int, list[Mapping[str, 
     inputs = [steps for run in runs for steps in run.inputs]
     first = first_with_the_steps(inputs, drawn=not runs[0].cell.data)
     return [each for number, each in enumerate(every) if first[number] == number]
-
-
-def _record(step: Mapping[str, Any]) -> StepRecord:
-    """As `StepRecord.to_json` wrote it."""
-    known = {field.name for field in fields(StepRecord)}
-    values = {name: value for name, value in step.items() if name in known}
-    return StepRecord(**values | {"versions": [Version(**version) for version in step["versions"]]})

@@ -27,7 +27,7 @@ def show_run(run: RunDirectory, stream: int, console: Console) -> None:
         raise UsageError(f"{run.path} is a run of {cell.kind}, not of `memory run`")
     if run.status() != "done":
         raise UsageError(f"{run.path} is {run.status()}; `memory run` again goes on with it")
-    steps = read_log(run.path / STEPS, cell)
+    steps = read_log(run.path / STEPS, run.rows(cell)[0]["config_hash"])
     chosen = [step for step in steps if step["stream"] == stream]
     if not chosen:
         raise UsageError(f"--stream {stream}: {run.path} has streams 0 to {max(step['stream'] for step in steps)}")

@@ -9,7 +9,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from retrieval_gap.text_memory.asking import Speaker
 from retrieval_gap.text_memory.dialogue import StepRecord, stream_dialogue
 from retrieval_gap.text_memory.floors import floor_records
 from retrieval_gap.text_memory.lockstep import run_in_lockstep
-from retrieval_gap.text_memory.memory import Memory
+from retrieval_gap.text_memory.memory import Memory, Version
 from retrieval_gap.text_memory.methods import UNBOUNDED
 from retrieval_gap.text_memory.scripted import PREFIX, ScriptedBackend
 from retrieval_gap.text_memory.tokens import Counter
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from retrieval_gap.runs.directory import RunDirectory
 
 REPLIES = "replies.sqlite"
+_ALWAYS = {field.name for field in fields(StepRecord)} - {"cut", "judge_unreadable"}  # these came later
+_OF_VERSION = {field.name for field in fields(Version)}
 
 
 def work_through(cell: MemoryCell, run: "RunDirectory", options: RunOptions) -> list[Row]:
@@ -121,17 +123,38 @@ def _loaded(model: Any, local: Any, server: Any) -> "LLMBackend":
     return make_backend(model, local, server)
 
 
-def read_log(path: Path, cell: MemoryCell) -> list[dict[str, Any]]:
-    """The steps of a run's log.  Raises RunError for a file that is damaged, or of another run."""
+def read_log(path: Path, made_as: str) -> list[dict[str, Any]]:
+    """The steps of the log of a run that was made with this hash, which the files that it was made with may no longer
+    have.  Raises RunError for a file that is damaged, or of another run."""
     try:
         # At a line feed and nowhere else: a reply may hold U+2028 and its like.
         lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
         head, *steps = [json.loads(line) for line in lines]
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read ({error}); delete the run and start it again") from error
-    if not isinstance(head, dict) or head.get("run") != cell.hash():
+    if not isinstance(head, dict) or head.get("run") != made_as:
         raise RunError(f"{path} is the log of another run ({head.get('run') if isinstance(head, dict) else 'none'})")
+    if not steps or not all(_is_step(step) for step in steps):
+        raise RunError(f"{path} has a line that is no step; delete the run and start it again")
     return steps
+
+
+def _is_step(step: Any) -> bool:
+    """Whether a line has all that a log's lines ever had, of the kinds that are counted with."""
+    if not isinstance(step, dict) or not step.keys() >= _ALWAYS:
+        return False
+    counts = (step[name] for name in ("stream", "step", "carried_tokens", "calls", "read", "written"))
+    scores = (step["value"], *(step["measures"].values() if isinstance(step["measures"], dict) else "?"))
+    return (
+        all(type(count) is int for count in counts)
+        and all(score is None or type(score) in (int, float) for score in scores)
+        and type(step["time"]) in (int, str)
+        and step["asked"] in (True, False)
+        and step["right"] in (True, False, None)
+        and all(isinstance(step[name], str) for name in ("input", "carried", "reply", "feedback"))
+        and isinstance(step["versions"], list)
+        and all(isinstance(version, dict) and version.keys() == _OF_VERSION for version in step["versions"])
+    )
 
 
 def _write_log(path: Path, cell: MemoryCell, records: Sequence[Sequence[StepRecord]]) -> None:

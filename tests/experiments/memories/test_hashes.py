@@ -6,12 +6,12 @@ from pathlib import Path
 
 from retrieval_gap.experiments.grids import preset_cells
 from retrieval_gap.experiments.memories.cell import MemoryCell
-from retrieval_gap.experiments.memories.comparison import compared_rows, find_finished
+from retrieval_gap.experiments.memories.comparison import compared_rows
 from retrieval_gap.experiments.memories.seeds import pooled_over_seeds
 from retrieval_gap.llm.config import LLMConfig, Price, ServerConfig
 from retrieval_gap.plots.results import RESULTS
 from retrieval_gap.text_memory.scripted import count_tokens, note_taker
-from tests.experiments.memories.cells import cell, performed
+from tests.experiments.memories.cells import cell, finished_in, performed
 from tests.llm.scripted_server import ScriptedServer, prompt_of
 
 
@@ -57,7 +57,7 @@ def test_runs_whose_servers_were_told_other_settings_are_not_compared_nor_pooled
         as_user = replace(plain, server=replace(plain.server, system_as="user"))
         for chosen in (plain, as_user, replace(plain, method="zero_shot")):
             performed(chosen, tmp_path)
-    found = find_finished(tmp_path)
+    found = finished_in(tmp_path)
     assert pooled_over_seeds(found) == []
     rows = [row for row in compared_rows(found, "zero_shot", Price()) if row["part"] == "all"]
     against = {row.get("system_as"): row.get("against") for row in rows if row["method"] == "llm_as_rnn"}

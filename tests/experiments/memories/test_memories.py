@@ -15,7 +15,7 @@ from rich.console import Console
 from retrieval_gap.cli import main
 from retrieval_gap.experiments.grids import preset_cells
 from retrieval_gap.experiments.memories.cell import STEPS, MemoryCell
-from retrieval_gap.experiments.memories.comparison import PAIRED, compared_rows, find_finished, write_memory_table
+from retrieval_gap.experiments.memories.comparison import PAIRED, compared_rows, write_memory_table
 from retrieval_gap.experiments.memories.rows import COLUMNS
 from retrieval_gap.experiments.memories.showing import show_run
 from retrieval_gap.experiments.memories.work import REPLIES, read_log
@@ -26,7 +26,7 @@ from retrieval_gap.runs.experiment import read_experiment
 from retrieval_gap.statistics.intervals import wilson_interval
 from retrieval_gap.tasks.api import TaskError
 from retrieval_gap.text_memory.scripted import count_tokens, note_taker
-from tests.experiments.memories.cells import cell, performed
+from tests.experiments.memories.cells import cell, finished_in, performed
 from tests.llm.scripted_server import ScriptedServer, prompt_of
 
 
@@ -37,7 +37,7 @@ def test_a_run_has_a_row_of_all_and_rows_by_step_and_its_log_keeps_the_budget(tm
     assert [row["part"] for row in by_step] == ["steps"] * 6
     assert sum(int(str(row["predictions"])) for row in by_step) == 18
     assert whole["score"] == sum(float(str(row["score"])) for row in by_step) / 6
-    steps = read_log(RunDirectory.of(chosen, tmp_path).path / STEPS, chosen)
+    steps = read_log(RunDirectory.of(chosen, tmp_path).path / STEPS, chosen.hash())
     for step in steps:
         assert count_tokens(step["carried"]) <= 30
         assert all(count_tokens(version["text"]) == version["tokens"] <= 30 for version in step["versions"])
@@ -98,7 +98,7 @@ def test_the_table_has_floors_methods_and_paired_differences(tmp_path: Path):
         cell("search"),
     ):
         performed(chosen, tmp_path)
-    rows = compared_rows(find_finished(tmp_path), "zero_shot", Price(price_read=1e6))
+    rows = compared_rows(finished_in(tmp_path), "zero_shot", Price(price_read=1e6))
     whole = {(row["method"], row.get("budget")): row for row in rows if row["part"] == "all"}
     full, floor = whole["llm_as_rnn", 50], whole["majority", None]
     assert full["score"] == 1.0
@@ -111,7 +111,7 @@ def test_the_table_has_floors_methods_and_paired_differences(tmp_path: Path):
     assert full["changed"] == full["difference"]  # without an update the first value is always said
     assert full["dollars"] == full["read"]
     assert not {"difference", "dollars"} & set(floor)  # a floor asks no model, so it is of none
-    beside = compared_rows(find_finished(tmp_path), "majority", Price())
+    beside = compared_rows(finished_in(tmp_path), "majority", Price())
     told = next(row for row in beside if row["method"] == "llm_as_rnn" and row["budget"] == 50 and row["part"] == "all")
     assert told["difference"] == pytest.approx(1.0 - floor["score"])
     assert "against" not in whole["zero_shot", None]
@@ -119,14 +119,14 @@ def test_the_table_has_floors_methods_and_paired_differences(tmp_path: Path):
     header = (tmp_path / "table.csv").read_text().splitlines()[0].split(",")
     assert header == [*COLUMNS, *PAIRED]
     with pytest.raises(UsageError, match="did you mean 'zero_shot'"):
-        compared_rows(find_finished(tmp_path), "zeroshot", Price())
+        compared_rows(finished_in(tmp_path), "zeroshot", Price())
 
 
 def test_one_stream_has_no_interval_and_no_p(tmp_path: Path):
     """It does not tell how much streams differ.  What its own steps show is told beside it."""
     for chosen in (cell("zero_shot"), cell(budget=50), cell("search")):
         performed(replace(chosen, streams=1), tmp_path)
-    rows = compared_rows(find_finished(tmp_path), "zero_shot", Price())
+    rows = compared_rows(finished_in(tmp_path), "zero_shot", Price())
     full = next(row for row in rows if row["method"] == "llm_as_rnn" and row["part"] == "all")
     assert (full["difference"] > 0, full["p"], full["holm_p"]) == (True, None, None)
     assert "score_low" not in full
@@ -144,7 +144,7 @@ def test_what_an_update_changed_is_known_without_a_zero_shot_run(tmp_path: Path)
     """Of 18 answers the empty memory says the first value to each; the notes say the right one."""
     for chosen in (cell(budget=50), cell("no_update")):
         performed(chosen, tmp_path)
-    found = find_finished(tmp_path)
+    found = finished_in(tmp_path)
     told = {row["method"]: row.get("changed") for row in compared_rows(found, "zero_shot", Price()) if "calls" in row}
     right = {run.cell.method: run.whole["score"] for run in found}
     assert right["llm_as_rnn"] == 1
@@ -169,7 +169,7 @@ def test_the_table_has_what_an_update_changed_and_what_a_method_took(
     assert list(methods) == ["changed", "calls", "tokens", "seconds"]
     assert 0 < float(methods["changed"]) <= 1
     assert float(methods["seconds"]) >= 0
-    (found,) = [each for each in find_finished(tmp_path) if each.cell.method == "llm_as_rnn"]
+    (found,) = [each for each in finished_in(tmp_path) if each.cell.method == "llm_as_rnn"]
     assert methods["calls"] == str(found.whole["calls"])
     for line in (run, f"memory table --runs-dir {tmp_path}"):
         priced, still = printed(f"{line} --price-read 1000000 --price-written 2000000", capsys)

@@ -8,7 +8,7 @@ import pytest
 
 from retrieval_gap.cli import main
 from retrieval_gap.experiments.memories.cell import STEPS, MemoryCell
-from retrieval_gap.experiments.memories.comparison import compared_rows, find_finished
+from retrieval_gap.experiments.memories.comparison import compared_rows
 from retrieval_gap.experiments.memories.work import read_log
 from retrieval_gap.llm.config import LLMConfig, Price
 from retrieval_gap.runs.directory import RunDirectory
@@ -17,6 +17,7 @@ from retrieval_gap.runs.perform import perform
 from retrieval_gap.text_memory import prompts
 from retrieval_gap.text_memory.scripted import RULES
 from retrieval_gap.text_memory.settings import Settings
+from tests.experiments.memories.cells import finished_in
 from tests.tasks.streams.files import written
 
 ODD = LLMConfig(model="scripted:odd")
@@ -28,7 +29,7 @@ def steps_of(folder: Path, monkeypatch: pytest.MonkeyPatch, rule: Callable[[str]
     monkeypatch.setitem(RULES, "odd", rule)
     chosen = replace(DRIFT, settings=Settings(budget=60, **settings))  # type: ignore[arg-type]
     perform(chosen, RunOptions(runs_dir=folder, threads=1))
-    return read_log(RunDirectory.of(chosen, folder).path / STEPS, chosen)
+    return read_log(RunDirectory.of(chosen, folder).path / STEPS, chosen.hash())
 
 
 @pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\x0b", "\x1c", "\r"])
@@ -39,7 +40,7 @@ def test_a_reply_with_any_end_of_a_line_is_read_back_as_it_was(
     steps = steps_of(tmp_path, monkeypatch, lambda prompt: reply if prompts.NOW in prompt else f"History:{mark}- note")
     assert [step["reply"] for step in steps] == [reply] * 8
     assert {step["predicted"] for step in steps} == {"left"}
-    (row, *_) = compared_rows(find_finished(tmp_path), "zero_shot", Price())
+    (row, *_) = compared_rows(finished_in(tmp_path), "zero_shot", Price())
     assert (row["predictions"], row["unreadable"]) == (8, 0)
     (run,) = tmp_path.glob("drift-*")
     assert main(["memory", "show", str(run)]) == 0

@@ -54,7 +54,7 @@ def test_no_memory_is_over_the_budget_by_the_servers_own_count_and_nothing_is_as
     assert whole["state_bits"] == pytest.approx(BUDGET * 15.585, rel=1e-3)  # 49,152 tokens
     assert sum(whole[name] for name in whole if name.startswith("updates_")) == 6
     server = ServerBackend(MODEL, chosen.server)
-    for step in read_log(RunDirectory.of(chosen, tmp_path).path / STEPS, chosen):
+    for step in read_log(RunDirectory.of(chosen, tmp_path).path / STEPS, chosen.hash()):
         assert server.count_tokens(step["carried"]) == step["carried_tokens"] <= BUDGET
         assert all(server.count_tokens(version["text"]) <= BUDGET for version in step["versions"])
 

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from retrieval_gap.cli import main
-from retrieval_gap.experiments.memories.comparison import compared_rows, find_finished
+from retrieval_gap.experiments.memories.comparison import compared_rows
 from retrieval_gap.experiments.memories.seeds import pooled_over_seeds
 from retrieval_gap.llm.config import Price
 from retrieval_gap.runs.experiment import Row
+from tests.experiments.memories.cells import finished_in
 from tests.real_data import real
 from tests.tasks.streams.files import DAILY, MONTHLY, WEATHER_HEADER, weather_day, written
 
@@ -16,7 +17,7 @@ RUN = "memory run {} --model scripted:note_taker --method zero_shot,as_before --
 
 
 def rows_of(runs_dir: Path, against: str) -> list[Row]:
-    found = find_finished(runs_dir)
+    found = finished_in(runs_dir)
     rows = compared_rows([*found, *pooled_over_seeds(found)], against, Price())
     return [row for row in rows if row["part"] == "all" and row["method"] == "zero_shot"]
 

@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 import pytest
 
 from retrieval_gap.cli import main
-from retrieval_gap.experiments.memories.comparison import compared_rows, find_finished, write_memory_table
+from retrieval_gap.experiments.memories.comparison import compared_rows, write_memory_table
 from retrieval_gap.experiments.memories.seeds import pooled_over_seeds
 from retrieval_gap.llm.cache import Cache
 from retrieval_gap.llm.client import Client
@@ -18,6 +18,7 @@ from retrieval_gap.text_memory.dialogue import stream_dialogue
 from retrieval_gap.text_memory.lockstep import run_in_lockstep
 from retrieval_gap.text_memory.settings import Settings
 from retrieval_gap.text_memory.tokens import Counter
+from tests.experiments.memories.cells import finished_in
 from tests.text_memory.working import drawn, scripted
 
 RUN = "memory run drift --model scripted:note_taker --streams 2 --steps 12 --budget 30 --runs-dir {}"
@@ -32,7 +33,7 @@ def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def rows_of(runs_dir: Path) -> list[Row]:
-    found = find_finished(runs_dir)
+    found = finished_in(runs_dir)
     return compared_rows([*found, *pooled_over_seeds(found)], "zero_shot", Price())
 
 
@@ -60,7 +61,7 @@ def test_by_step_too_and_floors_are_pooled_as_well(runs_dir: Path) -> None:
 
 def test_runs_of_one_seed_stand_alone(tmp_path: Path) -> None:
     assert main(f"{RUN.format(tmp_path)} --method zero_shot".split()) == 0
-    assert pooled_over_seeds(find_finished(tmp_path)) == []
+    assert pooled_over_seeds(finished_in(tmp_path)) == []
 
 
 def test_a_figure_draws_the_seeds_together(runs_dir: Path, tmp_path: Path) -> None:

@@ -1,0 +1,122 @@
+"""Runs that are done, as they are compared: rows summed up from their logs, by the statistics of now."""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+from retrieval_gap.experiments.memories.cell import STEPS, MemoryCell
+from retrieval_gap.experiments.memories.rows import COLUMNS, summed_up
+from retrieval_gap.experiments.memories.work import read_log
+from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.runs.directory import AGAIN
+from retrieval_gap.runs.experiment import Row
+from retrieval_gap.runs.known import KnownRun
+from retrieval_gap.tasks.streams.overlap import Steps, linked_by_steps
+from retrieval_gap.text_memory.dialogue import StepRecord
+from retrieval_gap.text_memory.memory import Version
+from retrieval_gap.text_memory.settings import FLOORS, METHODS
+
+# What is summed up anew: all but what the cell and its model say.
+_ANEW = {"independent_streams", *COLUMNS[COLUMNS.index("part") : COLUMNS.index("hardware")]}
+_ANEW -= {"state_bits", "ceiling", "headings", "wall_s"}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that is done: its cell, its rows, and its steps by (stream, step)."""
+
+    cell: MemoryCell
+    rows: list[Row]
+    steps: Mapping[tuple[int, int], Mapping[str, Any]]
+
+    @property
+    def whole(self) -> Row:
+        return self.rows[0]
+
+    @cached_property
+    def by_stream(self) -> dict[int, list[Mapping[str, Any]]]:
+        found: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+        for (stream, _), step in self.steps.items():
+            found[stream].append(step)
+        return dict(found)
+
+    @property
+    def inputs(self) -> list[Steps]:
+        """Of each stream the times of its steps, and what is told."""
+        return [[(step["time"], step["input"]) for step in steps] for steps in self.by_stream.values()]
+
+    @cached_property
+    def groups(self) -> dict[int, int]:
+        """By stream: streams that share steps are of one group."""
+        sets = linked_by_steps(self.inputs, drawn=not self.cell.data)
+        return dict(zip(self.by_stream, sets, strict=True))
+
+    @property
+    def streams(self) -> tuple[Any, ...]:
+        """What has to be the same for two runs to be about the same steps."""
+        names = ("benchmark", "target", "options", "data_sha256", "streams", "steps", "seed")
+        return tuple(self.whole[name] for name in names)
+
+    @property
+    def asked(self) -> tuple[Any, ...]:
+        """And asked of the same model in the same form."""
+        settings = self.cell.server_settings
+        return (self.whole["model"], self.whole["api"], self.whole.get("answer"), *sorted(settings.items()))
+
+
+def find_finished(known: Sequence[KnownRun]) -> tuple[list[Finished], list[str]]:
+    """The memory runs that are done, and a line for each that cannot be read.
+
+    A benchmark's file and the data may have changed since, or gone: a run is what it was made with.
+    """
+    found, troubles = list[Finished](), list[str]()
+    for each in known:
+        try:
+            if each.run.status() == "done" and (each.experiment is None or isinstance(each.experiment, MemoryCell)):
+                found.append(_finished(each))
+        except (RunError, UsageError) as error:
+            troubles.append(str(error))
+    order = {name: place for place, name in enumerate((*FLOORS, *METHODS))}
+    found.sort(key=lambda each: (*map(str, each.streams), str(each.asked), order[each.cell.method],
+                                 each.whole.get("budget") or 0, str(each.cell.relevant())))  # fmt: skip
+    return found, troubles
+
+
+def _finished(known: KnownRun) -> Finished:
+    whole, *_ = known.rows()
+    cell, path = known.experiment, known.run.path / STEPS
+    assert isinstance(cell, MemoryCell), "no other has got so far"
+    log = read_log(path, whole["config_hash"])
+    rows = summed_anew(told_by_cell(whole), log, drawn=not cell.data)
+    if rows[0]["predictions"] != whole["predictions"] or not _same(rows[0]["score"], whole["score"]):
+        raise RunError(f"{path} gives a score of {rows[0]['score']}, and the run's result {whole['score']}; {AGAIN}")
+    return Finished(cell, rows, {(step["stream"], step["step"]): step for step in log})
+
+
+def told_by_cell(whole: Row) -> Row:
+    """What a row says of its cell and its model, without what was measured."""
+    return {name: value for name, value in whole.items() if name not in _ANEW}
+
+
+def summed_anew(told: Row, log: Sequence[Mapping[str, Any]], *, drawn: bool) -> list[Row]:
+    """The rows of a log's steps, each with what is told of its cell."""
+    streams: dict[int, list[StepRecord]] = defaultdict(list)
+    for step in log:
+        streams[step["stream"]].append(_record(step))
+    return [told | row for row in summed_up(list(streams.values()), drawn=drawn)]
+
+
+def _record(step: Mapping[str, Any]) -> StepRecord:
+    """As `StepRecord.to_json` wrote it."""
+    known = {field.name for field in fields(StepRecord)}
+    values = {name: value for name, value in step.items() if name in known}
+    return StepRecord(**values | {"versions": [Version(**version) for version in step["versions"]]})
+
+
+def _same(first: float | None, second: float | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    return math.isclose(first, second, rel_tol=1e-9, abs_tol=1e-9)

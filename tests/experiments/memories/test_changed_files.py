@@ -1,0 +1,110 @@
+"""A benchmark's file that was edited after its run, data that were moved, damaged runs: the others are still shown."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from retrieval_gap.cli import main
+from retrieval_gap.experiments.memories.cell import STEPS
+from retrieval_gap.plots.report.memories import shown_memories
+from tests.experiments.memories.cells import finished_in
+from tests.tasks.streams.files import WEATHER_HEADER, weather_day, written
+
+OWN = """
+from retrieval_gap.tasks.streams.stream import Benchmark, Step, Stream, Target
+
+class Own(Benchmark):
+    name = "own"
+    targets = (Target(name="coin", kind="choice", question="?", options=("heads", "tails")),)
+
+    def stream(self, number):
+        steps = [
+            Step(number=t, time=t, input={"t": str(t)}, truth={"coin": "TRUTH"}, known_after=t + 1, now={})
+            for t in range(4)
+        ]
+        return Stream(number=number, name="mine", steps=tuple(steps))
+
+    def oracle_notes(self, past, target):
+        return []
+"""
+RUN = "memory run {} --model scripted:note_taker --method zero_shot,no_update --streams 2 --runs-dir {}"
+
+
+def own(folder: Path, truth: str = "heads") -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / "own.py"
+    path.write_text(OWN.replace("TRUTH", truth))
+    return path
+
+
+def table(runs_dir: Path) -> list[str]:
+    assert main(f"memory table --runs-dir {runs_dir} --csv {runs_dir}.csv".split()) == 0
+    return Path(f"{runs_dir}.csv").read_text().splitlines()
+
+
+def test_after_a_benchmarks_file_is_edited_table_report_and_show_are_as_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, runs = own(tmp_path / "code"), tmp_path / "runs"
+    assert main(f"{RUN.format(path, runs)} --no-floors".split()) == 0
+    before, shown = table(runs), shown_memories([runs])
+    assert (len(shown[0]), shown[1]) == (2, [])
+    path.write_text(path.read_text() + "\n# a remark\n")
+    assert table(runs) == before
+    assert shown_memories([runs]) == shown
+    (run,) = runs.glob("own-zero_shot-*")
+    assert main(["memory", "show", str(run)]) == 0
+    capsys.readouterr()
+
+
+def test_after_data_are_moved_table_and_report_are_as_before(tmp_path: Path) -> None:
+    lines = [weather_day(day, "rain" if day % 3 else "sun") for day in range(1, 32)]
+    path, runs = written(tmp_path, "w.csv", WEATHER_HEADER, *lines), tmp_path / "runs"
+    assert main(f"{RUN.format('weather', runs)} --data {path} --steps 8".split()) == 0
+    before, shown = table(runs), shown_memories([runs])
+    path.rename(tmp_path / "elsewhere.csv")
+    assert table(runs) == before
+    assert shown_memories([runs]) == shown
+    assert len(shown[0]) == 2
+
+
+def test_a_damaged_run_is_told_and_the_rest_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(f"{RUN.format('drift', tmp_path)} --steps 6 --no-floors".split()) == 0
+    (log,) = (run / STEPS for run in tmp_path.glob("drift-no_update-*"))
+    head, first, *others = log.read_text().splitlines()
+    wrong = json.dumps(json.loads(first) | {"value": 1.0 - json.loads(first)["value"]})
+    for damage, told in (
+        ([head, "{"], "cannot be read"),
+        ([head, "[]"], "has a line that is no step"),
+        ([head], "has a line that is no step"),
+        ([head, wrong, *others], "gives a score of"),
+        ([head, first], "gives a score of"),
+    ):
+        log.write_text("".join(line + "\n" for line in damage))
+        capsys.readouterr()
+        assert main(["memory", "table", "--runs-dir", str(tmp_path)]) == 1
+        printed = capsys.readouterr()
+        assert "zero_shot" in printed.out
+        assert "no_update" not in printed.out
+        assert f"1 run(s) cannot be read; the first: {log}" in printed.err
+        assert told in printed.err
+        assert printed.err.count("\n") == 1
+
+
+def test_a_run_whose_configuration_is_lost_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(f"{RUN.format('drift', tmp_path)} --steps 6 --no-floors".split()) == 0
+    (run,) = tmp_path.glob("drift-no_update-*")
+    (run / "config.json").write_text("{")
+    capsys.readouterr()
+    assert main(["memory", "table", "--runs-dir", str(tmp_path)]) == 1
+    printed = capsys.readouterr()
+    assert "zero_shot" in printed.out
+    assert "config.json" in printed.err
+
+
+def test_a_run_that_was_renamed_is_still_the_same_run(tmp_path: Path) -> None:
+    assert main(f"{RUN.format('drift', tmp_path)} --steps 6 --no-floors".split()) == 0
+    (run,) = tmp_path.glob("drift-no_update-*")
+    run.rename(tmp_path / "mine")
+    assert {each.cell.method for each in finished_in(tmp_path)} == {"zero_shot", "no_update"}
