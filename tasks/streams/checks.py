@@ -36,7 +36,8 @@ def check_streams(benchmark: Benchmark, streams: Sequence[Stream], target: Targe
     for number, first in enumerate(first_with_the_steps(steps, drawn=benchmark.config.data is None)):
         if first != number:
             told = "each has to be another; take fewer streams, or fewer steps of each, or another seed"
-            raise TaskError(f"{benchmark.name}: streams {first} and {number} are the same ({streams[first].name}); {told}")
+            same = f"streams {first} and {number} are the same ({streams[first].name})"
+            raise TaskError(f"{benchmark.name}: {same}; {told}")
 
 
 def _trouble(step: Step, place: int, stream: Stream, target: Target) -> str:

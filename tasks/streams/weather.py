@@ -105,7 +105,9 @@ class Weather(Benchmark):
     def stream(self, number: int) -> Stream:
         places = list(self._series)
         if self.available is not None and number >= self.available:
-            raise TaskError(f"weather: with --steps {self.config.steps} there are {self.available} streams, no stream {number}")
+            raise TaskError(
+                f"weather: with --steps {self.config.steps} there are {self.available} streams, no stream {number}"
+            )
         place = places[number % len(places)]
         pairs = self._series[place]
         length = min(self.config.steps or len(pairs), len(pairs))
