@@ -65,7 +65,7 @@ def kept_digest(run_path: Path, path: str) -> str:
 
     Raises RunError where the list is damaged.
     """
-    return next((entry["sha256"] for entry in _kept(run_path) if entry["path"] == path), "")
+    return next((entry["sha256"] for entry in _kept(run_path) if Path(entry["path"]) == Path(path)), "")
 
 
 def check_user_files(run_paths: Iterable[Path], changed: ChangedFiles) -> None:

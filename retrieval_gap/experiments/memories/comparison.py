@@ -48,7 +48,7 @@ def compared_rows(found: Sequence[Finished], against: str, price: Price) -> list
             continue
         extra[place] |= {"against": against} | _paired(run, other)
         if not run.cell.is_floor:
-            tests[(*run.streams, *run.asked)].append(place)
+            tests[(*run.streams, run.asked_and_true, *run.asked)].append(place)
     for places in tests.values():
         for place, p in zip(places, holm_of_known([extra[place].get("p") for place in places]), strict=True):
             extra[place]["holm_p"] = p
@@ -145,9 +145,7 @@ def _other(run: Finished, found: Sequence[Finished], method: str) -> Finished | 
     same = [
         each
         for each in found
-        if each.cell.method == method
-        and each.streams == run.streams
-        and (each.cell.is_floor or each.asked == run.asked)
+        if each.cell.method == method and each.has_steps_of(run) and (each.cell.is_floor or each.asked == run.asked)
     ]
     own = run.cell.relevant()
     alike = [sum(own.get(name) == value for name, value in each.cell.relevant().items()) for each in same]

@@ -12,8 +12,9 @@ from retrieval_gap.experiments.memories.rows import COLUMNS, summed_up
 from retrieval_gap.experiments.memories.work import read_log
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.runs.directory import AGAIN
-from retrieval_gap.runs.experiment import Row
+from retrieval_gap.runs.experiment import Row, hash_of
 from retrieval_gap.runs.known import KnownRun
+from retrieval_gap.runs.user_files import kept_digest
 from retrieval_gap.tasks.streams.overlap import Steps, linked_by_steps
 from retrieval_gap.text_memory.dialogue import StepRecord
 from retrieval_gap.text_memory.memory import Version
@@ -26,11 +27,13 @@ _ANEW -= {"state_bits", "ceiling", "headings", "wall_s"}
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that is done: its cell, its rows, and its steps by (stream, step)."""
+    """A run that is done: its cell, its rows, and its steps by (stream, step).  code: digest of a user's benchmark when
+    the run was made, "" for one of ours."""
 
     cell: MemoryCell
     rows: list[Row]
     steps: Mapping[tuple[int, int], Mapping[str, Any]]
+    code: str = ""
 
     @property
     def whole(self) -> Row:
@@ -56,9 +59,20 @@ class Finished:
 
     @property
     def streams(self) -> tuple[Any, ...]:
-        """What has to be the same for two runs to be about the same steps."""
+        """What is the same for runs on the same streams; the last is the seed."""
         names = ("benchmark", "target", "options", "data_sha256", "streams", "steps", "seed")
-        return tuple(self.whole[name] for name in names)
+        return (self.code, *(self.whole[name] for name in names))
+
+    @cached_property
+    def asked_and_true(self) -> str:
+        """Digest of the inputs and truths of all steps."""
+        names = ("stream", "step", "time", "input", "truth")
+        return hash_of({"steps": [[step[name] for name in names] for step in self.steps.values()]})
+
+    def has_steps_of(self, other: "Finished") -> bool:
+        """Whether both are about the same steps: the same streams, and the same input and truth of each step.  A run
+        of before files were kept tells by its steps alone that its benchmark was another."""
+        return self.streams == other.streams and self.asked_and_true == other.asked_and_true
 
     @property
     def asked(self) -> tuple[Any, ...]:
@@ -93,7 +107,8 @@ def _finished(known: KnownRun) -> Finished:
     rows = summed_anew(told_by_cell(whole), log, drawn=not cell.data)
     if rows[0]["predictions"] != whole["predictions"] or not _same(rows[0]["score"], whole["score"]):
         raise RunError(f"{path} gives a score of {rows[0]['score']}, and the run's result {whole['score']}; {AGAIN}")
-    return Finished(cell, rows, {(step["stream"], step["step"]): step for step in log})
+    code = kept_digest(known.run.path, cell.benchmark)
+    return Finished(cell, rows, {(step["stream"], step["step"]): step for step in log}, code)
 
 
 def told_by_cell(whole: Row) -> Row:

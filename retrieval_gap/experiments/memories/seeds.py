@@ -32,7 +32,7 @@ def _pooled(runs: Sequence[Finished]) -> Finished:
     rows = summed_anew(same, log, drawn=not runs[0].cell.data)
     scores = [runs[place].whole["score"] for place in dict.fromkeys(place for place, _ in kept)]
     rows[0] |= {} if None in scores or len(scores) < 2 else {"score_sd": stdev(scores)}
-    return Finished(runs[0].cell, rows, {(step["stream"], step["step"]): step for step in log})
+    return Finished(runs[0].cell, rows, {(step["stream"], step["step"]): step for step in log}, runs[0].code)
 
 
 def _new_streams(runs: Sequence[Finished]) -> list[tuple[int, list[Mapping[str, Any]]]]:

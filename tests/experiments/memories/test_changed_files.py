@@ -7,6 +7,9 @@ import pytest
 
 from retrieval_gap.cli import main
 from retrieval_gap.experiments.memories.cell import STEPS
+from retrieval_gap.experiments.memories.comparison import compared_rows
+from retrieval_gap.experiments.memories.seeds import pooled_over_seeds
+from retrieval_gap.llm.config import Price
 from retrieval_gap.plots.report.memories import shown_memories
 from tests.experiments.memories.cells import finished_in
 from tests.tasks.streams.files import WEATHER_HEADER, weather_day, written
@@ -67,6 +70,41 @@ def test_after_data_are_moved_table_and_report_are_as_before(tmp_path: Path) -> 
     assert table(runs) == before
     assert shown_memories([runs]) == shown
     assert len(shown[0]) == 2
+
+
+def test_two_benchmarks_of_one_name_are_neither_compared_nor_pooled(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    for truth, method, seed in (("heads", "zero_shot", 0), ("tails", "no_update", 0), ("tails", "zero_shot", 1)):
+        path = own(tmp_path / truth, truth)
+        command = f"memory run {path} --model scripted:note_taker --no-floors --method {method} --seed {seed}"
+        assert main([*command.split(), "--streams", "2", "--runs-dir", str(runs)]) == 0
+    found = finished_in(runs)
+    assert {run.whole["benchmark"] for run in found} == {"own"}
+    assert pooled_over_seeds(found) == []
+    assert [row.get("against") for row in compared_rows(found, "zero_shot", Price())] == [None] * sum(
+        len(run.rows) for run in found
+    )
+
+
+def test_a_benchmark_is_the_same_however_its_path_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert main(f"{RUN.format('./own.py', 'runs')} --no-floors".split()) == 0
+    assert all(len(run.code) == 64 for run in finished_in(tmp_path / "runs"))
+
+
+def test_runs_of_one_benchmark_whose_file_was_not_kept_are_told_apart_by_their_steps(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    for truth, method in (("heads", "zero_shot"), ("tails", "no_update"), ("tails", "oracle_memory")):
+        path = own(tmp_path / truth, truth)
+        command = f"memory run {path} --model scripted:note_taker --no-floors --method {method}"
+        assert main([*command.split(), "--streams", "2", "--runs-dir", str(runs)]) == 0
+    for kept in runs.glob("*/user_files.json"):
+        kept.unlink()
+    rows = compared_rows(finished_in(runs), "no_update", Price())
+    assert {row["method"]: row.get("against") for row in rows if row["part"] == "all"} == {
+        "zero_shot": None, "no_update": None, "oracle_memory": "no_update",
+    }  # fmt: skip
 
 
 def test_a_damaged_run_is_told_and_the_rest_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
