@@ -10,7 +10,12 @@ from retrieval_gap.text_memory.written_json import read_object
 
 # The paper's sections: the history, the status and focus, and what to watch.
 SECTIONS = ("History", "Status", "Watch")
-_HEADING = re.compile(r"\s*(?:#+\s*|\*\*)?(History|Status|Watch)\b(?:\*\*)?\s*:?(?:\*\*)?\s*(.*)", re.IGNORECASE)
+# A heading has a colon, a mark, or nothing behind its name: `Watch out for rain` is none.
+_HEADING = re.compile(
+    r"\s*(?P<before>#+\s*)?(?:\*\*)?(?P<name>History|Status|Watch)\b"
+    r"(?P<behind>\s*(?:\*\*)?\s*:\s*(?:\*\*)?|\*\*)?\s*(?P<rest>.*)",
+    re.IGNORECASE,
+)
 _BULLET = re.compile(r"\s*(?:[-*•]|\d+[.)])\s+")
 _EDIT = re.compile(
     r"\s*(?:[-*]\s*)?(?:(?P<add>ADD)\s+(?P<section>\w+)|(?P<replace>REPLACE)\s+(?P<id>\d{1,9}))\s*:\s*(?P<text>.+)"
@@ -77,9 +82,9 @@ def parse_memory(text: str) -> Memory:
     section = ""
     for line in text.splitlines():
         heading = _HEADING.fullmatch(line)
-        if heading:
-            section = heading[1].capitalize()
-            line = heading[2]
+        if heading and (heading["before"] or heading["behind"] or not heading["rest"]):
+            section = heading["name"].capitalize()
+            line = heading["rest"]
         item = _BULLET.sub("", line, count=1).strip()
         if section and item:
             items[section].append(item)

@@ -25,6 +25,8 @@ def test_a_memory_is_read_back_from_its_own_text(memory: Memory):
     [
         "## History\n* Anna: cat\n2) Ben: dog\n\n**Status:** calm\n## Watch\n",
         "Here you are:\nhistory: Anna: cat\n- Ben: dog\nSTATUS\ncalm\nWatch:",
+        "# History\nAnna: cat\nBen: dog\n**Status** calm\n**Watch**",
+        "History :\nAnna: cat\nBen: dog\n**Status** : calm\n## **Watch:**",
         '{"history": ["Anna: cat", "Ben: dog"], "Status": "calm", "watch": ""}',
         '{"History": ["- Anna: cat\\n- Ben: dog"], "Status": "calm"}',
         'Sure!\n```json\n{"History": "- Anna: cat\\n- Ben: dog", "Status": ["calm"]}\n```',
@@ -32,6 +34,14 @@ def test_a_memory_is_read_back_from_its_own_text(memory: Memory):
 )
 def test_forms_in_which_models_write_a_memory(text: str):
     assert parse_memory(text) == Memory((("Anna: cat", "Ben: dog"), ("calm",), ()))
+
+
+def test_a_sentence_that_begins_with_a_sections_name_is_an_item():
+    text = "History:\nWatch out for rain\nStatus quo kept\nhistory repeats: itself\nWatch:\n**Watch the sky**"
+    items = ("Watch out for rain", "Status quo kept", "history repeats: itself")
+    assert parse_memory(text) == Memory((items, (), ("**Watch the sky**",)))
+    with pytest.raises(UnreadableError):
+        parse_memory("Watch out for rain")
 
 
 @pytest.mark.parametrize("text", ["", "I would note that Anna has a cat.", '{"answer": "cat"}', "{", "- Anna: cat"])
