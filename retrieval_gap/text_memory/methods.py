@@ -1,7 +1,8 @@
 """What a method carries from step to step, and how it learns from a step.  None carries more than the budget.
 
 `search` is the one exception, and a control: it looks up the whole log, so it shows no more than the budget but carries
-all.  Steps are whole or left out; what is left out first is what is oldest.
+all.  Steps are whole or left out; what is left out first is what is oldest.  A step that is above the budget by itself
+is never carried, and empties nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -61,8 +62,10 @@ class Steps:
         return []
 
     def _keep(self, line: str) -> None:
-        """The newest lines that fit."""
+        """The newest lines that fit; one that never does leaves what there is."""
         settings = self._speaker.settings
+        if self._speaker.count(line) > settings.budget:
+            return
         lines = [*self._lines, line][-settings.k if self.most else 0 :]
         newest = self._speaker.count.fitting_as(lines[::-1], settings.budget, lambda chosen: "\n".join(chosen[::-1]))
         self._lines = newest[::-1]
@@ -122,7 +125,8 @@ class SearchLog(Episodes):
     """The whole log, without a bound: the retriever that a state of fixed size is compared with."""
 
     def _keep(self, line: str) -> None:
-        self._lines.append(line)
+        if self._speaker.count(line) <= self._speaker.settings.budget:  # what can be shown at all
+            self._lines.append(line)
 
 
 class Rewriting:

@@ -49,6 +49,25 @@ def test_what_is_carried_never_exceeds_the_budget(tmp_path: Path, name: str, met
         assert any(record.carried for record in records) == (not nothing)
 
 
+@pytest.mark.parametrize("method", ["last_k", "full_history", "episodes", "search"])
+def test_a_step_above_the_budget_is_left_out_and_empties_nothing(tmp_path: Path, method: str) -> None:
+    """Steps with this cue take more than the budget by themselves, and come in the middle of others."""
+    huge = "green"
+
+    def count(text: str) -> int:
+        return count_tokens(text) + 100 * text.count(huge)
+
+    model = ScriptedModel(lambda request: note_taker(f"{request.system}\n\n{request.prompt}"))
+    model.count_tokens = count  # type: ignore[method-assign]
+    records = worked_through(tmp_path, drawn("drift", steps=40), method, model, Settings(budget=40, k=4), streams=1)
+    places = [place for place, record in enumerate(records) if huge in record.input]
+    assert places
+    assert places != list(range(len(records)))
+    first = next(place for place in range(len(records)) if place not in places)
+    assert all(record.carried for record in records[first + 1 :])
+    assert not any(huge in record.carried for record in records)
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("budget", [1, HEADINGS - 1, HEADINGS])
 def test_a_budget_below_the_headings_is_refused_or_kept(tmp_path: Path, method: str, budget: int) -> None:
