@@ -98,8 +98,8 @@ def _typed(target: Target, answer: Any) -> Value | None:
 
 
 def _number(answer: Any) -> float | None:
-    """None for what is no number, NaN, or beyond LARGEST_NUMBER."""
-    if isinstance(answer, bool):
+    """None for what is no number, NaN, or beyond LARGEST_NUMBER; Python alone reads 1_0 as 10."""
+    if isinstance(answer, bool) or "_" in str(answer):
         return None
     try:
         value = float(str(answer).strip().rstrip("%").strip())
