@@ -31,6 +31,10 @@ PAIRED = (
 )  # fmt: skip
 
 
+# Settings that are printed where the rows of a benchmark differ in them.
+TOLD_WHERE_THEY_DIFFER = ("options", "streams", "steps", "k", "temperature", "draw", "thinking", "judge")
+
+
 def compared_rows(found: Sequence[Finished], against: str, price: Price) -> list[Row]:
     """All rows; those of whole runs with their paired differences to the method `against`, where there is one on the
     same streams: of the same model, or a floor.  Raises UsageError for a method that there is not."""
@@ -70,8 +74,8 @@ def print_compared(rows: Sequence[Row]) -> None:
     for name in ("budget", "n", "unread", "score", "95 %", "after wrong", "difference", "95 % ", "p (Holm)", "changed",
                  "calls", "tokens", "seconds", *(["dollars"] if priced else [])):  # fmt: skip
         table.add_column(name, justify="right", no_wrap=True)
-    for row in wholes:
-        table.add_row(*map(escape, [*_words(row), *([_dollars(row.get("dollars"))] if priced else [])]))
+    for row, more in zip(wholes, _differing(wholes), strict=True):
+        table.add_row(*map(escape, [*_words(row, more), *([_dollars(row.get("dollars"))] if priced else [])]))
     console = Console(width=max(Console().width, 220))
     console.print(table)
     for line in dict.fromkeys(filter(None, map(_overlap, wholes))):
@@ -103,11 +107,30 @@ def _not_used(row: Row) -> str:
     return "; ".join(filter(None, told))
 
 
-def _words(row: Row) -> list[str]:
+def _differing(wholes: Sequence[Row]) -> list[list[str]]:
+    """Of each row the settings in which rows of its benchmark differ.  A row without a setting, such as k of zero-shot,
+    differs from none in it; without thinking or a judge there is none, which is a setting too."""
+    values: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for row in wholes:
+        for name in TOLD_WHERE_THEY_DIFFER:
+            value = row.get(name)
+            if value not in (None, "") or name in ("thinking", "judge"):
+                values[row["benchmark"], name].add(str(value or ""))
+    return [
+        [
+            f"{name} {row[name]}"
+            for name in TOLD_WHERE_THEY_DIFFER
+            if row.get(name) not in (None, "") and len(values[row["benchmark"], name]) > 1
+        ]
+        for row in wholes
+    ]
+
+
+def _words(row: Row, more: Sequence[str]) -> list[str]:
     settings = [str(row[name]) for name in ("feedback", "update", "answer") if row.get(name)]
     for name in ("gate", "system_as", "tokenizer"):
         settings += [f"{name.replace('_', ' ')} {row[name]}"] if row.get(name) else []
-    settings += [f"seeds {row['seed']}" if isinstance(row["seed"], str) else f"seed {row['seed']}"]
+    settings += [*more, f"seeds {row['seed']}" if isinstance(row["seed"], str) else f"seed {row['seed']}"]
     return [
         row["benchmark"], row["target"], row["model"] or "-", row["method"], " ".join(settings),
         str(row.get("budget", "")), str(row["predictions"]), str(row["unreadable"]), _number(row.get("score")),

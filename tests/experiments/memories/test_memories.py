@@ -238,6 +238,35 @@ def test_what_was_not_used_is_told_below_the_table(tmp_path: Path, capsys: pytes
     assert "drift llm_as_rnn, scripted" not in capsys.readouterr().out
 
 
+def test_settings_are_printed_where_rows_differ_in_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    run = "memory run drift --model scripted:note_taker --budget 30 --no-floors --method zero_shot,episodes"
+    table = f"memory table --runs-dir {tmp_path}"
+    words = (
+        "options cues=4 labels=2 period=3",
+        "streams 2",
+        "steps 8",
+        " k 3",
+        "temperature 0",
+        "draw 0",
+        "thinking 9",
+        "judge scripted",
+    )
+    assert main(f"{run} --steps 8 --streams 2 --k 3 --runs-dir {tmp_path}".split()) == 0
+    first = capsys.readouterr().out
+    assert [word for word in words if word in first] == []
+    others = ("--k 4", "--steps 9", "--streams 3", "--temperature 0.5", "--draw 1", "--thinking 9")
+    others += ("--options period=3", "--feedback judge --judge scripted:prose")
+    for other in others:
+        settings = {"--steps": "8", "--streams": "2", "--k": "3"} | dict([other.split()[:2]])
+        given = " ".join(f"{name} {value}" for name, value in settings.items())
+        more = " ".join(other.split()[2:])
+        assert main(f"{run} {given} {more} --runs-dir {tmp_path}".split()) == 0
+    capsys.readouterr()
+    assert main(table.split()) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert [word for word in words if word not in told] == []
+
+
 def test_the_commands_run_show_and_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     run = f"memory run drift --model scripted:note_taker --steps 20 --streams 2 --budget 30 --runs-dir {tmp_path}"
     assert main([*run.split(), "--dry-run"]) == 0
