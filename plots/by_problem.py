@@ -18,7 +18,8 @@ from matplotlib.lines import Line2D
 from retrieval_gap.about import MeasuredState, in_order, state_kind
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.statistics.intervals import wilson_interval
-from retrieval_gap.tables.rows import count_in, number_in, read_rows, share_in
+from retrieval_gap.tables.texts import read_rows
+from retrieval_gap.tables.values import count_in, number_in, share_in
 from retrieval_gap.tasks.api import Mode, Task, TaskConfig
 from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.theory.bounds import BOUNDS, Bound, bound_of

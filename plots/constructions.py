@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Self
 
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.tables.rows import number_in
+from retrieval_gap.tables.values import number_in
 from retrieval_gap.tasks.api import TaskConfig
 from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.theory.bounds import bound_of

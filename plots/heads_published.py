@@ -5,7 +5,8 @@ from math import sqrt
 from pathlib import Path
 
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.tables.rows import count_in, read_rows, share_in
+from retrieval_gap.tables.texts import read_rows
+from retrieval_gap.tables.values import count_in, share_in
 
 from .results import RESULTS
 

@@ -8,7 +8,8 @@ from typing import Any
 from matplotlib.lines import Line2D
 
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.tables.rows import count_in, number_in, read_rows, share_in
+from retrieval_gap.tables.texts import read_rows
+from retrieval_gap.tables.values import count_in, number_in, share_in
 
 from . import style
 from .kept import Kept

@@ -5,7 +5,8 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from retrieval_gap.tables.rows import count_in, number_in, read_rows
+from retrieval_gap.tables.texts import read_rows
+from retrieval_gap.tables.values import count_in, number_in
 
 from . import style
 from .kept import Kept, counted

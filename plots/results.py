@@ -1,6 +1,6 @@
 """Results tables as figures see them: runs gathered into the cells of a grid.
 
-A table is read by `retrieval_gap.tables.rows`, which does without torch: a figure is drawn in a second.
+Tables are read by `retrieval_gap.tables`, which does without torch: a figure is drawn in a second.
 """
 
 from collections import defaultdict
@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 from retrieval_gap.about import MeasuredState, StateKind, in_order, state_kind
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.tables.rows import PUBLISHED, count_in, make_it, read_rows, share_in
+from retrieval_gap.tables.rows import PUBLISHED
 from retrieval_gap.tables.rows import RESULTS as RESULTS
+from retrieval_gap.tables.texts import make_it, read_rows
+from retrieval_gap.tables.values import count_in, share_in
 
 from .kept import counted
 from .seeds import Identity, Seeds, identity_of

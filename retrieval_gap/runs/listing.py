@@ -14,7 +14,8 @@ from retrieval_gap.runs.experiment import TRAINED, Experiment, Row, experiment_c
 from retrieval_gap.runs.known import KnownRun, furthest, gathered_rows, known_runs, planned_runs, print_counts
 from retrieval_gap.tables.printing import Cells, constant, print_constant, print_table
 from retrieval_gap.tables.rows import columns_of as columns_of_runs
-from retrieval_gap.tables.rows import need_pyarrow, read_table, write_parquet, write_table
+from retrieval_gap.tables.rows import read_table, write_parquet, write_table
+from retrieval_gap.tables.texts import need_pyarrow
 
 # What is shown whether it differs or not, and aligned to the left.
 ALWAYS = ("task", "mode", "n", "arch", "size", "seed")

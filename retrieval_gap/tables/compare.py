@@ -23,8 +23,10 @@ from retrieval_gap.machine.files import make_room_for
 from retrieval_gap.runs.filters import matches
 from retrieval_gap.statistics.intervals import Interval, newcombe_interval, paired_t_interval, welch_interval
 from retrieval_gap.tables.printing import Cells, print_table
-from retrieval_gap.tables.rows import PUBLISHED, Row, Sourced, count_in, merge, read_rows, read_table, share_in
+from retrieval_gap.tables.rows import PUBLISHED, Row, Sourced, merge, read_table
 from retrieval_gap.tables.rows import write_table as write_csv
+from retrieval_gap.tables.texts import read_rows
+from retrieval_gap.tables.values import count_in, share_in
 
 PUBLISHED_SAMPLES = 5_000  # behind each published value, one model a cell; the paper, section 5
 NOT_SHOWN = "no difference shown"

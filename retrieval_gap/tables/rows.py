@@ -7,14 +7,15 @@ import csv
 import io
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.machine.files import write_atomically, write_text
-from retrieval_gap.tasks.file_kinds import no_text
+from retrieval_gap.tables.texts import SWEPT, Placed, make_it, need_pyarrow, read_texts
+from retrieval_gap.tables.values import finite_number, share_in, share_of_one, whole_number
 
 # The contract of results/*.csv: what `run.result_row` gives, in this order.
 KINDS: dict[str, type[str] | type[int] | type[float]] = {
@@ -36,12 +37,9 @@ _SHARES = ("accuracy", "accuracy_low", "accuracy_high", "accuracy_strict", "exac
 _NEVER_EMPTY = ("task", "mode", "n", "arch", "size", "seed", *_SHARES[:3], "eval_samples", "config_hash")
 # Of two rows of one configuration these may differ: when and where it was run, how its shape or a file was named.
 INCIDENTAL = ("options", "size", "tokens_per_s", "wall_s", "threads", "hardware", "torch", "commit")
-MOST_NAMED = 6  # columns in an error's one line
 AT_A_TIME = 256  # rows: few enough to stay in the processor's cache
-SWEPT = "sweep demo --csv FILE"  # the command that makes a table of runs
 
 Row = dict[str, Any]
-Value = TypeVar("Value")
 
 
 class Sourced(NamedTuple):
@@ -51,19 +49,12 @@ class Sourced(NamedTuple):
     row: Row
 
 
-class Placed(NamedTuple):
-    """A row's fields as text, and where they stand."""
-
-    where: str
-    fields: list[str]
-
-
 def read_table(path: Path) -> list[Sourced]:
     """The rows of a table of runs, their numbers as numbers; columns that only this table has stay text.
 
     Raises UsageError for a file that is absent, no table, empty, lacks a column or holds an impossible value.
     """
-    names, texts = _read_texts(path, [column for column in COLUMNS if column not in _DEFAULTS | _UNKNOWN], SWEPT)
+    names, texts = read_texts(path, [column for column in COLUMNS if column not in _DEFAULTS | _UNKNOWN], SWEPT)
     rows = list(_typed(names, texts))
     if not rows:
         raise UsageError(f"results table {path} is empty: no run has finished; {make_it()}")
@@ -183,82 +174,6 @@ def _kind_of(values: Iterable[Any]) -> type[str] | type[int] | type[float]:
     return str if not kinds or kinds - {int, float} else float if float in kinds else int
 
 
-def need_pyarrow() -> Any:
-    """The package that reads and writes Parquet.  Raises UsageError where it is not installed."""
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise UsageError("Parquet needs pyarrow; pip install 'retrieval-gap[parquet]' brings it") from error
-    return pyarrow
-
-
-def make_it(made_by: str = SWEPT) -> str:
-    """What to do where there is no table.  made_by: the command that makes such a one."""
-    return f"`retrieval-gap {made_by}` makes a table; name it with --results FILE"
-
-
-def read_rows(path: Path, columns: Iterable[str], made_by: str = SWEPT) -> list[tuple[str, dict[str, str]]]:
-    """Rows as text, each with where it stands (file and line); a `.parquet` file's by the text of its values.
-
-    made_by: the command that makes such a table, for an error.
-    Raises UsageError for a file that will not do, and for one that lacks one of these columns.
-    """
-    names, texts = _read_texts(path, columns, made_by)
-    return [(where, dict(zip(names, fields, strict=True))) for where, fields in texts]
-
-
-def _read_texts(path: Path, columns: Iterable[str], made_by: str) -> tuple[list[str], Iterator[Placed]]:
-    """The columns' names and the rows.  Raises UsageError as `read_rows` does, about a row where that is read."""
-    if not path.exists():
-        raise UsageError(f"there is no results table {path}; {make_it(made_by)}")
-    texts = _parquet_texts(path) if path.suffix == ".parquet" else _csv_texts(path)
-    names = next(texts, Placed("", [])).fields
-    missing = [column for column in columns if column not in names]
-    if missing:
-        more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
-        raise UsageError(
-            f"results table {path} lacks the column {', '.join(missing[:MOST_NAMED])}{more}; {make_it(made_by)}"
-        )
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UsageError(f"results table {path} has the column {', '.join(twice)} more than once")
-    return names, texts
-
-
-def _csv_texts(path: Path) -> Iterator[Placed]:
-    """The columns' names, then each row."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin a file with a mark
-            reader = csv.reader(file)
-            wanted = 0
-            for row in filter(None, reader):
-                where = f"results table {path}, line {reader.line_num}"
-                wanted = wanted or len(row)
-                if len(row) != wanted:
-                    raise UsageError(f"{where}: {wanted} fields are wanted")
-                yield Placed(where, row)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        told = str(error) if isinstance(error, OSError) else no_text(path) or str(error)
-        raise UsageError(f"results table {path} cannot be read: {told}") from error
-
-
-def _parquet_texts(path: Path) -> Iterator[Placed]:
-    """The columns' names, then each row."""
-    pyarrow = need_pyarrow()
-    try:
-        table = pyarrow.parquet.ParquetFile(path).read()
-    except (OSError, pyarrow.ArrowException) as error:
-        raise UsageError(f"results table {path} cannot be read: {str(error).splitlines()[0]}") from error
-    values = [[_text(value) for value in column.to_pylist()] for column in table.columns]
-    yield Placed("", table.column_names)
-    for i, row in enumerate(zip(*values, strict=True)):
-        yield Placed(f"results table {path}, row {i + 1}", list(row))
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
-
-
 def _typed(names: Sequence[str], texts: Iterator[Placed]) -> Iterator[Sourced]:
     """The rows with every column, numbers as numbers; some at a time, a column of them at once.
 
@@ -310,58 +225,8 @@ def _value(column: str, text: str) -> str | int | float | None:
             raise ValueError(f"{column} is empty")
         return _DEFAULTS.get(column, "") if kind is str else None
     if kind is float:
-        return _share(column, text) if column in _SHARES else _finite(column, text)
-    return text if kind is str else _count(column, text)
-
-
-def count_in(where: str, row: Mapping[str, str], column: str) -> int:
-    """Raises UsageError for what is no whole number."""
-    return _placed(where, _count, row, column)
-
-
-def number_in(where: str, row: Mapping[str, str], column: str) -> float:
-    """Raises UsageError for what is no finite number."""
-    return _placed(where, _finite, row, column)
-
-
-def share_in(where: str, row: Mapping[str, str], column: str) -> float:
-    """Raises UsageError for what is no share."""
-    return _placed(where, _share, row, column)
-
-
-def _placed(where: str, read: Callable[[str, str], Value], row: Mapping[str, str], column: str) -> Value:
-    try:
-        return read(column, row[column])
-    except ValueError as error:
-        raise UsageError(f"{where}: {error}") from None
-
-
-def _count(column: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"{column} = {text!r} is no whole number") from None
-
-
-def _finite(column: str, text: str) -> float:
-    number = _number(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{column} = {text!r} is no number")
-    return number
-
-
-def _share(column: str, text: str) -> float:
-    share = _number(text)
-    if not 0 <= share <= 1:
-        raise ValueError(f"{column} = {text!r} is no share between 0 and 1")
-    return share
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+        return share_of_one(column, text) if column in _SHARES else finite_number(column, text)
+    return text if kind is str else whole_number(column, text)
 
 
 def _same(one: Any, other: Any) -> bool:

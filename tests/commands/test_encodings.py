@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from retrieval_gap.cli import main
-from retrieval_gap.tables.rows import read_rows
+from retrieval_gap.tables.texts import read_rows
 from tests.experiments.hotpotqa_llm.questions import QUESTIONS, record, write_questions
 
 

@@ -16,7 +16,8 @@ from retrieval_gap.tables.compare import (
     read_published,
     runs_by_cell,
 )
-from retrieval_gap.tables.rows import PUBLISHED, Row, Sourced, read_rows
+from retrieval_gap.tables.rows import PUBLISHED, Row, Sourced
+from retrieval_gap.tables.texts import read_rows
 from tests.tables.result_rows import full_row, write_full
 
 

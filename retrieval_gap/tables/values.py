@@ -1,0 +1,62 @@
+"""The fields of a table's rows as values: whole numbers, numbers and shares; a trouble is told with its place."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from retrieval_gap.machine.errors import UsageError
+
+Value = TypeVar("Value")
+
+
+def count_in(where: str, row: Mapping[str, str], column: str) -> int:
+    """Raises UsageError for what is no whole number."""
+    return _placed(where, whole_number, row, column)
+
+
+def number_in(where: str, row: Mapping[str, str], column: str) -> float:
+    """Raises UsageError for what is no finite number."""
+    return _placed(where, finite_number, row, column)
+
+
+def share_in(where: str, row: Mapping[str, str], column: str) -> float:
+    """Raises UsageError for what is no share."""
+    return _placed(where, share_of_one, row, column)
+
+
+def _placed(where: str, read: Callable[[str, str], Value], row: Mapping[str, str], column: str) -> Value:
+    try:
+        return read(column, row[column])
+    except ValueError as error:
+        raise UsageError(f"{where}: {error}") from None
+
+
+def whole_number(column: str, text: str) -> int:
+    """Raises ValueError, naming the column, for what is none."""
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{column} = {text!r} is no whole number") from None
+
+
+def finite_number(column: str, text: str) -> float:
+    """Raises ValueError, naming the column, for what is none."""
+    number = _number(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{column} = {text!r} is no number")
+    return number
+
+
+def share_of_one(column: str, text: str) -> float:
+    """A number from 0 to 1.  Raises ValueError, naming the column, for what is none."""
+    share = _number(text)
+    if not 0 <= share <= 1:
+        raise ValueError(f"{column} = {text!r} is no share between 0 and 1")
+    return share
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

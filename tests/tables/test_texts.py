@@ -1,0 +1,34 @@
+"""Tables as text: every row with its place, whatever the file's format."""
+
+from pathlib import Path
+
+import pytest
+
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.tables.rows import write_parquet, write_table
+from retrieval_gap.tables.texts import make_it, read_rows
+
+ROWS = [{"n": 8, "note": "a, b\n«c»"}, {"n": 16, "note": ""}]
+TEXTS = [{"n": "8", "note": "a, b\n«c»"}, {"n": "16", "note": ""}]
+
+
+def test_rows_of_a_csv_file_stand_at_the_line_where_they_end(tmp_path: Path) -> None:
+    write_table(tmp_path / "t.csv", ["n", "note"], ROWS)
+    rows = read_rows(tmp_path / "t.csv", ["n"])
+    assert [row for _, row in rows] == TEXTS
+    assert [where.rpartition(", ")[2] for where, _ in rows] == ["line 3", "line 4"]
+
+
+def test_rows_of_a_parquet_file_stand_at_their_number(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    write_parquet(tmp_path / "t.parquet", ROWS)
+    rows = read_rows(tmp_path / "t.parquet", ["n"])
+    assert [{name: row[name] for name in ("n", "note")} for _, row in rows] == TEXTS
+    assert [where.rpartition(", ")[2] for where, _ in rows] == ["row 1", "row 2"]
+
+
+def test_a_missing_column_is_told_with_the_command_that_makes_such_a_table(tmp_path: Path) -> None:
+    write_table(tmp_path / "t.csv", ["n"], ROWS)
+    with pytest.raises(UsageError) as told:
+        read_rows(tmp_path / "t.csv", ["n", "f1", "bits"], "probe RUN --csv FILE")
+    assert str(told.value).endswith(f"lacks the column f1, bits; {make_it('probe RUN --csv FILE')}")

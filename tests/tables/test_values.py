@@ -1,0 +1,46 @@
+"""Fields as values: numbers as they are written, and anything else told with its place and column."""
+
+from collections.abc import Callable, Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.tables.values import count_in, number_in, share_in
+
+Reader = Callable[[str, Mapping[str, str], str], int | float]
+
+
+@given(st.integers())
+def test_a_whole_number_is_read_as_it_was_written(number: int) -> None:
+    assert count_in("here", {"n": str(number)}, "n") == number
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_number_is_read_as_it_was_written(number: float) -> None:
+    assert number_in("here", {"lr": str(number)}, "lr") == number
+
+
+@given(st.floats(0, 1))
+def test_a_share_is_read_as_it_was_written(share: float) -> None:
+    assert share_in("here", {"accuracy": str(share)}, "accuracy") == share
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "why"),
+    [
+        (count_in, "8.5", "is no whole number"),
+        (count_in, "", "is no whole number"),
+        (number_in, "high", "is no number"),
+        (number_in, "inf", "is no number"),
+        (number_in, "nan", "is no number"),
+        (share_in, "1.5", "is no share between 0 and 1"),
+        (share_in, "-0.1", "is no share between 0 and 1"),
+        (share_in, "nan", "is no share between 0 and 1"),
+    ],
+)
+def test_what_will_not_do_is_told_with_its_place_and_column(read: Reader, text: str, why: str) -> None:
+    with pytest.raises(UsageError) as told:
+        read("t.csv, line 2", {"x": text}, "x")
+    assert str(told.value) == f"t.csv, line 2: x = {text!r} {why}"
