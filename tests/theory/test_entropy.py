@@ -31,7 +31,8 @@ def test_the_accuracy_told_needs_no_fewer_bits_than_are_known(alphabet: int, sha
 def test_the_accuracy_told_is_not_much_too_high(alphabet: int, accuracy: float) -> None:
     accuracy = 1 / alphabet + accuracy * (1 - 1 / alphabet)
     bits = float(information(accuracy, alphabet))
-    assert accuracy - 1e-9 <= fano_ceiling(bits, alphabet) <= accuracy + 1e-4
+    # near chance information grows with the square of the distance: what is lost of it to rounding is 1e-8 of accuracy
+    assert accuracy - 1e-7 <= fano_ceiling(bits, alphabet) <= accuracy + 1e-4
 
 
 def test_known_values() -> None:
