@@ -96,9 +96,7 @@ def _published_panel(axes: Axes, gains: Sequence[Gain]) -> None:
     _lines(axes, [""] * len(gains))
     axes.set_xlabel(f"difference in {gains[0].metric}")
     for line, gain in enumerate(gains):
-        named = f"{gain.model}, {gain.head} [{gain.mark}]"
-        if gain.difference is None:
-            named += ": no base told"
+        named = f"{gain.model}, {gain.head} [{gain.mark}]" + ("" if gain.difference is not None else ": no base told")
         # above its line: beside it would push the panels apart
         axes.annotate(named, (0, line), (4, 3), textcoords="offset points", fontsize=7)
         if gain.difference is None:

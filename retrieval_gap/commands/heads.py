@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg, subcommand
 
 from retrieval_gap.commands.flags import CheckpointSeconds, RunsDir, check_seconds, whole_numbers
-from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.training.config import CHECKPOINT_SECONDS
 
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ def show(known: "list[KnownRun]", csv: Path | None) -> None:
         table_rows,
         to_lines,
     )
+    from retrieval_gap.runs.known import raise_unread
     from retrieval_gap.tables.printing import cells_of, constant, print_constant, print_table
     from retrieval_gap.tables.rows import write_table
 
@@ -155,8 +156,7 @@ def show(known: "list[KnownRun]", csv: Path | None) -> None:
         if csv is not None:
             write_table(csv, TABLE_COLUMNS, rows)
             print(f"{len(rows)} rows written to {csv}")
-    if troubles:
-        raise RunError(f"{len(troubles)} run(s) cannot be read; the first: {troubles[0]}")
+    raise_unread(troubles)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from tyro.conf import Positional, arg, subcommand
 
 from retrieval_gap.commands.flags import RunsDir, names, whole_numbers
 from retrieval_gap.llm.config import LLMConfig, LocalConfig, Price, ServerConfig
-from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.text_memory.settings import LARGEST, AnswerForm, Feedback, Settings, Update
 
 if TYPE_CHECKING:
@@ -193,6 +193,7 @@ def show(known: "Sequence[KnownRun]", against: str, price: Price, csv: Path | No
     from retrieval_gap.experiments.memories.comparison import compared_rows, print_compared, write_memory_table
     from retrieval_gap.experiments.memories.finished import find_finished
     from retrieval_gap.experiments.memories.seeds import pooled_over_seeds
+    from retrieval_gap.runs.known import raise_unread
 
     found, troubles = find_finished(known)
     if not found and not troubles:
@@ -203,8 +204,7 @@ def show(known: "Sequence[KnownRun]", against: str, price: Price, csv: Path | No
         if csv is not None:
             write_memory_table(csv, rows)
             print(f"{len(rows)} rows written to {csv}")
-    if troubles:
-        raise RunError(f"{len(troubles)} run(s) cannot be read; the first: {troubles[0]}")
+    raise_unread(troubles)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,17 +1,19 @@
 """Runs that are known: in folders or planned; what is done, running, partial, failed or missing, and finished rows."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import get_args
+from typing import TypeVar, get_args
 
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.machine.printing import say
 from retrieval_gap.runs.directory import RunDirectory, Status
 from retrieval_gap.runs.experiment import TRAINED, Experiment, Row
 from retrieval_gap.tables.rows import Sourced, merge
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,28 @@ def _known(run: RunDirectory) -> KnownRun:
 def finished_rows(known: Iterable[KnownRun]) -> list[Row]:
     """The rows of those runs that are done, in this order.  Raises RunError for a result that cannot be read."""
     return [row for each in known if each.run.status() == "done" for row in each.rows()]
+
+
+def read_each(
+    known: Iterable[KnownRun], kind: type[Experiment], read: Callable[[KnownRun], Value]
+) -> tuple[list[Value], list[str]]:
+    """What `read` makes of each run of a kind that is done; and a line for each that cannot be read, such as one whose
+    configuration is lost: it may be of this kind."""
+    found: list[Value] = []
+    troubles: list[str] = []
+    for each in known:
+        try:
+            if each.run.status() == "done" and (each.experiment is None or isinstance(each.experiment, kind)):
+                found.append(read(each))
+        except (RunError, UsageError) as error:
+            troubles.append(str(error))
+    return found, troubles
+
+
+def raise_unread(troubles: Sequence[str]) -> None:
+    """Raises RunError where runs cannot be read: the others are shown by then."""
+    if troubles:
+        raise RunError(f"{len(troubles)} run(s) cannot be read; the first: {troubles[0]}")
 
 
 def gathered_rows(known: Iterable[KnownRun], tables: Iterable[Sourced]) -> list[Sourced]:

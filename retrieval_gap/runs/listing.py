@@ -11,7 +11,15 @@ from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.machine.files import make_room_for
 from retrieval_gap.machine.printing import say
 from retrieval_gap.runs.experiment import TRAINED, Experiment, Row, experiment_class
-from retrieval_gap.runs.known import KnownRun, furthest, gathered_rows, known_runs, planned_runs, print_counts
+from retrieval_gap.runs.known import (
+    KnownRun,
+    furthest,
+    gathered_rows,
+    known_runs,
+    planned_runs,
+    print_counts,
+    raise_unread,
+)
 from retrieval_gap.tables.printing import Cells, constant, print_constant, print_table
 from retrieval_gap.tables.rows import columns_of as columns_of_runs
 from retrieval_gap.tables.rows import read_table, write_parquet, write_table
@@ -60,8 +68,7 @@ def show_results(
     if tables or csv is not None or parquet is not None:
         sound = [each for each in known if each.run.path not in troubles]
         _write([source.row for source in gathered_rows(sound, rows)], csv, parquet)
-    if troubles:
-        raise RunError(f"{len(troubles)} run(s) cannot be read; the first: {next(iter(troubles.values()))}")
+    raise_unread(list(troubles.values()))
 
 
 def _write(rows: Sequence[Row], csv: Path | None, parquet: Path | None) -> None:

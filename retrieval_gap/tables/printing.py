@@ -76,3 +76,8 @@ def print_constant(columns: Mapping[str, str]) -> None:
     same = ", ".join(f"{column} {value}" for column, value in columns.items() if value)
     if same:
         say(f"the same in all: {same}")
+
+
+def p_text(p: float | None) -> str:
+    """A p-value, "" where there is none."""
+    return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"

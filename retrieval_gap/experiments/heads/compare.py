@@ -9,22 +9,23 @@ set beside the same head over the frozen model.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from retrieval_gap.experiments.heads.config import EXAMPLES, HeadsConfig
-from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.machine.errors import RunError
 from retrieval_gap.runs.directory import AGAIN, RunDirectory, read_json
 from retrieval_gap.runs.experiment import Row, hash_of
-from retrieval_gap.runs.known import KnownRun
+from retrieval_gap.runs.known import KnownRun, read_each
 from retrieval_gap.runs.user_files import kept_digest
 from retrieval_gap.statistics.paired import holm_of_known
 from retrieval_gap.statistics.ratios import Counts, score_difference, score_interval
+from retrieval_gap.tables.printing import p_text
 
 MATCHED = {"text": "attention", "choice": "attention", "tokens": "mlp"}
 ROUNDING = 1e-9  # of sums of counts
-LEAST_SHOWN = 0.001  # of p
 PLACES = 10  # tenths of a text, for the place of the sentence that decides
 SAME = (
     "dataset", "n", "label_kind", "metric", "model", "layer", "half", "copies", "tune_lr", "head", "control", "window",
@@ -87,13 +88,7 @@ class Condition:
 def conditions(known: Sequence[KnownRun]) -> tuple[dict[str, Condition], list[str]]:
     """What is done, by what it is without its seed; and a line for each run that cannot be read or told apart."""
     found: dict[str, Condition] = {}
-    troubles: list[str] = []
-    for each in known:
-        try:
-            if each.run.status() == "done" and (each.experiment is None or isinstance(each.experiment, HeadsConfig)):
-                _add(found, each)
-        except (RunError, UsageError) as error:
-            troubles.append(str(error))
+    _, troubles = read_each(known, HeadsConfig, partial(_add, found))
     return found, troubles
 
 
@@ -219,14 +214,10 @@ def to_lines(rows: Sequence[Row]) -> list[dict[str, str]]:
         if row["versus"]:
             line["versus"] = row["versus"]
             line["difference"] = _ranged(row["difference"], row["difference_low"], row["difference_high"], sign="+")
-            line |= {"detectable": f"{row['detectable']:.3f}", "p (Holm)": _shown(row["p_holm"])}
+            line |= {"detectable": f"{row['detectable']:.3f}", "p (Holm)": p_text(row["p_holm"])}
         lines.append(line)
     return lines
 
 
 def _ranged(value: float, low: float, high: float, sign: str = "") -> str:
     return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
-
-
-def _shown(p: float | None) -> str:
-    return "" if p is None else f"{p:.3f}" if p >= LEAST_SHOWN else f"<{LEAST_SHOWN}"

@@ -16,6 +16,7 @@ from retrieval_gap.llm.config import Price
 from retrieval_gap.machine.errors import unknown
 from retrieval_gap.runs.experiment import Row
 from retrieval_gap.statistics.paired import holm_of_known, mcnemar_exact, paired_difference
+from retrieval_gap.tables.printing import p_text
 from retrieval_gap.tables.rows import write_table
 from retrieval_gap.text_memory.settings import FLOORS, METHODS
 
@@ -135,7 +136,7 @@ def _words(row: Row, more: Sequence[str]) -> list[str]:
         row["benchmark"], row["target"], row["model"] or "-", row["method"], " ".join(settings),
         str(row.get("budget", "")), str(row["predictions"]), str(row["unreadable"]), _number(row.get("score")),
         _interval(row, "score"), _number(row.get("right_after_wrong")), _number(row.get("difference"), "+"),
-        _interval(row, "difference", "+"), _p(row.get("holm_p")), _number(row.get("changed")), f"{row['calls']:,}",
+        _interval(row, "difference", "+"), p_text(row.get("holm_p")), _number(row.get("changed")), f"{row['calls']:,}",
         f"{row['read'] + row['written']:,}", f"{row['wall_s']:,.1f}",
     ]  # fmt: skip
 
@@ -152,10 +153,6 @@ def _number(value: float | None, sign: str = "") -> str:
 def _dollars(value: float | None) -> str:
     """In cents from a dollar on, below it with two digits that count."""
     return "" if value is None else f"{value:,.2f}" if value >= 1 else f"{value:.2g}"
-
-
-def _p(value: float | None) -> str:
-    return "< 0.001" if value is not None and value < 0.001 else _number(value)
 
 
 def _priced(run: Finished, price: Price) -> bool:

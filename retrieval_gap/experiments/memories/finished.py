@@ -10,10 +10,10 @@ from typing import Any
 from retrieval_gap.experiments.memories.cell import STEPS, MemoryCell
 from retrieval_gap.experiments.memories.rows import COLUMNS, summed_up
 from retrieval_gap.experiments.memories.work import read_log
-from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.machine.errors import RunError
 from retrieval_gap.runs.directory import AGAIN
 from retrieval_gap.runs.experiment import Row, hash_of
-from retrieval_gap.runs.known import KnownRun
+from retrieval_gap.runs.known import KnownRun, read_each
 from retrieval_gap.runs.user_files import kept_digest
 from retrieval_gap.tasks.streams.overlap import Steps, linked_by_steps
 from retrieval_gap.text_memory.dialogue import StepRecord
@@ -86,13 +86,7 @@ def find_finished(known: Sequence[KnownRun]) -> tuple[list[Finished], list[str]]
 
     A benchmark's file and the data may have changed since, or gone: a run is what it was made with.
     """
-    found, troubles = list[Finished](), list[str]()
-    for each in known:
-        try:
-            if each.run.status() == "done" and (each.experiment is None or isinstance(each.experiment, MemoryCell)):
-                found.append(_finished(each))
-        except (RunError, UsageError) as error:
-            troubles.append(str(error))
+    found, troubles = read_each(known, MemoryCell, _finished)
     order = {name: place for place, name in enumerate((*FLOORS, *METHODS))}
     found.sort(key=lambda each: (*map(str, each.streams), str(each.asked), order[each.cell.method],
                                  each.whole.get("budget") or 0, str(each.cell.relevant())))  # fmt: skip

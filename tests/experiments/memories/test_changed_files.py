@@ -13,31 +13,15 @@ from retrieval_gap.llm.config import Price
 from retrieval_gap.plots.report.memories import shown_memories
 from tests.experiments.memories.cells import finished_in
 from tests.tasks.streams.files import WEATHER_HEADER, weather_day, written
+from tests.tasks.streams.own_benchmark import OWN
 
-OWN = """
-from retrieval_gap.tasks.streams.stream import Benchmark, Step, Stream, Target
-
-class Own(Benchmark):
-    name = "own"
-    targets = (Target(name="coin", kind="choice", question="?", options=("heads", "tails")),)
-
-    def stream(self, number):
-        steps = [
-            Step(number=t, time=t, input={"t": str(t)}, truth={"coin": "TRUTH"}, known_after=t + 1, now={})
-            for t in range(4)
-        ]
-        return Stream(number=number, name="mine", steps=tuple(steps))
-
-    def oracle_notes(self, past, target):
-        return []
-"""
 RUN = "memory run {} --model scripted:note_taker --method zero_shot,no_update --streams 2 --runs-dir {}"
 
 
 def own(folder: Path, truth: str = "heads") -> Path:
     folder.mkdir(exist_ok=True)
     path = folder / "own.py"
-    path.write_text(OWN.replace("TRUTH", truth))
+    path.write_text(OWN.format(truth={"coin": truth}, steps=4))
     return path
 
 

@@ -11,28 +11,12 @@ from retrieval_gap.tasks.api import TaskError
 from retrieval_gap.tasks.streams.checks import check_streams
 from retrieval_gap.tasks.streams.drift import Drift
 from retrieval_gap.tasks.streams.stream import Kind, Step, Stream, StreamConfig, Target
+from tests.tasks.streams.own_benchmark import OWN
 from tests.tasks.streams.test_streams import Make, make
 
 __all__ = ["make"]
 BENCHMARK = Drift(StreamConfig())
 COIN = Target(name="coin", kind="choice", question="?", options=("heads", "tails"))
-OWN = """
-from retrieval_gap.tasks.streams.stream import Benchmark, Step, Stream, Target
-
-class Own(Benchmark):
-    name = "own"
-    targets = (Target(name="coin", kind="choice", question="?", options=("heads", "tails")),)
-
-    def stream(self, number):
-        steps = [
-            Step(number=t, time=t, input={{"t": str(t)}}, truth={truth}, known_after=t + 1, now={{}})
-            for t in range({steps})
-        ]
-        return Stream(number=number, name="mine", steps=tuple(steps))
-
-    def oracle_notes(self, past, target):
-        return []
-"""
 
 
 def step(number: int, truth: Mapping[str, Any] | None, **changes: Any) -> Step:
