@@ -17,6 +17,7 @@ from torch import Tensor
 from retrieval_gap.heads.data import Counted, StateData, loss_of, scores_of
 from retrieval_gap.heads.head import Learner
 from retrieval_gap.heads.saved import Saved
+from retrieval_gap.machine.denormals import flushed_denormals
 from retrieval_gap.machine.errors import RunError, UsageError
 
 WEIGHT_DECAY, MAX_GRAD_NORM, WARMUP_STEPS = 0.01, 1.0, 20
@@ -60,6 +61,7 @@ class Hooks:
     seconds: float = 60.0
 
 
+@flushed_denormals()
 def search(
     make: Callable[[], Learner], splits: Splits, config: HeadTraining, seed: int, saved: Saved, hooks: Hooks
 ) -> Saved:

@@ -209,3 +209,17 @@ def test_a_word_is_labelled_at_its_first_piece(window: int | None) -> None:
     scores_LxO[graded] = torch.nn.functional.one_hot(batch.target[0][graded], 3).float()
     numerator, denominator = data.judge(0, scores_LxO)
     assert numerator / denominator == span_f1([[labels[t] for t in tags]], [[labels[t] for t in tags]]) == 1
+
+
+def test_a_gradient_that_vanishes_does_not_slow_the_training() -> None:
+    can = torch.set_flush_denormal(True)
+    torch.set_flush_denormal(False)
+    if not can:
+        pytest.skip("this processor cannot take denormal numbers for 0")
+    seen = []
+    hooks = Hooks(
+        save=lambda saved: None, report=lambda steps: seen.append(float(torch.full((8,), 2e-39).div(2).sum()))
+    )
+    search(_make, _splits(), QUICK, 0, Saved(), hooks)
+    assert set(seen) == {0.0}
+    assert float(torch.full((8,), 2e-39).div(2).sum()) > 0
