@@ -151,7 +151,7 @@ class HotpotQA(Task):
         """The most that this many paragraphs of a question take, with the longest of everything else."""
         shown = self.config.n if self.options.variant == "plain" else LARGEST
         o = self.options
-        lengths = longest_paragraphs(o.data, self._worlds, o.sentences, self._writer)
+        lengths = longest_paragraphs(o.data, self._worlds, o.sentences, self._writer, o.variant)
         if self.options.distractors == "other":
             paragraphs = shown * max(map(max, lengths))
         else:

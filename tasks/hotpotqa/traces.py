@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api import BOS, CONTROL_TOKENS, ENDSEARCH, EOS, STARTSEARCH, Mode, Passage
+from .data.records import Paragraph
 from .data.subsets import Shown, ShownParagraph
 from .data.text import Codec
 from .search import gold_search, unlike
@@ -56,6 +57,17 @@ class Writer:
     def count(self, text: str) -> int:
         """Tokens of a sentence as it is shown, which is what fillers are matched by."""
         return len(self.codec.encode(text, self.sentence_tokens))
+
+    def tokens_of(self, paragraph: Paragraph) -> int:
+        """How many tokens `paragraph` writes for this one."""
+        title = len(self.codec.encode(paragraph.title, self.title_tokens))
+        return 1 + title + sum(1 + self.count(sentence) for sentence in paragraph.sentences if sentence)
+
+    def longest_filler(self, paragraph: Paragraph) -> int:
+        """How many it writes at the most for this one's filler, which has as many parts and no more tokens by `count`;
+        in the title's place stand up to title_tokens, of which `count` knows sentence_tokens."""
+        parts = filter(None, (paragraph.title, *paragraph.sentences))
+        return sum(1 + self.count(part) for part in parts) + max(0, self.title_tokens - self.sentence_tokens)
 
     def longest(self, prompt: int, mode: Mode) -> int:
         """Tokens of the longest trace whose paragraphs have so many."""

@@ -16,7 +16,7 @@ from ..traces import TEXT_0, TITLE_TOKENS, Writer
 from ..worlds.questions import WorldConfig, world_question
 from .pool import by_rank, hash_of
 from .records import Paragraph, Question, read_questions
-from .subsets import LARGEST
+from .subsets import LARGEST, Variant
 from .text import Codec, train_codec
 
 TOP_SEED = 2**63
@@ -165,12 +165,15 @@ def _world_writer(worlds: WorldConfig, vocab: int, sentence_tokens: int, hops: i
     return Writer(codec, min(title, TITLE_TOKENS), min(sentence, sentence_tokens), hops)
 
 
-def longest_paragraphs(path: str, worlds: WorldConfig, most: int, writer: Writer) -> list[list[int]]:
-    """Tokens of each paragraph of each question of a file; of a world, what they are at the most."""
+def longest_paragraphs(path: str, worlds: WorldConfig, most: int, writer: Writer, variant: Variant) -> list[list[int]]:
+    """Tokens of each paragraph of each question of a file, or of its filler where that can have more; of a world, what
+    they are at the most."""
     if not path:
         facts = min(worlds.facts, most or worlds.facts)
         return [[1 + writer.title_tokens + facts * (1 + writer.sentence_tokens)] * LARGEST]
-    return [
-        [sum(1 + writer.count(part) for part in (p.title, *filter(None, p.sentences))) for p in q.paragraphs]
-        for q in (shortened(question, most) for question in read_file(path))
-    ]
+
+    def longest(paragraph: Paragraph) -> int:
+        shown = writer.tokens_of(paragraph)
+        return max(shown, writer.longest_filler(paragraph)) if variant == "length_matched" else shown
+
+    return [list(map(longest, shortened(question, most).paragraphs)) for question in read_file(path)]

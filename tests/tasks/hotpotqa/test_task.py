@@ -196,6 +196,28 @@ def test_a_file_without_enough_paragraphs_says_so(tmp_path: Path) -> None:
         hotpotqa(f"data={data_file(tmp_path)}", n=6).sample(np.arange(1))
 
 
+@pytest.mark.parametrize("variant", ["plain", "length_matched", "distance"])
+@pytest.mark.parametrize("sentence_tokens", [8, 64])
+def test_no_trace_of_long_titles_is_longer_than_said(tmp_path: Path, variant: str, sentence_tokens: int) -> None:
+    """A title is cut at 24 tokens, whatever sentences are cut at."""
+    records = [official(number) for number in range(40)]
+    for record in records:
+        record["question"] = "Which began first? " * 20
+        record["answer"] = "Arthur's Magazine of a very long name, as it was called in its days"
+        words = [f"{title} {'of many words and long ones ' * 8}".strip() for title in MAGAZINE]
+        more = [f"Place number {place} of many short words of its own in a line" for place in range(6)]
+        record["context"] = [[title, ["Yes.", "Once upon a time."]] for title in (*words, *more)]
+        record["supporting_facts"] = [[words[0], 0], [words[1], 1]]
+    path = tmp_path / "long_titles.json"
+    path.write_text(json.dumps(records))
+    options = f"data={path} vocab=256 sentences=1 sentence_tokens={sentence_tokens} variant={variant}"
+    for split in ("train", "validation", "test"):
+        task = hotpotqa(options, n=10 if variant == "plain" else 4, mode="direct", split=split)
+        longest = task.sample(np.arange(task.problems or 0)).length_B.max()
+        assert longest <= task.max_length
+        assert variant == "length_matched" or longest == task.max_length
+
+
 @pytest.mark.parametrize("name", ["hard_a_300.jsonl", "official_schema_100.json"])
 def test_real_questions_are_shown_with_their_supporting_sentences(name: str) -> None:
     task = hotpotqa(f"data={real_file(name)} sentences=3 hops=4 sentence_tokens=200", n=2, mode="cot")
