@@ -11,6 +11,7 @@ from torch import Tensor
 from retrieval_gap.models.attention import CausalAttention
 from retrieval_gap.models.mixer import Residual, state_tensors
 from retrieval_gap.models.model import SequenceModel
+from retrieval_gap.models.short_conv import ShortConv
 
 
 @torch.no_grad()
@@ -26,12 +27,15 @@ def states_after(model: SequenceModel, tokens_L: NDArray[np.integer]) -> list[li
 @torch.no_grad()
 def attention_weights(model: SequenceModel, tokens_L: NDArray[np.integer]) -> list[Tensor]:
     """Of each attention layer, in order, the weights HxLxL: row i says where token i looks.  [] without attention."""
-    x_1xLxD = model.embedding(torch.as_tensor(np.asarray(tokens_L, np.int64), device=model.device)[None])
+    x_1xLxD = model.embed(torch.as_tensor(np.asarray(tokens_L, np.int64), device=model.device)[None])
     weights = []
     for layer in model.layers:
-        mixer = layer.mixer if isinstance(layer, Residual) else layer
+        mixer, read_1xLxD = layer, x_1xLxD
+        if isinstance(mixer, Residual):
+            mixer, read_1xLxD = mixer.mixer, mixer.norm(read_1xLxD)
+        if isinstance(mixer, ShortConv):
+            mixer, read_1xLxD = mixer.mixer, mixer.convolved(read_1xLxD)
         if isinstance(mixer, CausalAttention):
-            read_1xLxD = layer.norm(x_1xLxD) if isinstance(layer, Residual) else x_1xLxD
             weights.append(mixer.weights(read_1xLxD)[0])
         x_1xLxD = layer(x_1xLxD)
     return weights

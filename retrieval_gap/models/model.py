@@ -112,7 +112,7 @@ class SequenceModel(nn.Module):
         """Reads a stretch of tokens; the logits after its last one, and the state.  May reuse `state`'s storage."""
         if state is None:
             state = self.init_state(tokens_BxL.shape[0])
-        x_BxLxD, parts = self._embed(tokens_BxL), []
+        x_BxLxD, parts = self.embed(tokens_BxL), []
         for layer, part in zip(self._layers, state, strict=True):
             x_BxLxD, part = layer.prefill(x_BxLxD, part)
             parts.append(part)
@@ -120,7 +120,7 @@ class SequenceModel(nn.Module):
 
     def step(self, token_B: Int[Tensor, " b"], state: State) -> tuple[Float[Tensor, "b v"], State]:
         """Reads one token.  May reuse `state`'s storage."""
-        x_BxD, parts = self._embed(token_B), []
+        x_BxD, parts = self.embed(token_B), []
         for layer, part in zip(self._layers, state, strict=True):
             x_BxD, part = layer.step(x_BxD, part)
             parts.append(part)
@@ -160,11 +160,12 @@ class SequenceModel(nn.Module):
     def _layers(self) -> Iterable[Mixer]:
         return cast("Iterable[Mixer]", self.layers)
 
-    def _embed(self, tokens: Tensor) -> Tensor:
+    def embed(self, tokens: Tensor) -> Tensor:
+        """What the first layer reads of tokens; of those that are unread, the vector of `[PAD]`."""
         return self.embedding(tokens if self.read_as_V is None else self.read_as_V[tokens])
 
     def _hidden(self, tokens_BxL: Tensor) -> Tensor:
-        x_BxLxD = self._embed(tokens_BxL)
+        x_BxLxD = self.embed(tokens_BxL)
         for layer in self.layers:
             x_BxLxD = layer(x_BxLxD)
         return x_BxLxD

@@ -77,13 +77,22 @@ class AlibiAttention(CausalAttention):
         q, k, v = self.qkv_proj(x_BxLxD).unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
         return q, k, v
 
+    def weights(self, x_BxLxD: Float[Tensor, "b l d"]) -> Float[Tensor, "b h l l"]:
+        q, k, _ = self._heads(x_BxLxD)
+        bias_HxLxL = self._bias(torch.arange(k.shape[2], device=k.device), k)
+        return (q @ k.mT * q.shape[-1] ** -0.5 + bias_HxLxL).softmax(-1)
+
     def _attend(self, q_BxHxLxE: Tensor, state: KVCache | StaticKVCache, position_L: Tensor) -> Tensor:
         keys, values = state.tensors()
-        distance_LxC = position_L[:, None] - torch.arange(keys.shape[2], device=keys.device)
-        slope_H = 2.0 ** (-8 * torch.arange(1, self.n_heads + 1, device=keys.device) / self.n_heads)
-        bias_HxLxC = -slope_H[:, None, None] * distance_LxC
-        bias_HxLxC = bias_HxLxC.masked_fill(distance_LxC < 0, -torch.inf).to(q_BxHxLxE.dtype)
+        bias_HxLxC = self._bias(position_L, keys)
         return self._out(F.scaled_dot_product_attention(q_BxHxLxE, keys, values, attn_mask=bias_HxLxC))
+
+    def _bias(self, position_L: Tensor, k_BxHxCxE: Tensor) -> Float[Tensor, "h l c"]:
+        """Minus slope times distance; minus infinity for a key that stands behind the position."""
+        distance_LxC = position_L[:, None] - torch.arange(k_BxHxCxE.shape[2], device=k_BxHxCxE.device)
+        slope_H = 2.0 ** (-8 * torch.arange(1, self.n_heads + 1, device=k_BxHxCxE.device) / self.n_heads)
+        bias_HxLxC = -slope_H[:, None, None] * distance_LxC
+        return bias_HxLxC.masked_fill(distance_LxC < 0, -torch.inf).to(k_BxHxCxE.dtype)
 
 
 class OffsetPositions(Mixer):

@@ -36,7 +36,11 @@ class ShortConv(Mixer):
         return self._window(batch), self.mixer.static_state(batch, capacity, position)
 
     def forward(self, x_BxLxD: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
-        return self.mixer(x_BxLxD + causal_conv1d(x_BxLxD, self.weight_DxW, self.bias_D, with_silu=False)[0])
+        return self.mixer(self.convolved(x_BxLxD))
+
+    def convolved(self, x_BxLxD: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
+        """x + conv(x), which is what the mixer reads."""
+        return x_BxLxD + causal_conv1d(x_BxLxD, self.weight_DxW, self.bias_D, with_silu=False)[0]
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         window_BxWxD, inner = state
