@@ -47,8 +47,7 @@ def changed(source: CatalogFile, url: str, sha256: str) -> CatalogFile:
     size is not known then.  Raises UsageError for an address that is not of the web, for what is no SHA-256, and where
     neither the catalog nor the user has one."""
     if url:
-        address = urlsplit(url)
-        if address.scheme not in ("http", "https") or not address.netloc:
+        if not _is_address(url):
             raise UsageError(f"--url {url} is no http or https address")
         source = replace(source, urls=(url, *source.urls))
     if sha256 and sha256.lower() != source.sha256:
@@ -58,3 +57,14 @@ def changed(source: CatalogFile, url: str, sha256: str) -> CatalogFile:
     if not source.sha256:
         raise UsageError(f"no SHA-256 is known for {source.name}: --sha256 HEX says what it must be")
     return source
+
+
+def _is_address(url: str) -> bool:
+    """Whether this is an address of the web, spelled as it can be sent: ASCII, with a host and, if any, a right port."""
+    try:
+        address = urlsplit(url)
+        host, _ = address.hostname or "", address.port
+        host.encode("idna")  # no part of a name is empty or longer than 63 letters
+    except ValueError:  # UnicodeError too
+        return False
+    return address.scheme in ("http", "https") and bool(host) and url.isascii() and url.isprintable() and " " not in url

@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Protocol
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
-from urllib.request import Request, build_opener
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from retrieval_gap.datasets.catalog import CatalogFile
 from retrieval_gap.machine.errors import RunError
@@ -25,6 +24,7 @@ CHUNK = 1 << 20
 TIMEOUT_SECONDS = 30.0  # without a byte
 TRIES = 3  # in a row that brought nothing more, before the next mirror's turn
 UNSATISFIABLE = 416
+BYTES = r"\d{1,18}"  # a number of bytes that a server may tell; another one tells nothing
 
 
 class Watcher(Protocol):
@@ -106,7 +106,7 @@ def _from_mirrors(source: CatalogFile, file: IO[bytes], watch: Watcher) -> str:
             _from_mirror(url, source, file, watch)
             return url
         except _MirrorError as error:
-            told.append(f"{urlsplit(url).netloc}: {error}")
+            told.append(f"{url.partition('//')[2].partition('/')[0]}: {error}")
     kept = f" ({file.tell():,} bytes are kept to go on with)" if file.tell() else ""
     raise RunError(f"{source.name} could not be fetched{kept}: " + "; ".join(told))
 
@@ -172,6 +172,21 @@ def _put_at(answer: http.client.HTTPResponse, file: IO[bytes]) -> None:
     return None
 
 
+class _Redirects(HTTPRedirectHandler):
+    """Raises URLError, with the connection closed, where a server sends us on to what is no address."""
+
+    def http_error_302(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: http.client.HTTPMessage
+    ) -> http.client.HTTPResponse | None:
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except ValueError as error:
+            fp.close()
+            raise URLError(f"it sends us on to what is no address ({error})") from error
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
+
 @contextlib.contextmanager
 def _answer(url: str, offset: int) -> Iterator[http.client.HTTPResponse]:
     """The server's answer to a request for all from `offset` on.  Raises _NoAnswerError where there is none,
@@ -180,13 +195,13 @@ def _answer(url: str, offset: int) -> Iterator[http.client.HTTPResponse]:
     if offset:
         headers["Range"] = f"bytes={offset}-"
     try:
-        answer = build_opener().open(Request(url, headers=headers), timeout=TIMEOUT_SECONDS)
+        answer = build_opener(_Redirects).open(Request(url, headers=headers), timeout=TIMEOUT_SECONDS)
     except HTTPError as error:
         if error.code != UNSATISFIABLE:
             error.close()
             raise _MirrorError(f"HTTP {error.code} {error.reason}") from error
         answer = error
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: what is no address
         reason = error.reason if isinstance(error, URLError) else error
         raise _NoAnswerError(str(reason) or type(reason).__name__) from error
     with answer:
@@ -208,13 +223,14 @@ def _chunks(answer: http.client.HTTPResponse) -> Iterator[bytes]:
 def _total(answer: http.client.HTTPResponse) -> int:
     """Bytes of the whole file, as the server says; 0 where it does not."""
     if answer.status == http.client.OK:
-        return int(answer.headers.get("Content-Length") or 0)
-    whole = re.search(r"/(\d+)\s*$", answer.headers.get("Content-Range") or "")
+        whole = re.fullmatch(rf"\s*({BYTES})\s*", answer.headers.get("Content-Length") or "", re.ASCII)
+    else:
+        whole = re.search(rf"/({BYTES})\s*$", answer.headers.get("Content-Range") or "", re.ASCII)
     return int(whole[1]) if whole else 0
 
 
 def _start(answer: http.client.HTTPResponse) -> int:
-    start = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range") or "")
+    start = re.match(rf"bytes ({BYTES})-", answer.headers.get("Content-Range") or "", re.ASCII)
     return int(start[1]) if start else -1
 
 

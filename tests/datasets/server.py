@@ -1,5 +1,6 @@
 """A web server for tests that behaves as it is told to, path by path, and remembers what it was asked."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -47,6 +48,20 @@ def site() -> Iterator[Site]:
 
 def refuse(status: int) -> Behaviour:
     return lambda handler: _send(handler, status, b"<html>no</html>")
+
+
+def answer(status: int, headers: dict[str, str], body: bytes = b"") -> Behaviour:
+    """Sends these headers, right or wrong, the body, and hangs up."""
+
+    def behave(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        for name, value in headers.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            handler.wfile.write(body)
+
+    return behave
 
 
 def whole(content: bytes, ranges: bool = True) -> Behaviour:

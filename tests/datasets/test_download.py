@@ -11,7 +11,7 @@ from retrieval_gap.cli import main
 from retrieval_gap.datasets import catalog, download
 from retrieval_gap.datasets.catalog import SHA256, CatalogFile, changed, find
 from retrieval_gap.machine.errors import RunError, UsageError
-from tests.datasets.server import Site, cut_off, refuse, site, slow, whole
+from tests.datasets.server import Site, answer, cut_off, refuse, site, slow, whole
 
 CONTENT = random.Random(0).randbytes(300_000)
 OTHER = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
@@ -110,6 +110,29 @@ def test_after_a_missing_page_the_next_mirror_is_asked(server: Site, tmp_path: P
 
 def test_a_mirror_that_nobody_runs_is_passed(server: Site, tmp_path: Path) -> None:
     assert fetch(tmp_path, "http://127.0.0.1:9/a", server.serve("/a", whole(CONTENT))) == CONTENT
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[x", "http://localhost:1/é", "http://.example.com/x", f"http://{'a' * 70}.com/", "http://localhost:abc/x"]
+)
+def test_an_address_that_cannot_be_asked_is_refused_and_as_a_mirror_passed(
+    server: Site, tmp_path: Path, url: str
+) -> None:
+    with pytest.raises(UsageError, match="is no http or https address"):
+        changed(source(), url, "")
+    assert fetch(tmp_path, url, server.serve("/good", whole(CONTENT))) == CONTENT
+
+
+@pytest.mark.parametrize("where", ["http://[bad/", "http://\xff/", "file:///etc/passwd"])
+def test_a_mirror_that_sends_on_to_what_is_no_address_is_passed(server: Site, tmp_path: Path, where: str) -> None:
+    bad = server.serve("/bad", answer(301, {"Location": where}))
+    assert fetch(tmp_path, bad, server.serve("/good", whole(CONTENT))) == CONTENT
+
+
+@pytest.mark.parametrize("told", ["abc", "-5", "9" * 5000, "\xb2"])
+def test_a_length_that_is_no_number_tells_nothing(server: Site, tmp_path: Path, told: str) -> None:
+    bad = server.serve("/bad", answer(200, {"Content-Length": told}, OTHER))
+    assert fetch(tmp_path, bad, server.serve("/good", whole(CONTENT))) == CONTENT
 
 
 def test_a_slow_mirror_is_waited_for(server: Site, tmp_path: Path) -> None:
