@@ -22,7 +22,8 @@ class, and answers as that class's reader does. ∎
 `best_with_oracle` adds these optima up; each is exact, by `problems.best_accuracy`.  For any size: the class is one of
 K, so a reader with b bits and the oracle is one with b + log2 K bits and none, which writes down the class too; the
 ceiling of docs/theory.md holds for it (`ceiling_with_recall`).  On an alphabet of a symbols associative recall has
-K <= (a + 1)^a tables, whatever the length: a constant number of bits more.
+K <= (a + 1)^a + a (a + 1)^(a - 1) tables, whatever the length: a constant number of bits more.  (A symbol does not occur,
+or one of a symbols follows it; or nothing does, which can be of one symbol alone, the input's last.)
 """
 
 import math
@@ -52,16 +53,8 @@ def nothing(word: Word) -> Hashable:
 
 def recall_first(word: Word) -> Hashable:
     """Associative recall: for each symbol, what follows its first occurrence (None: nothing of the input does)."""
-    return _successors(reversed(list(zip(word, [*word[1:], None], strict=True))))
-
-
-def recall_last(word: Word) -> Hashable:
-    """The same for its last occurrence."""
-    return _successors(zip(word, [*word[1:], None], strict=True))
-
-
-def _successors(pairs: Iterable[tuple[int, int | None]]) -> Hashable:
-    return frozenset(dict(pairs).items())  # a later pair of a symbol replaces an earlier one
+    pairs = zip(word, [*word[1:], None], strict=True)
+    return frozenset(dict(reversed(list(pairs))).items())  # an earlier pair of a symbol replaces a later one
 
 
 def regular_expressions(word: Word) -> Hashable:
@@ -88,9 +81,15 @@ def best_with_oracle(problem: Problem, parts: Sequence[Sequence[int]], bits: int
     return round(sum(best_accuracy(one, bits) for one in of_class), DECIMALS)
 
 
+def tables_of_recall(alphabet: int) -> int:
+    """How many tables associative recall has at the most, over inputs of any length."""
+    others = (alphabet + 1) ** (alphabet - 1)
+    return (alphabet + 1) * others + alphabet * others
+
+
 def ceiling_with_recall(length: int, alphabet: int, bits: int) -> float:
     """An accuracy on Index that no reader with so many bits and associative recall exceeds, at any length."""
-    table_bits = math.ceil(alphabet * math.log2(alphabet + 1))
+    table_bits = math.ceil(math.log2(tables_of_recall(alphabet)))
     return float(independent_scores(length, alphabet).ceiling(np.array(bits + table_bits)))
 
 

@@ -1,3 +1,4 @@
+from collections.abc import Hashable, Sequence
 from itertools import product
 
 import numpy as np
@@ -10,8 +11,8 @@ from retrieval_gap.theory.oracles import (
     nothing,
     oracle_rows,
     recall_first,
-    recall_last,
     regular_expressions,
+    tables_of_recall,
 )
 from retrieval_gap.theory.problems import best_accuracy, index_problem
 
@@ -33,6 +34,11 @@ def best_by_trying_all(length: int, oracle, bits: int) -> float:
             right += sum(map(max, votes.values()))
         best = max(best, right)
     return best / (length * len(inputs))
+
+
+def recall_last(word: Sequence[int]) -> Hashable:
+    """As `recall_first`, but for each symbol's last occurrence."""
+    return frozenset(dict(zip(word, [*word[1:], None], strict=True)).items())
 
 
 @pytest.mark.parametrize("oracle", [nothing, recall_first, recall_last, regular_expressions])
@@ -61,6 +67,15 @@ def test_with_recall_a_state_is_wanted_and_with_regular_expressions_none(length,
     assert rows[0].recall < 1
     assert np.diff([row.recall for row in rows]).min() >= 0
     assert all(row.alone <= row.recall <= ceiling_with_recall(length, alphabet, row.bits) for row in rows)
+
+
+@pytest.mark.parametrize(("alphabet", "longest", "tables"), [(2, 8, 15), (3, 7, 112)])
+def test_recall_has_no_more_tables_than_are_counted(alphabet, longest, tables):
+    """Of three symbols there are more than 4^3 = 64: that nothing follows the last one counts too."""
+    assert tables_of_recall(alphabet) == tables
+    found = [len(classes(recall_first, words(n, alphabet))) for n in range(1, longest + 1)]
+    assert max(found) <= tables
+    assert alphabet == 2 or max(found) > (alphabet + 1) ** alphabet
 
 
 def test_the_bits_that_recall_leaves_to_be_carried_grow_with_the_length():
