@@ -1,6 +1,6 @@
 """The last value of one of m variables, by the length of the stream: the bits needed do not grow with it.
 
-The floor is a guess among all values that the variable was given; between it and 1 a model has to know their order.
+The floor is the value that the variable was given most often; between it and 1 a model has to know their order.
 """
 
 from pathlib import Path
@@ -27,13 +27,13 @@ def draw_figure(runs: Runs) -> Figure:
     numbers = grouped(sorted(runs.rows, key=_variables), _variables)
     return by_problem.figure_of_panels(
         "Last write", {_title(some): some for some in numbers.values()}, _panel,
-        dashed="a guess among the values given", caption=_caption(runs), x="tokens of the stream n", height=3.0,
+        dashed="the value given most often", caption=_caption(runs), x="tokens of the stream n", height=3.0,
     )  # fmt: skip
 
 
 def _panel(axes: Axes, runs: list[ProblemRow], models: list[tuple[str, str]]) -> None:
     by_problem.draw_models(axes, runs, models, lambda run: run.problem.n)
-    floors = {run.problem.n: _task(run).guess_among_writes for run in runs}
+    floors = {run.problem.n: _task(run).accuracy_without_order for run in runs}
     axes.plot(*zip(*sorted(floors.items()), strict=True), linewidth=1.0, zorder=1, **by_problem.DASHED)
 
 
@@ -54,6 +54,6 @@ def _title(runs: list[ProblemRow]) -> str:
 
 def _caption(runs: Runs) -> str:
     return (
-        "The bits that have to be carried are the same at every length. Grey: a guess among all values. "
-        f"{by_problem.making(runs)}"
+        "The bits that have to be carried are the same at every length. Dashed: the value given most often, which "
+        f"takes no order; grey: a guess. {by_problem.making(runs)}"
     )

@@ -8,8 +8,8 @@ what has to be learned is to overwrite.
 Where the last writes stand is uniform too: the last assignment is one of them, the others are a uniform choice of the
 places before, in a uniform order of the variables; every other assignment is to a variable whose last write is still to
 come, uniform among these, and its value is uniform.  So the variable asked for (uniform) was written last anywhere in
-the sequence, and "the last value read" is right for one variable of m alone.  The floor that remains is a guess among
-all the values that the variable was given: `guess_among_writes`, by an exact recursion.
+the sequence, and "the last value read" is right for one variable of m alone.  The floor that remains is to name the
+value that the variable was given most often, which takes no order: `accuracy_without_order`, by exact recursions.
 
 Worked example, n = 10, two variables, 16 values:
 
@@ -30,7 +30,6 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from .api import (
@@ -45,6 +44,7 @@ from .api import (
     TaskOptions,
     check_option,
 )
+from .compiled import njit
 from .randomness import SPLITS, Rng, below, hash_on, mix, split_of, start
 from .recall import FEWEST_BITS, Ints, Piece, RecallTask, letters, shuffle, write_traces
 
@@ -106,8 +106,9 @@ class LastWrite(RecallTask):
         return self.config.n + (4 if self.config.mode == "direct" else 11)
 
     @cached_property
-    def guess_among_writes(self) -> float:
-        """The accuracy of one who knows which values the variable was given, and nothing of their order.
+    def accuracy_without_order(self) -> float:
+        """The best accuracy of one who knows how often the variable was given each value, and nothing of their order:
+        each of its W writes may be the last one, so that is the mean share of the most frequent value.
 
         From the last assignment back: r of the m last writes are still to come at place t, which is one of them with
         chance r/t; else it is to one of the m - r variables behind it.
@@ -126,8 +127,7 @@ class LastWrite(RecallTask):
             left_M = (1 - is_last_M) * unread_M
             left_M[1:] += np.maximum(m - active_M[:-1] - 1, 0) / place * unread_M[:-1]
             unread_M, read_MxW = left_M, stay_MxW
-        one_of_them = float((read_MxW[:, 1:] / np.arange(1, writes + 1)).sum())
-        return one_of_them + (1 - one_of_them) / self.options.values
+        return float((read_MxW[:, 1:] * share_of_most_frequent(writes, self.options.values)).sum())
 
     def sample(self, index_B: NDArray[np.int64]) -> Batch:
         index_B, m = np.asarray(index_B, np.int64), self.options.variables
@@ -155,6 +155,37 @@ class LastWrite(RecallTask):
 
 
 TASK = LastWrite
+
+
+def share_of_most_frequent(most: int, values: int) -> NDArray[np.float64]:
+    """The mean share that the most frequent value has of W = 1..most draws, uniform among `values`.
+
+    By one value more at a time: that none of v values has more than c of W draws, is that the last one has k <= c of
+    them, binomial, and none of v - 1 more than c of the others.  Axes: C counts, W draws.  Counts past those looked at
+    have a chance below 1e-9 (Bernstein's inequality).
+    """
+    mean = most / values
+    drawn_W, count_Cx1 = np.arange(most + 1), np.arange(min(most, math.ceil(mean + 7 * mean**0.5 + 20)))[:, None]
+    others_CxW = drawn_W - count_Cx1
+    log_factorial = np.append(0.0, np.log(np.arange(1, most + 1)).cumsum())
+    log_ways_CxW = log_factorial - log_factorial[count_Cx1] - log_factorial[np.maximum(others_CxW, 0)]
+    no_more_CxW = (drawn_W <= count_Cx1).astype(np.float64)  # of a single value
+    for among in range(2, values + 1):
+        chance_CxW = np.exp(log_ways_CxW - count_Cx1 * math.log(among) + others_CxW * math.log1p(-1 / among))
+        no_more_CxW = _one_value_more(chance_CxW, no_more_CxW)
+    return (1 - no_more_CxW[:, 1:]).sum(0) / drawn_W[1:]
+
+
+@njit(cache=True, nogil=True)
+def _one_value_more(chance_CxW: NDArray[np.float64], fewer_CxW: NDArray[np.float64]) -> NDArray[np.float64]:
+    """For each most count c, the sum over k <= c of the chance of k times `fewer` of what k leaves."""
+    counts, draws = chance_CxW.shape
+    no_more_CxW = np.zeros((counts, draws))
+    for c in range(counts):
+        for k in range(min(c + 1, draws)):
+            for w in range(k, draws):
+                no_more_CxW[c, w] += chance_CxW[k, w] * fewer_CxW[c, w - k]
+    return no_more_CxW
 
 
 @njit(cache=True, nogil=True)

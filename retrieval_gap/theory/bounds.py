@@ -84,7 +84,7 @@ def _position_retrieval(task: Any) -> Bound:
 
 def _last_write(task: Any) -> Bound:
     variables, values = task.options.variables, task.options.values
-    floor = f"a guess among the values that a variable was given is right in {task.guess_among_writes:.4f} of all cases"
+    floor = f"the value that a variable was given most often is right in {task.accuracy_without_order:.4f} of all cases"
     what = f"{variables} variables with one of {values} values each; {floor}"
     return _cells(what, independent_scores(variables, values))
 

@@ -4,6 +4,7 @@ The definitions are written again, plainly, in `tasks/plain.py`; the two are com
 alarm of about one in 10^4 (and the seeds are fixed).
 """
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
@@ -13,6 +14,7 @@ import pytest
 
 from retrieval_gap.tasks import plain
 from retrieval_gap.tasks.api import TaskConfig
+from retrieval_gap.tasks.last_write import LastWrite, share_of_most_frequent
 from retrieval_gap.tasks.registry import load_task
 from tests.tasks.words import rows
 
@@ -124,6 +126,35 @@ def zoology(power: float, count: int) -> tuple[list[Words], list[Words]]:
     options = f"pairs={PAIRS} vocab={VOCAB} power={power}"
     given = {"pairs": PAIRS, "vocab": VOCAB, "power": power, "random_filler": False}
     return samples("mqar", N, options, count, family="zero_filler"), plain_samples("mqar", N, count, **given)
+
+
+@pytest.mark.parametrize(("draws", "values"), [(1, 5), (2, 4), (5, 2), (7, 3), (5, 5), (4, 8)])
+def test_the_share_of_the_most_frequent_draw_is_that_of_all_rows_counted(draws: int, values: int) -> None:
+    largest = [max(Counter(row).values()) for row in itertools.product(range(values), repeat=draws)]
+    for most in (draws, draws + 7):
+        assert share_of_most_frequent(most, values)[draws - 1] == pytest.approx(np.mean(largest) / draws, abs=1e-9)
+
+
+def test_the_share_of_the_most_frequent_draw_falls_to_one_of_the_values() -> None:
+    share_W = share_of_most_frequent(600, 512)
+    assert (np.diff(share_W) < 0).all()
+    assert 1 / 512 < share_W[-1] < 0.02
+
+
+@pytest.mark.parametrize(("n", "options"), [(16, "variables=4 values=4"), (64, "variables=4 values=4"), (64, "")])
+def test_no_program_without_order_does_better_at_last_writes_than_the_value_given_most_often(
+    n: int, options: str
+) -> None:
+    """One that names it, ties by number, is right as often as is said."""
+    right, drawn = 0, samples("last_write", n, options, 20_000, "test")
+    for words in drawn:
+        asked, gold = words[n + 2], words[-1]
+        given = Counter(words[place + 1] for place in range(1, n, 2) if words[place] == asked)
+        right += min(given, key=lambda value: (-given[value], value)) == gold
+    task = load_task("last_write")(TaskConfig(n=n, options=options, split="test"))
+    assert isinstance(task, LastWrite)
+    error = math.sqrt(0.25 / len(drawn))
+    assert right / len(drawn) == pytest.approx(task.accuracy_without_order, abs=4 * error)
 
 
 @pytest.mark.parametrize("power", [0.01, 0.3, 1.0])
