@@ -3,7 +3,8 @@
 import codecs
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def _parsed(line: bytes) -> Any:
         return json.loads(line.removeprefix(codecs.BOM_UTF8))
     except UnicodeDecodeError:
         return ValueError("it is not UTF-8")
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError alone: a number of thousands of digits
         return ValueError(f"it is no JSON ({error})")
 
 
@@ -65,7 +66,7 @@ def _records_of_list(path: Path) -> Iterator[tuple[str, Any]]:
             if between is None:
                 raise ValueError("'[' or ',' is wanted" if at < len(text) else "the file is cut off")
             if between["end"]:
-                return
+                return _check_end(path, chain([text[between.end() :]], chunks))
             record, at = decoder.raw_decode(text, between.end())
         except (ValueError, RecursionError) as error:
             more = "" if len(text) - at > LONGEST_RECORD else next(chunks, "")
@@ -75,6 +76,13 @@ def _records_of_list(path: Path) -> Iterator[tuple[str, Any]]:
             continue
         number += 1
         yield f"record {number}", record
+
+
+def _check_end(path: Path, rest: Iterable[str]) -> None:
+    """Raises TaskError where anything but white space stands behind a list."""
+    for part in rest:
+        if part.strip():
+            raise TaskError(f"{path}: behind the list's ']' stands {part.strip()[:20]!r}; one list alone is wanted")
 
 
 def _chunks(path: Path) -> Iterator[str]:

@@ -157,6 +157,27 @@ def test_a_file_that_is_none_is_refused_in_one_line(tmp_path: Path, content: byt
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("chunk", [1, 1 << 20])
+def test_what_stands_behind_a_list_is_told_and_not_dropped(
+    tmp_path: Path, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "CHUNK", chunk)
+    path = written(tmp_path / "a.json", [official()])
+    path.write_text(path.read_text() + " \n")
+    assert len(read_questions(path).kept) == 1
+    path.write_text(path.read_text() + json.dumps([official(_id="6b")]))
+    with pytest.raises(TaskError, match="behind the list's ']' stands"):
+        read_questions(path)
+
+
+def test_a_line_with_a_number_of_thousands_of_digits_is_left_out_alone(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.jsonl", [official()])
+    path.write_text(path.read_text() + f'{{"_id": {"9" * 5000}}}\n')
+    records = read_questions(path)
+    assert len(records.kept) == 1
+    assert [left.where for left in records.left_out] == ["line 2"]
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match=r"no such data file: .*nowhere\.json"):
         read_questions(tmp_path / "nowhere.json")
