@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, groupby
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ...api import TaskError
+from ...compiled import njit
 from ...randomness import mix
 from .records import Paragraph, Question
 
@@ -32,6 +32,8 @@ class Pool:
         is no reason: a text that is found nowhere but in gold paragraphs would give itself away.
         Raises TaskError where too few are left.
         """
+        if not count:
+            return []
         if not len(self._word_P):
             raise TaskError("hotpotqa: there are no other questions to draw distractors from")
         forbidden = _names_at_stake(question)
@@ -46,8 +48,8 @@ class Pool:
             if len(chosen) == count:
                 return chosen
         raise TaskError(
-            f"hotpotqa: question {question.id}: the file has {len(chosen)} paragraphs of other questions that fit, "
-            f"{count} are wanted"
+            f"hotpotqa: question {question.id}: {len(chosen)} paragraphs of other questions do not name what its "
+            f"answer rests on, {count} are wanted; lower --n-paragraphs, or raise --names (of a file: more questions)"
         )
 
 

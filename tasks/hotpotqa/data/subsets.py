@@ -27,13 +27,14 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from ...api import TaskError
+from ...api import TaskError, check_choice
 from .pool import Pool, by_rank, hash_of
 from .records import GOLD_PARAGRAPHS, LeftOut, Paragraph, Question
 
 Distractors = Literal["own", "other"]
 Variant = Literal["plain", "length_matched", "distance"]
 SMALLEST, LARGEST = 2, 10
+_PLACE = r"(?:0|[1-9][0-9]{0,3})"  # in one spelling, so that one order has one hash
 
 # Tokens of a text.  What stands in a title and in each sentence is counted apart, then added up.
 TokenCount = Callable[[str], int]
@@ -69,13 +70,13 @@ class SubsetConfig:
     def __post_init__(self) -> None:
         if not SMALLEST <= self.n_paragraphs <= LARGEST:
             raise TaskError(f"hotpotqa: --n-paragraphs {self.n_paragraphs} is outside {SMALLEST}..{LARGEST}")
-        _check_choice("distractors", self.distractors, get_args(Distractors))
-        _check_choice("variant", self.variant, get_args(Variant))
+        check_choice("hotpotqa", "--distractors", self.distractors, get_args(Distractors))
+        check_choice("hotpotqa", "--variant", self.variant, get_args(Variant))
         if self.order not in ("random", "last", "first"):
             self._check_places()
 
     def _check_places(self) -> None:
-        if not re.fullmatch(r"\d{1,4},\d{1,4}", self.order):
+        if not re.fullmatch(rf"{_PLACE},{_PLACE}", self.order):
             raise TaskError(f"hotpotqa: --order {self.order!r} is none of random, last, first, or two places as in 3,7")
         first, second = self.gold_at(self.places_to_fill)
         if not 0 <= first < second < self.places_to_fill:
@@ -173,10 +174,11 @@ class Subsets:
         return "" if have >= needed else f"it has {have} paragraphs, {needed} are wanted"
 
     def _ranked(self, question: Question) -> list[Placed]:
-        """Up to eight distractors by rank, each with its place in the layout."""
+        """As many distractors as are needed, or up to eight, by rank, each with its place in the layout."""
         most = LARGEST - GOLD_PARAGRAPHS
         if self._pool is not None:
-            return self._in_place(question, self._pool.drawn(question, self.config.seed, most))
+            needed = self.config.paragraphs_needed - GOLD_PARAGRAPHS
+            return self._in_place(question, self._pool.drawn(question, self.config.seed, needed))
         own = [paragraph for paragraph in question.paragraphs if paragraph.title not in question.gold_titles]
         own.sort(key=lambda paragraph: self._drawn(question, "rank", paragraph.title))
         return self._in_place(question, own[:most])
@@ -252,8 +254,3 @@ def _cut(words: Sequence[str], sizes: Sequence[int], wanted: int, tokens: TokenC
         sentences[-1].append(word)
         count = longer
     return tuple(" ".join(sentence) for sentence in sentences)
-
-
-def _check_choice(flag: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise TaskError(f"hotpotqa: unknown --{flag} {value!r} (choose from {', '.join(allowed)})")

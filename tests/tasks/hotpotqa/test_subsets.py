@@ -269,8 +269,20 @@ def test_a_question_with_too_few_paragraphs_is_left_out_and_named() -> None:
 
 def test_a_pool_with_too_few_paragraphs_is_told() -> None:
     question = world_question(0, "train", 0)
-    with pytest.raises(TaskError, match="0 paragraphs of other questions that fit, 8 are wanted"):
+    with pytest.raises(TaskError, match=r"0 paragraphs of other questions do not name .*, 8 are wanted; lower"):
         shown(question, 10, distractors="other")
+
+
+def test_no_more_are_drawn_from_other_questions_than_are_shown() -> None:
+    pool = [world_question(0, "test", index) for index in range(30)]
+    question, few = pool[0], [pool[0], replace(pool[1], paragraphs=pool[1].paragraphs[:3])]
+    whole = Subsets(pool, SubsetConfig(distractors="other")).shown(question).paragraphs
+    for n in NUMBERS:
+        now = Subsets(pool, SubsetConfig(n_paragraphs=n, distractors="other")).shown(question).paragraphs
+        assert len(now) == n
+        assert [paragraph for paragraph in whole if paragraph in now] == list(now)
+    assert len(shown(question, 2, distractors="other").paragraphs) == 2
+    assert len(Subsets(few, SubsetConfig(n_paragraphs=4, distractors="other")).shown(question).paragraphs) == 4
 
 
 @pytest.mark.parametrize(
@@ -283,6 +295,8 @@ def test_a_pool_with_too_few_paragraphs_is_told() -> None:
         ({"order": "3,3"}, "two rising places"),
         ({"order": "0,3"}, "two rising places"),
         ({"order": "1,2,3"}, "--order '1,2,3' is none of"),
+        ({"order": "0003,07"}, "--order '0003,07' is none of"),
+        ({"order": "\u0663,\u0667"}, "is none of"),
         ({"distractors": "mine"}, "unknown --distractors 'mine'"),
         ({"variant": "matched"}, "unknown --variant 'matched'"),
     ],
