@@ -57,7 +57,7 @@ class HotpotQAOptions(TaskOptions):
     """data: a file of questions, of which an id's hash decides the split; "": made-up worlds.
     facts, names: of the made-up worlds, as in `WorldConfig`.
     order, distractors, variant: as in `SubsetConfig`.
-    fewest: training shows fewest, fewest + 2, ... up to n paragraphs, each as often; 0: n always.
+    fewest: training shows fewest, fewest + 2, ... paragraphs, and n, each as often; 0: n always.
     sentences: of a paragraph, supporting ones before others; 0: all.
     sentence_tokens: longer sentences are cut in the prompt.
     hops: supporting sentences that a trace has, and searches that find something, at the most.
@@ -94,7 +94,8 @@ class HotpotQA(Task):
         self._subsets = lru_cache(maxsize=32)(self._new_subsets)
 
     def settle(self, options: HotpotQAOptions, n: int) -> HotpotQAOptions:
-        check_option(self.name, "fewest", options.fewest, 0, n)
+        if options.fewest:
+            check_option(self.name, "fewest", options.fewest, SMALLEST, n)
         check_option(self.name, "sentences", options.sentences, 0, 100)
         check_option(self.name, "sentence_tokens", options.sentence_tokens, 8, 1024)
         check_option(self.name, "hops", options.hops, 1, 8)
@@ -105,7 +106,7 @@ class HotpotQA(Task):
     def _counts(self) -> Sequence[int]:
         """The numbers of paragraphs that samples have."""
         n, fewest = self.config.n, self.options.fewest
-        return range(fewest, n + 1, 2) if fewest and self.config.split == "train" else (n,)
+        return (*range(fewest, n, 2), n) if fewest and self.config.split == "train" else (n,)
 
     def _subset(self, n: int, seed: int) -> SubsetConfig:
         """Raises TaskError for an order, distractors or a variant that do not exist."""

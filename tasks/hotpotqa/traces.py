@@ -19,7 +19,7 @@ from ..api import BOS, CONTROL_TOKENS, ENDSEARCH, EOS, STARTSEARCH, Mode, Passag
 from .data.records import Paragraph
 from .data.subsets import Shown, ShownParagraph
 from .data.text import Codec
-from .search import gold_search, unlike
+from .search import LONGEST_QUERY, gold_search, unlike
 
 MARKS = ("[TITLE]", "[SENTENCE]", "[QUESTION]", "[ANSWER]")
 TITLE, SENTENCE, QUESTION, ANSWER = range(len(CONTROL_TOKENS), len(CONTROL_TOKENS) + len(MARKS))
@@ -110,7 +110,7 @@ class Writer:
         return steps
 
     def _fits(self, pattern: str) -> bool:
-        return self.codec.count(pattern) <= SEARCH_TOKENS
+        return len(pattern) <= LONGEST_QUERY and self.codec.count(pattern) <= SEARCH_TOKENS
 
     def passages(self, context: Sequence[int]) -> list[Passage]:
         """The sentences shown, with the titles of their paragraphs; the paragraphs end where the question begins."""

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval_gap.tasks.api import Batch, Task, TaskConfig, TaskError
+from retrieval_gap.decoding.retrieval import RegexRetriever
+from retrieval_gap.tasks.api import ENDSEARCH, Batch, Task, TaskConfig, TaskError
 from retrieval_gap.tasks.registry import load_task
 from tests.tasks.hotpotqa.data import real_file
 
@@ -117,6 +118,33 @@ def test_training_on_mixed_numbers_of_paragraphs_is_tested_on_one() -> None:
     assert tested.vocabulary == hotpotqa(options, n=2, split="train", seed=5).vocabulary
 
 
+@pytest.mark.parametrize(("fewest", "counts"), [(0, {7}), (2, {2, 4, 6, 7}), (3, {3, 5, 7}), (7, {7})])
+def test_training_always_shows_n_paragraphs_too(fewest: int, counts: set[int]) -> None:
+    task = hotpotqa(f"{SMALL} fewest={fewest}", n=7, split="train")
+    drawn = [len(task.described(np.empty(0, np.int32), number)["paragraphs"]) for number in range(60)]
+    assert set(drawn) == counts
+
+
+def test_a_gold_search_is_no_longer_than_a_search_may_be(tmp_path: Path) -> None:
+    """Of few tokens, each of many characters: names that the tokenizer has learned whole."""
+    letters, random = "bcdfghjklmnpqrstvwxz", np.random.default_rng(0)
+    words = ["".join(random.choice(list(letters), 12)).capitalize() for _ in range(60)]
+    records = []
+    for number in range(60):
+        titles = [" ".join(random.permutation(words)[:22]) for _ in range(4)]
+        record = official(number) | {"question": f"Who wrote {titles[0]} and {titles[1]}?"}
+        facts = [[titles[0], 0], [titles[1], 0]]
+        records.append(record | {"context": [[t, ["Abc was here."]] for t in titles], "supporting_facts": facts})
+    path = tmp_path / "long_names.json"
+    path.write_text(json.dumps(records))
+    task = hotpotqa(f"data={path} vocab=65536", split="test")
+    batch, find = task.sample(np.arange(4)), RegexRetriever(task)
+    for tokens_L in batch.tokens_BxL:
+        for end in np.flatnonzero(tokens_L == ENDSEARCH):
+            (found,) = find(tokens_L[None, : end + 1], np.array([end + 1], np.int32))
+            assert list(found) == tokens_L[end + 1 : end + 1 + len(found)].tolist()
+
+
 def test_every_question_of_a_file_is_in_one_split_and_comes_once_before_it_comes_again(tmp_path: Path) -> None:
     ids, of_split = set[str](), 0
     for split in ("train", "validation", "test"):
@@ -178,7 +206,8 @@ def test_a_text_that_spells_a_control_token_is_text(tmp_path: Path) -> None:
     [
         ("order=lst", "--order 'lst'"),
         ("distractors=mine", "unknown --distractors 'mine'"),
-        ("fewest=9", "--fewest 9 is outside 0..4"),
+        ("fewest=9", "--fewest 9 is outside 2..4"),
+        ("fewest=1", "--fewest 1 is outside 2..4"),
         ("facts=9", "--facts 9"),
         ("data=nowhere.json", "nowhere.json cannot be read"),
         ("data='a", "is not closed"),
