@@ -37,7 +37,6 @@ from itertools import permutations
 from typing import ClassVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from .api import (
@@ -52,6 +51,7 @@ from .api import (
     TaskOptions,
     check_choice,
 )
+from .compiled import njit
 from .randomness import SPLITS, below, hash_on, mix, split_of, start, stream_key
 from .recall import FEWEST_BITS, Ints, Piece, write_traces
 
@@ -181,13 +181,6 @@ class WordProblem(Task):
                     next_G[product_GxG[:, factor]] += counts_G
                 counts_G = next_G
             yield counts_G.tolist()
-
-    @property
-    def bits_to_carry(self) -> float:
-        """Entropy, in bits, of the product of all n elements."""
-        *_, counts_G = self.words_by_product()
-        total = sum(counts_G)
-        return sum(count / total * (math.log2(total) - math.log2(count)) for count in counts_G if count)
 
     def sample(self, index_B: NDArray[np.int64]) -> Batch:
         index_B = np.asarray(index_B, np.int64)

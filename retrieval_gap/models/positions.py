@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from retrieval_gap.models.attention import CausalAttention, KVCache, StaticKVCache
 from retrieval_gap.models.mixer import Mixer, RMSNorm, State
 
-ROTARY, NONE, ALIBI, RANDOM_OFFSETS = POSITIONS = ("rotary", "none", "alibi", "random_offsets")
+ROTARY, ALIBI, RANDOM_OFFSETS = "rotary", "alibi", "random_offsets"
+POSITIONS = (ROTARY, "none", ALIBI, RANDOM_OFFSETS)
 LARGEST_OFFSET = 2048
 LOOKED_AT = 16  # tokens that tell a sample from others
 

@@ -130,12 +130,6 @@ def test_words_by_product_count_all_words(name, elements, n):
     assert counts == [seen[k] for k in range(len(table))]
 
 
-def test_bits_to_carry_are_those_of_the_group_where_elements_are_uniform():
-    for name, order in GROUPS.items():
-        assert make(8, f"group={name}").bits_to_carry == pytest.approx(math.log2(order))
-    assert make(3, "group=S5 elements=generators").bits_to_carry < math.log2(120) - 1
-
-
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_words_of_a_split_are_equally_likely_and_splits_are_disjoint(split):
     drawn = {

@@ -18,15 +18,8 @@ from retrieval_gap.theory.best_cells import (
     independent_scores,
 )
 from retrieval_gap.theory.entropy import fano_ceiling
-from retrieval_gap.theory.problems import (
-    Problem,
-    best_accuracy,
-    copy_problem,
-    counting_problem,
-    distinct_recall_problem,
-    index_problem,
-    searched_accuracy,
-)
+from retrieval_gap.theory.problems import Problem, best_accuracy, index_problem
+from tests.theory.small_problems import copy_problem, counting_problem, distinct_recall_problem, searched_accuracy
 
 ENUMERATED = [
     *((index_problem(n, q), independent_scores(n, q)) for n, q in ((1, 2), (2, 2), (3, 2), (1, 7), (2, 3))),

@@ -7,12 +7,8 @@ import pytest
 
 from retrieval_gap.cli import main
 from retrieval_gap.theory.best_cells import counting_scores, distinct_scores, independent_scores
-from retrieval_gap.theory.problems import (
-    best_accuracy,
-    counting_problem,
-    distinct_recall_problem,
-    index_problem,
-)
+from retrieval_gap.theory.problems import best_accuracy, index_problem
+from tests.theory.small_problems import counting_problem, distinct_recall_problem
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/theory.md").read_text()

@@ -11,15 +11,15 @@ from retrieval_gap.tasks.word_problem import WordProblem
 from retrieval_gap.theory.asked_first import AskedFirst, one_of_ceiling
 from retrieval_gap.theory.best_cells import distinct_scores, independent_scores
 from retrieval_gap.theory.bounds import bound_of
-from retrieval_gap.theory.problems import (
+from retrieval_gap.theory.problems import best_accuracy
+from retrieval_gap.theory.word_problems import WordScores
+from tests.theory.small_problems import (
     asked_first_problem,
-    best_accuracy,
     chains_problem,
     distinct_recall_problem,
     searched_accuracy,
     words_problem,
 )
-from retrieval_gap.theory.word_problems import WordScores
 
 TINY = [(2, 2, 1), (3, 2, 1), (3, 2, 2), (4, 2, 1), (5, 2, 1), (6, 2, 1), (2, 3, 1), (3, 3, 1), (4, 3, 1), (2, 5, 1)]
 

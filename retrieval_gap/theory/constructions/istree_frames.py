@@ -28,8 +28,6 @@ from retrieval_gap.tasks.api import EOS, FAILED, FALSE, TRUE, Batch, Mode
 from retrieval_gap.tasks.istree import IsTree
 from retrieval_gap.tasks.istree.traces import NODE_0
 
-_RECORD, _FRAME = 4, 5
-
 
 class IsTreeFrames(IsTree):
     """The task; its one view, called `cot`, is records and frames."""
@@ -90,10 +88,3 @@ def _records(edges: Sequence[tuple[int, int]]) -> tuple[list[int], dict[tuple[in
             after[node, previous] = (NODE_0 + number, NODE_0 + other)
             latest[node] = NODE_0 + number
     return written, after
-
-
-def tour_of(tokens_L: NDArray[np.int32], nodes: int) -> list[int]:
-    """The node tokens of the tour that the frames of a whole trace make: those of the `cot` view."""
-    frames_FxN = np.asarray(tokens_L[3 * nodes - 1 + _RECORD * (nodes - 1) + 1 : -2]).reshape(-1, _FRAME)
-    at_F = frames_FxN[:, 0].tolist()
-    return [v for before, v in zip([None, *at_F], at_F, strict=False) if v != before]

@@ -12,7 +12,7 @@ from retrieval_gap.tasks.istree.families import FAMILIES
 from retrieval_gap.tasks.istree.oracle import is_tree, trace
 from retrieval_gap.theory.constructions import Precision, builder
 from retrieval_gap.theory.constructions.attention import LookupAttention
-from retrieval_gap.theory.constructions.istree_frames import IsTreeFrames, frames_of, tour_of
+from retrieval_gap.theory.constructions.istree_frames import IsTreeFrames, frames_of
 from retrieval_gap.theory.constructions.measure import smallest_precision
 from retrieval_gap.theory.constructions.recurrence import Recurrence
 from tests.theory.constructions.checks import assert_causal_and_stepwise, built, is_exact, scored
@@ -20,6 +20,13 @@ from tests.theory.constructions.checks import assert_causal_and_stepwise, built,
 WAYS = ["transformer_cot", "hybrid_cot"]
 ways = pytest.mark.parametrize("how", WAYS)
 families = pytest.mark.parametrize("family", FAMILIES)
+
+
+def tour_of(tokens_L: np.ndarray, nodes: int) -> list[int]:
+    """The node tokens of the tour that the frames of a whole trace make (3n - 1 tokens of prompt, then 4 a record)."""
+    frames_Fx5 = np.asarray(tokens_L[3 * nodes - 1 + 4 * (nodes - 1) + 1 : -2]).reshape(-1, 5)
+    at_F = frames_Fx5[:, 0].tolist()
+    return [v for before, v in zip([None, *at_F], at_F, strict=False) if v != before]
 
 
 @ways
