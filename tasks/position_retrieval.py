@@ -32,10 +32,10 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from .api import CONTROL_TOKENS, ENDSEARCH, EOS, FAILED, STARTSEARCH, Batch, TaskOptions
+from .compiled import njit
 from .randomness import SPLITS, Rng, below, hash_on, mix, split_of, start
 from .recall import Ints, QueryOptions, RecallTask, letters, shuffle, write_traces
 

@@ -1,12 +1,21 @@
 """Where compiled code is kept: the cache of the user, or a folder of the user alone where that cannot be written."""
 
 import os
+import re
 import tempfile
 from pathlib import Path
 
 import pytest
 
+from retrieval_gap.tasks import compiled
 from retrieval_gap.tasks.compiled import _cache_folder
+
+
+def test_every_compiled_function_of_a_task_is_compiled_where_the_folder_is_named_first() -> None:
+    sources = {path: path.read_text() for path in Path(compiled.__file__).parent.rglob("*.py")}
+    uses = {path for path, source in sources.items() if "@njit" in source}
+    assert len(uses) > 10
+    assert {path for path in uses if not re.search(r"^from \.+compiled import njit$", sources[path], re.M)} == set()
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ Axes: G families, F facts of a paragraph (also members of a family), M persons (
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ...compiled import njit
 from ...randomness import Rng, below, hash_on, mix, split_of, start
 
 FAMILIES = 3
