@@ -1,1 +1,15 @@
 """What can be told of a file, or of made-up worlds, without a model: lengths, reach of searches, shortcuts."""
+
+from collections.abc import Sequence
+
+from ...api import TaskError
+from ..data.records import Question
+from ..data.subsets import LARGEST, SubsetConfig, Subsets
+
+
+def with_ten_paragraphs(questions: Sequence[Question], order: str = "random") -> tuple[Question, ...]:
+    """Those that every n and variant can be shown of.  Raises TaskError where there is none."""
+    whole = Subsets(questions, SubsetConfig(order=order)).questions
+    if not whole:
+        raise TaskError(f"none of the {len(questions)} questions has {LARGEST} paragraphs, which are wanted here")
+    return whole

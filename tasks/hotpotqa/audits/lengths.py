@@ -14,6 +14,7 @@ from ...api import TaskError
 from ..data.records import Question, read_questions
 from ..data.subsets import Shown, SubsetConfig, Subsets, Variant, shown_tokens
 from ..worlds.questions import world_question
+from . import with_ten_paragraphs
 
 
 def distances(shown: Shown) -> Iterator[int]:
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str]) -> None:
         else tuple(world_question(0, "test", index) for index in range(500))
     )
     order = arguments[1] if len(arguments) > 1 else "random"
-    whole = Subsets(questions, SubsetConfig(order=order)).questions
+    whole = with_ten_paragraphs(questions, order)
     print(f"{len(whole)} questions with ten paragraphs, order {order}\n")
     print("| n | variant | candidates | words | words behind a gold paragraph |\n|---|---|---|---|---|")
     for n in (2, 4, 6, 8, 10):

@@ -7,6 +7,7 @@ Of the first `count` questions (default 300) that have ten paragraphs; without a
 It is what a model can find that reads the question and the results, and not the paragraphs.
 """
 
+import re
 import sys
 from collections.abc import Sequence
 
@@ -15,6 +16,7 @@ from ..data.records import Question, read_questions
 from ..data.subsets import Shown, SubsetConfig, Subsets
 from ..search import gold_search, unlike
 from ..worlds.questions import world_question
+from . import with_ten_paragraphs
 
 HOPS = 2
 
@@ -38,11 +40,14 @@ def reached(shown: Shown) -> list[bool]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    count = int(arguments[1]) if len(arguments) > 1 else 300
+    told = arguments[1] if len(arguments) > 1 else "300"
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", told):
+        raise TaskError(f"count = {told!r} is no whole number from 1 on")
+    count = int(told)
     questions: Sequence[Question] = (
         read_questions(arguments[0]).kept if arguments else [world_question(0, "test", index) for index in range(count)]
     )
-    whole = Subsets(questions, SubsetConfig()).questions[:count]
+    whole = with_ten_paragraphs(questions)[:count]
     print(f"{len(whole)} questions with ten paragraphs\n\n| n | first sentence | second | both |\n|---|---|---|---|")
     for n in (2, 4, 6, 8, 10):
         subsets = Subsets(whole, SubsetConfig(n_paragraphs=n))
@@ -54,5 +59,5 @@ def main(arguments: Sequence[str]) -> None:
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except (TaskError, ValueError) as error:
+    except TaskError as error:
         sys.exit(str(error))
