@@ -196,7 +196,7 @@ class OnMachine(Setup):
     def described(self) -> dict[str, Any]:
         return {
             "task": "turing",
-            "n": len(self.word),
+            "n": len(load_machine(self.machine).word(self.word)),
             "family": self.machine,
             "options": f"word={self.word}",
             "seed": 0,

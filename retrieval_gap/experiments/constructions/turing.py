@@ -9,7 +9,7 @@ from retrieval_gap.decoding.decode import UNDECIDED, decode
 from retrieval_gap.decoding.retrieval import make_retriever
 from retrieval_gap.experiments.constructions.config import OnMachine
 from retrieval_gap.machine.errors import RunError
-from retrieval_gap.theory.constructions.machines import MachineRun, load_machine
+from retrieval_gap.theory.constructions.machines import MachineRun, TuringMachine, load_machine
 
 
 def report(setup: OnMachine, retriever: RetrieverName | None = None) -> Iterator[str]:
@@ -30,7 +30,7 @@ def report(setup: OnMachine, retriever: RetrieverName | None = None) -> Iterator
     yield f"{machine.name}: {machine.about}" if machine.about else machine.name
     yield f"by {setup.how} (theorem {model.theorem}) on {setup.word or 'the empty word'}"
     yield f"tape            {found.tape or '(blank)'}"
-    yield f"symbols         {_counted(found, machine.blank)}"
+    yield f"symbols         {_counted(found, machine)}"
     yield f"steps           {found.steps:,}, {_ending(found, int(decoded.answer_B[0]))}"
     yield f"context         {length:,} tokens, {length - len(task.prompt):,} of them written"
     yield f"state           {model.state_bits(length):,} bits, {model.recurrent_bits():,} of them in recurrent layers"
@@ -44,9 +44,9 @@ def report(setup: OnMachine, retriever: RetrieverName | None = None) -> Iterator
         raise RunError(f"{machine.name} on {setup.word!r}: the construction and the simulator do not agree")
 
 
-def _counted(outcome: MachineRun, blank: str) -> str:
-    cells = outcome.tape.split() if " " in outcome.tape else list(outcome.tape)
-    counts = [f"{cells.count(symbol)} x {symbol}" for symbol in dict.fromkeys(cells) if symbol != blank]
+def _counted(outcome: MachineRun, machine: TuringMachine) -> str:
+    cells = machine.symbols_of(outcome.tape)
+    counts = [f"{cells.count(symbol)} x {symbol}" for symbol in dict.fromkeys(cells) if symbol != machine.blank]
     return ", ".join(counts) or "none but blanks"
 
 

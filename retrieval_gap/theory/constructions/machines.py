@@ -51,11 +51,11 @@ class TuringMachine:
     transitions: Mapping[tuple[str, str], Transition]
 
     def word(self, text: str) -> list[str]:
-        """The symbols of an input: its characters, or its words where it holds a space.
+        """The symbols of an input: its characters; its words where it holds a space, or is one of the symbols.
 
         Raises UsageError for one that is not the machine's.
         """
-        symbols = text.split() if " " in text else list(text)
+        symbols = text.split() if " " in text or text in self.symbols else list(text)
         for place, symbol in enumerate(symbols):
             if symbol not in self.symbols:
                 alphabet = " ".join(self.symbols)
@@ -63,11 +63,18 @@ class TuringMachine:
         return symbols
 
     def spelled(self, cells: Mapping[int, str]) -> str:
-        """The tape from its first to its last cell that is not blank."""
+        """The tape from its first to its last cell that is not blank, with spaces where symbols are long."""
         used = [cell for cell, symbol in cells.items() if symbol != self.blank]
         between = range(min(used, default=0), max(used, default=-1) + 1)
-        gap = "" if max(map(len, self.symbols)) == 1 else " "
-        return gap.join(cells.get(cell, self.blank) for cell in between)
+        return self._gap.join(cells.get(cell, self.blank) for cell in between)
+
+    def symbols_of(self, tape: str) -> list[str]:
+        """The symbols of a tape that `spelled` wrote."""
+        return tape.split() if self._gap else list(tape)
+
+    @property
+    def _gap(self) -> str:
+        return " " if max(map(len, self.symbols)) > 1 else ""
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,7 @@ def load_machine(name_or_path: str) -> TuringMachine:
         told = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is no JSON: {error}") from error
     if not isinstance(told, dict):
         raise UsageError(f"{path}: a machine is an object with {', '.join(FIELDS)}")

@@ -42,7 +42,7 @@ _MOVES = {-1: "L", 0: "S", 1: "R"}
 class WriteTask(Task):
     """The run of a machine on a word, for at most `max_steps` steps.  Every sample is the same.
 
-    Raises UsageError for a symbol that is spelled as another token is.
+    Raises UsageError for a symbol that is spelled as a control token is.
     """
 
     name: ClassVar[str] = "turing"
@@ -52,13 +52,18 @@ class WriteTask(Task):
     def __init__(self, machine: TuringMachine, word: str, max_steps: int) -> None:
         self.machine, self.word, self.max_steps = machine, machine.word(word), max_steps
         super().__init__(TaskConfig(n=len(self.word), mode="cot"))
-        if len(set(self.vocabulary)) < len(self.vocabulary):
-            taken = next(word for word in self.vocabulary if self.vocabulary.count(word) > 1)
-            raise UsageError(f"{machine.name}: symbol {taken!r} is spelled as another token of the text; rename it")
+        if taken := set(machine.symbols).intersection(CONTROL_TOKENS):
+            raise UsageError(f"{machine.name}: symbol {min(taken)!r} is spelled as a control token; rename it")
 
     @cached_property
     def vocabulary(self) -> tuple[str, ...]:
-        return (*CONTROL_TOKENS, *self.machine.symbols, *map(_spelled, self.steps.values()))
+        words = dict.fromkeys([*CONTROL_TOKENS, *self.machine.symbols])
+        for step in self.steps.values():
+            word = _spelled(step)
+            while word in words:  # names with commas: two steps may be spelled alike
+                word += "'"
+            words[word] = None
+        return tuple(words)
 
     @cached_property
     def steps(self) -> dict[int, tuple[str, str, Transition]]:

@@ -1,10 +1,12 @@
 """Constructions as experiments of the engine."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from retrieval_gap.experiments.constructions.config import OnMachine, OnTask, Setup
+from retrieval_gap.experiments.constructions.turing import report
 from retrieval_gap.experiments.grids import preset_cells
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.runs.directory import RunDirectory
@@ -88,3 +90,14 @@ def test_every_cell_of_the_preset_can_be_built_and_has_a_hash_of_its_own() -> No
         cell.validate()
     keys = {tuple(cell.filter_values()) for cell in cells}
     assert len(keys) == 1
+
+
+def test_a_word_of_long_symbols_is_as_long_as_it_has_symbols(tmp_path: Path) -> None:
+    machine = {"start": "A", "halting": ["H"], "accepting": ["H"], "blank": "_", "symbols": ["_", "one", "two"]}
+    path = tmp_path / "long.json"
+    path.write_text(json.dumps(machine | {"transitions": ["A one -> two R A", "A _ -> _ S H"]}))
+    for word, symbols in (("one", 1), ("one two", 2)):
+        assert OnMachine(machine=str(path), word=word, how="hybrid").described()["n"] == symbols
+    assert "symbols         1 x two" in list(
+        report(OnMachine(machine=str(path), word="one", how="hybrid", max_steps=9))
+    )

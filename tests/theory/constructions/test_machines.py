@@ -138,6 +138,9 @@ def test_a_missing_field_a_missing_file_and_an_unknown_name_are_told(tmp_path):
     (tmp_path / "text.json").write_text("no json")
     with pytest.raises(UsageError, match="no JSON"):
         load_machine(str(tmp_path / "text.json"))
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(UsageError, match="no JSON"):
+        load_machine(str(tmp_path / "deep.json"))
     (tmp_path / "list.json").write_text("[]")
     with pytest.raises(UsageError, match="a machine is an object"):
         load_machine(str(tmp_path / "list.json"))
@@ -146,3 +149,14 @@ def test_a_missing_field_a_missing_file_and_an_unknown_name_are_told(tmp_path):
 def test_an_input_outside_the_alphabet_is_refused():
     with pytest.raises(UsageError, match=r"'x' \(place 2\)"):
         load_machine("palindrome").word("ax")
+
+
+def test_a_single_symbol_of_several_letters_is_an_input_and_counts_once_on_a_tape():
+    machine = read_machine(
+        changed(symbols=["_", "one", "two"], transitions=["A one -> two R A", "A _ -> _ S H"]), "long", "here"
+    )
+    assert machine.word("one") == ["one"]
+    assert machine.word("one two") == ["one", "two"]
+    assert run(machine, "one").tape == "two"
+    assert machine.symbols_of("two") == ["two"]
+    assert load_machine("copy").symbols_of("ab") == ["a", "b"]

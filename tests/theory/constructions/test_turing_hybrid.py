@@ -14,6 +14,7 @@ from retrieval_gap.theory.constructions.machines import (
     load_machine,
     machine_names,
     read_machine,
+    simulate,
 )
 from retrieval_gap.theory.constructions.recurrence import Recurrence
 from retrieval_gap.theory.constructions.turing_hybrid import WriteTask, build_turing_hybrid
@@ -133,3 +134,15 @@ def test_a_symbol_spelled_as_another_token_is_refused():
     }
     with pytest.raises(UsageError, match=r"'\[EOS\]' is spelled"):
         WriteTask(read_machine(told, "end", "here"), "", 5)
+
+
+def test_steps_that_are_spelled_alike_are_told_apart_and_a_control_token_is_no_symbol():
+    told = {"start": "a", "halting": ["h"], "accepting": ["h"], "blank": "_", "symbols": ["_", "b,c", "c"]}
+    transitions = ["a b,c -> c R a,b", "a,b c -> c R a,b"]
+    machine = read_machine(told | {"transitions": transitions}, "commas", "here")
+    task = WriteTask(machine, "b,c c", 10)
+    assert task.vocabulary[-2:] == ("a,b,c>cR,a,b", "a,b,c>cR,a,b'")
+    assert run(task)[0] == simulate(machine, ["b,c", "c"], 10) == MachineRun("c c", 2, True, False)
+    control = read_machine(told | {"start": "h", "symbols": ["_", "[EOS]"], "transitions": []}, "control", "here")
+    with pytest.raises(UsageError, match=r"symbol '\[EOS\]' is spelled as a control token"):
+        WriteTask(control, "_", 10)
