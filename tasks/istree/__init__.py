@@ -44,6 +44,7 @@ from ..api import (
     TaskConfig,
     TaskError,
     TaskOptions,
+    check_choice,
     check_option,
 )
 from ..randomness import SPLITS, stream_key
@@ -143,18 +144,36 @@ def vocabulary(n: int) -> tuple[str, ...]:
 def trace(edges: ArrayLike, n: int, mode: Mode) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Tokens and loss mask of one simple graph on nodes 0..n-1: any number of edges, in input order.
 
-    Raises TaskError where an edge is not a pair of different nodes in 0..n-1, or comes twice.
+    edges: pairs of whole numbers (Ex2), or none.  Raises TaskError where an edge is not a pair of different nodes in
+    0..n-1, or comes twice, for a mode that there is not, and for n < 1.
     """
-    edges_Ex2 = np.asarray(edges, np.int32).reshape(-1, 2)
+    check_choice(IsTree.name, "mode", mode, MODES)
+    if n < 1:
+        raise TaskError(f"istree: n = {n} nodes; 1 or more are wanted")
+    edges_Ex2 = _pairs(edges)
     pairs = {(min(u, v), max(u, v)) for u, v in edges_Ex2.tolist()}
     if any(not 0 <= u < v < n for u, v in pairs) or len(pairs) < len(edges_Ex2):
         raise TaskError(f"istree: not a simple graph on nodes 0..{n - 1}: {edges_Ex2.tolist()}")
+    edges_Ex2 = edges_Ex2.astype(np.int32)
     is_tree_B = np.empty(1, np.bool_)
     # The answer in direct mode is read off the search that the tour writes.
     batch = _write(edges_Ex2[None], n, MODES.index("cot"), is_tree_B)
     if mode != "cot":
         batch = _write(edges_Ex2[None], n, MODES.index(mode), is_tree_B)
     return batch.tokens_BxL[0], batch.loss_mask_BxL[0]
+
+
+def _pairs(edges: ArrayLike) -> NDArray[np.integer]:
+    """Raises TaskError for what is no list of pairs of whole numbers."""
+    try:
+        found = np.asarray(edges)
+    except ValueError:  # rows of several lengths
+        found = np.empty(0, np.object_)
+    if found.size == 0 and found.shape in ((0,), (0, 2)) and found.dtype != np.object_:
+        return np.empty((0, 2), np.int32)
+    if found.ndim != 2 or found.shape[1] != 2 or not np.issubdtype(found.dtype, np.integer):
+        raise TaskError("istree: edges are pairs of whole numbers, such as [(0, 1), (1, 2)]")
+    return found
 
 
 def _write(edges_BxEx2: NDArray[np.int32], n: int, mode: int, is_tree_B: NDArray[np.bool_]) -> Batch:

@@ -112,6 +112,24 @@ def test_an_edge_list_that_is_no_simple_graph_is_refused_in_one_line(edges):
         trace(edges, 4, "cot")
 
 
+@pytest.mark.parametrize(
+    ("edges", "n", "mode", "told"),
+    [
+        ([[0, 1, 2], [1, 2, 0]], 3, "cot", "edges are pairs of whole numbers"),
+        ([[0, 1], [1]], 3, "cot", "edges are pairs of whole numbers"),
+        ([0, 1], 3, "cot", "edges are pairs of whole numbers"),
+        ([[0.7, 1.2]], 2, "cot", "edges are pairs of whole numbers"),
+        ([["0", "1"]], 2, "cot", "edges are pairs of whole numbers"),
+        ([[0, 2**40]], 2, "cot", "not a simple graph"),
+        ([[0, 1]], 2, "cott", "unknown mode 'cott'"),
+        ([], 0, "cot", "n = 0 nodes"),
+    ],
+)
+def test_what_no_trace_can_be_written_of_is_told(edges, n, mode, told):
+    with pytest.raises(TaskError, match=told):
+        trace(edges, n, mode)
+
+
 def test_the_model_is_graded_on_what_it_writes_itself(family):
     task = IsTree(TaskConfig(n=16, mode="rag", family=family))
     batch = task.sample(np.arange(40))
