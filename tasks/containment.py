@@ -1,5 +1,6 @@
 """A user's own code, kept from ending the program without a word, or from never coming to an end."""
 
+import math
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from typing import NoReturn
 
 PATIENCE = "RETRIEVAL_GAP_PATIENCE"  # seconds, of the environment
 SECONDS = 120.0  # a user's file may import much, and compile
+LONGEST = 1e8  # three years, which timers can be set to; more is no limit
 
 
 class EndlessError(Exception):
@@ -47,16 +49,20 @@ def contained() -> Iterator[None]:
 
 
 def _seconds() -> float:
+    """As PATIENCE says; SECONDS for 0 and for what is no number.  Below 0, or past LONGEST: no limit."""
     try:
-        return float(os.environ.get(PATIENCE, "")) or SECONDS
+        seconds = float(os.environ.get(PATIENCE, ""))
     except ValueError:
         return SECONDS
+    return SECONDS if math.isnan(seconds) else seconds or SECONDS
 
 
 @contextmanager
 def _limited(seconds: float) -> Iterator[None]:
     on_main = threading.current_thread() is threading.main_thread()
-    if not on_main or seconds < 0 or signal.getitimer(signal.ITIMER_REAL)[0]:  # somebody's own alarm goes before
+    if (
+        not on_main or not 0 < seconds <= LONGEST or signal.getitimer(signal.ITIMER_REAL)[0]
+    ):  # somebody's own alarm goes before
         yield
         return
 

@@ -79,6 +79,14 @@ def test_an_endless_loop_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         loop()
 
 
+@pytest.mark.parametrize("patience", ["inf", "nan", "1e12", "-1", "0", "long"])
+def test_a_patience_of_any_spelling_is_no_fault_of_the_file(patience: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PATIENCE, patience)
+    with contained():
+        waits = signal.getitimer(signal.ITIMER_REAL)[0]
+    assert (waits > 0) == (patience in ("nan", "0", "long"))
+
+
 def test_nothing_is_left_behind() -> None:
     before = os._exit, signal.getsignal(signal.SIGALRM)
     with contained():
