@@ -13,6 +13,7 @@ for all:
 import abc
 import difflib
 import hashlib
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -167,11 +168,12 @@ class Task(abc.ABC):
 
     @property
     def problems(self) -> int | None:
-        """How many different problems the split has, and samples to be evaluated at the most.  None: no end of them."""
+        """How many different problems the split has, where they are counted: the first so many samples have one each,
+        and no more are evaluated.  None: they are not counted, and a small n may have few, each met often."""
         return None
 
     def to_evaluate(self, wanted: int) -> int:
-        """How many samples are evaluated where so many are wanted: no problem of the split twice."""
+        """How many samples are evaluated where so many are wanted: no problem twice, where they are counted."""
         return min(wanted, self.problems or wanted)
 
     @abc.abstractmethod
@@ -223,6 +225,7 @@ class Task(abc.ABC):
 
 
 T = TypeVar("T", bound=TaskOptions)
+_PLAIN_NUMBER = re.compile(r"[-+.0-9A-Za-z]+")
 
 
 def read_options(task: str, kind: type[T], text: str) -> T:
@@ -233,13 +236,20 @@ def read_options(task: str, kind: type[T], text: str) -> T:
         name, _, value = word.partition("=")
         if name not in default:
             raise TaskError(f"{task}: unknown option {name!r} (it has {', '.join(default) or 'none'})")
-        kind_of_value = type(default[name])
-        try:
-            given[name] = kind_of_value(value)
-        except ValueError:
-            what = "whole number" if kind_of_value is int else "number"
-            raise TaskError(f"{task}: --{name} {value!r} is no {what}") from None
+        given[name] = _option_value(f"{task}: --{name}", type(default[name]), value)
     return kind(**given)
+
+
+def _option_value(where: str, kind: type, text: str) -> Any:
+    """Numbers are spelled in ASCII digits, without the underscores and blanks that Python allows."""
+    if kind not in (int, float):
+        return kind(text)
+    try:
+        if not _PLAIN_NUMBER.fullmatch(text):
+            raise ValueError
+        return kind(text)
+    except ValueError:
+        raise TaskError(f"{where} {text!r} is no {'whole number' if kind is int else 'number'}") from None
 
 
 def _option_words(task: str, text: str) -> list[str]:

@@ -29,11 +29,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .api import CONTROL_TOKENS, ENDSEARCH, EOS, STARTSEARCH, Batch, TaskOptions, check_option
+from .api import CONTROL_TOKENS, ENDSEARCH, EOS, STARTSEARCH, Batch, TaskConfig, TaskError, TaskOptions, check_option
 from .associative_recall import NEXT, WORD, word_behind
 from .recall import FILLER, Piece, QueryOptions, RecallTask, grams, letters, write_traces
 
 SPACE = r"\s"
+MOST_REPEATS = 1_000  # of RE2
 
 _WORD = len(CONTROL_TOKENS)
 _SPACE, _NEXT, _FILLER, _VALUE_0 = (_WORD + k for k in range(1, 5))
@@ -48,12 +49,20 @@ class CgramOptions(QueryOptions):
 
 
 class CgramRetrieval(RecallTask):
-    """The task; a sequence holds two grams or more."""
+    """The task; a sequence holds two grams or more.  Raises TaskError for a search that RE2 does not take."""
 
     name: ClassVar[str] = "cgram_retrieval"
     n_range: ClassVar[tuple[int, int]] = (4, 4096)
     options_type: ClassVar[type[TaskOptions]] = CgramOptions
     options: CgramOptions
+
+    def __init__(self, config: TaskConfig) -> None:
+        super().__init__(config)
+        if config.mode == "rag" and self.asks_first and self.options.c - 1 > MOST_REPEATS:
+            raise TaskError(
+                f"{self.name}: with --query first a search skips c - 1 = {self.options.c - 1} words, and RE2 repeats "
+                f"at most {MOST_REPEATS:,} times: --c {MOST_REPEATS + 1} or less, or another mode"
+            )
 
     def settle(self, options: CgramOptions, n: int) -> CgramOptions:
         check_option(self.name, "c", options.c, 2, n // 2)

@@ -1,12 +1,15 @@
 """The fields of a table's rows as values: whole numbers, numbers and shares; a trouble is told with its place."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from retrieval_gap.machine.errors import UsageError
 
 Value = TypeVar("Value")
+# In ASCII digits, without the underscores and blanks that Python allows.
+_WHOLE, _PLAIN = re.compile(r"[-+]?[0-9]{1,4000}"), re.compile(r"[-+.0-9A-Za-z]+")
 
 
 def count_in(where: str, row: Mapping[str, str], column: str) -> int:
@@ -33,10 +36,9 @@ def _placed(where: str, read: Callable[[str, str], Value], row: Mapping[str, str
 
 def whole_number(column: str, text: str) -> int:
     """Raises ValueError, naming the column, for what is none."""
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"{column} = {text!r} is no whole number") from None
+    if not _WHOLE.fullmatch(text):
+        raise ValueError(f"{column} = {text!r} is no whole number")
+    return int(text)
 
 
 def finite_number(column: str, text: str) -> float:
@@ -57,6 +59,6 @@ def share_of_one(column: str, text: str) -> float:
 
 def _number(text: str) -> float:
     try:
-        return float(text)
+        return float(text) if _PLAIN.fullmatch(text) else math.nan
     except ValueError:
         return math.nan

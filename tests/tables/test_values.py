@@ -32,6 +32,10 @@ def test_a_share_is_read_as_it_was_written(share: float) -> None:
     [
         (count_in, "8.5", "is no whole number"),
         (count_in, "", "is no whole number"),
+        (count_in, "1_0", "is no whole number"),
+        (count_in, "\u0661", "is no whole number"),
+        (count_in, "9" * 5000, "is no whole number"),
+        (number_in, "1_0", "is no number"),
         (number_in, "high", "is no number"),
         (number_in, "inf", "is no number"),
         (number_in, "nan", "is no number"),
