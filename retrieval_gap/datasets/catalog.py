@@ -60,7 +60,7 @@ def changed(source: CatalogFile, url: str, sha256: str) -> CatalogFile:
 
 
 def _is_address(url: str) -> bool:
-    """Whether this is an address of the web, spelled as it can be sent: ASCII, with a host and, if any, a right port."""
+    """Whether this is an address of the web, as it can be sent: ASCII, with a host and, if any, a right port."""
     try:
         address = urlsplit(url)
         host, _ = address.hostname or "", address.port

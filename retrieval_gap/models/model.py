@@ -48,8 +48,10 @@ class ModelConfig:
 
 
 class StateGrowth(NamedTuple):
-    """first: bits after one token.  per_token: bits that a further one adds, the mean, 0 for a state of fixed size.
-    steady: whether each adds the same."""
+    """The line from the shortest of `GROWTH_LENGTHS` to the longest.
+
+    first: bits that it has at one token; those that a state has, where it is steady.  per_token: bits that a further
+    token adds, the mean, rounded up; 0 for a state of fixed size.  steady: whether each adds the same."""
 
     first: int
     per_token: int

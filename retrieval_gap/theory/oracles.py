@@ -22,8 +22,8 @@ class, and answers as that class's reader does. ∎
 `best_with_oracle` adds these optima up; each is exact, by `problems.best_accuracy`.  For any size: the class is one of
 K, so a reader with b bits and the oracle is one with b + log2 K bits and none, which writes down the class too; the
 ceiling of docs/theory.md holds for it (`ceiling_with_recall`).  On an alphabet of a symbols associative recall has
-K <= (a + 1)^a + a (a + 1)^(a - 1) tables, whatever the length: a constant number of bits more.  (A symbol does not occur,
-or one of a symbols follows it; or nothing does, which can be of one symbol alone, the input's last.)
+K <= (a + 1)^a + a (a + 1)^(a - 1) tables, whatever the length: a constant number of bits more.  (A symbol does not
+occur, or one of a symbols follows it; or nothing does, which can be of one symbol alone, the input's last.)
 """
 
 import math

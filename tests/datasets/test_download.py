@@ -113,7 +113,8 @@ def test_a_mirror_that_nobody_runs_is_passed(server: Site, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "url", ["http://[x", "http://localhost:1/é", "http://.example.com/x", f"http://{'a' * 70}.com/", "http://localhost:abc/x"]
+    "url",
+    ["http://[x", "http://localhost:1/é", "http://.example.com/x", f"http://{'a' * 70}.com/", "http://localhost:abc/x"],
 )
 def test_an_address_that_cannot_be_asked_is_refused_and_as_a_mirror_passed(
     server: Site, tmp_path: Path, url: str

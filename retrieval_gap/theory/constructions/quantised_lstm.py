@@ -93,7 +93,8 @@ class QuantisedLSTM:
 
 
 class LstmTask(Task):
-    """Words of n letters, uniform; the trace is what the LSTM does with them.
+    """Words of n letters, uniform; the trace is what the LSTM does with them.  Nothing is trained on them: all splits
+    have the same words.
 
     Raises TaskError for an even number of levels.
     """
