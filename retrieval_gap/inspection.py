@@ -6,7 +6,7 @@ Axes: L time, H heads, D model width.
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from retrieval_gap.models.attention import CausalAttention
 from retrieval_gap.models.mixer import Residual, state_tensors
@@ -30,12 +30,17 @@ def attention_weights(model: SequenceModel, tokens_L: NDArray[np.integer]) -> li
     x_1xLxD = model.embed(torch.as_tensor(np.asarray(tokens_L, np.int64), device=model.device)[None])
     weights = []
     for layer in model.layers:
-        mixer, read_1xLxD = layer, x_1xLxD
-        if isinstance(mixer, Residual):
-            mixer, read_1xLxD = mixer.mixer, mixer.norm(read_1xLxD)
-        if isinstance(mixer, ShortConv):
-            mixer, read_1xLxD = mixer.mixer, mixer.convolved(read_1xLxD)
+        mixer, read_1xLxD = _innermost(layer, x_1xLxD)
         if isinstance(mixer, CausalAttention):
             weights.append(mixer.weights(read_1xLxD)[0])
         x_1xLxD = layer(x_1xLxD)
     return weights
+
+
+def _innermost(layer: nn.Module, x_1xLxD: Tensor) -> tuple[nn.Module, Tensor]:
+    """A layer's mixer, behind its norm and its short convolution, and what that reads where the layer reads x."""
+    if isinstance(layer, Residual):
+        return _innermost(layer.mixer, layer.norm(x_1xLxD))
+    if isinstance(layer, ShortConv):
+        return _innermost(layer.mixer, layer.convolved(x_1xLxD))
+    return layer, x_1xLxD

@@ -150,11 +150,11 @@ def trace(edges: ArrayLike, n: int, mode: Mode) -> tuple[NDArray[np.int32], NDAr
     check_choice(IsTree.name, "mode", mode, MODES)
     if n < 1:
         raise TaskError(f"istree: n = {n} nodes; 1 or more are wanted")
-    edges_Ex2 = _pairs(edges)
-    pairs = {(min(u, v), max(u, v)) for u, v in edges_Ex2.tolist()}
-    if any(not 0 <= u < v < n for u, v in pairs) or len(pairs) < len(edges_Ex2):
-        raise TaskError(f"istree: not a simple graph on nodes 0..{n - 1}: {edges_Ex2.tolist()}")
-    edges_Ex2 = edges_Ex2.astype(np.int32)
+    given_Ex2 = _pairs(edges)
+    pairs = {(min(u, v), max(u, v)) for u, v in given_Ex2.tolist()}
+    if any(not 0 <= u < v < n for u, v in pairs) or len(pairs) < len(given_Ex2):
+        raise TaskError(f"istree: not a simple graph on nodes 0..{n - 1}: {given_Ex2.tolist()}")
+    edges_Ex2 = given_Ex2.astype(np.int32)
     is_tree_B = np.empty(1, np.bool_)
     # The answer in direct mode is read off the search that the tour writes.
     batch = _write(edges_Ex2[None], n, MODES.index("cot"), is_tree_B)
