@@ -35,6 +35,7 @@ from ..api import (
 )
 from .data.pool import hash_of
 from .data.source import (
+    POOLED,
     FileSource,
     Source,
     WorldSource,
@@ -50,6 +51,7 @@ from .traces import MARKS, Writer, padded
 from .worlds.questions import WorldConfig
 
 NO_FILE = DataFile()
+SMALL_FILE = 1_000  # questions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +122,8 @@ class HotpotQA(Task):
     @cached_property
     def _source(self) -> Source:
         if not self.options.data:
-            return WorldSource(self._worlds, self.config.split, self.config.seed, self.options.sentences)
+            worlds = WorldSource(self._worlds, self.config.split, self.config.seed, self.options.sentences)
+            return self._with_enough(worlds)
         every = of_split(read_file(self.options.data), self.config.split)
         fitting = Subsets(every, self._subset(self.config.n, self.config.seed)).questions
         if not fitting:
@@ -128,7 +131,17 @@ class HotpotQA(Task):
                 f"hotpotqa: of the {len(every)} questions that {self.options.data} has in split {self.config.split} "
                 f"none can be shown with {self.size_flag} {self.config.n}"
             )
-        return FileSource([shortened(question, self.options.sentences) for question in fitting], self.config.seed)
+        shown = [shortened(question, self.options.sentences) for question in fitting]
+        return self._with_enough(FileSource(shown, self.config.seed))
+
+    def _with_enough(self, source: Source) -> Source:
+        """Raises TaskError at once, and not in the middle of training, where one of the first questions finds too few
+        distractors among others'.  Large files have enough."""
+        if self.options.distractors == "other" and len(source.questions) <= SMALL_FILE:
+            subsets = Subsets(source.questions, self._subset(self.config.n, self.config.seed))
+            for question in source.questions[:POOLED]:
+                subsets.shown(question)
+        return source
 
     @cached_property
     def _writer(self) -> Writer:

@@ -209,6 +209,7 @@ def test_a_text_that_spells_a_control_token_is_text(tmp_path: Path) -> None:
         ("fewest=9", "--fewest 9 is outside 2..4"),
         ("fewest=1", "--fewest 1 is outside 2..4"),
         ("facts=9", "--facts 9"),
+        ("distractors=other names=3 variant=distance", "lower --n-paragraphs, or raise --names"),
         ("data=nowhere.json", "nowhere.json cannot be read"),
         ("data='a", "is not closed"),
     ],
