@@ -25,7 +25,7 @@ from .seeds import Identity, Seeds, identity_of
 
 DEFAULT_TABLE = RESULTS / "istree_transfer.csv"
 ANSWERS = {"[TRUE]": ("o", "trees"), "[FALSE]": ("X", "graphs that are no tree")}
-_TEXT = ("family", "tested_on", "answer", "mode", "arch", "size", "hardware", "options")
+_TEXT = ("task", "family", "tested_on", "answer", "mode", "arch", "size", "hardware", "options")
 _COUNTS = ("n", "tested_n", "seed", "samples", "parameters", "eval_samples")
 _SHARES = ("accuracy", "accuracy_low", "accuracy_high")
 
@@ -34,6 +34,7 @@ _SHARES = ("accuracy", "accuracy_low", "accuracy_high")
 class Tested:
     """A row: a run on one class of one family.  Shares with their 95 % Wilson interval."""
 
+    task: str
     family: str
     tested_on: str
     answer: str
@@ -67,8 +68,10 @@ def read_tests(path: Path) -> Kept[Tested]:
     """Raises UsageError for a table that will not do, has no row, or is not of one family and one n."""
     read = read_rows(path, (*_TEXT, *_SHARES, *_COUNTS), "transfer RUN_DIR... --csv FILE")
     every = tuple(_tested(where, row) for where, row in read)
-    tests = Kept(path, every).only(
-        lambda row: row.answer in ANSWERS, "test of IsTree", lambda row: f"the answer {row.answer or '(open)'}"
+    tests = (
+        Kept(path, every)
+        .only(lambda row: row.task == "istree", "test of IsTree", lambda row: f"task {row.task}")
+        .only(lambda row: row.answer in ANSWERS, "test of IsTree", lambda row: f"the answer {row.answer or '(open)'}")
     )
     if len({(row.family, row.n) for row in tests.rows}) != 1:
         raise UsageError(f"results table {path} is not of runs of one family and one n")

@@ -227,7 +227,7 @@ def test_a_seeds_number_is_told_as_it_is(tmp_path: Path) -> None:
 
 
 def transfer_rows() -> list[dict[str, Any]]:
-    same = {"family": "two_star", "size": "tiny", "n": 8, "hardware": "Abacus", "accuracy_low": 0}
+    same = {"task": "istree", "family": "two_star", "size": "tiny", "n": 8, "hardware": "Abacus", "accuracy_low": 0}
     same |= {"seed": 0, "samples": 640, "parameters": 100_000, "options": "names=16"}
     return [
         same
@@ -286,3 +286,12 @@ def test_a_table_of_runs_of_several_families_is_refused(tmp_path: Path) -> None:
     rows[0]["family"] = "path_like"
     with pytest.raises(UsageError, match="one family and one n"):
         fig_transfer.read_table(write(tmp_path / "t.csv", rows))
+
+
+def test_tests_of_other_tasks_are_left_out_and_told(tmp_path: Path) -> None:
+    other = transfer_rows()[0] | {"task": "find_path"}
+    kept = fig_transfer.read_tests(write(tmp_path / "t.csv", [*transfer_rows(), other]))
+    assert {row.task for row in kept.rows} == {"istree"}
+    assert kept.left_out == ("1 row of task find_path",)
+    with pytest.raises(UsageError, match="has no test of IsTree"):
+        fig_transfer.read_table(write(tmp_path / "t.csv", [other]))
