@@ -38,6 +38,7 @@ _FORMATS: dict[str, dict[str, Any]] = {
     "png": {"dpi": 200, "metadata": {"Software": None}},
     "svg": {"metadata": {"Date": None, "Creator": None}},
 }
+KINDS = tuple(_FORMATS)
 
 
 def figures() -> list[str]:
@@ -45,10 +46,10 @@ def figures() -> list[str]:
     return [name for _, name, _ in pkgutil.iter_modules(__path__) if name.startswith("fig") or name in _WITHOUT_TABLE]
 
 
-def draw(figure: str, results: Path | None, out: Path) -> list[Path]:
+def draw(figure: str, results: Path | None, out: Path, kinds: Sequence[str] = KINDS) -> list[Path]:
     """Draws a figure from a results table (default: the demo's) and writes `out/FIGURE.png` and `.svg`.
 
-    figure: a name, or the path of a user's `.py` file.
+    figure: a name, or the path of a user's `.py` file.  kinds: the files wanted, where it is not both.
     Raises UsageError for an unknown figure, a table that will not do, or a folder that cannot be written.
     """
     if results is not None and figure in _WITHOUT_TABLE:
@@ -57,7 +58,7 @@ def draw(figure: str, results: Path | None, out: Path) -> list[Path]:
     read, default = getattr(module, "read_table", read_results), getattr(module, "DEFAULT_TABLE", DEFAULT_TABLE)
     tables = [] if figure in _WITHOUT_TABLE else [read(results or default)]
     with style.applied():
-        return _saved(_drawn(module, figure, tables), Path(figure).stem, out)
+        return _saved(_drawn(module, figure, tables), Path(figure).stem, out, kinds)
 
 
 def draw_accuracy(results: Path | None, view: "SeriesView", out: Path) -> list[Path]:
@@ -101,10 +102,10 @@ def _drawn(module: ModuleType, figure: str, tables: Sequence[Any]) -> Any:
         raise UsageError(f"figure {figure} fails: {fault(error)}") from error
 
 
-def _saved(drawn: Any, name: str, out: Path) -> list[Path]:
+def _saved(drawn: Any, name: str, out: Path, kinds: Sequence[str] = KINDS) -> list[Path]:
     if not isinstance(drawn, Figure):
         raise UsageError(f"draw_figure of {name} gives a {type(drawn).__name__}, and no matplotlib Figure")
-    return [_save(drawn, out / f"{name}.{kind}", kind) for kind in _FORMATS]
+    return [_save(drawn, out / f"{name}.{kind}", kind) for kind in kinds]
 
 
 def _save(figure: Figure, path: Path, kind: str) -> Path:

@@ -48,7 +48,7 @@ def _own_table(name: str, wanted: bool) -> dict[Path, str]:
 def _drawn(name: str, table: Path, told: str, room: Path) -> Drawn | None:
     """None for a figure that takes no table, or not this one."""
     try:
-        picture = next(path for path in draw(name, table, room) if path.suffix == ".svg")
+        (picture,) = draw(name, table, room, ("svg",))
     except (UsageError, TaskError):
         return None
     about: Any = import_module(f"{PLOTS}.{name}").__doc__

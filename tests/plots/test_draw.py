@@ -134,3 +134,9 @@ def test_the_flags_of_one_kind_of_figure_are_not_another_s(capsys: pytest.Captur
     ):
         assert main(words.split()) == 2
         assert told in capsys.readouterr().err
+
+
+def test_one_kind_of_file_is_written_where_one_is_wanted(tmp_path: Path) -> None:
+    table = write(tmp_path / "table.csv", demo_like())
+    assert [path.name for path in draw("fig2_istree", table, tmp_path / "out", ("svg",))] == ["fig2_istree.svg"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["fig2_istree.svg"]
