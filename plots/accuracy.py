@@ -23,7 +23,7 @@ from retrieval_gap.theory.bounds import BOUNDS, Bound, bound_of
 
 from . import style
 from .caption import left_out
-from .page import legend_lines, page
+from .page import page
 from .probes import number_of
 from .series import X_COLUMNS, Line, SeedMean, Series, name_in, read_series
 
@@ -234,7 +234,7 @@ def _legend(series: Series, panels: Sequence[_Panel]) -> list[list[Line2D]]:
         others.append(style.seed_key())
     if any(panel.ceilings for panel in panels):
         others.append(Line2D([], [], color=style.GREY, label="ceiling of its state bits", **_CEILING))
-    return [line for part in (keys, marks, others) for line in legend_lines(part)]
+    return [keys, marks, others]
 
 
 def _told(differing: dict[str, list[str]]) -> str:

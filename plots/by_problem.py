@@ -27,9 +27,10 @@ from retrieval_gap.theory.bounds import BOUNDS, Bound, bound_of
 from . import style
 from .caption import left_out
 from .kept import Kept
-from .page import legend_lines, line_of_panels, page
+from .page import line_of_panels, page
 from .probes import number_of
 from .seeds import Identity, Seeds, check_seeds, identity_of
+from .series import naturally
 
 TEXT = ("task", "family", "mode", "options", "arch", "size", "hardware")
 COUNTS = ("n", "seed", "samples", "eval_samples")
@@ -208,7 +209,8 @@ def grouped(runs: Iterable[ProblemRow], key: Callable[[ProblemRow], K]) -> dict[
 def models_of(runs: Iterable[ProblemRow]) -> list[tuple[str, str]]:
     """In the order of legends."""
     models = {run.model for run in runs}
-    return [model for arch in in_order({arch for arch, _ in models}) for model in sorted(models) if model[0] == arch]
+    by_size = sorted(models, key=lambda model: naturally(model[1]))
+    return [model for arch in in_order({arch for arch, _ in models}) for model in by_size if model[0] == arch]
 
 
 def label(model: tuple[str, str], models: Sequence[tuple[str, str]]) -> str:
@@ -283,7 +285,7 @@ def figure_of_panels(
     """A line of panels, each of the runs under its title, and the key of all models.  dashed: what a dashed line is."""
     models = models_of(run for runs in panels.values() for run in runs)
     key = Line2D([], [], label=dashed, **DASHED)
-    figure = page(title, legend_lines([*keys(models), key]), caption, height)
+    figure = page(title, [[*keys(models), key]], caption, height)
     for axes, runs in zip(line_of_panels(figure, list(panels), x=x, y="accuracy"), panels.values(), strict=True):
         draw(axes, runs, models)
     return figure

@@ -1,12 +1,13 @@
 """Accuracy over problem size: a line for each model.
 
-Up to `MOST_LINES` models share a panel, told apart by colour (architecture) and mark (model size).  More of
-them, and each model size has a row of its own.
+Up to `MOST_LINES` models share a panel, told apart by colour (architecture) and mark (model size, or where a panel
+has one the architecture).  More of them, and each model size has a row of its own.
 """
 
 from collections.abc import Sequence
 from itertools import pairwise
 from math import log2
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -27,7 +28,7 @@ def draw(results: Results, title: str, caption: str) -> Figure:
     height = _ONE_ROW if len(rows) == 1 else _MORE_ROWS * len(rows)
     figure = page(title, _legend(results, rows[0]), caption, height)
     most = max(len(row.models) for row in rows)
-    step = _step(results.ns, most)
+    step = step_of(results.ns, most)
     for row, mode, axes in panels(figure, rows, results.modes, x="nodes n", y="accuracy"):
         _axes(axes, results, margin=step * (most / 2 + 1))
         for index, model in enumerate(row.models):
@@ -55,7 +56,7 @@ def _line(axes: Axes, results: Results, row: PanelRow, mode: str, model: Model, 
         return
     points = [results.points[cell] for cell in cells]
     xs = [cell.n * 2**shift for cell in cells]
-    colour, marker = style.colours(results.architectures)[model.arch], style.markers(row.sizes)[model.size]
+    colour, marker = style.colours(results.architectures)[model.arch], _markers(results, row)[model]
     ys = [point.accuracy for point in points]
     axes.errorbar(xs, ys, yerr=style.interval(points), ecolor=colour, elinewidth=1.0, fmt="none")
     axes.plot(
@@ -72,8 +73,14 @@ def _line(axes: Axes, results: Results, row: PanelRow, mode: str, model: Model, 
     style.published_dots(axes, [(x, share) for x, share in theirs if share is not None], marker, colour)
 
 
-def _step(ns: Sequence[int], models: int) -> float:
-    """Octaves between neighbouring models: a fixed part of the axis, or less where groups would mix."""
+def _markers(results: Results, row: PanelRow) -> dict[Model, str]:
+    """A model size's, and where there is one the architecture's."""
+    of_size, of_arch = style.markers(row.sizes), style.architecture_markers(results.architectures)
+    return {model: of_size[model.size] if len(row.sizes) > 1 else of_arch[model.arch] for model in row.models}
+
+
+def step_of(ns: Sequence[int], models: int) -> float:
+    """Octaves between neighbouring models: a fixed part of the axis, or less where groups would mix.  ns: several."""
     octaves = [log2(n) for n in ns]
     closest = min(after - before for before, after in pairwise(octaves))
     return min(0.025 * (octaves[-1] - octaves[0]), 0.6 * closest / models)
@@ -81,10 +88,12 @@ def _step(ns: Sequence[int], models: int) -> float:
 
 def _legend(results: Results, row: PanelRow) -> list[list[Line2D]]:
     """Colours are architectures; marks and dashes are the model sizes that share a panel."""
-    colours = style.colours(results.architectures)
-    architectures = [
-        Line2D([], [], color=colours[arch], linewidth=3, label=style.name_of(arch)) for arch in results.architectures
-    ]
+    colours, of_arch = style.colours(results.architectures), style.architecture_markers(results.architectures)
+    looks: dict[str, dict[str, Any]] = {
+        arch: {"color": colour, "linewidth": 3} if len(row.sizes) > 1 else style.filled_marker(of_arch[arch], colour)
+        for arch, colour in colours.items()
+    }
+    architectures = [Line2D([], [], label=style.name_of(arch), **looks[arch]) for arch in results.architectures]
     markers, dashes = style.markers(row.sizes), style.dashes(row.sizes)
     marks = [
         Line2D([], [], **style.filled_marker(markers[size], style.GREY), linestyle=dashes[size], label=name)

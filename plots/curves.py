@@ -14,7 +14,7 @@ from retrieval_gap.machine.errors import UsageError
 
 from . import style
 from .caption import left_out
-from .page import legend_lines, page
+from .page import page
 
 ACCURACIES = {"accuracy": "-", "exact_trace": "--"}
 MOST_RUNS = 14
@@ -77,7 +77,7 @@ def draw_figure(curves: list[Curve]) -> Figure:
     looks = _looks(drawn)
     keys = [Line2D([], [], label=curve.name, **look) for curve, look in zip(drawn, looks, strict=True)]
     missing = [curve.name for curve in curves if curve not in drawn]
-    figure = page("Learning curves", legend_lines(keys), _caption(missing, measured), _HEIGHT)
+    figure = page("Learning curves", [keys], _caption(missing, measured), _HEIGHT)
     panels = figure.subplots(1, 2 if measured else 1, squeeze=False)[0]
     for curve, look in zip(drawn, looks, strict=True):
         panels[0].plot(*curve.along("loss"), label=curve.name, **look)

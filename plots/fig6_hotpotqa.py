@@ -184,7 +184,9 @@ def draw_figure(tables: Tables) -> Figure:
         _ROW_HEIGHT * (len(views) + 1) + 0.35,
     )
     grid = figure.subplots(len(views) + 1, len(PANELS), sharex=True, sharey=True, squeeze=False)
-    colours = style.colours([*architectures, *(point.name for point in tables.published)])
+    names = [*architectures, *(point.name for point in tables.published)]
+    colours, marks = style.colours(names), style.architecture_markers(names)
+    looks = {name: style.filled_marker(marks[name], colours[name]) for name in architectures}
     of_models = style.model_colours(models)
     for axes, title in zip(grid[0], PANELS.values(), strict=True):
         axes.set_title(title)
@@ -192,13 +194,13 @@ def draw_figure(tables: Tables) -> Figure:
         line[0].set_ylabel(f"{style.VIEWS[view]}\n{'real questions' if tables.real else 'made-up worlds'}\naccuracy")
         for axes, panel in zip(line, PANELS, strict=True):
             points = [point for point in tables.small if (point.way, point.panel) == (view, panel)]
-            _lines(axes, points, architectures, colours)
+            _lines(axes, points, looks)
     grid[-1][0].set_ylabel("Pretrained\nreal questions\nexact match")
     for axes, panel in zip(grid[-1], PANELS, strict=True):
         _pretrained_lines(axes, [point for point in tables.pretrained if point.panel == panel], models, of_models)
         theirs = [point for point in tables.published if point.panel == panel]
         for point in theirs:
-            style.published_dots(axes, [(point.n, point.accuracy)], "o", colours[point.name])
+            style.published_dots(axes, [(point.n, point.accuracy)], marks[point.name], colours[point.name])
         if not axes.lines:
             _say_missing(axes)
         axes.set_xlabel("paragraphs n")
@@ -215,14 +217,14 @@ def _axes(axes: Axes) -> None:
     axes.grid(axis="y")
 
 
-def _lines(axes: Axes, points: list[Answered], architectures: Sequence[str], colours: dict[str, str]) -> None:
+def _lines(axes: Axes, points: list[Answered], looks: dict[str, dict[str, Any]]) -> None:
     """A line for each architecture: the mean of its seeds, the envelope of their intervals."""
     if not points:
         _say_missing(axes)
-    for index, name in enumerate(architectures):
-        shift = _SPREAD * (index - (len(architectures) - 1) / 2)
+    for index, (name, look) in enumerate(looks.items()):
+        shift = _SPREAD * (index - (len(looks) - 1) / 2)
         means = _means(point for point in points if point.name == name)
-        _line(axes, means, shift, style.filled_marker("o", colours[name]), "-", style.name_of(name))
+        _line(axes, means, shift, look, "-", style.name_of(name))
 
 
 def _pretrained_lines(axes: Axes, points: list[Answered], models: Sequence[str], colours: dict[str, str]) -> None:
@@ -259,8 +261,10 @@ def _say_missing(axes: Axes) -> None:
 
 def _architecture_keys(architectures: Sequence[str], tables: Tables) -> list[Line2D]:
     names = list(dict.fromkeys([*architectures, *(point.name for point in tables.published)]))
-    colours = style.colours(names)
-    keys = [Line2D([], [], color=colours[name], linewidth=3, label=style.name_of(name)) for name in names]
+    colours, marks = style.colours(names), style.architecture_markers(names)
+    keys = [
+        Line2D([], [], label=style.name_of(name), **style.filled_marker(marks[name], colours[name])) for name in names
+    ]
     if tables.published:
         keys.append(Line2D([], [], label=style.PUBLISHED, **style.open_marker("o", style.INK)))
     return keys

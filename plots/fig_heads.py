@@ -25,7 +25,7 @@ from .heads_table import (
     set_title,
 )
 from .kept import Kept
-from .page import legend_lines, page, shape_of_panels
+from .page import page, shape_of_panels
 
 __all__ = ["DEFAULT_TABLE", "draw_figure", "read_table"]
 
@@ -45,7 +45,7 @@ def draw_figure(table: Kept[HeadRow]) -> Figure:
     heads = heads_of(compared)
     published = read_published()
     lines, columns = shape_of_panels(len(settings) + 1, MOST_IN_A_LINE)
-    figure = page("What a head gets from token states, and from their order", legend_lines(_keys()), _caption(kept),
+    figure = page("What a head gets from token states, and from their order", [_keys()], _caption(kept),
                   lines * (0.8 + _LINE * max(len(heads), 1.3 * len(published))))  # fmt: skip
     grid = figure.subplots(lines, columns, squeeze=False).flatten()
     reach = _reach(compared)

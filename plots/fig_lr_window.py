@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from . import by_problem, style
 from .by_problem import AskedProblem, ProblemMean, ProblemRow, Runs, grouped, looks, models_of
-from .page import legend_lines, page
+from .page import page
 from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "lr_window_demo.csv"
@@ -31,9 +31,7 @@ def draw_figure(runs: Runs) -> Figure:
     """A column for each problem."""
     columns, models = grouped(runs.rows, lambda run: run.problem), models_of(runs.rows)
     bars = 0.5 + _BAR * len(models)
-    figure = page(
-        "Accuracy against learning rate", legend_lines(by_problem.keys(models)), _caption(runs), _LINES + bars
-    )
+    figure = page("Accuracy against learning rate", [by_problem.keys(models)], _caption(runs), _LINES + bars)
     grid = figure.subplots(
         2, len(columns), squeeze=False, sharex=True, sharey="row", gridspec_kw={"height_ratios": [_LINES, bars]}
     )

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from . import style
 from .caption import left_out
 from .memories import SCRIPTED, Memories, MemoryRow, looks_of, read_memories, spread
-from .page import legend_lines, page
+from .page import page
 
 DEFAULT_TABLE, read_table = SCRIPTED, read_memories
 Looks = dict[str, tuple[str, str]]
@@ -30,7 +30,7 @@ def draw_figure(memories: Memories) -> Figure:
     dashes: Dashes = {name: _FLOOR_DASHES[i % len(_FLOOR_DASHES)] for i, name in enumerate(floors)}
     keys = [Line2D([], [], color=c, marker=mark, markersize=4, label=name) for name, (c, mark) in looks.items()]
     keys += [Line2D([], [], color=style.GREY, linestyle=line, label=f"floor: {name}") for name, line in dashes.items()]
-    figure = page("Text memories, step by step", legend_lines(keys), _caption(shown), _PANEL * len(groups))
+    figure = page("Text memories, step by step", [keys], _caption(shown), _PANEL * len(groups))
     grid = figure.subplots(len(groups), 2, squeeze=False, width_ratios=(3, 2))
     for group, (by_step, differences) in zip(groups, grid, strict=True):
         by_step.set_title(_title(group, with_model=len(shown.models) > 1))

@@ -11,7 +11,7 @@ from retrieval_gap.text_memory.methods import UNBOUNDED
 from . import style
 from .caption import left_out
 from .memories import SCRIPTED, Memories, MemoryRow, looks_of, read_memories, spread
-from .page import legend_lines, line_of_panels, page
+from .page import line_of_panels, page
 
 DEFAULT_TABLE, read_table = SCRIPTED, read_memories
 _CEILING, _DOTTED = (0, (5, 2)), (0, (1, 1.5))
@@ -25,7 +25,7 @@ def draw_figure(memories: Memories) -> Figure:
     looks = looks_of(names)
     keys = [Line2D([], [], color=c, marker=mark, markersize=4, label=name) for name, (c, mark) in looks.items()]
     keys += [Line2D([], [], color=style.INK, linestyle=_CEILING, label="ceiling: no reader is above")]
-    figure = page("Recall by a memory in words", legend_lines(keys), _caption(recall), 3.4)
+    figure = page("Recall by a memory in words", [keys], _caption(recall), 3.4)
     parts = recall.groups()
     titles = [f"{part.rows[0].model}\n{part.rows[0].title}" for part in parts]
     panels = line_of_panels(figure, titles, x="bits of the budget: tokens x log2 of the vocabulary", y="accuracy")

@@ -20,7 +20,7 @@ from .heads_table import (
     set_title,
 )
 from .kept import Kept
-from .page import legend_lines, line_of_panels, page, shape_of_panels
+from .page import line_of_panels, page, shape_of_panels
 
 __all__ = ["DEFAULT_TABLE", "draw_figure", "read_table"]
 
@@ -40,7 +40,7 @@ def draw_figure(table: Kept[HeadRow]) -> Figure:
     heads = heads_of(placed)
     whole = [row for row in table.rows if row.place is None and row.setting in settings]
     figure = page(
-        "Where the deciding sentence stands", legend_lines(head_keys(heads)), _caption(whole, kept.left_out),
+        "Where the deciding sentence stands", [head_keys(heads)], _caption(whole, kept.left_out),
         2.9 * shape_of_panels(len(settings), MOST_IN_A_LINE)[0],
     )  # fmt: skip
     titles = [set_title(next(row for row in placed if row.setting == setting)) for setting in settings]

@@ -20,7 +20,7 @@ from .heads_table import (
     set_title,
 )
 from .kept import Kept
-from .page import legend_lines, line_of_panels, page, shape_of_panels
+from .page import line_of_panels, page, shape_of_panels
 
 __all__ = ["DEFAULT_TABLE", "draw_figure", "read_table"]
 
@@ -44,7 +44,7 @@ def draw_figure(table: Kept[HeadRow]) -> Figure:
     kept = shown.rows
     heads = heads_of(kept)
     windows = sorted({row.window for row in kept if row.window})
-    figure = page("Order taken away from the states, bit by bit", legend_lines(head_keys(heads)), _caption(shown),
+    figure = page("Order taken away from the states, bit by bit", [head_keys(heads)], _caption(shown),
                   2.9 * shape_of_panels(len(settings), MOST_IN_A_LINE)[0])  # fmt: skip
     titles = [set_title(next(row for row in kept if row.setting == setting)) for setting in settings]
     y = METRICS.get(kept[0].metric, kept[0].metric)

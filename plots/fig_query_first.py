@@ -14,7 +14,7 @@ from retrieval_gap.machine.errors import UsageError
 
 from . import by_problem, style
 from .by_problem import ProblemMean, ProblemRow, Runs, grouped, models_of
-from .page import legend_lines, line_of_panels, page
+from .page import line_of_panels, page
 from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "query_first_demo.csv"
@@ -56,7 +56,7 @@ def draw_figure(runs: Runs) -> Figure:
         ),
         Line2D([], [], color=style.INK, linestyle=(0, (4, 2)), label="bits needed"),
     ]
-    figure = page("Accuracy with the query last and first", legend_lines(legend), _caption(runs), 3.3)
+    figure = page("Accuracy with the query last and first", [legend], _caption(runs), 3.3)
     panels = line_of_panels(figure, list(map(style.name_of_task, tasks)), x="bits of state / bits needed", y="accuracy")
     for axes, some in zip(panels, tasks.values(), strict=True):
         _panel(axes, some, marks)

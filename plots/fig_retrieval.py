@@ -15,6 +15,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from retrieval_gap.machine.errors import UsageError
 
 from . import style
+from .by_size import step_of
 from .caption import left_out
 from .kept import counted
 from .page import page
@@ -23,24 +24,26 @@ from .results import RESULTS, Cell, Model, Results
 
 DEFAULT_TABLE = RESULTS / "theory_demo.csv"
 _MARKS = ("o", "s", "^", "D", "v", "p", "h")
-_STEP = 0.1  # octaves between the marks of neighbouring models, so that none hides another
 _PANELS = ("Its state alone", "The same task with retrieval, or attention")
 
 
 def draw_figure(results: Results) -> Figure:
     """A row for each recall task.  Raises UsageError for a table without one of several n."""
     tasks = [task for task in dict.fromkeys(cell.task for cell in results.points) if task != "istree"]
-    if not tasks or len(results.ns) < 2:
+    ns = sorted({cell.n for cell in results.points if cell.task in tasks})
+    if len(ns) < 2:
         raise UsageError(f"results table {results.path} has no recall task at several n, so there is nothing to draw")
     figure = page("What retrieval and attention give back", _legend(results), _caption(results), 3.1 * len(tasks))
     grid = figure.subplots(len(tasks), 2, sharex=True, sharey=True, squeeze=False)
-    for task, row in zip(tasks, grid, strict=True):
-        part = results.only(task=task)
+    parts = [results.only(task=task) for task in tasks]
+    most = max(len(group) for part in parts for group in _groups(part))
+    step = step_of(ns, most)
+    for task, part, row in zip(tasks, parts, grid, strict=True):
         row[0].set_ylabel(f"{task.replace('_', ' ').capitalize()}\naccuracy (share of right answers)")
         for axes, group in zip(row, _groups(part), strict=True):
-            _axes(axes, part.ns)
+            _axes(axes, ns, margin=step * (most / 2 + 1))
             for place, ((mode, model), look) in enumerate(group.items()):
-                _line(axes, part, mode, model, look, 2 ** (_STEP * (place - (len(group) - 1) / 2)))
+                _line(axes, part, mode, model, look, 2 ** (step * (place - (len(group) - 1) / 2)))
     for axes, title in zip(grid[0], _PANELS, strict=True):
         axes.set_title(title)
     for axes in grid[-1]:
@@ -92,11 +95,13 @@ def _look(colour: str, place: int) -> dict[str, Any]:
     return {"color": colour, "marker": _MARKS[place % len(_MARKS)]}
 
 
-def _axes(axes: Axes, ns: list[int]) -> None:
+def _axes(axes: Axes, ns: list[int], margin: float) -> None:
+    """margin: octaves beside the smallest and the largest n."""
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_locator(FixedLocator(ns))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda n, _: f"{n:g}")
+    axes.set_xlim(ns[0] / 2**margin, ns[-1] * 2**margin)
     axes.set_ylim(0, 1.04)
     axes.grid(axis="y")
 
@@ -120,7 +125,7 @@ def _line(axes: Axes, results: Results, mode: str, model: Model, look: dict[str,
 
 
 def _legend(results: Results) -> list[list[Line2D]]:
-    """A line for each panel."""
+    """A group of keys for each panel."""
     lines: list[dict[str, Line2D]] = [{}, {}]
     for group, line in zip(_groups(results), lines, strict=True):
         for (mode, model), look in group.items():

@@ -11,7 +11,6 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.lines import Line2D
 
 from .results import Model, Results
 from .style import GREY, VIEWS, family_name, size_name
@@ -22,6 +21,8 @@ _TITLE, _LEGEND_LINE, _CAPTION_LINE = 0.34, 0.22, 0.165
 _CAPTION_SIZE, _CAPTION_CHARACTERS = 7.5, 158
 _LINE_CHARACTERS = 100  # of the labels below a line of panels
 _LEGEND_CHARACTERS, _KEY_CHARACTERS = 110, 7  # of a line, and what a key takes besides its words
+_CHARACTER = 0.57  # of the font's size: how wide one is, a little more than the mean
+PANEL_TITLE = 10.5  # points
 _LEFT = 0.012  # of the width
 
 
@@ -54,11 +55,11 @@ def rows_of(results: Results, *, most_models: int | None = None) -> list[PanelRo
 
 
 def page(title: str, legend: Sequence[Sequence[Artist]], caption: str, panels_height: float) -> Figure:
-    """A figure with its title, the lines of its legend and its caption; the space between is for panels.
+    """A figure with its title, its legend and its caption; the space between is for panels.
 
-    panels_height: inches.
+    legend: groups of keys, each in as many lines as it needs.  panels_height: inches.
     """
-    legend = [handles for handles in legend if handles]
+    legend = [line for keys in legend for line in _legend_lines(keys)]
     lines = [line for paragraph in caption.split("\n") for line in wrap(paragraph, _CAPTION_CHARACTERS)]
     above = _TITLE + _LEGEND_LINE * len(legend) + 0.08
     below = _CAPTION_LINE * len(lines) + 0.16
@@ -73,9 +74,8 @@ def page(title: str, legend: Sequence[Sequence[Artist]], caption: str, panels_he
     return figure
 
 
-def legend_lines(keys: Sequence[Line2D]) -> list[list[Line2D]]:
-    """Keys in as many lines as they need."""
-    lines: list[list[Line2D]] = []
+def _legend_lines(keys: Sequence[Artist]) -> list[list[Artist]]:
+    lines: list[list[Artist]] = []
     used = _LEGEND_CHARACTERS
     for key in keys:
         width = len(str(key.get_label())) + _KEY_CHARACTERS
@@ -100,13 +100,19 @@ def _legend(figure: Figure, handles: Sequence[Artist], top: float) -> None:
     ).set_in_layout(False)
 
 
+def fitted(title: str, columns: int, points: float) -> str:
+    """A panel's title in lines no longer than the panel, where so many stand side by side.  points: of the font."""
+    characters = int((WIDTH - 0.6) / columns / (_CHARACTER * points / 72))
+    return "\n".join(part for line in title.split("\n") for part in wrap(line, characters) or [""])
+
+
 def line_of_panels(figure: Figure, titles: Sequence[str], *, x: str, y: str, most: int | None = None) -> list[Axes]:
     """Panels side by side that share a y axis, in several lines where there are more than `most`; x, y: what the axes
     show."""
     lines, columns = shape_of_panels(len(titles), most)
     grid = figure.subplots(lines, columns, sharey=True, squeeze=False).flatten()
     for axes, title in zip(grid, titles, strict=False):
-        axes.set_title(title)
+        axes.set_title(fitted(title, columns, PANEL_TITLE))
         axes.set_xlabel("\n".join(wrap(x, _LINE_CHARACTERS // columns)))
     for axes in grid[::columns]:
         axes.set_ylabel(y)

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +25,12 @@ X_COLUMNS = {
     "seed": "seed",
 }
 # What follows from x, and is therefore no line of its own.
-_FOLLOWS = {"parameters": ("size",), "state_bits": ("size",), "samples": ("warmup_samples",)}
+_FOLLOWS = {
+    "n": ("samples", "batch_size", "warmup_samples"),
+    "parameters": ("size",),
+    "state_bits": ("size",),
+    "samples": ("warmup_samples",),
+}
 _TRAINING = (
     "embedding", "samples", "batch_size", "lr", "warmup_samples", "max_grad_norm", "precision", "curriculum",
     "eval_split",
@@ -109,14 +114,14 @@ class Series:
 
     @property
     def labels(self) -> list[str]:
-        return sorted({line.label for line in self.lines}, key=_naturally)
+        return sorted({line.label for line in self.lines}, key=naturally)
 
     @property
     def differing(self) -> dict[str, list[str]]:
         """Settings of training that are not the same in all rows, with their values: a caption tells them."""
         rows = [run.row for line in self.lines for point in line.points for run in point.runs]
         values = {column: {row[column] for row in rows} for column in _TRAINING if column in rows[0]}
-        return {c: sorted(v, key=_naturally) for c, v in values.items() if len(v) > 1 and c != self.view.x}
+        return {c: sorted(v, key=naturally) for c, v in values.items() if len(v) > 1 and c != self.view.x}
 
 
 def read_series(path: Path, view: SeriesView) -> Series:
@@ -161,11 +166,11 @@ def _lines(measured: Sequence[PlottedRow], view: SeriesView) -> list[Line]:
     hidden = {view.x, view.color, *panel, *follows}
     rest = [column for column in IDENTITY if column in measured[0].row and column not in hidden]
     varied = _varied(measured, view.color, rest)
-    lines: dict[_LineKey, dict[Hashable, list[PlottedRow]]] = defaultdict(lambda: defaultdict(list))
+    lines: dict[_LineKey, dict[str, list[PlottedRow]]] = defaultdict(lambda: defaultdict(list))
     for each in measured:
         color = each.row[view.color]
         key = (tuple(each.row[column] for column in panel), color, _label(each.row, varied[color]))
-        lines[key][(*(each.row[column] for column in follows), each.row[view.x])].append(each)
+        lines[key][each.row[view.x]].append(each)
     return [
         Line(panel=of, color=color, label=label, points=sorted(_means(points), key=lambda point: point.x))
         for (of, color, label), points in sorted(lines.items())
@@ -194,7 +199,7 @@ def _varied(measured: Sequence[PlottedRow], color: str, columns: Sequence[str]) 
     return {value: [column for column in columns if len(found[column]) > 1] for value, found in seen.items()}
 
 
-def _means(points: Mapping[Hashable, list[PlottedRow]]) -> list[SeedMean]:
+def _means(points: Mapping[str, list[PlottedRow]]) -> list[SeedMean]:
     return [SeedMean(tuple(sorted(runs, key=lambda run: run.row["seed"]))) for runs in points.values()]
 
 
@@ -219,7 +224,7 @@ def name_in(column: str, value: str) -> str:
     return f"{column} {value}" if value else ""
 
 
-def _naturally(text: str) -> list[tuple[float, str]]:
+def naturally(text: str) -> list[tuple[float, str]]:
     """A key that sorts d_hidden=4 before d_hidden=16."""
     return [(_number(part), part) for part in re.split(r"([\d.]+)", text)]
 

@@ -26,7 +26,7 @@ VIEWS = {"direct": "Direct answer", "cot": "Chain of thought", "rag": "Retrieval
 # An architecture's by its slot; those without one take what is left.
 # Past those of Okabe and Ito stand three of Paul Tol's muted ones.
 _PALETTE = (
-    "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#882255", "#999933", "#332288",
+    "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#882255", "#DDCC77", "#332288",
 )  # fmt: skip
 _ARCHITECTURE_MARKERS = ("s", "D", "^", "o", "v", "P", "X", "p", "h", "*")
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "p", "h", "*")  # of lines that differ in something else
@@ -85,28 +85,34 @@ def label_of(model: Model, sizes: Sequence[str]) -> str:
 
 def colours(architectures: Sequence[str]) -> dict[str, str]:
     """Architectures with a slot keep its colour in every figure; others take what is left, in order."""
-    return _by_slot(architectures, _PALETTE)
+    return {arch: _PALETTE[colour] for arch, (colour, _) in _places(architectures).items()}
 
 
 def architecture_markers(architectures: Sequence[str]) -> dict[str, str]:
-    """A mark for each architecture, likewise."""
-    return _by_slot(architectures, _ARCHITECTURE_MARKERS)
+    """A mark for each architecture, likewise.  No two of a hundred have both colour and mark in common."""
+    return {arch: _ARCHITECTURE_MARKERS[mark] for arch, (_, mark) in _places(architectures).items()}
 
 
-def _by_slot(architectures: Sequence[str], looks: Sequence[str]) -> dict[str, str]:
-    """A slot is its first owner's; who comes without one, or too late, takes a free one from the end, so that nobody
-    looks like the architectures that most figures show."""
+def _places(architectures: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Each one's place among the colours and among the marks.
+
+    A slot is its first owner's; who comes without one, or too late, takes a free one from the end, so that nobody looks
+    like the architectures that most figures show.  Where none is free, a colour comes again with another mark.
+    """
+    number = len(_PALETTE)
     taken: dict[int, str] = {}
     waiting = []
     for arch in in_order(architectures):
         slot = about(arch).slot
-        if slot < len(looks) and slot not in taken:
+        if slot < number and slot not in taken:
             taken[slot] = arch
         else:
             waiting.append(arch)
-    free = [slot for slot in reversed(range(len(looks))) if slot not in taken] or list(range(len(looks)))
-    chosen = {arch: looks[slot] for slot, arch in taken.items()}
-    return chosen | {arch: looks[free[i % len(free)]] for i, arch in enumerate(waiting)}
+    free = [slot for slot in reversed(range(number)) if slot not in taken]
+    again = [(slot, (slot + shift) % number) for shift in range(1, number) for slot in reversed(range(number))]
+    looks = [*((slot, slot) for slot in free), *again]
+    chosen = {arch: (slot, slot) for slot, arch in taken.items()}
+    return chosen | {arch: looks[i % len(looks)] for i, arch in enumerate(waiting)}
 
 
 def model_colours(models: Sequence[str]) -> dict[str, str]:

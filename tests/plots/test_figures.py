@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.models import ARCHITECTURES as BUILT_IN
 from retrieval_gap.plots import fig2_istree, fig5_istree, fig_arms, figures, style
 from retrieval_gap.plots.results import Results, read_results
 from tests.plots.layout import check_words
@@ -252,3 +253,11 @@ def test_every_module_of_a_figure_is_one() -> None:
     assert {"fig2_istree", "fig5_istree", "fig6_hotpotqa", "fig_state_bits", "fig_retrieval", "idea"} <= set(figures())
     for name in figures():
         assert callable(import_module(f"retrieval_gap.plots.{name}").draw_figure)
+
+
+def test_keys_of_many_architectures_are_on_the_page(tmp_path: Path) -> None:
+    rows = [row(n=n, arch=arch, mode="direct") for n in (8, 16) for arch in (*BUILT_IN, "zoo/a.py", "zoo/b.py")]
+    figure = fig2_istree.draw_figure(table(tmp_path, rows))
+    check_words(figure)
+    looks = {(line.get_color(), line.get_marker()) for line in figure.axes[0].lines if line.get_marker() != "None"}
+    assert len(looks) == len(BUILT_IN) + 2

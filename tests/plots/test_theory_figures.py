@@ -3,7 +3,9 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.models import ARCHITECTURES
 from retrieval_gap.plots import (
     fig_bits_used,
     fig_larger_graphs,
@@ -295,3 +298,28 @@ def test_tests_of_other_tasks_are_left_out_and_told(tmp_path: Path) -> None:
     assert kept.left_out == ("1 row of task find_path",)
     with pytest.raises(UsageError, match="has no test of IsTree"):
         fig_transfer.read_table(write(tmp_path / "t.csv", [other]))
+
+
+def test_marks_of_many_models_stay_beside_their_n_and_their_keys_on_the_page(tmp_path: Path) -> None:
+    ns = (8, 16, 32)
+    rows = [
+        row(task="index", family="default", mode="direct", arch="lstm", n=n, size=f"tiny+d_hidden={k}", parameters=k)
+        | {"state_bits": 64 * k}
+        for n in ns
+        for k in range(1, 13)
+    ]
+    figure = fig_retrieval.draw_figure(read_results(write(tmp_path / "t.csv", rows)))
+    check_words(figure)
+    axes = figure.axes[0]
+    places = [each.lines[0].get_xdata() for each in axes.containers]
+    assert len(places) == 12
+    for before, after in pairwise(zip(*places, strict=True)):
+        assert max(before) < min(after)
+    left, right = axes.get_xlim()
+    assert left < min(map(min, places)) < max(map(max, places)) < right
+
+
+@pytest.mark.parametrize("module", [fig_bits_used, fig_size_reached])
+def test_keys_of_many_architectures_are_on_the_page(module: ModuleType, tmp_path: Path) -> None:
+    rows = [probe_row(arch=arch, n=n) for arch in (*ARCHITECTURES, "zoo/a.py", "zoo/b.py") for n in (8, 16)]
+    check_words(module.draw_figure(probes(tmp_path, rows)))
