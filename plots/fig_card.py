@@ -12,7 +12,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from . import by_problem, style
 from .by_problem import LEARNED, AskedProblem, ProblemMean, ProblemRow, Runs, grouped, models_of
-from .page import page
+from .page import WIDTH, page
 from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "card_demo.csv"
@@ -22,40 +22,78 @@ _VERDICTS = {
     "cannot": ("#cf6a32", "cannot: fewer bits than any reader needs"),
     "open": ("#d9d9d9", "the theory says nothing, and it was not learned"),
 }
-_ROW, _HEAD = 0.5, 0.35  # inches
+_ROW = 0.5  # inches
+_HEADING, _CHARACTER = 7.5, 0.066  # points of a column's heading, and inches of one of its characters
+_BITS = 12  # characters of the bits in a cell
 _NAMES = 0.4  # the column of names, in widths of all others
 
 
 def read_table(path: Path) -> Runs:
-    """The rows of the largest n of each problem.  Raises UsageError for a table that will not do."""
+    """Each model at its largest n of each problem, on test samples where it has any.
+
+    Raises UsageError for a table that will not do.
+    """
     runs = by_problem.read_runs(path)
-    largest = {row: max(run.problem.n for run in some) for row, some in grouped(runs.rows, _row).items()}
-    return runs.only(lambda run: run.problem.n == largest[_row(run)], "run", lambda run: "a smaller n")
+    largest = {key: max(run.problem.n for run in some) for key, some in grouped(runs.rows, _cell_of).items()}
+    runs = runs.only(lambda run: run.problem.n == largest[_cell_of(run)], "run", lambda run: "a smaller n")
+    tested = {_cell_of(run) for run in runs.rows if not _on_validation(run)}
+    runs = runs.only(
+        lambda run: not _on_validation(run) or _cell_of(run) not in tested,
+        "run",
+        lambda run: "validation samples (test samples are at hand)",
+    )
+    best = {id(run) for some in grouped(runs.rows, _cell_of).values() for run in _best(some).runs}
+    return runs.only(lambda run: id(run) in best, "run", lambda run: "a training less accurate than another")
 
 
 def draw_figure(runs: Runs) -> Figure:
-    """A row for each task, family, options and view, at the largest n in the table; a column for each model."""
+    """A row for each task, family, options and view; a column for each model, at its largest n in the table."""
     rows, models = grouped(runs.rows, _row), models_of(runs.rows)
+    names, turned, head = _headings(models)
     legend = [Patch(color=colour, label=told) for colour, told in _VERDICTS.values()]
-    height = _HEAD + _ROW * len(rows)
-    figure = page("Who can do what", [legend[:2], legend[2:]], _caption(runs), height)
-    axes = figure.subplots()
+    figure = page("Who can do what", [legend[:2], legend[2:]], _caption(runs), head + _ROW * len(rows))
+    axes, small = figure.subplots(), min(6.5, 72 * _width(models) / (_BITS * 0.58))
     left = -_NAMES * len(models)
-    axes.set(xlim=(left, len(models)), ylim=(len(rows), -_HEAD / _ROW))
+    axes.set(xlim=(left, len(models)), ylim=(len(rows), -head / _ROW))
     axes.set_axis_off()
-    for place, model in enumerate(models):
-        name = by_problem.label(model, models).replace(" ", "\n")
-        axes.text(place + 0.5, -0.15, name, ha="center", va="bottom", fontsize=7.5)
+    for place, name in enumerate(names):
+        axes.text(place + 0.5, -0.15, name, ha="center", va="bottom", fontsize=_HEADING, rotation=turned)
     for line, some in enumerate(rows.values()):
-        axes.text(left, line + 0.5, _name(some[0].problem), va="center", fontsize=8, linespacing=1.3)
+        n = max(run.problem.n for run in some)
+        axes.text(left, line + 0.5, _name(some[0].problem, n), va="center", fontsize=8, linespacing=1.3)
         for model, same in grouped(some, lambda run: run.model).items():
-            _cell(axes, models.index(model), line, _best(same))
+            _cell(axes, models.index(model), line, ProblemMean(tuple(same)), n, small)
     return figure
+
+
+def _width(models: list[tuple[str, str]]) -> float:
+    """Inches of a column."""
+    return (WIDTH - 0.3) / ((1 + _NAMES) * len(models))
+
+
+def _headings(models: list[tuple[str, str]]) -> tuple[list[str], float, float]:
+    """Of the columns: their words, how far they are turned (degrees) and the inches that they need.  A line a word, or
+    upright where a word is wider than its column."""
+    words = [by_problem.label(model, models).split(" ") for model in models]
+    width = _width(models)
+    if max(len(word) for name in words for word in name) * _CHARACTER < width:
+        return ["\n".join(name) for name in words], 0, 0.15 + 0.125 * max(map(len, words))
+    names = [" ".join(name) for name in words]
+    return names, 90, 0.15 + _CHARACTER * max(map(len, names))
 
 
 def _row(run: ProblemRow) -> tuple[str, str, str, str]:
     problem = run.problem
     return problem.task, problem.family, problem.options, problem.mode
+
+
+def _cell_of(run: ProblemRow) -> tuple[tuple[str, str, str, str], tuple[str, str]]:
+    return _row(run), run.model
+
+
+def _on_validation(run: ProblemRow) -> bool:
+    """On samples by which a learning rate may have been chosen."""
+    return dict(run.identity.settings).get("eval_split") == "validation"
 
 
 def _best(runs: list[ProblemRow]) -> ProblemMean:
@@ -76,11 +114,15 @@ def verdict(mean: ProblemMean) -> str:
     return "cannot" if run.state_bits < run.problem.bound.bits_needed else "learn"
 
 
-def _cell(axes: Axes, column: int, line: int, mean: ProblemMean) -> None:
-    colour = _VERDICTS[verdict(mean)][0]
+def _cell(axes: Axes, column: int, line: int, mean: ProblemMean, n: int, small: float) -> None:
+    """n: of the row; a cell of another one names it.  small: points of the bits."""
+    colour, run = _VERDICTS[verdict(mean)][0], mean.runs[0]
     axes.add_patch(Rectangle((column + 0.03, line + 0.05), 0.94, 0.9, color=colour, linewidth=0))
-    axes.text(column + 0.5, line + 0.36, f"{mean.accuracy:.2f}", ha="center", va="center", fontsize=10)
-    axes.text(column + 0.5, line + 0.74, _bits(mean.runs[0]), ha="center", va="center", fontsize=6.5)
+    lines = [_bits(run)] if run.problem.n == n else [f"n = {run.problem.n}", _bits(run)]
+    slant = "italic" if _on_validation(run) else "normal"
+    x, y = column + 0.5, line + 0.5 - 0.08 * (len(lines) - 1)
+    axes.text(x, y - 0.02, f"{mean.accuracy:.2f}", ha="center", va="bottom", fontsize=10, style=slant)
+    axes.text(x, y + 0.04, "\n".join(lines), ha="center", va="top", fontsize=small, linespacing=1.1)
 
 
 def _bits(run: ProblemRow) -> str:
@@ -97,14 +139,23 @@ def _short(bits: float) -> str:
     return f"{bits / 1000:.0f}k" if bits >= 10_000 else f"{bits / 1000:.1f}k" if bits >= 1_000 else f"{bits:.3g}"
 
 
-def _name(problem: AskedProblem) -> str:
+def _name(problem: AskedProblem, n: int) -> str:
     view = "" if problem.mode == "direct" else f", {style.VIEWS.get(problem.mode, problem.mode).lower()}"
     options = f"\n{shorten(problem.options, 42, placeholder=' ...')}" if problem.options else ""
-    return f"{style.name_of_task(problem.task)}, n = {problem.n}{view}{options}"
+    return f"{style.name_of_task(problem.task)}, n = {n}{view}{options}"
 
 
 def _caption(runs: Runs) -> str:
+    validated = [run for run in runs.rows if _on_validation(run)]
+    split = (
+        ""
+        if not validated
+        else "On validation samples, by which learning rates may have been chosen. "
+        if len(validated) == len(runs.rows)
+        else "Slanted: on validation samples, by which learning rates may have been chosen. "
+    )
     return (
-        "Small: bits that the state has / bits that a reader needs who is always right (docs/theory.md); a cache grows "
-        "with the text. Of several trainings of a model the best. " + by_problem.making(runs, bars=False)
+        f"{split}Small: bits that the state has / bits that a reader needs who is always right (docs/theory.md); a "
+        "cache grows with the text. Of several trainings of a model the best; a model without the row's n is shown at "
+        "its largest, named in the cell. " + by_problem.making(runs, bars=False)
     )

@@ -6,20 +6,27 @@ on test.
 """
 
 import math
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from . import by_problem, style
 from .by_problem import AskedProblem, ProblemMean, ProblemRow, Runs, grouped, looks, models_of
-from .page import page
+from .page import WIDTH, fitted, page
+from .probes import number_of
 from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "lr_window_demo.csv"
 _COLUMNS = ("tried_lr", "window_low", "window_high", "window_decades", "converged", "chosen")
 _LINES, _BAR = 2.5, 0.24  # inches: of a panel of lines, and of one bar
-_ROOM = 0.55  # of the rates' range, for the words behind the bars
+_GROUP = 0.5  # of the way from a rate to the next: all models of it
+_WORDS = 2.0  # inches, behind the bars
 
 
 def read_table(path: Path) -> Runs:
@@ -31,31 +38,53 @@ def draw_figure(runs: Runs) -> Figure:
     """A column for each problem."""
     columns, models = grouped(runs.rows, lambda run: run.problem), models_of(runs.rows)
     bars = 0.5 + _BAR * len(models)
-    figure = page("Accuracy against learning rate", [by_problem.keys(models)], _caption(runs), _LINES + bars)
+    legend = [[*by_problem.keys(models), *_other_keys(runs)]]
+    figure = page("Accuracy against learning rate", legend, _caption(runs), _LINES + bars)
     grid = figure.subplots(
         2, len(columns), squeeze=False, sharex=True, sharey="row", gridspec_kw={"height_ratios": [_LINES, bars]}
     )
-    for (problem, some), top, bottom in zip(columns.items(), grid[0], grid[1], strict=True):
+    titles = _titles(list(columns))
+    for (problem, some), title, top, bottom in zip(columns.items(), titles, grid[0], grid[1], strict=True):
+        top.set_title(fitted(title, len(columns), 9.5), fontsize=9.5)
         _lines(top, problem, some, models)
         _windows(bottom, some, models)
+        _rates_axis(bottom, some, len(columns))
     grid[0][0].set_ylabel("validation accuracy")
     return figure
 
 
+def _titles(problems: list[AskedProblem]) -> list[str]:
+    """Task and n, and of family, view and options what differs between problems."""
+    parts = [(problem.family, style.VIEWS.get(problem.mode, problem.mode), problem.options) for problem in problems]
+    differ = [len(set(values)) > 1 for values in zip(*parts, strict=True)]
+    shown = [", ".join(part for part, apart in zip(some, differ, strict=True) if part and apart) for some in parts]
+    return [
+        f"{style.name_of_task(problem.task)}, n = {problem.n}" + (f"\n{words}" if words else "")
+        for problem, words in zip(problems, shown, strict=True)
+    ]
+
+
 def _lines(axes: Axes, problem: AskedProblem, runs: list[ProblemRow], models: list[tuple[str, str]]) -> None:
-    tried = grouped([run for run in runs if run.told("chosen") == "0"], lambda run: run.model)
-    for model, some in tried.items():
-        by_problem.draw_line(axes, some, lambda run: run.lr, *looks(models)[model])
-    axes.set_title(f"{style.name_of_task(problem.task)}, n = {problem.n}", fontsize=9.5)
+    """Models stand side by side at each rate, so that none hides another."""
+    tried = grouped(_of(runs, chosen=False), lambda run: run.model)
+    rates = sorted({run.lr for some in tried.values() for run in some})
+    closest = min((math.log(after / before) for before, after in pairwise(rates)), default=0.0)
+    for place, model in enumerate(models):
+        shift = math.exp(style.dodged(place, len(models), _GROUP * closest))
+        by_problem.draw_line(axes, tried.get(model, []), partial(_moved_rate, shift), *looks(models)[model])
     axes.set_xscale("log")
     axes.set_ylim(-0.03, 1.04)
     axes.grid(axis="y")
     axes.axhline(problem.built.guess, label="chance", **by_problem.GREYED)
 
 
+def _moved_rate(factor: float, run: ProblemRow) -> float:
+    return factor * run.lr
+
+
 def _windows(axes: Axes, runs: list[ProblemRow], models: list[tuple[str, str]]) -> None:
     """A bar from the lowest to the highest rate of the window; behind it its width, and the share of fresh seeds."""
-    chosen = grouped([run for run in runs if run.told("chosen") == "1"], lambda run: run.model)
+    chosen = grouped(_of(runs, chosen=True), lambda run: run.model)
     for place, model in enumerate(models):
         if model not in chosen:
             continue
@@ -83,14 +112,36 @@ def _windows(axes: Axes, runs: list[ProblemRow], models: list[tuple[str, str]]) 
         )
     axes.set_yticks(range(len(models)), [by_problem.label(model, models) for model in models], fontsize=8)
     axes.set_ylim(len(models) - 0.5, -0.5)
+
+
+def _rates_axis(axes: Axes, runs: list[ProblemRow], columns: int) -> None:
+    """Behind the rates is room for the words of the bars."""
     axes.set_xlabel("learning rate")
     lowest, highest = min(run.lr for run in runs), max(run.lr for run in runs)
-    axes.set_xlim(lowest / 1.5, highest * (highest / lowest) ** _ROOM)
+    words = min(0.7, _WORDS * columns / (WIDTH - 1.2))
+    axes.set_xlim(lowest / 1.5, highest * (1.5 * highest / lowest) ** (words / (1 - words)))
+
+
+def _of(runs: Iterable[ProblemRow], *, chosen: bool) -> list[ProblemRow]:
+    """The rows of the rates that were tried, or those of fresh seeds at the rate chosen."""
+    return [run for run in runs if run.told("chosen") == str(int(chosen))]
+
+
+def _other_keys(runs: Runs) -> list[Line2D]:
+    return [style.seed_key()] if max(_seeds(runs.rows, chosen=False), default=1) > 1 else []
+
+
+def _seeds(runs: Iterable[ProblemRow], *, chosen: bool) -> set[int]:
+    """How many seeds a point has."""
+    points = grouped(_of(runs, chosen=chosen), lambda run: (run.problem, run.model, run.lr))
+    return {len(point) for point in points.values()}
 
 
 def _caption(runs: Runs) -> str:
+    tried = replace(runs, rows=tuple(_of(runs.rows, chosen=False)) or runs.rows)
+    fresh = number_of(_seeds(runs.rows, chosen=True) or {0}, "fresh seed")
     return (
         "Bars: rates that keep 95 % of the best validation accuracy, between neighbours that were tried; the stroke is "
-        "the rate chosen; \N{GREATER-THAN OR EQUAL TO}: a bar ends where the rates do. Converged: the share of fresh "
-        "seeds at that rate that reach 0.9 on the test split. Grey: a guess. " + by_problem.making(runs)
+        "the rate chosen; \N{GREATER-THAN OR EQUAL TO}: a bar ends where the rates do. Converged: the share of "
+        f"{fresh} at that rate that reach 0.9 on the test split. Grey: a guess. {by_problem.making(tried)}"
     )

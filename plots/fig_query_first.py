@@ -4,6 +4,7 @@ A point left of 1 has less state than any reader needs that is always right; a m
 too, has not learned.
 """
 
+from collections import Counter
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -14,11 +15,12 @@ from retrieval_gap.machine.errors import UsageError
 
 from . import by_problem, style
 from .by_problem import ProblemMean, ProblemRow, Runs, grouped, models_of
-from .page import line_of_panels, page
+from .page import line_of_panels, page, shape_of_panels
 from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "query_first_demo.csv"
 _COLOURS = {"last": "#D55E00", "first": "#0072B2"}
+MOST_IN_A_LINE = 4  # panels
 _SMALLEST, _STEP = 3.5, 1.5  # points of a mark: of the smallest n, and more for each larger one
 _TOLD = {"last": "query last", "first": "query first: a few bits to carry"}
 
@@ -44,8 +46,8 @@ def _why_not(run: ProblemRow) -> str:
 
 
 def draw_figure(runs: Runs) -> Figure:
-    """A panel for each task."""
-    tasks = grouped(runs.rows, lambda run: run.problem.task)
+    """A panel for each task, and for options that differ in more than the query."""
+    asked = grouped(runs.rows, lambda run: (run.problem.task, run.problem.family, run.problem.without("query")))
     archs = list(dict.fromkeys(arch for arch, _ in models_of(runs.rows)))
     marks = style.architecture_markers(archs)
     legend = [
@@ -56,11 +58,23 @@ def draw_figure(runs: Runs) -> Figure:
         ),
         Line2D([], [], color=style.INK, linestyle=(0, (4, 2)), label="bits needed"),
     ]
-    figure = page("Accuracy with the query last and first", [legend], _caption(runs), 3.3)
-    panels = line_of_panels(figure, list(map(style.name_of_task, tasks)), x="bits of state / bits needed", y="accuracy")
-    for axes, some in zip(panels, tasks.values(), strict=True):
+    height = 3.3 * shape_of_panels(len(asked), MOST_IN_A_LINE)[0]
+    figure = page("Accuracy with the query last and first", [legend], _caption(runs), height)
+    panels = line_of_panels(
+        figure, _titles(list(asked)), x="bits of state / bits needed", y="accuracy", most=MOST_IN_A_LINE
+    )
+    for axes, some in zip(panels, asked.values(), strict=True):
         _panel(axes, some, marks)
     return figure
+
+
+def _titles(asked: list[tuple[str, str, str]]) -> list[str]:
+    """The task; of one that has several panels its family and options too."""
+    tasks = Counter(task for task, _, _ in asked)
+    return [
+        "\n".join([style.name_of_task(task), *([f"{family} {options}".strip()] if tasks[task] > 1 else [])])
+        for task, family, options in asked
+    ]
 
 
 def _panel(axes: Axes, runs: list[ProblemRow], marks: dict[str, str]) -> None:

@@ -130,3 +130,75 @@ def test_models_of_one_architecture_are_told_apart_by_what_differs() -> None:
     models = [("lstm", "tiny+d_hidden=4"), ("lstm", "tiny+d_hidden=16"), ("mamba", "tiny")]
     assert [by_problem.label(model, models) for model in models] == ["LSTM d_hidden=4", "LSTM d_hidden=16", "Mamba"]
     assert len({mark for _, mark in by_problem.looks(models).values()}) == 3
+
+
+def test_test_samples_are_drawn_where_a_model_has_any_and_others_are_told(tmp_path: Path) -> None:
+    rows = [
+        card_tables.run("index", 16, "values=4", arch=arch, lr=lr, seed=seed, accuracy=accuracy, eval_split=split)
+        for arch, lr, seed, accuracy, split in (
+            ("lstm", 0.001, 0, 0.99, "validation"),
+            ("lstm", 0.003, 0, 0.98, "validation"),
+            ("lstm", 0.003, 2, 0.71, "test"),
+            ("lstm", 0.003, 3, 0.73, "test"),
+        )
+    ]
+    told = words(drawn("fig_card", rows, tmp_path)).replace("\n", " ")
+    assert "0.72" in told
+    assert "0.99" not in told
+    assert "2 seeds" in told
+    assert "2 rows of validation samples (test samples are at hand)" in told
+    figure = drawn("fig_card", [*rows, rows[0] | {"arch": "mamba", "accuracy": 0.55}], tmp_path)
+    slanted = [text.get_text() for text in figure.axes[0].texts if text.get_style() == "italic"]
+    assert slanted == ["0.55"]
+    assert "Slanted: on validation samples" in words(figure)
+    assert "On validation samples" in words(drawn("fig_card", rows[:2], tmp_path))
+
+
+def test_a_model_without_the_largest_size_is_shown_at_its_own(tmp_path: Path) -> None:
+    rows = [
+        card_tables.run("index", n, "values=4", arch=arch) for arch, n in (("lstm", 8), ("mamba", 8), ("mamba", 16))
+    ]
+    told = words(drawn("fig_card", rows, tmp_path))
+    assert "LSTM" in told
+    assert "n = 8\n12k / 16" in told
+    assert "1 row of a smaller n" in told
+
+
+def test_sizes_stand_by_their_number_and_many_headings_apart(tmp_path: Path) -> None:
+    widths = (1, 16, 2, 32, 4, 64, 8, 128, 256)
+    rows = [card_tables.run("index", 16, "values=4", size=f"tiny+n_layers=1+d_hidden={k}") for k in widths]
+    rows += [card_tables.run("index", 16, "values=4", arch=arch) for arch in ("mamba", "transformer")]
+    assert [size for _, size in by_problem.models_of(by_problem.read_runs(write(tmp_path / "t.csv", rows)).rows)][
+        2:
+    ] == [f"tiny+n_layers=1+d_hidden={k}" for k in sorted(widths)]
+    check_words(drawn("fig_card", rows, tmp_path))
+
+
+def test_models_of_one_accuracy_stand_side_by_side_at_a_rate_and_seeds_are_those_of_a_point(tmp_path: Path) -> None:
+    figure = drawn("fig_lr_window", [row | {"accuracy": 1.0} for row in card_tables.rates()], tmp_path)
+    firsts = [
+        line.get_xdata()[0]
+        for line in figure.axes[0].lines
+        if line.get_linestyle() == "-" and len(line.get_xdata()) == 4
+    ]
+    assert len(set(firsts)) == len(firsts) == 3
+    assert all(0.5e-3 < x < 2e-3 for x in firsts)
+    assert "one seed" in words(figure)
+    told = words(figure).replace("\n", " ")
+    assert "2 fresh seeds" in told
+    assert ", 2 seeds." in told
+
+
+def test_problems_that_differ_in_options_have_titles_that_do(tmp_path: Path) -> None:
+    rows = [row | {"options": f"values={v}"} for row in card_tables.rates() for v in (4, 8)]
+    titles = [axes.get_title() for axes in drawn("fig_lr_window", rows, tmp_path).axes if axes.get_title()]
+    assert titles == [f"Associative recall, n = 16\nvalues={v}" for v in (4, 8)]
+
+
+def test_problems_with_other_options_than_the_query_have_panels_of_their_own(tmp_path: Path) -> None:
+    rows = card_tables.query_first()
+    index = [row for row in rows if row["task"] == "index"]
+    rows = [row for row in rows if row["task"] != "index"]
+    rows += [row | {"options": f"values={v} {row['options']}".strip()} for v in (4, 16) for row in index]
+    titles = [axes.get_title() for axes in drawn("fig_query_first", rows, tmp_path).axes]
+    assert titles == ["Position retrieval", "Index\nvalues=4", "Index\nvalues=16"]
