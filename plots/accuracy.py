@@ -17,13 +17,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.tables.values import count_in
 from retrieval_gap.tasks.api import Mode, Task, TaskConfig, TaskError
 from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.theory.bounds import BOUNDS, Bound, bound_of
 
 from . import style
 from .caption import left_out
-from .page import page
+from .page import fitted, page
 from .probes import number_of
 from .series import X_COLUMNS, Line, SeedMean, Series, name_in, read_series
 
@@ -31,6 +32,7 @@ read_table = read_series
 MOST_COLUMNS = 3  # of panels
 MOST_PALETTE = 7
 _ROW = 2.7  # inches
+_TITLE = 9.5  # points, of a panel's title
 _CEILING: dict[str, Any] = {"linestyle": "none", "marker": "_", "markersize": 11, "markeredgewidth": 1.4}
 _TICKS = 0.18  # of an axis between neighbouring ticks
 _SPREAD = 0.012  # of an axis between neighbouring lines, so that none hides another
@@ -78,14 +80,15 @@ class _Panel:
 
     def draw(self, axes: Axes) -> None:
         colours, markers = _colours(self.series), _markers(self.series)
-        axes.set_title(_title(self.key, self.series), fontsize=9.5)
+        columns = min(MOST_COLUMNS, len(self.series.panels))
+        axes.set_title(fitted(_title(self.key, self.series), columns, _TITLE), fontsize=_TITLE)
         place = _x_axis(axes, self.series)
         self._chance(axes)
         for i, line in enumerate(self.lines):
             shift = i - (len(self.lines) - 1) / 2
             xs = [place(point.x, shift) for point in line.points]
             colour = colours[line.color]
-            _draw_line(axes, line, xs, colour, markers[line.label])
+            _draw_line(axes, line, xs, colour, markers[line.color, line.label])
             for point in line.points:
                 style.seed_dots(axes, [(place(point.x, shift + 0.4), run.accuracy) for run in point.runs])
             marks = [(x, self.ceilings[i, j]) for j, x in enumerate(xs) if (i, j) in self.ceilings]
@@ -149,7 +152,8 @@ def _short(x: float) -> str:
 
 
 def _n(point: SeedMean) -> int:
-    return int(point.runs[0].row["n"])
+    run = point.runs[0]
+    return count_in(run.identity.where, run.row, "n")
 
 
 def _problem(points: Sequence[SeedMean], n: int) -> tuple[str, str, str, str, int]:
@@ -203,8 +207,23 @@ def _colours(series: Series) -> dict[str, str]:
     return {value: to_hex(shades(0.85 * i / max(1, len(values) - 1))) for i, value in enumerate(values)}
 
 
-def _markers(series: Series) -> dict[str, str]:
-    return {label: style.MARKS[i % len(style.MARKS)] for i, label in enumerate(series.labels)}
+def _markers(series: Series) -> dict[tuple[str, str], str]:
+    """Of colour and label: the label's; where there is none, the colour's, so that lines differ in more than colour."""
+    alone = _alone(series)
+    if series.view.color == "arch":
+        marks = style.architecture_markers(series.colors)
+    else:
+        marks = {value: style.MARKS[i % len(style.MARKS)] for i, value in enumerate(series.colors)}
+    left = [mark for mark in style.MARKS if mark not in {marks[color] for color in alone}] or style.MARKS
+    pairs = {(line.color, line.label) for line in series.lines}
+    labels = [label for label in series.labels if any(label == of and color not in alone for color, of in pairs)]
+    of_label = {label: left[i % len(left)] for i, label in enumerate(labels)}
+    return {(color, label): marks[color] if color in alone else of_label[label] for color, label in pairs}
+
+
+def _alone(series: Series) -> set[str]:
+    """Colours whose lines have no label: nothing but the colour names them."""
+    return set(series.colors) - {line.color for line in series.lines if line.label}
 
 
 def _title(key: tuple[str, ...], series: Series) -> str:
@@ -212,7 +231,11 @@ def _title(key: tuple[str, ...], series: Series) -> str:
     columns = [c for c in ("task", "family", "options") if c in series.lines[0].points[0].runs[0].row]
     columns += [series.view.panel] if series.view.panel not in columns else []
     several = [len({panel[i] for panel in series.panels}) > 1 for i in range(len(key))]
-    words = [name_in(column, value) for column, value, differs in zip(columns, key, several, strict=True) if differs]
+    words = [
+        "" if (column, value) == ("family", "default") else name_in(column, value)
+        for column, value, differs in zip(columns, key, several, strict=True)
+        if differs
+    ]
     first = style.name_of_task(key[0])
     rest = words[1:] if several[0] else words
     return "\n".join(filter(None, [first, ", ".join(filter(None, rest))]))
@@ -220,14 +243,20 @@ def _title(key: tuple[str, ...], series: Series) -> str:
 
 def _legend(series: Series, panels: Sequence[_Panel]) -> list[list[Line2D]]:
     colours, markers = _colours(series), _markers(series)
+    alone = _alone(series)
+    looks: dict[str, dict[str, Any]] = {
+        color: style.filled_marker(marker, colours[color]) if color in alone else {"color": colours[color]}
+        for (color, _), marker in markers.items()
+    }
     keys = [
-        Line2D([], [], color=colours[value], linewidth=3, label=name_in(series.view.color, value))
+        Line2D([], [], linewidth=1.2 if value in alone else 3, label=name_in(series.view.color, value), **looks[value])
         for value in series.colors
     ]
+    of_label = {label: marker for (color, label), marker in markers.items() if color not in alone}
     marks = [
-        Line2D([], [], **style.filled_marker(marker, style.GREY), linestyle="none", label=label)
-        for label, marker in markers.items()
-        if len(markers) > 1 and label
+        Line2D([], [], **style.filled_marker(of_label[label], style.GREY), linestyle="none", label=label)
+        for label in series.labels
+        if label and label in of_label
     ]
     others = [style.chance_key()] if any(panel.chances for panel in panels) else []
     if any(len(point.runs) > 1 for line in series.lines for point in line.points):

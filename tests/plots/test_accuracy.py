@@ -178,3 +178,33 @@ def test_the_picture_is_named_by_its_axis(tmp_path: Path) -> None:
         "accuracy_by_n.png",
         "accuracy_by_n.svg",
     ]
+
+
+def test_a_number_of_samples_that_follows_from_n_is_no_line_of_its_own(tmp_path: Path) -> None:
+    rows = [row(n=n, samples=1_000 * n, batch_size=2 * n) for n in (8, 16, 32)]
+    read = series(tmp_path, rows)
+    assert [(line.label, len(line.points)) for line in read.lines] == [("", 3)]
+    assert "samples (8000, 16000, 32000)" in caption(accuracy.draw_figure(read))
+
+
+def test_architectures_differ_in_their_marks_too(tmp_path: Path) -> None:
+    rows = [row(arch=arch, n=n) for arch in ("lstm", "mamba", "transformer") for n in (8, 16)]
+    rows += [row(arch="mamba", n=n, lr=lr) for n in (8, 16) for lr in (0.001, 0.01)]
+    for some in (rows[:6], [each | {"lr": each.get("lr", "")} for each in [*rows[:2], *rows[4:]]]):
+        (axes,) = accuracy.draw_figure(series(tmp_path, some)).axes
+        drawn = [line for line in axes.lines if line.get_linestyle() == "-"]
+        assert len({line.get_marker() for line in drawn}) == len(drawn) > 2
+
+
+def test_titles_are_no_wider_than_their_panels(tmp_path: Path) -> None:
+    options = ("group=S3 elements=all ask=each", "group=Z2 elements=all ask=each", "group=A5 elements=all ask=each")
+    rows = [row(task="word_problem", family="default", options=words, mode="direct") for words in options]
+    rows.append(row(task="associative_recall", family="hard", options="values=4", mode="direct"))
+    figure = accuracy.draw_figure(series(tmp_path, rows))
+    check_words(figure)
+    assert not any("default" in axes.get_title() for axes in figure.axes)
+
+
+def test_an_n_that_is_no_whole_number_is_told_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"t\.csv.*n = '8\.0' is no whole number"):
+        accuracy.draw_figure(series(tmp_path, [row(n="8.0"), row(n="16.0")]))
