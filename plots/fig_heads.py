@@ -25,7 +25,7 @@ from .heads_table import (
     set_title,
 )
 from .kept import Kept
-from .page import page, shape_of_panels
+from .page import PANEL_TITLE, fitted, page, shape_of_panels
 
 __all__ = ["DEFAULT_TABLE", "draw_figure", "read_table"]
 
@@ -45,13 +45,16 @@ def draw_figure(table: Kept[HeadRow]) -> Figure:
     heads = heads_of(compared)
     published = read_published()
     lines, columns = shape_of_panels(len(settings) + 1, MOST_IN_A_LINE)
-    figure = page("What a head gets from token states, and from their order", [_keys()], _caption(kept),
-                  lines * (0.8 + _LINE * max(len(heads), 1.3 * len(published))))  # fmt: skip
+    figure = page("What a head gets from token states, and from their order", [_keys(compared)], _caption(kept),
+                  lines * (0.8 + _LINE * max(len(heads), 1.8 * len(published))))  # fmt: skip
     grid = figure.subplots(lines, columns, squeeze=False).flatten()
     reach = _reach(compared)
     for place, (axes, setting) in enumerate(zip(grid, settings, strict=False)):
-        _panel(axes, [row for row in compared if row.setting == setting], heads, named=place % columns == 0)
+        rows = [row for row in compared if row.setting == setting]
+        _panel(axes, rows, heads, named=place % columns == 0)
+        axes.set_title(fitted(set_title(rows[0]), columns, PANEL_TITLE))
         axes.set_xlim(reach)
+    grid[len(settings)].set_title(fitted(f"published\n{published[0].dataset}", columns, PANEL_TITLE))
     _published_panel(grid[len(settings)], published)
     for axes in grid[len(settings) + 1 :]:
         axes.set_visible(False)
@@ -79,7 +82,6 @@ def _why_not(row: HeadRow) -> str:
 
 
 def _panel(axes: Axes, rows: Sequence[HeadRow], heads: Sequence[str], *, named: bool) -> None:
-    axes.set_title(set_title(rows[0]))
     _lines(axes, heads if named else [""] * len(heads))
     axes.set_xlabel("difference in " + rows[0].metric.replace("_", " "))
     unseen = max(row.detectable for row in rows)
@@ -92,13 +94,16 @@ def _panel(axes: Axes, rows: Sequence[HeadRow], heads: Sequence[str], *, named: 
 
 
 def _published_panel(axes: Axes, gains: Sequence[Gain]) -> None:
-    axes.set_title(f"published\n{gains[0].dataset}")
     _lines(axes, [""] * len(gains))
+    axes.set_ylim(len(gains) - 0.4, -1)
     axes.set_xlabel(f"difference in {gains[0].metric}")
     for line, gain in enumerate(gains):
         named = f"{gain.model}, {gain.head} [{gain.mark}]" + ("" if gain.difference is not None else ": no base told")
-        # above its line: beside it would push the panels apart
-        axes.annotate(named, (0, line), (4, 3), textcoords="offset points", fontsize=7)
+        # At the panel's edge, above its line and mark: beside the panel it would push the others apart.
+        text = axes.annotate(
+            named, (0, line), (4, 7), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=7
+        )
+        text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.6})
         if gain.difference is None:
             continue
         axes.errorbar(gain.difference, line, xerr=gain.reach, color=style.GREY, elinewidth=1.0,
@@ -129,13 +134,17 @@ def _mark(axes: Axes, row: HeadRow, place: float, colour: str, *, filled: bool) 
     )
 
 
-def _keys() -> list[Line2D]:
+def _keys(rows: Sequence[HeadRow]) -> list[Line2D]:
+    """Of the marks that there are."""
+    control = Line2D([], [], linestyle="none", marker="o", color=_CONTROL, label="minus a head that sees no order")
+    order = Line2D([], [], linestyle="none", marker="s", color=_ORDER, markerfacecolor="white",
+                   label="minus itself on shuffled states: the effect of order")  # fmt: skip
+    drawn = {row.versus.startswith("head ") for row in rows}
     return [
-        Line2D([], [], linestyle="none", marker="o", color=_CONTROL, label="minus a head that sees no order"),
-        Line2D([], [], linestyle="none", marker="s", color=_ORDER, markerfacecolor="white",
-               label="minus itself on shuffled states: the effect of order"),
+        *([control] if True in drawn else []),
+        *([order] if False in drawn else []),
         Line2D([], [], label="published, minus a base that others trained", **style.open_marker("D", style.INK)),
-    ]  # fmt: skip
+    ]
 
 
 def _caption(kept: Kept[HeadRow]) -> str:

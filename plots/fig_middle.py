@@ -12,8 +12,8 @@ from .heads_table import (
     METRICS,
     MOST_IN_A_LINE,
     HeadRow,
-    head_colours,
     head_keys,
+    head_looks,
     heads_of,
     making,
     read_heads,
@@ -55,11 +55,9 @@ def _panel(axes: Axes, rows: Sequence[HeadRow], heads: Sequence[str]) -> None:
     axes.grid(axis="y")
     axes.set_xlim(-0.03, 1.03)
     axes.axhline(max(row.floor for row in rows), color=style.GREY, linestyle=(0, (5, 3)), linewidth=0.9)
-    colours = head_colours(heads)
-    for number, head in enumerate(heads):
+    for number, (head, look) in enumerate(head_looks(heads).items()):
         of_head = sorted((row for row in rows if row.head == head), key=lambda row: row.place or 0)
         shift = style.dodged(number, len(heads), 0.06)
-        look = style.filled_marker(style.MARKS[number % len(style.MARKS)], colours[head])
         axes.errorbar(
             [((row.place or 0) + 0.5) / _TENTHS + shift for row in of_head],
             [row.score for row in of_head],

@@ -12,8 +12,8 @@ from .heads_table import (
     METRICS,
     MOST_IN_A_LINE,
     HeadRow,
-    head_colours,
     head_keys,
+    head_looks,
     heads_of,
     making,
     read_heads,
@@ -59,22 +59,19 @@ def _panel(axes: Axes, rows: Sequence[HeadRow], heads: Sequence[str], windows: S
     axes.set_xticks(range(len(places)), ["none", *map(str, windows), "all"])
     axes.grid(axis="y")
     axes.axhline(max(row.floor for row in rows), color=style.GREY, linestyle=(0, (5, 3)), linewidth=0.9)
-    colours = head_colours(heads)
-    for number, head in enumerate(heads):
+    for number, (head, look) in enumerate(head_looks(heads).items()):
         of_head = {
             row.window if row.control == "shuffle_states" else _IN_ORDER: row for row in rows if row.head == head
         }
         found = [(place, of_head[window]) for place, window in enumerate(places) if window in of_head]
         shift = style.dodged(number, len(heads), 0.36)
-        look = style.filled_marker(style.MARKS[number % len(style.MARKS)], colours[head])
         axes.errorbar(
             [place + shift for place, _ in found],
             [row.score for _, row in found],
             yerr=style.interval([row for _, row in found]),
             elinewidth=0.9,
             linewidth=1.1,
-            linestyle="-" if len(found) > 1 else "none",
-            **look,
+            **look | ({} if len(found) > 1 else {"linestyle": "none"}),
         )
 
 

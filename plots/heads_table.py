@@ -36,6 +36,7 @@ READING_ORDER = (
 )  # fmt: skip
 MOST_IN_A_LINE = 3  # panels
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_DASHES = ("-", "--", ":")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,16 +141,17 @@ def heads_of(rows: Sequence[HeadRow]) -> list[str]:
     return sorted(heads, key=lambda head: (places.get(head.partition("+")[0], len(places)), head))
 
 
-def head_colours(heads: Sequence[str]) -> dict[str, str]:
-    return {head: _PALETTE[place % len(_PALETTE)] for place, head in enumerate(heads)}
+def head_looks(heads: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Colour, mark and dash of each: a colour that comes again is dashed."""
+    return {
+        head: style.filled_marker(style.MARKS[place % len(style.MARKS)], _PALETTE[place % len(_PALETTE)])
+        | {"linestyle": _DASHES[place // len(_PALETTE) % len(_DASHES)]}
+        for place, head in enumerate(heads)
+    }
 
 
 def head_keys(heads: Sequence[str]) -> list[Line2D]:
-    colours = head_colours(heads)
-    return [
-        Line2D([], [], label=head, **style.filled_marker(style.MARKS[i % len(style.MARKS)], colours[head]))
-        for i, head in enumerate(heads)
-    ]
+    return [Line2D([], [], label=head, **look) for head, look in head_looks(heads).items()]
 
 
 def making(rows: Sequence[HeadRow]) -> str:

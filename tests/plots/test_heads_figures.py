@@ -10,8 +10,9 @@ from retrieval_gap.heads import head_names
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.plots import draw, fig_heads, fig_middle, fig_order
 from retrieval_gap.plots.heads_published import read_published
-from retrieval_gap.plots.heads_table import READING_ORDER, read_heads
+from retrieval_gap.plots.heads_table import READING_ORDER, head_looks, read_heads
 from retrieval_gap.tables.rows import write_table
+from tests.plots.layout import check_words
 
 SCORES = {"attention": 0.55, "bigru": 0.9, "mean": 0.52}
 
@@ -150,3 +151,36 @@ def test_heads_trained_otherwise_have_a_panel_of_their_own(tmp_path: Path) -> No
 
 def test_every_head_has_a_place_in_the_reading_order() -> None:
     assert set(READING_ORDER) == set(head_names())
+
+
+def test_keys_are_of_the_marks_that_there_are(tmp_path: Path) -> None:
+    def keys(*rows: dict[str, Any]) -> list[str]:
+        figure = fig_heads.draw_figure(fig_heads.read_table(_table(tmp_path, *rows)))
+        return [text.get_text().partition(":")[0] for part in figure.legends for text in part.get_texts()]
+
+    order, control = "minus itself on shuffled states", "minus a head that sees no order"
+    published = "published, minus a base that others trained"
+    assert keys(*ROWS) == [control, order, published]
+    assert keys(*ROWS[:3]) == [control, published]
+    assert keys(ROWS[0], ROWS[3]) == [order, published]
+
+
+@pytest.mark.parametrize("sets", [1, 5])
+def test_no_published_mark_lies_on_a_name(sets: int, tmp_path: Path) -> None:
+    rows = [row | {"dataset": f"set_{i}_of_heads_that_has_a_long_name"} for row in ROWS[1:4] for i in range(sets)]
+    figure = fig_heads.draw_figure(fig_heads.read_table(_table(tmp_path, *rows)))
+    check_words(figure)
+    published = next(each for each in figure.axes if each.get_title().startswith("published"))
+    half = 5.3 / 72 * figure.dpi  # of the diagonal of a mark
+    marks = [line for line in published.lines if line.get_marker() == "D"]
+    for text in published.texts:
+        box = text.get_window_extent()
+        for mark in marks:
+            x, y = published.transData.transform((mark.get_xdata()[0], mark.get_ydata()[0]))
+            assert not (box.x0 - half < x < box.x1 + half and box.y0 - half < y < box.y1 + half), text.get_text()
+
+
+def test_no_two_of_all_heads_look_alike() -> None:
+    looks = head_looks([*READING_ORDER, "mine.py"])
+    assert len({(look["color"], look["marker"]) for look in looks.values()}) == len(looks)
+    assert len({(look["color"], look["linestyle"]) for look in looks.values()}) == len(looks)
