@@ -1,6 +1,7 @@
 """Learning curves of runs: the loss along the samples trained on, and accuracy where it was measured on the way."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,9 +108,16 @@ def _looks(curves: Sequence[Curve]) -> list[dict[str, Any]]:
 
 def _loss_axes(axes: Axes) -> None:
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
-    axes.yaxis.set_minor_formatter(lambda y, _: "")
     axes.set_ylabel("loss (nats a graded token)")
+    low, high = axes.get_ylim()
+    decades = math.log10(high / low)
+    axes.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
+    axes.yaxis.set_minor_formatter(lambda y, _: f"{y:g}" if _numbered(y, decades) else "")
+
+
+def _numbered(y: float, decades: float) -> bool:
+    """Whether a tick between powers of ten has its number: all do within one decade, 2 and 5 within two."""
+    return decades < 1 or (decades < 2 and f"{y:e}"[0] in "25")
 
 
 def _caption(missing: Sequence[str], measured: bool) -> str:

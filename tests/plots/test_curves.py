@@ -80,3 +80,16 @@ def test_runs_of_one_architecture_share_its_colour_and_differ_in_their_marks(tmp
 def test_curves_are_written_in_both_formats(tmp_path: Path) -> None:
     folder = run_directory(tmp_path, "a", reports())
     assert [path.name for path in draw_curves([folder], tmp_path / "out")] == ["curves.png", "curves.svg"]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.62, 0.65), (0.55, 0.69), (0.2, 0.9), (0.05, 2.0), (0.001, 2.0)])
+def test_the_axis_of_losses_has_numbers_however_short_it_is(low: float, high: float, tmp_path: Path) -> None:
+    told = [{"samples": 64, "loss": high}, {"samples": 128, "loss": low}]
+    figure = curves.draw_figure(curves.read_curves([run_directory(tmp_path, "a", told)]))
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    bottom, top = axes.get_ylim()
+    ticks = [*axes.yaxis.get_major_ticks(), *axes.yaxis.get_minor_ticks()]
+    numbers = [tick.label1.get_text() for tick in ticks if bottom <= tick.get_loc() <= top and tick.label1.get_text()]
+    assert len(numbers) >= 2
+    assert all(bottom <= float(number) <= top for number in numbers)
