@@ -19,7 +19,7 @@ from retrieval_gap.about import MeasuredState, in_order, state_kind
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.statistics.intervals import wilson_interval
 from retrieval_gap.tables.texts import read_rows
-from retrieval_gap.tables.values import count_in, number_in, share_in
+from retrieval_gap.tables.values import count_in, naturally, number_in, share_in
 from retrieval_gap.tasks.api import Mode, Task, TaskConfig
 from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.theory.bounds import BOUNDS, Bound, bound_of
@@ -30,7 +30,6 @@ from .kept import Kept
 from .page import line_of_panels, page
 from .probes import number_of
 from .seeds import Identity, Seeds, check_seeds, identity_of
-from .series import naturally
 
 TEXT = ("task", "family", "mode", "options", "arch", "size", "hardware")
 COUNTS = ("n", "seed", "samples", "eval_samples")

@@ -4,9 +4,6 @@ Up to `MOST_LINES` models share a panel, told apart by colour (architecture) and
 has one the architecture).  More of them, and each model size has a row of its own.
 """
 
-from collections.abc import Sequence
-from itertools import pairwise
-from math import log2
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -28,7 +25,7 @@ def draw(results: Results, title: str, caption: str) -> Figure:
     height = _ONE_ROW if len(rows) == 1 else _MORE_ROWS * len(rows)
     figure = page(title, _legend(results, rows[0]), caption, height)
     most = max(len(row.models) for row in rows)
-    step = step_of(results.ns, most)
+    step = style.step_of(results.ns, most)
     for row, mode, axes in panels(figure, rows, results.modes, x="nodes n", y="accuracy"):
         _axes(axes, results, margin=step * (most / 2 + 1))
         for index, model in enumerate(row.models):
@@ -77,13 +74,6 @@ def _markers(results: Results, row: PanelRow) -> dict[Model, str]:
     """A model size's, and where there is one the architecture's."""
     of_size, of_arch = style.markers(row.sizes), style.architecture_markers(results.architectures)
     return {model: of_size[model.size] if len(row.sizes) > 1 else of_arch[model.arch] for model in row.models}
-
-
-def step_of(ns: Sequence[int], models: int) -> float:
-    """Octaves between neighbouring models: a fixed part of the axis, or less where groups would mix.  ns: several."""
-    octaves = [log2(n) for n in ns]
-    closest = min(after - before for before, after in pairwise(octaves))
-    return min(0.025 * (octaves[-1] - octaves[0]), 0.6 * closest / models)
 
 
 def _legend(results: Results, row: PanelRow) -> list[list[Line2D]]:

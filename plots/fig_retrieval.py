@@ -15,7 +15,6 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from retrieval_gap.machine.errors import UsageError
 
 from . import style
-from .by_size import step_of
 from .caption import left_out
 from .kept import counted
 from .page import page
@@ -37,7 +36,7 @@ def draw_figure(results: Results) -> Figure:
     grid = figure.subplots(len(tasks), 2, sharex=True, sharey=True, squeeze=False)
     parts = [results.only(task=task) for task in tasks]
     most = max(len(group) for part in parts for group in _groups(part))
-    step = step_of(ns, most)
+    step = style.step_of(ns, most)
     for task, part, row in zip(tasks, parts, grid, strict=True):
         row[0].set_ylabel(f"{task.replace('_', ' ').capitalize()}\naccuracy (share of right answers)")
         for axes, group in zip(row, _groups(part), strict=True):

@@ -1,6 +1,5 @@
 """Any table of runs as lines: rows that differ in the seed alone are one point, points in x alone one line."""
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import NamedTuple
 from retrieval_gap.about import in_order
 from retrieval_gap.machine.errors import UsageError, unknown
 from retrieval_gap.tables.texts import make_it, read_rows
-from retrieval_gap.tables.values import number_in, share_in
+from retrieval_gap.tables.values import naturally, number_in, number_or_last, share_in
 
 from .seeds import IDENTITY, LATER, Identity, Seeds, identity_of
 from .style import VIEWS, name_of, size_name
@@ -104,13 +103,17 @@ class Series:
         """By task, then by the view's column."""
         order = list(VIEWS)
         seen = {line.panel for line in self.lines}
-        place = {key: order.index(key[-1]) if key[-1] in order else _number(key[-1]) for key in seen}
+        place = {key: order.index(key[-1]) if key[-1] in order else number_or_last(key[-1]) for key in seen}
         return sorted(seen, key=lambda key: (key[:-1], place[key], key))
 
     @property
     def colors(self) -> list[str]:
         seen = {line.color for line in self.lines}
-        return in_order(seen) if self.view.color == "arch" else sorted(seen, key=lambda value: (_number(value), value))
+        return (
+            in_order(seen)
+            if self.view.color == "arch"
+            else sorted(seen, key=lambda value: (number_or_last(value), value))
+        )
 
     @property
     def labels(self) -> list[str]:
@@ -154,7 +157,7 @@ def _size_order(rows: Iterable[tuple[str, dict[str, str]]]) -> list[str]:
     """Sizes by the smallest number of parameters that a model of theirs has."""
     least: dict[str, float] = {}
     for _, row in rows:
-        parameters = _number(row.get("parameters", ""))
+        parameters = number_or_last(row.get("parameters", ""))
         least[row["size"]] = min(parameters, least.get(row["size"], parameters))
     return sorted(least, key=lambda size: (least[size], size))
 
@@ -222,15 +225,3 @@ def name_in(column: str, value: str) -> str:
         case "samples" | "n" if value.isdecimal():
             return f"{column} = {int(value):,}" if column == "n" else f"{int(value):,} samples"
     return f"{column} {value}" if value else ""
-
-
-def naturally(text: str) -> list[tuple[float, str]]:
-    """A key that sorts d_hidden=4 before d_hidden=16."""
-    return [(_number(part), part) for part in re.split(r"([\d.]+)", text)]
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("inf")

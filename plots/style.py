@@ -5,7 +5,8 @@ Colours are those of Okabe and Ito (2008), which colour-blind readers tell apart
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from math import floor
+from itertools import pairwise
+from math import floor, log2
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,13 @@ def open_marker(marker: str, colour: str) -> dict[str, Any]:
     """How published values are drawn: hollow, and larger than ours, so that both show where they agree."""
     edge = {"markerfacecolor": "none", "markeredgecolor": colour, "markeredgewidth": 0.8}
     return {"linestyle": "none", "marker": marker, "markersize": 7.5} | edge
+
+
+def step_of(ns: Sequence[int], models: int) -> float:
+    """Octaves between neighbouring models: a fixed part of the axis, or less where groups would mix.  ns: several."""
+    octaves = [log2(n) for n in ns]
+    closest = min(after - before for before, after in pairwise(octaves))
+    return min(0.025 * (octaves[-1] - octaves[0]), 0.6 * closest / models)
 
 
 def dodged(number: int, of: int, width: float) -> float:

@@ -1,4 +1,7 @@
-"""The fields of a table's rows as values: whole numbers, numbers and shares; a trouble is told with its place."""
+"""The fields of a table's rows as values: whole numbers, numbers and shares, and their order.
+
+A trouble is told with its place.
+"""
 
 import math
 import re
@@ -62,3 +65,16 @@ def _number(text: str) -> float:
         return float(text) if _PLAIN.fullmatch(text) else math.nan
     except ValueError:
         return math.nan
+
+
+def naturally(text: str) -> list[tuple[float, str]]:
+    """A key that sorts d_hidden=4 before d_hidden=16."""
+    return [(number_or_last(part), part) for part in re.split(r"([\d.]+)", text)]
+
+
+def number_or_last(text: str) -> float:
+    """What is no number comes after all that are."""
+    try:
+        return float(text)
+    except ValueError:
+        return float("inf")
