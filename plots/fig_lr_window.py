@@ -141,7 +141,8 @@ def _caption(runs: Runs) -> str:
     tried = replace(runs, rows=tuple(_of(runs.rows, chosen=False)) or runs.rows)
     fresh = number_of(_seeds(runs.rows, chosen=True) or {0}, "fresh seed")
     return (
-        "Bars: rates that keep 95 % of the best validation accuracy, between neighbours that were tried; the stroke is "
-        "the rate chosen; \N{GREATER-THAN OR EQUAL TO}: a bar ends where the rates do. Converged: the share of "
+        "Models stand side by side at each rate. Bars: rates that keep 95 % of the best validation accuracy, between "
+        "neighbours that were tried; the stroke is the rate chosen; \N{GREATER-THAN OR EQUAL TO}: a bar ends where the "
+        "rates do. Converged: the share of "
         f"{fresh} at that rate that reach 0.9 on the test split. Grey: a guess. {by_problem.making(tried)}"
     )
