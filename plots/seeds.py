@@ -1,41 +1,13 @@
 """Runs that differ in their seeds, as one point of a figure."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import fmean
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypedDict, TypeVar
 
-from retrieval_gap.machine.errors import UsageError
-
-# What a run is, besides its seed; a table may lack some.
-IDENTITY = (
-    "task", "family", "options", "mode", "n", "arch", "size", "embedding", "samples", "batch_size", "lr",
-    "warmup_samples", "max_grad_norm", "precision", "curriculum", "eval_split",
-)  # fmt: skip
-# What a row of a test elsewhere, or of a probe, is besides.
-_MEASURED = ("tested_on", "tested_n", "tested_options", "answer", "rounding")
-_UNSAID = {"precision": "fp32"}
-# Empty in rows of before there was such a column: it may be as in any other row.
-LATER = ("warmup_samples", "max_grad_norm")
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What a row is of.  where: its file and line.  settings: columns with their values, all but the seed."""
-
-    where: str
-    seed: str
-    settings: tuple[tuple[str, str], ...]
-
-    def without(self, column: str) -> "Identity":
-        """The same but for one of the settings."""
-        return replace(self, settings=tuple(pair for pair in self.settings if pair[0] != column))
-
-
-def identity_of(where: str, row: Mapping[str, str], more: Sequence[str] = ()) -> Identity:
-    """more: columns that tell apart the rows of this kind of table alone."""
-    columns = [column for column in (*IDENTITY, *_MEASURED, *more) if column in row]
-    return Identity(where, row.get("seed", ""), tuple((c, row[c] or _UNSAID.get(c, "")) for c in columns))
+from retrieval_gap.statistics.intervals import wilson_interval
+from retrieval_gap.tables.identity import Identity, check_seeds
 
 
 class ShareWithInterval(Protocol):
@@ -58,26 +30,44 @@ class MeasuredRun(ShareWithInterval, Protocol):
     def identity(self) -> Identity: ...
 
 
+class TestedRun(Protocol):
+    """A row of a test on samples of one answer."""
+
+    @property
+    def identity(self) -> Identity: ...
+
+    @property
+    def accuracy(self) -> float: ...
+
+    @property
+    def eval_samples(self) -> int: ...
+
+
+class Pooled(TypedDict):
+    """What a row of all answers of a test has in place of theirs; `low` to `high` is its 95 % Wilson interval."""
+
+    identity: Identity
+    accuracy: float
+    low: float
+    high: float
+    eval_samples: int
+
+
+def pooled(parts: Sequence[TestedRun]) -> Pooled:
+    """The answers of one test together.  Raises UsageError where one is there twice."""
+    answers: dict[str, list[Identity]] = defaultdict(list)
+    for part in parts:
+        answers[dict(part.identity.settings)["answer"]].append(part.identity)
+    for identities in answers.values():
+        check_seeds(identities)
+    samples = sum(part.eval_samples for part in parts)
+    accuracy = sum(part.accuracy * part.eval_samples for part in parts) / samples
+    low, high = wilson_interval(accuracy, samples)
+    identity = parts[0].identity.without("answer")
+    return Pooled(identity=identity, accuracy=accuracy, low=low, high=high, eval_samples=samples)
+
+
 RunT = TypeVar("RunT", bound=MeasuredRun)
-
-
-def check_seeds(identities: Iterable[Identity]) -> None:
-    """Raises UsageError, with lines and column, unless these rows differ in their seed and in nothing else: a mean over
-    other settings would be the accuracy of no model."""
-    seen: dict[str, Identity] = {}
-    for each in identities:
-        first = next(iter(seen.values()), each)
-        for (column, value), (_, other) in zip(first.settings, each.settings, strict=True):
-            if value != other and not (column in LATER and "" in (value, other)):
-                raise UsageError(
-                    f"{first.where} and {each.where} differ in {column} ({value or 'none'}, {other or 'none'}), not in "
-                    "the seed alone, and cannot be one point; draw a table of one of them"
-                )
-        if each.seed in seen:
-            raise UsageError(
-                f"{seen[each.seed].where} and {each.where} are two rows of one configuration and seed; keep one of them"
-            )
-        seen[each.seed] = each
 
 
 @dataclass(frozen=True)
