@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 from retrieval_gap.about import MeasuredState, in_order, state_kind
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.statistics.intervals import wilson_interval
+from retrieval_gap.tables.identity import Identity, check_seeds, identity_of
 from retrieval_gap.tables.texts import read_rows
 from retrieval_gap.tables.values import count_in, number_in, share_in
 from retrieval_gap.tasks.api import Mode, Task, TaskConfig
@@ -29,7 +30,7 @@ from .caption import left_out
 from .kept import Kept
 from .page import legend_lines, line_of_panels, page
 from .probes import number_of
-from .seeds import Identity, Seeds, check_seeds, identity_of
+from .seeds import Seeds
 
 TEXT = ("task", "family", "mode", "options", "arch", "size", "hardware")
 COUNTS = ("n", "seed", "samples", "eval_samples")

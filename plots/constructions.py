@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Self
 
 from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.tables.identity import identity_of
 from retrieval_gap.tables.values import number_in
 from retrieval_gap.tasks.api import TaskConfig
 from retrieval_gap.tasks.registry import load_task
@@ -17,7 +18,6 @@ from retrieval_gap.theory.bounds import bound_of
 from .kept import Kept
 from .probes import least_bits
 from .results import RESULTS, count_in, read_rows, share_in
-from .seeds import identity_of
 
 CONSTRUCTIONS = RESULTS / "constructions.csv"
 # Committed tables of trained models: the recall tasks, and IsTree.

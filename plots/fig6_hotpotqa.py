@@ -19,13 +19,14 @@ from matplotlib.lines import Line2D
 
 from retrieval_gap.about import in_order
 from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.tables.identity import Identity, identity_of
 
 from . import style
 from .caption import left_out
 from .kept import counted
 from .page import page
 from .results import RESULTS, count_in, read_rows, share_in
-from .seeds import Identity, Seeds, identity_of
+from .seeds import Seeds
 
 DEFAULT_TABLE = RESULTS / "hotpotqa_demo_transfer.csv"
 PRETRAINED, PUBLISHED = RESULTS / "hotpotqa_pretrained.csv", RESULTS / "published_hotpotqa.csv"

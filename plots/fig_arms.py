@@ -9,12 +9,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.tables.rows import PUBLISHED
 
 from . import by_size
 from .caption import caption, title
 from .kept import counted
-from .results import Cell, Results, points_of, read_published, read_runs
+from .results import Results, points_of, published_of, read_runs
 
 ARMS = {"sinusoidal": "The paper's settings", "learned": "Tuned alike for all"}
 MODE = "cot"
@@ -33,20 +32,9 @@ def read_table(path: Path) -> Results:
             f"results table {path} has no IsTree row in {MODE} with the embedding {lacking[0]}; "
             "`retrieval-gap results --results istree_paper.csv istree_tuned.csv --csv FILE` sets both arms together"
         )
-    of_arms = [replace(run, cell=_in_arm(run.cell, run.embedding)) for run in kept]
-    points = points_of(of_arms)
-    published = None
-    if PUBLISHED.exists():
-        theirs = {
-            _in_arm(cell, arm): share for cell, share in read_published().items() for arm in ARMS if cell.mode == MODE
-        }
-        published = {cell: theirs[cell] for cell in points if cell in theirs}
+    points = points_of(replace(run, cell=run.cell._replace(mode=ARMS[run.embedding])) for run in kept)
     left_out = counted(["other tasks, views or embeddings"] * (len(every) - len(kept)))
-    return Results(path=path, points=points, published=published, left_out=left_out)
-
-
-def _in_arm(cell: Cell, embedding: str) -> Cell:
-    return cell._replace(mode=ARMS[embedding])
+    return Results(path=path, points=points, published=published_of(points), left_out=left_out)
 
 
 def draw_figure(results: Results) -> Figure:

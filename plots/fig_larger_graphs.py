@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.statistics.intervals import wilson_interval
+from retrieval_gap.tables.identity import Identity, check_seeds
 
 from . import by_size, style
 from .caption import left_out
@@ -18,7 +19,6 @@ from .fig_transfer import DEFAULT_TABLE as DEFAULT_TABLE
 from .fig_transfer import Tested, read_tests
 from .probes import number_of
 from .results import Cell, Point, ResultRow, Results
-from .seeds import Identity, check_seeds
 
 
 @dataclass(frozen=True, kw_only=True)

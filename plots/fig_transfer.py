@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 
 from retrieval_gap.about import in_order
 from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.tables.identity import Identity, identity_of
 
 from . import style
 from .caption import left_out
@@ -21,7 +22,7 @@ from .kept import Kept
 from .page import page
 from .probes import number_of
 from .results import RESULTS, count_in, read_rows, share_in
-from .seeds import Identity, Seeds, identity_of
+from .seeds import Seeds
 
 DEFAULT_TABLE = RESULTS / "istree_transfer.csv"
 ANSWERS = {"[TRUE]": ("o", "trees"), "[FALSE]": ("X", "graphs that are no tree")}

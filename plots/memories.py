@@ -5,13 +5,13 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from retrieval_gap.tables.identity import Identity, check_seeds, identity_of
 from retrieval_gap.tables.texts import read_rows
 from retrieval_gap.tables.values import count_in, number_in
 
 from . import style
 from .kept import Kept, counted
 from .results import RESULTS
-from .seeds import Identity, check_seeds, identity_of
 
 SCRIPTED = RESULTS / "memory_scripted.csv"
 FLOORS = {

@@ -12,12 +12,13 @@ from matplotlib.colors import to_hex
 
 from retrieval_gap.about import MeasuredState, StateKind, about, state_kind
 from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.tables.identity import Identity, identity_of
 from retrieval_gap.tasks.api import TaskConfig
 from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.theory.bounds import Bound, bound_of
 
 from .results import RESULTS, count_in, read_rows, share_in
-from .seeds import Identity, Seeds, identity_of
+from .seeds import Seeds
 from .style import VIEWS
 
 DEMO_PROBE = RESULTS / "theory_demo_probe.csv"

@@ -11,13 +11,15 @@ from typing import NamedTuple
 
 from retrieval_gap.about import MeasuredState, StateKind, in_order, state_kind
 from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.tables.identity import Identity, identity_of, longest
+from retrieval_gap.tables.published import read_published
 from retrieval_gap.tables.rows import PUBLISHED
 from retrieval_gap.tables.rows import RESULTS as RESULTS
 from retrieval_gap.tables.texts import make_it, read_rows
 from retrieval_gap.tables.values import count_in, share_in
 
 from .kept import counted
-from .seeds import Identity, Seeds, identity_of
+from .seeds import Seeds
 
 _CELL_COLUMNS = ("task", "family", "mode", "n", "arch", "size")
 _RUN_COLUMNS = (
@@ -115,7 +117,7 @@ class Results:
             self,
             points={c: self.points[c] for c in cells},
             left_out=(*self.left_out, *counted(_others(self.points, wanted), "cell")),
-            published=None if self.published is None else _shared(self.published, cells),
+            published=None if self.published is None else {c: self.published[c] for c in cells if c in self.published},
         )
 
     def state_of(self, arch: str) -> StateKind:
@@ -178,10 +180,6 @@ def _others(cells: Iterable[Cell], wanted: dict[str, str]) -> Iterator[str]:
             yield f"{key} {getattr(cell, key)}"
 
 
-def _shared(published: dict[Cell, float], cells: Iterable[Cell]) -> dict[Cell, float]:
-    return {cell: published[cell] for cell in cells if cell in published}
-
-
 def _ordered(values: set[str], known: tuple[str, ...]) -> list[str]:
     """Known names in their order, then the others by name."""
     return sorted(values, key=lambda value: (known.index(value) if value in known else len(known), value))
@@ -190,8 +188,7 @@ def _ordered(values: set[str], known: tuple[str, ...]) -> list[str]:
 def read_results(path: Path) -> Results:
     """Raises UsageError for a table that is absent, empty, lacks a column or holds an impossible value."""
     points = points_of(read_runs(path))
-    published = _shared(read_published(), points) if PUBLISHED.exists() else None
-    return Results(path=path, points=points, published=published)
+    return Results(path=path, points=points, published=published_of(points))
 
 
 def read_runs(path: Path) -> list[ResultRow]:
@@ -210,18 +207,18 @@ def points_of(runs: Iterable[ResultRow]) -> dict[Cell, Point]:
     return {cell: _point(runs) for cell, runs in by_cell.items()}
 
 
-def read_published(path: Path = PUBLISHED) -> dict[Cell, float]:
-    """Accuracies that others published, by cell.  Raises UsageError for a table that will not do."""
-    return {
-        _cell(where, row): share_in(where, row, "accuracy")
-        for where, row in read_rows(path, (*_CELL_COLUMNS, "accuracy"))
-    }
+def published_of(points: dict[Cell, Point]) -> dict[Cell, float] | None:
+    """The accuracy that others published of the same setting; None where their table is not at hand."""
+    if not PUBLISHED.exists():
+        return None
+    published = read_published()
+    settings = {cell: point.runs[0].identity.setting for cell, point in points.items()}
+    return {cell: published[setting].accuracy for cell, setting in settings.items() if setting in published}
 
 
 def _point(runs: list[ResultRow]) -> Point:
     """The longest-trained runs of a cell."""
-    longest = max(run.samples for run in runs)
-    kept = sorted((run for run in runs if run.samples == longest), key=lambda run: run.seed)
+    kept = sorted(longest(runs, lambda run: run.samples), key=lambda run: run.seed)
     return Point(tuple(kept), dropped=len(runs) - len(kept))
 
 

@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from retrieval_gap.about import in_order
 from retrieval_gap.machine.errors import UsageError, unknown
+from retrieval_gap.tables.identity import IDENTITY, LATER, Identity, identity_of
 from retrieval_gap.tables.texts import make_it, read_rows
 from retrieval_gap.tables.values import number_in, share_in
 
-from .seeds import IDENTITY, LATER, Identity, Seeds, identity_of
+from .seeds import Seeds
 from .style import VIEWS, name_of, size_name
 
 X_COLUMNS = {

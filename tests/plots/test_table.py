@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.plots.results import PUBLISHED, Cell, read_published, read_results
+from retrieval_gap.plots.results import PUBLISHED, Cell, read_results
+from retrieval_gap.tables.identity import Setting
+from retrieval_gap.tables.published import read_published
 from tests.plots.tables import grid_like, row, write
 
 
@@ -15,7 +17,7 @@ from tests.plots.tables import grid_like, row, write
 def test_the_published_table_has_every_cell_of_the_papers_grid(mode: str) -> None:
     cells = {cell for cell in read_published() if cell.mode == mode}
     assert cells == {
-        Cell("istree", "two_star", mode, n, arch, size)
+        Setting("istree", "two_star", mode, n, "", arch, size)
         for n in (16, 32, 64, 128)
         for arch in ("transformer", "mamba", "hybrid")
         for size in ("0.5m", "1m", "2m")
@@ -38,7 +40,8 @@ def test_the_published_table_has_every_cell_of_the_papers_grid(mode: str) -> Non
 )
 def test_published_values_are_the_papers(mode: str, arch: str, size: str, accuracies: list[float]) -> None:
     published = read_published()
-    assert [published[Cell("istree", "two_star", mode, n, arch, size)] for n in (16, 32, 64, 128)] == accuracies
+    settings = [Setting("istree", "two_star", mode, n, "", arch, size) for n in (16, 32, 64, 128)]
+    assert [published[setting].accuracy for setting in settings] == accuracies
 
 
 def test_every_published_value_tells_its_source_and_its_error() -> None:
@@ -55,6 +58,13 @@ def test_published_values_are_kept_only_for_the_same_cell(tmp_path: Path) -> Non
     others = [row(n=32, size="1m", family="random_tree"), row(n=32, size="tiny"), row(n=24, size="1m")]
     results = read_results(write(tmp_path / "t.csv", [same, *others]))
     assert results.published == {Cell("istree", "two_star", "cot", 32, "mamba", "1m"): 0.786}
+
+
+@pytest.mark.parametrize("change", [{"options": "names=64"}, {"eval_split": "validation"}])
+def test_published_values_are_of_tests_of_problems_without_options(change: dict[str, str], tmp_path: Path) -> None:
+    same = row(n=32, size="1m", options="", eval_split="test")
+    assert read_results(write(tmp_path / "t.csv", [same])).published
+    assert read_results(write(tmp_path / "t.csv", [same | change])).published == {}
 
 
 def test_seeds_of_a_cell_become_their_mean_and_the_envelope_of_their_intervals(tmp_path: Path) -> None:

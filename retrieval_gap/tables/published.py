@@ -1,0 +1,35 @@
+"""What others published on IsTree, by setting; the table comes with a checkout."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from retrieval_gap.runs.filters import matches
+from retrieval_gap.tables.identity import Setting
+from retrieval_gap.tables.rows import PUBLISHED
+from retrieval_gap.tables.texts import read_rows
+from retrieval_gap.tables.values import count_in, share_in
+
+SAMPLES = 5_000  # of the test split behind each value, one model a cell; the paper, section 5
+
+
+class Published(NamedTuple):
+    """reading_error: how far it may be off because it was read from a figure."""
+
+    accuracy: float
+    reading_error: float
+
+
+def read_published(path: Path = PUBLISHED, only: str = "") -> dict[Setting, Published]:
+    """Published accuracies: of problems without options, on the test split.
+
+    only: a filter of rows; its conditions on how a model was trained choose among ours alone.
+    Raises UsageError where the table is not at hand or will not do.
+    """
+    values = {}
+    fields = ("task", "family", "mode", "arch", "size")
+    about_cells = " ".join(part for part in only.split() if part.partition("=")[0] in Setting._fields)
+    for where, row in read_rows(path, (*fields, "n", "accuracy", "reading_error")):
+        setting = Setting(**{key: row[key] for key in fields}, n=count_in(where, row, "n"), options="")
+        if matches(setting._asdict(), about_cells):
+            values[setting] = Published(share_in(where, row, "accuracy"), share_in(where, row, "reading_error"))
+    return values
