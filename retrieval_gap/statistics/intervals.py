@@ -17,6 +17,10 @@ class Interval(NamedTuple):
         """The narrowest that holds both."""
         return Interval(min(self.low, other.low), max(self.high, other.high))
 
+    def clipped(self) -> "Interval":
+        """Of a difference of two shares: none is beyond 1."""
+        return Interval(max(-1.0, self.low), min(1.0, self.high))
+
 
 class StandardError(NamedTuple):
     """size: of a value, inf where nothing tells it.  degrees: of freedom, with which it is known."""
@@ -58,6 +62,12 @@ def paired_t_interval(differences: Sequence[float]) -> Interval:
     """95 % interval of the mean of paired differences (Student 1908), two or more."""
     half = t_quantile(len(differences) - 1) * stdev(differences) / math.sqrt(len(differences))
     return Interval(fmean(differences) - half, fmean(differences) + half)
+
+
+def prediction_interval(values: Sequence[float]) -> Interval:
+    """95 % interval that holds one further value where it is drawn as these were, two or more (Student's t)."""
+    half = t_quantile(len(values) - 1) * stdev(values) * math.sqrt(1 + 1 / len(values))
+    return Interval(fmean(values) - half, fmean(values) + half)
 
 
 def welch_interval(values: Sequence[float], others: Sequence[float]) -> Interval:

@@ -6,12 +6,15 @@ Differences are the first table's mean accuracy less the other's.  Their 95 % in
 * other seeds, two or more on both sides: Welch's t of the two means;
 * one seed on a side: Newcombe's for two shares, which knows of the evaluation samples alone, not of other seeds.
 
-The first two are widened to Newcombe's of all their samples where that is wider, so that seeds which happen to agree do
-not stand for more than was measured.  Runs of one seed are tested on the same problems, which Newcombe's takes for
-independent ones: that makes it rather wide than narrow.
+A published value is of one training.  Two or more of our seeds tell how far one more training may lie from their mean
+(the prediction interval of Student's t); one seed does not.
+
+All but Newcombe's are widened to Newcombe's of all their samples where that is wider, so that seeds which happen to
+agree do not stand for more than was measured.  Runs of one seed are tested on the same problems, which Newcombe's takes
+for independent ones: that makes it rather wide than narrow.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,31 +24,36 @@ from typing import Any, NamedTuple
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.machine.files import make_room_for
 from retrieval_gap.runs.filters import matches
-from retrieval_gap.statistics.intervals import Interval, newcombe_interval, paired_t_interval, welch_interval
+from retrieval_gap.statistics.intervals import (
+    Interval,
+    newcombe_interval,
+    paired_t_interval,
+    prediction_interval,
+    welch_interval,
+)
+from retrieval_gap.tables.identity import TEST, Setting, check_seeds, identity_of, longest
 from retrieval_gap.tables.printing import Cells, print_table
-from retrieval_gap.tables.rows import PUBLISHED, Row, Sourced, merge, read_table
+from retrieval_gap.tables.published import SAMPLES, Published, read_published
+from retrieval_gap.tables.rows import Row, Sourced, merge, read_table
 from retrieval_gap.tables.rows import write_table as write_csv
-from retrieval_gap.tables.texts import read_rows
-from retrieval_gap.tables.values import count_in, share_in
 
-PUBLISHED_SAMPLES = 5_000  # behind each published value, one model a cell; the paper, section 5
 NOT_SHOWN = "no difference shown"
+# Against a published value, as `against_published` tells them apart.
+REPRODUCED, UNDECIDED, NOT_REPRODUCED = "reproduced", "undecided", "not reproduced"
+ONE_EACH = "differs, one training each"
+NOT_RUN = "not run"
+UNDECIDED_FROM = 0.1  # an interval that holds 0, and reaches further from it, shows too little
 _TEACHER_FORCED = "published rag values are teacher-forced in the released code; ours execute every search"
 
 
-class Setting(NamedTuple):
-    """What two tables are paired by; seeds and training settings are not part of it."""
-
-    task: str
-    family: str
-    mode: str
-    n: int
-    options: str
-    arch: str
-    size: str
-
-
 Runs = dict[int, Row]  # one a seed
+
+
+class Table(NamedTuple):
+    """A table's runs by cell.  shorter: how many rows of shorter training are not among them."""
+
+    cells: dict[Setting, Runs]
+    shorter: int
 
 
 class Difference(NamedTuple):
@@ -58,11 +66,12 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One cell; what is not known is None."""
+    """One cell; what is not known is None.  samples: that the models of either side were trained on."""
 
     cell: Setting
     seeds: int = 0
     samples: int | None = None
+    other_samples: int | None = None
     accuracy: float | None = None
     other: float | None = None
     estimate: Difference | None = None
@@ -81,53 +90,54 @@ class Comparison:
 def compare_tables(path: Path, other: Path | None, only: str, csv: Path | None) -> None:
     """Prints the comparison of a table with another one, or with the published values; writes it to `csv`.
 
-    Raises UsageError for a table that will not do, two rows of one seed in a cell, and tables without a common cell.
+    Raises UsageError for a table that will not do, a cell of several settings, and tables without a common cell.
     """
     if csv is not None:
         make_room_for(csv)
-    ours = runs_by_cell(read_table(path), only)
+    rows = _chosen(path, only)
     if other is None:
-        compared = against_published(ours, read_published(PUBLISHED, only))
-        _print_published(path, ours, compared)
+        tested = [source for source in rows if identity_of(*source).split == TEST]
+        if not tested:
+            raise UsageError(f"{path} has no row of the test split, of which published values are")
+        ours = runs_by_cell(tested)
+        compared = against_published(ours.cells, read_published(only=only))
+        _print_published(path, ours, compared, len(rows) - len(tested))
     else:
-        theirs = runs_by_cell(read_table(other), only)
-        compared = pairs(ours, theirs)
+        ours, theirs = runs_by_cell(rows), runs_by_cell(_chosen(other, only))
+        compared = pairs(ours.cells, theirs.cells)
         if not compared:
-            raise UsageError(f"{path} and {other} have no cell in common; task, view, n, options, model pair them")
-        _print_pairs(path, other, compared, len(ours.keys() - theirs), len(theirs.keys() - ours))
+            raise UsageError(f"{path} and {other} have no cell in common; task, view, n, options, model and split pair")
+        _print_pairs((path, other), (ours, theirs), compared)
     if csv is not None:
-        rows = [comparison.row() for comparison in compared]
-        write_csv(csv, list(rows[0]), rows)
-        print(f"{len(rows)} rows written to {csv}")
+        told = [comparison.row() for comparison in compared]
+        write_csv(csv, list(told[0]), told)
+        print(f"{len(told)} rows written to {csv}")
 
 
-def runs_by_cell(sources: Iterable[Sourced], only: str = "") -> dict[Setting, Runs]:
-    """The longest-trained runs of each cell, by seed.
+def _chosen(path: Path, only: str) -> list[Sourced]:
+    rows = [source for source in read_table(path) if matches(source.row, only)]
+    if not rows:
+        raise UsageError(f"no row of the table {path} matches --only {only!r}")
+    return rows
 
-    Raises UsageError where a seed is there twice (they differ in a setting that the mean would hide), and where
-    nothing is left.
+
+def runs_by_cell(sources: Iterable[Sourced]) -> Table:
+    """The longest-trained runs of each cell.
+
+    Raises UsageError where they differ in a setting other than the seed, which the mean would hide.
     """
     by_cell: dict[Setting, list[Sourced]] = defaultdict(list)
-    kept = [source for source in merge(sources) if matches(source.row, only)]
-    if not kept:
-        raise UsageError(f"no row of the table matches --only {only!r}")
+    kept = merge(sources)
     for source in kept:
-        by_cell[Setting(*(source.row[key] for key in Setting._fields))].append(source)
-    return {cell: _longest(runs) for cell, runs in by_cell.items()}
+        by_cell[identity_of(*source).setting].append(source)
+    cells = {cell: _longest(runs) for cell, runs in by_cell.items()}
+    return Table(cells, len(kept) - sum(map(len, cells.values())))
 
 
-def _longest(runs: Sequence[Sourced]) -> Runs:
-    most = max(source.row["samples"] or 0 for source in runs)
-    kept: dict[int, Sourced] = {}
-    for source in runs:
-        if (source.row["samples"] or 0) == most:
-            first = kept.setdefault(source.row["seed"], source)
-            if first is not source:
-                raise UsageError(
-                    f"{first.where} and {source.where} are one cell and seed with other settings; "
-                    "choose with --only, such as --only lr=0.003, or leave one out"
-                )
-    return {seed: source.row for seed, source in sorted(kept.items())}
+def _longest(sources: Sequence[Sourced]) -> Runs:
+    kept = longest(sources, lambda source: source.row["samples"] or 0)
+    check_seeds((identity_of(*source) for source in kept), "choose with --only, such as --only lr=0.003")
+    return {source.row["seed"]: source.row for source in sorted(kept, key=lambda source: source.row["seed"])}
 
 
 def pairs(ours: Mapping[Setting, Runs], theirs: Mapping[Setting, Runs]) -> list[Comparison]:
@@ -144,7 +154,8 @@ def _pair(cell: Setting, ours: Runs, theirs: Runs) -> Comparison:
     return Comparison(
         cell=cell,
         seeds=len(ours),
-        samples=next(iter(ours.values()))["samples"],
+        samples=_samples(ours),
+        other_samples=_samples(theirs),
         accuracy=_mean(ours),
         other=_mean(theirs),
         estimate=estimate,
@@ -159,97 +170,105 @@ def estimate_of(ours: Runs, theirs: Runs) -> Difference:
     difference = _mean(ours) - _mean(theirs)
     if len(ours) > 1 and list(ours) == list(theirs):
         interval = paired_t_interval([a - b for a, b in zip(mine, others, strict=True)])
-        return Difference(difference, interval.widened(newcombe), f"paired t, {len(ours)} seeds")
+        return Difference(difference, interval.widened(newcombe).clipped(), f"paired t, {len(ours)} seeds")
     if len(ours) > 1 and len(theirs) > 1:
         interval = welch_interval(mine, others)
-        return Difference(difference, interval.widened(newcombe), f"Welch, {len(ours)} + {len(theirs)} seeds")
+        return Difference(difference, interval.widened(newcombe).clipped(), f"Welch, {len(ours)} + {len(theirs)} seeds")
     return Difference(difference, newcombe, "Newcombe")
 
 
-def read_published(path: Path, only: str = "") -> dict[Setting, tuple[float, float]]:
-    """Published accuracies and how far each may be off because it was read from a figure.
+def against_published(ours: Mapping[Setting, Runs], published: Mapping[Setting, Published]) -> list[Comparison]:
+    """Every published cell, with what our runs say of it.
 
-    Raises UsageError where the table is not at hand (it comes with a checkout) or will not do.
+    The interval of the difference, widened by the reading error, holds 0: reproduced, or undecided where it reaches
+    further than `UNDECIDED_FROM` from 0.  It does not: not reproduced; but of one seed, whose spread between trainings
+    is not known, that the two trainings differ.
     """
-    values = {}
-    fields = [field for field in Setting._fields if field != "options"]
-    for where, row in read_rows(path, (*fields, "accuracy", "reading_error")):
-        n = count_in(where, row, "n")
-        cell = Setting(row["task"], row["family"], row["mode"], n, "", row["arch"], row["size"])
-        if all(matches({**cell._asdict(), "seed": "", "lr": ""}, part) for part in _cell_conditions(only)):
-            values[cell] = share_in(where, row, "accuracy"), share_in(where, row, "reading_error")
-    return values
+    return [_reproduction(cell, ours.get(cell), value) for cell, value in published.items()]
 
 
-def _cell_conditions(only: str) -> list[str]:
-    """The conditions of a filter that are about cells; those about training settings choose among our runs."""
-    return [part for part in only.split() if part.partition("=")[0] not in ("seed", "lr")]
-
-
-def against_published(
-    ours: Mapping[Setting, Runs], published: Mapping[Setting, tuple[float, float]]
-) -> list[Comparison]:
-    """Every published cell: reproduced where the interval of the difference, widened by the reading error, holds 0."""
-    return [_reproduction(cell, ours.get(cell), *value) for cell, value in published.items()]
-
-
-def _reproduction(cell: Setting, runs: Runs | None, value: float, error: float) -> Comparison:
+def _reproduction(cell: Setting, runs: Runs | None, published: Published) -> Comparison:
+    value, error = published
     if runs is None:
-        return Comparison(cell=cell, other=value, verdict="not run")
-    interval = newcombe_interval(_mean(runs), _trials(runs), value, PUBLISHED_SAMPLES)
-    by = "Newcombe"
+        return Comparison(cell=cell, other=value, verdict=NOT_RUN)
+    interval, by = newcombe_interval(_mean(runs), _trials(runs), value, SAMPLES), "Newcombe"
     if len(runs) > 1:
-        interval = paired_t_interval([row["accuracy"] - value for row in runs.values()]).widened(interval)
-        by = f"t, {len(runs)} seeds"
-    interval = Interval(interval.low - error, interval.high + error)
-    held = interval.low <= 0 <= interval.high
+        interval = prediction_interval([row["accuracy"] - value for row in runs.values()]).widened(interval)
+        by = f"one more training, {len(runs)} seeds"
+    interval = Interval(interval.low - error, interval.high + error).clipped()
     return Comparison(
         cell=cell,
         seeds=len(runs),
-        samples=next(iter(runs.values()))["samples"],
+        samples=_samples(runs),
         accuracy=_mean(runs),
         other=value,
         estimate=Difference(_mean(runs) - value, interval, by),
-        verdict="reproduced" if held else "not reproduced",
+        verdict=_verdict(interval, len(runs)),
     )
+
+
+def _verdict(interval: Interval, seeds: int) -> str:
+    if not interval.low <= 0 <= interval.high:
+        return NOT_REPRODUCED if seeds > 1 else ONE_EACH
+    return UNDECIDED if max(-interval.low, interval.high) > UNDECIDED_FROM else REPRODUCED
+
+
+def verdicts_told(compared: Iterable[Comparison]) -> str:
+    """How many published cells have which verdict."""
+    count = Counter(comparison.verdict for comparison in compared)
+    return "; ".join(f"{verdict}: {count[verdict]}" for verdict in (REPRODUCED, UNDECIDED, NOT_REPRODUCED, ONE_EACH))
 
 
 def _mean(runs: Runs) -> float:
     return fmean(row["accuracy"] for row in runs.values())
 
 
+def _samples(runs: Runs) -> int | None:
+    samples: int | None = next(iter(runs.values()))["samples"]
+    return samples
+
+
 def _trials(runs: Runs) -> int:
     return sum(row["eval_samples"] for row in runs.values())
 
 
-def _print_pairs(path: Path, other: Path, compared: Sequence[Comparison], ours: int, theirs: int) -> None:
+def _print_pairs(paths: tuple[Path, Path], tables: tuple[Table, Table], compared: Sequence[Comparison]) -> None:
+    path, other = paths
+    ours, theirs = (table.cells.keys() for table in tables)
     _print_table(compared, "other")
     counts = [f"{sum(c.verdict == verdict for c in compared)} {verdict}" for verdict in ("higher", "lower")]
     print(f"{len(compared)} cells in both: {', '.join(counts)} in {path} than in {other}, the others {NOT_SHOWN}")
-    print(f"{ours} cells only in {path}, {theirs} only in {other}")
+    print(f"{len(ours - theirs)} cells only in {path}, {len(theirs - ours)} only in {other}")
+    for name, table in zip(paths, tables, strict=True):
+        _print_left_out(name, table.shorter, "shorter training")
 
 
-def _print_published(path: Path, ours: Mapping[Setting, Runs], compared: Sequence[Comparison]) -> None:
+def _print_published(path: Path, ours: Table, compared: Sequence[Comparison], untested: int) -> None:
     run = [comparison for comparison in compared if comparison.accuracy is not None]
     if run:
         _print_table(run, "published")
-    count = {verdict: sum(c.verdict == verdict for c in run) for verdict in ("reproduced", "not reproduced")}
     print(
-        f"{len(run)} of {len(compared)} published cells were run: {count['reproduced']} "
-        f"reproduced within the interval, {count['not reproduced']} not; "
-        f"cells of {path} without a published counterpart: {len(ours) - len(run)}"
+        f"{len(run)} of {len(compared)} published cells were run: {verdicts_told(run)}; "
+        f"cells of {path} without a published counterpart: {len(ours.cells) - len(run)}"
     )
+    _print_left_out(path, ours.shorter, "shorter training")
+    _print_left_out(path, untested, "another split than test")
     for line in missing_lines(compared):
         print(f"not run: {line}")
     if any(comparison.cell.mode == "rag" for comparison in run):
         print(_TEACHER_FORCED)
 
 
+def _print_left_out(path: Path, rows: int, what: str) -> None:
+    if rows:
+        print(f"left out of {path}: {rows} row{'s' if rows > 1 else ''} of {what}")
+
+
 def missing_lines(compared: Iterable[Comparison]) -> list[str]:
     """The published cells that were not run, a line for each view and model."""
     ns: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for comparison in compared:
-        if comparison.verdict == "not run":
+        if comparison.verdict == NOT_RUN:
             cell = comparison.cell
             ns[cell.task, cell.family, cell.mode, cell.arch, cell.size].append(cell.n)
     return [f"{' '.join(key)}: n = {', '.join(map(str, sorted(values)))}" for key, values in ns.items()]
@@ -265,9 +284,11 @@ def _words(comparison: Comparison) -> list[str]:
     cell, estimate = comparison.cell, comparison.estimate
     assert estimate is not None, "only cells of both sides are printed"
     (low, high), shares = estimate.interval, (comparison.accuracy or 0.0, comparison.other or 0.0)
-    task = " ".join(filter(None, [cell.task, cell.family, cell.options]))
+    split = "" if cell.eval_split == TEST else f"({cell.eval_split})"
+    task = " ".join(filter(None, [cell.task, cell.family, cell.options, split]))
+    trained = dict.fromkeys(f"{samples:,}" for samples in (comparison.samples, comparison.other_samples) if samples)
     told: list[Any] = [task, cell.mode, cell.n, f"{cell.arch} {cell.size}", comparison.seeds]
-    told += ["" if comparison.samples is None else f"{comparison.samples:,}", *(f"{share:.3f}" for share in shares)]
+    told += [" / ".join(trained), *(f"{share:.3f}" for share in shares)]
     told += [
         f"{estimate.difference:+.3f}",
         f"{low:+.3f} to {high:+.3f}",

@@ -1,13 +1,16 @@
 """Intervals are the textbooks'."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from retrieval_gap.statistics.intervals import (
+    Interval,
     newcombe_interval,
     paired_t_interval,
+    prediction_interval,
     t_quantile,
     t_within,
     welch_interval,
@@ -54,6 +57,19 @@ def test_welchs_interval_is_wider_than_with_fractional_degrees_and_has_the_same_
     known_low, known_high = -3.3654832, 0.2054832  # R: t.test(extra ~ group, data = sleep), 17.78 degrees
     assert low + high == pytest.approx(known_low + known_high)
     assert known_low - 0.01 < low < known_low
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 20])
+def test_one_further_value_is_within_its_interval_19_times_in_20(seeds: int) -> None:
+    drawn = np.random.default_rng(0).normal(0.8, 0.03, (4_000, seeds + 1))
+    intervals = [prediction_interval(list(values)) for values in drawn[:, 1:]]
+    held = sum(low <= further <= high for (low, high), further in zip(intervals, drawn[:, 0], strict=True))
+    assert held / len(drawn) == pytest.approx(0.95, abs=0.015)
+
+
+def test_a_difference_of_shares_is_not_beyond_1() -> None:
+    assert Interval(-6.7, 6.0).clipped() == (-1, 1)
+    assert Interval(-0.5, 0.25).clipped() == (-0.5, 0.25)
 
 
 def test_seeds_without_spread_have_an_interval_of_one_point() -> None:
