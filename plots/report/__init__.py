@@ -21,7 +21,7 @@ from retrieval_gap.experiments.trained.rows import chance_of
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.machine.files import make_folder, write_text
 
-from .charts import ACCURACY, CURVE, LEARNED, legend
+from .charts import ACCURACY, CURVE, LEARNED, legend, lines
 from .columns import COLUMNS, FIRST, filters_of, table_rows
 from .drawn import drawn_figures
 from .published import published_section
@@ -75,18 +75,20 @@ def _render(gathered: Gathered, vega: str) -> str:
 
 def _page_data(gathered: Gathered) -> dict[str, Any]:
     """What the page's script reads; `i` numbers the rows."""
+    rows = [entry.row for entry in gathered.entries]
     return {
         "rows": [
             _plain(entry.row) | {"chance": chance_of(entry.row), "i": i, "source": entry.where}
             for i, entry in enumerate(gathered.entries)
         ],
+        "lines": lines(rows),
         "curves": gathered.curves,
         "learned": gathered.learned,
         "samples": gathered.samples,
         "memories": gathered.memories,
         "environments": {i: _plain(start) for i, start in gathered.environments.items()},
         "charts": {"accuracy": ACCURACY, "curve": CURVE, "learned": LEARNED},
-        "legend": legend([entry.row for entry in gathered.entries]),
+        "legend": legend(rows),
     }
 
 

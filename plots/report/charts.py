@@ -3,10 +3,12 @@
 Text is `currentColor`, so that the page's light or dark ink colours it.  Architectures have a colour and a mark each.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from retrieval_gap.about import in_order
+from retrieval_gap.tables.identity import IDENTITY, Setting, identity_of, longest
 from retrieval_gap.tables.rows import Row
 
 from .. import style
@@ -82,9 +84,10 @@ ACCURACY: dict[str, Any] = {
         },
         {
             "mark": {"type": "line", "strokeWidth": 1.2, "opacity": 0.5},
+            "transform": [{"filter": "datum.line !== null"}],
             "encoding": {
                 "y": {"aggregate": "mean", "field": "accuracy", **_SHARE},
-                "detail": {"field": "model"},
+                "detail": [{"field": "model"}, {"field": "line"}],
                 "strokeDash": _DASH,
                 "color": _COLOUR,
             },
@@ -148,6 +151,24 @@ def _curve(title: str, scale: dict[str, Any], form: str) -> dict[str, Any]:
 
 CURVE = _curve("loss (nats a token)", {"type": "log", "nice": False}, "~g")
 LEARNED = _curve("accuracy on validation samples", {"domainMax": 1, "zero": False}, ".2f")
+
+
+def lines(rows: Sequence[Row]) -> list[str | None]:
+    """What tells the line of each row from others of its problem, view and model, so that a line is a mean of seeds
+    alone: its split, and in what else the longest-trained runs of one n differ.  None: runs of its cell were trained
+    for longer, and it is on no line."""
+    cells: dict[Setting, list[int]] = defaultdict(list)
+    for i, row in enumerate(rows):
+        cells[identity_of("", row).setting].append(i)
+    told: list[str | None] = [None] * len(rows)
+    kept = {cell: longest(some, lambda i: rows[i]["samples"] or 0) for cell, some in cells.items()}
+    differing: dict[Setting, set[str]] = defaultdict(lambda: {"eval_split"})
+    for cell, some in kept.items():
+        differing[cell._replace(n=0)] |= {c for c in IDENTITY if len({rows[i][c] for i in some}) > 1}
+    for cell, some in kept.items():
+        for i in some:
+            told[i] = " ".join(f"{column}={rows[i][column]}" for column in sorted(differing[cell._replace(n=0)]))
+    return told
 
 
 def legend(rows: Sequence[Row]) -> list[dict[str, str]]:

@@ -149,7 +149,7 @@ async function draw(rows) {
   turn += 1;
   const lows = rows.map((row) => Math.min(row.accuracy_low, row.chance ?? 1));
   const lowest = Math.min(0.5, ...lows.map((low) => Math.floor(low * 10) / 10));
-  const points = (group) => group.map((row) => ({ ...named(row), place: modelOrder(row) }));
+  const points = (group) => group.map((row) => ({ ...named(row), place: modelOrder(row), line: data.lines[row.i] }));
   const along = (curves) => (group) => group.flatMap((row) => {
     const { i, arch, model, rank, n, seed, lr } = named(row);
     return curves[i].map(([samples, value]) => ({ i, arch, model, rank, n, seed, lr, samples, value }));

@@ -13,6 +13,7 @@ import pytest
 from retrieval_gap.cli import main
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.plots.report import _vega_bundle, write_report
+from retrieval_gap.plots.report.charts import lines
 from retrieval_gap.plots.report.columns import filters_of
 from retrieval_gap.plots.report.samples import MOST_GOLD, MOST_TOKENS, shown, shown_samples, text_of
 from retrieval_gap.plots.report.sources import CURVE_POINTS, committed_tables, gather, thinned
@@ -84,6 +85,24 @@ def test_curves_are_of_runs_alone_and_end_where_training_did(page: str) -> None:
     assert "14 of 16 models come from a table alone: no curve kept" in re.sub(r"\s+", " ", page)
 
 
+def test_a_line_is_a_mean_of_seeds_alone() -> None:
+    runs = [full_row(), full_row(seed=1), full_row(n=32, samples=128_000, lr=0.001)]
+    assert lines(runs) == ["eval_split=test"] * 3  # samples and rates that go with n are of one line
+    other = [full_row(lr=0.001), full_row(samples=1_000), full_row(eval_split="validation", samples=9)]
+    rate = ["eval_split=test lr=0.0003"] * 2 + ["eval_split=test lr=0.001"] * 2
+    assert lines([*runs, *other]) == [*rate, None, "eval_split=validation"]
+
+
+def test_a_chart_draws_a_line_for_each(page: str) -> None:
+    import vl_convert
+
+    places = [{"n": n, "line": line} for n in (8, 16) for line in ("lr=0.1", "lr=0.2", None)]
+    values = [{"arch": "lstm", "model": "lstm tiny", "rank": 0, "accuracy": 0.5, "chance": 0.1} | p for p in places]
+    chart = json.loads(Elements(page).data)["charts"]["accuracy"] | {"width": 200, "data": {"values": values}}
+    drawn = vl_convert.vegalite_to_svg(json.dumps(chart | {"layer": chart["layer"][1:2]}))
+    assert drawn.count('aria-roledescription="line mark"') == 2
+
+
 def test_a_long_curve_is_thinned_evenly_and_a_short_one_is_not() -> None:
     assert thinned([(i, 1.0) for i in range(10)]) == [(i, 1.0) for i in range(10)]
     thin = thinned([(i, 1.0) for i in range(1_001)])
@@ -115,6 +134,18 @@ def test_pieces_of_words_are_read_as_words() -> None:
 def test_a_question_is_neither_the_models_nor_the_retrievers() -> None:
     told = shown(sample(by="mmmmmrgm", departs=None))
     assert [piece[:2] for piece in told["pieces"]][-2:] == [["g", "[EOS]"], ["m", "[TRUE]"]]
+
+
+def test_published_cells_have_their_verdicts_and_how_many_there_are_of_each(tmp_path: Path) -> None:
+    cell = full_row(n=32, accuracy=0.78)
+    rough = full_row(n=32, arch="hybrid", accuracy=1.0, eval_samples=5)
+    validation = full_row(n=64, eval_split="validation")
+    table = write_full(tmp_path / "t.csv", cell, full_row(accuracy=0.9), rough, validation)
+    page = write_report(tmp_path / "out", [], [table]).read_text()
+    assert "3 of 108 published cells were run" in page
+    assert "reproduced: 1; undecided: 1; not reproduced: 0; differs, one training each: 1" in page
+    for look, verdict in (("right", "reproduced"), ("soft", "undecided"), ("soft", "differs, one training each")):
+        assert f'<td class="{look}">{verdict}</td>' in page
 
 
 def test_a_long_trace_is_cut_and_says_so() -> None:
