@@ -26,7 +26,7 @@ from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.theory.bounds import BOUNDS, Bound, bound_of
 
 from . import style
-from .caption import left_out
+from .caption import hardware, held_out, left_out
 from .kept import Kept
 from .page import legend_lines, line_of_panels, page
 from .probes import number_of
@@ -295,10 +295,8 @@ def making(table: Runs, *, bars: bool = True) -> str:
     runs = table.rows
     seeds = number_of({len({run.seed for run in runs})}, "seed")
     samples = number_of({run.samples for run in runs}, "training sample")
-    tested = number_of({run.eval_samples for run in runs}, "held-out sample")
-    hardware = ", ".join(sorted({run.hardware for run in runs}))
     span = "; error bars span the lowest to the highest end of their 95 % Wilson intervals" if bars else ""
     return (
-        f"Free decoding of {tested}; an undecided answer counts as a guess. {samples}, {seeds}. Values are means of "
-        f"seeds{span}. Hardware: {hardware}. {left_out(table.left_out)}"
+        f"Free decoding of {held_out(runs)}; an undecided answer counts as a guess. {samples}, {seeds}. Values are "
+        f"means of seeds{span}. Hardware: {hardware(runs)}. {left_out(table.left_out)}"
     )

@@ -1,7 +1,11 @@
 """The words of a figure: its title, and below it what was measured, on how much, and what is missing."""
 
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
+from retrieval_gap.tables.identity import TEST, Identity
+
+from .probes import number_of
 from .results import Results
 from .style import VIEWS, family_name, size_name
 
@@ -10,6 +14,23 @@ SEED_INTERVALS = (
     "Values are means of the seeds; error bars span the lowest to the highest end of the seeds' 95 % Wilson intervals."
 )
 TEACHER_FORCED = "Published retrieval values: teacher-forced in the released code; ours execute every search."
+
+
+class Measured(Protocol):
+    """A row: what it is of, and where it was measured."""
+
+    @property
+    def identity(self) -> Identity: ...
+
+    @property
+    def hardware(self) -> str: ...
+
+
+class Sampled(Measured, Protocol):
+    """A row with the number of samples of its split."""
+
+    @property
+    def eval_samples(self) -> int: ...
 
 
 def title(results: Results) -> str:
@@ -34,15 +55,33 @@ def left_out(what: Sequence[str]) -> str:
     return f"Not drawn: {', '.join(what)}." if what else ""
 
 
+def held_out(rows: Iterable[Sampled], what: str = "held-out sample") -> str:
+    """On how many samples each row was measured, and of which split where that is not the test split."""
+    rows = list(rows)
+    return number_of({row.eval_samples for row in rows}, what) + of_split(rows)
+
+
+def of_split(rows: Iterable[Measured]) -> str:
+    """Such as ` of the validation split`; "" where all are of the test split."""
+    splits = sorted({row.identity.split for row in rows})
+    return "" if splits == [TEST] else f" of the {' and '.join(splits)} split{'s' if len(splits) > 1 else ''}"
+
+
+def hardware(rows: Iterable[Measured]) -> str:
+    """Names in one piece (no line break inside them)."""
+    names = sorted({row.hardware.replace(" ", "\u00a0") for row in rows})
+    return "; ".join(names) if len(names) <= 2 else f"{len(names)} machines, see the table"
+
+
 def _making(results: Results) -> list[str]:
     embeddings = sorted({run.embedding for run in results.runs if run.embedding})
     return [
-        f"Free decoding of {_span(run.eval_samples for run in results.runs)} evaluation samples;",
+        f"Free decoding of {held_out(results.runs, 'evaluation sample')};",
         "undecided counted 0.5.",
         f"Training samples: {_training_samples(results)}.",
         f"Seeds per cell: {_span(len(point.runs) for point in results.points.values())}.",
         f"Embedding: {' and '.join(embeddings)}." if embeddings else "",
-        f"Hardware: {_hardware(results)}.",
+        f"Hardware: {hardware(results.runs)}.",
     ]
 
 
@@ -65,12 +104,6 @@ def _training_samples(results: Results) -> str:
     if len(set(spans.values())) == 1:
         return spans[results.modes[0]]
     return ", ".join(f"{VIEWS.get(mode, mode).lower()} {span}" for mode, span in spans.items())
-
-
-def _hardware(results: Results) -> str:
-    """Names in one piece (no line break inside them)."""
-    names = sorted({run.hardware.replace(" ", "\u00a0") for run in results.runs})
-    return "; ".join(names) if len(names) <= 2 else f"{len(names)} machines, see the table"
 
 
 def _span(numbers: Iterable[int]) -> str:

@@ -22,7 +22,7 @@ from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tables.identity import Identity, identity_of
 
 from . import style
-from .caption import left_out
+from .caption import hardware, left_out, of_split
 from .kept import counted
 from .page import page
 from .results import RESULTS, count_in, read_rows, share_in
@@ -294,11 +294,12 @@ def _caption(tables: Tables, views: Sequence[str], architectures: Sequence[str])
     counts, seeds = {point.questions for point in tables.small}, {point.seed for point in tables.small}
     cells = {(p.way, p.name, p.panel, p.n) for p in tables.small}
     missing = len(_VIEWS) * len(architectures) * len(PANELS) * len(_NS) - len(cells)
+    asked = "–".join(f"{count:,}" for count in sorted(counts))
     first = (
-        f"Small models: free decoding of {'–'.join(f'{count:,}' for count in sorted(counts))} test questions a point, "
+        f"Small models: free decoding of {asked} held-out questions a point{of_split(tables.small)}, "
         f"searches executed; undecided counted 0. Trained on up to {tables.samples:,} samples, gold in random places, "
         f"all n together; {len(seeds)} seed{'s' if len(seeds) > 1 else ''}. Error bars: 95 % Wilson intervals"
-        f"{' (of seeds: their envelope)' if len(seeds) > 1 else ''}. Hardware: {tables.small[0].hardware}."
+        f"{' (of seeds: their envelope)' if len(seeds) > 1 else ''}. Hardware: {hardware(tables.small)}."
     )
     second = [
         f"{missing} of {missing + len(cells)} points of small models are missing." if missing else "",

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from . import style
-from .caption import left_out
+from .caption import held_out, left_out
 from .page import line_of_panels, page
 from .probes import DEMO_PROBE, ProbedRow, Probes, colours_of, least_bits, read_probes, title_of
 
@@ -69,9 +69,8 @@ def _keys(colours: dict[int, str], markers: dict[str, str]) -> list[Line2D]:
 
 
 def _caption(probes: Probes) -> str:
-    one = probes.rows[0]
     return (
-        f"A mark a trained model; {one.eval_samples:,} held-out samples. Lines: the fewest bits whose accuracy is 99 % "
+        f"A mark a trained model; {held_out(probes.rows)}. Lines: the fewest bits whose accuracy is 99 % "
         "of the model's by the upper and by the lower end of its 95 % Wilson interval (to the whole state where none "
         "is that sure). Bits are those tried: so many levels for each element or principal component of the state. "
         "A model near chance needs, and uses, next to none; it is drawn at 1 bit."

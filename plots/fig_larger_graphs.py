@@ -14,7 +14,7 @@ from retrieval_gap.statistics.intervals import wilson_interval
 from retrieval_gap.tables.identity import Identity, check_seeds
 
 from . import by_size, style
-from .caption import left_out
+from .caption import hardware, held_out, left_out
 from .fig_transfer import DEFAULT_TABLE as DEFAULT_TABLE
 from .fig_transfer import Tested, read_tests
 from .probes import number_of
@@ -78,12 +78,11 @@ def _run(cell: Cell, classes: list[Tested]) -> ResultRow:
 def draw_figure(tests: LargerGraphs) -> Figure:
     """A row of panels for each family tested; a column for each view."""
     runs = tests.results.runs
-    tested = number_of({run.eval_samples for run in runs}, "held-out sample")
     seeds = number_of({len(point.runs) for point in tests.results.points.values()}, "run")
     caption = (
-        f"Trained on {style.family_name(tests.family)} of {tests.n} nodes ({tests.options}). Free decoding of {tested} "
-        f"a run and point, every search executed; undecided counted 0.5. {seeds} a point. "
-        f"Error bars: 95 % Wilson interval. Hardware: {runs[0].hardware}. {left_out(tests.results.left_out)}"
+        f"Trained on {style.family_name(tests.family)} of {tests.n} nodes ({tests.options}). Free decoding of "
+        f"{held_out(runs)} a run and point, every search executed; undecided counted 0.5. {seeds} a point. "
+        f"Error bars: 95 % Wilson interval. Hardware: {hardware(runs)}. {left_out(tests.results.left_out)}"
     )
     ns = tests.results.ns
     title = f"IsTree: trained on graphs of {tests.n} nodes, tested on {ns[0]} to {ns[-1]}"

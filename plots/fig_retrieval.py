@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from retrieval_gap.machine.errors import UsageError
 
 from . import style
-from .caption import left_out
+from .caption import hardware, held_out, left_out
 from .kept import counted
 from .page import page
 from .probes import number_of
@@ -137,10 +137,9 @@ def _name(mode: str, model: Model) -> str:
 def _caption(results: Results) -> str:
     runs = results.runs
     seeds = number_of({len(point.runs) for point in results.points.values()}, "seed")
-    tested = number_of({run.eval_samples for run in runs}, "held-out sample")
     trained = number_of({run.samples for run in runs}, "training sample")
     return (
-        f"Free decoding of {tested}, every search executed. Values are means of {seeds}; error bars span the lowest to "
-        f"the highest end of the seeds' 95 % Wilson intervals. {trained[0].upper()}{trained[1:]}. "
-        f"Hardware: {runs[0].hardware}. {left_out(_not_drawn(results))}"
+        f"Free decoding of {held_out(runs)}, every search executed. Values are means of {seeds}; error bars span "
+        f"the lowest to the highest end of the seeds' 95 % Wilson intervals. {trained[0].upper()}{trained[1:]}. "
+        f"Hardware: {hardware(runs)}. {left_out(_not_drawn(results))}"
     )

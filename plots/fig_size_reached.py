@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from . import style
-from .caption import left_out
+from .caption import held_out, left_out
 from .page import line_of_panels, page
 from .probes import BITS_CARRIED, DEMO_PROBE, ProbedMean, Probes, least_bits, read_probes, title_of
 
@@ -101,9 +101,8 @@ def _keys(architectures: list[str]) -> list[Line2D]:
 
 
 def _caption(probes: Probes) -> str:
-    one = probes.rows[0]
     return (
-        f"Means of {probes.seeds}, {one.eval_samples:,} held-out samples each; the state as trained, or "
+        f"Means of {probes.seeds}, {held_out(probes.rows)} each; the state as trained, or "
         "quantised at the end of the sequence. To the left of the proved line no reader can be. Lengths tried: "
         f"{', '.join(map(str, probes.ns))}. Attention's state is its cache of keys and values, which grows with n."
         f" {left_out(probes.left_out)}"

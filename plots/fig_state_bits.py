@@ -11,9 +11,9 @@ from matplotlib.lines import Line2D
 from retrieval_gap.about import in_order
 
 from . import style
-from .caption import left_out
+from .caption import hardware, held_out, left_out
 from .page import line_of_panels, page
-from .probes import BITS_CARRIED, DEMO_PROBE, ProbedMean, Probes, colours_of, frontier, read_probes, title_of
+from .probes import BITS_CARRIED, DEMO_PROBE, ProbedMean, Probes, colours_of, frontier, number_of, read_probes, title_of
 
 DEFAULT_TABLE, read_table = DEMO_PROBE, read_probes
 _CEILING, _QUANTISED = (0, (4, 2)), 2.2
@@ -84,14 +84,15 @@ def _marks() -> list[Line2D]:
 
 
 def _caption(probes: Probes) -> str:
-    one = probes.rows[0]
+    rows = probes.rows
+    trained = number_of({row.samples for row in rows}, "sample")
     return (
-        f"Free decoding of {one.eval_samples:,} held-out samples; an undecided answer is wrong. Values are means of "
+        f"Free decoding of {held_out(rows)}; an undecided answer is wrong. Values are means of "
         f"{probes.seeds}; error bars span the lowest to the highest end of the seeds' 95 % Wilson intervals. "
         "Quantised: the trained model's state, or its first principal components, rounded to few bits at the end of "
         "the sequence, then decoded on. The ceiling is that of the best cell (one-way communication), over all "
-        f"problems of the size. Models: {_models(probes)}. Training samples: {one.samples:,}. Hardware: {one.hardware}."
-        f"\n{left_out(probes.left_out)}"
+        f"problems of the size. Models: {_models(probes)}. Trained on {trained}. Hardware: "
+        f"{hardware(rows)}.\n{left_out(probes.left_out)}"
     )
 
 

@@ -17,7 +17,7 @@ from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tables.identity import Identity, identity_of
 
 from . import style
-from .caption import left_out
+from .caption import hardware, held_out, left_out
 from .kept import Kept
 from .page import page
 from .probes import number_of
@@ -135,9 +135,9 @@ def _keys() -> list[Line2D]:
 
 
 def _caption(tests: Kept[Tested]) -> str:
-    tested = number_of({row.eval_samples for row in tests.rows}, "held-out sample")
     runs = number_of({*Counter((row.tested_on, row.mode, row.arch, row.answer) for row in tests.rows).values()}, "run")
     return (
-        f"Free decoding of {tested} of each class and family, every search executed; undecided counted 0.5. {runs} a "
-        f"cell. Error bars: 95 % Wilson interval. Hardware: {tests.rows[0].hardware}. {left_out(tests.left_out)}"
+        f"Free decoding of {held_out(tests.rows)} of each class and family, every search executed; undecided counted "
+        f"0.5. {runs} a cell. Error bars: 95 % Wilson interval. Hardware: {hardware(tests.rows)}. "
+        f"{left_out(tests.left_out)}"
     )

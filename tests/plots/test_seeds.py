@@ -1,5 +1,6 @@
 """A mean is over seeds alone: rows that differ in another setting are refused, or told apart."""
 
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,29 @@ def test_a_row_that_is_there_twice_is_refused(name: str, tmp_path: Path) -> None
     rows = with_settings(MEANS[name])
     with pytest.raises(UsageError, match="two rows of one configuration and seed"):
         drawn(name, [*rows, rows[0]], tmp_path)
+
+
+TABLES = MEANS | {"fig_bits_used": probe_like(), "fig_card": card_tables.card(), "fig_lr_window": card_tables.rates()}
+
+
+def words(figure: Figure) -> str:
+    return " ".join(text.get_text() for text in figure.texts).replace("\n", " ").replace("\u00a0", " ")
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_caption_tells_of_the_samples_and_machines_of_every_row(name: str, tmp_path: Path) -> None:
+    others = [r | {"seed": r["seed"] + 7, "hardware": "Loom, 3 cores", "eval_samples": 77} for r in TABLES[name]]
+    told = words(drawn(name, [*TABLES[name], *others], tmp_path))
+    assert re.search(r"\b(77|154)( to |\N{EN DASH})", told)  # 154: both answers of a test together
+    if "Hardware:" in told:
+        assert f"{TABLES[name][0]['hardware']}; Loom, 3 cores" in told
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_caption_names_the_split_where_it_is_not_that_of_tests(name: str, tmp_path: Path) -> None:
+    tests = [r | {"eval_split": "test"} for r in TABLES[name]]
+    assert "split" not in words(drawn(name, tests, tmp_path)).replace("on the test split", "")
+    assert "of the validation split" in words(drawn(name, [r | {"eval_split": "validation"} for r in tests], tmp_path))
 
 
 def test_the_card_takes_the_best_of_several_trainings(tmp_path: Path) -> None:
