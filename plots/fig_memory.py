@@ -7,9 +7,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.text_memory.methods import UNBOUNDED
+
 from . import style
 from .caption import left_out
-from .memories import SCRIPTED, Memories, MemoryRow, looks_of, read_memories, spread
+from .memories import METHODS, SCRIPTED, Memories, MemoryRow, looks_of, read_memories, spread
 from .page import legend_lines, page
 
 DEFAULT_TABLE, read_table = SCRIPTED, read_memories
@@ -21,7 +24,9 @@ _FLOOR_DASHES = ((0, (1, 1.5)), (0, (4, 2)), (0, (4, 1.5, 1, 1.5)), (0, (6, 1)))
 
 def draw_figure(memories: Memories) -> Figure:
     """Two panels for each benchmark, at the largest budget that all its methods were run with (where there is none, at
-    the largest of each)."""
+    the largest of each).  Raises UsageError for a table of parts of runs alone."""
+    if all(row.part != "all" for row in memories.rows):
+        raise UsageError(f"results table {memories.path} has no row of whole runs (part = all), so there is no score")
     shown = _at_one_budget(memories)
     groups = shown.groups()
     names = list(dict.fromkeys(row.name for group in groups for row in group.rows))
@@ -99,6 +104,18 @@ def _draw_difference(axes: Axes, place: int, row: MemoryRow, look: tuple[str, st
     axes.plot(row.difference, place, **style.filled_marker(mark, colour))
 
 
+def _alike(memories: Memories) -> str:
+    """What all methods have in common, and which have not."""
+    told = [row for row in memories.rows if not row.is_floor]
+    feedbacks = sorted({word for row in told for word in row.variant.split(", ") if word.startswith("feedback: ")})
+    whole = sorted({METHODS[row.method] for row in told if row.method in UNBOUNDED})
+    return (
+        f"All methods see the same fields and outcomes{', but for ' + ', '.join(feedbacks) if feedbacks else ''}, and "
+        f"carry at most the tokens above their panel"
+        f"{', but for ' + ', '.join(whole) + ' (what it shows is so long)' if whole else ''}."
+    )
+
+
 def _caption(memories: Memories) -> str:
     whole = [row for row in memories.rows if row.part == "all"]
     hardware = "; ".join(dict.fromkeys(row.hardware for row in whole if row.hardware)) or "not told"
@@ -107,6 +124,6 @@ def _caption(memories: Memories) -> str:
         f"Model: {', '.join(memories.models) or 'none'}. {spread(row.streams for row in whole)} streams, "
         f"{spread(row.predictions for row in whole)} predictions a run; {unreadable} answers could not be read. Score: "
         "share right, or minus the mean absolute error. Error bars: 95 % by a bootstrap over streams. Floors ask no "
-        "model and know a stream's own past alone. All methods see the same fields and outcomes, and carry at most the "
-        f"tokens above their panel. Hardware: {hardware}. {left_out(memories.left_out)}"
+        "model and know a stream's own past alone. "
+        f"{_alike(memories)} Hardware: {hardware}. {left_out(memories.left_out)}"
     )

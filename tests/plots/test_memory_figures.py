@@ -53,6 +53,33 @@ def test_methods_of_a_panel_are_compared_at_the_largest_budget_that_all_have():
     assert set(carried) <= {label.get_text() for label in differences.get_yticklabels()}
 
 
+def _rows() -> list[dict[str, str]]:
+    with SCRIPTED.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _told(rows: list[dict[str, str]], folder: Path) -> str:
+    with style.applied():
+        figure = fig_memory.draw_figure(read_memories(write(folder / "t.csv", rows)))
+    return " ".join(text.get_text() for text in figure.texts).replace("\n", " ")
+
+
+def test_a_table_of_single_steps_alone_is_refused(tmp_path: Path):
+    with pytest.raises(UsageError, match="has no row of whole runs"):
+        _told([row for row in _rows() if row["part"] != "all"], tmp_path)
+
+
+def test_what_is_alike_for_all_methods_names_those_that_are_other(tmp_path: Path):
+    alike = [row for row in _rows() if row["feedback"] in ("", "truth") and row["method"] != "search"]
+    told = "see the same fields and outcomes, and carry at most the tokens above their panel."
+    assert told in _told(alike, tmp_path)
+    method = next(row["method"] for row in alike if row["budget"])
+    shuffled = [row | {"feedback": "shuffled"} for row in alike if row["method"] == method]
+    searched = [row | {"method": "search"} for row in alike if row["method"] == method]
+    assert "outcomes, but for feedback: shuffled, and carry at most" in _told([*alike, *shuffled], tmp_path)
+    assert "panel, but for search over the whole log (" in _told([*alike, *searched], tmp_path)
+
+
 def test_a_table_without_recall_is_refused(tmp_path: Path):
     lines = SCRIPTED.read_text().splitlines()
     table = tmp_path / "drift.csv"
