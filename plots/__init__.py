@@ -54,10 +54,8 @@ def draw(figure: str, results: Path | None, out: Path) -> list[Path]:
     if results is not None and figure in _WITHOUT_TABLE:
         raise UsageError(f"{figure} shows no results; leave out --results {results}")
     module = _module(figure)
-    read, default = getattr(module, "read_table", read_results), getattr(module, "DEFAULT_TABLE", DEFAULT_TABLE)
-    tables = [] if figure in _WITHOUT_TABLE else [read(results or default)]
     with style.applied():
-        return _saved(_drawn(module, figure, tables), Path(figure).stem, out)
+        return _saved(_drawn(module, figure, results), Path(figure).stem, out)
 
 
 def draw_accuracy(results: Path | None, view: "SeriesView", out: Path) -> list[Path]:
@@ -88,17 +86,24 @@ def _module(figure: str) -> ModuleType:
     return import_module(f"{__name__}.{figure}")
 
 
-def _drawn(module: ModuleType, figure: str, tables: Sequence[Any]) -> Any:
+def _drawn(module: ModuleType, figure: str, results: Path | None) -> Any:
     """What a module draws.  Raises UsageError, with the line, where a user's file fails."""
     if not figure.endswith(".py"):
-        return module.draw_figure(*tables)
+        return _read_and_drawn(module, figure, results)
     try:
         with contained():
-            return module.draw_figure(*tables)
+            return _read_and_drawn(module, figure, results)
     except UsageError:
         raise
     except Exception as error:
         raise UsageError(f"figure {figure} fails: {fault(error)}") from error
+
+
+def _read_and_drawn(module: ModuleType, figure: str, results: Path | None) -> Any:
+    if figure in _WITHOUT_TABLE:
+        return module.draw_figure()
+    read = getattr(module, "read_table", read_results)
+    return module.draw_figure(read(results or Path(getattr(module, "DEFAULT_TABLE", DEFAULT_TABLE))))
 
 
 def _saved(drawn: Any, name: str, out: Path) -> list[Path]:

@@ -13,10 +13,11 @@ from retrieval_gap.machine.errors import UsageError
 from . import by_size
 from .caption import caption, title
 from .kept import counted
-from .results import Results, points_of, published_of, read_runs
+from .results import RESULTS, Results, points_of, published_of, read_runs
 
 ARMS = {"sinusoidal": "The paper's settings", "learned": "Tuned alike for all"}
 MODE = "cot"
+DEFAULT_TABLE = RESULTS / "istree_tuned.csv"
 
 
 def read_table(path: Path) -> Results:
@@ -30,7 +31,9 @@ def read_table(path: Path) -> Results:
     if lacking:
         raise UsageError(
             f"results table {path} has no IsTree row in {MODE} with the embedding {lacking[0]}; "
-            "`retrieval-gap results --results istree_paper.csv istree_tuned.csv --csv FILE` sets both arms together"
+            "no table that comes with the project has both arms: `retrieval-gap sweep paper` runs the paper's, "
+            "`retrieval-gap results --results istree_paper.csv istree_tuned.csv --csv FILE` sets them together, and "
+            "--results FILE names that"
         )
     points = points_of(replace(run, cell=run.cell._replace(mode=ARMS[run.embedding])) for run in kept)
     left_out = counted(["other tasks, views or embeddings"] * (len(every) - len(kept)))

@@ -35,6 +35,8 @@ def read_texts(path: Path, columns: Iterable[str], made_by: str) -> tuple[list[s
         raise UsageError(f"there is no results table {path}; {make_it(made_by)}")
     texts = _parquet_texts(path) if path.suffix == ".parquet" else _csv_texts(path)
     names = next(texts, Placed("", [])).fields
+    if not names:
+        raise UsageError(f"results table {path} is empty; {make_it(made_by)}")
     missing = [column for column in columns if column not in names]
     if missing:
         more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""

@@ -115,13 +115,23 @@ def test_a_users_figure_may_read_its_own_kind_of_table(tmp_path: Path) -> None:
         ("", "defines no draw_figure"),
         ("def draw_figure(results): return 3\n", "gives a int, and no matplotlib Figure"),
         ("def draw_figure(results):\n    return 1 / 0\n", r"mine\.py:2: ZeroDivisionError"),
+        (
+            "def read_table(path):\n    return {}['n']\ndef draw_figure(results): pass\n",
+            r"figure .*mine\.py fails: .*mine\.py:2: KeyError",
+        ),
+        ("DEFAULT_TABLE = 'absent.csv'\ndef draw_figure(results): pass\n", "no results table absent.csv"),
         ("import nothing_of_that_name\n", r"mine\.py:1: ModuleNotFoundError"),
     ],
 )
 def test_what_is_wrong_with_a_users_figure_is_told(source: str, told: str, table: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(source)
     with pytest.raises(UsageError, match=told):
-        draw(str(tmp_path / "mine.py"), table, tmp_path)
+        draw(str(tmp_path / "mine.py"), None if "DEFAULT_TABLE" in source else table, tmp_path)
+
+
+def test_two_arms_want_a_table_of_ones_own(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no table that comes with the project has both arms: .*--results FILE"):
+        draw("fig_arms", None, tmp_path)
 
 
 def test_the_flags_of_one_kind_of_figure_are_not_another_s(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_an_impossible_value_is_told_with_its_place(changes: dict[str, str], why
 @pytest.mark.parametrize(
     ("name", "content", "why"),
     [
-        ("t.csv", b"", "lacks the column task"),
+        ("t.csv", b"", "is empty; `retrieval-gap sweep demo"),
         ("t.csv", b"task,mode\nistree,cot\n", "lacks the column family, n, arch, size, embedding, parameters and"),
         ("t.csv", ",".join(COLUMNS).encode() + b"\n", "is empty: no run has finished"),
         ("t.csv", ",".join((*COLUMNS, "n")).encode() + b"\n", "has the column n more than once"),

@@ -27,6 +27,13 @@ def test_rows_of_a_parquet_file_stand_at_their_number(tmp_path: Path) -> None:
     assert [where.rpartition(", ")[2] for where, _ in rows] == ["row 1", "row 2"]
 
 
+@pytest.mark.parametrize("text", ["", "\n\n"])
+def test_a_file_without_a_line_is_told_to_be_empty(text: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(UsageError, match=r"t\.csv is empty; `retrieval-gap probe` makes a table"):
+        read_rows(tmp_path / "t.csv", ["n"], "probe")
+
+
 def test_a_missing_column_is_told_with_the_command_that_makes_such_a_table(tmp_path: Path) -> None:
     write_table(tmp_path / "t.csv", ["n"], ROWS)
     with pytest.raises(UsageError) as told:
