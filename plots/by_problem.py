@@ -6,7 +6,7 @@ A problem is a task with its options, view and size; a model an architecture wit
 import shlex
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -17,20 +17,18 @@ from matplotlib.lines import Line2D
 
 from retrieval_gap.about import MeasuredState, in_order, state_kind
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.statistics.intervals import wilson_interval
-from retrieval_gap.tables.identity import Identity, check_seeds, identity_of
+from retrieval_gap.tables.identity import Identity, identity_of
 from retrieval_gap.tables.texts import read_rows
-from retrieval_gap.tables.values import count_in, number_in, share_in
+from retrieval_gap.tables.values import count_if_told, count_in, number_in, share_in
 from retrieval_gap.tasks.api import Mode, Task, TaskConfig
-from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.theory.bounds import BOUNDS, Bound, bound_of
 
 from . import style
 from .caption import hardware, held_out, left_out
 from .kept import Kept
 from .page import legend_lines, line_of_panels, page
-from .probes import number_of
-from .seeds import Seeds
+from .probes import number_of, task_of
+from .seeds import Seeds, pooled
 
 TEXT = ("task", "family", "mode", "options", "arch", "size", "hardware")
 COUNTS = ("n", "seed", "samples", "eval_samples")
@@ -42,33 +40,47 @@ GREYED: dict[str, Any] = {"color": style.GREY, "linewidth": 0.9, "zorder": 1}
 
 @dataclass(frozen=True, kw_only=True)
 class AskedProblem:
-    """What is asked: `mode` is the view, `options` the task's own."""
+    """What is asked: `mode` is the view, `options` the task's own.  where: the file and line of a row that asks it."""
 
     task: str
     family: str
     mode: str
     options: str
     n: int
+    where: str = field(default="", compare=False)
 
     @cached_property
     def built(self) -> Task:
-        """Raises TaskError for a problem that its task does not have."""
+        """Raises UsageError as `task_of` does."""
         config = TaskConfig(n=self.n, mode=cast(Mode, self.mode), family=self.family, options=self.options)
-        return load_task(self.task)(config)
+        return task_of(self.where, self.task, config)
 
     @cached_property
     def bound(self) -> Bound | None:
         """What any reader can do; None for a view that reads again, and where the theory says nothing."""
-        return bound_of(self.built) if self.task in BOUNDS and self.mode != "rag" else None
+        if self.task not in BOUNDS or self.mode == "rag":
+            return None
+        task = self.built
+        try:
+            return bound_of(task)
+        except UsageError:  # a family without one
+            return None
+
+    @property
+    def _words(self) -> list[str]:
+        try:
+            return shlex.split(self.options)
+        except ValueError as error:
+            raise UsageError(f"{self.where}: options = {self.options!r} will not do: {error}") from None
 
     def option(self, name: str) -> str:
         """The value of one of the task's own options; "" where the row does not tell."""
-        words = (word.partition("=") for word in shlex.split(self.options))
+        words = (word.partition("=") for word in self._words)
         return next((value for key, _, value in words if key == name), "")
 
     def without(self, *names: str) -> str:
         """The options but for these."""
-        return " ".join(word for word in shlex.split(self.options) if word.partition("=")[0] not in names)
+        return " ".join(word for word in self._words if word.partition("=")[0] not in names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +147,9 @@ def _run(where: str, row: dict[str, str], more: Sequence[str]) -> ProblemRow:
     counts = {name: count_in(where, row, name) for name in COUNTS}
     accuracy, low, high = (share_in(where, row, name) for name in SHARES)
     return ProblemRow(
-        problem=AskedProblem(**{name: row[name] for name in ("task", "family", "mode", "options")}, n=counts.pop("n")),
+        problem=AskedProblem(
+            **{name: row[name] for name in ("task", "family", "mode", "options")}, n=counts.pop("n"), where=where
+        ),
         identity=identity_of(where, row),
         arch=row["arch"],
         size=row["size"],
@@ -143,17 +157,13 @@ def _run(where: str, row: dict[str, str], more: Sequence[str]) -> ProblemRow:
         low=low,
         high=high,
         hardware=row["hardware"],
-        state_bits=_known(where, row, "state_bits"),
-        bits_per_token=_known(where, row, "state_bits_per_token"),
-        tested_n=_known(where, row, "tested_n") or 0,
+        state_bits=count_if_told(where, row, "state_bits"),
+        bits_per_token=count_if_told(where, row, "state_bits_per_token"),
+        tested_n=count_if_told(where, row, "tested_n") or 0,
         lr=number_in(where, row, "lr"),
         row=tuple((name, row[name]) for name in more),
         **counts,
     )
-
-
-def _known(where: str, row: dict[str, str], column: str) -> int | None:
-    return count_in(where, row, column) if row.get(column) else None
 
 
 def read_tests(path: Path) -> Runs:
@@ -162,7 +172,7 @@ def read_tests(path: Path) -> Runs:
     Raises UsageError as `read_runs` does, and for a table of tests at one size alone.
     """
     by_test = grouped(read_runs(path, ("tested_n", "answer")).rows, lambda r: (_of_test(r).settings, r.seed))
-    runs = tuple(_together(parts) for parts in by_test.values())
+    runs = tuple(replace(parts[0], **pooled(parts)) for parts in by_test.values())
     if len({run.tested_n for run in runs}) < 2:
         raise UsageError(f"results table {path} has tests at one size alone; retrieval-gap transfer RUN... --n 8,16,32")
     return Runs(path, runs)
@@ -175,24 +185,6 @@ def of_task(runs: Runs, task: str) -> Runs:
 
 def _of_test(run: ProblemRow) -> Identity:
     return run.identity.without("answer")
-
-
-def _together(parts: Sequence[ProblemRow]) -> ProblemRow:
-    """The answers of one test.  Raises UsageError where one is there twice."""
-    for some in grouped(parts, lambda part: part.told("answer")).values():
-        check_seeds(part.identity for part in some)
-    samples = sum(part.eval_samples for part in parts)
-    accuracy = sum(part.accuracy * part.eval_samples for part in parts) / samples
-    low, high = wilson_interval(accuracy, samples)
-    values = {
-        **vars(parts[0]),
-        "identity": _of_test(parts[0]),
-        "accuracy": accuracy,
-        "low": low,
-        "high": high,
-        "eval_samples": samples,
-    }
-    return ProblemRow(**values)
 
 
 K = TypeVar("K", bound=Hashable)

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
@@ -12,11 +12,10 @@ from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tables.identity import identity_of
 from retrieval_gap.tables.values import number_in
 from retrieval_gap.tasks.api import TaskConfig
-from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.theory.bounds import bound_of
 
 from .kept import Kept
-from .probes import least_bits
+from .probes import least_bits, task_of
 from .results import RESULTS, count_in, read_rows, share_in
 
 CONSTRUCTIONS = RESULTS / "constructions.csv"
@@ -33,7 +32,8 @@ _OWN_COUNTS = ("recurrent_bits", "context_tokens", "precision_bits")
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """A row about a construction.  how: such as "rnn_rag".  machine_steps: of a Turing machine, else 0."""
+    """A row about a construction.  how: such as "rnn_rag".  machine_steps: of a Turing machine, else 0.  where: its
+    file and line."""
 
     task: str
     family: str
@@ -48,6 +48,7 @@ class Built:
     steps: float
     machine_steps: int
     samples: int
+    where: str = field(default="", compare=False)
 
     @property
     def is_exact(self) -> bool:
@@ -122,9 +123,8 @@ class ConstructionTable(Kept[Built]):
 
 def least_state(row: Built, ns: Sequence[int]) -> list[int]:
     """For each n, the fewest bits with which a reader that does not search may answer `WANTED` of the problems."""
-    task = load_task(row.task)
     configs = (TaskConfig(n=n, family=row.family, options=row.options) for n in ns)
-    return [least_bits(bound_of(task(config)), WANTED) for config in configs]
+    return [least_bits(bound_of(task_of(row.where, row.task, config)), WANTED) for config in configs]
 
 
 def read_table(path: Path) -> ConstructionTable:
@@ -148,6 +148,7 @@ def _built(where: str, row: dict[str, str]) -> Built:
         steps=number_in(where, row, "steps"),
         machine_steps=count_in(where, row, "machine_steps") if row["machine_steps"] else 0,
         samples=count_in(where, row, "eval_samples"),
+        where=where,
         **counts,
     )
 

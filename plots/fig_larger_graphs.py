@@ -10,8 +10,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.statistics.intervals import wilson_interval
-from retrieval_gap.tables.identity import Identity, check_seeds
+from retrieval_gap.tables.identity import Identity
 
 from . import by_size, style
 from .caption import hardware, held_out, left_out
@@ -19,6 +18,7 @@ from .fig_transfer import DEFAULT_TABLE as DEFAULT_TABLE
 from .fig_transfer import Tested, read_tests
 from .probes import number_of
 from .results import Cell, Point, ResultRow, Results
+from .seeds import pooled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,23 +55,14 @@ def read_table(path: Path) -> LargerGraphs:
 
 def _run(cell: Cell, classes: list[Tested]) -> ResultRow:
     """One run on the samples of both answers.  Raises UsageError where one is there twice."""
-    for answer in {row.answer for row in classes}:
-        check_seeds(row.identity for row in classes if row.answer == answer)
-    samples = sum(row.eval_samples for row in classes)
-    accuracy = sum(row.accuracy * row.eval_samples for row in classes) / samples
-    low, high = wilson_interval(accuracy, samples)
     first = classes[0]
     return ResultRow(
         cell=cell,
-        identity=first.identity.without("answer"),
         seed=first.seed,
         parameters=first.parameters,
         samples=first.samples,
-        accuracy=accuracy,
-        low=low,
-        high=high,
-        eval_samples=samples,
         hardware=first.hardware,
+        **pooled(classes),
     )
 
 

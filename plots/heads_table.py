@@ -16,7 +16,7 @@ from .kept import Kept
 from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "heads_demo.csv"
-NO_ORDER, SHUFFLED_STATES, SHUFFLED_WORDS = "head", "shuffled states", "shuffled words"
+SHUFFLED_STATES = "shuffled states"
 _TEXT = ("dataset", "label_kind", "metric", "head", "control", "versus", "place")
 # Whose states, and how heads were trained: told where a table has several.  Older tables lack what is not needed.
 _NEEDED = ("model", "layer", "half", "copies")

@@ -13,11 +13,11 @@ from matplotlib.colors import to_hex
 from retrieval_gap.about import MeasuredState, StateKind, about, state_kind
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tables.identity import Identity, identity_of
-from retrieval_gap.tasks.api import TaskConfig
+from retrieval_gap.tasks.api import Task, TaskConfig, TaskError
 from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.theory.bounds import Bound, bound_of
 
-from .results import RESULTS, count_in, read_rows, share_in
+from .results import RESULTS, count_if_told, count_in, read_rows, share_in
 from .seeds import Seeds
 from .style import VIEWS
 
@@ -166,7 +166,17 @@ class Probes:
                 "at a time"
             )
         task, family, options = problems[0]
-        return bound_of(load_task(task)(TaskConfig(n=n, family=family, options=options)))
+        where = next(row.identity.where for row in self.rows if row.n == n)
+        return bound_of(task_of(where, task, TaskConfig(n=n, family=family, options=options)))
+
+
+def task_of(where: str, name: str, config: TaskConfig) -> Task:
+    """The task of a row that stands at `where`.  Raises UsageError, with that place, where it cannot be had: a user's
+    file that is not on this machine, or is another now."""
+    try:
+        return load_task(name)(config)
+    except (TaskError, OSError) as error:
+        raise UsageError(f"{where}: {error}") from error
 
 
 def frontier(means: Iterable[ProbedMean]) -> list[ProbedMean]:
@@ -220,9 +230,8 @@ def read_probes(path: Path) -> Probes:
 
 
 def _measured(where: str, row: dict[str, str]) -> ProbedRow:
-    optional = {key: count_in(where, row, key) if row[key] else None for key in ("bits", "bits_used_high")}
+    optional = {key: count_if_told(where, row, key) for key in ("bits", "bits_used_high")}
     values: dict[str, Any] = {key: row[key] for key in _TEXT} | optional
     values |= {key: count_in(where, row, key) for key in _COUNTS}
-    if row.get("state_bits_per_token"):
-        values["bits_per_token"] = count_in(where, row, "state_bits_per_token")
+    values["bits_per_token"] = count_if_told(where, row, "state_bits_per_token")
     return ProbedRow(identity=identity_of(where, row), **values | {key: share_in(where, row, key) for key in _SHARES})

@@ -1,9 +1,12 @@
 """Runs that differ in their seeds, as one point of a figure."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypedDict, TypeVar
 
+from retrieval_gap.statistics.intervals import wilson_interval
 from retrieval_gap.tables.identity import Identity, check_seeds
 
 
@@ -25,6 +28,43 @@ class MeasuredRun(ShareWithInterval, Protocol):
 
     @property
     def identity(self) -> Identity: ...
+
+
+class TestedRun(Protocol):
+    """A row of a test on samples of one answer."""
+
+    @property
+    def identity(self) -> Identity: ...
+
+    @property
+    def accuracy(self) -> float: ...
+
+    @property
+    def eval_samples(self) -> int: ...
+
+
+class Pooled(TypedDict):
+    """What a row of all answers of a test has in place of theirs; `low` to `high` is its 95 % Wilson interval."""
+
+    identity: Identity
+    accuracy: float
+    low: float
+    high: float
+    eval_samples: int
+
+
+def pooled(parts: Sequence[TestedRun]) -> Pooled:
+    """The answers of one test together.  Raises UsageError where one is there twice."""
+    answers: dict[str, list[Identity]] = defaultdict(list)
+    for part in parts:
+        answers[dict(part.identity.settings)["answer"]].append(part.identity)
+    for identities in answers.values():
+        check_seeds(identities)
+    samples = sum(part.eval_samples for part in parts)
+    accuracy = sum(part.accuracy * part.eval_samples for part in parts) / samples
+    low, high = wilson_interval(accuracy, samples)
+    identity = parts[0].identity.without("answer")
+    return Pooled(identity=identity, accuracy=accuracy, low=low, high=high, eval_samples=samples)
 
 
 RunT = TypeVar("RunT", bound=MeasuredRun)

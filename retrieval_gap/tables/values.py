@@ -10,11 +10,17 @@ from retrieval_gap.machine.errors import UsageError
 Value = TypeVar("Value")
 # In ASCII digits, without the underscores and blanks that Python allows.
 _WHOLE, _PLAIN = re.compile(r"[-+]?[0-9]{1,4000}"), re.compile(r"[-+.0-9A-Za-z]+")
+_LEAST = {"eval_samples": 1}  # a share is of some
 
 
 def count_in(where: str, row: Mapping[str, str], column: str) -> int:
     """Raises UsageError for what is no whole number."""
     return _placed(where, whole_number, row, column)
+
+
+def count_if_told(where: str, row: Mapping[str, str], column: str) -> int | None:
+    """None where the table does not tell.  Raises UsageError as `count_in` does."""
+    return count_in(where, row, column) if row.get(column) else None
 
 
 def number_in(where: str, row: Mapping[str, str], column: str) -> float:
@@ -35,10 +41,13 @@ def _placed(where: str, read: Callable[[str, str], Value], row: Mapping[str, str
 
 
 def whole_number(column: str, text: str) -> int:
-    """Raises ValueError, naming the column, for what is none."""
+    """Raises ValueError, naming the column, for what is none, or is fewer than the column's rows must have."""
     if not _WHOLE.fullmatch(text):
         raise ValueError(f"{column} = {text!r} is no whole number")
-    return int(text)
+    number = int(text)
+    if number < _LEAST.get(column, number):
+        raise ValueError(f"{column} = {text!r} is below {_LEAST[column]}")
+    return number
 
 
 def finite_number(column: str, text: str) -> float:

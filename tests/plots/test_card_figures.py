@@ -107,6 +107,29 @@ def test_the_card_shows_the_largest_size_and_a_verdict(tmp_path: Path) -> None:
     assert "searches" in told
 
 
+@pytest.mark.parametrize("name", ["fig_lr_window", "fig_tracking"])
+def test_a_task_that_is_not_on_this_machine_is_told_with_its_line(name: str, tmp_path: Path) -> None:
+    rows = [row | {"task": str(tmp_path / "gone.py")} for row in TABLES["fig_lr_window"]()]
+    if name == "fig_tracking":
+        rows = [row | {"task": "word_problem", "options": "group=none"} for row in TABLES[name]()]
+    with pytest.raises(UsageError, match=r"table\.csv, line 2: ") as refused:
+        drawn(name, rows, tmp_path)
+    assert "\n" not in str(refused.value)
+
+
+def test_options_with_an_open_quote_are_told_with_their_line(tmp_path: Path) -> None:
+    (run,) = by_problem.read_runs(write(tmp_path / "one.csv", [card_tables.run("index", 16, 'values="4')])).rows
+    with pytest.raises(UsageError, match=r"one\.csv, line 2: options = .* will not do: No closing quotation"):
+        run.problem.option("values")
+
+
+def test_the_card_has_graphs_of_which_the_theory_says_nothing(tmp_path: Path) -> None:
+    row = card_tables.run("istree", 16, family="random_tree", accuracy=0.5)
+    (run,) = by_problem.read_runs(write(tmp_path / "one.csv", [row])).rows
+    assert run.problem.bound is None
+    assert fig_card.verdict(by_problem.ProblemMean((run,))) == "open"
+
+
 @pytest.mark.parametrize(
     ("changes", "verdict"),
     [

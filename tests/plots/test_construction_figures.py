@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.plots import constructions, fig_construction_steps, fig_constructions, style
-from retrieval_gap.plots.constructions import CONSTRUCTIONS, ConstructionTable, read_table
+from retrieval_gap.plots.constructions import CONSTRUCTIONS, ConstructionTable, least_state, read_table
 from retrieval_gap.tasks.api import TaskConfig
 from retrieval_gap.tasks.index import Index
 from retrieval_gap.theory.bounds import bound_of
@@ -111,3 +111,9 @@ def test_the_committed_table_is_exact_in_every_row() -> None:
 def test_a_table_with_a_wrong_value_is_refused_in_one_line(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=said):
         table_of(tmp_path, built("transformer", 16, **changes))
+
+
+def test_options_that_the_task_does_not_have_are_told_with_their_line(tmp_path: Path) -> None:
+    (row,) = table_of(tmp_path, built("transformer", 16, options="letters=4")).rows
+    with pytest.raises(UsageError, match=r"constructions\.csv, line 2: .*letters"):
+        least_state(row, [16])

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -92,6 +93,13 @@ def test_bits_used_stand_over_the_bits_that_the_accuracy_needs(tmp_path: Path) -
     (axes,) = fig_bits_used.draw_figure(table).axes
     assert line(axes, "lstm") == [(least_bits(table.bound(8), 0.99), 24)]
     assert all(x == y for x, y in line(axes, "equal"))
+
+
+@pytest.mark.parametrize("figure", [fig_bits_used, fig_size_reached, fig_state_bits])
+def test_a_task_that_is_not_on_this_machine_is_told_with_its_line(figure: ModuleType, tmp_path: Path) -> None:
+    rows = [row | {"task": str(tmp_path / "gone.py")} for row in probe_like()]
+    with pytest.raises(UsageError, match=r"probe\.csv, line 2: .*gone\.py"):
+        figure.draw_figure(probes(tmp_path, rows))
 
 
 def problems_of_one_n(column: str, values: tuple[str, str]) -> list[dict[str, Any]]:

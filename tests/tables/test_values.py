@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.tables.values import count_in, number_in, share_in
+from retrieval_gap.tables.values import count_if_told, count_in, number_in, share_in
 
 Reader = Callable[[str, Mapping[str, str], str], int | float]
 
@@ -48,3 +48,14 @@ def test_what_will_not_do_is_told_with_its_place_and_column(read: Reader, text: 
     with pytest.raises(UsageError) as told:
         read("t.csv, line 2", {"x": text}, "x")
     assert str(told.value) == f"t.csv, line 2: x = {text!r} {why}"
+
+
+@pytest.mark.parametrize("samples", ["0", "-3"])
+def test_a_share_is_of_one_sample_or_more(samples: str) -> None:
+    with pytest.raises(UsageError, match=f"t.csv, line 2: eval_samples = '{samples}' is below 1"):
+        count_in("t.csv, line 2", {"eval_samples": samples}, "eval_samples")
+
+
+def test_what_is_not_told_is_none() -> None:
+    assert count_if_told("here", {"bits": "4"}, "bits") == 4
+    assert count_if_told("here", {"bits": ""}, "bits") is count_if_told("here", {}, "bits") is None
