@@ -148,6 +148,12 @@ def test_published_cells_have_their_verdicts_and_how_many_there_are_of_each(tmp_
         assert f'<td class="{look}">{verdict}</td>' in page
 
 
+def test_cells_of_several_settings_are_not_compared_and_the_page_says_why(tmp_path: Path) -> None:
+    table = write_full(tmp_path / "t.csv", full_row(n=32), full_row(n=32, seed=1, lr=0.001))
+    page = write_report(tmp_path / "out", [], [table]).read_text()
+    assert re.search(r"They are not compared: .*line 2 and .*line 3 differ in lr \(0.0003, 0.001\)", page)
+
+
 def test_a_long_trace_is_cut_and_says_so() -> None:
     told = shown(sample(written=["4"] * 4_000, by="m" * 4_000, gold=["4"] * 4_000, departs=100, left_out=[9, 8, 7]))
     assert sum(piece[1].count("4") for piece in told["pieces"]) == MOST_TOKENS
