@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from tyro.conf import arg
 
 from retrieval_gap.choices import DeviceName, Number
+from retrieval_gap.field_kinds import settle_fields
 from retrieval_gap.llm.request import Api
 from retrieval_gap.machine.errors import UsageError
 
@@ -17,7 +18,9 @@ MOST = 2**31 - 1
 
 
 def _check_ranges(config: object, **smallest: float) -> None:
-    """Raises UsageError naming the flag of a value that is smaller than it may be, or no finite number."""
+    """Raises UsageError naming the flag of a value that is smaller than it may be, or no finite number; the field of
+    one that is of another kind."""
+    settle_fields(config)
     for name, least in smallest.items():
         value = getattr(config, name)
         if not least <= value <= MOST:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from retrieval_gap.field_kinds import settle_fields
 from retrieval_gap.machine.errors import UsageError
 
 MethodName = Literal[
@@ -41,6 +42,7 @@ class Settings:
     thinking: int = 0
 
     def __post_init__(self) -> None:
+        settle_fields(self)
         for name, least in (("budget", 1), ("gate", 0), ("k", 1), ("draw", 0), ("thinking", 0)):
             if not least <= getattr(self, name) <= LARGEST:
                 raise UsageError(f"--{name} {getattr(self, name)} is out of range: {least} to {LARGEST} are wanted")

@@ -6,6 +6,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
+from retrieval_gap.field_kinds import settle_fields
 from retrieval_gap.machine.errors import UsageError, unknown
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
@@ -51,6 +52,9 @@ class Setup(Experiment):
     samples: int = 200
     precision: str = "stated"
     smallest: bool = False
+
+    def __post_init__(self) -> None:
+        settle_fields(self)
 
     @abc.abstractmethod
     def build_task(self) -> Task:
@@ -108,17 +112,17 @@ class Setup(Experiment):
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str) -> "Setup":
         made = OnMachine if "machine" in value else OnTask
-        kinds = {field.name: type(field.default) for field in fields(made)}
-        for key, each in value.items():
-            if key not in kinds:
-                raise UsageError(f"{where}: {unknown('key', key, kinds)}")
-            wanted = str if kinds[key] is type(MISSING) and key != "n" else int if key == "n" else kinds[key]
-            if type(each) is not wanted:
-                raise UsageError(f"{where}: {key} = {each!r} will not do")
+        known = [field.name for field in fields(made)]
+        for key in value:
+            if key not in known:
+                raise UsageError(f"{where}: {unknown('key', key, known)}")
         lacking = [field.name for field in fields(made) if field.default is MISSING and field.name not in value]
         if lacking:
             raise UsageError(f"{where}: {', '.join(lacking)} missing")
-        return made(**value)
+        try:
+            return made(**value)
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal
 
+from retrieval_gap.field_kinds import settle_fields
 from retrieval_gap.heads import HeadSpec, build, matched_shape
 from retrieval_gap.heads.training import HeadTraining
 from retrieval_gap.heads.trial import try_head
@@ -73,6 +74,7 @@ class HeadsConfig(Experiment):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        settle_fields(self)
         for name, least in (("window", 0), ("parameters", 1), ("seed", 0), ("text_seed", 0), ("samples", 1)):
             if not least <= getattr(self, name) < 2**63:
                 raise UsageError(f"{name} = {getattr(self, name)} is out of range: {least} or more is wanted")
@@ -208,13 +210,10 @@ class HeadsConfig(Experiment):
 
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str) -> "HeadsConfig":
-        known, kinds = [field.name for field in fields(cls)], get_type_hints(cls)
-        for key, each in value.items():
+        known = [field.name for field in fields(cls)]
+        for key in value:
             if key not in known:
                 raise UsageError(f"{where}: {unknown('key', key, known)}")
-            wanted = get_args(kinds[key]) if get_origin(kinds[key]) is Literal else None
-            if each not in wanted if wanted else type(each) is not kinds[key]:
-                raise UsageError(f"{where}: {key} = {each!r} will not do")
         try:
             return cls(**value)
         except (TypeError, UsageError) as error:

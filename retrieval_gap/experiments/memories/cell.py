@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from retrieval_gap.experiments.memories.rows import COLUMNS
+from retrieval_gap.field_kinds import settle_fields
 from retrieval_gap.llm.config import LLMConfig, LocalConfig, ServerConfig
 from retrieval_gap.machine.errors import UsageError, unknown
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
@@ -61,6 +62,9 @@ class MemoryCell(Experiment):
     judge: str = ""
     local: LocalConfig = field(default_factory=LocalConfig)
     server: ServerConfig = field(default_factory=ServerConfig)
+
+    def __post_init__(self) -> None:
+        settle_fields(self)
 
     @property
     def is_floor(self) -> bool:

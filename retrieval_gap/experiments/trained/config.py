@@ -5,14 +5,14 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-import numpy as np
 from tyro.conf import Suppress, arg
 
 from retrieval_gap.choices import Embedding, Number, Precision
 from retrieval_gap.experiments.trained.rows import counted, told_of, trouble_of, what_it_is
 from retrieval_gap.experiments.trained.trial import try_architecture, try_task
+from retrieval_gap.field_kinds import settle_fields
 from retrieval_gap.machine.errors import UsageError, unknown
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import TRAINED, Experiment, Progress, Row, RunOptions, hash_of
@@ -88,9 +88,7 @@ class RunConfig(Experiment):
     options: Suppress[str] = ""
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if isinstance(value, np.generic):  # of a grid that numpy made
-                object.__setattr__(self, name, value.item())
+        settle_fields(self)
         words = self.curriculum.split("+")
         if all(word.strip().isdecimal() for word in words):  # one spelling: rows are compared with it
             object.__setattr__(self, "curriculum", "+".join(str(int(word)) for word in words))
@@ -282,12 +280,9 @@ class RunConfig(Experiment):
     def from_json(cls, value: dict[str, Any], where: str) -> "RunConfig":
         """Raises UsageError for a key that no run has (naming the nearest valid one) or a value that will not do."""
         known = [field.name for field in fields(cls)]
-        kinds = get_type_hints(cls)
         for key in value:
             if key not in known:
                 raise UsageError(f"{where}: {unknown('key', key, known)}")
-            if not _fits(value[key], kinds[key]):
-                raise UsageError(f"{where}: {key} = {value[key]!r} will not do")
         try:
             config = cls(**value)
             config.training()
@@ -301,11 +296,3 @@ def _shape(built: "Architecture") -> Any:
     if not is_dataclass(built) or isinstance(built, type):
         return repr(built)
     return {name: value for name, value in asdict(built).items() if value is not None}
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    if get_origin(kind) is Literal:
-        return value in get_args(kind)
-    if kind is float:
-        return type(value) in (int, float)
-    return type(value) is kind

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
+from retrieval_gap.field_kinds import settle_fields
 from retrieval_gap.llm.gguf import from_pretrained_words, is_gguf
 from retrieval_gap.llm.local import told_in_one_line
 from retrieval_gap.machine.errors import RunError, UsageError
@@ -46,6 +47,7 @@ class StatesConfig:
     precision: StoredPrecision = "fp16"
 
     def __post_init__(self) -> None:
+        settle_fields(self)
         if self.copies not in (1, 2):
             raise UsageError(f"copies = {self.copies} will not do: a text is read once or twice")
         if self.window < 0:

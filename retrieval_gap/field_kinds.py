@@ -1,0 +1,56 @@
+"""Whether the values of a configuration's fields are of the kinds that its class declares: a grid of a user's own, and
+a config.json, may hold anything."""
+
+from dataclasses import fields
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from retrieval_gap.machine.errors import UsageError, unknown
+
+_WANTED = {int: "a whole number", float: "a number", str: "a text", bool: "True or False", NoneType: "None"}
+
+
+def settle_fields(config: Any) -> None:
+    """Numpy's numbers become Python's; for the `__post_init__` of a frozen dataclass, before anything else there.
+
+    Raises UsageError for a value that is not of its field's kind, or not among its choices, naming the nearest.
+    """
+    for name, kind in _kinds(type(config)).items():
+        value = getattr(config, name)
+        if isinstance(value, np.generic):
+            value = value.item()
+            object.__setattr__(config, name, value)
+        if not _fits(value, kind):
+            raise _refused(name, value, kind)
+
+
+@cache
+def _kinds(of: Any) -> dict[str, Any]:
+    hints = get_type_hints(of)
+    return {field.name: hints[field.name] for field in fields(of)}
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    origin = get_origin(kind)
+    if origin is Literal:
+        return any(type(value) is type(choice) and value == choice for choice in get_args(kind))
+    if origin in (Union, UnionType):
+        return any(_fits(value, each) for each in get_args(kind))
+    if kind is float:
+        return type(value) in (int, float)
+    if kind in _WANTED:
+        return type(value) is kind
+    return not isinstance(kind, type) or isinstance(value, kind)
+
+
+def _refused(name: str, value: Any, kind: Any) -> UsageError:
+    if get_origin(kind) is Literal and isinstance(value, str):
+        return unknown(name, value, get_args(kind))
+    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    wanted = " or ".join(_WANTED.get(each, getattr(each, "__name__", str(each))) for each in kinds)
+    if get_origin(kind) is Literal:
+        wanted = f"one of {', '.join(map(str, get_args(kind)))}"
+    return UsageError(f"{name} = {value!r} will not do: {wanted} is wanted")

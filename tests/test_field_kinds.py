@@ -1,0 +1,69 @@
+"""A configuration of any kind of experiment refuses a value that is not of its field's kind, wherever it comes from."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from retrieval_gap.experiments.constructions.config import OnMachine, OnTask
+from retrieval_gap.experiments.heads.config import HeadsConfig
+from retrieval_gap.experiments.memories.cell import MemoryCell
+from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.llm.config import LLMConfig, LocalConfig
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.text_memory.settings import Settings
+
+GIVEN: dict[Callable[..., Any], dict[str, Any]] = {
+    RunConfig: {"task": "index", "mode": "direct", "n": 8, "arch": "lstm", "size": "tiny"},
+    HeadsConfig: {"dataset": "topic", "model": "none", "head": "mean"},
+    MemoryCell: {"benchmark": "recall", "method": "zero_shot"},
+    OnTask: {"how": "transformer", "task": "istree", "n": 8},
+    OnMachine: {"how": "hybrid", "machine": "copy", "word": "01"},
+    Settings: {},
+    LLMConfig: {"model": "m"},
+    LocalConfig: {},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value", "told"),
+    [
+        (RunConfig, "embedding", "sinusodial", "unknown embedding 'sinusodial' .*; did you mean 'sinusoidal'"),
+        (RunConfig, "precision", "foo", r"unknown precision 'foo' \(choose from fp32, tf32, bf16\)"),
+        (RunConfig, "eval_split", "tset", "did you mean 'test'"),
+        (RunConfig, "mode", "rga", "did you mean 'rag'"),
+        (RunConfig, "n", "8", "n = '8' will not do: a whole number is wanted"),
+        (RunConfig, "n", 8.0, "n = 8.0 will not do"),
+        (RunConfig, "n", True, "n = True will not do"),
+        (RunConfig, "samples", 640.0, "samples = 640.0 will not do"),
+        (RunConfig, "lr", "1e-3", "lr = '1e-3' will not do: a number is wanted"),
+        (RunConfig, "curriculum", 4, "curriculum = 4 will not do: a text is wanted"),
+        (RunConfig, "curriculum", None, "curriculum = None will not do"),
+        (HeadsConfig, "control", "shuffle_wrods", "did you mean 'shuffle_words'"),
+        (HeadsConfig, "samples", "8", "samples = '8' will not do"),
+        (HeadsConfig, "lr", 1e-3, "lr = 0.001 will not do: a text is wanted"),
+        (HeadsConfig, "tune", 1, "tune = 1 will not do: True or False is wanted"),
+        (MemoryCell, "streams", "5", "streams = '5' will not do"),
+        (MemoryCell, "settings", {"budget": 8}, "settings = .* will not do: Settings is wanted"),
+        (MemoryCell, "model", "smollm2", "model = 'smollm2' will not do: LLMConfig or None is wanted"),
+        (OnTask, "samples", 2.0, "samples = 2.0 will not do"),
+        (OnMachine, "max_steps", "9", "max_steps = '9' will not do"),
+        (Settings, "budget", "256", "budget = '256' will not do"),
+        (Settings, "feedback", "turth", "did you mean 'truth'"),
+        (LLMConfig, "context_limit", "9", "context_limit = '9' will not do"),
+        (LocalConfig, "precision", "fp8", "unknown precision 'fp8'"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_with_what_is_wanted(
+    kind: Callable[..., Any], field: str, value: object, told: str
+) -> None:
+    kind(**GIVEN[kind])
+    with pytest.raises(UsageError, match=told):
+        kind(**GIVEN[kind] | {field: value})
+
+
+def test_a_whole_number_will_do_for_a_number_and_numpys_become_pythons() -> None:
+    made = RunConfig(**GIVEN[RunConfig] | {"max_grad_norm": 1, "n": np.int64(8), "lr": np.float32(0.5)})
+    assert (made.max_grad_norm, made.n, made.lr) == (1, 8, 0.5)
+    assert (type(made.n), type(made.lr)) == (int, float)
