@@ -14,11 +14,20 @@ ChangedFiles = Literal["refuse", "allow"]
 LogName = Literal["none", "tensorboard", "trackio", "wandb"]
 
 
-def _number(words: list[str]) -> float:
-    """Raises ValueError for what is no number, and for one so small that it would be taken for 0."""
-    value = float(words[0])
-    if value == 0 and any(digit in "123456789" for digit in words[0].lower().partition("e")[0]):
-        raise ValueError(f"{words[0]} is too close to 0 to be told from it")
+def read_whole(text: str) -> int:
+    """Raises ValueError for what is no whole number; 1_0, which Python takes for 10, is none."""
+    if "_" in text:
+        raise ValueError(f"{text} is no whole number")
+    return int(text)
+
+
+def read_number(text: str) -> float:
+    """Raises ValueError for what is no number (nor is 1_0), and for one so small that it would be taken for 0."""
+    if "_" in text:
+        raise ValueError(f"{text} is no number")
+    value = float(text)
+    if value == 0 and any(digit in "123456789" for digit in text.lower().partition("e")[0]):
+        raise ValueError(f"{text} is too close to 0 to be told from it")
     return value
 
 
@@ -26,7 +35,7 @@ def _number_flag(*kinds: type) -> PrimitiveConstructorSpec[Any]:
     return PrimitiveConstructorSpec(
         nargs=1,
         metavar="FLOAT",
-        instance_from_str=_number,
+        instance_from_str=lambda words: read_number(words[0]),
         is_instance=lambda value: isinstance(value, kinds),
         str_from_instance=lambda value: [str(value)],
     )

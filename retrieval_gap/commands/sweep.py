@@ -14,10 +14,11 @@ from retrieval_gap.runs.experiment import CHECKPOINT_SECONDS
 @dataclass(frozen=True, kw_only=True)
 class Lists:
     """A grid's own values, or what takes the place of a preset's: each a list with commas, of which every combination
-    is a cell.  The same flags as those of `train`."""
+    is a cell.  The same flags as those of `train`.  With a preset they change cells, so that `--mode rag` runs all its
+    budgets in that view; `--only mode=rag` chooses among its cells."""
 
     task: Annotated[str, arg(help="tasks, such as index,istree or my_task.py")] = ""
-    mode: Annotated[str, arg(help="views: direct, cot, rag")] = ""
+    mode: Annotated[str, arg(help="views: direct, cot, rag (of a preset, --only mode=rag chooses)")] = ""
     n: Annotated[str, arg(aliases=("--n-nodes", "--length", "--n-paragraphs"), help="problem sizes, such as 8,16")] = ""
     arch: Annotated[str, arg(help="architectures, such as lstm,mamba,my.py")] = ""
     size: Annotated[str, arg(help="sizes of models, such as tiny,tiny+d_model=32")] = ""
@@ -46,7 +47,7 @@ class SweepCommand:
         ""
     )
     lists: Annotated[Lists, arg(name="")]
-    paper: Annotated[bool, arg(help="with lists: all of the paper's settings where none is named")] = False
+    paper: Annotated[bool, arg(help="with lists alone: all of the paper's settings where none is named")] = False
     choose: Annotated[
         Literal["", "lr"], arg(help="lr: keep each model's best learning rate on validation, then fresh seeds on test")
     ] = ""

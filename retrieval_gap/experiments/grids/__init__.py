@@ -59,6 +59,8 @@ def grid_cells(name: str, lists: Mapping[str, str], options: str = "", *, paper:
     """
     if not name:
         return list(product_cells(lists, options, paper=paper))
+    if paper:
+        raise UsageError(f"--paper fills in what lists of values leave open; {name} names all of its settings")
     cells = file_cells(Path(name)) if name.endswith(".py") else preset_cells(name)
     if not any(lists.values()) and not options:
         return cells

@@ -1,0 +1,32 @@
+"""Grids from lists of values: what a list may hold, and what takes the place of a preset's values."""
+
+import pytest
+
+from retrieval_gap.experiments.grids import grid_cells
+from retrieval_gap.machine.errors import UsageError
+
+LISTS = {"task": "index", "mode": "direct", "arch": "lstm", "size": "tiny", "n": "8"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("n", "8,1_0", "--n 1_0 will not do: whole numbers"),
+        ("n", "8.0", r"--n 8\.0 will not do"),
+        ("lr", "1_0e-3", "--lr 1_0e-3 will not do: numbers"),
+        ("lr", "1e-999", "--lr 1e-999 will not do"),
+        ("embedding", "learned,sinusodial", "unknown embedding 'sinusodial'"),
+        ("precision", "foo", "unknown precision 'foo'"),
+        ("eval_split", "train,tset", "unknown eval_split 'tset'"),
+    ],
+)
+def test_a_value_that_will_not_do_is_told_before_anything_is_planned(name: str, text: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        grid_cells("", LISTS | {name: text})
+
+
+def test_the_papers_settings_are_for_lists_and_no_preset() -> None:
+    (cell,) = grid_cells("", LISTS, paper=True)
+    assert cell.to_json()["embedding"] == "sinusoidal"
+    with pytest.raises(UsageError, match="--paper fills in what lists of values leave open; demo names all"):
+        grid_cells("demo", {}, paper=True)
