@@ -125,6 +125,14 @@ def refuse_all_but_float32_on_cpu(tensors: list[Tensor]) -> str | None:
     return None
 
 
+def check_shapes(wanted: Mapping[str, tuple[Tensor, tuple[int, ...]]]) -> None:
+    """Raises ValueError for a tensor of another shape than it must have: kernels go by addresses, and what does not fit
+    would be read, and written, past its end."""
+    for name, (tensor, shape) in wanted.items():
+        if tensor.shape != shape:
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}; it must be {shape}")
+
+
 def choose(kernel: str, backends: Mapping[str, Backend], name: str, tensors: Sequence[Tensor | None]) -> ModuleType:
     """The module to run: the one called `name`, or for "auto" the first of `backends` that takes these tensors.
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from retrieval_gap.kernels.causal_conv1d import naive
 from retrieval_gap.kernels.cpu import LANES
-from retrieval_gap.kernels.dispatch import choose, cpu_and_naive
+from retrieval_gap.kernels.dispatch import check_shapes, choose, cpu_and_naive
 
 __all__ = ["backends", "causal_conv1d", "causal_conv1d_step"]
 
@@ -45,9 +45,13 @@ def causal_conv1d(
         y_BxLxD, and the last K - 1 inputs (Bx(K-1)xD): pass them as `initial_state_BxKxD` to go on.
 
     Raises:
-        ValueError: on an unknown backend.
+        ValueError: on an unknown backend, or a filter, a bias or a state that does not fit.
         RuntimeError: if the backend that was asked for by name cannot run these tensors.
     """
+    (batch, _, channels), width = x_BxLxD.shape, weight_DxK.shape[1]
+    check_shapes({"weight": (weight_DxK, (channels, width)), "bias": (bias_D, (channels,))})
+    if initial_state_BxKxD is not None:
+        check_shapes({"state": (initial_state_BxKxD, (batch, width - 1, channels))})
     if not with_silu:  # the compiled kernel has it inside
         return naive.causal_conv1d(x_BxLxD, weight_DxK, bias_D, initial_state_BxKxD, with_silu=False)
     chosen = choose("causal conv1d", backends(), backend, [x_BxLxD, weight_DxK, bias_D, initial_state_BxKxD])

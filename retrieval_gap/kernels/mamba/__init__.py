@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from retrieval_gap.kernels.cpu import LANES
-from retrieval_gap.kernels.dispatch import Backend, choose, cpu_and_naive
+from retrieval_gap.kernels.dispatch import Backend, check_shapes, choose, cpu_and_naive
 from retrieval_gap.kernels.mamba import naive
 from retrieval_gap.kernels.mamba.naive import MambaWeights, State
 
@@ -53,10 +53,10 @@ def residual_mamba(
     state: the convolution's last inputs (BxKxI), the scan's state (BxIxN); None: that before any token.
 
     Raises:
-        ValueError: on an unknown backend, or a state that does not fit.
+        ValueError: on an unknown backend, or weights or a state that do not fit.
         RuntimeError: if the backend that was asked for by name cannot run these tensors.
     """
-    _check_state(x_BxLxD, weights, state)
+    _check(x_BxLxD, weights, state)
     chosen = choose("a residual Mamba layer", backends(), backend, [x_BxLxD, *weights, *(state or ())])
     y_BxLxD, later = chosen.residual_mamba(x_BxLxD, weights, eps, state)
     return y_BxLxD, None if state is None else later
@@ -69,15 +69,25 @@ def residual_mamba_step(
 
     Outside autograd.  Raises: as `residual_mamba`.
     """
-    _check_state(x_BxD, weights, state)
+    _check(x_BxD, weights, state)
     chosen = choose("a residual Mamba layer, one step", backends(), backend, [x_BxD, *weights, *state])
     return chosen.residual_mamba_step(x_BxD, weights, state, eps)
 
 
-def _check_state(x: Tensor, weights: MambaWeights, state: State | None) -> None:
-    """Kernels go by addresses: what does not fit together has to be told before."""
-    (inner, taps), states = weights.filter.shape, weights.A.shape[1]
-    shapes = {"the convolution's state": (len(x), taps - 1, inner), "the scan's state": (len(x), inner, states)}
-    for (name, shape), tensor in zip(shapes.items(), state or (), strict=False):
-        if tuple(tensor.shape) != shape:
-            raise ValueError(f"{name} has shape {tuple(tensor.shape)}; it must be {shape}")
+def _check(x: Tensor, weights: MambaWeights, state: State | None) -> None:
+    width, (inner, taps), states, rank = x.shape[-1], weights.filter.shape, weights.A.shape[1], weights.dt_proj.shape[1]
+    shapes: dict[str, tuple[int, ...]] = {
+        "gain": (width,),
+        "in_proj": (2 * inner, width),
+        "filter_bias": (inner,),
+        "x_proj": (rank + 2 * states, inner),
+        "dt_proj": (inner, rank),
+        "dt_bias": (inner,),
+        "A": (inner, states),
+        "D": (inner,),
+        "out_proj": (width, inner),
+    }
+    check_shapes({name: (getattr(weights, name), shape) for name, shape in shapes.items()})
+    if state is not None:
+        window, ssm = (len(x), taps - 1, inner), (len(x), inner, states)
+        check_shapes({"the convolution's state": (state[0], window), "the scan's state": (state[1], ssm)})

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from retrieval_gap.kernels.cpu import LANES
-from retrieval_gap.kernels.dispatch import choose, cpu_and_naive
+from retrieval_gap.kernels.dispatch import check_shapes, choose, cpu_and_naive
 from retrieval_gap.kernels.residual import naive
 from retrieval_gap.kernels.residual.naive import AttentionWeights, Cache
 
@@ -40,8 +40,13 @@ def _check_cache(x: Tensor, wanted_rope: tuple[int, ...], rope: Tensor, cache: C
             raise ValueError(f"a cache of shape {shape} has strides {kept.stride()}: its rows lie apart")
         if shape != tuple(cache[0].shape) or (shape[0], shape[1] * shape[3]) != (len(x), x.shape[-1]):
             raise ValueError(f"a cache of shape {shape} does not fit x of shape {tuple(x.shape)}, or the other cache")
-    if tuple(rope.shape) != wanted_rope:
-        raise ValueError(f"rope has shape {tuple(rope.shape)}; it must be {wanted_rope}")
+    check_shapes({"rope": (rope, wanted_rope)})
+
+
+def _check_attention(x: Tensor, weights: AttentionWeights) -> None:
+    width = x.shape[-1]
+    shapes = {"gain": (width,), "qkv": (3 * width, width), "out": (width, width)}
+    check_shapes({name: (getattr(weights, name), shape) for name, shape in shapes.items()})
 
 
 def residual_swiglu(
@@ -56,9 +61,17 @@ def residual_swiglu(
     """x + down (silu(gate n) * up n), with n = RMSNorm(x); `gate_up` holds the rows of gate, then those of up.
 
     Raises:
-        ValueError: on an unknown backend.
+        ValueError: on an unknown backend, or weights that do not fit.
         RuntimeError: if the backend that was asked for by name cannot run these tensors.
     """
+    width, hidden = x_RxD.shape[-1], down_DxF.shape[-1]
+    check_shapes(
+        {
+            "gain": (gain_D, (width,)),
+            "gate_up": (gate_up_2FxD, (2 * hidden, width)),
+            "down": (down_DxF, (width, hidden)),
+        }
+    )
     if backend == "auto" and x_RxD.numel() < SMALLEST_COMPILED:
         backend = "naive"
     chosen = choose("a residual SwiGLU", backends(), backend, [x_RxD, gain_D, gate_up_2FxD, down_DxF.t()])
@@ -82,10 +95,12 @@ def residual_attention(
     parts of larger tensors, with rows of E side by side.
 
     Raises:
-        ValueError: on an unknown backend, angles or a cache that do not fit, a cache that is laid out otherwise.
+        ValueError: on an unknown backend, weights, angles or a cache that do not fit, a cache that is laid out
+            otherwise.
         RuntimeError: if the backend that was asked for by name cannot run these tensors.
     """
     length = x_BxLxD.shape[1]
+    _check_attention(x_BxLxD, weights)
     if len(rope_LxE) != length or x_BxLxD.shape[2] % rope_LxE.shape[1]:
         raise ValueError(f"rope of shape {tuple(rope_LxE.shape)} does not fit x of shape {tuple(x_BxLxD.shape)}")
     if cache is not None:
@@ -115,6 +130,7 @@ def residual_attention_step(
 
     Raises: as `residual_attention`; ValueError for shapes that do not fit together and caches laid out otherwise.
     """
+    _check_attention(x_BxD, weights)
     _check_cache(x_BxD, (cache[0].shape[3],), rope_E, cache)
     if backend == "auto" and x_BxD.numel() < SMALLEST_STEP:
         backend = "naive"

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from retrieval_gap.kernels.cpu import LANES
-from retrieval_gap.kernels.dispatch import choose, cpu_and_naive
+from retrieval_gap.kernels.dispatch import check_shapes, choose, cpu_and_naive
 from retrieval_gap.kernels.rms_norm import naive
 
 __all__ = ["backends", "rms_norm"]
@@ -34,9 +34,10 @@ def rms_norm(
     """x / sqrt(mean(x^2) + eps) * weight, over the last axis (Zhang & Sennrich 2019, arXiv 1910.07467, equation 4).
 
     Raises:
-        ValueError: on an unknown backend.
+        ValueError: on an unknown backend, or a weight that does not fit.
         RuntimeError: if the backend that was asked for by name cannot run these tensors.
     """
+    check_shapes({"weight": (weight_D, tuple(x_RxD.shape[-1:]))})
     if backend == "auto" and x_RxD.numel() < SMALLEST_COMPILED:
         backend = "naive"
     return choose("RMSNorm", backends(), backend, [x_RxD, weight_D]).rms_norm(x_RxD, weight_D, eps)

@@ -1,0 +1,71 @@
+"""Kernels go by addresses: what does not fit is refused before one runs, in every backend."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from retrieval_gap.kernels.causal_conv1d import causal_conv1d
+from retrieval_gap.kernels.mamba import MambaWeights, residual_mamba, residual_mamba_step
+from retrieval_gap.kernels.residual import (
+    AttentionWeights,
+    residual_attention,
+    residual_attention_step,
+    residual_swiglu,
+)
+from retrieval_gap.kernels.rms_norm import rms_norm
+
+B, L, D, F, E = 3, 5, 32, 48, 16
+backends = pytest.mark.parametrize("backend", ["cpu", "naive", "auto"])
+
+
+def attention(backend: str, *given: Tensor, step: bool = False) -> Tensor:
+    x, *weights = given
+    rope = torch.zeros(L, E)
+    if step:
+        caches = (torch.zeros(len(x), D // E, 4, E), torch.zeros(len(x), D // E, 4, E))
+        return residual_attention_step(x[:, 0], AttentionWeights(*weights), rope[0], caches, backend=backend)
+    return residual_attention(x, AttentionWeights(*weights), rope[: x.shape[1]], backend=backend)
+
+
+def mamba(backend: str, *given: Tensor, step: bool = False) -> Tensor:
+    x, *weights = given
+    if step:
+        state = (torch.zeros(B, 3, 2 * D), torch.zeros(B, 2 * D, 16))
+        return residual_mamba_step(x[:, 0], MambaWeights(*weights), state, backend=backend)[0]
+    return residual_mamba(x, MambaWeights(*weights), backend=backend)[0]
+
+
+MAMBA_SHAPES = [
+    *((D,), (4 * D, D), (2 * D, 4), (2 * D,), (2 + 32, 2 * D), (2 * D, 2), (2 * D,), (2 * D, 16), (2 * D,)),
+    (D, 2 * D),
+]
+KERNELS: dict[str, tuple[Callable[..., object], list[tuple[int, ...]]]] = {
+    "rms_norm": (lambda backend, x, gain: rms_norm(x, gain, backend=backend), [(D,)]),
+    "swiglu": (lambda backend, *given: residual_swiglu(*given, backend=backend), [(D,), (2 * F, D), (D, F)]),
+    "attention": (attention, [(D,), (3 * D, D), (D, D)]),
+    "attention_step": (lambda *given: attention(*given, step=True), [(D,), (3 * D, D), (D, D)]),
+    "mamba": (mamba, MAMBA_SHAPES),
+    "mamba_step": (lambda *given: mamba(*given, step=True), MAMBA_SHAPES),
+    "causal_conv1d": (lambda backend, *given: causal_conv1d(*given, backend=backend), [(D, 4), (D,)]),
+}
+EVERY_WEIGHT = [(name, place) for name, (_, shapes) in KERNELS.items() for place in range(len(shapes))]
+
+
+@backends
+@pytest.mark.parametrize(("name", "place"), EVERY_WEIGHT)
+def test_a_weight_that_does_not_fit_is_refused(name: str, place: int, backend: str) -> None:
+    function, shapes = KERNELS[name]
+    x, weights = torch.zeros(B, L, D), [torch.zeros(shape) for shape in shapes]
+    function(backend, x, *weights)
+    for larger in (16, -16):
+        wrong = list(weights)
+        wrong[place] = torch.zeros(shapes[place][0] + larger, *shapes[place][1:])
+        with pytest.raises(ValueError, match=r"has shape \(.*\); it must be \("):
+            function(backend, x, *wrong)
+
+
+def test_a_state_of_a_convolution_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"state has shape \(2, 3, 32\); it must be \(3, 3, 32\)"):
+        causal_conv1d(torch.zeros(B, L, D), torch.zeros(D, 4), torch.zeros(D), initial_state_BxKxD=torch.zeros(2, 3, D))
