@@ -69,3 +69,12 @@ def test_a_weight_that_does_not_fit_is_refused(name: str, place: int, backend: s
 def test_a_state_of_a_convolution_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match=r"state has shape \(2, 3, 32\); it must be \(3, 3, 32\)"):
         causal_conv1d(torch.zeros(B, L, D), torch.zeros(D, 4), torch.zeros(D), initial_state_BxKxD=torch.zeros(2, 3, D))
+
+
+@backends
+@pytest.mark.parametrize(("batch", "length"), [(0, L), (B, 0), (0, 0)])
+def test_attention_of_nothing_is_nothing(batch: int, length: int, backend: str) -> None:
+    if backend == "cpu":
+        pytest.skip("the compiled kernel is never given nothing")
+    weights = [torch.ones(shape) for shape in KERNELS["attention"][1]]
+    assert attention(backend, torch.zeros(batch, length, D), *weights).shape == (batch, length, D)

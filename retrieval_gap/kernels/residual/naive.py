@@ -33,8 +33,8 @@ def rotate(x_BxHxLxE: Tensor, rope_LxE: Tensor) -> Tensor:
 
 def split_heads(qkv_BxLx3HE: Tensor, rope_LxE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Turned queries and keys, and values, each BxHxLxE."""
-    batch, length, _ = qkv_BxLx3HE.shape
-    qkv_3xBxHxLxE = qkv_BxLx3HE.view(batch, length, 3, -1, rope_LxE.shape[1]).permute(2, 0, 3, 1, 4)
+    each, heads = rope_LxE.shape[1], qkv_BxLx3HE.shape[2] // (3 * rope_LxE.shape[1])
+    qkv_3xBxHxLxE = qkv_BxLx3HE.unflatten(2, (3, heads, each)).permute(2, 0, 3, 1, 4)
     q_BxHxLxE, k_BxHxLxE = rotate(qkv_3xBxHxLxE[:2], rope_LxE)
     return q_BxHxLxE, k_BxHxLxE, qkv_3xBxHxLxE[2]
 
