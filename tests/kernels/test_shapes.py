@@ -1,5 +1,7 @@
-"""Kernels go by addresses: what does not fit is refused before one runs, in every backend."""
+"""Kernels go by addresses: what does not fit is refused before one runs, in every backend; none reads too far."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -78,3 +80,37 @@ def test_attention_of_nothing_is_nothing(batch: int, length: int, backend: str) 
         pytest.skip("the compiled kernel is never given nothing")
     weights = [torch.ones(shape) for shape in KERNELS["attention"][1]]
     assert attention(backend, torch.zeros(batch, length, D), *weights).shape == (batch, length, D)
+
+
+# Scratch memory that ends where a page begins that nobody may read: what reads past it is killed.
+GUARDED = """
+import ctypes, mmap, sys, torch, numpy as np
+from retrieval_gap.kernels.residual import AttentionWeights, residual_attention
+
+real, kept, libc = torch.empty, [], ctypes.CDLL(None)
+
+def guarded(*size, **given):
+    if given.get("dtype") is not torch.uint8:
+        return real(*size, **given)
+    room = -(-size[0] // mmap.PAGESIZE) * mmap.PAGESIZE
+    memory = mmap.mmap(-1, room + mmap.PAGESIZE)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    assert libc.mprotect(ctypes.c_void_p(address + room), mmap.PAGESIZE, 0) == 0
+    kept.append(memory)
+    return torch.from_numpy(np.frombuffer(memory, np.uint8, count=size[0], offset=room - size[0]))
+
+torch.empty = guarded
+for length, heads in ((1, 8), (1, 64), (2, 64), (3, 64), (4, 64), (17, 8)):
+    width = 16 * heads
+    x = torch.randn(1, length, width, requires_grad=True)
+    weights = AttentionWeights(torch.ones(width), torch.randn(3 * width, width), torch.randn(width, width))
+    residual_attention(x, weights, torch.zeros(length, 16), backend="cpu").sum().backward()
+print("in its memory", len(kept))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="protects a page by Linux's mprotect")
+def test_attention_reads_no_further_than_its_scratch_memory() -> None:
+    done = subprocess.run([sys.executable, "-c", GUARDED], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-500:]
+    assert done.stdout.startswith("in its memory")

@@ -8,7 +8,7 @@ calls adds them in order.
 
 from __future__ import annotations
 
-from retrieval_gap.kernels.cpu import FLOAT
+from retrieval_gap.kernels.cpu import FLOAT, LANES
 from retrieval_gap.kernels.cpu.jobs import Worker, field, next_item, own_scratch, real_field
 from retrieval_gap.kernels.cpu.lanes import compiled
 from retrieval_gap.kernels.cpu.products import product
@@ -18,8 +18,9 @@ from retrieval_gap.kernels.residual.cpu_attend import attend, attend_back, head_
 
 
 def scratch_bytes(length: int, heads: int, width: int) -> int:
-    """What a worker needs, backward: a sequence's norm and gradients of it, heads and qkv; what a head needs."""
-    return 6 * length * heads * width * FLOAT + k.scratch_bytes(length, width)
+    """What a worker needs, backward: a sequence's norm and gradients of it, heads and qkv; what a head needs; and room
+    behind them, as `to_lanes` reads 16 rows of gradients where there are fewer."""
+    return (6 * length + LANES) * heads * width * FLOAT + k.scratch_bytes(length, width)
 
 
 @compiled
