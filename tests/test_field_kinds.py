@@ -8,8 +8,11 @@ import pytest
 
 from retrieval_gap.experiments.constructions.config import OnMachine, OnTask
 from retrieval_gap.experiments.heads.config import HeadsConfig
+from retrieval_gap.experiments.hotpotqa_llm.experiment import HotpotQARun
 from retrieval_gap.experiments.memories.cell import MemoryCell
+from retrieval_gap.experiments.probe import Probe
 from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.experiments.transfer import Transfer
 from retrieval_gap.llm.config import LLMConfig, LocalConfig
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.text_memory.settings import Settings
@@ -20,6 +23,9 @@ GIVEN: dict[Callable[..., Any], dict[str, Any]] = {
     MemoryCell: {"benchmark": "recall", "method": "zero_shot"},
     OnTask: {"how": "transformer", "task": "istree", "n": 8},
     OnMachine: {"how": "hybrid", "machine": "copy", "word": "01"},
+    Probe: {"run_dir": "", "run": "", "run_hash": "", "trained": 0},
+    Transfer: {"run_dir": "", "run": "", "run_hash": "", "trained": 0},
+    HotpotQARun: {"model": LLMConfig(model="m"), "data": "d"},
     Settings: {},
     LLMConfig: {"model": "m"},
     LocalConfig: {},
@@ -49,6 +55,11 @@ GIVEN: dict[Callable[..., Any], dict[str, Any]] = {
         (MemoryCell, "model", "smollm2", "model = 'smollm2' will not do: LLMConfig or None is wanted"),
         (OnTask, "samples", 2.0, "samples = 2.0 will not do"),
         (OnMachine, "max_steps", "9", "max_steps = '9' will not do"),
+        (Probe, "rounding", "neerest", "did you mean 'nearest'"),
+        (Probe, "retriever", "slow", "retriever = 'slow' will not do"),
+        (Transfer, "trained", "0", "trained = '0' will not do"),
+        (HotpotQARun, "method", "cto", "did you mean 'cot'"),
+        (HotpotQARun, "questions", "5", "questions = '5' will not do"),
         (Settings, "budget", "256", "budget = '256' will not do"),
         (Settings, "feedback", "turth", "did you mean 'truth'"),
         (LLMConfig, "context_limit", "9", "context_limit = '9' will not do"),

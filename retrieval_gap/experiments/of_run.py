@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from retrieval_gap.field_kinds import settle_fields
 from retrieval_gap.machine.environment import usable_cores
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.runs.directory import RunDirectory
@@ -28,6 +29,9 @@ class OfRun(Experiment):
     run: str
     run_hash: str
     trained: int
+
+    def __post_init__(self) -> None:
+        settle_fields(self)
 
     @staticmethod
     def named(path: Path) -> dict[str, Any]:

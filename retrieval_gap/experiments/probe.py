@@ -54,7 +54,7 @@ class Probe(OfRun):
     def from_json(cls, value: dict[str, Any], where: str) -> "Probe":
         try:
             return cls(**value | {"bits": tuple(value["bits"]), "ranks": tuple(value["ranks"])})
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError, UsageError) as error:
             raise UsageError(f"{where}: no probe of a run ({error})") from error
 
     def filter_values(self) -> Mapping[str, Any]:

@@ -72,7 +72,7 @@ class Transfer(OfRun):
     def from_json(cls, value: dict[str, Any], where: str) -> "Transfer":
         try:
             return cls(**value | {key: tuple(value[key]) for key in ("families", "ns", "changes")})
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError, UsageError) as error:
             raise UsageError(f"{where}: no transfer of a run ({error})") from error
 
     def validate(self) -> None:

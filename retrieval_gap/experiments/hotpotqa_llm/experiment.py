@@ -17,6 +17,7 @@ from retrieval_gap.experiments.hotpotqa_llm.built import built
 from retrieval_gap.experiments.hotpotqa_llm.methods import Method
 from retrieval_gap.experiments.hotpotqa_llm.prompts import exemplars_hash
 from retrieval_gap.experiments.hotpotqa_llm.summary import COLUMNS, row_of
+from retrieval_gap.field_kinds import settle_fields
 from retrieval_gap.llm.backends import make_backend
 from retrieval_gap.llm.cache import Cache
 from retrieval_gap.llm.client import Client
@@ -52,6 +53,9 @@ class HotpotQARun(Experiment):
     local: LocalConfig = field(default_factory=LocalConfig)
     server: ServerConfig = field(default_factory=ServerConfig)
     questions: int = 0
+
+    def __post_init__(self) -> None:
+        settle_fields(self)
 
     def label(self) -> str:
         subset = self.subset
