@@ -102,6 +102,7 @@ class Task(abc.ABC):
     size_flag: what the command line calls n for this task; `--n` always will do, and here allows all its names.
     options_type: the task's own options; they are `self.options`; `self.config.options` names every one but those
     `LEFT_OUT_BY_DEFAULT`.
+    shared_options: those with a default by n that the smaller problems of a curriculum take from the run's own.
     open_answers: an answer is not one of `answers` but a text of any tokens (`answer_text`), which one of them ends.
 
     Raises TaskError for a configuration outside what the class variables allow.
@@ -113,6 +114,7 @@ class Task(abc.ABC):
     n_range: ClassVar[tuple[int, int]]
     size_flag: ClassVar[str] = "--n"
     options_type: ClassVar[type[TaskOptions]] = TaskOptions
+    shared_options: ClassVar[tuple[str, ...]] = ()
     open_answers: ClassVar[bool] = False
     options: TaskOptions
 
@@ -138,6 +140,12 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def vocabulary(self) -> tuple[str, ...]:
         """Spelling of each token number; begins with `CONTROL_TOKENS`; depends on n and the options alone."""
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """What each token stands for, at every n: the vocabulary, unless one word stands for different things at
+        different n.  A model goes from one n to another by these names (`training.curriculum`)."""
+        return self.vocabulary
 
     @property
     @abc.abstractmethod

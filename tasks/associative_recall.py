@@ -73,6 +73,7 @@ class AssociativeRecall(RecallTask):
     families: ClassVar[tuple[str, ...]] = ("hard", "shuffled")
     n_range: ClassVar[tuple[int, int]] = (4, 4096)
     options_type: ClassVar[type[TaskOptions]] = RecallOptions
+    shared_options: ClassVar[tuple[str, ...]] = ("values",)
     options: RecallOptions
 
     def __init__(self, config: TaskConfig) -> None:
@@ -90,6 +91,13 @@ class AssociativeRecall(RecallTask):
         numbers = range(1, self._pairs + self.options.values + 1)
         word = word_behind(1) if self.asks_first else WORD
         return (*CONTROL_TOKENS, word, NEXT, *map(str, numbers))
+
+    @cached_property
+    def roles(self) -> tuple[str, ...]:
+        """A number is a key at one n and a value at another."""
+        keys = (f"key {key}" for key in range(1, self._pairs + 1))
+        values = (f"value {value}" for value in range(1, self.options.values + 1))
+        return (*self.vocabulary[:_KEY_0], *keys, *values)
 
     @property
     def answers(self) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """Training on smaller problems first: every size has an equal share of the steps, and the last one is the run's own.
 
-The samples are those of each size's task, their tokens as the largest size numbers them.
+The samples are those of each size's task, their tokens numbered as the largest size numbers those of the same role.
 """
 
 import math
@@ -58,15 +58,15 @@ class Curriculum:
     """The tasks of rising sizes, each for an equal share of a training's steps."""
 
     def __init__(self, tasks: Sequence[Task], config: TrainingConfig) -> None:
-        """Raises UsageError for a task with a token that the last one lacks."""
+        """Raises UsageError for a task with a token of a role that no token of the last one has."""
         self._tasks, self._config = tasks, config
-        numbers = {word: number for number, word in enumerate(tasks[-1].vocabulary)}
+        numbers = {role: number for number, role in enumerate(tasks[-1].roles)}
         for task in tasks:
-            missing = [word for word in task.vocabulary if word not in numbers]
+            missing = [role for role in task.roles if role not in numbers]
             if missing:
                 small, large = task.config.n, tasks[-1].config.n
                 raise UsageError(f"--curriculum: n = {small} has a token that n = {large} lacks: {missing[0]}")
-        self._number_of_V = [np.array([numbers[word] for word in task.vocabulary], np.int32) for task in tasks]
+        self._number_of_V = [np.array([numbers[role] for role in task.roles], np.int32) for task in tasks]
 
     @property
     def max_length(self) -> int:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.tasks.api import Task, TaskConfig, TaskError
+from retrieval_gap.tasks.api import Batch, Task, TaskConfig, TaskError
 from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.training.config import TrainingConfig
 from retrieval_gap.training.curriculum import Curriculum, sizes_of
@@ -63,6 +63,43 @@ def test_sizes_are_told_with_the_runs_own() -> None:
 def test_a_size_that_the_task_does_not_have_is_refused_before_the_run() -> None:
     with pytest.raises(TaskError, match="n = 1 is outside"):
         replace(CELL, curriculum="1").validate()
+
+
+STAGES = replace(CELL, samples=48, batch_size=16, curriculum="6+8")  # a step each
+
+
+def stages(cell: RunConfig) -> tuple[Task, list[Batch]]:
+    own = cell.build_task("train")
+    data = cell.training_data(own)
+    return own, [data.sample(np.arange(first, first + 16)) for first in (0, 16, 32)]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("index", ""), ("associative_recall", ""), ("counting", "most=2"), ("last_write", ""), ("position_retrieval", "")],
+)
+def test_what_answers_a_small_problem_answers_at_the_largest_and_what_asks_does_not(name: str, options: str) -> None:
+    own, batches = stages(replace(STAGES, task=name, options=options, curriculum="8+12"))
+    for batch in batches:
+        asked = {row[prompt - 1] for row, prompt in zip(batch.tokens_BxL, batch.prompt_len_B, strict=True)}
+        assert set(batch.answer_B) <= set(own.answers)
+        assert not asked & set(own.answers)
+
+
+@pytest.mark.parametrize(("options", "values"), [("", 8), ("values=5", 5)])
+def test_recall_has_its_keys_and_all_its_values_from_the_first_size_on(options: str, values: int) -> None:
+    own, batches = stages(replace(STAGES, task="associative_recall", options=options))
+    for batch, pairs in zip(batches, (3, 4, 8), strict=True):
+        told = [[own.roles[token] for token in row[1 : 1 + 2 * pairs]] for row in batch.tokens_BxL]
+        assert {tuple(row[::2]) for row in told} == {tuple(f"key {key}" for key in range(1, pairs + 1))}
+        assert {role for row in told for role in row[1::2]} == {f"value {value}" for value in range(1, values + 1)}
+
+
+def test_only_where_roles_are_not_words_has_a_run_with_a_curriculum_another_name_than_it_had() -> None:
+    recall = replace(CELL, task="associative_recall", n=16)
+    assert "curriculum_by" not in recall.canonical()
+    assert "curriculum_by" not in replace(CELL, curriculum="8").canonical()
+    assert replace(recall, curriculum="8").canonical()["curriculum_by"] == "roles"
 
 
 def test_a_token_that_the_largest_size_lacks_is_named() -> None:

@@ -111,7 +111,10 @@ class RunConfig(Experiment):
 
         Raises TaskError, UsageError for sizes that will not do.
         """
-        smaller = [replace(self, n=n).build_task("train") for n in sizes_of(self.curriculum, self.n)[:-1]]
+        shared = [f"{name}={getattr(own.options, name)}" for name in own.shared_options]
+        options = " ".join([self.options, *shared]).strip()
+        sizes = sizes_of(self.curriculum, self.n)[:-1]
+        smaller = [replace(self, n=n, options=options).build_task("train") for n in sizes]
         return Curriculum([*smaller, own], self.training()) if smaller else own
 
     def model(self, vocab_size: int, unread: tuple[int, ...] = ()) -> "ModelConfig":
@@ -174,6 +177,8 @@ class RunConfig(Experiment):
         del filled["curriculum"]
         if self.curriculum:
             filled["curriculum"] = list(sizes_of(self.curriculum, self.n)[:-1])
+            if task.roles != task.vocabulary:  # until 2026-11-29 tokens were mapped by their words
+                filled["curriculum_by"] = "roles"
         filled["eval_every"] = self.validation_every
         if not self.stop_at:
             del filled["eval_every"], filled["stop_at"]
