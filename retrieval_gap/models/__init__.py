@@ -33,7 +33,8 @@ def architecture(name_or_path: str, size: str) -> Architecture:
     """The architecture of that name (or in that `.py` file, or of the layer at that dotted path) at that size.
 
     size: a name in `SIZES`, and after it what is changed, such as `tiny+d_model=8+n_layers=1+conv=4`.
-    Raises UsageError for a name, a file, a size or a field that is not there, and for a shape that cannot be built.
+    Raises UsageError for a name, a file, a size or a field that is not there, for what is no frozen dataclass of plain
+    values, and for a shape that cannot be built.
     """
     size, *changes = size.split("+")
     if name_or_path.endswith(".py"):
@@ -51,7 +52,26 @@ def architecture(name_or_path: str, size: str) -> Architecture:
         raise unknown(f"size of {name_or_path}", size, sizes)
     if not isinstance(sizes[size], Architecture):
         raise UsageError(f"{name_or_path}: SIZES[{size!r}] lacks d_model or layers()")
+    if told := _not_declared(sizes[size]):
+        raise UsageError(f"{name_or_path}: SIZES[{size!r}] {told}: a run is named by the values of its fields")
     return _changed(sizes[size], changes, name_or_path) if changes else sizes[size]
+
+
+def _not_declared(built: Any) -> str:
+    """What keeps an architecture from having the same hash in every process; or ""."""
+    kind: Any = type(built)
+    if not is_dataclass(built):
+        return "is no dataclass"
+    if not kind.__dataclass_params__.frozen:
+        return "is a dataclass that can change; write @dataclass(frozen=True)"
+    strange = [field.name for field in fields(built) if not _is_plain(getattr(built, field.name))]
+    return f"has a field {strange[0]} that is no number, text, True, False, None or list of these" if strange else ""
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or type(value) in (bool, int, float, str)
 
 
 def _changed(built: Any, changes: list[str], arch: str) -> Architecture:
@@ -62,6 +82,8 @@ def _changed(built: Any, changes: list[str], arch: str) -> Architecture:
         name, _, value = change.partition("=")
         if name not in names:
             raise unknown(f"{arch} dimension", name, names)
+        if name in values:
+            raise UsageError(f"size of {arch}: {name} is changed twice")
         if str in (kinds[name], *get_args(kinds[name])):
             values[name] = value
             continue

@@ -1,5 +1,7 @@
 """A size is a name, and what is changed after it."""
 
+from pathlib import Path
+
 import pytest
 
 from retrieval_gap.experiments.trained.config import RunConfig
@@ -26,12 +28,52 @@ def test_a_narrow_state_is_counted_as_it_is() -> None:
         ("tiny+d_hidden", "1 to 1,048,576"),
         ("tiny+", "choose from"),
         ("tinny+d_hidden=3", "tiny"),
+        ("tiny+d_hidden=8+d_hidden=16", "d_hidden is changed twice"),
     ],
 )
 def test_a_size_that_will_not_do_is_told_in_one_line(size: str, told: str) -> None:
     with pytest.raises(UsageError, match=told) as raised:
         architecture("lstm", size)
     assert "\n" not in str(raised.value)
+
+
+STACK = """
+from dataclasses import dataclass
+from retrieval_gap.models.lstm import LSTM
+
+{declared}
+class Stack:
+    d_model = 16
+    {field}
+    def layers(self):
+        return LSTM(d_model=16, n_layers=1).layers()
+
+SIZES = {{"tiny": Stack()}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("declared", "field", "told"),
+    [
+        ("", "", "is no dataclass"),
+        ("@dataclass", "width: int = 4", "is a dataclass that can change"),
+        ("@dataclass(frozen=True)", "act: object = abs", "has a field act that is no number, text"),
+        ("@dataclass(frozen=True)", "sizes: tuple = (1, object())", "has a field sizes that is no number, text"),
+    ],
+)
+def test_an_architecture_whose_hash_would_be_another_in_every_process_is_refused(
+    tmp_path: Path, declared: str, field: str, told: str
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(STACK.format(declared=declared, field=field))
+    with pytest.raises(UsageError, match=rf"mine\.py: SIZES\['tiny'\] {told}.*: a run is named by the values"):
+        architecture(str(file), "tiny")
+
+
+def test_an_architecture_of_plain_values_is_taken(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(STACK.format(declared="@dataclass(frozen=True)", field="sizes: tuple = (1, (None, 'a', 0.5))"))
+    assert architecture(str(file), "tiny").d_model == 16
 
 
 def test_a_shape_that_cannot_be_built_is_told_in_one_line() -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -23,7 +23,7 @@ from retrieval_gap.training.config import MAX_SAMPLES, TrainingConfig
 from retrieval_gap.training.curriculum import Curriculum, TrainingData, sizes_of
 
 if TYPE_CHECKING:
-    from retrieval_gap.models import Architecture, ModelConfig
+    from retrieval_gap.models import ModelConfig
     from retrieval_gap.runs.planning import Planner
 
 ProblemSize = Annotated[
@@ -296,8 +296,7 @@ class RunConfig(Experiment):
         return config
 
 
-def _shape(built: "Architecture") -> Any:
-    """A field that says nothing (None) is left out: one that is added later changes no hash."""
-    if not is_dataclass(built) or isinstance(built, type):
-        return repr(built)
+def _shape(built: Any) -> dict[str, Any]:
+    """The fields of an architecture's dataclass.  One that says nothing (None) is left out: a field that is added later
+    changes no hash."""
     return {name: value for name, value in asdict(built).items() if value is not None}
