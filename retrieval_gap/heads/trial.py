@@ -1,18 +1,17 @@
 """Tries a user's own head: what a run would stumble over is told before it starts."""
 
 import torch
-from torch import Tensor
 
 from retrieval_gap.heads.head import Head
 from retrieval_gap.heads.padding_test import LENGTHS, LONGEST, check_mask
 from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.models.trial import changed_buffer
 
 
 def try_head(head: Head, shown: str, *, tokens: bool = False) -> None:
     """Raises UsageError for a head with a parameter that no score depends on, with a buffer that training changes, or
     that ignores its mask."""
-    before = _buffers(head)
-    _first_step(head, tokens=tokens)
+    changed = changed_buffer(head, lambda: _first_step(head, tokens=tokens))
     unused = [name for name, parameter in head.trained_parameters().items() if parameter.grad is None]
     if unused:
         named = f"{unused[0]}{f' and {len(unused) - 1} more' if len(unused) > 1 else ''}"
@@ -20,11 +19,9 @@ def try_head(head: Head, shown: str, *, tokens: bool = False) -> None:
             f"head {shown}: no score depends on the parameter {named}; leave it out, or freeze it with "
             "requires_grad = False"
         )
-    after = _buffers(head)
-    changed = [name for name in after if name not in before or not torch.equal(after[name], before[name])]
     if changed:
         raise UsageError(
-            f"head {shown}: training changes its buffer {changed[0]}, and only parameters are kept; take a layer "
+            f"head {shown}: training changes its buffer {changed}, and only parameters are kept; take a layer "
             "without it, such as layer norm in place of batch norm"
         )
     check_mask(head, shown, tokens=tokens)
@@ -38,9 +35,3 @@ def _first_step(head: Head, *, tokens: bool) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         score(torch.randn(*mask_BxL.shape, head.shape.d_states), mask_BxL).sum().backward()
-
-
-def _buffers(head: Head) -> dict[str, Tensor]:
-    """What a state_dict has beside parameters, such as the running mean of batch norm."""
-    parameters = dict(head.named_parameters())
-    return {name: kept.clone() for name, kept in head.state_dict().items() if name not in parameters}

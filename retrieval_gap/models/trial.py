@@ -8,7 +8,7 @@ Axes: B batch, L time, D model width.
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from retrieval_gap.about import about
 from retrieval_gap.models.mixer import Mixer, Residual
@@ -43,6 +43,20 @@ def without_gradient(model: SequenceModel) -> list[str]:
     return [name for name, parameter in model.trained_parameters().items() if parameter.grad is None]
 
 
+def changed_buffer(module: nn.Module, step: Callable[[], None]) -> str:
+    """The first buffer of a state_dict, such as the running mean of batch norm, that `step` adds or changes; or ""."""
+    before = _buffers(module)
+    step()
+    after = _buffers(module)
+    changed = (name for name in after if name not in before or not torch.equal(after[name], before[name]))
+    return next(changed, "")
+
+
+def _buffers(module: nn.Module) -> dict[str, Tensor]:
+    parameters = dict(module.named_parameters())
+    return {name: kept.clone() for name, kept in module.state_dict().items() if name not in parameters}
+
+
 def _trouble(mixer: Mixer, x_BxLxD: Tensor) -> str:
     length = x_BxLxD.shape[1]
     whole_BxLxD = mixer(x_BxLxD)
@@ -50,6 +64,8 @@ def _trouble(mixer: Mixer, x_BxLxD: Tensor) -> str:
         return told
     if not whole_BxLxD.isfinite().all():
         return f"forward gives numbers that are not finite on {length} tokens"
+    if told := _difference(mixer(x_BxLxD), whole_BxLxD):
+        return f"forward gives another output each time, {told} of {length}; dropout and other noise are not supported"
     for what, read in _readings(mixer):
         y_BxLxD = read(x_BxLxD)
         if told := _shape_trouble(what, y_BxLxD, x_BxLxD):

@@ -79,6 +79,12 @@ class StepIsAnother(Sum):
         return 1.1 * y, state
 
 
+class DropsUnits(Sum):
+    def prefill(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        y, state = super().prefill(x, state)
+        return nn.functional.dropout(y, 0.1), state
+
+
 class HidesBehindZero(DropsItsState):
     """Its output is zero at the start, as with projections that are."""
 
@@ -124,6 +130,7 @@ def test_the_built_in_architectures_pass(arch: str) -> None:
         (MixesRows, "a sample alone and padded has another output"),
         (Broadcasts, r"forward gives shape \(2, 1, 8\) for an input of \(2, 7, 8\)"),
         (StepBroadcasts, r"step after step gives shape \(1, 7, 8\)"),
+        (DropsUnits, "forward gives another output each time, by .*; dropout and other noise are not supported"),
         (StepIsAnother, "step after step and forward differ by"),
     ],
 )
@@ -173,10 +180,13 @@ class Sum(Mixer):
     def __init__(self, d_model):
         super().__init__()
         self.linear = nn.Linear(d_model, d_model)
+        self.register_buffer("size", torch.ones(()))
         self.spare = nn.Parameter(torch.ones(2), requires_grad={spare})
     def init_state(self, batch):
         return (self.linear.weight.new_zeros(batch, self.linear.in_features),)
     def prefill(self, x, state):
+        if {scaled} and torch.is_grad_enabled():
+            self.size.lerp_(x.detach().abs().mean(), 0.1)
         h = self.linear(x).cumsum(1) + {carried} * state[0][:, None]
         return h, (h[:, -1],)
 
@@ -190,9 +200,12 @@ SIZES = {{"tiny": Stack(d_model=16)}}
 """
 
 
-def config(path: Path, *, state: str = "fixed", carried: float = 1.0, spare: bool = False) -> RunConfig:
+PLAIN = {"state": "fixed", "carried": 1.0, "spare": False, "scaled": False}
+
+
+def config(path: Path, **changes: object) -> RunConfig:
     file = path / "sums.py"
-    file.write_text(dedent(FILE).format(state=state, carried=carried, spare=spare))
+    file.write_text(dedent(FILE).format(**PLAIN | changes))
     return RunConfig(task="index", mode="direct", n=8, arch=str(file), size="tiny")
 
 
@@ -205,6 +218,7 @@ def test_a_users_file_is_tried_before_its_run_starts(tmp_path: Path) -> None:
     [
         ({"carried": 0.0}, "layer 0, Sum: prefill in pieces and forward differ"),
         ({"state": "grows"}, "ABOUT says state='grows'"),
+        ({"scaled": True}, r"training changes its buffer layers\.0\.mixer\.size, and only parameters are kept"),
         ({"spare": True}, r"no output depends on the parameter layers\.0\.mixer\.spare"),
     ],
 )

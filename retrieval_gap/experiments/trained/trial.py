@@ -82,11 +82,11 @@ def _broken_promise(task: Task, batch: Batch) -> str:
 
 def try_architecture(model_config: Callable[[], "ModelConfig"], task: Task, path: str) -> None:
     """Raises UsageError, naming the file, where a model of it cannot take one step of training or of decoding, has a
-    parameter that nothing depends on, or a layer that breaks a promise of `Mixer`."""
+    parameter that nothing depends on, a buffer that training changes, or a layer that breaks a promise of `Mixer`."""
     import torch
 
     from retrieval_gap.models import SequenceModel
-    from retrieval_gap.models.trial import broken_promise, first_step, without_gradient
+    from retrieval_gap.models.trial import broken_promise, changed_buffer, first_step, without_gradient
 
     package = not path.endswith(".py")  # whose layers may be made for CUDA alone
     device = torch.device("cuda" if package and torch.cuda.is_available() else "cpu")
@@ -95,10 +95,15 @@ def try_architecture(model_config: Callable[[], "ModelConfig"], task: Task, path
             model, batch = SequenceModel(model_config()).to(device), task.sample(TRIED)
             arrays = (batch.tokens_BxL, batch.loss_mask_BxL)
             tokens_BxL, mask_BxL = (torch.from_numpy(array).to(device) for array in arrays)
-            first_step(model, tokens_BxL, mask_BxL)
+            changed = changed_buffer(model, lambda: first_step(model, tokens_BxL, mask_BxL))
             unused, broken = without_gradient(model), broken_promise(model, path)
     except Exception as error:
         raise UsageError(f"architecture {path} fails: {fault(error)}") from error
+    if changed:
+        raise UsageError(
+            f"architecture {path}: training changes its buffer {changed}, and only parameters are kept; take a layer "
+            "without it, such as layer norm in place of batch norm"
+        )
     if broken:
         raise UsageError(f"architecture {path}: {broken} (see Mixer in models/mixer.py)")
     if unused:
