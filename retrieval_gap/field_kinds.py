@@ -18,7 +18,8 @@ def settle_fields(config: Any) -> None:
 
     Raises UsageError for a value that is not of its field's kind, or not among its choices, naming the nearest.
     """
-    for name, kind in _kinds(type(config)).items():
+    of: Any = type(config)
+    for name, kind in _kinds(of).items():
         value = getattr(config, name)
         if isinstance(value, np.generic):
             value = value.item()
