@@ -16,7 +16,7 @@ def run(task: str, n: int, options: str = "", **changes: Any) -> dict[str, Any]:
 
 
 def rates() -> list[dict[str, Any]]:
-    """As `--choose lr` writes them: three architectures with a narrow, a wide and no window."""
+    """As `--choose lr` writes them: three architectures with a wide, no and a narrow window."""
     rows = []
     for arch, top, window in (
         ("transformer", 1.0, (1e-3, 1e-2)),

@@ -71,8 +71,13 @@ class RateSearch:
         return rounded if SMALLEST <= rounded <= LARGEST and rounded not in self.accuracies else None
 
     @cached_property
-    def window(self) -> tuple[float, float]:
-        """The lowest and the highest of the neighbouring rates around the best that keep NEAR_BEST of its accuracy."""
+    def window(self) -> tuple[float, float] | None:
+        """The lowest and the highest of the neighbouring rates around the best that keep NEAR_BEST of its accuracy.
+
+        None where the best has not learned the task (CONVERGED): all rates keep the accuracy of guessing.
+        """
+        if self.mean(self.best) < CONVERGED:
+            return None
         wanted, place = NEAR_BEST * self.mean(self.best), self.rates.index(self.best)
         low = high = place
         while low > 0 and self.mean(self.rates[low - 1]) >= wanted:
@@ -82,16 +87,21 @@ class RateSearch:
         return self.rates[low], self.rates[high]
 
     @property
-    def decades(self) -> float:
-        """How wide the window is; 0 where a single rate is in it."""
-        low, high = self.window
-        return math.log10(high / low)
+    def decades(self) -> float | None:
+        """How wide the window is; 0 where a single rate is in it; None where there is none."""
+        return None if self.window is None else math.log10(self.window[1] / self.window[0])
 
     @property
     def window_is_open(self) -> bool:
         """Whether the window ends where the rates do, so that it may be wider."""
-        low, high = self.window
-        return low == self.rates[0] or high == self.rates[-1]
+        return self.window is not None and (self.window[0] == self.rates[0] or self.window[1] == self.rates[-1])
+
+    def told_window(self) -> str:
+        """Such as "window 0.001 to 0.01, 1.00 decades or more"."""
+        if self.window is None or self.decades is None:
+            return f"no window, as no rate reaches {CONVERGED:g}"
+        width = f"{self.decades:.2f} decades" + " or more" * self.window_is_open
+        return f"window {self.window[0]:g} to {self.window[1]:g}, {width}"
 
     def converged(self, rate: float) -> float:
         """The share of seeds that learned the task at this rate."""
@@ -125,25 +135,24 @@ class Chosen:
 
     def line(self) -> str:
         """For a person: the budget, the rate that was chosen, the window, and what fresh seeds reach with it."""
-        low, high = self.search.window
         accuracies = [float(row["accuracy"]) for row in self.fresh]
         tried = ", ".join(f"{rate:g} {self.search.mean(rate):.3f}" for rate in self.search.rates)
-        width = f"{self.search.decades:.2f} decades" + " or more" * self.search.window_is_open
         model, converged = self.model, f"{share_converged(accuracies):.0%} converged"
         return (
             f"{model.task} {model.mode} n={model.n}, {model.arch} {model.size}, {model.samples:,} samples a run:"
-            f" lr {self.search.best:g} (tried {tried}); window {low:g} to {high:g}, {width};"
+            f" lr {self.search.best:g} (tried {tried}); {self.search.told_window()};"
             f" {len(accuracies)} fresh seed{'s' * (len(accuracies) > 1)}: {fmean(accuracies):.3f}, {converged}"
         )
 
     def rows(self) -> list[Row]:
-        """All rows, each with what was tried and found; `chosen` is 1 for those of fresh seeds."""
-        low, high = self.search.window
+        """All rows, each with what was tried and found; `chosen` is 1 for those of fresh seeds, and the columns of the
+        window are empty where there is none."""
+        low, high = self.search.window or (None, None)
         told = {
             "tried_lr": " ".join(f"{rate:g}" for rate in self.search.rates),
             "window_low": low,
             "window_high": high,
-            "window_decades": round(self.search.decades, 4),
+            "window_decades": None if self.search.decades is None else round(self.search.decades, 4),
         }
         every = [(row, 0) for row in self.tried] + [(row, 1) for row in self.fresh]
         return [

@@ -76,6 +76,16 @@ def test_the_window_is_the_neighbouring_rates_that_are_nearly_as_good():
     assert share_converged([0.95, 0.5, 0.9, 0.89]) == 0.5
 
 
+@pytest.mark.parametrize("highest", [0.25, 0.89])
+def test_a_model_that_learned_at_no_rate_has_no_window(highest):
+    (chosen,) = choose_rates(cells([1e-3, 3e-3, 1e-2]), Runner(lambda cell: highest if cell.lr == 3e-3 else 0.24))
+    assert chosen.search.window is None
+    assert chosen.search.decades is None
+    assert not chosen.search.window_is_open
+    assert {(row["window_low"], row["window_high"], row["window_decades"]) for row in chosen.rows()} == {(None,) * 3}
+    assert "; no window, as no rate reaches 0.9; 2 fresh seeds: " in chosen.line()
+
+
 def test_every_model_is_widened_by_itself_and_rounds_are_shared():
     peaks = {"lstm": peak_at(8e-3), "gru": peak_at(1e-3)}
     runner = Runner(lambda cell: peaks[cell.arch](cell))
