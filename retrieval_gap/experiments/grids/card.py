@@ -1,8 +1,9 @@
 """Presets for both halves of the card: where a fixed state is too small, where it is the right tool, and where neither
 tells, since a model has not learned.
 
-Every preset has a demo, sized for minutes on two idle cores, and a larger version for a night.  Batches, warm-up,
-clipping and precision are the same for all models; rates are those of theory.py, or are chosen anew (`--choose lr`).
+Demos are sized for minutes on two idle cores; each but `card_demo`, which sets all side by side, has a larger version
+for a night.  Batches, warm-up, clipping and precision are the same for all models; rates are those of theory.py, or are
+chosen anew (`--choose lr`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
