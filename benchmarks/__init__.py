@@ -4,7 +4,8 @@ import importlib
 import json
 import pkgutil
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 
 from retrieval_gap.machine import environment
 from retrieval_gap.machine.devices import choose_device
@@ -16,6 +17,23 @@ Row = dict[str, str | float]
 def row(name: str, ours: float, theirs: float, unit: str, against: str) -> Row:
     """A row whose ratio is the larger the better: for rates."""
     return {"name": name, "ours": ours, "theirs": theirs, "ratio": ours / theirs, "unit": unit, "against": against}
+
+
+def least_in_turn(
+    ours: Callable[[], object],
+    theirs: Callable[[], object],
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> tuple[float, float]:
+    """The least seconds of both, each tried `rounds` times, in turn: neither has the quieter machine or more luck."""
+
+    def seconds(work: Callable[[], object]) -> float:
+        begin = clock()
+        work()
+        return clock() - begin
+
+    theirs_s, ours_s = zip(*[(seconds(theirs), seconds(ours)) for _ in range(rounds)], strict=True)
+    return min(ours_s), min(theirs_s)
 
 
 def benchmark_names() -> list[str]:

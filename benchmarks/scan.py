@@ -7,7 +7,6 @@ our own loop, which makes them step by step and is several times faster; docs/cp
 times as fast as that one on a core.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -23,8 +22,9 @@ from retrieval_gap.kernels.residual import naive as plain
 from retrieval_gap.kernels.rms_norm import rms_norm
 from retrieval_gap.kernels.selective_scan import ScanInputs, selective_scan
 
+from . import least_in_turn
+
 BATCH, LENGTH, LONG, CHANNELS, STATES = 64, 100, 2500, 128, 16
-OUR_RUNS_PER_PEER_RUN = 5
 
 
 def run() -> Iterator[dict[str, Any]]:
@@ -113,20 +113,11 @@ def _task(kernel: Callable[..., Any], inputs: list[Tensor], training: bool) -> C
 
 
 def _interleaved(ours: Callable[[], None], theirs: Callable[[], None], rounds: int) -> tuple[float, float]:
-    """The least milliseconds of both, measured in turn so that neither has the quieter machine."""
+    """The least milliseconds of both."""
     ours()  # compiles
     theirs()
-    our_ms, their_ms = [], []
-    for _ in range(rounds):
-        their_ms.append(_milliseconds(theirs))
-        our_ms += [_milliseconds(ours) for _ in range(OUR_RUNS_PER_PEER_RUN)]
-    return min(our_ms), min(their_ms)
-
-
-def _milliseconds(task: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    task()
-    return 1e3 * (time.perf_counter() - start)
+    ours_s, theirs_s = least_in_turn(ours, theirs, rounds)
+    return 1e3 * ours_s, 1e3 * theirs_s
 
 
 def _normal(*shape: int) -> Tensor:

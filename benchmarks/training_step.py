@@ -17,7 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, MambaConfig, MambaForCau
 from retrieval_gap.models import ModelConfig, SequenceModel, architecture
 from retrieval_gap.models.huggingface import to_huggingface
 
-from . import row
+from . import least_in_turn, row
 
 BATCH, LENGTH, VOCAB = 64, 100, 26
 SIZE = "0.5m"
@@ -58,11 +58,7 @@ def _measure(arch: str, peer: Peer, rounds: int, clock: Callable[[], float], how
     their_step = _step(peer.model, lambda: _loss(peer, tokens_BxL))
     our_step()  # compiles
     _step(peer.model, lambda: _loss(peer, tokens_BxL[:, :4]))()  # warms up
-    ours_s, theirs_s = [], []
-    for _ in range(rounds):
-        theirs_s.append(_seconds(their_step, clock))
-        ours_s += [_seconds(our_step, clock) for _ in range(2)]
-    ours_per_s, theirs_per_s = (BATCH / min(times) for times in (ours_s, theirs_s))
+    ours_per_s, theirs_per_s = (BATCH / seconds for seconds in least_in_turn(our_step, their_step, rounds, clock))
     name = f"training step, {arch} {SIZE}, batch {BATCH}, length {LENGTH}, {how}"
     return row(name, ours_per_s, theirs_per_s, "samples/s", peer.name)
 
@@ -136,12 +132,6 @@ def _step(model: torch.nn.Module, loss: Callable[[], torch.Tensor]) -> Callable[
         optimizer.step()
 
     return step
-
-
-def _seconds(work: Callable[[], None], clock: Callable[[], float]) -> float:
-    begin = clock()
-    work()
-    return clock() - begin
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import importlib
 import pytest
 import torch
 
-from retrieval_gap.benchmarks import benchmark_names, print_benchmarks, scan
+from retrieval_gap.benchmarks import benchmark_names, least_in_turn, print_benchmarks, scan
 from retrieval_gap.benchmarks.gpu_training import step_flops
 from retrieval_gap.kernels.selective_scan import ScanInputs, selective_scan
 from retrieval_gap.training.batches import TrainingBatch
@@ -16,7 +16,7 @@ SHRUNKEN = {
     "training_step": {"BATCH": 2, "LENGTH": 5, "SIZE": "tiny", "ROUNDS": {"transformer": 1, "mamba": 1}},
     "decoding": {"BATCH": 2, "SIZE": "tiny", "ROUNDS": 1, "REREAD_TOKENS": {"cot": 2, "rag": 2}},
     "products": {"ROWS": 4, "ROUNDS": 1, "SECONDS": 1e-6},
-    "scan": {"BATCH": 25, "LENGTH": 2, "LONG": 5, "CHANNELS": 16, "STATES": 16, "OUR_RUNS_PER_PEER_RUN": 1},
+    "scan": {"BATCH": 25, "LENGTH": 2, "LONG": 5, "CHANNELS": 16, "STATES": 16},
     "gpu_training": {
         "DEVICE": "cpu",
         "SIZES": ("tiny",),
@@ -52,6 +52,17 @@ SHRUNKEN = {
     "recurrences": {"BATCH": 2, "LENGTHS": (3,), "ROUNDS": 1},
     "scale": {"NODES": (6,), "DRAWN": 4, "PARAMETERS": (2_000,), "RUNS": 3, "ROUNDS": 1},
 }
+
+
+def test_both_sides_have_as_many_tries_in_turn() -> None:
+    tried: list[str] = []
+    clock = iter([0, 5, 5, 8, 8, 12, 12, 19, 19, 25, 25, 26])
+    given = (lambda: tried.append("ours"), lambda: tried.append("theirs"))
+    assert least_in_turn(*given, 3, lambda: float(next(clock))) == (1, 4)
+    assert tried == ["theirs", "ours"] * 3
+    tried.clear()
+    scan._interleaved(*given, 4)
+    assert tried.count("ours") == tried.count("theirs") == 5  # one of each to compile
 
 
 NEED_GPU = [name for name in benchmark_names() if name.startswith("gpu_")]
