@@ -26,7 +26,7 @@ class ArchsCommand:
 
     def run(self) -> None:
         _print(MODELS, "SIZES")
-        print("or the path of a file of yours, or the dotted path of a layer (CONTRIBUTING.md has a recipe)")
+        print("or the path of a file of yours, or the dotted path of a layer (CONTRIBUTING.md has recipes)")
 
 
 def names_told(folder: Path, offers: str) -> str:

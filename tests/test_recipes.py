@@ -1,0 +1,65 @@
+"""The examples of CONTRIBUTING.md are built in once they lie in the folder that it names."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+RECIPES = (ROOT / "CONTRIBUTING.md").read_text().split("\n## ")[1]
+USED = """
+from retrieval_gap.cli import main
+from retrieval_gap.plots import figures
+run = "--samples 16 --warmup-samples 8 --batch-size 8 --eval-samples 8 --threads 1 --runs-dir runs".split()
+for words in (
+    ["tasks"],
+    ["archs"],
+    "sample parity --n 8 --count 1".split(),
+    "train --task parity --mode direct --n 8 --arch mingru --size tiny".split() + run,
+    "sweep my_grid --dry-run --runs-dir runs".split(),
+    "plot fig_runs --out drawn".split(),
+):
+    assert main(words) == 0, words
+assert "fig_runs" in figures()
+"""
+
+
+def example(recipe: str) -> str:
+    return re.findall(rf"### {recipe}.*?```(?:python)?\n(.*?)```", RECIPES, re.S)[0]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of the code, with each example in its folder; my.py is what the example's grid names."""
+    copy = tmp_path / "copy"
+    for folder in ("retrieval_gap", "tasks", "plots", "benchmarks"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.nb?")
+        shutil.copytree(ROOT / folder, copy / folder, symlinks=True, ignore=ignored)
+    (copy / "results").mkdir()
+    shutil.copy(ROOT / "results" / "istree_demo.csv", copy / "results")
+    for place, recipe in (
+        ("retrieval_gap/models/mingru.py", "An architecture"),
+        ("my.py", "An architecture"),
+        ("tasks/parity.py", "A task"),
+        ("retrieval_gap/experiments/grids/mine.py", "A grid"),
+        ("plots/fig_runs.py", "A figure"),
+    ):
+        (copy / place).write_text(example(recipe))
+    return copy
+
+
+def test_every_recipe_is_built_in_where_it_says(checkout: Path) -> None:
+    # without the compiler, which would compile the copy's kernels anew
+    environment = os.environ | {"PYTHONPATH": str(checkout), "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", USED], cwd=checkout, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-500:] + done.stderr[-2000:]
+    assert re.search(r"^parity +Parity of n bits: whether there is an odd number of ones\.$", done.stdout, re.M)
+    assert re.search(r"^mingru +A minimal GRU, h = ", done.stdout, re.M)
+    assert done.stdout.count("retrieval-gap train --task index") == 4
+    assert sorted(path.name for path in (checkout / "drawn").iterdir()) == ["fig_runs.png", "fig_runs.svg"]
