@@ -14,16 +14,9 @@ ChangedFiles = Literal["refuse", "allow"]
 LogName = Literal["none", "tensorboard", "trackio", "wandb"]
 
 
-def read_whole(text: str) -> int:
-    """Raises ValueError for what is no whole number; 1_0, which Python takes for 10, is none."""
-    if "_" in text:
-        raise ValueError(f"{text} is no whole number")
-    return int(text)
-
-
 def read_number(text: str) -> float:
     """Raises ValueError for what is no number (nor is 1_0), and for one so small that it would be taken for 0."""
-    if "_" in text:
+    if "_" in text or not text.isascii():
         raise ValueError(f"{text} is no number")
     value = float(text)
     if value == 0 and any(digit in "123456789" for digit in text.lower().partition("e")[0]):

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, replace
 from typing import Any, get_type_hints
 
-from retrieval_gap.choices import read_number, read_whole
+from retrieval_gap.choices import read_number
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.experiments.trained.defaults import settled
 from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.tables.values import whole_number
 
 # What a grid varies, the outermost first.
 ORDER = ("task", "seed", "n", "mode", "family", "size", "lr", "arch")
@@ -70,7 +71,7 @@ def _read(name: str, word: str, kind: Any) -> Any:
     if kind not in (int, float):
         return word
     try:
-        return read_whole(word) if kind is int else read_number(word)
+        return whole_number(flag, word) if kind is int else read_number(word)
     except ValueError:
         wanted = "whole numbers" if kind is int else "numbers"
         raise UsageError(f"{flag} {word} will not do: {wanted}, separated by commas, are wanted") from None
