@@ -53,13 +53,15 @@ def architecture(name_or_path: str, size: str) -> Architecture:
     if not isinstance(sizes[size], Architecture):
         raise UsageError(f"{name_or_path}: SIZES[{size!r}] lacks d_model or layers()")
     if told := _not_declared(sizes[size]):
-        raise UsageError(f"{name_or_path}: SIZES[{size!r}] {told}: a run is named by the values of its fields")
+        raise UsageError(f"{name_or_path}: SIZES[{size!r}] {told} (a run is named by the values of its fields)")
     return _changed(sizes[size], changes, name_or_path) if changes else sizes[size]
 
 
 def _not_declared(built: Any) -> str:
     """What keeps an architecture from having the same hash in every process; or ""."""
     kind: Any = type(built)
+    if kind is type:
+        return f"is a class; write {built.__name__}()"
     if not is_dataclass(built):
         return "is no dataclass"
     if not kind.__dataclass_params__.frozen:

@@ -419,7 +419,7 @@ SIZES = {"tiny": Stack()}
         ("return self.linear(x), state", "return None", "model.py fails"),
         ("return self.linear(x), state", "return self.linear(x[..., :7]), state", "model.py:12: RuntimeError"),
         ("return [Residual(8, Memoryless())]", "return []", "layers() is empty"),
-        ("Stack()}", "Stack}", "model.py fails"),
+        ("Stack()}", "Stack}", "is a class; write Stack()"),
         ('"tiny"', "1", "choose from 1"),
     ],
 )
