@@ -66,7 +66,7 @@ def test_an_architecture_whose_hash_would_be_another_in_every_process_is_refused
 ) -> None:
     file = tmp_path / "mine.py"
     file.write_text(STACK.format(declared=declared, field=field))
-    with pytest.raises(UsageError, match=rf"mine\.py: SIZES\['tiny'\] {told}.*: a run is named by the values"):
+    with pytest.raises(UsageError, match=rf"mine\.py: SIZES\['tiny'\] {told}.*\(a run is named by the values"):
         architecture(str(file), "tiny")
 
 
