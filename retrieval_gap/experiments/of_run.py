@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from retrieval_gap.field_kinds import settle_fields
 from retrieval_gap.machine.environment import usable_cores
 from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.machine.field_kinds import settle_fields
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.executors import ExecutorOptions
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of

@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 from tyro.conf import arg
 
 from retrieval_gap.choices import DeviceName, Number
-from retrieval_gap.field_kinds import settle_fields
 from retrieval_gap.llm.request import Api
 from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.machine.field_kinds import settle_fields
 
 LocalPrecision = Literal["auto", "fp32", "bf16", "fp16"]
 SystemAs = Literal["auto", "system", "user"]

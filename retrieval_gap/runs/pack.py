@@ -14,7 +14,6 @@ from pathlib import Path
 
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.machine.files import make_room_for, write_atomically
-from retrieval_gap.runs.filters import matches
 from retrieval_gap.runs.known import KnownRun, known_runs
 from retrieval_gap.runs.packed import (
     LARGEST_MANIFEST,
@@ -29,6 +28,7 @@ from retrieval_gap.runs.packed import (
     standing,
 )
 from retrieval_gap.runs.user_files import copies
+from retrieval_gap.tables.filters import matches
 
 
 def pack(target: Path, runs_dir: Path, only: str) -> None:

@@ -13,11 +13,11 @@ from retrieval_gap.runs.directory import RunDirectory, Status
 from retrieval_gap.runs.executors import ExecutorOptions, open_executor
 from retrieval_gap.runs.executors.cells import SweepOutcome, check_outcome, run_cells
 from retrieval_gap.runs.experiment import Experiment, RunOptions
-from retrieval_gap.runs.filters import matches
 from retrieval_gap.runs.known import KnownRun, finished_rows, planned_runs, print_counts
 from retrieval_gap.runs.listing import print_runs, table_columns
 from retrieval_gap.runs.tracking import check_tracker
 from retrieval_gap.runs.watch import watch
+from retrieval_gap.tables.filters import matches
 from retrieval_gap.tables.rows import write_table
 
 SHORT = 24  # cells that a dry run lists one by one

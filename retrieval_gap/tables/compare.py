@@ -23,7 +23,6 @@ from typing import Any, NamedTuple
 
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.machine.files import make_room_for
-from retrieval_gap.runs.filters import matches
 from retrieval_gap.statistics.intervals import (
     Interval,
     newcombe_interval,
@@ -31,6 +30,7 @@ from retrieval_gap.statistics.intervals import (
     prediction_interval,
     welch_interval,
 )
+from retrieval_gap.tables.filters import matches
 from retrieval_gap.tables.identity import TEST, Setting, check_seeds, identity_of, longest
 from retrieval_gap.tables.printing import Cells, print_table
 from retrieval_gap.tables.published import SAMPLES, Published, read_published

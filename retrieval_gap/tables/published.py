@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from retrieval_gap.runs.filters import matches
+from retrieval_gap.tables.filters import matches
 from retrieval_gap.tables.identity import Setting
 from retrieval_gap.tables.rows import PUBLISHED
 from retrieval_gap.tables.texts import read_rows

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from retrieval_gap.field_kinds import settle_fields
 from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.machine.field_kinds import settle_fields
 
 MethodName = Literal[
     "zero_shot", "last_k", "full_history", "memprompt", "memprompt_summary", "episodes", "search", "llm_as_rnn",

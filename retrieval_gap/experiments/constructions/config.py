@@ -6,8 +6,8 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
-from retrieval_gap.field_kinds import settle_fields
 from retrieval_gap.machine.errors import UsageError, unknown
+from retrieval_gap.machine.field_kinds import settle_fields
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
 from retrieval_gap.tables.rows import COLUMNS

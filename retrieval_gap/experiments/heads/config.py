@@ -8,12 +8,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from retrieval_gap.field_kinds import settle_fields
 from retrieval_gap.heads import HeadSpec, build, matched_shape
 from retrieval_gap.heads.training import HeadTraining
 from retrieval_gap.heads.trial import try_head
 from retrieval_gap.llm.embeddings.config import Half, StatesConfig, StoredPrecision, fingerprint, states_width
 from retrieval_gap.machine.errors import UsageError, fault, unknown
+from retrieval_gap.machine.field_kinds import settle_fields
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
 from retrieval_gap.tasks.containment import contained

@@ -17,12 +17,12 @@ from retrieval_gap.experiments.hotpotqa_llm.built import built
 from retrieval_gap.experiments.hotpotqa_llm.methods import Method
 from retrieval_gap.experiments.hotpotqa_llm.prompts import exemplars_hash
 from retrieval_gap.experiments.hotpotqa_llm.summary import COLUMNS, row_of
-from retrieval_gap.field_kinds import settle_fields
 from retrieval_gap.llm.backends import make_backend
 from retrieval_gap.llm.cache import Cache
 from retrieval_gap.llm.client import Client
 from retrieval_gap.llm.config import AskConfig, LLMConfig, LocalConfig, Price, ServerConfig
 from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.machine.field_kinds import settle_fields
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
 from retrieval_gap.tasks.hotpotqa.data.subsets import SubsetConfig

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from retrieval_gap.experiments.memories.rows import COLUMNS
-from retrieval_gap.field_kinds import settle_fields
 from retrieval_gap.llm.config import LLMConfig, LocalConfig, ServerConfig
 from retrieval_gap.machine.errors import UsageError, unknown
+from retrieval_gap.machine.field_kinds import settle_fields
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
 from retrieval_gap.tasks.api import TaskError
 from retrieval_gap.tasks.streams.checks import check_streams

@@ -12,8 +12,8 @@ from tyro.conf import Suppress, arg
 from retrieval_gap.choices import Embedding, Number, Precision
 from retrieval_gap.experiments.trained.rows import counted, told_of, trouble_of, what_it_is
 from retrieval_gap.experiments.trained.trial import try_architecture, try_task
-from retrieval_gap.field_kinds import settle_fields
 from retrieval_gap.machine.errors import UsageError, unknown
+from retrieval_gap.machine.field_kinds import settle_fields
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import TRAINED, Experiment, Progress, Row, RunOptions, hash_of
 from retrieval_gap.tables.rows import COLUMNS

@@ -9,10 +9,10 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from retrieval_gap.field_kinds import settle_fields
 from retrieval_gap.llm.gguf import from_pretrained_words, is_gguf
 from retrieval_gap.llm.local import told_in_one_line
 from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.machine.field_kinds import settle_fields
 
 Half = Literal["encoder", "decoder"]
 StoredPrecision = Literal["fp16", "fp32"]
