@@ -1,15 +1,17 @@
 """Whether the values of a configuration's fields are of the kinds that its class declares: a grid of a user's own, and
 a config.json, may hold anything."""
 
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from retrieval_gap.machine.errors import UsageError, unknown
 
+T = TypeVar("T")
 _WANTED = {int: "a whole number", float: "a number", str: "a text", bool: "True or False", NoneType: "None"}
 
 
@@ -26,6 +28,27 @@ def settle_fields(config: Any) -> None:
             object.__setattr__(config, name, value)
         if not _fits(value, kind):
             raise _refused(name, value, kind)
+
+
+def made_of(kind: type[T], value: Mapping[str, Any], where: str) -> T:
+    """A configuration of the fields that a config.json holds.
+
+    Raises UsageError, beginning with `where`, for a key that there is not (naming the nearest valid one), for one that
+    is missing, and for a value that will not do.
+    """
+    of: Any = kind
+    known = {field.name: field for field in fields(of)}
+    for key in value:
+        if key not in known:
+            raise UsageError(f"{where}: {unknown('key', key, known)}")
+    needed = [name for name, field in known.items() if field.default is field.default_factory is MISSING]
+    lacking = [name for name in needed if name not in value]
+    if lacking:
+        raise UsageError(f"{where}: {', '.join(lacking)} missing")
+    try:
+        return kind(**value)
+    except (TypeError, UsageError) as error:
+        raise UsageError(f"{where}: {error}") from error
 
 
 @cache

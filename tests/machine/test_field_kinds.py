@@ -78,3 +78,14 @@ def test_a_whole_number_will_do_for_a_number_and_numpys_become_pythons() -> None
     made = RunConfig(**GIVEN[RunConfig] | {"max_grad_norm": 1, "n": np.int64(8), "lr": np.float32(0.5)})
     assert (made.max_grad_norm, made.n, made.lr) == (1, 8, 0.5)
     assert (type(made.n), type(made.lr)) == (int, float)
+
+
+def test_what_a_configuration_lacks_and_has_too_much_is_told_with_its_place() -> None:
+    whole = RunConfig(task="index", mode="direct", n=8, arch="lstm", size="tiny").to_json()
+    assert RunConfig.from_json(whole, "config.json").to_json().items() >= whole.items()
+    with pytest.raises(UsageError, match=r"config\.json: n missing"):
+        RunConfig.from_json({key: value for key, value in whole.items() if key != "n"}, "config.json")
+    with pytest.raises(UsageError, match=r"config\.json: unknown key 'sede' .*did you mean 'seed'"):
+        RunConfig.from_json(whole | {"sede": 1}, "config.json")
+    with pytest.raises(UsageError, match=r"config\.json: n = '8' will not do"):
+        RunConfig.from_json(whole | {"n": "8"}, "config.json")

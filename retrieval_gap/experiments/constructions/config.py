@@ -2,12 +2,12 @@
 
 import abc
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from retrieval_gap.machine.errors import UsageError, unknown
-from retrieval_gap.machine.field_kinds import settle_fields
+from retrieval_gap.machine.field_kinds import made_of, settle_fields
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
 from retrieval_gap.tables.rows import COLUMNS
@@ -111,18 +111,7 @@ class Setup(Experiment):
 
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str) -> "Setup":
-        made = OnMachine if "machine" in value else OnTask
-        known = [field.name for field in fields(made)]
-        for key in value:
-            if key not in known:
-                raise UsageError(f"{where}: {unknown('key', key, known)}")
-        lacking = [field.name for field in fields(made) if field.default is MISSING and field.name not in value]
-        if lacking:
-            raise UsageError(f"{where}: {', '.join(lacking)} missing")
-        try:
-            return made(**value)
-        except UsageError as error:
-            raise UsageError(f"{where}: {error}") from error
+        return made_of(OnMachine, value, where) if "machine" in value else made_of(OnTask, value, where)
 
 
 @dataclass(frozen=True, kw_only=True)

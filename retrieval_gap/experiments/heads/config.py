@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -12,8 +12,8 @@ from retrieval_gap.heads import HeadSpec, build, matched_shape
 from retrieval_gap.heads.training import HeadTraining
 from retrieval_gap.heads.trial import try_head
 from retrieval_gap.llm.embeddings.config import Half, StatesConfig, StoredPrecision, fingerprint, states_width
-from retrieval_gap.machine.errors import UsageError, fault, unknown
-from retrieval_gap.machine.field_kinds import settle_fields
+from retrieval_gap.machine.errors import UsageError, fault
+from retrieval_gap.machine.field_kinds import made_of, settle_fields
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
 from retrieval_gap.tasks.containment import contained
@@ -210,14 +210,7 @@ class HeadsConfig(Experiment):
 
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str) -> "HeadsConfig":
-        known = [field.name for field in fields(cls)]
-        for key in value:
-            if key not in known:
-                raise UsageError(f"{where}: {unknown('key', key, known)}")
-        try:
-            return cls(**value)
-        except (TypeError, UsageError) as error:
-            raise UsageError(f"{where}: {error}") from error
+        return made_of(cls, value, where)
 
 
 def model_name(model: str) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -12,8 +12,8 @@ from tyro.conf import Suppress, arg
 from retrieval_gap.choices import Embedding, Number, Precision
 from retrieval_gap.experiments.trained.rows import counted, told_of, trouble_of, what_it_is
 from retrieval_gap.experiments.trained.trial import try_architecture, try_task
-from retrieval_gap.machine.errors import UsageError, unknown
-from retrieval_gap.machine.field_kinds import settle_fields
+from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.machine.field_kinds import made_of, settle_fields
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import TRAINED, Experiment, Progress, Row, RunOptions, hash_of
 from retrieval_gap.tables.rows import COLUMNS
@@ -284,14 +284,10 @@ class RunConfig(Experiment):
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str) -> "RunConfig":
         """Raises UsageError for a key that no run has (naming the nearest valid one) or a value that will not do."""
-        known = [field.name for field in fields(cls)]
-        for key in value:
-            if key not in known:
-                raise UsageError(f"{where}: {unknown('key', key, known)}")
+        config = made_of(cls, value, where)
         try:
-            config = cls(**value)
             config.training()
-        except (TypeError, UsageError) as error:
+        except UsageError as error:
             raise UsageError(f"{where}: {error}") from error
         return config
 
