@@ -90,7 +90,7 @@ FORGED = [
     ([member("../../etc/result.json", b"{}")], "is no file of a run"),
     ([member("/etc/config.json", b"{}")], "is no file of a run"),
     ([member("/config.json", config_text(TINY))], ": its configuration is that of"),
-    ([member(f"{RUN}/config.json", b"{}")], "missing 5 required"),
+    ([member(f"{RUN}/config.json", b"{}")], "task, mode, n, arch, size missing"),
     ([member(f"{RUN}/../result.json", b"{}")], "is no file of a run"),
     ([member(f"{RUN}/run.sh", b"{}")], "is no file of a run"),
     ([member(f"{RUN}/lock")], "is no file of a run"),
