@@ -23,6 +23,7 @@ from .heads_table import (
     making,
     read_heads,
     set_title,
+    settings_of,
 )
 from .kept import Kept
 from .page import PANEL_TITLE, fitted, page, shape_of_panels
@@ -32,6 +33,7 @@ __all__ = ["DEFAULT_TABLE", "draw_figure", "read_table"]
 read_table = read_heads
 _CONTROL, _ORDER = "#0072B2", "#D55E00"
 _LINE = 0.2  # inches, of a head
+_AROUND = 0.8  # inches, of titles and axes
 _OFFSET = 0.18  # of the two marks of a head from its line
 
 
@@ -41,17 +43,20 @@ def draw_figure(table: Kept[HeadRow]) -> Figure:
         lambda row: not _why_not(row), "heads to compare: attention (for labels of tokens: mlp) beside others", _why_not
     )
     compared = kept.rows
-    settings = list(dict.fromkeys(row.setting for row in compared))
-    heads = heads_of(compared)
+    settings = settings_of(compared)
     published = read_published()
     lines, columns = shape_of_panels(len(settings) + 1, MOST_IN_A_LINE)
+    heads = [heads_of([row for row in compared if row.setting in settings[columns * line : columns * (line + 1)]])
+             for line in range(lines)]  # fmt: skip
+    heights = [_LINE * len(names) for names in heads]
+    heights[-1] = max(heights[-1], 2 * _LINE * len(published))
     figure = page("What a head gets from token states, and from their order", [_keys(compared)], _caption(kept),
-                  lines * (0.8 + _LINE * max(len(heads), 1.8 * len(published))))  # fmt: skip
-    grid = figure.subplots(lines, columns, squeeze=False).flatten()
+                  sum(heights) + _AROUND * lines)  # fmt: skip
+    grid = figure.subplots(lines, columns, squeeze=False, height_ratios=heights).flatten()
     reach = _reach(compared)
     for place, (axes, setting) in enumerate(zip(grid, settings, strict=False)):
         rows = [row for row in compared if row.setting == setting]
-        _panel(axes, rows, heads, named=place % columns == 0)
+        _panel(axes, rows, heads[place // columns], named=place % columns == 0)
         axes.set_title(fitted(set_title(rows[0]), columns, PANEL_TITLE))
         axes.set_xlim(reach)
     grid[len(settings)].set_title(fitted(f"published\n{published[0].dataset}", columns, PANEL_TITLE))

@@ -18,6 +18,7 @@ from .heads_table import (
     making,
     read_heads,
     set_title,
+    settings_of,
 )
 from .kept import Kept
 from .page import line_of_panels, page, shape_of_panels
@@ -36,7 +37,7 @@ def draw_figure(table: Kept[HeadRow]) -> Figure:
         lambda row: "whole texts" if row.place is None else f"control {row.control.replace('_', ' ')}",
     )
     placed = kept.rows
-    settings = list(dict.fromkeys(row.setting for row in placed))
+    settings = settings_of(placed)
     heads = heads_of(placed)
     whole = [row for row in table.rows if row.place is None and row.setting in settings]
     figure = page(

@@ -18,6 +18,7 @@ from .heads_table import (
     making,
     read_heads,
     set_title,
+    settings_of,
 )
 from .kept import Kept
 from .page import line_of_panels, page, shape_of_panels
@@ -35,7 +36,7 @@ def draw_figure(table: Kept[HeadRow]) -> Figure:
         "scores of whole texts",
         lambda row: f"control {row.control.replace('_', ' ')}" if row.place is None else "single places in the text",
     )
-    settings = list(dict.fromkeys(row.setting for row in whole.rows if row.control == "shuffle_states"))
+    settings = settings_of([row for row in whole.rows if row.control == "shuffle_states"])
     shown = whole.only(
         lambda row: row.setting in settings,
         "shuffled states (`heads run ... --control shuffle_states --window 0,2,4,8` makes some)",

@@ -1,5 +1,6 @@
 """Tables of heads (`retrieval-gap heads table --csv FILE`) as figures read them."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +39,8 @@ MOST_IN_A_LINE = 3  # panels
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", "--", ":")
 
+Setting = tuple[str, int, tuple[str, ...]]  # of a panel: the set, its n, the variant
+
 
 @dataclass(frozen=True, kw_only=True)
 class HeadRow:
@@ -69,7 +72,7 @@ class HeadRow:
     shown: str = ""
 
     @property
-    def setting(self) -> tuple[str, int, tuple[str, ...]]:
+    def setting(self) -> Setting:
         return self.dataset, self.n, self.variant
 
     @property
@@ -132,6 +135,15 @@ def _number(where: str, row: dict[str, str], key: str) -> float:
 def set_title(row: HeadRow) -> str:
     name = row.dataset.replace("_", " ") + (f", {row.n} words" if row.n else "")
     return f"{name}\n{row.shown}" if row.shown else name
+
+
+def settings_of(rows: Sequence[HeadRow]) -> list[Setting]:
+    """A panel each, in the order in which they are drawn: the variant with the most panels first, generated sets before
+    those from files."""
+    settings = list(dict.fromkeys(row.setting for row in rows))
+    panels = Counter(variant for _, _, variant in settings)
+    order = list(panels)
+    return sorted(settings, key=lambda each: (-panels[each[2]], order.index(each[2]), each[1] == 0))
 
 
 def heads_of(rows: Sequence[HeadRow]) -> list[str]:
