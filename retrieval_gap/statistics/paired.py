@@ -64,18 +64,13 @@ def paired_difference(
         return PairedDifference(mean, None, None, len(difference_I), 1)
     unit = float(abs(difference_I).max()) or 1.0  # squares of the largest numbers have no end
     counts = Counts(difference_I[None] / unit, np.ones((1, len(difference_I))))
-    size, degrees = _of_new_groups(standard_error([counts], groups, draws, seed))
+    size, degrees = standard_error([counts], groups, draws, seed)
     error = StandardError(size * unit, degrees)
     if size <= ALIKE:
         interval, p = _interval_of_alike(mean, number, low, high), (1.0 if abs(mean) <= ALIKE else None)
     else:
         interval, p = error.around(mean, low, high), error.p(mean)
     return PairedDifference(mean, interval, p, len(difference_I), number)
-
-
-def _of_new_groups(error: StandardError) -> StandardError:
-    """G groups drawn with replacement vary less than G new ones would, by (G - 1) / G."""
-    return StandardError(error.size * math.sqrt((error.degrees + 1) / error.degrees), error.degrees)
 
 
 def _interval_of_alike(value: float, groups: int, low: float, high: float) -> Interval | None:

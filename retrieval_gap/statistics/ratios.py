@@ -2,9 +2,10 @@
 
 Accuracy is right answers over examples; F1 of spans is twice the right spans over the spans said and those there.
 Standard errors are of a bootstrap that resamples whole groups of examples, and seeds (Efron and Tibshirani, "An
-Introduction to the Bootstrap", 1993, sections 8 and 12).  S seeds drawn with replacement vary less than S new ones
-would, by (S - 1) / S, which is put right.  Few seeds tell little of how much seeds differ: intervals and p-values are
-of Student's distribution, with Satterthwaite's degrees of freedom (1946) for the two parts, S - 1 and G - 1.
+Introduction to the Bootstrap", 1993, sections 8 and 12).  S seeds, or G groups, drawn with replacement vary less than
+as many new ones would, by (S - 1) / S and (G - 1) / G, which is put right.  Few seeds tell little of how much seeds
+differ: intervals and p-values are of Student's distribution, with Satterthwaite's degrees of freedom (1946) for the two
+parts, S - 1 and G - 1.
 Axes: S seeds, I examples, G groups, D bootstrap draws.
 """
 
@@ -96,7 +97,9 @@ def standard_error(
         share_DxS = 1 / seeds + math.sqrt(seeds / (seeds - 1)) * (share_DxS - 1 / seeds)
     whole = float((share_DxS * score_DxS).sum(1).var(ddof=1))
     of_examples = min(whole, float(score_DxS.mean(1).var(ddof=1)))
-    return StandardError(math.sqrt(whole), _degrees((whole - of_examples, seeds), (of_examples, len(numbers))))
+    of_seeds = whole - of_examples
+    of_examples *= len(numbers) / (len(numbers) - 1)
+    return StandardError(math.sqrt(of_seeds + of_examples), _degrees((of_seeds, seeds), (of_examples, len(numbers))))
 
 
 def _resampled(counts: Counts, group_I: NDArray[np.int64], times_DxG: Array) -> Array:

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from retrieval_gap.statistics.intervals import wilson_interval
 from retrieval_gap.statistics.paired import holm, paired_difference
-from retrieval_gap.statistics.ratios import Counts, score_difference, score_interval
+from retrieval_gap.statistics.ratios import Counts, score_difference, score_interval, standard_error
 
 EXAMPLES, SEEDS = 400, 3
 
@@ -25,11 +26,18 @@ def test_accuracy_is_the_mean_over_examples_and_seeds() -> None:
 
 def test_with_one_seed_it_is_the_paired_bootstrap_over_groups() -> None:
     one, other = _counts(0.7, 0, 1), _counts(0.6, 1, 1)
-    ours = score_difference(one, other, GROUPS, draws=8000)
+    ours = score_difference(one, other, GROUPS)
     theirs = paired_difference(one.numerator_SxI[0], other.numerator_SxI[0], GROUPS)
     assert theirs.interval is not None
     assert ours.value == pytest.approx(theirs.mean)
-    assert ours.interval == pytest.approx(theirs.interval, abs=0.006)
+    assert ours.interval == pytest.approx(theirs.interval)
+
+
+def test_with_few_groups_of_one_size_the_error_is_that_of_their_mean() -> None:
+    values = np.random.default_rng(0).random((1, 6))
+    size, degrees = standard_error([Counts(values, np.ones((1, 6)))], range(6), draws=100_000)
+    assert size == pytest.approx(stats.sem(values[0]), rel=0.01)
+    assert degrees == 5
 
 
 def test_f1_is_a_ratio_of_sums_and_no_mean_of_ratios() -> None:
