@@ -1,8 +1,9 @@
 """What a reader without order, or without the text, gets on a set: the numbers that a head has to be above.
 
 Three floors: the most frequent label; naive Bayes on the set of words (Bernoulli model, add-one smoothing, Manning et
-al. 2008, section 13.3); the most frequent label for the first word.  A choice is scored text by text.  For tags: always
-"O", and each lower-case word's most frequent tag (of equals the first seen), by span F1.
+al. 2008, section 13.3); the most frequent label for the first word.  A choice is scored text by text.  Of labels or
+choices with equal scores one is guessed: each counts its share.  For tags: always "O", and each lower-case word's most
+frequent tag (of equals the first seen), by span F1.
 """
 
 from collections import Counter, defaultdict
@@ -15,6 +16,7 @@ from .api import Example, TextSet
 from .spans import span_f1
 
 Floors = dict[str, float]
+ROUNDING = 1e-9  # of sums of logarithms: scores that differ by less are equal
 
 
 def floors(texts: TextSet) -> Floors:
@@ -40,12 +42,17 @@ def _rows(texts: TextSet, examples: Sequence[Example]) -> list[tuple[str, int]]:
 
 def _accuracy(texts: TextSet, scores_RxC: NDArray[np.float64]) -> float:
     if texts.kind == "text":
-        return float(np.mean(scores_RxC.argmax(1) == [example.label for example in texts.test]))
-    right, row = 0, 0
-    for example in texts.test:
-        scores = scores_RxC[row : row + len(example.texts), 1] - scores_RxC[row : row + len(example.texts), 0]
-        right, row = right + int(scores.argmax() == example.label), row + len(example.texts)
-    return right / len(texts.test)
+        of_each = list(scores_RxC)
+    else:
+        ends = np.cumsum([len(example.texts) for example in texts.test])[:-1]
+        of_each = np.split(scores_RxC[:, 1] - scores_RxC[:, 0], ends)
+    return float(np.mean([_share(*each) for each in zip(of_each, (e.label for e in texts.test), strict=True)]))
+
+
+def _share(scores: NDArray[np.float64], label: int) -> float:
+    """How often a guess among the best is this label."""
+    best = scores >= scores.max() - ROUNDING
+    return float(best[label] / best.sum())
 
 
 def _majority(texts: TextSet) -> float:
@@ -66,7 +73,7 @@ def naive_bayes(train: Sequence[str], labels: Sequence[int], test: Sequence[str]
     weight_CxV = np.log(share_CxV) - absent_CxV
     with np.errstate(divide="ignore"):
         base_C = np.log(texts_C / texts_C.sum()) + absent_CxV.sum(1)
-    known = [[vocabulary[word] for word in set(text.lower().split()) if word in vocabulary] for text in test]
+    known = [sorted({vocabulary[word] for word in text.lower().split() if word in vocabulary}) for text in test]
     return np.array([base_C + weight_CxV[:, places].sum(1) for places in known])
 
 

@@ -1,10 +1,10 @@
-"""Naive Bayes against scikit-learn's."""
+"""Floors: naive Bayes against scikit-learn's, and equal scores, which are a guess."""
 
 import numpy as np
 import pytest
 
-from retrieval_gap.tasks.texts import load_texts
-from retrieval_gap.tasks.texts.floors import naive_bayes
+from retrieval_gap.tasks.texts import Example, TextSet, load_texts
+from retrieval_gap.tasks.texts.floors import floors, naive_bayes
 
 bayes = pytest.importorskip("sklearn.naive_bayes", reason="scikit-learn comes with the extra `dev`")
 
@@ -19,3 +19,19 @@ def test_naive_bayes_is_that_of_scikit_learn() -> None:
     model = bayes.BernoulliNB(alpha=1.0).fit(counted.fit_transform(train), labels)
     ours = naive_bayes(train, labels, test)
     np.testing.assert_allclose(ours, model.predict_joint_log_proba(counted.transform(test)), rtol=1e-9)
+
+
+def test_choices_of_the_same_words_in_another_order_are_a_guess() -> None:
+    words = [f"w{i}" for i in range(40)]
+    rng = np.random.default_rng(0)
+
+    def example(number: int, label: int) -> Example:
+        chosen = rng.permutation(words)[:12]
+        texts = tuple(" ".join(rng.permutation(chosen)) for _ in range(3))
+        return Example(name=f"e{number}", group=f"e{number}", texts=texts, label=label)
+
+    train, test = ([example(number, number % 3) for number in range(30)] for _ in range(2))
+    texts = TextSet(
+        name="own", kind="choice", labels=(), splits={"train": tuple(train), "validation": (), "test": tuple(test)}
+    )
+    assert floors(texts)["bag_of_words"] == pytest.approx(1 / 3, abs=1e-12)
