@@ -141,9 +141,8 @@ def settings_of(rows: Sequence[HeadRow]) -> list[Setting]:
     """A panel each, in the order in which they are drawn: the variant with the most panels first, generated sets before
     those from files."""
     settings = list(dict.fromkeys(row.setting for row in rows))
-    panels = Counter(variant for _, _, variant in settings)
-    order = list(panels)
-    return sorted(settings, key=lambda each: (-panels[each[2]], order.index(each[2]), each[1] == 0))
+    order = [variant for variant, _ in Counter(variant for _, _, variant in settings).most_common()]
+    return sorted(settings, key=lambda each: (order.index(each[2]), each[1] == 0))
 
 
 def heads_of(rows: Sequence[HeadRow]) -> list[str]:

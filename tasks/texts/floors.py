@@ -46,7 +46,7 @@ def _accuracy(texts: TextSet, scores_RxC: NDArray[np.float64]) -> float:
     else:
         ends = np.cumsum([len(example.texts) for example in texts.test])[:-1]
         of_each = np.split(scores_RxC[:, 1] - scores_RxC[:, 0], ends)
-    return float(np.mean([_share(*each) for each in zip(of_each, (e.label for e in texts.test), strict=True)]))
+    return float(np.mean([_share(scores, e.label) for scores, e in zip(of_each, texts.test, strict=True)]))
 
 
 def _share(scores: NDArray[np.float64], label: int) -> float:

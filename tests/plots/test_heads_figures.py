@@ -149,6 +149,14 @@ def test_heads_trained_otherwise_have_a_panel_of_their_own(tmp_path: Path) -> No
     ]
 
 
+def test_generated_sets_come_before_those_from_files_and_the_model_with_most_sets_first(tmp_path: Path) -> None:
+    sets = [("small", "copa", 0), ("large", "copa", 0), ("large", "topic", 32), ("large", "nth_item", 32)]
+    rows = [row | {"model": model, "dataset": name, "n": n} for row in ROWS for model, name, n in sets]
+    figure = fig_order.draw_figure(read_heads(_table(tmp_path, *rows)))
+    titles = [axes.get_title().replace("\n", ", ") for axes in figure.axes]
+    assert titles == ["topic, 32 words, large", "nth item, 32 words, large", "copa, large", "copa, small"]
+
+
 def test_every_head_has_a_place_in_the_reading_order() -> None:
     assert set(READING_ORDER) == set(head_names())
 
