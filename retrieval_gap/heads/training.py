@@ -19,6 +19,7 @@ from retrieval_gap.heads.head import Learner
 from retrieval_gap.heads.saved import Saved
 from retrieval_gap.machine.denormals import flushed_denormals
 from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.models.gradients import fill_missing
 
 WEIGHT_DECAY, MAX_GRAD_NORM, WARMUP_STEPS = 0.01, 1.0, 20
 EVALUATION_BATCH = 64
@@ -90,6 +91,7 @@ def _train_rate(learner: Learner, splits: Splits, config: HeadTraining, seed: in
             loss = loss_of(scores_of(learner, batch, splits.train.kind), batch, splits.train.kind)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        fill_missing(learner.trained_parameters().values())
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             torch.nn.utils.clip_grad_norm_(group["params"], MAX_GRAD_NORM)
             group["lr"] = peak * min(1.0, (step + 1) / WARMUP_STEPS)

@@ -22,6 +22,7 @@ from retrieval_gap.machine.cuda_graphs import BusyClock, Replay, graph_pool
 from retrieval_gap.machine.devices import allow_tf32, memory_told
 from retrieval_gap.machine.errors import HopelessError, RunError
 from retrieval_gap.models import SequenceModel
+from retrieval_gap.models.gradients import fill_missing
 from retrieval_gap.training.batches import TrainingBatch, padded_lengths
 from retrieval_gap.training.checkpoint import TrainingProgress
 from retrieval_gap.training.config import TrainingConfig, check_precision
@@ -85,6 +86,7 @@ class HostStep:
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._model.loss(batch.tokens_BxL, batch.loss_mask_BxL)
         loss.backward()
+        fill_missing(_parameters(self._model))
         loss = self._ranks.combined(_parameters(self._model), loss, batch.loss_mask_BxL[:, 1:].sum())
         norm = torch.nn.utils.clip_grad_norm_(_parameters(self._model), self._config.max_grad_norm or math.inf)
         value = loss.item()
@@ -192,6 +194,7 @@ class DeviceStep:
                 loss = self._model.summed_loss(*part) / graded
             loss.backward()
             batch_loss += loss.detach()
+        fill_missing(_parameters(self._model))
         batch_loss = self._ranks.combined(_parameters(self._model), batch_loss, graded)
         if self._config.max_grad_norm:
             torch.nn.utils.clip_grad_norm_(_parameters(self._model), self._config.max_grad_norm)

@@ -115,6 +115,27 @@ def _dropping(share: float = 0.5) -> Head:
         return Dropping(HeadShape(d_states=D, d_out=2, width=16, pool="mean"), share)
 
 
+class TwoExperts(Head):
+    """Texts of some batches alone reach the second of two projections."""
+
+    pools = ("mean",)
+    reads_order = False
+
+    def __init__(self, shape: HeadShape) -> None:
+        super().__init__(shape)
+        self.first, self.second = (nn.Linear(shape.d_states, shape.width) for _ in range(2))
+
+    def features(self, states_BxLxD: torch.Tensor, mask_BxL: torch.Tensor) -> torch.Tensor:
+        expert = self.second if float(states_BxLxD[:, 0, 0].sum()) > 10 else self.first
+        return expert(states_BxLxD)
+
+
+def _two_experts() -> Head:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        return TwoExperts(HeadShape(d_states=D, d_out=2, width=16, pool="mean"))
+
+
 def _searched(make: Callable[[], Head]) -> Saved:
     return search(make, _splits(), QUICK, 0, Saved(), Hooks(save=lambda saved: None, report=lambda steps: None))
 
@@ -126,7 +147,7 @@ def test_dropout_is_on_in_training_alone() -> None:
     assert evaluate(head, _data(_ordered(64, 2))) == evaluate(head, _data(_ordered(64, 2)))
 
 
-@pytest.mark.parametrize("make", [_make, _dropping])
+@pytest.mark.parametrize("make", [_make, _dropping, _two_experts])
 @pytest.mark.parametrize("saves", [1, 2, 5, 9])
 def test_a_killed_training_goes_on_to_the_same_weights_bit_for_bit(
     tmp_path: Path, saves: int, make: Callable[[], Head]

@@ -190,6 +190,37 @@ def test_a_device_goes_on_from_a_checkpoint_in_the_same_weights(tmp_path: Path) 
     assert_close(second, whole, atol=0.0)
 
 
+@pytest.mark.parametrize("on_device", [False, True])
+def test_weights_that_few_batches_reach_go_on_from_a_checkpoint_too(on_device: bool, tmp_path: Path) -> None:
+    """As those of one expert of several: no gradient on the first four batches, none on the last."""
+    at = [0]
+
+    def begun() -> tuple[SequenceModel, TrainingStep]:
+        model = model_of("lstm")
+        layer = model.layers[-1]
+        whole = layer.forward
+        layer.forward = lambda x_BxLxD: whole(x_BxLxD) if at[0] in (4, 5) else x_BxLxD  # type: ignore[method-assign]
+        return model, DeviceStep(model, CONFIG, TASK.max_length) if on_device else HostStep(model, CONFIG)
+
+    def train(step: TrainingStep, done: TrainingProgress, until: int) -> float:
+        step.start(done)
+        for batch in batches(until - done.step, done.step):
+            at[0] = batch.step
+            step(batch)
+        return step.loss_sum()
+
+    whole, step = begun()
+    loss = train(step, TrainingProgress(), 7)
+    for saved_at in (2, 5):
+        first, step = begun()
+        progress = TrainingProgress(step=saved_at, loss_sum=train(step, TrainingProgress(), saved_at))
+        save_checkpoint(tmp_path / "c", first.trained_parameters(), step.optimizer, progress)
+        second, resumed = begun()
+        done = load_checkpoint(tmp_path / "c", second.trained_parameters(), resumed.optimizer)
+        assert train(resumed, done, 7) == loss
+        assert_close(second, whole, atol=0.0)
+
+
 def test_a_loss_that_is_no_number_is_told_with_its_step_when_it_is_asked_for() -> None:
     model = model_of("transformer")
     step = DeviceStep(model, replace(CONFIG, max_grad_norm=0.0), TASK.max_length)
