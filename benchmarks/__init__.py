@@ -19,6 +19,13 @@ def row(name: str, ours: float, theirs: float, unit: str, against: str) -> Row:
     return {"name": name, "ours": ours, "theirs": theirs, "ratio": ours / theirs, "unit": unit, "against": against}
 
 
+def seconds_of(work: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+    """That one call of `work` takes."""
+    begin = clock()
+    work()
+    return clock() - begin
+
+
 def least_in_turn(
     ours: Callable[[], object],
     theirs: Callable[[], object],
@@ -26,13 +33,8 @@ def least_in_turn(
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[float, float]:
     """The least seconds of both, each tried `rounds` times, in turn: neither has the quieter machine or more luck."""
-
-    def seconds(work: Callable[[], object]) -> float:
-        begin = clock()
-        work()
-        return clock() - begin
-
-    theirs_s, ours_s = zip(*[(seconds(theirs), seconds(ours)) for _ in range(rounds)], strict=True)
+    pairs = [(seconds_of(theirs, clock), seconds_of(ours, clock)) for _ in range(rounds)]
+    theirs_s, ours_s = zip(*pairs, strict=True)
     return min(ours_s), min(theirs_s)
 
 

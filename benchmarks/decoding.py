@@ -6,7 +6,6 @@ is what that code calls.  Models are untrained, so no answer stops a sample: all
 tokens count for both.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,7 +23,7 @@ from retrieval_gap.models.huggingface import to_huggingface
 from retrieval_gap.tasks.api import ENDSEARCH, Mode, Task, TaskConfig
 from retrieval_gap.tasks.istree import IsTree
 
-from . import row
+from . import row, seconds_of
 from .training_step import PUBLIC, public_model
 
 BATCH, SIZE = 512, "0.5m"
@@ -74,7 +73,7 @@ def _batched(model: SequenceModel, task: Task) -> tuple[float, NDArray[np.int32]
     decoded(int(gold.prompt_len_B[0]) + 2)  # compiles
     whole = decoded(task.max_length)
     tokens = int((whole.length_B - gold.prompt_len_B).sum())
-    seconds = min(_seconds(lambda: decoded(task.max_length)) for _ in range(ROUNDS))
+    seconds = min(seconds_of(lambda: decoded(task.max_length)) for _ in range(ROUNDS))
     return tokens / seconds, whole.tokens_BxL
 
 
@@ -90,7 +89,7 @@ def _generating(theirs: Any, task: Task) -> tuple[float, NDArray[np.int32]]:
 
     generated(2)
     whole = generated(task.max_length - prompt)
-    seconds = min(_seconds(lambda: generated(task.max_length - prompt)) for _ in range(ROUNDS))
+    seconds = min(seconds_of(lambda: generated(task.max_length - prompt)) for _ in range(ROUNDS))
     return BATCH * (whole.shape[1] - prompt) / seconds, whole.numpy().astype(np.int32)
 
 
@@ -112,10 +111,4 @@ def _rereading(forward: Forward, task: Task) -> float:
                 tokens += retriever(tokens_1xL, np.array([len(tokens)], np.int32))[0].tolist()
         return len(tokens) - middle
 
-    return work() / min(_seconds(work) for _ in range(ROUNDS))
-
-
-def _seconds(work: Callable[[], Any]) -> float:
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
+    return work() / min(seconds_of(work) for _ in range(ROUNDS))

@@ -1,7 +1,5 @@
 """Tokens a second of the generators on one core, beside plain Python.
 
-    python -m benchmarks.generator
-
 Ours draw the problems, decide their split, trace, and fill the padded batch with its mask.  The plain tracer of IsTree
 (tasks/istree/oracle.py) is given its graphs and only writes tokens and mask, so the ratio favours it; the plain
 samplers of the recall tasks (tasks/plain.py) draw their problems too, and know no splits.  Both run in the same
@@ -77,16 +75,3 @@ def _speed(work: Callable[[], int]) -> float:
     begin = time.perf_counter()
     made = work()
     return made / (time.perf_counter() - begin)
-
-
-def main() -> None:
-    for told in run():
-        print(
-            f"{told['name']:34} {told['ours'] / 1e6:7.2f} M {told['unit']}"
-            f"  {told['theirs'] / 1e6:7.4f} M {told['against']}  {told['ratio']:6.1f}x",
-            flush=True,
-        )
-
-
-if __name__ == "__main__":
-    main()

@@ -110,8 +110,3 @@ def _milliseconds(task: Callable[[], Any]) -> float:
         end.synchronize()
         times.append(start.elapsed_time(end))
     return statistics.median(times)
-
-
-if __name__ == "__main__":
-    for row in run():
-        print(row)

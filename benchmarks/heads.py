@@ -7,7 +7,6 @@ change the speed.
 
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
@@ -17,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks import row
 from retrieval_gap.heads import HeadSpec, build, matched_shape
 from retrieval_gap.heads.data import StateData
 from retrieval_gap.heads.saved import Saved
@@ -25,6 +23,8 @@ from retrieval_gap.heads.training import WEIGHT_DECAY, HeadTraining, Hooks, Spli
 from retrieval_gap.llm.embeddings import StatesConfig, StateStore, states_of
 from retrieval_gap.llm.embeddings.reader import StateReader
 from retrieval_gap.tasks.texts import TextSet, load_texts
+
+from . import row, seconds_of
 
 TEXTS, WORDS, ROUNDS = 64, 64, 3
 LAYERS, WIDTH, INNER, ATTENTION_HEADS = 6, 384, 1536, 12
@@ -73,9 +73,9 @@ def _reading(model: Path, texts: TextSet, room: Path) -> Iterator[dict[str, Any]
             _ = store[text]
 
     encode()
-    theirs = min(_seconds(encode) for _ in range(ROUNDS))
-    ours = min(_seconds(partial(cache, number)) for number in range(ROUNDS))
-    again = min(_seconds(read_again) for _ in range(ROUNDS))
+    theirs = min(seconds_of(encode) for _ in range(ROUNDS))
+    ours = min(seconds_of(partial(cache, number)) for number in range(ROUNDS))
+    again = min(seconds_of(read_again) for _ in range(ROUNDS))
     against = "sentence-transformers, encode to token embeddings in memory"
     for name, seconds in ((f"states of {len(some)} texts, read and kept on disk", ours), ("the same from disk", again)):
         yield row(name, len(some) / seconds, len(some) / theirs, "texts/s", against)
@@ -97,7 +97,7 @@ def _training(model: Path, texts: TextSet, room: Path) -> dict[str, Any]:
 
     plain = _plain_loop(train, shape.width, len(texts.labels))
     ours()  # states are in memory from here on
-    ours_s, theirs_s = (min(_seconds(work) for _ in range(ROUNDS)) for work in (ours, plain))
+    ours_s, theirs_s = (min(seconds_of(work) for _ in range(ROUNDS)) for work in (ours, plain))
     name = f"training a head: {HEAD}, {PARAMETERS:,} parameters, batch {BATCH}, {WORDS} words"
     examples = STEPS * BATCH
     return row(name, examples / ours_s, examples / theirs_s, "examples/s", "nn.GRU on packed states in memory")
@@ -148,9 +148,3 @@ def _save_model(folder: Path, texts: TextSet) -> Path:
     BertModel(config).save_pretrained(folder)
     BertTokenizer(vocab={word: number for number, word in enumerate(vocabulary)}).save_pretrained(folder)
     return folder
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin

@@ -178,8 +178,3 @@ def _mamba_step_inputs() -> list[Tensor]:
 
 def _mamba_step(x_BxD: Tensor, *given: Tensor, backend: str) -> Tensor:
     return residual_mamba_step(x_BxD, MambaWeights(*given[:-2]), (given[-2], given[-1]), backend=backend)[0]
-
-
-if __name__ == "__main__":
-    for row in run():
-        print(row)

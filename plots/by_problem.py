@@ -245,11 +245,8 @@ def draw_line(axes: Axes, runs: Sequence[ProblemRow], x: Callable[[ProblemRow], 
 
 
 def lengths_axis(axes: Axes, values: Iterable[float]) -> None:
-    """A scale of doublings with a tick at each value."""
-    ticks = sorted(set(values))
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
-    axes.minorticks_off()
+    """A scale of doublings with a tick at each value, and shares up to 1."""
+    style.doublings(axes, values)
     axes.set_ylim(-0.03, 1.04)
     axes.grid(axis="y")
 

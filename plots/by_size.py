@@ -9,7 +9,6 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullLocator
 
 from . import style
 from .page import PanelRow, page, panels, rows_of
@@ -35,10 +34,7 @@ def draw(results: Results, title: str, caption: str) -> Figure:
 
 def _axes(axes: Axes, results: Results, margin: float) -> None:
     """margin: octaves beside the smallest and the largest n."""
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_locator(FixedLocator(results.ns))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(lambda n, _: f"{n:g}")
+    style.doublings(axes, results.ns)
     axes.set_xlim(results.ns[0] / 2**margin, results.ns[-1] * 2**margin)
     axes.set_ylim(style.lowest(results), 1.03)
     axes.grid(axis="y")

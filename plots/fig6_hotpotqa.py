@@ -181,7 +181,7 @@ def draw_figure(tables: Tables) -> Figure:
     figure = page(
         "HotpotQA: accuracy by the number of paragraphs",
         [_architecture_keys(architectures, tables), _model_keys(models, tables)],
-        _caption(tables, views, architectures),
+        _caption(tables, architectures),
         _ROW_HEIGHT * (len(views) + 1) + 0.35,
     )
     grid = figure.subplots(len(views) + 1, len(PANELS), sharex=True, sharey=True, squeeze=False)
@@ -293,7 +293,7 @@ def _told_of_pretrained(points: Sequence[Answered]) -> str:
     return told if len(models) > 1 else f"{told} One model says nothing about other architectures."
 
 
-def _caption(tables: Tables, views: Sequence[str], architectures: Sequence[str]) -> str:
+def _caption(tables: Tables, architectures: Sequence[str]) -> str:
     """How the numbers were made, and what is missing."""
     counts, seeds = {point.questions for point in tables.small}, {point.seed for point in tables.small}
     cells = {(p.way, p.name, p.panel, p.n) for p in tables.small}

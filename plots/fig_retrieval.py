@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullLocator
 
 from retrieval_gap.machine.errors import UsageError
 
@@ -96,10 +95,7 @@ def _look(colour: str, place: int) -> dict[str, Any]:
 
 def _axes(axes: Axes, ns: list[int], margin: float) -> None:
     """margin: octaves beside the smallest and the largest n."""
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_locator(FixedLocator(ns))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(lambda n, _: f"{n:g}")
+    style.doublings(axes, ns)
     axes.set_xlim(ns[0] / 2**margin, ns[-1] * 2**margin)
     axes.set_ylim(0, 1.04)
     axes.grid(axis="y")

@@ -182,10 +182,10 @@ def _arrow(corners: Sequence[Point]) -> FancyArrowPatch:
     return FancyArrowPatch(path=path, arrowstyle="-|>", mutation_scale=9, color=_FOUND, linewidth=1.4, zorder=3)
 
 
-def _beside(corner: Point, other: Point, distance: float = 0.07) -> Point:
+def _beside(corner: Point, other: Point) -> Point:
     """A point near `corner` on the way to `other`, which is straight across or straight above or below."""
     (x, y), (to_x, to_y) = corner, other
-    share = distance / (abs(to_x - x) + abs(to_y - y))
+    share = 0.07 / (abs(to_x - x) + abs(to_y - y))
     return x + share * (to_x - x), y + share * (to_y - y)
 
 

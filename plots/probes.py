@@ -1,5 +1,6 @@
 """Tables of probes: accuracy of runs with so many bits of their state carried on, and the bounds beside it."""
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -192,14 +193,7 @@ def frontier(means: Iterable[ProbedMean]) -> list[ProbedMean]:
 
 def least_bits(bound: Bound, accuracy: float) -> int:
     """The fewest bits whose ceiling reaches this accuracy."""
-    low, high = 0, int(bound.bits_needed) + 1
-    while low < high:
-        middle = (low + high) // 2
-        if float(bound.ceiling(middle)) >= accuracy:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    return bisect_left(range(int(bound.bits_needed) + 1), accuracy, key=lambda bits: float(bound.ceiling(bits)))
 
 
 def number_of(numbers: set[int], what: str) -> str:

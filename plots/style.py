@@ -3,7 +3,7 @@
 Colours are those of Okabe and Ito (2008), which colour-blind readers tell apart.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from math import floor, log2
@@ -165,6 +165,14 @@ def open_marker(marker: str, colour: str) -> dict[str, Any]:
     """How published values are drawn: hollow, and larger than ours, so that both show where they agree."""
     edge = {"markerfacecolor": "none", "markeredgecolor": colour, "markeredgewidth": 0.8}
     return {"linestyle": "none", "marker": marker, "markersize": 7.5} | edge
+
+
+def doublings(axes: Axes, values: Iterable[float]) -> None:
+    """A scale of doublings along x, with a tick at each value."""
+    ticks = sorted(set(values))
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
+    axes.minorticks_off()
 
 
 def step_of(ns: Sequence[int], models: int) -> float:

@@ -64,7 +64,6 @@ def _render(gathered: Gathered, vega: str) -> str:
         curves=len(gathered.curves),
         sampled=[(i, entry.label) for i, entry in enumerate(gathered.entries) if i in gathered.samples],
         memories=[(i, memory["label"]) for i, memory in enumerate(gathered.memories)],
-        legend=legend(rows),
         data=_page_data(gathered),
         css=Markup(css),
         vega=Markup(vega),

@@ -5,7 +5,6 @@ const byId = (id) => document.getElementById(id);
 const form = byId("filters");
 const body = byId("rows").tBodies[0];
 const lines = [...body.rows];
-const looks = Object.fromEntries(data.legend.map((entry) => [entry.arch, entry]));
 const MARKS = {
   circle: "M7 2a5 5 0 1 0 .01 0z", square: "M2.5 2.5h9v9h-9z", "triangle-up": "M7 1.5l6 10.5H1z",
   diamond: "M7 1l5 6-5 6-5-6z", "triangle-down": "M7 12.5L1 2h12z", cross: "M5 1h4v4h4v4H9v4H5V9H1V5h4z",

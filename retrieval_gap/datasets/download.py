@@ -7,7 +7,6 @@ https_proxy, no_proxy).
 
 import contextlib
 import fcntl
-import hashlib
 import http.client
 import re
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from retrieval_gap.datasets.catalog import CatalogFile
 from retrieval_gap.machine.errors import RunError
-from retrieval_gap.machine.files import make_folder, sync, target_of, write_text
+from retrieval_gap.machine.files import make_folder, sha256_of, sync, target_of, write_text
 
 CHUNK = 1 << 20
 TIMEOUT_SECONDS = 30.0  # without a byte
@@ -71,12 +70,6 @@ def download(source: CatalogFile, folder: Path, watch: Watcher = lambda done, to
 def _note(source: CatalogFile, url: str) -> str:
     what = {"From": url, "SHA-256": source.sha256, "Licence": source.licence}
     return f"{source.name}: {source.title}\n" + "".join(f"{name}: {told}\n" for name, told in what.items())
-
-
-def sha256_of(path: Path) -> str:
-    """64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _has(target: Path, source: CatalogFile) -> bool:

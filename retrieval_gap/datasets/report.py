@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 
-from retrieval_gap.datasets.download import sha256_of
+from retrieval_gap.machine.files import sha256_of
 from retrieval_gap.tasks.hotpotqa.data.records import LeftOut, Question, Records, read_questions
 
 

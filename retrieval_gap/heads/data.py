@@ -60,11 +60,6 @@ class StateData:
         self._kept: dict[str, TextStates] = {}
         self._bytes = 0
 
-    @property
-    def outputs(self) -> int:
-        """O: a score for each label, or the one of a choice."""
-        return 1 if self.kind == "choice" else len(self._labels)
-
     def batch(self, places: Sequence[int]) -> StateBatch:
         chosen = [self.examples[place] for place in places]
         read = self._states([text for example in chosen for text in example.texts])

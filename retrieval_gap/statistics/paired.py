@@ -89,11 +89,9 @@ def mcnemar_exact(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
     pairs = list(zip(first, second, strict=True))
     first_only = sum(bool(a) and not b for a, b in pairs)
     second_only = sum(bool(b) and not a for a, b in pairs)
-    n, term, total = first_only + second_only, 1, 0
-    for k in range(min(first_only, second_only) + 1):
-        total += term
-        term = term * (n - k) // (k + 1)
-    return McNemar(first_only, second_only, min(1.0, 2 * total / (1 << n)))
+    n = first_only + second_only
+    tail = sum(math.comb(n, k) for k in range(min(first_only, second_only) + 1))
+    return McNemar(first_only, second_only, min(1.0, 2 * tail / (1 << n)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -66,14 +66,14 @@ def _features(config: TaskConfig, first: int, count: int) -> tuple[Floats, NDArr
     return np.stack(columns, axis=1).astype(np.float64), is_tree_B
 
 
-def _logistic(x_BxF: Floats, label_B: NDArray[np.bool_], ridge: float = 1.0) -> Floats:
+def _logistic(x_BxF: Floats, label_B: NDArray[np.bool_]) -> Floats:
     """Weights (bias first) by Newton's method."""
     x_BxF = np.concatenate([np.ones((len(x_BxF), 1)), x_BxF], axis=1)
     weight_F = np.zeros(x_BxF.shape[1])
     for _ in range(8):
         p_B = 1 / (1 + np.exp(-x_BxF @ weight_F))
-        slope_F = x_BxF.T @ (label_B - p_B) - ridge * weight_F
-        curve_FxF = (x_BxF * (p_B * (1 - p_B))[:, None]).T @ x_BxF + ridge * np.eye(len(weight_F))
+        slope_F = x_BxF.T @ (label_B - p_B) - weight_F
+        curve_FxF = (x_BxF * (p_B * (1 - p_B))[:, None]).T @ x_BxF + np.eye(len(weight_F))
         weight_F += np.linalg.solve(curve_FxF, slope_F)
     return weight_F
 

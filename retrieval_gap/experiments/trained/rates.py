@@ -22,8 +22,6 @@ CONVERGED = 0.9  # the accuracy from which a run counts as one that learned its 
 NEAR_BEST = 0.95  # the share of the best accuracy that a rate of the window keeps
 MOST_WIDENINGS = 4
 SMALLEST, LARGEST = 1e-6, 1.0
-# What a row of a chosen rate says beside a run's own columns.
-COLUMNS = ("tried_lr", "window_low", "window_high", "window_decades", "converged", "chosen")
 
 Row = dict[str, Any]
 Runner = Callable[[list[RunConfig]], Sequence[Mapping[str, Any]]]
@@ -102,10 +100,6 @@ class RateSearch:
             return f"no window, as no rate reaches {CONVERGED:g}"
         width = f"{self.decades:.2f} decades" + " or more" * self.window_is_open
         return f"window {self.window[0]:g} to {self.window[1]:g}, {width}"
-
-    def converged(self, rate: float) -> float:
-        """The share of seeds that learned the task at this rate."""
-        return share_converged(self.accuracies[rate])
 
 
 def share_converged(accuracies: Sequence[float]) -> float:

@@ -144,7 +144,7 @@ def _step_back(
 
 @triton.jit
 def sums_over_channels(a_NxD: tl.tensor, b_NxD: tl.tensor) -> tl.tensor:
-    """The sums of the rows of a and of b, as `narrow_lanes` numbers them."""
+    """The sums of the rows of a and of b, as `narrow_lanes_of` numbers them."""
     BLOCK: tl.constexpr = a_NxD.shape[1]
     rows_RxD = _exchange(a_NxD, b_NxD, BLOCK // 2)
     for k in tl.static_range(2, 6):

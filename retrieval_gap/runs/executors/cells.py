@@ -23,7 +23,6 @@ from retrieval_gap.runs.perform import perform
 from retrieval_gap.tasks.api import TaskError
 
 POLL_SECONDS = 1.0
-TRIES = 3
 STOPPED = "stopped"
 LONGEST_REASON = 2_000  # characters
 # A cell that another sweep has just begun is left to it at once: who waited would be next to it at every cell.

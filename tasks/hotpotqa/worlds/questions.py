@@ -43,7 +43,6 @@ from .words import (
     TITLES,
     WORKS,
     YEARS,
-    all_words,
 )
 
 # What a question asks for: the slot of a person that holds the answer, by kind of question.  Later kinds compare.
@@ -90,11 +89,6 @@ def world_question(seed: int, split: Split, index: int, config: WorldConfig = DE
         paragraphs=tuple(world.paragraph(place) for place in drawn.place_P.tolist()),
         supporting=tuple(world.supporting(kind, person, other)),
     )
-
-
-def vocabulary() -> tuple[str, ...]:
-    """Every token of every world, as `world_words.words_of` cuts texts; also of every answer."""
-    return all_words()
 
 
 class _World:

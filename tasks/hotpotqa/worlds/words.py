@@ -144,13 +144,3 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 def words_of(text: str) -> list[str]:
     """Words and signs of a text of these worlds, one token each."""
     return _WORD.findall(text)
-
-
-def all_words() -> tuple[str, ...]:
-    """Every token that a world can hold, sorted."""
-    parts = [text for group in (TITLES, *SENTENCES, *QUESTIONS) for text in group]
-    fixed = words_of(re.sub(r"\{\w+\}", " ", " ".join(parts)))
-    names = [name for group in NAMES for name in group]
-    works = [word for work in WORKS for word in work.values()]
-    years = [str(first + year) for first in (FIRST_BORN, FIRST_OUT) for year in range(YEARS)]
-    return tuple(sorted({*fixed, *names, *works, *years, "yes", "no"}))

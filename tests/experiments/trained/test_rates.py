@@ -72,7 +72,6 @@ def test_the_window_is_the_neighbouring_rates_that_are_nearly_as_good():
     assert not search.window_is_open
     assert RateSearch({1e-3: [0.1], 1e-2: [1.0]}).window_is_open
     assert RateSearch({1e-3: [1.0], 1e-2: [1.0], 1e-1: [0.1]}).window_is_open
-    assert search.converged(1e-1) == 1
     assert share_converged([0.95, 0.5, 0.9, 0.89]) == 0.5
 
 
