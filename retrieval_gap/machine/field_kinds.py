@@ -2,7 +2,7 @@
 a config.json, may hold anything."""
 
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -30,12 +30,14 @@ def settle_fields(config: Any) -> None:
             raise _refused(name, value, kind)
 
 
-def made_of(kind: type[T], value: Mapping[str, Any], where: str) -> T:
-    """A configuration of the fields that a config.json holds.
+def made_of(kind: type[T], value: Any, where: str) -> T:
+    """A configuration, and those within it, of the fields that a config.json holds.
 
     Raises UsageError, beginning with `where`, for a key that there is not (naming the nearest valid one), for one that
     is missing, and for a value that will not do.
     """
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{where}: an object is wanted where {value!r:.40} stands")
     of: Any = kind
     known = {field.name: field for field in fields(of)}
     for key in value:
@@ -45,10 +47,20 @@ def made_of(kind: type[T], value: Mapping[str, Any], where: str) -> T:
     lacking = [name for name in needed if name not in value]
     if lacking:
         raise UsageError(f"{where}: {', '.join(lacking)} missing")
+    filled = {name: _filled(_kinds(of)[name], each, f"{where}: {name}") for name, each in value.items()}
     try:
-        return kind(**value)
-    except (TypeError, UsageError) as error:
+        for name, each in filled.items():
+            if not _fits(each, _kinds(of)[name]):
+                raise _refused(name, each, _kinds(of)[name])
+        return kind(**filled)
+    except (TypeError, ValueError) as error:
         raise UsageError(f"{where}: {error}") from error
+
+
+def _filled(kind: Any, value: Any, where: str) -> Any:
+    """An object of a field that is a configuration itself, or may be None, is made of its fields."""
+    within = next((each for each in (kind, *get_args(kind)) if is_dataclass(each)), None)
+    return value if within is None or value is None else made_of(within, value, where)  # type: ignore[arg-type]
 
 
 @cache

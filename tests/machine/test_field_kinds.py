@@ -89,3 +89,25 @@ def test_what_a_configuration_lacks_and_has_too_much_is_told_with_its_place() ->
         RunConfig.from_json(whole | {"sede": 1}, "config.json")
     with pytest.raises(UsageError, match=r"config\.json: n = '8' will not do"):
         RunConfig.from_json(whole | {"n": "8"}, "config.json")
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"settings": {"bugdet": 8}}, r"config\.json: settings: unknown key 'bugdet' .*did you mean 'budget'"),
+        ({"settings": {"budget": "8"}}, r"config\.json: settings: budget = '8' will not do"),
+        ({"settings": {"budget": 0}}, r"config\.json: settings: --budget 0 is out of range"),
+        ({"settings": 3}, r"config\.json: settings: an object is wanted where 3 stands"),
+        ({"settings": None}, r"config\.json: settings = None will not do: Settings is wanted"),
+        ({"model": {}}, r"config\.json: model: model missing"),
+    ],
+)
+def test_a_configuration_within_another_is_made_too_and_its_faults_have_their_place(
+    changed: dict[str, Any], told: str
+) -> None:
+    for model in (None, LLMConfig(model="m")):
+        cell = MemoryCell(benchmark="recall", method="zero_shot", model=model, settings=Settings(budget=8))
+        whole = {name: value for name, value in cell.to_json().items() if name != "kind"}
+        assert MemoryCell.from_json(whole, "config.json") == cell
+        with pytest.raises(UsageError, match=told):
+            MemoryCell.from_json(whole | changed, "config.json")

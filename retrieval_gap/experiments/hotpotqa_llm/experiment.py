@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 
 from retrieval_gap.experiments.hotpotqa_llm.answering import Asked, data_hash, read_data, write_answers
 from retrieval_gap.experiments.hotpotqa_llm.answers import ANSWERS, read_done
-from retrieval_gap.experiments.hotpotqa_llm.built import built
 from retrieval_gap.experiments.hotpotqa_llm.methods import Method
 from retrieval_gap.experiments.hotpotqa_llm.prompts import exemplars_hash
 from retrieval_gap.experiments.hotpotqa_llm.summary import COLUMNS, row_of
@@ -22,7 +21,7 @@ from retrieval_gap.llm.cache import Cache
 from retrieval_gap.llm.client import Client
 from retrieval_gap.llm.config import AskConfig, LLMConfig, LocalConfig, Price, ServerConfig
 from retrieval_gap.machine.errors import RunError, UsageError
-from retrieval_gap.machine.field_kinds import settle_fields
+from retrieval_gap.machine.field_kinds import made_of, settle_fields
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
 from retrieval_gap.tasks.hotpotqa.data.subsets import SubsetConfig
@@ -141,7 +140,7 @@ class HotpotQARun(Experiment):
 
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str) -> "HotpotQARun":
-        return built(cls, value, where)
+        return made_of(cls, value, where)
 
     def filter_values(self) -> Mapping[str, Any]:
         subset = self.subset

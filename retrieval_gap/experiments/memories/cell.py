@@ -2,14 +2,14 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from retrieval_gap.experiments.memories.rows import COLUMNS
 from retrieval_gap.llm.config import LLMConfig, LocalConfig, ServerConfig
 from retrieval_gap.machine.errors import UsageError, unknown
-from retrieval_gap.machine.field_kinds import settle_fields
+from retrieval_gap.machine.field_kinds import made_of, settle_fields
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
 from retrieval_gap.tasks.api import TaskError
 from retrieval_gap.tasks.streams.checks import check_streams
@@ -33,7 +33,6 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("last_k", "memprompt", "episodes", "search"), ("budget", "feedback", "k", *_COMMON)),
     "llm_as_rnn": ("budget", "feedback", "update", "gate", *_COMMON),
 }
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,12 +163,7 @@ class MemoryCell(Experiment):
 
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str) -> "MemoryCell":
-        parts = {"settings": Settings, "model": LLMConfig, "local": LocalConfig, "server": ServerConfig}
-        given = dict(value)
-        for name, kind in parts.items():
-            if given.get(name) is not None:
-                given[name] = _made(kind, given[name], f"{where}: {name}")
-        return _made(cls, given, where)
+        return made_of(cls, value, where)
 
     def foreign(self) -> list[str]:
         return ([self.benchmark] if self.benchmark.endswith(".py") else []) + ([self.data] if self.data else [])
@@ -214,20 +208,6 @@ def _check_floor(method: str, target: Target) -> None:
 
     if method not in floors_of(target):
         raise UsageError(f"the floor {method} says nothing of {target.name}: {', '.join(floors_of(target))} do")
-
-
-def _made(kind: type[T], value: Any, where: str) -> T:
-    """A dataclass of a JSON object.  Raises UsageError, beginning with `where`."""
-    if not isinstance(value, dict):
-        raise UsageError(f"{where} is no JSON object")
-    known = {each.name: each for each in fields(kind)}  # type: ignore[arg-type]
-    strange = [name for name in value if name not in known]
-    if strange:
-        raise unknown(f"key in {where}:", strange[0], known)
-    try:
-        return kind(**value)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{where}: {error}") from error
 
 
 def _plain(text: str) -> str:

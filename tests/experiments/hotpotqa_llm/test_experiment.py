@@ -55,7 +55,7 @@ def test_the_engine_finds_the_kind_and_makes_a_run_again_from_its_configuration(
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"method": "cto"}, "method = 'cto' will not do"),
+        ({"method": "cto"}, "did you mean 'cot'"),
         ({"metod": "cot"}, "did you mean 'method'"),
         ({"questions": True}, "questions = True"),
         ({"subset": {"n_paragraphs": 99}}, "n-paragraphs 99"),

@@ -50,7 +50,7 @@ def test_an_experiment_is_read_back_from_its_configuration():
         assert read_experiment(value, "config.json") == chosen
     with pytest.raises(UsageError, match=r"config\.json: settings: --budget 0 is out of range"):
         read_experiment(cell().to_json() | {"settings": {"budget": 0}}, "config.json")
-    with pytest.raises(UsageError, match=r"unknown key in config\.json: 'bugdet'"):
+    with pytest.raises(UsageError, match=r"config\.json: unknown key 'bugdet'"):
         read_experiment(cell().to_json() | {"bugdet": 3}, "config.json")
 
 
