@@ -126,6 +126,10 @@ class Experiment(ABC):
         """What it is, by the words that `--only` and tables use."""
         return {key: value for key, value in self.to_json().items() if key != "kind"}
 
+    def listed_values(self, row: Row | None = None) -> Mapping[str, Any]:
+        """What a table of runs says of what it is; row: that a run has which is done."""
+        return self.filter_values()
+
     def told(self, row: Row) -> Mapping[str, str]:
         """What a table shows of a row, by the head of its column; nothing for a row that is a detail of another."""
         return {name: _number(row.get(name)) for name in self.measures}

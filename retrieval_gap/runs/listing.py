@@ -125,11 +125,12 @@ def _lines(each: KnownRun, elsewhere: dict[str, Row]) -> list[_ListedRow]:
         raise RunError(each.trouble)
     status = each.run.status()
     row = elsewhere.pop(each.run.path.name.rpartition("-")[2], None)
-    what = _words(experiment.filter_values())
     if status == "done":
-        return [_listed(what, status, told) for told in map(experiment.told, each.rows()) if told]
+        told = [(_words(experiment.listed_values(row)), experiment.told(row)) for row in each.rows()]
+        return [_listed(what, status, measured) for what, measured in told if measured]
     if row is not None:
         return _row_lines([row])
+    what = _words(experiment.listed_values())
     if status in ("running", "partial"):
         done = experiment.progress(each.run)
         how_far = f"{done.done:,} {done.unit}" if done.done else "started"

@@ -11,10 +11,14 @@ import pytest
 
 from retrieval_gap.cli import main
 from retrieval_gap.experiments import grids as presets
+from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.machine.errors import RunError
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.listing import show_results
+from retrieval_gap.tables.filters import matches
 from retrieval_gap.tables.printing import LONG
+from retrieval_gap.tables.rows import COLUMNS
+from retrieval_gap.tasks.api import written_options
 from tests.tables.result_rows import full_row, write_full
 from tests.training.runs import made_up_row
 from tests.training.test_loop import CONFIG
@@ -104,6 +108,31 @@ def test_a_row_of_a_table_stands_for_its_cell_that_is_missing_here(
     told = capsys.readouterr().out
     assert "1 done, 1 missing" in told
     assert "1 rows written" in told
+
+
+def test_rows_of_a_table_and_of_runs_are_told_alike_whatever_a_configuration_leaves_open(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A row says the family and every option; a configuration may leave both to its task."""
+    done, begun, elsewhere = (
+        RunConfig(task="cgram_retrieval", mode="direct", n=16, arch="lstm", size="tiny", seed=seed) for seed in range(3)
+    )
+    task = done.build_task("test")
+    resolved = {"family": task.family, "options": written_options(task.options), "lr": done.training().lr}
+    for config in (done, begun):
+        RunDirectory.of(config, tmp_path).create(config, {})
+    RunDirectory.of(done, tmp_path).result.write_text(json.dumps(made_up_row(done, **resolved)))
+    same = {key: value for key, value in asdict(elsewhere).items() if key in COLUMNS}
+    table = write_full(tmp_path / "t.csv", full_row(**same | resolved))
+    assert main(["results", "--runs-dir", str(tmp_path), "--results", str(table)]) == 0
+    told = capsys.readouterr().out
+    assert "2 done, 1 partial" in told
+    assert f"the same in all: samples 1000000, lr 0.0003, family {task.family}, options {resolved['options']}," in told
+
+
+def test_a_filter_knows_the_family_that_is_meant_where_none_is_named() -> None:
+    assert matches(CONFIG.filter_values(), "family=two_star")
+    assert not matches(CONFIG.filter_values(), "family=random_tree")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import TRAINED, Experiment, Progress, Row, RunOptions, hash_of
 from retrieval_gap.tables.rows import COLUMNS
 from retrieval_gap.tasks.api import Mode, Split, Task, TaskConfig, written_options
-from retrieval_gap.tasks.registry import load_task
+from retrieval_gap.tasks.registry import is_task_name, load_task
 from retrieval_gap.training.config import MAX_SAMPLES, TrainingConfig
 from retrieval_gap.training.curriculum import Curriculum, TrainingData, sizes_of
 
@@ -218,7 +218,21 @@ class RunConfig(Experiment):
             run.checkpoint.unlink(missing_ok=True)
 
     def filter_values(self) -> dict[str, Any]:
-        return what_it_is(self.to_json() | {"lr": self.training().lr})
+        return what_it_is(
+            self.to_json() | {"lr": self.training().lr, "family": self.family or _first_family(self.task)}
+        )
+
+    def listed_values(self, row: Row | None = None) -> dict[str, Any]:
+        """With every option, as rows of other tables have them; no file of a user's is read for it."""
+        if row is not None:
+            return self.filter_values() | what_it_is(row)
+        if self.foreign():
+            return self.filter_values()
+        try:
+            options = written_options(self.build_task("train").options)
+        except ValueError:  # a run that failed for what its task says
+            options = self.options
+        return self.filter_values() | {"options": options}
 
     @staticmethod
     def filter_values_of(row: Row) -> dict[str, Any]:
@@ -290,6 +304,11 @@ class RunConfig(Experiment):
         except UsageError as error:
             raise UsageError(f"{where}: {error}") from error
         return config
+
+
+def _first_family(task: str) -> str:
+    """The family that is meant where none is named; "" of a task of a user's own, whose file is not run for it."""
+    return load_task(task).families[0] if is_task_name(task) else ""
 
 
 def _shape(built: Any) -> dict[str, Any]:
