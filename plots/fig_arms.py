@@ -31,9 +31,8 @@ def read_table(path: Path) -> Results:
     if lacking:
         raise UsageError(
             f"results table {path} has no IsTree row in {MODE} with the embedding {lacking[0]}; "
-            "no table that comes with the project has both arms: `retrieval-gap sweep paper` runs the paper's, "
-            "`retrieval-gap results --results istree_paper.csv istree_tuned.csv --csv FILE` sets them together, and "
-            "--results FILE names that"
+            "`retrieval-gap results --results results/istree_paper.csv results/istree_tuned.csv --csv FILE` sets both "
+            "arms together, and --results FILE names that"
         )
     points = points_of(replace(run, cell=run.cell._replace(mode=ARMS[run.embedding])) for run in kept)
     left_out = counted(["other tasks, views or embeddings"] * (len(every) - len(kept)))

@@ -130,7 +130,7 @@ def test_what_is_wrong_with_a_users_figure_is_told(source: str, told: str, table
 
 
 def test_two_arms_want_a_table_of_ones_own(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no table that comes with the project has both arms: .*--results FILE"):
+    with pytest.raises(UsageError, match=r"sets both arms together, and --results FILE"):
         draw("fig_arms", None, tmp_path)
 
 
