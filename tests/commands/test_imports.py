@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 SLOW = {"torch", "numba", "matplotlib", "networkx", "transformers", "ray"}
-QUICK_SECONDS = 0.5
 LOOK = """
 import sys
 from retrieval_gap.cli import main
@@ -67,14 +66,19 @@ def test_a_figure_is_drawn_without_torch(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "accuracy_by_n.png").exists()
 
 
-def test_help_answers_at_once() -> None:
-    """Processor time, the best of ten at the most: jobs beside it take the caches of the processor from it."""
-    seconds: list[float] = []
-    while len(seconds) < 10 and min(seconds, default=QUICK_SECONDS) >= QUICK_SECONDS:
-        before = _children_seconds()
-        subprocess.run([sys.executable, "-m", "retrieval_gap.cli", "--help"], capture_output=True, check=True)
-        seconds.append(_children_seconds() - before)
-    assert min(seconds) < QUICK_SECONDS
+def test_help_answers_in_half_the_time_that_importing_torch_takes() -> None:
+    """Processor time, in turn, the best of ten at the most: jobs beside it take the caches of the processor from it."""
+    helps, imports = list[float](), list[float]()
+    while len(helps) < 10 and min(helps, default=1.0) >= 0.5 * min(imports, default=0.0):
+        helps.append(_processor_seconds("-m", "retrieval_gap.cli", "--help"))
+        imports.append(_processor_seconds("-c", "import torch"))
+    assert min(helps) < 0.5 * min(imports)
+
+
+def _processor_seconds(*words: str) -> float:
+    before = _children_seconds()
+    subprocess.run([sys.executable, *words], capture_output=True, check=True)
+    return _children_seconds() - before
 
 
 def _children_seconds() -> float:

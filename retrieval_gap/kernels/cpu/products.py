@@ -7,6 +7,7 @@ has any two strides, so its transpose costs nothing. A sum's terms are added one
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from llvmlite import ir
@@ -48,6 +49,7 @@ def _define_tile(rows: int, vectors: int) -> Any:
     return emitted(types.void(*[types.int64] * 9))(tile)
 
 
+@cache  # where a tile has one vector of columns, several of those below are one
 def _define_columns(vectors: int, rows: int, few: int) -> Any:
     """(add, c, its stride, a, its rows' stride, its terms' stride, b, its stride, m, k): so many vectors of columns."""
     tall, low, flat = (_define_tile(height, vectors) for height in (rows, few, 1))
