@@ -47,11 +47,12 @@ def made_of(kind: type[T], value: Any, where: str) -> T:
     lacking = [name for name in needed if name not in value]
     if lacking:
         raise UsageError(f"{where}: {', '.join(lacking)} missing")
-    filled = {name: _filled(_kinds(of)[name], each, f"{where}: {name}") for name, each in value.items()}
+    kinds = _kinds(of)
+    filled = {name: _filled(kinds[name], each, f"{where}: {name}") for name, each in value.items()}
     try:
         for name, each in filled.items():
-            if not _fits(each, _kinds(of)[name]):
-                raise _refused(name, each, _kinds(of)[name])
+            if not _fits(each, kinds[name]):
+                raise _refused(name, each, kinds[name])
         return kind(**filled)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{where}: {error}") from error

@@ -86,9 +86,10 @@ class HostStep:
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._model.loss(batch.tokens_BxL, batch.loss_mask_BxL)
         loss.backward()
-        fill_missing(_parameters(self._model))
-        loss = self._ranks.combined(_parameters(self._model), loss, batch.loss_mask_BxL[:, 1:].sum())
-        norm = torch.nn.utils.clip_grad_norm_(_parameters(self._model), self._config.max_grad_norm or math.inf)
+        parameters = _parameters(self._model)
+        fill_missing(parameters)
+        loss = self._ranks.combined(parameters, loss, batch.loss_mask_BxL[:, 1:].sum())
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self._config.max_grad_norm or math.inf)
         value = loss.item()
         for what, number in (("loss", value), ("gradient's norm", norm.item())):
             if not math.isfinite(number):
@@ -194,10 +195,11 @@ class DeviceStep:
                 loss = self._model.summed_loss(*part) / graded
             loss.backward()
             batch_loss += loss.detach()
-        fill_missing(_parameters(self._model))
-        batch_loss = self._ranks.combined(_parameters(self._model), batch_loss, graded)
+        parameters = _parameters(self._model)
+        fill_missing(parameters)
+        batch_loss = self._ranks.combined(parameters, batch_loss, graded)
         if self._config.max_grad_norm:
-            torch.nn.utils.clip_grad_norm_(_parameters(self._model), self._config.max_grad_norm)
+            torch.nn.utils.clip_grad_norm_(parameters, self._config.max_grad_norm)
         self.optimizer.step()
         self._loss_sum += batch_loss
         self._step += torch.isfinite(self._loss_sum)
