@@ -45,7 +45,7 @@ def benchmark_names() -> list[str]:
 
 
 def print_benchmarks(name: str, *, as_json: bool) -> None:
-    """Runs one benchmark, or all; prints each row as it is measured, or a line where a GPU is wanted and there is none.
+    """Runs one benchmark, or all; prints each row as it is measured, or a line where it needs a GPU and there is none.
 
     Raises UsageError for an unknown name, or where the peer of a benchmark is not installed.
     """

@@ -12,7 +12,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 RUNS=${RUNS:-runs/pretrained} TABLE=${TABLE:-$root/results/hotpotqa_pretrained.csv} OUT=${OUT:-out}
 BIN=${BIN:-$root/.venv/bin} VLLM=${VLLM:-vllm} TENSOR_PARALLEL=${TENSOR_PARALLEL:-8} SERVED=${SERVED-} failed=0 server=''
-[[ $# -ge 2 && -f $1 && ($2 || $SERVED) ]] || { echo "hotpotqa_8xa100.sh: FILE MODEL[,MODEL...] are wanted" >&2; exit 2; }
+[[ $# -ge 2 && -f $1 && ($2 || $SERVED) ]] || { echo "usage: hotpotqa_8xa100.sh FILE MODEL[,MODEL...]" >&2; exit 2; }
 data=$1 models=$2; shift 2
 [[ $# -gt 0 ]] || set -- --n-paragraphs 2,4,6,8 --order random,last
 flags=("$@")

@@ -10,7 +10,7 @@ set -euom pipefail # -m: what runs behind has a process group of its own, which 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 RUNS=${RUNS:-runs/memory} TABLE=${TABLE:-runs/memory_large.csv} OUT=${OUT:-out} DATA=${DATA:-data} VLLM=${VLLM:-vllm}
 BIN=${BIN:-$root/.venv/bin} TENSOR_PARALLEL=${TENSOR_PARALLEL:-1} started=() failed=0
-[[ $# -ge 1 && $1 ]] || { echo "memory_8xa100.sh: MODEL[,MODEL...] is wanted" >&2; exit 2; }
+[[ $# -ge 1 && $1 ]] || { echo "usage: memory_8xa100.sh MODEL[,MODEL...]" >&2; exit 2; }
 read -ra models <<<"${1//,/ }"; shift; flags=("$@")
 
 run() { printf '+ %s\n' "$*"; [[ ${DRY-} ]] || "$@"; } # a command, told; and done where this is no dry run

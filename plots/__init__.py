@@ -50,7 +50,7 @@ def draw(figure: str, results: Path | None, out: Path, kinds: Sequence[str] = KI
     """Draws a figure from a results table (default: the demo's) and writes `out/FIGURE.png` and `.svg`.
 
     figure: a name, or the path of a user's `.py` file.  kinds: the files wanted, where it is not both.
-    Raises UsageError for an unknown figure, a table that will not do, or a folder that cannot be written.
+    Raises UsageError for an unknown figure, an invalid table, or a folder that cannot be written.
     """
     if results is not None and figure in _WITHOUT_TABLE:
         raise UsageError(f"{figure} shows no results; leave out --results {results}")

@@ -71,7 +71,7 @@ class AskedProblem:
         try:
             return shlex.split(self.options)
         except ValueError as error:
-            raise UsageError(f"{self.where}: options = {self.options!r} will not do: {error}") from None
+            raise UsageError(f"{self.where}: options = {self.options!r} is invalid: {error}") from None
 
     def option(self, name: str) -> str:
         """The value of one of the task's own options; "" where the row does not tell."""
@@ -136,7 +136,7 @@ Runs = Kept[ProblemRow]
 
 
 def read_runs(path: Path, more: Sequence[str] = ()) -> Runs:
-    """Raises UsageError for a table that will not do, has no row, or lacks one of the columns that the figure wants."""
+    """Raises UsageError for a table that is invalid, has no row, or lacks one of the columns that the figure wants."""
     runs = tuple(_run(where, row, more) for where, row in read_rows(path, (*TEXT, *COUNTS, *SHARES, "lr", *more)))
     if not runs:
         raise UsageError(f"results table {path} is empty: no run has finished")

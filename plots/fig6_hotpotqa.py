@@ -81,7 +81,7 @@ class Tables:
 
 
 def read_table(path: Path) -> Tables:
-    """Raises UsageError for a table that will not do, or has no row of hotpotqa."""
+    """Raises UsageError for a table that is invalid, or has no row of hotpotqa."""
     columns = ("task", "mode", "arch", "tested_n", "tested_options", "seed", "samples", "eval_samples", "hardware")
     every = read_rows(path, (*columns, "accuracy", "accuracy_low", "accuracy_high"))
     rows = [(where, row) for where, row in every if row["task"] == "hotpotqa"]

@@ -23,7 +23,7 @@ DEFAULT_TABLE = RESULTS / "istree_tuned.csv"
 def read_table(path: Path) -> Results:
     """IsTree with chain of thought, the arm in place of the view.
 
-    Raises UsageError for a table that will not do or lacks an arm.
+    Raises UsageError for a table that is invalid or lacks an arm.
     """
     every = read_runs(path)
     kept = [run for run in every if run.cell.task == "istree" and run.cell.mode == MODE and run.embedding in ARMS]

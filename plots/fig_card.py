@@ -31,7 +31,7 @@ _NAMES = 0.4  # the column of names, in widths of all others
 def read_table(path: Path) -> Runs:
     """Each model at its largest n of each problem, on test samples where it has any.
 
-    Raises UsageError for a table that will not do.
+    Raises UsageError for an invalid table.
     """
     runs = by_problem.read_runs(path)
     largest = {key: max(run.problem.n for run in some) for key, some in grouped(runs.rows, _cell_of).items()}

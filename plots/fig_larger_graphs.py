@@ -34,7 +34,7 @@ class LargerGraphs:
 def read_table(path: Path) -> LargerGraphs:
     """Both classes of a test together.
 
-    Raises UsageError for a table that will not do, is of runs with different options, or tells of one size alone.
+    Raises UsageError for a table that is invalid, is of runs with different options, or tells of one size alone.
     """
     kept = read_tests(path)
     rows = kept.rows

@@ -66,7 +66,7 @@ def read_table(path: Path) -> Kept[Tested]:
 
 
 def read_tests(path: Path) -> Kept[Tested]:
-    """Raises UsageError for a table that will not do, has no row, or is not of one family and one n."""
+    """Raises UsageError for a table that is invalid, has no row, or is not of one family and one n."""
     read = read_rows(path, (*_TEXT, *_SHARES, *_COUNTS), "transfer RUN_DIR... --csv FILE")
     every = tuple(_tested(where, row) for where, row in read)
     tests = (

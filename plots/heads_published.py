@@ -45,7 +45,7 @@ class Gain:
 
 
 def read_published(path: Path = TABLE) -> list[Gain]:
-    """Raises UsageError, with file and line, for a table that will not do."""
+    """Raises UsageError, with file and line, for an invalid table."""
     rows = read_rows(path, (*_TEXT, "coupled", "base", "test_examples"))
     if not rows:
         raise UsageError(f"results table {path} is empty")

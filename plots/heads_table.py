@@ -90,7 +90,7 @@ class HeadRow:
 
 
 def read_heads(path: Path) -> Kept[HeadRow]:
-    """Raises UsageError, with file and line, for a table that will not do."""
+    """Raises UsageError, with file and line, for an invalid table."""
     columns = (*_TEXT, *_NEEDED, *_COUNTS, *_SHARES, *_DIFFERENCE, *_FLOORS)
     rows = [_row(where, row) for where, row in read_rows(path, columns, "heads table --csv FILE")]
     if not rows:
@@ -128,7 +128,7 @@ def _row(where: str, row: dict[str, str]) -> HeadRow:
 def _number(where: str, row: dict[str, str], key: str) -> float:
     value = number_in(where, row, key)
     if not -1 <= value <= 1:
-        raise UsageError(f"{where}: {key} = {value} is out of range: -1 to 1 are wanted")
+        raise UsageError(f"{where}: {key} = {value} is out of range: expected -1 to 1")
     return value
 
 

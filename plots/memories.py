@@ -108,7 +108,7 @@ class Memories(Kept[MemoryRow]):
 def read_memories(path: Path) -> Memories:
     """Where runs of several seeds are rows of their own too, those alone stand for these seeds.
 
-    Raises UsageError for a table that will not do, or whose rows differ in what no figure tells."""
+    Raises UsageError for an invalid table, or one whose rows differ in what no figure tells."""
     read = read_rows(path, _WANTED, "memory table --csv FILE")
     pooled: dict[Hashable, set[str]] = defaultdict(set)  # seeds that a row of several stands for
     for _, row in read:

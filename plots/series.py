@@ -129,7 +129,7 @@ class Series:
 
 
 def read_series(path: Path, view: SeriesView) -> Series:
-    """Raises UsageError for a table that will not do, has no row, or has two rows of one configuration and seed."""
+    """Raises UsageError for a table that is invalid, has no row, or has two rows of one configuration and seed."""
     where_rows = read_rows(path, dict.fromkeys((*_NEEDED, view.x, view.panel, view.color)))
     if not where_rows:
         raise UsageError(f"results table {path} is empty: no run has finished; {make_it()}")

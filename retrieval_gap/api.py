@@ -150,7 +150,7 @@ def load_run(path: Path | str, *, device: DeviceName = "cpu", changed_files: Cha
 def train_run(config: RunConfig, options: RunOptions | None = None) -> Row:
     """Trains and evaluates one model; its row.  Goes on where an earlier call stopped, reads back what is finished.
 
-    Raises UsageError, TaskError for a configuration that will not do, RunError where the run fails.
+    Raises UsageError, TaskError for an invalid configuration, RunError where the run fails.
     """
     return execute(config, options or RunOptions())
 
@@ -159,7 +159,7 @@ def sweep(cells: Sequence[Experiment], run: RunOptions | None = None, options: S
     """Runs the cells of a grid, as the command does, and gives the rows of all that are finished.
 
     Cells of a class that the script itself defines want it below `if __name__ == "__main__":`; others do not.
-    Raises UsageError, TaskError for a cell that will not do, RunError where one failed.
+    Raises UsageError, TaskError for an invalid cell, RunError where one failed.
     """
     run = run or RunOptions()
     run_sweep(cells, options or SweepOptions(), run)
@@ -167,7 +167,7 @@ def sweep(cells: Sequence[Experiment], run: RunOptions | None = None, options: S
 
 
 def read_rows(path: Path | str) -> list[Row]:
-    """The rows of a table of runs, CSV or Parquet, numbers as numbers.  Raises UsageError for one that will not do."""
+    """The rows of a table of runs, CSV or Parquet, numbers as numbers.  Raises UsageError for an invalid one."""
     return [source.row for source in read_table(Path(path))]
 
 

@@ -181,7 +181,7 @@ class Task(abc.ABC):
         return None
 
     def to_evaluate(self, wanted: int) -> int:
-        """How many samples are evaluated where so many are wanted: no problem twice, where they are counted."""
+        """How many samples are evaluated where so many are asked for: no problem twice, where they are counted."""
         return min(wanted, self.problems or wanted)
 
     @abc.abstractmethod

@@ -77,7 +77,7 @@ class RecallTask(Task):
         if self.bits_to_cross < FEWEST_BITS - 1e-9:
             raise TaskError(
                 f"{self.name}: sequences hold {self.bits_to_cross:.3g} bits at {self.size_flag} {config.n}"
-                f" ({self.config.options}); {FEWEST_BITS} or more are wanted, so that every split has some: raise"
+                f" ({self.config.options}); {FEWEST_BITS} or more are needed, so that every split has some: raise"
                 f" {self.size_flag}"
             )
 

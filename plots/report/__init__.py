@@ -34,7 +34,7 @@ def write_report(out: Path, runs_dirs: Sequence[Path], tables: Sequence[Path]) -
     """Writes `out/index.html`; the file.
 
     runs_dirs, tables: none of either means `runs`, where there is one, and every table of runs in results/.
-    Raises UsageError for a table, a folder or an installation that will not do, and where there is no row at all.
+    Raises UsageError for an invalid table or folder, for a missing package, and where there is no row at all.
     """
     gathered, vega = gather(runs_dirs, tables), _vega_bundle()
     make_folder(out)

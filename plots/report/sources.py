@@ -79,7 +79,7 @@ def problem_of(row: Row) -> str:
 
 
 def gather(runs_dirs: Sequence[Path], tables: Sequence[Path]) -> Gathered:
-    """Raises UsageError for a folder or table that will not do, and where there is no row at all."""
+    """Raises UsageError for an invalid folder or table, and where there is no row at all."""
     by_default = not runs_dirs and not tables
     if by_default:
         runs_dirs, tables = [path for path in (Path("runs"),) if path.is_dir()], committed_tables()

@@ -82,9 +82,9 @@ class ConstructCommand:
         if given := [flag for flag, value in of_tasks.items() if value]:
             raise UsageError(f"`construct turing` has no {given[0]}: it prints how a machine runs on one --input")
         if not self.machine:
-            raise UsageError("--machine is wanted: a machine's name, or a .json file; --list names them")
+            raise UsageError("--machine is missing: expected a machine's name, or a .json file; --list names them")
         if not 1 <= self.max_steps <= LARGEST_N:
-            raise UsageError(f"--max-steps {self.max_steps} is out of range: 1 to {LARGEST_N} are wanted")
+            raise UsageError(f"--max-steps {self.max_steps} is out of range: expected 1 to {LARGEST_N}")
         setup = OnMachine(
             machine=self.machine,
             word=self.input,
@@ -97,16 +97,16 @@ class ConstructCommand:
 
     def _sizes(self, default: str = "") -> list[int]:
         if not (self.n or default):
-            raise UsageError("--n is wanted: problem sizes, such as 64,1000")
+            raise UsageError("--n is missing: expected problem sizes, such as 64,1000")
         return whole_numbers("--n", self.n or default, 1, LARGEST_N)
 
     def _setup(self, n: int) -> "OnTask":
         from retrieval_gap.experiments.constructions.config import OnTask
 
         if not 1 <= self.samples <= MOST_SAMPLES:
-            raise UsageError(f"--samples {self.samples} is out of range: 1 to {MOST_SAMPLES} are wanted")
+            raise UsageError(f"--samples {self.samples} is out of range: expected 1 to {MOST_SAMPLES}")
         if not self.how:
-            raise UsageError("--how is wanted: transformer, transformer_cot, rnn_rag, hybrid or hybrid_cot")
+            raise UsageError("--how is missing: expected transformer, transformer_cot, rnn_rag, hybrid or hybrid_cot")
         return OnTask(
             task=self.task,
             how=self.how,

@@ -23,15 +23,15 @@ Name = TypeVar("Name")
 
 
 def check_seconds(seconds: float) -> None:
-    """Raises UsageError for a time between checkpoints that will not do."""
+    """Raises UsageError for an invalid time between checkpoints."""
     if not 0 <= seconds < float("inf"):
-        raise UsageError(f"--checkpoint-seconds {seconds:g} will not do: 0 or more are wanted")
+        raise UsageError(f"--checkpoint-seconds {seconds:g} is invalid: expected 0 or more")
 
 
 def check_samples(samples: int) -> None:
-    """Raises UsageError for a number of samples, 0 meaning a run's own, that will not do."""
+    """Raises UsageError for an invalid number of samples; 0 means the run's own."""
     if not 0 <= samples < 2**63:
-        raise UsageError(f"--samples {samples} is out of range: 0 to 2**63 - 1 are wanted")
+        raise UsageError(f"--samples {samples} is out of range: expected 0 to 2**63 - 1")
 
 
 def names(flag: str, text: str, allowed: Sequence[Name]) -> list[Name]:
@@ -49,5 +49,5 @@ def whole_numbers(flag: str, text: str, smallest: int, largest: int) -> list[int
     words = text.split(",")
     if not all(re.fullmatch(r"\s*\d{1,19}\s*", word) and smallest <= int(word) <= largest for word in words):
         wanted = f"whole numbers from {smallest} to {largest}, such as 4,16"
-        raise UsageError(f"{flag} {text} will not do: {wanted}, are wanted")
+        raise UsageError(f"{flag} {text} is invalid: expected {wanted}")
     return [int(word) for word in words]

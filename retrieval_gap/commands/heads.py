@@ -68,7 +68,7 @@ class HeadsRunCommand:
         from retrieval_gap.experiments.heads.config import HeadsConfig
 
         if not 1 <= self.seeds <= MOST_SEEDS:
-            raise UsageError(f"--seeds {self.seeds} is out of range: 1 to {MOST_SEEDS} are wanted")
+            raise UsageError(f"--seeds {self.seeds} is out of range: expected 1 to {MOST_SEEDS}")
         windows = whole_numbers("--window", self.window, 0, LARGEST)
         heads = [word for word in self.head.split(",") if word.strip()]
         if not heads:

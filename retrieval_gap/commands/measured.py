@@ -36,7 +36,7 @@ class How(Protocol):
 def show_measured(kind: type[OfRun], run_dirs: Sequence[Path], settings: Mapping[str, Any], how: How) -> None:
     """Measures every run, prints what is told of each, and replaces the table of `how.csv`.
 
-    Raises UsageError, RunError for a run without weights, for a test that will not do, or no run.
+    Raises UsageError, RunError for a run without weights, an invalid test, or no run.
     """
     if not run_dirs:
         raise UsageError("name one run directory or more")

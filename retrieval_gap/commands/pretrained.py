@@ -81,7 +81,7 @@ class HotpotQACommand:
         from retrieval_gap.tasks.hotpotqa.data.subsets import SubsetConfig
 
         if not 0 <= self.questions <= MAX_QUESTIONS:
-            raise UsageError(f"--questions {self.questions} is out of range: 0 to {MAX_QUESTIONS} are wanted")
+            raise UsageError(f"--questions {self.questions} is out of range: expected 0 to {MAX_QUESTIONS}")
         named = list(dict.fromkeys(self.method.split(",")))
         methods: list[Method] = [method for method in get_args(Method) if method in named]
         for method in named:

@@ -66,9 +66,9 @@ class ProbeCommand:
 
         check_samples(self.samples)
         if not 0 <= self.seed < 2**63:
-            raise UsageError(f"--seed {self.seed} is out of range: 0 to 2**63 - 1 are wanted")
+            raise UsageError(f"--seed {self.seed} is out of range: expected 0 to 2**63 - 1")
         if self.workers < 0:
-            raise UsageError(f"--workers {self.workers} is out of range: 0 or more are wanted")
+            raise UsageError(f"--workers {self.workers} is out of range: expected 0 or more")
         settings = {
             "samples": self.samples,
             "bits": tuple(whole_numbers("--bits", self.bits, 0, MOST_BITS)),

@@ -103,7 +103,7 @@ class TrainCommand:
         check_tracker(self.log)
         check_seconds(self.checkpoint_seconds)
         if not 0 <= self.threads <= MAX_THREADS:
-            raise UsageError(f"--threads {self.threads} is out of range: 0 to {MAX_THREADS} are wanted")
+            raise UsageError(f"--threads {self.threads} is out of range: expected 0 to {MAX_THREADS}")
         choose_device(self.device)
         options = RunOptions(
             runs_dir=self.runs_dir,

@@ -52,7 +52,7 @@ def changed(source: CatalogFile, url: str, sha256: str) -> CatalogFile:
         source = replace(source, urls=(url, *source.urls))
     if sha256 and sha256.lower() != source.sha256:
         if not SHA256.fullmatch(sha256.lower()):
-            raise UsageError(f"--sha256 {sha256} is no SHA-256: 64 hex digits are wanted")
+            raise UsageError(f"--sha256 {sha256} is not a SHA-256: expected 64 hex digits")
         source = replace(source, sha256=sha256.lower(), size=0, urls=(url,) if url else source.urls)
     if not source.sha256:
         raise UsageError(f"no SHA-256 is known for {source.name}: --sha256 HEX says what it must be")

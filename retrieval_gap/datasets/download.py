@@ -132,7 +132,7 @@ def _fill(url: str, source: CatalogFile, file: IO[bytes], watch: Watcher) -> Non
 
 
 def _read_on(url: str, source: CatalogFile, file: IO[bytes], watch: Watcher) -> None:
-    """One request for what is missing.  Raises _CutOffError where it ends early, _MirrorError where it will not do."""
+    """One request for what is missing.  Raises _CutOffError where it ends early, _MirrorError where it is refused."""
     if source.size and file.tell() == source.size:
         return
     with _answer(url, file.tell()) as answer:

@@ -57,7 +57,7 @@ def undecided(
 ) -> Decoded:
     """The prompts, nothing written or answered.  Raises ValueError for one that is empty or leaves no room."""
     if len(prompt_len_B) == 0 or prompt_len_B.min() < 1 or prompt_len_B.max() >= max_length:
-        raise ValueError(f"prompts of 1 to {max_length - 1} tokens are wanted, at least one of them")
+        raise ValueError(f"expected one or more prompts of 1 to {max_length - 1} tokens")
     batch = len(prompt_len_B)
     tokens_BxL = np.full((batch, max_length), PAD, np.int32)
     is_prompt_BxL = np.arange(max_length) < prompt_len_B[:, None]

@@ -78,7 +78,7 @@ def measured(experiments: Sequence[OfRun], workers: int) -> list[list[Row]]:
     """The rows of each experiment, in order: read back where it is done, else measured, `workers` processes with one
     thread each at a time (0: one a core).
 
-    Raises UsageError for one that will not do, RunError where one fails or a signal stops them.
+    Raises UsageError for an invalid one, RunError where one fails or a signal stops them.
     """
     folders: dict[Path, list[OfRun]] = {}
     for experiment in dict.fromkeys(experiments):

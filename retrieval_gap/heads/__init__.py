@@ -33,7 +33,7 @@ class HeadSpec:
         name, plus, change = text.strip().partition("+")
         key, _, pool = change.partition("=")
         if not name or (plus and (key != "pool" or not pool)):
-            raise UsageError(f"head {text!r} will not do: NAME, or NAME+pool=POOL, is wanted")
+            raise UsageError(f"head {text!r} is invalid: expected NAME, or NAME+pool=POOL")
         return cls(name, pool)
 
     @property

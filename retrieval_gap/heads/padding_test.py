@@ -63,7 +63,7 @@ def _check_texts(head: Head, shown: str, states_BxLxD: Tensor, mask_BxL: Tensor,
     scores = score(states_BxLxD, mask_BxL)
     wanted = (*mask_BxL.shape, head.shape.d_out) if tokens else (len(mask_BxL), head.shape.d_out)
     if tuple(scores.shape) != wanted:
-        raise UsageError(f"head {shown} gives scores of shape {tuple(scores.shape)}; {wanted} is wanted")
+        raise UsageError(f"head {shown} gives scores of shape {tuple(scores.shape)}; expected {wanted}")
     for row, length in enumerate(LENGTHS):
         alone = score(states_BxLxD[row : row + 1, :length], mask_BxL[row : row + 1, :length])[0]
         among = scores[row, :length] if tokens else scores[row]

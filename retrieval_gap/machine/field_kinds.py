@@ -34,10 +34,10 @@ def made_of(kind: type[T], value: Any, where: str) -> T:
     """A configuration, and those within it, of the fields that a config.json holds.
 
     Raises UsageError, beginning with `where`, for a key that there is not (naming the nearest valid one), for one that
-    is missing, and for a value that will not do.
+    is missing, and for an invalid value.
     """
     if not isinstance(value, Mapping):
-        raise UsageError(f"{where}: an object is wanted where {value!r:.40} stands")
+        raise UsageError(f"{where}: expected an object, got {value!r:.40}")
     of: Any = kind
     known = {field.name: field for field in fields(of)}
     for key in value:
@@ -90,4 +90,4 @@ def _refused(name: str, value: Any, kind: Any) -> UsageError:
     wanted = " or ".join(_WANTED.get(each, getattr(each, "__name__", str(each))) for each in kinds)
     if get_origin(kind) is Literal:
         wanted = f"one of {', '.join(map(str, get_args(kind)))}"
-    return UsageError(f"{name} = {value!r} will not do: {wanted} is wanted")
+    return UsageError(f"{name} = {value!r} is invalid: expected {wanted}")

@@ -29,7 +29,7 @@ def make_room_for(path: Path) -> None:
     """Makes the folder of a file that is written at the end.  Raises UsageError where that will not work, so that the
     work before it is not done in vain."""
     if not path.name or path.is_dir():
-        raise UsageError(f"{path} is a folder; the name of a file is wanted")
+        raise UsageError(f"{path} is a folder; expected a file")
     target = target_of(path)
     if is_special(target):
         if not os.access(target, os.W_OK):

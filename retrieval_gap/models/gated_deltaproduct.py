@@ -65,7 +65,7 @@ class GatedDeltaProductMixer(GatedDeltaMixer):
 
     def __init__(self, d_model: int, n_heads: int, updates: int, eigenvalues: str) -> None:
         if updates < 1:
-            raise ValueError(f"n_h = {updates}: 1 update of a token or more is wanted")
+            raise ValueError(f"n_h = {updates}: expected 1 or more updates per token")
         if eigenvalues not in STRENGTHS:
             raise ValueError(f"unknown eigenvalues {eigenvalues!r} (choose from {', '.join(STRENGTHS)})")
         super().__init__(d_model, n_heads, updates)

@@ -147,7 +147,7 @@ class SequenceModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are, and tokens are wanted."""
+        """The device of the weights; tokens go there."""
         return self.embedding.weight.device
 
     def parameter_count(self) -> int:

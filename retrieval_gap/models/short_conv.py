@@ -64,6 +64,6 @@ class ShortConv(Mixer):
 def with_conv(mixer: Mixer, d_model: int, width: int | None) -> Mixer:
     """The mixer with a convolution of that width in front of it; None: the mixer.
 
-    Raises ValueError for a width that will not do.
+    Raises ValueError for an invalid width.
     """
     return mixer if width is None else ShortConv(d_model, width, mixer)

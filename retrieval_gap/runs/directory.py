@@ -56,7 +56,7 @@ class RunDirectory:
         return cls(runs_dir / f"{experiment.label()}-{experiment.hash()}")
 
     def experiment(self) -> Experiment:
-        """Raises UsageError where this is no run directory, or its configuration will not do; RunError where that
+        """Raises UsageError where this is no run directory, or its configuration is invalid; RunError where that
         cannot be read."""
         if not self.configuration.is_file():
             below = min((path.parent for path in self.path.glob("*/config.json")), default=None)
@@ -68,7 +68,7 @@ class RunDirectory:
         """The rows of a finished run, each as its kind says that a row is.
 
         experiment: what this directory holds, where that is known; it is read where it is not.
-        Raises UsageError where the configuration will not do, RunError where a row is damaged.
+        Raises UsageError where the configuration is invalid, RunError where a row is damaged.
         """
         told = read_json(self.result)
         digest = told.pop(DIGEST, None)  # older results have none

@@ -98,7 +98,7 @@ class Experiment(ABC):
         """Does the work, or the rest of it, in the run's directory, which this process holds; its rows.
 
         Called again after a kill it goes on from what the directory holds, to the same rows.
-        Raises UsageError for what will not do, RunError where the work fails, HopelessError where it always would.
+        Raises UsageError for invalid input, RunError where the work fails, HopelessError where it always would.
         """
 
     def tidy(self, run: "RunDirectory", options: RunOptions) -> None:
@@ -203,6 +203,6 @@ def read_experiment(value: dict[str, Any], where: str) -> Experiment:
     """The experiment of a config.json.  Raises UsageError, beginning with `where`, for what is none."""
     kind = value.get("kind", TRAINED)
     if not isinstance(kind, str):
-        raise UsageError(f"{where}: kind = {kind!r} will not do")
+        raise UsageError(f"{where}: kind = {kind!r} is unknown")
     rest = {key: each for key, each in value.items() if key != "kind"}
     return experiment_class(kind).from_json(rest, where)

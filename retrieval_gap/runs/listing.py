@@ -51,7 +51,7 @@ def show_results(
     """Prints the table of runs and of the rows of other tables; writes the finished rows, merged, where told.
 
     cells: show these alone, and which are missing.
-    Raises UsageError for a folder or table that will not do, RunError, the rest being shown and written, where a run
+    Raises UsageError for an invalid folder or table, RunError, the rest being shown and written, where a run
     cannot be read.
     """
     for path in filter(None, (csv, parquet)):

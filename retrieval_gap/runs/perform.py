@@ -24,7 +24,7 @@ def perform(experiment: Experiment, options: RunOptions, work: Work | None = Non
     `execute`) with the run's directory held.
 
     A run may go on upon another device than it was begun on.  ranks: processes that share the work, as is noted down.
-    Raises UsageError or TaskError for a configuration or a directory that will not do, HeldError where another process
+    Raises UsageError or TaskError for an invalid configuration or directory, HeldError where another process
     keeps the run, RunError where it fails; what would fail again is noted in the directory as failed for good.
     """
     experiment.validate()

@@ -29,7 +29,7 @@ class SweepOptions:
 
     only, shard: which cells are run; the table of `csv` has all finished ones of the grid.
     max_minutes: after which running cells write a checkpoint and stop; 0 means never.
-    Raises UsageError for a number that will not do.
+    Raises UsageError for a number out of range.
     """
 
     only: str = ""
@@ -43,7 +43,7 @@ class SweepOptions:
             raise UsageError("--max-minutes is 0 or more")
 
     def chosen(self, cells: Sequence[Experiment]) -> list[Experiment]:
-        """The cells to be run.  Raises UsageError for a filter that leaves none, and for a shard that will not do."""
+        """The cells to be run.  Raises UsageError for a filter that leaves none, and for an invalid shard."""
         return share(select(different(cells), self.only), self.shard)
 
 
@@ -59,7 +59,7 @@ def sweep(cells: Sequence[Experiment], options: SweepOptions, run: RunOptions) -
     """Runs the cells, prints their table, writes the finished rows of all of them to `csv` where one is given.
 
     With `max_minutes` what is left is told too.
-    Raises UsageError or TaskError for a cell, filter or number that will not do, RunError where a cell failed (the
+    Raises UsageError or TaskError for an invalid cell, filter or number, RunError where a cell failed (the
     others are finished first) or a signal stopped it; cells that `max_minutes` leaves are no error.
     """
     check_tracker(run.log)
@@ -135,7 +135,7 @@ def share(cells: Sequence[Experiment], shard: str) -> list[Experiment]:
         return list(cells)
     found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", shard)
     if not found or int(found[1]) >= int(found[2]):
-        raise UsageError(f"--shard {shard} will not do: I/N with I from 0 to N - 1, such as 0/8, is wanted")
+        raise UsageError(f"--shard {shard} is invalid: expected I/N with I from 0 to N - 1, such as 0/8")
     return list(cells[int(found[1]) :: int(found[2])])
 
 

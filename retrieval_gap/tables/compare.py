@@ -90,7 +90,7 @@ class Comparison:
 def compare_tables(path: Path, other: Path | None, only: str, csv: Path | None) -> None:
     """Prints the comparison of a table with another one, or with the published values; writes it to `csv`.
 
-    Raises UsageError for a table that will not do, a cell of several settings, and tables without a common cell.
+    Raises UsageError for an invalid table, a cell of several settings, and tables without a common cell.
     """
     if csv is not None:
         make_room_for(csv)

@@ -23,7 +23,7 @@ def read_published(path: Path = PUBLISHED, only: str = "") -> dict[Setting, Publ
     """Published accuracies: of problems without options, on the test split.
 
     only: a filter of rows; its conditions on how a model was trained choose among ours alone.
-    Raises UsageError where the table is not at hand or will not do.
+    Raises UsageError where the table is missing or invalid.
     """
     values = {}
     fields = ("task", "family", "mode", "arch", "size")

@@ -70,7 +70,7 @@ def completed(where: str, row: Row) -> Row:
     for column in _NEVER_EMPTY:
         kinds = (int, float) if KINDS[column] is float else (KINDS[column],)
         if type(whole[column]) not in kinds:
-            raise UsageError(f"{where}: {column} = {whole[column]!r} will not do")
+            raise UsageError(f"{where}: {column} = {whole[column]!r} is invalid")
         if column in _SHARES:
             share_in(where, {column: str(whole[column])}, column)
     return whole
@@ -200,13 +200,13 @@ def _first_trouble(names: Sequence[str], texts: Iterable[Placed]) -> UsageError:
                 _value(column, text)
             except ValueError as error:
                 return UsageError(f"{where}: {error}")
-    raise AssertionError("a value that will not do is in one of these rows")
+    raise AssertionError("one of these rows has an invalid value")
 
 
 class _Known(dict[str, Any]):
     """What a column's texts stand for, each read once: those of a long table are few.
 
-    Raises ValueError for one that will not do.
+    Raises ValueError for an invalid one.
     """
 
     def __init__(self, column: str) -> None:

@@ -23,7 +23,7 @@ def read_rows(path: Path, columns: Iterable[str], made_by: str = SWEPT) -> list[
     """Rows as text, each with where it stands (file and line); a `.parquet` file's by the text of its values.
 
     made_by: the command that makes such a table, for an error.
-    Raises UsageError for a file that will not do, and for one that lacks one of these columns.
+    Raises UsageError for an invalid file, and for one that lacks one of these columns.
     """
     names, texts = read_texts(path, columns, made_by)
     return [(where, dict(zip(names, fields, strict=True))) for where, fields in texts]
@@ -59,7 +59,7 @@ def _csv_texts(path: Path) -> Iterator[Placed]:
                 where = f"results table {path}, line {reader.line_num}"
                 wanted = wanted or len(row)
                 if len(row) != wanted:
-                    raise UsageError(f"{where}: {wanted} fields are wanted")
+                    raise UsageError(f"{where}: expected {wanted} fields")
                 yield Placed(where, row)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         told = str(error) if isinstance(error, OSError) else no_text(path) or str(error)

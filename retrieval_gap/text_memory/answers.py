@@ -133,5 +133,5 @@ def _fitting(scored: Scored) -> AnswerScores:
 def _too_long(reply: TooLong) -> RunError:
     return RunError(
         f"a prompt does not fit into the model's context ({reply.told}); a smaller --budget, or a model with a larger "
-        "context, is wanted"
+        "context, is needed"
     )

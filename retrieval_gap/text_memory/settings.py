@@ -45,6 +45,6 @@ class Settings:
         settle_fields(self)
         for name, least in (("budget", 1), ("gate", 0), ("k", 1), ("draw", 0), ("thinking", 0)):
             if not least <= getattr(self, name) <= LARGEST:
-                raise UsageError(f"--{name} {getattr(self, name)} is out of range: {least} to {LARGEST} are wanted")
+                raise UsageError(f"--{name} {getattr(self, name)} is out of range: expected {least} to {LARGEST}")
         if not 0 <= self.temperature <= 100:
-            raise UsageError(f"--temperature {self.temperature} is out of range: 0 to 100 are wanted")
+            raise UsageError(f"--temperature {self.temperature} is out of range: expected 0 to 100")

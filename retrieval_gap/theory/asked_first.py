@@ -24,7 +24,7 @@ class AskedFirst:
 
     def __post_init__(self) -> None:
         if min(self.items, self.alphabet) < 2:
-            raise ValueError(f"2 items and 2 values or more are wanted, not {self.items} and {self.alphabet}")
+            raise ValueError(f"expected 2 or more items and values, got {self.items} and {self.alphabet}")
 
     @property
     def states_needed(self) -> int:

@@ -29,7 +29,7 @@ class Scores:
 
     def __post_init__(self) -> None:
         if len(self.counts) < 2 or self.counts[-1] < 1 or min(self.counts) < 0:
-            raise ValueError("counts of inputs by right answers are wanted, the last of them 1 or more")
+            raise ValueError("expected counts of inputs by right answers, the last of them 1 or more")
 
     @cached_property
     def inputs(self) -> int:
@@ -111,7 +111,7 @@ def distinct_scores(answers: int, alphabet: int) -> Scores:
 def exact_match_scores(inputs: int) -> Scores:
     """All or nothing: one table serves one of `inputs` inputs.  Raises ValueError for fewer than two."""
     if inputs < 2:
-        raise ValueError(f"2 inputs or more are wanted, not {inputs}")
+        raise ValueError(f"expected 2 or more inputs, got {inputs}")
     return Scores((inputs - 1, 1))
 
 
@@ -143,4 +143,4 @@ def _power(part: tuple[int, ...], parts: int) -> tuple[int, ...]:
 
 def _check(answers: int, alphabet: int) -> None:
     if answers < 1 or alphabet < 2:
-        raise ValueError(f"1 answer or more of 2 values or more are wanted, not {answers} of {alphabet}")
+        raise ValueError(f"expected 1 or more answers of 2 or more values, got {answers} of {alphabet}")

@@ -26,7 +26,7 @@ def fano_ceiling(bits: ArrayLike, alphabet: int) -> NDArray[np.float64]:
     Raises ValueError for an alphabet of less than two values.
     """
     if alphabet < 2:
-        raise ValueError(f"an alphabet of 2 values or more is wanted, not {alphabet}")
+        raise ValueError(f"expected an alphabet of 2 or more values, got {alphabet}")
     known = np.asarray(bits, np.float64)
     low, high = np.full(known.shape, 1 / alphabet), np.ones(known.shape)
     for _ in range(HALVINGS):

@@ -26,7 +26,7 @@ class WordScores:
 
     def __post_init__(self) -> None:
         if not self.counts or any(sum(counts) < 1 for counts in self.counts):
-            raise ValueError("counts of words by product are wanted, at least one word of each length")
+            raise ValueError("expected counts of words by product, at least one word of each length")
 
     @property
     def states_needed(self) -> int:

@@ -46,7 +46,7 @@ class TrainingConfig:
             ("max_grad_norm", self.max_grad_norm, 0 <= self.max_grad_norm < math.inf, "0 or more, and finite,"),
         ):
             if not good:
-                raise UsageError(f"{name} = {value} is out of range: {wanted} is wanted")
+                raise UsageError(f"{name} = {value} is out of range: expected {wanted}")
 
     @property
     def steps(self) -> int:

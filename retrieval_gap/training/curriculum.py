@@ -43,7 +43,7 @@ def sizes_of(curriculum: str, n: int) -> tuple[int, ...]:
         sizes = (0, 0)
     if any(after <= before for before, after in pairwise(sizes)):
         raise UsageError(
-            f"--curriculum {curriculum!r} will not do: rising problem sizes below {n}, such as 4+8, are wanted"
+            f"--curriculum {curriculum!r} is invalid: expected rising problem sizes below {n}, such as 4+8"
         )
     return sizes
 

@@ -80,7 +80,7 @@ class HotpotQAOptions(TaskOptions):
 
 
 class HotpotQA(Task):
-    """The task; n counts paragraphs.  Raises TaskError for a data file that will not do where it is first needed."""
+    """The task; n counts paragraphs.  Raises TaskError for an invalid data file where it is first needed."""
 
     name: ClassVar[str] = "hotpotqa"
     modes: ClassVar[tuple[Mode, ...]] = ("direct", "cot", "rag")

@@ -149,7 +149,7 @@ def trace(edges: ArrayLike, n: int, mode: Mode) -> tuple[NDArray[np.int32], NDAr
     """
     check_choice(IsTree.name, "mode", mode, MODES)
     if n < 1:
-        raise TaskError(f"istree: n = {n} nodes; 1 or more are wanted")
+        raise TaskError(f"istree: n = {n} nodes; expected 1 or more")
     given_Ex2 = _pairs(edges)
     pairs = {(min(u, v), max(u, v)) for u, v in given_Ex2.tolist()}
     if any(not 0 <= u < v < n for u, v in pairs) or len(pairs) < len(given_Ex2):

@@ -80,7 +80,7 @@ class StreamConfig:
         if not 0 <= self.steps <= MOST_STEPS:
             raise TaskError(f"--steps {self.steps} is outside 0..{MOST_STEPS}")
         if self.steps == 1:
-            raise TaskError("--steps 1: a stream of one step has nothing to learn from; 2 or more are wanted")
+            raise TaskError("--steps 1: a stream of one step has nothing to learn from; expected 2 or more")
         if not 0 <= self.seed < 2**63:
             raise TaskError(f"--seed {self.seed} is outside 0..2**63-1")
 
@@ -89,7 +89,7 @@ class Benchmark(abc.ABC):
     """Base of all stream benchmarks.  A subclass sets the class variables, its `targets`, and writes `stream`.
 
     files: what `--data` may name, in words; "" where the benchmark is drawn.  left_out: what a reader of files did not
-    take, one reason a line.  options: the benchmark's own.  Raises TaskError for data or options that will not do.
+    take, one reason a line.  options: the benchmark's own.  Raises TaskError for invalid data or options.
     """
 
     name: ClassVar[str]

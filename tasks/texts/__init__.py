@@ -45,7 +45,7 @@ def load_texts(
     """The set of this name.  n, samples, test_samples, seed: of generated sets.  data: the file of a public one, or its
     folder.
 
-    Raises TaskError for an unknown name, a number out of range, or a file that will not do.
+    Raises TaskError for an unknown name, a number out of range, or an invalid file.
     """
     if name in generated_sets():
         return generated_sets()[name](n, seed).text_set(samples, test_samples)

@@ -94,7 +94,7 @@ def _limit() -> None:
 def label_edits(data: Path | None, out: Path, *, seed: int = 0, most_tasks: int = 0) -> int:
     """Runs others' code.  Writes edited programs and their labels as a set `own`, split by task; how many examples.
 
-    most_tasks: of the file, from its start; 0 means all.  Raises TaskError for a file that will not do.
+    most_tasks: of the file, from its start; 0 means all.  Raises TaskError for an invalid file.
     """
     records = read_records(find_file(data, FILE, "mbpp"), FIELDS)[: most_tasks or None]
     rows: list[str] = []

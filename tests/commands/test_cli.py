@@ -110,7 +110,7 @@ WRONG_USES = [
     ("probe absent --bits 17", "0 to 16"),
     ("probe absent --ranks 0", "--ranks 0"),
     ("probe absent --rounding up", "up"),
-    ("bound index --length 64 --bits -1", "--bits -1 will not do: whole numbers from 0"),
+    ("bound index --length 64 --bits -1", "--bits -1 is invalid: expected whole numbers from 0"),
     ("bound index --length 64 --bits 1,,2", "--bits 1,,2"),
     (f"bound index --length 64 --bits {10**30}", "--bits 1"),
     ("bound index --length 1 --bits 4", "n = 1 is outside 2.."),

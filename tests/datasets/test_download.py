@@ -259,7 +259,7 @@ def test_without_a_pin_nothing_is_fetched_and_with_the_users_it_is(
         ("get hotpot", "unknown data set 'hotpot' (choose from hotpotqa); did you mean 'hotpotqa'?"),
         ("get hotpotqa --part tran", "unknown part of hotpotqa 'tran' (choose from dev, train); did you mean 'train'?"),
         ("get hotpotqa --url file:///etc/passwd", "--url file:///etc/passwd is no http or https address"),
-        ("get hotpotqa --sha256 abc", "--sha256 abc is no SHA-256: 64 hex digits are wanted"),
+        ("get hotpotqa --sha256 abc", "--sha256 abc is not a SHA-256: expected 64 hex digits"),
     ],
 )
 def test_wrong_use_is_told_in_one_line(flags: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -158,7 +158,7 @@ def test_a_head_of_weights_that_noise_makes_no_numbers_of_is_not_refused(tmp_pat
     [
         ("bigur", "unknown head 'bigur'.*did you mean 'bigru'"),
         ("gru+pool=sum", "unknown pool of gru 'sum' \\(choose from final, mean, max, first, last\\)"),
-        ("gru+width=3", "NAME, or NAME\\+pool=POOL, is wanted"),
+        ("gru+width=3", "expected NAME, or NAME\\+pool=POOL"),
         ("absent.py", "no such head file"),
     ],
 )

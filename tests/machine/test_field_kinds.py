@@ -39,30 +39,30 @@ GIVEN: dict[Callable[..., Any], dict[str, Any]] = {
         (RunConfig, "precision", "foo", r"unknown precision 'foo' \(choose from fp32, tf32, bf16\)"),
         (RunConfig, "eval_split", "tset", "did you mean 'test'"),
         (RunConfig, "mode", "rga", "did you mean 'rag'"),
-        (RunConfig, "n", "8", "n = '8' will not do: a whole number is wanted"),
-        (RunConfig, "n", 8.0, "n = 8.0 will not do"),
-        (RunConfig, "n", True, "n = True will not do"),
-        (RunConfig, "samples", 640.0, "samples = 640.0 will not do"),
-        (RunConfig, "lr", "1e-3", "lr = '1e-3' will not do: a number is wanted"),
-        (RunConfig, "curriculum", 4, "curriculum = 4 will not do: a text is wanted"),
-        (RunConfig, "curriculum", None, "curriculum = None will not do"),
+        (RunConfig, "n", "8", "n = '8' is invalid: expected a whole number"),
+        (RunConfig, "n", 8.0, "n = 8.0 is invalid"),
+        (RunConfig, "n", True, "n = True is invalid"),
+        (RunConfig, "samples", 640.0, "samples = 640.0 is invalid"),
+        (RunConfig, "lr", "1e-3", "lr = '1e-3' is invalid: expected a number"),
+        (RunConfig, "curriculum", 4, "curriculum = 4 is invalid: expected a text"),
+        (RunConfig, "curriculum", None, "curriculum = None is invalid"),
         (HeadsConfig, "control", "shuffle_wrods", "did you mean 'shuffle_words'"),
-        (HeadsConfig, "samples", "8", "samples = '8' will not do"),
-        (HeadsConfig, "lr", 1e-3, "lr = 0.001 will not do: a text is wanted"),
-        (HeadsConfig, "tune", 1, "tune = 1 will not do: True or False is wanted"),
-        (MemoryCell, "streams", "5", "streams = '5' will not do"),
-        (MemoryCell, "settings", {"budget": 8}, "settings = .* will not do: Settings is wanted"),
-        (MemoryCell, "model", "smollm2", "model = 'smollm2' will not do: LLMConfig or None is wanted"),
-        (OnTask, "samples", 2.0, "samples = 2.0 will not do"),
-        (OnMachine, "max_steps", "9", "max_steps = '9' will not do"),
+        (HeadsConfig, "samples", "8", "samples = '8' is invalid"),
+        (HeadsConfig, "lr", 1e-3, "lr = 0.001 is invalid: expected a text"),
+        (HeadsConfig, "tune", 1, "tune = 1 is invalid: expected True or False"),
+        (MemoryCell, "streams", "5", "streams = '5' is invalid"),
+        (MemoryCell, "settings", {"budget": 8}, "settings = .* is invalid: expected Settings"),
+        (MemoryCell, "model", "smollm2", "model = 'smollm2' is invalid: expected LLMConfig or None"),
+        (OnTask, "samples", 2.0, "samples = 2.0 is invalid"),
+        (OnMachine, "max_steps", "9", "max_steps = '9' is invalid"),
         (Probe, "rounding", "neerest", "did you mean 'nearest'"),
-        (Probe, "retriever", "slow", "retriever = 'slow' will not do"),
-        (Transfer, "trained", "0", "trained = '0' will not do"),
+        (Probe, "retriever", "slow", "retriever = 'slow' is invalid"),
+        (Transfer, "trained", "0", "trained = '0' is invalid"),
         (HotpotQARun, "method", "cto", "did you mean 'cot'"),
-        (HotpotQARun, "questions", "5", "questions = '5' will not do"),
-        (Settings, "budget", "256", "budget = '256' will not do"),
+        (HotpotQARun, "questions", "5", "questions = '5' is invalid"),
+        (Settings, "budget", "256", "budget = '256' is invalid"),
         (Settings, "feedback", "turth", "did you mean 'truth'"),
-        (LLMConfig, "context_limit", "9", "context_limit = '9' will not do"),
+        (LLMConfig, "context_limit", "9", "context_limit = '9' is invalid"),
         (LocalConfig, "precision", "fp8", "unknown precision 'fp8'"),
     ],
 )
@@ -87,7 +87,7 @@ def test_what_a_configuration_lacks_and_has_too_much_is_told_with_its_place() ->
         RunConfig.from_json({key: value for key, value in whole.items() if key != "n"}, "config.json")
     with pytest.raises(UsageError, match=r"config\.json: unknown key 'sede' .*did you mean 'seed'"):
         RunConfig.from_json(whole | {"sede": 1}, "config.json")
-    with pytest.raises(UsageError, match=r"config\.json: n = '8' will not do"):
+    with pytest.raises(UsageError, match=r"config\.json: n = '8' is invalid"):
         RunConfig.from_json(whole | {"n": "8"}, "config.json")
 
 
@@ -95,10 +95,10 @@ def test_what_a_configuration_lacks_and_has_too_much_is_told_with_its_place() ->
     ("changed", "told"),
     [
         ({"settings": {"bugdet": 8}}, r"config\.json: settings: unknown key 'bugdet' .*did you mean 'budget'"),
-        ({"settings": {"budget": "8"}}, r"config\.json: settings: budget = '8' will not do"),
+        ({"settings": {"budget": "8"}}, r"config\.json: settings: budget = '8' is invalid"),
         ({"settings": {"budget": 0}}, r"config\.json: settings: --budget 0 is out of range"),
-        ({"settings": 3}, r"config\.json: settings: an object is wanted where 3 stands"),
-        ({"settings": None}, r"config\.json: settings = None will not do: Settings is wanted"),
+        ({"settings": 3}, r"config\.json: settings: expected an object, got 3"),
+        ({"settings": None}, r"config\.json: settings = None is invalid: expected Settings"),
         ({"model": {}}, r"config\.json: model: model missing"),
     ],
 )

@@ -119,7 +119,7 @@ def test_a_task_that_is_not_on_this_machine_is_told_with_its_line(name: str, tmp
 
 def test_options_with_an_open_quote_are_told_with_their_line(tmp_path: Path) -> None:
     (run,) = by_problem.read_runs(write(tmp_path / "one.csv", [card_tables.run("index", 16, 'values="4')])).rows
-    with pytest.raises(UsageError, match=r"one\.csv, line 2: options = .* will not do: No closing quotation"):
+    with pytest.raises(UsageError, match=r"one\.csv, line 2: options = .* is invalid: No closing quotation"):
         run.problem.option("values")
 
 

@@ -113,7 +113,7 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
 def test_a_row_cut_short_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", [row(), row(seed=1)])
     path.write_text(path.read_text().rstrip()[:-40])
-    with pytest.raises(UsageError, match="line 3: 14 fields are wanted"):
+    with pytest.raises(UsageError, match="line 3: expected 14 fields"):
         read_results(path)
 
 

@@ -115,7 +115,7 @@ def test_an_array_with_gaps_is_refused(machine: Path) -> None:
     gaps = {"SLURM_ARRAY_TASK_MIN": "0", "SLURM_ARRAY_TASK_MAX": "8", "SLURM_ARRAY_TASK_COUNT": "2"}
     told = launch(LAUNCH / "slurm.sbatch", machine, **gaps, SLURM_ARRAY_TASK_ID="8")
     assert told.returncode == 2
-    assert told.stderr == "slurm.sbatch: the array has gaps (2 tasks from 0 to 8); --array=A-B is wanted\n"
+    assert told.stderr == "slurm.sbatch: the array has gaps (2 tasks from 0 to 8); use --array=A-B\n"
 
 
 @pytest.mark.faults

@@ -106,7 +106,7 @@ def test_an_impossible_value_is_told_with_its_place(changes: dict[str, str], why
         ("t.csv", b"task,mode\nistree,cot\n", "lacks the column family, n, arch, size, embedding, parameters and"),
         ("t.csv", ",".join(COLUMNS).encode() + b"\n", "is empty: no run has finished"),
         ("t.csv", ",".join((*COLUMNS, "n")).encode() + b"\n", "has the column n more than once"),
-        ("t.csv", ",".join(COLUMNS).encode() + b"\nistree,cot\n", f"line 2: {len(COLUMNS)} fields are wanted"),
+        ("t.csv", ",".join(COLUMNS).encode() + b"\nistree,cot\n", f"line 2: expected {len(COLUMNS)} fields"),
         ("t.csv", b"PAR1\xff\x00", "cannot be read"),
         ("t.parquet", b"PAR1 is not all", "cannot be read"),
         ("t.parquet", None, "there is no results table"),

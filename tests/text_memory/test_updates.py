@@ -1,4 +1,4 @@
-"""What becomes of replies that will not do: each is an event with its reason, and the old memory is kept."""
+"""What becomes of invalid replies: each is an event with its reason, and the old memory is kept."""
 
 from collections import Counter
 from pathlib import Path

@@ -98,7 +98,7 @@ class Setup(Experiment):
 
     def validate(self) -> None:
         if self.samples < 1:
-            raise UsageError(f"{self.label()}: samples = {self.samples} will not do: 1 or more are wanted")
+            raise UsageError(f"{self.label()}: samples = {self.samples} is invalid: expected 1 or more")
         self.build()
 
     def execute(self, run: RunDirectory, options: RunOptions) -> list[Row]:
@@ -209,5 +209,5 @@ class OnMachine(Setup):
 def read_bits(text: str) -> int:
     """Bits of a number.  Raises UsageError for what is no number of them that can be had."""
     if not text.isdecimal() or not FEWEST_BITS <= int(text) <= MOST_BITS:
-        raise UsageError(f"--precision {text} will not do: stated, exact or {FEWEST_BITS} to {MOST_BITS} is wanted")
+        raise UsageError(f"--precision {text} is invalid: expected stated, exact or {FEWEST_BITS} to {MOST_BITS}")
     return int(text)

@@ -47,7 +47,7 @@ def file_cells(path: Path) -> list[Experiment]:
     wrong = [cell for cell in cells if not isinstance(cell, Experiment)]
     if wrong or not cells:
         told = f"a {type(wrong[0]).__name__} among them" if wrong else "none"
-        raise UsageError(f"cells() of {path} gives {told}; a list of experiments, such as RunConfig(...), is wanted")
+        raise UsageError(f"cells() of {path} returns {told}; expected a list of experiments, such as RunConfig(...)")
     return list(dict.fromkeys(cells))
 
 
@@ -55,7 +55,7 @@ def grid_cells(name: str, lists: Mapping[str, str], options: str = "", *, paper:
     """The cells that a command line names: a preset or a file by `name`, or the lists alone where that is "".
 
     lists: values by field of `RunConfig`; with a preset of trained runs they take the place of its own.
-    Raises UsageError for what will not do.
+    Raises UsageError for invalid input.
     """
     if not name:
         return list(product_cells(lists, options, paper=paper))

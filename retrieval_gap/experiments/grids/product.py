@@ -20,7 +20,7 @@ def product_cells(lists: Mapping[str, str], options: str = "", *, paper: bool = 
     """The cells of a grid.  lists: values by field of `RunConfig`, separated by commas; what is absent or "" is
     filled in as `train` does.  options: the task's own, as `RunConfig.options`.
 
-    Raises UsageError for a value that will not do, and where a field without a default is missing.
+    Raises UsageError for an invalid value, and where a field without a default is missing.
     """
     values = _values(lists)
     missing = [f.name for f in fields(RunConfig) if f.default is MISSING and f.name not in values]
@@ -38,7 +38,7 @@ def replaced_cells(cells: Sequence[RunConfig], lists: Mapping[str, str]) -> list
     """The cells of a preset with other values: for each combination that the preset has of the other fields, every
     combination of these.  A field that the preset sets by architecture is taken from its first one.
 
-    Raises UsageError for a value that will not do.
+    Raises UsageError for an invalid value.
     """
     values = _values(lists)
     if not values:
@@ -74,4 +74,4 @@ def _read(name: str, word: str, kind: Any) -> Any:
         return whole_number(flag, word) if kind is int else read_number(word)
     except ValueError:
         wanted = "whole numbers" if kind is int else "numbers"
-        raise UsageError(f"{flag} {word} will not do: {wanted}, separated by commas, are wanted") from None
+        raise UsageError(f"{flag} {word} is invalid: expected {wanted}, separated by commas") from None

@@ -77,13 +77,13 @@ class HeadsConfig(Experiment):
         settle_fields(self)
         for name, least in (("window", 0), ("parameters", 1), ("seed", 0), ("text_seed", 0), ("samples", 1)):
             if not least <= getattr(self, name) < 2**63:
-                raise UsageError(f"{name} = {getattr(self, name)} is out of range: {least} or more is wanted")
+                raise UsageError(f"{name} = {getattr(self, name)} is out of range: expected {least} or more")
         if not 0 < self.tune_lr < 1:
-            raise UsageError(f"tune-lr = {self.tune_lr} is out of range: a rate between 0 and 1 is wanted")
+            raise UsageError(f"tune-lr = {self.tune_lr} is out of range: expected a rate between 0 and 1")
         if self.control == "none" and self.window:
             raise UsageError(f"window = {self.window} is of a shuffle; choose one with --control")
         if self.control != "none" and self.window == 1:
-            raise UsageError("window = 1 shuffles nothing: 2 or more places, or 0 for the whole text, are wanted")
+            raise UsageError("window = 1 shuffles nothing: expected 2 or more places, or 0 for the whole text")
 
     @property
     def spec(self) -> HeadSpec:
@@ -97,11 +97,11 @@ class HeadsConfig(Experiment):
 
     @property
     def training(self) -> HeadTraining:
-        """Raises UsageError for numbers that will not do."""
+        """Raises UsageError for invalid numbers."""
         try:
             rates = tuple(float(word) for word in self.lr.split(","))
         except ValueError as error:
-            raise UsageError(f"lr = {self.lr!r} will not do: numbers such as 1e-3,3e-3 are wanted") from error
+            raise UsageError(f"lr = {self.lr!r} is invalid: expected numbers such as 1e-3,3e-3") from error
         return HeadTraining(
             rates=rates,
             steps=self.steps,

@@ -77,13 +77,13 @@ class MemoryCell(Experiment):
         return ("retrieval_gap.llm.local", "transformers.generation.utils") if local else ()
 
     def build(self) -> Benchmark:
-        """Raises TaskError for a benchmark, data or options that will not do."""
+        """Raises TaskError for an unknown benchmark, invalid data or options."""
         data = Path(self.data) if self.data else None
         config = StreamConfig(data=data, steps=self.steps, seed=self.seed, options=self.options)
         return load_benchmark(self.benchmark)(config)
 
     def chosen_streams(self, benchmark: Benchmark) -> list[Stream]:
-        """Raises TaskError for more streams than there are, and for streams that will not do."""
+        """Raises TaskError for more streams than there are, and for invalid streams."""
         available = benchmark.available
         if not self.streams and available is None:
             raise TaskError(f"--streams 0 means all, and {benchmark.name} has no end of them; give a number")
@@ -100,7 +100,7 @@ class MemoryCell(Experiment):
         if self.method not in (*METHODS, *FLOORS):
             raise unknown("method", self.method, (*METHODS, *FLOORS))
         if not 0 <= self.streams <= MOST_STREAMS:
-            raise UsageError(f"--streams {self.streams} is out of range: 0 to {MOST_STREAMS} are wanted")
+            raise UsageError(f"--streams {self.streams} is out of range: expected 0 to {MOST_STREAMS}")
         if not self.is_floor and self.model is None:
             raise UsageError(f"{self.method} needs --model")
         benchmark = self.build()

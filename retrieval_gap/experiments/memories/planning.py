@@ -33,7 +33,7 @@ class MemoryPlan:
     cells: list[MemoryCell] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Raises UsageError for an unknown method, TaskError for a benchmark or data that will not do."""
+        """Raises UsageError for an unknown method, TaskError for an unknown benchmark or invalid data."""
         varied, same = self.varied, self.cell.settings
         for method in varied.methods:
             if method not in (*METHODS, *FLOORS):

@@ -43,7 +43,7 @@ _OF_VERSION = {field.name for field in fields(Version)}
 def work_through(cell: MemoryCell, run: "RunDirectory", options: RunOptions) -> list[Row]:
     """The rows of a cell, and its log in the run's directory.
 
-    Raises UsageError for a budget that will not do with this model, RunError where the model fails.
+    Raises UsageError for a budget that is invalid with this model, RunError where the model fails.
     """
     benchmark = cell.build()
     target, streams = benchmark.target(cell.target), cell.chosen_streams(benchmark)

@@ -93,11 +93,11 @@ class RunConfig(Experiment):
         if all(word.strip().isdecimal() for word in words):  # one spelling: rows are compared with it
             object.__setattr__(self, "curriculum", "+".join(str(int(word)) for word in words))
         if not 0 <= self.eval_every <= MAX_SAMPLES:
-            raise UsageError(f"eval_every = {self.eval_every} is out of range: 0 to 2**63 - 1 are wanted")
+            raise UsageError(f"eval_every = {self.eval_every} is out of range: expected 0 to 2**63 - 1")
         if not 0 <= self.stop_at <= 1:
-            raise UsageError(f"stop_at = {self.stop_at} is out of range: an accuracy from 0 to 1 is wanted")
+            raise UsageError(f"stop_at = {self.stop_at} is out of range: expected an accuracy from 0 to 1")
         if not 1 <= self.eval_samples <= MAX_SAMPLES:
-            raise UsageError(f"eval_samples = {self.eval_samples} is out of range: 1 to 2**63 - 1 are wanted")
+            raise UsageError(f"eval_samples = {self.eval_samples} is out of range: expected 1 to 2**63 - 1")
 
     def build_task(self, split: Split) -> Task:
         """Raises TaskError or UsageError where the task or its settings do not exist."""
@@ -109,7 +109,7 @@ class RunConfig(Experiment):
     def training_data(self, own: Task) -> TrainingData:
         """The training split, of smaller problems first where a curriculum names them.  own: that of the run's size.
 
-        Raises TaskError, UsageError for sizes that will not do.
+        Raises TaskError, UsageError for invalid sizes.
         """
         shared = [f"{name}={getattr(own.options, name)}" for name in own.shared_options]
         options = " ".join([self.options, *shared]).strip()
@@ -297,7 +297,7 @@ class RunConfig(Experiment):
 
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str) -> "RunConfig":
-        """Raises UsageError for a key that no run has (naming the nearest valid one) or a value that will not do."""
+        """Raises UsageError for a key that no run has (naming the nearest valid one) or an invalid value."""
         config = made_of(cls, value, where)
         try:
             config.training()

@@ -22,7 +22,7 @@ def settled(given: Mapping[str, Any], *, paper: bool) -> RunConfig:
     """A run's configuration from what is given of its fields; what is None or absent is filled in.
 
     paper: by the paper's settings, else by what works at small sizes.
-    Raises UsageError for a value that will not do.
+    Raises UsageError for an invalid value.
     """
     named = {name: value for name, value in given.items() if value is not None}
     return RunConfig(**named if paper else small_settings(named) | named)

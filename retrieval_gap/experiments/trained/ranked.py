@@ -59,10 +59,10 @@ def run_ranked(config: RunConfig, options: RunOptions, *, ranks: int) -> dict[st
     """Trains by `ranks` processes that it starts, or as the rank that torchrun made of this one; the result row, None
     on a rank that does not lead.
 
-    Raises UsageError for numbers of ranks that will not do, RunError where the run, or any of its ranks, fails.
+    Raises UsageError for invalid numbers of ranks, RunError where the run, or any of its ranks, fails.
     """
     if not 1 <= ranks <= MAX_RANKS:
-        raise UsageError(f"--ranks {ranks} is out of range: 1 to {MAX_RANKS} are wanted")
+        raise UsageError(f"--ranks {ranks} is out of range: expected 1 to {MAX_RANKS}")
     job = RankedRun(config=config, options=options)
     place = place_of_environment()
     if place is not None and place.count > 1:

@@ -115,7 +115,7 @@ def check_rates(rates: Sequence[float]) -> None:
         raise UsageError(f"--choose lr wants two learning rates or more, such as --lr 1e-3,3e-3,1e-2; --lr has {named}")
     wrong = [rate for rate in different if not SMALLEST <= rate <= LARGEST]
     if wrong:
-        raise UsageError(f"--lr {wrong[0]:g} will not do with --choose lr: {SMALLEST:g} to {LARGEST:g} is wanted")
+        raise UsageError(f"--lr {wrong[0]:g} is out of range with --choose lr: expected {SMALLEST:g} to {LARGEST:g}")
 
 
 @dataclass(frozen=True, kw_only=True)

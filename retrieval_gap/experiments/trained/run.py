@@ -60,7 +60,7 @@ def execute(
     """Trains (or goes on training) and evaluates one run; the result row.  A finished run's row is read back.
 
     A run may go on upon another device than it was begun on, and on another number of ranks; this is rank 0's part.
-    Raises UsageError for a configuration or a directory that will not do, RunError where the run fails.
+    Raises UsageError for an invalid configuration or directory, RunError where the run fails.
     """
     check_precision(config.precision, choose_device(options.device))
 

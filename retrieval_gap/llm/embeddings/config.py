@@ -49,9 +49,9 @@ class StatesConfig:
     def __post_init__(self) -> None:
         settle_fields(self)
         if self.copies not in (1, 2):
-            raise UsageError(f"copies = {self.copies} will not do: a text is read once or twice")
+            raise UsageError(f"copies = {self.copies} is invalid: expected 1 or 2")
         if self.window < 0:
-            raise UsageError(f"window = {self.window} is out of range: 0 or more tokens are wanted")
+            raise UsageError(f"window = {self.window} is out of range: expected 0 or more tokens")
 
 
 class TextStates(NamedTuple):

@@ -47,7 +47,7 @@ class _Prepared(NamedTuple):
 
 
 class StateReader:
-    """Raises RunError, UsageError, one line, for a model, layer or tokenizer that will not do.
+    """Raises RunError, UsageError, one line, for an invalid model, layer or tokenizer.
 
     batch_size: pieces read together.  padding_side: where shorter ones are filled up.
     """

@@ -150,7 +150,7 @@ def states_of(
     """A store that has all of these texts: reads those that it lacks, a shard at a time.  The model is loaded only
     where a text is lacking.
 
-    Raises RunError, UsageError, one line, for a model, text or folder that will not do.
+    Raises RunError, UsageError, one line, for an invalid model, text or folder.
     """
     store = StateStore(config, cache)
     if not store.missing(texts):

@@ -133,7 +133,7 @@ def _check_listens(address: str) -> None:
         return
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit() or "/" in host:
-        raise ValueError("HOST:PORT of its head is wanted, such as 10.0.0.1:6379, or auto")
+        raise ValueError("expected HOST:PORT of its head, such as 10.0.0.1:6379, or auto")
     if host in ("localhost", "127.0.0.1"):
         host = ray.util.get_node_ip_address()  # where Ray looks for it then
     socket.create_connection((host, int(port)), timeout=LISTEN_SECONDS).close()

@@ -11,5 +11,5 @@ def with_ten_paragraphs(questions: Sequence[Question], order: str = "random") ->
     """Those that every n and variant can be shown of.  Raises TaskError where there is none."""
     whole = Subsets(questions, SubsetConfig(order=order)).questions
     if not whole:
-        raise TaskError(f"none of the {len(questions)} questions has {LARGEST} paragraphs, which are wanted here")
+        raise TaskError(f"none of the {len(questions)} questions has {LARGEST} paragraphs, which this audit needs")
     return whole

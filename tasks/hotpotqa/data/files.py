@@ -64,7 +64,7 @@ def _records_of_list(path: Path) -> Iterator[tuple[str, Any]]:
         try:
             between = BETWEEN[number > 0].match(text, at)
             if between is None:
-                raise ValueError("'[' or ',' is wanted" if at < len(text) else "the file is cut off")
+                raise ValueError("expected '[' or ','" if at < len(text) else "the file is cut off")
             if between["end"]:
                 return _check_end(path, chain([text[between.end() :]], chunks))
             record, at = decoder.raw_decode(text, between.end())
@@ -82,7 +82,7 @@ def _check_end(path: Path, rest: Iterable[str]) -> None:
     """Raises TaskError where anything but white space stands behind a list."""
     for part in rest:
         if part.strip():
-            raise TaskError(f"{path}: behind the list's ']' stands {part.strip()[:20]!r}; one list alone is wanted")
+            raise TaskError(f"{path}: expected one list alone, found {part.strip()[:20]!r} after its ']'")
 
 
 def _chunks(path: Path) -> Iterator[str]:

@@ -49,7 +49,7 @@ class Pool:
                 return chosen
         raise TaskError(
             f"hotpotqa: question {question.id}: {len(chosen)} paragraphs of other questions do not name what its "
-            f"answer rests on, {count} are wanted; lower --n-paragraphs, or raise --names (of a file: more questions)"
+            f"answer rests on, {count} are needed; lower --n-paragraphs, or raise --names (of a file: more questions)"
         )
 
 

@@ -159,7 +159,7 @@ def _pairs(record: dict[str, Any], field: str, second: str) -> Iterable[tuple[An
 
 def _list(value: Any) -> Sequence[Any]:
     if not isinstance(value, list | tuple):
-        raise _DefectError(f"a list is wanted where {_shown(value)} stands")
+        raise _DefectError(f"expected a list, got {_shown(value)}")
     return value
 
 

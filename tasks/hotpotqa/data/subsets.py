@@ -80,7 +80,7 @@ class SubsetConfig:
             raise TaskError(f"hotpotqa: --order {self.order!r} is none of random, last, first, or two places as in 3,7")
         first, second = self.gold_at(self.places_to_fill)
         if not 0 <= first < second < self.places_to_fill:
-            raise TaskError(f"hotpotqa: --order {self.order}: two rising places in 1..{self.places_to_fill} are wanted")
+            raise TaskError(f"hotpotqa: --order {self.order}: expected two rising places in 1..{self.places_to_fill}")
 
     def gold_at(self, shown: int) -> tuple[int, int]:
         """Where the gold paragraphs stand among so many, from 0.  For every order but "random"."""
@@ -171,7 +171,7 @@ class Subsets:
         if self._pool is not None:
             return ""
         have = len(question.paragraphs)
-        return "" if have >= needed else f"it has {have} paragraphs, {needed} are wanted"
+        return "" if have >= needed else f"it has {have} paragraphs, {needed} are needed"
 
     def _ranked(self, question: Question) -> list[Placed]:
         """As many distractors as are needed, or up to eight, by rank, each with its place in the layout."""

@@ -12,7 +12,7 @@ LABELS = ("correct", "buggy")
 
 
 def read(data: Path | None) -> TextSet:
-    """Raises TaskError for a file that will not do."""
+    """Raises TaskError for an invalid file."""
     examples = [
         Example(
             name=f"{record['task']}-{record['language']}-{body}",

@@ -12,7 +12,7 @@ FIELDS = {"id": str, "question": str, "concept": str, "choices": list, "label": 
 
 
 def read(data: Path | None) -> TextSet:
-    """Raises TaskError for a file that will not do."""
+    """Raises TaskError for an invalid file."""
     examples = []
     for where, record in read_records(find_file(data, FILE, "commonsenseqa"), FIELDS):
         texts = tuple(f"{record['question']} {choice}" for choice in record["choices"])

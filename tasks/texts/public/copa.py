@@ -13,7 +13,7 @@ LINKS = {"cause": "because", "effect": "so"}
 
 
 def read(data: Path | None) -> TextSet:
-    """Raises TaskError for a file that will not do."""
+    """Raises TaskError for an invalid file."""
     examples = []
     for where, record in read_records(find_file(data, FILE, "copa"), FIELDS):
         link = LINKS.get(record["asks_for"], "so")

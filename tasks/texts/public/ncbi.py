@@ -19,7 +19,7 @@ TAGS = ("O", "B-Disease", "I-Disease")
 
 
 def read(data: Path | None) -> TextSet:
-    """`data` is the folder of the three files.  Raises TaskError for one that will not do."""
+    """`data` is the folder of the three files.  Raises TaskError for an invalid one."""
     if data is not None and data.is_file():
         raise TaskError(f"ncbi is three files: --data names their folder, not {data}")
     splits: dict[Split, tuple[Example, ...]] = {}
@@ -39,7 +39,7 @@ def _sentences(path: Path, split: Split) -> list[Example]:
         if line.strip():
             word, tab, tag = line.partition("\t")
             if not tab or not word.strip() or len(word.split()) != 1:
-                raise TaskError(f"{path}:{number}: a word, a tab and a tag are wanted: {line[:60]!r}")
+                raise TaskError(f"{path}:{number}: expected a word, a tab and a tag: {line[:60]!r}")
             words.append(word.strip())
             tags.append(number_of(tag.strip(), TAGS, f"{path}:{number}"))
         elif words:

@@ -1,4 +1,4 @@
-"""A user's own file of JSON lines: `text` and `label`, and where they are wanted `group` and `split`.
+"""A user's own file of JSON lines: `text` and `label`, and optionally `group` and `split`.
 
 Without `group` a text is its own group; without `split` the groups decide.  Splits that share a group are refused.
 """
@@ -14,7 +14,7 @@ FILE = "texts.jsonl"
 
 
 def read(data: Path | None) -> TextSet:
-    """Raises TaskError for a file that will not do."""
+    """Raises TaskError for an invalid file."""
     records = read_records(find_file(data, FILE, "own"), {"text": str, "label": str})
     labels = tuple(sorted({record["label"] for _, record in records}))
     examples, told = [], []

@@ -15,7 +15,7 @@ LABELS = ("yes", "no", "maybe")
 
 
 def read(data: Path | None) -> TextSet:
-    """Raises TaskError for a file that will not do."""
+    """Raises TaskError for an invalid file."""
     splits: dict[Split, list[Example]] = {"train": [], "validation": [], "test": []}
     for where, record in read_records(find_file(data, FILE, "pubmedqa"), FIELDS):
         example = Example(

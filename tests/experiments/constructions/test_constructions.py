@@ -30,7 +30,7 @@ def test_a_setup_survives_its_configuration_file(setup: Setup) -> None:
     ("changes", "said"),
     [
         ({"hou": "x"}, "did you mean 'how'"),
-        ({"n": "16"}, "n = '16' will not do"),
+        ({"n": "16"}, "n = '16' is invalid"),
         ({"samples": 1.5}, "samples = 1.5"),
         ({"smallest": 1}, "smallest = 1"),
     ],

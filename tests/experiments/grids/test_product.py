@@ -11,12 +11,12 @@ LISTS = {"task": "index", "mode": "direct", "arch": "lstm", "size": "tiny", "n":
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        ("n", "8,1_0", "--n 1_0 will not do: whole numbers"),
-        ("n", "8.0", r"--n 8\.0 will not do"),
-        ("n", "\u0668", "--n \u0668 will not do: whole numbers"),
-        ("lr", "\u0661e-3", "--lr \u0661e-3 will not do: numbers"),
-        ("lr", "1_0e-3", "--lr 1_0e-3 will not do: numbers"),
-        ("lr", "1e-999", "--lr 1e-999 will not do"),
+        ("n", "8,1_0", "--n 1_0 is invalid: expected whole numbers"),
+        ("n", "8.0", r"--n 8\.0 is invalid"),
+        ("n", "\u0668", "--n \u0668 is invalid: expected whole numbers"),
+        ("lr", "\u0661e-3", "--lr \u0661e-3 is invalid: expected numbers"),
+        ("lr", "1_0e-3", "--lr 1_0e-3 is invalid: expected numbers"),
+        ("lr", "1e-999", "--lr 1e-999 is invalid"),
         ("embedding", "learned,sinusodial", "unknown embedding 'sinusodial'"),
         ("precision", "foo", "unknown precision 'foo'"),
         ("eval_split", "train,tset", "unknown eval_split 'tset'"),

@@ -195,7 +195,7 @@ def test_equal_rates_in_other_words_are_the_same_run(model: str) -> None:
         ({"dataset": "which_came_frist"}, TaskError, "did you mean 'which_came_first'"),
         ({"head": "bigur"}, UsageError, "did you mean 'bigru'"),
         ({"model": "./absent"}, UsageError, "no such folder"),
-        ({"lr": "fast"}, UsageError, "numbers such as 1e-3,3e-3 are wanted"),
+        ({"lr": "fast"}, UsageError, "expected numbers such as 1e-3,3e-3"),
         ({"lr": "3"}, UsageError, "between 0 and 1"),
         ({"copies": 3}, UsageError, "once or twice"),
         ({"n": 15}, TaskError, "outside 16..512"),

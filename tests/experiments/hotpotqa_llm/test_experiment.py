@@ -60,7 +60,7 @@ def test_the_engine_finds_the_kind_and_makes_a_run_again_from_its_configuration(
         ({"questions": True}, "questions = True"),
         ({"subset": {"n_paragraphs": 99}}, "n-paragraphs 99"),
         ({"model": {"model": "x", "nmae": "y"}}, "did you mean 'name'"),
-        ({"model": "x"}, "an object is wanted"),
+        ({"model": "x"}, "expected an object"),
         ({"server": {"base_url": "ftp://x"}}, "no address"),
         ({"ask": {"max_tokens": 0}}, "--max-tokens 0"),
     ],

@@ -105,7 +105,7 @@ def test_a_signal_ends_servers_and_clients(fakes: dict[str, str]) -> None:
 def test_wrong_use_is_one_line(fakes: dict[str, str]) -> None:
     told = launch(fakes)
     assert (told.returncode, told.stderr.count("\n")) == (2, 1)
-    assert "MODEL[,MODEL...] is wanted" in told.stderr
+    assert "usage: memory_8xa100.sh MODEL[,MODEL...]" in told.stderr
 
 
 def served(fakes: dict[str, str]) -> int:

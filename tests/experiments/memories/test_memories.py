@@ -288,7 +288,7 @@ def test_the_commands_run_show_and_table(tmp_path: Path, capsys: pytest.CaptureF
         ("memory stream weather", "weather needs --data"),
         ("memory stream recall --steps 1", "one step"),
         ("memory run recall --model scripted:prose --method zeroshot", "did you mean 'zero_shot'"),
-        ("memory run recall --model scripted:prose --budget 0", "--budget 0 will not do"),
+        ("memory run recall --model scripted:prose --budget 0", "--budget 0 is invalid"),
         ("memory run finance --data absent.csv --model scripted:prose", "absent.csv cannot be read"),
         ("memory table --runs-dir /nowhere", "is no folder of runs"),
         ("memory show /nowhere", "is no run directory"),

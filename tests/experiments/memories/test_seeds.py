@@ -93,7 +93,7 @@ def test_a_value_of_a_list_that_there_is_not_is_told_with_the_nearest(capsys: py
     for flag, wrong, told in (
         ("--feedback", "truth,shufled", "unknown value of --feedback 'shufled'"),
         ("--update", "edit", "did you mean 'edits'"),
-        ("--seed", "0,-1", "--seed 0,-1 will not do"),
+        ("--seed", "0,-1", "--seed 0,-1 is invalid"),
     ):
         assert main([*RUN.format("/nowhere").split(), f"{flag}={wrong}"]) == 2
         error = capsys.readouterr().err

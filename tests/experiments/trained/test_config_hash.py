@@ -38,7 +38,7 @@ def test_a_configuration_comes_back_from_json_with_its_options() -> None:
     told = {**CELL, "options": "c=4"}
     assert RunConfig.from_json(told, "config.json") == run_of(options="c=4")
     assert RunConfig.from_json(CELL, "config.json") == run_of()
-    with pytest.raises(UsageError, match="options = 4 will not do"):
+    with pytest.raises(UsageError, match="options = 4 is invalid"):
         RunConfig.from_json({**CELL, "options": 4}, "config.json")
 
 

@@ -133,8 +133,8 @@ def test_rows_say_which_rates_were_tried_and_which_are_of_fresh_seeds():
     [
         ([1e-3], "two learning rates or more, such as --lr 1e-3,3e-3,1e-2; --lr has 0.001"),
         ([1e-3, 1e-3], "--lr has 0.001"),
-        ([1e-7, 1e-3], "--lr 1e-07 will not do with --choose lr: 1e-06 to 1 is wanted"),
-        ([1e-3, 2.0], "--lr 2 will not do"),
+        ([1e-7, 1e-3], "--lr 1e-07 is out of range with --choose lr: expected 1e-06 to 1"),
+        ([1e-3, 2.0], "--lr 2 is out of range"),
     ],
 )
 def test_a_grid_that_shows_no_window_is_refused_before_anything_is_trained(rates, told):

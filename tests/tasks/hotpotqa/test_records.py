@@ -98,7 +98,7 @@ def test_gold_titles_stand_in_the_order_in_which_supporting_facts_name_them(tmp_
         ({"context": official()["context"] + [["", ["Nameless."]]]}, "no title"),
         ({"context": official()["context"] * 2}, "2 paragraphs have the title 'Red Club'"),
         ({"context": {"title": ["Red Club"], "sentences": []}}, "1 titles, but 0 in sentences"),
-        ({"context": [["Red Club", "text"]]}, "a list is wanted where 'text' stands"),
+        ({"context": [["Red Club", "text"]]}, "expected a list, got 'text'"),
         ({"answer": " "}, "it has no answer"),
         ({"question": None}, "it has no question"),
         ({"answer": ["yes"]}, "answer is no text but ['yes']"),

@@ -261,15 +261,15 @@ def test_a_question_with_too_few_paragraphs_is_left_out_and_named() -> None:
     )
     subsets = Subsets([short, question], SubsetConfig(n_paragraphs=3))
     assert subsets.questions == (question,)
-    assert [(left.id, left.reason) for left in subsets.left_out] == [("short", "it has 2 paragraphs, 3 are wanted")]
-    with pytest.raises(TaskError, match="question short: it has 2 paragraphs, 3 are wanted"):
+    assert [(left.id, left.reason) for left in subsets.left_out] == [("short", "it has 2 paragraphs, 3 are needed")]
+    with pytest.raises(TaskError, match="question short: it has 2 paragraphs, 3 are needed"):
         subsets.shown(short)
     assert len(shown(short, 2).paragraphs) == 2
 
 
 def test_a_pool_with_too_few_paragraphs_is_told() -> None:
     question = world_question(0, "train", 0)
-    with pytest.raises(TaskError, match=r"0 paragraphs of other questions do not name .*, 8 are wanted; lower"):
+    with pytest.raises(TaskError, match=r"0 paragraphs of other questions do not name .*, 8 are needed; lower"):
         shown(question, 10, distractors="other")
 
 
