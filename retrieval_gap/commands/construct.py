@@ -20,25 +20,25 @@ SMALL_N = 8  # what is explained where no --n is given
 
 @dataclass(frozen=True, kw_only=True)
 class ConstructCommand:
-    """Run weights that were written, not trained, on test samples (`construct index --how rnn_rag --n 64,1000`) or as a
-    Turing machine (`construct turing --machine palindrome --input abba`).  A task's own options are flags too;
-    docs/constructions.md has the theorems."""
+    """Run a model with constructed weights (no training) on test samples (`construct index --how rnn_rag --n 64,1000`),
+    or as a Turing machine (`construct turing --machine palindrome --input abba`). A task's own options are flags
+    too; docs/constructions.md has the theorems."""
 
     task: Annotated[Positional[str], arg(metavar="TASK", help="a task's name, or `turing`")] = ""
-    how: Annotated[str, arg(help="transformer, transformer_cot, rnn_rag, hybrid, hybrid_cot")] = ""
+    how: Annotated[str, arg(help="construction: transformer, transformer_cot, rnn_rag, hybrid, hybrid_cot")] = ""
     n: Annotated[str, arg(help="problem sizes, such as 64,1000")] = ""
     family: Annotated[str, arg(help='distribution of problems; "" means the task\'s first')] = ""
     samples: Annotated[int, arg(help="samples of the test split")] = 200
-    precision: Annotated[str, arg(help="bits of a number; stated: as the proof has it; exact: float64")] = "stated"
-    smallest: Annotated[bool, arg(help="measure the fewest bits of a number that are exact, too")] = False
-    retriever: Annotated[RetrieverName | None, arg(help="default: the fast one where the task has one")] = None
-    seed: int = 0
-    machine: Annotated[str, arg(help="of `turing`: a machine's name, or a .json file")] = ""
-    input: Annotated[str, arg(help="of `turing`: the word on the tape")] = ""
-    max_steps: Annotated[int, arg(help="of `turing`: steps of the machine at the most")] = 1_000
+    precision: Annotated[str, arg(help="bits per number; stated: as in the proof; exact: float64")] = "stated"
+    smallest: Annotated[bool, arg(help="also measure the fewest bits per number that are exact")] = False
+    retriever: Annotated[RetrieverName | None, arg(help="search engine; default: the task's fastest")] = None
+    seed: Annotated[int, arg(help="seed of the data")] = 0
+    machine: Annotated[str, arg(help="with `turing`: name of a machine, or a .json file")] = ""
+    input: Annotated[str, arg(help="with `turing`: input word on the tape")] = ""
+    max_steps: Annotated[int, arg(help="with `turing`: most steps that the machine may take")] = 1_000
     listed: Annotated[bool, arg(name="list", help="list the constructions and the machines")] = False
-    explain: Annotated[bool, arg(help="say what each layer and direction does, for one small sample")] = False
-    csv: Annotated[Path | None, arg(help="write the rows there")] = None
+    explain: Annotated[bool, arg(help="print what each layer and direction does, on one small sample")] = False
+    csv: Annotated[Path | None, arg(help="also write the rows to this file")] = None
     options: Suppress[str] = ""
 
     def run(self) -> None:

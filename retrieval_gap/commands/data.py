@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class GetCommand:
-    """Fetch a data set from the first mirror that gives the pinned bytes; call again to go on where it was cut off."""
+    """Download a data set and check its hash; call again to resume a download that was cut off."""
 
-    name: Annotated[Positional[str], arg(metavar="NAME", help="hotpotqa")]
+    name: Annotated[Positional[str], arg(metavar="NAME", help="data set to download: hotpotqa")]
     part: Annotated[str, arg(help="dev (44 MiB) or train (540 MiB)")] = "dev"
-    folder: Annotated[Path, arg(help="it goes into a folder of this one, named by NAME")] = Path("data")
-    url: Annotated[str, arg(help="a mirror of your own, tried first")] = ""
-    sha256: Annotated[str, arg(help="64 hex digits that the file must have, instead of the known ones")] = ""
+    folder: Annotated[Path, arg(help="parent folder; files go to FOLDER/NAME")] = Path("data")
+    url: Annotated[str, arg(help="your own mirror, tried first")] = ""
+    sha256: Annotated[str, arg(help="expected SHA-256 of the file (64 hex digits), instead of the known one")] = ""
 
     def run(self) -> None:
         from retrieval_gap.datasets.catalog import changed, find
@@ -35,10 +35,10 @@ class GetCommand:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckCommand:
-    """Read a file of HotpotQA questions (JSON, JSON lines or Parquet) and tell what it holds and what is left out."""
+    """Check a file of HotpotQA questions (JSON, JSON lines or Parquet): what it holds and what is left out."""
 
     file: Annotated[Positional[Path], arg(metavar="FILE")]
-    all: Annotated[bool, arg(help="list every record that is left out, not the first twenty")] = False
+    all: Annotated[bool, arg(help="list every record that is left out, not only the first 20")] = False
 
     def run(self) -> None:
         from retrieval_gap.datasets.report import print_report
@@ -48,7 +48,7 @@ class CheckCommand:
 
 @dataclass(frozen=True, kw_only=True)
 class DataCommand:
-    """Fetch public data sets, and look through them."""
+    """Download public data sets and check them."""
 
     action: Annotated[
         Annotated[GetCommand, subcommand("get", prefix_name=False)]

@@ -10,14 +10,14 @@ from tyro.conf import arg
 from retrieval_gap.choices import BackendName, ChangedFiles, DeviceName, LogName
 from retrieval_gap.machine.errors import UsageError, unknown
 
-Device = Annotated[DeviceName, arg(help="auto: the GPU where there is one")]
+Device = Annotated[DeviceName, arg(help="device to run on; auto: the GPU if there is one")]
 RunsDir = Annotated[Path, arg(help="folder of the run directories")]
-KeepWeights = Annotated[bool, arg(help="leave the weights of finished runs in their directories, for `eval`")]
-CheckpointSeconds = Annotated[float, arg(help="time between checkpoints: what a kill costs at the most")]
-Log = Annotated[LogName, arg(help="where reports are told besides metrics.jsonl; nothing is sent anywhere")]
-Only = Annotated[str, arg(help="cells to take, such as 'n=8 arch=mamba,lstm mode=cot'")]
-Changed = Annotated[ChangedFiles, arg(help="where a file of yours that a run was made with has changed since")]
-ScanBackend = Annotated[BackendName, arg(help="what computes Mamba's scan; auto: the fastest here")]
+KeepWeights = Annotated[bool, arg(help="keep the weights of finished runs, for `eval`")]
+CheckpointSeconds = Annotated[float, arg(help="seconds between checkpoints: the most that a killed run loses")]
+Log = Annotated[LogName, arg(help="also log metrics here, besides metrics.jsonl; nothing is uploaded")]
+Only = Annotated[str, arg(help="run only these cells, such as 'n=8 arch=mamba,lstm mode=cot'")]
+Changed = Annotated[ChangedFiles, arg(help="what to do if one of your files has changed since the run")]
+ScanBackend = Annotated[BackendName, arg(help="implementation of Mamba's scan; auto: the fastest on this machine")]
 
 Name = TypeVar("Name")
 

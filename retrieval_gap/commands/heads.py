@@ -20,33 +20,39 @@ HeadRuns = Path("runs/heads")
 
 @dataclass(frozen=True, kw_only=True)
 class HeadsRunCommand:
-    """Train heads on a model's token states, all at one number of parameters and with one search, and compare them on
-    the test split.  What is done is not done again."""
+    """Train heads on the token states of a language model and compare them on the test split. All heads have the same
+    number of parameters and the same search for a learning rate. Finished runs are skipped."""
 
-    dataset: Annotated[Positional[str], arg(metavar="DATASET", help="swap_tracking, copa, ncbi, ... (docs/heads.md)")]
+    dataset: Annotated[
+        Positional[str], arg(metavar="DATASET", help="data set: swap_tracking, copa, ncbi, ... (docs/heads.md)")
+    ]
     model: Annotated[str, arg(help="folder or name of a transformers model, or a GGUF file")]
-    head: Annotated[str, arg(help="mean, attention, bigru, gru+pool=max, my_head.py, ...; or several: mean,bigru")]
-    data: Annotated[Path | None, arg(help="of a public set: its file or folder")] = None
-    n: Annotated[int, arg(help="of a generated set: words of a text at the most")] = 64
-    samples: Annotated[int, arg(help="of a generated set: examples of training")] = 2000
-    test_samples: Annotated[int, arg(help="of a generated set: examples of the test; half as many choose")] = 1000
-    seeds: Annotated[int, arg(help="how many, from 0 on")] = 5
+    head: Annotated[str, arg(help="head, or several: mean, attention, bigru, gru+pool=max, my_head.py, ...")]
+    data: Annotated[Path | None, arg(help="file or folder of a public data set")] = None
+    n: Annotated[int, arg(help="generated data sets: most words in a text")] = 64
+    samples: Annotated[int, arg(help="generated data sets: training examples")] = 2000
+    test_samples: Annotated[int, arg(help="generated data sets: test examples; validation has half as many")] = 1000
+    seeds: Annotated[int, arg(help="number of seeds, counted from 0")] = 5
     control: Annotated[
         Literal["none", "shuffle_words", "shuffle_states", "shuffle_both"],
-        arg(help="what loses its order: the words before the model, the states before the head"),
+        arg(help="what to shuffle: the words before the model, the states before the head, or both"),
     ] = "none"
-    window: Annotated[str, arg(help="places that a shuffle stays within, or several: 2,4,8; 0 means the text")] = "0"
-    layer: Annotated[int, arg(help="0 is the embeddings, -1 the last layer")] = -1
-    half: Annotated[Literal["encoder", "decoder"], arg(help="of an encoder-decoder: whose states")] = "encoder"
-    copies: Annotated[int, arg(help="2: the model reads a text twice, the head its second copy")] = 1
-    tune: Annotated[bool, arg(help="train the model along with the head; for small models")] = False
+    window: Annotated[
+        str, arg(help="shuffle within windows of so many places, or several: 2,4,8; 0 means the whole text")
+    ] = "0"
+    layer: Annotated[int, arg(help="layer whose states are read; 0 is the embeddings, -1 the last layer")] = -1
+    half: Annotated[Literal["encoder", "decoder"], arg(help="encoder-decoder models: which half's states are read")] = (
+        "encoder"
+    )
+    copies: Annotated[int, arg(help="2: the model reads the text twice, the head the second copy")] = 1
+    tune: Annotated[bool, arg(help="also train the model, not only the head; for small models")] = False
     tune_lr: Annotated[float, arg(help="with --tune: the model's learning rate; --lr is the head's")] = 5e-5
-    parameters: Annotated[int, arg(help="of every head, within 2 percent")] = 100_000
-    lr: Annotated[str, arg(help="learning rates; the best on the validation split is taken")] = "3e-4,1e-3,3e-3"
-    steps: Annotated[int, arg(help="of training at each rate, at the most")] = 1500
-    workers: Annotated[int, arg(help="processes, one thread each; 0 means one a core")] = 0
+    parameters: Annotated[int, arg(help="parameters of every head, within 2 percent")] = 100_000
+    lr: Annotated[str, arg(help="learning rates to try; the best on validation is kept")] = "3e-4,1e-3,3e-3"
+    steps: Annotated[int, arg(help="most training steps at each learning rate")] = 1500
+    workers: Annotated[int, arg(help="worker processes, one thread each; 0 means one per core")] = 0
     checkpoint_seconds: CheckpointSeconds = CHECKPOINT_SECONDS
-    csv: Annotated[Path | None, arg(help="write the table of comparisons there")] = None
+    csv: Annotated[Path | None, arg(help="also write the comparisons to this CSV file")] = None
     runs_dir: RunsDir = HeadRuns
 
     def run(self) -> None:
@@ -88,9 +94,12 @@ class HeadsRunCommand:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadsTableCommand:
-    """Compare all heads that were run: scores, paired differences, the smallest difference that the test can show."""
+    """Compare finished heads: scores, paired differences, and the smallest difference that the test can show."""
 
-    csv: Annotated[Path | None, arg(help="write the table there, with scores by the place that decides")] = None
+    csv: Annotated[
+        Path | None,
+        arg(help="also write the table to this CSV file, with scores by the position of the deciding sentence"),
+    ] = None
     runs_dir: RunsDir = HeadRuns
 
     def run(self) -> None:
@@ -101,13 +110,13 @@ class HeadsTableCommand:
 
 @dataclass(frozen=True, kw_only=True)
 class EditsCommand:
-    """Run MBPP's tests on edited programs and write them as a set `own`: does a program still pass?  This runs code of
-    others, each program in a process of its own with limits of time, memory and files."""
+    """Make a data set of edited MBPP programs: does a program still pass its tests? This runs MBPP's code, each program
+    in its own process with limits on time, memory and files."""
 
-    data: Annotated[Path, arg(help="MBPP's sanitised part, or its folder")]
-    out: Annotated[Path, arg(help="file to write, for `heads run own --data FILE`")]
-    seed: Annotated[int, arg(help="of the choice of edits")] = 0
-    tasks: Annotated[int, arg(help="from the file's start; 0 means all")] = 0
+    data: Annotated[Path, arg(help="file of MBPP's sanitised part, or its folder")]
+    out: Annotated[Path, arg(help="output file, for `heads run own --data FILE`")]
+    seed: Annotated[int, arg(help="seed for the choice of edits")] = 0
+    tasks: Annotated[int, arg(help="use so many problems from the start of the file; 0 means all")] = 0
 
     def run(self) -> None:
         from retrieval_gap.machine.files import make_room_for
@@ -161,7 +170,7 @@ def show(known: "list[KnownRun]", csv: Path | None) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadsCommand:
-    """Heads over the token states of a language model: does reading them in order help?"""
+    """RNN heads on the token states of a language model: does reading them in order help?"""
 
     action: Annotated[
         Annotated[HeadsRunCommand, subcommand("run", prefix_name=False)]

@@ -13,7 +13,7 @@ TASKS = Path(tasks.__path__[0])
 
 @dataclass(frozen=True, kw_only=True)
 class TasksCommand:
-    """List the tasks, one line each; `retrieval-gap sample TASK` shows problems of one."""
+    """List the tasks, one line each; `retrieval-gap sample TASK` prints samples of one."""
 
     def run(self) -> None:
         _print(TASKS, "TASK")

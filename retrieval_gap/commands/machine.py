@@ -10,10 +10,10 @@ from retrieval_gap.machine.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class BenchCommand:
-    """Measure side by side with what a user would use instead; prints ratios from one run."""
+    """Benchmark this project against other packages; prints ratios measured in the same run."""
 
-    name: Annotated[Positional[str], arg(metavar="NAME", help="one benchmark; default all")] = ""
-    json: Annotated[bool, arg(help="one JSON object a line")] = False
+    name: Annotated[Positional[str], arg(metavar="NAME", help="name of a benchmark; default: all")] = ""
+    json: Annotated[bool, arg(help="print JSON, one object per line")] = False
 
     def run(self) -> None:
         try:
@@ -30,7 +30,7 @@ class BenchCommand:
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorCommand:
-    """What this machine has, which backend each part will use, and why."""
+    """Print what this machine has, which backend each part will use, and why."""
 
     def run(self) -> None:
         from retrieval_gap.commands.doctor import print_report

@@ -18,23 +18,24 @@ if TYPE_CHECKING:
 
 
 BenchmarkName = Annotated[
-    Positional[str], arg(metavar="BENCHMARK", help="weather, finance, clinical, recall, drift, or a .py file")
+    Positional[str],
+    arg(metavar="BENCHMARK", help="benchmark: weather, finance, clinical, recall, drift, or a .py file"),
 ]
-DataPath = Annotated[Path | None, arg(help="the benchmark's file or folder, where it has one")]
-Options = Annotated[str, arg(help='the benchmark\'s own, such as "facts=16 values=8 corrections=4"')]
-Steps = Annotated[int, arg(help="of a stream at the most; 0 means all that the data give")]
-Seed = Annotated[int, arg(help="of where streams start, or of what is drawn")]
+DataPath = Annotated[Path | None, arg(help="file or folder of the benchmark's data, if it needs any")]
+Options = Annotated[str, arg(help='options of the benchmark, such as "facts=16 values=8 corrections=4"')]
+Steps = Annotated[int, arg(help="most steps per stream; 0 means all in the data")]
+Seed = Annotated[int, arg(help="seed for where streams start or what they contain")]
 MemoryRuns = Path("runs/memory")
 
 
 @dataclass(frozen=True, kw_only=True)
 class StreamCommand:
-    """Print the steps of streams, without a model: input, truth, and when the truth is known."""
+    """Print the steps of a benchmark's streams: the input, the truth, and when it is known. No model is run."""
 
     benchmark: BenchmarkName
     data: DataPath = None
     count: Annotated[int, arg(help="streams to print, from number `first` on")] = 3
-    first: int = 0
+    first: Annotated[int, arg(help="number of the first stream to print")] = 0
     steps: Steps = 100
     seed: Seed = 0
     options: Options = ""
@@ -52,47 +53,43 @@ class StreamCommand:
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryRunCommand:
-    """Let a model predict streams by one method or several, beside floors that need none.  What was answered before is
-    not asked again.  Models whose right numbers are known: --model scripted:note_taker, and others."""
+    """Run memory methods on a benchmark, beside baselines without a model. Finished steps are not run again.
+    Scripted models, whose right results are known, are there for tests: --model scripted:note_taker, and others."""
 
     benchmark: BenchmarkName
     model: Annotated[LLMConfig, arg(name="")]
     method: Annotated[
-        str, arg(help="zero_shot, last_k, full_history, memprompt, memprompt_summary, episodes, search, llm_as_rnn, "
-                      "no_update, oracle_memory; or several: zero_shot,llm_as_rnn")
+        str, arg(help="methods: zero_shot, last_k, full_history, memprompt, memprompt_summary, episodes, search, "
+                      "llm_as_rnn, no_update, oracle_memory, separated by commas")
     ] = "zero_shot,full_history,episodes,llm_as_rnn,no_update,oracle_memory"  # fmt: skip
     data: DataPath = None
-    target: Annotated[str, arg(help='what is predicted, such as temperature; "" means the benchmark\'s first')] = ""
-    budget: Annotated[str, arg(help="tokens that a method may carry, or several: 64,128,256")] = "256"
+    target: Annotated[str, arg(help='what to predict, such as temperature; "" means the benchmark\'s first')] = ""
+    budget: Annotated[str, arg(help="most tokens of state, or several: 64,128,256")] = "256"
     feedback: Annotated[
-        str, arg(help="what is told after a prediction: truth, judge, shuffled or none; or several: truth,shuffled")
+        str, arg(help="feedback after each prediction: truth, judge, shuffled or none, or several: truth,shuffled")
     ] = "truth"
-    judge: Annotated[str, arg(help='model that judges, with --feedback judge; "" means the same')] = ""
+    judge: Annotated[str, arg(help='model used as judge, with --feedback judge; "" means the same model')] = ""
     answer: Annotated[
         AnswerForm,
-        arg(
-            help="json: written and parsed; score, calibrated: the likeliest allowed answer; grammar: JSON by a schema"
-        ),
+        arg(help="json: parse the reply; score, calibrated: the likeliest allowed answer; grammar: JSON by a schema"),
     ] = "json"
     update: Annotated[
-        str, arg(help="of llm_as_rnn: the whole text (rewrite), or items of it (edits); or both: rewrite,edits")
+        str, arg(help="how llm_as_rnn updates its text: as a whole (rewrite), by items (edits), or both: rewrite,edits")
     ] = "rewrite"
-    gate: Annotated[
-        int, arg(help="keep a new memory only if it predicts the last so many steps as well; 0: always")
-    ] = 0
-    k: Annotated[int, arg(help="steps that last_k, memprompt, episodes and search show at the most")] = 5
-    temperature: Annotated[float, arg(help="0 is greedy")] = 0.0
-    draw: Annotated[int, arg(help="tells repetitions at a temperature apart")] = 0
-    thinking: Annotated[int, arg(help="tokens that a reply may have besides, for models that think first")] = 0
-    streams: Annotated[int, arg(help="how many, from stream 0 on; 0 means all that the data give")] = 5
+    gate: Annotated[int, arg(help="keep a new memory only if it predicts the last GATE steps no worse; 0: always")] = 0
+    k: Annotated[int, arg(help="most past steps shown by last_k, memprompt, episodes and search")] = 5
+    temperature: Annotated[float, arg(help="sampling temperature; 0 is greedy")] = 0.0
+    draw: Annotated[int, arg(help="number of the repetition, at a temperature above 0")] = 0
+    thinking: Annotated[int, arg(help="extra tokens per reply, for models that think first")] = 0
+    streams: Annotated[int, arg(help="number of streams, counted from 0; 0 means all in the data")] = 5
     steps: Steps = 100
-    seed: Annotated[str, arg(help="of where streams start, or of what is drawn; or several: 0,1,2")] = "0"
+    seed: Annotated[str, arg(help="seed for where streams start or what they contain, or several: 0,1,2")] = "0"
     options: Options = ""
-    floors: Annotated[bool, arg(help="run the floors that need no model too")] = True
+    floors: Annotated[bool, arg(help="also run the baselines that need no model")] = True
     local: Annotated[LocalConfig, arg(name="")] = field(default_factory=LocalConfig)
     server: Annotated[ServerConfig, arg(name="")] = field(default_factory=ServerConfig)
     price: Annotated[Price, arg(name="")] = field(default_factory=Price)
-    dry_run: Annotated[bool, arg(help="print the cells and the first prompt, ask nothing")] = False
+    dry_run: Annotated[bool, arg(help="print the cells and the first prompt; run nothing")] = False
     runs_dir: RunsDir = MemoryRuns
 
     def run(self) -> None:
@@ -153,10 +150,10 @@ class MemoryRunCommand:
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryShowCommand:
-    """The memory at each step of a run: the text, what changed and why, what was told, and the budget."""
+    """Show the memory at each step of a run: its text, what changed and why, the feedback, and the budget."""
 
     run_dir: Annotated[Positional[Path], arg(metavar="RUN", help="a run directory")]
-    stream: int = 0
+    stream: Annotated[int, arg(help="number of the stream to show")] = 0
 
     def run(self) -> None:
         from rich.console import Console
@@ -169,11 +166,11 @@ class MemoryShowCommand:
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryTableCommand:
-    """Floors and methods side by side, with paired differences over the same steps and their intervals."""
+    """Compare methods and baselines: scores, and paired differences over the same steps with intervals."""
 
-    against: Annotated[str, arg(help="the method, or floor, that the others are compared with")] = "zero_shot"
+    against: Annotated[str, arg(help="method or baseline that the others are compared with")] = "zero_shot"
     price: Annotated[Price, arg(name="")] = field(default_factory=Price)
-    csv: Annotated[Path | None, arg(help="write the rows there, such as results/memory_demo.csv")] = None
+    csv: Annotated[Path | None, arg(help="also write the rows to this file, such as results/memory_demo.csv")] = None
     runs_dir: RunsDir = MemoryRuns
 
     def run(self) -> None:
@@ -209,7 +206,7 @@ def show(known: "Sequence[KnownRun]", against: str, price: Price, csv: Path | No
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryCommand:
-    """Streams that are predicted step by step, by a frozen language model that carries a text."""
+    """LLM-as-RNN: a frozen language model whose state is a text that it rewrites, on streams of predictions."""
 
     action: Annotated[
         Annotated[StreamCommand, subcommand("stream", prefix_name=False)]

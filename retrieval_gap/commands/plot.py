@@ -11,18 +11,21 @@ from retrieval_gap.machine.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class PlotCommand:
-    """Draw a figure (PNG and SVG): a built-in or your own, `accuracy` by any column of a table, `curves` of runs."""
+    """Draw a figure as PNG and SVG: a built-in one, your own, `accuracy` by any column, or learning `curves`."""
 
     figure: Annotated[
         Positional[str],
-        arg(metavar="FIGURE", help="fig2_istree, fig_state_bits, idea, ..., a .py file, accuracy, or curves"),
+        arg(metavar="FIGURE", help="figure: fig2_istree, fig_state_bits, idea, ..., a .py file, accuracy, or curves"),
     ]
-    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN...", help="run directories, for `curves`")] = ()
-    results: Annotated[Path | None, arg(help="result table; default: the figure's own in results/")] = None
-    x: Annotated[str, arg(help="of `accuracy`: n, size, parameters, state_bits, samples, lr or seed; default n")] = ""
-    panel: Annotated[str, arg(help="of `accuracy`: a panel for each value of this column; default mode")] = ""
-    color: Annotated[str, arg(help="of `accuracy`: a colour for each value of this column; default arch")] = ""
-    out: Annotated[Path, arg(help="folder for the pictures")] = Path("out")
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN...", help="with `curves`: run directories")] = ()
+    results: Annotated[Path | None, arg(help="result table; default: the figure's table in results/")] = None
+    x: Annotated[
+        str,
+        arg(help="with `accuracy`: x axis: n, size, parameters, state_bits, samples, lr or seed; default: n"),
+    ] = ""
+    panel: Annotated[str, arg(help="with `accuracy`: one panel for each value of this column; default: mode")] = ""
+    color: Annotated[str, arg(help="with `accuracy`: one colour for each value of this column; default: arch")] = ""
+    out: Annotated[Path, arg(help="output folder")] = Path("out")
 
     def run(self) -> None:
         for path in self._drawn():

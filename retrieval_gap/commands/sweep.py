@@ -18,57 +18,57 @@ class Lists:
     budgets in that view; `--only mode=rag` chooses among its cells."""
 
     task: Annotated[str, arg(help="tasks, such as index,istree or my_task.py")] = ""
-    mode: Annotated[str, arg(help="views: direct, cot, rag (of a preset, --only mode=rag chooses)")] = ""
+    mode: Annotated[str, arg(help="views: direct, cot, rag (with a preset, use --only mode=rag)")] = ""
     n: Annotated[str, arg(aliases=("--n-nodes", "--length", "--n-paragraphs"), help="problem sizes, such as 8,16")] = ""
     arch: Annotated[str, arg(help="architectures, such as lstm,mamba,my.py")] = ""
-    size: Annotated[str, arg(help="sizes of models, such as tiny,tiny+d_model=32")] = ""
+    size: Annotated[str, arg(help="model sizes, such as tiny,tiny+d_model=32")] = ""
     lr: Annotated[str, arg(help="learning rates, such as 1e-3,3e-3")] = ""
     seed: Annotated[str, arg(help="seeds, such as 0,1,2")] = ""
     family: Annotated[str, arg(help="families of problems")] = ""
-    embedding: Annotated[str, arg(help="sinusoidal, learned")] = ""
-    samples: Annotated[str, arg(help="samples to train on")] = ""
-    batch_size: str = ""
-    warmup_samples: str = ""
-    max_grad_norm: str = ""
-    precision: str = ""
-    eval_samples: Annotated[str, arg(help="samples to decode at the end")] = ""
-    eval_split: Annotated[str, arg(help="test, or validation where a setting is chosen by the result")] = ""
-    eval_every: Annotated[str, arg(help="samples trained between two looks at the validation split")] = ""
-    stop_at: Annotated[str, arg(help="accuracy on it that ends the training")] = ""
+    embedding: Annotated[str, arg(help="embeddings: sinusoidal (frozen), learned")] = ""
+    samples: Annotated[str, arg(help="training samples")] = ""
+    batch_size: Annotated[str, arg(help="samples per training step")] = ""
+    warmup_samples: Annotated[str, arg(help="samples of learning-rate warm-up")] = ""
+    max_grad_norm: Annotated[str, arg(help="gradient clipping; 0 means none")] = ""
+    precision: Annotated[str, arg(help="number format of training, such as fp32,bf16")] = ""
+    eval_samples: Annotated[str, arg(help="held-out samples decoded at the end")] = ""
+    eval_split: Annotated[str, arg(help="test; use validation to choose a setting")] = ""
+    eval_every: Annotated[str, arg(help="training samples between two evaluations on validation")] = ""
+    stop_at: Annotated[str, arg(help="validation accuracy that ends the training")] = ""
     curriculum: Annotated[str, arg(help="smaller problem sizes to train on first, such as 4+8,8")] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepCommand:
-    """Run every cell of a grid; finished cells are skipped, partial ones go on.  A grid is a preset (demo, cpu, paper,
-    ...), a file of yours with `cells()`, or lists of values; a task's own options are flags too."""
+    """Train every cell of a grid; finished cells are skipped and partial ones resumed. A grid is a preset (demo, cpu,
+    paper, ...), your own file with `cells()`, or lists of values. A task's own options are flags too."""
 
-    grid: Annotated[Positional[str], arg(metavar="[PRESET | FILE.py]", help="which grid; none where flags name it")] = (
-        ""
-    )
+    grid: Annotated[
+        Positional[str], arg(metavar="[PRESET | FILE.py]", help="preset or grid file; none if flags give the grid")
+    ] = ""
     lists: Annotated[Lists, arg(name="")]
-    paper: Annotated[bool, arg(help="with lists alone: all of the paper's settings where none is named")] = False
+    paper: Annotated[bool, arg(help="without a preset: use the paper's settings where a flag is not given")] = False
     choose: Annotated[
-        Literal["", "lr"], arg(help="lr: keep each model's best learning rate on validation, then fresh seeds on test")
+        Literal["", "lr"], arg(help="lr: choose each model's learning rate on validation, then test it on fresh seeds")
     ] = ""
     executor: Annotated[
-        Literal["local", "ray"], arg(help="processes on this machine, or tasks of Ray (docs/sweeps.md)")
+        Literal["local", "ray"], arg(help="run cells as local processes or Ray tasks (docs/sweeps.md)")
     ] = "local"
-    address: Annotated[str, arg(help="of a Ray cluster, HOST:PORT or auto; default: RAY_ADDRESS, or a Ray here")] = ""
+    address: Annotated[
+        str, arg(help="address of a Ray cluster, HOST:PORT or auto; default: RAY_ADDRESS, or a local Ray")
+    ] = ""
     device: Device = "auto"
-    workers: Annotated[int, arg(help="processes on the CPU, one thread each; 0 means one a core")] = 0
-    per_gpu: Annotated[int, arg(help="processes that share each GPU; 0 means one")] = 0
-    tries: Annotated[int, arg(help="how often a cell may fail before it is set aside")] = 3
+    workers: Annotated[int, arg(help="worker processes on the CPU, one thread each; 0 means one per core")] = 0
+    per_gpu: Annotated[int, arg(help="worker processes per GPU; 0 means one")] = 0
+    tries: Annotated[int, arg(help="failures before a cell is given up")] = 3
     only: Only = ""
-    shard: Annotated[str, arg(help="I/N: every N-th of these cells from the I-th on, for the tasks of an array")] = ""
-    max_minutes: Annotated[Number, arg(help="stop all after this time, and tell what is left; 0 means never")] = 0.0
-    dry_run: Annotated[
-        bool, arg(help="print what is done of the cells, what they will cost, and the command that runs each")
-    ] = False
+    shard: Annotated[str, arg(help="I/N: only every N-th cell, starting at the I-th, for array jobs")] = ""
+    max_minutes: Annotated[Number, arg(help="stop after so many minutes and print what is left; 0 means never")] = 0.0
+    dry_run: Annotated[bool, arg(help="print each cell's state, cost and command; run nothing")] = False
     keep_weights: KeepWeights = False
     checkpoint_seconds: CheckpointSeconds = CHECKPOINT_SECONDS
     log: Log = "none"
-    csv: Annotated[Path | None, arg(help="write the finished rows of the grid there")] = None
+    csv: Annotated[Path | None, arg(help="also write the finished rows of the grid to this CSV file")] = None
     runs_dir: RunsDir = Path("runs")
     options: Suppress[str] = ""
 

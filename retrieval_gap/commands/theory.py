@@ -16,7 +16,7 @@ MAX_BITS, MAX_RANK = 2**63 - 1, 2**31 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class BoundCommand:
-    """Print the best accuracy that any reader with so many bits of state can have; docs/theory.md proves it.  A task's
+    """Print the best accuracy possible for any model with so many bits of state (proof in docs/theory.md). A task's
     own options are flags too."""
 
     task: Annotated[Positional[str], arg(metavar="TASK", help="a task's name")]
@@ -41,23 +41,25 @@ class BoundCommand:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeCommand:
-    """Cut runs' models at the end of the sequence, carry fewer bits of their state, decode on; prints a table of
-    accuracy against bits, and the bits used beside the bits needed.  What was measured is not measured again."""
+    """Measure how many bits of its state a model uses: cut the state to fewer bits after the prompt, then decode.
+    Prints accuracy for each number of bits. Finished measurements are not repeated."""
 
     run_dirs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN_DIR...")]
-    samples: Annotated[int, arg(help="samples of the test split; 0 means as many as the run's own")] = 0
-    bits: Annotated[str, arg(help="bits an element: 0 to 16; no bits means the mean")] = "0,1,2,3,4,6,8,16"
+    samples: Annotated[int, arg(help="test samples; 0 means as many as in the run")] = 0
+    bits: Annotated[str, arg(help="bits per element: 0 to 16; 0 replaces it by its mean")] = "0,1,2,3,4,6,8,16"
     ranks: Annotated[
         str,
-        arg(help='principal components to carry instead of the elements, as far as a state has them; "" means none'),
+        arg(help='principal components to keep instead of elements; "" means none'),
     ] = "4,16,64"
-    rounding: Annotated[Literal["nearest", "stochastic"], arg(help="of an element to its levels")] = "nearest"
-    seed: Annotated[int, arg(help="of stochastic rounding")] = 0
-    retriever: Annotated[RetrieverName | None, arg(help="default: the fast one where the task has one")] = None
+    rounding: Annotated[Literal["nearest", "stochastic"], arg(help="how elements are rounded to their levels")] = (
+        "nearest"
+    )
+    seed: Annotated[int, arg(help="seed for stochastic rounding")] = 0
+    retriever: Annotated[RetrieverName | None, arg(help="search engine; default: the task's fastest")] = None
     changed_files: Changed = "refuse"
-    workers: Annotated[int, arg(help="processes, one run and one thread each; 0 means one a core")] = 0
-    json: Annotated[bool, arg(help="print one JSON object a run instead of tables")] = False
-    csv: Annotated[Path | None, arg(help="write the rows of all runs there")] = None
+    workers: Annotated[int, arg(help="worker processes, one run and one thread each; 0 means one per core")] = 0
+    json: Annotated[bool, arg(help="print JSON, one object per run, instead of tables")] = False
+    csv: Annotated[Path | None, arg(help="also write the rows of all runs to this CSV file")] = None
 
     def run(self) -> None:
         from retrieval_gap.commands.measured import show_measured

@@ -41,57 +41,65 @@ class RunFlags:
     """What a run is.  None: what works at small sizes, or with --paper the paper's."""
 
     task: Annotated[str, arg(help=f"a task ({names_told(TASKS, 'TASK')}) or the path of your own file")]
-    mode: Annotated[Mode, arg(help="direct answer, chain of thought, or chain of thought that searches")]
+    mode: Annotated[
+        Mode, arg(help="direct: answer at once; cot: chain of thought; rag: chain of thought with retrieval")
+    ]
     n: ProblemSize
     arch: Annotated[str, arg(help=f"an architecture ({names_told(MODELS, 'SIZES')}) or the path of your own file")]
     size: Annotated[str, arg(help="tiny, 0.5m, 1m or 2m, with changes such as tiny+d_model=16+n_layers=2")]
     family: Annotated[str, arg(help='distribution of problems; "" means the task\'s first')] = ""
-    embedding: Annotated[Embedding | None, _unsaid("sinusoidal|learned", "learned; paper: sinusoidal")] = None
-    samples: Annotated[
-        int | None, _unsaid("INT", "to train on: 64,000; paper: 1,000,000 (its released README says 5M)")
+    embedding: Annotated[
+        Embedding | None, _unsaid("sinusoidal|learned", "embedding: learned; paper: sinusoidal (frozen)")
     ] = None
-    batch_size: Annotated[int | None, _unsaid("INT", "samples of a step: 32; paper: 64")] = None
+    samples: Annotated[
+        int | None, _unsaid("INT", "training samples: 64,000; paper: 1,000,000 (its released README says 5M)")
+    ] = None
+    batch_size: Annotated[int | None, _unsaid("INT", "samples per training step: 32; paper: 64")] = None
     lr: Annotated[
         MaybeNumber,
         _unsaid("FLOAT", "peak learning rate: 0.003, for 1m and 2m 0.001; paper: Transformer 0.001, others 0.0003"),
     ] = None
-    warmup_samples: Annotated[int | None, _unsaid("INT", "samples of warm-up: 5 % of all; paper: 10,000")] = None
-    max_grad_norm: Annotated[MaybeNumber, _unsaid("FLOAT", "clipping: 1, 0 means none; paper: none")] = None
-    precision: Precision = "fp32"
-    seed: Annotated[int, arg(help="of weights and data")] = 0
+    warmup_samples: Annotated[
+        int | None, _unsaid("INT", "samples of learning-rate warm-up: 5 % of all; paper: 10,000")
+    ] = None
+    max_grad_norm: Annotated[MaybeNumber, _unsaid("FLOAT", "gradient clipping: 1; 0 means none; paper: none")] = None
+    precision: Annotated[Precision, arg(help="number format of training; decoding is always fp32")] = "fp32"
+    seed: Annotated[int, arg(help="seed for weights and data")] = 0
     eval_samples: Annotated[int | None, _unsaid("INT", "held-out samples decoded at the end: 1,000; paper: 5,000")] = (
         None
     )
-    eval_split: Annotated[Split, arg(help="validation where a setting is chosen by the result")] = "test"
+    eval_split: Annotated[Split, arg(help="split for the final evaluation; use validation to choose a setting")] = (
+        "test"
+    )
     eval_every: Annotated[
-        int, arg(help="decode 256 validation samples after every so many trained: accuracy in curves; 0 means never")
+        int, arg(help="evaluate 256 validation samples every so many training samples; 0 means never")
     ] = 0
-    stop_at: Annotated[
-        Number, arg(help="end the training at this accuracy on them, such as 0.999; 0 means with the last sample")
-    ] = 0.0
+    stop_at: Annotated[Number, arg(help="stop training at this validation accuracy, such as 0.999; 0 means never")] = (
+        0.0
+    )
     curriculum: Annotated[
         str,
-        arg(help="smaller problem sizes to train on first, such as 4+8, an equal share of the samples for each size"),
+        arg(help="smaller problem sizes to train on first, such as 4+8; every size gets an equal share of the samples"),
     ] = ""
     options: Suppress[str] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainCommand:
-    """Train one model and evaluate it; goes on where an earlier call stopped, skips what is finished.  A task's own
+    """Train one model and evaluate it. The same command resumes a stopped run and skips a finished one. A task's own
     options are flags too."""
 
     config: Annotated[RunFlags, arg(name="")]
-    paper: Annotated[bool, arg(help="all of the paper's settings, in place of what works at small sizes")] = False
+    paper: Annotated[bool, arg(help="use the paper's settings instead of the defaults for small sizes")] = False
     runs_dir: RunsDir = Path("runs")
     device: Device = "auto"
-    threads: Annotated[int, arg(help="processor threads (of each rank); 0 means all cores")] = 0
-    ranks: Annotated[int, arg(help="processes that share every batch, one a GPU where there are any")] = 1
+    threads: Annotated[int, arg(help="CPU threads per rank; 0 means all cores")] = 0
+    ranks: Annotated[int, arg(help="data-parallel processes, one per GPU if there are any")] = 1
     keep_weights: KeepWeights = True
     checkpoint_seconds: CheckpointSeconds = CHECKPOINT_SECONDS
     log: Log = "none"
     scan_backend: ScanBackend = "auto"
-    json: Annotated[bool, arg(help="print the row as JSON in a terminal too")] = False
+    json: Annotated[bool, arg(help="print the row as JSON, also in a terminal")] = False
 
     def run(self) -> None:
         from retrieval_gap.experiments.trained.defaults import settled
@@ -128,11 +136,11 @@ class TrainCommand:
 
 @dataclass(frozen=True, kw_only=True)
 class EvalCommand:
-    """Decode a run's test split freely, retrieval executed; prints one JSON object."""
+    """Evaluate a finished run again: free decoding on its test split, with retrieval. Prints one JSON object."""
 
     run_dir: Annotated[Positional[Path], arg(metavar="RUN_DIR")]
-    samples: Annotated[int, arg(help="samples of the test split; 0 means as many as the run's own")] = 0
-    retriever: Annotated[RetrieverName | None, arg(help="default: the fast one where the task has one")] = None
+    samples: Annotated[int, arg(help="test samples; 0 means as many as in the run")] = 0
+    retriever: Annotated[RetrieverName | None, arg(help="search engine; default: the task's fastest")] = None
     changed_files: Changed = "refuse"
     device: Device = "auto"
     scan_backend: ScanBackend = "auto"
@@ -153,20 +161,21 @@ class EvalCommand:
 
 @dataclass(frozen=True, kw_only=True)
 class TransferCommand:
-    """Decode runs' models on problems that they were not trained on: other families, sizes, options; prints a table
-    with a line for each test and answer (all answers together where they are open)."""
+    """Evaluate trained models on problems that they were not trained on: other families, sizes or options. Prints one
+    line for each test and answer (open answers together)."""
 
     run_dirs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN_DIR...")]
-    families: Annotated[str, arg(help='such as path_like,random_tree; "" means all of the task')] = ""
-    n: Annotated[str, arg(help='problem sizes, such as 2,4,6; "" means each run\'s own')] = ""
+    families: Annotated[str, arg(help='families to test, such as path_like,random_tree; "" means all of the task')] = ""
+    n: Annotated[str, arg(help='problem sizes, such as 2,4,6; "" means the run\'s own')] = ""
     change: Annotated[
-        tuple[str, ...], arg(metavar="OPTION=VALUE...", help="options to test beside the run's own, such as order=last")
+        tuple[str, ...],
+        arg(metavar="OPTION=VALUE...", help="task options to test besides the run's own, such as order=last"),
     ] = ()
-    samples: Annotated[int, arg(help="samples of each test; 0 means as many as the run's own")] = 0
+    samples: Annotated[int, arg(help="samples per test; 0 means as many as in the run")] = 0
     changed_files: Changed = "refuse"
-    workers: Annotated[int, arg(help="processes, one run and one thread each; 0 means one a core")] = 1
-    json: Annotated[bool, arg(help="print one JSON object a row instead of tables")] = False
-    csv: Annotated[Path | None, arg(help="write the rows there")] = None
+    workers: Annotated[int, arg(help="worker processes, one run and one thread each; 0 means one per core")] = 1
+    json: Annotated[bool, arg(help="print JSON, one object per row, instead of tables")] = False
+    csv: Annotated[Path | None, arg(help="also write the rows to this CSV file")] = None
 
     def run(self) -> None:
         from retrieval_gap.commands.measured import show_measured

@@ -31,12 +31,10 @@ def _check_ranges(config: object, **smallest: float) -> None:
 class LLMConfig:
     """A model, wherever it runs."""
 
-    model: Annotated[str, arg(help="folder or name of a transformers model; with --base-url, its name there")]
-    name: Annotated[str, arg(help='what tables call it; "" means the last part of --model')] = ""
-    api: Annotated[Api, arg(help="chat wraps the prompt as a user's message, for models that want that")] = (
-        "completions"
-    )
-    context_limit: Annotated[int, arg(help="tokens that a prompt and its answer may have; 0 means what is told")] = 0
+    model: Annotated[str, arg(help="folder or name of a transformers model; with --base-url, its name on the server")]
+    name: Annotated[str, arg(help='name in tables; "" means the last part of --model')] = ""
+    api: Annotated[Api, arg(help="chat: send the prompt as a user message, for chat models")] = "completions"
+    context_limit: Annotated[int, arg(help="most tokens of a prompt and its answer; 0 means the model's own limit")] = 0
 
     def __post_init__(self) -> None:
         _check_ranges(self, context_limit=0)
@@ -52,11 +50,13 @@ class LLMConfig:
 class LocalConfig:
     """A model of transformers on this machine."""
 
-    precision: Annotated[LocalPrecision, arg(help="auto: bf16 on a GPU, fp32 on the CPU")] = "auto"
-    device: Annotated[DeviceName, arg(help="auto: the GPU where there is one")] = "auto"
-    device_map: Annotated[str, arg(help='"auto" spreads a model over GPUs; "" means one device')] = ""
-    batch_size: Annotated[int, arg(help="prompts read and continued together")] = 8
-    prefill_chunk: Annotated[int, arg(help="tokens of a prompt read at once, to save memory; 0 means all")] = 0
+    precision: Annotated[LocalPrecision, arg(help="number format; auto: bf16 on a GPU, fp32 on the CPU")] = "auto"
+    device: Annotated[DeviceName, arg(help="device to run on; auto: the GPU if there is one")] = "auto"
+    device_map: Annotated[str, arg(help='"auto" spreads the model over GPUs; "" means one device')] = ""
+    batch_size: Annotated[int, arg(help="prompts per batch")] = 8
+    prefill_chunk: Annotated[
+        int, arg(help="read prompts in chunks of so many tokens, to save memory; 0 means whole")
+    ] = 0
 
     def __post_init__(self) -> None:
         _check_ranges(self, batch_size=1, prefill_chunk=0)
@@ -66,21 +66,24 @@ class LocalConfig:
 class ServerConfig:
     """An OpenAI-compatible server.  backoff_s: before a request's second try; it doubles from there."""
 
-    base_url: Annotated[str, arg(help='such as http://localhost:8000/v1; "" means no server but a local model')] = ""
+    base_url: Annotated[str, arg(help='server address, such as http://localhost:8000/v1; "" means a local model')] = ""
     api_key_env: Annotated[str, arg(help="environment variable that holds the key, if the server needs one")] = (
         "OPENAI_API_KEY"
     )
-    concurrency: Annotated[int, arg(help="requests in flight at a time")] = 16
-    requests_per_minute: Annotated[Number, arg(help="at most so many; 0 means no limit")] = 0.0
-    tries: Annotated[int, arg(help="of each request")] = 8
-    backoff_s: Annotated[Number, arg(help="seconds before the second try; doubles from there")] = 1.0
+    concurrency: Annotated[int, arg(help="most requests in flight")] = 16
+    requests_per_minute: Annotated[Number, arg(help="most requests per minute; 0 means no limit")] = 0.0
+    tries: Annotated[int, arg(help="most tries per request")] = 8
+    backoff_s: Annotated[Number, arg(help="seconds before the second try; doubles with each further try")] = 1.0
     system_as: Annotated[
-        SystemAs, arg(help="user: a system text begins the user's turn; auto: so for families without a system's turn")
+        SystemAs,
+        arg(help="where system prompts go; user: into the user's message; auto: there if there is no system role"),
     ] = "auto"
-    structured: Annotated[Structured, arg(help="whose words for a grammar or JSON schema it understands")] = "none"
-    timeout_s: Annotated[Number, arg(help="seconds of silence after which a request counts as lost")] = 300.0
-    stream: Annotated[bool, arg(help="have answers streamed, so that silence is noticed within one")] = False
-    tokenizer: Annotated[str, arg(help="the model's, to count with where a server would cut what is too long")] = ""
+    structured: Annotated[Structured, arg(help="how the server takes a grammar or JSON schema")] = "none"
+    timeout_s: Annotated[Number, arg(help="seconds without data after which a request has failed")] = 300.0
+    stream: Annotated[bool, arg(help="stream answers, so that a stalled one is noticed early")] = False
+    tokenizer: Annotated[
+        str, arg(help="the model's tokenizer, to count tokens for servers that cut long prompts silently")
+    ] = ""
 
     def __post_init__(self) -> None:
         _check_ranges(self, concurrency=1, requests_per_minute=0, tries=1, backoff_s=0, timeout_s=0.01)
@@ -105,9 +108,9 @@ class ServerConfig:
 class AskConfig:
     """How a question is put."""
 
-    max_tokens: Annotated[int, arg(help="that a model may write at once")] = 160
-    max_searches: Annotated[int, arg(help="of a question, by --method regex")] = 8
-    top_k: Annotated[int, arg(help="paragraphs that --method bm25 keeps")] = 2
+    max_tokens: Annotated[int, arg(help="most tokens that the model may write at once")] = 160
+    max_searches: Annotated[int, arg(help="with --method regex: most searches per question")] = 8
+    top_k: Annotated[int, arg(help="with --method bm25: paragraphs to keep")] = 2
 
     def __post_init__(self) -> None:
         _check_ranges(self, max_tokens=1, max_searches=0, top_k=1)
@@ -117,8 +120,8 @@ class AskConfig:
 class Price:
     """Dollars for a million tokens."""
 
-    price_read: Annotated[Number, arg(help="dollars for a million tokens of prompts")] = 0.0
-    price_written: Annotated[Number, arg(help="dollars for a million tokens of answers")] = 0.0
+    price_read: Annotated[Number, arg(help="dollars per million prompt tokens")] = 0.0
+    price_written: Annotated[Number, arg(help="dollars per million answer tokens")] = 0.0
 
     def __post_init__(self) -> None:
         _check_ranges(self, price_read=0, price_written=0)
