@@ -109,7 +109,7 @@ def _read_and_drawn(module: ModuleType, figure: str, results: Path | None) -> An
 
 def _saved(drawn: Any, name: str, out: Path, kinds: Sequence[str] = KINDS) -> list[Path]:
     if not isinstance(drawn, Figure):
-        raise UsageError(f"draw_figure of {name} gives a {type(drawn).__name__}, and no matplotlib Figure")
+        raise UsageError(f"draw_figure of {name} returns a {type(drawn).__name__}, not a matplotlib Figure")
     return [_save(drawn, out / f"{name}.{kind}", kind) for kind in kinds]
 
 

@@ -25,7 +25,7 @@ from .results import RESULTS, count_in, read_rows, share_in
 from .seeds import Seeds
 
 DEFAULT_TABLE = RESULTS / "istree_transfer.csv"
-ANSWERS = {"[TRUE]": ("o", "trees"), "[FALSE]": ("X", "graphs that are no tree")}
+ANSWERS = {"[TRUE]": ("o", "trees"), "[FALSE]": ("X", "graphs that are not trees")}
 _TEXT = ("task", "family", "tested_on", "answer", "mode", "arch", "size", "hardware", "options")
 _COUNTS = ("n", "tested_n", "seed", "samples", "parameters", "eval_samples")
 _SHARES = ("accuracy", "accuracy_low", "accuracy_high")

@@ -91,7 +91,7 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """A table's lines as a view shows them.  ticks: the names of x where it is no number.  left_out: for a caption."""
+    """A table's lines in a view.  ticks: the names of x where it is not a number.  left_out: for a caption."""
 
     path: Path
     view: SeriesView

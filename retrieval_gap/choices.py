@@ -15,9 +15,9 @@ LogName = Literal["none", "tensorboard", "trackio", "wandb"]
 
 
 def read_number(text: str) -> float:
-    """Raises ValueError for what is no number (nor is 1_0), and for one so small that it would be taken for 0."""
+    """Raises ValueError for what is not a number (nor is 1_0), and for one so small that it would be taken for 0."""
     if "_" in text or not text.isascii():
-        raise ValueError(f"{text} is no number")
+        raise ValueError(f"{text} is not a number")
     value = float(text)
     if value == 0 and any(digit in "123456789" for digit in text.lower().partition("e")[0]):
         raise ValueError(f"{text} is too close to 0 to be told from it")

@@ -49,7 +49,7 @@ def contained() -> Iterator[None]:
 
 
 def _seconds() -> float:
-    """As PATIENCE says; SECONDS for 0 and for what is no number.  Below 0, or past LONGEST: no limit."""
+    """As PATIENCE says; SECONDS for 0 and for what is not a number.  Below 0, or past LONGEST: no limit."""
     try:
         seconds = float(os.environ.get(PATIENCE, ""))
     except ValueError:

@@ -128,7 +128,7 @@ def test_a_committed_table_is_read_as_numbers() -> None:
 
 
 def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is no run directory"):
+    with pytest.raises(UsageError, match="is not a run directory"):
         load_run(tmp_path)
 
 

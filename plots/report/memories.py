@@ -64,7 +64,7 @@ def _shown(known: KnownRun, cell: MemoryCell) -> Shown:
             for number, steps in groupby(log, key=lambda step: step["stream"])
         ]
     except (KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{path} has a line that is no step") from error
+        raise RunError(f"{path} has a line that is not a step") from error
     return {"label": " ".join((cell.label(), *settings)), "budget": relevant.get("budget", 0), "streams": streams}
 
 

@@ -45,7 +45,7 @@ def names(flag: str, text: str, allowed: Sequence[Name]) -> list[Name]:
 
 
 def whole_numbers(flag: str, text: str, smallest: int, largest: int) -> list[int]:
-    """The numbers of a list such as 0,4,16.  Raises UsageError for what is no whole number in this range."""
+    """The numbers of a list such as 0,4,16.  Raises UsageError for what is not a whole number in this range."""
     words = text.split(",")
     if not all(re.fullmatch(r"\s*\d{1,19}\s*", word) and smallest <= int(word) <= largest for word in words):
         wanted = f"whole numbers from {smallest} to {largest}, such as 4,16"

@@ -79,7 +79,9 @@ class HotpotQACommand:
         models = [replace(self.model, model=name) for name in self.model.model.split(",")]
         names = [model.shown_name for model in models]
         if len(set(names)) < len(names):
-            raise UsageError(f"--model {self.model.model}: two models of one name; ask them apart, with --name")
+            raise UsageError(
+                f"--model {self.model.model}: two models have the same name; run them separately, with --name"
+            )
         runs = [run for model in models for run in replace(self, model=model)._plan().runs()]
         sweep(runs, SweepOptions(executor=ExecutorOptions(device=self.local.device)), options)
 
@@ -175,5 +177,5 @@ def _orders(text: str) -> list[str]:
     """The orders of a list; two numbers in a row are one order, two places."""
     found = re.findall(r"\d+,\d+|[^,]+", text)
     if not found or ",".join(found) != text:
-        raise UsageError(f"--order {text!r} is no list such as random,last or 3,7")
+        raise UsageError(f"--order {text!r} is not a list such as random,last or 3,7")
     return list(dict.fromkeys(found))

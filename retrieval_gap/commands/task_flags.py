@@ -29,9 +29,9 @@ def split_task_flags(words: list[str]) -> tuple[list[str], str]:
         flag, equals, value = word.partition("=")
         flag = flag.replace("_", "-")
         if flag in SIZE_FLAGS and flag not in ("--n", task.size_flag) and task.size_flag != "--n":
-            raise UsageError(f"{flag} is no flag of {task.name}: its size is {task.size_flag}")
+            raise UsageError(f"{flag} is not a flag of {task.name}: its size is {task.size_flag}")
         if flag == QUERY_FLAG and flag not in own:
-            raise UsageError(f"{flag} is no flag of {task.name}: it has no query that could come first")
+            raise UsageError(f"{flag} is not a flag of {task.name}: it has no query that could come first")
         if flag in own:
             value = value if equals else next(rest, "")
             options.append(f"{flag[2:].replace('-', '_')}={value}")
@@ -65,7 +65,7 @@ def _own_flags(task: type[Task]) -> dict[str, str]:
 
 
 def _task_of(words: list[str]) -> str:
-    """What stands behind `--task`, else the first word behind the command that is no flag."""
+    """What stands behind `--task`, else the first word behind the command that is not a flag."""
     for word, following in zip(words, [*words[1:], ""], strict=True):
         if word == "--task":
             return following

@@ -48,7 +48,7 @@ def changed(source: CatalogFile, url: str, sha256: str) -> CatalogFile:
     neither the catalog nor the user has one."""
     if url:
         if not _is_address(url):
-            raise UsageError(f"--url {url} is no http or https address")
+            raise UsageError(f"--url {url} is not an http or https address")
         source = replace(source, urls=(url, *source.urls))
     if sha256 and sha256.lower() != source.sha256:
         if not SHA256.fullmatch(sha256.lower()):

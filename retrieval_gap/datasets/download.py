@@ -166,7 +166,7 @@ def _put_at(answer: http.client.HTTPResponse, file: IO[bytes]) -> None:
 
 
 class _Redirects(HTTPRedirectHandler):
-    """Raises URLError, with the connection closed, where a server sends us on to what is no address."""
+    """Raises URLError, with the connection closed, where a server sends us on to what is not an address."""
 
     def http_error_302(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: http.client.HTTPMessage
@@ -175,7 +175,7 @@ class _Redirects(HTTPRedirectHandler):
             return super().http_error_302(req, fp, code, msg, headers)
         except ValueError as error:
             fp.close()
-            raise URLError(f"it sends us on to what is no address ({error})") from error
+            raise URLError(f"it sends us on to what is not an address ({error})") from error
 
     http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
@@ -194,7 +194,7 @@ def _answer(url: str, offset: int) -> Iterator[http.client.HTTPResponse]:
             error.close()
             raise _MirrorError(f"HTTP {error.code} {error.reason}") from error
         answer = error
-    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: what is no address
+    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: what is not an address
         reason = error.reason if isinstance(error, URLError) else error
         raise _NoAnswerError(str(reason) or type(reason).__name__) from error
     with answer:

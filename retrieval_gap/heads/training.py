@@ -68,12 +68,12 @@ def search(
 ) -> Saved:
     """Trains `make()` at each rate, from where `saved` is; the last state, whose `chosen` is the best head found.
 
-    Raises RunError where every rate's loss is no number.
+    Raises RunError where every rate's loss is not a number.
     """
     while saved.rate < len(config.rates):
         saved = _train_rate(make(), splits, config, seed, saved, hooks)
     if saved.chosen is None:
-        raise RunError(f"training failed at every learning rate of {config.rates}: the loss is no number")
+        raise RunError(f"training failed at every learning rate of {config.rates}: the loss is not a number")
     return saved
 
 

@@ -29,7 +29,7 @@ def make_backend(model: LLMConfig, local: LocalConfig, server: ServerConfig) -> 
 def _key(variable: str) -> str:
     key = os.environ.get(variable, "").strip()
     if not (key.isascii() and key.isprintable()):
-        raise UsageError(f"the environment's {variable} is no key: it has more than ASCII letters")
+        raise UsageError(f"the environment's {variable} is not a key: it has more than ASCII letters")
     return key
 
 

@@ -96,7 +96,7 @@ class ServerConfig:
             whole = False
         if not whole:
             shown = self.base_url.partition("?")[0].rpartition("@")[2]
-            raise UsageError(f"--base-url {shown} is no address such as http://localhost:8000/v1")
+            raise UsageError(f"--base-url {shown} is not an address such as http://localhost:8000/v1")
         if url.username or url.password or url.query or url.fragment:
             place = f"{url.scheme}://{url.hostname}{url.path}"
             raise UsageError(

@@ -50,7 +50,7 @@ class LocalBackend:
         self._tokenizer = load_tokenizer(model.model)
         self._model = self._loaded()
         if model.api == "chat" and not self._tokenizer.chat_template:
-            raise UsageError(f"model {model.model} has no chat template; --api completions goes without")
+            raise UsageError(f"model {model.model} has no chat template; use --api completions")
         self._system_turn = model.api == "chat" and _has_system_turn(self._tokenizer)
         self._channels = CHANNEL in self._tokenizer.get_vocab()
         self.vocabulary = len(self._tokenizer)

@@ -15,7 +15,7 @@ ENDED, CUT = frozenset({None, "stop", "eos_token", "stop_sequence"}), frozenset(
 
 
 class BrokenReplyError(Exception):
-    """A reply that is no completion: cut off, ended by a fault, or of another form."""
+    """A reply that is not a completion: cut off, ended by a fault, or of another form."""
 
 
 class NoAnswerError(BrokenReplyError):
@@ -43,7 +43,7 @@ def parsed(body: str, request: Request) -> Completion:
         text = choice["text"] if message is None else message.get("content")
         return _completion(text or "", choice.get("finish_reason"), reply.get("usage"), request)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise BrokenReplyError(f"the reply is no completion ({body[:80]!r})") from error
+        raise BrokenReplyError(f"the reply is not a completion ({body[:80]!r})") from error
 
 
 async def parsed_stream(chunks: AsyncIterator[bytes], request: Request) -> Completion:
@@ -66,7 +66,7 @@ async def parsed_stream(chunks: AsyncIterator[bytes], request: Request) -> Compl
                 text += (choice.get("text") if delta is None else delta.get("content")) or ""
                 finish = choice.get("finish_reason") or finish
         except (ValueError, TypeError, AttributeError) as error:
-            raise BrokenReplyError(f"an event is no part of a completion ({data[:80]!r})") from error
+            raise BrokenReplyError(f"an event is not a part of a completion ({data[:80]!r})") from error
     if not whole and finish is None:
         raise BrokenReplyError("the stream was cut off")
     return _completion(text, finish, usage, request)

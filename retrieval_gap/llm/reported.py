@@ -39,7 +39,7 @@ def echoed_likelihood(body: str, answer: str) -> Echoed | None:
             return None
         total = float(sum(likelihoods[first:last]))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise BrokenReplyError(f"the reply is no completion ({body[:80]!r})") from error
+        raise BrokenReplyError(f"the reply is not a completion ({body[:80]!r})") from error
     return Echoed(log_likelihood=total, tokens=last - first, prompt_tokens=last)
 
 
@@ -59,7 +59,7 @@ def likely_next(body: str) -> dict[bytes, float] | None:
         first = (told.get("top_logprobs") or [None])[0]
         return {token.encode(): float(likely) for token, likely in first.items()} if first else None
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise BrokenReplyError(f"the reply is no completion ({body[:80]!r})") from error
+        raise BrokenReplyError(f"the reply is not a completion ({body[:80]!r})") from error
 
 
 def counted_tokens(body: str) -> int | None:

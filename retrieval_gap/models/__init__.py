@@ -63,11 +63,11 @@ def _not_declared(built: Any) -> str:
     if kind is type:
         return f"is a class; write {built.__name__}()"
     if not is_dataclass(built):
-        return "is no dataclass"
+        return "is not a dataclass"
     if not kind.__dataclass_params__.frozen:
         return "is a dataclass that can change; write @dataclass(frozen=True)"
     strange = [field.name for field in fields(built) if not _is_plain(getattr(built, field.name))]
-    return f"has a field {strange[0]} that is no number, text, True, False, None or list of these" if strange else ""
+    return f"has a field {strange[0]} that is not a number, text, True, False, None or list of these" if strange else ""
 
 
 def _is_plain(value: Any) -> bool:
@@ -90,7 +90,7 @@ def _changed(built: Any, changes: list[str], arch: str) -> Architecture:
             values[name] = value
             continue
         if not value.isdecimal() or not 1 <= int(value) <= LARGEST:
-            raise UsageError(f"size of {arch}: {name} = {value!r} is no whole number of 1 to {LARGEST:,}")
+            raise UsageError(f"size of {arch}: {name} = {value!r} is not a whole number of 1 to {LARGEST:,}")
         values[name] = int(value)
     changed: Architecture = replace(built, **values)
     try:

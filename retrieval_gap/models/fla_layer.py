@@ -68,7 +68,7 @@ def _leaves(state: Any) -> list[Tensor]:
     if isinstance(state, (tuple, list)):
         return [leaf for part in state for leaf in _leaves(part)]
     if state is not None and not isinstance(state, Tensor):
-        raise UsageError(f"a part of its state is a {type(state).__name__}, and no tensor")
+        raise UsageError(f"a part of its state is a {type(state).__name__}, not a tensor")
     return [] if state is None else [state]
 
 

@@ -106,7 +106,7 @@ def _readings(mixer: Mixer) -> Iterator[tuple[str, Callable[[Tensor], Tensor]]]:
 
 def _shape_trouble(what: str, y: Tensor, x: Tensor) -> str:
     if not isinstance(y, Tensor):
-        return f"{what} gives a {type(y).__name__}, and no tensor"
+        return f"{what} returns a {type(y).__name__}, not a tensor"
     if y.shape != x.shape:
         return f"{what} gives shape {tuple(y.shape)} for an input of {tuple(x.shape)}"
     return ""

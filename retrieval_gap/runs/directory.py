@@ -56,12 +56,12 @@ class RunDirectory:
         return cls(runs_dir / f"{experiment.label()}-{experiment.hash()}")
 
     def experiment(self) -> Experiment:
-        """Raises UsageError where this is no run directory, or its configuration is invalid; RunError where that
+        """Raises UsageError where this is not a run directory, or its configuration is invalid; RunError where that
         cannot be read."""
         if not self.configuration.is_file():
             below = min((path.parent for path in self.path.glob("*/config.json")), default=None)
             told = f"; it holds some, such as {below}" if below else ""
-            raise UsageError(f"{self.path} is no run directory (it has no config.json){told}")
+            raise UsageError(f"{self.path} is not a run directory (it has no config.json){told}")
         return read_experiment(read_json(self.configuration), str(self.configuration))
 
     def rows(self, experiment: Experiment | None = None) -> list[Row]:

@@ -37,7 +37,7 @@ def planned_runs(experiments: Iterable[Experiment], runs_dir: Path) -> list[Know
     Raises UsageError where `runs_dir` is a file.
     """
     if runs_dir.exists() and not runs_dir.is_dir():
-        raise UsageError(f"{runs_dir} is no folder of runs")
+        raise UsageError(f"{runs_dir} is not a folder of runs")
     return [KnownRun(RunDirectory.of(experiment, runs_dir), experiment) for experiment in experiments]
 
 
@@ -48,7 +48,7 @@ def known_runs(runs_dir: Path) -> list[KnownRun]:
     They are what is found there: a user's file that is of a run's hash may have changed since, or gone.
     """
     if not runs_dir.is_dir():
-        raise UsageError(f"{runs_dir} is no folder of runs; `retrieval-gap train` or `sweep` makes one")
+        raise UsageError(f"{runs_dir} is not a folder of runs; `retrieval-gap train` or `sweep` makes one")
     if (runs_dir / "config.json").is_file():
         return [_known(RunDirectory(runs_dir))]
     found = {path.parent for name in ("config.json", "result.json") for path in runs_dir.glob(f"*/{name}")}

@@ -69,7 +69,7 @@ def size_limits() -> dict[str, int]:
 def refusal(name: str, size: int, limits: Mapping[str, int]) -> str:
     """Why no pack holds such a file of a run, to be said after its path; "" where one may."""
     if name not in limits and not _COPY.fullmatch(name):
-        return "is no file of a run that a pack holds"
+        return "is not a file of a run that a pack holds"
     most = limits.get(name, LARGEST_TEXT)
     return "" if 0 <= size <= most else f"has an impossible size for a pack: {size:,} bytes, at most {most:,} are held"
 

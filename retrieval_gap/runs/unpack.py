@@ -70,7 +70,7 @@ def _verify(source: Path, file: IO[bytes]) -> None:
     """Raises RunError where a pack is not as it was written, or is not made of sound runs."""
     size = os.fstat(file.fileno()).st_size - DIGEST_DIGITS
     if size < 0 or sha256_of(file, size).encode() != file.read():
-        raise RunError(f"{source} is no whole pack of runs (its SHA-256 differs); nothing is unpacked")
+        raise RunError(f"{source} is not a complete pack of runs (its SHA-256 differs); nothing is unpacked")
     try:
         with _tar(file) as tar:
             _check_members(tar)
@@ -84,7 +84,7 @@ def _tar(file: IO[bytes]) -> tarfile.TarFile:
 
 
 def _check_members(tar: tarfile.TarFile) -> None:
-    """Raises an error, one line, for the first member that is no file of a sound run or not what the manifest says."""
+    """Raises a one-line error for the first member that is not a file of a sound run or not in the manifest."""
     contents: dict[str, bytes] = {}
     digests: dict[str, str] = {}
     limits = size_limits()
@@ -111,7 +111,7 @@ def _check_members(tar: tarfile.TarFile) -> None:
 
 def _check_member(member: tarfile.TarInfo, limits: Mapping[str, int]) -> None:
     if member.type != tarfile.REGTYPE or member.issparse():
-        raise ValueError(f"{member.name!r} is no plain file")
+        raise ValueError(f"{member.name!r} is not a plain file")
     if member.name == MANIFEST:
         if not 0 <= member.size <= LARGEST_MANIFEST:
             raise ValueError(f"{MANIFEST} has an impossible size, {member.size} bytes")

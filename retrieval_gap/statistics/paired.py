@@ -57,7 +57,7 @@ def paired_difference(
     Raises ValueError for no items, or lists of different lengths.
     """
     if not len(first) == len(second) == len(groups) or not len(first):
-        raise ValueError(f"{len(first)}, {len(second)} values and {len(groups)} groups are no paired items")
+        raise ValueError(f"{len(first)}, {len(second)} values and {len(groups)} groups are not paired items")
     difference_I = np.asarray(first, np.float64) - np.asarray(second, np.float64)
     mean, number = float(difference_I.mean()), len(set(groups))
     if number == 1:

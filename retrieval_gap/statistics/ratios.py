@@ -82,7 +82,7 @@ def standard_error(
     seeds, examples = counts[0].numerator_SxI.shape
     shapes = {part.shape for each in counts for part in each}
     if shapes != {(seeds, examples)} or len(groups) != examples or not examples:
-        raise ValueError(f"counts of shapes {sorted(shapes)} and {len(groups)} groups are no paired examples")
+        raise ValueError(f"counts of shapes {sorted(shapes)} and {len(groups)} groups are not paired examples")
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     if len(numbers) == 1:
         return StandardError(math.inf, 1)

@@ -17,7 +17,7 @@ _LEAST = {"eval_samples": 1}  # a share is of some
 
 
 def count_in(where: str, row: Mapping[str, str], column: str) -> int:
-    """Raises UsageError for what is no whole number."""
+    """Raises UsageError for what is not a whole number."""
     return _placed(where, whole_number, row, column)
 
 
@@ -32,7 +32,7 @@ def number_in(where: str, row: Mapping[str, str], column: str) -> float:
 
 
 def share_in(where: str, row: Mapping[str, str], column: str) -> float:
-    """Raises UsageError for what is no share."""
+    """Raises UsageError for what is not a share."""
     return _placed(where, share_of_one, row, column)
 
 
@@ -46,7 +46,7 @@ def _placed(where: str, read: Callable[[str, str], Value], row: Mapping[str, str
 def whole_number(column: str, text: str) -> int:
     """Raises ValueError, naming the column, for what is none, or is fewer than the column's rows must have."""
     if not _WHOLE.fullmatch(text):
-        raise ValueError(f"{column} = {text!r} is no whole number")
+        raise ValueError(f"{column} = {text!r} is not a whole number")
     number = int(text)
     if number < _LEAST.get(column, number):
         raise ValueError(f"{column} = {text!r} is below {_LEAST[column]}")
@@ -57,7 +57,7 @@ def finite_number(column: str, text: str) -> float:
     """Raises ValueError, naming the column, for what is none."""
     number = _number(text)
     if not math.isfinite(number):
-        raise ValueError(f"{column} = {text!r} is no number")
+        raise ValueError(f"{column} = {text!r} is not a number")
     return number
 
 
@@ -65,7 +65,7 @@ def share_of_one(column: str, text: str) -> float:
     """A number from 0 to 1.  Raises ValueError, naming the column, for what is none."""
     share = _number(text)
     if not 0 <= share <= 1:
-        raise ValueError(f"{column} = {text!r} is no share between 0 and 1")
+        raise ValueError(f"{column} = {text!r} is not a share between 0 and 1")
     return share
 
 
@@ -82,7 +82,7 @@ def naturally(text: str) -> list[tuple[float, str]]:
 
 
 def number_or_last(text: str) -> float:
-    """What is no number comes after all that are."""
+    """What is not a number comes after all that are."""
     try:
         return float(text)
     except ValueError:

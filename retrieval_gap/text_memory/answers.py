@@ -98,7 +98,7 @@ def _typed(target: Target, answer: Any) -> Value | None:
 
 
 def _number(answer: Any) -> float | None:
-    """None for what is no number, NaN, or beyond LARGEST_NUMBER; Python alone reads 1_0 as 10."""
+    """None for what is not a number, NaN, or beyond LARGEST_NUMBER; Python alone reads 1_0 as 10."""
     if isinstance(answer, bool) or "_" in str(answer):
         return None
     try:

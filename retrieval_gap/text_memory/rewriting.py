@@ -84,7 +84,7 @@ class Notebook:
         except UnreadableError as error:
             raise _RefusedError("unreadable", str(error)) from error
         if failed:
-            raise _RefusedError("unreadable", f"{failed} lines are no edit")
+            raise _RefusedError("unreadable", f"{failed} lines are not edits")
         return self._within(memory)
 
     def _consolidated(self, over: Memory) -> Talk[Memory]:

@@ -137,7 +137,7 @@ class Writer:
 
 
 def _pieces(tokens: Sequence[int]) -> list[tuple[int, list[int]]]:
-    """Each token that is no text, with the text tokens behind it."""
+    """Each token that is not text, with the text tokens behind it."""
     pieces = list[tuple[int, list[int]]]()
     for token in tokens:
         if token < TEXT_0:

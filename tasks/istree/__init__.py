@@ -164,7 +164,7 @@ def trace(edges: ArrayLike, n: int, mode: Mode) -> tuple[NDArray[np.int32], NDAr
 
 
 def _pairs(edges: ArrayLike) -> NDArray[np.integer]:
-    """Raises TaskError for what is no list of pairs of whole numbers."""
+    """Raises TaskError for what is not a list of pairs of whole numbers."""
     try:
         found = np.asarray(edges)
     except ValueError:  # rows of several lengths

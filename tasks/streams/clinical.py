@@ -35,7 +35,7 @@ class Clinical(Benchmark):
         super().__init__(config)
         assert config.data is not None, "checked by Benchmark"
         if not config.data.is_dir():
-            raise TaskError(f"{config.data} is no folder; clinical needs {self.files}")
+            raise TaskError(f"{config.data} is not a folder; clinical needs {self.files}")
         self._reader = _Tables(config.data)
         histories = [(patient, self._steps(rows)) for patient, rows in self._reader.admissions.items()]
         self._histories = [history for history in histories if len(history[1]) >= 2]

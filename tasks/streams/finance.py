@@ -136,11 +136,11 @@ class Finance(Benchmark):
         before, after = self._date(self._rows[place - 1]), self._date(self._rows[place])
         whole = (after.year - before.year) * 12 + after.month - before.month == 1
         if not (whole if self._monthly else after - before <= LONGEST_BREAK):
-            self._left_out.add("rows behind a gap have no change and are no step", self._rows[place].line)
+            self._left_out.add("rows behind a gap have no change and are not steps", self._rows[place].line)
             return False
         if not 1 / LARGEST_FACTOR <= 1 + self._change(place) / 100 <= LARGEST_FACTOR:
             self._left_out.add(
-                f"changes by a factor of more than {LARGEST_FACTOR:g} are no step", self._rows[place].line
+                f"changes by a factor of more than {LARGEST_FACTOR:g} are not steps", self._rows[place].line
             )
             return False
         return True

@@ -170,7 +170,7 @@ class Weather(Benchmark):
             if _date(tomorrow) - _date(today) == timedelta(days=1):
                 pairs.append((today, tomorrow))
             else:
-                self._left_out.add("days before a gap have no next day and are no step", today.line)
+                self._left_out.add("days before a gap have no next day and are not steps", today.line)
         return pairs
 
     def _step(self, t: int, today: TableLine, tomorrow: TableLine) -> Step:

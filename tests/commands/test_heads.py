@@ -37,7 +37,7 @@ def test_the_same_command_again_answers_from_what_is_done(tmp_path: Path, capfd:
         (["run", "topic", "--model", "./absent", "--head", "mean", "--seeds", "0"], "--seeds 0 is out of range"),
         (["run", "topic", "--model", "x", "--head", "mean", "--window", "1.5"], "--window 1.5 is invalid"),
         (["run", "topics", "--model", "./absent", "--head", "mean"], "did you mean 'topic'"),
-        (["table", "--runs-dir", "./absent"], "absent is no folder of runs"),
+        (["table", "--runs-dir", "./absent"], "absent is not a folder of runs"),
     ],
 )
 def test_wrong_use_is_told_in_one_line(words: list[str], said: str, capfd: pytest.CaptureFixture[str]) -> None:

@@ -119,7 +119,7 @@ def test_a_mirror_that_nobody_runs_is_passed(server: Site, tmp_path: Path) -> No
 def test_an_address_that_cannot_be_asked_is_refused_and_as_a_mirror_passed(
     server: Site, tmp_path: Path, url: str
 ) -> None:
-    with pytest.raises(UsageError, match="is no http or https address"):
+    with pytest.raises(UsageError, match="is not an http or https address"):
         changed(source(), url, "")
     assert fetch(tmp_path, url, server.serve("/good", whole(CONTENT))) == CONTENT
 
@@ -258,7 +258,7 @@ def test_without_a_pin_nothing_is_fetched_and_with_the_users_it_is(
     [
         ("get hotpot", "unknown data set 'hotpot' (choose from hotpotqa); did you mean 'hotpotqa'?"),
         ("get hotpotqa --part tran", "unknown part of hotpotqa 'tran' (choose from dev, train); did you mean 'train'?"),
-        ("get hotpotqa --url file:///etc/passwd", "--url file:///etc/passwd is no http or https address"),
+        ("get hotpotqa --url file:///etc/passwd", "--url file:///etc/passwd is not an http or https address"),
         ("get hotpotqa --sha256 abc", "--sha256 abc is not a SHA-256: expected 64 hex digits"),
     ],
 )

@@ -266,7 +266,7 @@ def test_a_memory_run_of_each_architecture_keeps_its_budget(
 
 
 def test_gpt_2_has_no_chat_and_says_so_in_one_line(folders: dict[str, Path]) -> None:
-    with pytest.raises(UsageError, match="has no chat template; --api completions goes without"):
+    with pytest.raises(UsageError, match="has no chat template; use --api completions"):
         LocalBackend(LLMConfig(model=str(folders["gpt2"]), api="chat"), LocalConfig(device="cpu"))
 
 

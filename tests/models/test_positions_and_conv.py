@@ -151,7 +151,7 @@ def test_an_option_said_is_the_default_that_it_repeats() -> None:
         ("lstm", "tiny+conv=17", r"conv = 17 is outside 2\.\.16"),
         ("lstm", "tiny+positions=none", "unknown lstm dimension 'positions'"),
         ("mamba2", "tiny+rotation=some", "unknown rotation 'some'"),
-        ("gated_deltaproduct", "tiny+n_h=0", "n_h = '0' is no whole number"),
+        ("gated_deltaproduct", "tiny+n_h=0", "n_h = '0' is not a whole number"),
         ("gated_deltaproduct", "tiny+eigenvalues=0", "unknown eigenvalues '0'"),
     ],
 )

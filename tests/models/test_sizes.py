@@ -55,10 +55,10 @@ SIZES = {{"tiny": Stack()}}
 @pytest.mark.parametrize(
     ("declared", "field", "told"),
     [
-        ("", "", "is no dataclass"),
+        ("", "", "is not a dataclass"),
         ("@dataclass", "width: int = 4", "is a dataclass that can change"),
-        ("@dataclass(frozen=True)", "act: object = abs", "has a field act that is no number, text"),
-        ("@dataclass(frozen=True)", "sizes: tuple = (1, object())", "has a field sizes that is no number, text"),
+        ("@dataclass(frozen=True)", "act: object = abs", "has a field act that is not a number, text"),
+        ("@dataclass(frozen=True)", "sizes: tuple = (1, object())", "has a field sizes that is not a number, text"),
     ],
 )
 def test_an_architecture_whose_hash_would_be_another_in_every_process_is_refused(

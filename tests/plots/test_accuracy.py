@@ -206,5 +206,5 @@ def test_titles_are_no_wider_than_their_panels(tmp_path: Path) -> None:
 
 
 def test_an_n_that_is_no_whole_number_is_told_with_its_line(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"t\.csv.*n = '8\.0' is no whole number"):
+    with pytest.raises(UsageError, match=r"t\.csv.*n = '8\.0' is not a whole number"):
         accuracy.draw_figure(series(tmp_path, [row(n="8.0"), row(n="16.0")]))

@@ -113,7 +113,7 @@ def test_a_users_figure_may_read_its_own_kind_of_table(tmp_path: Path) -> None:
     ("source", "told"),
     [
         ("", "defines no draw_figure"),
-        ("def draw_figure(results): return 3\n", "gives a int, and no matplotlib Figure"),
+        ("def draw_figure(results): return 3\n", "returns a int, not a matplotlib Figure"),
         ("def draw_figure(results):\n    return 1 / 0\n", r"mine\.py:2: ZeroDivisionError"),
         (
             "def read_table(path):\n    return {}['n']\ndef draw_figure(results): pass\n",

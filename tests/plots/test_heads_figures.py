@@ -111,10 +111,10 @@ def test_a_table_without_what_is_drawn_is_refused(tmp_path: Path, figure: Any, k
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"score": 1.5}, "score = '1.5' is no share between 0 and 1"),
-        ({"versus": "head attention"}, "difference = '' is no number"),
+        ({"score": 1.5}, "score = '1.5' is not a share between 0 and 1"),
+        ({"versus": "head attention"}, "difference = '' is not a number"),
         ({"versus": "head attention", **_difference(2.0)}, "difference = 2.0 is out of range"),
-        ({"n": "many"}, "n = 'many' is no whole number"),
+        ({"n": "many"}, "n = 'many' is not a whole number"),
     ],
 )
 def test_an_impossible_value_is_refused_by_line(tmp_path: Path, change: dict[str, Any], said: str) -> None:

@@ -198,7 +198,7 @@ def test_unfinished_and_unreadable_runs_are_noted(tmp_path: Path) -> None:
         assert part in note
     assert "says n = 'many', and the run's config.json 6" in " ".join(notes)
     assert "has no number for accuracy" in " ".join(notes)
-    assert "says accuracy_low = nan, which is no share" in " ".join(notes)
+    assert "says accuracy_low = nan, which is not a share" in " ".join(notes)
 
 
 def test_a_number_that_json_has_no_word_for_is_shown_as_not_known(tmp_path: Path) -> None:

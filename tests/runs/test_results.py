@@ -64,7 +64,7 @@ def test_a_folder_of_runs_in_place_of_a_run_names_one_of_them(
     run = RunDirectory.of(CONFIG, tmp_path)
     run.create(CONFIG, {})
     assert main(["eval", str(tmp_path)]) == 2
-    assert f"{tmp_path} is no run directory (it has no config.json); it holds some, such as {run.path}" in " ".join(
+    assert f"{tmp_path} is not a run directory (it has no config.json); it holds some, such as {run.path}" in " ".join(
         capsys.readouterr().err.split()
     )
 

@@ -127,7 +127,7 @@ def test_the_interval_covers_the_score_and_narrows_with_more_examples() -> None:
 
 
 def test_lists_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match="are no paired examples"):
+    with pytest.raises(ValueError, match="are not paired examples"):
         score_difference(_counts(0.7, 0), _counts(0.7, 1), GROUPS[:-1])
-    with pytest.raises(ValueError, match="are no paired examples"):
+    with pytest.raises(ValueError, match="are not paired examples"):
         score_difference(_counts(0.7, 0), _counts(0.7, 1, 2), GROUPS)

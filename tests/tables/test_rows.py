@@ -84,11 +84,11 @@ def test_the_committed_tables_of_runs_merge() -> None:
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"accuracy": "high"}, r"t\.csv, line 2: accuracy = 'high' is no share"),
-        ({"accuracy": "nan"}, "accuracy = 'nan' is no share"),
-        ({"undecided": "1.5"}, "undecided = '1.5' is no share"),
-        ({"n": "8.5"}, "n = '8.5' is no whole number"),
-        ({"wall_s": "inf"}, "wall_s = 'inf' is no number"),
+        ({"accuracy": "high"}, r"t\.csv, line 2: accuracy = 'high' is not a share"),
+        ({"accuracy": "nan"}, "accuracy = 'nan' is not a share"),
+        ({"undecided": "1.5"}, "undecided = '1.5' is not a share"),
+        ({"n": "8.5"}, "n = '8.5' is not a whole number"),
+        ({"wall_s": "inf"}, "wall_s = 'inf' is not a number"),
         ({"config_hash": ""}, "config_hash is empty"),
         ({"accuracy": ""}, "accuracy is empty"),
     ],

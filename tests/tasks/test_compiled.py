@@ -20,7 +20,7 @@ def test_every_compiled_function_of_a_task_is_compiled_where_the_folder_is_named
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder for temporary files, of a user whose home is no folder."""
+    """The folder for temporary files, of a user whose home is not a folder."""
     no_folder = tmp_path / "home"
     no_folder.write_text("")
     monkeypatch.setenv("HOME", str(no_folder))

@@ -267,9 +267,9 @@ def test_a_later_question_is_what_stands_between_an_answer_and_the_next_graded_t
         ("index", {"n": 8, "mode": "cot"}, "unknown mode 'cot' .choose from direct, rag"),
         ("index", {"n": 8, "options": "value=3"}, r"unknown option 'value' \(it has query, values\)"),
         ("index", {"n": 8, "options": "values=1"}, r"--values 1 is outside 2\.\.512"),
-        ("index", {"n": 8, "options": "values=2.5"}, "--values '2.5' is no whole number"),
-        ("index", {"n": 8, "options": "values=1_6"}, "--values '1_6' is no whole number"),
-        ("index", {"n": 8, "options": "values=\u0661\u0666"}, "is no whole number"),
+        ("index", {"n": 8, "options": "values=2.5"}, "--values '2.5' is not a whole number"),
+        ("index", {"n": 8, "options": "values=1_6"}, "--values '1_6' is not a whole number"),
+        ("index", {"n": 8, "options": "values=\u0661\u0666"}, "is not a whole number"),
         (
             "cgram_retrieval",
             {"n": 4096, "mode": "rag", "options": "c=1002 query=first"},

@@ -207,7 +207,7 @@ class OnMachine(Setup):
 
 
 def read_bits(text: str) -> int:
-    """Bits of a number.  Raises UsageError for what is no number of them that can be had."""
+    """Bits of a number.  Raises UsageError for what is not a number of them that can be had."""
     if not text.isdecimal() or not FEWEST_BITS <= int(text) <= MOST_BITS:
         raise UsageError(f"--precision {text} is invalid: expected stated, exact or {FEWEST_BITS} to {MOST_BITS}")
     return int(text)

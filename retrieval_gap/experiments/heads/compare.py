@@ -115,7 +115,7 @@ def _read_examples(run: RunDirectory, row: Row) -> dict[str, Any]:
         raise RunError(f"{path} does not have the run's {row['test_examples']} examples; {AGAIN}")
     pairs = list(zip(told["numerator"], told["denominator"], strict=True))
     if any(type(part) not in (int, float) for pair in pairs for part in pair) or any(not 0 <= a <= b for a, b in pairs):
-        raise RunError(f"{path} holds a count that is none; {AGAIN}")
+        raise RunError(f"{path} holds an invalid count; {AGAIN}")
     whole = sum(above for above, _ in pairs) / (sum(below for _, below in pairs) or 1.0)
     if abs(whole - row["score"]) > ROUNDING:
         raise RunError(f"{path} gives a score of {whole:.6f}, and the run's result {row['score']:.6f}; {AGAIN}")

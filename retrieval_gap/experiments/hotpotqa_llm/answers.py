@@ -71,7 +71,7 @@ def read_done(path: Path) -> Done:
         head, *answers = (json.loads(line) for line in lines)
         done = Done(path=path, head=head, answers={answer["id"]: answer for answer in answers})
         if not done.cell.keys() >= _HEAD:
-            raise ValueError("its first line is no head")
+            raise ValueError("its first line is not a header")
         if len(done.answers) < len(answers):
             raise ValueError("it answers a question twice")
         for answer in answers:
@@ -88,7 +88,7 @@ def find_done(folder: Path, models: Sequence[str]) -> list[Done]:
     Raises UsageError for a folder or model that is not there, RunError for a damaged file.
     """
     if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder of answers; `retrieval-gap pretrained hotpotqa` makes one")
+        raise UsageError(f"{folder} is not a folder of answers; `retrieval-gap pretrained hotpotqa` makes one")
     found = [read_done(path) for path in sorted(folder.glob(f"*/{ANSWERS}"))]
     again = [_first_form(done.cell) for done in found]
     found += [done for done in map(read_done, sorted(folder.glob("*.jsonl"))) if done.cell not in again]
@@ -112,4 +112,4 @@ def _check_answer(answer: dict[str, Any]) -> None:
     if max(answer["exact_match"], answer["f1"]) > 1:
         raise ValueError(f"a score above 1 of {answer['id']!r:.40}")
     if not isinstance(answer["predicted"], str) or not isinstance(answer["too_long"], str):
-        raise TypeError(f"predicted or too_long of {answer['id']!r:.40} is no text")
+        raise TypeError(f"predicted or too_long of {answer['id']!r:.40} is not text")

@@ -168,7 +168,7 @@ class HotpotQARun(Experiment):
             return wrong
         for name in ("exact_match", "low", "high", "f1"):
             if type(row.get(name)) not in (int, float) or not 0 <= row[name] <= 1:
-                return f"says {name} = {row.get(name)!r}, which is no share"
+                return f"says {name} = {row.get(name)!r}, which is not a share"
         wanted = {"model": self.model.shown_name, "method": self.method, **asdict(self.subset)}
         for name, value in wanted.items():
             if row.get(name) != value:

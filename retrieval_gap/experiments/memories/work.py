@@ -135,7 +135,7 @@ def read_log(path: Path, made_as: str) -> list[dict[str, Any]]:
     if not isinstance(head, dict) or head.get("run") != made_as:
         raise RunError(f"{path} is the log of another run ({head.get('run') if isinstance(head, dict) else 'none'})")
     if not steps or not all(_is_step(step) for step in steps):
-        raise RunError(f"{path} has a line that is no step; delete the run and start it again")
+        raise RunError(f"{path} has a line that is not a step; delete the run and start it again")
     return steps
 
 

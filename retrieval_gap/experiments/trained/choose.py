@@ -54,7 +54,7 @@ def _first_cells(cells: Sequence[Experiment], options: SweepOptions) -> list[Run
     selected = options.chosen(cells)
     chosen = [cell for cell in selected if isinstance(cell, RunConfig)]
     if len(chosen) < len(selected) or options.shard:
-        raise UsageError("--choose lr wants a grid of trained runs, whole: no --shard")
+        raise UsageError("--choose lr needs a grid of trained runs, whole: no --shard")
     first = first_round(chosen)
     if len({cell.seed for cell in first}) < 2:
         print("one seed a rate: two or more, such as --seed 0,1, tell a good rate from luck", file=sys.stderr)

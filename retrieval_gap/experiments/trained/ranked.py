@@ -68,7 +68,7 @@ def run_ranked(config: RunConfig, options: RunOptions, *, ranks: int) -> dict[st
     if place is not None and place.count > 1:
         if ranks > 1:
             raise UsageError(
-                f"--ranks {ranks} starts ranks, and torchrun has started {place.count}: one of the two will do"
+                f"--ranks {ranks} starts ranks, and torchrun has started {place.count}: use one of the two"
             )
         return _under_torchrun(job, place)
     if ranks == 1:

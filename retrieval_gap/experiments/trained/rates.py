@@ -112,7 +112,7 @@ def check_rates(rates: Sequence[float]) -> None:
     different = sorted(set(rates))
     if len(different) < 2:
         named = ", ".join(f"{rate:g}" for rate in different) or "none"
-        raise UsageError(f"--choose lr wants two learning rates or more, such as --lr 1e-3,3e-3,1e-2; --lr has {named}")
+        raise UsageError(f"--choose lr needs two learning rates or more, such as --lr 1e-3,3e-3,1e-2; --lr has {named}")
     wrong = [rate for rate in different if not SMALLEST <= rate <= LARGEST]
     if wrong:
         raise UsageError(f"--lr {wrong[0]:g} is out of range with --choose lr: expected {SMALLEST:g} to {LARGEST:g}")

@@ -96,7 +96,7 @@ def trouble_of(row: Row, config: "RunConfig") -> str:
         return "has no config_hash"
     impossible = [key for key in SHARES if not 0 <= row[key] <= 1]
     if impossible:
-        return f"says {impossible[0]} = {row[impossible[0]]}, which is no share"
+        return f"says {impossible[0]} = {row[impossible[0]]}, which is not a share"
     training = config.training()
     wanted = {key: getattr(config, key) for key in SAME} | {"lr": training.lr}
     if config.family:

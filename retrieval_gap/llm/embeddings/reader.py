@@ -119,7 +119,9 @@ class StateReader:
 
     def _checked(self, states_LxD: Tensor) -> Tensor:
         if not torch.isfinite(states_LxD).all():
-            raise RunError(f"model {self.config.model}: states are no finite {self.config.precision} numbers; try fp32")
+            raise RunError(
+                f"model {self.config.model}: states are not finite {self.config.precision} numbers; try fp32"
+            )
         return states_LxD
 
     def _prepared(self, text: str) -> _Prepared:

@@ -163,7 +163,7 @@ def _transitions(lines: Sequence[str], symbols: Sequence[str], where: str) -> di
                     raise UsageError(f"{where}: {line!r}: state {state!r} has two transitions on {symbol!r}")
                 transitions[state, symbol] = Transition(write, MOVES[move], after)
             case _:
-                raise UsageError(f"{where}: {line!r} is no transition; write 'STATE SYMBOL -> SYMBOL L|S|R STATE'")
+                raise UsageError(f"{where}: {line!r} is not a transition; write 'STATE SYMBOL -> SYMBOL L|S|R STATE'")
     return transitions
 
 

@@ -42,7 +42,7 @@ def reached(shown: Shown) -> list[bool]:
 def main(arguments: Sequence[str]) -> None:
     told = arguments[1] if len(arguments) > 1 else "300"
     if not re.fullmatch(r"[1-9][0-9]{0,8}", told):
-        raise TaskError(f"count = {told!r} is no whole number from 1 on")
+        raise TaskError(f"count = {told!r} is not a whole number from 1 on")
     count = int(told)
     questions: Sequence[Question] = (
         read_questions(arguments[0]).kept if arguments else [world_question(0, "test", index) for index in range(count)]

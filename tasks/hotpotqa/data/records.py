@@ -98,7 +98,7 @@ def _question(record: Any) -> Question:
     if isinstance(record, ValueError):
         raise _DefectError(str(record))
     if not isinstance(record, dict):
-        raise _DefectError(f"it is no object but {type(record).__name__}")
+        raise _DefectError(f"it is not an object but {type(record).__name__}")
     paragraphs = tuple(
         Paragraph(_text(title, "a title"), tuple(_text(sentence, "a sentence") for sentence in _list(sentences)))
         for title, sentences in _pairs(record, "context", "sentences")
@@ -165,7 +165,7 @@ def _list(value: Any) -> Sequence[Any]:
 
 def _text(value: Any, what: str) -> str:
     if not isinstance(value, str):
-        raise _DefectError(f"{what} is no text but {_shown(value)}")
+        raise _DefectError(f"{what} is not text but {_shown(value)}")
     if holds_half_a_character(value):
         raise _DefectError(f"{what} {HALF_A_CHARACTER}: {_shown(value)}")
     return " ".join(value.split())
@@ -173,7 +173,7 @@ def _text(value: Any, what: str) -> str:
 
 def _number(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise _DefectError(f"a supporting sentence is no number but {_shown(value)}")
+        raise _DefectError(f"a supporting sentence is not a number but {_shown(value)}")
     return value
 
 

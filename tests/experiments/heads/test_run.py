@@ -276,8 +276,8 @@ def test_the_place_of_the_deciding_sentence_has_rows_of_its_own(model: str, tmp_
     ("changed", "told"),
     [
         (lambda told: {"name": []}, "does not have the run's 20 examples"),
-        (lambda told: told | {"numerator": ["x"] * 20}, "holds a count that is none"),
-        (lambda told: told | {"numerator": [7] * 20}, "holds a count that is none"),
+        (lambda told: told | {"numerator": ["x"] * 20}, "holds an invalid count"),
+        (lambda told: told | {"numerator": [7] * 20}, "holds an invalid count"),
         (lambda told: told | {"numerator": [1 - n for n in told["numerator"]]}, "gives a score of .*, and the run's"),
     ],
 )

@@ -98,8 +98,8 @@ def test_a_damaged_run_is_told_and_the_rest_is_shown(tmp_path: Path, capsys: pyt
     wrong = json.dumps(json.loads(first) | {"value": 1.0 - json.loads(first)["value"]})
     for damage, told in (
         ([head, "{"], "cannot be read"),
-        ([head, "[]"], "has a line that is no step"),
-        ([head], "has a line that is no step"),
+        ([head, "[]"], "has a line that is not a step"),
+        ([head], "has a line that is not a step"),
         ([head, wrong, *others], "gives a score of"),
         ([head, first], "gives a score of"),
     ):

@@ -290,8 +290,8 @@ def test_the_commands_run_show_and_table(tmp_path: Path, capsys: pytest.CaptureF
         ("memory run recall --model scripted:prose --method zeroshot", "did you mean 'zero_shot'"),
         ("memory run recall --model scripted:prose --budget 0", "--budget 0 is invalid"),
         ("memory run finance --data absent.csv --model scripted:prose", "absent.csv cannot be read"),
-        ("memory table --runs-dir /nowhere", "is no folder of runs"),
-        ("memory show /nowhere", "is no run directory"),
+        ("memory table --runs-dir /nowhere", "is not a folder of runs"),
+        ("memory show /nowhere", "is not a run directory"),
     ],
 )
 def test_wrong_use_of_the_commands_is_one_line_and_status_2(words: str, told: str, capsys: pytest.CaptureFixture[str]):

@@ -72,7 +72,7 @@ def test_an_edit_of_an_item_that_there_is_not_is_refused_and_told(
 
     steps = steps_of(tmp_path, monkeypatch, answer, update="edits")
     told = {(version["reason"], version["told"]) for step in steps for version in step["versions"]}
-    assert told <= {("unreadable", "1 lines are no edit"), ("unreadable", "no line is an edit")}
+    assert told <= {("unreadable", "1 lines are not edits"), ("unreadable", "no line is an edit")}
     assert told
     assert {step["carried"] for step in steps} == {"History:\nStatus:\nWatch:"}
 

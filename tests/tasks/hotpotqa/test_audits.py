@@ -29,5 +29,5 @@ def test_a_file_of_one_question_will_do(audit: ModuleType, tmp_path: Path, capsy
 
 @pytest.mark.parametrize("count", ["0", "-1", "many", "1_0"])
 def test_a_count_that_is_none_is_told(count: str, tmp_path: Path) -> None:
-    with pytest.raises(TaskError, match="is no whole number from 1 on"):
+    with pytest.raises(TaskError, match="is not a whole number from 1 on"):
         reach.main([str(data_file(tmp_path, 3)), count])

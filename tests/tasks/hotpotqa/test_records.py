@@ -101,7 +101,7 @@ def test_gold_titles_stand_in_the_order_in_which_supporting_facts_name_them(tmp_
         ({"context": [["Red Club", "text"]]}, "expected a list, got 'text'"),
         ({"answer": " "}, "it has no answer"),
         ({"question": None}, "it has no question"),
-        ({"answer": ["yes"]}, "answer is no text but ['yes']"),
+        ({"answer": ["yes"]}, "answer is not text but ['yes']"),
         ({"type": "tricky"}, "its type is 'tricky'"),
     ],
 )
@@ -139,7 +139,7 @@ def test_a_line_that_is_no_json_is_left_out_alone(tmp_path: Path) -> None:
         (b"", "the file is empty"),
         (b" \n", "the file is empty"),
         (b"[]", "no usable question"),
-        (b"[1, 2]", "no usable question in it; record 1: it is no object but int"),
+        (b"[1, 2]", "no usable question in it; record 1: it is not an object but int"),
         (b"no data\n", "no usable question in it; line 1: it is no JSON"),
         (b"[" + json.dumps(official()).encode()[:-9], "record 1: no JSON, or the file is cut off"),
         (b"[" + json.dumps(official()).encode(), "record 2: no JSON, or the file is cut off"),

@@ -57,8 +57,8 @@ def test_the_streams_of_all_benchmarks_will_do(make: Make) -> None:
             r"step 1: its truth lacks the target 'coin' \(it has dice\)",
         ),
         ([stream(step(0, {}), step(1, HEADS))], r"its truth lacks the target 'coin' \(it has none\)"),
-        ([stream(step(0, {"coin": "edge"}), step(1, HEADS))], r"'edge' is no option of 'coin' \(heads, tails\)"),
-        ([stream(step(0, HEADS, now={"coin": 1.0}), step(1, HEADS))], "its present value 1.0 is no option"),
+        ([stream(step(0, {"coin": "edge"}), step(1, HEADS))], r"'edge' is not an option of 'coin' \(heads, tails\)"),
+        ([stream(step(0, HEADS, now={"coin": 1.0}), step(1, HEADS))], "its present value 1.0 is not an option"),
         (
             [stream(step(0, HEADS), step(1, HEADS, input={"fact": "a \ud800"}))],
             r"step 1: 'fact: a \\ud800' holds half a character",

@@ -183,7 +183,7 @@ def test_what_a_file_has_wrong_is_left_out_and_told(tmp_path: Path):
         "that an earlier row has already are left out (line 11)",
         "without 7 fields are left out (line 12)",
         "without a usable date are left out (line 13)",
-        "days before a gap have no next day and are no step (3 lines: 4, 7, 10)",
+        "days before a gap have no next day and are not steps (3 lines: 4, 7, 10)",
     ):
         assert reason in told
 

@@ -71,7 +71,7 @@ def test_a_users_own_file_keeps_its_splits(tmp_path: Path) -> None:
     [
         (["{"], r"own.jsonl:1: no JSON"),
         ([{"text": "a", "lable": "b"}], r"own.jsonl:1: field 'label' is missing; there are lable, text"),
-        ([{"text": 3, "label": "b"}], "field 'text' is no str"),
+        ([{"text": 3, "label": "b"}], "field 'text' is not a str"),
         ([], "holds no example"),
         ([*map(_row, range(8)), _row(8, label="c")], "label 'c' occurs once"),
         ([*map(_row, range(8)), _row(8, text=" ")], "example 9: the text is empty"),
