@@ -33,7 +33,7 @@ WRONG_USES = [
     ("train --task index", "missing: --mode, --n, --arch, --size; run: retrieval-gap train --help"),
     (
         "train --task index --n 8 --mode direct --arch lstm --size tiny+d_model=999999999",
-        "no whole number of 1 to 1,048,576",
+        "not a whole number of 1 to 1,048,576",
     ),
     ("eval", "missing: RUN_DIR; run: retrieval-gap eval --help"),
     ("sample istre --n-nodes 8", "did you mean 'istree'"),
@@ -139,7 +139,7 @@ WRONG_USES = [
     ("results --preset demo --runs-dir /dev/null", "/dev/null is not a folder"),
     ("results --preset demo --csv /proc/rows.csv", "/proc cannot be written to"),
     ("results --preset demo --csv .", ". is a folder"),
-    ("results --runs-dir /dev/null", "no folder of runs"),
+    ("results --runs-dir /dev/null", "not a folder of runs"),
     ("results --runs-dir absent", "absent is not a folder of runs"),
     ("results --results absent.csv", "absent.csv"),
     ("results --parquet /proc/rows.parquet", "/proc cannot be written to"),

@@ -92,7 +92,7 @@ def test_a_server_that_ignores_stop_sequences_is_cut_at_them_all_the_same() -> N
         Fault(status=500),
         Fault(status=503),
         Fault(cut=True),
-        Fault(status=200, told="no completion"),
+        Fault(status=200, told="not a completion"),
     ],
 )
 def test_what_may_pass_is_tried_again(fault: Fault) -> None:
@@ -212,7 +212,7 @@ def test_a_server_that_is_not_there_or_lacks_the_model_is_told_before_anything_i
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://host/v1", "http://", "http://[::1", "http://h:99999/v1"])
 def test_an_address_that_is_none_is_wrong_use(url: str) -> None:
-    with pytest.raises(UsageError, match="no address"):
+    with pytest.raises(UsageError, match="not an address"):
         ServerConfig(base_url=url)
     with pytest.raises(UsageError, match="environment"):
         ServerConfig(base_url="http://me:secret@host/v1")

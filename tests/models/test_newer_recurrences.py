@@ -228,7 +228,7 @@ def test_the_blocks_before_a_token_are_the_ones_of_its_number_in_binary() -> Non
     ("build", "told"),
     [
         (lambda: GatedDeltaProductMixer(16, 3, 2, "signed"), "does not split into 3 heads"),
-        (lambda: GatedDeltaProductMixer(16, 2, 0, "signed"), "1 update of a token or more"),
+        (lambda: GatedDeltaProductMixer(16, 2, 0, "signed"), "1 or more updates per token"),
         (lambda: GatedDeltaProductMixer(16, 2, 2, "sined"), "unknown eigenvalues 'sined'"),
         (lambda: Mamba2Mixer(18, 4), "heads of 32"),
         (lambda: Mamba2Mixer(16, 5), "d_state = 5 is odd"),

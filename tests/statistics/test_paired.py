@@ -116,7 +116,7 @@ def test_groups_that_are_all_alike_do_not_tell_how_much_groups_differ() -> None:
 
 
 def test_what_is_not_paired_is_refused() -> None:
-    with pytest.raises(ValueError, match="no paired items"):
+    with pytest.raises(ValueError, match="not paired items"):
         paired_difference([1.0], [], ["a"])
     with pytest.raises(ValueError, match="shorter"):
         mcnemar_exact([True], [])

@@ -48,5 +48,5 @@ def test_more_bits_are_never_told_to_be_worse(alphabet: int, bits: list[float]) 
 
 
 def test_an_alphabet_of_one_is_refused() -> None:
-    with pytest.raises(ValueError, match="2 values or more"):
+    with pytest.raises(ValueError, match="2 or more values"):
         fano_ceiling(1.0, 1)

@@ -62,7 +62,7 @@ def test_who_names_one_of_many_needs_a_state_for_each() -> None:
         one_of_ceiling(-1, 5)
     with pytest.raises(ValueError, match="below zero"):
         AskedFirst(items=3, alphabet=2).ceiling(-1)
-    with pytest.raises(ValueError, match="2 items and 2 values"):
+    with pytest.raises(ValueError, match="expected 2 or more items and values"):
         AskedFirst(items=1, alphabet=2)
 
 

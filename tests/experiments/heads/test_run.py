@@ -197,7 +197,7 @@ def test_equal_rates_in_other_words_are_the_same_run(model: str) -> None:
         ({"model": "./absent"}, UsageError, "no such folder"),
         ({"lr": "fast"}, UsageError, "expected numbers such as 1e-3,3e-3"),
         ({"lr": "3"}, UsageError, "between 0 and 1"),
-        ({"copies": 3}, UsageError, "once or twice"),
+        ({"copies": 3}, UsageError, "expected 1 or 2"),
         ({"n": 15}, TaskError, "outside 16..512"),
         ({"steps": 0}, UsageError, "steps = 0 is out of range"),
         ({"dataset": "copa"}, TaskError, "--data"),

@@ -324,11 +324,11 @@ def test_real_questions_are_asked_with_all_their_paragraphs(tmp_path: Path) -> N
     ("words", "status", "said"),
     [
         ("--model x --base-url http://127.0.0.1:9/v1", 1, "no server answers at http://127.0.0.1:9/v1"),
-        ("--model x --base-url 127.0.0.1:9", 2, "no address"),
+        ("--model x --base-url 127.0.0.1:9", 2, "not an address"),
         ("--model /no/such/folder", 2, "no such folder"),
         ("--model x --method cto", 2, "did you mean 'cot'"),
         ("--model x --order lst", 2, "--order 'lst'"),
-        ("--model x --order random,,last", 2, "no list such as"),
+        ("--model x --order random,,last", 2, "not a list such as"),
         ("--model x --order 3,7 --n-paragraphs 4", 2, "--order 3,7"),
         ("--model x --n-paragraphs 1", 2, "--n-paragraphs 1"),
         ("--model x --n-paragraphs 2,x", 2, "--n-paragraphs 2,x"),

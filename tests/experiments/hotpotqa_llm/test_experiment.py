@@ -61,7 +61,7 @@ def test_the_engine_finds_the_kind_and_makes_a_run_again_from_its_configuration(
         ({"subset": {"n_paragraphs": 99}}, "n-paragraphs 99"),
         ({"model": {"model": "x", "nmae": "y"}}, "did you mean 'name'"),
         ({"model": "x"}, "expected an object"),
-        ({"server": {"base_url": "ftp://x"}}, "no address"),
+        ({"server": {"base_url": "ftp://x"}}, "not an address"),
         ({"ask": {"max_tokens": 0}}, "--max-tokens 0"),
     ],
 )

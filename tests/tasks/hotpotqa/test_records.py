@@ -91,7 +91,7 @@ def test_gold_titles_stand_in_the_order_in_which_supporting_facts_name_them(tmp_
         ({"supporting_facts": [["Ann Lee", -1], ["Red Club", 0]]}, "sentence -1 of 'Ann Lee' is outside"),
         ({"supporting_facts": []}, "it has 0 gold paragraphs, not 2"),
         ({"supporting_facts": [["Ann Lee", 0], ["Ann Lee", 1]]}, "it has 1 gold paragraphs, not 2"),
-        ({"supporting_facts": [["Ann Lee", "0"], ["Red Club", 0]]}, "no number but '0'"),
+        ({"supporting_facts": [["Ann Lee", "0"], ["Red Club", 0]]}, "not a number but '0'"),
         ({"supporting_facts": [["Ann Lee"]]}, "not a list of"),
         ({"supporting_facts": None}, "no supporting_facts"),
         ({"context": official()["context"] + [["Empty", [" ", ""]]]}, "paragraph 'Empty' is empty"),
@@ -129,7 +129,7 @@ def test_a_line_that_is_no_json_is_left_out_alone(tmp_path: Path) -> None:
     assert len(records.kept) == 1
     assert [left.where for left in records.left_out] == ["line 3", "line 4", "line 5"]
     assert "no JSON" in records.left_out[0].reason
-    assert "no object but list" in records.left_out[1].reason
+    assert "not an object but list" in records.left_out[1].reason
     assert "not UTF-8" in records.left_out[2].reason
 
 
@@ -166,7 +166,7 @@ def test_what_stands_behind_a_list_is_told_and_not_dropped(
     path.write_text(path.read_text() + " \n")
     assert len(read_questions(path).kept) == 1
     path.write_text(path.read_text() + json.dumps([official(_id="6b")]))
-    with pytest.raises(TaskError, match="behind the list's ']' stands"):
+    with pytest.raises(TaskError, match="expected one list alone"):
         read_questions(path)
 
 
