@@ -33,14 +33,14 @@ __all__ = [
     "train_run",
 ]
 
-# GNU OpenMP's threads spin for milliseconds while they wait for work: two programs on the same cores then take each
-# other's time, up to 25-fold (docs/cpu.md).  It reads this when torch is first imported; a user's own setting stays.
+# GNU OpenMP's threads spin for milliseconds while they wait for work: two programs on the same cores then slow each
+# other down, up to 25-fold (docs/cpu.md).  OpenMP reads this when torch is imported; a user's own setting stays.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 
 def __getattr__(name: str) -> Any:
-    """What `retrieval_gap.api` offers, imported (and torch with it) when it is first asked for."""
+    """Return a name of `retrieval_gap.api`, which is imported (and torch with it) at the first use."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from retrieval_gap import api

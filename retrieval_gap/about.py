@@ -1,10 +1,10 @@
-"""What an architecture is, as its own file says it, read without running the file: a figure is drawn without torch.
+"""Read an architecture's description from its file without running it, so that figures need no torch.
 
-An architecture's file may hold, with literal values,
+The file of an architecture may contain, with literal values,
 
     ABOUT = About(name="Gated DeltaNet", state="fixed", slot=6)
 
-A file without one is called by its stem, takes a colour that is free, and its state is what its runs' rows measured.
+Without it the name is the file's stem, the colour is a free one, and the kind of state is measured from its runs' rows.
 """
 
 import ast
@@ -17,16 +17,16 @@ from typing import Literal, NamedTuple
 
 StateKind = Literal["fixed", "grows", ""]
 MODELS = Path(__file__).parent / "models"
-LAST = 1 << 30  # the slot of who has none
+LAST = 1 << 30  # the slot of architectures without one
 
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """An architecture in tables and figures.
+    """How tables and figures show an architecture.
 
-    state: "fixed" where it has one size whatever the context, as in a recurrent model; "grows" where it is a cache of
-    the context; "" where the file does not say.
-    slot: its place in legends, its colour and its mark; architectures without one come last, by name.
+    state: "fixed" if its size does not depend on the context, as in a recurrent model; "grows" if it is a cache of the
+    context; "" if the file does not say.
+    slot: sets its place in legends, its colour and its marker; architectures without a slot come last, by name.
     """
 
     name: str
@@ -36,14 +36,14 @@ class About:
 
 @cache
 def about(arch: str) -> About:
-    """arch: as rows and flags name it, a built-in architecture, the path of a `.py` file or a layer's dotted path.
+    """The description of an architecture.  Never raises: an unreadable file (not on this machine) has a name too.
 
-    Never raises: what cannot be read (a user's file that is not on this machine) has a name all the same.
+    arch: as in rows and flags: a built-in architecture, the path of a `.py` file, or a layer's dotted path.
     """
     base, *changes = [arch] if arch.endswith(".py") else arch.split("+")
-    if changes:  # such as `mamba+conv=4`: it is what it was, but no longer the owner of the slot
+    if changes:  # such as `mamba+conv=4`: described as `mamba`, but without its slot
         return replace(about(base), name=", ".join([about(base).name, *changes]), slot=LAST)
-    if not arch.endswith(".py") and "." in arch:  # recurrent layers alone are taken by their path
+    if not arch.endswith(".py") and "." in arch:  # only recurrent layers are given by a dotted path
         return About(name=arch.rpartition(".")[2], state="fixed")
     path = Path(arch) if arch.endswith(".py") else MODELS / f"{arch}.py"
     try:
@@ -54,13 +54,16 @@ def about(arch: str) -> About:
 
 
 def in_order(architectures: Iterable[str]) -> list[str]:
-    """Those with a slot by it, then the others by name."""
+    """Distinct architectures by slot; those without one come last, by name."""
     return sorted(set(architectures), key=lambda arch: (about(arch).slot, arch))
 
 
 class MeasuredState(NamedTuple):
-    """Of a row: what its state may depend on besides the context (task, view, size), its problem size, the bits of its
-    state, and the bits that a token adds; None where a table has no such column."""
+    """The state size of one row; None where the table has no such column.
+
+    key: what the size may depend on besides the context (task, view, model size).  n: problem size.  bits: of the
+    state.  per_token: bits that a token adds.
+    """
 
     key: Hashable
     n: int
@@ -69,7 +72,7 @@ class MeasuredState(NamedTuple):
 
 
 def state_kind(arch: str, measured: Iterable[MeasuredState]) -> StateKind:
-    """What the rows of its models measured, else what its file says; "" where neither tells."""
+    """The kind of state by the rows' `per_token`, else by the file, else by how `bits` change with n; "" if unknown."""
     rows = list(measured)
     added = {row.per_token for row in rows if row.per_token is not None}
     if added:

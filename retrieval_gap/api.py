@@ -1,4 +1,4 @@
-"""The package from Python: tasks, runs with their models, sweeps and tables; examples/quickstart.ipynb shows them.
+"""The Python API: tasks, runs with their models, sweeps and tables; examples/quickstart.ipynb shows how to use it.
 
 from retrieval_gap import RunConfig, load_run, load_task, train_run
 """
@@ -48,9 +48,9 @@ def load_task(
     seed: int = 0,
     options: str = "",
 ) -> Task:
-    """A task by its name or `.py` file, at a problem size; `task.sample(np.arange(8))` is a batch of its traces.
+    """Return a task by its name or `.py` file, at problem size n; `task.sample(np.arange(8))` is a batch of its traces.
 
-    options: the task's own, such as "values=4".  Raises TaskError for what there is not.
+    options: the task's own, such as "values=4".  Raises TaskError for an unknown name or an invalid value.
     """
     config = TaskConfig(n=n, mode=mode, family=family, split=split, seed=seed, options=options)
     return task_class(name)(config)
@@ -58,10 +58,10 @@ def load_task(
 
 @dataclass(frozen=True, kw_only=True)
 class DecodedSample:
-    """What a model made of one sample.
+    """One sample as decoded by a model.
 
-    prompt, written: words; the retriever's results are among what is written.  gold: what was to be written.
-    right: whether every answer is.  searches: each query with its result, as words.  tokens_L: prompt and written, as
+    prompt, written: words; `written` includes the retriever's results.  gold: the correct continuation.  right: whether
+    every answer is right.  searches: each query with its result, as words.  tokens_L: prompt and written, as token
     numbers.
     """
 
@@ -75,20 +75,20 @@ class DecodedSample:
 
     @cached_property
     def states(self) -> list[list[Tensor]]:
-        """The tensors of the model's state after each token, without the axis of samples."""
+        """State tensors after each token, without the axis of samples."""
         return states_after(self.model, self.tokens_L)
 
     @cached_property
     def attention(self) -> list[Tensor]:
-        """Of each attention layer the weights HxLxL by which a token (row) reads those before it (columns)."""
+        """Attention weights HxLxL of each attention layer: rows are the reading tokens, columns the tokens read."""
         return attention_weights(self.model, self.tokens_L)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedRun:
-    """A run's configuration, its model as last saved, and the task of the split that it is evaluated on.
+    """A run's configuration, its model as last saved, and its task on the evaluation split.
 
-    samples: that the model was trained on.
+    samples: number of samples that the model was trained on.
     """
 
     path: Path
@@ -98,7 +98,7 @@ class LoadedRun:
     samples: int
 
     def decode(self, k: int) -> DecodedSample:
-        """Sample number k of the split, decoded freely, each search executed.  Raises ValueError for a negative k."""
+        """Decode sample k of the split freely, executing each search.  Raises ValueError for a negative k."""
         if k < 0:
             raise ValueError(f"samples are numbered from 0, and {k} is asked for")
         gold = self.task.sample(np.array([k]))
@@ -130,10 +130,10 @@ class LoadedRun:
 
 
 def load_run(path: Path | str, *, device: DeviceName = "cpu", changed_files: ChangedFiles = "refuse") -> LoadedRun:
-    """The model that a run directory holds, with its task.
+    """Load the model of a run directory, with its task.
 
-    changed_files: what to do where a file of the user's has changed since the run was made.
-    Raises UsageError, RunError where there is no model, or its files have changed.
+    changed_files: what to do if one of the user's files has changed since the run was made.
+    Raises UsageError or RunError if there is no model, or its files have changed.
     """
     run = RunDirectory(Path(path))
     check_user_files([run.path], changed_files)
@@ -148,18 +148,19 @@ def load_run(path: Path | str, *, device: DeviceName = "cpu", changed_files: Cha
 
 
 def train_run(config: RunConfig, options: RunOptions | None = None) -> Row:
-    """Trains and evaluates one model; its row.  Goes on where an earlier call stopped, reads back what is finished.
+    """Train and evaluate one model; return its row.  Resumes an interrupted run; a finished one is only read back.
 
-    Raises UsageError, TaskError for an invalid configuration, RunError where the run fails.
+    Raises UsageError or TaskError for an invalid configuration, RunError if the run fails.
     """
     return execute(config, options or RunOptions())
 
 
 def sweep(cells: Sequence[Experiment], run: RunOptions | None = None, options: SweepOptions | None = None) -> list[Row]:
-    """Runs the cells of a grid, as the command does, and gives the rows of all that are finished.
+    """Run the cells of a grid, as the command does; return the rows of all finished cells.
 
-    Cells of a class that the script itself defines want it below `if __name__ == "__main__":`; others do not.
-    Raises UsageError, TaskError for an invalid cell, RunError where one failed.
+    Call it below `if __name__ == "__main__":` if the script itself defines the class of the cells; otherwise no guard
+    is needed.
+    Raises UsageError or TaskError for an invalid cell, RunError if one failed.
     """
     run = run or RunOptions()
     run_sweep(cells, options or SweepOptions(), run)
@@ -167,12 +168,12 @@ def sweep(cells: Sequence[Experiment], run: RunOptions | None = None, options: S
 
 
 def read_rows(path: Path | str) -> list[Row]:
-    """The rows of a table of runs, CSV or Parquet, numbers as numbers.  Raises UsageError for an invalid one."""
+    """Return the rows of a table of runs, CSV or Parquet, numbers parsed.  Raises UsageError for an invalid table."""
     return [source.row for source in read_table(Path(path))]
 
 
 def _searches(tokens_L: NDArray[np.int32], prompt: int, task: Task) -> list[tuple[list[str], list[str]]]:
-    """Each query between its brackets, and what the retriever answers to it."""
+    """Each query between its brackets, with the retriever's result."""
     retriever, words, found = make_retriever(task), task.vocabulary, []
     for end in np.flatnonzero(tokens_L == ENDSEARCH):
         starts = np.flatnonzero(tokens_L[:end] == STARTSEARCH)

@@ -1,5 +1,4 @@
-"""What flags and configurations choose among, words and numbers, apart from the code that acts on them: reading a
-command line must not import torch."""
+"""Types of flags and configuration fields, kept apart so that parsing a command line does not import torch."""
 
 from typing import Annotated, Any, Literal
 
@@ -15,7 +14,7 @@ LogName = Literal["none", "tensorboard", "trackio", "wandb"]
 
 
 def read_number(text: str) -> float:
-    """Raises ValueError for what is not a number (nor is 1_0), and for one so small that it would be taken for 0."""
+    """Parse a number.  Raises ValueError for other text (1_0 included), and for a number that would round to 0."""
     if "_" in text or not text.isascii():
         raise ValueError(f"{text} is not a number")
     value = float(text)
@@ -34,7 +33,7 @@ def _number_flag(*kinds: type) -> PrimitiveConstructorSpec[Any]:
     )
 
 
-# For flags that 0 means something special to.
+# For flags to which 0 means something special.
 Number = Annotated[float, _number_flag(float)]
-# The same, where None stands for what depends on other flags.
+# The same; None means a default that depends on other flags.
 MaybeNumber = Annotated[float | None, _number_flag(float, type(None))]

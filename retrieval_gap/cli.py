@@ -28,13 +28,13 @@ from retrieval_gap.machine.printing import printable, take_any_text
 from retrieval_gap.tasks.api import TaskError
 
 LONGEST_LINE, KEPT_END = 450, 120  # characters of an error
-MISSING = "  Missing from "  # how such a box of tyro's begins
-NARROWEST = 40  # columns: tyro never ends its help in very narrow terminals
+MISSING = "  Missing from "  # how tyro's box about missing arguments begins
+NARROWEST = 40  # columns; in narrower terminals tyro's help never ends
 T = TypeVar("T")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parses and runs one command; the exit status."""
+    """Parse and run one command; return the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     if words == ["--version"]:
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _guarded(work: Callable[[], T]) -> T:
-    """Raises RunError where a user's file ends the process, BrokenPipeError where rich would."""
+    """Raises RunError if a user's file exits the process, BrokenPipeError if rich does so for one."""
     try:
         return work()
     except SystemExit as stop:
@@ -107,7 +107,7 @@ def _parse(words: list[str]) -> Command:
 
 @contextmanager
 def _wide_enough() -> Iterator[None]:
-    """A terminal of NARROWEST columns at least, while the context lasts."""
+    """Make the terminal at least NARROWEST columns wide within the context."""
     before = os.environ.get("COLUMNS")
     if shutil.get_terminal_size().columns < NARROWEST:
         os.environ["COLUMNS"] = str(NARROWEST)
@@ -119,12 +119,12 @@ def _wide_enough() -> Iterator[None]:
 
 
 def _is_grid_of_a_task(words: list[str]) -> bool:
-    """Whether a sweep names its task: a preset or a file has its own."""
+    """Whether this is a sweep with --task: a preset or a file has its own task."""
     return words[0] == "sweep" and any(word.partition("=")[0] == "--task" for word in words)
 
 
 def _tell_task_flags(words: list[str]) -> None:
-    """Behind the help of a command about one task, where it is named: what tyro does not know of it."""
+    """After the help of a command about one task, print the flags of the named task, which tyro does not know."""
     if words[0] in TASK_COMMANDS or _is_grid_of_a_task(words):
         from retrieval_gap.commands.task_flags import flags_told
 
@@ -134,9 +134,9 @@ def _tell_task_flags(words: list[str]) -> None:
 
 
 def _one_line(box: str) -> str:
-    """What a box of tyro's says, without its frame and its title; of what is missing the names alone."""
+    """Return the text of tyro's error box without frame and title; of missing arguments, only their names."""
     lines = [re.sub(r"[│╭╰─╮╯]|^[|]|[|]$", " ", line).rstrip() for line in box.splitlines()[1:]]
-    lines = [line for line in lines if line.strip(" -")]  # where the output is ASCII, rules are dashes
+    lines = [line for line in lines if line.strip(" -")]  # in ASCII output, rules are dashes
     if lines and lines[0].startswith(MISSING):
         missing = re.sub(r",\n +", ", ", "\n".join(lines).partition("For full helptext")[0])
         names = [name.split() for name in re.findall(r"^ {6}(\S.*)", missing, re.MULTILINE)]
@@ -160,7 +160,7 @@ def _failed(error: BaseException, text: str, status: int, debug: bool) -> int:
 
 
 def _cut(line: str) -> str:
-    """A long line without some of its middle: what is wrong stands first, what to do last."""
+    """Cut the middle of a long line: what is wrong is at its start, what to do at its end."""
     return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - KEPT_END]} ... {line[-KEPT_END:]}"
 
 
@@ -169,7 +169,7 @@ def _nowhere() -> TextIO:
 
 
 def _drop_output() -> None:
-    """What is left to write goes nowhere, so that the interpreter does not stumble over it at its end."""
+    """Discard pending output, so that the interpreter does not fail on it at exit."""
     if sys.stdout.closed:
         sys.stdout = _nowhere()
     else:

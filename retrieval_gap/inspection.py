@@ -1,4 +1,4 @@
-"""A look into a model while it reads one sequence: its state after each token, and where its attention goes.
+"""Look into a model while it reads one sequence: its state after each token, and its attention weights.
 
 Axes: L time, H heads, D model width.
 """
@@ -16,7 +16,7 @@ from retrieval_gap.models.short_conv import ShortConv
 
 @torch.no_grad()
 def states_after(model: SequenceModel, tokens_L: NDArray[np.integer]) -> list[list[Tensor]]:
-    """The tensors of the state after each token, copied, without the axis of samples."""
+    """Return copies of the state tensors after each token, without the axis of samples."""
     state, states = model.init_state(1), []
     for token in tokens_L:
         _, state = model.step(torch.tensor([int(token)], device=model.device), state)
@@ -26,7 +26,7 @@ def states_after(model: SequenceModel, tokens_L: NDArray[np.integer]) -> list[li
 
 @torch.no_grad()
 def attention_weights(model: SequenceModel, tokens_L: NDArray[np.integer]) -> list[Tensor]:
-    """Of each attention layer, in order, the weights HxLxL: row i says where token i looks.  [] without attention."""
+    """Return the weights HxLxL of each attention layer, in order: row i has those of token i.  [] without attention."""
     x_1xLxD = model.embed(torch.as_tensor(np.asarray(tokens_L, np.int64), device=model.device)[None])
     weights = []
     for layer in model.layers:
@@ -38,7 +38,7 @@ def attention_weights(model: SequenceModel, tokens_L: NDArray[np.integer]) -> li
 
 
 def _innermost(layer: nn.Module, x_1xLxD: Tensor) -> tuple[nn.Module, Tensor]:
-    """A layer's mixer, behind its norm and its short convolution, and what that reads where the layer reads x."""
+    """Return a layer's mixer, inside its norm and short convolution, and the mixer's input when the layer reads x."""
     if isinstance(layer, Residual):
         return _innermost(layer.mixer, layer.norm(x_1xLxD))
     if isinstance(layer, ShortConv):

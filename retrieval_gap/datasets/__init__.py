@@ -1,1 +1,1 @@
-"""Public data sets: where they lie, how they are fetched and checked.  Nothing is fetched unless it is asked for."""
+"""Public data sets: where they are, how they are fetched (only if the user asks for it) and checked."""

@@ -1,4 +1,4 @@
-"""What can be fetched: catalog.toml, read."""
+"""Read catalog.toml, which lists what can be fetched."""
 
 import re
 import tomllib
@@ -17,8 +17,8 @@ class CatalogFile:
     """One file of a data set.
 
     urls: mirrors, in the order in which they are tried.
-    size: bytes; 0 where they are not known.
-    sha256: 64 hex digits that the file must have; "" where none are known.
+    size: bytes; 0 if unknown.
+    sha256: 64 hex digits that the file must have; "" if unknown.
     """
 
     title: str
@@ -31,7 +31,7 @@ class CatalogFile:
 
 
 def find(data_set: str, part: str, catalog: Path = CATALOG) -> CatalogFile:
-    """Raises UsageError, with the nearest name, for a data set or a part that is not in the catalog."""
+    """Raises UsageError, with the nearest name, if the catalog lacks the data set or the part."""
     entries = tomllib.loads(catalog.read_text(encoding="utf-8"))
     if data_set not in entries:
         raise unknown("data set", data_set, entries)
@@ -43,9 +43,9 @@ def find(data_set: str, part: str, catalog: Path = CATALOG) -> CatalogFile:
 
 
 def changed(source: CatalogFile, url: str, sha256: str) -> CatalogFile:
-    """The source with the user's own mirror tried first, or with the user's pin; another pin means another file, so the
-    size is not known then.  Raises UsageError for an address that is not of the web, for what is no SHA-256, and where
-    neither the catalog nor the user has one."""
+    """The source with the user's mirror tried first, or with the user's SHA-256.  A different SHA-256 means a different
+    file, of unknown size, from the user's mirror if one is given.  Raises UsageError for an invalid web address or
+    SHA-256, and if neither the catalog nor the user has a SHA-256."""
     if url:
         if not _is_address(url):
             raise UsageError(f"--url {url} is not an http or https address")
@@ -60,11 +60,11 @@ def changed(source: CatalogFile, url: str, sha256: str) -> CatalogFile:
 
 
 def _is_address(url: str) -> bool:
-    """Whether this is an address of the web, as it can be sent: ASCII, with a host and, if any, a right port."""
+    """Whether this is an http or https address that can be sent: ASCII, with a host and, if given, a valid port."""
     try:
         address = urlsplit(url)
         host, _ = address.hostname or "", address.port
-        host.encode("idna")  # no part of a name is empty or longer than 63 letters
-    except ValueError:  # UnicodeError too
+        host.encode("idna")  # fails if a part of the name is empty or longer than 63 letters
+    except ValueError:  # includes UnicodeError
         return False
     return address.scheme in ("http", "https") and bool(host) and url.isascii() and url.isprintable() and " " not in url

@@ -1,7 +1,7 @@
-"""Downloads that end in the pinned bytes or in nothing: mirrors in turn, resumed where they were cut off.
+"""Download files with a known SHA-256: mirrors are tried in turn, and cut-off downloads are resumed.
 
-What has arrived lies in `.NAME.part` beside the target and is gone on with by the next mirror or the next call.  Only
-a whole file of the right SHA-256 takes the target's place.  Proxies are those of the environment (http_proxy,
+Received bytes are kept in `.NAME.part` beside the target, and the next mirror or the next call continues from there.
+Only a whole file with the right SHA-256 replaces the target.  Proxies are those of the environment (http_proxy,
 https_proxy, no_proxy).
 """
 
@@ -21,39 +21,39 @@ from retrieval_gap.machine.files import make_folder, sha256_of, sync, target_of,
 
 CHUNK = 1 << 20
 TIMEOUT_SECONDS = 30.0  # without a byte
-TRIES = 3  # in a row that brought nothing more, before the next mirror's turn
+TRIES = 3  # in a row without new bytes, before the next mirror is tried
 UNSATISFIABLE = 416
-BYTES = r"\d{1,18}"  # a number of bytes that a server may tell; another one tells nothing
+BYTES = r"\d{1,18}"  # a byte count in a server's header; a longer one is ignored
 
 
 class Watcher(Protocol):
-    """Is told how far a download is."""
+    """Called with bytes done and in total (0 if unknown)."""
 
     def __call__(self, done: int, total: int) -> None: ...
 
 
 class _MirrorError(Exception):
-    """This mirror does not give the file: the next one's turn."""
+    """This mirror does not give the file: the next one is tried."""
 
 
 class _CutOffError(Exception):
-    """The connection broke: to be tried again, so many times."""
+    """The connection broke: it is tried up to `tries` times."""
 
     tries = TRIES
 
 
 class _NoAnswerError(_CutOffError):
-    """There is no connection: the next mirror's turn at once."""
+    """There is no connection: the next mirror is tried directly."""
 
     tries = 1
 
 
 def download(source: CatalogFile, folder: Path, watch: Watcher = lambda done, total: None) -> Path:
-    """Has the source's file in the folder, with a note of its licence beside it; its path.
+    """Download the source's file into the folder, with a note of its licence beside it; return its path.
 
-    A file that is there already and right is left alone; one that is there and wrong is replaced once the right one
-    has arrived.  Raises RunError where no mirror gives it, or another process is at it; UsageError where the folder
-    cannot be written.
+    An existing file that is right is left alone; one that is wrong is replaced once the right one has arrived.  Raises
+    RunError if no mirror gives the file or another process is downloading it, UsageError if the folder cannot be
+    written.
     """
     make_folder(folder)
     target = target_of(folder / source.name)
@@ -78,7 +78,7 @@ def _has(target: Path, source: CatalogFile) -> bool:
 
 @contextlib.contextmanager
 def _locked(part: Path) -> Iterator[IO[bytes]]:
-    """The part, opened to append; deleted if nothing is in it.  Raises RunError where another process has it."""
+    """Open the part to append, under a lock; delete it if it stays empty.  Raises RunError if it is locked already."""
     with part.open("ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -92,7 +92,7 @@ def _locked(part: Path) -> Iterator[IO[bytes]]:
 
 
 def _from_mirrors(source: CatalogFile, file: IO[bytes], watch: Watcher) -> str:
-    """The mirror that gave the file's end.  Raises RunError, with what each did, where none gives it."""
+    """Return the mirror that completed the file.  Raises RunError, with each mirror's error, if none does."""
     told = []
     for url in source.urls:
         try:
@@ -105,8 +105,8 @@ def _from_mirrors(source: CatalogFile, file: IO[bytes], watch: Watcher) -> str:
 
 
 def _from_mirror(url: str, source: CatalogFile, file: IO[bytes], watch: Watcher) -> None:
-    """Fills the file up and checks it; where old and new bytes do not make the right file, once more from the start.
-    Raises _MirrorError where this mirror does not give it; of a file of other content nothing is kept."""
+    """Complete the file and check it; if resumed bytes give a wrong file, download it once more from the start.  Raises
+    _MirrorError if this mirror does not give the file; a wrong file is not kept."""
     for resumed in (file.tell() > 0, False):
         _fill(url, source, file, watch)
         file.flush()
@@ -119,7 +119,7 @@ def _from_mirror(url: str, source: CatalogFile, file: IO[bytes], watch: Watcher)
 
 
 def _fill(url: str, source: CatalogFile, file: IO[bytes], watch: Watcher) -> None:
-    """Reads on until the file is whole.  Raises _MirrorError."""
+    """Request bytes until the file is complete.  Raises _MirrorError."""
     tries = 0
     while True:
         before = file.tell()
@@ -132,7 +132,7 @@ def _fill(url: str, source: CatalogFile, file: IO[bytes], watch: Watcher) -> Non
 
 
 def _read_on(url: str, source: CatalogFile, file: IO[bytes], watch: Watcher) -> None:
-    """One request for what is missing.  Raises _CutOffError where it ends early, _MirrorError where it is refused."""
+    """Make one request for the missing bytes.  Raises _CutOffError if it ends early, _MirrorError if it is refused."""
     if source.size and file.tell() == source.size:
         return
     with _answer(url, file.tell()) as answer:
@@ -153,8 +153,8 @@ def _read_on(url: str, source: CatalogFile, file: IO[bytes], watch: Watcher) -> 
 
 
 def _put_at(answer: http.client.HTTPResponse, file: IO[bytes]) -> None:
-    """Empties the file where the answer begins at the start.  Raises _CutOffError where it begins elsewhere than where
-    the file ends, _MirrorError where it is nothing of the file."""
+    """Empty the file if the answer begins at its start.  Raises _CutOffError if the answer begins neither there nor at
+    the file's end, _MirrorError if its status is an error."""
     if answer.status == http.client.OK:
         return _empty(file)
     if answer.status not in (http.client.PARTIAL_CONTENT, UNSATISFIABLE):
@@ -166,7 +166,7 @@ def _put_at(answer: http.client.HTTPResponse, file: IO[bytes]) -> None:
 
 
 class _Redirects(HTTPRedirectHandler):
-    """Raises URLError, with the connection closed, where a server sends us on to what is not an address."""
+    """Closes the connection and raises URLError if a server redirects to an invalid address."""
 
     def http_error_302(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: http.client.HTTPMessage
@@ -182,8 +182,8 @@ class _Redirects(HTTPRedirectHandler):
 
 @contextlib.contextmanager
 def _answer(url: str, offset: int) -> Iterator[http.client.HTTPResponse]:
-    """The server's answer to a request for all from `offset` on.  Raises _NoAnswerError where there is none,
-    _MirrorError where it is an error other than "nothing from there on"."""
+    """Request all bytes from `offset` on and yield the answer.  Raises _NoAnswerError if there is none, _MirrorError
+    for an error other than "no bytes from there on" (416)."""
     headers = {"User-Agent": "retrieval-gap", "Accept-Encoding": "identity"}
     if offset:
         headers["Range"] = f"bytes={offset}-"
@@ -194,7 +194,7 @@ def _answer(url: str, offset: int) -> Iterator[http.client.HTTPResponse]:
             error.close()
             raise _MirrorError(f"HTTP {error.code} {error.reason}") from error
         answer = error
-    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: what is not an address
+    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: an invalid address
         reason = error.reason if isinstance(error, URLError) else error
         raise _NoAnswerError(str(reason) or type(reason).__name__) from error
     with answer:
@@ -202,7 +202,7 @@ def _answer(url: str, offset: int) -> Iterator[http.client.HTTPResponse]:
 
 
 def _chunks(answer: http.client.HTTPResponse) -> Iterator[bytes]:
-    """Raises _CutOffError where the connection breaks or nothing comes for long."""
+    """Yield the answer's bytes.  Raises _CutOffError if the connection breaks or times out."""
     while True:
         try:
             chunk = answer.read1(CHUNK)
@@ -214,7 +214,7 @@ def _chunks(answer: http.client.HTTPResponse) -> Iterator[bytes]:
 
 
 def _total(answer: http.client.HTTPResponse) -> int:
-    """Bytes of the whole file, as the server says; 0 where it does not."""
+    """Bytes of the whole file by the server's headers; 0 if unknown."""
     if answer.status == http.client.OK:
         whole = re.fullmatch(rf"\s*({BYTES})\s*", answer.headers.get("Content-Length") or "", re.ASCII)
     else:

@@ -1,4 +1,4 @@
-"""What a file of HotpotQA questions holds, and what of it is left out."""
+"""Report what a file of HotpotQA questions contains, and which records are left out."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -10,8 +10,8 @@ from retrieval_gap.tasks.hotpotqa.data.records import LeftOut, Question, Records
 
 
 def print_report(path: Path, everything: bool) -> None:
-    """Counts of what is kept; then what is left out, the first twenty unless `everything`.  Raises TaskError for a file
-    that is none."""
+    """Print counts of what is kept, then what is left out: the first twenty, or all if `everything`.  Raises TaskError
+    for an invalid file."""
     records = read_questions(path)
     print(f"{path}: {len(records.kept):,} questions, {len(records.left_out):,} left out")
     for name, told in _counts(records):

@@ -1,1 +1,1 @@
-"""Free decoding on the host and on a device, the retrievers, evaluation, kept samples."""
+"""Free decoding on the host and on a device, retrievers, evaluation, kept samples."""

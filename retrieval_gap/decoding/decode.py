@@ -1,9 +1,9 @@
 """Batched greedy decoding with cached state, and retrieval in the loop.
 
-Axes: B samples, L positions (the token limit), R rows still being decoded, V vocabulary, Q questions a sample answers.
+Axes: B samples, L positions (the token limit), R rows still being decoded, V vocabulary, Q questions per sample.
 
-All rows stand at the same position.  A token that is *given* (of a prompt, a retriever's answer, or a later question)
-is written into the buffer ahead of the position; every other token is the model's.
+All rows are at the same position.  A *given* token (from a prompt, a retriever's answer or a later question) is
+written into the buffer ahead of the position; every other token is the model's.
 """
 
 from collections.abc import Iterator
@@ -20,13 +20,13 @@ from retrieval_gap.models.mixer import State, select_rows
 from retrieval_gap.tasks.api import ENDSEARCH, PAD
 
 UNDECIDED = -1
-# Rows that are done are dropped once this share of those in the batch is; dropping copies the state.
+# Finished rows are dropped once they are this share of the batch, since dropping copies the state.
 RETIRE_SHARE = 0.125
 
 
 @runtime_checkable
 class StepModel(Protocol):
-    """What decoding needs of a model (a `SequenceModel`, or anything that keeps these two)."""
+    """What decoding needs of a model (a `SequenceModel`, or any class with these members)."""
 
     @property
     def device(self) -> torch.device: ...
@@ -38,8 +38,8 @@ class StepModel(Protocol):
 
 @dataclass(frozen=True)
 class Decoded:
-    """tokens_BxL: what was given, what the model wrote and what was retrieved, then `PAD`.
-    length_B: tokens of each; answer_BxQ: its answer tokens in order, UNDECIDED where the token limit came first.
+    """tokens_BxL: given, written and retrieved tokens in order, then `PAD`.
+    length_B: tokens per sample; answer_BxQ: its answer tokens in order, UNDECIDED where the token limit came first.
     """
 
     tokens_BxL: NDArray[np.int32]
@@ -48,14 +48,14 @@ class Decoded:
 
     @property
     def answer_B(self) -> NDArray[np.int32]:  # noqa: N802
-        """The last answer of each."""
+        """The last answer of each sample."""
         return self.answer_BxQ[:, -1]
 
 
 def undecided(
     prompts_BxP: NDArray[np.int32], prompt_len_B: NDArray[np.int32], max_length: int, questions: int = 1
 ) -> Decoded:
-    """The prompts, nothing written or answered.  Raises ValueError for one that is empty or leaves no room."""
+    """The prompts alone, unanswered.  Raises ValueError for a prompt that is empty or leaves no room."""
     if len(prompt_len_B) == 0 or prompt_len_B.min() < 1 or prompt_len_B.max() >= max_length:
         raise ValueError(f"expected one or more prompts of 1 to {max_length - 1} tokens")
     batch = len(prompt_len_B)
@@ -77,11 +77,11 @@ def decode(
     max_length: int,
     retriever: Retriever | None = None,
 ) -> Decoded:
-    """Decodes each prompt until the model writes one of `answers`, or `max_length` tokens stand.
+    """Decode each prompt until the model has written its last answer (one of `answers`), or up to `max_length` tokens.
 
-    With a retriever, each `[ENDSEARCH]` that the model writes is answered from that sample's own context.  Of several
-    questions, `question_BxQx2` tells where each stands in `prompts_BxP` (first position, past the last): the first is
-    the prompt, and each answer but the last is followed by the next one.
+    With a retriever, each `[ENDSEARCH]` that the model writes is answered from that sample's own context.
+    question_BxQx2: position of each question in `prompts_BxP` (first position, past the last).  The first question is
+    the prompt; each answer but the last is followed by the next question.
     Raises ValueError for a prompt that is empty or leaves no room.
     """
     batch = len(prompt_len_B)
@@ -128,7 +128,7 @@ def decode(
 
 
 def _record_answers(done: Decoded, rows_D: NDArray[np.intp], tokens_DxT: NDArray[np.int32]) -> NDArray[np.intp]:
-    """Enters the answer that ends each of these samples, and the tokens of those that have all; how many each has."""
+    """Record each sample's newest answer, and the tokens of fully answered samples; return their numbers of answers."""
     answered_D = (done.answer_BxQ[rows_D] != UNDECIDED).sum(1)
     done.answer_BxQ[rows_D, answered_D] = tokens_DxT[:, -1]
     ended, length = answered_D + 1 == done.answer_BxQ.shape[1], tokens_DxT.shape[1]
@@ -143,7 +143,7 @@ def _next_questions(
     rows_D: NDArray[np.intp],
     answered_D: NDArray[np.intp],
 ) -> Iterator[tuple[int, NDArray[np.int32]]]:
-    """Position in `rows_D`, and tokens, of each next question that has any."""
+    """For each next question that has tokens: its sample's place in `rows_D`, and the tokens."""
     for d in np.flatnonzero(answered_D < question_BxQx2.shape[1]):
         first, stop = question_BxQx2[rows_D[d], answered_D[d]]
         if first < stop:
@@ -151,7 +151,7 @@ def _next_questions(
 
 
 def _give(tokens_L: NDArray[np.int32], position: int, given_N: NDArray[np.int32]) -> int:
-    """Writes a question from `position` on, as far as there is room; where it ends."""
+    """Write a question from `position` on, cut off at the token limit; return its end."""
     given_N = given_N[: len(tokens_L) - position]
     tokens_L[position : position + len(given_N)] = given_N
     return position + len(given_N)
@@ -160,7 +160,7 @@ def _give(tokens_L: NDArray[np.int32], position: int, given_N: NDArray[np.int32]
 def _append_results(
     retriever: Retriever, tokens_RxL: NDArray[np.int32], asking: NDArray[np.intp], position: int
 ) -> NDArray[np.int64]:
-    """Writes the results behind the searches that end before `position`; where each result ends."""
+    """Write the results of the searches that end before `position`; return each result's end."""
     results_AxR = retriever(tokens_RxL[asking, :position], np.full(len(asking), position, np.int32))
     results_AxR = results_AxR[:, : tokens_RxL.shape[1] - position]
     tokens_RxL[asking, position : position + results_AxR.shape[1]] = results_AxR

@@ -1,9 +1,9 @@
-"""Retrieval that stays on a device: a task's search in tensor operations of fixed shapes, for a whole batch at once.
+"""Retrieval that stays on a device: a task's search as tensor operations of fixed shapes over a whole batch.
 
-Axes: R rows, L positions, T positions at which three tokens stand in a row, E edges that have room in the text.
+Axes: R rows, L positions, T positions at which three consecutive tokens begin, E edges that fit into the text.
 
-Decoding on a GPU looks at no token, so it cannot ask a `retrieval.Retriever`, which runs on the host.  What is written
-here gives the same answers (tests/test_retrieval.py sets them against each other).
+Decoding on a GPU reads no token on the host, so it cannot call a `retrieval.Retriever`, which runs there.  The search
+here gives the same answers (tests/test_retrieval.py compares them).
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ the token before `position`, or FAILED.  Tokens from `position` on play no part.
 
 
 def make_device_retriever(task: Task, name: RetrieverName | None = None) -> DeviceRetriever | None:
-    """The task's search on a device; None where it has none, or another retriever is asked for by name."""
+    """The task's search on a device; None where it has none, or `name` is another retriever."""
     searches_as_istree = isinstance(task, IsTree) and all(
         getattr(type(task), method) is getattr(IsTree, method) for method in ("fast_search", "search_pattern")
     )
@@ -32,8 +32,8 @@ def make_device_retriever(task: Task, name: RetrieverName | None = None) -> Devi
 def search_istree(tokens_RxL: Tensor, position: Tensor) -> Tensor:
     """IsTree's three queries (see `tasks.istree.search`): `v ~`, `v -` and `v - w`.
 
-    A well-formed query is two or three tokens long, none of them `[STARTSEARCH]`, so that the last five tokens tell
-    whether there is one.  A place before the text is taken for its first token, which cannot stand for two of them.
+    A well-formed query has two or three tokens, none of them `[STARTSEARCH]`, so the last five tokens show whether
+    there is one.  A place before the text reads as the first token, which cannot match two places of a query.
     """
     back_5 = position - torch.arange(5, 0, -1, device=tokens_RxL.device)
     fifth, fourth, third, second, _ = tokens_RxL.index_select(1, back_5.clamp(min=0)).unbind(1)
@@ -57,9 +57,9 @@ def _father(tokens_RxL: Tensor, begin_Rx1: Tensor, v_Rx1: Tensor) -> Tensor:
 
 
 def _edge(tokens_RxL: Tensor, v_Rx1: Tensor, after_Rx1: Tensor, has_after_Rx1: Tensor) -> Tensor:
-    """The other end of v's first edge in the prompt, or of the first one behind its (first) edge with `after`.
+    """The other end of v's first edge in the prompt, or of its first edge after its (first) edge with `after`.
 
-    The prompt ends where no edge follows the last, at the query's `[STARTSEARCH]` at the latest.
+    The prompt ends where no further edge follows, at the query's `[STARTSEARCH]` at the latest.
     """
     room = (tokens_RxL.shape[1] - 1) // 3
     left_RxE, sign_RxE, right_RxE = tokens_RxL[:, 1 : 1 + 3 * room].unflatten(1, (room, 3)).unbind(2)
@@ -74,13 +74,13 @@ def _edge(tokens_RxL: Tensor, v_Rx1: Tensor, after_Rx1: Tensor, has_after_Rx1: T
 
 
 def _first(true_RxT: Tensor) -> Tensor:
-    """Where each row's first true stands; T where there is none."""
+    """The position of each row's first true value; T where there is none."""
     place_T = torch.arange(true_RxT.shape[1], device=true_RxT.device)
     return torch.where(true_RxT, place_T, true_RxT.shape[1]).amin(1)
 
 
 def _token_at(tokens_RxT: Tensor, place_R: Tensor) -> Tensor:
-    """Each row's token at a place; FAILED where that is past the end."""
+    """Each row's token at its `place_R`; FAILED where that is past the end."""
     width = tokens_RxT.shape[1]
     token_R = tokens_RxT.gather(1, place_R.clamp(max=width - 1)[:, None])[:, 0]
     return torch.where(place_R < width, token_R, FAILED)

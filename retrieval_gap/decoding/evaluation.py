@@ -1,4 +1,4 @@
-"""How good a trained model is: free decoding on held-out problems, with intervals."""
+"""Accuracy of a trained model: free decoding on held-out problems, with intervals."""
 
 import gc
 import time
@@ -20,9 +20,9 @@ from retrieval_gap.statistics.intervals import wilson_interval
 from retrieval_gap.tasks.api import Batch, Task, answers_of, questions_of
 
 DECODE_BATCH = {"cpu": 512, "cuda": 2048}
-STATE_BYTES = 2 << 30  # caches grow by doubling: the most they take is twice this
-STATE_SHARE = 4  # on a GPU states have one in so many of the bytes that are free
-# Prompts, their lengths, and where in them the questions stand.
+STATE_BYTES = 2 << 30  # caches grow by doubling, so they take at most twice this
+STATE_SHARE = 4  # on a GPU, states get free memory divided by this
+# From prompts, their lengths, and the positions of the questions in them.
 Decoder = Callable[[NDArray[np.int32], NDArray[np.int32], NDArray[np.intp]], Decoded]
 
 
@@ -30,12 +30,13 @@ Decoder = Callable[[NDArray[np.int32], NDArray[np.int32], NDArray[np.intp]], Dec
 class Evaluation:
     """Shares in [0, 1] over the answers of `eval_samples` samples.
 
-    accuracy: right answers, an undecided one counting as a guess among all that there are (0.5 where there are two, as
-    in the paper; 0 where answers are open); accuracy_strict: counting 0.
+    accuracy: right answers, an undecided one counting as a guess among all answers (0.5 for two, as in the paper; 0 for
+    open answers); accuracy_strict: an undecided answer counts 0.
     accuracy_low, accuracy_high: 95 % Wilson interval of `accuracy`, with samples as trials (answers of one sample are
-    not independent of each other; where there are several the interval is rather wide than narrow).
-    exact_trace: every token as in the gold trace; where answers are open, its evidence.
-    tokens_per_s: decoded (not prompt) tokens a second.
+    not independent; with several answers per sample the interval errs on the wide side).
+    exact_trace: samples with every token as in the gold trace; with open answers, those with its evidence.
+    undecided: answers that the token limit cut off.
+    tokens_per_s: decoded (not prompt) tokens per second.
     """
 
     accuracy: float
@@ -50,9 +51,9 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """What was counted over the first `samples` samples of a split, and their `answers`, in `seconds` of decoding.
+    """Counts over the first `samples` samples of a split and their `answers`, after `seconds` of decoding.
 
-    of: samples that are to be counted; 0 where that is not told.
+    of: number of samples to count in all; 0 if unknown.
     Raises ValueError for counts that contradict each other.
     """
 
@@ -83,10 +84,11 @@ def evaluate(
     on_decoded: Callable[[int, Batch, Decoded, NDArray[np.bool_]], None] = lambda *_: None,
     on_batch: Callable[[Tally], None] = lambda tally: None,
 ) -> Evaluation:
-    """Decodes the first `samples` samples of the task's split, `batch` at once.  In rag retrieval is executed.
+    """Decode the first `samples` samples of the task's split in batches of `batch`; in `rag` mode, execute searches.
 
-    counted: what an earlier call had told `on_batch` when it was stopped; the samples after it are decoded.
-    on_decoded: told each batch before it is counted: its first sample's number, gold and decoded traces, right answers.
+    counted: the last tally that an earlier, stopped call passed to `on_batch`; decoding resumes after its samples.
+    on_decoded: called with each batch before it is counted: number of its first sample, gold and decoded traces, which
+    answers are right.
     """
     decoder = make_decoder(model, task, retriever, min(batch, samples))
     tally = counted or Tally()
@@ -127,8 +129,9 @@ def _scores(tally: Tally, task: Task) -> Evaluation:
 
 
 def make_decoder(model: StepModel, task: Task, retriever: RetrieverName | None, rows: int) -> Decoder:
-    """What decodes prompts of a task, `rows` at once: on a GPU without leaving it, where the model has a state of fixed
-    shapes and the task one question and a search on the device, and in exact float32 however the model was trained."""
+    """The decoder of a task's prompts, for batches of `rows`.  On a GPU it works in exact float32, however the model
+    was trained; it stays on the device where the model's state has fixed shapes and the task has one question and, in
+    `rag` mode, a search on the device."""
     answers, max_length, in_rag = task.answers, task.max_length, task.config.mode == "rag"
     if model.device.type == "cuda":
         allow_tf32(False)
@@ -143,17 +146,17 @@ def make_decoder(model: StepModel, task: Task, retriever: RetrieverName | None, 
 
 
 def decode_batch(state_bits: int, device: torch.device = CPU) -> int:
-    """How many samples to decode at once, where each may come to carry this many bits, 0 without a state."""
+    """The batch size for decoding.  state_bits: largest state of one sample; 0 without a state."""
     room = STATE_BYTES
     if device.type == "cuda":
-        gc.collect()  # graphs of training refer to their owner
+        gc.collect()  # CUDA graphs of training and their owner refer to each other
         torch.cuda.empty_cache()
         room = torch.cuda.mem_get_info(device)[0] // STATE_SHARE
     return max(1, min(DECODE_BATCH[device.type], 8 * room // max(1, state_bits)))
 
 
 def right_answers(decoded: Decoded, gold: Batch, task: Task) -> NDArray[np.bool_]:
-    """Which answers (BxQ) are the gold ones: the same token, or the same text where answers are open."""
+    """Which answers (BxQ) are right: the gold token, or for open answers the gold text."""
     if not task.open_answers:
         return decoded.answer_BxQ == answers_of(gold, task)
     same_B = _same(task.answer_text, decoded, gold)
@@ -165,14 +168,14 @@ def _exact(decoded: Decoded, gold: Batch, task: Task) -> NDArray[np.bool_]:
 
 
 def _same(part: Callable[[NDArray[np.int32]], object], decoded: Decoded, gold: Batch) -> NDArray[np.bool_]:
-    """Of which samples a part of the trace, written from its tokens, is that of the gold one."""
+    """Which samples have the same `part` (a function of a trace's tokens) as their gold trace."""
     ours = zip(decoded.tokens_BxL, decoded.length_B, strict=True)
     theirs = zip(gold.tokens_BxL, gold.length_B, strict=True)
     return np.array([part(a_L[:a]) == part(b_L[:b]) for (a_L, a), (b_L, b) in zip(ours, theirs, strict=True)])
 
 
 def exact_traces(decoded: Decoded, gold: Batch) -> NDArray[np.bool_]:
-    """Which samples were decoded token for token as the gold trace."""
+    """Which decoded samples equal their gold traces token for token."""
     width = max(decoded.tokens_BxL.shape[1], gold.tokens_BxL.shape[1])
     ours, theirs = (
         np.pad(tokens, ((0, 0), (0, width - tokens.shape[1])))  # PAD is 0

@@ -1,7 +1,7 @@
-"""A few decoded samples that a run keeps, so that one can read what its model wrote without its weights.
+"""A few decoded samples that a run keeps, to read what its model wrote without its weights.
 
-Of the first batch of the evaluation: the first `KEPT` samples, then the first `KEPT` others that depart from the gold
-trace.  They illustrate; shares are counted over all samples.
+They are from the first batch of the evaluation: the first `KEPT` samples, then the first `KEPT` others that differ from
+the gold trace.  They are illustrations; accuracies are over all samples.
 """
 
 import json
@@ -18,16 +18,17 @@ from retrieval_gap.machine.files import write_text
 from retrieval_gap.tasks.api import ENDSEARCH, PAD, Batch, Task, questions_of
 
 KEPT = 4
-LONGEST = 4_096  # tokens of a prompt or of what follows it; the rest is left out
+LONGEST = 4_096  # tokens kept of a prompt and of what follows it; the rest is left out
 MODEL, RETRIEVER, GIVEN = "m", "r", "g"  # who wrote a token: the model, the retriever, the task (a later question)
 
 
 def write_samples(path: Path, task: Task, gold: Batch, decoded: Decoded, right_BxQ: NDArray[np.bool_]) -> None:
-    """Replaces a file of one JSON object a line.
+    """Replace a file of one JSON object per line.
 
-    `index` in the split; `prompt`, `written` and `gold` (what was to be written), lists of token spellings; `by`, a
-    letter for each of `written` (see above); `departs`, the first place in `written` that is not as in `gold`, or null;
-    `right`, whether all answers are; `left_out`, tokens past `LONGEST` of prompt, written and gold.
+    Fields: `index` in the split; `prompt`, `written` and `gold` (the trace to write), lists of token spellings; `by`, a
+    letter for the author of each token in `written` (see above); `departs`, the first place where `written` differs
+    from `gold`, or null; `right`, whether all answers are right; `left_out`, numbers of tokens past `LONGEST` in
+    prompt, written and gold.
     """
     departs_B = departures(decoded, gold)
     retriever = make_retriever(task) if task.config.mode == "rag" else None
@@ -37,7 +38,7 @@ def write_samples(path: Path, task: Task, gold: Batch, decoded: Decoded, right_B
 
 
 def departures(decoded: Decoded, gold: Batch) -> NDArray[np.int64]:
-    """The first position of each sample that is not as in the gold trace; -1 where all are."""
+    """The first position at which each sample differs from its gold trace; -1 if there is none."""
     width = max(decoded.tokens_BxL.shape[1], gold.tokens_BxL.shape[1])
     ours_BxL, theirs_BxL = (
         np.pad(tokens, ((0, 0), (0, width - tokens.shape[1])), constant_values=PAD)
@@ -52,9 +53,9 @@ def departures(decoded: Decoded, gold: Batch) -> NDArray[np.int64]:
 def authors(
     tokens_L: NDArray[np.int32], prompt_len: int, given: Iterator[int], task: Task, retriever: Retriever | None
 ) -> str:
-    """Who wrote each token behind the prompt, by decoding's own rules: results follow a search, questions an answer.
+    """The author of each token after the prompt, by decoding's rules: results follow a search, questions an answer.
 
-    given: how many tokens ask each later question.
+    given: number of tokens of each later question.
     """
     by = ""
     while (t := prompt_len + len(by)) < len(tokens_L):

@@ -1,13 +1,13 @@
-"""Greedy decoding that stays on a device: the same answers as `decoding.decode`, without a look at any token.
+"""Greedy decoding that stays on a device: the same answers as `decoding.decode`, but the host reads no token.
 
 Axes: R rows, L positions (the token limit, and one more), P positions of the longest prompt, V vocabulary, A answers.
 
-Choosing a token, deciding, searching and reading the token are one CUDA graph, replayed for every position; the host
-asks once in CHECK_EVERY positions which rows are done.  A graph has one shape: rows that are done are dropped in
-eighths of the batch, and attention reads the cache in eighths of its length, one graph for each pair that comes up.
+One CUDA graph, replayed for every position, chooses a token, checks for an answer, searches, and feeds the token to
+the model; the host checks every CHECK_EVERY positions which rows are done.  A graph has one shape, so finished rows are
+dropped in eighths of the batch and attention reads the cache in eighths of its length, with a graph for each pair used.
 
-`decoding.decode` remains for the CPU, where looking at a token costs nothing, rows are dropped as they end, attention
-reads what is there and searches are run for those who ask; and on a GPU for what this decoder cannot do.
+`decoding.decode` remains for the CPU, where reading a token costs nothing, rows are dropped as they end, attention
+reads only what the cache holds and only rows that search are searched; and on a GPU for cases not supported here.
 """
 
 import gc
@@ -31,16 +31,16 @@ from retrieval_gap.tasks.api import ENDSEARCH, PAD
 
 CHECK_EVERY = 32
 PARTS = 8
-ALIGNMENT = 16  # positions: parts of the cache are a multiple of it, for the attention kernels
-PREFILL_TOKENS = 1 << 16  # prompts are read in parts of about this many tokens, which bounds the memory it takes
+ALIGNMENT = 16  # positions: parts of the cache are multiples of it, for the attention kernels
+PREFILL_TOKENS = 1 << 16  # prefill reads the prompts in parts of about this many tokens, to bound its memory
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """What is known of each row; length_R and answer_R are those of `Decoded`.
+    """The decoding state of each row; length_R and answer_R are as in `Decoded`.
 
-    The last column of the tokens takes a result that is past the limit.  given_until_R: where tokens given end.
+    The last column of the tokens takes a result past the limit.  given_until_R: end of the given tokens.
     """
 
     tokens_RxL: Tensor
@@ -72,9 +72,9 @@ class _Rows:
 
 
 class DeviceDecoder:
-    """Decodes batches of up to `rows` samples in storage that is made once.
+    """Decoder of batches of up to `rows` samples, in storage that is allocated once.
 
-    Raises TypeError or AttributeError for a model that has no static state.
+    Raises TypeError or AttributeError for a model without a static state.
     """
 
     @torch.inference_mode()
@@ -119,11 +119,11 @@ class DeviceDecoder:
         return done
 
     def _size(self, rows: int) -> int:
-        """Rows of the smallest graph that holds so many."""
+        """Rows of the smallest graph that holds `rows` rows."""
         return -(-rows // self._part) * self._part
 
     def _capacity(self, tokens: int) -> int:
-        """Tokens of the smallest part of the cache that holds so many; one part, the whole, where there is no cache."""
+        """Length of the smallest part of the cache that holds `tokens` tokens; the full length without a cache."""
         parts = -(-tokens // self._stretch) if self._has_cache else PARTS
         return parts * self._stretch
 
@@ -143,14 +143,14 @@ class DeviceDecoder:
             write_state(self._state, state, first)
 
     def _replay(self, rows: int, capacity: int) -> Replay:
-        """The step of the first rows, over that much of the cache."""
+        """The step for the first `rows` rows and the first `capacity` positions of the cache."""
         if (rows, capacity) not in self._replays:
             views, state = self._rows.first(rows), narrow_state(self._state, rows, capacity)
             self._replays[rows, capacity] = Replay(lambda: self._advance(views, state), self._model.device, self._pool)
         return self._replays[rows, capacity]
 
     def _advance(self, rows: _Rows, state: State) -> None:
-        """Writes the token at `position`, decides and searches; then reads that token."""
+        """Write the token at the current position, check for an answer, search, and feed the token to the model."""
         here = self._position
         given_R = rows.tokens_RxL.index_select(1, here[None])[:, 0]
         written_R = here >= rows.given_until_R
@@ -175,8 +175,8 @@ class DeviceDecoder:
         self._position += 1
 
     def _drop_finished(self, done: Decoded, row_R: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Which samples stand in the rows that go on; all of them, finished or not, where no smaller graph holds those
-        that are not."""
+        """Drop finished rows; return the samples in the rows that remain.  Drops none unless a smaller graph holds the
+        unfinished rows."""
         active_R = self._rows.active_R[: len(row_R)].cpu().numpy()
         if self._size(int(active_R.sum())) == self._size(len(row_R)):
             return row_R
@@ -188,7 +188,7 @@ class DeviceDecoder:
         return row_R[keep_R]
 
     def _collect(self, done: Decoded, samples: NDArray[np.intp], rows_R: NDArray[np.intp]) -> None:
-        """Fetches what stands in some rows as the results of some samples."""
+        """Copy the tokens, lengths and answers of `rows_R` to the host as the results of `samples`."""
         which_R = torch.from_numpy(rows_R).to(self._model.device)
         tokens_RxL, length_R, answer_R = (
             tensor.index_select(0, which_R).cpu().numpy()
@@ -200,9 +200,9 @@ class DeviceDecoder:
 
 
 class ShrinkingDecoder:
-    """A `DeviceDecoder` that goes on with half of the rows, to the same result, where the memory does not suffice.
+    """A `DeviceDecoder` that halves its rows when it runs out of memory, with the same result.
 
-    make: builds one for so many rows.
+    make: builds a decoder for a number of rows.
     """
 
     def __init__(self, make: Callable[[int], DeviceDecoder], rows: int) -> None:
@@ -210,13 +210,13 @@ class ShrinkingDecoder:
         self._decoder: DeviceDecoder | None = None
 
     def __call__(self, prompts_BxP: NDArray[np.int32], prompt_len_B: NDArray[np.int32]) -> Decoded:
-        """Raises RunError where the memory does not suffice for a single row, ValueError as `DeviceDecoder` does."""
+        """Raises RunError if there is not enough memory for a single row, ValueError as `DeviceDecoder` does."""
         while True:
             try:
                 return self._decoded(prompts_BxP, prompt_len_B)
             except torch.OutOfMemoryError as error:
                 shortage = " ".join(str(error).split())
-            self._halve(shortage)  # out of the handler, whose traceback keeps tensors alive
+            self._halve(shortage)  # outside the handler, whose traceback keeps tensors alive
 
     def _decoded(self, prompts_BxP: NDArray[np.int32], prompt_len_B: NDArray[np.int32]) -> Decoded:
         if self._decoder is None:
@@ -231,7 +231,7 @@ class ShrinkingDecoder:
         self._decoder = None
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-            gc.collect()  # a decoder's graphs refer to it
+            gc.collect()  # a decoder and its graphs refer to each other
             torch.cuda.empty_cache()
         if self._at_once == 1:
             told = memory_told(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
@@ -245,7 +245,7 @@ class ShrinkingDecoder:
 
 @torch.inference_mode()
 def has_static_state(model: SequenceModel) -> bool:
-    """Whether a model's state fits, after one token and after two, into its static one."""
+    """Whether a model's state fits into its static state, after one token and after two."""
     token_1 = torch.zeros(1, dtype=torch.int32, device=model.device)
     try:
         static = model.static_state(1, 2, torch.zeros((), dtype=torch.int64, device=model.device))

@@ -1,9 +1,9 @@
-"""The retrievers that decoding executes: a search ends, its sample's own context is read, the result is appended.
+"""The retrievers that decoding executes: when a search ends, they read the sample's own context and append the result.
 
 Axes: B samples, L positions, R tokens of the longest result.
-Source: in-context RAG, definition A.5 of "RNNs are not Transformers (Yet)": when `[ENDSEARCH]` is written, what
-stands between it and the last `[STARTSEARCH]` is a query on the text before that `[STARTSEARCH]`; the match is
-appended, or `[FAILED]`.
+Source: in-context RAG, definition A.5 of "RNNs are not Transformers (Yet)": when `[ENDSEARCH]` is written, the tokens
+between the last `[STARTSEARCH]` and it are a query on the text before that `[STARTSEARCH]`; the match is appended, or
+`[FAILED]`.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ PATTERN_MEMORY = 1 << 20
 
 
 def pattern_options() -> re2.Options:
-    """How a pattern that a model wrote is compiled: bounded in memory, without RE2's own messages."""
+    """Options to compile a pattern that a model wrote: bounded memory, no messages from RE2."""
     options = re2.Options()
     options.log_errors = False
     options.max_mem = PATTERN_MEMORY
@@ -75,7 +75,7 @@ class RegexRetriever:
 
 
 def _first_passage(passages: Sequence[Passage], matches: Sequence[bool]) -> list[int]:
-    """The tokens of the first passage that matches; `[FAILED]` where none does, or all of several."""
+    """The tokens of the first passage that matches; `[FAILED]` where none matches, or all of several do."""
     says_nothing = len(passages) > 1 and all(matches)
     if says_nothing or True not in matches:
         return [FAILED]
@@ -95,9 +95,9 @@ class FastRetriever:
 
 
 def make_retriever(task: Task, name: RetrieverName | None = None) -> Retriever:
-    """The retriever of that name; by default the fast one where the task has one, else the exact one.
+    """The retriever `name`; by default the fast one where the task has one, else the exact one.
 
-    Raises UsageError for `fast` where the task has none.
+    Raises UsageError for `fast` where the task has no fast search.
     """
     has_fast = type(task).fast_search is not Task.fast_search
     if name == "fast" and not has_fast:

@@ -1,1 +1,1 @@
-"""The kinds of experiment, and in `grids` their presets."""
+"""The kinds of experiment; `grids` has their presets."""

@@ -1,4 +1,4 @@
-"""Experiments on a trained run: which run, as far as it was trained, and where its own directory is."""
+"""Experiments on a trained run: which run, how far it was trained, and where their own directories are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class OfRun(Experiment):
-    """run_dir: of the trained run.  run: its directory's name.  run_hash: of its configuration.
-    trained: samples that its saved model has seen, so that a model that was trained on is another experiment."""
+    """run_dir: directory of the trained run.  run: name of that directory.  run_hash: hash of its configuration.
+    trained: number of samples that its saved model has seen; a model trained further is another experiment."""
 
     hash_column: ClassVar[str] = ""  # rows hold the hash of the trained run
 
@@ -35,7 +35,7 @@ class OfRun(Experiment):
 
     @staticmethod
     def named(path: Path) -> dict[str, Any]:
-        """These fields, of the run in a directory.  Raises UsageError, RunError where it has no model."""
+        """The values of these fields for the run in `path`.  Raises UsageError or RunError if it has no model."""
         config, trained = saved_run(RunDirectory(path))
         return {
             "run_dir": str(path.resolve()),
@@ -45,7 +45,7 @@ class OfRun(Experiment):
         }
 
     def meaning(self) -> dict[str, Any]:
-        """What is measured, but for where the run lies."""
+        """The fields that are hashed: all but where the run is."""
         return {key: value for key, value in self.to_json().items() if key not in ("run_dir", "run")}
 
     def hash(self) -> str:
@@ -61,7 +61,7 @@ class OfRun(Experiment):
 
 
 def saved_run(run: RunDirectory) -> tuple["RunConfig", int]:
-    """A run's configuration, and the samples that its saved model has seen."""
+    """A run's configuration, and the number of samples that its saved model has seen."""
     from retrieval_gap.experiments.trained.run import load_model
 
     config, _, progress = load_model(run)
@@ -69,16 +69,15 @@ def saved_run(run: RunDirectory) -> tuple["RunConfig", int]:
 
 
 def beside(path: Path, kind: str) -> Path:
-    """Where experiments on the run in `path` are kept: a hidden folder beside it, so that RUNS/* is
-    runs alone."""
+    """The folder of experiments on the run in `path`: a hidden one beside it, so that RUNS/* matches only runs."""
     return path.resolve().parent / f".{kind}s"
 
 
 def measured(experiments: Sequence[OfRun], workers: int) -> list[list[Row]]:
-    """The rows of each experiment, in order: read back where it is done, else measured, `workers` processes with one
-    thread each at a time (0: one a core).
+    """The rows of each experiment, in order: read back if it is finished, else measured, by `workers`
+    processes of one thread each (0: one per core).
 
-    Raises UsageError for an invalid one, RunError where one fails or a signal stops them.
+    Raises UsageError for an invalid experiment, RunError if one fails or a signal stops them.
     """
     folders: dict[Path, list[OfRun]] = {}
     for experiment in dict.fromkeys(experiments):

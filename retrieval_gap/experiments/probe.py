@@ -1,6 +1,6 @@
-"""The probe of a trained run: its model is cut at the end of the sequence, fewer bits of its state are carried on.
+"""The probe of a trained run: cut its model at the end of the sequence and carry on fewer bits of its state.
 
-Accuracy against bits of state stands beside the ceiling of the theory, and the bits used beside the bits needed.
+Rows compare accuracy by bits of state with the ceiling of the theory, and the bits used with the bits needed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Progress, Row, RunOptions
 from retrieval_gap.theory.quantise import Rounding
 
-# The contract of results/*_probe.csv: which run, what was carried, how well it did, what is proved and what it used.
+# The contract of results/*_probe.csv: the run, what was carried, its accuracy, what is proved and the bits used.
 COLUMNS = (
     "task", "family", "mode", "n", "options", "arch", "size", "embedding", "parameters",
     "samples", "batch_size", "lr", "warmup_samples", "max_grad_norm", "precision", "curriculum",
@@ -29,11 +29,11 @@ COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Probe(OfRun):
-    """What is measured of a run.
+    """What to measure of a run.
 
-    samples: of the split that the run reports; 0 means as many as the run's own.
-    bits, ranks: every rank is tried with all of `bits`, rank 0 (the elements themselves) first; a state that has no
-    such rank goes without.  seed: of stochastic rounding.
+    samples: how many, from the split that the run reports; 0 means as many as the run's own.
+    bits, ranks: every rank that the state has is tried with all of `bits`, rank 0 (the elements themselves) first; 0
+    bits only with rank 0.  seed: of stochastic rounding.
     """
 
     kind: ClassVar[str] = "probe"
@@ -82,9 +82,9 @@ EXPERIMENT = Probe
 
 
 def probe_rows(settings: Probe) -> list[Row]:
-    """What is None is an empty field: `bits` of the state as it is, a ceiling where nothing is proved, no upper end.
+    """The rows.  None is an empty field: `bits` of the unchanged state, a ceiling not proved, no upper end.
 
-    Raises UsageError, RunError for a run without weights, or a task or model without a state to cut.
+    Raises UsageError or RunError for a run without weights, or a task or model without a state to cut.
     """
     from retrieval_gap.experiments.trained.run import load_model
     from retrieval_gap.theory.probe import bits_used, probe
@@ -135,7 +135,7 @@ def _cuts(model: Any, calibration: Any, settings: Probe) -> Iterator[Any]:
 
 
 def _bound_at_the_cut(task: Any) -> Any:
-    """None where nothing is proved of the place that the probe cuts, or where a search reads the sequence again."""
+    """The bound, or None if nothing is proved about the place of the cut, or a search reads the sequence again."""
     from retrieval_gap.theory.bounds import bound_of
 
     try:

@@ -1,7 +1,7 @@
-"""What is learned, not only whether: runs tested on families, problem sizes and options that they were not trained on.
+"""Tests runs on families, problem sizes and options that they were not trained on: what they learned, not only whether.
 
-Right answers are counted by answer, where answers are not open: a model that knows its own family's problems by a
-shortcut gives one answer to nearly everything elsewhere, right on one class, wrong on the other.
+Accuracy is per answer, unless answers are open: a model that solves its own family by a shortcut gives one answer to
+nearly everything elsewhere, right for one class and wrong for the other.
 """
 
 import copy
@@ -37,8 +37,8 @@ class Transfer(OfRun):
     """Where a run is tested: every family at every size with every change of options.
 
     families, ns: none means all families of the task, and the run's own n.
-    changes: options in place of the run's own, such as "order=last"; without any, the run's own too.
-    samples: of each test, 0 means as many as the run's own; they are of the split that the run reports.
+    changes: options that replace the run's own, such as "order=last"; the run's own are always tested too.
+    samples: how many per test, from the split that the run reports; 0 means as many as the run's own.
     """
 
     kind: ClassVar[str] = "transfer"
@@ -51,7 +51,7 @@ class Transfer(OfRun):
     samples: int = 0
 
     def tasks(self, config: "RunConfig") -> list[Task]:
-        """Raises UsageError, TaskError for a test that does not exist, or that a model of this run cannot read."""
+        """The tests.  Raises UsageError or TaskError for one that does not exist, or that the model cannot read."""
         trained_on = config.build_task(config.eval_split)
         tasks = [
             replace(config, family=family, n=n, options=f"{config.options} {change}").build_task(config.eval_split)
@@ -120,7 +120,7 @@ def _rows(elsewhere: Transfer) -> Iterator[Row]:
         "config_hash": config.hash(),
         **{key: machine[key] for key in ("hardware", "torch", "commit")},
     }
-    # All are made before the first is decoded, so that a test that does not exist is told at once.
+    # All tasks are built before the first is decoded, so that a test that does not exist fails early.
     for task in elsewhere.tasks(config):
         batch, samples = decode_batch(model.state_bits(task.max_length)), elsewhere.samples or config.eval_samples
         tested = {"tested_on": task.family, "tested_n": task.config.n, "tested_options": task.config.options}
@@ -130,7 +130,7 @@ def _rows(elsewhere: Transfer) -> Iterator[Row]:
 
 
 def _by_answer(task: Task, samples: int) -> Iterator[tuple[str, Task, int]]:
-    """Each answer with the task of its samples alone and their number; all together, answer "", where they are open."""
+    """Each answer, the task with only its samples, and their number; all samples with answer "" if answers are open."""
     if task.open_answers:
         yield "", task, samples
         return
@@ -142,7 +142,7 @@ def _by_answer(task: Task, samples: int) -> Iterator[tuple[str, Task, int]]:
 
 
 def _only(task: Task, number_B: NDArray[np.int64]) -> Task:
-    """The task with these samples alone, counted from 0."""
+    """The task with only these samples, numbered from 0."""
     chosen, every = copy.copy(task), task.sample
 
     def sample(index_B: NDArray[np.int64]) -> Batch:

@@ -1,7 +1,7 @@
-"""Heads over a language model's token states: one file a head, all built at one number of parameters.
+"""Heads over a language model's token states: one file per head, all built with the same number of parameters.
 
-A head is named by its module here, or by the path of a user's `.py` file with one subclass of `Head`; `+pool=max`
-behind the name chooses how its features become one vector (`gru+pool=max`).
+A head is named by its module here, or by the path of a user's `.py` file with one subclass of `Head`; `+pool=max` after
+the name chooses how its features become one vector (`gru+pool=max`).
 """
 
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ from retrieval_gap.tasks.registry import class_names, load_class
 
 __all__ = ["Head", "HeadShape", "HeadSpec", "build", "head_names", "matched_shape"]
 
-NEAR = 0.02  # share by which the parameters may miss their number
+NEAR = 0.02  # relative error allowed in the number of parameters
 WIDEST = 1 << 16
 TOKEN_POOL = "token"
 
 
 @dataclass(frozen=True)
 class HeadSpec:
-    """A head as the command line names it.  pool: "" for the head's own."""
+    """A head as the command line names it.  pool: "" for the head's default."""
 
     name: str
     pool: str = ""
 
     @classmethod
     def parse(cls, text: str) -> "HeadSpec":
-        """Raises UsageError for what is neither NAME nor NAME+pool=POOL."""
+        """Parse NAME or NAME+pool=POOL.  Raises UsageError for anything else."""
         name, plus, change = text.strip().partition("+")
         key, _, pool = change.partition("=")
         if not name or (plus and (key != "pool" or not pool)):
@@ -46,7 +46,7 @@ class HeadSpec:
         return f"{name}+pool={self.pool}" if self.pool else name
 
     def head(self) -> type[Head]:
-        """Raises UsageError where there is no such head, or it has no such pool."""
+        """Raises UsageError if there is no such head, or it has no such pool."""
         found = load_class(
             self.name,
             base=Head,
@@ -59,7 +59,7 @@ class HeadSpec:
         return found
 
     def pool_for(self, kind: str) -> str:
-        """The pool that is built: the one named, or the head's first; for labels of tokens none is used."""
+        """The pool to build with: the one named, or the head's first; for token labels, `token` if the head has it."""
         pools = self.head().pools
         if kind == "tokens":
             return TOKEN_POOL if TOKEN_POOL in pools else (pools[0] if pools else "")
@@ -67,21 +67,21 @@ class HeadSpec:
 
 
 def head_names() -> tuple[str, ...]:
-    """The heads of this package."""
+    """Names of the heads of this package."""
     return class_names(__name__, "HEAD")
 
 
 def build(spec: HeadSpec, shape: HeadShape, seed: int = 0) -> Head:
-    """The head with weights drawn from this seed."""
+    """Build the head with weights drawn from this seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return spec.head()(shape)
 
 
 def matched_shape(spec: HeadSpec, *, d_states: int, d_out: int, parameters: int, kind: str = "text") -> HeadShape:
-    """The shape whose number of parameters is the nearest to this one.
+    """Return the shape whose number of parameters is nearest to `parameters`.
 
-    Raises UsageError where that is more than 2 % off, or the head cannot label tokens and should.
+    Raises UsageError if that is more than 2 % off, or if the head cannot label tokens as needed.
     """
     head, pool = spec.head(), spec.pool_for(kind)
     if kind == "tokens" and not head.labels_tokens:

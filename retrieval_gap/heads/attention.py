@@ -1,7 +1,7 @@
-"""Attention pooling: a weighted mean of the states, whose weights a small network gives each state by itself.
+"""Attention pooling: a weighted mean of the states; a small network computes each weight from its state alone.
 
-Yang et al. 2016, "Hierarchical attention networks for document classification", equations 5 to 7.  It can find a token
-as a recurrent head can, but sees no order: the control that recurrent heads are compared with.
+Yang et al. 2016, "Hierarchical attention networks for document classification", equations 5 to 7.  Like a recurrent
+head it can find a token, but it does not see order: the control for recurrent heads.
 """
 
 from torch import Tensor, nn

@@ -1,7 +1,7 @@
 """Examples as a head reads them: token states, a mask, and targets, in batches.
 
-Axes: B examples, R texts of a batch (one an example; of a choice, one a choice), L tokens of the longest, D width,
-C the most choices, O outputs.
+Axes: B examples, R texts of a batch (one per example, or one per choice for multiple choice), L tokens of the longest,
+D width, C the most choices, O outputs.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,8 @@ class KnownStates(Protocol):
 
 
 class StateBatch(NamedTuple):
-    """target: B labels or right choices; of tokens RxL, `UNGRADED` where no word begins.  choices: texts of each."""
+    """target: B labels or right choices; for token labels RxL, `UNGRADED` where no word begins.  choices: number of
+    texts of each example."""
 
     states_RxLxD: Tensor
     mask_RxL: Tensor
@@ -44,7 +45,7 @@ class Counted(NamedTuple):
 
 
 class StateData:
-    """A split.  window: of the states' order that is taken away (0: all of it); None leaves it."""
+    """A split.  window: shuffles the states within windows of this many (0: the whole text); None keeps the order."""
 
     def __init__(
         self,
@@ -73,7 +74,7 @@ class StateData:
         return StateBatch(states_RxLxD, mask_RxL, target, [len(example.texts) for example in chosen])
 
     def judge(self, place: int, scores: Tensor) -> Counted:
-        """scores: of one example, as `scores_of` gives them."""
+        """scores: of one example, from `scores_of`."""
         example = self.examples[place]
         if self.kind != "tokens":
             return Counted(float(int(scores.argmax()) == example.label), 1.0)
@@ -85,7 +86,7 @@ class StateData:
         return Counted(2.0 * counts.right, float(counts.said + counts.true))
 
     def _states(self, texts: Sequence[str]) -> list[TextStates]:
-        """In the order in which the head reads them; the number of a word is at its first piece alone."""
+        """States in the order in which the head reads them; a word's number is at its first token only."""
         return [self._kept_states(text) for text in texts]
 
     def _words(self, text: str) -> Tensor:
@@ -108,7 +109,7 @@ class StateData:
 
 
 def _marked(word_L: Tensor) -> Tensor:
-    """The word of each token that is the first of its word; -1 for the others."""
+    """The word of each token that begins a word; -1 for the others."""
     before_L = torch.cat([word_L.new_full((1,), -1), word_L[:-1]])
     return torch.where(word_L != before_L, word_L, -1)
 
@@ -124,7 +125,7 @@ def _token_targets(word_L: Tensor, tags: Sequence[int]) -> Tensor:
 
 
 def scores_of(learner: Learner, batch: StateBatch, kind: LabelKind) -> Tensor:
-    """BxO; of a choice BxC, minus infinity where an example has fewer choices; of tokens RxLxO."""
+    """Scores BxO; for multiple choice BxC, minus infinity past an example's choices; for token labels RxLxO."""
     if kind == "tokens":
         return learner.token_scores(batch.states_RxLxD, batch.mask_RxL)
     scores = learner(batch.states_RxLxD, batch.mask_RxL)

@@ -1,11 +1,11 @@
-"""A linear read-out of a text's first state: of BERT, that of [CLS]."""
+"""A linear read-out of a text's first state, in BERT that of [CLS]."""
 
 from retrieval_gap.heads.linear import Linear
 
 
 class First(Linear):
     pools = ("first",)
-    reads_order = True  # not of all states, but of which comes there
+    reads_order = True  # only of which state is first
     labels_tokens = False
 
 

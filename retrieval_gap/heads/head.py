@@ -1,7 +1,7 @@
-"""What a head is: it reads the token states of a text, and gives a score for each label.
+"""The base of heads: a head reads the token states of a text, and gives a score for each label.
 
-Axes: B texts, L tokens of the longest, D width of the states, F features of a token, P of a text, O outputs.
-Texts are filled up on the right; `mask_BxL` is true at their tokens.  What stands behind a text's end must not matter.
+Axes: B texts, L tokens of the longest, D width of the states, F features of a token, P features of a text, O outputs.
+Texts are padded on the right; `mask_BxL` is true at their tokens.  Padding must not change the scores.
 """
 
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from retrieval_gap.heads.pooling import POOLS
 
 @dataclass(frozen=True, kw_only=True)
 class HeadShape:
-    """What a head is built from.
+    """The sizes that a head is built with.
 
-    width: the number that its parameters grow with.  pool: one of the head's `pools`, "" where it has none.
+    width: the number of parameters grows with it.  pool: one of the head's `pools`, "" if it has none.
     """
 
     d_states: int
@@ -28,7 +28,7 @@ class HeadShape:
 
 
 class Learner(nn.Module):
-    """What is trained: a head, or a head and the model below it."""
+    """A module that is trained: a head, or a head with the model below it."""
 
     def forward(self, states_BxLxD: Tensor, mask_BxL: Tensor) -> Tensor:
         """Scores of each text's labels, BxO."""
@@ -39,23 +39,23 @@ class Learner(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no token_scores()")
 
     def parameter_groups(self, rate: float) -> list[dict[str, Any]]:
-        """For the optimiser; each group has its own learning rate `lr`, and its gradients are clipped together."""
+        """Groups for the optimiser; each has its own learning rate `lr`, and its gradients are clipped together."""
         return [{"params": list(self.parameters()), "lr": rate}]
 
     def trained_parameters(self) -> dict[str, nn.Parameter]:
-        """By name."""
+        """Trained parameters by name."""
         return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
 
 
 class Head(Learner):
-    """Base of all heads.  A subclass builds its layers in `__init__` and writes `features`.
+    """Base of all heads.  A subclass builds its layers in `__init__` and defines `features`.
 
-    pools: how a text's features become one vector, the default first; none where the head has a way of its own.
-    reads_order: whether other orders of the same states can give other scores.
+    pools: ways in which a text's features become one vector, the default first; empty if the head has its own way.
+    reads_order: whether the order of the states can change the scores.
     labels_tokens: whether it can score every token, and not only whole texts.
-    d_features: what `out` reads of a text or token; 0 means `width`.
+    d_features: input width of `out`; 0 means `width`.
 
-    States are normalised first (layer norm without weights), the same for every head: models differ widely in scale.
+    Every head first normalises the states (layer norm without weights), because models differ widely in scale.
     """
 
     pools: ClassVar[tuple[str, ...]] = ("mean", "max", "first", "last")
@@ -68,11 +68,11 @@ class Head(Learner):
         self.out = nn.Linear(d_features or shape.width, shape.d_out)
 
     def features(self, states_BxLxD: Float[Tensor, "b l d"], mask_BxL: Bool[Tensor, "b l"]) -> Float[Tensor, "b l f"]:
-        """Of every token."""
+        """Features of every token."""
         raise NotImplementedError(f"{type(self).__name__} has no features()")
 
     def pooled(self, features_BxLxF: Float[Tensor, "b l f"], mask_BxL: Bool[Tensor, "b l"]) -> Float[Tensor, "b p"]:
-        """One vector for a text."""
+        """One vector per text."""
         return POOLS[self.shape.pool](features_BxLxF, mask_BxL)
 
     def forward(self, states_BxLxD: Float[Tensor, "b l d"], mask_BxL: Bool[Tensor, "b l"]) -> Float[Tensor, "b o"]:

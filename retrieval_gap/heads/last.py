@@ -5,7 +5,7 @@ from retrieval_gap.heads.linear import Linear
 
 class Last(Linear):
     pools = ("last",)
-    reads_order = True  # not of all states, but of which comes there
+    reads_order = True  # only of which state is last
     labels_tokens = False
 
 

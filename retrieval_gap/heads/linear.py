@@ -1,5 +1,5 @@
-"""A linear read-out of pooled states, or of each token: two matrices without anything between them, so that it has as
-many parameters as other heads and is a linear function still."""
+"""A linear read-out of pooled states, or of each token: two matrices with nothing between them, so that it has as many
+parameters as other heads and is still linear."""
 
 from torch import Tensor, nn
 

@@ -1,4 +1,4 @@
-"""A LSTM over the states, from the first token to the last."""
+"""An LSTM over the states, from the first token to the last."""
 
 from torch import nn
 

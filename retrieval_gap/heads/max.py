@@ -1,4 +1,4 @@
-"""A linear read-out of the largest value of each element over a text's states."""
+"""A linear read-out of the elementwise maximum of a text's states."""
 
 from retrieval_gap.heads.linear import Linear
 

@@ -1,4 +1,4 @@
-"""Whether a head keeps to its mask: what stands behind a text's end, and how much of it, must not change its scores."""
+"""Test that a head obeys its mask: neither the content of padding nor its length may change the scores."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -12,14 +12,14 @@ from retrieval_gap.machine.errors import UsageError
 LENGTHS, LONGEST, MORE = (1, 4, 7), 7, 5
 SEEDS = 4
 LOUD = 100.0
-NOISE = 0.05  # added to every weight: a gate that starts at zero would hide what is behind it
+NOISE = 0.05  # added to every weight: a gate that starts at zero would hide the layers that it gates
 
 
 @torch.no_grad()
 def check_mask(head: Head, shown: str, *, tokens: bool = False) -> None:
-    """Raises UsageError for a head that reads what its mask says is not there, or gives scores of another shape.
+    """Raises UsageError for a head that reads padding, or gives scores of the wrong shape.
 
-    It is tried as it is tested, without dropout: with its own weights, and with noise on them.
+    The head is tested without dropout: with its own weights, and with noise added to them.
     """
     head.eval()
     mask_BxL = torch.arange(LONGEST + MORE) < torch.tensor(LENGTHS)[:, None]
@@ -35,7 +35,7 @@ def check_mask(head: Head, shown: str, *, tokens: bool = False) -> None:
 
 @contextmanager
 def _noise(head: Head, draws: torch.Generator) -> Iterator[None]:
-    """On every weight that is trained; they come back as they were."""
+    """Add noise to every trained weight; restore the weights at the end."""
     parameters = list(head.trained_parameters().values())
     weights = [parameter.clone() for parameter in parameters]
     try:
@@ -48,9 +48,8 @@ def _noise(head: Head, draws: torch.Generator) -> Iterator[None]:
 
 
 def _paddings(noise_BxLxD: Tensor) -> Iterator[Tensor]:
-    """What may stand behind an end.  A head's own layer norm makes all noise alike, so there are also zeros, which it
-    keeps, and states with one loud element, which it cannot make small: they become the largest that a state can have.
-    """
+    """Yield the paddings to try.  A head's own layer norm makes all noise alike, so there are also zeros, which it
+    keeps, and states with one large element, which it cannot shrink: they become the largest that a state can have."""
     yield from (torch.zeros_like(noise_BxLxD), noise_BxLxD, LOUD * noise_BxLxD)
     one_D = torch.zeros(noise_BxLxD.shape[-1])
     one_D[0] = LOUD
@@ -58,7 +57,7 @@ def _paddings(noise_BxLxD: Tensor) -> Iterator[Tensor]:
 
 
 def _check_texts(head: Head, shown: str, states_BxLxD: Tensor, mask_BxL: Tensor, *, tokens: bool) -> None:
-    """Raises UsageError where a text's scores are others alone, without anything behind its end, than among others."""
+    """Raises UsageError if a text's scores alone, without padding, differ from its scores in the batch."""
     score = head.token_scores if tokens else head
     scores = score(states_BxLxD, mask_BxL)
     wanted = (*mask_BxL.shape, head.shape.d_out) if tokens else (len(mask_BxL), head.shape.d_out)

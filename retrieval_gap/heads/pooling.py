@@ -1,4 +1,4 @@
-"""From the features of a text's tokens to one vector; what stands behind the text's end is left out.
+"""Pooling: one vector from the features of a text's tokens, without its padding.
 
 Axes: B texts, L tokens, F features.
 """
@@ -33,7 +33,7 @@ POOLS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mean": mean, "max": lar
 
 
 def reversed_texts(x_BxLxF: Tensor, mask_BxL: Tensor) -> Tensor:
-    """Each text from its last token to its first; what stands behind its end stays there."""
+    """Reverse each text within its own length; padding stays in place."""
     place_L = torch.arange(x_BxLxF.shape[1], device=x_BxLxF.device)
     from_end_BxL = lengths(mask_BxL)[:, None] - 1 - place_L
     source_BxL = torch.where(mask_BxL, from_end_BxL, place_L)

@@ -1,7 +1,7 @@
-"""What recurrent heads share: one layer, in one direction or both, that never reads behind a text's end.
+"""The base of recurrent heads: one layer, in one direction or both, that never reads padding.
 
-A text is filled up on its right, so the forward direction reads its tokens first; the backward direction reads each
-text reversed within its own length.  Nothing of the filling is in a token's features, nor in the final state.
+Texts are padded on the right, so the forward direction reads the tokens first; the backward direction reads each text
+reversed within its own length.  Padding affects neither a token's features nor the final state.
 """
 
 from typing import ClassVar
@@ -16,7 +16,7 @@ from retrieval_gap.heads.pooling import first, last, reversed_texts
 class Recurrent(Head):
     """layer: the kind of cell.  both_ways: whether there is a backward direction; it has the smaller half of the units.
 
-    The pool `final` is the state after the last token of each direction.
+    The pool `final` is each direction's state after its last token.
     """
 
     pools = ("final", "mean", "max", "first", "last")

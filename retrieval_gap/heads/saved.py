@@ -1,4 +1,4 @@
-"""What a training goes on from: one safetensors file, replaced as a whole, with a hash of its content."""
+"""A checkpoint of a head's training: one safetensors file, replaced as a whole, with a hash of its content."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ Weights = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Best:
-    """The best look at the validation split so far; of equal scores the one with the smaller loss."""
+    """The best evaluation on the validation split so far; of equal scores the one with the smaller loss."""
 
     score: float
     loss: float
@@ -35,8 +35,8 @@ class Best:
 
 @dataclass(frozen=True, kw_only=True)
 class Saved:
-    """rate: place of the learning rate that is being trained.  step: of it.  stale: looks since the best one.
-    best, best_weights: of this rate.  chosen, chosen_weights: of the rates before.  model, moments: to go on from."""
+    """rate: index of the learning rate in training.  step: steps done at it.  stale: evaluations since the best one.
+    best, best_weights: of this rate.  chosen, chosen_weights: of earlier rates.  model, moments: to resume from."""
 
     rate: int = 0
     step: int = 0
@@ -52,7 +52,7 @@ class Saved:
 
     @torch.no_grad()
     def restore(self, learner: Learner, optimizer: torch.optim.Optimizer) -> None:
-        """Fills learner and optimiser, where there is something to go on from."""
+        """Load learner and optimiser, if there is anything to resume."""
         if not self.step:
             return
         for name, parameter in learner.trained_parameters().items():
@@ -63,7 +63,7 @@ class Saved:
     def looked(
         self, learner: Learner, optimizer: torch.optim.Optimizer, step: int, score: float, loss: float
     ) -> "Saved":
-        """After a look at the validation split."""
+        """The state after an evaluation on the validation split."""
         trained = learner.trained_parameters()
         model = {name: p.detach().clone() for name, p in trained.items()}
         moments = {
@@ -76,7 +76,7 @@ class Saved:
         return replace(saved, stale=self.stale + 1)
 
     def next_rate(self, rate: float) -> "Saved":
-        """After the last step of a rate: its best, if it is better than that of the rates before, is the chosen one."""
+        """The state after a rate's last step: its best becomes `chosen` if it beats that of earlier rates."""
         ended = Saved(rate=self.rate + 1, tried=self.tried, chosen=self.chosen, chosen_weights=self.chosen_weights)
         if self.best is None:
             return ended
@@ -85,7 +85,7 @@ class Saved:
         return replace(ended, chosen=best, chosen_weights=self.best_weights) if best.beats(self.chosen) else ended
 
     def write(self, path: Path) -> None:
-        """Raises RunError where the file cannot be written; the old one then stays."""
+        """Raises RunError if the file cannot be written; the old one then stays."""
         parts = {"model": self.model, "moments": self.moments, "best": self.best_weights, "chosen": self.chosen_weights}
         tensors = {f"{part}/{name}": each.clone() for part, some in parts.items() for name, each in some.items()}
         told = {name: getattr(self, name) for name in ("rate", "step", "stale", "finite")}
@@ -101,7 +101,7 @@ class Saved:
 
     @classmethod
     def read(cls, path: Path) -> "Saved":
-        """The start where there is no file.  Raises RunError for one that is damaged."""
+        """The initial state if there is no file.  Raises RunError for a damaged one."""
         if not path.exists():
             return cls()
         try:

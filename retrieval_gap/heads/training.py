@@ -1,9 +1,8 @@
-"""Training of a head, alone or with the model below it: the same steps, the same search over learning rates, the same
-rule to stop, whatever the head.
+"""Train a head, alone or with the model below it, always by the same steps, search over rates and early stopping.
 
-Each rate is trained from the same weights at the start; the best step of each, and the best rate, are chosen on the
-validation split.  The state after any step is a pure function of the configuration, so that a run that was killed goes
-on bit for bit on the CPU.
+Every learning rate starts from the same weights; the best step of each rate, and the best rate, are chosen on the
+validation split.  The state after any step is a pure function of the configuration, so on the CPU a killed run resumes
+bit for bit.
 """
 
 import time
@@ -23,13 +22,13 @@ from retrieval_gap.models.gradients import fill_missing
 
 WEIGHT_DECAY, MAX_GRAD_NORM, WARMUP_STEPS = 0.01, 1.0, 20
 EVALUATION_BATCH = 64
-SEEDS = 1 << 63  # that a generator of torch takes
+SEEDS = 1 << 63  # that a torch generator accepts
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadTraining:
-    """rates: learning rates that are tried.  steps: of each at the most.  evaluate_every: steps between two looks at
-    the validation split.  patience: looks without a better one after which a rate's training stops."""
+    """rates: learning rates to try.  steps: most training steps per rate.  evaluate_every: steps between evaluations on
+    the validation split.  patience: evaluations without improvement after which a rate's training stops."""
 
     rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
     steps: int = 1500
@@ -55,7 +54,8 @@ class Splits:
 
 @dataclass(frozen=True, kw_only=True)
 class Hooks:
-    """save: called with what a killed run goes on from.  report: called with steps done so far, in all rates."""
+    """save: called with the checkpoint, at most every `seconds` and after each rate.  report: called with the steps
+    done so far, over all rates."""
 
     save: Callable[[Saved], None]
     report: Callable[[int], None]
@@ -66,9 +66,9 @@ class Hooks:
 def search(
     make: Callable[[], Learner], splits: Splits, config: HeadTraining, seed: int, saved: Saved, hooks: Hooks
 ) -> Saved:
-    """Trains `make()` at each rate, from where `saved` is; the last state, whose `chosen` is the best head found.
+    """Train `make()` at each rate, resuming from `saved`; return the last state, whose `chosen` is the best head found.
 
-    Raises RunError where every rate's loss is not a number.
+    Raises RunError if every rate's loss is not a number.
     """
     while saved.rate < len(config.rates):
         saved = _train_rate(make(), splits, config, seed, saved, hooks)
@@ -112,8 +112,7 @@ def _train_rate(learner: Learner, splits: Splits, config: HeadTraining, seed: in
 
 @contextmanager
 def _training(learner: Learner, seed: int, step: int) -> Iterator[None]:
-    """Dropout is on, and what it drops is a function of seed and step; for this project's own heads, which have none,
-    nothing changes."""
+    """Turn on dropout, which draws as a function of seed and step; this project's own heads have none."""
     learner.train()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed((1_000_003 * (seed + 1) + step) % SEEDS)
@@ -121,7 +120,7 @@ def _training(learner: Learner, seed: int, step: int) -> Iterator[None]:
 
 
 def _order(examples: int, batch_size: int, seed: int, step: int) -> Iterator[Sequence[int]]:
-    """The batches from a step on: every epoch a permutation of its own, its last, smaller batch left out."""
+    """Yield the batches from a step on: each epoch is a new permutation, its last, smaller batch left out."""
     size = min(batch_size, examples)
     in_epoch = examples // size
     while True:
@@ -134,7 +133,7 @@ def _order(examples: int, batch_size: int, seed: int, step: int) -> Iterator[Seq
 
 
 def _validation(learner: Learner, data: StateData) -> tuple[float, float]:
-    """Score and loss."""
+    """Score and loss of a split."""
     counted, loss = evaluate(learner, data)
     above, below = (sum(column) for column in zip(*counted, strict=True))
     return (above / below if below else 0.0), loss
@@ -142,7 +141,7 @@ def _validation(learner: Learner, data: StateData) -> tuple[float, float]:
 
 @torch.no_grad()
 def evaluate(learner: Learner, data: StateData) -> tuple[list[Counted], float]:
-    """What each example counts, and the mean loss of batches, without dropout."""
+    """What each example counts, and the mean loss of batches (by size), without dropout."""
     learner.eval()
     counted: list[Counted] = []
     losses: list[Tensor] = []

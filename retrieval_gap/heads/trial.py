@@ -1,4 +1,4 @@
-"""Tries a user's own head: what a run would stumble over is told before it starts."""
+"""Try out a user's own head, to report what would make a run fail before it starts."""
 
 import torch
 
@@ -28,7 +28,7 @@ def try_head(head: Head, shown: str, *, tokens: bool = False) -> None:
 
 
 def _first_step(head: Head, *, tokens: bool) -> None:
-    """One step of training, which leaves the gradients."""
+    """One forward and backward pass in training mode; the gradients are kept."""
     mask_BxL = torch.arange(LONGEST) < torch.tensor(LENGTHS)[:, None]
     score = head.token_scores if tokens else head
     head.train()

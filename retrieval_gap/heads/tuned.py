@@ -1,4 +1,4 @@
-"""A head and the model below it, trained together: states are read anew for every batch, with gradients.
+"""Train a head together with the model below it: states are computed anew for every batch, with gradients.
 
 Axes: B texts, L tokens of the longest, D width of the states, O outputs.
 """
@@ -17,10 +17,10 @@ from retrieval_gap.tasks.texts import Example, LabelKind
 
 
 class Tuned(Learner):
-    """Scores as the head does; has the model's weights beside its own.
+    """A head together with a model's weights; the scores are the head's.
 
-    model: of `StateReader.trained_module`, whose states the batches hold.  model_rate: the learning rate of its
-    weights; the head has the one that is searched for.  The model is trained without dropout.
+    model: from `StateReader.trained_module`; the batches hold its states.  model_rate: learning rate of its weights;
+    the head's is searched for.  The model is trained without dropout.
     """
 
     def __init__(self, head: Head, model: nn.Module, model_rate: float) -> None:
@@ -45,8 +45,8 @@ class Tuned(Learner):
 
 
 class Tuning:
-    """Makes learners that all begin with the same weights of the model.  It is loaded once, and its weights are put
-    back for each learner, so that only the last one made may be used."""
+    """Makes learners that all start from the same weights of the model.  The model is loaded once and its weights are
+    reset for each learner, so only the last learner made may be used."""
 
     def __init__(self, reader: StateReader, model_rate: float) -> None:
         self._model, self._model_rate = reader.trained_module(), model_rate
@@ -64,7 +64,7 @@ class Tuning:
 
 
 class LiveData(StateData):
-    """A split whose states are those of the model as it is now."""
+    """A split whose states come from the model with its current weights."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""One function, several backends: which of them runs is decided here, and said where it matters."""
+"""Choose which of a kernel's backends runs, and warn if a faster one could not."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ TRITON_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 @dataclass(frozen=True, kw_only=True)
 class Backend:
-    """A module that implements a kernel's functions, and what stands in their way (None: nothing).
+    """A module that implements a kernel's functions, and the reasons why it cannot run.
 
-    by_name: `auto` never takes it.  device: on tensors of other devices nobody misses it.
+    missing: why this machine cannot use it.  refuses: returns why it cannot take some tensors.  None: no objection.
+    by_name: `auto` never takes it.  device: skipping it is worth a warning only for tensors on this device.
     """
 
     module: ModuleType | None
@@ -35,7 +36,7 @@ class Backend:
 
 
 def describe(backends: Mapping[str, Backend]) -> dict[str, str]:
-    """A kernel's backends, fastest first: their names -> "available", "available by name", or the reason why not."""
+    """Map the names of a kernel's backends, fastest first, to "available", "available by name" or why they are not."""
     usable = {name: "available by name" if backend.by_name else "available" for name, backend in backends.items()}
     return {name: backend.missing or usable[name] for name, backend in backends.items()}
 
@@ -43,7 +44,7 @@ def describe(backends: Mapping[str, Backend]) -> dict[str, str]:
 def cpu_and_naive(
     module: str, naive: ModuleType, refuses: Callable[[list[Tensor]], str | None] = lambda tensors: None
 ) -> dict[str, Backend]:
-    """Two backends: compiled for float32 on the CPU, where numba can be used and `refuses` does not object; PyTorch."""
+    """Return "cpu", compiled by numba for float32 tensors to which `refuses` has no objection, and "naive", PyTorch."""
 
     compiled, missing = None, None
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
@@ -66,7 +67,7 @@ def triton_is_interpreted() -> bool:
 
 
 def find_triton_backend(module: str, refuses: Callable[[list[Tensor]], str | None]) -> Backend:
-    """The Triton backend in a module, or the reason why this machine cannot have it."""
+    """Return the Triton backend in a module; its `missing` is the reason why this machine cannot use it."""
     missing, by_name = _why_no_triton(), triton_is_interpreted()
     found = None if missing else importlib.import_module(module)
     return Backend(device="cuda", module=found, missing=missing, refuses=refuses, by_name=by_name)
@@ -82,7 +83,7 @@ def _why_no_triton() -> str | None:
     if (capability := torch.cuda.get_device_capability()) < OLDEST_CUDA:
         wanted, found = (".".join(map(str, pair)) for pair in (OLDEST_CUDA, capability))
         return f"it needs compute capability {wanted}, and the device has {found}"
-    try:  # it compiles a few lines of C to talk to the driver, once a machine: that needs a C compiler and Python.h
+    try:  # once per machine Triton compiles a little C to call the driver: that needs a C compiler and Python.h
         importlib.import_module("triton.runtime").driver.active.get_current_device()
     except Exception as error:
         return f"triton cannot launch kernels ({type(error).__name__}: {error})"
@@ -103,7 +104,7 @@ def refuse_what_triton_cannot_take(tensors: list[Tensor]) -> str | None:
 
 
 def refuse_strided_rows(rows: list[Tensor]) -> str | None:
-    """Why these are no rows of numbers side by side in memory; None if they are."""
+    """Why these rows are refused: a last axis is not contiguous; None if all are."""
     for tensor in rows:
         if tensor.shape[-1] > 1 and tensor.stride(-1) != 1:
             shape, strides = tuple(tensor.shape), tensor.stride()
@@ -126,19 +127,19 @@ def refuse_all_but_float32_on_cpu(tensors: list[Tensor]) -> str | None:
 
 
 def check_shapes(wanted: Mapping[str, tuple[Tensor, tuple[int, ...]]]) -> None:
-    """Raises ValueError for a tensor of another shape than it must have: kernels go by addresses, and what does not fit
-    would be read, and written, past its end."""
+    """Raise ValueError for a tensor of the wrong shape: kernels use raw addresses and would read and write past its
+    end."""
     for name, (tensor, shape) in wanted.items():
         if tensor.shape != shape:
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}; it must be {shape}")
 
 
 def choose(kernel: str, backends: Mapping[str, Backend], name: str, tensors: Sequence[Tensor | None]) -> ModuleType:
-    """The module to run: the one called `name`, or for "auto" the first of `backends` that takes these tensors.
+    """Return the module of the backend `name`, or for "auto" of the first in `backends` that takes these tensors.
 
     Raises:
         ValueError: if no backend has this name.
-        RuntimeError: if the backend that was asked for cannot run here, or not on these tensors.
+        RuntimeError: if the backend cannot run here, or not on these tensors.
     """
     present = [tensor for tensor in tensors if tensor is not None]
     if name != "auto" and name not in backends:

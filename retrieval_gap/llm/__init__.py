@@ -1,2 +1,2 @@
-"""One client for language models: `request` says what is asked and answered, `local` and `server` answer it, `client`
-puts the cache between."""
+"""A client for language models: `request` defines requests and replies, `local` and `server` answer, `client`
+caches."""

@@ -1,4 +1,4 @@
-"""Which backend answers: a local model of transformers, or a server, by what the flags say."""
+"""Choose the backend by the flags: a local model of transformers, or a server."""
 
 import os
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def make_backend(model: LLMConfig, local: LocalConfig, server: ServerConfig) -> "LLMBackend":
-    """Raises RunError, UsageError, one line, for a model that does not load, a server that does not answer, and
+    """Raises RunError or UsageError, one line, for a model that does not load, a server that does not answer, and
     packages that are not installed."""
     try:
         if not server.base_url:

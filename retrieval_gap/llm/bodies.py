@@ -1,4 +1,4 @@
-"""What is sent to a server, as JSON, in OpenAI's two forms; where servers differ in their words, in each one's."""
+"""Request bodies for a server, as JSON, in OpenAI's two forms, with the variants of servers that differ."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ from retrieval_gap.machine.errors import UsageError
 
 
 def completion_body(model: LLMConfig, server: ServerConfig, request: Request) -> dict[str, Any]:
-    """The body of a request.  Raises UsageError for a grammar or schema that the server is not known to take."""
+    """The body for a completion.  Raises UsageError for a grammar or schema that the server is not known to take."""
     family = family_of(model.model)
     body: dict[str, Any] = {"model": model.model, family.limit: request.max_tokens}
     if family.greedy:
@@ -28,20 +28,20 @@ def completion_body(model: LLMConfig, server: ServerConfig, request: Request) ->
 def echo_body(model: LLMConfig, request: ScoreRequest, answer: str) -> dict[str, Any]:
     """Asks for the likelihood of all that the server reads: the prompt and the answer.
 
-    One token is written, as not every server takes 0.
+    One token is generated, because not every server accepts 0.
     """
     text = prompt_text(request) + answer
     return {"model": model.model, "prompt": text, "max_tokens": 1, "temperature": 0, "echo": True, "logprobs": 1}
 
 
 def next_token_body(model: LLMConfig, request: ScoreRequest, written: str, top: int) -> dict[str, Any]:
-    """Asks for the likeliest tokens that follow.  ignore_eos: of a text that ends there llama.cpp reports none."""
+    """Asks for the likeliest next tokens.  ignore_eos: else llama.cpp reports none where a text may end."""
     same = {"model": model.model, "max_tokens": 1, "temperature": 0, "ignore_eos": True}
     return same | {"prompt": prompt_text(request) + written, "logprobs": top}
 
 
 def tokenize_body(model: LLMConfig, text: str) -> dict[str, Any]:
-    """vLLM and SGLang read `prompt`, llama.cpp `content`, TGI `inputs`; what they do not know they pass over."""
+    """vLLM and SGLang read `prompt`, llama.cpp `content`, TGI `inputs`; each ignores the other fields."""
     return {"model": model.model, "prompt": text, "content": text, "inputs": text, "add_special_tokens": False}
 
 

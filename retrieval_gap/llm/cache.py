@@ -1,4 +1,4 @@
-"""Replies on disk, so that nothing is asked twice: one SQLite file, each reply committed as it comes.
+"""A cache of replies on disk: one SQLite file, each reply committed when it arrives.
 
 The key is the SHA-256 of the whole request as JSON with sorted keys.  A process killed at any moment loses only replies
 that had not arrived; several processes of one machine may share a file.
@@ -24,22 +24,22 @@ Kept = TypeVar("Kept", Completion, AnswerScores)
 
 
 class Cache:
-    """Raises RunError where the file is no cache or cannot be written."""
+    """Raises RunError if the file is not a cache or cannot be written."""
 
     def __init__(self, path: Path) -> None:
         make_room_for(path)
         self._path = path
         self._database = self._guarded(lambda: sqlite3.connect(path, timeout=PATIENCE, isolation_level=None))
-        # A log that is written ahead needs no wait for the disk at each reply: a killed process loses nothing, and a
-        # power cut at most the last replies.
+        # With a write-ahead log no reply has to wait for the disk: a killed process loses nothing, and a power cut at
+        # most the last replies.
         for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", SCHEMA):
             self._execute(statement)
 
     def get(self, whole: dict[str, Any], kind: type[Kept]) -> Kept | None:
-        """The reply of this kind that was put there for this request.
+        """The stored reply of this kind to this request, None without one.
 
-        The first caches had address and body alone as a server's key.  Theirs are found too, but not for a model that
-        was given a name of its own: nothing there tells whose answers they are.
+        In the first caches the key of a server's reply had only address and body.  Those replies are found too, except
+        for a model with a name of its own: nothing in them shows which model answered.
         """
         found = self._execute("SELECT reply FROM replies WHERE key = ?", _key(whole))
         server = whole.get("server")
@@ -65,7 +65,7 @@ class Cache:
     def _guarded(self, work: Callable[[], T]) -> T:
         try:
             return work()
-        except sqlite3.OperationalError as error:  # no space, no right, locked for too long
+        except sqlite3.OperationalError as error:  # no space, no permission, locked for too long
             raise RunError(f"cache {self._path}: {error}") from error
         except sqlite3.DatabaseError as error:
             raise self._damaged(error) from error
@@ -75,7 +75,7 @@ class Cache:
 
 
 def _reply(text: str, kind: type[Kept]) -> Kept:
-    """Raises ValueError, TypeError for what is no reply of this kind."""
+    """Raises ValueError, TypeError or AttributeError if this is not a reply of the kind."""
     values: Any = {k: tuple(value) if isinstance(value, list) else value for k, value in json.loads(text).items()}
     reply = kind(**values)
     if isinstance(reply, Completion):

@@ -1,4 +1,4 @@
-"""A model behind a cache: what was answered before is not asked again."""
+"""A model behind a cache: a request that was answered before is not sent again."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ Asked = TypeVar("Asked", Request, ScoreRequest)
 
 @dataclass
 class Spent:
-    """What asking took: `requests` went to the model, `cached` were answered from the disk; tokens of the former.
+    """`requests` were sent to the model (`read`, `written`: their tokens), `cached` were answered from disk.
 
-    empty, cut: answers without a word, and answers that `max_tokens` ended, from the model or the disk.
+    empty, cut: replies without a word, and replies cut at `max_tokens`, from the model or the disk.
     """
 
     requests: int = 0
@@ -51,21 +51,21 @@ class Spent:
 
 
 class Client:
-    """Asks a backend what the cache does not hold, and keeps each reply as it comes."""
+    """Sends a backend what the cache does not have, and stores each reply when it arrives."""
 
     def __init__(self, backend: LLMBackend, cache: Cache) -> None:
         self.backend, self.spent = backend, Spent()
         self._cache = cache
 
     def ask(self, requests: Sequence[Request], what: str = "") -> list[Reply]:
-        """The replies in the requests' order; one of equal requests is asked.  what: stands beside the progress bar.
+        """Return the replies in the requests' order; equal requests are sent once.  what: label of the progress bar.
 
-        Raises RunError as the backend does.  A prompt that is too long is not kept: it costs nothing to ask again.
+        Raises RunError as the backend does.  A `TooLong` is not stored: asking again costs nothing.
         """
         return self._answered(requests, self.backend.complete, Completion, what)
 
     def score(self, requests: Sequence[ScoreRequest], what: str = "") -> list[Scored]:
-        """How likely the answers of each request are, as `ask` does."""
+        """Like `ask`, for the likelihoods of each request's answers."""
         return self._answered(requests, self.backend.score, AnswerScores, what)
 
     def _answered(

@@ -1,4 +1,4 @@
-"""What is asked of which model, and how: each a set of flags of `retrieval-gap pretrained hotpotqa`."""
+"""Configuration of models and requests; each class is a set of flags of `retrieval-gap pretrained hotpotqa`."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -18,8 +18,7 @@ MOST = 2**31 - 1
 
 
 def _check_ranges(config: object, **smallest: float) -> None:
-    """Raises UsageError naming the flag of a value that is smaller than it may be, or no finite number; the field of
-    one that is of another kind."""
+    """Raises UsageError naming the flag of a value that is out of range or not finite, or the field of a wrong type."""
     settle_fields(config)
     for name, least in smallest.items():
         value = getattr(config, name)
@@ -29,7 +28,7 @@ def _check_ranges(config: object, **smallest: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class LLMConfig:
-    """A model, wherever it runs."""
+    """A language model, local or on a server."""
 
     model: Annotated[str, arg(help="folder or name of a transformers model; with --base-url, its name on the server")]
     name: Annotated[str, arg(help='name in tables; "" means the last part of --model')] = ""
@@ -64,7 +63,7 @@ class LocalConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerConfig:
-    """An OpenAI-compatible server.  backoff_s: before a request's second try; it doubles from there."""
+    """An OpenAI-compatible server.  backoff_s: before a request's second try; doubles with each further try."""
 
     base_url: Annotated[str, arg(help='server address, such as http://localhost:8000/v1; "" means a local model')] = ""
     api_key_env: Annotated[str, arg(help="environment variable that holds the key, if the server needs one")] = (
@@ -106,7 +105,7 @@ class ServerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class AskConfig:
-    """How a question is put."""
+    """How a question is asked."""
 
     max_tokens: Annotated[int, arg(help="most tokens that the model may write at once")] = 160
     max_searches: Annotated[int, arg(help="with --method regex: most searches per question")] = 8
@@ -118,7 +117,7 @@ class AskConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Price:
-    """Dollars for a million tokens."""
+    """Prices in dollars per million tokens."""
 
     price_read: Annotated[Number, arg(help="dollars per million prompt tokens")] = 0.0
     price_written: Annotated[Number, arg(help="dollars per million answer tokens")] = 0.0

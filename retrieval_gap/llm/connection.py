@@ -1,4 +1,4 @@
-"""Connections to a server: what the environment asks for (proxies, certificates) and cannot be had is one line that
+"""Connections to a server.  Proxies or certificates of the environment that cannot be used give a one-line error that
 names the variable."""
 
 import os
@@ -11,7 +11,7 @@ import httpx2
 from retrieval_gap.llm.config import ServerConfig
 from retrieval_gap.machine.errors import RunError, UsageError, files_told, no_files_left
 
-# Seconds in which a server has to take a connection; what it then takes to answer is another matter.
+# Seconds in which a server has to accept a connection; the time to answer has its own limit.
 CONNECTING = 20.0
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")
@@ -19,7 +19,7 @@ T = TypeVar("T", httpx2.Client, httpx2.AsyncClient)
 
 
 def opened(kind: Callable[..., T], config: ServerConfig, headers: dict[str, str]) -> T:
-    """A client of httpx2, of either kind.  Raises UsageError for certificates or a proxy that cannot be used."""
+    """Open an httpx2 client of either kind.  Raises UsageError for certificates or a proxy that cannot be used."""
     options: dict[str, Any] = {
         "headers": headers,
         "timeout": httpx2.Timeout(config.timeout_s, connect=min(config.timeout_s, CONNECTING)),
@@ -38,7 +38,7 @@ def opened(kind: Callable[..., T], config: ServerConfig, headers: dict[str, str]
 
 
 def _named(names: tuple[str, ...]) -> str:
-    """The variables of these that are set, as NAME=value, an address without its user and password."""
+    """Those of these variables that are set, as NAME=value, addresses without user and password."""
     found = {name: os.environ.get(name) or os.environ.get(name.lower()) for name in names}
     told = ", ".join(f"{name}={value}" for name, value in found.items() if value)
     return _without_user(told) or "the environment"
@@ -49,8 +49,8 @@ def _without_user(text: str) -> str:
 
 
 def reason(error: Exception) -> str:
-    """In words; some errors have none.  Raises RunError where this process has no files left to open: that is no fault
-    of the server's."""
+    """The error's text, or its type if it has none.  Raises RunError if this process has no files left to open, which
+    is not the server's fault."""
     if no_files_left(error):
         raise RunError(f"{files_told()}, or ask with a smaller --concurrency") from error
     return str(error) or type(error).__name__

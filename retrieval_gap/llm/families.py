@@ -1,7 +1,7 @@
-"""What is particular to families of models, in one place, so that one client asks Llama, Gemma and GPT alike.
+"""What is particular to families of models, in one place, so that one client serves Llama, Gemma and GPT alike.
 
-A family is told by the model's name.  A local model says most of it itself: whether its chat template has a system's
-turn, and how long its context is.
+The model's name decides the family.  A local model itself shows whether its chat template has a system turn, and how
+long its context is.
 Sources: the models' chat templates; OpenAI's reference of chat completions (`max_completion_tokens`); OpenAI's harmony
 format (cookbook.openai.com/articles/openai-harmony).
 """
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 # gpt-oss writes channels: `<|channel|>analysis<|message|>...<|end|>`, then the answer in `final`.
 CHANNEL, FINAL = "<|channel|>", "<|channel|>final<|message|>"
 _THINKING, _THOUGHT = "<think>", "</think>"
-# Templates of Llama 3 write a date, today's unless they are given one: with this one a prompt is the same tomorrow.
-# That of gpt-oss takes none and writes today's.
+# Llama 3's templates write a date, by default today's; with this one a prompt is the same tomorrow.
+# The template of gpt-oss takes none and writes today's.
 DAY = "26 Jul 2024"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """names: a pattern of names.  system_turn: whether its template takes a system's turn.  limit: what a server calls
-    the limit of a reply.  greedy: whether temperature and seed may be set; others sample as they like."""
+    """names: a pattern of names.  system_turn: whether the chat template has a system turn.  limit: the server's name
+    for the limit of a reply.  greedy: whether temperature and seed can be set; others always sample."""
 
     name: str
     names: str
@@ -39,14 +39,14 @@ OTHER = Family(name="other", names="")
 
 
 def family_of(model: str) -> Family:
-    """The family of a model's name, or of the last part of its path."""
+    """The family of a model, by its name or the last part of its path."""
     name = model.rstrip("/").rpartition("/")[2].casefold()
     return next((family for family in FAMILIES if re.search(family.names, name)), OTHER)
 
 
 def without_reasoning(text: str) -> str:
-    """A text without what a model thinks before it answers: between <think> and </think>, or up to the latter, as
-    templates may begin it; in channels, all but the last final one.  "" where the thinking does not end."""
+    """A text without the thinking before the answer: all up to </think> (a template may have written the <think>); with
+    channels, all but the last final one.  "" if the thinking does not end."""
     if CHANNEL in text:
         _, ended, text = text.rpartition(FINAL)
         return re.split(r"<\|\w+\|>", text, maxsplit=1)[0] if ended else ""
@@ -57,5 +57,5 @@ def without_reasoning(text: str) -> str:
 
 
 def template_values() -> dict[str, str]:
-    """What chat templates are given besides the turns: a date that does not change."""
+    """Values for chat templates besides the turns: a fixed date."""
     return {"date_string": DAY}

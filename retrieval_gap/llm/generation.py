@@ -1,8 +1,8 @@
-"""Greedy generation in batches by any causal model of `transformers`, to the same tokens as one prompt at a time.
+"""Generation in batches by any causal model of `transformers`, with the same tokens as one prompt at a time.
 
-Prompts are padded on the left and masked, long ones may be read in chunks.  Not every architecture can do either: some
-recurrent ones read padding as input, some forget their state between chunks, and do so silently.  So both are tried
-when a model is loaded, against the plain way, and not used where the logits differ.
+Prompts are padded on the left and masked; long ones may be prefilled in chunks.  Some architectures can do neither:
+some recurrent ones read padding as input, some lose their state between chunks, and do so silently.  So both are tested
+when a model is loaded, against plain reading, and not used if the logits differ.
 
 Axes: B prompts, L positions, V vocabulary.
 """
@@ -18,7 +18,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList,
 from retrieval_gap.machine.devices import is_out_of_memory
 from retrieval_gap.machine.errors import RunError
 
-# Largest difference of a logit, in standard deviations of the logits, that is taken for rounding.
+# Largest difference of a logit, in standard deviations of the logits, that counts as rounding.
 ROUNDING = {torch.float32: 1e-3, torch.bfloat16: 0.25, torch.float16: 0.25}
 TRIAL_LENGTHS, TRIAL_TOKENS = (29, 12, 17), 3
 LONGEST_TRIAL = 512
@@ -26,7 +26,7 @@ LONGEST_TRIAL = 512
 
 @dataclass(frozen=True, kw_only=True)
 class Abilities:
-    """What a model was seen to do right.  chunk: tokens read at once, 0 for all."""
+    """What a model was found to do right.  chunk: tokens per prefill chunk, 0 for all."""
 
     padding: bool
     chunk: int
@@ -34,7 +34,7 @@ class Abilities:
 
 @dataclass(frozen=True, kw_only=True)
 class Generated:
-    """The tokens of one prompt, without what ended them; ended: by an end token or a stop sequence."""
+    """One prompt's tokens, with a stop sequence but no end token.  ended: by an end token or a stop sequence."""
 
     tokens: list[int]
     ended: bool
@@ -44,8 +44,8 @@ class Generated:
 class GenerationOptions:
     """How prompts are continued.
 
-    stops: whether the tokens written so far hold a stop sequence.  temperature: 0 is greedy; otherwise `seeds` has one
-    for each prompt, which decides its text whatever the batch.
+    stops: whether the tokens written so far contain a stop sequence.  temperature: 0 is greedy; otherwise `seeds` has
+    one for each prompt, which decides its text whatever the batch.
     """
 
     max_tokens: int
@@ -54,7 +54,7 @@ class GenerationOptions:
     seeds: Sequence[int] = ()
 
     def of(self, places: Sequence[int]) -> "GenerationOptions":
-        """The same for some of the prompts."""
+        """The same options for some of the prompts."""
         return replace(self, seeds=[self.seeds[place] for place in places] if self.seeds else ())
 
 
@@ -71,9 +71,9 @@ class Generator:
         self.abilities = self._seen(chunk)
 
     def generate(self, prompts: Sequence[list[int]], wanted: GenerationOptions) -> Batches:
-        """(places in `prompts`, what was generated) batch by batch, the longest prompts first.
+        """Yield (indices into `prompts`, what was generated) per batch, the longest prompts first.
 
-        Raises RunError where one prompt alone is too much for the memory.
+        Raises RunError if one prompt alone does not fit into memory.
         """
         by_length = sorted(range(len(prompts)), key=lambda place: -len(prompts[place]))
         groups = [by_length]
@@ -84,7 +84,7 @@ class Generator:
                 yield from self._fitting(prompts, group[start : start + self._batch_size], wanted)
 
     def _fitting(self, prompts: Sequence[list[int]], places: list[int], wanted: GenerationOptions) -> Batches:
-        """One batch, halved as often as the memory asks for."""
+        """Generate one batch, halved until it fits into memory."""
         try:
             yield places, self._batch([prompts[place] for place in places], wanted.of(places))
             return
@@ -123,7 +123,7 @@ class Generator:
 
     @torch.inference_mode()
     def _run(self, prompts: Sequence[list[int]], **options: Any) -> Any:
-        """`generate` of left-padded prompts."""
+        """The model's `generate` on left-padded prompts."""
         width = max(map(len, prompts))
         tokens = [[self._pad] * (width - len(prompt)) + prompt for prompt in prompts]
         mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
@@ -137,7 +137,7 @@ class Generator:
         )
 
     def _seen(self, chunk: int) -> Abilities:
-        """What of padding, and of reading in chunks, leaves this model's logits as they are."""
+        """Test whether padding, and reading in chunks, leave this model's logits unchanged."""
         vocabulary = self._model.get_input_embeddings().weight.shape[0]
         random = torch.Generator().manual_seed(0)
         lengths = (min(5 * chunk // 2, LONGEST_TRIAL), *TRIAL_LENGTHS[1:]) if chunk else TRIAL_LENGTHS
@@ -151,7 +151,7 @@ class Generator:
         return Abilities(padding=padding, chunk=able)
 
     def _trial(self, prompts: Sequence[list[int]], forced: list[int], chunk: int) -> torch.Tensor:
-        """Logits_BxTxV of the T tokens after each prompt, whatever the model would choose."""
+        """Logits_BxTxV at the T `forced` tokens after each prompt."""
         before, self.abilities = self.abilities, replace(self.abilities, chunk=chunk)
         try:
             out = self._run(
@@ -172,7 +172,7 @@ class Generator:
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            return False  # an architecture that does not offer it says so in many ways
+            return False  # architectures without it fail in many ways
         rounding = ROUNDING.get(self._model.dtype, ROUNDING[torch.bfloat16])
         return bool(((found - wanted).abs().max() <= rounding * wanted.std()).item())
 
@@ -193,8 +193,8 @@ class _Stopping(StoppingCriteria):
 
 
 class _Drawing(LogitsProcessor):
-    """Makes the likeliest token one that is drawn at a temperature: the largest of logits with Gumbel noise is a sample
-    of their softmax.  Each row has randomness of its own, so the batch that it is in changes nothing."""
+    """Makes greedy choice sample at a temperature: the largest of logits with Gumbel noise is a sample of their
+    softmax.  Each row has randomness of its own, so the batch that it is in changes nothing."""
 
     def __init__(self, wanted: GenerationOptions) -> None:
         self._temperature = wanted.temperature
@@ -206,7 +206,7 @@ class _Drawing(LogitsProcessor):
 
 
 class _Forcing(LogitsProcessor):
-    """Makes the model take these tokens in turn."""
+    """Forces the model to write these tokens in turn."""
 
     def __init__(self, forced: Sequence[int]) -> None:
         self._forced = iter(forced)

@@ -1,6 +1,6 @@
 """GGUF files: the weights of a model, its configuration and its tokenizer in one file, often quantised (llama.cpp).
 
-`transformers` reads them with the packages gguf and accelerate.  Weights are taken apart to fp32 while they are read.
+`transformers` reads them with the packages gguf and accelerate.  Weights are dequantised to fp32 as they are read.
 """
 
 from importlib.util import find_spec
@@ -14,16 +14,16 @@ NEEDED = ("transformers", "accelerate", "gguf")
 
 
 def is_gguf(model: str) -> bool:
-    """Whether this names a GGUF file; a folder may be called as it likes."""
+    """Whether this names a GGUF file; a folder with such a name is not one."""
     path = Path(model).expanduser()
     return path.suffix == SUFFIX and not path.is_dir()
 
 
 def from_pretrained_words(model: str) -> tuple[str, dict[str, Any]]:
-    """What `from_pretrained` of transformers wants for a model: where it is, and the keywords for a GGUF file, none for
+    """The arguments of transformers' `from_pretrained` for a model: where it is, and keywords for a GGUF file, none for
     a folder or a name on the hub.
 
-    Raises UsageError where there is no such file, RunError where a package that reads it is missing.
+    Raises UsageError if there is no such file, RunError if a package that reads it is missing.
     """
     if not is_gguf(model):
         return model, {}
@@ -37,7 +37,7 @@ def from_pretrained_words(model: str) -> tuple[str, dict[str, Any]]:
 
 
 def gguf_weights(words: dict[str, Any]) -> dict[str, Any]:
-    """The keywords with which a model's weights are taken apart; without that they cannot be saved, nor trained."""
+    """The keywords that dequantise a model's weights; without that they can neither be saved nor trained."""
     from transformers import GgufConfig
 
     return words | {"quantization_config": GgufConfig(dequantize=True)}

@@ -1,4 +1,4 @@
-"""Requests of one call, in flight together: `concurrency` at a time, at the server's pace, each as often as needed."""
+"""Send the requests of one call: `concurrency` at a time, at the server's pace, each retried as needed."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -13,13 +13,13 @@ from retrieval_gap.llm.replies import BrokenReplyError, NoAnswerError
 from retrieval_gap.llm.too_long import HINT, REFUSING
 from retrieval_gap.machine.errors import RunError
 
-# So many requests in a row that failed for good: the server is gone.
+# After this many requests in a row that failed for good, the server is taken to be gone.
 GIVEN_UP = 3
 T = TypeVar("T")
 
 
 class StatusError(Exception):
-    """A reply with another status than 200.  wait: seconds that the server asks for, 0 where it does not."""
+    """A reply with another status than 200.  wait: seconds that the server asks to wait, 0 if it does not."""
 
     def __init__(self, status: int, told: str, wait: float) -> None:
         super().__init__(f"status {status}: {told[:400]}")
@@ -27,8 +27,8 @@ class StatusError(Exception):
 
 
 class Flight(Generic[T]):
-    """`total` requests.  once: one try of the request at a place; it raises httpx2.TransportError, BrokenReplyError or
-    StatusError.  done: gets each one's place and reply."""
+    """`total` requests.  once: one try of the request at an index; it raises httpx2.TransportError, BrokenReplyError or
+    StatusError.  done: called with each request's index and reply."""
 
     def __init__(
         self,
@@ -44,8 +44,8 @@ class Flight(Generic[T]):
         self._failed_in_a_row = 0
 
     def run(self, headers: dict[str, str]) -> None:
-        """Raises RunError naming how many requests failed after all their tries, once the others are done, or as soon
-        as nothing succeeds any more."""
+        """Raises RunError, with the number of requests that failed after all their tries, once the others are done, or
+        as soon as nothing succeeds any more."""
         asyncio.run(self._all(headers))
 
     async def _all(self, headers: dict[str, str]) -> None:
@@ -73,7 +73,7 @@ class Flight(Generic[T]):
                 self._done(place, reply)
 
     async def _tried(self, client: httpx2.AsyncClient, place: int) -> T:
-        """Raises _GaveUpError after the last try, RunError for what no other try will mend."""
+        """Raises _GaveUpError after the last try, RunError for an error that no retry can mend."""
         failures = 0
         while True:
             await self._pace.turn()
@@ -105,4 +105,4 @@ class Flight(Generic[T]):
 
 
 class _GaveUpError(Exception):
-    """A request failed as often as it may."""
+    """A request failed in all of its tries."""

@@ -1,9 +1,9 @@
-"""How likely given tokens are after others, by any causal model of `transformers`.
+"""Likelihoods of given tokens after others, by any causal model of `transformers`.
 
-Rows are padded on the right: what stands behind a position changes nothing before it in a causal model, whatever its
-architecture, so no mask is needed.
+Rows are padded on the right: in a causal model of any architecture a token changes nothing before it, so no mask is
+needed.
 
-Axes: B rows, L positions, K the last positions that are looked at, V vocabulary.
+Axes: B rows, L positions, K the last positions whose logits are kept, T tokens of a continuation, V vocabulary.
 """
 
 import inspect
@@ -19,24 +19,24 @@ from retrieval_gap.machine.errors import RunError
 
 @dataclass(frozen=True, kw_only=True)
 class Continuation:
-    """Tokens whose likelihood after `context` is asked; neither is empty."""
+    """Tokens whose likelihood after `context` is wanted; neither is empty."""
 
     context: tuple[int, ...]
     tokens: tuple[int, ...]
 
     @property
     def read(self) -> tuple[int, ...]:
-        """What the model has to read for it: the last token is only looked up."""
+        """The tokens that the model has to read; the last one is only looked up."""
         return self.context + self.tokens[:-1]
 
 
 def log_likelihoods(
     model: Any, asked: Sequence[Sequence[Continuation]], *, pad: int, batch_size: int, done: Callable[[int, Any], None]
 ) -> None:
-    """Hands `done` each group's place and its continuations' log-likelihoods in nats, as soon as they are there.
+    """Call `done` with each group's index and its continuations' log-likelihoods in nats, as soon as they are known.
 
-    What two continuations of a group read alike is read once where one is the beginning of the other, as for answers of
-    one token.  Raises RunError where one row alone is too much for the memory.
+    If what a continuation reads is a prefix of what another of its group reads, it is not read again, as for answers of
+    one token.  Raises RunError if one row alone does not fit into memory.
     """
     rows = [(place, row) for place, group in enumerate(asked) for row in _longest({each.read for each in group})]
     rows.sort(key=lambda row: -len(row[1]))
@@ -54,9 +54,9 @@ def log_likelihoods(
 
 
 def _longest(rows: set[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """Those that are no beginning of another."""
+    """The rows that are not a prefix of another."""
     kept: list[tuple[int, ...]] = []
-    for row in sorted(rows, reverse=True):  # what goes on from a row stands right before it
+    for row in sorted(rows, reverse=True):  # a row comes right after those that it is a prefix of
         if not kept or kept[-1][: len(row)] != row:
             kept.append(row)
     return kept
@@ -66,7 +66,7 @@ Sums = list[dict[Continuation, float]]
 
 
 def _fitting(model: Any, rows: list[tuple[int, ...]], wanted: list[list[Continuation]], pad: int) -> Sums:
-    """A batch, halved as often as the memory asks for."""
+    """Read one batch, halved until it fits into memory."""
     try:
         return _batch(model, rows, wanted, pad)
     except RuntimeError as error:
@@ -86,7 +86,7 @@ def _fitting(model: Any, rows: list[tuple[int, ...]], wanted: list[list[Continua
 @torch.inference_mode()
 def _batch(model: Any, rows: list[tuple[int, ...]], wanted: list[list[Continuation]], pad: int) -> Sums:
     width = max(map(len, rows))
-    first = min(len(each.context) - 1 for group in wanted for each in group)  # the first position looked at
+    first = min(len(each.context) - 1 for group in wanted for each in group)  # the first position that is needed
     device = model.get_input_embeddings().weight.device
     tokens_BxL = torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows], device=device)
     only = {"logits_to_keep": width - first} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}

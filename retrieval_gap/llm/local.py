@@ -1,6 +1,6 @@
-"""A model of `transformers` on this machine: a folder with its weights, or a name that the hub's cache or the hub has.
+"""A model of `transformers` on this machine: a folder with its weights, or a name in the hub's cache or on the hub.
 
-Nothing is unpickled and no code of a model's is run: weights are safetensors, architectures are those of the library.
+Nothing is unpickled and no code of a model is run: weights are safetensors, architectures are those of the library.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ SAMPLED = 256
 
 
 class LocalBackend:
-    """Raises RunError, UsageError, one line, for a model that does not load."""
+    """A local model.  Raises RunError or UsageError, one line, if it does not load."""
 
     def __init__(self, model: LLMConfig, config: LocalConfig) -> None:
         self.config, self._asked = config, model
@@ -65,7 +65,7 @@ class LocalBackend:
         self.hardware = hardware(self._device.type)
 
     def whole(self, request: Request | ScoreRequest) -> dict[str, Any]:
-        """The weights, by their fingerprint, whatever the model's name or folder."""
+        """Names the weights by their fingerprint, whatever the model's name or folder."""
         return self._same | {"body": request_values(request)}
 
     def complete(self, requests: Sequence[Request], done: Callable[[int, Reply], None]) -> None:
@@ -113,8 +113,8 @@ class LocalBackend:
         return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _continuation(self, before: str, answer: str) -> Continuation:
-        """An answer's tokens are those that the whole text has after the prompt's; where the two would share a token,
-        the answer is cut into tokens by itself."""
+        """An answer's tokens are those after the prompt's in the whole text; if the two would share a token, the answer
+        is tokenised by itself."""
         context, whole = self._encoded(before), self._encoded(before + answer)
         if not context:
             raise UsageError("answers after an empty prompt cannot be scored; write one")
@@ -133,18 +133,18 @@ class LocalBackend:
         return self._encoded(self._text(request))
 
     def _text(self, request: Request | ScoreRequest, *, begun: str = "") -> str:
-        """All that stands before what the model writes.  begun: how a chat's answer begins, if it is begun for it."""
+        """All text before what the model writes.  begun: how a chat's answer begins, if it is begun for the model."""
         if self._asked.api == "completions":
             return prompt_text(request)
         turns = asking_turns(request, system_turn=self._system_turn)
         return _templated(self._tokenizer, turns, add_generation_prompt=True) + begun + request.written
 
     def _encoded(self, text: str) -> list[int]:
-        """A chat template writes the special tokens itself."""
+        """The tokens; a chat template writes special ones itself."""
         return list(self._tokenizer(text, add_special_tokens=self._asked.api == "completions")["input_ids"])
 
     def _answered(self, tokens: Sequence[int]) -> str:
-        """What was written but for the thinking, whose marks are special tokens where there are channels."""
+        """The written text without the thinking, which special tokens mark if there are channels."""
         text: str = self._tokenizer.decode(
             tokens, skip_special_tokens=not self._channels, clean_up_tokenization_spaces=False
         )
@@ -168,7 +168,7 @@ class LocalBackend:
 
     @cached_property
     def _generator(self) -> Generator:
-        """Made when it is first wanted: it tries the model out, and scoring does without."""
+        """Made at the first use: it tests the model, and scoring does not need it."""
         tokenizer = self._tokenizer
         ends = self._model.generation_config.eos_token_id
         ends = [ends] if isinstance(ends, int) else list(ends or [])
@@ -193,7 +193,7 @@ class LocalBackend:
 
 
 def load_tokenizer(name: str) -> Any:
-    """The tokenizer of a folder, a GGUF file or a model name.  Raises UsageError, RunError where it does not load."""
+    """Load the tokenizer of a folder, a GGUF file or a model name.  Raises UsageError or RunError if that fails."""
     try:
         import huggingface_hub
         import transformers
@@ -215,12 +215,12 @@ def load_tokenizer(name: str) -> Any:
 
 
 def _has_system_turn(tokenizer: Any) -> bool:
-    """Some chat templates refuse a system's turn, some drop it in silence."""
+    """Some chat templates refuse a system turn, some drop it silently."""
     mark = "be brief"
     turns = [{"role": "system", "content": mark}, {"role": "user", "content": "hello"}]
     try:
         return mark in _templated(tokenizer, turns)
-    except Exception:  # a template raises what it likes
+    except Exception:  # a template may raise anything
         return False
 
 
@@ -232,12 +232,12 @@ def _templated(tokenizer: Any, turns: Sequence[dict[str, str]], *, add_generatio
 
 
 def _seed(request: Request) -> int:
-    """Of what is drawn for it: the same wherever and with whatever else it is asked."""
+    """The seed of a request's sample: the same on every machine and in every batch."""
     return int.from_bytes(hashlib.sha256(json.dumps(request_values(request)).encode()).digest()[:7])
 
 
 def told_in_one_line(name: str, load: Callable[[], Any]) -> Any:
-    """transformers fails in many ways and at length."""
+    """Raises RunError, one line: transformers fails in many ways and at length."""
     try:
         return load()
     except Exception as error:
@@ -246,7 +246,7 @@ def told_in_one_line(name: str, load: Callable[[], Any]) -> Any:
 
 
 def _context_limit(config: Any) -> int:
-    """Tokens that a model has positions for; 0 where its state has no such limit."""
+    """Number of positions that a model has; 0 if it has no such limit."""
     limit = getattr(config.get_text_config(), "max_position_embeddings", None)
     return limit if isinstance(limit, int) and limit > 0 else 0
 
@@ -256,7 +256,7 @@ def _is_mamba(model: Any) -> bool:
 
 
 def _fingerprint(model: Any) -> str:
-    """Of a model's weights: name, shape and some elements of each tensor.  Trained on or converted, it is another."""
+    """A hash of a model's weights: name, shape and some elements of each tensor.  Training or conversion changes it."""
     found = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         flat = tensor.detach().reshape(-1)

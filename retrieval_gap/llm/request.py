@@ -1,4 +1,4 @@
-"""What a language model is asked and what it answers, whichever backend it runs on."""
+"""Requests to a language model and its replies, the same for every backend."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,11 +12,11 @@ Api = Literal["completions", "chat"]
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """Text to be continued, up to the first of `stop` or `max_tokens` tokens.
+    """Text to continue, up to the first of `stop` or `max_tokens` tokens.
 
-    system: what stands before the prompt, as the system's turn where the model has one.
-    written: what the model wrote of the answer so far, with what searches found; it goes on from there.
-    temperature: 0 is greedy.  draw: tells several samples of one request apart.
+    system: text before the prompt, as the system turn if the model has one.
+    written: the answer so far, with what searches found; the model continues it.
+    temperature: 0 is greedy.  draw: distinguishes samples of one request.
     schema: JSON Schema, as text, that the answer has to satisfy.  grammar: the same as a grammar (GBNF).  Only some
     servers take these (`ServerConfig.structured`).
 
@@ -45,9 +45,9 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreRequest:
-    """Asks how likely each of `answers` is as what follows; the other fields as in `Request`.
+    """Asks for the likelihood of each of `answers` as the continuation; the other fields as in `Request`.
 
-    Raises UsageError for answers that are empty or alike.
+    Raises UsageError for answers that are empty or equal.
     """
 
     prompt: str
@@ -63,10 +63,10 @@ class ScoreRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Completion:
-    """The text up to the stop, without it.
+    """The text before the stop sequence.
 
-    finished: False where `max_tokens` ended it.  prompt_tokens, completion_tokens: as the model counts; 0 where a
-    server does not tell.
+    finished: False if it was cut at `max_tokens`.  prompt_tokens, completion_tokens: as the model counts; 0 if a server
+    does not report them.
     """
 
     text: str
@@ -77,8 +77,8 @@ class Completion:
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerScores:
-    """log_likelihoods: of each answer after the prompt, in nats, summed over its tokens.  answer_tokens: how many those
-    are.  prompt_tokens: that the model read for it, of all answers."""
+    """log_likelihoods: of each answer after the prompt, in nats, summed over its tokens.  answer_tokens: their number.
+    prompt_tokens: that the model read, for all answers together."""
 
     log_likelihoods: tuple[float, ...]
     answer_tokens: tuple[int, ...]
@@ -86,11 +86,11 @@ class AnswerScores:
 
     @property
     def best(self) -> int:
-        """The place of the likeliest answer; of equal ones the first."""
+        """Index of the likeliest answer; of equal ones the first."""
         return max(range(len(self.log_likelihoods)), key=lambda place: self.log_likelihoods[place])
 
     def calibrated(self, without: "AnswerScores") -> "AnswerScores":
-        """These less those of the same answers after a prompt without content.
+        """These minus those of the same answers after a prompt without content.
 
         Source: contextual calibration, "Calibrate Before Use" (Zhao et al., ICML 2021), in its diagonal form.
         """
@@ -126,21 +126,21 @@ class LLMBackend(Protocol):
     """Tokens that a prompt and its answer may have together; 0 where that is not known, or has no limit."""
 
     def whole(self, request: Request | ScoreRequest) -> dict[str, Any]:
-        """All that decides the answer, as JSON: the key of the cache.  No secret is in it."""
+        """Everything that decides the answer, as JSON without secrets: the key of the cache."""
 
     def complete(self, requests: Sequence[Request], done: Callable[[int, Reply], None]) -> None:
-        """Answers requests in any order; `done` gets each one's place and reply as soon as it is there.
+        """Answer requests in any order; call `done` with each one's index and reply as soon as it is there.
 
-        Raises RunError where the model cannot answer; what was done until then was handed to `done`.
+        Raises RunError if the model cannot answer; replies until then have been passed to `done`.
         """
 
     def score(self, requests: Sequence[ScoreRequest], done: Callable[[int, Scored], None]) -> None:
         """Scores answers, as `complete` does.  Raises RunError also for a model that reports no likelihoods."""
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of a text by the model's own tokenizer, without special ones.
+        """Number of tokens of a text by the model's own tokenizer, without special ones.
 
-        Raises RunError where the model has no tokenizer that can be asked.
+        Raises RunError if no tokenizer of the model is available.
         """
 
 

@@ -1,7 +1,7 @@
-"""A model behind an OpenAI-compatible server: vLLM, llama.cpp, a hosted one.
+"""A model on an OpenAI-compatible server: vLLM, llama.cpp, a hosted one.
 
-Requests go out `concurrency` at a time.  What may pass (a full server, its own faults, a cut connection, silence) is
-tried again; what will not (a wrong key, a refused request) ends the run with the server's words.
+`concurrency` requests are in flight at a time.  Passing failures (a full server, its own faults, a cut connection,
+silence) are retried; lasting ones (a wrong key, a refused request) end the run with the server's words.
 """
 
 import functools
@@ -28,16 +28,16 @@ from retrieval_gap.llm.wording import prompt_text
 from retrieval_gap.machine.errors import RunError, UsageError, unknown
 from retrieval_gap.machine.printing import keep_secret, redacted
 
-# Names under which servers tell how many tokens a model takes, in its entry of /models.
+# Servers' names for a model's context limit, in its entry of /models.
 LIMITS = ("max_model_len", "context_length", "context_window")
-# What an entry of /models tells of the moment, the price or the server, and not of the weights behind it.
+# Fields of an entry of /models about the moment, the price or the server, not about the weights.
 PASSING_FACTS = frozenset(
     {"id", "object", "created", "permission", "status", "n_ctx", "pricing", "top_provider", "per_request_limits"}
     | set(LIMITS)
 )
-# Statuses that a prompt's length may be refused with.
+# Statuses with which a server may refuse a prompt that is too long.
 SAID_WITH = frozenset({400, 413, 422, 500})
-# Texts whose tokens are remembered: a memory is counted more than once.
+# Texts whose count of tokens is kept: a memory is counted more than once.
 COUNTS_KEPT = 4096
 
 
@@ -50,10 +50,10 @@ class Tokenizer(Protocol):
 
 
 class ServerBackend:
-    """key: sent as a bearer token, shown nowhere.  tokenizer: the model's own, where it is at hand; otherwise the
-    server refuses what is too long, and is asked for counts.
+    """key: sent as a bearer token, shown nowhere.  tokenizer: the model's own, if available; otherwise the server
+    counts tokens, and refuses what is too long.
 
-    Raises RunError where no server answers, UsageError where it does not have the model.
+    Raises RunError if no server answers, UsageError if it does not have the model.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class ServerBackend:
         self.described: dict[str, Any] = {"backend": self._url, "model": model.model, "api": model.api}
         self.hardware = ""
         self._facts: dict[str, Any] = {"name": model.name} if model.name else {}
-        entry = self._told()  # asked in any case: it shows that the server is there and has the model
+        entry = self._told()  # always requested: it shows that the server is there and has the model
         told = _lasting(entry)
         if told:
             self._facts["told"] = self.described["told"] = told
@@ -78,8 +78,8 @@ class ServerBackend:
         self._counted = functools.lru_cache(COUNTS_KEPT)(self._asked_to_count)
 
     def whole(self, request: Request | ScoreRequest) -> dict[str, Any]:
-        """Address and body, and what tells one model behind an address from the next: `--name`, and what the server
-        tells of it."""
+        """Address and body, and what distinguishes models at one address: `--name`, and the server's facts about its
+        model."""
         whole: dict[str, Any] = {"url": self._path()} | ({"server": self._facts} if self._facts else {})
         if isinstance(request, ScoreRequest):
             return whole | {"scored": [echo_body(self._model, request, answer) for answer in request.answers]}
@@ -93,7 +93,7 @@ class ServerBackend:
         Flight(self.config, len(requests), once, done).run(self._headers())
 
     def score(self, requests: Sequence[ScoreRequest], done: Callable[[int, Scored], None]) -> None:
-        """Raises UsageError for --api chat, RunError for a server that reports no likelihoods of what it reads."""
+        """Raises UsageError for --api chat, RunError for a server that reports no likelihoods."""
         if self._model.api == "chat":
             raise UsageError("answers are scored by --api completions: a chat's turns have no likelihoods")
 
@@ -103,7 +103,7 @@ class ServerBackend:
         Flight(self.config, len(requests), once, done).run(self._headers())
 
     def count_tokens(self, text: str) -> int:
-        """By the tokenizer, else by the server's `/tokenize`."""
+        """Count by the tokenizer, else by the server's `/tokenize`."""
         if self._tokenizer:
             return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
         return self._counted(text)
@@ -112,7 +112,7 @@ class ServerBackend:
         return f"{self._url}/{'chat/completions' if self._model.api == 'chat' else 'completions'}"
 
     async def _completed(self, client: httpx2.AsyncClient, request: Request) -> Reply:
-        """One try."""
+        """Try a request once."""
         counted = 0
         if self._tokenizer:
             counted = len(self._tokenizer(prompt_text(request))["input_ids"])
@@ -138,14 +138,14 @@ class ServerBackend:
             return await parsed_stream(response.aiter_bytes(), request)
 
     async def _scored(self, client: httpx2.AsyncClient, request: ScoreRequest) -> Scored:
-        """One try, of all answers."""
+        """Try once to score all answers."""
         try:
             return await self._echoed(client, request) or await self._walked(client, request)
         except (StatusError, TooLongReplyError) as error:
             return _too_long(error)
 
     async def _echoed(self, client: httpx2.AsyncClient, request: ScoreRequest) -> AnswerScores | None:
-        """By the likelihoods of what the server reads; None where it reports none."""
+        """Score by the likelihoods of what the server reads; None if it reports none."""
         sums, tokens, read = [], [], 0
         for answer in request.answers:
             told = echoed_likelihood(await self._told_of(client, echo_body(self._model, request, answer)), answer)
@@ -157,7 +157,7 @@ class ServerBackend:
         return AnswerScores(log_likelihoods=tuple(sums), answer_tokens=tuple(tokens), prompt_tokens=read)
 
     async def _walked(self, client: httpx2.AsyncClient, request: ScoreRequest) -> AnswerScores:
-        """By the likelihoods of the next token, as llama.cpp reports them.  Raises RunError where none are reported."""
+        """Score by the likelihoods of next tokens, as llama.cpp reports them.  Raises RunError if there are none."""
 
         async def likeliest(written: str, top: int) -> dict[bytes, float] | None:
             return likely_next(await self._told_of(client, next_token_body(self._model, request, written, top)))
@@ -192,7 +192,7 @@ class ServerBackend:
         return count
 
     def _once_loaded(self, method: str, url: str, body: dict[str, Any] | None = None) -> httpx2.Response:
-        """What a server says that may still load its model, as 503 tells; it is asked again as often as others are."""
+        """Send a request; retry it, as often as others, while the server is still loading its model (status 503)."""
         with opened(httpx2.Client, self.config, self._headers()) as client:
             for nth in range(self.config.tries):
                 response = client.request(method, url, json=body)
@@ -209,7 +209,7 @@ class ServerBackend:
         return {"Authorization": f"Bearer {self._key}"} if self._key else {}
 
     def _told(self) -> dict[str, Any]:
-        """The model's entry in the server's list of models; empty where there is no such list."""
+        """The model's entry in the server's list of models; empty without such a list."""
         try:
             response = self._once_loaded("GET", f"{self._url}/models")
         except (httpx2.TransportError, httpx2.InvalidURL) as error:
@@ -229,19 +229,19 @@ class ServerBackend:
 
 
 def _too_long(error: StatusError | TooLongReplyError) -> TooLong:
-    """Raises the error where it says something else."""
+    """Raises the error again if it says something else."""
     if isinstance(error, StatusError) and not (error.status in SAID_WITH and says_too_long(error.told)):
         raise error
     return TooLong(error.told[:400] if isinstance(error, StatusError) else str(error))
 
 
 def _text(response: httpx2.Response) -> str:
-    """JSON is UTF-8, whatever a server's header says.  A key that a server repeats goes no further than this."""
+    """The body as text: JSON is UTF-8, whatever its header says.  A key that a server repeats is removed here."""
     return redacted(response.content.decode("utf-8", "replace"))
 
 
 def _lasting(entry: dict[str, Any]) -> dict[str, Any]:
-    """What a server tells of its model but for what passes, at any depth."""
+    """The server's facts about its model without `PASSING_FACTS`, at any depth."""
     return {
         key: _lasting(value) if isinstance(value, dict) else value
         for key, value in entry.items()
@@ -250,17 +250,17 @@ def _lasting(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _vocabulary(entry: dict[str, Any]) -> int:
-    """As llama.cpp tells it."""
+    """As llama.cpp reports it; 0 if unknown."""
     meta = entry.get("meta")
     told = meta.get("n_vocab") if isinstance(meta, dict) else None
     return told if isinstance(told, int) and told > 0 else 0
 
 
 def _whole_prompt_read(reply: Completion, counted: int, request: Request, limit: int) -> Reply:
-    """The reply, or TooLong where the server's own count shows that it cut the prompt, or shifted it out of its context
-    while it wrote, instead of refusing it."""
+    """The reply, or TooLong if the server's own count shows that it did not refuse the prompt but cut it, or shifted it
+    out of its context while it wrote."""
     read = reply.prompt_tokens
-    if read and read < counted - 8:  # a first or last special token may be counted by one of the two alone
+    if read and read < counted - 8:  # only one of the two may count a first or last special token
         return TooLong(f"the server read {read} of {counted} tokens")
     if limit and read + request.max_tokens > limit:
         return TooLong(f"{read} + {request.max_tokens} tokens, {limit} are the limit")

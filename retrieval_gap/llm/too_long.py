@@ -1,9 +1,9 @@
-"""How servers say that a prompt does not fit into the model's context: each in its own words, with a status of its own
+"""Messages of servers that a prompt does not fit into the model's context: each in its own words, with its own status
 (400, 413, 422, 500), or inside a stream that began well."""
 
 import re
 
-# By server or service, words of its own; numbers and names are left open.  Each is tested with a whole message.
+# By server or service, a pattern of its words, without numbers and names.  Each is tested with a whole message.
 FORMS = {
     "OpenAI, vLLM, DeepSeek, OpenRouter": r"maximum context length",
     "OpenAI, Groq (code)": r"context_length_exceeded|reduce the length of the messages",
@@ -21,7 +21,7 @@ FORMS = {
     "LM Studio, Ollama": r"context length of only|exceeded max context length|context[ _](window|overflow)",
 }
 _ANY = re.compile("|".join(f"(?:{words})" for words in FORMS.values()), re.IGNORECASE | re.DOTALL)
-# Statuses with which a server refuses what a request is, in words that are not known.
+# Statuses of a refused request, for messages in other words.
 REFUSING = (400, 413, 422)
 HINT = "if its prompt is too long for the model, --context-limit leaves such prompts out"
 

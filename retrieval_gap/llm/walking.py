@@ -1,7 +1,7 @@
-"""The likelihood of an answer from a server that reports, for the next token alone, how likely the likeliest are: the
-answer is walked along, token by token, each time by the longest reported token that it goes on with.
+"""The likelihood of an answer from a server that reports only the likeliest next tokens: the answer is followed token
+by token, each time by the longest reported token that continues it.
 
-A tokenizer that merges bytes cuts a text nearly always so; where it does not, the sum is that of another cut.
+A tokenizer that merges bytes nearly always splits a text so; otherwise the sum is that of another split.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,10 +15,10 @@ FIRST = 1000
 
 
 class Walk:
-    """Along the answers of one request; what they begin alike is asked once.
+    """Follows the answers of one request; what they have in common at the start is asked once.
 
-    ask: the likeliest tokens after the prompt and a text, so many of them; None where the server reports none.
-    vocabulary: as many as there are, 0 where that is not known.
+    ask: returns so many of the likeliest tokens after the prompt and a text; None if the server reports none.
+    vocabulary: number of tokens, 0 if unknown.
     """
 
     def __init__(self, ask: Callable[[str, int], Awaitable[Next | None]], vocabulary: int) -> None:
@@ -26,10 +26,9 @@ class Walk:
         self._known: dict[tuple[str, int], Next | None] = {}
 
     async def likelihood(self, answer: str) -> tuple[float, int] | None:
-        """In nats, and how many tokens; None where the server reports no likelihoods.
+        """The log-likelihood in nats, and the number of tokens; None if the server reports no likelihoods.
 
-        Raises RunError for an answer that goes on with none of the reported tokens, or, within a character of several
-        bytes, where none are reported.
+        Raises RunError if no reported token continues the answer, or if none are reported after its first token.
         """
         written, total, tokens = "", 0.0, 0
         while written != answer:
@@ -45,8 +44,8 @@ class Walk:
         return total, tokens
 
     async def _step(self, written: str, rest: str) -> tuple[str, float] | None:
-        """The token that the answer goes on with, and its log-likelihood.  Tokens of parts of characters are left out:
-        a prompt cannot end in one."""
+        """The token that continues the answer, and its log-likelihood.  Tokens that end within a character are left
+        out: a prompt cannot end there."""
         for top in self._tops:
             likely = await self._next(written, top)
             if likely is None:

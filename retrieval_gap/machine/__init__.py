@@ -1,1 +1,1 @@
-"""What every room stands on: devices, the environment, files, errors, memory, CUDA graphs."""
+"""What all other packages use: devices, the environment, files, errors, memory, CUDA graphs."""

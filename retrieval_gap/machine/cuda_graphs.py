@@ -1,9 +1,9 @@
-"""Work that a GPU is given as a whole: a CUDA graph, and how long the GPU was busy with it.
+"""CUDA graphs, and the time that a GPU is busy with them.
 
-A model of a million parameters is hundreds of kernels of a few microseconds; started one by one from Python they take
-many times as long.  A graph starts them all at once.  What may be in one (PyTorch's notes on CUDA semantics, section
-"CUDA Graphs"): tensors that live as long as the graph and are changed in place, no shape that depends on a value, and
-no look at a value from the host.
+A model of a million parameters is hundreds of kernels of a few microseconds each; started one by one from Python they
+take many times as long.  A graph starts them all together.  A graph's tensors must live as long as the graph and change
+in place, no shape may depend on a value, and the host must not read a value (PyTorch's notes on CUDA semantics, section
+"CUDA Graphs").
 """
 
 import logging
@@ -16,31 +16,31 @@ import torch
 
 from retrieval_gap.machine.devices import is_out_of_memory
 
-# Calls before the capture: libraries set themselves up in the first, and kernels are compiled.
+# Calls before the capture: in the first, libraries initialise themselves and kernels are compiled.
 WARM_UP_CALLS = 2
-# Pieces of work that may wait for the GPU; each keeps its batch in memory.
+# Pieces of work that may be queued on the GPU; each keeps its batch in memory.
 IN_FLIGHT = 8
 _log = logging.getLogger(__name__)
 
 
 class Replay:
-    """Work without arguments on tensors that stay where they are.  On a GPU the third call captures it, and that call
-    and all later ones replay the graph; on the CPU every call is the work itself.
+    """A function without arguments, on tensors that stay in place.  On a GPU the third call captures a graph of it,
+    which that call and all later ones replay; on the CPU every call runs the function.
 
-    Every call does the work once: the warm-up is no rehearsal.
-    pool: of `graph_pool`, shared by graphs that never run at the same time and leave nothing in their own memory that
-    another run reads.
+    Every call does the work once, warm-up calls included.
+    pool: from `graph_pool`; may be shared by graphs that never run at the same time and leave nothing in their own
+    memory that another run reads.
     """
 
     def __init__(self, work: Callable[[], None], device: torch.device, pool: Any = None) -> None:
         self._work = work
         self._pool = pool
-        self._eager_calls = WARM_UP_CALLS if device.type == "cuda" else None  # None: for ever
+        self._eager_calls = WARM_UP_CALLS if device.type == "cuda" else None  # None: all of them
         self._side = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self) -> None:
-        """Raises torch.OutOfMemoryError where the memory does not suffice; the work is then not done."""
+        """Do the work once.  Raises torch.OutOfMemoryError if memory runs out; the work is then not done."""
         if self._eager_calls == 0:
             self._graph = self._capture()
             self._eager_calls = None
@@ -53,7 +53,7 @@ class Replay:
             self._eager_calls -= 1
 
     def _warm_up(self) -> None:
-        """On a side stream, as a capture will be: autograd remembers the stream that a gradient was first made on."""
+        """Do the work on a side stream, as a capture does: autograd remembers the stream that first made a gradient."""
         now = torch.cuda.current_stream()
         assert self._side is not None
         self._side.wait_stream(now)
@@ -62,12 +62,12 @@ class Replay:
         now.wait_stream(self._side)
 
     def _capture(self) -> torch.cuda.CUDAGraph | None:
-        """The graph, or None, with a line that says why, where the work cannot be captured (a user's own architecture
-        may look at values).  Other threads go on pinning memory meanwhile, which only a thread-local capture bears."""
+        """The graph; or None, with a warning, where the work cannot be captured (a user's own architecture may read
+        values).  Other threads pin memory meanwhile, which only a thread-local capture allows."""
         graph = torch.cuda.CUDAGraph()
         try:
             with (
-                torch.cuda.stream(torch.cuda.current_stream()),  # torch leaves its own where a capture fails
+                torch.cuda.stream(torch.cuda.current_stream()),  # a failed capture leaves torch's own stream current
                 torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"),
             ):
                 self._work()
@@ -80,12 +80,12 @@ class Replay:
 
 
 def graph_pool(device: torch.device) -> Any:
-    """A pool of memory for graphs; None on the CPU."""
+    """A memory pool for graphs; None on the CPU."""
     return torch.cuda.graph_pool_handle() if device.type == "cuda" else None
 
 
 class BusyClock:
-    """How long a GPU worked on timed pieces of work, by events before and after each; at most IN_FLIGHT are queued."""
+    """Measures how long a GPU works, by events before and after each timed piece; at most IN_FLIGHT are queued."""
 
     def __init__(self) -> None:
         self._queued: deque[tuple[torch.cuda.Event, torch.cuda.Event]] = deque()
@@ -102,7 +102,7 @@ class BusyClock:
             self._settle()
 
     def take(self) -> float:
-        """Seconds since the last call; waits for the work that is queued."""
+        """Busy seconds since the last call; waits for queued work."""
         while self._queued:
             self._settle()
         busy_ms, self._busy_ms = self._busy_ms, 0.0

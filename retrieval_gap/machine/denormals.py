@@ -1,4 +1,4 @@
-"""Numbers too small for their full precision (in fp32 below 1.2e-38), with which processors are many times as slow."""
+"""Denormals: numbers too small for full precision (below 1.2e-38 in fp32), which slow processors down many times."""
 
 import sys
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ import torch
 
 @contextmanager
 def flushed_denormals() -> Iterator[None]:
-    """This thread takes denormal numbers for 0 while the context lasts, where its processor can.
+    """Within the context this thread treats denormal numbers as 0, if its processor can.
 
-    A gradient that vanishes along a text of hundreds of tokens passes through them.
+    A gradient that vanishes over hundreds of tokens passes through such numbers.
     """
     before = sys.float_info.min / 2 == 0.0
     torch.set_flush_denormal(True)

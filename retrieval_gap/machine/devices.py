@@ -1,4 +1,4 @@
-"""Where a model runs: the choice of a device, its float32 arithmetic, and running out of its memory."""
+"""Devices: choosing one, its float32 arithmetic, and running out of its memory."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ CPU = torch.device("cpu")
 
 
 def choose_device(name: DeviceName) -> torch.device:
-    """`auto` is a GPU where torch finds one.  Raises UsageError for `cuda` where it finds none."""
+    """The device; `auto` is a GPU if torch finds one.  Raises UsageError for `cuda` if torch finds none."""
     if name == "cpu":
         return CPU
     found = torch.cuda.is_available()
@@ -22,9 +22,9 @@ def choose_device(name: DeviceName) -> torch.device:
 
 
 def visible_gpus(device: DeviceName, visible: str | None) -> list[str]:
-    """The GPUs that workers can be given, each as a value of CUDA_VISIBLE_DEVICES; none on the CPU.
+    """The GPUs available to workers, each as a value of CUDA_VISIBLE_DEVICES; none on the CPU.
 
-    visible: that variable as it is now, whose names (numbers or identifiers) are kept.
+    visible: the current value of that variable; its names (numbers or identifiers) are kept.
     """
     if choose_device(device) == CPU:
         return []
@@ -35,8 +35,8 @@ def visible_gpus(device: DeviceName, visible: str | None) -> list[str]:
 def worker_places(gpus: Sequence[str], *, workers: int, per_gpu: int, cores: int) -> list[str]:
     """The GPU of each worker of a pool, "" for a worker on the CPU; all GPUs get one before any gets a second.
 
-    workers, per_gpu: as asked for, 0 for the default (one a core; one a GPU).
-    Raises UsageError where the number asked for is of the other kind of machine.
+    workers, per_gpu: number of workers in all and per GPU; 0 for the default (one per core; one per GPU).
+    Raises UsageError for `workers` on GPUs, or `per_gpu` without any.
     """
     if gpus and workers:
         raise UsageError(
@@ -48,9 +48,9 @@ def worker_places(gpus: Sequence[str], *, workers: int, per_gpu: int, cores: int
 
 
 def allow_tf32(allowed: bool) -> None:
-    """Whether a GPU may round the factors of float32 products to TF32 (10 bits of mantissa).
+    """Set whether a GPU may round the factors of float32 products to TF32 (10 bits of mantissa).
 
-    torch's own default differs between cuBLAS, which may not, and cuDNN, which may.
+    torch's default allows it for cuDNN but not for cuBLAS.
     """
     cudnn: Any = torch.backends.cudnn
     backends: tuple[Any, ...] = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)
@@ -59,7 +59,7 @@ def allow_tf32(allowed: bool) -> None:
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether an error is, or came up while handling, a device's running out of memory."""
+    """Whether an error is, was caused by, or came up while handling an out-of-memory error of a device."""
     while error is not None:
         if isinstance(error, torch.OutOfMemoryError):
             return True

@@ -1,4 +1,4 @@
-"""What a number was measured on: versions, commit, hardware."""
+"""The environment of a measurement: versions, commit, hardware."""
 
 import functools
 import math
@@ -13,7 +13,7 @@ PACKAGES = ("retrieval-gap", "torch", "numpy", "numba", "networkx", "safetensors
 
 @functools.cache
 def describe(device: str = "cpu") -> dict[str, str]:
-    """Versions, commit and hardware, as one line each.  device: what the work is done on, "cpu" or "cuda"."""
+    """Versions, commit and hardware, one line each.  device: the device in use, "cpu" or "cuda"."""
     return {
         "python": platform.python_version(),
         **{name: package_version(name) for name in PACKAGES},
@@ -30,7 +30,7 @@ def package_version(name: str) -> str:
 
 
 def commit() -> str:
-    """The checkout's commit, with `+` where files differ from it; "unknown" outside a checkout."""
+    """The checkout's commit, with `+` if code differs from it; "unknown" outside a checkout."""
     root = Path(__file__).resolve().parents[2]
     try:
         git = ["git", "-C", str(root)]
@@ -43,29 +43,29 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     if Path(top) != root:
-        return "unknown"  # installed inside somebody else's repository
+        return "unknown"  # installed inside another project's repository
     return head + ("+" if changed.stdout.strip() else "")
 
 
 def hardware(device: str = "cpu") -> str:
-    """What training and decoding run on: the GPU, or the processor and how many of its cores this process may use."""
+    """The hardware in use: the GPU, or the processor and the number of its cores that this process may use."""
     if device == "cuda":
-        import torch  # seldom wanted, and slow to import
+        import torch  # seldom needed, and slow to import
 
         return torch.cuda.get_device_name()
     return f"{_processor()}, {usable_cores()} cores"
 
 
 def usable_cores() -> int:
-    """Cores that this process may keep busy: those that it may run on, or fewer where a container's quota is less."""
+    """Number of cores that this process may keep busy: those it may run on, or a container's quota if that is less."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, int(min(cores, cpu_quota())))
 
 
 def cpu_quota(root: Path = Path("/")) -> float:
-    """Processors' worth of time that control groups leave this process (`docker run --cpus`); infinite where none does.
+    """CPU quota of this process, in processors, as set by control groups (`docker run --cpus`); infinite without one.
 
-    Both versions of control groups; a container sees its own group as the top one.  root: for tests.
+    Reads both versions of control groups; a container sees its own group as the top one.  root: for tests.
     """
     groups = root / "sys/fs/cgroup"
     try:

@@ -1,4 +1,4 @@
-"""Errors meant for the person who reads them: one line that says what, where and what to do."""
+"""Errors for the person who reads them: one line with what was wrong, where, and what to do."""
 
 import errno
 import resource
@@ -10,15 +10,15 @@ PACKAGES = ("retrieval_gap", "tasks", "plots", "benchmarks")
 
 
 class UsageError(ValueError):
-    """Wrong use (a flag, a name, a value): the command line prints it and exits with 2."""
+    """Wrong use (a flag, a name, a value); the command line prints it and exits with 2."""
 
 
 class RunError(RuntimeError):
-    """The work itself failed (a diverged loss, a corrupt checkpoint): printed, exits with 1."""
+    """The work itself failed (a diverged loss, a corrupt checkpoint); the command line prints it and exits with 1."""
 
 
 class HopelessError(RunError):
-    """The work failed, and would fail the same way again."""
+    """The work failed, and would fail in the same way again."""
 
 
 def unknown(what: str, value: str, known: Iterable[str]) -> UsageError:
@@ -30,8 +30,8 @@ def unknown(what: str, value: str, known: Iterable[str]) -> UsageError:
 
 
 def fault(error: BaseException) -> str:
-    """`file:line: Type: message` of an error that nobody foresaw; the place is in the user's own file where one is on
-    the way, else in this project."""
+    """`file:line: Type: message` of an unexpected error.  The place is in a user's own file if one is in the traceback,
+    else in this project."""
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return f"there is not enough memory ({error}); a smaller batch, model or problem needs less"
     trace = error.__traceback__
@@ -43,7 +43,7 @@ def fault(error: BaseException) -> str:
 
 
 def no_files_left(error: BaseException | None) -> bool:
-    """Whether an error is, was caused by, or came up while handling the want of files to open, however deep."""
+    """Whether an error is, was caused by, or came up while handling an exhausted limit of open files, however deep."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
             return True
@@ -54,6 +54,6 @@ def no_files_left(error: BaseException | None) -> bool:
 
 
 def files_told() -> str:
-    """That there are no files left to open, and how many there may be."""
+    """The message that no more files can be opened, with the limit."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return f"this process may open {limit} files at once (`ulimit -n`), and all are open; raise that limit"

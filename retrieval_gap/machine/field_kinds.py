@@ -1,5 +1,5 @@
-"""Whether the values of a configuration's fields are of the kinds that its class declares: a grid of a user's own, and
-a config.json, may hold anything."""
+"""Checks that the fields of a configuration have the types that its class declares: a user's own grid, or a
+config.json, may hold anything."""
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
@@ -16,9 +16,9 @@ _WANTED = {int: "a whole number", float: "a number", str: "a text", bool: "True 
 
 
 def settle_fields(config: Any) -> None:
-    """Numpy's numbers become Python's; for the `__post_init__` of a frozen dataclass, before anything else there.
+    """Check all fields, and turn numpy numbers into Python's; call it first in a frozen dataclass's `__post_init__`.
 
-    Raises UsageError for a value that is not of its field's kind, or not among its choices, naming the nearest.
+    Raises UsageError for a value of another type, or not among the field's choices (with the nearest choice).
     """
     of: Any = type(config)
     for name, kind in _kinds(of).items():
@@ -31,10 +31,10 @@ def settle_fields(config: Any) -> None:
 
 
 def made_of(kind: type[T], value: Any, where: str) -> T:
-    """A configuration, and those within it, of the fields that a config.json holds.
+    """A configuration of class `kind`, nested ones included, from the fields in a config.json.
 
-    Raises UsageError, beginning with `where`, for a key that there is not (naming the nearest valid one), for one that
-    is missing, and for an invalid value.
+    Raises UsageError, beginning with `where`, for an unknown key (with the nearest valid one), a missing key or an
+    invalid value.
     """
     if not isinstance(value, Mapping):
         raise UsageError(f"{where}: expected an object, got {value!r:.40}")
@@ -59,7 +59,7 @@ def made_of(kind: type[T], value: Any, where: str) -> T:
 
 
 def _filled(kind: Any, value: Any, where: str) -> Any:
-    """An object of a field that is a configuration itself, or may be None, is made of its fields."""
+    """The value of a field; where the field holds a configuration (or None), one made from the object `value`."""
     within = next((each for each in (kind, *get_args(kind)) if is_dataclass(each)), None)
     return value if within is None or value is None else made_of(within, value, where)  # type: ignore[arg-type]
 

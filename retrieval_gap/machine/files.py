@@ -1,4 +1,4 @@
-"""Files are replaced whole or not at all; what is no regular file is written to, and never replaced."""
+"""Writing files: a regular file is replaced whole or not at all; a device or pipe is written to, never replaced."""
 
 import contextlib
 import hashlib
@@ -17,17 +17,17 @@ STALE_SECONDS = 3600.0
 
 
 def make_folder(path: Path) -> None:
-    """Makes a folder that will be written to.  Raises UsageError, one line, where that cannot be."""
+    """Make a folder, and check that it can be written to.  Raises a one-line UsageError if not."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path).close()  # what os.access says does not hold for root, nor for a full disk
+        tempfile.TemporaryFile(dir=path).close()  # os.access is wrong for root, and on a full disk
     except OSError as error:
         raise UsageError(f"folder {path} cannot be written to: {error.strerror}") from error
 
 
 def make_room_for(path: Path) -> None:
-    """Makes the folder of a file that is written at the end.  Raises UsageError where that will not work, so that the
-    work before it is not done in vain."""
+    """Make the folder of a file that will be written at the end of the work.  Raises UsageError if the file cannot be
+    written, before any work is done in vain."""
     if not path.name or path.is_dir():
         raise UsageError(f"{path} is a folder; expected a file")
     target = target_of(path)
@@ -39,13 +39,13 @@ def make_room_for(path: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Of a file's content, in hexadecimal.  Raises OSError."""
+    """SHA-256 of a file's content, in hexadecimal.  Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def target_of(path: Path) -> Path:
-    """The file that a link leads to, so that the link stays; the path itself where it is none.
+    """The file that a symbolic link leads to, so that the link stays; the path itself if it is not a link.
 
     Raises UsageError for links that lead to each other.
     """
@@ -58,17 +58,17 @@ def target_of(path: Path) -> Path:
 
 
 def is_special(path: Path) -> bool:
-    """Whether there is something that is neither a regular file nor a folder: a device, a pipe, a socket."""
+    """Whether the path exists and is neither a regular file nor a folder: a device, a pipe, a socket."""
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def write_atomically(path: Path, write: Callable[[Path], None], *, keep: Path | None = None) -> None:
-    """Lets `write` fill a file beside `path`, then puts it in `path`'s place: after a crash at any moment, `path`
-    holds the old content or the new, never a part.  Raises OSError where the folder cannot be written.
+    """Let `write` fill a file beside `path`, then rename it to `path`: after a crash at any moment, `path` holds the
+    old content or the new, never a part.  Raises OSError if the folder cannot be written to.
 
-    Behind a link its target is replaced.  A device or a pipe is written to instead.  Parts that killed processes left
-    of the same file, an hour ago or more, are removed.
-    keep: where the old content goes; after a crash between the two renames it is there, and nothing in `path`."""
+    Of a link, the target is replaced.  A device or a pipe is written to instead.  Parts of the same file that killed
+    processes left an hour ago or more are removed.
+    keep: where the old content goes; after a crash between the two renames it is there, and `path` does not exist."""
     path = target_of(path)
     if is_special(path):
         _write_through(path, write)
@@ -86,13 +86,13 @@ def write_atomically(path: Path, write: Callable[[Path], None], *, keep: Path | 
 
 
 def sync(path: Path) -> None:
-    """Has a file's content on the disk."""
+    """Flush a file's content to the disk."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 def remove_stale(folder: Path, pattern: str) -> None:
-    """Removes what killed processes left an hour ago or more: files and folders whose names match."""
+    """Remove files and folders whose names match and that killed processes left an hour ago or more."""
     for left in folder.glob(pattern):
         with contextlib.suppress(OSError):
             if time.time() - left.lstat().st_mtime > STALE_SECONDS:
@@ -100,7 +100,7 @@ def remove_stale(folder: Path, pattern: str) -> None:
 
 
 def _write_through(path: Path, write: Callable[[Path], None]) -> None:
-    """Fills a file elsewhere, then copies what it holds into a device or a pipe, which stays what it is."""
+    """Fill a file elsewhere, then copy its content into a device or a pipe, which is not replaced."""
     with tempfile.TemporaryDirectory() as room:
         part = Path(room) / path.name
         write(part)
@@ -109,18 +109,18 @@ def _write_through(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Deletes the parts that killed processes left; for a folder that nobody else writes to meanwhile."""
+    """Delete the parts that killed processes left; for a folder that no other process writes to meanwhile."""
     for part in folder.glob(".*.part"):
         part.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces a text file."""
+    """Replace a text file."""
     write_atomically(path, lambda part: _write(part, text))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replaces a JSON file, indented for reading."""
+    """Replace a JSON file, indented for reading."""
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""How memory is given back: that of training, and that of long tables."""
+"""How memory is freed: that of training steps, and that of long tables."""
 
 import ctypes
 import gc
@@ -9,10 +9,10 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt's numbers in glibc's malloc
 
 
 def keep_freed_memory() -> bool:
-    """Has this process keep what it frees for its next use, up to 2 GiB, where the C library is glibc.
+    """Make this process keep freed memory for its next use, up to 2 GiB, if the C library is glibc.
 
-    By default glibc hands large blocks back to the system, and every training step takes them again page by page:
-    hundreds of page faults a step, which where memory is virtual cost up to half of it.  Returns whether it took.
+    By default glibc returns large blocks to the system, and every training step takes them again page by page: hundreds
+    of page faults per step, which cost up to half of the step on a virtual machine.  Return whether it worked.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -26,8 +26,8 @@ def keep_freed_memory() -> bool:
 
 @contextmanager
 def without_collection() -> Iterator[None]:
-    """No garbage collection while the context lasts: a long table is millions of objects without cycles, and Python
-    looks at all of them again and again."""
+    """Turn garbage collection off within the context: a long table is millions of objects without cycles, and Python
+    would scan all of them again and again."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Being asked to stop: by Ctrl-C, by a batch system, by the process that started this one."""
+"""Requests to stop: by Ctrl-C, by a batch system, by the parent process."""
 
 import signal
 import threading
@@ -7,19 +7,20 @@ from contextlib import contextmanager
 
 from retrieval_gap.machine.errors import RunError
 
-# Slurm sends SIGUSR1 before it takes a job's place away.
+# Slurm sends SIGUSR1 before it ends a job.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class StoppedError(RunError):
-    """A signal asked the work to stop; what is needed to go on is saved."""
+    """A signal stopped the work; what is needed to resume is saved."""
 
 
 @contextmanager
 def stop_requested() -> Iterator[threading.Event]:
-    """An event set by SIGINT, SIGTERM or SIGUSR1, while the context lasts; a second signal of its kind acts at once.
+    """Within the context, an event that SIGINT, SIGTERM or SIGUSR1 sets; a second signal of the same kind has its
+    previous effect.
 
-    Off the main thread, where Python delivers no signals, the event is never set.
+    Outside the main thread, where Python delivers no signals, the event is never set.
     """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -1,28 +1,28 @@
-"""The terminal, where there is one: lines that are updated in place, and how wide a table may be."""
+"""The terminal, if there is one: lines updated in place, and the width of tables."""
 
 import os
 import sys
 
 from rich.console import Console, ConsoleDimensions
 
-WIDTH = 240  # of a table, where there is no terminal
-SPARE = 2  # columns that an updated line leaves to the ^C that terminals show, which else would push it up
+WIDTH = 240  # columns of a table without a terminal
+SPARE = 2  # columns that an updated line leaves free for the ^C that terminals show, which would push the line up
 
 
 def wide_console() -> Console:
-    """Of standard output, for tables: as wide as the terminal, or as a file can take."""
+    """A console on standard output for tables: as wide as the terminal, or WIDTH columns in a file."""
     return Console() if _is_terminal(sys.stdout) else Console(width=WIDTH)
 
 
 class LiveConsole(Console):
-    """Of standard error.  It goes quiet where its reader goes away; rich would end the process."""
+    """A console on standard error.  It goes quiet when its reader is gone; rich would end the process."""
 
     def __init__(self) -> None:
         super().__init__(stderr=True, markup=False, highlight=False)
 
     @property
     def updates(self) -> bool:
-        """Whether a line can be updated in place: not in a file, whatever FORCE_COLOR says, nor with TERM=dumb."""
+        """Whether a line can be updated in place: not in a file, even with FORCE_COLOR, and not with TERM=dumb."""
         return _is_terminal(sys.stderr) and self.is_interactive
 
     @property
@@ -43,5 +43,5 @@ def _is_terminal(stream: object) -> bool:
     isatty = getattr(stream, "isatty", None)
     try:
         return bool(isatty and isatty())
-    except ValueError:  # of a stream that is closed
+    except ValueError:  # the stream is closed
         return False

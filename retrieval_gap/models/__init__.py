@@ -1,8 +1,8 @@
-"""Sequence models: one file an architecture, one protocol.
+"""Sequence models: one file per architecture, one protocol.
 
-A user's architecture is a file of its own, named by its path (`--arch my_arch.py`), with the same two things that
-the files here have: mixers, and `SIZES`, which maps the name of a size to an `Architecture`.  A layer of an installed
-package is named by its dotted path (`--arch fla.layers.GatedLinearAttention`, see fla_layer.py).
+A user's architecture is a separate file, given by its path (`--arch my_arch.py`).  Like the files here, it has mixers,
+and `SIZES`, which maps the name of a size to an `Architecture`.  A layer of an installed package is given by its
+dotted path (`--arch fla.layers.GatedLinearAttention`, see fla_layer.py).
 """
 
 import importlib
@@ -15,7 +15,7 @@ from retrieval_gap.models.fla_layer import sizes_of
 from retrieval_gap.models.model import Architecture, Embedding, ModelConfig, SequenceModel
 from retrieval_gap.tasks.registry import class_names, run_file
 
-LARGEST = 2**20  # of what a size changes: far beyond it torch fails in words of its own
+LARGEST = 2**20  # of a changed field: for far larger values torch fails with unclear errors
 # Every module here that has `SIZES`, by its name.
 ARCHITECTURES = {name: importlib.import_module(f"{__name__}.{name}") for name in class_names(__name__, "SIZES")}
 
@@ -32,9 +32,9 @@ __all__ = [
 def architecture(name_or_path: str, size: str) -> Architecture:
     """The architecture of that name (or in that `.py` file, or of the layer at that dotted path) at that size.
 
-    size: a name in `SIZES`, and after it what is changed, such as `tiny+d_model=8+n_layers=1+conv=4`.
-    Raises UsageError for a name, a file, a size or a field that is not there, for what is no frozen dataclass of plain
-    values, and for a shape that cannot be built.
+    size: a name in `SIZES`, followed by changes, such as `tiny+d_model=8+n_layers=1+conv=4`.
+    Raises UsageError for an unknown name, file, size or field, for anything but a frozen dataclass of plain values,
+    and for a shape that cannot be built.
     """
     size, *changes = size.split("+")
     if name_or_path.endswith(".py"):
@@ -58,7 +58,7 @@ def architecture(name_or_path: str, size: str) -> Architecture:
 
 
 def _not_declared(built: Any) -> str:
-    """What keeps an architecture from having the same hash in every process; or ""."""
+    """Why an architecture may not have the same hash in every process; or ""."""
     kind: Any = type(built)
     if kind is type:
         return f"is a class; write {built.__name__}()"

@@ -49,7 +49,7 @@ class KVCache:
         return longer
 
     def longer(self, tokens: int) -> "KVCache":
-        """Of so many more tokens, whose keys and values are still to be written."""
+        """The cache with `tokens` more tokens, whose keys and values are yet to be written."""
         start, stop = self.length, self.length + tokens
         k, v = self.k_BxHxCxE, self.v_BxHxCxE
         if stop > k.shape[2]:
@@ -61,7 +61,7 @@ class KVCache:
 @dataclass(frozen=True)
 class StaticKVCache:
     """Keys and values in storage of fixed size, with the position of the next token in a tensor: a CUDA graph writes
-    one position and reads all of them, those that hold nothing yet masked."""
+    one position and reads all of them, with the empty ones masked."""
 
     k_BxHxCxE: Tensor
     v_BxHxCxE: Tensor
@@ -79,14 +79,14 @@ class StaticKVCache:
         self.v_BxHxCxE.index_copy_(2, self.position[None], v_BxHx1xE)
 
     def mask(self) -> Tensor:
-        """What the token at `position` may see, 1xC."""
+        """Which keys the token at `position` may attend to, 1xC."""
         return (torch.arange(self.k_BxHxCxE.shape[2], device=self.position.device) <= self.position)[None]
 
 
 class CausalAttention(Mixer):
     """Multi-head causal self-attention; its state is the KV cache, which grows with the context.
 
-    Raises ValueError where the heads do not divide the width into even parts.
+    Raises ValueError if `d_model` does not split into heads of even width.
     """
 
     rope_LxE: Tensor
@@ -109,7 +109,7 @@ class CausalAttention(Mixer):
 
     def static_state(self, batch: int, capacity: int, position: Tensor) -> StaticKVCache:
         weight = self.qkv_proj.weight
-        self._rope(0, capacity)  # made now: the table must not move once a graph has read it
+        self._rope(0, capacity)  # extended now: the table must not move once a graph has read it
         k, v = (weight.new_zeros(batch, self.n_heads, capacity, weight.shape[1] // self.n_heads) for _ in "kv")
         return StaticKVCache(k, v, position)
 
@@ -122,7 +122,7 @@ class CausalAttention(Mixer):
         return self._out(F.scaled_dot_product_attention(q, k, v, is_causal=True))
 
     def weights(self, x_BxLxD: Float[Tensor, "b l d"]) -> Float[Tensor, "b h l l"]:
-        """How much of each earlier token (column) every token (row) reads, for a look at it: `forward` never holds this
+        """The weight of each earlier token (column) for every token (row), for inspection: `forward` never holds these
         in memory."""
         length = x_BxLxD.shape[1]
         q, k, _ = split_heads(self.qkv_proj(x_BxLxD), self._rope(0, length))
@@ -187,7 +187,7 @@ class CausalAttention(Mixer):
             self._extend_rope(stop)
         return self.rope_LxE[start:stop]
 
-    @torch.inference_mode(False)  # a table made while decoding must serve a later training step
+    @torch.inference_mode(False)  # a table extended while decoding must serve a later training step
     def _extend_rope(self, stop: int) -> None:
         half, device = self.rope_LxE.shape[1] // 2, self.rope_LxE.device
         rate_E = ROPE_BASE ** -(torch.arange(half, device=device, dtype=torch.float32) / half)
@@ -196,13 +196,13 @@ class CausalAttention(Mixer):
 
 
 def _later_stretch_mask(start: int, length: int, device: torch.device) -> Tensor:
-    """Which keys each query may see, where the stretch is read after `start` tokens."""
+    """Which keys each query may attend to, in a stretch that is read after `start` tokens."""
     position_L = torch.arange(start, start + length, device=device)
     return torch.arange(start + length, device=device) <= position_L[:, None]
 
 
 def with_swiglus(mixers: Iterable[Mixer], d_model: int, d_ff: int, conv: int | None) -> list[Residual]:
-    """Each mixer, behind a short convolution where `conv` is its width, and a SwiGLU after it."""
+    """Each mixer, after a short convolution of width `conv` (None: no convolution), followed by a SwiGLU."""
     layers = []
     for mixer in mixers:
         layers += [Residual(d_model, with_conv(mixer, d_model, conv)), Residual(d_model, SwiGLU(d_model, d_ff))]

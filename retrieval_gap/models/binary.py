@@ -1,4 +1,4 @@
-"""A gated recurrent layer that carries whole bits: between two tokens each unit is -1 or 1, in training as in decoding.
+"""A gated recurrent layer with a binary state: between tokens each unit is -1 or 1, in training and in decoding.
 
 Axes: B batch, L time, D model width, K bits.
 Sources: stochastic binary units with a straight-through gradient, Bengio et al. 2013 (arXiv 1308.3432); the update gate
@@ -13,15 +13,15 @@ from torch.nn import functional as F
 
 from retrieval_gap.models.mixer import Mixer, State
 
-STARTS_AT = 2.0  # W, times the identity: where the gate is open a bit stays what it is with a chance of 0.98
-LOW_DIGITS = 8192.0  # times a mean, modulo 2: its dice
+STARTS_AT = 2.0  # the initial W is this times the identity: at gate 1 a bit stays the same with probability 0.98
+LOW_DIGITS = 8192.0  # a mean times this, modulo 2, is its random number
 
 
 class BinaryMixer(Mixer):
     """h = sign(z W h + (1 - z) n): gate z, candidate n and the output from a hidden layer over (x, h), D wide.
 
-    In training h is -1 or 1 by chance, with the mean tanh(z W h + (1 - z) n), and the gradient is that of the mean.
-    The state is K elements of True or False.
+    In training h is randomly -1 or 1, with mean tanh(z W h + (1 - z) n), and the gradient is that of the mean.
+    The state is K booleans.
     """
 
     def __init__(self, d_model: int, bits: int) -> None:
@@ -48,7 +48,8 @@ class BinaryMixer(Mixer):
         return self.out_proj(torch.stack(hidden, 1)), (h_BxK > 0,)
 
     def _rounded(self, mean_BxK: Tensor) -> Tensor:
-        """The low digits of a mean are its dice: a run that is resumed goes on as if it had never stopped."""
+        """Round means to -1 or 1, in training with their low digits as random numbers: a resumed run then equals an
+        uninterrupted one."""
         fixed_BxK = mean_BxK.detach()
         least_BxK = (LOW_DIGITS * fixed_BxK).remainder(2.0) - 1 if self.training else torch.zeros_like(fixed_BxK)
         return torch.where(fixed_BxK > least_BxK, 1.0, -1.0) + (mean_BxK - fixed_BxK)

@@ -1,17 +1,17 @@
-"""A layer named by its dotted path, such as `fla.layers.GatedLinearAttention`, as a mixer of ours.
+"""A layer given by its dotted path, such as `fla.layers.GatedLinearAttention`, as a mixer.
 
 Axes: B batch, L time, D model width.
 
-What is asked of the class is what the layers of flash-linear-attention keep (their `layers` and `models.utils.Cache`):
+The class must have the interface of the layers of flash-linear-attention (its `layers` and `models.utils.Cache`):
 
     layer = Class(hidden_size=D, layer_idx=0)                     every other setting is the layer's own default
     y, _, cache = layer(x_BxLxD, past_key_values=cache, use_cache=...)
 
-where the cache holds one dictionary for each layer, which the layer reads by `len(cache)` and `cache[0]`, and writes by
+The cache holds one dictionary per layer, which the layer reads by `len(cache)` and `cache[0]`, and writes by
 `cache.update(layer_idx=0, offset=L, recurrent_state=..., conv_state=..., ffn_state=...)`.  `StateCache` is such a cache
-for one layer.  The state is the tensors that the layer puts there, and its bits are theirs.  A layer whose state grows
-with the context (`attn_state`), or is no tensor, is refused: write a mixer of your own around it.  These layers need
-CUDA to be of use; the tests run some of them, of fla 0.6.0, in Triton's interpreter (`make test-fla`).
+for one layer.  The state consists of the tensors that the layer stores there, and state bits are counted from them.  A
+layer whose state grows with the context (`attn_state`), or is not a tensor, is refused: write a mixer around it.  These
+layers are useful only with CUDA; the tests run some of them, of fla 0.6.0, in Triton's interpreter (`make test-fla`).
 """
 
 import importlib
@@ -41,9 +41,9 @@ class StateCache:
         return self.states
 
     def update(self, *, layer_idx: int = 0, offset: int = 1, **states: Any) -> dict[str, Any]:
-        """Replaces the states that are given; `offset` tokens more have been read.
+        """Replace the given states, after `offset` more tokens.
 
-        Raises UsageError for a state that is not replaced but grows, or that is not made of tensors.
+        Raises UsageError for a state that grows with the context, or does not consist of tensors.
         """
         if states.get("attn_state") is not None:
             raise UsageError("its state grows with the context (attn_state): only recurrent layers are taken by path")
@@ -115,9 +115,9 @@ class LayerStack:
 
 
 def sizes_of(path: str) -> dict[str, LayerStack]:
-    """Sizes by width and depth alone: how many parameters a layer has is its own affair, and told by every result.
+    """Sizes by width and depth alone: the number of parameters depends on the layer; every result reports it.
 
-    Raises UsageError where the path is not that of a layer.
+    Raises UsageError if the path is not that of a layer.
     """
     find_layer(path)
     widths = {"tiny": (64, 3), "0.5m": (96, 5), "1m": (128, 5), "2m": (128, 10)}
@@ -125,7 +125,7 @@ def sizes_of(path: str) -> dict[str, LayerStack]:
 
 
 def find_layer(path: str) -> type[nn.Module]:
-    """The class of this dotted path.  Raises UsageError where there is none, or its package is not installed."""
+    """The class at this dotted path.  Raises UsageError if there is none, or its package is not installed."""
     module, _, name = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name, None)

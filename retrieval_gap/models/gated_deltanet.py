@@ -1,10 +1,10 @@
-"""Gated DeltaNet: the gated delta rule with a SwiGLU after it; the state is (conv window, a matrix a head).
+"""Gated DeltaNet: the gated delta rule followed by a SwiGLU; the state is (conv window, one matrix per head).
 
 Axes: B batch, L time, D model width, H heads, E head width (of keys and values), W conv width, F channels of the
-convolution (3D), N chunks, C tokens of a chunk (in a product of two times: I for the later one, J for the earlier).
+convolution (3D), N chunks, C tokens of a chunk (in a product over two times: I for the later one, J for the earlier).
 
-Source: Yang, Kautz, Hatamizadeh 2024 (arXiv 2412.06464), section 3: the recurrence, its form by chunks, and the layer
-(without the negative or doubled strengths of later work).  Sizes are ours, at the parameters of the other
+Source: Yang, Kautz, Hatamizadeh 2024 (arXiv 2412.06464), section 3: the recurrence, its chunkwise form, and the layer
+(without the negative or doubled strengths of later work).  Sizes are ours, with about as many parameters as the other
 architectures.
 """
 
@@ -24,14 +24,14 @@ from retrieval_gap.models.mixer import Mixer, Residual, RMSNorm, State
 from retrieval_gap.models.step_cost import Count, Work
 
 D_CONV = 4
-DT_MIN, DT_MAX, LARGEST_A = 1e-3, 1e-1, 16.0  # at the start, as in Mamba and Mamba-2
+DT_MIN, DT_MAX, LARGEST_A = 1e-3, 1e-1, 16.0  # at initialisation, as in Mamba and Mamba-2
 
 
 @dataclass(frozen=True, kw_only=True)
 class GatedDeltaNet:
     """`n_layers` pairs of the gated delta rule and SwiGLU.
 
-    conv: width of a short convolution in front of the first of each; None: there is none.
+    conv: width of a short convolution before the first of each pair; None: no convolution.
     """
 
     d_model: int
@@ -55,11 +55,11 @@ SIZES = {
 
 
 class GatedDeltaMixer(Mixer):
-    """o_t = S_t' q_t, S_t = a_t (I - b_t k_t k_t') S_{t-1} + b_t k_t v_t': what k_t held gives way to v_t.
+    """o_t = S_t' q_t, S_t = a_t (I - b_t k_t k_t') S_{t-1} + b_t k_t v_t': v_t replaces what was stored under k_t.
 
-    Decay a_t = exp(-A softplus(dt_t)) and strength b_t lie in (0, 1), one of each a head; q and k have length 1.
-    `updates` keys, values and strengths are made for each token: more than 1 in gated_deltaproduct.py.
-    Raises ValueError where the heads do not divide the width.
+    Decay a_t = exp(-A softplus(dt_t)) and strength b_t lie in (0, 1), one of each per head; q and k have norm 1.
+    updates: number of keys, values and strengths per token, more than 1 in gated_deltaproduct.py.
+    Raises ValueError if the heads do not divide the width.
     """
 
     def __init__(self, d_model: int, n_heads: int, updates: int = 1) -> None:
@@ -90,8 +90,8 @@ class GatedDeltaMixer(Mixer):
         )
 
     def work(self, context: Count) -> Work:
-        """Seven operations a state (decay, two of S k, k u, their sum, two of S q); the convolution two a tap.  Read
-        are q, k, v before and behind the convolution, and the gate."""
+        """Seven operations per state element (decay, two for S k, k u, their sum, two for S q), two per tap of the
+        convolution.  It reads q, k, v before and after the convolution, and the gate."""
         d_model = self.out_proj.in_features
         states = d_model * (d_model // self.n_heads)
         return Work(flops=7 * states + 6 * D_CONV * d_model, floats=(3 + 3 + 2) * d_model, kernels=3)
@@ -122,7 +122,7 @@ class GatedDeltaMixer(Mixer):
         return of_length_1(q), of_length_1(k), v
 
     def _decay_and_strength(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """log a and b, one of each a head."""
+        """log a and b, one of each per head."""
         dt, b = self.ab_proj(x).chunk(2, -1)
         return self._log_decay(dt), b.sigmoid()
 
@@ -141,10 +141,10 @@ def gated_delta_rule(
     b_BxLxH: Float[Tensor, "b l h"],
     s_BxHxExE: Float[Tensor, "b h e e"],
 ) -> tuple[Float[Tensor, "b l h e"], Float[Tensor, "b h e e"]]:
-    """The recurrence of `GatedDeltaMixer` from the state s, all tokens of a chunk at once; the outputs, the last state.
+    """The outputs and the last state of `GatedDeltaMixer`'s recurrence from the state s, in chunks.
 
-    Each token adds k_i u_i', where u_i = b_i (v_i - what k_i finds in the decayed state).  Within a chunk that starts
-    from s, with g_i the product of the a's up to i, these are the solution of a unit lower triangular system:
+    Each token adds k_i u_i', where u_i = b_i (v_i - what k_i reads from the decayed state).  Within a chunk that starts
+    from s, with g_i the product of the a's up to i, the u_i solve a unit lower triangular system:
 
         u_i + sum over j < i of b_i (g_i / g_j) (k_i . k_j) u_j  =  b_i v_i - b_i g_i s' k_i
     """
@@ -153,7 +153,7 @@ def gated_delta_rule(
     log_a, b = (in_chunks(t_BxLxH[..., None]) for t_BxLxH in (log_a_BxLxH, b_BxLxH))
     ratio_IxJ = decays_between(log_a)[..., 0]
     g_NxBxHxCx1 = log_a.cumsum(3).exp()
-    system_IxJ = b * (k @ k.mT) * ratio_IxJ  # only what is below its diagonal is read
+    system_IxJ = b * (k @ k.mT) * ratio_IxJ  # only the part below its diagonal is read
     from_v, from_s = torch.linalg.solve_triangular(
         system_IxJ, torch.cat([b * v, b * g_NxBxHxCx1 * k], -1), upper=False, unitriangular=True
     ).chunk(2, -1)
@@ -169,5 +169,5 @@ def gated_delta_rule(
 
 
 def of_length_1(t: Tensor) -> Tensor:
-    """Its vectors, each of length 1."""
+    """The vectors along the last axis, normalised to length 1."""
     return t * torch.rsqrt(t.square().sum(-1, keepdim=True) + 1e-6)

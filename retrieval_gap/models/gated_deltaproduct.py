@@ -1,12 +1,12 @@
-"""Gated DeltaProduct: some steps of the gated delta rule for each token; the state is that of Gated DeltaNet.
+"""Gated DeltaProduct: several steps of the gated delta rule per token; the state is that of Gated DeltaNet.
 
-Axes: B batch, L time, D model width, H heads, E head width, J updates of a token.
+Axes: B batch, L time, D model width, H heads, E head width, J updates per token.
 
 Source: Siems et al. 2025 (arXiv 2502.10297), section 3: S_t = a_t (I - b_J k_J k_J') ... (I - b_1 k_1 k_1') S_{t-1} +
-what the updates add.  A token moves the state by a product of J generalised Householder matrices, so that with
-strengths b up to 2, eigenvalues down to -1, it can permute J + 1 values in one step; with eigenvalues in [0, 1] it
-cannot even tell odd from even (Grazzi et al. 2024, arXiv 2411.12537).  With one update and eigenvalues in [0, 1] this
-is Gated DeltaNet."""
+what the updates add.  A token multiplies the state by a product of J generalised Householder matrices.  With strengths
+b up to 2, and so eigenvalues down to -1, it can permute J + 1 values in one step; with eigenvalues in [0, 1] it cannot
+even track parity (Grazzi et al. 2024, arXiv 2411.12537).  With one update and eigenvalues in [0, 1] this is Gated
+DeltaNet."""
 
 from dataclasses import dataclass
 
@@ -29,8 +29,8 @@ STRENGTHS = {"signed": 2.0, "positive": 1.0}
 class GatedDeltaProduct:
     """`n_layers` pairs of the gated delta product and SwiGLU.
 
-    n_h: updates of a token.  eigenvalues: `signed`, in [-1, 1], or `positive`, in [0, 1].  conv: width of a short
-    convolution in front of the first of each pair; None: there is none.
+    n_h: updates per token.  eigenvalues: `signed`, in [-1, 1], or `positive`, in [0, 1].  conv: width of a short
+    convolution before the first of each pair; None: no convolution.
     """
 
     d_model: int
@@ -58,9 +58,9 @@ SIZES = {
 
 
 class GatedDeltaProductMixer(GatedDeltaMixer):
-    """The gated delta rule J times for each token: the first update decays the state, the last one is read.
+    """The gated delta rule J times per token: the first update decays the state, the last one is read.
 
-    Raises ValueError where the heads do not divide the width, there is no update, or no such range of eigenvalues.
+    Raises ValueError if the heads do not divide the width, for fewer than 1 update, or an unknown `eigenvalues`.
     """
 
     def __init__(self, d_model: int, n_heads: int, updates: int, eigenvalues: str) -> None:
@@ -72,7 +72,7 @@ class GatedDeltaProductMixer(GatedDeltaMixer):
         self.updates, self.largest_strength = updates, STRENGTHS[eigenvalues]
 
     def work(self, context: Count) -> Work:
-        """Three operations a state (decay, two of S q), and four for each update (two of S k, k u, their sum)."""
+        """Per state element, 3 operations (decay, two for S q) and 4 per update (two for S k, k u, their sum)."""
         d_model, channels = self.out_proj.in_features, len(self.conv_weight_FxW)
         states = d_model * (d_model // self.n_heads)
         flops = (3 + 4 * self.updates) * states + 2 * D_CONV * channels
@@ -117,9 +117,9 @@ def gated_delta_product(
     b_BxLxJxH: Float[Tensor, "b l j h"],
     s_BxHxExE: Float[Tensor, "b h e e"],
 ) -> tuple[Float[Tensor, "b l h e"], Float[Tensor, "b h e e"]]:
-    """The recurrence of `GatedDeltaProductMixer` from the state s: the gated delta rule, J times as long, in chunks.
+    """The outputs and the last state of `GatedDeltaProductMixer`'s recurrence from the state s, in chunks.
 
-    Only a token's first update decays, and only its last is asked; the outputs, and the last state.
+    It is the gated delta rule on J times as many steps: only a token's first update decays, only its last is read.
     """
     updates = k_BxLxJxHxE.shape[2]
     if updates == 1:

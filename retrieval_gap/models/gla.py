@@ -1,9 +1,9 @@
-"""GLA: gated linear attention with a SwiGLU after it; the state is a matrix a head, whatever the context.
+"""GLA: gated linear attention followed by a SwiGLU; the state is one matrix per head, whatever the context.
 
 Axes: B batch, L time, D model width, H heads, K key width, V value width of a head, N chunks, C tokens of a chunk (in a
-product of two times: I for the later one, J for the earlier).
-Source: Yang et al. 2023 (arXiv 2312.06635), section 4: the recurrence, its form by chunks, and the layer.
-Sizes are ours, at the parameters of the other architectures.
+product over two times: I for the later one, J for the earlier).
+Source: Yang et al. 2023 (arXiv 2312.06635), section 4: the recurrence, its chunkwise form, and the layer.
+Sizes are ours, with about as many parameters as the other architectures.
 """
 
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ from retrieval_gap.models.step_cost import Count, Work
 
 CHUNK = 16
 GATE_RANK = 16
-GATE_TEMPERATURE = 16.0  # of the decay: a state starts out forgetting slowly
+GATE_TEMPERATURE = 16.0  # of the decay: states forget slowly at first
 
 
 @dataclass(frozen=True, kw_only=True)
 class GLA:
     """`n_layers` pairs of gated linear attention and SwiGLU.
 
-    conv: width of a short convolution in front of the first of each; None: there is none.
+    conv: width of a short convolution before the first of each pair; None: no convolution.
     """
 
     d_model: int
@@ -53,7 +53,8 @@ SIZES = {
 class GLAMixer(Mixer):
     """o_t = q_t S_t / sqrt(K), S_t = diag(a_t) S_{t-1} + k_t v_t, with a decay a_t in (0, 1) for each key channel.
 
-    Keys and queries have half the model's width, values all of it.  Raises ValueError where the heads do not divide it.
+    Keys and queries have half the model's width, values all of it.  Raises ValueError if the heads do not divide half
+    the width.
     """
 
     def __init__(self, d_model: int, n_heads: int) -> None:
@@ -73,7 +74,7 @@ class GLAMixer(Mixer):
         return (weight.new_zeros(batch, self.n_heads, width // 2, width),)
 
     def work(self, context: Count) -> Work:
-        """Five operations a state (decay, k v, their sum, two of q S); read are q, k, v, the decays and the gate."""
+        """Five operations per state element (decay, k v, their sum, two for q S); reads q, k, v, decays and gate."""
         d_model = self.out_proj.in_features
         states = d_model * (d_model // self.n_heads) // 2
         return Work(flops=5 * states, floats=(3 * d_model // 2 + 2 * d_model) + d_model, kernels=2)
@@ -89,7 +90,7 @@ class GLAMixer(Mixer):
         return self._out((q[..., None, :] @ s_BxHxKxV)[..., 0, :], g_BxD), (s_BxHxKxV,)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Scaled queries, keys, values and log decays, a head's each; and the output gate."""
+        """Scaled queries, keys, values and log decays, split by head; and the output gate."""
         d_model = x.shape[-1]
         q, k, v, g = self.qkvg_proj(x).split([d_model // 2, d_model // 2, d_model, d_model], -1)
         log_a = F.logsigmoid(self.decay_proj(x)) / GATE_TEMPERATURE
@@ -107,9 +108,9 @@ def gated_linear_attention(
     log_a_BxLxHxK: Float[Tensor, "b l h k"],
     s_BxHxKxV: Float[Tensor, "b h k v"],
 ) -> tuple[Float[Tensor, "b l h v"], Float[Tensor, "b h k v"]]:
-    """The recurrence of `GLAMixer` from the state s, all tokens of a chunk at once; the outputs, and the last state.
+    """The outputs and the last state of `GLAMixer`'s recurrence from the state s, in chunks.
 
-    Within a chunk, what token j brought has decayed by exp(sum of log a over j+1..i) when i reads it.
+    Within a chunk, what token j added has decayed by exp(sum of log a over j+1..i) when i reads it.
     """
     length = q_BxLxHxK.shape[1]
     q, k, v, log_a = (in_chunks(t) for t in (q_BxLxHxK, k_BxLxHxK, v_BxLxHxV, log_a_BxLxHxK))
@@ -126,7 +127,7 @@ def gated_linear_attention(
 
 
 def in_chunks(t_BxLxHxK: Tensor) -> Tensor:
-    """NxBxHxCxK; behind the end stand zeros, which bring nothing and let nothing decay."""
+    """Cut into chunks, NxBxHxCxK; padded at the end with zeros, which add nothing and make nothing decay."""
     padded = F.pad(t_BxLxHxK, (0, 0, 0, 0, 0, -t_BxLxHxK.shape[1] % CHUNK))
     return padded.unflatten(1, (-1, CHUNK)).permute(1, 0, 3, 2, 4)
 
@@ -134,8 +135,8 @@ def in_chunks(t_BxLxHxK: Tensor) -> Tensor:
 def decays_between(log_a: Float[Tensor, "... c k"]) -> Float[Tensor, "... c c k"]:
     """exp(sum of log a over j+1..i) for tokens j <= i of a chunk, 0 for others.
 
-    Each sum is made of its own terms: a difference of two running sums would lose small decays behind large ones, and a
-    quotient of two products overflow.
+    Each sum adds its own terms: a difference of two running sums would lose small decays after large ones, and a
+    quotient of two products would overflow.
     """
     size = log_a.shape[-2]
     pairs_IxJ = torch.ones(size, size, dtype=torch.bool, device=log_a.device)

@@ -7,10 +7,10 @@ from torch import nn
 
 
 def fill_missing(parameters: Iterable[nn.Parameter]) -> None:
-    """Zeros for every parameter that the last backward pass has not reached, such as one expert of several.
+    """Set a zero gradient for each parameter that the last backward pass did not reach, such as one of several experts.
 
-    An optimiser passes over a parameter without a gradient, whose moments and count of steps would then be of other
-    steps than a checkpoint says; and ranks that share a batch would send each other different tensors.
+    An optimiser skips a parameter without a gradient, so its moments and step count would not match the step in a
+    checkpoint; and ranks that share a batch would exchange different tensors.
     """
     for parameter in parameters:
         if parameter.grad is None:

@@ -1,8 +1,8 @@
-"""GRU: one pre-norm residual GRU cell a layer; its state is h, whatever the context.
+"""GRU: one pre-norm residual GRU cell per layer; its state is h, whatever the context.
 
 Axes: B batch, L time, D model width.
-Source: Cho et al. 2014 (arXiv 1406.1078) section 2.3, with the reset gate behind its matrix, as in torch and cuDNN; the
-residual stack is ours.
+Source: Cho et al. 2014 (arXiv 1406.1078) section 2.3, with the reset gate applied after its matrix, as in torch and
+cuDNN; the residual stack is ours.
 """
 
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ from retrieval_gap.models.step_cost import Count, Work
 class GRU:
     """A stack of `n_layers` GRU cells of width `d_model`.
 
-    conv: width of a short convolution in front of each; None: there is none.
-    bits: what each carries are so many units of one bit, see binary.py; None: floats.
+    conv: width of a short convolution before each; None: no convolution.
+    bits: each layer's state is this many bits, see binary.py; None: floats.
     """
 
     d_model: int
@@ -53,7 +53,7 @@ class GRUMixer(Mixer):
     """h = (1 - z) n + z h: reset r, update z and candidate n from (x, h).
 
     Weights start uniform, as in torch; the update gate's bias by "chrono" initialisation (Tallec and Ollivier 2018,
-    arXiv 1804.11188, section 2): each unit forgets at a rate of one over 1 to LONGEST_MEMORY tokens.
+    arXiv 1804.11188, section 2): each unit forgets with a time constant of 1 to LONGEST_MEMORY tokens.
     """
 
     def __init__(self, d_model: int) -> None:
@@ -70,7 +70,7 @@ class GRUMixer(Mixer):
         return (weight.new_zeros(batch, self.gru.hidden_size),)
 
     def work(self, context: Count) -> Work:
-        """The gates are a part of the cell's kernel, and small beside its matrices."""
+        """No more work: the gates are part of the cell's kernel, and cost little beside its matrices."""
         return Work()
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:

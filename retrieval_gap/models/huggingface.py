@@ -1,7 +1,7 @@
-"""Weights to and from the public implementations: `LlamaForCausalLM`, `MambaForCausalLM`.
+"""Convert weights to and from the public implementations: `LlamaForCausalLM`, `MambaForCausalLM`.
 
-Only names and layouts are mapped, so this needs no `transformers`; its configuration must have our sizes and
-`rms_norm_eps` / `layer_norm_epsilon` of 1e-5.
+Only names and layouts are mapped, so this does not need `transformers`; the configuration there must have our sizes
+and `rms_norm_eps` / `layer_norm_epsilon` of 1e-5.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from retrieval_gap.models.mamba import MambaMixer
 from retrieval_gap.models.mixer import Residual
 from retrieval_gap.models.model import SequenceModel
 
-# ours -> theirs; several of theirs are ours cut into equal parts along the first axis
+# ours -> theirs; where several are listed, they are equal parts of ours along the first axis
 ATTENTION = {
     "mixer.qkv_proj.weight": (
         "self_attn.q_proj.weight",
@@ -55,9 +55,9 @@ def to_huggingface(model: SequenceModel) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def from_huggingface(model: SequenceModel, theirs: dict[str, Tensor]) -> None:
-    """Fills a Transformer or a Mamba of the same sizes from a public state dict.
+    """Fill a Transformer or a Mamba of the same sizes from a public state dict.
 
-    Raises ValueError for other models, KeyError for a tensor that is absent.
+    Raises ValueError for other models, KeyError for a missing tensor.
     """
     ours = model.state_dict()
     for name, names in _pairs(model):

@@ -13,8 +13,8 @@ from retrieval_gap.models.transformer import Transformer
 class Hybrid:
     """`n_layers` Mamba layers and one LLaMA block on top.
 
-    positions: of the block, see positions.py; None is rotary.  conv: width of a short convolution in front of every
-    mixer but SwiGLU; None: there is none.
+    positions: the block's position encoding, see positions.py; None is rotary.  conv: width of a short convolution
+    before every mixer but SwiGLU; None: no convolution.
     """
 
     d_model: int

@@ -1,13 +1,13 @@
-"""Log-linear GLA: gated linear attention whose past is kept in blocks of 1, 2, 4, ... tokens; a state for each block.
+"""Log-linear GLA: gated linear attention with one state for each block of 1, 2, 4, ... past tokens.
 
 Axes: B batch, L time, D model width, H heads, K key width, V value width of a head, M blocks (block m has 2^m tokens),
-T tokens of a full chunk's stretch, N chunks, C tokens of a chunk (in a product of two times: I for the later, J for the
-earlier).
+T tokens of a stretch of whole chunks, N chunks, C tokens of a chunk (in a product over two times: I for the later, J
+for the earlier).
 
-Source: Guo et al. 2025, "Log-Linear Attention" (arXiv 2506.04761), section 3: the tokens before t are cut as a Fenwick
-tree cuts them, one block for each 1 in the binary number t, and a token reads each block with a weight of its own, o_t
-= q_t (l_t0 k_t v_t' + sum over m of l_tm S_m), S_m the GLA state of the tokens in block m.  With all weights 1 this is
-GLA.  The state has log2(t) + 1 matrices in place of one: it grows, but slower than any power of the context."""
+Source: Guo et al. 2025, "Log-Linear Attention" (arXiv 2506.04761), section 3: the tokens before t are split as in a
+Fenwick tree, one block for each 1 in the binary number t.  A token reads each block with its own weight: o_t = q_t
+(l_t0 k_t v_t' + sum over m of l_tm S_m), S_m the GLA state of the tokens in block m.  With all weights 1 this is GLA.
+The state has log2(t) + 1 matrices instead of one: it grows, but slower than any power of the context."""
 
 import math
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from retrieval_gap.models.gla import CHUNK, GLAMixer, decays_between, in_chunks
 from retrieval_gap.models.mixer import Residual, State
 from retrieval_gap.models.step_cost import Count, Work
 
-LEVELS = 20  # weights that a token has: its own, and those of blocks of up to 2^18 tokens
+LEVELS = 20  # weights per token: for itself, and for blocks of up to 2^18 tokens
 CHUNK_LEVELS = CHUNK.bit_length() - 1  # blocks smaller than a chunk
 
 
@@ -31,7 +31,7 @@ CHUNK_LEVELS = CHUNK.bit_length() - 1  # blocks smaller than a chunk
 class LogLinearGLA:
     """`n_layers` pairs of log-linear gated linear attention and SwiGLU.
 
-    conv: width of a short convolution in front of the first of each; None: there is none.
+    conv: width of a short convolution before the first of each pair; None: no convolution.
     """
 
     d_model: int
@@ -56,7 +56,7 @@ SIZES = {
 
 @dataclass(frozen=True)
 class Blocks:
-    """The states of the blocks, zero where a block is not there; and how many tokens have been read."""
+    """The states of the blocks, zero for an absent block; and the number of tokens read."""
 
     s_BxMxHxKxV: Tensor
     length: int = 0
@@ -70,7 +70,7 @@ class Blocks:
 
 @dataclass(frozen=True)
 class StaticBlocks:
-    """The same in storage of fixed size, with the number of tokens in a tensor, for a CUDA graph."""
+    """`Blocks` in storage of fixed size, with the number of tokens in a tensor, for a CUDA graph."""
 
     s_BxMxHxKxV: Tensor
     position: Tensor
@@ -85,7 +85,7 @@ class StaticBlocks:
 class LogLinearGLAMixer(GLAMixer):
     """GLA (gla.py) over blocks; a token's weights lie in (0, 2), around 1 at the start.
 
-    Raises ValueError where the heads do not divide the width into even parts; reading, for 2^(LEVELS - 1) tokens.
+    Raises ValueError if `d_model` does not split into heads of even width; on reading, at 2^(LEVELS - 1) tokens.
     """
 
     def __init__(self, d_model: int, n_heads: int) -> None:
@@ -94,7 +94,7 @@ class LogLinearGLAMixer(GLAMixer):
         nn.init.normal_(self.level_proj.weight, std=d_model**-0.5)
 
     def work(self, context: Count) -> Work:
-        """As GLA's, with a decay and a reading for each of the blocks that a context has: one for each power of two."""
+        """That of GLA, with a decay and a read for each block of the context: one for each power of two."""
         once, states = super().work(context), self._zeros(1, 1).numel()
         blocks = max(1.0, math.log2(max(1, context)))
         return Work(flops=once.flops + 3 * states * (blocks - 1), floats=once.floats, kernels=once.kernels)
@@ -111,7 +111,7 @@ class LogLinearGLAMixer(GLAMixer):
         return self._out(o_BxLxHxV, g_BxLxD)
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
-        """Whole chunks at once, tokens in front of the first and behind the last one by one."""
+        """Read whole chunks in parallel, and the tokens before the first and after the last one by one."""
         *qkva, g_BxLxD = self._project(x_BxLxD)
         tensors = [*qkva, self._weights(x_BxLxD)]
         length, outputs, at = x_BxLxD.shape[1], [], 0
@@ -137,7 +137,7 @@ class LogLinearGLAMixer(GLAMixer):
         return weight.new_zeros(batch, blocks, self.n_heads, width // 2, width)
 
     def _weights(self, x: Tensor) -> Tensor:
-        """Of the token itself, and of each block; a head's each."""
+        """The weights of the token itself and of each block, per head."""
         return 2 * self.level_proj(x).unflatten(-1, (self.n_heads, LEVELS)).sigmoid()
 
 
@@ -149,11 +149,11 @@ def log_linear_attention(
     w_BxLxHxM: Float[Tensor, "b l h m"],
     chunks: list[Float[Tensor, "b h k v"] | None],
 ) -> tuple[Float[Tensor, "b l h v"], list[Float[Tensor, "b h k v"] | None]]:
-    """All tokens of a chunk at once, in front of which stand the blocks of `chunks`: number m of 2^m chunks, or None.
+    """Read tokens in chunks, after the blocks of `chunks`: number m has 2^m chunks, or is None.
 
-    The outputs, and the blocks of chunks behind the last, which is filled up where the length is no multiple of CHUNK.
-    Two tokens of one chunk that differ first in bit m of their places are as far apart as block m.
-    Raises ValueError for a context that has no weights.
+    Returns the outputs, and the blocks after the last chunk, which is padded if the length is no multiple of CHUNK.
+    Two tokens of a chunk have the weight of block m if m is the highest bit in which their positions differ.
+    Raises ValueError for a context too long for the weights.
     """
     length = q_BxLxHxK.shape[1]
     q, k, v, log_a, w = (in_chunks(t) for t in (q_BxLxHxK, k_BxLxHxK, v_BxLxHxV, log_a_BxLxHxK, w_BxLxHxM))
@@ -180,7 +180,7 @@ def log_linear_attention(
 
 
 def _carried(blocks: list[Tensor | None], added: Tensor) -> list[Tensor | None]:
-    """The blocks with one more in front: as 1 is added to a binary number."""
+    """The blocks with one more chunk, merged as in adding 1 to a binary number."""
     for m, block in enumerate(blocks):
         if block is None:
             return [*[None] * m, added, *blocks[m + 1 :]]
@@ -189,7 +189,7 @@ def _carried(blocks: list[Tensor | None], added: Tensor) -> list[Tensor | None]:
 
 
 def _read_chunks(tensors: list[Tensor], state: Blocks) -> tuple[Tensor, Blocks]:
-    """A stretch of whole chunks, behind whole chunks; its outputs, and the blocks behind it."""
+    """Read a stretch of whole chunks that follows whole chunks; its outputs, and the blocks after it."""
     before = range(CHUNK_LEVELS, state.length.bit_length())
     chunks = [state.s_BxMxHxKxV[:, m] if state.length >> m & 1 else None for m in before]
     q, k, v, log_a, w = tensors
@@ -200,8 +200,8 @@ def _read_chunks(tensors: list[Tensor], state: Blocks) -> tuple[Tensor, Blocks]:
 
 
 def _read_token(tensors: list[Tensor], state: Blocks | StaticBlocks) -> tuple[Tensor, Blocks | StaticBlocks]:
-    """One token; its output, and the blocks with it.  Of places in binary, adding 1 turns the lowest 0, number i, to 1:
-    the blocks below i and the token become block i."""
+    """Read one token; its output, and the blocks with it.  Adding 1 to the binary length turns the lowest 0, number i,
+    into 1: the blocks below i and the token become block i."""
     q, k, v, log_a, w = tensors
     s_BxMxHxKxV = state.s_BxMxHxKxV
     if isinstance(state, Blocks):

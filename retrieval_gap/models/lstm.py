@@ -1,4 +1,4 @@
-"""LSTM: one pre-norm residual LSTM cell a layer; its state is (h, c), whatever the context.
+"""LSTM: one pre-norm residual LSTM cell per layer; its state is (h, c), whatever the context.
 
 Axes: B batch, L time, D model width, H hidden width.
 Source: Hochreiter and Schmidhuber 1997; the residual stack is ours (the paper has no LSTM).
@@ -22,7 +22,7 @@ LONGEST_MEMORY = 512
 class LSTM:
     """A stack of `n_layers` LSTM cells, `d_hidden` wide (None: as wide as the model).
 
-    conv: width of a short convolution in front of each; None: there is none.
+    conv: width of a short convolution before each; None: no convolution.
     """
 
     d_model: int
@@ -45,10 +45,10 @@ SIZES = {
 
 
 class LSTMMixer(Mixer):
-    """One LSTM cell over time: cuDNN's on a GPU, in float32 whatever the precision of the products around it.
+    """One LSTM cell over time: cuDNN's on a GPU, in float32 whatever the precision of other matrix products.
 
     Weights start uniform, as in torch; the gates' biases by "chrono" initialisation (Tallec and Ollivier 2018, arXiv
-    1804.11188, section 2): each unit forgets at a rate of one over 1 to LONGEST_MEMORY tokens.  Without it an LSTM
+    1804.11188, section 2): each unit forgets with a time constant of 1 to LONGEST_MEMORY tokens.  Without it an LSTM
     does not learn to count over a trace of hundreds of tokens.
     """
 
@@ -69,12 +69,12 @@ class LSTMMixer(Mixer):
         return empty_BxH, empty_BxH
 
     def work(self, context: Count) -> Work:
-        """The gates are a part of the cell's kernel, and small beside its matrices."""
+        """No more work: the gates are part of the cell's kernel, and cost little beside its matrices."""
         return Work()
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
         h_BxH, c_BxH = state
-        if torch.is_autocast_enabled(x_BxLxD.device.type):  # which would run cuDNN in float16
+        if torch.is_autocast_enabled(x_BxLxD.device.type):  # it would run cuDNN in float16
             with torch.autocast(x_BxLxD.device.type, enabled=False):
                 return self.prefill(x_BxLxD.to(h_BxH.dtype), state)
         y_BxLxH, (h_1xBxH, c_1xBxH) = self.lstm(x_BxLxD, (h_BxH[None], c_BxH[None]))

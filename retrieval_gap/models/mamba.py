@@ -1,6 +1,6 @@
 """Mamba: selective state space layers; the state is (conv window, SSM state), whatever the context.
 
-Axes: B batch, L time, D model width, I inner width (2D), N states a channel, R rank of delta, K conv width.
+Axes: B batch, L time, D model width, I inner width (2D), N states per channel, R rank of delta, K conv width.
 Source: Gu and Dao 2023 (arXiv 2312.00752), figure 3 and algorithm 2; initialisation as in the public code.
 Sizes: "RNNs are not Transformers (Yet)", experiments on IsTree; `tiny` is ours.
 """
@@ -34,7 +34,7 @@ DT_MIN, DT_MAX, DT_FLOOR = 1e-3, 1e-1, 1e-4
 class Mamba:
     """A stack of `n_layers` Mamba layers.
 
-    conv: width of a short convolution in front of each, beside the one that Mamba has; None: there is none.
+    conv: width of a short convolution before each, besides Mamba's own; None: no convolution.
     """
 
     d_model: int
@@ -57,7 +57,7 @@ SIZES = {
 
 
 class MambaMixer(Mixer):
-    """Gated selective scan.  `n_layers` scales the output projection down at the start, as in the public code."""
+    """Gated selective scan.  `n_layers` scales down the initial output projection, as in the public code."""
 
     def __init__(self, d_model: int, d_state: int = D_STATE, n_layers: int = 1) -> None:
         super().__init__()
@@ -91,8 +91,8 @@ class MambaMixer(Mixer):
         )
 
     def work(self, context: Count) -> Work:
-        """The scan takes 7 operations a state (step A, exp, decay h, step x B, their sum, two of C h) and 7 a channel
-        (bias, softplus, step x, D x, their sum, silu z, gate), counting a function of one number as one."""
+        """The scan takes 7 operations per state (step A, exp, decay h, step x B, their sum, two for C h) and 7 per
+        channel (bias, softplus, step x, D x, their sum, silu z, gate), counting an elementary function as one."""
         d_inner, d_state = self.A_log_IxN.shape
         return Work(
             flops=d_inner * (2 * D_CONV + 7 * d_state + 7),
@@ -157,5 +157,5 @@ class MambaMixer(Mixer):
 
 
 def _is_fused(x: Tensor, weights: MambaWeights) -> bool:
-    """Whether the layer is one kernel here; else its parts, with the scan that `--scan-backend` may have chosen."""
+    """Whether the layer runs as one kernel; else its parts run, with the scan backend that `--scan-backend` sets."""
     return chosen_backend() in ("auto", "cpu") and why_not_fused(x, weights) is None

@@ -1,14 +1,14 @@
-"""Mamba-2: state space duality, and as an option the turning states of Mamba-3; the state is (conv window, a matrix a
-head).
+"""Mamba-2: state space duality, optionally with the rotating states of Mamba-3; the state is (conv window, one matrix
+per head).
 
-Axes: B batch, L time, D model width, I inner width (2D), H heads, P channels of a head, N states of a channel, R turned
+Axes: B batch, L time, D model width, I inner width (2D), H heads, P channels per head, N states per channel, R rotated
 pairs of states (N / 2), F channels of the convolution (I + 2N), W conv width.
 
 Source: Dao and Gu 2024 (arXiv 2405.21060), sections 6 and 7: h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t', y_t = C_t' h_t
-+ D x_t, with one decay a head and B and C shared by the heads; norm and gate behind it.  With `rotation=data` each pair
-of states also turns by dt_t times an angle that the token decides, which is a complex decay (Mamba-3, ICLR 2026, its
-"data-dependent rotary embedding"): such a state can track parity, one that only decays cannot.  It takes no more room.
-Sizes are ours, at the parameters of the other architectures."""
++ D x_t, with one decay per head and B and C shared by the heads; then gate and norm.  With `rotation=data` each pair of
+states also rotates by dt_t times an angle computed from the token, which is a complex decay (Mamba-3, ICLR 2026, its
+"data-dependent rotary embedding"): such a state can track parity, one that only decays cannot.  It is no larger.
+Sizes are ours, with about as many parameters as the other architectures."""
 
 import math
 from dataclasses import dataclass
@@ -34,8 +34,8 @@ ROTATIONS = ("none", "data")
 class Mamba2:
     """A stack of `n_layers` Mamba-2 layers.
 
-    rotation: `none`, or `data`, where the token turns the states; None is `none`.  conv: width of a short convolution
-    in front of each, beside the one that Mamba-2 has; None: there is none.
+    rotation: `none`, or `data`: the token rotates the states; None is `none`.  conv: width of a short convolution
+    before each, besides Mamba-2's own; None: no convolution.
     """
 
     d_model: int
@@ -64,8 +64,7 @@ SIZES = {
 class Mamba2Mixer(Mixer):
     """Gated, normalised state space duality.
 
-    Raises ValueError where heads of D_HEAD do not divide the inner width, for an odd number of states, or an unknown
-    rotation.
+    Raises ValueError if D_HEAD does not divide the inner width, for an odd number of states, or an unknown rotation.
     """
 
     def __init__(self, d_model: int, d_state: int = D_STATE, rotation: str = "none") -> None:
@@ -98,8 +97,8 @@ class Mamba2Mixer(Mixer):
         )
 
     def work(self, context: Count) -> Work:
-        """Five operations a state (decay, B of the input, their sum, two of C h), three more where states turn; the
-        convolution two a tap."""
+        """Five operations per state (decay, B times the input, their sum, two for C h), three more if states rotate;
+        two per tap of the convolution."""
         channels, states = len(self.conv_weight_FxW), self.d_inner * self.d_state
         turning = 3 * states if self.angle_proj is not None else 0
         flops = 5 * states + turning + 2 * D_CONV * channels
@@ -116,7 +115,7 @@ class Mamba2Mixer(Mixer):
             angle_BxLxHxR = turn_BxLxHxR.cumsum(1)
             b, c = turned(b, -angle_BxLxHxR), turned(c, -angle_BxLxHxR)
         y_BxLxHxP, h_BxHxNxP = state_space_duality(c, b, dt[..., None] * u, -self.A_log_H.exp() * dt, h_BxHxNxP)
-        if turn_BxLxHxR is not None:  # the state left the frame that turns with it
+        if turn_BxLxHxR is not None:  # take the state out of the rotating frame
             h_BxHxNxP = turned(h_BxHxNxP.mT, angle_BxLxHxR[:, -1, :, None]).mT
         return self._out(y_BxLxHxP + self.D_H[:, None] * u, z), (window_BxWxF, h_BxHxNxP)
 
@@ -135,18 +134,18 @@ class Mamba2Mixer(Mixer):
         return self._out(y_BxHxP + self.D_H[:, None] * u, z), (window_BxWxF, h_BxHxNxP)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The gate, what is convolved, and the step width of each head."""
+        """The gate, the input of the convolution, and the step size of each head."""
         channels = self.d_inner + 2 * self.d_state
         z, xbc, dt = self.in_proj(x).split([self.d_inner, channels, self.n_heads], -1)
         return z, xbc, F.softplus(dt + self.dt_bias_H)
 
     def _heads(self, xbc: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Inputs of the heads; B and C."""
+        """The inputs of the heads; B and C."""
         u, b, c = xbc.split([self.d_inner, self.d_state, self.d_state], -1)
         return u.unflatten(-1, (self.n_heads, D_HEAD)), b, c
 
     def _turns(self, x: Tensor, dt: Tensor) -> Tensor | None:
-        """The angle by which a token turns each pair of states of a head."""
+        """The angle by which a token rotates each pair of states of a head; None without rotation."""
         return None if self.angle_proj is None else dt[..., None] * self.angle_proj(x)[..., None, :]
 
     def _out(self, y: Tensor, z: Tensor) -> Tensor:
@@ -154,7 +153,7 @@ class Mamba2Mixer(Mixer):
 
 
 def turned(t: Float[Tensor, "... n"], angle: Float[Tensor, "... r"]) -> Float[Tensor, "... n"]:
-    """Each pair (i, i + N / 2) of the last axis, turned by its angle."""
+    """Each pair (i, i + N / 2) of the last axis, rotated by its angle."""
     first, second = t.chunk(2, -1)
     cos, sin = angle.cos(), angle.sin()
     return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
@@ -167,7 +166,7 @@ def state_space_duality(
     log_a_BxLxH: Float[Tensor, "b l h"],
     h_BxHxNxP: Float[Tensor, "b h n p"],
 ) -> tuple[Float[Tensor, "b l h p"], Float[Tensor, "b h n p"]]:
-    """h_t = a_t h_{t-1} + b_t u_t', y_t = c_t' h_t from the state h, a chunk at once; the outputs, the last h."""
+    """h_t = a_t h_{t-1} + b_t u_t', y_t = c_t' h_t from the state h, in chunks: the outputs, and the last h."""
     length = c_BxLxHxN.shape[1]
     c, b, u, log_a = (in_chunks(t) for t in (c_BxLxHxN, b_BxLxHxN, u_BxLxHxP, log_a_BxLxH[..., None]))
     ratio_IxJ = decays_between(log_a)[..., 0]

@@ -1,8 +1,8 @@
-"""Weights to and from the public package `mamba_ssm`: the names that its `MambaLMHeadModel` saves.
+"""Convert weights to and from the public package `mamba_ssm`: the names that its `MambaLMHeadModel` saves.
 
 Source: `MixerModel` and `MambaLMHeadModel` in mamba_ssm/models/mixer_seq_simple.py of github.com/state-spaces/mamba.
-They are the names of Hugging Face's `MambaForCausalLM` but for the embedding, which that class renames when it loads
-a checkpoint of the package. Theirs must be built with our sizes, `rms_norm`, and a `pad_vocab_size_multiple` of 1.
+The names are those of Hugging Face's `MambaForCausalLM`, except the embedding, which that class renames when it loads
+a checkpoint of the package. Their model must be built with our sizes, `rms_norm`, and `pad_vocab_size_multiple` = 1.
 """
 
 from torch import Tensor
@@ -22,9 +22,9 @@ def to_mamba_ssm(model: SequenceModel) -> dict[str, Tensor]:
 
 
 def from_mamba_ssm(model: SequenceModel, theirs: dict[str, Tensor]) -> None:
-    """Fills a Mamba of the same sizes from the package's state dict.
+    """Fill a Mamba of the same sizes from the package's state dict.
 
-    Raises ValueError for other models, KeyError for a tensor that is absent.
+    Raises ValueError for other models, KeyError for a missing tensor.
     """
-    to_mamba_ssm(model)  # raises for what is no Mamba
+    to_mamba_ssm(model)  # raises for other models
     from_huggingface(model, {HUGGING_FACE if name == THEIRS else name: tensor for name, tensor in theirs.items()})

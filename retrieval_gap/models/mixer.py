@@ -24,24 +24,23 @@ State = Any
 class Mixer(nn.Module):
     """Maps a sequence to a sequence of the same shape, causally.
 
-    The three methods below agree: `forward(x)` equals `prefill(x, init_state)` equals `step` over time.
+    `forward(x)`, `prefill(x, init_state)` and `step` over time give the same outputs.
     """
 
     def init_state(self, batch: int) -> State:
-        """The state before any token.  The default is for mixers that keep none."""
+        """The state before any token.  The default is for mixers without a state."""
         return ()
 
     def work(self, context: Count) -> Work | None:
-        """What the forward pass over one token, which sees `context` tokens, itself included, takes besides the
-        matrices of the modules in this one.  None: it is measured, these matrices included."""
+        """The work of a forward pass over one token, which sees `context` tokens, itself included, besides the matrix
+        products of its submodules.  None: it is measured, these products included."""
         return None
 
     def static_state(self, batch: int, capacity: int, position: Tensor) -> State:
-        """The state before any token in storage that never moves nor changes its shape, for `step` to work with in a
-        CUDA graph.  The default is for a state that has one shape whatever the context; raises TypeError where it does
-        not consist of tensors alone.
+        """The state before any token, in storage that never moves or changes its shape, for `step` in a CUDA graph.
+        The default is for states of fixed shape; it raises TypeError for one that holds anything but tensors.
 
-        capacity: tokens it must hold.  position: how many it holds, a tensor that its owner counts up after a step.
+        capacity: tokens it must hold.  position: tokens it holds, in a tensor that the caller increments after a step.
         """
         return _copied(self.init_state(batch))
 
@@ -50,42 +49,42 @@ class Mixer(nn.Module):
         return self.prefill(x_BxLxD, self.init_state(x_BxLxD.shape[0]))[0]
 
     def residual(self, x_BxLxD: Float[Tensor, "b l d"], norm: "RMSNorm") -> Float[Tensor, "b l d"]:
-        """x + forward(norm(x)); a mixer may have one kernel for all of it."""
+        """x + forward(norm(x)); a mixer may run all of it in one kernel."""
         return x_BxLxD + self(norm(x_BxLxD))
 
     def residual_prefill(
         self, x_BxLxD: Float[Tensor, "b l d"], norm: "RMSNorm", state: State
     ) -> tuple[Float[Tensor, "b l d"], State]:
-        """x + prefill(norm(x), state), and the state after it; likewise."""
+        """x + prefill(norm(x), state), and the new state; likewise."""
         y_BxLxD, state = self.prefill(norm(x_BxLxD), state)
         return x_BxLxD + y_BxLxD, state
 
     def residual_step(
         self, x_BxD: Float[Tensor, "b d"], norm: "RMSNorm", state: State
     ) -> tuple[Float[Tensor, "b d"], State]:
-        """x + step(norm(x), state), and the state after it; likewise."""
+        """x + step(norm(x), state), and the new state; likewise."""
         y_BxD, state = self.step(norm(x_BxD), state)
         return x_BxD + y_BxD, state
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
-        """Reads a stretch of a sequence from `state`; may reuse the state's storage."""
+        """Read a stretch of a sequence, starting from `state`; may reuse the state's storage."""
         return self.forward(x_BxLxD), state
 
     def step(self, x_BxD: Float[Tensor, "b d"], state: State) -> tuple[Float[Tensor, "b d"], State]:
-        """Reads one token from `state`; may reuse the state's storage."""
+        """Read one token, starting from `state`; may reuse the state's storage."""
         y_Bx1xD, state = self.prefill(x_BxD[:, None], state)
         return y_Bx1xD[:, 0], state
 
 
 def state_tensors(state: State) -> list[Tensor]:
-    """The tensors a state consists of, cut to what is in use."""
+    """The tensors of a state, cut to what is in use."""
     if isinstance(state, tuple):
         return [tensor for part in state for tensor in state_tensors(part)]
     return [state] if isinstance(state, Tensor) else list(state.tensors())
 
 
 def bits_of(tensors: Iterable[Tensor]) -> int:
-    """Bits that one sample's tensors carry: one for each True or False, for numbers those that they are stored in."""
+    """The bits of one sample's tensors: one per boolean, and for each number the bits that it is stored in."""
     return sum(t.numel() * (1 if t.dtype == torch.bool else 8 * t.element_size()) for t in tensors)
 
 
@@ -105,9 +104,9 @@ def _copied(state: State) -> State:
 
 
 def write_state(static: State, state: State, first: int = 0) -> None:
-    """Writes a state into the rows of a static one from `first` on: into the corner of each tensor that it fills.
+    """Write a state into the rows of a static one from `first` on, at the start of each tensor's other axes.
 
-    Raises RuntimeError where a tensor is larger than its storage.
+    Raises RuntimeError if a tensor is larger than its storage.
     """
     for storage, tensor in zip(state_tensors(static), state_tensors(state), strict=True):
         if storage is not tensor:
@@ -116,7 +115,7 @@ def write_state(static: State, state: State, first: int = 0) -> None:
 
 
 def narrow_state(static: State, rows: int, capacity: int) -> State:
-    """The same storage seen as that of the first `rows` rows and of `capacity` tokens."""
+    """A view of the first `rows` rows and `capacity` tokens of a static state."""
     if isinstance(static, tuple):
         return tuple(narrow_state(part, rows, capacity) for part in static)
     return static[:rows] if isinstance(static, Tensor) else static.narrow(rows, capacity)

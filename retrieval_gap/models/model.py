@@ -16,8 +16,8 @@ from retrieval_gap.choices import Embedding
 from retrieval_gap.models.mixer import Mixer, RMSNorm, State, bits_of, state_tensors
 from retrieval_gap.tasks.api import PAD
 
-GROWTH_LENGTHS = (8, 16, 40)  # that a state is measured at
-UNGRADED = -100  # what cross_entropy is told to leave out
+GROWTH_LENGTHS = (8, 16, 40)  # contexts at which a state is measured
+UNGRADED = -100  # the target that cross_entropy ignores
 
 
 @runtime_checkable
@@ -33,11 +33,11 @@ class Architecture(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """What decides a model's weights at the start.
+    """What determines a model's initial weights.
 
     embedding: "sinusoidal" (tied, frozen: the paper's) or "learned" (tied).
     seed: of the initialisation.
-    unread: tokens that the model writes and does not read (`tasks.api.Task.unread`): it reads `[PAD]` in their place.
+    unread: tokens that the model writes but does not read (`tasks.api.Task.unread`): it reads `[PAD]` instead.
     """
 
     architecture: Architecture
@@ -48,10 +48,10 @@ class ModelConfig:
 
 
 class StateGrowth(NamedTuple):
-    """The line from the shortest of `GROWTH_LENGTHS` to the longest.
+    """The size of a state, as a line from the shortest of `GROWTH_LENGTHS` to the longest.
 
-    first: bits that it has at one token; those that a state has, where it is steady.  per_token: bits that a further
-    token adds, the mean, rounded up; 0 for a state of fixed size.  steady: whether each adds the same."""
+    first: bits at one token, by this line; exact if steady.  per_token: mean number of bits that a further token adds,
+    rounded up; 0 for a state of fixed size.  steady: whether each token adds the same."""
 
     first: int
     per_token: int
@@ -92,26 +92,26 @@ class SequenceModel(nn.Module):
         return F.cross_entropy(self._head(hidden_MxD), tokens_BxL[:, 1:][graded_BxL].long())
 
     def summed_loss(self, tokens_BxL: Int[Tensor, "b l"], loss_mask_BxL: Bool[Tensor, "b l"]) -> Float[Tensor, ""]:
-        """`loss` times the number of graded tokens, by operations whose shapes depend on that of the tokens alone."""
+        """`loss` times the number of graded tokens, by operations whose shapes depend only on that of the tokens."""
         target_BxL = torch.where(loss_mask_BxL[:, 1:], tokens_BxL[:, 1:].long(), UNGRADED)
         logits_BxLxV = self.forward(tokens_BxL[:, :-1]).float()
         return F.cross_entropy(
             logits_BxLxV.flatten(0, 1),
             target_BxL.flatten(),
             ignore_index=UNGRADED,
-            reduction="none",  # and then summed: CUDA's own sum is the work of a single block
+            reduction="none",  # and then summed: CUDA's own sum runs in a single block
         ).sum()
 
     def static_state(self, batch: int, capacity: int, position: Int[Tensor, ""]) -> State:
-        """The state before any token, in storage that stays where it is: see `Mixer.static_state`."""
+        """The state before any token, in storage that never moves: see `Mixer.static_state`."""
         return tuple(layer.static_state(batch, capacity, position) for layer in self._layers)
 
     def init_state(self, batch: int) -> State:
-        """The state before any token, a part for each layer."""
+        """The state before any token, one part per layer."""
         return tuple(layer.init_state(batch) for layer in self._layers)
 
     def prefill(self, tokens_BxL: Int[Tensor, "b l"], state: State | None = None) -> tuple[Float[Tensor, "b v"], State]:
-        """Reads a stretch of tokens; the logits after its last one, and the state.  May reuse `state`'s storage."""
+        """Read a stretch of tokens; the logits after the last one, and the new state.  May reuse `state`'s storage."""
         if state is None:
             state = self.init_state(tokens_BxL.shape[0])
         x_BxLxD, parts = self.embed(tokens_BxL), []
@@ -121,7 +121,7 @@ class SequenceModel(nn.Module):
         return self._head(x_BxLxD[:, -1]), tuple(parts)
 
     def step(self, token_B: Int[Tensor, " b"], state: State) -> tuple[Float[Tensor, "b v"], State]:
-        """Reads one token.  May reuse `state`'s storage."""
+        """Read one token; the logits after it, and the new state.  May reuse `state`'s storage."""
         x_BxD, parts = self.embed(token_B), []
         for layer, part in zip(self._layers, state, strict=True):
             x_BxD, part = layer.step(x_BxD, part)
@@ -130,7 +130,7 @@ class SequenceModel(nn.Module):
 
     @torch.no_grad()
     def state_bits(self, length: int) -> int:
-        """Bits carried for one sample after `length` tokens, counted from the tensors themselves."""
+        """The bits of one sample's state after `length` tokens, counted from the tensors themselves."""
         tokens_1xL = torch.zeros(1, length, dtype=torch.long, device=self.device)
         _, state = self.prefill(tokens_1xL)
         return bits_of(state_tensors(state))
@@ -140,7 +140,7 @@ class SequenceModel(nn.Module):
         if self._growth is None:
             short, middle, long = (self.state_bits(length) for length in GROWTH_LENGTHS)
             first, half, whole = GROWTH_LENGTHS
-            added = -(-(long - short) // (whole - first))  # rounded up: what grows at all is not of fixed size
+            added = -(-(long - short) // (whole - first))  # rounded up: a state that grows at all is not fixed
             steady = (middle - short) * (whole - half) == (long - middle) * (half - first)
             self._growth = StateGrowth(short - added * (first - 1), added, steady)
         return self._growth
@@ -163,7 +163,7 @@ class SequenceModel(nn.Module):
         return cast("Iterable[Mixer]", self.layers)
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """What the first layer reads of tokens; of those that are unread, the vector of `[PAD]`."""
+        """The vectors of tokens that the first layer reads; for an unread token, that of `[PAD]`."""
         return self.embedding(tokens if self.read_as_V is None else self.read_as_V[tokens])
 
     def _hidden(self, tokens_BxL: Tensor) -> Tensor:

@@ -1,12 +1,12 @@
-"""How a Transformer knows where tokens stand: rotary (attention.py), not at all, by a bias on distance, or by a number.
+"""The position encoding of a Transformer: rotary (attention.py), none, a bias on distance, or absolute positions.
 
 Axes: B batch, L time, D model width, H heads, E head width, C keys.
 
-* `none`: the causal mask alone tells order (Kazemnejad et al. 2023, arXiv 2305.19466).
-* `alibi`: scores fall with distance, by a fixed slope for each head (Press, Smith, Lewis 2021, arXiv 2108.12409).
-* `random_offsets`: the sinusoids of a position are added to the embedding; in training positions begin at a random
-  number, so that larger ones than a training sequence has are met (SHAPE: Kiyono et al. 2021, arXiv 2109.05644).  The
-  number is a hash of a weight: each step has others, and a run that is resumed the same as one that never stopped.
+* `none`: only the causal mask gives the order (Kazemnejad et al. 2023, arXiv 2305.19466).
+* `alibi`: scores fall with distance, with a fixed slope per head (Press, Smith, Lewis 2021, arXiv 2108.12409).
+* `random_offsets`: sinusoids of the position are added to the embedding; in training positions begin at a random
+  offset, so that a model sees positions beyond its training length (SHAPE: Kiyono et al. 2021, arXiv 2109.05644).  The
+  offset is a hash of a weight: it changes at every step, and a resumed run has the same as an uninterrupted one.
 """
 
 import torch
@@ -20,12 +20,12 @@ from retrieval_gap.models.mixer import Mixer, RMSNorm, State
 ROTARY, ALIBI, RANDOM_OFFSETS = "rotary", "alibi", "random_offsets"
 POSITIONS = (ROTARY, "none", ALIBI, RANDOM_OFFSETS)
 LARGEST_OFFSET = 2048
-LOOKED_AT = 16  # tokens that tell a sample from others
+LOOKED_AT = 16  # first tokens of a sample, which distinguish it from others
 
 
 def attention_with(positions: str, d_model: int, n_heads: int) -> CausalAttention:
-    """Attention that knows positions in that way.  Raises ValueError where there is no such way, or heads do not divide
-    the width."""
+    """Attention with that position encoding.  Raises ValueError if it is unknown, or `d_model` does not split into
+    heads of even width."""
     if positions not in POSITIONS:
         raise ValueError(f"unknown positions {positions!r} (choose from {', '.join(POSITIONS)})")
     kinds = {ROTARY: CausalAttention, ALIBI: AlibiAttention}
@@ -33,7 +33,7 @@ def attention_with(positions: str, d_model: int, n_heads: int) -> CausalAttentio
 
 
 class UnplacedAttention(CausalAttention):
-    """Attention that turns nothing: the rotary kernels with all angles zero."""
+    """Attention without positions: the rotary kernels with all angles zero."""
 
     @torch.inference_mode(False)
     def _extend_rope(self, stop: int) -> None:
@@ -89,7 +89,7 @@ class AlibiAttention(CausalAttention):
         return self._out(F.scaled_dot_product_attention(q_BxHxLxE, keys, values, attn_mask=bias_HxLxC))
 
     def _bias(self, position_L: Tensor, k_BxHxCxE: Tensor) -> Float[Tensor, "h l c"]:
-        """Minus slope times distance; minus infinity for a key that stands behind the position."""
+        """Minus slope times distance; minus infinity for a key after the position."""
         distance_LxC = position_L[:, None] - torch.arange(k_BxHxCxE.shape[2], device=k_BxHxCxE.device)
         slope_H = 2.0 ** (-8 * torch.arange(1, self.n_heads + 1, device=k_BxHxCxE.device) / self.n_heads)
         bias_HxLxC = -slope_H[:, None, None] * distance_LxC
@@ -97,7 +97,7 @@ class AlibiAttention(CausalAttention):
 
 
 class OffsetPositions(Mixer):
-    """x plus gain * sinusoids of its positions, in front of all blocks; its state is the position of the next token.
+    """x plus gain * sinusoids of its positions, before all blocks; its state is the position of the next token.
 
     In training a sample's positions begin at one of 0 to `LARGEST_OFFSET` - 1, drawn anew at each step; else at 0.
     """
@@ -128,8 +128,8 @@ class OffsetPositions(Mixer):
 
     @torch.no_grad()
     def _offsets(self, x_BxLxD: Tensor) -> Tensor:
-        """A hash of the gain, which every step of training changes, and of how the sample begins (by signs, which no
-        rounding changes); not of its place in the batch, which differs between a batch and its parts."""
+        """A hash of the gain, which every training step changes, and of the sample's first tokens (by signs, which
+        rounding does not change); not of its place in the batch, which changes if the batch is split."""
         bits_D = self.gain_D.float().view(torch.int32).long()
         bits_BxK = (x_BxLxD[:, :LOOKED_AT] > 0).flatten(1).long()
         key = (bits_D * _mixed(torch.arange(len(bits_D), device=bits_D.device))).sum()
@@ -138,7 +138,7 @@ class OffsetPositions(Mixer):
 
 
 def _mixed(value: Tensor) -> Tensor:
-    """Whole numbers scattered over 64 bits, alike for alike (after the finaliser of SplitMix64: Steele et al. 2014)."""
+    """A 64-bit hash of each integer (after the finaliser of SplitMix64: Steele et al. 2014)."""
     value = (value + 1) * 0x1E3779B97F4A7C15
     value = (value ^ (value >> 30)) * 0x3F58476D1CE4E5B9
     value = (value ^ (value >> 27)) * 0x14D049BB133111EB

@@ -1,9 +1,9 @@
-"""A short convolution in front of any mixer: x + conv(x), causal, one filter a channel.
+"""A short convolution before any mixer: x + conv(x), causal, one filter per channel.
 
 Axes: B batch, L time, D model width, W filter width. Source: the residual convolutions of "Physics of Language Models:
-Part 4.1" (Allen-Zhu 2025, SSRN 5240330), its layers "Canon-A", which have no activation.  With filters of zero the
-mixer is as it was.  One layer with it can compare a token with the one before, which attention alone cannot (Okpekpe
-and Orvieto 2025, arXiv 2508.19029)."""
+Part 4.1" (Allen-Zhu 2025, SSRN 5240330), its layers "Canon-A", which have no activation.  Filters of zero leave the
+mixer unchanged.  With it, one layer can compare a token with the one before, which attention alone cannot (Okpekpe and
+Orvieto 2025, arXiv 2508.19029)."""
 
 import torch
 from jaxtyping import Float
@@ -39,7 +39,7 @@ class ShortConv(Mixer):
         return self.mixer(self.convolved(x_BxLxD))
 
     def convolved(self, x_BxLxD: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
-        """x + conv(x), which is what the mixer reads."""
+        """x + conv(x), the mixer's input."""
         return x_BxLxD + causal_conv1d(x_BxLxD, self.weight_DxW, self.bias_D, with_silu=False)[0]
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
@@ -62,7 +62,7 @@ class ShortConv(Mixer):
 
 
 def with_conv(mixer: Mixer, d_model: int, width: int | None) -> Mixer:
-    """The mixer with a convolution of that width in front of it; None: the mixer.
+    """The mixer after a convolution of that width; the mixer alone if it is None.
 
     Raises ValueError for an invalid width.
     """

@@ -1,4 +1,4 @@
-"""What a mixer asks of a machine for one token: told by the mixer itself, or counted while it runs.
+"""The work of a mixer for one token: declared by the mixer, or counted while it runs.
 
 Axes: D model width, L time.
 """
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from retrieval_gap.models.mixer import Mixer
 
 Count = int | float
-LENGTHS = (16, 32)  # that a mixer is measured at
+LENGTHS = (16, 32)  # sequences on which a mixer is measured
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """A forward pass over one token: operations, values moved to or from memory besides weights, and kernels that a
-    pass launches for all its tokens together, or (`serial`) for each position in turn, as an LSTM does."""
+    """A forward pass over one token: operations, values moved to or from memory besides weights, and kernels launched
+    for all tokens of a pass together, or (`serial`) for each position in turn, as in an LSTM."""
 
     flops: Count = 0
     floats: Count = 0
@@ -31,11 +31,11 @@ class Work:
 
 
 def measured_work(mixer: "Mixer", d_model: int, context: Count) -> Work:
-    """The work of a mixer that does not tell it, matrices of its own modules included, from two forward passes over L
-    tokens: a token costs a + b times the context that it sees, and a pass k + s L kernels.
+    """The work of a mixer that does not declare it, matrix products of its submodules included, from two forward passes
+    over L tokens: a token costs a + b times the context that it sees, and a pass k + s L kernels.
 
-    An operation is a result of an elementwise kernel, or two for each product of a matrix product.  Kernels that are
-    not torch's are not seen.  Raises whatever the mixer raises.
+    Each result of an elementwise kernel counts as one operation, each multiply-add of a matrix product as two.  Kernels
+    outside torch are not counted.  Raises whatever the mixer raises.
     """
     (short, few), (long, many) = ((length, _counted(mixer, d_model, length)) for length in LENGTHS)
     serial = (many.kernels - few.kernels) / (long - short)
@@ -61,7 +61,7 @@ def _counted(mixer: "Mixer", d_model: int, length: int) -> "_Counter":
 
 
 class _Counter(TorchDispatchMode):
-    """Operations, values moved besides weights, and kernels, of whatever torch runs; views are free."""
+    """Counts operations, values moved besides weights, and kernels of all that torch runs; views are free."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """Transformer: LLaMA blocks (attention, then SwiGLU); its state is the KV cache, which grows with the context.
 
-How it knows positions is an option (`tiny+positions=alibi`, see positions.py), and so is a short convolution in front
-of attention (`tiny+conv=4`, see short_conv.py).
+Options are the position encoding (`tiny+positions=alibi`, see positions.py), and a short convolution before attention
+(`tiny+conv=4`, see short_conv.py).
 
 Sizes: "RNNs are not Transformers (Yet)", experiments on IsTree (d, ff, layers, heads); `tiny` is ours.
 """
@@ -18,7 +18,7 @@ from retrieval_gap.models.positions import RANDOM_OFFSETS, ROTARY, OffsetPositio
 class Transformer:
     """A stack of `n_layers` LLaMA blocks.
 
-    positions: see positions.py; None, the default, is rotary.  conv: width of a short convolution; None: there is none.
+    positions: see positions.py; None (default): rotary.  conv: width of a short convolution; None: no convolution.
     """
 
     d_model: int

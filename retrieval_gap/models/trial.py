@@ -1,6 +1,6 @@
-"""Tries the layers of a user's own architecture: whether they keep what `Mixer` promises, and where they do not.
+"""Check whether the layers of a user's own architecture keep the promises of `Mixer`.
 
-A mixer that drops its carried state trains to the same loss, and decodes to something else.
+A mixer that drops its state trains to the same loss, but decodes differently.
 
 Axes: B batch, L time, D model width.
 """
@@ -16,12 +16,12 @@ from retrieval_gap.models.model import SequenceModel
 
 LENGTHS = (7, 18)  # a short odd one, and one past a chunk of 16
 ROWS = 2
-TOLERANCE = {"cpu": 1e-3, "cuda": 2e-2}  # of the largest output; a GPU's layers may round their products to TF32
-NOISE = 0.05  # added to every weight: a projection that starts at zero would hide what is behind it
+TOLERANCE = {"cpu": 1e-3, "cuda": 2e-2}  # of the largest output; layers on a GPU may round products to TF32
+NOISE = 0.05  # added to every weight: a projection that starts at zero would hide the rest of a layer
 
 
 def broken_promise(model: SequenceModel, arch: str) -> str:
-    """The first promise of `Mixer` that a layer of a model breaks, with what differs; or "".  Changes the weights."""
+    """The first promise of `Mixer` that a layer of a model breaks, and how; or "".  Changes the weights."""
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         for parameter in model.layers.parameters():
@@ -39,7 +39,7 @@ def broken_promise(model: SequenceModel, arch: str) -> str:
 
 
 def without_gradient(model: SequenceModel) -> list[str]:
-    """Trained parameters that a backward pass has not reached: no output depends on them."""
+    """Trained parameters that the backward pass did not reach: no output depends on them."""
     return [name for name, parameter in model.trained_parameters().items() if parameter.grad is None]
 
 
@@ -123,7 +123,7 @@ def _difference(ours_BxLxD: Tensor, theirs_BxLxD: Tensor) -> str:
 
 
 def _wrong_kind_of_state(model: SequenceModel, arch: str) -> str:
-    """Where the file's ABOUT says another kind of state than its tensors show; or ""."""
+    """How the kind of state in the file's ABOUT contradicts the measured one; or ""."""
     told, growth = about(arch).state, model.state_growth()
     if told and told != ("grows" if growth.per_token else "fixed"):
         measured = f"its state is {growth.first:,} bits after a token and {growth.per_token:,} more with each"
@@ -132,7 +132,7 @@ def _wrong_kind_of_state(model: SequenceModel, arch: str) -> str:
 
 
 def first_step(model: SequenceModel, tokens_BxL: Tensor, loss_mask_BxL: Tensor) -> None:
-    """One step of training, which leaves the gradients, and of decoding.  Raises whatever the layers raise."""
+    """One backward pass, which leaves the gradients, and one decode step.  Raises whatever the layers raise."""
     if not len(model.layers):
         raise ValueError("layers() is empty")
     model.loss(tokens_BxL, loss_mask_BxL).backward()

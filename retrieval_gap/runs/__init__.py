@@ -1,1 +1,1 @@
-"""The engine: run directories, executors, sweeps, packs, what is watched while they run."""
+"""The engine: run directories, executors, sweeps, packs, and the progress display."""

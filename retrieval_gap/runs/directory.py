@@ -1,8 +1,8 @@
-"""A run directory: the files of one experiment that is run, and what they tell.
+"""A run directory: the files of one experiment's run.
 
-It holds `config.json` (what the experiment is), `environment.jsonl` (a line for every start), `metrics.jsonl` (reports
-of how far it is), whatever its kind needs to go on, and at the end `result.json`, or `failure.json` with the reason;
-`error.txt` where a sweep's last try failed and another may not.
+It holds `config.json` (the experiment), `environment.jsonl` (a line per start), `metrics.jsonl` (progress reports),
+whatever its kind needs to resume, and at the end `result.json`, or `failure.json` with the reason; `error.txt` if a
+sweep's last try failed and another may succeed.
 Finished means skipped; partial means resumed.
 """
 
@@ -21,12 +21,12 @@ from retrieval_gap.machine.files import make_folder, remove_leftovers, write_jso
 from retrieval_gap.runs.experiment import Experiment, Row, hash_of, read_experiment
 from retrieval_gap.runs.user_files import keep_user_files
 
-NEEDED = ("step", "samples", "wall_s")  # of a report, to go on and to tell how far a run is
-# A lock is waited for: its holder may be writing a last checkpoint, or only asking whether it is held.
+NEEDED = ("step", "samples", "wall_s")  # keys of a report, to resume a run and to show its progress
+# How long to wait for a lock: its holder may be writing a last checkpoint, or only checking whether it is held.
 LOCK_SECONDS = 5.0
 ERROR_LOG = "error.txt"
 AGAIN = "delete it and start the same run again"
-DIGEST = "digest"  # of what else a result says
+DIGEST = "digest"  # of the rest of a result
 HASH = re.compile(r"-([0-9a-f]{12})$")
 Status = Literal["done", "running", "partial", "failed", "missing"]
 
@@ -56,8 +56,8 @@ class RunDirectory:
         return cls(runs_dir / f"{experiment.label()}-{experiment.hash()}")
 
     def experiment(self) -> Experiment:
-        """Raises UsageError where this is not a run directory, or its configuration is invalid; RunError where that
-        cannot be read."""
+        """The experiment of this run.  Raises UsageError if this is not a run directory, or its configuration is
+        invalid; RunError if that cannot be read."""
         if not self.configuration.is_file():
             below = min((path.parent for path in self.path.glob("*/config.json")), default=None)
             told = f"; it holds some, such as {below}" if below else ""
@@ -65,10 +65,10 @@ class RunDirectory:
         return read_experiment(read_json(self.configuration), str(self.configuration))
 
     def rows(self, experiment: Experiment | None = None) -> list[Row]:
-        """The rows of a finished run, each as its kind says that a row is.
+        """The rows of a finished run, checked and completed by its kind of experiment.
 
-        experiment: what this directory holds, where that is known; it is read where it is not.
-        Raises UsageError where the configuration is invalid, RunError where a row is damaged.
+        experiment: the one of this directory, if known; None: read it.
+        Raises UsageError if the configuration is invalid, RunError if a row is damaged.
         """
         told = read_json(self.result)
         digest = told.pop(DIGEST, None)  # older results have none
@@ -92,17 +92,17 @@ class RunDirectory:
         return experiment.check_row(row)
 
     def check_name(self, experiment: Experiment) -> None:
-        """Raises RunError where this directory, by its name, is not that of the experiment that it holds: its
-        config.json was changed.  Of a user's own files, which may have changed since, only the label is compared."""
+        """Raise RunError if this directory's name does not match its experiment: config.json was changed.  For an
+        experiment with user files, which may have changed since, only the label is compared."""
         name = self.path.name
         if not HASH.search(name):
-            return  # somebody's own name for it
+            return  # a name that a user chose
         label, _, digits = name.rpartition("-")
         if label != experiment.label() or (not experiment.foreign() and digits != experiment.hash()):
             raise RunError(f"{self.configuration} is not the configuration that {name} was made for; it was changed")
 
     def finish(self, rows: Sequence[Row]) -> None:
-        """Writes the result: a single row is the file's object itself, as it was before kinds had several."""
+        """Write the result: a single row is the file's object itself, as before kinds had several rows."""
         told = rows[0] if len(rows) == 1 else {"rows": list(rows)}
         write_json(self.result, told | {DIGEST: hash_of(told)})
 
@@ -112,7 +112,7 @@ class RunDirectory:
 
     def status(self) -> Status:
         """failed: for good, or at its last try; the next sweep tries the latter again (see `is_over`)."""
-        held = self.is_held()  # asked first, so that a run that ends meanwhile is told as what it ended as
+        held = self.is_held()  # checked first, so that a run that ends meanwhile gets its final status
         if self.result.exists():
             return "done"
         if self.failure.exists():
@@ -124,9 +124,9 @@ class RunDirectory:
         return "partial" if self.configuration.exists() else "missing"
 
     def create(self, experiment: Experiment, start: Mapping[str, Any]) -> None:
-        """Writes the configuration where it is absent, and adds a line on what this start of the run happens on.
+        """Write the configuration if it is absent, and add a line with `start` to environment.jsonl.
 
-        Raises UsageError where the directory cannot be written.
+        Raises UsageError if the directory cannot be written.
         """
         make_folder(self.path)
         try:
@@ -140,9 +140,9 @@ class RunDirectory:
 
     @contextmanager
     def locked(self, patience: float | None = None) -> Iterator[None]:
-        """Holds the run for this process.  Raises HeldError where another keeps it for so many seconds; by default
-        LOCK_SECONDS."""
-        # Opened to append, and never through a link: the lock has no content, and no file of another's is emptied.
+        """Hold the run for this process.  Raises HeldError if another holds it for `patience` seconds (None:
+        LOCK_SECONDS)."""
+        # Opened to append, and never through a link: the lock has no content, and no other file is emptied.
         opened = os.open(self.path / "lock", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
         try:
             deadline = time.monotonic() + (LOCK_SECONDS if patience is None else patience)
@@ -156,7 +156,7 @@ class RunDirectory:
             os.close(opened)
 
     def is_held(self) -> bool:
-        """Whether a process works on the run; the lock is taken for that moment where none does."""
+        """Whether a process works on the run; if none does, the lock is taken for a moment."""
         try:
             with (self.path / "lock").open() as file:
                 return not _try_lock(file.fileno(), fcntl.LOCK_SH)
@@ -164,13 +164,13 @@ class RunDirectory:
             return False
 
     def trim_metrics(self, step: int) -> None:
-        """Drops the reports past a step: the run goes on from there and will write them again."""
+        """Drop the reports after a step: the run resumes there and will write them again."""
         if self.metrics.exists():
             kept = [json.dumps(told) + "\n" for told in self.reports() if told["step"] <= step]
             write_text(self.metrics, "".join(kept))
 
     def starts(self) -> list[dict[str, Any]]:
-        """On what each start of the run happened; [] where that cannot be read."""
+        """What was recorded about each start of the run; [] if that cannot be read."""
         try:
             starts = [json.loads(line) for line in self.environment.read_text("utf-8").split("\n") if line.strip()]
         except (OSError, ValueError):
@@ -178,7 +178,7 @@ class RunDirectory:
         return [start for start in starts if isinstance(start, dict)]
 
     def reports(self) -> list[dict[str, Any]]:
-        """The reports so far, without a line that a kill cut short, or that is none."""
+        """The reports so far, without lines that a kill cut short or that are not reports."""
         if not self.metrics.exists():
             return []
         lines = self.metrics.read_text(encoding="utf-8", errors="replace").split("\n")
@@ -194,7 +194,7 @@ def _try_lock(descriptor: int, kind: int) -> bool:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Raises RunError where the file is not a JSON object."""
+    """Read a JSON object.  Raises RunError if the file is not one, or cannot be read."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -205,7 +205,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _report(line: str) -> dict[str, Any] | None:
-    """A line of metrics.jsonl, or None where it is not a whole one."""
+    """The report in a line of metrics.jsonl, or None if it is not a whole one."""
     try:
         told = json.loads(line)
     except (ValueError, RecursionError):

@@ -1,7 +1,7 @@
-"""What the engine runs: an experiment says what it is and what it writes; the engine knows no more of it.
+"""The interface of the experiments that the engine runs; the engine knows nothing else about them.
 
-A kind of experiment is a module (or folder) of `retrieval_gap.experiments` that offers its class under `EXPERIMENT`;
-its name is what a run directory's config.json calls it.
+A kind of experiment is a module (or folder) of `retrieval_gap.experiments` with its class under `EXPERIMENT`; the
+module's name is the `kind` in a run directory's config.json.
 """
 
 import hashlib
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from retrieval_gap.runs.planning import Planner
 
 KINDS = "retrieval_gap.experiments"
-CHECKPOINT_SECONDS = 20.0  # what a kill costs at the most
-TRAINED = "trained"  # the kind of a config.json that names none: runs of before there was a choice
+CHECKPOINT_SECONDS = 20.0  # the most that a kill costs
+TRAINED = "trained"  # the kind of a config.json without one: runs from before there were several kinds
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """How experiments are executed, which changes no result: where, on what, how often they save, what they leave.
+    """How experiments are executed, which changes no result.
 
-    device: "auto" is the GPU where there is one.  threads: of each process, 0 for all cores.
-    checkpoint_seconds: between two checkpoints.  keep_weights: leave a finished run's weights in its directory.
-    log: where reports are told besides metrics.jsonl.  scan_backend: what computes Mamba's scan.
-    patience: seconds to wait for a run that another process holds; None for the directory's own.
+    device: "auto" is the GPU if there is one.  threads: number per process, 0 for all cores.
+    checkpoint_seconds: time between two checkpoints.  keep_weights: keep a finished run's weights in its directory.
+    log: where reports go besides metrics.jsonl.  scan_backend: of Mamba's scan.
+    patience: seconds to wait for a run that another process holds; None: the default of runs/directory.py.
     """
 
     runs_dir: Path = Path("runs")
@@ -50,9 +50,9 @@ class RunOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a run is.  done of total, both in `unit`; per_s: its pace, None before it is known.
+    """How far a run is: `done` of `total`, both in `unit`.  per_s: its pace, None before it is known.
 
-    doing: one word for a run without a pace, such as "starting" or "decoding 30%".
+    doing: what a run without a pace does, such as "starting" or "decoding 30%".
     """
 
     done: int
@@ -69,9 +69,9 @@ class Progress:
 class Experiment(ABC):
     """One cell of a grid: a frozen dataclass, so that it can be hashed, compared and sent to another process.
 
-    kind: the name of its module in `retrieval_gap.experiments`.  columns: of its table, in order.
-    measures: the columns that a finished run is told by.  files: what its directory may hold, and a pack carries,
-    besides the engine's own files, by name.  hash_column: where a row holds the experiment's own hash, "" where none.
+    kind: the name of its module in `retrieval_gap.experiments`.  columns: the columns of its table, in order.
+    measures: the columns that summarise a finished run.  files: names of the files that its directory may hold, and a
+    pack carries, besides the engine's own.  hash_column: the column of a row with the experiment's hash, "" if none.
     """
 
     kind: ClassVar[str]
@@ -87,55 +87,56 @@ class Experiment(ABC):
 
     @abstractmethod
     def label(self) -> str:
-        """A readable name, fit for a file; two experiments may share it."""
+        """A readable name, valid for a file; two experiments may share it."""
 
     @abstractmethod
     def hash(self) -> str:
-        """12 hex digits: the same meaning, the same hash (`hash_of` makes one)."""
+        """12 hex digits, equal for experiments of equal meaning (see `hash_of`)."""
 
     @abstractmethod
     def execute(self, run: "RunDirectory", options: RunOptions) -> list[Row]:
-        """Does the work, or the rest of it, in the run's directory, which this process holds; its rows.
+        """Do the work, or the rest of it, in the run's directory, which this process holds; return its rows.
 
-        Called again after a kill it goes on from what the directory holds, to the same rows.
-        Raises UsageError for invalid input, RunError where the work fails, HopelessError where it always would.
+        Called again after a kill, it resumes from what the directory holds, and returns the same rows.
+        Raises UsageError for invalid input, RunError if the work fails, HopelessError if it would always fail.
         """
 
     def tidy(self, run: "RunDirectory", options: RunOptions) -> None:
-        """Takes away what a finished run no longer needs; called once its rows are written down."""
+        """Remove what a finished run no longer needs; called after its rows are written."""
         return
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
-        """What config.json holds, from which `from_json` makes the experiment again; `kind` among it."""
+        """The content of config.json, `kind` included, from which `from_json` rebuilds the experiment."""
 
     @classmethod
     @abstractmethod
     def from_json(cls, value: dict[str, Any], where: str) -> "Experiment":
-        """Raises UsageError, beginning with `where`, for what is no such experiment.  Builds and imports nothing."""
+        """Rebuild an experiment; builds no task or model and imports nothing.  Raises UsageError, beginning with
+        `where`, for an invalid one."""
 
     def foreign(self) -> list[str]:
-        """The files and modules of a user's own that this experiment names: to hash or to build it is to read them."""
+        """The user's own files and modules that this experiment names: hashing or building it reads them."""
         return []
 
     @abstractmethod
     def validate(self) -> None:
-        """Raises UsageError or TaskError for anything that a run would stumble over, before it starts."""
+        """Raise UsageError or TaskError, before the start, for anything that would make a run fail."""
 
     def filter_values(self) -> Mapping[str, Any]:
-        """What it is, by the words that `--only` and tables use."""
+        """Its settings, by the names that `--only` and tables use."""
         return {key: value for key, value in self.to_json().items() if key != "kind"}
 
     def listed_values(self, row: Row | None = None) -> Mapping[str, Any]:
-        """What a table of runs says of what it is; row: that a run has which is done."""
+        """Its settings as a table of runs shows them.  row: a row of its run, if that is done."""
         return self.filter_values()
 
     def told(self, row: Row) -> Mapping[str, str]:
-        """What a table shows of a row, by the head of its column; nothing for a row that is a detail of another."""
+        """The results that a table shows of a row, by column; none for a row that is a detail of another."""
         return {name: _number(row.get(name)) for name in self.measures}
 
     def command(self) -> str:
-        """The command that runs this cell alone; "" where there is none."""
+        """The command that runs this cell alone; "" if there is none."""
         return ""
 
     def progress(self, run: "RunDirectory") -> Progress:
@@ -148,32 +149,32 @@ class Experiment(ABC):
         return Progress(done=done, total=total, unit=str(last.get("unit", "samples")), per_s=last.get("samples_per_s"))
 
     def checkpoint(self, run: "RunDirectory") -> tuple[Path | None, int]:
-        """The file that the run in this directory goes on from, None where there is none, and how far it is there: of
-        two directories of a run the one with the greater number is further.
+        """The file from which the run in this directory resumes, or None, and how far it is there: of two directories
+        of a run, the one with the greater number is further.
 
-        Raises RunError where every such file is damaged.
+        Raises RunError if every such file is damaged.
         """
         return None, self.progress(run).done
 
     def check_row(self, row: Row) -> str:
-        """What is wrong with a row that was read back from this experiment's directory, after "FILE"; or ""."""
+        """What is wrong with a row read from this experiment's directory, in words that follow "FILE"; or ""."""
         lacking = [name for name in self.measures if name not in row]
         return f"lacks {', '.join(lacking)}" if lacking else ""
 
     def fill_row(self, row: Row) -> Row:
-        """The row with the columns that older rows of this kind lack and this experiment tells."""
+        """The row, with columns that older rows of this kind lack filled in from this experiment."""
         return row
 
     @classmethod
     def planner(cls) -> "Planner":
-        """What tells how long cells of this kind take."""
+        """The planner that estimates how long cells of this kind take."""
         from retrieval_gap.runs.planning import PacePlanner
 
         return PacePlanner()
 
 
 def hash_of(meaning: Mapping[str, Any]) -> str:
-    """12 hex digits of what decides an experiment's rows."""
+    """12 hex digits of the values that determine an experiment's rows."""
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -189,8 +190,8 @@ def kinds() -> dict[str, type[Experiment]]:
 
 
 def experiment_class(kind: str) -> type[Experiment]:
-    """Raises UsageError for a kind that there is not."""
-    if kind == TRAINED:  # without a look at the others
+    """The class of a kind.  Raises UsageError for an unknown kind."""
+    if kind == TRAINED:  # without importing the others
         found: type[Experiment] = importlib.import_module(f"{KINDS}.{kind}").EXPERIMENT
         return found
     every = kinds()
@@ -200,7 +201,7 @@ def experiment_class(kind: str) -> type[Experiment]:
 
 
 def read_experiment(value: dict[str, Any], where: str) -> Experiment:
-    """The experiment of a config.json.  Raises UsageError, beginning with `where`, for what is none."""
+    """The experiment of a config.json.  Raises UsageError, beginning with `where`, for an invalid one."""
     kind = value.get("kind", TRAINED)
     if not isinstance(kind, str):
         raise UsageError(f"{where}: kind = {kind!r} is unknown")

@@ -1,4 +1,4 @@
-"""Runs that are known: in folders or planned; what is done, running, partial, failed or missing, and finished rows."""
+"""Known runs, in folders or planned: which are done, running, partial, failed or missing, and their finished rows."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,23 +18,23 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class KnownRun:
-    """A run's directory, and what it is of, or why that cannot be read."""
+    """A run's directory, and its experiment, or why that cannot be read."""
 
     run: RunDirectory
     experiment: Experiment | None
     trouble: str = ""
 
     def rows(self) -> list[Row]:
-        """The rows of a run that is done.  Raises RunError, UsageError where they cannot be read."""
+        """The rows of a finished run.  Raises RunError or UsageError if they cannot be read."""
         if self.experiment is None:
             raise RunError(self.trouble)
         return self.run.rows(self.experiment)
 
 
 def planned_runs(experiments: Iterable[Experiment], runs_dir: Path) -> list[KnownRun]:
-    """The runs of these experiments, in their order, whether there is a directory yet or not.
+    """The runs of these experiments, in their order, whether their directories exist or not.
 
-    Raises UsageError where `runs_dir` is a file.
+    Raises UsageError if `runs_dir` is a file.
     """
     if runs_dir.exists() and not runs_dir.is_dir():
         raise UsageError(f"{runs_dir} is not a folder of runs")
@@ -42,10 +42,10 @@ def planned_runs(experiments: Iterable[Experiment], runs_dir: Path) -> list[Know
 
 
 def known_runs(runs_dir: Path) -> list[KnownRun]:
-    """The runs of all directories below `runs_dir`, by name; one that has a result and lost its configuration too.  Of
-    a run's own directory that one.
+    """The runs of all directories in `runs_dir`, by name, also one with a result but no configuration.  If `runs_dir`
+    is itself a run's directory, that run.
 
-    They are what is found there: a user's file that is of a run's hash may have changed since, or gone.
+    Names are taken as found: a user's file that is part of a run's hash may have changed since, or be gone.
     """
     if not runs_dir.is_dir():
         raise UsageError(f"{runs_dir} is not a folder of runs; `retrieval-gap train` or `sweep` makes one")
@@ -64,14 +64,14 @@ def _known(run: RunDirectory) -> KnownRun:
 
 
 def finished_rows(known: Iterable[KnownRun]) -> list[Row]:
-    """The rows of those runs that are done, in this order.  Raises RunError for a result that cannot be read."""
+    """The rows of the finished runs, in this order.  Raises RunError for a result that cannot be read."""
     return [row for each in known if each.run.status() == "done" for row in each.rows()]
 
 
 def read_each(
     known: Iterable[KnownRun], kind: type[Experiment], read: Callable[[KnownRun], Value]
 ) -> tuple[list[Value], list[str]]:
-    """What `read` makes of each run of a kind that is done; and a line for each that cannot be read, such as one whose
+    """What `read` returns for each finished run of a kind; and a line for each that cannot be read, such as one whose
     configuration is lost: it may be of this kind."""
     found: list[Value] = []
     troubles: list[str] = []
@@ -85,15 +85,15 @@ def read_each(
 
 
 def raise_unread(troubles: Sequence[str]) -> None:
-    """Raises RunError where runs cannot be read: the others are shown by then."""
+    """Raise RunError if runs could not be read; call it after showing the others."""
     if troubles:
         raise RunError(f"{len(troubles)} run(s) cannot be read; the first: {troubles[0]}")
 
 
 def gathered_rows(known: Iterable[KnownRun], tables: Iterable[Sourced]) -> list[Sourced]:
-    """The rows of trained runs that are done and of tables, merged; behind them those of other kinds, as they are.
+    """The rows of finished trained runs and of tables, merged, followed by those of other kinds, unchanged.
 
-    A trained run has one row, and tables hold such rows.  Of other kinds a run has several, or another hash.
+    A trained run has one row, and tables hold such rows.  A run of another kind has several, or another hash.
     Raises RunError for a result that cannot be read, UsageError for two rows of one configuration that contradict each
     other.
     """
@@ -106,8 +106,8 @@ def gathered_rows(known: Iterable[KnownRun], tables: Iterable[Sourced]) -> list[
 
 
 def furthest(known: Iterable[KnownRun]) -> list[KnownRun]:
-    """Of the directories of one run in several folders the one that is furthest: by status, then by its reports; of
-    equal ones the first."""
+    """Of each run's directories in several folders, the one that is furthest: by status, then by its reports; the
+    first of equal ones."""
     found: dict[str, list[KnownRun]] = {}
     for each in known:
         found.setdefault(each.run.path.name, []).append(each)
@@ -115,24 +115,24 @@ def furthest(known: Iterable[KnownRun]) -> list[KnownRun]:
 
 
 def _rank(known: KnownRun) -> tuple[int, int]:
-    """The smaller, the further."""
+    """Smaller is further."""
     status = known.run.status()
     if status == "done" or known.experiment is None:
         return get_args(Status).index(status), 0
     try:
         done = known.experiment.progress(known.run).done
-    except (RunError, UsageError):  # told where it is listed
+    except (RunError, UsageError):  # reported where the run is listed
         done = 0
     return get_args(Status).index(status), -done
 
 
 def print_known(known: Sequence[KnownRun]) -> None:
-    """One line a run: its name and its status, then how many there are of each."""
+    """Print one line per run with its status and name, then the number of runs of each status."""
     for each in known:
         say(f"{each.run.status():8} {each.run.path.name}{': ' if each.trouble else ''}{each.trouble}")
     print_counts(Counter(each.run.status() for each in known))
 
 
 def print_counts(counts: Mapping[str, int]) -> None:
-    """How many runs are of which status."""
+    """Print the number of runs of each status."""
     print(", ".join(f"{counts[s]} {s}" for s in (*get_args(Status), "unreadable") if s in counts))

@@ -1,4 +1,4 @@
-"""The table of runs: what each is, how far it is, and what it measured."""
+"""The table of runs: what each is, how far it is, and its results."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,13 +25,13 @@ from retrieval_gap.tables.rows import columns_of as columns_of_runs
 from retrieval_gap.tables.rows import read_table, write_parquet, write_table
 from retrieval_gap.tables.texts import need_pyarrow
 
-# What is shown whether it differs or not, and aligned to the left.
+# Columns shown even if all rows agree, aligned to the left.
 ALWAYS = ("task", "mode", "n", "arch", "size", "seed")
 MODES = ("direct", "cot", "rag")
 
 
 class _ListedRow(NamedTuple):
-    """what: so many columns, the first ones, say what it is, the others what it measured."""
+    """what: the number of first columns that describe the run; the others are its results."""
 
     place: tuple[str, ...]
     status: str
@@ -48,11 +48,11 @@ def show_results(
     csv: Path | None = None,
     parquet: Path | None = None,
 ) -> None:
-    """Prints the table of runs and of the rows of other tables; writes the finished rows, merged, where told.
+    """Print the table of runs and of the rows of other tables; write the finished rows, merged, to `csv`, `parquet`.
 
-    cells: show these alone, and which are missing.
-    Raises UsageError for an invalid folder or table, RunError, the rest being shown and written, where a run
-    cannot be read.
+    cells: show only these, with those that are missing.
+    Raises UsageError for an invalid folder or table; RunError, after showing and writing the rest, if a run cannot be
+    read.
     """
     for path in filter(None, (csv, parquet)):
         make_room_for(path)
@@ -81,7 +81,7 @@ def _write(rows: Sequence[Row], csv: Path | None, parquet: Path | None) -> None:
 
 
 def table_columns(rows: Sequence[Row], cells: Sequence[Experiment] = ()) -> list[str]:
-    """The columns of these rows, or of the kind that these cells are, in the order of its contract."""
+    """The columns of these rows, in the order of the one kind of these cells, else of trained runs."""
     kinds = {type(cell) for cell in cells}
     if len(kinds) == 1 and (kind := kinds.pop()).kind != TRAINED:
         return list(dict.fromkeys([*kind.columns, *(column for row in rows for column in row)]))
@@ -89,9 +89,9 @@ def table_columns(rows: Sequence[Row], cells: Sequence[Experiment] = ()) -> list
 
 
 def print_runs(known: Sequence[KnownRun], rows: Sequence[Row] = ()) -> dict[Path, str]:
-    """One line a row that says something; a run that is not done says so.  What cannot be read, by its directory.
+    """Print one line per row with results and per unfinished run.  Returns the errors of unreadable runs by directory.
 
-    rows: of other tables of trained runs; each stands for the run of its configuration that is not done here.
+    rows: rows of other tables of trained runs; each replaces the unfinished run of its configuration.
     """
     elsewhere = {row["config_hash"]: row for row in rows}
     lines, troubles = list[_ListedRow](), dict[Path, str]()
@@ -119,7 +119,7 @@ def print_runs(known: Sequence[KnownRun], rows: Sequence[Row] = ()) -> dict[Path
 
 
 def _lines(each: KnownRun, elsewhere: dict[str, Row]) -> list[_ListedRow]:
-    """A run's lines, its row taken out of `elsewhere`.  Raises RunError, UsageError where it cannot be read."""
+    """A run's lines; removes its row from `elsewhere`.  Raises RunError or UsageError if the run cannot be read."""
     experiment = each.experiment
     if experiment is None:
         raise RunError(each.trouble)
@@ -139,7 +139,7 @@ def _lines(each: KnownRun, elsewhere: dict[str, Row]) -> list[_ListedRow]:
 
 
 def _row_lines(rows: Iterable[Row]) -> list[_ListedRow]:
-    """Rows of other tables of trained runs."""
+    """The lines of rows of other tables of trained runs."""
     kind: Any = experiment_class(TRAINED)
     return [_listed(_words(kind.filter_values_of(row)), "done", kind.told_of(row)) for row in rows]
 
@@ -151,7 +151,7 @@ def _listed(what: Mapping[str, str], status: str, told: Mapping[str, str]) -> _L
 
 @cache
 def _shared(columns: tuple[str, ...]) -> tuple[str, ...]:
-    """One tuple for all rows of these columns."""
+    """The same tuple for all rows with these columns."""
     return columns
 
 
@@ -176,12 +176,12 @@ def _word(value: Any) -> str:
 
 @lru_cache(maxsize=None, typed=True)
 def _number(value: float) -> str:
-    """One text for all rows of a long table."""
+    """A number's text, one string for all rows of a long table."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _place(what: Mapping[str, str]) -> tuple[str, ...]:
-    """Where a line stands: by task, view, size and model; whole numbers in their order."""
+    """The sort key of a line: task, view, size and model; whole numbers in numeric order."""
     mode = what.get("mode", "")
     order = [what.get("task", ""), str(MODES.index(mode)) if mode in MODES else mode]
     order += [what.get(key, "") for key in ALWAYS[2:]]

@@ -1,8 +1,8 @@
 """Packs of runs: a tar file that carries run directories from one machine to another.
 
-A pack holds `RUN/FILE` for every file of every run, sorted, without times or owners (of its checkpoints the newest
-sound one; the copies that it keeps of a user's files too, as `RUN/user_files/FILE`); then `manifest.json` with the
-SHA-256 of each; and behind the end of the tar, where readers of tar stop, 64 hex digits: the SHA-256 of all before.
+A pack holds `RUN/FILE` for every file of every run, sorted, without times or owners (only the newest sound checkpoint;
+the run's copies of user files as `RUN/user_files/FILE`); then `manifest.json` with the SHA-256 of each; and after the
+end of the tar, where tar readers stop, 64 hex digits: the SHA-256 of everything before.
 """
 
 import hashlib
@@ -32,10 +32,10 @@ from retrieval_gap.tables.filters import matches
 
 
 def pack(target: Path, runs_dir: Path, only: str) -> None:
-    """Writes the runs of a folder into a pack; `only` chooses them as it does in a sweep.
+    """Write the runs of a folder into a pack; `only` chooses them as in a sweep.
 
-    Raises UsageError where there is none to pack.  Raises RunError, the pack being written, where some are left out:
-    those at work at that moment, those that cannot be read, and those with a file that no pack holds.
+    Raises UsageError if there is none to pack.  Raises RunError, after writing the pack, if some are left out: those
+    that are running, those that cannot be read, and those with a file that a pack may not hold.
     """
     cells = [
         run for run in known_runs(runs_dir) if run.experiment is None or matches(run.experiment.filter_values(), only)
@@ -50,7 +50,7 @@ def pack(target: Path, runs_dir: Path, only: str) -> None:
 
 
 def _write_pack(path: Path, cells: Sequence[KnownRun], left_out: list[str]) -> None:
-    """Raises RunError where no run can be packed, or they are too many for one pack."""
+    """Raises RunError if no run can be packed, or there are too many files for one pack."""
     digests: dict[str, str] = {}
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT, encoding="utf-8") as tar:
         for cell in cells:
@@ -75,7 +75,7 @@ def _write_pack(path: Path, cells: Sequence[KnownRun], left_out: list[str]) -> N
 def _read_run(cell: KnownRun) -> dict[str, bytes]:
     """A run's files by their names in a pack.
 
-    Raises RunError where it is at work or not sound, or has a file that `unpack` would refuse.
+    Raises RunError if it is running or damaged, or has a file that `unpack` would refuse.
     """
     run = cell.run
     if cell.experiment is None:
@@ -93,7 +93,7 @@ def _read_run(cell: KnownRun) -> dict[str, bytes]:
 
 
 def _check_carried(run: str, sizes: Mapping[str, int]) -> None:
-    """Raises RunError for a run with a file that `unpack` would refuse.  sizes: in bytes, by name in its directory."""
+    """Raise RunError for a run with a file that `unpack` would refuse.  sizes: bytes, by name in its directory."""
     limits = size_limits()
     for name, size in sizes.items():
         if trouble := refusal(name, size, limits):

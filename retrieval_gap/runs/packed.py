@@ -1,7 +1,7 @@
 """What a pack of runs may hold: the files of a run by name and size, under the run's own name; and how far a run is.
 
-It builds no task and no model and imports nothing that a pack names or holds: of a run of a user's own files the name
-is believed.
+This module builds no task or model, and imports nothing that a pack names or holds: the name of a run with user files
+is trusted.
 """
 
 import hashlib
@@ -20,12 +20,12 @@ from retrieval_gap.runs.user_files import COPIES, LIST
 from retrieval_gap.tasks.api import TaskError
 
 MANIFEST = "manifest.json"
-# A run's files, in the order in which they are put in the place of others, those of its kind between these: at any
-# moment what is there is a run, no less far than before.  Training drops the reports past its checkpoint; beside a
-# result nothing else counts.
+# A run's files, in the order in which they replace others, those of its kind between these: at any moment the directory
+# holds a run, no less far than before.  Training drops the reports after its checkpoint; beside a result nothing else
+# counts.
 FIRST = ("config.json", "environment.jsonl", LIST, "metrics.jsonl")
 LAST = ("error.txt", "failure.json", "result.json")
-# Bytes at most: of these files, of the engine's and a user's other ones, and of a kind's other ones, such as logs.
+# Most bytes: of these files; of the engine's and a user's other files (TEXT), and a kind's, such as logs (OWN).
 LARGEST = {"checkpoint.safetensors": 1 << 30}
 LARGEST_MANIFEST = 64 << 20
 LARGEST_TEXT = 16 << 20
@@ -35,7 +35,7 @@ _COPY = re.compile(rf"{COPIES}/[^/\\.][^/\\]*\.py")
 
 
 class Standing(NamedTuple):
-    """How far a run is: of two, the greater is kept.  A failed run goes no further and gives way to one that can."""
+    """How far a run is: of two, the greater is kept.  A failed run cannot go on and gives way to one that can."""
 
     done: bool
     goes_on: bool
@@ -43,7 +43,7 @@ class Standing(NamedTuple):
 
 
 def standing(run: RunDirectory) -> Standing:
-    """Raises RunError where the result is damaged, or every checkpoint is."""
+    """How far a run is.  Raises RunError if the result is damaged, or every checkpoint is."""
     if not run.configuration.exists():
         return Standing(False, False, -1)
     experiment = run.experiment()
@@ -55,19 +55,19 @@ def standing(run: RunDirectory) -> Standing:
 
 
 def packed_files() -> list[str]:
-    """The names of what a run may hold, in the order in which they are put in the place of others."""
+    """The names of the files that a run may hold, in the order in which they replace others."""
     own = (name for kind in kinds().values() for name in kind.files)
     return list(dict.fromkeys([*FIRST, *own, *LAST]))
 
 
 def size_limits() -> dict[str, int]:
-    """The names of what a run may hold, and how many bytes at most."""
+    """The most bytes of each file that a run may hold, by name."""
     own = {name: LARGEST_OWN for kind in kinds().values() for name in kind.files}
     return own | dict.fromkeys([*FIRST, *LAST], LARGEST_TEXT) | LARGEST
 
 
 def refusal(name: str, size: int, limits: Mapping[str, int]) -> str:
-    """Why no pack holds such a file of a run, to be said after its path; "" where one may."""
+    """Why a pack may not hold such a file of a run, in words that follow its path; "" if it may."""
     if name not in limits and not _COPY.fullmatch(name):
         return "is not a file of a run that a pack holds"
     most = limits.get(name, LARGEST_TEXT)
@@ -75,9 +75,9 @@ def refusal(name: str, size: int, limits: Mapping[str, int]) -> str:
 
 
 def check_name(name: str, experiment: Experiment) -> None:
-    """Raises RunError where a directory of this name is not that of the configuration.
+    """Raise RunError if this directory name does not match the configuration.
 
-    Of one that names files or modules of a user's own only the label is compared: to hash it would be to run them.
+    If that names a user's own files or modules, only the label is compared: hashing it would run them.
     """
     try:
         if experiment.foreign():
@@ -93,7 +93,7 @@ def check_name(name: str, experiment: Experiment) -> None:
 
 @contextmanager
 def at_rest(run: RunDirectory) -> Iterator[None]:
-    """Holds a run that nobody works on.  Raises RunError, at once, where somebody does."""
+    """Hold a run that no process works on.  Raises RunError immediately if one does."""
     if run.is_held():
         raise RunError(f"{run.path} is being worked on by another process")
     with run.locked():
@@ -101,7 +101,7 @@ def at_rest(run: RunDirectory) -> Iterator[None]:
 
 
 def sha256_of(file: IO[bytes], size: int | None = None) -> str:
-    """SHA-256 of a file's first `size` bytes (None: all), which it then stands behind."""
+    """SHA-256 of a file's first `size` bytes (None: all); the file's position is then after them."""
     digest, left = hashlib.sha256(), os.fstat(file.fileno()).st_size if size is None else size
     file.seek(0)
     while left and (block := file.read(min(left, 1 << 20))):
@@ -111,7 +111,7 @@ def sha256_of(file: IO[bytes], size: int | None = None) -> str:
 
 
 def raise_first(what: str, reasons: Sequence[str]) -> None:
-    """Raises RunError where there are reasons, which are printed, a line each."""
+    """Print the reasons, one per line; raise RunError if there are any."""
     for reason in reasons:
         say(f"not done: {reason}")
     if reasons:

@@ -1,4 +1,4 @@
-"""Runs one experiment in its directory: skips it where it is done, goes on where it is partial, holds it meanwhile."""
+"""Run one experiment while holding its directory: skip it if it is done, resume it if it is partial."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -20,12 +20,12 @@ Work = Callable[[RunDirectory, RunOptions], list[Row]]
 
 
 def perform(experiment: Experiment, options: RunOptions, work: Work | None = None, *, ranks: int = 1) -> list[Row]:
-    """The rows of an experiment: read back where it is finished, else made by `work` (by default the experiment's own
-    `execute`) with the run's directory held.
+    """The rows of an experiment: read back if it is finished, else computed by `work` (by default the experiment's own
+    `execute`) while this process holds the run's directory.
 
-    A run may go on upon another device than it was begun on.  ranks: processes that share the work, as is noted down.
-    Raises UsageError or TaskError for an invalid configuration or directory, HeldError where another process
-    keeps the run, RunError where it fails; what would fail again is noted in the directory as failed for good.
+    A run may resume on another device than it began on.  ranks: number of processes that share the work, for the
+    record.  Raises UsageError or TaskError for an invalid configuration or directory, HeldError if another process
+    holds the run, RunError if it fails; a failure that would recur is recorded in the directory as final.
     """
     experiment.validate()
     run = RunDirectory.of(experiment, options.runs_dir)
@@ -35,7 +35,7 @@ def perform(experiment: Experiment, options: RunOptions, work: Work | None = Non
     keep_freed_memory()
     make_folder(run.path)
     with run.locked(options.patience), use_backend(options.scan_backend):
-        if run.result.exists():  # another process had the lock until now
+        if run.result.exists():  # by another process that held the lock until now
             return run.rows(experiment)
         if run.failure.exists():
             reason = read_json(run.failure).get("reason", "no reason is written")
@@ -53,6 +53,6 @@ def perform(experiment: Experiment, options: RunOptions, work: Work | None = Non
 
 
 def _start(options: RunOptions, ranks: int) -> dict[str, object]:
-    """What this start of a run happens on."""
+    """What is recorded about this start of a run."""
     described = environment.describe(choose_device(options.device).type)
     return {**described, "threads": torch.get_num_threads(), "scan_backend": chosen_backend(), "ranks": ranks}

@@ -1,4 +1,4 @@
-"""How long the cells of a sweep take.  A kind of experiment has a planner of its own where it can tell more."""
+"""How long the cells of a sweep take.  A kind of experiment that can estimate it better has its own planner."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,20 +9,20 @@ from retrieval_gap.runs.known import KnownRun, known_runs, print_known
 
 
 class Planner(Protocol):
-    """Tells what cells cost.  places: one for each cell that can run at a time."""
+    """Estimates the cost of cells.  places: one for each cell that can run in parallel."""
 
     def print_plan(self, cells: Sequence[KnownRun], runs_dir: Path, places: Sequence[str]) -> None:
-        """Before a sweep: what its cells ask for."""
+        """Before a sweep: print what its cells will cost."""
 
     def print_left(self, cells: Sequence[KnownRun], runs_dir: Path, places: Sequence[str]) -> None:
-        """After a sweep that was stopped: what is done and what is left."""
+        """After a sweep that was stopped: print what is done and what is left."""
 
     def seconds_left(self, cells: Sequence[KnownRun], runs_dir: Path, places: Sequence[str]) -> float:
-        """Until the last of these cells ends."""
+        """Seconds until the last of these cells ends."""
 
 
 class PacePlanner:
-    """By the mean time that runs of the same kind took in this folder; nothing is told before the first has ended."""
+    """Estimates by the mean time of finished runs of the same kind in this folder; none before the first has ended."""
 
     def print_plan(self, cells: Sequence[KnownRun], runs_dir: Path, places: Sequence[str]) -> None:
         self.print_left(cells, runs_dir, places)
@@ -43,7 +43,7 @@ class PacePlanner:
 
 
 def _seconds_of_done(runs_dir: Path, kinds: set[str]) -> list[float]:
-    """What finished runs of these kinds took, from the first start to the result; by their files' times."""
+    """The seconds that finished runs of these kinds took, from first start to result, by their files' times."""
     found = []
     for cell in known_runs(runs_dir) if runs_dir.is_dir() else []:
         if cell.experiment is None or cell.experiment.kind not in kinds or not cell.run.result.exists():

@@ -1,4 +1,4 @@
-"""Cells of a grid from their experiments to their result table; finished cells are skipped, partial ones go on."""
+"""Run the cells of a grid and write their result table; finished cells are skipped, partial ones resumed."""
 
 import re
 from collections import Counter
@@ -20,15 +20,15 @@ from retrieval_gap.runs.watch import watch
 from retrieval_gap.tables.filters import matches
 from retrieval_gap.tables.rows import write_table
 
-SHORT = 24  # cells that a dry run lists one by one
+SHORT = 24  # the most cells that a dry run lists one by one
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepOptions:
     """Which cells of a grid are run, where, and until when.
 
-    only, shard: which cells are run; the table of `csv` has all finished ones of the grid.
-    max_minutes: after which running cells write a checkpoint and stop; 0 means never.
+    only, shard: which cells are run; the table in `csv` has all finished cells of the grid.
+    max_minutes: time after which running cells write a checkpoint and stop; 0 means never.
     Raises UsageError for a number out of range.
     """
 
@@ -43,12 +43,12 @@ class SweepOptions:
             raise UsageError("--max-minutes is 0 or more")
 
     def chosen(self, cells: Sequence[Experiment]) -> list[Experiment]:
-        """The cells to be run.  Raises UsageError for a filter that leaves none, and for an invalid shard."""
+        """The cells to run.  Raises UsageError for a filter that leaves none, and for an invalid shard."""
         return share(select(different(cells), self.only), self.shard)
 
 
 def different(cells: Sequence[Experiment]) -> list[Experiment]:
-    """The cells without those that are the same run as one before, in other words (lr 0.001, and 0 for the default)."""
+    """The cells without those that are the same run as an earlier one (lr 0.001, and 0 for that default)."""
     found: dict[Path, Experiment] = {}
     for cell in cells:
         found.setdefault(RunDirectory.of(cell, Path()).path, cell)
@@ -56,11 +56,11 @@ def different(cells: Sequence[Experiment]) -> list[Experiment]:
 
 
 def sweep(cells: Sequence[Experiment], options: SweepOptions, run: RunOptions) -> None:
-    """Runs the cells, prints their table, writes the finished rows of all of them to `csv` where one is given.
+    """Run the cells, print their table, and write the finished rows of all of them to `csv` if it is given.
 
-    With `max_minutes` what is left is told too.
-    Raises UsageError or TaskError for an invalid cell, filter or number, RunError where a cell failed (the
-    others are finished first) or a signal stopped it; cells that `max_minutes` leaves are no error.
+    With `max_minutes`, also print what is left.
+    Raises UsageError or TaskError for an invalid cell, filter or number, RunError if a cell failed (after the others
+    are finished) or a signal stopped the sweep; cells that `max_minutes` leaves are not an error.
     """
     check_tracker(run.log)
     places = options.executor.places_here() if options.executor.name == "local" else []
@@ -91,13 +91,13 @@ def sweep(cells: Sequence[Experiment], options: SweepOptions, run: RunOptions) -
 
 
 def to_come(planned: Sequence[KnownRun], outcome: SweepOutcome) -> list[KnownRun]:
-    """The cells without those that failed in this sweep, which only the next one tries again."""
+    """The cells without those that failed in this sweep, which only the next sweep tries again."""
     set_aside = [cell for cell, _ in outcome.failed]
     return [each for each in planned if each.experiment not in set_aside]
 
 
 def run_quietly(cells: Sequence[Experiment], executor: ExecutorOptions, run: RunOptions) -> None:
-    """Runs the cells and prints nothing.  Raises RunError where one failed or a signal stopped them."""
+    """Run the cells and print nothing.  Raises RunError if one failed or a signal stopped them."""
     make_folder(run.runs_dir)
     outcome = SweepOutcome()
     with open_executor(executor, run) as opened:
@@ -107,7 +107,7 @@ def run_quietly(cells: Sequence[Experiment], executor: ExecutorOptions, run: Run
 
 
 def print_plan(cells: Sequence[Experiment], options: SweepOptions, runs_dir: Path) -> None:
-    """The command that runs each cell, what is done of them, and what they cost; runs nothing."""
+    """Print each cell's command, the cells' status and their cost; run nothing."""
     chosen = options.chosen(cells)
     for cell in chosen:
         cell.validate()
@@ -122,7 +122,7 @@ def print_plan(cells: Sequence[Experiment], options: SweepOptions, runs_dir: Pat
 
 
 def select(cells: Sequence[Experiment], only: str) -> list[Experiment]:
-    """The cells that match a filter.  Raises UsageError where none does."""
+    """The cells that match a filter.  Raises UsageError if none does."""
     kept = [cell for cell in cells if matches(cell.filter_values(), only)]
     if not kept:
         raise UsageError(f"no cell of the grid matches --only {only!r}" if only else "the grid has no cells")
@@ -130,7 +130,7 @@ def select(cells: Sequence[Experiment], only: str) -> list[Experiment]:
 
 
 def share(cells: Sequence[Experiment], shard: str) -> list[Experiment]:
-    """Every N-th cell from the I-th on, for a shard "I/N" with I from 0; all for "".  Raises UsageError for others."""
+    """Every N-th cell from the I-th on, for a shard "I/N" with I from 0; all for "".  Raises UsageError if invalid."""
     if not shard:
         return list(cells)
     found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", shard)
@@ -140,7 +140,7 @@ def share(cells: Sequence[Experiment], shard: str) -> list[Experiment]:
 
 
 def most_valuable_first(runs: Mapping[Experiment, RunDirectory]) -> list[Experiment]:
-    """The cells that are not done: those on their way, the nearest to its end first, then in the grid's order, and
+    """The unfinished cells: first partial ones, the nearest to its end first, then others in the grid's order, and
     last those that failed before."""
     status = {cell: run.status() for cell, run in runs.items()}
     order: dict[Status, int] = {"partial": 0, "failed": 2}

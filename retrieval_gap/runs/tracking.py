@@ -1,7 +1,7 @@
-"""The reports of a run for who watches many: TensorBoard, Trackio or Weights & Biases, as a flag says.
+"""Log the reports of a run to TensorBoard, Trackio or Weights & Biases, as a flag chooses.
 
-None of them is needed, and none sends anything by itself: TensorBoard's files and W&B's, in its offline mode (`wandb
-sync` sends them), are in the run's directory; Trackio keeps its own folder (TRACKIO_DIR).
+None of them is required, and none uploads anything by itself: TensorBoard's files and W&B's, in its offline mode
+(`wandb sync` uploads them), are in the run's directory; Trackio has its own folder (TRACKIO_DIR).
 """
 
 import importlib.util
@@ -17,11 +17,11 @@ from retrieval_gap.runs.experiment import Experiment
 
 PROJECT = "retrieval-gap"
 _log = logging.getLogger(__name__)
-UNTRACKED = ("step", "samples")  # the axis, and what it is a multiple of
+UNTRACKED = ("step", "samples")  # samples are the axis, and a multiple of step
 
 
 class Tracker(Protocol):
-    """Takes numbers by name, at a count of samples trained."""
+    """Logs numbers by name, at a number of training samples."""
 
     def tell(self, numbers: Mapping[str, float], samples: int) -> None: ...
 
@@ -29,7 +29,7 @@ class Tracker(Protocol):
 
 
 class TensorBoard:
-    """Event files in the run's folder `tensorboard`.  What an earlier start told past the first samples is dropped."""
+    """Event files in the run's folder `tensorboard`.  A start drops earlier starts' events from its first report on."""
 
     def __init__(self, folder: Path, experiment: Experiment) -> None:
         self._folder = folder / "tensorboard"
@@ -50,7 +50,7 @@ class TensorBoard:
 
 
 class Trackio:
-    """A local project of Trackio's; a run goes on under its name."""
+    """A local Trackio project; a resumed run continues under its name."""
 
     def __init__(self, folder: Path, experiment: Experiment) -> None:
         import trackio
@@ -66,7 +66,7 @@ class Trackio:
 
 
 class WeightsAndBiases:
-    """A run of W&B's offline mode, in the run's folder `wandb`."""
+    """A W&B run in offline mode, in the run's folder `wandb`."""
 
     def __init__(self, folder: Path, experiment: Experiment) -> None:
         import wandb
@@ -91,14 +91,14 @@ TRACKERS: dict[str, Callable[[Path, Experiment], Tracker]] = {
 
 
 def check_tracker(log: LogName) -> None:
-    """Raises UsageError where the package is not installed."""
+    """Raise UsageError if the package is not installed."""
     if log != "none" and importlib.util.find_spec(log) is None:
         raise UsageError(f"--log {log} needs the package {log}: pip install {log}")
 
 
 @contextmanager
 def tracked(log: LogName, folder: Path, experiment: Experiment) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """What takes a report of the run in that folder: its numbers, along the samples trained."""
+    """Yield a function that logs a report of the run in that folder: its numbers, by training samples."""
     if log == "none":
         yield lambda told: None
         return
@@ -110,8 +110,8 @@ def tracked(log: LogName, folder: Path, experiment: Experiment) -> Iterator[Call
 
 
 class _Forgiving:
-    """A tracker whose faults (a full disk, a server that is gone) cost its own reports and no training: the first is
-    told in a line, and it is not asked again."""
+    """A tracker whose errors (a full disk, a lost server) do not stop training: the first is logged in a line, and the
+    tracker is not used again."""
 
     def __init__(self, log: LogName, tracker: Tracker) -> None:
         self._log, self._tracker, self._failed = log, tracker, False

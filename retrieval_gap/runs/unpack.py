@@ -1,8 +1,8 @@
-"""Unpacks the runs of a pack, as `pack.py` writes it, into a folder of runs.
+"""Unpack the runs of a pack, as `pack.py` writes it, into a folder of runs.
 
-Everything is checked first, so that a pack cut short, altered or made for mischief changes nothing.  No task and no
-model is built and nothing is imported that a pack names or holds: of a run of a user's own files the name is believed,
-and their copies are data.
+Everything is checked first, so that a truncated, altered or malicious pack changes nothing.  No task or model is built,
+and nothing that a pack names or holds is imported: the name of a run with user files is trusted, and their copies are
+only data.
 """
 
 import hashlib
@@ -37,11 +37,11 @@ from retrieval_gap.training.checkpoint import previous
 
 
 def unpack(source: Path, runs_dir: Path) -> None:
-    """Adds the runs of a pack to a folder of runs.  Of a run that is in both, the further one is kept: done before
+    """Add the runs of a pack to a folder of runs.  Of a run that is in both, the further one is kept: done before
     partial, more steps before fewer.
 
-    Raises UsageError where there is no such file, RunError, before anything is changed, for a pack that is damaged or
-    holds anything but sound runs; and, the others being unpacked, where runs here are at work or cannot be read.
+    Raises UsageError if there is no such file; RunError, before anything is changed, for a pack that is damaged or
+    holds anything but sound runs, and, after unpacking the others, if runs here are running or cannot be read.
     """
     if not source.is_file():
         raise UsageError(f"there is no pack {source}")
@@ -67,7 +67,7 @@ def unpack(source: Path, runs_dir: Path) -> None:
 
 
 def _verify(source: Path, file: IO[bytes]) -> None:
-    """Raises RunError where a pack is not as it was written, or is not made of sound runs."""
+    """Raise RunError if a pack is not as it was written, or does not consist of sound runs."""
     size = os.fstat(file.fileno()).st_size - DIGEST_DIGITS
     if size < 0 or sha256_of(file, size).encode() != file.read():
         raise RunError(f"{source} is not a complete pack of runs (its SHA-256 differs); nothing is unpacked")
@@ -84,7 +84,7 @@ def _tar(file: IO[bytes]) -> tarfile.TarFile:
 
 
 def _check_members(tar: tarfile.TarFile) -> None:
-    """Raises a one-line error for the first member that is not a file of a sound run or not in the manifest."""
+    """Raise a one-line error for the first member that is not a file of a sound run or not in the manifest."""
     contents: dict[str, bytes] = {}
     digests: dict[str, str] = {}
     limits = size_limits()
@@ -135,7 +135,7 @@ def _json_object(content: bytes, where: str) -> dict[str, Any]:
 
 
 def _check_arrived(run: RunDirectory, source: Path) -> None:
-    """Puts a run's files on the disk for good.  Raises RunError where it is not sound."""
+    """Sync a run's files to disk.  Raises RunError if the run is damaged."""
     for name in (*packed_files(), *copies(run.path)):
         if (run.path / name).exists():
             sync(run.path / name)
@@ -147,7 +147,7 @@ def _check_arrived(run: RunDirectory, source: Path) -> None:
 
 
 def _merge(arrived: RunDirectory, here: RunDirectory) -> str:
-    """Puts the further of two directories of one run in `here`; what was done.  Raises RunError where it is at work."""
+    """Keep the further of two directories of a run in `here`; what was done.  Raises RunError if `here` is running."""
     if not here.path.exists():
         arrived.path.rename(here.path)
         return "new"

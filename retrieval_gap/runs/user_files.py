@@ -1,4 +1,4 @@
-"""The user's own files that a run was made with: kept beside it, and compared before its model is used again.
+"""The user's own files that a run was made with: kept with the run, and compared before its model is used again.
 
 `user_files.json` lists them; copies of code are in the folder `user_files`.  Of a data file only the digest is kept.
 """
@@ -21,9 +21,9 @@ LIST, COPIES = "user_files.json", "user_files"
 
 
 def keep_user_files(run_path: Path, experiment: "Experiment") -> None:
-    """Writes down the files of the user's that an experiment names, where that is not done yet.
+    """Record the user's files that an experiment names, if that is not done yet.
 
-    Raises OSError where the directory cannot be written.
+    Raises OSError if the directory cannot be written.
     """
     files = list(_files_of(experiment))
     if not files or (run_path / LIST).exists():
@@ -42,10 +42,10 @@ def keep_user_files(run_path: Path, experiment: "Experiment") -> None:
 
 
 def changed_user_files(run_path: Path) -> list[str]:
-    """What is no longer as it was when the run was made: a line for each file; [] where all is the same.
+    """One line for each file that changed since the run was made; [] if none did.
 
-    A run of before files were kept tells by its name's hash that something changed, not what.
-    Raises RunError where the list is damaged.
+    The hash in the name of a run from before files were kept shows that something changed, but not what.
+    Raises RunError if the list is damaged.
     """
     from retrieval_gap.runs.directory import HASH, RunDirectory
 
@@ -59,16 +59,16 @@ def changed_user_files(run_path: Path) -> list[str]:
 
 
 def kept_digest(run_path: Path, path: str) -> str:
-    """The SHA-256 of a user's file as it was when the run was made; "" where none is kept.
+    """The SHA-256 of a user's file as it was when the run was made; "" if none is kept.
 
-    Raises RunError where the list is damaged.
+    Raises RunError if the list is damaged.
     """
     return next((entry["sha256"] for entry in _kept(run_path) if Path(entry["path"]) == Path(path)), "")
 
 
 def check_user_files(run_paths: Iterable[Path], changed: ChangedFiles) -> None:
-    """Compares before models of these runs are built.  Raises UsageError where a file has changed; with "allow" each is
-    told on standard error instead."""
+    """Compare user files before models of these runs are built.  Raises UsageError if a file has changed; with "allow",
+    print each change on standard error instead."""
     for path in run_paths:
         for told in changed_user_files(path):
             if changed == "refuse":
@@ -82,7 +82,7 @@ def copies(run_path: Path) -> list[str]:
 
 
 def _files_of(experiment: "Experiment") -> Iterator[Path]:
-    """Those that can be read now; an installed package's layer is no file."""
+    """The files that exist now; a layer of an installed package is not a file."""
     for word in experiment.foreign():
         if word and Path(word).is_file():
             yield Path(word)

@@ -1,6 +1,6 @@
-"""What a sweep shows while it runs: a live table in a terminal, plain lines elsewhere, both on standard error.
+"""The progress display of a sweep: a live table in a terminal, plain lines elsewhere, both on standard error.
 
-All of it is read from the run directories, whoever works on them: a worker here, a node of a cluster, another sweep.
+All of it is read from the run directories, whether a local worker, a cluster node or another sweep works on them.
 """
 
 import time
@@ -20,20 +20,20 @@ from retrieval_gap.runs.executors.cells import STOPPED, CellEnded
 from retrieval_gap.runs.experiment import Experiment, Progress, Row
 
 STATUS_SECONDS = 30.0
-FORECAST_SECONDS = 10.0  # between two: what was measured meanwhile counts
+FORECAST_SECONDS = 10.0  # between two forecasts, so that new measurements count
 Forecast = Callable[[], float]
 """Seconds until the last cell ends."""
 
 
 class AtWork(NamedTuple):
-    """A cell that runs, and how far it is."""
+    """A running cell, and how far it is."""
 
     label: str
     progress: Progress
 
     @property
     def seconds_left(self) -> float | None:
-        """None without a pace: before the first report, and where what is left is not counted."""
+        """None without a pace: before the first report, and if the remaining work is not counted."""
         now = self.progress
         return (now.total - now.done) / now.per_s if now.per_s else None
 
@@ -51,7 +51,7 @@ class AtWork(NamedTuple):
 
 
 def watch(runs: Mapping[Experiment, RunDirectory], events: Iterator[CellEnded | None], forecast: Forecast) -> None:
-    """Follows a sweep to its end.  events: those of `run_cells`."""
+    """Show a sweep's progress until its end.  events: those of `run_cells`."""
     board = _Board(runs, forecast)
     console = LiveConsole()
     if console.updates:
@@ -71,7 +71,7 @@ def watch(runs: Mapping[Experiment, RunDirectory], events: Iterator[CellEnded | 
 
 
 class _Board:
-    """Counts of a sweep's cells, and those that run."""
+    """The counts of a sweep's cells, and its running cells."""
 
     def __init__(self, runs: Mapping[Experiment, RunDirectory], forecast: Forecast) -> None:
         self._runs, self._forecast = runs, forecast
@@ -81,7 +81,7 @@ class _Board:
         self._end, self._foreseen = 0.0, float("-inf")
 
     def take(self, event: CellEnded) -> str:
-        """Counts a cell's end; a line about it."""
+        """Count an ended cell; return a line about it."""
         told, label = event.reason, event.cell.label()
         if not told:
             self._done.add(event.cell)
@@ -91,13 +91,13 @@ class _Board:
         return f"{self._minutes():5.1f} min  {len(self._done)}/{len(self._runs)} done  {label}: {told}"
 
     def line(self) -> str:
-        """Counts and what runs, for a file."""
+        """Counts and running cells, for a file."""
         at_work = self._at_work()
         cells = ", ".join(f"{cell.label} ({cell.line()})" for cell in at_work)
         return f"{self._counts(len(at_work))}{'; running: ' if cells else ''}{cells}"
 
     def table(self) -> Group:
-        """Counts, what failed and what runs, for a terminal of any width."""
+        """Counts, failed cells and running cells, for a terminal of any width."""
         at_work = self._at_work()
         table = Table(box=None, pad_edge=False, show_header=bool(at_work))
         table.add_column("running", no_wrap=True, overflow="ellipsis")
@@ -116,7 +116,7 @@ class _Board:
         if not waiting + running:
             return told
         left = self._seconds_left()
-        if not left:  # nothing tells yet
+        if not left:  # no forecast yet
             return told
         day = "%H:%M" if left < 20 * 3600 else "%a %d %b %H:%M"
         return f"{told}, about {duration(left)} left, until {datetime.now() + timedelta(seconds=left):{day}}"
@@ -137,7 +137,7 @@ class _Board:
 
 
 def summary(cell: Experiment, rows: Sequence[Row]) -> str:
-    """What a finished cell's rows say, in a few words."""
+    """A finished cell's results, in a few words."""
     if len(rows) != 1:
         return f"{len(rows)} rows"
     told = ((name, rows[0].get(name)) for name in cell.measures)

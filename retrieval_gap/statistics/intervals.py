@@ -14,27 +14,27 @@ class Interval(NamedTuple):
     high: float
 
     def widened(self, other: "Interval") -> "Interval":
-        """The narrowest that holds both."""
+        """The narrowest interval that holds both."""
         return Interval(min(self.low, other.low), max(self.high, other.high))
 
     def clipped(self) -> "Interval":
-        """Of a difference of two shares: none is beyond 1."""
+        """Cut to [-1, 1], where a difference of two shares lies."""
         return Interval(max(-1.0, self.low), min(1.0, self.high))
 
 
 class StandardError(NamedTuple):
-    """size: of a value, inf where nothing tells it.  degrees: of freedom, with which it is known."""
+    """size: standard error of a value, inf where it cannot be estimated.  degrees: its degrees of freedom."""
 
     size: float
     degrees: int
 
     def around(self, value: float, low: float = -math.inf, high: float = math.inf) -> Interval:
-        """95 % interval, by Student's distribution (1908), of a value that lies from low to high."""
+        """95 % interval, by Student's distribution (1908), of a value in [low, high]."""
         half = t_quantile(self.degrees) * self.size
         return Interval(max(low, value - half), min(high, value + half))
 
     def p(self, value: float) -> float:
-        """Two-sided, of the value being 0."""
+        """Two-sided p-value of the hypothesis that the value is 0."""
         return 1 - t_within(abs(value) / self.size, self.degrees) if self.size else float(value == 0)
 
 
@@ -47,8 +47,8 @@ def wilson_interval(share: float, samples: int) -> tuple[float, float]:
 
 
 def newcombe_interval(share: float, samples: int, other: float, other_samples: int) -> Interval:
-    """95 % interval of `share` - `other`, both of independent samples, from their Wilson intervals (Newcombe 1998,
-    method 10)."""
+    """95 % interval of `share` - `other` from independent samples, by their Wilson intervals (Newcombe 1998, method
+    10)."""
     low, high = wilson_interval(share, samples)
     other_low, other_high = wilson_interval(other, other_samples)
     difference = share - other
@@ -59,20 +59,20 @@ def newcombe_interval(share: float, samples: int, other: float, other_samples: i
 
 
 def paired_t_interval(differences: Sequence[float]) -> Interval:
-    """95 % interval of the mean of paired differences (Student 1908), two or more."""
+    """95 % interval of the mean of two or more paired differences (Student 1908)."""
     half = t_quantile(len(differences) - 1) * stdev(differences) / math.sqrt(len(differences))
     return Interval(fmean(differences) - half, fmean(differences) + half)
 
 
 def prediction_interval(values: Sequence[float]) -> Interval:
-    """95 % interval that holds one further value where it is drawn as these were, two or more (Student's t)."""
+    """95 % prediction interval for one further value, drawn as these two or more values were (Student's t)."""
     half = t_quantile(len(values) - 1) * stdev(values) * math.sqrt(1 + 1 / len(values))
     return Interval(fmean(values) - half, fmean(values) + half)
 
 
 def welch_interval(values: Sequence[float], others: Sequence[float]) -> Interval:
-    """95 % interval of the difference of two means of two or more values each (Welch 1947); the degrees of freedom are
-    rounded down, which widens it."""
+    """95 % interval of the difference of two means, of two or more values each (Welch 1947).  The degrees of freedom
+    are rounded down, which widens it."""
     ours, theirs = (stdev(group) ** 2 / len(group) for group in (values, others))
     difference, spread = fmean(values) - fmean(others), ours + theirs
     if spread == 0:
@@ -84,7 +84,7 @@ def welch_interval(values: Sequence[float], others: Sequence[float]) -> Interval
 
 @cache
 def t_quantile(degrees: int, within: float = 0.95) -> float:
-    """The t that Student's distribution keeps within -t..t with this probability, below 1."""
+    """The t for which P(|T| <= t) = within (below 1) under Student's distribution."""
     low, high = 0.0, 1.0
     while t_within(high, degrees) < within:
         high *= 2
@@ -95,7 +95,7 @@ def t_quantile(degrees: int, within: float = 0.95) -> float:
 
 
 def t_within(t: float, degrees: int) -> float:
-    """P(|T| <= t) by the finite sums for whole degrees of freedom (Abramowitz and Stegun, 26.7.3 and 26.7.4)."""
+    """P(|T| <= t), by the finite sums for whole degrees of freedom (Abramowitz and Stegun, 26.7.3 and 26.7.4)."""
     angle = math.atan(t / math.sqrt(degrees))
     cosine, odd = math.cos(angle), degrees % 2
     term = total = (cosine if odd else 1.0) if degrees > 1 else 0.0

@@ -1,8 +1,8 @@
 """Paired comparisons: two methods judged on the same items, which come in groups (streams, documents, tasks).
 
-Items of one group depend on each other, so standard errors are of a bootstrap that resamples whole groups, the cluster
-bootstrap (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, section 8; Field and Welsh, JRSS B 69, 2007).
-Few groups tell little of how much groups differ: intervals and p-values are of Student's distribution, with G - 1
+Items of one group depend on each other, so standard errors come from the cluster bootstrap, which resamples whole
+groups (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, section 8; Field and Welsh, JRSS B 69, 2007).
+Few groups show little of how much groups differ, so intervals and p-values use Student's distribution, with G - 1
 degrees of freedom for G groups.
 McNemar's test, Holm's correction and the bootstrap are written here because scipy and statsmodels are dependencies of
 this package's tests alone, which compare these few lines with theirs.
@@ -21,8 +21,8 @@ ALIKE = 1e-12  # a standard error below it, as a share of the largest difference
 
 
 class PairedDifference(NamedTuple):
-    """mean: over all items.  interval: 95 %.  p: two-sided, of no difference.  Both are None where the groups do not
-    tell them."""
+    """mean: over all items.  interval: 95 %.  p: two-sided, of no difference.  Interval and p are None where the groups
+    do not determine them."""
 
     mean: float
     interval: Interval | None
@@ -32,7 +32,7 @@ class PairedDifference(NamedTuple):
 
 
 class McNemar(NamedTuple):
-    """first_only, second_only: items on which one of the two alone is right.  p: two-sided and exact."""
+    """first_only, second_only: numbers of items on which only that method is right.  p: two-sided, exact."""
 
     first_only: int
     second_only: int
@@ -49,11 +49,11 @@ def paired_difference(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> PairedDifference:
-    """The mean of first - second over the items, its interval and its p over the groups.
+    """The mean of first - second over the items, with interval and p-value over the groups.
 
-    groups: the group of each item.  low, high: between which a difference lies.  A single group has neither interval
-    nor p.  Groups whose means are all alike do not tell how much groups differ: there p is 1 for no difference at all
-    and else None, and the interval is that of `_interval_of_alike`, None where low or high is infinite.
+    groups: the group of each item.  low, high: range of a difference.  A single group gives neither interval nor p.
+    Groups with equal means do not show how much groups differ: then p is 1 if the mean is 0, else None, and the
+    interval is that of `_interval_of_alike`, None if low or high is infinite.
     Raises ValueError for no items, or lists of different lengths.
     """
     if not len(first) == len(second) == len(groups) or not len(first):
@@ -62,7 +62,7 @@ def paired_difference(
     mean, number = float(difference_I.mean()), len(set(groups))
     if number == 1:
         return PairedDifference(mean, None, None, len(difference_I), 1)
-    unit = float(abs(difference_I).max()) or 1.0  # squares of the largest numbers have no end
+    unit = float(abs(difference_I).max()) or 1.0  # squares of the largest numbers would overflow
     counts = Counts(difference_I[None] / unit, np.ones((1, len(difference_I))))
     size, degrees = standard_error([counts], groups, draws, seed)
     error = StandardError(size * unit, degrees)
@@ -74,15 +74,16 @@ def paired_difference(
 
 
 def _interval_of_alike(value: float, groups: int, low: float, high: float) -> Interval | None:
-    """95 % interval of a mean where each group's is this value.  By Wilson at most a share of all groups has another
-    one; these could be at low, or at high.  Where all are right or all wrong it is Wilson's of the share itself."""
+    """95 % interval of a mean if every observed group has this mean.  Wilson's interval limits the share of groups with
+    another mean; those could be at low or at high.  If all are right, or all wrong, it is Wilson's interval of the
+    share itself."""
     others = wilson_interval(0.0, groups)[1]
     interval = Interval(value - others * (value - low), value + others * (high - value))
     return interval if all(map(math.isfinite, interval)) else None
 
 
 def mcnemar_exact(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
-    """McNemar's test of two methods that were right or wrong on the same items, by the exact binomial (1947).
+    """McNemar's test (1947) of two methods that were right or wrong on the same items, by the exact binomial.
 
     Raises ValueError for lists of different lengths.
     """
@@ -95,7 +96,7 @@ def mcnemar_exact(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for being several, in their order (Holm 1979).  Raises ValueError outside [0, 1]."""
+    """p-values adjusted for multiple tests, in the given order (Holm 1979).  Raises ValueError outside [0, 1]."""
     if any(not 0 <= p <= 1 for p in p_values):
         raise ValueError("p-values lie from 0 to 1")
     adjusted, largest = [0.0] * len(p_values), 0.0
@@ -106,6 +107,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def holm_of_known(p_values: Sequence[float | None]) -> list[float | None]:
-    """`holm` of those that are known; None stays None, and counts as no test."""
+    """`holm` of the known p-values; None stays None and does not count as a test."""
     adjusted = iter(holm([p for p in p_values if p is not None]))
     return [None if p is None else next(adjusted) for p in p_values]

@@ -1,11 +1,11 @@
 """Scores that are a ratio of sums over examples, compared on the same examples over several seeds.
 
-Accuracy is right answers over examples; F1 of spans is twice the right spans over the spans said and those there.
-Standard errors are of a bootstrap that resamples whole groups of examples, and seeds (Efron and Tibshirani, "An
-Introduction to the Bootstrap", 1993, sections 8 and 12).  S seeds, or G groups, drawn with replacement vary less than
-as many new ones would, by (S - 1) / S and (G - 1) / G, which is put right.  Few seeds tell little of how much seeds
-differ: intervals and p-values are of Student's distribution, with Satterthwaite's degrees of freedom (1946) for the two
-parts, S - 1 and G - 1.
+Accuracy is right answers over examples; F1 of spans is twice the right spans over predicted plus gold spans.
+Standard errors come from a bootstrap that resamples seeds and whole groups of examples (Efron and Tibshirani, "An
+Introduction to the Bootstrap", 1993, sections 8 and 12).  S seeds, or G groups, drawn with replacement have (S - 1) / S
+and (G - 1) / G of the variance of new ones, which is corrected.  Few seeds show little of how much seeds differ, so
+intervals and p-values use Student's distribution, with Satterthwaite's degrees of freedom (1946) for the two parts,
+S - 1 and G - 1.
 Axes: S seeds, I examples, G groups, D bootstrap draws.
 """
 
@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from retrieval_gap.statistics.intervals import Interval, StandardError, t_quantile, wilson_interval
 
 DRAWS = 2_000
-POWER = 0.8  # with which `detectable` is found
+POWER = 0.8  # of the test that defines `detectable`
 Array = NDArray[np.float64]
 
 
 class Counts(NamedTuple):
-    """What each seed counted on each example: numerator_SxI / denominator_SxI, summed before they are divided."""
+    """Counts of each seed on each example; numerator_SxI and denominator_SxI are summed before they are divided."""
 
     numerator_SxI: Array
     denominator_SxI: Array
@@ -36,9 +36,9 @@ class Counts(NamedTuple):
 
 
 class ScoreDifference(NamedTuple):
-    """value: on all examples and seeds.  interval: 95 %.  detectable: the smallest difference from zero that a test of
-    this size finds with probability 0.8.  p: two-sided, of no difference; None for a single seed, which does not tell
-    how much seeds differ."""
+    """value: over all examples and seeds.  interval: 95 %.  detectable: the smallest difference from zero that a test
+    of this size finds with probability 0.8.  p: two-sided, of no difference; None for a single seed, which does not
+    show how much seeds differ."""
 
     value: float
     interval: Interval
@@ -47,7 +47,7 @@ class ScoreDifference(NamedTuple):
 
 
 def score_interval(counts: Counts, groups: Sequence[Hashable], *, draws: int = DRAWS, seed: int = 0) -> Interval:
-    """95 % interval of a score; Wilson's for as many samples as there are groups, where all are right or all wrong.
+    """95 % interval of a score.  If all are right or all wrong, it is Wilson's, with groups as samples.
 
     Raises ValueError for lists that do not fit together.
     """
@@ -60,7 +60,7 @@ def score_interval(counts: Counts, groups: Sequence[Hashable], *, draws: int = D
 def score_difference(
     first: Counts, second: Counts, groups: Sequence[Hashable], *, draws: int = DRAWS, seed: int = 0
 ) -> ScoreDifference:
-    """first - second, paired by example and by seed.  groups: of each example; one alone tells nothing.
+    """first - second, paired by example and by seed.  groups: the group of each example; one group gives no interval.
 
     Raises ValueError for lists that do not fit together.
     """
@@ -78,7 +78,8 @@ def score_difference(
 def standard_error(
     counts: Sequence[Counts], groups: Sequence[Hashable], draws: int = DRAWS, seed: int = 0
 ) -> StandardError:
-    """Of a score, or of the difference of two.  Raises ValueError for lists that do not fit together."""
+    """The standard error of a score, or of the difference of two.  Raises ValueError for lists that do not fit
+    together."""
     seeds, examples = counts[0].numerator_SxI.shape
     shapes = {part.shape for each in counts for part in each}
     if shapes != {(seeds, examples)} or len(groups) != examples or not examples:
@@ -109,7 +110,8 @@ def _resampled(counts: Counts, group_I: NDArray[np.int64], times_DxG: Array) -> 
 
 
 def _degrees(*parts: tuple[float, int]) -> int:
-    """Of the sum of variances, each of a mean of so many; rounded down, which widens an interval."""
+    """Degrees of freedom of a sum of variances; parts: (variance of a mean, number of values).  Rounded down, which
+    widens an interval."""
     spread = sum(variance for variance, _ in parts)
     loss = sum(variance**2 / (number - 1) for variance, number in parts if variance)
     return max(1, math.floor(spread**2 / loss + 1e-9)) if loss else max(number for _, number in parts)

@@ -1,17 +1,17 @@
-"""Two result tables side by side, cell by cell; or one beside the published values.
+"""Compare two result tables cell by cell, or one table with the published values.
 
-Differences are the first table's mean accuracy less the other's.  Their 95 % intervals:
+A difference is the first table's mean accuracy minus the other's.  Its 95 % interval:
 
-* seeds that both have, two or more: Student's t of the differences seed by seed (others are left out);
-* other seeds, two or more on both sides: Welch's t of the two means;
-* one seed on a side: Newcombe's for two shares, which knows of the evaluation samples alone, not of other seeds.
+* with two or more common seeds: Student's t of the differences per seed (other seeds are left out);
+* otherwise, with two or more seeds on both sides: Welch's t of the two means;
+* with one seed on a side: Newcombe's for two shares, which covers the evaluation samples, but not other seeds.
 
-A published value is of one training.  Two or more of our seeds tell how far one more training may lie from their mean
+A published value is from one training.  Two or more of our seeds show how far one more training may be from their mean
 (the prediction interval of Student's t); one seed does not.
 
-All but Newcombe's are widened to Newcombe's of all their samples where that is wider, so that seeds which happen to
-agree do not stand for more than was measured.  Runs of one seed are tested on the same problems, which Newcombe's takes
-for independent ones: that makes it rather wide than narrow.
+All but Newcombe's are widened to Newcombe's of all their samples if that is wider: seeds that agree by chance must not
+claim more than was measured.  Runs of one seed are tested on the same problems, which Newcombe's takes as independent:
+that makes it too wide rather than too narrow.
 """
 
 from collections import Counter, defaultdict
@@ -38,26 +38,26 @@ from retrieval_gap.tables.rows import Row, Sourced, merge, read_table
 from retrieval_gap.tables.rows import write_table as write_csv
 
 NOT_SHOWN = "no difference shown"
-# Against a published value, as `against_published` tells them apart.
+# Verdicts on a published value, defined in `against_published`.
 REPRODUCED, UNDECIDED, NOT_REPRODUCED = "reproduced", "undecided", "not reproduced"
 ONE_EACH = "differs, one training each"
 NOT_RUN = "not run"
-UNDECIDED_FROM = 0.1  # an interval that holds 0, and reaches further from it, shows too little
+UNDECIDED_FROM = 0.1  # an interval that contains 0 but reaches further from it shows too little
 _TEACHER_FORCED = "published rag values are teacher-forced in the released code; ours execute every search"
 
 
-Runs = dict[int, Row]  # one a seed
+Runs = dict[int, Row]  # by seed
 
 
 class Table(NamedTuple):
-    """A table's runs by cell.  shorter: how many rows of shorter training are not among them."""
+    """A table's runs by cell.  shorter: number of rows left out because their training was shorter."""
 
     cells: dict[Setting, Runs]
     shorter: int
 
 
 class Difference(NamedTuple):
-    """A difference, its interval, and by what that was taken."""
+    """A difference, its interval, and the method of the interval (`by`)."""
 
     difference: float
     interval: Interval
@@ -66,7 +66,7 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One cell; what is not known is None.  samples: that the models of either side were trained on."""
+    """One compared cell; unknown values are None.  samples, other_samples: that each side's models were trained on."""
 
     cell: Setting
     seeds: int = 0
@@ -78,7 +78,7 @@ class Comparison:
     verdict: str
 
     def row(self) -> Row:
-        """As a row of a table."""
+        """The comparison as a row of a table."""
         told: Row = {"difference": None, "low": None, "high": None, "interval": ""}
         if self.estimate is not None:
             difference, (low, high), by = self.estimate
@@ -88,7 +88,7 @@ class Comparison:
 
 
 def compare_tables(path: Path, other: Path | None, only: str, csv: Path | None) -> None:
-    """Prints the comparison of a table with another one, or with the published values; writes it to `csv`.
+    """Print the comparison of a table with another, or with the published values; also write it to `csv`.
 
     Raises UsageError for an invalid table, a cell of several settings, and tables without a common cell.
     """
@@ -122,9 +122,9 @@ def _chosen(path: Path, only: str) -> list[Sourced]:
 
 
 def runs_by_cell(sources: Iterable[Sourced]) -> Table:
-    """The longest-trained runs of each cell.
+    """Return the longest-trained runs of each cell.
 
-    Raises UsageError where they differ in a setting other than the seed, which the mean would hide.
+    Raises UsageError if they differ in a setting other than the seed, which the mean would hide.
     """
     by_cell: dict[Setting, list[Sourced]] = defaultdict(list)
     kept = merge(sources)
@@ -141,7 +141,7 @@ def _longest(sources: Sequence[Sourced]) -> Runs:
 
 
 def pairs(ours: Mapping[Setting, Runs], theirs: Mapping[Setting, Runs]) -> list[Comparison]:
-    """The cells that both have."""
+    """Compare the cells that both tables have."""
     return [_pair(cell, ours[cell], theirs[cell]) for cell in ours if cell in theirs]
 
 
@@ -164,7 +164,7 @@ def _pair(cell: Setting, ours: Runs, theirs: Runs) -> Comparison:
 
 
 def estimate_of(ours: Runs, theirs: Runs) -> Difference:
-    """The difference of two cells' mean accuracies; the module tells which interval."""
+    """The difference of two cells' mean accuracies; the module's docstring defines its interval."""
     newcombe = newcombe_interval(_mean(ours), _trials(ours), _mean(theirs), _trials(theirs))
     mine, others = ([row["accuracy"] for row in runs.values()] for runs in (ours, theirs))
     difference = _mean(ours) - _mean(theirs)
@@ -178,11 +178,11 @@ def estimate_of(ours: Runs, theirs: Runs) -> Difference:
 
 
 def against_published(ours: Mapping[Setting, Runs], published: Mapping[Setting, Published]) -> list[Comparison]:
-    """Every published cell, with what our runs say of it.
+    """Compare every published cell with our runs.
 
-    The interval of the difference, widened by the reading error, holds 0: reproduced, or undecided where it reaches
-    further than `UNDECIDED_FROM` from 0.  It does not: not reproduced; but of one seed, whose spread between trainings
-    is not known, that the two trainings differ.
+    If the interval of the difference, widened by the reading error, contains 0: reproduced, or undecided if it reaches
+    further than `UNDECIDED_FROM` from 0.  Otherwise: not reproduced; with one seed, whose spread between trainings is
+    unknown, only that the two trainings differ.
     """
     return [_reproduction(cell, ours.get(cell), value) for cell, value in published.items()]
 
@@ -214,7 +214,7 @@ def _verdict(interval: Interval, seeds: int) -> str:
 
 
 def verdicts_told(compared: Iterable[Comparison]) -> str:
-    """How many published cells have which verdict."""
+    """The number of published cells with each verdict, as text."""
     count = Counter(comparison.verdict for comparison in compared)
     return "; ".join(f"{verdict}: {count[verdict]}" for verdict in (REPRODUCED, UNDECIDED, NOT_REPRODUCED, ONE_EACH))
 
@@ -265,7 +265,7 @@ def _print_left_out(path: Path, rows: int, what: str) -> None:
 
 
 def missing_lines(compared: Iterable[Comparison]) -> list[str]:
-    """The published cells that were not run, a line for each view and model."""
+    """The published cells that were not run, one line per view and model."""
     ns: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for comparison in compared:
         if comparison.verdict == NOT_RUN:

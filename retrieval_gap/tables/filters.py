@@ -16,7 +16,7 @@ def matches(values: Mapping[str, Any], only: str) -> bool:
 
 
 def _is(value: Any, word: str) -> bool:
-    """Numbers in any spelling: 1e-3 is 0.001."""
+    """Compares numbers in any spelling: 1e-3 is 0.001."""
     if type(value) not in (int, float):
         return str(value) == word
     try:

@@ -1,4 +1,4 @@
-"""What a row of a table is of: its setting, by which tables are paired, and all else that a run is besides its seed."""
+"""The identity of a table's row: its setting, by which tables are paired, and what else defines a run but its seed."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -6,23 +6,23 @@ from typing import Any, NamedTuple, TypeVar
 
 from retrieval_gap.machine.errors import UsageError
 
-# What a run is, besides its seed; a table may lack some.
+# Columns that define a run, besides its seed; a table may lack some.
 IDENTITY = (
     "task", "family", "options", "mode", "n", "arch", "size", "embedding", "samples", "batch_size", "lr",
     "warmup_samples", "max_grad_norm", "precision", "curriculum", "eval_split",
 )  # fmt: skip
-# What a row of a test elsewhere, or of a probe, is besides.
+# Columns that also define a row of a transfer test or a probe.
 _MEASURED = ("tested_on", "tested_n", "tested_options", "answer", "rounding")
 _UNSAID = {"precision": "fp32"}
-# Empty in rows of before there was such a column: it may be as in any other row.
+# Empty in rows older than the column: these may have the value of any other row.
 LATER = ("warmup_samples", "max_grad_norm")
-TEST = "test"  # the split that rows are of where a table does not tell, and published values always
+TEST = "test"  # the split of rows whose table names none, and of all published values
 
 RunT = TypeVar("RunT")
 
 
 class Setting(NamedTuple):
-    """What tables are paired by; seeds and how a model was trained are not part of it."""
+    """The key by which tables are paired, without seeds and how a model was trained."""
 
     task: str
     family: str
@@ -36,7 +36,7 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True)
 class Identity:
-    """What a row is of.  where: its file and line.  settings: columns with their values, all but the seed."""
+    """The identity of a row.  where: its file and line.  settings: columns with their values, all but the seed."""
 
     where: str
     seed: str
@@ -44,40 +44,40 @@ class Identity:
 
     @property
     def setting(self) -> Setting:
-        """Of a row that tells its task, family, view, n and model."""
+        """The setting of a row that has task, family, view, n and model."""
         told = dict(self.settings)
         task, family, mode, arch, size = (told[key] for key in ("task", "family", "mode", "arch", "size"))
         return Setting(task, family, mode, int(told["n"]), told.get("options", ""), arch, size, self.split)
 
     @property
     def split(self) -> str:
-        """Of whose samples it was measured."""
+        """The split on which the row was measured."""
         return dict(self.settings).get("eval_split") or TEST
 
     def without(self, column: str) -> "Identity":
-        """The same but for one of the settings."""
+        """The same identity without one of the settings."""
         return replace(self, settings=tuple(pair for pair in self.settings if pair[0] != column))
 
 
 def identity_of(where: str, row: Mapping[str, Any], more: Sequence[str] = ()) -> Identity:
-    """more: columns that tell apart the rows of this kind of table alone."""
+    """more: further columns that distinguish rows in this kind of table."""
     told = {column: "" if value is None else str(value) for column, value in row.items()}
     columns = [column for column in (*IDENTITY, *_MEASURED, *more) if column in told]
     return Identity(where, told.get("seed", ""), tuple((c, told[c] or _UNSAID.get(c, "")) for c in columns))
 
 
 def longest(runs: Iterable[RunT], samples: Callable[[RunT], int]) -> list[RunT]:
-    """Those that were trained on the most samples."""
+    """The runs that were trained on the most samples."""
     runs = list(runs)
     most = max(map(samples, runs))
     return [run for run in runs if samples(run) == most]
 
 
 def check_seeds(identities: Iterable[Identity], remedy: str = "draw a table of one of them") -> None:
-    """Raises UsageError, with lines, column and remedy, unless these rows differ in their seed and in nothing else: a
-    mean over other settings would be the accuracy of no model."""
+    """Raise UsageError, with lines, column and remedy, unless these rows differ in their seed alone: a mean over other
+    settings would be the accuracy of no model."""
     seen: dict[str, Identity] = {}
-    told: dict[str, tuple[str, str]] = {}  # of each column the first row that tells it
+    told: dict[str, tuple[str, str]] = {}  # by column, the first row that has it
     for each in identities:
         for column, value in each.settings:
             if column in LATER and not value:

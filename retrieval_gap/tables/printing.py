@@ -1,4 +1,4 @@
-"""Tables for people: no cell moves a terminal's cursor, whoever wrote it."""
+"""Tables for people: no cell can move the terminal's cursor, whoever wrote it."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
@@ -10,25 +10,25 @@ from rich.table import Table
 from retrieval_gap.machine.printing import printable, say
 from retrieval_gap.machine.terminal import wide_console
 
-# Longer tables are aligned by their longest cells and never wrapped: rich needs a millisecond for each line.
+# Longer tables are padded to their longest cells and never wrapped: rich needs a millisecond per line.
 LONG = 400  # lines
 
 
 class Cells(NamedTuple):
-    """A table as text: the columns' names, and rows with a cell for each of them."""
+    """A table as text: column names, and rows with one cell per column."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
 
 
 def cells_of(lines: Sequence[Mapping[str, str]]) -> Cells:
-    """Lines by their columns' names; the columns are all of these in the order of their first appearance."""
+    """Build a table from lines (cells by column name); columns are in the order of their first appearance."""
     columns = list(dict.fromkeys(chain.from_iterable(lines)))
     return Cells(columns, [[line.get(column, "") for column in columns] for line in lines])
 
 
 def print_table(cells: Cells, *, left: Collection[str] = (), without: Collection[str] = ()) -> None:
-    """left: the columns that are aligned to the left; the others hold numbers.  without: columns that are left out."""
+    """Print a table.  left: columns aligned to the left; the others hold numbers.  without: columns to leave out."""
     shown = [place for place, column in enumerate(cells.columns) if column not in without]
     if len(cells.rows) > LONG:
         _print_long(cells, shown, left)
@@ -43,7 +43,7 @@ def print_table(cells: Cells, *, left: Collection[str] = (), without: Collection
 
 
 def _print_long(cells: Cells, shown: Sequence[int], left: Collection[str]) -> None:
-    """A column at a time: the cells of a long table are a few texts, each made ready once."""
+    """Pad column by column: a long table has few distinct cells, and each is padded once."""
     by_column = list(zip(cells.columns, *cells.rows, strict=True))
     padded = [_padded(by_column[place], cells.columns[place] in left) for place in shown]
     print(*map(str.rstrip, map("  ".join, zip(*padded, strict=True))), sep="\n")
@@ -57,12 +57,12 @@ def _padded(texts: Sequence[str], to_the_left: bool) -> Iterator[str]:
 
 
 def _one_line(cell: str) -> str:
-    """Printable, without line feeds."""
+    """As printable text, without line feeds."""
     return printable(cell).replace("\n", "\\n")
 
 
 def constant(cells: Cells, keep: Collection[str]) -> dict[str, str]:
-    """The columns in which the rows do not differ, but for those of `keep`, and what they hold."""
+    """The columns, except those in `keep`, that have one value in all rows, with that value."""
     first, *others = cells.rows
     return {
         column: first[place]
@@ -72,12 +72,12 @@ def constant(cells: Cells, keep: Collection[str]) -> dict[str, str]:
 
 
 def print_constant(columns: Mapping[str, str]) -> None:
-    """One line that says what columns hold that were left out of a table."""
+    """Print one line with the values of columns that were left out of a table."""
     same = ", ".join(f"{column} {value}" for column, value in columns.items() if value)
     if same:
         say(f"the same in all: {same}")
 
 
 def p_text(p: float | None) -> str:
-    """A p-value, "" where there is none."""
+    """A p-value as text, "" for None."""
     return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"

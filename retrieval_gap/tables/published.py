@@ -1,4 +1,4 @@
-"""What others published on IsTree, by setting; the table comes with a checkout."""
+"""Published accuracies on IsTree, by setting; the table comes with a checkout."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -9,21 +9,21 @@ from retrieval_gap.tables.rows import PUBLISHED
 from retrieval_gap.tables.texts import read_rows
 from retrieval_gap.tables.values import count_in, share_in
 
-SAMPLES = 5_000  # of the test split behind each value, one model a cell; the paper, section 5
+SAMPLES = 5_000  # of the test split per value, one model per cell; the paper, section 5
 
 
 class Published(NamedTuple):
-    """reading_error: how far it may be off because it was read from a figure."""
+    """reading_error: how far a value may be off because it was read from a figure."""
 
     accuracy: float
     reading_error: float
 
 
 def read_published(path: Path = PUBLISHED, only: str = "") -> dict[Setting, Published]:
-    """Published accuracies: of problems without options, on the test split.
+    """Return published accuracies, of problems without options, on the test split.
 
-    only: a filter of rows; its conditions on how a model was trained choose among ours alone.
-    Raises UsageError where the table is missing or invalid.
+    only: a filter of rows; its conditions on how a model was trained apply to our rows alone.
+    Raises UsageError if the table is missing or invalid.
     """
     values = {}
     fields = ("task", "family", "mode", "arch", "size")

@@ -1,6 +1,6 @@
-"""Result tables as data: their columns, read from CSV or Parquet, merged by configuration, written whole.
+"""Result tables as data: columns, reading from CSV or Parquet, merging by configuration, writing.
 
-Nothing here needs torch, so that a figure is drawn, and two tables are compared, in a second.
+Nothing here needs torch, so that drawing a figure or comparing two tables takes a second.
 """
 
 import csv
@@ -17,7 +17,7 @@ from retrieval_gap.machine.files import write_atomically, write_text
 from retrieval_gap.tables.texts import SWEPT, Placed, make_it, need_pyarrow, read_texts
 from retrieval_gap.tables.values import finite_number, share_in, share_of_one, whole_number
 
-# The contract of results/*.csv: what `run.result_row` gives, in this order.
+# The contract of results/*.csv: the columns of `run.result_row`, in this order.
 KINDS: dict[str, type[str] | type[int] | type[float]] = {
     "task": str, "family": str, "mode": str, "n": int, "options": str, "arch": str, "size": str, "embedding": str,
     "parameters": int, "state_bits": int, "state_bits_per_token": int, "samples": int, "batch_size": int, "lr": float,
@@ -30,12 +30,12 @@ KINDS: dict[str, type[str] | type[int] | type[float]] = {
 COLUMNS = tuple(KINDS)
 RESULTS = Path(__file__).resolve().parents[2] / "results"  # comes with a checkout
 PUBLISHED = RESULTS / "published_istree.csv"
-# What older tables lack, and what it was then.
+# Columns that older tables lack, with the value that held then.
 _DEFAULTS = {"options": "", "precision": "fp32", "curriculum": ""}
-_UNKNOWN = {"state_bits_per_token": "", "warmup_samples": "", "max_grad_norm": ""}  # to older tables
+_UNKNOWN = {"state_bits_per_token": "", "warmup_samples": "", "max_grad_norm": ""}  # in older tables
 _SHARES = ("accuracy", "accuracy_low", "accuracy_high", "accuracy_strict", "exact_trace", "undecided")
 _NEVER_EMPTY = ("task", "mode", "n", "arch", "size", "seed", *_SHARES[:3], "eval_samples", "config_hash")
-# Of two rows of one configuration these may differ: when and where it was run, how its shape or a file was named.
+# Two rows of one configuration may differ in these: when and where it ran, how its shape or a file was named.
 INCIDENTAL = ("options", "size", "tokens_per_s", "wall_s", "threads", "hardware", "torch", "commit")
 AT_A_TIME = 256  # rows: few enough to stay in the processor's cache
 
@@ -43,14 +43,14 @@ Row = dict[str, Any]
 
 
 class Sourced(NamedTuple):
-    """A row, and where it stands: file and line."""
+    """A row with its place: file and line."""
 
     where: str
     row: Row
 
 
 def read_table(path: Path) -> list[Sourced]:
-    """The rows of a table of runs, their numbers as numbers; columns that only this table has stay text.
+    """Return the rows of a table of runs, numbers parsed; columns that only this table has stay text.
 
     Raises UsageError for a file that is absent, no table, empty, lacks a column or holds an impossible value.
     """
@@ -62,9 +62,9 @@ def read_table(path: Path) -> list[Sourced]:
 
 
 def completed(where: str, row: Row) -> Row:
-    """A run's own row with every column: what older runs do not tell is as it then was, or None.
+    """Return a run's own row with every column; those that older runs lack have the value that held then, or None.
 
-    Raises UsageError where what no row may lack is absent, or of another kind.
+    Raises UsageError if a required column is missing or invalid.
     """
     whole = dict.fromkeys(COLUMNS) | _DEFAULTS | row
     for column in _NEVER_EMPTY:
@@ -77,11 +77,10 @@ def completed(where: str, row: Row) -> Row:
 
 
 def merge(sources: Iterable[Sourced], *, keep_contradictions: bool = False) -> list[Sourced]:
-    """One row a configuration, in the order of their first appearance.
+    """Return one row per configuration, in the order of their first appearance.
 
-    Of rows with one `config_hash` that agree in everything but `INCIDENTAL` the first is kept, with what it does not
-    tell and a later one does.
-    Raises UsageError, naming both, where they do not agree: one number would silently stand for two.
+    Of rows with one `config_hash` that agree in all but `INCIDENTAL`, the first is kept, its gaps filled by later ones.
+    Raises UsageError, naming both, if they do not agree: one number would silently replace two.
     keep_contradictions: keep both instead, for a reader who sees where each comes from.
     """
     places: dict[str, list[int]] = defaultdict(list)
@@ -106,7 +105,7 @@ def _filled(one: Sourced, other: Sourced) -> Sourced:
 
 
 def contradiction(one: Sourced, other: Sourced) -> str:
-    """What two rows of one configuration do not agree in; "" where they do."""
+    """The first disagreement of two rows of one configuration; "" if they agree."""
     for column, value in other.row.items():
         before = one.row.get(column)
         if column not in INCIDENTAL and before is not None and value is not None and not _same(before, value):
@@ -118,18 +117,18 @@ def contradiction(one: Sourced, other: Sourced) -> str:
 
 
 def columns_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The contract's columns, then what the rows have beyond them."""
+    """The contract's columns, then the rows' other columns."""
     return list(dict.fromkeys([*COLUMNS, *(column for row in rows for column in row)]))
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Replaces a results table.  Raises UsageError where it cannot be written."""
+    """Write a results table, replacing the file.  Raises UsageError if it cannot be written."""
     rows = list(rows)
     write_table(path, columns_of(rows), rows)
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
-    """Replaces a CSV file by these columns of the rows.  Raises UsageError where it cannot be written."""
+    """Write these columns of the rows to a CSV file, replacing it.  Raises UsageError if it cannot be written."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
@@ -142,11 +141,11 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None
 
 
 def write_parquet(path: Path, rows: Sequence[Row]) -> None:
-    """Replaces a Parquet file: whole numbers as int64, others as double, the rest as text; what is not known is null.
+    """Write a Parquet file, replacing it: whole numbers as int64, others as double, the rest as text, None as null.
 
-    A column that is none of the contract's is of the kind that all of its values are, or else text.
+    A column outside the contract has the type that fits all of its values, or else text.
 
-    Raises UsageError where it cannot be written, or a value is not of its column's kind.
+    Raises UsageError if the file cannot be written, or a value does not have its column's type.
     """
     pyarrow = need_pyarrow()
     types = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
@@ -169,15 +168,15 @@ def write_parquet(path: Path, rows: Sequence[Row]) -> None:
 
 
 def _kind_of(values: Iterable[Any]) -> type[str] | type[int] | type[float]:
-    """What all of these are, but for None: whole numbers, numbers, or anything else, which is told as text."""
+    """The type of these values without None: int, float if any is a float, or else str."""
     kinds = {type(value) for value in values if value is not None}
     return str if not kinds or kinds - {int, float} else float if float in kinds else int
 
 
 def _typed(names: Sequence[str], texts: Iterator[Placed]) -> Iterator[Sourced]:
-    """The rows with every column, numbers as numbers; some at a time, a column of them at once.
+    """Yield rows with every column, numbers parsed; `AT_A_TIME` rows are converted together, column by column.
 
-    Raises UsageError, about the first row that has one, for a value that is not of its column's kind.
+    Raises UsageError, naming the first such row, for a value that does not have its column's type.
     """
     unsaid = {column: text for column, text in (_DEFAULTS | _UNKNOWN).items() if column not in names}
     columns = columns_of([dict.fromkeys([*names, *unsaid])])
@@ -204,9 +203,9 @@ def _first_trouble(names: Sequence[str], texts: Iterable[Placed]) -> UsageError:
 
 
 class _Known(dict[str, Any]):
-    """What a column's texts stand for, each read once: those of a long table are few.
+    """The values of a column by their text, each parsed once: a long table has few distinct ones.
 
-    Raises ValueError for an invalid one.
+    Raises ValueError for an invalid text.
     """
 
     def __init__(self, column: str) -> None:

@@ -1,4 +1,4 @@
-"""Tables as text: the columns' names and the rows of a CSV or Parquet file, each with where it stands."""
+"""Tables as text: column names and rows of a CSV or Parquet file, each row with its place."""
 
 import csv
 from collections.abc import Iterable, Iterator
@@ -8,19 +8,19 @@ from typing import Any, NamedTuple
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tasks.file_kinds import no_text
 
-MOST_NAMED = 6  # columns in an error's one line
+MOST_NAMED = 6  # columns named in a one-line error
 SWEPT = "sweep demo --csv FILE"  # the command that makes a table of runs
 
 
 class Placed(NamedTuple):
-    """A row's fields as text, and where they stand."""
+    """A row's fields as text, and its place: file and line."""
 
     where: str
     fields: list[str]
 
 
 def read_rows(path: Path, columns: Iterable[str], made_by: str = SWEPT) -> list[tuple[str, dict[str, str]]]:
-    """Rows as text, each with where it stands (file and line); a `.parquet` file's by the text of its values.
+    """Return rows as text, each with its place (file and line); a `.parquet` file's values are converted to text.
 
     made_by: the command that makes such a table, for an error.
     Raises UsageError for an invalid file, and for one that lacks one of these columns.
@@ -30,7 +30,7 @@ def read_rows(path: Path, columns: Iterable[str], made_by: str = SWEPT) -> list[
 
 
 def read_texts(path: Path, columns: Iterable[str], made_by: str) -> tuple[list[str], Iterator[Placed]]:
-    """The columns' names and the rows.  Raises UsageError as `read_rows` does, about a row where that is read."""
+    """Return column names and rows.  Raises UsageError as `read_rows` does; for an invalid row, when it is read."""
     if not path.exists():
         raise UsageError(f"there is no results table {path}; {make_it(made_by)}")
     texts = _parquet_texts(path) if path.suffix == ".parquet" else _csv_texts(path)
@@ -50,9 +50,9 @@ def read_texts(path: Path, columns: Iterable[str], made_by: str) -> tuple[list[s
 
 
 def _csv_texts(path: Path) -> Iterator[Placed]:
-    """The columns' names, then each row."""
+    """Yield the column names, then each row."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin a file with a mark
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin a file with a byte order mark
             reader = csv.reader(file)
             wanted = 0
             for row in filter(None, reader):
@@ -67,7 +67,7 @@ def _csv_texts(path: Path) -> Iterator[Placed]:
 
 
 def _parquet_texts(path: Path) -> Iterator[Placed]:
-    """The columns' names, then each row."""
+    """Yield the column names, then each row."""
     pyarrow = need_pyarrow()
     try:
         table = pyarrow.parquet.ParquetFile(path).read()
@@ -84,7 +84,7 @@ def _text(value: Any) -> str:
 
 
 def need_pyarrow() -> Any:
-    """The package that reads and writes Parquet.  Raises UsageError where it is not installed."""
+    """Return pyarrow, which reads and writes Parquet.  Raises UsageError if it is not installed."""
     try:
         import pyarrow.parquet
     except ImportError as error:
@@ -93,5 +93,5 @@ def need_pyarrow() -> Any:
 
 
 def make_it(made_by: str = SWEPT) -> str:
-    """What to do where there is no table.  made_by: the command that makes such a one."""
+    """What to do if there is no table.  made_by: the command that makes one."""
     return f"`retrieval-gap {made_by}` makes a table; name it with --results FILE"

@@ -1,6 +1,6 @@
-"""The fields of a table's rows as values: whole numbers, numbers and shares, and their order.
+"""Parse the fields of a table's rows: whole numbers, numbers and shares; and sort them.
 
-A trouble is told with its place.
+Errors name the field's place.
 """
 
 import math
@@ -13,26 +13,26 @@ from retrieval_gap.machine.errors import UsageError
 Value = TypeVar("Value")
 # In ASCII digits, without the underscores and blanks that Python allows.
 _WHOLE, _PLAIN = re.compile(r"[-+]?[0-9]{1,4000}"), re.compile(r"[-+.0-9A-Za-z]+")
-_LEAST = {"eval_samples": 1}  # a share is of some
+_LEAST = {"eval_samples": 1}  # a share needs at least one sample
 
 
 def count_in(where: str, row: Mapping[str, str], column: str) -> int:
-    """Raises UsageError for what is not a whole number."""
+    """Raises UsageError if the field is not a whole number."""
     return _placed(where, whole_number, row, column)
 
 
 def count_if_told(where: str, row: Mapping[str, str], column: str) -> int | None:
-    """None where the table does not tell.  Raises UsageError as `count_in` does."""
+    """Like `count_in`, but None for a missing or empty field."""
     return count_in(where, row, column) if row.get(column) else None
 
 
 def number_in(where: str, row: Mapping[str, str], column: str) -> float:
-    """Raises UsageError for what is no finite number."""
+    """Raises UsageError if the field is not a finite number."""
     return _placed(where, finite_number, row, column)
 
 
 def share_in(where: str, row: Mapping[str, str], column: str) -> float:
-    """Raises UsageError for what is not a share."""
+    """Raises UsageError if the field is not a share."""
     return _placed(where, share_of_one, row, column)
 
 
@@ -44,7 +44,7 @@ def _placed(where: str, read: Callable[[str, str], Value], row: Mapping[str, str
 
 
 def whole_number(column: str, text: str) -> int:
-    """Raises ValueError, naming the column, for what is none, or is fewer than the column's rows must have."""
+    """Raises ValueError, naming the column, if the text is not a whole number or below the column's minimum."""
     if not _WHOLE.fullmatch(text):
         raise ValueError(f"{column} = {text!r} is not a whole number")
     number = int(text)
@@ -54,7 +54,7 @@ def whole_number(column: str, text: str) -> int:
 
 
 def finite_number(column: str, text: str) -> float:
-    """Raises ValueError, naming the column, for what is none."""
+    """Raises ValueError, naming the column, if the text is not one."""
     number = _number(text)
     if not math.isfinite(number):
         raise ValueError(f"{column} = {text!r} is not a number")
@@ -62,7 +62,7 @@ def finite_number(column: str, text: str) -> float:
 
 
 def share_of_one(column: str, text: str) -> float:
-    """A number from 0 to 1.  Raises ValueError, naming the column, for what is none."""
+    """A number from 0 to 1.  Raises ValueError, naming the column, if the text is not one."""
     share = _number(text)
     if not 0 <= share <= 1:
         raise ValueError(f"{column} = {text!r} is not a share between 0 and 1")
@@ -82,7 +82,7 @@ def naturally(text: str) -> list[tuple[float, str]]:
 
 
 def number_or_last(text: str) -> float:
-    """What is not a number comes after all that are."""
+    """A sort key: text that is not a number comes after all numbers."""
     try:
         return float(text)
     except ValueError:

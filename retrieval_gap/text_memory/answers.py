@@ -1,4 +1,4 @@
-"""How a model answers: written as JSON, or chosen by how likely each allowed answer is."""
+"""Answers of a model: written as JSON, or chosen by the likelihood of each allowed answer."""
 
 import json
 import re
@@ -17,13 +17,13 @@ _OBJECT = re.compile(r"\{[^{}]*\}", re.DOTALL)
 
 
 def check_answer_form(target: Target, form: AnswerForm) -> None:
-    """Raises UsageError where answers are to be scored and the target lists none."""
+    """Raises UsageError if answers are to be scored but the target lists none."""
     if form in ("score", "calibrated") and not target.options:
         raise UsageError(f"--answer {form} needs a list of allowed answers, which {target.name} does not have")
 
 
 def prediction_request(target: Target, carried: str, now: Step, settings: Settings) -> Request | ScoreRequest:
-    """What asks for the prediction of one step."""
+    """The request for the prediction of one step."""
     if settings.answer in ("score", "calibrated"):
         return score_request(target, carried, now.text(), now.lead)
     prompt = prediction(target, carried, now.text(), f"Answer with JSON: {_example(target)}")
@@ -38,7 +38,7 @@ def prediction_request(target: Target, carried: str, now: Step, settings: Settin
 
 
 def score_request(target: Target, carried: str, now: str, lead: str) -> ScoreRequest:
-    """How likely each allowed answer is.  now: the step's input; `NOTHING` where answers are calibrated."""
+    """The request for the likelihood of each allowed answer.  now: the step's input; `NOTHING` to calibrate answers."""
     return ScoreRequest(
         system=PREDICT,
         prompt=prediction(target, carried, now, ""),
@@ -48,7 +48,7 @@ def score_request(target: Target, carried: str, now: str, lead: str) -> ScoreReq
 
 
 def chosen(target: Target, scored: Scored, without: Scored | None) -> Value:
-    """The likeliest allowed answer.  without: the likelihoods without content, where answers are calibrated.
+    """The likeliest allowed answer.  without: the likelihoods for an input without content, if answers are calibrated.
 
     Raises RunError for a prompt that does not fit.
     """
@@ -64,7 +64,7 @@ def fitting(reply: Reply) -> Completion:
 
 
 def parsed(target: Target, text: str) -> Value | None:
-    """The answer in the last JSON object of a text that has one; nothing is guessed from prose."""
+    """The answer in a text's last JSON object that has one, None if none does; nothing is guessed from prose."""
     for found in reversed(_OBJECT.findall(text)):
         try:
             value = read_json(found)
@@ -77,7 +77,7 @@ def parsed(target: Target, text: str) -> Value | None:
 
 
 def shown(value: Value | None) -> str:
-    """A value as a prompt and a person read it."""
+    """A value as text, for prompts and people."""
     if value is None:
         return ""
     if isinstance(value, float | int):
@@ -98,7 +98,7 @@ def _typed(target: Target, answer: Any) -> Value | None:
 
 
 def _number(answer: Any) -> float | None:
-    """None for what is not a number, NaN, or beyond LARGEST_NUMBER; Python alone reads 1_0 as 10."""
+    """The number; None for other text (1_0 too, which Python alone reads as 10), NaN and beyond LARGEST_NUMBER."""
     if isinstance(answer, bool) or "_" in str(answer):
         return None
     try:

@@ -1,4 +1,4 @@
-"""How one stream asks: generators that yield requests and are sent the replies, with a count of what that took."""
+"""Requests of one stream: generators that yield requests and are sent the replies, with a count of calls and tokens."""
 
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
@@ -26,7 +26,7 @@ Talk = Generator[Ask, Any, T]
 
 @dataclass
 class Usage:
-    """calls: requests, whether the model or the cache answered.  read, written: tokens, as the model counts."""
+    """calls: requests, answered by the model or the cache.  read, written: tokens, as the model counts."""
 
     calls: int = 0
     read: int = 0
@@ -40,7 +40,7 @@ class Usage:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """value: None where the reply could not be read.  reply: as it was written, "" where answers are scored."""
+    """value: None if the reply could not be parsed.  reply: as written, "" if answers are scored."""
 
     value: Value | None
     reply: str = ""
@@ -49,8 +49,8 @@ class Prediction:
 
 @dataclass
 class Speaker:
-    """What a stream's method needs to ask: whose stream it is, the settings, the tokenizer.  usage: since it was last
-    taken.  done: steps that lie behind."""
+    """What a method needs to make requests for one stream.  count: of tokens, by the model's tokenizer.  usage: since
+    the last `take_usage`.  done: number of past steps."""
 
     benchmark: Benchmark
     stream: Stream
@@ -72,7 +72,7 @@ class Speaker:
         return completion
 
     def predict(self, carried: str, now: Step) -> Talk[Prediction]:
-        """A prediction of a step, by what is carried: a method's text, "" for none."""
+        """Predict a step from `carried`, a method's text, "" for none."""
         carried = f"{NOTES}\n{carried}" if carried else ""
         request = prediction_request(self.target, carried, now, self.settings)
         if isinstance(request, Request):

@@ -1,4 +1,4 @@
-"""One stream from its first step to its last: predict, wait until the outcome is known, learn from it."""
+"""Run one stream from its first step to its last: predict, wait until the outcome is known, learn from it."""
 
 import math
 from collections.abc import Mapping
@@ -20,11 +20,11 @@ Number = float | None
 
 @dataclass
 class StepRecord:
-    """What happened at a step, a line of the log.
+    """What happened at a step, one line of the log.
 
-    carried: what the method showed, and its tokens.  predicted: None where nothing was asked, or the reply could not be
-    read (`readable`).  value, measures, right: how it was judged, None where it cannot be.  feedback: what was told,
-    later; versions: of the memory that came of it.  calls, read, written: requests and tokens, of both.
+    carried, carried_tokens: the method's text and its length.  predicted: None if nothing was asked, or the reply could
+    not be parsed.  value, measures, right: its judgement, None where there is none.  feedback: given later; versions:
+    of the memory, as a result.  calls, read, written: requests and tokens, of both.
     """
 
     stream: int
@@ -58,7 +58,8 @@ class StepRecord:
 
 
 def stream_dialogue(speaker: Speaker, method_name: str) -> Talk[list[StepRecord]]:
-    """The records of all steps.  Raises RunError for a prompt that does not fit into the model's context."""
+    """Run a method on a stream; return all records.  Raises RunError for a prompt that does not fit into the
+    context."""
     stream, target = speaker.stream, speaker.target
     method = METHOD_CLASSES[method_name](speaker)
     told = _Told(speaker)
@@ -84,7 +85,7 @@ def stream_dialogue(speaker: Speaker, method_name: str) -> Talk[list[StepRecord]
 
 
 def set_prediction(record: StepRecord, speaker: Speaker, prediction: Prediction, truth: Value) -> None:
-    """Writes down a prediction and how it is judged."""
+    """Write a prediction and its judgement into a record."""
     found = judge(speaker.target, prediction.value, truth)
     record.truth, record.predicted = truth, prediction.value
     record.reply, record.cut = prediction.reply, prediction.cut
@@ -93,7 +94,7 @@ def set_prediction(record: StepRecord, speaker: Speaker, prediction: Prediction,
 
 
 def _due(step: Step, now: Step) -> bool:
-    """A step that asks nothing is taken in at once; another one when its truth is known, whatever is told of it: all
+    """A step that asks nothing is due at the next step; another when its truth is known, whatever the feedback: all
     kinds of feedback come at the same time."""
     return step.number < now.number if step.truth is None else known_by(step, now)
 
@@ -107,7 +108,7 @@ def _learn(speaker: Speaker, method: Method, told: "_Told", record: StepRecord) 
 
 
 class _Told:
-    """What is told of the steps of one stream."""
+    """The feedback on the steps of one stream."""
 
     def __init__(self, speaker: Speaker) -> None:
         self._speaker = speaker
@@ -124,8 +125,8 @@ class _Told:
         return Outcome() if truth is None else outcome_of(target, record.predicted, truth)
 
     def _judged(self, step: Step, record: StepRecord) -> Talk[Outcome]:
-        """What a judge says who sees what the method saw and the prediction, not the truth.  A word that cannot be read
-        is counted, and told as nothing."""
+        """The feedback of a judge, who sees the method's text and the prediction, not the truth.  A judgement that
+        cannot be parsed is counted, and gives no feedback."""
         speaker = self._speaker
         block = f"{prompts.NOTES}\n{record.carried}" if record.carried else ""
         told = prompts.told(step, shown(record.predicted), "")

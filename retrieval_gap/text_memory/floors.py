@@ -1,4 +1,4 @@
-"""Predictions without a language model, from a stream's own past: what any method has to beat."""
+"""Floors: predictions without a language model, from a stream's own past, which every method has to beat."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -31,14 +31,14 @@ def floor_records(name: str, benchmark: Benchmark, stream: Stream, target: Targe
 
 
 def floors_of(target: Target) -> list[str]:
-    """The floors that say something of a target."""
+    """The floors that apply to a target."""
     if target.kind == "number":
         return ["majority", "as_before", "no_change"]
     return ["majority", "as_before", *(["transitions"] if target.kind in ("choice", "text") else [])]
 
 
 def _majority(target: Target, known: Sequence[Step], now: Step) -> Value:
-    """The commonest truth so far, of equal ones the latest; of numbers the mean; of codes the commonest five."""
+    """The most common truth so far, of equals the latest; for numbers the mean; for codes the most common five."""
     truths = _truths(target, known)
     if not truths:
         return _guess(target, now)
@@ -51,7 +51,7 @@ def _majority(target: Target, known: Sequence[Step], now: Step) -> Value:
 
 
 def _as_before(target: Target, known: Sequence[Step], now: Step) -> Value:
-    """The last truth that is known; where the input itself says it, that."""
+    """The last known truth; the input's own value of the target, unless that is a number."""
     if target.kind != "number" and target.name in now.now:
         return now.now[target.name]
     return _truths(target, known)[-1] if known else _guess(target, now)
@@ -62,7 +62,7 @@ def _no_change(target: Target, known: Sequence[Step], now: Step) -> Value:
 
 
 def _transitions(target: Target, known: Sequence[Step], now: Step) -> Value:
-    """What most often came after the present value (or input, where the input says no value), else as before."""
+    """The most common truth after the present value (or input, if that has no value); without one, as before."""
     after = [step for step in known if _key(target, step) == _key(target, now)]
     return _majority(target, after, now) if after else _as_before(target, known, now)
 
@@ -76,7 +76,7 @@ _FLOORS: dict[str, Floor] = {
 
 
 def _guess(target: Target, now: Step) -> Value:
-    """Without a past: the present value, else the first that is allowed."""
+    """Without a past: the present value, else 0, no codes, or the first allowed answer."""
     if target.name in now.now:
         return now.now[target.name]
     if target.kind == "number":

@@ -1,4 +1,4 @@
-"""Many streams at a time: each round asks what every unfinished stream wants to know next, so a server is kept full.
+"""Run many streams together: each round sends the next request of every unfinished stream, to keep a server busy.
 
 Each stream's own order is kept.
 """
@@ -16,8 +16,8 @@ T = TypeVar("T")
 def run_in_lockstep(
     talks: Sequence[Talk[T]], client: Client, judge: Client, *, what: str, after_round: Callable[[int], None]
 ) -> list[T]:
-    """What the talks return, in their order.  judge: who answers what is asked of a judge, perhaps the same client.
-    after_round: told how many talks have ended.  Raises what a talk or a client raises."""
+    """Return the results of the talks, in order.  judge: answers `ToJudge` requests, perhaps the same client.
+    after_round: called with the number of finished talks.  Raises what a talk or a client raises."""
     results: dict[int, T] = {}
     waiting: dict[int, Ask] = {}
 
@@ -39,7 +39,7 @@ def run_in_lockstep(
 
 
 def _answered(asked: dict[int, Ask], client: Client, judge: Client, what: str) -> dict[int, Any]:
-    """Each stream's reply, by its place, the streams in their order."""
+    """Each stream's reply, by its index, in the order of `asked`."""
     found: dict[int, Any] = {}
     written = {place: ask for place, ask in asked.items() if isinstance(ask, Request)}
     found |= dict(zip(written, client.ask(list(written.values()), what), strict=True))

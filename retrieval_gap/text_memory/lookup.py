@@ -1,4 +1,4 @@
-"""BM25 over a few short texts: which of them are about the same as a query."""
+"""BM25 over a few short texts: rank them by similarity to a query."""
 
 import math
 import re
@@ -9,10 +9,10 @@ K1, B = 1.5, 0.75
 
 
 def ranked(query: str, texts: Sequence[str], count: int) -> list[int]:
-    """The places of the `count` texts that rank highest for the query, the highest first; of equal ranks the later one.
+    """The indices of the `count` texts that rank highest for the query, best first; of equal ranks the later one.
 
     Okapi BM25 with Lucene's inverse document frequency (Robertson and Zaragoza 2009; Kamphuis et al. 2020).  Each step
-    asks about other texts, so an index that is built once would not pay.
+    ranks other texts, so building an index would not pay.
     """
     words = [_words(text) for text in texts]
     mean = sum(map(len, words)) / len(words) if words else 0.0

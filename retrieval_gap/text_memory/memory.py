@@ -10,7 +10,7 @@ from retrieval_gap.text_memory.written_json import read_object
 
 # The paper's sections: the history, the status and focus, and what to watch.
 SECTIONS = ("History", "Status", "Watch")
-# A heading has a colon, a mark, or nothing behind its name: `Watch out for rain` is none.
+# A heading has a mark before its name, or a colon, a mark or nothing after it; `Watch out for rain` is not one.
 _HEADING = re.compile(
     r"\s*(?P<before>#+\s*)?(?:\*\*)?(?P<name>History|Status|Watch)\b"
     r"(?P<behind>\s*(?:\*\*)?\s*:\s*(?:\*\*)?|\*\*)?\s*(?P<rest>.*)",
@@ -28,18 +28,18 @@ Reason = Literal[
 
 
 class UnreadableError(ValueError):
-    """A reply that is no memory, or no list of edits."""
+    """A reply that is not a memory, or not a list of edits."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """items: of each of `SECTIONS`, in order, a line each."""
+    """items: the lines of each of `SECTIONS`, in order."""
 
     items: tuple[tuple[str, ...], ...] = ((), (), ())
 
     @property
     def text(self) -> str:
-        """What the model reads, and what the budget counts: headings and items, a line each."""
+        """The text that the model reads and the budget counts: headings and items, one per line."""
         lines = []
         for section, items in zip(SECTIONS, self.items, strict=True):
             lines += [f"{section}:", *(f"- {item}" for item in items)]
@@ -47,7 +47,7 @@ class Memory:
 
     @property
     def numbered(self) -> str:
-        """The same with the numbers by which edits name items; they are derived, so no part of the memory."""
+        """The same text with the numbers by which edits name items; they are not part of the memory."""
         lines, number = [], 0
         for section, items in zip(SECTIONS, self.items, strict=True):
             lines.append(f"{section}:")
@@ -59,8 +59,8 @@ class Memory:
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """The memory after a step.  reason: how it came to be this one; for the reasons behind "unchanged" it is the old
-    memory that was kept.  told: for a person, such as how far over budget the rejected one was."""
+    """The memory after a step.  reason: why it is this one; for the reasons listed after "unchanged" the old memory was
+    kept.  told: details for a person, such as how far over budget the rejected one was."""
 
     step: int
     text: str
@@ -71,9 +71,9 @@ class Version:
 
 
 def parse_memory(text: str) -> Memory:
-    """A memory as a model writes it: headings (with or without marks) and lines, or a JSON object with the sections.
+    """Parse a memory as a model writes it: headings (with or without marks) and lines, or a JSON object of sections.
 
-    Raises UnreadableError where no section is named.
+    Raises UnreadableError if no section is named.
     """
     found = _of_json(text)
     if found is not None:
@@ -94,11 +94,11 @@ def parse_memory(text: str) -> Memory:
 
 
 def apply_edits(memory: Memory, text: str) -> tuple[Memory, int]:
-    """The memory after edits, a line each (`ADD History: ...`, `REPLACE 3: ...`, `REMOVE 3`, `KEEP`), and how many
-    lines were no edit: of another form, or of an item or a section that there is not.  Numbers are those of `numbered`
-    before the first edit.
+    """Return the memory after edits, one per line (`ADD History: ...`, `REPLACE 3: ...`, `REMOVE 3`, `KEEP`), and the
+    number of lines that are not edits: of another form, or of an unknown item or section.  Numbers are those of
+    `numbered` before the first edit.
 
-    Raises UnreadableError where no line is an edit.
+    Raises UnreadableError if no line is an edit.
     """
     numbered = [(place, item) for place, items in enumerate(memory.items) for item in items]
     kept: dict[int, tuple[int, str]] = dict(enumerate(numbered, start=1))
@@ -125,7 +125,7 @@ def apply_edits(memory: Memory, text: str) -> tuple[Memory, int]:
 
 
 def diff(old: str, new: str) -> tuple[str, ...]:
-    """The lines that went ("- ...") and came ("+ ...")."""
+    """The removed ("- ...") and added ("+ ...") lines."""
     return tuple(line for line in difflib.ndiff(old.splitlines(), new.splitlines()) if line[0] in "+-")
 
 

@@ -1,8 +1,8 @@
-"""What a method carries from step to step, and how it learns from a step.  None carries more than the budget.
+"""Methods: what each carries from step to step, at most the budget, and how it learns from a step.
 
-`search` is the one exception, and a control: it looks up the whole log, so it shows no more than the budget but carries
-all.  Steps are whole or left out; what is left out first is what is oldest.  A step that is above the budget by itself
-is never carried, and empties nothing.
+`search` is the one exception, and a control: it shows no more than the budget, but searches the whole log.  Steps are
+carried whole or left out, the oldest first.  A step that exceeds the budget by itself is never carried, and displaces
+nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,10 +24,10 @@ class Method(Protocol):
     """One method on one stream."""
 
     def carried(self, now: Step) -> str:
-        """The text that stands in the prompt of this step: never above the budget."""
+        """The method's text for the prompt of this step, never above the budget."""
 
     def learn(self, past: Past) -> Talk[list[Version]]:
-        """Takes in a step and what is known of it; the versions of a memory that came of it."""
+        """Learn from a past step; return the versions of the memory that result."""
 
 
 class ZeroShot:
@@ -45,7 +45,7 @@ class ZeroShot:
 
 
 class Steps:
-    """Carries the last steps whole, as many as the budget holds.  most: steps at the most, 0 for no other limit."""
+    """Carries the last steps whole, as many as the budget holds.  most: whether `k` also limits their number."""
 
     most: ClassVar[bool] = False
 
@@ -62,7 +62,7 @@ class Steps:
         return []
 
     def _keep(self, line: str) -> None:
-        """The newest lines that fit; one that never does leaves what there is."""
+        """Keep the newest lines that fit; a line above the budget changes nothing."""
         settings = self._speaker.settings
         if self._speaker.count(line) > settings.budget:
             return
@@ -76,8 +76,8 @@ class LastK(Steps):
 
 
 class Summaries(Steps):
-    """The reproduction's reading of MemPrompt: each step is summed up by the model, outcome included, and the summaries
-    are carried as the full history is."""
+    """The reproduction's reading of MemPrompt: the model summarises each step with its outcome, and the summaries are
+    carried like the full history."""
 
     def learn(self, past: Past) -> Talk[list[Version]]:
         speaker = self._speaker
@@ -97,7 +97,7 @@ class Summaries(Steps):
 
 
 class Episodes(Steps):
-    """The last steps that the budget holds, of which those most like the present one are shown."""
+    """Carries the last steps that the budget holds, and shows those most similar to the present one."""
 
     def carried(self, now: Step) -> str:
         count, settings = self._speaker.count, self._speaker.settings
@@ -110,8 +110,8 @@ class Episodes(Steps):
 
 
 class MemPrompt(Episodes):
-    """The original MemPrompt (arXiv 2201.06009): what was told about predictions that were wrong, looked up by
-    similarity.  A number is never quite right, so all of its steps count."""
+    """The original MemPrompt (arXiv 2201.06009): feedback on wrong predictions, looked up by similarity.  A number is
+    never exactly right, so all steps of a numeric target count."""
 
     def learn(self, past: Past) -> Talk[list[Version]]:
         yield from ()
@@ -122,10 +122,10 @@ class MemPrompt(Episodes):
 
 
 class SearchLog(Episodes):
-    """The whole log, without a bound: the retriever that a state of fixed size is compared with."""
+    """Searches the whole log, without a bound: the retriever that a state of fixed size is compared with."""
 
     def _keep(self, line: str) -> None:
-        if self._speaker.count(line) <= self._speaker.settings.budget:  # what can be shown at all
+        if self._speaker.count(line) <= self._speaker.settings.budget:  # a longer line could never be shown
             self._lines.append(line)
 
 
@@ -152,7 +152,7 @@ class Rewriting:
         return [version]
 
     def _worse(self, old: str, new: str) -> Talk[str]:
-        """What the gate says against the new memory, "" where it predicts the last steps as well as the old."""
+        """Why the gate rejects the new memory; "" if it predicts the last steps as well as the old one."""
         sums = []
         for text in (old, new):
             total = 0.0
@@ -160,7 +160,7 @@ class Rewriting:
                 predicted = yield from self._speaker.predict(text, past.step)
                 assert past.outcome.truth is not None, "only those are kept"
                 value = judge(self._speaker.target, predicted.value, past.outcome.truth).value
-                total += value if value == value else -abs(float(str(past.outcome.truth))) - 1  # NaN: not readable
+                total += value if value == value else -abs(float(str(past.outcome.truth))) - 1  # NaN: unreadable
             sums.append(total / len(self._recent))
         return (
             f"the last {len(self._recent)} steps score {sums[1]:.3g}, {sums[0]:.3g} before" if sums[1] < sums[0] else ""
@@ -168,14 +168,14 @@ class Rewriting:
 
 
 class NoUpdate(ZeroShot):
-    """The empty memory, never written: what the headings alone do."""
+    """The empty memory, never written: the effect of the headings alone."""
 
     def carried(self, now: Step) -> str:
         return Memory().text
 
 
 class Oracle(ZeroShot):
-    """What an ideal writer would have noted, as far as the budget goes: whether the model can read a memory at all."""
+    """The notes of an ideal writer, as many as the budget holds: whether the model can read a memory at all."""
 
     def carried(self, now: Step) -> str:
         speaker = self._speaker

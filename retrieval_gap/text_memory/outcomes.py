@@ -1,4 +1,4 @@
-"""What is told after a prediction: the truth, a judge's word, another step's truth as a control, or nothing."""
+"""Feedback after a prediction: the truth, a judgement, another step's truth as a control, or nothing."""
 
 from dataclasses import dataclass
 
@@ -15,8 +15,8 @@ JUDGE_TOKENS = 96
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """text: for the prompt, "" where nothing is known.  truth: what is told as the truth, None without one.  wrong: of
-    the prediction, None where that is not known, or the target is a number."""
+    """text: for the prompt, "" if nothing is known.  truth: the value given as the truth, None without one.  wrong:
+    whether the prediction was wrong, None if unknown, as for a predicted number beside its truth."""
 
     text: str = ""
     truth: Value | None = None
@@ -25,14 +25,14 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Past:
-    """A step that lies behind, what was predicted, and what is known of it."""
+    """A past step, what was predicted, and its outcome."""
 
     step: Step
     predicted: Value | None
     outcome: Outcome
 
     def line(self) -> str:
-        """All of it on one line, as the methods that keep raw steps show it."""
+        """Input and outcome on one line, as the methods that keep raw steps show them."""
         given = ", ".join(f"{name} {value}" for name, value in self.step.input.items())
         if self.outcome.truth is not None:
             return f"{given} -> {shown(self.outcome.truth)}"
@@ -40,7 +40,7 @@ class Past:
 
 
 def outcome_of(target: Target, predicted: Value | None, truth: Value) -> Outcome:
-    """A truth, told as what came, with how the prediction compares."""
+    """The outcome for a truth, with how the prediction compares."""
     text = f"Outcome: {shown(truth)}."
     right = judge(target, predicted, truth).right
     if predicted is None:
@@ -52,8 +52,8 @@ def outcome_of(target: Target, predicted: Value | None, truth: Value) -> Outcome
 
 
 def shuffled_truths(stream: Stream, target: Target, seed: int) -> dict[int, Value]:
-    """For each step but the first the truth of an earlier one, drawn at random: the control that says as much and
-    teaches nothing about its own step.  By step number."""
+    """By step number, the truth of an earlier step drawn at random, for each step but the first: a control that gives
+    as much feedback, but none about the step itself."""
     asked = [step for step in stream.steps if step.truth is not None]
     rng = np.random.default_rng([seed, stream.number])
     return {
@@ -62,7 +62,7 @@ def shuffled_truths(stream: Stream, target: Target, seed: int) -> dict[int, Valu
 
 
 def judged(completion: Completion) -> Outcome | None:
-    """A judge's word, None where it is no JSON object with a true or false `right`."""
+    """The outcome in a judge's reply, None unless it is a JSON object with a true or false `right`."""
     value = read_object(completion.text)
     if value is None or not isinstance(value.get("right"), bool):
         return None

@@ -1,5 +1,5 @@
-"""What a model is asked, in words.  All methods share the question, the step and the form of the answer; they differ in
-one block, what they carry."""
+"""The prompts.  All methods share the question, the step and the form of the answer; they differ in the carried
+block."""
 
 from retrieval_gap.tasks.streams.stream import Step, Target
 from retrieval_gap.text_memory.memory import SECTIONS, Memory
@@ -10,27 +10,27 @@ JUDGE = "You judge a prediction. The true outcome is not known yet."
 SUMMARISE = "You sum up one step of a series."
 NOW, NOTES, INPUT = "Now:", "Notes:", "Step:"
 ANSWER = "Answer:"
-NOTHING = "N/A"  # stands for the input where answers are calibrated
+NOTHING = "N/A"  # replaces the input to calibrate answers
 WORDS_OF_SUMMARY = 100
 
 
 def question(target: Target, *, listed: bool = True) -> str:
-    """The target's question.  listed: with the answers that it allows."""
+    """The target's question.  listed: whether to list the allowed answers."""
     allowed = f" One of: {', '.join(target.options)}." if target.options and listed else ""
     unit = f" Answer in {target.unit}." if target.unit else ""
     return f"{target.question}{allowed}{unit}"
 
 
 def prediction(target: Target, carried: str, now: str, form: str) -> str:
-    """carried: what the method shows, "" for nothing.  now: the step's input.  form: how to answer, "" where answers
-    are scored: then they need no list either."""
+    """carried: the method's text, "" for none.  now: the step's input.  form: how to answer; "" if answers are scored,
+    which need no list either."""
     block = f"{carried}\n\n" if carried else ""
     how = f"\n{form}\n" if form else ""
     return f"{question(target, listed=bool(form))}\n\n{block}{NOW}\n{now}\n{how}"
 
 
 def told(step: Step, predicted: str, outcome: str) -> str:
-    """A step with what was predicted and what is known of it."""
+    """A step with its prediction and its outcome, as text."""
     lines = [INPUT, step.text()]
     if step.truth is not None:
         lines += [f"Predicted: {predicted or 'nothing readable'}"]
@@ -83,7 +83,7 @@ def summary(target: Target, step: str) -> str:
     )
 
 
-# Words of the instructions that no notes hold, unless the model wrote its instruction back.
+# Words of the instructions, found in notes only if the model repeated its instruction.
 ECHOES = ("Write the new notes: keep what helps", "Edit the notes, one line an edit", "Write them again, shorter")
 
 

@@ -1,4 +1,4 @@
-"""The memory of LLM-as-RNN on one stream: asked for anew after each step, held to its budget, each version kept."""
+"""The memory of LLM-as-RNN on one stream: rewritten after each step, held to its budget, with a version per step."""
 
 from retrieval_gap.llm.request import Completion, Request
 from retrieval_gap.text_memory import prompts
@@ -16,12 +16,12 @@ from retrieval_gap.text_memory.memory import (
 )
 from retrieval_gap.text_memory.outcomes import Past
 
-# Tokens that a reply may have beyond the budget, so that one that is over is seen to be: a quarter of it, and these.
+# A reply may exceed the budget by a quarter and these tokens, so that one above the budget is recognised as such.
 ROOM = 32
 
 
 class _RefusedError(Exception):
-    """A reply that is not taken as the new memory."""
+    """A reply that is rejected as the new memory."""
 
     def __init__(self, reason: Reason, told: str, over: Memory | None = None) -> None:
         super().__init__(told)
@@ -29,7 +29,7 @@ class _RefusedError(Exception):
 
 
 class Notebook:
-    """memory, version: as they are now.  The first is empty but for its headings, which the budget has to hold."""
+    """memory, version: the present ones.  The first memory has only headings, which the budget has to hold."""
 
     def __init__(self, speaker: Speaker) -> None:
         self._speaker = speaker
@@ -38,8 +38,8 @@ class Notebook:
         self.version = Version(step=-1, text=text, tokens=speaker.count(text), reason="start", told="", diff=())
 
     def update(self, past: Past) -> Talk[Version]:
-        """The memory after a step.  A new one that is over the budget is consolidated once; if that does not do, or the
-        reply was none, the model is asked a second time; then the old one is kept, and the version says why."""
+        """Update the memory after a step.  A new one above the budget is consolidated once; if that fails, or the reply
+        was not a memory, the model is asked a second time; then the old one is kept, and the version says why."""
         step = prompts.told(past.step, shown(past.predicted), past.outcome.text)
         prompt, number = self._prompt(step), past.step.number
         try:
@@ -59,7 +59,7 @@ class Notebook:
         return self.version
 
     def take_back(self, memory: Memory, before: Version, step: int, told: str) -> Version:
-        """The old memory again, because the gate found the new one worse."""
+        """Restore the old memory, because the gate found the new one worse."""
         self.memory, self.version = memory, kept_version(before, step, "gate", told)
         return self.version
 
@@ -74,7 +74,7 @@ class Notebook:
         return self.version
 
     def _asked(self, prompt: str) -> Talk[Memory]:
-        """Raises _RefusedError for a reply that is no memory, or one over the budget."""
+        """Raises _RefusedError for a reply that is not a memory, or is above the budget."""
         completion = yield from self._speaker.write(self._request(prompt))
         text = _whole(completion)
         if self._speaker.settings.update == "rewrite":
@@ -116,7 +116,7 @@ class Notebook:
 
 
 def _whole(completion: Completion) -> str:
-    """Raises _RefusedError for a reply that its limit cut, or that holds words of the instruction."""
+    """The reply's text.  Raises _RefusedError if it was cut at its limit, or repeats the instruction."""
     if any(echo in completion.text for echo in prompts.ECHOES):
         raise _RefusedError("echo", "it repeats the instruction")
     if not completion.finished:

@@ -1,7 +1,7 @@
-"""Models that answer by a rule: their right numbers are known beforehand, so that what is around a model can be tested.
+"""Models that answer by a rule: their results are known beforehand, so that the code around a model can be tested.
 
-They read prompts as any model does, and know nothing that is not in them.  A token is a word or a mark.  `note_taker`
-keeps the last facts that fit; the others each do one thing wrong, in every reply.
+They know only what is in the prompt.  A token is a word or a punctuation mark.  `note_taker` keeps the last facts that
+fit; the others each do one thing wrong, in every reply.
 """
 
 import json
@@ -33,7 +33,7 @@ def count_tokens(text: str) -> int:
 
 
 def note_taker(prompt: str) -> str:
-    """The notes with the new fact, the newest facts that the budget holds; a prediction from the notes alone."""
+    """Write the notes with the new fact, the newest facts that fit the budget; predict from the notes alone."""
     if prompts.NOW in prompt:
         return _predicted(prompt)
     if '{"right"' in prompt:
@@ -54,14 +54,14 @@ def note_taker(prompt: str) -> str:
 
 
 def forgetful(prompt: str) -> str:
-    """Keeps the newest fact alone."""
+    """Keep only the newest fact."""
     if prompts.NOW in prompt:
         return _predicted(prompt)
     return _notes([f"- {line}" for line in _news(prompt).values()][-1:])
 
 
 def overrunning(prompt: str) -> str:
-    """Writes one token more than is allowed, whatever it is asked to shorten."""
+    """Write one token more than is allowed, even when asked to shorten."""
     if prompts.NOW in prompt:
         return _predicted(prompt)
     budget = int((_BUDGET.findall(prompt) or [prompts.WORDS_OF_SUMMARY])[-1])
@@ -69,17 +69,17 @@ def overrunning(prompt: str) -> str:
 
 
 def echoing(prompt: str) -> str:
-    """Gives its instruction back."""
+    """Repeat the prompt."""
     return prompt
 
 
 def in_prose(prompt: str) -> str:
-    """Says something, in no form that was asked for."""
+    """Answer in prose, in none of the forms that were asked for."""
     return "I would say that it depends on many things, and that nothing is certain."
 
 
 def stalling(prompt: str) -> str:
-    """Writes until its reply is cut."""
+    """Write until the reply is cut."""
     return "well " * 10_000
 
 
@@ -94,7 +94,7 @@ RULES: dict[str, Callable[[str], str]] = {
 
 
 class ScriptedBackend:
-    """A `Backend`.  name: of `RULES`.  asked: requests that reached it.  Raises UsageError for another name."""
+    """An `LLMBackend`.  name: a rule of `RULES`.  asked: requests received.  Raises UsageError for another name."""
 
     def __init__(self, name: str, *, context_limit: int = 0) -> None:
         if name not in RULES:
@@ -113,7 +113,7 @@ class ScriptedBackend:
             done(place, self._reply(request))
 
     def score(self, requests: Sequence[ScoreRequest], done: Callable[[int, Scored], None]) -> None:
-        """The answer that the rule would write is the likeliest."""
+        """The answer that the rule would write gets 0, the others -1."""
         for place, request in enumerate(requests):
             self.asked.append(request)
             said = self._rule(prompt_text(request))
@@ -137,7 +137,7 @@ class ScriptedBackend:
 
 
 def _predicted(prompt: str) -> str:
-    """What stands beside the key that is asked for, the last time; else the first answer that is allowed."""
+    """The value that was last noted for the key in question; else the first allowed answer."""
     carried, _, now = prompt.partition(prompts.NOW)
     asked, options = _ASKED.search(now), _OPTIONS.search(prompt)
     known = dict(_SHOWN.findall(carried))
@@ -146,7 +146,7 @@ def _predicted(prompt: str) -> str:
 
 
 def _news(prompt: str) -> dict[str, str]:
-    """The note of the step, by its key: a fact that is told, or a cue with its outcome."""
+    """The note of the step, by its key: a fact, or a cue with its outcome."""
     step = _between(prompt, prompts.INPUT, "")
     told, asked, outcome = _TOLD.search(step), _ASKED.search(step), _OUTCOME.search(step)
     if told:
@@ -155,7 +155,7 @@ def _news(prompt: str) -> dict[str, str]:
 
 
 def _as_edits(prompt: str, facts: dict[str, str], fitting: int) -> str:
-    """The edits that lead from the old notes to the newest `fitting` facts."""
+    """The edits that turn the old notes into the newest `fitting` facts."""
     old = re.findall(rf"^(\d+)\. ({_PAIR})$", prompt, re.MULTILINE)
     kept = dict(list(facts.items())[len(facts) - fitting :])
     lines = [f"REMOVE {number}" for number, line, key, _ in old if kept.get(key) != line]

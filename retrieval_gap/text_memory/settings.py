@@ -1,4 +1,4 @@
-"""How a stream is worked through: one frozen object, which travels whole."""
+"""The settings of a method: one frozen object, passed on whole."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -21,14 +21,14 @@ LARGEST = 2**31 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What holds for every step of every stream.
+    """Settings for every step of every stream.
 
-    budget: tokens that a method may carry from step to step, whatever it carries.  answer: written as JSON, chosen by
-    likelihood (calibrated or not), or JSON by a schema.  update: of llm_as_rnn, the whole text or items of it.
-    gate: 0 keeps every new memory; k keeps it only where it does not lower the score on the last k steps.
-    k: steps that last_k, memprompt, episodes and search show at the most.  draw: tells repetitions at a temperature
-    above 0 apart.  thinking: tokens that a reply may have besides, for models that think before they answer; what they
-    think is no part of the reply.
+    budget: tokens that a method may carry from step to step.  answer: written as JSON, chosen by likelihood (calibrated
+    or not), or JSON held to a schema.  update: whether llm_as_rnn rewrites the whole text or edits items of it.  gate:
+    0 keeps every new memory; g keeps it only if it does not lower the score on the last g steps.  k: most steps that
+    last_k, memprompt, episodes and search show.  draw: distinguishes repetitions at a temperature above 0.  thinking:
+    tokens added to the limit of a reply, for models that think before they answer; the thinking is not part of the
+    reply.
     """
 
     budget: int = 256

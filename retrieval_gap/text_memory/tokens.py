@@ -1,4 +1,4 @@
-"""Counting tokens, each text once, and keeping lines within a budget."""
+"""Count tokens, each text once, and keep lines within a budget."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -8,13 +8,13 @@ KEPT = 200_000  # texts whose count is remembered
 
 
 class Counter:
-    """count_tokens: the model's own tokenizer; a server may have to be asked, so no text is counted twice."""
+    """count_tokens: the model's own tokenizer; that may be a request to a server, so no text is counted twice."""
 
     def __init__(self, count_tokens: Callable[[str], int]) -> None:
         self._count, self._known = count_tokens, dict[str, int]()
 
     def __call__(self, text: str) -> int:
-        """Tokens of a text; 0 of an empty one."""
+        """Number of tokens of a text; 0 for an empty one."""
         if not text:
             return 0
         if text not in self._known:
@@ -24,13 +24,13 @@ class Counter:
         return self._known[text]
 
     def fitting(self, lines: Sequence[str], budget: int) -> list[str]:
-        """The most lines, from the first on, whose text is within the budget: whole lines, never a part of one."""
+        """The first lines, as many as fit the budget together; no line is cut."""
         return self.fitting_as(lines, budget, "\n".join)
 
     def fitting_as(self, items: Sequence[T], budget: int, shown: Callable[[Sequence[T]], str]) -> list[T]:
-        """The most items, from the first on, whose text as it is shown is within the budget.
+        """The first items, as many as fit the budget in the text that `shown` makes of them.
 
-        Tokens reach over the ends of lines, so the same lines may be more of them in another order.
+        Tokens can span line ends, so the same lines in another order may have more tokens.
         """
         low, high = 0, len(items)
         while low < high:

@@ -5,16 +5,16 @@ from typing import Any
 
 
 def read_json(text: str) -> Any:
-    """The value of a text; half a character (a lone surrogate), which no log can hold, becomes "?".
+    """Parse JSON; half a character (a lone surrogate), which no log can hold, becomes "?".
 
-    Raises ValueError, RecursionError for what is no JSON.
+    Raises ValueError or RecursionError for text that is not JSON.
     """
     value = json.loads(text)
     return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def read_object(reply: str) -> dict[str, Any] | None:
-    """The object from a reply's first brace to its last, None where that is none."""
+    """The object from a reply's first brace to its last, None if there is none."""
     start, end = reply.find("{"), reply.rfind("}")
     try:
         value = read_json(reply[start : end + 1]) if 0 <= start < end else None

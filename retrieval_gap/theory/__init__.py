@@ -1,1 +1,1 @@
-"""What b bits of state can do, and how many of them a model uses: bounds and a probe.  docs/theory.md explains both."""
+"""Bounds on what b bits of state can do, and a probe of how many bits a model uses.  docs/theory.md explains both."""

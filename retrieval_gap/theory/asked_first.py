@@ -1,4 +1,4 @@
-"""A query that is known before the sequence is read: a reader has to carry what it is asked, or the answer once found.
+"""A query that comes before the sequence: a reader has to carry the query, and once it is found, the answer.
 
 docs/theory.md, section 5, has the proof.
 """
@@ -13,7 +13,7 @@ from retrieval_gap.theory.best_cells import divide_up, over_bits
 
 @dataclass(frozen=True, kw_only=True)
 class AskedFirst:
-    """One of `items` is asked for, uniform, then their values are read in a known order: independent, and each uniform
+    """A query for one of `items` items, uniform; then the items' values in a known order, independent and each uniform
     among `alphabet` values.
 
     Raises ValueError for fewer than two items or values.
@@ -28,12 +28,12 @@ class AskedFirst:
 
     @property
     def states_needed(self) -> int:
-        """Conditions that a reader who is always right has to tell apart, once the first value is read: each value, if
-        it was that one; and which of the others is asked for."""
+        """Number of states of a reader that is always right, after the first value: one for each value if the query is
+        the first item, and one for each other item."""
         return self.items - 1 + self.alphabet
 
     def ceiling(self, bits: ArrayLike) -> NDArray[np.float64]:
-        """The best accuracy that readers with these (whole) numbers of bits can have; each rounded up.
+        """The best possible accuracy of readers with these (whole) numbers of bits; each rounded up.
 
         Raises ValueError for bits below zero.
         """
@@ -45,7 +45,7 @@ class AskedFirst:
         return min(self.after(read, 1 << bits) for read in range(1, self.items + 1))
 
     def after(self, read: int, states: int) -> float:
-        """What a cut after so many values (1 to all) allows by itself; rounded up."""
+        """The ceiling from a single cut, after `read` values (1 to all); rounded up."""
         q = self.alphabet
         if read == self.items:
             return divide_up(min(states, q), q)
@@ -53,8 +53,8 @@ class AskedFirst:
         return divide_up(whole - self._lightest(read, states) * (q - 1), whole)
 
     def _lightest(self, read: int, states: int) -> int:
-        """The weight, in units of 1 / (items * alphabet), of the kinds that are left when each state has one, the
-        heaviest first.  There are `alphabet` of weight `read` (the value was found) and others of weight `alphabet`."""
+        """The weight, in units of 1 / (items * alphabet), of the kinds left over when each state takes one kind, the
+        heaviest first.  `alphabet` kinds (the value was found) have weight `read`; the others, weight `alphabet`."""
         unread, found = self.items - read, self.alphabet
         left = max(0, found + unread - states)
         light, heavy = sorted(((read, found), (self.alphabet, unread)))
@@ -62,7 +62,7 @@ class AskedFirst:
 
 
 def one_of_ceiling(bits: ArrayLike, answers: int) -> NDArray[np.float64]:
-    """min(1, 2^bits / answers): each state names one of so many answers that are equally likely; rounded up.
+    """min(1, 2^bits / answers), as each state names one of `answers` equally likely answers; rounded up.
 
     Raises ValueError for bits below zero.
     """

@@ -1,7 +1,7 @@
 """The best-cell bound: a state of b bits sorts all inputs into 2^b cells, and each cell gets one table of answers.
 
-Of the inputs in one cell, no more can be answered well than are close to one table.  Counting how many inputs are how
-close to the best table bounds every reader, by integer arithmetic alone.  docs/theory.md, section 3, has the proof.
+In one cell, only inputs close to its table are answered well.  Counting the inputs at each distance from the best table
+bounds every reader, by integer arithmetic alone.  docs/theory.md, section 3, has the proof.
 
 Axes: J right answers of one input, B numbers of bits.
 """
@@ -19,10 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 
 @dataclass(frozen=True)
 class Scores:
-    """How well one table of answers serves all inputs, each equally likely and each asked every query equally often.
+    """Scores of one table of answers over all inputs; inputs, and queries of an input, are equally likely.
 
-    counts: how many inputs get exactly 0, 1, ..., m of their m queries right.
-    Raises ValueError where no input gets all of them right, or there is no query.
+    counts: numbers of inputs with exactly 0, 1, ..., m of their m queries right.
+    Raises ValueError if no input gets all of them right, or there is no query.
     """
 
     counts: tuple[int, ...]
@@ -37,7 +37,7 @@ class Scores:
 
     @cached_property
     def at_least(self) -> list[int]:
-        """Inputs with m, m - 1, ..., 1 right answers or more: an ascending list."""
+        """Numbers of inputs with at least m, m - 1, ..., 1 right answers: an ascending list."""
         return list(accumulate(reversed(self.counts[1:])))
 
     @cached_property
@@ -45,7 +45,7 @@ class Scores:
         return [0, *accumulate(self.at_least)]
 
     def ceiling(self, bits: ArrayLike) -> NDArray[np.float64]:
-        """The best accuracy that readers with these (whole) numbers of bits can have; each rounded up.
+        """The best possible accuracy of readers with these (whole) numbers of bits; each rounded up.
 
         Raises ValueError for bits below zero.
         """
@@ -62,7 +62,7 @@ class Scores:
 
 
 def over_bits(of_one: Callable[[int], float], bits: ArrayLike) -> NDArray[np.float64]:
-    """`of_one` of each number of bits, which are whole ones.  Raises ValueError for bits below zero."""
+    """`of_one` of each (whole) number of bits.  Raises ValueError for bits below zero."""
     bits_B = np.asarray(bits)
     if (bits_B < 0).any():
         raise ValueError(f"bits = {bits_B.min()} is below zero")
@@ -70,26 +70,26 @@ def over_bits(of_one: Callable[[int], float], bits: ArrayLike) -> NDArray[np.flo
 
 
 def divide_up(numerator: int, denominator: int) -> float:
-    """The least double that is not below a quotient of integers."""
+    """The smallest double that is not below a quotient of integers."""
     nearest = numerator / denominator
     p, q = nearest.as_integer_ratio()
     return nearest if p * denominator >= numerator * q else math.nextafter(nearest, math.inf)
 
 
 def independent_scores(answers: int, alphabet: int) -> Scores:
-    """`answers` independent answers, each uniform among `alphabet` values: agreements with one string of them.
+    """Scores of one string, for `answers` independent answers, each uniform among `alphabet` values.
 
-    Raises ValueError for no answers, or an alphabet of less than two values.
+    Raises ValueError for no answers, or an alphabet of fewer than two values.
     """
     _check(answers, alphabet)
     return Scores(_power((alphabet - 1, 1), answers))
 
 
 def counting_scores(letters: int, most: int) -> Scores:
-    """`letters` independent counts, each uniform in 0..most and asked about with every threshold below `most`.
+    """Scores for `letters` independent counts, each uniform in 0..most and compared with every threshold below `most`.
 
-    A table that takes each count to be the middle one is wrong for as many thresholds as the count is away from it.
-    Raises ValueError for no letters, or none that can occur.
+    The table takes each count to be the middle one; it is wrong for as many thresholds as the count is away from that.
+    Raises ValueError for no letters, or `most` below 1.
     """
     _check(letters, most + 1)
     away = [abs(count - most // 2) for count in range(most + 1)]
@@ -97,9 +97,9 @@ def counting_scores(letters: int, most: int) -> Scores:
 
 
 def distinct_scores(answers: int, alphabet: int) -> Scores:
-    """`answers` different values out of `alphabet`, in any order: agreements with one such arrangement.
+    """Scores of one arrangement, for `answers` different values out of `alphabet` in any order.
 
-    Raises ValueError for no answers, an alphabet of less than two values, or more answers than values.
+    Raises ValueError for no answers, an alphabet of fewer than two values, or more answers than values.
     """
     _check(answers, alphabet)
     if answers > alphabet:
@@ -109,16 +109,16 @@ def distinct_scores(answers: int, alphabet: int) -> Scores:
 
 
 def exact_match_scores(inputs: int) -> Scores:
-    """All or nothing: one table serves one of `inputs` inputs.  Raises ValueError for fewer than two."""
+    """All-or-nothing scores: one table is right for one of `inputs` inputs.  Raises ValueError for fewer than two."""
     if inputs < 2:
         raise ValueError(f"expected 2 or more inputs, got {inputs}")
     return Scores((inputs - 1, 1))
 
 
 def _all_wrong(places: int, spare: int) -> list[int]:
-    """For k = 0..places: arrangements of k + spare values on k places, none with the value that the table has there.
+    """For k = 0..places: number of arrangements of k + spare values on k places that differ from the table everywhere.
 
-    The recurrence of derangements, where `spare` is 0: see docs/theory.md, section 5.
+    With `spare` 0 this is the recurrence of derangements; see docs/theory.md, section 5.
     """
     wrong = [1, spare]
     for k in range(2, places + 1):
@@ -129,8 +129,8 @@ def _all_wrong(places: int, spare: int) -> list[int]:
 def _power(part: tuple[int, ...], parts: int) -> tuple[int, ...]:
     """Coefficients of the polynomial `part` to the power `parts`.
 
-    With f the polynomial without its leading zeros and p the power, f p' = parts f' p gives each coefficient from those
-    before it, in whole numbers.
+    With f the polynomial without its leading zeros and p the power, f p' = parts f' p gives each coefficient from the
+    previous ones, in whole numbers.
     """
     zeros = next(j for j, count in enumerate(part) if count)
     f = part[zeros:]

@@ -1,4 +1,4 @@
-"""The bound of each task at each size: the best accuracy that any reader with b bits of state can have.
+"""The bound of each task at each size: the best possible accuracy of any reader with b bits of state.
 
 docs/theory.md has the statements and their proofs.
 """
@@ -29,13 +29,13 @@ Ceiling = Callable[[ArrayLike], NDArray[np.float64]]
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """What one-way communication says of a task of one size; ceilings map whole numbers of bits, 0 or more, in an
-    array of any shape, to shares that no reader exceeds.
+    """The one-way communication bound of a task of one size.  Ceilings map an array of any shape of whole numbers of
+    bits, 0 or more, to shares that no reader exceeds.
 
-    what: the problem, for a person.
-    ceiling: of right answers.  exact_trace: of samples with every answer right, for tasks that ask several.
+    what: description of the problem.
+    ceiling: of right answers.  exact_trace: of samples with every answer right, for tasks with several answers.
     bits_needed: with fewer bits no reader is always right.
-    at_query: the state is cut between sequence and query; else it has so few bits after every token of the prompt.
+    at_query: the bits limit the state between sequence and query; else the state after every token of the prompt.
     """
 
     what: str
@@ -46,13 +46,13 @@ class Bound:
 
 
 def bound_of(task: Task) -> Bound:
-    """The bound of a task as configured, over the problems of all splits.  Raises UsageError for a task without one."""
+    """The bound of a configured task, over the problems of all splits.  Raises UsageError for a task without one."""
     if task.name not in BOUNDS:
         raise unknown("bounded task", task.name, BOUNDS)
     return BOUNDS[task.name](task)
 
 
-# Each of the functions below reads a task of its own name, with that task's options.
+# Each function below takes the task of its own name, and reads that task's options.
 
 
 def _index(task: Any) -> Bound:
@@ -123,7 +123,7 @@ def _mqar(task: Any) -> Bound:
 
 
 def _recalled(task: Any, what: str, items: int) -> Bound:
-    """Independent values, one of which is asked for: behind them, or in front."""
+    """The bound for independent values and a query for one of them, which comes last or first."""
     values = len(task.answers)
     if not task.asks_first:
         return _cells(what, independent_scores(items, values))

@@ -1,9 +1,9 @@
-"""How many bits of its state a trained model uses: cut it at the end of the sequence, carry less, decode on.
+"""How many bits of its state a trained model uses: reduce the state at the end of the sequence, then decode on.
 
 Axes: B samples, L positions, C calibration samples, F elements of one sample's state.
 
-The cut is where the task says that the sequence ends and the question begins (`context_len`), or before the last token
-of the prompt: something is always read after it, so that all the model writes comes out of the state carried on.
+The cut is at the end of the sequence, before the question (the task's `context_len`), or before the last token of the
+prompt.  Some token is always read after it, so all that the model writes comes from the carried state.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,13 +24,13 @@ from retrieval_gap.tasks.api import Task
 from retrieval_gap.theory.quantise import Components, Levels, Rounding
 
 CALIBRATION_SAMPLES = 512
-KEPT_SHARE = 0.99  # of its accuracy, for a model to do as well as before
-BATCH_SHARE = 8  # a quantised state is held several times over while it is made
+KEPT_SHARE = 0.99  # a model that keeps this share of its accuracy does as well as before
+BATCH_SHARE = 8  # while a state is quantised, memory holds several copies of it
 
 
 @runtime_checkable
 class StatefulModel(Protocol):
-    """What the probe needs of a model (a `SequenceModel`, or anything that keeps these)."""
+    """What the probe needs of a model (a `SequenceModel`, or any class with these members)."""
 
     @property
     def device(self) -> torch.device: ...
@@ -42,8 +42,8 @@ class StatefulModel(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Carried:
-    """What is carried over the cut: `bits` for each of the first `rank` principal components, or of all that there are;
-    rank 0 means for each element itself; no bits at all means the mean of the calibration samples."""
+    """What is carried over the cut: `bits` bits for each of the first `rank` principal components (or all, if there are
+    fewer); with rank 0, for each element.  With 0 bits, the mean of the calibration samples."""
 
     bits: int
     rank: int = 0
@@ -51,10 +51,11 @@ class Carried:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeRow:
-    """Accuracy with so much carried.
+    """Accuracy for one amount of carried state.
 
-    bits, rank: as in `Carried`, bits None for the state as it is.  state_bits: carried in all, for one sample.
-    accuracy: as in `Evaluation`; accuracy_strict: an undecided sample is wrong, with its 95 % Wilson interval.
+    bits, rank: as in `Carried`; bits is None for the unchanged state.  state_bits: bits carried in all, per sample.
+    accuracy: as in `Evaluation`; accuracy_strict: an undecided sample is wrong.
+    strict_low, strict_high: 95 % Wilson interval of `accuracy_strict`.
     """
 
     bits: int | None
@@ -68,8 +69,8 @@ class ProbeRow:
 
 @dataclass(frozen=True, kw_only=True)
 class BitsUsed:
-    """The fewest bits that keep 99 % of the strict accuracy of the state as it is: by the accuracy itself (`bits`),
-    by the upper end of its interval (`low`), and by the lower end (`high`; None where no row is that sure)."""
+    """The fewest bits that keep 99 % of the strict accuracy of the unchanged state: by the accuracy itself (`bits`), by
+    the upper end of its interval (`low`), and by the lower end (`high`; None if no row is that certain)."""
 
     bits: int
     low: int
@@ -77,7 +78,7 @@ class BitsUsed:
 
 
 class CutModel:
-    """A model whose state is changed in place, once, after `length` tokens of every prompt."""
+    """A model whose state is changed in place once, after `length` tokens of every prompt."""
 
     def __init__(self, model: StatefulModel, length: int, change: Callable[[State], None]) -> None:
         self._model, self._length, self._change = model, length, change
@@ -91,14 +92,14 @@ class CutModel:
         return self._model.prefill(tokens_BxL[:, self._length :], state)
 
     def read(self, tokens_BxL: Tensor) -> State:
-        """The state at the cut, as it is."""
+        """The unchanged state at the cut."""
         return self._model.prefill(tokens_BxL[:, : self._length])[1]
 
 
 def cut_of(task: Task) -> int:
-    """After how many tokens of every prompt its state is cut.
+    """The number of tokens of every prompt before the cut.
 
-    Raises UsageError where the task does not say, and its prompts are of different lengths or of one token.
+    Raises UsageError for prompts of one token, and for prompts of different lengths if the task has no `context_len`.
     """
     prompt_len_B = task.sample(np.arange(CALIBRATION_SAMPLES)).prompt_len_B
     shortest, longest = int(prompt_len_B.min()), int(prompt_len_B.max())
@@ -110,8 +111,8 @@ def cut_of(task: Task) -> int:
 
 @torch.inference_mode()
 def largest_rank(model: StatefulModel, length: int) -> int:
-    """How many principal components the state after `length` tokens has: no more than elements, nor than samples that
-    they are fitted to."""
+    """The number of principal components of the state after `length` tokens: at most its elements, and at most the
+    samples that they are fitted to."""
     state = model.prefill(torch.zeros(1, length, dtype=torch.long, device=model.device))[1]
     return min(CALIBRATION_SAMPLES, sum(t.numel() for t in _quantised(state)))
 
@@ -127,12 +128,12 @@ def probe(
     seed: int = 0,
     retriever: RetrieverName | None = None,
 ) -> list[ProbeRow]:
-    """Accuracy on the first `samples` samples of `task` with the state as it is, then with each of `carried`; a state
-    of True and False is not quantised further.
+    """Accuracy on the first `samples` samples of `task` with the unchanged state, then with each of `carried`; a
+    boolean state is not quantised further.
 
     calibration: the same task on its training split; levels and components are fitted to its first samples alone.
     seed: of stochastic rounding.
-    Raises UsageError where the task has no place to cut, or the model no state.
+    Raises UsageError if the task has no place to cut, or the model no state.
     """
     length = cut_of(calibration)
     whole = CutModel(model, length, lambda _: None)
@@ -163,7 +164,7 @@ def probe(
 
 
 def bits_used(rows: Sequence[ProbeRow]) -> BitsUsed:
-    """What `BitsUsed` says, from the rows of a probe, the first of which is of the state as it is."""
+    """The `BitsUsed` of a probe's rows, the first of which is for the unchanged state."""
     wanted = KEPT_SHARE * rows[0].accuracy_strict
 
     def fewest(key: Callable[[ProbeRow], float]) -> int | None:
@@ -177,8 +178,8 @@ def bits_used(rows: Sequence[ProbeRow]) -> BitsUsed:
 
 @torch.inference_mode()
 def _calibrate(cut: CutModel, task: Task) -> tuple[Float[Tensor, "c f"], int, int]:
-    """States at the cut; bits of one; and how many of these are in tensors of whole numbers, which are kept as they
-    are."""
+    """States at the cut, bits of one state, and how many of these bits are in integer or boolean tensors, which stay
+    unchanged."""
     tokens_CxL = torch.from_numpy(task.sample(np.arange(CALIBRATION_SAMPLES)).tokens_BxL).to(cut.device)
     one = state_tensors(cut.read(tokens_CxL[:1]))
     bits, other_bits = bits_of(one), bits_of(t for t in one if not t.is_floating_point())
@@ -191,19 +192,19 @@ def _calibrate(cut: CutModel, task: Task) -> tuple[Float[Tensor, "c f"], int, in
 
 
 def _quantised(state: State) -> list[Tensor]:
-    """The tensors of a state that are quantised: those of whole numbers (a position, say) are not."""
+    """The tensors of a state that are quantised: floating-point ones, not integers (such as a position)."""
     return [t for t in state_tensors(state) if t.is_floating_point()]
 
 
 def _elements(state: State) -> Float[Tensor, "b f"]:
-    """The elements to quantise, a row for each sample."""
+    """The elements to quantise, one row per sample."""
     return torch.cat([t.flatten(1).float() for t in _quantised(state)], 1)
 
 
 def _change(
     carried: Carried, x_CxF: Tensor, components: Components | None, rounding: Rounding, seed: int
 ) -> Callable[[State], None]:
-    """What puts into a state what is left of it after the cut."""
+    """The function that reduces a state in place to what is carried over the cut."""
     dice = torch.Generator().manual_seed(seed) if rounding == "stochastic" else None
     basis = components.first(carried.rank) if components is not None and carried.rank else None
     levels = Levels.calibrate(x_CxF if basis is None else basis.coefficients(x_CxF), carried.bits)

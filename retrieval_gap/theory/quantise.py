@@ -1,4 +1,4 @@
-"""Fewer bits for a vector: uniform levels for each element, or for its first principal components.
+"""Quantisation of a vector: uniform levels for each element, or for its first principal components.
 
 Axes: B samples, C calibration samples, F elements of a state, R principal components.
 """
@@ -11,14 +11,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 Rounding = Literal["nearest", "stochastic"]
-MOST_BITS = 16  # level numbers up to 2^16 are exact in float32, and to spare
-# Shares of the calibrated range that are tried: cutting rare extremes off makes the levels finer for all others.
+MOST_BITS = 16  # level numbers up to 2^16 are well within float32's exact integers
+# Shares of the calibrated range to try: cutting off rare extremes makes the levels finer for all other values.
 KEPT_RANGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 
 
 @dataclass(frozen=True)
 class Levels:
-    """2^bits equally spaced levels for each element, from `low_F` on; no bits means one level."""
+    """2^bits equally spaced levels for each element, from `low_F` up in steps of `step_F`; 0 bits are one level."""
 
     bits: int
     low_F: Float[Tensor, " f"]
@@ -26,9 +26,9 @@ class Levels:
 
     @classmethod
     def calibrate(cls, x_CxF: Float[Tensor, "c f"], bits: int) -> "Levels":
-        """The levels of least mean squared error on these samples, element by element, among ranges around the mean.
+        """The levels with the least mean squared error on these samples, per element, among ranges around the mean.
 
-        One level is the mean.  Raises ValueError for bits outside 0..MOST_BITS.
+        With 0 bits the one level is the mean.  Raises ValueError for bits outside 0..MOST_BITS.
         """
         if not 0 <= bits <= MOST_BITS:
             raise ValueError(f"bits = {bits} is outside 0..{MOST_BITS}")
@@ -59,11 +59,12 @@ class Levels:
         )
 
     def __call__(self, x_BxF: Float[Tensor, "b f"], dice: torch.Generator | None = None) -> Float[Tensor, "b f"]:
-        """Each element at its nearest level; with `dice` at the level below or above, whose mean is the element."""
+        """Each element rounded to its nearest level; with `dice`, stochastically to the level below or above, with the
+        element as the mean."""
         place_BxF = (x_BxF - self.low_F) / self.step_F
         if dice is None:
             level_BxF = place_BxF.round()
-        else:  # row by row, so that a sample's rounding does not depend on how many are decoded at once
+        else:  # row by row, so that a sample's rounding does not depend on the batch size
             noise = [torch.rand(x_BxF.shape[1], generator=dice, device=dice.device) for _ in x_BxF]
             level_BxF = (place_BxF + torch.stack(noise).to(x_BxF)).floor()
         return self.low_F + self.step_F * level_BxF.clamp(0, 2**self.bits - 1)
@@ -71,14 +72,14 @@ class Levels:
 
 @dataclass(frozen=True)
 class Components:
-    """Principal components of calibration samples: x is near mean_F + coefficients_R basis_RxF."""
+    """Principal components of calibration samples: x is approximately mean_F + coefficients_R basis_RxF."""
 
     mean_F: Float[Tensor, " f"]
     basis_RxF: Float[Tensor, "r f"]
 
     @classmethod
     def of(cls, x_CxF: Float[Tensor, "c f"]) -> "Components":
-        """All that the samples have, by falling variance: at most min(C, F)."""
+        """All components of the samples, by falling variance: at most min(C, F)."""
         mean_F = x_CxF.mean(0)
         return cls(mean_F, torch.linalg.svd(x_CxF - mean_F, full_matrices=False).Vh)
 

@@ -1,7 +1,7 @@
-"""IsTree on two-star graphs, read edge by edge: what a state of b bits at every token can answer.
+"""IsTree on two-star graphs, read edge by edge: the best accuracy with b bits of state after every token.
 
-The state is cut before the edge that joins two leaves, wherever the order of edges puts it.  Both ends of the cut are
-given the names of all nodes and all edges but the sides of the leaves read so far; what is left is Index on bits.
+The cut is before the edge that joins two leaves, wherever the order of edges puts it.  Both sides of the cut know the
+names of all nodes and all edges except the sides of the leaves read so far; what remains is Index on bits.
 docs/theory.md, section 6, has the proof.
 
 Axes: B numbers of bits, T leaf edges read before the joining edge.
@@ -14,14 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 from retrieval_gap.theory.entropy import fano_ceiling
 
 SMALLEST_N = 4
-ANSWERS_A_BIT = 2  # a bit of state, such as the side of one leaf, serves no more answers than this
-ROUNDING = 1e-12  # above what rounding the sum over T can take away
+ANSWERS_A_BIT = 2  # a bit of state, such as the side of one leaf, helps with at most this many answers
+ROUNDING = 1e-12  # more than the rounding error of the sum over T
 
 
 def two_star_ceiling(n: int, bits: ArrayLike) -> NDArray[np.float64]:
-    """The best accuracy with these (whole) numbers of bits after every token, each from above.
+    """An upper bound on the accuracy for each of these (whole) numbers of bits after every token.
 
-    One half without a state; 1 from n - 3 bits on.  Raises ValueError for bits below zero, or fewer than 4 nodes.
+    One half at 0 bits; 1 from n - 3 bits on.  Raises ValueError for bits below zero, or fewer than 4 nodes.
     """
     if n < SMALLEST_N:
         raise ValueError(f"a two-star graph has {SMALLEST_N} nodes or more, not {n}")
@@ -39,9 +39,9 @@ def two_star_ceiling(n: int, bits: ArrayLike) -> NDArray[np.float64]:
 
 
 def _bits_an_answer(bits_Bx1: NDArray[np.float64], unknown_T: NDArray[np.intp], open_T: NDArray[np.float64]) -> NDArray:
-    """Bits that the state can hold of each answer that is open at the cut, on average: the lesser of two bounds.
+    """Mean bits that the state can hold about each answer that is open at the cut: the lesser of two bounds.
 
-    Each bit of state serves few answers; and all answers together determine the `unknown_T` sides.
+    Each bit of state helps with few answers; and all answers together determine the `unknown_T` sides.
     """
     shared = ANSWERS_A_BIT * bits_Bx1 / np.maximum(open_T, 1)
     spare = 1 - (unknown_T - bits_Bx1) / np.maximum(open_T, 1)

@@ -1,4 +1,4 @@
-"""Word problems: a state of b bits names 2^b products at the most, so the likeliest of them are the ceiling.
+"""Word problems: a state of b bits names at most 2^b products, so the share of the likeliest 2^b is the ceiling.
 
 docs/theory.md, section 5, has the proof.
 """
@@ -15,10 +15,10 @@ from retrieval_gap.theory.best_cells import divide_up, over_bits
 
 @dataclass(frozen=True)
 class WordScores:
-    """How many words of 1, 2, ..., n elements have each product, and whether the product is asked for after each
-    element or at the end alone.  All words of a length are equally likely.
+    """counts: numbers of words of 1, 2, ..., n elements with each product.  each: the question is the product after
+    each element, else only at the end.  All words of a length are equally likely.
 
-    Raises ValueError where there is no word.
+    Raises ValueError if there is no word.
     """
 
     counts: tuple[tuple[int, ...], ...]
@@ -30,18 +30,18 @@ class WordScores:
 
     @property
     def states_needed(self) -> int:
-        """Products that words of one length can have."""
+        """The largest number of different products of words of one length."""
         return max(sum(count > 0 for count in counts) for counts in self._asked)
 
     def ceiling(self, bits: ArrayLike) -> NDArray[np.float64]:
-        """The best mean accuracy that readers with these (whole) numbers of bits can have; each rounded up.
+        """The best possible mean accuracy of readers with these (whole) numbers of bits; each rounded up.
 
         Raises ValueError for bits below zero.
         """
         return self._over(bits, lambda shares: sum(shares, Fraction(0)) / len(shares))
 
     def exact_trace(self, bits: ArrayLike) -> NDArray[np.float64]:
-        """Of words with every answer right: no more than have the right answer where that is hardest."""
+        """The ceiling on words with every answer right: the ceiling at the hardest place; each rounded up."""
         return self._over(bits, min)
 
     @property
@@ -57,6 +57,6 @@ class WordScores:
 
 
 def _likeliest(counts: tuple[int, ...], bits: int) -> Fraction:
-    """The share of words that have one of the 2^bits likeliest products."""
+    """The share of words with one of the 2^bits likeliest products."""
     named = sorted(counts, reverse=True)[: 1 << min(bits, len(counts).bit_length())]
     return Fraction(sum(named), sum(counts))

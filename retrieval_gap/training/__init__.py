@@ -1,1 +1,1 @@
-"""Training: the loop, one step, batches, ranks that share them, checkpoints, configuration."""
+"""Training: the loop, one step, batches, ranks, checkpoints, configuration."""

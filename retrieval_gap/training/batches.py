@@ -2,8 +2,8 @@
 
 Axes: B samples, L positions.
 
-A batch is as long as its longest sample.  A GPU replays its step for fixed shapes, so there it is padded to one of a
-few lengths; padding is not graded, and nothing that is graded reads it.
+A batch is as long as its longest sample.  A GPU replays its step for fixed shapes, so there a batch is padded to one of
+a few lengths; padding is not graded, and no graded position reads it.
 """
 
 from collections.abc import Iterator
@@ -20,15 +20,15 @@ from retrieval_gap.tasks.api import PAD
 from retrieval_gap.training.config import TrainingConfig
 from retrieval_gap.training.curriculum import TrainingData
 
-# (threads, batches ahead).  A GPU takes a step in the time that some tasks need for a batch.
+# (threads, batches ahead).  For some tasks a GPU step is as short as the drawing of a batch.
 DRAWING = {"cpu": (1, 4), "cuda": (2, 16)}
 LENGTHS = 4
-ALIGNMENT = 8  # positions: what tensor cores and attention kernels want lengths to be a multiple of
+ALIGNMENT = 8  # positions: tensor cores and attention kernels want lengths that are multiples of it
 
 
 @dataclass(frozen=True)
 class TrainingBatch:
-    """The samples of one step, as in `tasks.api.Batch`.  tokens: how many are no padding."""
+    """The samples of one step, as in `tasks.api.Batch`.  tokens: their number, without padding."""
 
     step: int
     tokens_BxL: Tensor
@@ -39,10 +39,10 @@ class TrainingBatch:
 def training_batches(
     data: TrainingData, config: TrainingConfig, first_step: int, device: torch.device, share: range | None = None
 ) -> Iterator[TrainingBatch]:
-    """The batches from a step on, on the device, in order.
+    """The batches from `first_step` on, on the device, in order.
 
-    share: which samples of every batch are drawn; all where it is absent.
-    Raises RunError for a trace that is longer than the task says its longest is.
+    share: which samples of every batch to draw; by default all.
+    Raises RunError for a trace that is longer than the task's `max_length`.
     """
     on_gpu = device.type == "cuda"
     lengths = padded_lengths(data.max_length) if on_gpu else ()
@@ -73,14 +73,14 @@ def training_batches(
 
 
 def padded_lengths(longest: int) -> tuple[int, ...]:
-    """The lengths that batches are padded to: quarters of the longest, so that the positions which predict a next token
-    (all but the last) are a multiple of ALIGNMENT."""
+    """The lengths that batches are padded to: quarters of the longest, rounded up so that the positions that predict a
+    next token (all but the last) are a multiple of ALIGNMENT."""
     quarters = (-(-(longest - 1) * quarter // LENGTHS) for quarter in range(1, LENGTHS + 1))
     return tuple(sorted({1 + ALIGNMENT * max(1, -(-positions // ALIGNMENT)) for positions in quarters}))
 
 
 def padded_length(length: int, lengths: tuple[int, ...]) -> int:
-    """The shortest of `lengths` that holds `length` tokens.  Raises RunError where none does."""
+    """The shortest of `lengths` that holds `length` tokens.  Raises RunError if none does."""
     fitting = [padded for padded in lengths if padded >= length]
     if not fitting:
         raise RunError(f"a trace of {length} tokens is longer than max_length of its task allows")
@@ -88,7 +88,7 @@ def padded_length(length: int, lengths: tuple[int, ...]) -> int:
 
 
 def pad(array_BxL: NDArray[np.generic], length: int, *, pinned: bool = False) -> Tensor:
-    """The first `length` positions, or all of them and zeros (`PAD`, not graded); pinned: ready for a copy to a GPU."""
+    """The array cut or padded with zeros (`PAD`, not graded) to `length` positions.  pinned: ready to copy to a GPU."""
     assert PAD == 0
     kept_BxL = torch.from_numpy(array_BxL[:, :length])
     padded_BxL = torch.zeros(len(array_BxL), length, dtype=kept_BxL.dtype, pin_memory=pinned)
@@ -97,8 +97,8 @@ def pad(array_BxL: NDArray[np.generic], length: int, *, pinned: bool = False) ->
 
 
 def _copied_ahead(batches: Iterator[TrainingBatch], device: torch.device) -> Iterator[TrainingBatch]:
-    """Each batch is copied, on a stream of its own, while the GPU works on the one before.  torch keeps a pinned block
-    from being used again before the copies out of it are done."""
+    """Copy each batch, on a separate stream, while the GPU works on the one before.  torch reuses a pinned block only
+    after the copies out of it are done."""
     copies = torch.cuda.Stream(device)
 
     def copy(batch: TrainingBatch) -> tuple[TrainingBatch, torch.cuda.Event]:
@@ -110,7 +110,7 @@ def _copied_ahead(batches: Iterator[TrainingBatch], device: torch.device) -> Ite
         work = torch.cuda.current_stream(device)
         work.wait_event(copied)
         for tensor in (batch.tokens_BxL, batch.loss_mask_BxL):
-            tensor.record_stream(work)  # its memory is the copying stream's, which must not take it back too early
+            tensor.record_stream(work)  # its memory belongs to the copying stream, which must not reuse it too early
         return batch
 
     under_way = None

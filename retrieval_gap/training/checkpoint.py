@@ -1,8 +1,8 @@
 """A checkpoint: one safetensors file with weights, optimiser moments and progress, replaced as a whole.
 
-Nothing is pickled.  The file's header carries the progress as JSON and a SHA-256 of progress and tensors, so that a
-file cut short or altered is told from a good one.  The one before it is kept beside it, and training goes on from that
-where the newest is damaged.
+Nothing is pickled.  The file's header holds the progress as JSON and a SHA-256 of progress and tensors, so that a
+truncated or altered file is detected.  The previous checkpoint is kept beside it, and training resumes from that one if
+the newest is damaged.
 """
 
 import hashlib
@@ -25,8 +25,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingProgress:
-    """Steps done, and the losses not reported yet.  stopped: no more steps are to be done, the validation being good
-    enough."""
+    """Steps done, and the losses not yet reported.  stopped: training ended by early stopping."""
 
     step: int = 0
     loss_sum: float = 0.0
@@ -37,8 +36,8 @@ class TrainingProgress:
 def save_checkpoint(
     path: Path, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, progress: TrainingProgress
 ) -> None:
-    """Replaces `path`, whose old file becomes `previous(path)`.  Raises RunError where it cannot be written; the old
-    files then stay."""
+    """Replace `path`; its old file becomes `previous(path)`.  Raises RunError if the checkpoint cannot be written; the
+    old files then stay."""
     tensors = {f"model.{name}": p.detach().contiguous() for name, p in parameters.items()}
     for moment in MOMENTS:
         tensors |= {f"{moment}.{name}": optimizer.state[p][moment] for name, p in parameters.items()}
@@ -51,7 +50,7 @@ def save_checkpoint(
 
 
 def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
-    """The library's file with its header's keys in one order: it takes them from a hash map, so that the bytes of equal
+    """Write safetensors' file with sorted header keys: the library takes them from a hash map, so the bytes of equal
     checkpoints would differ."""
     save_file(tensors, path, metadata=header)
     with path.open("rb+") as file:
@@ -60,7 +59,7 @@ def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> No
         sorted_told = {key: told[key] for key in sorted(told)}
         sorted_told["__metadata__"] = dict(sorted(told["__metadata__"].items()))
         text = json.dumps(sorted_told, separators=(",", ":")).encode()
-        if len(text) <= size:  # else it stays as it is: the digest is of what it says, not of how
+        if len(text) <= size:  # else it stays unsorted: the digest is of its content, not its spelling
             file.seek(8)
             file.write(text.ljust(size))
 
@@ -68,9 +67,9 @@ def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> No
 def load_checkpoint(
     path: Path, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer | None = None
 ) -> TrainingProgress:
-    """Fills the parameters, and the optimiser's moments where one is given, from the newest sound file.
+    """Fill the parameters, and the moments of an optimiser if given, from the newest sound checkpoint.
 
-    Raises RunError, before anything is changed, where none is sound or it belongs to another model.
+    Raises RunError, before anything is changed, if none is sound or it belongs to another model.
     """
     return _load(path, parameters, optimizer)[1]
 
@@ -78,7 +77,7 @@ def load_checkpoint(
 def _load(
     path: Path, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer | None
 ) -> tuple[Path, TrainingProgress]:
-    """Where what was read is, and how far; a damaged or missing newest file is told."""
+    """The path and progress of the checkpoint that was read; logs a warning if the newest is damaged or missing."""
     found, progress, tensors = newest_sound(path)
     _fill(parameters, optimizer, progress, tensors, found)
     if found != path:
@@ -94,7 +93,7 @@ def _fill(
     tensors: dict[str, Tensor],
     path: Path,
 ) -> None:
-    """Raises RunError, before anything is changed, where the tensors are those of another model."""
+    """Fill the parameters and moments.  Raises RunError, before anything is changed, for tensors of another model."""
     wanted = {f"{part}.{name}": p.shape for part in ("model", *MOMENTS) for name, p in parameters.items()}
     if wanted != {name: tensor.shape for name, tensor in tensors.items()}:
         raise RunError(f"checkpoint {path} is of another model: its tensors have other names or shapes")
@@ -108,7 +107,7 @@ def _fill(
 
 
 def previous(path: Path) -> Path:
-    """Where the checkpoint before that in `path` is kept."""
+    """The path of the checkpoint before the one in `path`."""
     return path.with_stem(f"{path.stem}.previous")
 
 
@@ -117,9 +116,9 @@ def has_checkpoint(path: Path) -> bool:
 
 
 def resume(path: Path, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> TrainingProgress:
-    """As `load_checkpoint`, or no progress where there is no checkpoint.
+    """As `load_checkpoint`; no progress if there is no checkpoint.
 
-    A damaged file gives way to the one before it, which would else be lost when the next is saved.
+    A damaged file is replaced by the one before it, which would otherwise be lost when the next one is saved.
     """
     if not has_checkpoint(path):
         return TrainingProgress()
@@ -130,9 +129,9 @@ def resume(path: Path, parameters: dict[str, nn.Parameter], optimizer: torch.opt
 
 
 def newest_sound(path: Path) -> tuple[Path, TrainingProgress, dict[str, Tensor]]:
-    """Of the file in `path` and the one before it the newest that is sound: where it is, and what it holds.
+    """The newest sound checkpoint of `path` and the one before it: its path, its progress, its tensors.
 
-    Raises RunError, about `path`, where neither is.
+    Raises RunError, about `path`, if neither is sound.
     """
     try:
         return path, *read_checkpoint(path)
@@ -144,7 +143,7 @@ def newest_sound(path: Path) -> tuple[Path, TrainingProgress, dict[str, Tensor]]
 
 
 def read_checkpoint(path: Path) -> tuple[TrainingProgress, dict[str, Tensor]]:
-    """Progress, and the tensors by name, `model.*` and the moments.  Raises RunError where the file is damaged."""
+    """The progress, and the tensors by name: `model.*` and the moments.  Raises RunError if the file is damaged."""
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
@@ -158,7 +157,7 @@ def read_checkpoint(path: Path) -> tuple[TrainingProgress, dict[str, Tensor]]:
 
 
 def _progress(text: str) -> TrainingProgress:
-    """Raises ValueError or TypeError for a text that `asdict(Progress)` does not give."""
+    """The progress in a JSON text.  Raises ValueError or TypeError for a text not made from a `TrainingProgress`."""
     progress = TrainingProgress(**json.loads(text))
     counts = (progress.step, progress.loss_count)
     kinds = isinstance(progress.loss_sum, float) and isinstance(progress.stopped, bool)

@@ -1,4 +1,4 @@
-"""How a model is trained: settings, and the schedule of the learning rate."""
+"""Training settings, and the schedule of the learning rate."""
 
 import math
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from retrieval_gap.choices import Precision
 from retrieval_gap.machine.errors import UsageError
 
-if TYPE_CHECKING:  # the command line reads these settings, and does not wait for torch
+if TYPE_CHECKING:  # the command line reads these settings without importing torch
     from torch import Tensor, device
 
 CHECKPOINT_SECONDS = 20.0
-MAX_SAMPLES = 2**63 - 1  # a sample's number is an int64
+MAX_SAMPLES = 2**63 - 1  # sample numbers are int64
 
 
 def check_precision(precision: Precision, device: "device") -> None:
-    """Raises UsageError for a precision that the device lacks."""
+    """Raise UsageError for a precision that the device lacks."""
     if device.type != "cuda" and precision != "fp32":
         raise UsageError(f"precision {precision} is for GPUs; on the {device.type.upper()} there is fp32")
 
@@ -24,10 +24,10 @@ def check_precision(precision: Precision, device: "device") -> None:
 class TrainingConfig:
     """The paper's defaults: AdamW without weight decay, batch 64, 10k samples of warm-up, cosine to zero, fp32.
 
-    samples: drawn in all; batch_size divides what is drawn, the remainder is not trained on.
-    max_grad_norm: gradients are scaled down to this norm; 0 means never (the paper's).
-    precision: "fp32" is exact float32; "tf32" lets a GPU round the factors of products; "bf16" computes products of
-    matrices and attention in bfloat16, with weights, gradients, norms, recurrent states and the loss in float32.
+    samples: number of training samples; a remainder that does not fill a batch is not trained on.
+    max_grad_norm: norm that gradients are clipped to; 0 for no clipping (the paper's).
+    precision: "fp32" is exact float32; "tf32" lets a GPU round the factors of products; "bf16" computes matrix products
+    and attention in bfloat16, with weights, gradients, norms, recurrent states and the loss in float32.
     """
 
     samples: int = 1_000_000
@@ -53,14 +53,14 @@ class TrainingConfig:
         return self.samples // self.batch_size
 
     def lr_at(self, step: int) -> float:
-        """Learning rate of a step, counted from 0: linear warm-up, then half a cosine down to zero."""
+        """Learning rate of a step, counted from 0: linear warm-up, then half a cosine to zero."""
         warmup = self.warmup_samples / self.batch_size
         if step < warmup:
             return self.lr * (step + 1) / (warmup + 1)
         return self.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, self.steps - warmup)))
 
     def lr_at_steps(self, step: "Tensor") -> "Tensor":
-        """`lr_at` of steps in a tensor of any shape, in float64, on its device: for a GPU that counts its own steps."""
+        """`lr_at` for a tensor of steps of any shape, in float64 on its device; for a GPU that counts its own steps."""
         import torch
 
         warmup = self.warmup_samples / self.batch_size

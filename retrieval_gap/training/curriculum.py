@@ -1,6 +1,6 @@
-"""Training on smaller problems first: every size has an equal share of the steps, and the last one is the run's own.
+"""Training on smaller problems first: every size has an equal share of the steps, and the last size is the run's own.
 
-The samples are those of each size's task, their tokens numbered as the largest size numbers those of the same role.
+The samples come from each size's task; their tokens get the numbers that the largest size gives to the same roles.
 """
 
 import math
@@ -28,14 +28,14 @@ class TrainingData(Protocol):
         ...
 
     def sample(self, indices: NDArray[np.int64], /) -> Batch:
-        """The samples of these numbers, all of one training step."""
+        """The samples with these numbers, all of one training step."""
         ...
 
 
 def sizes_of(curriculum: str, n: int) -> tuple[int, ...]:
-    """The problem sizes of "4+8" in their order, with the run's own behind them.
+    """The problem sizes of a curriculum such as "4+8" in order, then the run's own size n.
 
-    Raises UsageError where they do not rise to n.
+    Raises UsageError if they do not rise to n.
     """
     try:
         sizes = (*map(int, curriculum.split(BETWEEN) if curriculum else []), n)
@@ -49,16 +49,16 @@ def sizes_of(curriculum: str, n: int) -> tuple[int, ...]:
 
 
 def stage_steps(stages: int, steps: int) -> list[int]:
-    """How many of a training's steps each problem size has, in their order."""
+    """The number of training steps of each problem size, in order."""
     starts = [math.ceil(stage * steps / stages) for stage in range(stages + 1)]
     return [after - before for before, after in pairwise(starts)]
 
 
 class Curriculum:
-    """The tasks of rising sizes, each for an equal share of a training's steps."""
+    """Tasks of rising sizes, each for an equal share of the training steps."""
 
     def __init__(self, tasks: Sequence[Task], config: TrainingConfig) -> None:
-        """Raises UsageError for a task with a token of a role that no token of the last one has."""
+        """Raises UsageError for a task with a token whose role the last task lacks."""
         self._tasks, self._config = tasks, config
         numbers = {role: number for number, role in enumerate(tasks[-1].roles)}
         for task in tasks:

@@ -1,9 +1,9 @@
 """One training loop for every model and task: AdamW, cosine schedule with warm-up, exact resume.
 
-What a step does is a function of (weights, optimiser moments, step number): data are drawn by sample number, the
-learning rate by step number.  So a run that is stopped anywhere and started again ends in the same weights, bit for
-bit on one machine with the same number of threads and ranks; with other numbers of ranks, and on a GPU, to rounding, as
-there is no one order of sums.
+A step is a function of (weights, optimiser moments, step number): the sample numbers determine the data, the step
+number the learning rate.  So a run that is stopped anywhere and resumed ends with the same weights: bit for bit on one
+machine with the same number of threads and ranks; up to rounding with another number of ranks or on a GPU, where the
+order of sums is not fixed.
 """
 
 import threading
@@ -28,19 +28,19 @@ from retrieval_gap.training.ranks import ALONE, NOTHING, SAVE, STOP, Ranks
 from retrieval_gap.training.step import DivergedError, TrainingStep, make_step
 
 __all__ = ["DivergedError", "StepReport", "StoppedError", "TrainingConfig", "Validation", "train"]
-MEASURED = ("accuracy", "exact_trace")  # of a report, where held-out samples were decoded
+MEASURED = ("accuracy", "exact_trace")  # fields of a report that only a validation fills
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepReport:
-    """What a loop tells while it runs, of the steps since the last report.
+    """A report on the steps since the last one.
 
-    loss: mean nats a graded token.  tokens_per_s: without padding, which is the share `padding` of all positions.
-    gpu_wait: share of the time in which the GPU had none of this run's steps to work on (for want of data, because of a
-    checkpoint or a capture), by events around each step against the clock; None on the CPU.
-    micro_batch: samples in memory at once.
-    Where ranks share the batches, all numbers are of them together but the last two, which are rank 0's.
-    accuracy, exact_trace: of held-out samples, decoded at this step; None where none were.
+    loss: mean nats per graded token.  tokens_per_s: without padding; padding: its share of all positions.
+    gpu_wait: share of the time in which the GPU had none of this run's steps to work on (no data yet, a checkpoint, a
+    capture), by events around each step against the clock; None on the CPU.
+    micro_batch: samples in memory together.
+    With several ranks, gpu_wait and micro_batch are rank 0's, and the numbers above are over all ranks.
+    accuracy, exact_trace: on held-out samples decoded at this step; None without a validation.
     """
 
     step: int
@@ -56,17 +56,17 @@ class StepReport:
     exact_trace: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """A line of metrics.jsonl; without accuracies where none were measured."""
+        """A line of metrics.jsonl, without accuracies that were not measured."""
         return {name: value for name, value in asdict(self).items() if name not in MEASURED or value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:
-    """Held-out samples that are decoded on the way, which changes no weight.
+    """Validation during training: decodes held-out samples, changes no weight.
 
-    every: steps between two times; the last step is one too.  measure: answer and exact-trace accuracy of the model as
-    it is; called on rank 0 alone, with the model in `eval` mode.  stop_at: the answer accuracy that ends the training;
-    0 means that none does.
+    every: steps between validations; there is one after the last step too.  measure: returns the model's answer and
+    exact-trace accuracy; called on rank 0 alone, with the model in `eval` mode.  stop_at: answer accuracy for early
+    stopping; 0 for none.
     """
 
     every: int
@@ -76,13 +76,13 @@ class Validation:
 
 @dataclass(frozen=True, kw_only=True)
 class LoopOptions:
-    """What a loop leaves on the way, and whom it tells.
+    """Checkpoints, callbacks and validation of a loop.
 
-    checkpoint: the file that it goes on from and writes.  checkpoint_seconds: what a kill costs at the most.
-    report: told every `report_every` steps.  at_step: told the samples so far after each step.
-    on_start: called once before the first step with what is done, the checkpoint being a good one.
-    on_first_loss: told the loss of the very first step, of weights that nothing was trained of.
-    validation: alike on all ranks, but for `measure`.
+    checkpoint: file to resume from and write.  checkpoint_seconds: time between checkpoints, the most a kill can lose.
+    report: called every `report_every` steps.  at_step: called after each step with the samples so far.
+    on_start: called once before the first step with the progress, after the checkpoint proved sound.
+    on_first_loss: called with the loss of the very first step, that of the untrained weights.
+    validation: the same on all ranks, except for `measure`.
     """
 
     checkpoint: Path
@@ -98,11 +98,10 @@ class LoopOptions:
 def train(
     model: SequenceModel, data: TrainingData, config: TrainingConfig, options: LoopOptions, *, ranks: Ranks = ALONE
 ) -> int:
-    """Trains `model` in place on a task's split, from the checkpoint where there is one; leaves the last one there.
-    The one before the newest is kept too.  Returns the steps that it is trained for: `config.steps`, or fewer where
-    the validation stopped it.
+    """Train `model` in place on a task's split, from the checkpoint if there is one; leave the last two checkpoints.
+    Return the number of steps of the trained model: `config.steps`, or fewer after early stopping.
 
-    ranks: all call this alike; rank 0 alone reads and writes the checkpoint, and is reported.
+    ranks: all ranks make the same call; rank 0 alone reads and writes the checkpoint and calls the callbacks.
     Raises DivergedError at a loss that is not finite (on a GPU when it is reported or saved), StoppedError after a
     signal to stop (to any of the ranks), UsageError for a precision that the model's device lacks, RunError for a
     checkpoint that cannot be read.
@@ -157,7 +156,7 @@ def train(
 def _resumed(
     config: TrainingConfig, options: LoopOptions, parameters: dict[str, Parameter], optimizer: Optimizer
 ) -> TrainingProgress:
-    """How far the checkpoint is, which is told.  Raises RunError where that is further than the configuration goes."""
+    """The checkpoint's progress; calls `on_start`.  Raises RunError if it has more steps than the configuration."""
     done = resume(options.checkpoint, parameters, optimizer)
     if done.step > config.steps:
         at = f"is at step {done.step} of {config.steps}"
@@ -169,7 +168,7 @@ def _resumed(
 def _validated(
     model: SequenceModel, config: TrainingConfig, told: StepReport, validation: Validation, ranks: Ranks
 ) -> StepReport:
-    """The report with what is measured, on rank 0."""
+    """The report with the measured accuracies, on rank 0."""
     if not ranks.leads:
         return told
     model.eval()
@@ -185,7 +184,7 @@ def _good_enough(told: StepReport, validation: Validation) -> bool:
 
 
 class _Wishes:
-    """When to write a checkpoint, and when to stop: all ranks after the same step."""
+    """Decides when to write a checkpoint and when to stop; all ranks do so after the same step."""
 
     def __init__(self, stop: threading.Event, seconds: float, ranks: Ranks) -> None:
         self._stop, self._seconds, self._ranks = stop, seconds, ranks
@@ -195,7 +194,7 @@ class _Wishes:
         wish = NOTHING
         if self._ranks.leads and time.perf_counter() - self._saved_at > self._seconds:
             wish = SAVE
-            self.saved()  # it is about to be, and should not be wished for again meanwhile
+            self.saved()  # it is about to be saved, and should not be wished for again meanwhile
         return self._ranks.agreed(STOP if self._stop.is_set() else wish)
 
     def saved(self) -> None:
@@ -203,7 +202,7 @@ class _Wishes:
 
 
 class _Meter:
-    """Counts what a report tells.  loss_count: losses that are not reported, those of an earlier start among them."""
+    """Counts for the next report.  loss_count: number of losses not yet reported, also from before a resume."""
 
     def __init__(self, loss_count: int) -> None:
         self.loss_count = loss_count

@@ -1,10 +1,10 @@
 """Processes that train one model together, each on its share of every batch (data parallelism).
 
-All ranks hold the same weights and moments.  A step's gradients are summed over them, each weighed by the tokens that
-it graded, so that the loss is the mean over the whole batch's graded tokens, as in one process; clipping, AdamW and the
-schedule then see what they would see there.  Rank 0 leads: it alone reads and writes files.
+All ranks hold the same weights and moments.  A step's gradients are summed over the ranks, each weighted by its number
+of graded tokens, so that the loss is the mean over the whole batch's graded tokens, as in one process; clipping, AdamW
+and the schedule then see the same values as there.  Rank 0 leads: it alone reads and writes files.
 
-What is said among ranks goes by gloo from the CPU and by NCCL from a GPU.  Not yet run on a GPU.
+Messages between ranks use gloo on the CPU and NCCL on a GPU.  Not yet run on a GPU.
 """
 
 import gc
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.training.checkpoint import MOMENTS, TrainingProgress
 
-NOTHING, SAVE, STOP = range(3)  # what a rank can wish for after a step; the largest wish is granted
+NOTHING, SAVE, STOP = range(3)  # wishes of a rank after a step; the largest is granted
 PLACES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets
 
 
@@ -31,7 +31,7 @@ class LostRankError(RunError):
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """A rank's number among `count`, and among the `local_count` on its machine."""
+    """A rank's number among all `count` ranks, and among the `local_count` ranks of its machine."""
 
     rank: int = 0
     count: int = 1
@@ -39,7 +39,7 @@ class Place:
     local_count: int = 1
 
     def device(self, chosen: torch.device) -> torch.device:
-        """One GPU for each rank of a machine.  Raises UsageError where there are fewer."""
+        """This rank's device, one GPU for each rank of a machine.  Raises UsageError if there are fewer GPUs."""
         if chosen.type != "cuda" or self.count == 1:
             return chosen
         if (gpus := torch.cuda.device_count()) < self.local_count:
@@ -48,9 +48,9 @@ class Place:
 
 
 class Ranks:
-    """The ranks as one of them sees them.  Alone, as by default, every method gives back what it is given.
+    """Communication of one rank with the others.  A single rank (the default) gets back what it passes in.
 
-    Between the ranks the calls have to be the same, in the same order.  All raise LostRankError where a rank is gone.
+    All ranks must make the same calls in the same order.  Calls raise LostRankError if a rank is gone.
     """
 
     def __init__(self, place: Place = Place()) -> None:
@@ -63,20 +63,21 @@ class Ranks:
         return self.place.count
 
     def share(self, batch_size: int) -> range:
-        """Which samples of a batch are this rank's.  Raises UsageError where a rank would have none."""
+        """This rank's samples of a batch.  Raises UsageError if a rank would have none."""
         if batch_size < self.count:
             raise UsageError(f"--batch-size {batch_size} is too small to be shared by {self.count} ranks")
         return range(batch_size * self.place.rank // self.count, batch_size * (self.place.rank + 1) // self.count)
 
     def begin(self) -> bool:
-        """Rank 0 says that training begins; to the others, whether it does or there is nothing left to train."""
+        """On rank 0, announce that training begins.  On the others, return whether it begins or nothing is left to
+        train."""
         self._begun = True
         return self.said(True)
 
     def start_together(
         self, done: TrainingProgress, weights: Mapping[str, nn.Parameter], optimizer: Any
     ) -> TrainingProgress:
-        """Gives every rank the progress, weights and moments of rank 0."""
+        """Give every rank the progress, weights and moments of rank 0; return the progress."""
         if self.count == 1:
             return done
         told_4 = torch.tensor([float(number) for number in astuple(done)], dtype=torch.float64)
@@ -85,7 +86,7 @@ class Ranks:
             step, loss_sum, loss_count, stopped = told_4.tolist()
             for parameter in weights.values():
                 state = optimizer.state[parameter]
-                if not state:  # made here, so that a step needs no memory once its gradients are under way
+                if not state:  # made here, so that a step allocates no memory once its gradients are under way
                     state |= {"step": torch.tensor(0.0, device=parameter.device)}
                     state |= {moment: torch.zeros_like(parameter) for moment in MOMENTS}
                 state["step"].fill_(step)
@@ -94,8 +95,8 @@ class Ranks:
         return TrainingProgress(step=int(step), loss_sum=loss_sum, loss_count=int(loss_count), stopped=bool(stopped))
 
     def combined(self, parameters: Sequence[nn.Parameter], loss: Tensor, graded: Tensor) -> Tensor:
-        """Replaces the gradients, which are of the mean `loss` over this rank's `graded` tokens, by those of the mean
-        over all ranks' tokens, which is returned.  One message; whatever fails for want of memory fails before it."""
+        """Replace the gradients of the mean `loss` over this rank's `graded` tokens by those of the mean over the
+        tokens of all ranks; return that mean.  Sends one message; all memory is allocated before it."""
         if self.count == 1:
             return loss
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -120,8 +121,8 @@ class Ranks:
         return sums.tolist()
 
     def agreed(self, wish: int) -> int:
-        """The largest wish of any rank: alone, the wish itself; else those of the call before, so that nobody waits for
-        an answer that is still on its way."""
+        """The largest wish of any rank.  A single rank gets its own wish; several get the answer to the previous call,
+        so that no rank waits for one that is still on its way."""
         if self.count == 1:
             return wish
         before, wishes = self._asked, torch.tensor(wish)
@@ -134,7 +135,7 @@ class Ranks:
         return int(told)
 
     def leave(self) -> None:
-        """Ends the talk of the ranks, with which nothing is left to be done together.  May be called again."""
+        """End the communication of the ranks, as the last common call.  May be called again."""
         if self.count == 1 or not dist.is_initialized():
             return
         if self.leads and not self._begun:
@@ -142,11 +143,11 @@ class Ranks:
         if self._asked is not None:
             with _kept_together():
                 self._asked[1].wait()
-        gc.collect()  # CUDA graphs that hold messages have to go before what carries them
+        gc.collect()  # CUDA graphs that hold messages must be freed before the process group
         dist.destroy_process_group()
 
     def said(self, word: bool) -> bool:
-        """What rank 0 says, on every rank, whatever the others would say."""
+        """Rank 0's word, on every rank; the others' words are ignored."""
         if self.count == 1:
             return word
         said = torch.tensor(int(word))
@@ -159,9 +160,9 @@ ALONE = Ranks()
 
 
 def place_of_environment() -> Place | None:
-    """The place that torchrun, or who else sets its variables, gave this process; None where nobody did.
+    """The place of this process by torchrun's environment variables; None if they are not set.
 
-    Raises UsageError for variables that make no sense.
+    Raises UsageError for impossible values.
     """
     given = {name: os.environ.get(name, "") for name in PLACES}
     if not all(given.values()):
@@ -179,7 +180,7 @@ def place_of_environment() -> Place | None:
 
 @contextmanager
 def joined(place: Place, device: torch.device, store: dist.Store | None = None) -> Iterator[Ranks]:
-    """The ranks, met at `store`, or where torchrun's variables say.  Raises LostRankError where they do not come."""
+    """The ranks, joined through `store` or torchrun's variables.  Raises LostRankError if they do not come together."""
     ranks = Ranks(place)
     if ranks.count > 1:
         with _kept_together():
@@ -193,17 +194,17 @@ def joined(place: Place, device: torch.device, store: dist.Store | None = None) 
         yield ranks
         ranks.leave()
     except BaseException as error:
-        with suppress(RuntimeError):  # what the ranks end of is told, and nothing after it
+        with suppress(RuntimeError):  # report the error that ended the ranks, not one that follows from it
             if not isinstance(error, LostRankError):
                 ranks.leave()
-            elif device.type != "cuda":  # NCCL would wait for the one that is gone
+            elif device.type != "cuda":  # NCCL would wait for the lost rank
                 dist.destroy_process_group()
         raise
 
 
 @contextmanager
 def _kept_together() -> Iterator[None]:
-    """A message among ranks.  Raises LostRankError where it does not come through."""
+    """Context of a message between ranks.  Raises LostRankError if it does not come through."""
     try:
         yield
     except torch.OutOfMemoryError:

@@ -1,13 +1,14 @@
-"""One optimiser step, as a CPU takes it and as a GPU does.
+"""One optimiser step, for a CPU and for a GPU.
 
 Axes: B samples of a batch, M of a micro-batch, L positions.
 
-Both are AdamW on the mean cross-entropy over a batch's graded tokens.  `HostStep` picks the graded positions out before
-the head, and looks at every loss before it changes a weight.  On a GPU the first makes shapes depend on values and the
-second waits for the GPU at every step, so `DeviceStep` does neither: it is one CUDA graph for each length of a batch,
-keeps its own count of steps and sum of losses, and is asked for them now and then.
+Both are AdamW on the mean cross-entropy over a batch's graded tokens.  `HostStep` selects the graded positions before
+the head, and checks every loss before it changes a weight.  On a GPU the first would make shapes depend on values and
+the second would wait for the GPU at every step, so `DeviceStep` does neither: it is one CUDA graph for each length of a
+batch, with its own count of steps and sum of losses, which the host reads now and then.
 
-Where ranks share a batch, each takes the gradients of its share, and then both are of the whole batch (see `Ranks`).
+With several ranks, each takes the gradients of its share of a batch; loss and gradients are then combined to those of
+the whole batch (see `Ranks`).
 """
 
 import logging
@@ -36,39 +37,39 @@ class DivergedError(HopelessError):
 
 
 class TrainingStep(Protocol):
-    """A step at a time, in order, from `start` on.
+    """Takes steps one by one, in order, after `start`.
 
-    optimizer: whose moments a checkpoint holds.  micro_batch: samples that are in memory at once (of this rank).
+    optimizer: its moments go into checkpoints.  micro_batch: samples of this rank that are in memory together.
     """
 
     optimizer: torch.optim.AdamW
     micro_batch: int
 
     def start(self, done: TrainingProgress) -> None:
-        """Takes up the count of steps and the losses that are not reported yet."""
+        """Restore the count of steps and the sum of losses not yet reported."""
 
     def __call__(self, batch: TrainingBatch) -> None:
-        """Takes a step.  Raises DivergedError, or RunError where the memory does not suffice for a single sample."""
+        """Take a step.  Raises DivergedError, or RunError if there is not enough memory for a single sample."""
 
     def loss_sum(self) -> float:
-        """The sum of the losses since `start` or `forget_losses`.  Raises DivergedError where it is not finite."""
+        """The sum of the losses since `start` or `forget_losses`.  Raises DivergedError if it is not finite."""
 
     def forget_losses(self) -> None:
-        """Starts the sum over."""
+        """Reset the sum to 0."""
 
     def busy_seconds(self) -> float | None:
-        """How long the GPU worked on steps since the last call; None where there is none."""
+        """Seconds that the GPU worked on steps since the last call; None without a GPU."""
 
 
 def make_step(model: SequenceModel, config: TrainingConfig, longest: int, ranks: Ranks = ALONE) -> TrainingStep:
-    """longest: tokens of the longest sample.  Raises UsageError for a precision that the model's device lacks, or a
-    batch with fewer samples than ranks."""
+    """The step for the model's device.  longest: tokens of the longest sample.  Raises UsageError for a precision that
+    the device lacks, or a batch with fewer samples than ranks."""
     check_precision(config.precision, model.device)
     return DeviceStep(model, config, longest, ranks) if model.device.type == "cuda" else HostStep(model, config, ranks)
 
 
 class HostStep:
-    """The whole batch at once; every loss and every gradient's norm is looked at."""
+    """A step on the whole batch in one pass, which checks every loss and every gradient norm."""
 
     def __init__(self, model: SequenceModel, config: TrainingConfig, ranks: Ranks = ALONE) -> None:
         self.micro_batch = len(ranks.share(config.batch_size))
@@ -108,7 +109,7 @@ class HostStep:
 
 
 class _Fixed(NamedTuple):
-    """What a CUDA graph reads for one length of a batch, and the graph."""
+    """The inputs of the CUDA graph for one length of a batch, and the graph."""
 
     tokens_BxL: Tensor
     loss_mask_BxL: Tensor
@@ -116,10 +117,10 @@ class _Fixed(NamedTuple):
 
 
 class DeviceStep:
-    """The step on tensors alone, without a look at any of them: what a CUDA graph can hold.
+    """A step on tensors alone, of which the host reads none, as a CUDA graph requires.
 
-    It works on the CPU as well, operation by operation.  Where the memory does not suffice it goes on with half of the
-    micro-batch, adding up the gradients of the same loss.
+    It works on the CPU as well, operation by operation.  When memory runs out it halves the micro-batch and adds up the
+    gradients of the same loss.
     """
 
     def __init__(self, model: SequenceModel, config: TrainingConfig, longest: int, ranks: Ranks = ALONE) -> None:
@@ -140,7 +141,7 @@ class DeviceStep:
         self._clock = BusyClock() if on_gpu else None
         if on_gpu:
             allow_tf32(config.precision == "tf32")
-        with torch.no_grad():  # what grows with the length (tables of angles) must not move once a graph has read it
+        with torch.no_grad():  # tables that grow with the length (of angles) must not move once a graph has read them
             model(torch.zeros(1, max(padded_lengths(longest)), dtype=torch.int32, device=device))
 
     def start(self, done: TrainingProgress) -> None:
@@ -153,7 +154,7 @@ class DeviceStep:
                 return self._take(batch)
             except torch.OutOfMemoryError as error:
                 shortage = " ".join(str(error).split())
-            self._halve(shortage)  # out of the handler, whose traceback keeps tensors alive
+            self._halve(shortage)  # outside the handler, whose traceback keeps tensors alive
 
     def loss_sum(self) -> float:
         value = float(self._loss_sum)
@@ -183,7 +184,7 @@ class DeviceStep:
         return _Fixed(tokens_BxL, mask_BxL, Replay(lambda: self._work(tokens_BxL, mask_BxL), self._device, self._pool))
 
     def _work(self, tokens_BxL: Tensor, mask_BxL: Tensor) -> None:
-        """Schedule, forward, backward, clipping, AdamW.  The count stands still once the loss is not finite."""
+        """Schedule, forward, backward, clipping, AdamW.  The count stops once the loss is not finite."""
         self._lr.copy_(self._config.lr_at_steps(self._step))
         self.optimizer.zero_grad(set_to_none=True)  # a graph makes its own gradients, in its own memory
         graded = mask_BxL[:, 1:].sum()
@@ -205,10 +206,10 @@ class DeviceStep:
         self._step += torch.isfinite(self._loss_sum)
 
     def _halve(self, shortage: str) -> None:
-        """Raises RunError where a micro-batch is one sample already."""
+        """Halve the micro-batch and free all graphs.  Raises RunError if a micro-batch is already one sample."""
         on_gpu = self._device.type == "cuda"
         if on_gpu:
-            torch.cuda.synchronize()  # graphs that are still at work are about to lose their memory
+            torch.cuda.synchronize()  # the memory of graphs that still run is about to be freed
         self._fixed.clear()
         self.optimizer.zero_grad(set_to_none=True)
         if on_gpu:

@@ -4,7 +4,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """`EXPERIMENT`, whose module needs torch, only when it is asked for."""
+    """Import `EXPERIMENT` only when it is used: its module needs torch."""
     if name != "EXPERIMENT":
         raise AttributeError(name)
     from retrieval_gap.experiments.constructions.config import Setup

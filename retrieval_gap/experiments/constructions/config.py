@@ -1,4 +1,4 @@
-"""What decides a row about a construction, and the construction and task that it stands for."""
+"""The settings of a row about a construction, and the construction and task that they give."""
 
 import abc
 from collections.abc import Mapping, Sequence
@@ -22,10 +22,11 @@ from retrieval_gap.theory.constructions.turing_text import MachineTask
 
 EVAL_SPLIT: Split = "test"
 MACHINE_WAYS = ("rnn_rag", "hybrid")
-# Behind the contract's columns.  theorem: its number.  precision_bits, stated_bits: of a number, as run and as proved.
-# smallest_bits: the fewest that are exact, where they are measured.  parameter_bits.  computed_numbers: of embedding,
-# positions and head, computed and not stored.  recurrent_bits: of the state's bits, those of recurrent layers.
-# steps: mean number of tokens behind the prompt.  context_tokens: the most in all.  machine_steps: of a Turing machine.
+# Columns after the contract's.  theorem: its number.  precision_bits, stated_bits: bits per number, as run and as
+# proved.  smallest_bits: the fewest that are exact, if measured.  parameter_bits: bits of all parameters.
+# computed_numbers: numbers of embedding, positions and head, computed and not stored.  recurrent_bits: the part of the
+# state's bits in recurrent layers.  steps: mean number of tokens after the prompt.  context_tokens: length of
+# the longest sample.  machine_steps: of a Turing machine.
 OWN_COLUMNS = (
     "theorem", "precision_bits", "stated_bits", "smallest_bits", "parameter_bits", "computed_numbers",
     "recurrent_bits", "steps", "context_tokens", "machine_steps",
@@ -34,12 +35,12 @@ OWN_COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Setup(Experiment):
-    """A construction and the problems it is given.
+    """A construction and the problems that it solves.
 
     how: "transformer", "rnn_rag", ... (`builders()` has all).
-    samples: how many problems.
-    precision: bits of a number, "stated" for those that its proof says are enough, or "exact" for float64.
-    smallest: measure the fewest bits that are exact, too, on a few samples.
+    samples: number of problems.
+    precision: bits per number, "stated" for as many as its proof needs, or "exact" for float64.
+    smallest: also measure the fewest bits that are exact, on a few samples.
     """
 
     kind: ClassVar[str] = "constructions"
@@ -58,7 +59,7 @@ class Setup(Experiment):
 
     @abc.abstractmethod
     def build_task(self) -> Task:
-        """The task in the view that the construction writes.  Raises UsageError and TaskError for what is none."""
+        """The task in the view that the construction writes.  Raises UsageError or TaskError if there is none."""
 
     @abc.abstractmethod
     def build_with(self, precision: Precision) -> Construction:
@@ -67,10 +68,10 @@ class Setup(Experiment):
     @property
     @abc.abstractmethod
     def size(self) -> int:
-        """What the stated precision is a function of."""
+        """The size that the stated precision is a function of."""
 
     def own_columns(self) -> Row:
-        """Of a row, what only such a setup has."""
+        """The columns that depend on the kind of setup."""
         return {"machine_steps": None}
 
     @abc.abstractmethod
@@ -82,11 +83,11 @@ class Setup(Experiment):
         return self.described() | mine
 
     def stated_bits(self) -> int:
-        """Bits of a number that are enough for this size, by the construction's proof."""
+        """Bits per number that are enough for this size, by the construction's proof."""
         return self.build_with(Precision()).stated_precision(self.size)
 
     def build(self) -> Construction:
-        """Raises UsageError for a precision that is none."""
+        """The construction.  Raises UsageError for an invalid precision."""
         if self.precision == "exact":
             return self.build_with(Precision())
         bits = self.stated_bits() if self.precision == "stated" else read_bits(self.precision)
@@ -155,7 +156,7 @@ class OnTask(Setup):
 class OnMachine(Setup):
     """A Turing machine on a word.
 
-    machine: a name, or the path of a JSON file.  max_steps: of the machine.
+    machine: a name, or the path of a JSON file.  max_steps: most steps of the machine.
     """
 
     machine: str
@@ -201,13 +202,13 @@ class OnMachine(Setup):
         }
 
     def outcome(self) -> MachineRun:
-        """What an ordinary simulator says."""
+        """The result of an ordinary simulator."""
         machine = load_machine(self.machine)
         return simulate(machine, machine.word(self.word), self.max_steps)
 
 
 def read_bits(text: str) -> int:
-    """Bits of a number.  Raises UsageError for what is not a number of them that can be had."""
+    """Read a number of bits.  Raises UsageError unless it is from FEWEST_BITS to MOST_BITS."""
     if not text.isdecimal() or not FEWEST_BITS <= int(text) <= MOST_BITS:
         raise UsageError(f"--precision {text} is invalid: expected stated, exact or {FEWEST_BITS} to {MOST_BITS}")
     return int(text)

@@ -12,13 +12,13 @@ from retrieval_gap.theory.constructions import Construction
 from retrieval_gap.theory.constructions.program import ANSWER
 
 PLACES = 6  # tokens whose directions are shown
-CELL = 14  # characters of one of them
+CELL = 14  # characters of one value
 _NUMBERS = "numbers: a token's is its place in the vocabulary, [BOS] 0; a flag is 0 or 1; a^2 is the square of a"
 
 
 def explain(setup: Setup) -> Iterator[str]:
-    """Lines of text about the first sample: its trace, then layer by layer what is written at the first places whose
-    next token the construction writes itself."""
+    """Lines of text about the first sample: its trace, then what each layer writes at the first places whose next
+    token the construction writes itself."""
     model, task = setup.build(), setup.build_task()
     gold = task.sample(np.arange(1))
     tokens_L, prompt = gold.tokens_BxL[0, : gold.length_B[0]], int(gold.prompt_len_B[0])
@@ -45,7 +45,7 @@ def explain(setup: Setup) -> Iterator[str]:
 
 
 def _places(graded_L: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Where the tokens stand behind which the first graded ones follow."""
+    """The places just before the first graded tokens."""
     return np.flatnonzero(graded_L)[:PLACES] - 1
 
 

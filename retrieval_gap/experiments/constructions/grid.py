@@ -18,8 +18,8 @@ RECALL = {
 RECALL_WAYS = ("transformer", "rnn_rag", "hybrid")
 COPY_WAYS, COPY_SIZES = ("transformer", "hybrid"), (16, 64, 256, 1000)
 ISTREE_WAYS = ("transformer_cot", "rnn_rag", "hybrid_cot")
-ISTREE_SIZES, ISTREE_MORE_SIZES = (16, 64, 128), (32, 256, 1024)  # of every family, of the first alone
-ISTREE_NODES = 1_600  # of all graphs of a row together: 100 of 16 nodes, one of 1,024
+ISTREE_SIZES, ISTREE_MORE_SIZES = (16, 64, 128), (32, 256, 1024)  # for every family, for the first only
+ISTREE_NODES = 1_600  # in all graphs of a row: 100 of 16 nodes, one of 1,024
 SAMPLES, FEW = 100, 20
 MOST_STEPS = 1_024
 WORDS = {
@@ -32,7 +32,7 @@ WORDS = {
 
 
 def constructions() -> list[Setup]:
-    """Minutes on two cores: the recall tasks and IsTree up to n = 1,024, an LSTM, the machines."""
+    """Minutes on two cores: the recall tasks and IsTree up to n = 1,024, a simulated LSTM, Turing machines."""
     return [*_recall(), *_istree(), *_simulated(), *_machines()]
 
 
@@ -63,7 +63,7 @@ def _simulated() -> Iterator[Setup]:
 
 
 def _machines() -> Iterator[Setup]:
-    """Each machine may take as many steps as the next power of two above those that it needs: p grows with the time."""
+    """max_steps is the next power of two from the steps needed, at least 16: the precision p grows with the time."""
     for name, words in WORDS.items():
         machine = load_machine(name)
         for how in ("rnn_rag", "hybrid"):

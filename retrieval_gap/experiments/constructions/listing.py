@@ -1,4 +1,4 @@
-"""What there is to construct: by task, and machines."""
+"""Lists constructions by task, and Turing machines."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from retrieval_gap.theory.constructions.machines import load_machine, machine_na
 
 
 def listing() -> Iterator[str]:
-    """Lines of text."""
+    """The list as lines of text."""
     yield "constructions: task, --how, theorem"
     for (task, how), built in sorted(builders().items()):
         yield f"  {task:<20} {how:<16} {built.theorem}"

@@ -1,4 +1,4 @@
-"""Rows about constructions: how right they are when decoded freely, and what they cost, counted from their tensors."""
+"""Rows about constructions: accuracy in free decoding, and cost counted from their tensors."""
 
 import sys
 import time
@@ -23,13 +23,13 @@ from retrieval_gap.theory.constructions import Construction
 from retrieval_gap.theory.constructions.measure import smallest_precision
 
 FLOAT64 = 64
-MOST_AT_ONCE = 128  # samples: more make no step faster
-MEASURED_SAMPLES = 20  # for the fewest bits: so many at most,
-MEASURED_TOKENS = 1 << 15  # and so many tokens of all together
+MOST_AT_ONCE = 128  # samples per batch: more make no step faster
+MEASURED_SAMPLES = 20  # most samples on which the fewest bits are measured
+MEASURED_TOKENS = 1 << 15  # most tokens of these samples together
 
 
 def measure(setup: Setup, retriever: RetrieverName | None = None) -> Row:
-    """A row of a results table; config.py says what its own columns are."""
+    """A row of a results table; config.py explains OWN_COLUMNS."""
     started = time.perf_counter()
     construction, task = setup.build(), setup.build_task()
     written: list[NDArray[np.int32]] = []
@@ -81,9 +81,9 @@ def tabulate(
     csv: Path | None,
     retriever: RetrieverName | None,
 ) -> list[Row]:
-    """The rows of these; with `csv`, that table is replaced.
+    """Measure these setups and return their rows; with `csv`, replace that table.
 
-    Raises UsageError or TaskError, before anything is measured, where one of them cannot be built.
+    Raises UsageError or TaskError, before anything is measured, if one of them cannot be built.
     """
     for setup in setups:
         setup.validate()
@@ -101,7 +101,7 @@ def tabulate(
 
 
 def cost_columns(construction: Construction, how: str, length: int) -> Row:
-    """The contract's columns about a model, of one that is not trained: size, state, no samples."""
+    """The contract's columns about the model, which is not trained: size, state, 0 samples."""
     precision = construction.precision
     return {
         "arch": f"constructed_{how}",
@@ -130,7 +130,7 @@ def elements(construction: Construction, length: int) -> int:
 
 
 def print_rows(rows: Sequence[Row]) -> None:
-    """A line a row; what was run with fewer bits a number than are stated is said below."""
+    """Print a line per row, and below what was run with fewer bits per number than stated."""
     print_table(cells_of([_line(row) for row in rows]), left=["task", "family", "how", "theorem"])
     fewer = sorted({f"{row['task']}, n = {row['n']}" for row in rows if row["precision_bits"] < row["stated_bits"]})
     if fewer:

@@ -1,4 +1,4 @@
-"""A Turing machine run by a construction: its tape, what the run costs, and what an ordinary simulator says of it."""
+"""A Turing machine run by a construction: its tape, its cost, and a comparison with an ordinary simulator."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from retrieval_gap.theory.constructions.machines import MachineRun, TuringMachin
 
 
 def report(setup: OnMachine, retriever: RetrieverName | None = None) -> Iterator[str]:
-    """Lines of text.  Raises RunError, behind them, where the simulator disagrees."""
+    """Lines of text.  Raises RunError after the last line if the simulator disagrees."""
     task, model, machine = setup.build_task(), setup.build(), load_machine(setup.machine)
     prompt_len_B = np.array([len(task.prompt)], np.int32)
     decoded = decode(

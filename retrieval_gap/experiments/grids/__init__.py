@@ -1,4 +1,4 @@
-"""Grids: presets (functions that return cells, the most telling first), a user's file, or lists of values."""
+"""Grids: presets (functions that return cells, the most informative first), a user's file, or lists of values."""
 
 import importlib
 import pkgutil
@@ -16,7 +16,7 @@ from retrieval_gap.tasks.registry import run_file
 
 __all__ = ["ARCHITECTURES", "PRESETS", "file_cells", "grid_cells", "paper", "preset_cells"]
 
-# Of every module here, what it offers under `PRESETS`, in the order of the modules' names.
+# The `PRESETS` of every module here, in the order of the modules' names.
 PRESETS: dict[str, Callable[[], Sequence[Experiment]]] = {
     name: function
     for module in pkgutil.iter_modules(__path__)
@@ -25,14 +25,14 @@ PRESETS: dict[str, Callable[[], Sequence[Experiment]]] = {
 
 
 def preset_cells(name: str) -> list[Experiment]:
-    """Raises UsageError for a name that is no preset."""
+    """The cells of a preset.  Raises UsageError for an unknown name."""
     if name not in PRESETS:
         raise unknown("preset", name, [*PRESETS, "path/to/your_grid.py"])
     return list(PRESETS[name]())
 
 
 def file_cells(path: Path) -> list[Experiment]:
-    """The cells of a user's grid: what `cells()` of the file gives.  Raises UsageError for a file that has none."""
+    """The cells of a user's grid, from `cells()` of the file.  Raises UsageError for a file that has none."""
     module = run_file(path, "grid", UsageError)
     if not callable(getattr(module, "cells", None)):
         raise UsageError(f"{path} defines no cells(), which gives the grid's experiments")
@@ -52,9 +52,9 @@ def file_cells(path: Path) -> list[Experiment]:
 
 
 def grid_cells(name: str, lists: Mapping[str, str], options: str = "", *, paper: bool = False) -> list[Experiment]:
-    """The cells that a command line names: a preset or a file by `name`, or the lists alone where that is "".
+    """The cells that a command line names: a preset or a file by `name`, or the lists alone if `name` is "".
 
-    lists: values by field of `RunConfig`; with a preset of trained runs they take the place of its own.
+    lists: values by field of `RunConfig`; with a grid of trained runs they replace its own.
     Raises UsageError for invalid input.
     """
     if not name:

@@ -1,9 +1,9 @@
 """Presets for both halves of the card: where a fixed state is too small, where it is the right tool, and where neither
-tells, since a model has not learned.
+shows, since a model has not learned.
 
-Demos are sized for minutes on two idle cores; each but `card_demo`, which sets all side by side, has a larger version
-for a night.  Batches, warm-up, clipping and precision are the same for all models; rates are those of theory.py, or are
-chosen anew (`--choose lr`).
+Demos take minutes on two idle cores; each but `card_demo`, which shows all side by side, has a larger version for a
+night.  Batches, warm-up, clipping and precision are the same for all models; learning rates are those of theory.py, or
+are chosen anew (`--choose lr`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,16 +17,16 @@ ATTENDING, RECURRENT = ("transformer",), ("lstm", "mamba", "gated_deltanet")
 DEMO_MODELS = ("transformer", "lstm", "mamba")  # a step of the others takes several times as long on a CPU
 TRACKING = ("transformer", "lstm", "mamba", "mamba2+rotation=data", "gated_deltanet", "gated_deltaproduct")
 RATE, LSTM_RATE = 3e-3, 1e-2
-RATES = (1e-3, 3e-3, 1e-2)  # to begin with: `--choose lr` adds half decades where the best is at an edge
+RATES = (1e-3, 3e-3, 1e-2)  # to begin with: `--choose lr` adds half decades if the best is at an edge
 GROUPS, NIGHT_GROUPS = ("Z2", "S3"), ("Z2", "S3", "A5", "S5")
-# Widths whose states have from a fraction of the bits that cross to many times as many.
+# Widths whose states have from a fraction of the bits to be carried to many times as many.
 LSTM_SIZES = tuple(f"tiny+n_layers=1+d_hidden={width}" for width in (1, 8, 64))
 PATH_VIEWS: tuple[tuple[Mode, str], ...] = (("direct", ""), ("cot", ""), ("rag", "calls=one"), ("rag", ""))
 
 
 @dataclass(frozen=True, kw_only=True)
 class CardProblem:
-    """A task as the grids here ask it."""
+    """A task with its settings in the grids here."""
 
     task: str
     n: int
@@ -41,14 +41,14 @@ def lr_window_demo() -> list[RunConfig]:
 
 
 def lr_window_cpu() -> list[RunConfig]:
-    """The same at n = 16, trained longer, with ten architectures: some hours of one core."""
+    """The same at n = 16, trained longer, with ten architectures: some hours on one core."""
     problem = CardProblem(task="associative_recall", n=16)
     archs = (*ATTENDING, *RECURRENT, "gru", "gla", "mamba2", "gated_deltaproduct", "mamba+conv=4", "transformer+conv=4")
     return _grid([problem], archs, steps=2_000, rates=RATES, seeds=(0, 1))
 
 
 def query_first_demo() -> list[RunConfig]:
-    """Index and position retrieval, asked last and first: LSTMs of three widths, and a Mamba."""
+    """Index and position retrieval, with the query last and first: LSTMs of three widths, and a Mamba."""
     return list(_query_first((8, 24), ("index", "position_retrieval"), steps=1_000, seeds=(0,)))
 
 
@@ -59,7 +59,7 @@ def query_first_cpu() -> list[RunConfig]:
 
 
 def tracking_demo() -> list[RunConfig]:
-    """Products of 8 elements of Z2 and S3, asked for at each; to be tested at other lengths (`transfer`)."""
+    """Products of 8 elements of Z2 and S3, asked for at each element; for tests at other lengths (`transfer`)."""
     problems = [CardProblem(task="word_problem", n=8, options=f"group={group} ask=each") for group in GROUPS]
     return _grid(problems, TRACKING, steps=1_000, size="tiny+n_layers=1")
 
@@ -91,7 +91,7 @@ def last_write_cpu() -> list[RunConfig]:
 
 
 def find_path_demo() -> list[RunConfig]:
-    """Graphs of 10 nodes with names for 40, answered in four ways; to be tested on larger ones (`transfer`)."""
+    """Graphs of 10 nodes with names for 40, answered in four ways; for tests on larger ones (`transfer`)."""
     return list(_find_path(DEMO_MODELS, names=40, steps=1_000, seeds=(0,)))
 
 
@@ -101,8 +101,8 @@ def find_path_cpu() -> list[RunConfig]:
 
 
 def card_demo() -> list[RunConfig]:
-    """One problem of each kind for six models: what `fig_card` sets side by side.  One is an LSTM of one unit,
-    whose 64 bits are too few for the first of them."""
+    """One problem of each kind for six models, as `fig_card` shows them side by side.  One is an LSTM of one unit,
+    whose 64 bits are too few for the first problem."""
     problems = [
         CardProblem(task="index", n=24),
         CardProblem(task="index", n=24, options="query=first"),
@@ -161,7 +161,7 @@ def _grid(
     rates: Sequence[float] = (),
     seeds: Sequence[int] = (0,),
 ) -> list[RunConfig]:
-    """Every problem by every architecture, whose changes stand behind its name as they do behind a size's."""
+    """Every problem with every architecture; changes follow an architecture's name as they follow a size's."""
     cells = []
     for seed in seeds:
         for problem in problems:

@@ -1,4 +1,4 @@
-"""Preset: the sweep that the learning rates of `train` come from, where none is named (docs/training.md)."""
+"""Preset: the sweep that the default learning rates of `train` come from (docs/training.md)."""
 
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.tasks.api import Mode
@@ -13,7 +13,7 @@ STEPS, BATCH, WARMUP_STEPS, EVAL_SAMPLES = 200, 16, 10, 500
 
 
 def defaults() -> list[RunConfig]:
-    """Every architecture of ours at three rates on three tasks, tiny, one seed, few samples, on validation."""
+    """Every built-in architecture at three rates on three tasks: tiny, one seed, few samples, validation split."""
     from retrieval_gap.models import ARCHITECTURES
 
     return [

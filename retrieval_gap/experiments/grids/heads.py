@@ -1,8 +1,8 @@
 """Presets of heads over token states: what a recurrent head gets from the order of the states of all-MiniLM-L6-v2.
 
-The model is looked for in the folder `.models`, or where RETRIEVAL_GAP_MODELS points (`make heads-demo` puts it there);
-public sets in `../shared/data/coupling`, or in `coupling` below where RETRIEVAL_GAP_DATA points.  A set whose file is
-not there is left out, and that is said.
+The model is looked for in the folder `.models`, or in RETRIEVAL_GAP_MODELS (`make heads-demo` puts it there); public
+sets in `../shared/data/coupling`, or in `coupling` under RETRIEVAL_GAP_DATA.  If that folder is missing, public sets
+are left out with a message; so is a missing decoder-only model.
 """
 
 import os
@@ -38,11 +38,11 @@ PUBLIC_HEADS = ("mean", "attention", "conv1d", "transformer", "gru", "bigru")
 DECODER_SETS, DECODER_HEADS = ("which_came_first", "negation_scope"), ("attention", "bigru")
 
 Values = Mapping[str, object]
-"""Of fields of `HeadsConfig`."""
+"""Values of fields of `HeadsConfig`, by field."""
 
 
 def heads_demo() -> list[HeadsConfig]:
-    """Ten minutes on two cores: two generated sets and COPA, five heads, three seeds; shuffled states beside."""
+    """Ten minutes on two cores: two generated sets and COPA, five heads, three seeds; also on shuffled states."""
     brief = {"steps": 250, "patience": 3, "lr": "1e-3,3e-3"}
     few = brief | {"samples": 1000, "test_samples": 600}
     cells: list[HeadsConfig] = []
@@ -57,8 +57,8 @@ def heads_demo() -> list[HeadsConfig]:
 
 
 def heads_tuned() -> list[HeadsConfig]:
-    """Does what is found over a frozen model carry over to one that is trained along?  Two generated sets of 16 words,
-    attention pooling and a BiGRU, two seeds."""
+    """Do results over a frozen model hold if the model is trained along?  Two generated sets of 16 words, attention
+    pooling and a BiGRU, two seeds."""
     few = {"n": 16, "samples": 600, "test_samples": 300, "steps": 100, "evaluate_every": 25, "batch_size": 16}
     rates = {"lr": "1e-3,3e-3", "tune_lr": 1e-4}
     return [
@@ -71,16 +71,16 @@ def heads_tuned() -> list[HeadsConfig]:
 
 
 def heads_middle() -> list[HeadsConfig]:
-    """Is a sentence lost in the middle of a text of two hundred words?  One decides, at any place; three seeds."""
+    """Is a sentence lost in the middle of two hundred words?  One sentence decides, at any place; three seeds."""
     return [
         cell for seed in range(3) for cell in _cells("negation_scope", MIDDLE_HEADS, seed, CPU_TRAINING | MIDDLE_TEXTS)
     ]
 
 
 def heads_cpu() -> list[HeadsConfig]:
-    """A night of one core, seed by seed: all generated sets with 32 words, all heads, five seeds, shuffled states and
-    words; public sets with six heads.  A decoder-only model, which reads ten times as slowly, on two sets: on a text,
-    and on the second copy of a text read twice."""
+    """A night on one core, seed by seed: all generated sets with 32 words, all heads, five seeds, shuffled states and
+    words; public sets with six heads.  A decoder-only model, ten times slower, on two sets: on a text read once, and on
+    the second copy of a text read twice."""
     few = CPU_TRAINING | CPU_TEXTS
     cells: list[HeadsConfig] = []
     for seed in range(CPU_SEEDS):
@@ -110,7 +110,7 @@ def _cells(dataset: str, heads: Sequence[str], seed: int, more: Values) -> Itera
 def _shuffled(
     dataset: str, heads: Sequence[str], seed: int, windows: Sequence[int], more: Values
 ) -> Iterator[HeadsConfig]:
-    """Heads that read order, on shuffled states; the others give the same there as in order."""
+    """The heads that read order, on shuffled states; the other heads give the same there as in order."""
     ordered = [head for head in heads if HeadSpec.parse(head).head().reads_order]
     for window in windows:
         yield from _cells(dataset, ordered, seed, {**more, "control": "shuffle_states", "window": window})

@@ -1,6 +1,6 @@
 """Presets of HotpotQA: one model for 2, 4, 6 and 8 paragraphs, trained on all of them; `transfer` tests each number.
 
-Questions are about made-up worlds.  Every architecture and view has the same samples, and nearly the same parameters.
+Questions are about made-up worlds.  Every architecture and view has the same samples, and nearly as many parameters.
 """
 
 from dataclasses import replace
@@ -11,19 +11,19 @@ from retrieval_gap.tasks.api import Mode
 ARCHITECTURES = ("transformer", "hybrid", "mamba", "lstm")
 MODES: tuple[Mode, ...] = ("rag", "cot", "direct")
 MOST, FEWEST = 8, 2
-# Four members a family, so that guessing among the answers of a world is right once in four times; of a paragraph the
-# supporting sentence is shown, or the first; a dozen names of each kind or fewer.
+# Four members per family, so that guessing among the answers of a world is right once in four times; of each paragraph
+# only the supporting sentence, or the first; a dozen names of each kind or fewer.
 DEMO_OPTIONS = f"facts=4 names=6 sentences=1 sentence_tokens=16 vocab=1024 fewest={FEWEST}"
 DEMO_SAMPLES = 12_000
 DEMO_BATCH, DEMO_WARMUP_STEPS = 8, 200
-# What IsTree's sweep has chosen for all tiny models (results/istree_lr.csv); it was not searched again.
+# The rate that IsTree's sweep has chosen for all tiny models (results/istree_lr.csv); it was not searched again.
 DEMO_LR = 3e-3
 SEARCHED_LR, SEARCHED_CURRICULA, SEARCH_SAMPLES = (1e-3, 3e-3), ("", "2+4"), 24_000
 PAPER_SEEDS, PAPER_SIZES = range(3), ("0.5m", "1m", "2m")
 
 
 def hotpotqa_demo() -> list[RunConfig]:
-    """The views apart in ten minutes on two cores: tiny models, one sentence of each paragraph."""
+    """How the views differ, in ten minutes on two cores: tiny models, one sentence of each paragraph."""
     return [
         RunConfig(
             task="hotpotqa",
@@ -46,8 +46,8 @@ def hotpotqa_demo() -> list[RunConfig]:
 
 
 def hotpotqa_search() -> list[RunConfig]:
-    """What makes each architecture learn to copy evidence: chain of thought, two rates, all numbers of paragraphs at
-    once or the fewest first, graded on the validation split; half an hour of one core."""
+    """What makes each architecture learn to copy evidence: chain of thought, two rates, all numbers of paragraphs mixed
+    or the fewest first, on the validation split; half an hour on one core."""
     cells = [cell for cell in hotpotqa_demo() if cell.mode == "cot"]
     return [
         replace(cell, lr=lr, curriculum=curriculum, samples=SEARCH_SAMPLES, eval_split="validation")
@@ -58,7 +58,7 @@ def hotpotqa_search() -> list[RunConfig]:
 
 
 def hotpotqa_paper() -> list[RunConfig]:
-    """The paper's sizes of model and numbers of paragraphs, on whole paragraphs of worlds with all their names."""
+    """The paper's model sizes and numbers of paragraphs, on whole paragraphs of worlds with all their names."""
     return [
         RunConfig(
             task="hotpotqa",

@@ -1,4 +1,4 @@
-"""Presets: functions that return the cells of a grid, the most telling first."""
+"""Presets of IsTree: functions that return the cells of a grid, the most informative first."""
 
 from dataclasses import replace
 
@@ -16,14 +16,14 @@ SMALL_SAMPLES: dict[Mode, dict[int, int]] = {
     "cot": {8: 64_000, 12: 128_000, 16: 256_000, 24: 512_000},
     "direct": {8: 24_000, 12: 48_000, 16: 96_000, 24: 192_000},
 }
-# What is learned here depends on steps more than on samples, so batches are small where traces are long.
+# Learning depends more on steps than on samples here, so batches are small where traces are long.
 SMALL_BATCH: dict[Mode, int] = {"rag": 8, "cot": 16, "direct": 16}
-# Of `tuned`: the rates tried at n = 16 with so many samples, the one that is taken, and the samples by problem size.
-# The one is the best for Mamba and the hybrid; Transformer and LSTM had learned at none of the four.
+# For `tuned`: the rates tried at n = 16 with so many samples, the one chosen, and the samples by problem size.
+# It is the best for Mamba and the hybrid; Transformer and LSTM had learned at none of the four.
 TUNED_RATES, TUNED_LR_SAMPLES = (1e-3, 3e-3, 3e-4, 1e-2), 48_000
 TUNED_LR = {"transformer": 3e-3, "hybrid": 3e-3, "mamba": 3e-3, "lstm": 3e-3}
 TUNED_SAMPLES = {16: 256_000, 32: 512_000}
-# The paper's grid in the order in which it tells: where its curves part, what retrieval gives back, the larger models.
+# The paper's grid, the most informative first: where its curves part, what retrieval restores, the larger models.
 PAPER_ORDER: tuple[tuple[Mode, tuple[int, ...], tuple[str, ...]], ...] = (
     ("cot", (16, 32, 64), ("0.5m",)),
     ("rag", (16, 32), ("0.5m",)),
@@ -57,8 +57,8 @@ def transfer() -> list[RunConfig]:
 
 
 def transfer_cpu() -> list[RunConfig]:
-    """Whether positions are what a search does not carry over to larger graphs: Mamba, and Transformers with each kind
-    of position and with none, two sizes of training, three seeds; half an hour of one core."""
+    """Whether positions keep a search from transferring to larger graphs: Mamba, and Transformers with each kind of
+    position and with none, trained at two problem sizes, three seeds; half an hour on one core."""
     models = [
         ("mamba", "tiny"),
         *(("transformer", f"tiny+positions={kind}") for kind in ("rotary", "none", "alibi", "random_offsets")),
@@ -100,7 +100,7 @@ def _small_cell(mode: Mode, n: int, arch: str, lr: float, seed: int = 0) -> RunC
 
 
 def paper() -> list[RunConfig]:
-    """The paper's grid with the paper's settings, and the LSTM beside it; a million samples a cell.  The released
+    """The paper's grid with the paper's settings, plus the LSTM; a million samples per cell.  The released
     README trains on five million (a fixed million five times over): `--samples 5000000` draws as many new ones."""
     return [
         RunConfig(task="istree", mode=mode, n=n, arch=arch, size=size)
@@ -112,7 +112,7 @@ def paper() -> list[RunConfig]:
 
 
 def tuned_lr() -> list[RunConfig]:
-    """The rate that `tuned` takes comes from this: half a million parameters, n = 16, equal samples, on validation."""
+    """The sweep for the rate of `tuned`: half a million parameters, n = 16, equal samples, on the validation split."""
     return [
         replace(_tuned_cell(16, arch, rate), samples=TUNED_LR_SAMPLES, eval_split="validation", eval_samples=1_000)
         for rate in TUNED_RATES
@@ -121,11 +121,11 @@ def tuned_lr() -> list[RunConfig]:
 
 
 def tuned() -> list[RunConfig]:
-    """Every architecture at 0.003, all else alike: the paper's 0.5m cells with a learned embedding, small batches,
-    warm-up and clipping.  With `--seed 1,2` further seeds.
+    """Every architecture at rate 0.003, all else equal: the paper's 0.5m cells with a learned embedding, small batches,
+    warm-up and clipping.  `--seed 1,2` runs further seeds.
 
     Of the rates of `tuned_lr` this is the best for Mamba and the hybrid.  Transformer and LSTM were near chance at all
-    of them (results/istree_tuned_lr.csv), so that none is their best."""
+    of them (results/istree_tuned_lr.csv), so none is their best."""
     return [_tuned_cell(n, arch, TUNED_LR[arch]) for n in TUNED_SAMPLES for arch in ARCHITECTURES]
 
 

@@ -1,9 +1,9 @@
 """Presets of text memories: recall against the budget, and tomorrow's weather, with a small model on the CPU.
 
-The model is SmolLM2-135M-Instruct, which `make memory-demo` fetches.  It reads fast and writes slowly, and is no
-evidence for or against learning through text: what these grids show is that the machinery works on a real model, and
-where its reading ends.  The weather file is looked for in the folder that RETRIEVAL_GAP_DATA names, else in `data`;
-where it is not, the drawn stream `drift` stands in its place.
+The model is SmolLM2-135M-Instruct, which `make memory-demo` fetches.  It reads fast and writes slowly.  Its results
+are no evidence for or against learning through text: these grids show that the code works with a real model, and how
+far that model can read.  The weather file is looked for in the folder RETRIEVAL_GAP_DATA, else in `data`; if it is
+missing, the drawn stream `drift` replaces it.
 """
 
 import os
@@ -18,7 +18,7 @@ from retrieval_gap.text_memory.settings import Feedback, Settings, Update
 
 MODEL = "SmolLM2-135M-Instruct"
 WEATHER = "weather/seattle_newyork_daily.csv"
-# Answers are chosen by likelihood: a model of this size writes few that can be read.
+# Answers are chosen by likelihood: a model of this size writes few readable ones.
 SETTINGS = Settings(answer="score")
 UPDATES: tuple[Update, ...] = ("rewrite", "edits")
 FLOORS = ("majority", "as_before", "transitions")
@@ -30,7 +30,7 @@ WEATHER_METHODS = (
 
 @dataclass(frozen=True, kw_only=True)
 class _Size:
-    """budgets: of recall, for methods that read; written: for those that the model writes."""
+    """budgets: of recall, for memories that the model only reads; written: for those that it writes."""
 
     facts: int
     streams: int
@@ -58,14 +58,14 @@ CPU = _Size(
 def memory_demo() -> list[MemoryCell]:
     """Ten minutes on two cores: 4 facts in 4 streams, 8 days of weather in 3.
 
-    Not every method on both: recall has no last_k, full_history, memprompt and memprompt_summary, weather no search and
-    no edits.
+    Not every method runs on both: recall has no last_k, full_history, memprompt and memprompt_summary, weather no
+    search and no edits.
     """
     return list(_grid(DEMO))
 
 
 def memory_cpu() -> list[MemoryCell]:
-    """An hour or two: 8 facts in 10 streams, 10 days in 4, more budgets, and the loop with each kind of feedback."""
+    """An hour or two: 8 facts in 10 streams, 10 days in 4, more budgets, llm_as_rnn with each feedback and a gate."""
     cells = list(_grid(CPU))
     loop = next(cell for cell in cells if cell.benchmark != "recall" and cell.method == "llm_as_rnn")
     told: tuple[Feedback, ...] = ("shuffled", "judge", "none")

@@ -1,4 +1,4 @@
-"""Grids from lists: every combination of what is named, such as `--n 8,16 --arch lstm,my.py --lr 1e-3,3e-3`."""
+"""Grids from lists: every combination of the values named, such as `--n 8,16 --arch lstm,my.py --lr 1e-3,3e-3`."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -11,16 +11,16 @@ from retrieval_gap.experiments.trained.defaults import settled
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tables.values import whole_number
 
-# What a grid varies, the outermost first.
+# The order of fields in a grid, the outermost first.
 ORDER = ("task", "seed", "n", "mode", "family", "size", "lr", "arch")
 SPLIT = ","
 
 
 def product_cells(lists: Mapping[str, str], options: str = "", *, paper: bool = False) -> list[RunConfig]:
-    """The cells of a grid.  lists: values by field of `RunConfig`, separated by commas; what is absent or "" is
-    filled in as `train` does.  options: the task's own, as `RunConfig.options`.
+    """The cells of a grid.  lists: values by field of `RunConfig`, separated by commas; fields that are absent or ""
+    are filled in as by `train`.  options: the task's own, as `RunConfig.options`.
 
-    Raises UsageError for an invalid value, and where a field without a default is missing.
+    Raises UsageError for an invalid value, and if a field without a default is missing.
     """
     values = _values(lists)
     missing = [f.name for f in fields(RunConfig) if f.default is MISSING and f.name not in values]
@@ -35,8 +35,8 @@ def product_cells(lists: Mapping[str, str], options: str = "", *, paper: bool = 
 
 
 def replaced_cells(cells: Sequence[RunConfig], lists: Mapping[str, str]) -> list[RunConfig]:
-    """The cells of a preset with other values: for each combination that the preset has of the other fields, every
-    combination of these.  A field that the preset sets by architecture is taken from its first one.
+    """The cells of a preset with other values: for each combination of the preset's other fields, every combination of
+    these values.  With other architectures, all take the learning rate of the preset's first one.
 
     Raises UsageError for an invalid value.
     """
@@ -51,7 +51,7 @@ def replaced_cells(cells: Sequence[RunConfig], lists: Mapping[str, str]) -> list
 
 
 def _without(cell: RunConfig, values: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What a cell is but for these fields, and for the learning rate where the architecture is one of them."""
+    """A cell's values without these fields, and without the learning rate if the architecture is one of them."""
     left_out = {*values, *(("lr",) if "arch" in values else ())}
     return tuple(getattr(cell, f.name) for f in fields(cell) if f.name not in left_out)
 

@@ -1,13 +1,13 @@
-"""The preset `smallest_lstm`: how small a trained state may be that searches without fault, beside the explicit one.
+"""The preset `smallest_lstm`: how small a trained state can be and still search without error.
 
-docs/constructions.md sets the smallest that is exact beside the construction of theorem 5.2.
+docs/constructions.md compares the smallest exact one with the construction of theorem 5.2.
 """
 
 from retrieval_gap.experiments.trained.config import RunConfig
 
 SEEDS = range(3)
 N = 64
-WIDTHS = (16, 8, 4, 12, 6, 3, 2, 1)  # of h and of c: 64 bits a unit
+WIDTHS = (16, 8, 4, 12, 6, 3, 2, 1)  # of h and of c: 64 bits per unit
 BATCH, STEPS, WARMUP_STEPS = 64, 4_000, 100
 TASKS = {"index": "values=4", "associative_recall": "values=4"}
 

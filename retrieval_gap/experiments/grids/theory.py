@@ -1,6 +1,6 @@
-"""Presets in which a bound binds: recurrent models whose state is smaller than what must cross, against n.
+"""Presets in which a bound applies: recurrent models whose state is too small for what they must carry, against n.
 
-Each comes with the same task searched by a small one of them (`rag`), and answered with one attention layer.
+All but `theory_bits_cpu` also run a small recurrent model that searches (`rag`), and models with one attention layer.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,15 +12,15 @@ from retrieval_gap.tasks.api import Mode
 SEEDS = range(3)
 BATCH, WARMUP_STEPS = 64, 100
 LEARNING_RATES = {"lstm": 1e-2, "gru": 3e-3, "mamba": 3e-3, "transformer": 3e-3, "hybrid": 3e-3}
-# 64 bits a unit: an LSTM carries h and c, 32 bits each.
+# 64 bits per unit: an LSTM carries h and c, 32 bits each.
 DEMO_WIDTHS, CPU_WIDTHS = (1, 4, 16, 64), (1, 2, 4, 8, 16, 32, 64)
-# Of training; attention, which learns these tasks sooner, gets half.
+# Training steps; attention, which learns these tasks sooner, gets half.
 DEMO_STEPS, CPU_STEPS = 1_000, 4_000
-# It has to repeat the position that it is asked for: an LSTM of 4 units does not learn that in the time given.
+# The search has to repeat the position asked for: an LSTM of 4 units does not learn that in so many steps.
 SEARCHING = ("lstm", "tiny+n_layers=1+d_hidden=16")
 ATTENTION = (("transformer", "tiny+n_layers=1"), ("hybrid", "tiny+n_layers=1"))
 SMALL_MAMBAS = (("mamba", "tiny+n_layers=1+d_model=4+d_state=2"), ("mamba", "tiny+n_layers=1+d_model=16+d_state=4"))
-# States that training itself rounds: around the n log2(4) bits of Index and the n / 2 log2(4) of recall.
+# Bits of states rounded in training: around the n log2(4) bits of Index and the n / 2 log2(4) of recall.
 BITS, BITS_TASKS = (8, 16, 4, 2, 32), ("associative_recall", "index")
 BITS_CURRICULA = {8: "6", 16: "6+8"}  # by problem size
 CPU_TASKS = {"index": "values=4", "associative_recall": "values=4", "counting": "most=2"}
@@ -40,8 +40,8 @@ def theory_cpu() -> list[RunConfig]:
 
 
 def theory_bits_cpu() -> list[RunConfig]:
-    """Half an hour of one core: GRUs that carry 2 to 32 bits, trained as long as the LSTMs of `theory_cpu`; those of 8
-    and 16 bits on smaller problems first, too."""
+    """Half an hour on one core: GRUs that carry 2 to 32 bits, trained as long as the LSTMs of `theory_cpu`; those of 8
+    and 16 bits also with a curriculum."""
     every = [(n, bits, "") for n in BITS_CURRICULA for bits in BITS]
     every += [(n, bits, curriculum) for n, curriculum in BITS_CURRICULA.items() for bits in BITS[:2]]
     return [

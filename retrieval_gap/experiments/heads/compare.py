@@ -1,9 +1,9 @@
-"""Heads compared: on the same test examples and seeds, with the matched control and with themselves out of order.
+"""Compares heads on the same test examples and seeds: with a matched control, and with themselves on shuffled input.
 
-Two comparisons answer the question.  A head with the control that sees no order (attention pooling; for labels of
-tokens a perceptron of each token): what is left above it is not had from the states one by one.  A head with itself on
-shuffled states: what is left above that is had from their order.  A head whose model was trained along with it is also
-set beside the same head over the frozen model.
+Two comparisons answer the question.  A head against the control that sees no order (attention pooling; for labels of
+tokens a perceptron of each token): its gain does not come from the states one by one.  A head against itself on
+shuffled states: its gain comes from their order.  A head whose model was trained along with it is also compared with
+the same head over the frozen model.
 """
 
 from collections import defaultdict
@@ -25,12 +25,12 @@ from retrieval_gap.statistics.ratios import Counts, score_difference, score_inte
 from retrieval_gap.tables.printing import p_text
 
 MATCHED = {"text": "attention", "choice": "attention", "tokens": "mlp"}
-ROUNDING = 1e-9  # of sums of counts
+ROUNDING = 1e-9  # tolerance for sums of counts
 PLACES = 10  # tenths of a text, for the place of the sentence that decides
 SAME = (
     "dataset", "n", "label_kind", "metric", "model", "layer", "half", "copies", "tune_lr", "head", "control", "window",
 )  # fmt: skip
-# How heads were trained, and on what: what is compared has these alike.
+# How heads were trained, and on what: equal for all heads that are compared.
 SETTINGS = ("text_seed", "precision", "budget", "rates", "steps", "batch_size", "evaluate_every", "patience")
 FLOORS = ("majority", "bag_of_words", "first_token")
 TABLE_COLUMNS = (
@@ -42,8 +42,8 @@ TABLE_COLUMNS = (
 
 @dataclass(frozen=True)
 class Condition:
-    """All seeds of one head in one setting.  files: what stood for the model's files, a public set and a user's head
-    when it was run; they may have changed or gone since."""
+    """All seeds of one head in one setting.  files: digests of the model's files, a public set and a user's head from
+    the time of the run; the files may have changed or gone since."""
 
     config: HeadsConfig
     files: Mapping[str, str]
@@ -55,8 +55,7 @@ class Condition:
         return self.key_of(self.config)
 
     def key_of(self, config: HeadsConfig) -> str:
-        """Of the same setting but for what this configuration says otherwise: the model, the texts and a user's head
-        are those of this one."""
+        """The key of another configuration with this condition's model, texts and user's head."""
         return hash_of(replace(config, seed=0).meaning(**self.files))
 
     @property
@@ -80,13 +79,13 @@ class Condition:
         return Counts(*(np.array([self.examples[s][part] for s in seeds], np.float64) for part in parts))
 
     def check(self, other: "Condition") -> None:
-        """Raises RunError where the two were not tested on the same examples."""
+        """Raises RunError if the two were not tested on the same examples."""
         if self._first["name"] != other._first["name"]:
             raise RunError(f"{self.config.label()} and {other.config.label()} were not tested on the same examples")
 
 
 def conditions(known: Sequence[KnownRun]) -> tuple[dict[str, Condition], list[str]]:
-    """What is done, by what it is without its seed; and a line for each run that cannot be read or told apart."""
+    """The finished conditions by key, which leaves out the seed, and a line per unreadable or duplicate run."""
     found: dict[str, Condition] = {}
     _, troubles = read_each(known, HeadsConfig, partial(_add, found))
     return found, troubles
@@ -123,9 +122,9 @@ def _read_examples(run: RunDirectory, row: Row) -> dict[str, Any]:
 
 
 def table_rows(every: Mapping[str, Condition]) -> list[Row]:
-    """A row for each condition and comparison, and for each tenth of the text where a sentence decides.
+    """A row for each condition and comparison, and for each tenth of the text if one sentence decides.
 
-    p_holm is corrected for all comparisons of one kind in the table; it and p are None for a single seed."""
+    p_holm is corrected for all comparisons of one kind in the table; p and p_holm are None for a single seed."""
     rows: list[Row] = []
     for condition in every.values():
         whole = _row(condition, condition.counts(condition.seeds), condition.groups)
@@ -202,13 +201,13 @@ def _correct(rows: Sequence[Row]) -> None:
 
 
 def to_lines(rows: Sequence[Row]) -> list[dict[str, str]]:
-    """The rows for people, without those of places: score and difference with their intervals."""
+    """Format rows for printing, without those of places: score and difference with their intervals."""
     lines = []
     for row in rows:
         if row["place"] != "":
             continue
         line = {name: "" if row[name] is None else str(row[name]) for name in (*SAME, *SETTINGS)}
-        del line["label_kind"]  # as the metric says
+        del line["label_kind"]  # follows from the metric
         line |= {"seeds": str(row["seeds"]), "score": _ranged(row["score"], row["score_low"], row["score_high"])}
         line["floor"] = f"{max(row[name] or 0.0 for name in FLOORS):.3f}"
         if row["versus"]:

@@ -1,4 +1,4 @@
-"""What one run is: a set of texts, a model's states, a head, what is shuffled, and a seed."""
+"""The configuration of one run: a set of texts, a model's states, a head, what is shuffled, and a seed."""
 
 import hashlib
 import re
@@ -21,7 +21,7 @@ from retrieval_gap.tasks.texts import METRICS, TextSet, generated_sets, load_tex
 
 Control = Literal["none", "shuffle_words", "shuffle_states", "shuffle_both"]
 EXAMPLES = "examples.json"
-# Raised when the meaning of a configuration changes, so that old run directories are not taken for new ones.
+# Increased when the meaning of a configuration changes, so that old run directories are not taken for new ones.
 CONFIG_VERSION = 1
 COLUMNS = (
     "dataset", "n", "label_kind", "metric", "model", "model_files", "layer", "half", "copies", "tune_lr", "head",
@@ -36,12 +36,12 @@ LATER = ("tune_lr",)  # columns that rows of earlier versions lack
 class HeadsConfig(Experiment):
     """One head, trained at each learning rate on cached token states and tested once.
 
-    dataset: of `tasks.texts`.  n, samples, test_samples, text_seed: of a generated set.  data: file or folder of a
-    public one.  model, layer, half, copies, precision: see `StatesConfig`.
-    tune: the model is trained along with the head, at the rate tune_lr; the head is trained as ever.
-    parameters: that every head has, within 2 %.
-    control: what loses its order: the words before the model, the states before the head, or both.
-    window: shuffles stay within so many places; 0 means the whole text.
+    dataset: a set of `tasks.texts`.  n, samples, test_samples, text_seed: settings of a generated set.  data: file or
+    folder of a public set.  model, layer, half, copies, precision: see `StatesConfig`.
+    tune: also train the model, at the learning rate tune_lr; the head's training does not change.
+    parameters: number in every head, within 2 %.
+    control: what is shuffled: the words before the model, the states before the head, or both.
+    window: shuffle within windows of so many places; 0 means the whole text.
     """
 
     kind: ClassVar[str] = "heads"
@@ -111,7 +111,7 @@ class HeadsConfig(Experiment):
         )
 
     def texts(self) -> TextSet:
-        """The set.  Raises TaskError."""
+        """Load the set.  Raises TaskError."""
         data = Path(self.data).expanduser() if self.data else None
         return _texts(self.dataset, self.n, self.samples, self.test_samples, self.text_seed, data)
 
@@ -121,7 +121,7 @@ class HeadsConfig(Experiment):
         return matched_shape(self.spec, d_states=d_states, d_out=d_out, parameters=self.parameters, kind=texts.kind)
 
     def validate(self) -> None:
-        """Raises UsageError or TaskError for anything a run would stumble over, before it starts."""
+        """Raises UsageError or TaskError, before a run starts, for anything that would make it fail."""
         _ = self.training, self.states
         texts = self.texts()
         fingerprint(self.model)
@@ -132,7 +132,7 @@ class HeadsConfig(Experiment):
             self.head_shape(d_states)
 
     def _try_head(self, d_states: int, *, tokens: bool) -> None:
-        """Raises UsageError for a user's head that cannot be built or fails, or that `try_head` refuses."""
+        """Raises UsageError for a user's head that cannot be built, fails, or is refused by `try_head`."""
         try:
             with contained():
                 try_head(build(self.spec, self.head_shape(d_states)), self.spec.shown, tokens=tokens)
@@ -142,17 +142,17 @@ class HeadsConfig(Experiment):
             raise UsageError(f"head {self.spec.shown} fails: {fault(error)}") from error
 
     def canonical(self) -> dict[str, Any]:
-        """What the hash is of: files by their content; of a public set nothing that only generated ones have."""
+        """The values that are hashed: files by their content; for a public set, no settings of generated sets."""
         code = hashlib.sha256(Path(self.spec.name).read_bytes()).hexdigest() if self.spec.is_file else ""
         texts = "" if self.dataset in generated_sets() else _digest(self.texts())
         return self.meaning(model_files=fingerprint(self.model), texts=texts, head_code=code)
 
     def meaning(self, *, model_files: str, texts: str, head_code: str) -> dict[str, Any]:
-        """model_files, texts, head_code: what stands for a model's files, a public set, a user's head; "" for none."""
+        """model_files, texts, head_code: digests of a model's files, a public set, a user's head; "" for none."""
         meaning = asdict(self) | {"model": model_files, "version": CONFIG_VERSION, "kind": self.kind}
         meaning["rates"] = [f"{rate:g}" for rate in self.training.rates]
         del meaning["lr"], meaning["data"]
-        if not self.tune:  # said in a configuration's hash since there is a choice
+        if not self.tune:  # hashes from before there was a choice lack these
             del meaning["tune"], meaning["tune_lr"]
         if self.dataset not in generated_sets():
             for key in ("n", "samples", "test_samples", "text_seed"):
@@ -214,7 +214,7 @@ class HeadsConfig(Experiment):
 
 
 def model_name(model: str) -> str:
-    """What tables call a model: the last part of its path or name that says something."""
+    """A model's name in tables: the last part of its path or name, other than "model"."""
     parts = [part for part in Path(model).parts if part not in ("model", "/")]
     return parts[-1] if parts else model
 

@@ -1,4 +1,4 @@
-"""One run: reads the states that are lacking, trains the head at each rate, tests the best one on the test split."""
+"""One run: reads missing states, trains the head at each learning rate, tests the best one on the test split."""
 
 import json
 import time
@@ -31,11 +31,11 @@ from retrieval_gap.tasks.texts import Example, TextSet, generated_sets
 from retrieval_gap.tasks.texts.floors import floors
 from retrieval_gap.tasks.texts.shuffles import shuffled_words
 
-STATES = "states"  # the folder of cached states, among the runs
+STATES = "states"  # folder of cached states, in the folder of runs
 
 
 def train_and_test(config: HeadsConfig, run: RunDirectory, options: RunOptions) -> Row:
-    """The row; what each test example counts is written beside it.  Raises UsageError, TaskError, RunError."""
+    """Return the row, and write what each test example counts to EXAMPLES.  Raises UsageError, TaskError, RunError."""
     begun = time.monotonic()
     texts = read_texts(config)
     learning = (_tuned if config.tune else _frozen)(config, texts, options)
@@ -57,7 +57,7 @@ def train_and_test(config: HeadsConfig, run: RunDirectory, options: RunOptions) 
 
 
 class _Learning(NamedTuple):
-    """What is trained, with its weights as they are at the start, and on what."""
+    """What is trained, with its initial weights, and its data."""
 
     make: Callable[[], Learner]
     shape: HeadShape
@@ -65,7 +65,7 @@ class _Learning(NamedTuple):
 
 
 def _frozen(config: HeadsConfig, texts: TextSet, options: RunOptions) -> _Learning:
-    """A head, over states that are read once."""
+    """A head over states that are read once."""
     every = [text for split in SPLITS for example in texts.splits[split] for text in example.texts]
     store = states_of(config.states, every, options.runs_dir / STATES, device=choose_device(options.device))
     shape = config.head_shape(store[every[0]].states_LxD.shape[1])
@@ -91,7 +91,7 @@ def _tuned(config: HeadsConfig, texts: TextSet, options: RunOptions) -> _Learnin
 
 
 def read_texts(config: HeadsConfig) -> TextSet:
-    """The set with the words of each text shuffled, where the control says so."""
+    """The set, with the words of each text shuffled if the control says so."""
     texts = config.texts()
     if config.control not in ("shuffle_words", "shuffle_both"):
         return texts
@@ -103,12 +103,12 @@ def read_texts(config: HeadsConfig) -> TextSet:
 
 
 def _window(config: HeadsConfig) -> int | None:
-    """Of the shuffle of states; None where they stay in order."""
+    """Window of the shuffle of states; None if they stay in order."""
     return config.window if config.control in ("shuffle_states", "shuffle_both") else None
 
 
 class _StepReports:
-    """Lines of metrics.jsonl: how many steps of how many are done."""
+    """Writes lines of metrics.jsonl: the steps done and their total."""
 
     def __init__(self, run: RunDirectory, config: HeadsConfig, begun: float) -> None:
         self._run, self._begun = run, begun
@@ -126,7 +126,7 @@ class _StepReports:
 
 
 def _write_examples(run: RunDirectory, examples: Sequence[Example], counted: Sequence[Counted]) -> None:
-    """What each test example counts, for paired comparisons."""
+    """Write what each test example counts, for paired comparisons."""
     write_json(
         run.path / EXAMPLES,
         {

@@ -1,4 +1,4 @@
-"""The questions of a file put to a model, and its answers as a file: a head that tells what was asked how, then a line
+"""Puts the questions of a file to a model and writes the answers to a file: a header with the settings, then a line
 for each question."""
 
 import functools
@@ -35,9 +35,9 @@ class QuestionFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What decides a file's answers: a model and where it runs, the method, the paragraphs, the data, the prompt.
+    """The settings of a file of answers: the model and where it runs, the method, the paragraphs, the data, the prompt.
 
-    backend: as the backend describes itself.  data, exemplars: hashes.  questions: the data's limit.
+    backend: its own description.  data, exemplars: hashes.  questions: the limit of the data.
     """
 
     model: str
@@ -51,7 +51,7 @@ class Asked:
 
 
 def read_data(path: Path, limit: int) -> QuestionFile:
-    """Raises TaskError for a file without usable questions."""
+    """Read a file.  Raises TaskError if it has no usable questions."""
     records = read_questions(path)
     return QuestionFile(
         name=path.name,
@@ -63,7 +63,7 @@ def read_data(path: Path, limit: int) -> QuestionFile:
 
 
 def data_hash(path: Path) -> str:
-    """16 hex digits of a data file's content.  Raises TaskError where it is not there."""
+    """16 hex digits of a data file's content.  Raises TaskError if there is no such file."""
     try:
         state = path.stat()
         return _content_hash(path, state.st_size, state.st_mtime_ns)
@@ -73,18 +73,17 @@ def data_hash(path: Path) -> str:
 
 @functools.lru_cache(8)
 def _content_hash(path: Path, size: int, changed_ns: int) -> str:
-    """size, changed_ns: a file that was changed is read again."""
+    """size, changed_ns: in the cache's key, so that a changed file is read again."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def write_answers(
     path: Path, client: Client, asked: Asked, data: QuestionFile, heard: Callable[[int, int], None]
 ) -> None:
-    """Puts the questions to the model, and writes the file when all are answered.
+    """Put the questions to the model, and write the file when all are answered.
 
-    heard: is told how many questions of how many are answered, once a round.
-    Raises RunError where the model fails, or no question has enough paragraphs; what it answered until then is in the
-    cache.
+    heard: called once per round with the numbers of answered and of all questions.
+    Raises RunError if the model fails or no question has enough paragraphs; answers until then are in the cache.
     """
     subsets = Subsets(data.questions, asked.subset)
     if not subsets.questions:
@@ -106,7 +105,7 @@ def write_answers(
 def answer_all(
     client: Client, shown: Sequence[Shown], method: Method, ask: AskConfig, heard: Callable[[int, int], None]
 ) -> list[Answer]:
-    """All questions together: each round asks what every unfinished dialogue wants to know next."""
+    """Answer all questions together: each round sends the next request of every unfinished dialogue."""
     dialogues = [dialogue(each, method, ask) for each in shown]
     answers: dict[int, Answer] = {}
     waiting: dict[int, Request] = {place: next(each) for place, each in enumerate(dialogues)}

@@ -1,5 +1,4 @@
-"""Files of answers, read back: those in run directories, and those of before there were any, which lie in the folder
-itself."""
+"""Reads files of answers: those in run directories, and those from before run directories, in the folder itself."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ _NUMBERS = ("exact_match", "f1", "searches", "failed_searches", "gold_kept", "re
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """A file of answers: its head, and its answers by question."""
+    """A file of answers: its header, and its answers by question."""
 
     path: Path
     head: dict[str, Any]
@@ -40,12 +39,12 @@ class Done:
 
     @property
     def questions(self) -> tuple[Any, ...]:
-        """What has to be the same for two files to be about the same questions, asked alike."""
+        """Equal for two files with the same questions, asked in the same way."""
         return (self.cell["data"], self.cell["questions"], self.subset["seed"], self.cell["exemplars"])
 
     @property
     def curve(self) -> tuple[Any, ...]:
-        """What n, order and the model are varied within."""
+        """Equal for the files that differ only in n, order and model."""
         return (self.cell["method"], self.subset["variant"], self.subset["distractors"])
 
     @property
@@ -64,9 +63,9 @@ class Done:
 
 
 def read_done(path: Path) -> Done:
-    """Raises RunError for a file that no evaluation wrote."""
+    """Read a file.  Raises RunError if no evaluation wrote it."""
     try:
-        # lines end at a line feed and nowhere else: an answer may hold U+2028 and its like
+        # split at line feeds only: an answer may hold U+2028 and the like
         lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
         head, *answers = (json.loads(line) for line in lines)
         done = Done(path=path, head=head, answers={answer["id"]: answer for answer in answers})
@@ -82,10 +81,10 @@ def read_done(path: Path) -> Done:
 
 
 def find_done(folder: Path, models: Sequence[str]) -> list[Done]:
-    """The finished files in a folder and its run directories, of these models or, without names, of all.  One that was
-    made again in a run directory is taken from there.
+    """The finished files in a folder and its run directories, of these models or, if none is named, of all.  One that
+    was made again in a run directory is taken from there.
 
-    Raises UsageError for a folder or model that is not there, RunError for a damaged file.
+    Raises UsageError for a missing folder or model, RunError for a damaged file.
     """
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder of answers; `retrieval-gap pretrained hotpotqa` makes one")
@@ -100,12 +99,12 @@ def find_done(folder: Path, models: Sequence[str]) -> list[Done]:
 
 
 def _first_form(cell: dict[str, Any]) -> dict[str, Any]:
-    """As the files of before run directories had it: without what a server tells of its model."""
+    """A cell as files from before run directories have it: without the server's report about its model."""
     return cell | {"backend": {key: value for key, value in cell["backend"].items() if key != "told"}}
 
 
 def _check_answer(answer: dict[str, Any]) -> None:
-    """Raises ValueError, TypeError where a value is not of its kind."""
+    """Raises ValueError or TypeError for an invalid value."""
     for key in _NUMBERS:
         if type(answer[key]) not in (int, float) or not answer[key] >= 0:
             raise ValueError(f"{key} = {answer[key]!r} of {answer['id']!r:.40}")

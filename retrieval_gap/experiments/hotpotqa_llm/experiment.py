@@ -1,4 +1,4 @@
-"""A model asked the questions of a file by one method, on one choice of paragraphs, as an experiment of the engine."""
+"""The experiment: a model answers the questions of a file by one method, on one choice of paragraphs."""
 
 import hashlib
 import json
@@ -26,17 +26,17 @@ from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
 from retrieval_gap.tasks.hotpotqa.data.subsets import SubsetConfig
 
-# In the folder of runs: all replies, whichever run asked for them.
+# In the folder of runs: the replies to all runs.
 REPLIES = "replies.sqlite"
-# Of a file of weights that far is read, at its start and its end, to tell it from others.
+# Bytes read at the start and at the end of a file of weights, to tell it from others.
 LOOKED_AT = 1 << 16
-VERSION = 1  # of what the hash means
+VERSION = 1  # of the meaning of the hash
 
 
 @dataclass(frozen=True, kw_only=True)
 class HotpotQARun(Experiment):
-    """local, server: where the model runs; a server where `base_url` is given.  questions: from the file's start, 0 for
-    all."""
+    """local, server: where the model runs: on a server if it has a `base_url`.  questions: how many, from the file's
+    start, 0 for all."""
 
     kind: ClassVar[str] = "hotpotqa_llm"
     columns: ClassVar[Sequence[str]] = COLUMNS
@@ -62,7 +62,7 @@ class HotpotQARun(Experiment):
         return re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join((*parts, f"s{subset.seed}"))).strip(".")
 
     def hash(self) -> str:
-        """The model by its name and its weights' files, or its address; not how fast it is asked."""
+        """Of the model, its name and its files of weights or its address count; how fast it is asked does not."""
         served = bool(self.server.base_url)
         where = {"url": self.server.base_url.rstrip("/")} if served else {"precision": self.local.precision}
         return hash_of(
@@ -105,9 +105,9 @@ class HotpotQARun(Experiment):
         return rows
 
     def answered(self, run: RunDirectory, client: Client) -> list[Row]:
-        """The run's row; what its directory and the client's cache lack is asked.
+        """Return the run's row; asks only what is missing from its directory and the client's cache.
 
-        Raises RunError where the model fails, or another one answered before.
+        Raises RunError if the model fails, or if another one answered before.
         """
         answers = run.path / ANSWERS
         check_same_model(run, client.backend.described)
@@ -177,8 +177,8 @@ class HotpotQARun(Experiment):
 
 
 def check_same_model(run: RunDirectory, described: Mapping[str, Any]) -> None:
-    """Raises RunError where the run's answers are of another model than the one described: other weights stand behind
-    an address, or in a folder."""
+    """Raises RunError if another model than the one described gave the run's answers: an address or a folder may have
+    other weights by now."""
     answers = run.path / ANSWERS
     if not answers.is_file():
         return
@@ -192,9 +192,9 @@ def check_same_model(run: RunDirectory, described: Mapping[str, Any]) -> None:
 
 
 def weights_hash(model: str) -> str:
-    """Of a folder's files: names, sizes, and the two ends of each; of a name of the hub, the name.
+    """Hash the names, sizes and both ends of a folder's files; a model name of the hub is returned as it is.
 
-    Raises UsageError for a folder that is not there.
+    Raises UsageError for a missing folder.
     """
     folder = Path(model).expanduser()
     if not folder.is_dir():

@@ -18,11 +18,11 @@ Method = Literal["cot", "regex", "bm25"]
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a model made of a question.
+    """A model's answer to a question.
 
-    predicted: "" where it gave no answer.  text: all that it wrote, with what its searches found.  gold_kept: gold
-    paragraphs among those it was given.  too_long: why the question could not be asked; it then counts in no share.
-    read, written: tokens, of all its requests.
+    predicted: "" if it gave no answer.  text: all that it wrote, with the results of its searches.  gold_kept: number
+    of gold paragraphs that it was given.  too_long: why the question could not be asked; it then counts in no share.
+    read, written: tokens in all its requests.
     """
 
     predicted: str
@@ -39,7 +39,7 @@ Dialogue = Generator[Request, Reply, Answer]
 
 
 def dialogue(shown: Shown, method: Method, config: AskConfig) -> Dialogue:
-    """Yields requests, is sent their replies, returns the answer."""
+    """A generator that yields requests, is sent their replies, and returns the answer."""
     return _searching(shown, config) if method == "regex" else _answering(shown, method, config)
 
 
@@ -61,18 +61,18 @@ def _answering(shown: Shown, method: Method, config: AskConfig) -> Dialogue:
 
 
 def _searching(shown: Shown, config: AskConfig) -> Dialogue:
-    """Each time that the model ends a search it is executed and its result appended; the model goes on from there.
+    """Execute each search that the model ends and append its result; the model continues from there.
 
-    A prompt that becomes too long on the way ends the answer as it is: the question itself had room.
+    If the prompt becomes too long on the way, the answer ends there: the question itself did fit.
     """
     asked = prompt(shown.question.question, shown.paragraphs, "regex")
     results: list[str] = []
-    written, own, read, tokens = "", "", 0, 0  # own: without what searches found, which is nobody's answer
+    written, own, read, tokens = "", "", 0, 0  # own: without search results, which are not the model's answer
     while True:
         reply = yield Request(prompt=asked, written=written, stop=(END, *NEXT_EXAMPLE), max_tokens=config.max_tokens)
         if isinstance(reply, TooLong):
             break
-        # some tokenizers lose the blank before a text's first word
+        # some tokenizers lose the space before a text's first word
         written += reply.text if written else f" {reply.text.lstrip()}"
         own += reply.text
         read, tokens = read + reply.prompt_tokens, tokens + reply.completion_tokens

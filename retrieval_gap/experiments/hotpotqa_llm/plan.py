@@ -1,4 +1,4 @@
-"""A plan of `pretrained hotpotqa`: every method on every choice of paragraphs, one run each, all by one client."""
+"""The plan of `pretrained hotpotqa`: a run for every method and choice of paragraphs, all by one client."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from retrieval_gap.tasks.hotpotqa.data.subsets import SubsetConfig, Subsets
 
 @dataclass(frozen=True, kw_only=True)
 class HotpotQAPlan:
-    """A model, and the runs in which it is asked."""
+    """A model and the settings of its runs."""
 
     model: LLMConfig
     local: LocalConfig
@@ -51,9 +51,9 @@ class HotpotQAPlan:
 def evaluate(
     plan: HotpotQAPlan, make_backend: Callable[[], LLMBackend], options: RunOptions, price: Price
 ) -> list[Row]:
-    """The rows of the plan's runs; prints what was spent, whether it comes to its end or not.
+    """Return the rows of the plan's runs; print what was spent, even after a failure.
 
-    Raises TaskError for data that cannot be used, RunError where the model fails.
+    Raises TaskError for unusable data, RunError if the model fails.
     """
     data = read_data(plan.data, plan.questions)
     if data.unusable:
@@ -76,7 +76,7 @@ def _rows(each: HotpotQARun, client: Client, options: RunOptions) -> list[Row]:
 
 
 def show_plan(plan: HotpotQAPlan) -> None:
-    """Prints the runs with the words of their first requests, and the first of all; asks nothing."""
+    """Print the runs with the number of words in their first requests, and the first prompt; asks no model."""
     data, first = read_data(plan.data, plan.questions), ""
     for method in plan.methods:
         for subset in plan.subsets:

@@ -1,6 +1,6 @@
-"""The text that a model is given: instructions, four worked examples, then the paragraphs and the question.
+"""The prompt of a model: instructions, four worked examples, then the paragraphs and the question.
 
-A passage is a line, so that expressions whose `.` ends at a line's end stay within one.
+Each passage is one line: `.` in an expression does not match a line's end, so matches stay within a passage.
 """
 
 import functools
@@ -38,7 +38,7 @@ class Exemplar:
 
 @functools.cache
 def exemplars() -> tuple[Exemplar, ...]:
-    """Those of exemplars.toml."""
+    """The exemplars of exemplars.toml."""
     return tuple(
         Exemplar(
             question=each["question"],
@@ -53,17 +53,17 @@ def exemplars() -> tuple[Exemplar, ...]:
 
 @functools.cache
 def exemplars_hash() -> str:
-    """Of the prompts' fixed part in both styles: numbers of different hashes were asked differently."""
+    """Hash of the prompts' fixed part in both styles: results with different hashes had different prompts."""
     return hashlib.sha256((_head("cot") + _head("regex")).encode()).hexdigest()[:12]
 
 
 def prompt(question: str, paragraphs: Sequence[ShownParagraph], style: Style) -> str:
-    """All that stands before what the model writes."""
+    """The whole prompt for a question."""
     return f"{_head(style)}{_asked(question, paragraphs)}"
 
 
 def with_results(text: str, paragraphs: Sequence[ShownParagraph]) -> str:
-    """A text with the result of each of its searches behind it."""
+    """The text with the result of each search inserted after it."""
     head, *rest = text.split(END)
     written = head
     for part in rest:

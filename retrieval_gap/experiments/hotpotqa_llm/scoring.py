@@ -1,6 +1,6 @@
 """The answer that a text gives, and the official scores of HotpotQA: exact match and F1 over normalised words.
 
-Source: the evaluation of "HotpotQA" (Yang et al., EMNLP 2018), which takes SQuAD's normalisation.
+Source: the evaluation of "HotpotQA" (Yang et al., EMNLP 2018), which uses SQuAD's normalisation.
 """
 
 import re
@@ -29,8 +29,8 @@ class Score:
 
 
 def extracted_answer(text: str) -> str:
-    r"""What stands after the last "the answer is", to the end of its line, or within the last \boxed{} of a text
-    without these words; "" where there is neither, or nothing behind it."""
+    r"""The text after the last "the answer is", up to the end of its line; without these words, the text in the
+    last \boxed{}; "" if there is neither, or nothing follows."""
     marks = list(ANSWER_MARK.finditer(text))
     if not marks:
         return _stripped(_boxed(text))
@@ -39,14 +39,14 @@ def extracted_answer(text: str) -> str:
 
 
 def normalised(answer: str) -> str:
-    """Lower case, without punctuation and articles, words separated by one blank; in this order, as the official
-    script has it.  Curly quotes and typographic hyphens are punctuation too, as models write them."""
+    """Change to lower case, remove punctuation, then articles, and separate words by one space: the order of the
+    official script.  Curly quotes and typographic hyphens count as punctuation too, as models write them."""
     return " ".join(_ARTICLES.sub(" ", answer.lower().translate(_PUNCTUATION)).split())
 
 
 def score(predicted: str, gold: str) -> Score:
-    """The official scores of one prediction, but for answers of which nothing is left ("A", "The The"): these are right
-    as they are written, so that an empty prediction has no word right."""
+    """The official scores of one prediction, except if normalisation leaves nothing of both answers ("A", "The The"):
+    these are compared as written, so that an empty prediction is never right."""
     ours, theirs = normalised(predicted), normalised(gold)
     if not (ours or theirs):
         return Score(float(predicted.strip().lower() == gold.strip().lower() != ""), 0.0)
@@ -58,7 +58,7 @@ def _stripped(answer: str) -> str:
 
 
 def _boxed(text: str) -> str:
-    """What stands within the last \\boxed{}, whose braces may hold others; "" where there is none."""
+    """The text in the last \\boxed{}, which may have braces inside; "" if there is none."""
     starts = [found.end() for found in _BOXED.finditer(text)]
     if not starts:
         return ""

@@ -1,7 +1,7 @@
-"""Looking things up in the paragraphs shown: by a regular expression that a model wrote, or by BM25.
+"""Searches the paragraphs shown: by a regular expression that a model wrote, or by BM25.
 
 A model may write anything as its expression.  RE2 runs in time linear in the text, its automaton is bounded
-(`PATTERN_MEMORY`), and so are the lengths of pattern and result here; whatever is not a search gives `FAILED`.
+(`PATTERN_MEMORY`), and so are the lengths of pattern and result here.  An invalid search gives `FAILED`.
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from retrieval_gap.machine.errors import RunError
 from retrieval_gap.tasks.hotpotqa.data.subsets import ShownParagraph
 
 START, END, FAILED = "[STARTSEARCH]", "[ENDSEARCH]", "[FAILED]"
-# Characters of the longest pattern that is run, and of the longest result that is given back.
+# Characters of the longest pattern that is run, and of the longest result that is returned.
 LONGEST_PATTERN, LONGEST_RESULT = 1_000, 600
-# Two characters for private use, which stand in no text: an expression that matches them looks for nothing.
+# Two private-use characters, which are in no text: an expression that matches them would match anything.
 ANYTHING = "\ue000\ue001"
 
 
@@ -26,9 +26,9 @@ def paragraph_text(paragraph: ShownParagraph) -> str:
 
 
 def regex_search(pattern: str, paragraphs: Sequence[ShownParagraph]) -> str:
-    """The first match in the paragraphs, each of them a line: its first group that is not empty or, without groups, the
-    sentences that it lies in.  `FAILED` for no match, and for a pattern that is invalid, too long or too large, that
-    matches anything whatever (`.+`, `.*`), or whose result is longer than `LONGEST_RESULT` characters."""
+    """The first match in the paragraphs, each of them a line: its first group that is not empty or, without
+    groups, the sentences that it overlaps.  `FAILED` if nothing is found, or if the pattern is invalid, too long or too
+    large, matches anything at all (`.+`, `.*`), or has a result longer than `LONGEST_RESULT` characters."""
     if len(pattern) > LONGEST_PATTERN:
         return FAILED
     try:
@@ -45,14 +45,14 @@ def regex_search(pattern: str, paragraphs: Sequence[ShownParagraph]) -> str:
 
 
 def unfinished_search(text: str) -> str | None:
-    """The pattern of a search that `text` ends in: after a `START` with no `END` behind it; None without."""
+    """The pattern of a search that is open at the end of `text`: after a `START` without an `END`; else None."""
     _, start, pattern = text.rpartition(START)
     return pattern.strip() if start and END not in pattern else None
 
 
 def bm25_choice(question: str, paragraphs: Sequence[ShownParagraph], count: int) -> tuple[ShownParagraph, ...]:
-    """The `count` paragraphs that BM25 ranks highest for the question, in the order in which they were shown; of equal
-    ranks the earlier one.  Raises RunError where bm25s is not installed."""
+    """The `count` paragraphs that BM25 ranks highest for the question, in the order shown; the earlier one if ranks are
+    equal.  Raises RunError if bm25s is not installed."""
     try:
         import bm25s
     except ImportError as error:
@@ -85,6 +85,6 @@ def _result(groups: Sequence[str | None], span: tuple[int, int], paragraph: Show
 
 
 def _bounded(result: str) -> str:
-    """As one line."""
+    """The result as one line; `FAILED` if it is empty or too long."""
     text = " ".join(result.split())
     return text if 0 < len(text) <= LONGEST_RESULT else FAILED

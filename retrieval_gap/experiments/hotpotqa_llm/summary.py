@@ -1,8 +1,8 @@
-"""The table of pretrained models on HotpotQA: every cell over all questions that it was asked, and over those that the
-paper selects, which every compared model answers from the two gold paragraphs alone.
+"""The table of pretrained models on HotpotQA: every cell over all questions that it was asked, and over the paper's
+selection, the questions that every compared model answers from the two gold paragraphs alone.
 
-That selection is on the outcome: at n = 2 the selected accuracy is 1 by construction, and at larger n it is above that
-of all questions.  So both are always there.
+This selects on the outcome: at n = 2 the selected accuracy is 1 by construction, and at larger n it is above that of
+all questions.  So the table always has both.
 """
 
 import itertools
@@ -30,10 +30,10 @@ COLUMNS = (
 
 
 def table_rows(found: Sequence[Done]) -> tuple[list[Row], list[str]]:
-    """Rows of all questions and of the selected ones, and what is to be said of the selection.
+    """Rows over all questions and over the selected ones, and lines of text about each selection.
 
-    Selected rows of one method and variant are over the same questions: one that any of these cells could not ask is
-    left out of all.  Raises RunError for two files of one cell that were asked differently.
+    Selected rows of one method and variant are over the same questions: a question that one of these cells could not
+    ask is left out of all.  Raises RunError for two files of one cell that were asked differently.
     """
     rows, told = [], []
     for questions in dict.fromkeys(done.questions for done in found):
@@ -50,7 +50,7 @@ def table_rows(found: Sequence[Done]) -> tuple[list[Row], list[str]]:
 
 
 def write_pretrained(path: Path, rows: Iterable[Row]) -> None:
-    """Replaces a table.  Raises UsageError where it cannot be written."""
+    """Replace a table.  Raises UsageError if it cannot be written."""
     write_table(path, COLUMNS, rows)
 
 
@@ -71,8 +71,8 @@ def print_rows(rows: Iterable[Row]) -> None:
 
 
 def _right_at_two(cells: Sequence[Done]) -> tuple[set[str], str]:
-    """The questions that all models answer from the gold paragraphs alone, and in words how many of how many they are,
-    or why there is no selection."""
+    """The questions that all models answer from the gold paragraphs alone, and a line: how many of how many, or why
+    there is no selection."""
     models = list(dict.fromkeys(done.cell["model"] for done in cells))
     of = f"of {len(set[str]().union(*(done.answers.keys() for done in cells)))} questions"
     for model in models:
@@ -83,7 +83,7 @@ def _right_at_two(cells: Sequence[Done]) -> tuple[set[str], str]:
 
 
 def row_of(done: Done) -> Row:
-    """Of all questions that it was asked."""
+    """The row over all questions that were asked."""
     return _row(done, done.asked(), selected=False)
 
 

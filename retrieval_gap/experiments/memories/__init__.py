@@ -4,7 +4,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """`EXPERIMENT`, whose module needs numba, only when it is asked for."""
+    """Import `EXPERIMENT` only when it is used: its module needs numba."""
     if name != "EXPERIMENT":
         raise AttributeError(name)
     from retrieval_gap.experiments.memories.cell import MemoryCell

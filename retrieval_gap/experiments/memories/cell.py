@@ -19,10 +19,10 @@ from retrieval_gap.text_memory.settings import FLOORS, METHODS, Settings
 if TYPE_CHECKING:
     from retrieval_gap.runs.directory import RunDirectory
 
-VERSION = 1  # of what a method does; it counts in the hash
+VERSION = 1  # of what methods do; part of the hash
 STEPS = "steps.jsonl"
 MOST_STREAMS = 1_000_000
-# Settings that change what a method does; a method that is not named here is changed by none of them.
+# Settings that change what a method does; none of them changes a method that is not listed.
 _COMMON = ("answer", "temperature", "draw")
 _SETTINGS: dict[str, tuple[str, ...]] = {
     "zero_shot": _COMMON,
@@ -37,10 +37,10 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryCell(Experiment):
-    """benchmark: a name, or a user's `.py` file.  data: its file or folder, "" for one that is drawn.  target: "" means
-    the benchmark's first.  streams: how many, from stream 0 on; 0 for all that the data give.  steps, seed, options:
-    see `StreamConfig`.  method: one of METHODS, or of FLOORS, which ask no model.  judge: the model that judges, ""
-    means the same.
+    """benchmark: a name, or a user's `.py` file.  data: its file or folder, "" if its streams are drawn.  target: ""
+    means the benchmark's first.  streams: how many, from stream 0 on; 0 for all in the data.  steps, seed,
+    options: see `StreamConfig`.  method: one of METHODS, or of FLOORS, which ask no model.  judge: the model that
+    judges, "" means the one that predicts.
     """
 
     kind: ClassVar[str] = "memories"
@@ -112,7 +112,7 @@ class MemoryCell(Experiment):
             check_answer_form(target, self.settings.answer)
 
     def relevant(self) -> dict[str, Any]:
-        """The settings that change what this method does; `thinking` where there is any, as it came later."""
+        """The settings that change what this method does; `thinking` only if it is set, as older hashes lack it."""
         values = asdict(self.settings)
         names = [*_SETTINGS.get(self.method, ()), *(["thinking"] if values["thinking"] and not self.is_floor else [])]
         return {name: values[name] for name in names}
@@ -126,21 +126,21 @@ class MemoryCell(Experiment):
 
     @property
     def model_name(self) -> str:
-        """ "" for a floor."""
+        """The name of the model; "" for a floor."""
         return "" if self.is_floor or self.model is None else self.model.shown_name
 
     @property
     def server_settings(self) -> dict[str, str]:
-        """What of a server's settings changes prompts, or the count of the budget; only what was set, so that runs
-        without it keep their hashes."""
+        """The server's settings that change prompts or the count of the budget; only those that were set, so that runs
+        without them keep their hashes."""
         if self.is_floor or not self.server.base_url:
             return {}
         system_as = {"system_as": self.server.system_as} if self.server.system_as != "auto" else {}
         return system_as | ({"tokenizer": self.server.tokenizer} if self.server.tokenizer else {})
 
     def hash(self) -> str:
-        """A benchmark's file, and the data, count by their content; a model by its name, its API and its precision, or
-        what of its server's settings counts."""
+        """A benchmark's file and the data count by their content; a model by its name, its API and its precision or, on
+        a server, `server_settings`."""
         meaning: dict[str, Any] = {
             "benchmark": _by_content(self.benchmark) if self.benchmark.endswith(".py") else self.benchmark,
             "data": _by_content(self.data) if self.data else "",

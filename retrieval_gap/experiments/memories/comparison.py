@@ -1,4 +1,4 @@
-"""Methods side by side on the same steps of the same streams: paired differences, their intervals, and tests."""
+"""Compares methods on the same steps of the same streams: paired differences, their intervals, and tests."""
 
 import json
 from collections import defaultdict
@@ -20,25 +20,25 @@ from retrieval_gap.tables.printing import p_text
 from retrieval_gap.tables.rows import write_table
 from retrieval_gap.text_memory.settings import FLOORS, METHODS
 
-# What a comparison adds to a row.  against: the method that it is compared with, of the same model on the same streams.
+# Columns that a comparison adds.  against: the method compared with, of the same model on the same streams.
 # p: of no difference, over streams; holm_p: corrected for all methods of one model on one set of streams.  Both are
-# empty where the streams do not tell them, such as for a single one.  mcnemar_step_p takes each step as independent of
-# the others, which steps of one stream are not: it says what these steps show, and nothing of other streams.
-# changed: share of predictions that differ from those without an update.  score_sd: of runs of several seeds as one,
-# over the seeds.
+# empty if the streams do not give them, such as a single stream.  mcnemar_step_p takes each step as independent of the
+# others, which steps of one stream are not: it is about these steps, and says nothing about other streams.
+# changed: share of predictions that differ from those without an update.  score_sd: standard deviation over seeds, for
+# runs of several seeds pooled as one.
 PAIRED = (
     "against", "difference", "difference_low", "difference_high", "paired", "p", "holm_p", "only_this_right",
     "only_other_right", "mcnemar_step_p", "changed", "dollars", "score_sd",
 )  # fmt: skip
 
 
-# Settings that are printed where the rows of a benchmark differ in them.
+# Settings that are printed if the rows of a benchmark differ in them.
 TOLD_WHERE_THEY_DIFFER = ("options", "streams", "steps", "k", "temperature", "draw", "thinking", "judge")
 
 
 def compared_rows(found: Sequence[Finished], against: str, price: Price) -> list[Row]:
-    """All rows; those of whole runs with their paired differences to the method `against`, where there is one on the
-    same streams: of the same model, or a floor.  Raises UsageError for a method that there is not."""
+    """All rows; those of whole runs have their paired differences to the method `against`, if it was run on the
+    same streams with the same model or is a floor.  Raises UsageError for an unknown method."""
     if against not in (*METHODS, *FLOORS):
         raise unknown("method", against, (*METHODS, *FLOORS))
     extra: dict[int, Row] = {place: {} for place in range(len(found))}
@@ -61,12 +61,12 @@ def compared_rows(found: Sequence[Finished], against: str, price: Price) -> list
 
 
 def write_memory_table(path: Path, rows: Sequence[Row]) -> None:
-    """Replaces a table.  Raises UsageError where it cannot be written."""
+    """Replace a table.  Raises UsageError if it cannot be written."""
     write_table(path, (*COLUMNS, *PAIRED), rows)
 
 
 def print_compared(rows: Sequence[Row]) -> None:
-    """A line a run, and below it one for each run in which something was not used.  Dollars where there is a price."""
+    """Print a line per run, and below a line per run in which something was not used.  Dollars only with a price."""
     wholes = [row for row in rows if row["part"] == "all"]
     priced = any(row.get("dollars") is not None for row in wholes)
     table = Table(box=None, pad_edge=False)
@@ -87,7 +87,7 @@ def print_compared(rows: Sequence[Row]) -> None:
 
 
 def _overlap(row: Row) -> str:
-    """That streams share steps, "" where they do not."""
+    """A line about streams that share steps; "" if they share none."""
     streams, independent = row["streams"], row.get("independent_streams") or row["streams"]
     if streams == independent:
         return ""
@@ -96,7 +96,7 @@ def _overlap(row: Row) -> str:
 
 
 def _not_used(row: Row) -> str:
-    """What of a run's answers, judgements and new memories was not used, "" for nothing."""
+    """Which of a run's answers, judgements and new memories were not used; "" if all were."""
     refused = {reason: row.get(f"updates_{reason.replace(' ', '_')}") or 0 for reason in REFUSED}
     updates = sum(row.get(f"updates_{reason.replace(' ', '_')}") or 0 for reason in REASONS)
     why = ", ".join(f"{count} {reason}" for reason, count in refused.items() if count)
@@ -109,8 +109,8 @@ def _not_used(row: Row) -> str:
 
 
 def _differing(wholes: Sequence[Row]) -> list[list[str]]:
-    """Of each row the settings in which rows of its benchmark differ.  A row without a setting, such as k of zero-shot,
-    differs from none in it; without thinking or a judge there is none, which is a setting too."""
+    """For each row, the settings in which the rows of its benchmark differ.  A row without a setting, such as k for
+    zero-shot, differs from no other in it; but having no thinking or no judge is a setting too."""
     values: dict[tuple[str, str], set[str]] = defaultdict(set)
     for row in wholes:
         for name in TOLD_WHERE_THEY_DIFFER:
@@ -151,7 +151,7 @@ def _number(value: float | None, sign: str = "") -> str:
 
 
 def _dollars(value: float | None) -> str:
-    """In cents from a dollar on, below it with two digits that count."""
+    """Two decimals from a dollar on, below it two significant digits."""
     return "" if value is None else f"{value:,.2f}" if value >= 1 else f"{value:.2g}"
 
 
@@ -160,8 +160,8 @@ def _priced(run: Finished, price: Price) -> bool:
 
 
 def _other(run: Finished, found: Sequence[Finished], method: str) -> Finished | None:
-    """The run of another method on the same streams: a floor, or of the same model; of several the one whose settings
-    are nearest."""
+    """The run of `method` on the same streams, a floor or of the same model; of several, the one whose settings are
+    nearest."""
     same = [
         each
         for each in found
@@ -173,7 +173,7 @@ def _other(run: Finished, found: Sequence[Finished], method: str) -> Finished | 
 
 
 def _paired(run: Finished, other: Finished) -> Row:
-    """Over the steps that both have a score for; McNemar's test over those where both know right and wrong."""
+    """Over the steps that both have a score for; McNemar's test over those that are right or wrong in both."""
     both = [place for place in run.steps if run.steps[place]["asked"] and place in other.steps]
     scored = [p for p in both if run.steps[p]["value"] is not None and other.steps[p]["value"] is not None]
     row: Row = {"paired": len(scored)}

@@ -1,4 +1,4 @@
-"""Runs that are done, as they are compared: rows summed up from their logs, by the statistics of now."""
+"""Finished runs, to be compared: rows are computed again from their logs, by the current statistics."""
 
 import math
 from collections import defaultdict
@@ -20,15 +20,15 @@ from retrieval_gap.text_memory.dialogue import StepRecord
 from retrieval_gap.text_memory.memory import Version
 from retrieval_gap.text_memory.settings import FLOORS, METHODS
 
-# What is summed up anew: all but what the cell and its model say.
+# Columns computed again: all but those about the cell and its model.
 _ANEW = {"independent_streams", *COLUMNS[COLUMNS.index("part") : COLUMNS.index("hardware")]}
 _ANEW -= {"state_bits", "ceiling", "headings", "wall_s"}
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that is done: its cell, its rows, and its steps by (stream, step).  code: digest of a user's benchmark when
-    the run was made, "" for one of ours."""
+    """A finished run: its cell, its rows, and its steps by (stream, step).  code: digest of a user's benchmark when the
+    run was made, "" for a built-in one."""
 
     cell: MemoryCell
     rows: list[Row]
@@ -48,18 +48,18 @@ class Finished:
 
     @property
     def inputs(self) -> list[Steps]:
-        """Of each stream the times of its steps, and what is told."""
+        """For each stream, the times and inputs of its steps."""
         return [[(step["time"], step["input"]) for step in steps] for steps in self.by_stream.values()]
 
     @cached_property
     def groups(self) -> dict[int, int]:
-        """By stream: streams that share steps are of one group."""
+        """By stream: streams that share steps are in one group."""
         sets = linked_by_steps(self.inputs, drawn=not self.cell.data)
         return dict(zip(self.by_stream, sets, strict=True))
 
     @property
     def streams(self) -> tuple[Any, ...]:
-        """What is the same for runs on the same streams; the last is the seed."""
+        """Equal for runs on the same streams; the last is the seed."""
         names = ("benchmark", "target", "options", "data_sha256", "streams", "steps", "seed")
         return (self.code, *(self.whole[name] for name in names))
 
@@ -70,21 +70,21 @@ class Finished:
         return hash_of({"steps": [[step[name] for name in names] for step in self.steps.values()]})
 
     def has_steps_of(self, other: "Finished") -> bool:
-        """Whether both are about the same steps: the same streams, and the same input and truth of each step.  A run
-        of before files were kept tells by its steps alone that its benchmark was another."""
+        """Whether both have the same steps: the same streams, and the same input and truth of each step.  In a run from
+        before files were kept, only the steps show that its benchmark was another."""
         return self.streams == other.streams and self.asked_and_true == other.asked_and_true
 
     @property
     def asked(self) -> tuple[Any, ...]:
-        """And asked of the same model in the same form."""
+        """Equal for runs that ask the same model in the same form."""
         settings = self.cell.server_settings
         return (self.whole["model"], self.whole["api"], self.whole.get("answer"), *sorted(settings.items()))
 
 
 def find_finished(known: Sequence[KnownRun]) -> tuple[list[Finished], list[str]]:
-    """The memory runs that are done, and a line for each that cannot be read.
+    """The finished memory runs, and a line for each that cannot be read.
 
-    A benchmark's file and the data may have changed since, or gone: a run is what it was made with.
+    A benchmark's file and the data may have changed or gone since: a run is identified by what it was made with.
     """
     found, troubles = read_each(known, MemoryCell, _finished)
     order = {name: place for place, name in enumerate((*FLOORS, *METHODS))}
@@ -106,12 +106,12 @@ def _finished(known: KnownRun) -> Finished:
 
 
 def told_by_cell(whole: Row) -> Row:
-    """What a row says of its cell and its model, without what was measured."""
+    """The columns of a row about its cell and its model, without measurements."""
     return {name: value for name, value in whole.items() if name not in _ANEW}
 
 
 def summed_anew(told: Row, log: Sequence[Mapping[str, Any]], *, drawn: bool) -> list[Row]:
-    """The rows of a log's steps, each with what is told of its cell."""
+    """Compute the rows of a log's steps.  told: columns about the cell, added to each row."""
     streams: dict[int, list[StepRecord]] = defaultdict(list)
     for step in log:
         streams[step["stream"]].append(_record(step))
@@ -119,7 +119,7 @@ def summed_anew(told: Row, log: Sequence[Mapping[str, Any]], *, drawn: bool) -> 
 
 
 def _record(step: Mapping[str, Any]) -> StepRecord:
-    """As `StepRecord.to_json` wrote it."""
+    """Read back what `StepRecord.to_json` wrote."""
     known = {field.name for field in fields(StepRecord)}
     values = {name: value for name, value in step.items() if name in known}
     return StepRecord(**values | {"versions": [Version(**version) for version in step["versions"]]})

@@ -1,4 +1,4 @@
-"""The cells of one command, and what they would ask."""
+"""The cells of one command, and a preview of what they ask."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,7 @@ from retrieval_gap.text_memory.settings import FLOORS, METHODS, Feedback, Update
 
 @dataclass(frozen=True, kw_only=True)
 class Varied:
-    """What differs between the cells of a command: each method, with each of the settings that count for it."""
+    """What differs between the cells of a command: each method, with each of the settings that change it."""
 
     methods: Sequence[str]
     budgets: Sequence[int]
@@ -25,7 +25,7 @@ class Varied:
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryPlan:
-    """cell: what is the same in all cells.  floors: run them too."""
+    """cell: what is the same in all cells.  floors: also run the floors."""
 
     cell: MemoryCell
     varied: Varied
@@ -46,7 +46,7 @@ class MemoryPlan:
             replace(same, budget=budget, feedback=feedback, update=update)
             for budget, feedback, update in product(sorted(varied.budgets), varied.feedbacks, varied.updates)
         ]
-        # Where a budget changes nothing but has to hold what is carried, it is the largest: the last of one hash.
+        # The last cell of a hash is kept: if the budget changes no result, the largest, to hold what is carried.
         cells = [
             replace(self.cell, method=method, settings=chosen, seed=seed)
             for method in dict.fromkeys((*floors, *varied.methods))
@@ -56,7 +56,7 @@ class MemoryPlan:
 
 
 def print_plan(cells: Sequence[MemoryCell]) -> None:
-    """Each cell with its streams and steps, and the first prompt of all; asks nothing."""
+    """Print each cell with its streams and steps, and the first prompt; asks no model."""
     first = ""
     for cell in cells:
         cell.validate()
@@ -71,7 +71,7 @@ def print_plan(cells: Sequence[MemoryCell]) -> None:
 
 
 def _first_prompt(cell: MemoryCell) -> str:
-    """Of a method that asks a model, "" of a floor."""
+    """The first prompt of a cell; "" for a floor."""
     from retrieval_gap.llm.wording import prompt_text
     from retrieval_gap.text_memory.asking import Speaker
     from retrieval_gap.text_memory.dialogue import stream_dialogue
@@ -81,7 +81,7 @@ def _first_prompt(cell: MemoryCell) -> str:
         return ""
     benchmark = cell.build()
     (stream, *_) = cell.chosen_streams(benchmark)
-    # Without a tokenizer words are counted: nothing is carried yet.
+    # Words are counted, without a tokenizer: nothing is carried yet.
     speaker = Speaker(
         benchmark, stream, benchmark.target(cell.target), cell.settings, Counter(lambda t: len(t.split()))
     )

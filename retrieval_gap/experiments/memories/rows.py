@@ -1,4 +1,4 @@
-"""The rows of a cell: all of its predictions, and the same by step."""
+"""The rows of a cell: over all of its predictions, and by step."""
 
 import math
 from collections import Counter
@@ -19,8 +19,8 @@ MEASURES = ("right", "squared", "absolute", "direction", "acc_at_1", "acc_at_5",
 REASONS = ("written", "consolidated", "second try", "unchanged", "over budget", "cut", "unreadable", "echo", "gate")
 REFUSED = REASONS[4:]  # the old memory was kept
 # The contract of results/memory_*.csv.  A row of `part` "all" is over all predictions; one of "steps" over those of
-# first_step to last_step, and has no tokens.  score: what methods are compared by, higher is better.
-# independent_streams: sets of streams that share no step with another set; intervals are over these.
+# first_step to last_step, and has no tokens.  score: what methods are compared by; higher is better.
+# independent_streams: number of sets of streams that share no step with another set; intervals are over these.
 COLUMNS = (
     "benchmark", "target", "options", "data", "data_sha256", "streams", "independent_streams", "steps", "seed", "model",
     "api", "method", "budget", "feedback", "update", "gate", "k", "answer", "temperature", "draw", "thinking",
@@ -34,8 +34,8 @@ BINS = 10
 
 
 def summed_up(records: Sequence[Sequence["StepRecord"]], *, drawn: bool) -> list[Row]:
-    """The rows of all streams' records, without what the cell says: first that of all, then by step.  drawn: not read
-    from data, so that no two streams are the same."""
+    """The rows of all streams' records, without the columns about the cell: first the row over all, then by
+    step.  drawn: the streams are not read from data, so no two are the same."""
     flat = [record for stream in records for record in stream]
     sets = linked_by_steps([[(record.time, record.input) for record in stream] for stream in records], drawn=drawn)
     groups = {stream[0].stream: first for stream, first in zip(records, sets, strict=True)}
@@ -49,13 +49,13 @@ def summed_up(records: Sequence[Sequence["StepRecord"]], *, drawn: bool) -> list
 
 
 def score_bounds(measures: Container[str]) -> tuple[float, float]:
-    """Between which a score lies, by the names of its measures: an error of a number, negative, has no lowest."""
+    """The range of a score, by the names of its measures: the negative error of a number has no lower bound."""
     return (-math.inf, 0.0) if "squared" in measures else (0.0, 1.0)
 
 
 def _scores(records: Sequence["StepRecord"], groups: Mapping[int, int]) -> Row:
-    """Means over predictions.  score: of those that could be judged, with its interval over groups, which are given by
-    stream."""
+    """Means over predictions; the score over those that could be judged, with its interval over groups, which
+    are given by stream."""
     from retrieval_gap.statistics.paired import paired_difference
 
     asked = [record for record in records if record.asked]
@@ -80,7 +80,7 @@ def _scores(records: Sequence["StepRecord"], groups: Mapping[int, int]) -> Row:
 
 
 def _after_wrong(records: Sequence[Sequence["StepRecord"]]) -> Row:
-    """How often the prediction after a wrong one is right, beside the marginal rate."""
+    """How often the prediction after a wrong one is right, against the marginal rate."""
     right: list[bool] = []
     for stream in records:
         judged = [record.right for record in stream if record.asked]
@@ -101,7 +101,7 @@ def _tokens(records: Sequence["StepRecord"]) -> Row:
 
 
 def _bins(steps: Iterable[int]) -> list[tuple[int, int]]:
-    """At most BINS stretches of steps, from the first that is asked to the last."""
+    """At most BINS ranges of steps, from the first that is asked to the last."""
     asked = sorted(set(steps))
     parts = [part for part in np.array_split(np.array(asked), min(BINS, len(asked) or 1)) if len(part)]
     return [(int(part[0]), int(part[-1])) for part in parts]

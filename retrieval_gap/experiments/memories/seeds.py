@@ -1,4 +1,4 @@
-"""Runs that differ by their seed alone as one: other starts of the streams, or other orders of what is drawn."""
+"""Pools runs that differ only in their seed: other starts of the streams, or other orders of what is drawn."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,10 @@ from retrieval_gap.tasks.streams.overlap import first_with_the_steps
 
 
 def pooled_over_seeds(found: Sequence[Finished]) -> list[Finished]:
-    """For runs of several seeds one more, of all their streams; its `seed` is the list of theirs, such as "0 1 2".  A
-    stream that is in several of them, as a whole series is, counts once.
+    """For runs of several seeds, one more run with all their streams; its `seed` lists theirs, such as "0 1 2".  A
+    stream that is in several of them, such as a whole series, counts once.
 
-    score_sd: the standard deviation of the seeds' scores, where two or more have streams that no earlier one has.
+    score_sd: the standard deviation of the seeds' scores, if two or more have streams that no earlier one has.
     """
     groups: dict[str, list[Finished]] = defaultdict(list)
     for run in found:
@@ -36,7 +36,7 @@ def _pooled(runs: Sequence[Finished]) -> Finished:
 
 
 def _new_streams(runs: Sequence[Finished]) -> list[tuple[int, list[Mapping[str, Any]]]]:
-    """The streams that no earlier one repeats, each with the place of its run."""
+    """The streams that do not repeat an earlier one, each with the place of its run."""
     every = [(place, steps) for place, run in enumerate(runs) for steps in run.by_stream.values()]
     inputs = [steps for run in runs for steps in run.inputs]
     first = first_with_the_steps(inputs, drawn=not runs[0].cell.data)

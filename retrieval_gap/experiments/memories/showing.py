@@ -1,4 +1,4 @@
-"""What a run's memory was at each step, as a person reads it: the text, what changed and why, the budget as a bar."""
+"""Shows a run's memory at each step: the text, what changed and why, the budget as a bar."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,10 +17,10 @@ COLOURS = {"+": "green", "-": "red"}
 
 
 def show_run(run: RunDirectory, stream: int, console: Console) -> None:
-    """Prints one stream of a run, step by step.
+    """Print one stream of a run, step by step.
 
-    Raises UsageError for what is no finished memory run, or a stream that it does not have, RunError for a damaged log
-    or that of another run.
+    Raises UsageError if it is no finished memory run or has no such stream, RunError if the log is damaged or of
+    another run.
     """
     cell = run.experiment()
     if not isinstance(cell, MemoryCell):

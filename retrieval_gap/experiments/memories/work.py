@@ -1,7 +1,7 @@
-"""Working through a cell's streams: ask, log every step, sum up.
+"""Works through a cell's streams: asks, logs every step, computes the rows.
 
-What was answered lies in the cache of the folder of runs, so a run that was killed asks again for nothing and comes to
-the same rows.
+Answers are kept in the cache of the folder of runs, so a run that was killed asks nothing twice and gives the same
+rows.
 """
 
 import functools
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
     from retrieval_gap.runs.directory import RunDirectory
 
 REPLIES = "replies.sqlite"
-_ALWAYS = {field.name for field in fields(StepRecord)} - {"cut", "judge_unreadable"}  # these came later
+_ALWAYS = {field.name for field in fields(StepRecord)} - {"cut", "judge_unreadable"}  # these were added later
 _OF_VERSION = {field.name for field in fields(Version)}
 
 
 def work_through(cell: MemoryCell, run: "RunDirectory", options: RunOptions) -> list[Row]:
-    """The rows of a cell, and its log in the run's directory.
+    """Return the rows of a cell, and write its log to the run's directory.
 
-    Raises UsageError for a budget that is invalid with this model, RunError where the model fails.
+    Raises UsageError for a budget that is invalid with this model, RunError if the model fails.
     """
     benchmark = cell.build()
     target, streams = benchmark.target(cell.target), cell.chosen_streams(benchmark)
@@ -67,7 +67,7 @@ def _asked(
     options: RunOptions,
     report: "_StreamReports",
 ) -> tuple[list[list[StepRecord]], dict[str, Any]]:
-    """The records, and what the model says of itself."""
+    """The records, and the columns that depend on the model."""
     backend = backend_of(cell)
     count = Counter(backend.count_tokens)
     headings = check_budget(cell, backend, count)
@@ -87,9 +87,9 @@ def _asked(
 
 
 def check_budget(cell: MemoryCell, backend: "LLMBackend", count: Counter) -> int:
-    """Tokens of the empty memory's headings, for the methods that have one, else 0.
+    """Tokens in the empty memory's headings, 0 for methods without them.
 
-    Raises UsageError for a budget below them, or one that the model's context does not hold.
+    Raises UsageError for a budget below them, or one that does not fit into the model's context.
     """
     budget, limit = cell.settings.budget, backend.context_limit
     if "budget" in cell.relevant() and limit and budget >= limit:
@@ -108,7 +108,7 @@ def check_headings(budget: int, headings: int) -> None:
 
 
 def backend_of(cell: MemoryCell, *, judge: bool = False) -> "LLMBackend":
-    """The model that predicts, or the one that judges; a local one is loaded once a process."""
+    """The model that predicts, or the one that judges; a local one is loaded once per process."""
     assert cell.model is not None, "checked by validate"
     model = replace(cell.model, model=cell.judge, name="") if judge else cell.model
     if model.model.startswith(PREFIX):
@@ -124,10 +124,10 @@ def _loaded(model: Any, local: Any, server: Any) -> "LLMBackend":
 
 
 def read_log(path: Path, made_as: str) -> list[dict[str, Any]]:
-    """The steps of the log of a run that was made with this hash, which the files that it was made with may no longer
-    have.  Raises RunError for a file that is damaged, or of another run."""
+    """The steps of a run's log.  made_as: the hash that the run was made with; its files may have changed since.
+    Raises RunError for a log that is damaged or of another run."""
     try:
-        # At a line feed and nowhere else: a reply may hold U+2028 and its like.
+        # Split at line feeds only: a reply may hold U+2028 and the like.
         lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
         head, *steps = [json.loads(line) for line in lines]
     except (OSError, ValueError) as error:
@@ -140,7 +140,7 @@ def read_log(path: Path, made_as: str) -> list[dict[str, Any]]:
 
 
 def _is_step(step: Any) -> bool:
-    """Whether a line has all that a log's lines ever had, of the kinds that are counted with."""
+    """Whether a line has the fields that every log has, with the right types."""
     if not isinstance(step, dict) or not step.keys() >= _ALWAYS:
         return False
     counts = (step[name] for name in ("stream", "step", "carried_tokens", "calls", "read", "written"))
@@ -158,14 +158,14 @@ def _is_step(step: Any) -> bool:
 
 
 def _write_log(path: Path, cell: MemoryCell, records: Sequence[Sequence[StepRecord]]) -> None:
-    """First which run it is of, then a step a line, stream by stream."""
+    """Write a first line that names the run, then a line per step, stream by stream."""
     lines = [{"run": cell.hash(), "label": cell.label()}]
     lines += [record.to_json() for stream in records for record in stream]
     write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
 def _what(cell: MemoryCell, benchmark: Benchmark, target: Target, streams: int) -> Row:
-    """What a row says of its cell; settings that do not count for its method are left empty."""
+    """The columns about the cell; settings that do not change its method are left empty."""
     return (
         {
             "benchmark": benchmark.name,
@@ -188,7 +188,7 @@ def _what(cell: MemoryCell, benchmark: Benchmark, target: Target, streams: int) 
 
 
 def _state_bits(cell: MemoryCell, vocabulary: int) -> float | None:
-    """Bits of a text of `budget` tokens, 0 of a method that carries nothing; None without a bound, or a vocabulary."""
+    """Bits of a text of `budget` tokens; 0 if the method carries nothing; None without a bound or a vocabulary."""
     if cell.method in UNBOUNDED:
         return None
     if "budget" not in cell.relevant():
@@ -197,7 +197,7 @@ def _state_bits(cell: MemoryCell, vocabulary: int) -> float | None:
 
 
 def _ceiling(benchmark: Benchmark, bits: float | None) -> float | None:
-    """The best accuracy that any reader with so many bits can have, where the benchmark has a bound."""
+    """The best accuracy that any reader with so many bits can have; None if the benchmark has no bound."""
     from retrieval_gap.tasks.streams.recall import Recall
     from retrieval_gap.theory.best_cells import independent_scores
 
@@ -212,7 +212,7 @@ def _has_judge(cell: MemoryCell) -> bool:
 
 
 class _StreamReports:
-    """Tells how far the run is, in its metrics.jsonl, every so many seconds."""
+    """Writes the run's progress to its metrics.jsonl, at most once every `seconds`."""
 
     def __init__(self, run: "RunDirectory", total: int, seconds: float) -> None:
         self._path, self._total, self._seconds = run.metrics, total, seconds

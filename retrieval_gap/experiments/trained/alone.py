@@ -1,4 +1,4 @@
-"""Runs one cell in this process, and shows how far it is."""
+"""Runs one cell in this process, and shows its progress."""
 
 import contextlib
 import sys
@@ -19,17 +19,17 @@ from retrieval_gap.runs.experiment import RunOptions
 from retrieval_gap.training.loop import StepReport
 from retrieval_gap.training.ranks import ALONE, Ranks
 
-SHORTEST = 1.0  # seconds that a pace is taken over
-REDRAWN = 8  # times a second, at most
-ROOMY = 70  # columns of a terminal
-LINES = 20  # of a run, where there is no terminal
+SHORTEST = 1.0  # seconds, to measure a pace
+REDRAWN = 8  # times per second, at most
+ROOMY = 70  # terminal columns, for a name and a bar
+LINES = 20  # printed per run without a terminal, at most
 
 
 class Watch:
-    """What is told of a run while it trains, besides its numbers: the time that is left, and the last accuracy.
+    """The progress text of a run while it trains, with the time left and the last accuracy.
 
-    The time left goes by the mean pace since the first step of this start, pauses for validation and checkpoints among
-    it: it does not jump with one slow step, and the compilation before the first one does not count.
+    The time left follows from the mean pace since the first step of this start, including pauses for validation and
+    checkpoints: it does not jump with one slow step, and the compilation before the first step does not count.
     """
 
     def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -39,13 +39,13 @@ class Watch:
         self._accuracy: float | None = None
 
     def told(self, report: StepReport) -> str:
-        """Time left, loss, pace and accuracy, each where it is known."""
+        """Time left, loss, pace and accuracy, as far as they are known."""
         self._report = report
         self._accuracy = self._accuracy if report.accuracy is None else report.accuracy
         return self.at(report.samples)
 
     def at(self, samples: int) -> str:
-        """The same after a step, loss and pace being those of the last report."""
+        """The same after a step, with loss and pace of the last report."""
         now = self._clock()
         self._first = self._first or (samples, now)
         trained, seconds = samples - self._first[0], now - self._first[1]
@@ -80,7 +80,7 @@ class _TerminalLine:
 
 
 def run_one(config: RunConfig, options: RunOptions, *, ranks: Ranks = ALONE) -> dict[str, Any]:
-    """Trains and evaluates one run here; in a terminal one line tells how far it is, elsewhere at most LINES lines."""
+    """Train and evaluate one run here; its progress is one line in a terminal, elsewhere at most LINES lines."""
     options = replace(options, threads=options.threads or max(1, usable_cores() // ranks.place.local_count))
     console = LiveConsole()
     watch = Watch(config.training().steps * config.batch_size)
@@ -93,7 +93,7 @@ def run_one(config: RunConfig, options: RunOptions, *, ranks: Ranks = ALONE) -> 
 
 
 def _columns(width: int) -> list[ProgressColumn]:
-    """Of the updated line: with the run's name and a bar where there is room for them."""
+    """Columns of the updated line, with the run's name and a bar if there is room for them."""
     told = TextColumn("{task.fields[told]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
     share = TaskProgressColumn(table_column=Column(no_wrap=True, min_width=4))
     if width < ROOMY:
@@ -103,7 +103,7 @@ def _columns(width: int) -> list[ProgressColumn]:
 
 
 def _printed(config: RunConfig, watch: Watch) -> Callable[[StepReport], None]:
-    """Prints at most LINES lines of a run, the last report among them."""
+    """A report that prints at most LINES lines of a run, the last report among them."""
     total, printed = watch.total, 0
 
     def report(told: StepReport) -> None:
@@ -111,7 +111,7 @@ def _printed(config: RunConfig, watch: Watch) -> Callable[[StepReport], None]:
         line = f"{config.label()}  {told.samples:,}/{total:,} samples  {watch.told(told)}"
         if told.samples * LINES // total > printed:
             printed = told.samples * LINES // total
-            with contextlib.suppress(OSError):  # who read along went away: no reason to stop training
+            with contextlib.suppress(OSError):  # the reader has gone: no reason to stop training
                 print(line, file=sys.stderr, flush=True)
 
     return report

@@ -16,10 +16,10 @@ from retrieval_gap.tables.rows import write_rows
 
 
 def choose_lr(cells: Sequence[Experiment], options: SweepOptions, run: RunOptions) -> None:
-    """Runs the protocol on the cells that `options` choose; prints each model's window and rate, writes all rows.
+    """Run the protocol on the cells that `options` choose; print each model's window and rate, write all rows.
 
-    Finished runs are skipped, so that a sweep that was stopped goes on.
-    Raises UsageError for cells that have no learning rate, for a grid of one rate, and where a round is not finished.
+    Finished runs are skipped, so that a stopped sweep can resume.
+    Raises UsageError for cells without a learning rate, for a grid of one rate, and if a round is not finished.
     """
     first = _first_cells(cells, options)
     if options.csv is not None:
@@ -40,8 +40,8 @@ def choose_lr(cells: Sequence[Experiment], options: SweepOptions, run: RunOption
 
 
 def print_choice_plan(cells: Sequence[Experiment], options: SweepOptions, runs_dir: Path) -> None:
-    """What is known before the first round: its cells; then what the later ones are.  Raises UsageError as `choose_lr`
-    does of cells."""
+    """Print the cells of the first round, and what the later rounds are.  Raises UsageError for the same cells as
+    `choose_lr`."""
     print_plan(_first_cells(cells, options), replace(options, only=""), runs_dir)
     print(
         "this is the first round, on validation; a rate more is tried where the best is at an edge, then as many fresh "

@@ -1,4 +1,4 @@
-"""What one run is: a cell of a grid, whose hash names its directory."""
+"""The configuration of one run: a cell of a grid, whose hash names its directory."""
 
 import hashlib
 import shlex
@@ -35,14 +35,14 @@ ProblemSize = Annotated[
 ]
 
 
-# Raised when the meaning of a configuration changes, so that old run directories are not taken for new ones.
+# Increased when the meaning of a configuration changes, so that old run directories are not taken for new ones.
 CONFIG_VERSION = 1
 # The paper's learning rates.
 PAPER_LR = {"transformer": 1e-3}
 PAPER_LR_RECURRENT = 3e-4
-# How often a run looks whether it may stop, where nothing is said.
+# How often a run checks for early stopping if eval_every is 0.
 STOP_LOOKS = 20
-# What is left out of a command where it is so.
+# Values that are left out of a command.
 UNSAID = {"eval_every": 0, "stop_at": 0.0, "curriculum": ""}
 
 
@@ -52,13 +52,13 @@ class RunConfig(Experiment):
 
     task, arch: a name, or the path of a `.py` file; arch also the dotted path of a layer.
     family: "" means the task's first.
-    lr: 0 means the paper's (1e-3 for the Transformer, 3e-4 for the rest).
-    precision: of training (see `TrainingConfig`); decoding is in float32 always.
-    eval_split: `validation` where a setting is chosen by the result, `test` for what is reported.
-    eval_every: samples trained between two looks at a few validation samples, which change no result; 0 means none, or
-    with stop_at a twentieth of `samples`.  stop_at: the answer accuracy on them that ends the training; 0 means none.
-    curriculum: smaller problem sizes to train on first, such as "4+8", each for as many samples as the run's own.
-    options: the task's own, such as "c=3 values=16"; what is not named keeps its default.
+    lr: learning rate; 0 means the paper's (1e-3 for the Transformer, 3e-4 for the rest).
+    precision: of training (see `TrainingConfig`); decoding is always in float32.
+    eval_split: `validation` to choose a setting by the result, `test` for results to report.
+    eval_every: samples trained between evaluations on a few validation samples, which change no result; 0 means none,
+    or with stop_at every twentieth of `samples`.  stop_at: answer accuracy on them that stops training; 0 means never.
+    curriculum: smaller problem sizes to train on first, such as "4+8"; all sizes get equal shares of the samples.
+    options: the task's own, such as "c=3 values=16"; others keep their defaults.
     """
 
     kind: ClassVar[str] = TRAINED
@@ -100,16 +100,16 @@ class RunConfig(Experiment):
             raise UsageError(f"eval_samples = {self.eval_samples} is out of range: expected 1 to 2**63 - 1")
 
     def build_task(self, split: Split) -> Task:
-        """Raises TaskError or UsageError where the task or its settings do not exist."""
+        """Raises TaskError or UsageError if the task or its settings do not exist."""
         config = TaskConfig(
             n=self.n, mode=self.mode, family=self.family, split=split, seed=self.seed, options=self.options
         )
         return load_task(self.task)(config)
 
     def training_data(self, own: Task) -> TrainingData:
-        """The training split, of smaller problems first where a curriculum names them.  own: that of the run's size.
+        """The training split, with smaller problems first in a curriculum.  own: the task of the run's own size.
 
-        Raises TaskError, UsageError for invalid sizes.
+        Raises TaskError or UsageError for invalid sizes.
         """
         shared = [f"{name}={getattr(own.options, name)}" for name in own.shared_options]
         options = " ".join([self.options, *shared]).strip()
@@ -140,11 +140,11 @@ class RunConfig(Experiment):
 
     @property
     def validation_every(self) -> int:
-        """Samples trained between two looks at the validation split; 0 where there are none."""
+        """Samples trained between evaluations on the validation split; 0 for none."""
         return self.eval_every or (max(1, self.samples // STOP_LOOKS) if self.stop_at else 0)
 
     def validate(self) -> None:
-        """Raises TaskError or UsageError for anything a run would stumble over, before it starts."""
+        """Raises TaskError or UsageError, before a run starts, for anything that would make it fail."""
         from retrieval_gap.models import architecture
 
         self.training()
@@ -157,10 +157,10 @@ class RunConfig(Experiment):
             try_architecture(lambda: self.model(len(task.vocabulary), task.unread), task, self.arch)
 
     def canonical(self) -> dict[str, Any]:
-        """What the hash is of: every default filled in, a size by its shape, a file (of code or data) by its content.
+        """The values that are hashed: every default filled in, a size by its shape, a file of code or data by content.
 
-        What a run always was before there was a choice (no options, fp32, trained to the end) is left out: its
-        directory keeps its name.
+        Fields that were added later are left out at their old values (no options, fp32, trained to the end), so that
+        directories keep their names.
         """
         from retrieval_gap.models import architecture
 
@@ -189,7 +189,7 @@ class RunConfig(Experiment):
         return filled | {"version": CONFIG_VERSION}
 
     def hash(self) -> str:
-        """12 hex digits: the same configuration, the same run."""
+        """12 hex digits, equal for the same configuration."""
         return hash_of(self.canonical())
 
     def to_json(self) -> dict[str, Any]:
@@ -201,7 +201,7 @@ class RunConfig(Experiment):
         try:
             words = shlex.split(self.options)
         except ValueError:
-            return [*named, self.options]  # no options: nothing is to be built of them
+            return [*named, self.options]  # invalid options: nothing can be built with them
         return named + [word.removeprefix("data=") for word in words if word.startswith("data=")]
 
     def execute(self, run: RunDirectory, options: RunOptions) -> list[Row]:
@@ -223,20 +223,20 @@ class RunConfig(Experiment):
         )
 
     def listed_values(self, row: Row | None = None) -> dict[str, Any]:
-        """With every option, as rows of other tables have them; no file of a user's is read for it."""
+        """The filter values with every option, as in rows of other tables; reads no user's file."""
         if row is not None:
             return self.filter_values() | what_it_is(row)
         if self.foreign():
             return self.filter_values()
         try:
             options = written_options(self.build_task("train").options)
-        except ValueError:  # a run that failed for what its task says
+        except ValueError:  # a run that failed because its task refuses the settings
             options = self.options
         return self.filter_values() | {"options": options}
 
     @staticmethod
     def filter_values_of(row: Row) -> dict[str, Any]:
-        """Of a row that another table holds."""
+        """The filter values of a row of another table."""
         return what_it_is(row)
 
     def command(self) -> str:
@@ -279,7 +279,7 @@ class RunConfig(Experiment):
         return trouble_of(row, self)
 
     def fill_row(self, row: Row) -> Row:
-        """Rows of before 2026-11-29 do not tell the warm-up and the clipping."""
+        """Rows from before 2026-11-29 lack the warm-up and the clipping."""
         return {"warmup_samples": self.warmup_samples, "max_grad_norm": float(self.max_grad_norm)} | row
 
     @classmethod
@@ -307,11 +307,11 @@ class RunConfig(Experiment):
 
 
 def _first_family(task: str) -> str:
-    """The family that is meant where none is named; "" of a task of a user's own, whose file is not run for it."""
+    """The family of a task if none is named; "" for a user's own task, whose file is not run for this."""
     return load_task(task).families[0] if is_task_name(task) else ""
 
 
 def _shape(built: Any) -> dict[str, Any]:
-    """The fields of an architecture's dataclass.  One that says nothing (None) is left out: a field that is added later
-    changes no hash."""
+    """The fields of an architecture's dataclass without those that are None: a field that is added later changes no
+    hash."""
     return {name: value for name, value in asdict(built).items() if value is not None}

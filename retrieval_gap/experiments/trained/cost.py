@@ -1,11 +1,11 @@
 """What a cell costs: tokens, operations, and seconds on a machine by the roofline.
 
 The roofline: a step takes the longest of operations / peak rate, bytes / peak bandwidth (both at ACHIEVED of the peak),
-and kernels x the time that one takes at the least.  Models of a million parameters are bound by the last.
+and kernels x the least time of a kernel.  Models of a million parameters are bound by the last.
 
 Peaks, fp32 outside the tensor cores (training is fp32, TF32 off): NVIDIA H200 Tensor Core GPU data sheet (H200 SXM):
 67 TFLOP/s, 4.8 TB/s.  NVIDIA A100 Tensor Core GPU data sheet (A100 80GB SXM): 19.5 TFLOP/s, 2,039 GB/s.
-ACHIEVED and GPU_KERNEL_S are assumptions, not measurements; `forecast` marks what rests on them.
+ACHIEVED and GPU_KERNEL_S are assumptions, not measurements; `forecast` marks what depends on them.
 """
 
 import math
@@ -26,16 +26,16 @@ from retrieval_gap.tasks.api import CONTROL_TOKENS, Mode, Task
 from retrieval_gap.training.curriculum import sizes_of, stage_steps
 
 ACHIEVED = 0.5
-GPU_KERNEL_S = 3e-6  # in a captured graph: start of a kernel, and its run when it has next to nothing to do
+GPU_KERNEL_S = 3e-6  # in a captured graph: launch and run of a kernel with almost no work
 SAMPLED = 256  # samples that a task's lengths are measured on
-PROBE_S = 0.2  # of each measurement of this machine
+PROBE_S = 0.2  # per measurement of this machine
 
 Phase = Sequence[tuple[float, Load]]
-"""Steps of one kind after the other: how many, and what one of them asks for."""
+"""Kinds of steps in order: how many steps, and the load of one."""
 
 
 def stretch(phase: Phase, first: float, last: float) -> Phase:
-    """The steps of a phase from one share of them to another, each in [0, 1]."""
+    """The steps of a phase between two shares of them, each in [0, 1]."""
     total, before, found = sum(times for times, _ in phase), 0.0, []
     for times, load in phase:
         taken = min(before + times, last * total) - max(before, first * total)
@@ -49,8 +49,8 @@ def stretch(phase: Phase, first: float, last: float) -> Phase:
 class Hardware:
     """Rates that are reached, the time of a kernel, and how many cells run side by side.
 
-    hardware: what the environment of a run on such a machine names, or a part of it; threads: of each cell, where that
-    matters.
+    hardware: the machine's name in the environment of a run, or a part of it.  threads: per cell, None if it does not
+    matter.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Hardware:
     threads: int | None = None
 
     def seconds(self, phase: Phase) -> float:
-        """By the roofline, of one cell alone."""
+        """Seconds by the roofline, for one cell alone."""
         return sum(times * self._step(load) for times, load in phase)
 
     def _step(self, load: Load) -> float:
@@ -85,7 +85,7 @@ GPUS = (_gpu("H200", 1, 67e12, 4.8e12), _gpu("A100", 1, 19.5e12, 2.039e12), _gpu
 
 @dataclass(frozen=True, kw_only=True)
 class TraceSizes:
-    """Means over samples, in tokens: of a trace, with the padding of its batch, graded, of the prompt."""
+    """Mean tokens per sample: of the trace, with the padding of its batch, graded, of the prompt."""
 
     length: float
     padded: float
@@ -97,7 +97,7 @@ class TraceSizes:
 class CellCost:
     """tokens: trained on, without padding; padded: with it.  flops: of training and evaluation.
 
-    training: the steps of each problem size of a curriculum, in their order, or of the one that there is.
+    training: the steps of each problem size, in the order of the curriculum if there is one.
     decoded: tokens of the evaluation.
     """
 
@@ -111,7 +111,7 @@ class CellCost:
 
 @cache
 def cell_cost(config: RunConfig) -> CellCost:
-    """From the lengths that the task's own generator gives and the shapes of the model's own modules."""
+    """From the lengths of the task's own samples and the shapes of the model's own modules."""
     model, batch = _model(config.arch, config.size, config.embedding), config.batch_size
     vocabulary = len(config.build_task("train").vocabulary)
     stages = [trace_sizes(replace(config, n=n, curriculum="")) for n in sizes_of(config.curriculum, config.n)]
@@ -134,7 +134,7 @@ def cell_cost(config: RunConfig) -> CellCost:
 
 
 def _evaluation(task: Task, samples: int, model: SequenceModel, sizes: TraceSizes) -> Phase:
-    """Free decoding of full batches up to the longest trace; a sample that is done costs no more."""
+    """Free decoding of full batches up to the longest trace; a finished sample costs no more."""
     longest = task.max_length
     batches = math.ceil(samples / decode_batch(max(1, int(32 * state_floats(model, longest)))))
     rows, steps = samples / batches, longest - sizes.prompt
@@ -148,14 +148,14 @@ def _evaluation(task: Task, samples: int, model: SequenceModel, sizes: TraceSize
 
 @cache
 def _model(arch: str, size: str, embedding: Embedding) -> SequenceModel:
-    """For the shapes of its layers; they do not depend on the vocabulary."""
+    """A model for the shapes of its layers, which do not depend on the vocabulary."""
     shape = architecture(arch, size)
     return SequenceModel(ModelConfig(architecture=shape, vocab_size=len(CONTROL_TOKENS), embedding=embedding))
 
 
 def trace_sizes(config: RunConfig) -> TraceSizes:
-    """Of the run's own problem size; measured on the first SAMPLED samples of the training split, in batches as
-    training forms them.
+    """The sizes at the run's own problem size, on the first SAMPLED samples of the training split, in batches
+    as in training.
     """
     batch_size = min(config.batch_size, SAMPLED)
     return _trace_sizes(config.task, config.mode, config.n, config.family, config.options, batch_size)
@@ -176,10 +176,10 @@ def _trace_sizes(task_name: str, mode: Mode, n: int, family: str, options: str, 
 
 
 def machine_here(places: Sequence[str]) -> Hardware:
-    """What workers run on, given the GPU of each ("" on the CPU).  A GPU that GPUS lacks counts as an A100."""
+    """What workers run on.  places: the GPU of each, "" on the CPU.  A GPU that GPUS lacks counts as an A100."""
     if not any(places):
         return this_machine(len(places))
-    name = torch.cuda.get_device_name() if torch.cuda.is_available() else ""  # of a cluster, and none of its nodes here
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else ""  # "": a cluster, of which no node is here
     known = next((gpu for gpu in GPUS if gpu.hardware in name), GPUS[1])
     return replace(known, name="here", count=len(set(places)))
 

@@ -1,4 +1,4 @@
-"""Settings of training where a command line names none: what works at small sizes, or all of the paper's at once.
+"""Default settings of training on the command line: those that work at small sizes, or all of the paper's.
 
 The small ones follow from results/defaults.csv, by the rule of docs/training.md, and from
 results/istree_tuned_lr.csv (models of half a million parameters).  The paper's are the defaults of `RunConfig`; with
@@ -13,15 +13,15 @@ from retrieval_gap.experiments.trained.config import RunConfig
 SAMPLES, BATCH_SIZE, EVAL_SAMPLES = 64_000, 32, 1_000
 MAX_GRAD_NORM = 1.0
 WARMUP_SHARE = 0.05  # of the samples
-# The peak learning rate by size of the model; of every architecture alike.
+# The peak learning rate by model size, the same for every architecture.
 SMALL_LR, LARGE_LR = 3e-3, 1e-3
 LARGE = ("1m", "2m")
 
 
 def settled(given: Mapping[str, Any], *, paper: bool) -> RunConfig:
-    """A run's configuration from what is given of its fields; what is None or absent is filled in.
+    """A run's configuration from some of its fields; those that are None or absent are filled in.
 
-    paper: by the paper's settings, else by what works at small sizes.
+    paper: fill in the paper's settings, else those that work at small sizes.
     Raises UsageError for an invalid value.
     """
     named = {name: value for name, value in given.items() if value is not None}
@@ -29,7 +29,7 @@ def settled(given: Mapping[str, Any], *, paper: bool) -> RunConfig:
 
 
 def small_settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What works at small sizes, for a run of which so much is given."""
+    """The settings that work at small sizes, for a run with these fields given."""
     samples = int(given.get("samples", SAMPLES))
     batch_size = int(given.get("batch_size", min(BATCH_SIZE, max(1, samples))))
     large = str(given.get("size", "")).partition("+")[0] in LARGE

@@ -1,4 +1,4 @@
-"""What a person reads at the end of a run."""
+"""The summary that is printed at the end of a run."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from retrieval_gap.runs.experiment import Row
 
 
 def print_ending(config: RunConfig, row: Row, runs_dir: Path) -> None:
-    """Accuracy with its interval beside chance, exact traces, where the run is, and what looks at its samples."""
+    """Print accuracy with interval and chance, exact traces, model size, the directory, and how to see its samples."""
     told = told_of(row)
     directory = RunDirectory.of(config, runs_dir).path
     chance = f", chance {told['chance']}" if told["chance"] else ""

@@ -1,8 +1,8 @@
-"""How long a sweep takes, and what is left of it: from what runs measured where they did, else by the roofline.
+"""How long a sweep takes, and what is left of it: from measured runs if there are any, else by the roofline.
 
-Every number of hours carries a mark of where it comes from: `=` a run of the same view, problem size, curriculum and
-model was measured on that hardware; `~` other runs were, of the same view and model if there are such, and what they
-took is scaled by the ratio of the rooflines; `?` nothing was measured there, and it is the roofline alone.
+Every number of hours has a mark for its source: `=` a run of the same view, problem size, curriculum and model was
+measured on that hardware; `~` other runs were, of the same view and model if there are any, and their times are scaled
+by the ratio of the rooflines; `?` nothing was measured there, and it is the roofline alone.
 """
 
 import math
@@ -46,7 +46,7 @@ class Duration:
 
 
 class RooflinePlanner:
-    """The `Planner` of trained runs.  places: of each worker, "" on the CPU; measured once, in less than a second."""
+    """The `Planner` of trained runs.  places: each worker's GPU, "" on the CPU, measured once in less than a second."""
 
     def print_plan(self, cells: Sequence[KnownRun], runs_dir: Path, places: Sequence[str]) -> None:
         print_forecast(cells, runs_dir, _machine(tuple(places)))
@@ -64,7 +64,7 @@ def _machine(places: tuple[str, ...]) -> Hardware:
 
 
 def estimate(config: RunConfig, machine: Hardware, runs: Sequence[MeasuredPace], todo: float = 1.0) -> Duration:
-    """A cell's seconds on a machine; `todo` is the share of its training that is left.  runs: those of the machine."""
+    """A cell's seconds on a machine.  todo: share of its training that is left.  runs: measured on this machine."""
     cost = cell_cost(config)
     evaluation = _scaled(machine.seconds(cost.evaluation), config, "evaluation", machine, runs)
     if todo == 0:
@@ -76,7 +76,7 @@ def estimate(config: RunConfig, machine: Hardware, runs: Sequence[MeasuredPace],
 def _scaled(
     roofline_s: float, config: RunConfig, part: Part, machine: Hardware, runs: Sequence[MeasuredPace]
 ) -> Duration:
-    """The roofline's seconds of a part, or of what is left of it, by what the nearest measured runs took of theirs."""
+    """The roofline's seconds of a part, or of the rest of it, scaled by the mean ratio of the nearest measured runs."""
     known = [run for run in runs if run.tells_of(part)]
     if not known:
         return Duration(roofline_s, frozenset({"roofline"}))
@@ -93,7 +93,7 @@ def _kind(config: RunConfig) -> tuple[str, ...]:
 
 
 def _distance(one: RunConfig, other: RunConfig) -> float:
-    """0 where a step of one takes what a step of the other takes."""
+    """0 if a step of one takes as long as a step of the other."""
     sizes = abs(math.log(one.n / other.n)) + abs(math.log(one.batch_size / other.batch_size))
     return sizes + (one.curriculum != other.curriculum)
 
@@ -109,7 +109,7 @@ def hours(cells: Sequence[Duration], machine: Hardware) -> str:
 
 
 def seconds_left(cells: Sequence[KnownRun], runs_dir: Path, machine: Hardware) -> float:
-    """Until the last of these cells ends there, with `machine.count` of them side by side."""
+    """Seconds until the last of these cells ends there, with `machine.count` of them side by side."""
     todo = {config: share for cell in cells if (config := trained_config(cell)) and (share := _todo(cell)) is not None}
     estimates = [one for (one,) in _estimates(todo, [machine], measured_runs(runs_dir)).values()]
     return _side_by_side(estimates, machine)
@@ -121,7 +121,7 @@ def _side_by_side(cells: Sequence[Duration], machine: Hardware) -> float:
 
 
 def print_forecast(cells: Sequence[KnownRun], runs_dir: Path, here: Hardware) -> None:
-    """What these cells ask for and how long they take on GPUs and here: in all, what is left, and by kind."""
+    """Print what these cells need and how long they take on GPUs and here: in all, what is left, and by kind."""
     machines, runs = (*GPUS, here), measured_runs(runs_dir)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("")
@@ -143,7 +143,7 @@ def print_forecast(cells: Sequence[KnownRun], runs_dir: Path, here: Hardware) ->
 
 
 def print_left(cells: Sequence[KnownRun], runs_dir: Path, here: Hardware) -> None:
-    """What is done, partial, failed and left of a sweep, and the hours that it has still to take here."""
+    """Print the cells of a sweep by status (done, running, partial, failed, left), and the hours left here."""
     runs = measured_runs(runs_dir)
     by_status: dict[str, list[KnownRun]] = {"done": [], "running": [], "partial": [], "failed": [], "missing": []}
     for cell in cells:
@@ -169,7 +169,7 @@ def _left(cells: Sequence[KnownRun], machine: Hardware, runs: Sequence[MeasuredP
 
 
 def _todo(cell: KnownRun) -> float | None:
-    """The share of a cell's training that is left; None where the cell is done, or failed for good."""
+    """The share of a cell's training that is left; None if the cell is done, or failed for good."""
     if cell.experiment is None or cell.run.is_over():
         return None
     return 1 - cell.experiment.progress(cell.run).share
@@ -198,7 +198,7 @@ def _amounts(configs: Sequence[RunConfig]) -> list[str]:
 def _estimates(
     todo: Mapping[RunConfig, float], machines: Sequence[Hardware], runs: Sequence[MeasuredPace]
 ) -> dict[RunConfig, list[Duration]]:
-    """Of each cell on each machine, where a share of its training is to do."""
+    """Each cell's estimate on each machine.  todo: share of its training that is left."""
     known = [on_machine(machine, runs) for machine in machines]
     return {
         config: [estimate(config, machine, some, share) for machine, some in zip(machines, known, strict=True)]

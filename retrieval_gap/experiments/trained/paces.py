@@ -1,4 +1,4 @@
-"""The pace of runs that were measured, of which other cells are forecast."""
+"""The pace of measured runs, from which other cells are forecast."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,8 +20,8 @@ Part = Literal["training", "evaluation"]
 class MeasuredPace:
     """A run's pace on its hardware.
 
-    trained_s: what training took from the share `first` of its steps to the share `last`.
-    tokens_per_s: decoded; None: not evaluated yet.
+    trained_s: seconds of training from the share `first` of its steps to the share `last`.
+    tokens_per_s: in decoding; None if not evaluated yet.
     """
 
     config: RunConfig
@@ -36,11 +36,11 @@ class MeasuredPace:
         return part == "training" or bool(self.tokens_per_s)
 
     def tells_all_of(self, part: Part) -> bool:
-        """Not of a curriculum's training before each of its problem sizes was measured."""
+        """Whether all of a part was measured: of a curriculum's training, each problem size."""
         return part == "evaluation" or len(self._trained) == len(cell_cost(self.config).training)
 
     def ratio(self, part: Part, machine: Hardware) -> float:
-        """What was measured of a part it tells of, over the machine's roofline of the same."""
+        """The measured time of a part that it `tells_of`, over the machine's roofline of the same."""
         if part == "training":
             return self.trained_s / machine.seconds(self._trained)
         cost = cell_cost(self.config)
@@ -52,7 +52,7 @@ class MeasuredPace:
 
 
 def measured_runs(runs_dir: Path) -> list[MeasuredPace]:
-    """The runs there that were started on one hardware by one rank with one number of threads, and reported twice."""
+    """The runs there with one rank, the same hardware and threads at every start, and two or more reports."""
     cells = known_runs(runs_dir) if runs_dir.is_dir() else []
     return [run for run in map(_measured, cells) if run is not None]
 
@@ -89,10 +89,10 @@ def _measured(cell: KnownRun) -> MeasuredPace | None:
 
 
 def _trained_s(reports: Sequence[Mapping[str, Any]]) -> tuple[list[float], float]:
-    """The samples at each report that tells a pace, and the seconds from the first of them to the last.
+    """The samples at each report with a pace, and the seconds from the first to the last.
 
-    The steps before the first report are left out: they may hold the compilation of kernels, which would stand for the
-    pace of a run that just began.
+    The steps before the first report are left out: they may include the compilation of kernels, which would dominate
+    the pace of a run that just began.
     """
     told: list[tuple[Any, Any]] = [(report["samples"], report.get("samples_per_s")) for report in reports]
     paces = [(float(samples), float(pace)) for samples, pace in told if isinstance(pace, (int, float)) and pace > 0]
@@ -101,10 +101,10 @@ def _trained_s(reports: Sequence[Mapping[str, Any]]) -> tuple[list[float], float
 
 
 def on_machine(machine: Hardware, runs: Iterable[MeasuredPace]) -> list[MeasuredPace]:
-    """Those that were measured on such a machine."""
+    """The runs that were measured on such a machine."""
     return [run for run in runs if machine.hardware in run.hardware and machine.threads in (None, run.threads)]
 
 
 def trained_config(cell: KnownRun) -> RunConfig | None:
-    """Of a run that is trained."""
+    """The configuration of a trained run; None for other kinds."""
     return cell.experiment if isinstance(cell.experiment, RunConfig) else None

@@ -3,8 +3,8 @@
     retrieval-gap train ... --ranks 2
     torchrun --nproc-per-node 2 -m retrieval_gap.cli train ...
 
-The first is for one machine, and tells in one line how a run ended; torchrun adds a report of its own, and spans
-machines.  On GPUs each rank has one.
+The first is for one machine, and reports in one line how a run ended; torchrun adds its own report, and can span
+machines.  On GPUs each rank has its own.
 """
 
 import multiprocessing
@@ -39,13 +39,13 @@ from retrieval_gap.training.loop import DivergedError
 from retrieval_gap.training.ranks import LostRankError, Place, Ranks, joined, place_of_environment
 
 MAX_RANKS = 1024
-END_SECONDS = 20.0  # that ranks have to end once one of them failed
+END_SECONDS = 20.0  # for the other ranks to end after one failed
 HOST = "127.0.0.1"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RankedRun:
-    """What every rank is told of a run."""
+    """The run as it is sent to every rank."""
 
     config: RunConfig
     options: RunOptions
@@ -56,10 +56,10 @@ class RankedRun:
 
 
 def run_ranked(config: RunConfig, options: RunOptions, *, ranks: int) -> dict[str, Any] | None:
-    """Trains by `ranks` processes that it starts, or as the rank that torchrun made of this one; the result row, None
-    on a rank that does not lead.
+    """Train by `ranks` processes started here, or as a rank of torchrun; return the result row, None on a rank that
+    does not lead.
 
-    Raises UsageError for invalid numbers of ranks, RunError where the run, or any of its ranks, fails.
+    Raises UsageError for an invalid number of ranks, RunError if the run or any of its ranks fails.
     """
     if not 1 <= ranks <= MAX_RANKS:
         raise UsageError(f"--ranks {ranks} is out of range: expected 1 to {MAX_RANKS}")
@@ -78,7 +78,7 @@ def run_ranked(config: RunConfig, options: RunOptions, *, ranks: int) -> dict[st
 
 
 def take_part(job: RankedRun, place: Place, store: dist.Store | None = None) -> dict[str, Any] | None:
-    """A rank's whole part in a run; the result row on rank 0."""
+    """A rank's whole part in a run; returns the result row on rank 0, else None."""
     device = check(job, place)
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -92,7 +92,7 @@ def take_part(job: RankedRun, place: Place, store: dist.Store | None = None) -> 
 
 
 def check(job: RankedRun, place: Place) -> torch.device:
-    """The device of a rank.  Raises UsageError, on all ranks alike and before they meet, for what cannot be run."""
+    """The device of a rank.  Raises UsageError, on all ranks and before they connect, for an impossible run."""
     job.config.validate()
     check_precision(job.config.precision, job.device)
     Ranks(place).share(job.config.batch_size)
@@ -100,7 +100,7 @@ def check(job: RankedRun, place: Place) -> torch.device:
 
 
 def _under_torchrun(job: RankedRun, place: Place) -> dict[str, Any] | None:
-    """Raises what `take_part` does on rank 0; the others end in silence where they have nothing else to tell."""
+    """Raises what `take_part` does; of the errors listed here only on rank 0, while other ranks exit silently."""
     try:
         return take_part(job, place)
     except (UsageError, TaskError, DivergedError, StoppedError, LostRankError) as error:
@@ -111,7 +111,7 @@ def _under_torchrun(job: RankedRun, place: Place) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class _Rank:
-    """A process that was started, and the end of a pipe that says how it ended."""
+    """A started process, and the end of a pipe that reports how it ended."""
 
     number: int
     process: ForkServerProcess
@@ -122,7 +122,7 @@ class _Rank:
         return self.process.exitcode not in (None, End.DONE, End.STOPPED)
 
     def message(self) -> tuple[str, Any]:
-        """What kind of end it was, "" for one without a word, and its row or reason."""
+        """The kind of its end, "" if it sent none, and its row or reason."""
         with suppress(EOFError):
             if self.told.poll():
                 told: tuple[str, Any] = self.told.recv()
@@ -160,7 +160,7 @@ def _start(job: RankedRun, place: Place, port: int) -> _Rank:
 
 
 def _work(job: RankedRun, place: Place, port: int, told: Connection) -> None:
-    """A rank's whole life; it says through the pipe how it ended."""
+    """The work of a rank's process; reports through the pipe how it ended."""
     threading.Thread(target=stop_with_driver, name="driver", daemon=True).start()
     try:
         told.send(("done", take_part(job, place, dist.TCPStore(HOST, port, is_master=False))))
@@ -182,7 +182,7 @@ def _work(job: RankedRun, place: Place, port: int, told: Connection) -> None:
 
 
 def _end(processes: Sequence[ForkServerProcess]) -> None:
-    """Ends those that are left: they notice that another is gone, or are told, or killed."""
+    """End the remaining processes: wait until they notice that one has gone, then terminate, then kill."""
     deadline = time.monotonic() + END_SECONDS
     for process in processes:
         process.join(max(0.0, deadline - time.monotonic()))
@@ -194,8 +194,8 @@ def _end(processes: Sequence[ForkServerProcess]) -> None:
 
 
 def _outcome(ranks: Sequence[_Rank], fallen: Sequence[_Rank], *, stopped: bool) -> dict[str, Any]:
-    """The row.  Raises, where there is none, what a rank failed of, else how it ended."""
-    reasons = dict(reversed([rank.message() for rank in ranks]))  # of a kind, the lowest rank's
+    """The row.  If there is none, raises the error of a rank that failed, else how the run ended."""
+    reasons = dict(reversed([rank.message() for rank in ranks]))  # of each kind, the lowest rank's
     if reasons.get("done") is not None:
         return dict(reasons["done"])
     if "wrong" in reasons:

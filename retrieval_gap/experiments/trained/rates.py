@@ -1,9 +1,9 @@
-"""The learning rate of each model, chosen the same way for all: what a comparison of architectures needs to be fair.
+"""Chooses the learning rate of each model in the same way, so that a comparison of architectures is fair.
 
-Recurrent models learn recall in a narrow window of rates (Okpekpe and Orvieto 2025, arXiv 2508.19029), so that one rate
-for all compares tuning.  The protocol: every model is trained at every rate of a grid, with the same seeds, tokens,
+Recurrent models learn recall in a narrow window of rates (Okpekpe and Orvieto 2025, arXiv 2508.19029), so one rate for
+all would compare tuning.  The protocol: every model is trained at every rate of a grid, with the same seeds, tokens,
 warm-up, clipping and precision, and evaluated on the validation split.  While the best rate of a model is at an edge of
-what was tried, the grid is widened there by its own ratio.  At the best rate fresh seeds are trained and evaluated on
+the rates tried, the grid is widened there by its own ratio.  At the best rate fresh seeds are trained and evaluated on
 the test split.  Nothing here trains: the caller runs the cells of each round (choose.py).
 """
 
@@ -18,8 +18,8 @@ from typing import Any
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.machine.errors import UsageError
 
-CONVERGED = 0.9  # the accuracy from which a run counts as one that learned its task
-NEAR_BEST = 0.95  # the share of the best accuracy that a rate of the window keeps
+CONVERGED = 0.9  # the least accuracy of a run that has learned its task
+NEAR_BEST = 0.95  # the least share of the best accuracy in the window
 MOST_WIDENINGS = 4
 SMALLEST, LARGEST = 1e-6, 1.0
 
@@ -30,7 +30,7 @@ Runner = Callable[[list[RunConfig]], Sequence[Mapping[str, Any]]]
 
 @dataclass(frozen=True)
 class RateSearch:
-    """What one model reached at each rate that was tried: the validation accuracies of its seeds.
+    """The validation accuracies of one model's seeds at each rate that was tried.
 
     Raises UsageError for fewer than two rates.
     """
@@ -50,14 +50,14 @@ class RateSearch:
 
     @cached_property
     def best(self) -> float:
-        """The rate of the highest mean; of several the one in the middle, which has the most room on both sides."""
+        """The rate with the highest mean; of several the middle one, which has the most room on both sides."""
         highest = max(map(self.mean, self.rates))
         return median_low([rate for rate in self.rates if self.mean(rate) == highest])
 
     def wider(self) -> float | None:
-        """The next rate beyond the edge at which the best one is, by the grid's own ratio there, to 3 digits.
+        """The next rate beyond the edge where the best one is, by the grid's own ratio there, to 3 digits.
 
-        None where the best is not at an edge, or the next would leave SMALLEST to LARGEST.
+        None if the best is not at an edge, or the next would be outside SMALLEST to LARGEST.
         """
         if self.best == self.rates[-1]:
             following = self.rates[-1] ** 2 / self.rates[-2]
@@ -72,7 +72,7 @@ class RateSearch:
     def window(self) -> tuple[float, float] | None:
         """The lowest and the highest of the neighbouring rates around the best that keep NEAR_BEST of its accuracy.
 
-        None where the best has not learned the task (CONVERGED): all rates keep the accuracy of guessing.
+        None if the best has not learned the task (CONVERGED): then all rates keep the accuracy of guessing.
         """
         if self.mean(self.best) < CONVERGED:
             return None
@@ -86,12 +86,12 @@ class RateSearch:
 
     @property
     def decades(self) -> float | None:
-        """How wide the window is; 0 where a single rate is in it; None where there is none."""
+        """The width of the window; 0 if it has a single rate, None if there is no window."""
         return None if self.window is None else math.log10(self.window[1] / self.window[0])
 
     @property
     def window_is_open(self) -> bool:
-        """Whether the window ends where the rates do, so that it may be wider."""
+        """Whether the window ends at an edge of the rates tried, so that it may be wider."""
         return self.window is not None and (self.window[0] == self.rates[0] or self.window[1] == self.rates[-1])
 
     def told_window(self) -> str:
@@ -108,7 +108,7 @@ def share_converged(accuracies: Sequence[float]) -> float:
 
 
 def check_rates(rates: Sequence[float]) -> None:
-    """Raises UsageError for fewer than two different rates, and for one that is none."""
+    """Raises UsageError for fewer than two different rates, and for one that is out of range."""
     different = sorted(set(rates))
     if len(different) < 2:
         named = ", ".join(f"{rate:g}" for rate in different) or "none"
@@ -128,7 +128,7 @@ class Chosen:
     fresh: list[Row]
 
     def line(self) -> str:
-        """For a person: the budget, the rate that was chosen, the window, and what fresh seeds reach with it."""
+        """A line to print: the budget, the chosen rate, the window, and what fresh seeds reach with it."""
         accuracies = [float(row["accuracy"]) for row in self.fresh]
         tried = ", ".join(f"{rate:g} {self.search.mean(rate):.3f}" for rate in self.search.rates)
         model, converged = self.model, f"{share_converged(accuracies):.0%} converged"
@@ -140,7 +140,7 @@ class Chosen:
 
     def rows(self) -> list[Row]:
         """All rows, each with what was tried and found; `chosen` is 1 for those of fresh seeds, and the columns of the
-        window are empty where there is none."""
+        window are empty if there is none."""
         low, high = self.search.window or (None, None)
         told = {
             "tried_lr": " ".join(f"{rate:g}" for rate in self.search.rates),
@@ -164,11 +164,11 @@ def first_round(cells: Sequence[RunConfig]) -> list[RunConfig]:
 
 
 def choose_rates(cells: Sequence[RunConfig], run: Runner) -> list[Chosen]:
-    """The protocol for every model among the cells (all but rate and seed); `run` is called once a
-    round, for all models together.
+    """Run the protocol for every model among the cells (all but rate and seed); `run` is called once per round, for all
+    models together.
 
-    Fresh seeds are as many as the cells' own, and follow on these.
-    Raises UsageError for a model with fewer than two rates, or where a row is missing.
+    There are as many fresh seeds as seeds of the cells, numbered after them.
+    Raises UsageError for a model with fewer than two rates, or if a row is missing.
     """
     models: dict[RunConfig, dict[RunConfig, Row]] = defaultdict(dict)
     added = first_round(cells)

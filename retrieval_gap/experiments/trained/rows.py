@@ -1,4 +1,4 @@
-"""The row of a trained run: what it says, what a table shows of it, and whether it can be believed."""
+"""The row of a trained run: what identifies it, what a table shows of it, and whether it is valid."""
 
 import shlex
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SHARES = ("accuracy", "accuracy_low", "accuracy_high", "accuracy_strict", "exact_trace", "undecided")
 MEASURED = (*SHARES, "tokens_per_s", "wall_s")
-# What a run is, as filters and tables call it, in their order.
+# The columns that identify a run in filters and tables, in order.
 WHAT = (
     "task", "mode", "n", "arch", "size", "seed", "samples", "lr", "family", "options", "embedding", "batch_size",
     "warmup_samples", "max_grad_norm", "precision", "curriculum", "eval_split",
@@ -30,12 +30,12 @@ SAME = (
 
 
 def what_it_is(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a configuration or a row."""
+    """The values in WHAT of a configuration or a row."""
     return {key: values[key] for key in WHAT if key in values}
 
 
 def told_of(row: Row) -> dict[str, str]:
-    """What a table shows of a row, by the head of its column."""
+    """What a table shows of a row, by column header."""
     seconds, speed = row["wall_s"], row["tokens_per_s"]
     return {
         "accuracy": _share(row["accuracy"]),
@@ -50,7 +50,7 @@ def told_of(row: Row) -> dict[str, str]:
 
 
 def chance_of(row: Row) -> float | None:
-    """What guessing among a task's answers gives; None where answers are texts, and for tasks that are not ours."""
+    """The accuracy of guessing among a task's answers; None if answers are texts, or the task is not built in."""
     get = row.get
     return _chance(get("task") or "", get("mode") or "", get("n") or 0, get("family") or "", get("options") or "")
 
@@ -70,7 +70,7 @@ def _chance(task: str, mode: Any, n: int, family: str, options: str) -> float | 
 
 
 def counted(run: RunDirectory) -> "Tally":
-    """How far the evaluation is; nothing where no file tells, or one that is not as it was written."""
+    """The tally of the evaluation so far; empty without a file, or if the file is not as it was written."""
     from retrieval_gap.decoding.evaluation import Tally
 
     try:
@@ -82,13 +82,13 @@ def counted(run: RunDirectory) -> "Tally":
 
 
 def count(run: RunDirectory, tally: "Tally") -> None:
-    """Writes down how far the evaluation is."""
+    """Write the tally of the evaluation so far."""
     told = asdict(tally)
     write_json(run.evaluation, told | {"digest": hash_of(told)})
 
 
 def trouble_of(row: Row, config: "RunConfig") -> str:
-    """What is wrong with a row that stands in this run's directory, or ""."""
+    """What is wrong with a row in this run's directory, or ""."""
     lacking = [key for key in MEASURED if type(row.get(key)) not in (int, float)]
     if lacking:
         return f"has no number for {', '.join(lacking)}"
@@ -112,7 +112,7 @@ def trouble_of(row: Row, config: "RunConfig") -> str:
 
 
 def _option_values(options: str) -> dict[str, str | float]:
-    """By name, whatever the spelling of a number."""
+    """By name; the spelling of a number does not matter."""
     try:
         words = shlex.split(options)
     except ValueError:

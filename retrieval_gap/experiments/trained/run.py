@@ -1,4 +1,4 @@
-"""One run, from its configuration to a result row: trained, or trained on, and evaluated."""
+"""One run, from its configuration to a result row: training, or the rest of it, and evaluation."""
 
 import json
 import logging
@@ -35,16 +35,16 @@ from retrieval_gap.training.loop import LoopOptions, StepReport, Validation, tra
 from retrieval_gap.training.ranks import ALONE, Ranks
 
 REPORTS_A_RUN = 100
-VALIDATION_SAMPLES = 256  # decoded on the way
-HIGH_LOSS = 3.0  # times that of guessing: where a first loss is worth a warning
+VALIDATION_SAMPLES = 256  # decoded during training
+HIGH_LOSS = 3.0  # times the loss of guessing: a first loss above it gets a warning
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listener:
-    """Who is told of a run while it trains.
+    """Callbacks of a run while it trains.
 
-    report: of every hundredth of it, and of what is decoded on the way.  at_step: the samples so far, after each step.
+    report: after every hundredth of it, and at each validation.  at_step: after each step, with the samples so far.
     """
 
     report: Callable[[StepReport], None] = lambda told: None
@@ -57,10 +57,10 @@ NOBODY = Listener()
 def execute(
     config: RunConfig, options: RunOptions, *, listener: Listener = NOBODY, ranks: Ranks = ALONE
 ) -> dict[str, Any]:
-    """Trains (or goes on training) and evaluates one run; the result row.  A finished run's row is read back.
+    """Train (or resume) and evaluate one run; return the result row.  A finished run's row is read back.
 
-    A run may go on upon another device than it was begun on, and on another number of ranks; this is rank 0's part.
-    Raises UsageError for an invalid configuration or directory, RunError where the run fails.
+    A run may resume on another device and with another number of ranks; this is rank 0's part.
+    Raises UsageError for an invalid configuration or directory, RunError if the run fails.
     """
     check_precision(config.precision, choose_device(options.device))
 
@@ -79,7 +79,7 @@ def train_and_evaluate(
     listener: Listener = NOBODY,
     ranks: Ranks = ALONE,
 ) -> Row:
-    """The work of a run in its directory, which is held; its row.  Raises RunError where it fails."""
+    """Do a run's work in its directory, which is held, and return its row.  Raises RunError if it fails."""
     device = choose_device(options.device)
     check_precision(config.precision, device)
     with tracked(options.log, run.path, config) as track:
@@ -98,7 +98,7 @@ def train_and_evaluate(
 
 
 def follow(config: RunConfig, device: torch.device, ranks: Ranks) -> None:
-    """What a rank but the first does: trains along, and writes nothing.  Raises RunError where the run fails."""
+    """The part of all ranks but the first: train along, and write nothing.  Raises RunError if the run fails."""
     if not ranks.begin():
         return
     keep_freed_memory()
@@ -116,7 +116,7 @@ def follow(config: RunConfig, device: torch.device, ranks: Ranks) -> None:
 def load_model(run: RunDirectory, device: torch.device = CPU) -> tuple[RunConfig, SequenceModel, TrainingProgress]:
     """A run's configuration, its model as last saved, and how far it was trained.
 
-    Raises UsageError, RunError where there is none.
+    Raises UsageError or RunError if there is no saved model.
     """
     config = run.experiment()
     if not isinstance(config, RunConfig):
@@ -136,10 +136,9 @@ def load_model(run: RunDirectory, device: torch.device = CPU) -> tuple[RunConfig
 def evaluate_run(
     run: RunDirectory, samples: int | None, retriever: RetrieverName | None, device: torch.device = CPU
 ) -> dict[str, Any]:
-    """Free decoding with a run's model, as last saved, on the split that the run reports.
+    """Evaluate a run's model, as last saved, by free decoding on the split that the run reports.
 
-    `samples` of the answer are those that the model was trained on, of which there are more to come where `status`
-    is not "done".
+    In the result, `samples` is how many the model was trained on so far; it is final only if `status` is "done".
     """
     keep_freed_memory()
     config, model, progress = load_model(run, device)
@@ -152,7 +151,7 @@ def evaluate_run(
 
 @dataclass(frozen=True)
 class Trained:
-    """A model, in `eval` mode, and the samples that it was trained on."""
+    """A model in `eval` mode, and the number of samples that it was trained on."""
 
     model: SequenceModel
     samples: int
@@ -219,7 +218,7 @@ def _trained(
         nonlocal before, started
         run.trim_metrics(done.step)
         if done.step < training.steps and not done.stopped:
-            run.evaluation.unlink(missing_ok=True)  # of a model that is gone
+            run.evaluation.unlink(missing_ok=True)  # its model is gone
         before, started = _wall_time(run), time.perf_counter()
 
     def on_report(told: StepReport) -> None:
@@ -242,7 +241,7 @@ def _trained(
 
 
 def _validation(config: RunConfig, model: SequenceModel) -> Validation | None:
-    """What is decoded on the way; None where nothing is."""
+    """The validation during training; None if there is none."""
     if not config.validation_every:
         return None
     task = config.build_task("validation")
@@ -258,7 +257,7 @@ def _validation(config: RunConfig, model: SequenceModel) -> Validation | None:
 
 
 def _warn_of_high_loss(loss: float, vocabulary: int, config: RunConfig) -> None:
-    """One line where a model is far from sure of nothing when it starts."""
+    """Log a warning if the first loss is far above that of guessing."""
     guessing = math.log(vocabulary)
     if loss > HIGH_LOSS * guessing:
         hint = "--embedding learned" if config.embedding == "sinusoidal" else "a smaller --lr"
@@ -270,7 +269,7 @@ def _warn_of_high_loss(loss: float, vocabulary: int, config: RunConfig) -> None:
 
 
 def _own_evaluation(config: RunConfig, model: SequenceModel, run: RunDirectory) -> Evaluation:
-    """The evaluation that the row reports.  It goes on from the last batch that an earlier start has counted, so that
+    """The evaluation that the row reports.  It resumes after the last batch that an earlier start has counted, so that
     a run ends however short its turns are."""
     task = config.build_task(config.eval_split)
 

@@ -1,4 +1,4 @@
-"""Tries a user's own task or architecture before a run starts: what is wrong with it is told at once."""
+"""Tries a user's own task or architecture before a run starts, to report faults early."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +18,7 @@ COMPARED = 64  # samples of each split
 
 
 def try_task(task: Task, path: str) -> None:
-    """Raises TaskError, naming the file, where a few samples break what `tasks.api` promises."""
+    """Raises TaskError, naming the file, if a few samples break a promise of `tasks.api`."""
     try:
         with contained():
             broken = _broken_promise(task, task.sample(TRIED)) or _broken_law(task)
@@ -31,7 +31,7 @@ def try_task(task: Task, path: str) -> None:
 
 
 def _broken_law(task: Task) -> str:
-    """What is wrong with how samples are drawn: by place in the batch, or the same problem in two splits; or ""."""
+    """What is wrong with the samples: they depend on their place in the batch, or two splits share a problem; or ""."""
     together, alone = task.sample(TRIED), task.sample(TRIED[1:])
     if _prompts(together)[1] != _prompts(alone)[0]:
         return "sample 1 differs when it is drawn without sample 0: a sample is a function of its number alone"
@@ -41,7 +41,7 @@ def _broken_law(task: Task) -> str:
             other = type(task)(replace(task.config, split=split))
             batch = other.sample(np.arange(other.to_evaluate(COMPARED)))
         except TaskError:
-            continue  # a split that this size has no problem for; a run that needs it is told then
+            continue  # this size has no problem for the split; a run that needs it fails then
         for prompt in _prompts(batch):
             if seen.setdefault(prompt, split) != split:
                 return f"one prompt is in the splits {seen[prompt]} and {split}; a problem belongs to one (split_name)"
@@ -81,14 +81,14 @@ def _broken_promise(task: Task, batch: Batch) -> str:
 
 
 def try_architecture(model_config: Callable[[], "ModelConfig"], task: Task, path: str) -> None:
-    """Raises UsageError, naming the file, where a model of it cannot take one step of training or of decoding, has a
+    """Raises UsageError, naming the file, if a model of it cannot take one step of training or of decoding, has a
     parameter that nothing depends on, a buffer that training changes, or a layer that breaks a promise of `Mixer`."""
     import torch
 
     from retrieval_gap.models import SequenceModel
     from retrieval_gap.models.trial import broken_promise, changed_buffer, first_step, without_gradient
 
-    package = not path.endswith(".py")  # whose layers may be made for CUDA alone
+    package = not path.endswith(".py")  # its layers may run only on CUDA
     device = torch.device("cuda" if package and torch.cuda.is_available() else "cpu")
     try:
         with contained():

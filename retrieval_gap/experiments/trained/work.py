@@ -1,12 +1,12 @@
-"""What training and decoding ask of a machine, counted from a model's real modules.
+"""The load of training and decoding on a machine, counted from a model's real modules.
 
-Axes: D model width, I inner width, N states a channel, K conv width, V vocabulary.
+Axes: D model width, I inner width, N states per channel, K conv width, V vocabulary.
 
-Operations: a matrix takes two an entry and token; attention, scan and convolution are counted by their definitions, a
-causal token looking only at those before it.  Normalisation, activations and the optimiser are traffic, not operations.
+Operations: a matrix takes two per entry and token; attention, scan and convolution are counted by their definitions,
+causally.  Normalisation, activations and the optimiser count as traffic, not operations.
 Traffic: every kernel reads its inputs from memory and writes its output there, in fp32.
 Kernels: what one layer launches when norm, convolution, scan, attention and gate are each one fused kernel.
-The backward pass costs twice the forward pass, but half of that where a matrix is not trained (the frozen head).
+The backward pass costs twice the forward pass, but half of that for a matrix that is not trained (the frozen head).
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ CHOICE_KERNELS = 4  # of a decode step: argmax, copies to and from the host
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What one step asks for: floating-point operations, bytes moved, kernels launched."""
+    """The load of one step: floating-point operations, bytes moved, kernels launched."""
 
     flops: float
     bytes: float
@@ -52,7 +52,7 @@ def training_load(model: SequenceModel, *, vocabulary: int, batch: int, length: 
 
 
 def prefill_load(model: SequenceModel, *, rows: float, length: float) -> Load:
-    """Reading the prompts of `rows` samples."""
+    """Prefill of the prompts of `rows` samples, of `length` tokens each."""
     work = forward_work(model, (length + 1) / 2)
     return Load(
         flops=rows * length * work.flops,
@@ -62,7 +62,7 @@ def prefill_load(model: SequenceModel, *, rows: float, length: float) -> Load:
 
 
 def decode_load(model: SequenceModel, *, vocabulary: int, rows: float, context: float) -> Load:
-    """One token of `rows` samples after `context` tokens; the whole state is read, what is no cache is written."""
+    """A decode step of `rows` samples after `context` tokens: reads the whole state, writes all but its caches."""
     work, d_model = forward_work(model, context), model.embedding.embedding_dim
     floats = work.floats + state_floats(model, context) + state_floats(model, 0) + vocabulary + d_model
     return Load(
@@ -81,7 +81,7 @@ def _is_trained(embedding: nn.Embedding) -> bool:
 
 
 def forward_work(model: SequenceModel, context: float) -> Work:
-    """The layers' pass over one token that looks at `context` tokens, itself included; without the head."""
+    """The layers' forward pass over one token that sees `context` tokens, itself included; without the head."""
     parts = list(_parts(model, model.embedding.embedding_dim, context))
     return Work(
         flops=sum(part.flops for part in parts),
@@ -102,7 +102,7 @@ def state_floats(model: SequenceModel, context: float) -> float:
 
 
 def _parts(module: nn.Module, d_model: int, context: float) -> Iterator[Work]:
-    """A module's own part, and those of the modules in it; all together where it is a mixer that has to be measured."""
+    """A module's own work, and that of the modules in it; one total for a mixer whose work has to be measured."""
     if isinstance(module, Mixer):
         told = module.work(context)
         if told is None:

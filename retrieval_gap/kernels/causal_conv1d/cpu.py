@@ -1,8 +1,8 @@
-"""Causal depthwise convolution of width 4 with SiLU, forward and backward: 16 channels in a vector.
+"""Causal depthwise convolution of width 4 with SiLU, forward and backward: 16 channels per vector.
 
 Legend: B batch, L time, D channels, a multiple of 16.
 
-An item is one sequence. The functions on rows are those of the fused Mamba layer as well: there the rows stay in cache.
+An item is one sequence. The fused Mamba layer also uses the functions on rows: there the rows stay in cache.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from retrieval_gap.kernels.cpu.rows import clear, copy
 WIDTH, BEFORE = 4, 3
 
 BATCH, LENGTH, CHANNELS = range(FIRST_FIELD, FIRST_FIELD + 3)
-# Addresses of contiguous tensors: FILTER (4, D), STATE (B, 3, D) or 0; GRAD_FILTER (B, 5, D): the taps', the bias's.
+# Addresses of contiguous tensors: FILTER (4, D), STATE (B, 3, D) or 0; GRAD_FILTER (B, 5, D): 4 taps, then the bias.
 FILTER, BIAS, STATE, GRAD_FILTER, GRAD_STATE = range(CHANNELS + 1, CHANNELS + 6)
 # Tensors with axes (batch, time, channels): an address, then the bytes to the next sequence and to the next step.
 X, Y, GRAD_Y, GRAD_X = range(GRAD_STATE + 1, GRAD_STATE + 13, 3)
@@ -31,14 +31,14 @@ FIELDS = GRAD_X + 3
 
 
 def scratch_bytes(length: int, channels: int) -> int:
-    """What a worker needs: the first rows, and the gradients of a sequence with three rows on either side."""
+    """Bytes per worker: the first rows, and the gradients of a sequence with three rows on either side."""
     return (length + 4 * BEFORE) * channels * FLOAT
 
 
 @compiled
 def copy_first_rows(rows: int, before: int, x: int, x_stride: int, length: int, channels: int) -> None:
-    """The three inputs before the first step (zeros where `before` is 0) and the first three, side by side: what the
-    filter sees of both."""
+    """Copy the three inputs before the first step (zeros if `before` is 0) and the first three into consecutive rows,
+    so that the filter can read across both."""
     row = channels * FLOAT
     if before != 0:
         copy(rows, before, BEFORE * channels)
@@ -50,13 +50,13 @@ def copy_first_rows(rows: int, before: int, x: int, x_stride: int, length: int, 
 
 @inline
 def _seen_by(t: int, first_rows: int, row: int, x: int, x_stride: int) -> Any:
-    """Where the input three steps before step t is, and the bytes to the next."""
+    """The address of the input three steps before step t, and the bytes to the next input."""
     return (first_rows + t * row, row) if t < BEFORE else (x + (t - BEFORE) * x_stride, x_stride)
 
 
 @inline
 def _filtered(x: int, stride: int, taps: int, row: int, bias: Any) -> Any:
-    """The filter's output for 16 channels, whose input three steps before is at `x`."""
+    """The filter's output for 16 channels, whose input of three steps earlier is at `x`."""
     y = fma(load(taps + row), load(x + stride), fma(load(taps), load(x), bias))
     return fma(load(taps + 3 * row), load(x + 3 * stride), fma(load(taps + 2 * row), load(x + 2 * stride), y))
 
@@ -65,7 +65,7 @@ def _filtered(x: int, stride: int, taps: int, row: int, bias: Any) -> Any:
 def convolve(
     y: int, y_stride: int, x: int, x_stride: int, first_rows: int, taps: int, bias: int, length: int, channels: int
 ) -> None:
-    """A sequence through filter and SiLU."""
+    """Apply the filter and SiLU to a sequence."""
     row = channels * FLOAT
     for t in range(length):
         seen, stride = _seen_by(t, first_rows, row, x, x_stride)
@@ -77,8 +77,8 @@ def convolve(
 def filter_back(
     grad: int, x: int, x_stride: int, first_rows: int, taps: int, bias: int, sums: int, length: int, channels: int
 ) -> None:
-    """From the gradients of a sequence's outputs, dense rows, to those before SiLU, in their place; those of the taps
-    and of the bias are added to `sums`, five rows."""
+    """Turn the gradients of a sequence's outputs (contiguous rows) into those before SiLU, in place; add the gradients
+    of the taps and the bias to `sums` (five rows)."""
     row = channels * FLOAT
     for c in range(0, row, VECTOR):
         s0, s1, s2 = load(sums + c), load(sums + row + c), load(sums + 2 * row + c)
@@ -101,7 +101,7 @@ def filter_back(
 
 @compiled
 def inputs_back(target: int, stride: int, grad: int, taps: int, steps: int, channels: int) -> None:
-    """The gradients of `steps` inputs, from those before SiLU at their steps and the three after."""
+    """Write the gradients of `steps` inputs, given those before SiLU at the same step and the three after."""
     row = channels * FLOAT
     for t in range(steps):
         for c in range(0, row, VECTOR):

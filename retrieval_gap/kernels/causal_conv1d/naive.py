@@ -1,6 +1,6 @@
 """Causal depthwise convolution in plain PyTorch: any dtype, any device, any width; gradients by autograd.
 
-Legend: B batch, L time, D channels, K width of the filter; a state is the last K - 1 inputs, in time's order.
+Legend: B batch, L time, D channels, K width of the filter; a state is the last K - 1 inputs, in time order.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch.nn.functional import conv1d, pad, silu
 
 
 def last_inputs(x_BxLxD: Tensor, state_BxKxD: Tensor | None, count: int) -> Tensor:
-    """The last `count` inputs, of which a short sequence leaves some to the state before it; zeros where it is None."""
+    """The last `count` inputs; those that a short sequence lacks come from the state before it (zeros if None)."""
     if x_BxLxD.shape[1] >= count:
         return x_BxLxD[:, x_BxLxD.shape[1] - count :]
     if state_BxKxD is None:

@@ -34,7 +34,7 @@ _MINUS_LN_2 = np.float32(-math.log(2))
 _MINUS_LN_2_REST = np.float32(float(LN_2) - math.log(2))
 # Adding it leaves the rounded integer, plus 127 (the bias of float32's exponent), in the low bits of the mantissa.
 _ROUND = np.float32(1.5 * 2**23 + 127)
-_SMALLEST_EXPONENT = np.float32(-126)  # below it numbers are subnormal, with which arithmetic is very slow
+_SMALLEST_EXPONENT = np.float32(-126)  # below it numbers are subnormal, and arithmetic is very slow
 # The rounded sums that stand for 2^-126, the smallest normal number, and 2^128, infinity.
 _SMALLEST, _LARGEST = np.float32(_ROUND - 126), np.float32(_ROUND + 128)
 
@@ -94,13 +94,13 @@ def exp(x: Any) -> Any:
 
 @inline
 def exp_of_minus_absolute(x: Any) -> Any:
-    """e^-|x|, between 0 and 1: what softplus and sigmoid are made of."""
+    """e^-|x|, between 0 and 1: softplus and sigmoid use it."""
     return exp(splat(ZERO) - absolute(x))
 
 
 @inline
 def softplus_from(x: Any, e: Any) -> Any:
-    """log(1 + e^x), given e = e^-|x|; precise also where it is tiny."""
+    """log(1 + e^x), given e = e^-|x|; precise even where the result is tiny."""
     return fma(e, _log_ratio(e), where_less(x, splat(ZERO), splat(ZERO), x))
 
 

@@ -1,4 +1,4 @@
-"""Pieces of LLVM code that the intrinsics of CPU kernels are put together from.
+"""Pieces of LLVM code from which the intrinsics of CPU kernels are built.
 
 A vector of 16 float32 lanes is a numba type of its own here (`<16 x float>` in LLVM's terms).
 """
@@ -74,7 +74,7 @@ def in_every_lane(builder: Any, scalar: Any) -> Any:
 
 
 def call(builder: Any, name: str, arguments: list[Any], result: Any = FLOATS) -> Any:
-    """One of LLVM's own functions."""
+    """Call one of LLVM's own functions."""
     function_type = ir.FunctionType(result, [argument.type for argument in arguments])
     return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), arguments)
 
@@ -84,7 +84,7 @@ def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 def nth(builder: Any, address: Any, stride: Any, n: Any) -> Any:
-    """An address n strides further on; n is a number or a value."""
+    """The address n strides further on; n is a Python int or an LLVM value."""
     return builder.add(address, builder.mul(stride, ir.Constant(INT_64, n) if isinstance(n, int) else n))
 
 
@@ -101,7 +101,7 @@ def load_halves(builder: Any, low: Any, high: Any) -> Any:
 
 
 def store_floats(builder: Any, vector: Any, address: Any) -> None:
-    """Writes a vector to an address."""
+    """Write a vector to an address."""
     builder.store(vector, pointer(builder, address, FLOATS), align=FLOAT)
 
 

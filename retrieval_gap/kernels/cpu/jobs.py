@@ -1,14 +1,14 @@
 """Run a compiled kernel on PyTorch's own threads.
 
-A job is an int64 array. Its first entry counts the items already handed out and its second the workers that
-have started; the rest belongs to the kernel. Workers take items until none is left, and every item writes to
-places of its own, so the result does not depend on the number of threads.
+A job is an int64 array. Its first entry counts the items already handed out, its second the workers that have
+started; the next two locate scratch memory, and the rest belongs to the kernel. Workers take items until none is
+left. Each item writes only to its own memory, so the result does not depend on the number of threads.
 
 Why not numba's `parallel=True`: its threads would be a second pool beside PyTorch's. The idle threads of an
 OpenMP pool spin for milliseconds after every operation, so two pools on the same cores steal each other's
 time; and numba's fallback pool is neither thread-safe nor fork-safe. Here the OpenMP runtime that PyTorch has
-loaded starts the workers (`GOMP_parallel`, a stable entry point of libgomp, libomp and libiomp5); where there
-is none, plain Python threads do, for the kernels hold no interpreter lock.
+loaded starts the workers (`GOMP_parallel`, a stable entry point of libgomp, libomp and libiomp5). Without one,
+plain Python threads run them, since kernels do not hold the interpreter lock.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from retrieval_gap.kernels.cpu.memory import load_integer, load_scalar, store_in
 
 _NEXT_ITEM, _WORKERS_STARTED, _SCRATCH, _SCRATCH_EACH, FIRST_FIELD = range(5)
 _CACHE_LINE = 64
-# Of kernels whose items each have a part of the weights' gradients: enough to share among threads, and few enough that
-# adding up is cheap.
+# For kernels whose items hold partial sums of the weights' gradients: enough to share among threads, and few enough
+# that adding up is cheap.
 MOST_ITEMS = 16
 
 
 class Job:
-    """What a kernel is told: numbers, and addresses of tensors, which live as long as the job does."""
+    """The arguments of a kernel: numbers, and addresses of tensors, which live as long as the job does."""
 
     def __init__(self, fields: int) -> None:
         self._numbers = [0] * fields
@@ -57,14 +57,14 @@ class Job:
         self._numbers[index] = int.from_bytes(struct.pack("<fi", number, 0), "little")
 
     def flats(self, tensors: Mapping[int, Tensor | None]) -> None:
-        """Write the addresses of tensors, contiguous or else copied; 0 for None."""
+        """Write the addresses of tensors, copied if not contiguous; 0 for None."""
         for index, tensor in tensors.items():
             if tensor is not None:
                 self._kept.append(tensor := tensor.contiguous())
                 self._numbers[index] = tensor.data_ptr()
 
     def views(self, tensors: Mapping[int, Tensor | None]) -> None:
-        """Write tensors of rows: the address, then the bytes to the next row along each axis but the last."""
+        """Write each tensor of rows: its address, then the bytes to the next row along each axis but the last."""
         for index, tensor in tensors.items():
             if tensor is not None:
                 if tensor.stride(-1) != 1 and tensor.shape[-1] != 1:
@@ -73,7 +73,7 @@ class Job:
                 self.put(index, tensor.data_ptr(), *(FLOAT * stride for stride in tensor.stride()[:-1]))
 
     def run(self, worker: Worker, threads: int, scratch_bytes: int = 0) -> None:
-        """Do the job on the calling thread and up to `threads - 1` others, each with scratch memory of its own."""
+        """Run the job on the calling thread and up to `threads - 1` others, each with its own scratch memory."""
         each = (-(-scratch_bytes // _CACHE_LINE) + 1) * _CACHE_LINE
         scratch = torch.empty(threads * each + _CACHE_LINE, dtype=torch.uint8)
         aligned = -(-scratch.data_ptr() // _CACHE_LINE) * _CACHE_LINE
@@ -96,25 +96,25 @@ def real_field(job: int, index: int) -> np.float32:
 
 @compiled
 def copy_job(target: int, job: int, fields: int) -> None:
-    """A job of a worker's own, whose fields it may change."""
+    """Copy the job for one worker, which may then change its fields."""
     for index in range(fields):
         store_integer(target + 8 * index, field(job, index))
 
 
 @compiled
 def next_item(job: int) -> int:
-    """An item that nobody else has."""
+    """The number of the next item; no two workers get the same."""
     return take_ticket(job + 8 * _NEXT_ITEM)
 
 
 @compiled
 def own_scratch(job: int) -> int:
-    """Where this worker's scratch memory begins, on a cache line. To be called once by each worker."""
+    """The address of this worker's scratch memory, on a cache line. Each worker calls it once."""
     return field(job, _SCRATCH) + take_ticket(job + 8 * _WORKERS_STARTED) * field(job, _SCRATCH_EACH)
 
 
 class Worker:
-    """A function `job: int64 -> None`, compiled to C on first use and kept on disk from one run to the next."""
+    """A function `job: int64 -> None`, compiled to C on first use and cached on disk between runs."""
 
     def __init__(self, function: Callable[[int], None]) -> None:
         self._function = inspect.unwrap(function)
@@ -122,7 +122,7 @@ class Worker:
     @cached_property
     def _compiled(self) -> Any:
         compiled: Any = CFunc(self._function, ((types.int64,), types.void), {}, {"error_model": "numpy"})
-        # Where numba finds no folder it may write to, every process compiles again.
+        # If numba finds no folder it may write to, every process compiles again.
         with contextlib.suppress(RuntimeError):
             compiled.enable_caching()
         compiled.compile()
@@ -139,18 +139,18 @@ class Worker:
 
 
 def thread_count(items: int, operations: float) -> int:
-    """How many threads pay for `items` independent items that cost `operations` vector instructions together."""
+    """The number of threads that pay for `items` independent items of `operations` vector instructions in total."""
     worth_waking = int(operations / 200_000)
     return max(1, min(torch.get_num_threads(), items, worth_waking))
 
 
 def tell_autograd_of_writing(*tensors: Tensor) -> None:
-    """Of tensors that a kernel writes in place, by address: a graph that still needs what was there then says so."""
+    """Mark tensors that a kernel writes in place, by address, so that a graph that needs the old values raises."""
     torch.autograd.graph.increment_version([tensor for tensor in tensors if not tensor.is_inference()])
 
 
 def sum_in_order(partials: Tensor) -> Tensor:
-    """Sum over the first axis, one after another: PyTorch would split the sum among its threads."""
+    """Sum over the first axis in a fixed order: PyTorch would split the sum among its threads."""
     return partials[0] if len(partials) == 1 else torch.from_numpy(partials.numpy().sum(axis=0))
 
 

@@ -2,10 +2,10 @@
 
 LLVM vectorises a plain numba loop only when it can prove that its arrays do not overlap, and it gives up at
 the number of arrays a fused scan reads. Here a vector is a type of its own (`<16 x float>` in LLVM's terms):
-one AVX-512 register, two AVX2 registers or four NEON registers, whichever the machine has, and nothing to
-prove.
+one AVX-512 register, two AVX2 registers or four NEON registers, whichever the machine has, and nothing has to
+be proved.
 
-Memory is named by address (an int64), in bytes. No fast-math flag is used: a NaN that enters comes out.
+Memory is given by address (an int64), in bytes. No fast-math flag is used, so NaNs propagate.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from retrieval_gap.kernels.cpu import LANES, VECTOR, emit
 from retrieval_gap.kernels.cpu.emit import FLOAT_32, FLOATS, HAS_AVX512, INT_32, INT_64, INTS, LanesType, emitted, lanes
 
 ZERO, ONE = np.float32(0), np.float32(1)
-# How instructions of AVX-512 are told to compute every lane, and to round as ever.
+# Arguments that make AVX-512 instructions compute every lane, in the current rounding mode.
 _ALL_LANES, _ROUNDING = (ir.Constant(FLOATS, ir.Undefined), ir.Constant(ir.IntType(16), -1)), ir.Constant(INT_32, 4)
 
 
-# Kernels are called by kernels only: no wrapper for callers in Python, which takes as long to compile.
+# Only kernels call these functions: no wrapper for Python callers, which would take as long again to compile.
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile a function that other kernels call.
 
-    `inspect.unwrap` drops the argument checks a test run may have put around it: numba compiles the function.
+    `inspect.unwrap` removes the argument checks that a test run may add: numba compiles the bare function.
     """
     return numba.njit(**_OPTIONS)(inspect.unwrap(function))
 
@@ -84,8 +84,8 @@ def fma(builder: Any, args: Any) -> Any:
 
 @emitted(lanes(lanes))
 def reciprocal(builder: Any, args: Any) -> Any:
-    """1 / a to 1 ulp, for 1e-38 < |a| < 1e38: with AVX-512 an estimate of 14 bits and a step of Newton's, which take a
-    quarter of a division's time."""
+    """1 / a to 1 ulp, for 1e-38 < |a| < 1e38: with AVX-512 a 14-bit estimate and one Newton step, in a quarter of a
+    division's time."""
     a, one = args[0], emit.in_every_lane(builder, ir.Constant(FLOAT_32, 1.0))
     if not HAS_AVX512:
         return builder.fdiv(one, a)
@@ -95,14 +95,14 @@ def reciprocal(builder: Any, args: Any) -> Any:
 
 @emitted(lanes(lanes))
 def above_floor(builder: Any, args: Any) -> Any:
-    """a - floor(a); 0 for an infinite a. For AVX-512 alone."""
+    """a - floor(a); 0 for an infinite a. AVX-512 only."""
     down = ir.Constant(INT_32, 1)
     return emit.call(builder, "llvm.x86.avx512.mask.reduce.ps.512", [args[0], down, *_ALL_LANES, _ROUNDING])
 
 
 @emitted(lanes(lanes, lanes))
 def times_power_of_two(builder: Any, args: Any) -> Any:
-    """a 2^floor(b). For AVX-512 alone."""
+    """a 2^floor(b). AVX-512 only."""
     return emit.call(builder, "llvm.x86.avx512.mask.scalef.ps.512", [*args, *_ALL_LANES, _ROUNDING])
 
 
@@ -134,7 +134,7 @@ def total(builder: Any, args: Any) -> Any:
 
 @emitted(types.float32(lanes))
 def largest_lane(builder: Any, args: Any) -> Any:
-    """The largest lane; where one is NaN, a NaN or any other."""
+    """The largest lane; if one is NaN, the result is NaN or any lane."""
 
     def larger(low: Any, high: Any) -> Any:
         return builder.select(builder.fcmp_ordered("<", low, high), high, low)
@@ -143,7 +143,7 @@ def largest_lane(builder: Any, args: Any) -> Any:
 
 
 def _across_lanes(builder: Any, vector: Any, combine: Callable[[Any, Any], Any]) -> Any:
-    """One number from 16 lanes: the lower and the upper half combined, again and again."""
+    """Reduce 16 lanes to one number by combining the lower and the upper half repeatedly."""
     width = LANES
     while width > 1:
         width //= 2
@@ -163,21 +163,21 @@ def sums_of_eight(builder: Any, args: Any) -> Any:
 
 @emitted(lanes(types.int64, types.int64, lanes))
 def dots_of_sixteen(builder: Any, args: Any) -> Any:
-    """(rows, stride, a): lane i holds the product of a with the i-th of 16 rows, always added in the same order."""
+    """(rows, stride, a): lane i holds the dot product of a with the i-th of 16 rows, always added in the same order."""
     rows, stride, a = args
     vectors = [builder.fmul(emit.load_floats(builder, emit.nth(builder, rows, stride, i)), a) for i in range(LANES)]
     return _folded(builder, vectors, (8, 4, 2, 1))
 
 
 def _folded(builder: Any, vectors: list[Any], widths: tuple[int, ...]) -> Any:
-    """2^k vectors to one, by k foldings of pairs."""
+    """Reduce 2^k vectors to one by folding pairs k times."""
     for width in widths:
         vectors = [_fold_halves(builder, a, b, width) for a, b in zip(vectors[::2], vectors[1::2], strict=True)]
     return vectors[0]
 
 
 def _fold_halves(builder: Any, a: Any, b: Any, width: int) -> Any:
-    """Each run of 2 * width lanes of a, then of b, folded to width lanes: the sum of its halves."""
+    """Fold each run of 2 * width lanes of a, then of b, to width lanes: the sum of its halves."""
     starts = range(0, 2 * LANES, 2 * width)
     low = [s + i for s in starts for i in range(width)]
     return builder.fadd(emit.shuffle(builder, a, b, low), emit.shuffle(builder, a, b, [i + width for i in low]))

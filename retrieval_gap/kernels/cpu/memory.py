@@ -1,4 +1,4 @@
-"""Reads and writes of numba code, by address (an int64, in bytes)."""
+"""Memory reads and writes for numba code, by address (an int64, in bytes)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _define_store(written: Any, pointee: Any, align: int = FLOAT) -> Any:
     return emitted(types.void(types.int64, written))(store)
 
 
-# What is at an address: 16 floats, one float, one int64; and (address, value) to write them there.
+# load*(address) reads and store*(address, value) writes 16 floats, one float or one int64.
 load, store = _define_load(lanes, FLOATS), _define_store(lanes, FLOATS)
 load_scalar, store_scalar = _define_load(types.float32, FLOAT_32), _define_store(types.float32, FLOAT_32)
 load_integer, store_integer = _define_load(types.int64, INT_64, 8), _define_store(types.int64, INT_64, 8)
@@ -45,7 +45,7 @@ def take_ticket(builder: Any, args: Any) -> Any:
 
 @emitted(types.void(types.int64))
 def prefetch(builder: Any, args: Any) -> Any:
-    """Ask for the cache line of an address that will be read soon. Any address will do, also none of ours."""
+    """Prefetch the cache line of an address that will be read soon. Any address is allowed, even an invalid one."""
     byte_pointer = ir.IntType(8).as_pointer()
     read, keep_everywhere, data = (ir.Constant(INT_32, i) for i in (0, 3, 1))
     given = [builder.inttoptr(args[0], byte_pointer), read, keep_everywhere, data]

@@ -1,8 +1,8 @@
-"""Matrix products of factors that lie in the second-level cache, for kernels that fuse what comes before and after.
+"""Matrix products of factors in the second-level cache, for kernels that fuse them with the steps before and after.
 
-A tile of the result, a few rows by a few vectors of columns, is held in registers while the terms of its sums go by:
-for each term some vectors of the right factor, and one broadcast number for each row of the left one. The left factor
-has any two strides, so its transpose costs nothing. A sum's terms are added one after another, whatever the tile.
+A tile of the result, a few rows by a few vectors of columns, stays in registers during the loop over the terms of its
+sums. Each term reads some vectors of the right factor, and broadcasts one number per row of the left factor. The left
+factor may have any two strides, so its transpose costs nothing. A sum's terms are added one by one, whatever the tile.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from retrieval_gap.kernels.cpu import FLOAT, LANES, VECTOR, emit
 from retrieval_gap.kernels.cpu.emit import FLOAT_32, HAS_AVX512, INT_64, emitted
 from retrieval_gap.kernels.cpu.lanes import compiled
 
-# Vectors of columns of a tile: with AVX-512 four rows of four are 16 registers of 32. Elsewhere a vector is several
-# registers, of 16 or 32, and one is what fits.
+# Vectors of columns per tile: with AVX-512, four rows of four take 16 of 32 registers. Elsewhere a vector takes
+# several of 16 or 32 registers, and only one fits.
 PANEL = 4 if HAS_AVX512 else 1
 
 
@@ -49,9 +49,9 @@ def _define_tile(rows: int, vectors: int) -> Any:
     return emitted(types.void(*[types.int64] * 9))(tile)
 
 
-@cache  # where a tile has one vector of columns, several of those below are one
+@cache  # if PANEL is 1, some of those below are the same
 def _define_columns(vectors: int, rows: int, few: int) -> Any:
-    """(add, c, its stride, a, its rows' stride, its terms' stride, b, its stride, m, k): so many vectors of columns."""
+    """(add, c, its stride, a, its rows' stride, its terms' stride, b, its stride, m, k), for n = 16 * vectors."""
     tall, low, flat = (_define_tile(height, vectors) for height in (rows, few, 1))
 
     def columns(
@@ -66,13 +66,13 @@ def _define_columns(vectors: int, rows: int, few: int) -> Any:
         for i in range(most, m):
             flat(add, c + i * c_row, c_row, a + i * a_row, a_row, a_term, b, b_row, k)
 
-    # numba's symbols hold this name and a number counted in the process: two kernels that two processes cached would
-    # otherwise share one, and the first to be loaded would serve both.
+    # numba's symbols consist of this name and a number counted per process: with equal names, two kernels cached by two
+    # processes could share a symbol, and the first one loaded would serve both.
     columns.__name__ = columns.__qualname__ = f"columns_{vectors}_by_{rows}"
     return compiled(columns)
 
 
-# Fewer rows than the tallest tile has go through lower ones: a sum alone waits for each of its additions.
+# Rows left over by the tallest tiles go through lower ones: a lone sum waits for each of its additions.
 _one = _define_columns(1, 16 if HAS_AVX512 else 8, 4)
 _two, _three, _panel = (_define_columns(min(n, PANEL), rows, 1) for n, rows in ((2, 6), (3, 4), (4, 4)))
 

@@ -1,4 +1,4 @@
-"""What kernels do with rows of numbers side by side, always a multiple of 16 of them."""
+"""Operations of kernels on contiguous rows of numbers, always a multiple of 16 of them."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from retrieval_gap.kernels.cpu.memory import load, store
 
 @compiled
 def clear(address: int, numbers: int) -> None:
-    """Zeros."""
+    """Write zeros."""
     for i in range(0, numbers * FLOAT, VECTOR):
         store(address + i, splat(ZERO))
 
 
 @compiled
 def copy(target: int, source: int, numbers: int) -> None:
-    """The same numbers elsewhere."""
+    """Copy numbers from `source` to `target`."""
     for i in range(0, numbers * FLOAT, VECTOR):
         store(target + i, load(source + i))
 
 
 @compiled
 def share(item: int, items: int, parts: int) -> int:
-    """Where item i begins when parts 0, 1, ... are shared out evenly, in order."""
+    """The first part of an item when parts 0, 1, ... are divided evenly among the items, in order."""
     return item * parts // items
 
 
@@ -45,7 +45,7 @@ def normalise_row(y: int, x: int, gain: int, width: int, eps: float) -> np.float
 
 @compiled
 def normalise_row_back(grad_x: int, grad: int, x: int, gain: int, sums: int, scale: np.float32, width: int) -> None:
-    """The gradient of one row to `grad_x`; that of the gain is added to `sums`."""
+    """Write the gradient of one row to `grad_x`; add that of the gain to `sums`."""
     along = splat(ZERO)
     for c in range(0, width * FLOAT, VECTOR):
         product = load(grad + c) * load(x + c)
@@ -69,9 +69,9 @@ def normalise_back(
     grad_x: int, grad_y: int, normed: int, grad_normed: int, x: int, gain: int, sums: int,
     rows: int, width: int, eps: float,
 ) -> None:  # fmt: skip
-    """grad_x = grad_y + what comes back through the norm; the gain's gradient is added to `sums`.
+    """grad_x = grad_y + the gradient through the norm; the gain's gradient is added to `sums`.
 
-    normed: RMSNorm(x), written here: it is computed again.
+    normed: where RMSNorm(x) is written: it is recomputed.
     """
     row = width * FLOAT
     for r in range(0, rows * row, row):

@@ -1,4 +1,4 @@
-"""A residual Mamba layer, x + mixer(norm(x)), in one kernel: nothing in between leaves the cache.
+"""A residual Mamba layer, x + mixer(norm(x)), in one kernel: intermediate results stay in cache.
 
 Legend: B batch, L time, D model width, I inner width, K inputs before a step that the convolution sees, N states per
 channel.
@@ -32,7 +32,7 @@ backends = cache(partial(cpu_and_naive, f"{__name__}.cpu", naive, _refuse))
 
 
 def why_not_fused(x: Tensor, weights: MambaWeights) -> str | None:
-    """Why a model had better run the layer's parts one by one; None where the fused kernel is to be taken."""
+    """Why a model should run the layer's parts one by one; None if it should use the fused kernel."""
     if x.numel() == 0:
         return "there is nothing to compute"
     backend = backends().get("cpu", Backend(module=None, missing="there is no such backend"))
@@ -47,14 +47,14 @@ def residual_mamba(
     state: State | None = None,
     backend: str = "auto",
 ) -> tuple[Float[Tensor, "b l d"], State | None]:
-    """x + mixer(RMSNorm(x)), with gradients to x and the weights, and None; from a state, for decoding, outside
-    autograd, the state after it instead.
+    """Return x + mixer(RMSNorm(x)), with gradients for x and the weights, and None.
 
-    state: the convolution's last inputs (BxKxI), the scan's state (BxIxN); None: that before any token.
+    Given a state, for decoding, return the state after the last token instead of None, without gradients.
+    state: the convolution's last inputs (BxKxI), the scan's state (BxIxN); None: the state before any token.
 
     Raises:
-        ValueError: on an unknown backend, or weights or a state that do not fit.
-        RuntimeError: if the backend that was asked for by name cannot run these tensors.
+        ValueError: for an unknown backend, or weights or a state of the wrong shape.
+        RuntimeError: if the named backend cannot run these tensors.
     """
     _check(x_BxLxD, weights, state)
     chosen = choose("a residual Mamba layer", backends(), backend, [x_BxLxD, *weights, *(state or ())])
@@ -65,9 +65,9 @@ def residual_mamba(
 def residual_mamba_step(
     x_BxD: Float[Tensor, "b d"], weights: MambaWeights, state: State, eps: float = 1e-5, *, backend: str = "auto"
 ) -> tuple[Float[Tensor, "b d"], State]:
-    """One token of `residual_mamba`, and the state after it, which may be written over the one passed in.
+    """One decode step of `residual_mamba`: the output, and the new state, which may overwrite the one passed in.
 
-    Outside autograd.  Raises: as `residual_mamba`.
+    Without gradients.  Raises: as `residual_mamba`.
     """
     _check(x_BxD, weights, state)
     chosen = choose("a residual Mamba layer, one step", backends(), backend, [x_BxD, *weights, *state])

@@ -57,7 +57,7 @@ def _delta_last(weights: MambaWeights) -> Tensor:
 
 
 def _describe(x: Tensor, weights: MambaWeights, eps: float) -> Job:
-    """A job that knows its sizes and what all passes read."""
+    """A job with the sizes and the inputs that all passes read."""
     (batch, length, width), (inner, states), rank = x.shape, weights.A.shape, weights.dt_proj.shape[1]
     job = Job(k.FIELDS)
     job.put(tiles.BATCH, batch, length, inner, states, inner)
@@ -75,7 +75,7 @@ def _forward_job(x: Tensor, y: Tensor, weights: MambaWeights, eps: float) -> Job
 
 
 def _put_kept(job: Job, weights: MambaWeights, kept: k.Kept) -> None:
-    """What the forward pass writes and the backward pass reads."""
+    """Put into the job what the forward pass writes and the backward pass reads."""
     inner, states = weights.A.shape
     job.views({tiles.X: kept.u, tiles.Y: kept.y, tiles.B: kept.dbc, tiles.C: kept.dbc[..., states:]})
     job.views({tiles.Z: kept.xz[..., inner:]})
@@ -89,7 +89,7 @@ def _operations(x: Tensor, weights: MambaWeights) -> float:
 
 
 def _forward(x: Tensor, weights: MambaWeights, eps: float, state: State | None) -> tuple[Tensor, k.Kept, Tensor]:
-    """The output, what the backward pass needs, and the scan's last state, which is there if the first is given."""
+    """The output, what the backward pass needs, and the scan's last state, computed only if `state` is given."""
     (batch, length, width), (inner, states) = x.shape, weights.A.shape
     xz, u, dbc, gated = (x.new_empty(batch, length, n) for n in (2 * inner, inner, _columns(weights), inner))
     boundaries = None if state is not None else x.new_empty(batch * -(-length // tiles.CHUNK) * inner * states)

@@ -1,11 +1,11 @@
-"""x + out_proj(scan(conv(in_proj n))), n = norm(x), on CPU, forward and backward: a sequence at a time stays in cache.
+"""x + out_proj(scan(conv(in_proj n))), n = norm(x), on CPU, forward and backward: one sequence at a time, in cache.
 
 Legend: B batch, L time, D model width, I inner width, N states per channel, R rank of delta,
 T columns of B, C and delta.
 
-An item is a share of the sequences. The weights' gradients begin as zeros and grow as one partial sum per item: whoever
-calls adds them in order. The fields of the scan come first. A worker copies the job, so that its scan reads and writes
-rows in the worker's own scratch memory.
+An item is a share of the sequences. Each item adds to its own partial sums of the weights' gradients, initially zero;
+the caller adds these in order. The job's first fields are those of the scan. A worker copies the job, so that its scan
+reads and writes rows in the worker's own scratch memory.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from retrieval_gap.kernels.selective_scan.cpu_tiles import BATCH, CHANNELS, DELT
 ITEMS, WIDTH, RANK, COLUMNS, EPS = range(cpu_tiles.FIELDS, cpu_tiles.FIELDS + 5)
 # Addresses of contiguous tensors. T = COLUMNS: B, C, then delta's R columns padded to whole vectors. The forward pass
 # takes W_IN (D, 2I), W_X (I, T), W_OUT (I, D); the backward pass their transposes, and W_DT_BACK (I, T - 2N).
-# Both: FILTER (4, I), W_DT (R, I).  KEPT_XZ (B, L, 2I), KEPT_DBC (B, L, T).  WINDOW: (B, I, 3) or 0.
+# Both: FILTER (4, I), W_DT (R, I).  KEPT_XZ (B, L, 2I), KEPT_DBC (B, L, T).  WINDOW: (B, 3, I) or 0.
 IN, OUT, GAIN, W_IN, FILTER, FILTER_BIAS, W_X, W_DT, W_OUT = range(EPS + 1, EPS + 10)
 KEPT_XZ, KEPT_DBC, WINDOW, W_DT_BACK, GRAD_OUT, GRAD_IN = range(W_OUT + 1, W_OUT + 7)
 GRAD_GAIN, GRAD_W_IN, GRAD_FILTER, GRAD_W_X, GRAD_W_DT, GRAD_W_OUT = range(GRAD_IN + 1, GRAD_IN + 7)
@@ -39,8 +39,8 @@ _JOB_BYTES = -(-FIELDS * 8 // VECTOR) * VECTOR
 
 
 class Kept(NamedTuple):
-    """What the forward pass leaves for the backward one: xz (B, L, 2I), u (B, L, I), B, C and delta's columns (B, L,
-    T), y (B, L, I), and the states between chunks; None: nobody needs them."""
+    """What the forward pass keeps for the backward pass: xz (B, L, 2I), u (B, L, I), B, C and delta's columns (B, L,
+    T), y (B, L, I), and the states between chunks (None: not needed)."""
 
     xz: Tensor
     u: Tensor
@@ -50,15 +50,15 @@ class Kept(NamedTuple):
 
 
 def scratch_bytes(length: int, width: int, inner: int, columns: int, states: int) -> int:
-    """What a worker needs, backward: its job; a sequence's norm and its gradient, delta, and the gradients of y, delta,
-    u (and three rows more), xz and B, C, delta's columns; the filter's first rows; the scan's."""
+    """Bytes per worker of a backward pass: its job; a sequence's norm and its gradient, delta, and the gradients of y,
+    delta, u (and three rows more), xz and B, C, delta's columns; the filter's first rows; the scan's scratch memory."""
     rows = length * (2 * width + 6 * inner + columns) + 3 * BEFORE * inner
     return _JOB_BYTES + rows * FLOAT + cpu_backward.scratch_bytes(inner // LANES, states)
 
 
 @compiled
 def _set_rows(job: int, view: int, address: int, stride: int) -> None:
-    """The rows of whatever sequence this worker is at begin at `address`."""
+    """Let the rows of a view begin at `address`, whichever sequence this worker is processing."""
     store_integer(job + 8 * view, address)
     store_integer(job + 8 * (view + 1), 0)
     store_integer(job + 8 * (view + 2), stride)

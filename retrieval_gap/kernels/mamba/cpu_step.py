@@ -2,9 +2,9 @@
 
 Legend: B batch, D model width, I inner width, N states per channel, R rank of delta, T columns of B, C and delta.
 
-An item is a share of the sequences; some of them go through the projections together. The fields are those of the
-layer, but A is (I, N): here the 16 lanes of a vector are states of one channel, as they lie in memory, for a step is
-too short to rearrange its state first. The window (B, 3, I) and the state (B, I, N) are written over.
+An item is a share of the sequences; up to CHUNK of them go through the projections together. The fields are those of
+the layer, but A is (I, N): here the 16 lanes of a vector are states of one channel, in memory order, since rearranging
+the state would not pay for one step. The window (B, 3, I) and the state (B, I, N) are overwritten.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from retrieval_gap.kernels.selective_scan import cpu_tiles as tiles
 
 # Sequences that go through a projection together.
 CHUNK = 32
-# The scan's scratch memory: 16 channels' step and step x, a vector each; their products with C.
+# The scan's scratch memory for 16 channels: step and step x, a vector each; then the products with C.
 _STEP, _INPUT, _TERMS = (VECTOR * i for i in range(3))
 _SCAN_BYTES = _TERMS + LANES * VECTOR
 
 
 def scratch_bytes(width: int, inner: int, columns: int) -> int:
-    """What a worker needs: the scan's; a chunk's norm, xz, u, delta, y, and B, C, delta's columns; a window and one."""
+    """Bytes per worker: the scan's; a chunk's norm, xz, u, delta, y and B, C, delta's columns; a window and one row."""
     return _SCAN_BYTES + FLOAT * (CHUNK * (width + 5 * inner + columns) + (BEFORE + 1) * inner)
 
 
 @compiled
 def _advance(A: int, h: int, lane: int, states: int, scratch: int, B: int, C: int) -> None:
-    """The states of one channel; its products with C go to the channel's vector of terms."""
+    """Advance the states of one channel; their products with C go to the channel's vector of terms."""
     step = splat(load_scalar(scratch + _STEP + lane * FLOAT))
     u = splat(load_scalar(scratch + _INPUT + lane * FLOAT))
     terms = splat(ZERO)
@@ -47,7 +47,7 @@ def _advance(A: int, h: int, lane: int, states: int, scratch: int, B: int, C: in
 
 @compiled
 def _scan(job: int, h: int, u: int, delta: int, z: int, B: int, y: int, scratch: int) -> None:
-    """One sequence, whose state is at `h`; C lies behind B."""
+    """One step of one sequence, whose state is at `h`; C follows B in memory."""
     states = field(job, tiles.STATES)
     row, C = states * FLOAT, B + states * FLOAT
     for first in range(0, field(job, tiles.CHANNELS), LANES):

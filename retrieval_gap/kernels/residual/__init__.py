@@ -1,4 +1,4 @@
-"""The two residual layers of a LLaMA block, x + f(norm(x)), each in one kernel: nothing in between leaves the cache.
+"""The two residual layers of a LLaMA block, x + f(norm(x)), each in one kernel: intermediate results stay in cache.
 
 Legend: B batch, L time, R rows (any number of leading axes), D model width, F feed-forward width, E head width.
 """
@@ -17,7 +17,7 @@ from retrieval_gap.kernels.residual.naive import AttentionWeights, Cache
 
 __all__ = ["AttentionWeights", "Cache", "backends", "residual_attention", "residual_attention_step", "residual_swiglu"]
 
-# Below this size PyTorch's own operations cost less than the call of a kernel.
+# Below this size PyTorch's own operations cost less than a kernel call.
 SMALLEST_COMPILED = 8_192
 SMALLEST_STEP = 1_024
 # The attention kernel keeps a whole sequence and its scores in cache.
@@ -33,7 +33,7 @@ backends = cache(partial(cpu_and_naive, f"{__name__}.cpu", naive, _refuse))
 
 
 def _check_cache(x: Tensor, wanted_rope: tuple[int, ...], rope: Tensor, cache: Cache) -> None:
-    """Kernels go by addresses: what does not fit together has to be told before."""
+    """Raise ValueError for caches or angles that do not fit: kernels use raw addresses and cannot notice."""
     for kept in cache:
         shape = tuple(kept.shape)
         if kept.stride()[2:] != (shape[3], 1):
@@ -61,8 +61,8 @@ def residual_swiglu(
     """x + down (silu(gate n) * up n), with n = RMSNorm(x); `gate_up` holds the rows of gate, then those of up.
 
     Raises:
-        ValueError: on an unknown backend, or weights that do not fit.
-        RuntimeError: if the backend that was asked for by name cannot run these tensors.
+        ValueError: for an unknown backend, or weights of the wrong shape.
+        RuntimeError: if the named backend cannot run these tensors.
     """
     width, hidden = x_RxD.shape[-1], down_DxF.shape[-1]
     check_shapes(
@@ -87,17 +87,17 @@ def residual_attention(
     cache: Cache | None = None,
     backend: str = "auto",
 ) -> Float[Tensor, "b l d"]:
-    """x + out (attention(qkv n)), with n = RMSNorm(x), of every position to itself and those before it.
+    """x + out (attention(qkv n)), with n = RMSNorm(x); each position attends to itself and those before.
 
-    rope_LxE: per position the cosines of its angles, then the sines; dimension i of a head turns with dimension
+    rope_LxE: per position the cosines of its angles, then the sines; dimension i of a head is rotated with dimension
     i + E/2 (the half-split layout of the public LLaMA weights).
-    cache: of L tokens, for decoding: turned keys, and values, are written into it, outside autograd.  It may consist of
-    parts of larger tensors, with rows of E side by side.
+    cache: of L tokens, for decoding: rotated keys, and values, are written into it, without gradients.  Its tensors may
+    be parts of larger ones, if their last two axes are contiguous.
 
     Raises:
-        ValueError: on an unknown backend, weights, angles or a cache that do not fit, a cache that is laid out
-            otherwise.
-        RuntimeError: if the backend that was asked for by name cannot run these tensors.
+        ValueError: for an unknown backend, for weights, angles or a cache of the wrong shape, or a cache with other
+            strides.
+        RuntimeError: if the named backend cannot run these tensors.
     """
     length = x_BxLxD.shape[1]
     _check_attention(x_BxLxD, weights)
@@ -107,7 +107,7 @@ def residual_attention(
         _check_cache(x_BxLxD, (x_BxLxD.shape[1], cache[0].shape[3]), rope_LxE, cache)
         if cache[0].shape[2] != length:
             raise ValueError(f"caches of {cache[0].shape[2]} tokens are given for {length}")
-    # A dozen of PyTorch's operations cost more than the call of a kernel at any size.
+    # A dozen of PyTorch's operations cost more than one kernel call at any size.
     if backend == "auto" and (x_BxLxD.numel() == 0 or length > LONGEST):
         backend = "naive"
     chosen = choose("residual attention", backends(), backend, [x_BxLxD, *weights, rope_LxE, *(cache or ())])
@@ -123,12 +123,12 @@ def residual_attention_step(
     *,
     backend: str = "auto",
 ) -> Float[Tensor, "b d"]:
-    """One token of `residual_attention`, for decoding: its turned key and its value become the last of T in the cache.
+    """One decode step of `residual_attention`: writes the token's rotated key and value as the last in the cache.
 
-    It holds those before.  Outside autograd.
-    rope_E: the row of the token's position.
+    The cache holds those before.  Without gradients.
+    rope_E: the row of `rope_LxE` for the token's position.
 
-    Raises: as `residual_attention`; ValueError for shapes that do not fit together and caches laid out otherwise.
+    Raises: as `residual_attention`.
     """
     _check_attention(x_BxD, weights)
     _check_cache(x_BxD, (cache[0].shape[3],), rope_E, cache)

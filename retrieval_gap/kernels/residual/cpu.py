@@ -21,7 +21,7 @@ from retrieval_gap.kernels.residual.naive import AttentionWeights, Cache
 
 def residual_swiglu(x_RxD: Tensor, gain_D: Tensor, gate_up_2FxD: Tensor, down_DxF: Tensor, eps: float) -> Tensor:
     """See `retrieval_gap.kernels.residual`."""
-    if missing := -down_DxF.shape[1] % LANES:  # zeros, up to whole vectors, are gated to zeros
+    if missing := -down_DxF.shape[1] % LANES:  # pad to whole vectors: zeros are gated to zeros
         gate_up_2FxD = F.pad(gate_up_2FxD.unflatten(0, (2, -1)), (0, 0, 0, missing)).flatten(0, 1)
         down_DxF = F.pad(down_DxF, (0, missing))
     return _ResidualSwiGLU.apply(x_RxD, gain_D, gate_up_2FxD, down_DxF, eps)
@@ -81,7 +81,7 @@ class _ResidualSwiGLU(torch.autograd.Function):
 def _swiglu_job(
     x: Tensor, gain: Tensor, kept_Rx2F: Tensor | None, width: int, hidden: int, eps: float
 ) -> tuple[Job, int]:
-    """A job that knows its sizes, and what both passes read; the number of its items."""
+    """A job with the sizes and the inputs that both passes read; the number of its items."""
     rows, job = x.numel() // width, Job(cpu_swiglu.FIELDS)
     chunks = -(-rows // cpu_swiglu.CHUNK)
     job.put(cpu_swiglu.ROWS, rows, chunks, width, hidden, items := min(MOST_ITEMS, chunks))
@@ -91,7 +91,7 @@ def _swiglu_job(
 
 
 def _attention_job(x: Tensor, gain: Tensor, rope_LxE: Tensor, length: int, eps: float) -> Job:
-    """A job that knows its sizes, and what all passes read."""
+    """A job with the sizes and the inputs that all passes read."""
     width, (cos, sin), job = rope_LxE.shape[1], rope_LxE.chunk(2, 1), Job(k.FIELDS)
     job.put(k.BATCH, len(x), length, x.shape[-1] // width, width, min(MOST_ITEMS, len(x)))
     job.real(k.EPS, eps)
@@ -112,7 +112,7 @@ def _forward_job(
 def _attention(
     x: Tensor, weights: AttentionWeights, rope_LxE: Tensor, eps: float, cache: Cache | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The output; and for the backward pass queries, keys and values, and what the heads give."""
+    """The output; for the backward pass also queries, keys and values, and the heads' outputs."""
     (batch, length, width), each, y = x.shape, rope_LxE.shape[1], torch.empty_like(x)
     qkv_BxLx3D, heads_BxLxD = x.new_empty(batch, length, 3 * width), torch.empty_like(x)
     job = _forward_job(x, y, weights, rope_LxE, length, eps, cache)

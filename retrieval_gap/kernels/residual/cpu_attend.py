@@ -2,12 +2,12 @@
 
 Legend: B batch, L time, H heads, E head width, D = H E model width.
 
-Scores lie key by key, for each the 16 queries side by side: a softmax over keys crosses no vector's lanes. A sum over
+Scores are stored key by key, with 16 queries per vector, so that a softmax over keys never crosses lanes. A sum over
 keys is then a product whose left factor is the transposed scores, and one over queries a product with the scores.
 
 With weights p and grad_p = <grad_y, v>, a score's gradient is p (grad_p - sum p grad_p), the sum over keys (Dao et al.
-2022, arXiv 2205.14135, appendix B); the weights are computed again. Every sum is in one place and one order, so two
-runs give equal bits.
+2022, arXiv 2205.14135, appendix B); the weights are recomputed. Every sum has one place and one order, so two runs
+agree bit for bit.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from retrieval_gap.kernels.cpu.lanes import ONE, ZERO, compiled, fma, lane_numbe
 from retrieval_gap.kernels.cpu.memory import load, load_scalar, load_two, store
 from retrieval_gap.kernels.cpu.products import product
 
-# What a layer is told. Sizes; LENGTH of a step: the tokens in the cache, its own included.
+# A layer's arguments. Sizes; in a decode step, LENGTH is the number of tokens in the cache, the new one included.
 BATCH, LENGTH, HEADS, WIDTH, ITEMS, EPS = range(FIRST_FIELD, FIRST_FIELD + 6)
-# Addresses of contiguous tensors. ROPE: (L, 2E), see `turn_rows`.  QKV: (B, L, 3D).  Y: (B, L, D), what the heads give.
+# Addresses of contiguous tensors. ROPE: (L, 2E), see `turn_rows`.  QKV: (B, L, 3D).  Y: (B, L, D), the heads' outputs.
 # Forward the weights are (D, 3D) and (D, D) transposed, backward as they are.
 X, OUT, GAIN, W_QKV, W_OUT, ROPE, QKV, Y = range(EPS + 1, EPS + 9)
 GRAD_OUT, GRAD_X, GRAD_GAIN, GRAD_W_QKV, GRAD_W_OUT = range(Y + 1, Y + 6)
-# Where decoding goes on from here: turned keys and values (B, H, L, E), rows side by side, as an address (0: nobody
-# wants them), then the bytes to the next sequence and head.
+# For decoding from here: rotated keys and values (B, H, L, E), their rows contiguous, as an address (0: not wanted),
+# then the bytes to the next sequence and head.
 K_CACHE, V_CACHE = GRAD_W_OUT + 1, GRAD_W_OUT + 4
 FIELDS = V_CACHE + 3
 
-COLUMNS = LANES // 2  # of rows that are turned into vectors together
-# A score that no exponential survives, and that no sum of two turns into an infinity.
+COLUMNS = LANES // 2  # the columns that are transposed into vectors together
+# A score whose exponential is 0, and which is still finite when two are added.
 NEVER = np.float32(-1e30)
 
 
 def scratch_bytes(length: int, width: int) -> int:
-    """What a head needs, backward: turned keys and their gradients; four tiles; scores and their gradients."""
+    """Bytes per head of a backward pass: rotated keys and their gradients; four tiles; scores and their gradients."""
     return 2 * length * width * FLOAT + 4 * width * VECTOR + 2 * length * VECTOR
 
 
 def _exchange(builder: Any, vectors: list[Any]) -> list[Any]:
-    """Each bit of the vector's number exchanged with the same bit of the lane's number, in both halves at once."""
+    """Transpose both halves (8 x 8) together: exchange each bit of the vector's number with that bit of the lane's."""
     for bit in (1, 2, 4):
         after = list(vectors)
         for r in (r for r in range(COLUMNS) if not r & bit):
@@ -63,9 +63,9 @@ def _exchange(builder: Any, vectors: list[Any]) -> list[Any]:
 
 @emitted(types.void(types.int64, types.int64, types.int64))
 def _eight_columns(builder: Any, args: Any) -> None:
-    """(target, rows, stride): eight floats of each of 16 rows become eight vectors at `target`.
+    """(target, rows, stride): transpose eight floats of each of 16 rows into eight vectors at `target`.
 
-    Vector r holds row r in its low eight lanes and row r + 8 in its high ones.
+    Loaded vector r holds row r in its low eight lanes and row r + 8 in its high ones.
     """
     target, rows, stride = args
     places = [nth(builder, rows, stride, r) for r in range(LANES)]
@@ -76,20 +76,20 @@ def _eight_columns(builder: Any, args: Any) -> None:
 
 @compiled
 def to_lanes(target: int, rows: int, stride: int, width: int) -> None:
-    """Sixteen rows of `width` numbers, a multiple of 8, become as many vectors: their first numbers, and so on."""
+    """Transpose 16 rows of `width` numbers, a multiple of 8, into `width` vectors: the first numbers, and so on."""
     for c in range(0, width, COLUMNS):
         _eight_columns(target + c * VECTOR, rows + c * FLOAT, stride)
 
 
 @compiled
 def head_in_cache(job: int, cache: int, b: int, h: int) -> int:
-    """Where the rows of head h of sequence b begin."""
+    """The address of the first row of head h of sequence b."""
     return field(job, cache) + b * field(job, cache + 1) + h * field(job, cache + 2)
 
 
 @compiled
 def query_scale(width: int) -> np.float32:
-    """log2(e) / sqrt(E): powers of two make the softmax."""
+    """log2(e) / sqrt(E): the softmax uses powers of two."""
     return np.float32(LOG2_E / math.sqrt(width))
 
 
@@ -98,13 +98,13 @@ def turn_rows(
     target: int, target_stride: int, source: int, stride: int, rope: int, count: int, width: int,
     scale: np.float32, back: np.float32,
 ) -> None:  # fmt: skip
-    """Rows of a head, turned by their positions' angles (back = 1) or by the opposite ones (back = -1), and scaled.
+    """Rotate rows of a head by their positions' angles (back = 1) or the opposite angles (back = -1), and scale them.
 
-    rope: a row for each position, the cosine of each dimension's angle, then the sines, the first half's with a minus.
+    rope: per position a row with the cosine of each dimension's angle, then the sines, negated in the first half.
     """
     row = width * FLOAT
     for e in range(0, row, VECTOR):
-        # The other one of each pair is half a row away.
+        # The other number of each pair is half a row away.
         low = e + row // 2 if e < row // 2 else e - row // 2
         high = low + VECTOR // 2 if low + VECTOR // 2 < row else 0
         for t in range(count):
@@ -115,13 +115,13 @@ def turn_rows(
 
 @compiled
 def _weigh(scores: int, tile: int, keys: int, first: int, queries: int, width: int) -> Any:
-    """The weights of all keys for queries first..first+15, of which the first few exist, given as vectors.
+    """Write the weights of all keys for queries first..first+15 (in `tile`), of which only `queries` may exist.
 
-    They are not yet divided by their sums: what to multiply them by is returned.
+    The weights are not yet divided by their sums: returns one over these.
     """
     count = first + queries
     product(0, scores, VECTOR, keys, width * FLOAT, FLOAT, tile, VECTOR, count, width, LANES)
-    for j in range(queries):  # keys that come after a query
+    for j in range(queries):  # mask each key for the queries before it
         score = scores + (first + j) * VECTOR
         store(score, where_less(lane_numbers(), splat(np.float32(j)), splat(NEVER), load(score)))
     largest, total = load(scores), splat(ZERO)
@@ -136,7 +136,7 @@ def _weigh(scores: int, tile: int, keys: int, first: int, queries: int, width: i
 
 @compiled
 def _score_gradients(grads: int, weights: int, inverse: Any, count: int) -> None:
-    """In place: weights divided by their sums, <grad_y, v> to the gradients of scores."""
+    """In place, divide weights by their sums and turn <grad_y, v> into the gradients of scores."""
     total = splat(ZERO)
     for j in range(0, count * VECTOR, VECTOR):
         weight = load(weights + j) * inverse
@@ -148,7 +148,7 @@ def _score_gradients(grads: int, weights: int, inverse: Any, count: int) -> None
 
 @compiled
 def attend(job: int, b: int, h: int, keys: int, scratch: int) -> None:
-    """One head of one sequence; its turned keys are left at `keys`, row by row."""
+    """One head of one sequence; leaves its rotated keys at `keys`, row by row."""
     length, width, all_heads = field(job, LENGTH), field(job, WIDTH), field(job, HEADS) * field(job, WIDTH) * FLOAT
     row, stride, rope = width * FLOAT, 3 * all_heads, field(job, ROPE)
     q, y = field(job, QKV) + b * length * stride + h * row, field(job, Y) + b * length * all_heads + h * row
@@ -171,7 +171,7 @@ def attend(job: int, b: int, h: int, keys: int, scratch: int) -> None:
 
 @compiled
 def attend_back(job: int, b: int, h: int, grad_y: int, grad_qkv: int, scratch: int) -> None:
-    """One head of one sequence, whose rows of gradients, of all heads, begin at `grad_y` and `grad_qkv`."""
+    """One head of one sequence, whose rows of gradients, for all heads, begin at `grad_y` and `grad_qkv`."""
     length, width, all_heads = field(job, LENGTH), field(job, WIDTH), field(job, HEADS) * field(job, WIDTH) * FLOAT
     row, stride, rope = width * FLOAT, 3 * all_heads, field(job, ROPE)
     q, grad_y, grad_q = field(job, QKV) + b * length * stride + h * row, grad_y + h * row, grad_qkv + h * row
@@ -182,7 +182,7 @@ def attend_back(job: int, b: int, h: int, grad_y: int, grad_qkv: int, scratch: i
     grads = scores + length * VECTOR
     turn_rows(keys, row, q + all_heads, stride, rope, length, width, ONE, ONE)
     last = (length - 1) // LANES * LANES
-    for first in range(last, -1, -LANES):  # the last queries see every key: gradients of keys begin with theirs
+    for first in range(last, -1, -LANES):  # the last queries see every key: they initialise all keys' gradients
         queries, add = min(LANES, length - first), 1 if first < last else 0
         count, here, angles, above = first + queries, first * stride, rope + 2 * first * row, grad_y + first * all_heads
         turn_rows(q_rows, row, q + here, stride, angles, queries, width, query_scale(width), ONE)
@@ -197,5 +197,5 @@ def attend_back(job: int, b: int, h: int, grad_y: int, grad_qkv: int, scratch: i
         )
         product(add, grad_keys, row, grads, VECTOR, FLOAT, q_rows, row, count, queries, width)
         product(add, grad_v, stride, scores, VECTOR, FLOAT, above, all_heads, count, queries, width)
-    # The queries hold log2(e) / sqrt(E): ln(2) is what remains.
+    # The scaled queries include log2(e) / sqrt(E): the factor ln(2) remains.
     turn_rows(grad_q + all_heads, stride, grad_keys, row, rope, length, width, LN_2, -ONE)

@@ -1,9 +1,9 @@
-"""x + out(attention(qkv n)), n = norm(x), on CPU, forward and backward: a sequence at a time stays in cache.
+"""x + out(attention(qkv n)), n = norm(x), on CPU, forward and backward: one sequence at a time, in cache.
 
 Legend: B batch, L time, D model width.
 
-An item is a share of the sequences. The weights' gradients begin as zeros and grow as one partial sum per item: whoever
-calls adds them in order.
+An item is a share of the sequences. Each item adds to its own partial sums of the weights' gradients, initially zero;
+the caller adds these in order.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from retrieval_gap.kernels.residual.cpu_attend import attend, attend_back, head_
 
 
 def scratch_bytes(length: int, heads: int, width: int) -> int:
-    """What a worker needs, backward: a sequence's norm and gradients of it, heads and qkv; what a head needs; and room
-    behind them, as `to_lanes` reads 16 rows of gradients where there are fewer."""
+    """Bytes per worker of a backward pass: a sequence's norm and the gradients of it, heads and qkv; those of a head;
+    and 16 spare rows, as `to_lanes` reads 16 rows of gradients even if there are fewer."""
     return (6 * length + LANES) * heads * width * FLOAT + k.scratch_bytes(length, width)
 
 

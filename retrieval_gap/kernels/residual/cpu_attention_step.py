@@ -2,8 +2,8 @@
 
 Legend: B batch, T tokens read before, H heads, E head width, D = H E model width.
 
-An item is a share of the sequences. Each token's key, turned, and its value are written into the caches; a score is
-then the product of its query with a cached key, 16 keys at a time, and the caches are read once, in their order.
+An item is a share of the sequences. Each token's rotated key and its value are written into the caches; the scores are
+then dot products of its query with the cached keys, 16 at a time, and the caches are read once, in order.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ CHUNK = 32
 
 
 def scratch_bytes(length: int, heads: int, width: int) -> int:
-    """What a worker needs: a chunk's norm, queries, keys, values, heads; a turned query, 16 keys, scores."""
+    """Bytes per worker: a chunk's norm, queries, keys, values, heads; a rotated query, 16 keys, scores."""
     return 5 * CHUNK * heads * width * FLOAT + (1 + LANES) * width * FLOAT + -(-length // LANES) * VECTOR
 
 
 @compiled
 def _ask_for(rows: int, size: int) -> None:
-    """Caches are too large to lie near, and each head's part too short for the processor to foresee the next."""
+    """Prefetch rows: too many for the fast caches, and too few per head for the processor to predict."""
     for line in range(rows, rows + size, VECTOR):
         prefetch(line)
 
 
 @compiled
 def _scores(scores: int, q: int, keys: int, values: int, count: int, width: int, sixteen: int) -> None:
-    """Of one query with `count` keys; the lanes past them never count. `sixteen`: room for as many keys.
+    """Write the scores of one query with `count` keys, NEVER in the lanes past them.
 
-    values: what is needed next.
+    values: prefetched for what follows.  sixteen: room for 16 keys.
     """
     row = width * FLOAT
     for j in range(0, count, LANES):
@@ -70,7 +70,7 @@ def _scores(scores: int, q: int, keys: int, values: int, count: int, width: int,
 
 @compiled
 def _softmax(scores: int, count: int) -> float:
-    """Scores to weights, not yet divided by their sum; one over the sum."""
+    """Turn scores into weights, not yet divided by their sum; return one over the sum."""
     largest = load(scores)
     for j in range(VECTOR, count * FLOAT, VECTOR):
         score = load(scores + j)
@@ -85,9 +85,9 @@ def _softmax(scores: int, count: int) -> float:
 
 @compiled
 def _weighted(y: int, weights: int, values: int, next_keys: int, count: int, width: int, scale: float) -> None:
-    """The weighted sum of `count` values of E numbers, scaled: four sums, each of every fourth.
+    """Write the scaled weighted sum of `count` values of E numbers: four sums, each of every fourth value.
 
-    next_keys: what is needed next.
+    next_keys: prefetched for what follows.
     """
     row, whole = width * FLOAT, count - count % 4
     for e in range(0, row, VECTOR):
@@ -107,7 +107,7 @@ def _weighted(y: int, weights: int, values: int, next_keys: int, count: int, wid
 
 @compiled
 def _head(job: int, b: int, h: int, y: int, qkv: int, scratch: int) -> None:
-    """One head of one sequence, from the row of its queries, keys and values."""
+    """One head of one sequence, given the sequence's row of queries, keys and values."""
     width, tokens, heads, rope = field(job, k.WIDTH), field(job, k.LENGTH), field(job, k.HEADS), field(job, k.ROPE)
     row, q = width * FLOAT, qkv + h * width * FLOAT
     sixteen, scores = scratch + row, scratch + (1 + LANES) * row

@@ -1,9 +1,9 @@
-"""x + down(silu(gate n) * up n), n = norm(x), on CPU, forward and backward: a chunk of rows at a time stays in cache.
+"""x + down(silu(gate n) * up n), n = norm(x), on CPU, forward and backward: one chunk of rows at a time, in cache.
 
 Legend: R rows, D model width, F feed-forward width.
 
-An item is a share of the chunks. The weights' gradients begin as zeros and grow as one partial sum per item: whoever
-calls adds them in order.
+An item is a share of the chunks. Each item adds to its own partial sums of the weights' gradients, initially zero; the
+caller adds these in order.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from retrieval_gap.kernels.cpu.memory import load, store
 from retrieval_gap.kernels.cpu.products import product
 from retrieval_gap.kernels.cpu.rows import copy, normalise, normalise_back, share
 
-# Rows of a chunk: with all that the backward pass holds of them, and the weights and their gradients, they fill
-# two thirds of a second-level cache of 1 MB at D = 64, F = 256.
+# Rows of a chunk: with all that the backward pass keeps for them, the weights and their gradients, they fill two
+# thirds of a second-level cache of 1 MB at D = 64, F = 256.
 CHUNK = 64
 
 ROWS, CHUNKS, WIDTH, HIDDEN, ITEMS, EPS = range(FIRST_FIELD, FIRST_FIELD + 6)
-# Addresses of contiguous tensors. GATE_UP: (R, 2F), or 0 where nobody needs it later. The forward pass takes the
+# Addresses of contiguous tensors. GATE_UP: (R, 2F), or 0 if it is not needed later. The forward pass takes the
 # weights as (D, 2F) and (F, D), the backward pass as (2F, D) and (D, F).
 X, Y, GAIN, W_GATE_UP, W_DOWN, GATE_UP = range(EPS + 1, EPS + 7)
 GRAD_Y, GRAD_X, GRAD_GAIN, GRAD_W_GATE_UP, GRAD_W_DOWN = range(GATE_UP + 1, GATE_UP + 6)
@@ -29,7 +29,7 @@ FIELDS = GRAD_W_DOWN + 1
 
 
 def scratch_bytes(width: int, hidden: int) -> int:
-    """What a worker needs, backward: of a chunk its norm, hidden rows, and their gradients and those of gate, up."""
+    """Bytes per worker of a backward pass: a chunk's norm and hidden rows, and the gradients of these, gate and up."""
     return CHUNK * FLOAT * (2 * width + 4 * hidden)
 
 
@@ -44,7 +44,7 @@ def _gate(y: int, gate_up: int, rows: int, hidden: int) -> None:
 
 @compiled
 def _gate_back(y: int, grad_gate_up: int, gate_up: int, grad_y: int, rows: int, hidden: int) -> None:
-    """Computes y again on the way."""
+    """Write the gradients of gate and up; also recompute y."""
     up = hidden * FLOAT
     for r in range(rows):
         row, out, here = gate_up + 2 * r * up, grad_gate_up + 2 * r * up, r * up

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 
 class AttentionWeights(NamedTuple):
-    """The norm's gain (D), queries', keys' and values' projections one after another (3D x D), the output's (D x D)."""
+    """The norm's gain (D), the stacked projections to queries, keys and values (3D x D), that of the output (D x D)."""
 
     gain: Tensor
     qkv: Tensor
@@ -21,18 +21,18 @@ class AttentionWeights(NamedTuple):
 
 
 Cache = tuple[Tensor, Tensor]
-"""Turned keys, and values, each BxHxTxE."""
+"""Rotated keys, and values, each BxHxTxE."""
 
 
 def rotate(x_BxHxLxE: Tensor, rope_LxE: Tensor) -> Tensor:
-    """Turns the pairs (i, i + E/2) of each head by the angles of its position."""
+    """Rotate the pairs (i, i + E/2) of each head by the angles of its position."""
     cos, sin = rope_LxE.chunk(2, -1)
     first, second = x_BxHxLxE.chunk(2, -1)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
 
 
 def split_heads(qkv_BxLx3HE: Tensor, rope_LxE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Turned queries and keys, and values, each BxHxLxE."""
+    """Rotated queries and keys, and values, each BxHxLxE."""
     each, heads = rope_LxE.shape[1], qkv_BxLx3HE.shape[2] // (3 * rope_LxE.shape[1])
     qkv_3xBxHxLxE = qkv_BxLx3HE.unflatten(2, (3, heads, each)).permute(2, 0, 3, 1, 4)
     q_BxHxLxE, k_BxHxLxE = rotate(qkv_3xBxHxLxE[:2], rope_LxE)
@@ -40,7 +40,7 @@ def split_heads(qkv_BxLx3HE: Tensor, rope_LxE: Tensor) -> tuple[Tensor, Tensor, 
 
 
 def _heads(x_BxLxD: Tensor, weights: AttentionWeights, rope_LxE: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Turned queries and keys, and values."""
+    """Rotated queries and keys, and values."""
     normed = F.rms_norm(x_BxLxD, weights.gain.shape, weights.gain, eps)
     return split_heads(F.linear(normed, weights.qkv), rope_LxE)
 

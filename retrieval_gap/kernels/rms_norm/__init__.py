@@ -16,7 +16,7 @@ from retrieval_gap.kernels.rms_norm import naive
 
 __all__ = ["backends", "rms_norm"]
 
-# Below this size PyTorch's own operations cost less than the call of a kernel (decoding a token, for one).
+# Below this size PyTorch's own operations cost less than a kernel call (decoding a token, for example).
 SMALLEST_COMPILED = 32_768
 
 
@@ -34,8 +34,8 @@ def rms_norm(
     """x / sqrt(mean(x^2) + eps) * weight, over the last axis (Zhang & Sennrich 2019, arXiv 1910.07467, equation 4).
 
     Raises:
-        ValueError: on an unknown backend, or a weight that does not fit.
-        RuntimeError: if the backend that was asked for by name cannot run these tensors.
+        ValueError: for an unknown backend, or a weight of the wrong shape.
+        RuntimeError: if the named backend cannot run these tensors.
     """
     check_shapes({"weight": (weight_D, tuple(x_RxD.shape[-1:]))})
     if backend == "auto" and x_RxD.numel() < SMALLEST_COMPILED:

@@ -48,9 +48,9 @@ def _refuse_for_triton(tensors: list[Tensor]) -> str | None:
 
 @contextmanager
 def use_backend(name: BackendName) -> Iterator[None]:
-    """What `backend="auto"` means in this context: how to compute, for a whole program; results agree to rounding.
+    """Set what `backend="auto"` means inside this context, for a whole program; backends agree to rounding.
 
-    Raises UsageError where this machine does not have the backend.
+    Raises UsageError if this machine cannot use the backend.
     """
     if name != "auto" and (missing := backends()[name].missing):
         raise UsageError(f"scan backend {name} cannot be used here: {missing}")
@@ -62,14 +62,14 @@ def use_backend(name: BackendName) -> Iterator[None]:
 
 
 def chosen_backend() -> BackendName:
-    """What `use_backend` chose here; "auto" outside it."""
+    """The backend that `use_backend` set; "auto" outside it."""
     return _chosen.get()
 
 
 def selective_scan(
     inputs: ScanInputs, *, backend: str = "auto"
 ) -> tuple[Float[Tensor, "B L D"], Float[Tensor, "B D N"]]:
-    """Run a diagonal state space whose steps depend on the input, over whole sequences.
+    """Run a diagonal state space model with input-dependent steps over whole sequences.
 
         step_t = softplus(delta_t + delta_bias)
         h_t    = exp(step_t A) h_{t-1} + step_t B_t x_t         (h_0 = state, zeros unless given)
@@ -79,15 +79,15 @@ def selective_scan(
     Source: Gu & Dao 2023 (arXiv 2312.00752), algorithm 2 and section 3.3.
 
     Args:
-        backend: "auto" (what `use_backend` chose, else the fastest that accepts these tensors) or a name in
+        backend: "auto" (the one that `use_backend` set, else the fastest that accepts these tensors) or a name in
             `backends()`.
 
     Returns:
-        y_BxLxD, and the state after the last step (BxDxN): pass it as the next `state` to go on.
+        y_BxLxD, and the state after the last step (BxDxN): pass it as the next `state` to continue.
 
     Raises:
-        ValueError: on shapes that do not fit together, or an unknown backend.
-        RuntimeError: if the backend that was asked for by name cannot run these tensors.
+        ValueError: for shapes that do not match, or an unknown backend.
+        RuntimeError: if the named backend cannot run these tensors.
     """
     inputs.check()
     backend = _chosen.get() if backend == "auto" else backend
@@ -97,6 +97,6 @@ def selective_scan(
 def selective_scan_step(
     inputs: ScanInputs, *, backend: str = "auto"
 ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D N"]]:
-    """A scan of one step, for decoding: the output, and the new state.  inputs: without an axis of time."""
+    """One decode step of `selective_scan`: the output, and the new state.  inputs: without a time axis."""
     y_Bx1xD, state_BxDxN = selective_scan(inputs.of_one_step(), backend=backend)
     return y_Bx1xD[:, 0], state_BxDxN

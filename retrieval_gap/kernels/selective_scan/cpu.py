@@ -1,4 +1,4 @@
-"""Selective scan on CPU as a PyTorch function: allocates, tells the kernels where everything is, adds partial sums.
+"""Selective scan on CPU as a PyTorch function: allocates, passes addresses to the kernels, adds partial sums.
 
 Legend: B batch, L time, D channels, N states per channel.
 """
@@ -28,7 +28,7 @@ def selective_scan(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
 
 
 def _padded(inputs: ScanInputs) -> ScanInputs:
-    """Zeros after the last channel, up to whole vectors, and after the last state, up to a multiple of GROUP."""
+    """Pad with zeros after the last channel, up to whole vectors, and after the last state, to a multiple of GROUP."""
     channels, states = (-size % least for size, least in zip(inputs.A.shape, (LANES, GROUP), strict=True))
     if channels == states == 0:
         return inputs
@@ -40,12 +40,12 @@ def _padded(inputs: ScanInputs) -> ScanInputs:
 
 
 class _Plan:
-    """How a scan of these sizes is cut into items. A function of the sizes alone, and so are all rounding errors."""
+    """How a scan is cut into items. It depends on the sizes alone, and so do all rounding errors."""
 
     def __init__(self, x: Tensor, A: Tensor) -> None:
         batch, length, channels = x.shape
         states = A.shape[1]
-        # Few sequences are cut into narrower blocks, to have work for every thread.
+        # If there are few sequences, blocks are narrower, so that every thread has work.
         block = min(next((block for block in (128, 64) if batch * -(-channels // block) >= 8), 32), channels)
         self.blocks = -(-channels // block)
         self.boundaries = batch * self.blocks * -(-length // CHUNK) * block * states

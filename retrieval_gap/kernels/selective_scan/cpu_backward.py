@@ -1,11 +1,11 @@
-"""Backward selective scan on CPU: 16 channels in a vector, four states at once in registers.
+"""Backward selective scan on CPU: 16 channels per vector, four states together in registers.
 
 Legend: B batch, L time, D channels, N states per channel.
 
-Chunks run from the last to the first. The states inside a chunk are computed again from the state that the
-forward pass kept, four states at a time, so that their history stays in the first-level cache; then time runs
-backwards over it. Sums over sequences (A, D, bias) are left as one partial per sequence, sums over channels
-(B, C) as one per block of channels: whoever calls adds them in a fixed order.
+Chunks run from the last to the first. The states inside a chunk are recomputed from the state that the forward
+pass kept, four states at a time, so that their history stays in the first-level cache; then time runs backwards
+over it. Sums over sequences (A, D, bias) are left as one partial sum per sequence, sums over channels (B, C) as
+one per block of channels: the caller adds them in a fixed order.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from retrieval_gap.kernels.selective_scan import cpu_tiles as tiles
 from retrieval_gap.kernels.selective_scan.cpu_forward import GROUP_ROW, INPUT, OUTPUT, STEP, advance
 
 # The rows of a chunk, for each vector of channels: after those of the forward pass the slope of softplus(delta), the
-# gradient of the output before the gate, what the gate's gradient needs besides, and the gradients of delta x and of
+# gradient of the output before the gate, the other factor of the gate's gradient, and the gradients of delta x and of
 # softplus(delta) (the latter through the decay only, and in units of ln 2).
 SLOPE, GRAD_OUTPUT, GATE, GRAD_INPUT, GRAD_STEP = (tiles.CHUNK * VECTOR * i for i in range(3, 8))
 ROWS = 8 * tiles.CHUNK * VECTOR
@@ -88,7 +88,7 @@ def _close_chunk(
 
 
 def scratch_bytes(vectors: int, states: int) -> int:
-    """What a worker needs: 3 tiles, 4 rows of vectors, rows, staging, the history and decays of four states, sums."""
+    """Bytes per worker: 3 tiles, 4 rows of vectors, rows, staging, the history and decays of four states, sums."""
     return VECTOR * (vectors * (3 * states + 4) + 1) + vectors * ROWS + GROUP_ROW * (4 * tiles.CHUNK + 1)
 
 
@@ -97,7 +97,7 @@ def _step_back(
     A: Any, B: Any, C: Any, decay: int, before: Any, now: Any, grad_h: Any, grad_A: Any, sums: int,
     step: Any, u: Any, grad_y: Any, grad_u: Any, grad_step: Any,
 ) -> Any:  # fmt: skip
-    """One state one step back. Adds the channels' terms of dB and dC to `sums`; returns the running gradients."""
+    """Go one step back with one state. Adds the channels' terms of dB and dC to `sums`; returns running gradients."""
     grad_h = fma(grad_y, C, grad_h)
     store(sums, fma(grad_h, u, load(sums)))
     store(sums + GROUP_ROW, fma(grad_y, now, load(sums + GROUP_ROW)))
@@ -112,7 +112,7 @@ def _go_back(
     rates: int, grad_state: int, grad_A: int, B: int, B_stride: int, C: int, C_stride: int,
     rows: int, states: int, decays: int, sums: int, steps: int,
 ) -> None:  # fmt: skip
-    """Four states of 16 channels, from the last step of a chunk to its first."""
+    """Go back with four states of 16 channels, from the last step of a chunk to its first."""
     A0, A1, A2, A3 = tiles.load_group(rates)
     g0, g1, g2, g3 = tiles.load_group(grad_state)
     s0, s1, s2, s3 = tiles.load_group(grad_A)
@@ -139,7 +139,7 @@ def _go_back(
 
 @compiled
 def _write_sums(job: int, sums: int, place: int, start: int, steps: int, n: int, staging: int) -> None:
-    """Add up the channels' terms of dB and dC of four states, and leave zeros for the next four."""
+    """Write the sums over channels of the terms of dB and dC of four states, and clear the terms for the next four."""
     for t in range(steps):
         terms = sums + 2 * t * GROUP_ROW
         store(staging, sums_of_eight(terms))
@@ -154,7 +154,7 @@ def _write_sums(job: int, sums: int, place: int, start: int, steps: int, n: int,
 
 @inline
 def _rooms(scratch: int, vectors: int, states: int) -> Any:
-    """Where in a worker's scratch memory things are: tiles, vectors of channels, rows, and what a chunk needs."""
+    """Addresses in a worker's scratch memory: tiles, vectors of channels, rows, and what a chunk needs."""
     rates = scratch
     grad_A = rates + vectors * states * VECTOR
     grad_state = grad_A + vectors * states * VECTOR
@@ -170,7 +170,7 @@ def _rooms(scratch: int, vectors: int, states: int) -> Any:
 
 @compiled
 def _scan_chunk_back(job: int, b: int, block: int, chunk: int, scratch: int) -> None:
-    """One chunk of one item: its states again from the one that was kept, then time backwards."""
+    """One chunk of one item: recompute its states from the kept one, then go backwards in time."""
     start, states, first = chunk * tiles.CHUNK, field(job, tiles.STATES), block * field(job, tiles.BLOCK)
     steps, vectors = min(tiles.CHUNK, field(job, tiles.LENGTH) - start), tiles.vectors_of(job, block)
     kept = tiles.boundary_of(job, b, block, chunk)

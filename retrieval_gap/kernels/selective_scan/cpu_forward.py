@@ -1,9 +1,9 @@
-"""Forward selective scan on CPU: 16 channels in a vector, four states at once in registers.
+"""Forward selective scan on CPU: 16 channels per vector, four states together in registers.
 
 Legend: B batch, L time, D channels, N states per channel.
 
-When gradients will be needed the state before every chunk of 16 steps is kept, and no other: the backward pass
-computes those in between again (Gu & Dao 2023, arXiv 2312.00752, section 3.3.2).
+If gradients are needed, only the state before every chunk of 16 steps is kept: the backward pass recomputes those
+in between (Gu & Dao 2023, arXiv 2312.00752, section 3.3.2).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ GROUP_ROW = tiles.GROUP * VECTOR
 
 
 def scratch_bytes(vectors: int, states: int) -> int:
-    """What a worker needs: tiles of A and the state, vectors of D and bias, a chunk's rows."""
+    """Bytes per worker: tiles of A and the state, vectors of D and bias, a chunk's rows."""
     return VECTOR * (2 * vectors * states + 2 * vectors) + _ROWS
 
 
@@ -34,8 +34,8 @@ def advance(
 ) -> None:  # fmt: skip
     """Advance four states of 16 channels by `steps`, and add their part of <h, C> to the output.
 
-    history, decays: where every state, the first too, and every decay is written down, for the way back; 0, 0: instead
-    the last state takes the first one's place.
+    history, decays: where every state, the first included, and every decay are written for the backward pass; 0, 0:
+    the last state overwrites the first instead.
     """
     A0, A1, A2, A3 = tiles.load_group(rates)
     h0, h1, h2, h3 = tiles.load_group(state)
@@ -75,7 +75,7 @@ def _open(job: int, b: int, start: int, steps: int, first: int, D: int, bias: in
 
 @compiled
 def _close(job: int, b: int, start: int, steps: int, first: int, rows: int) -> None:
-    """After the scan of a chunk: the gate, and the way out."""
+    """After the scan of a chunk: apply the gate and write y."""
     z, z_stride = tiles.at(job, tiles.Z, b, start, first), field(job, tiles.Z + 2)
     y, y_stride = tiles.at(job, tiles.Y, b, start, first), field(job, tiles.Y + 2)
     if field(job, tiles.Z) != 0:

@@ -1,9 +1,9 @@
-"""What the forward and the backward CPU kernel share: the job's fields, tiles, and groups of four vectors.
+"""Shared by the forward and the backward CPU kernel: the job's fields, tiles, and groups of four vectors.
 
 Legend: B batch, L time, D channels, a multiple of 16, N states per channel, a multiple of 4.
 
-An item is one sequence and one block of its channels. Its state lives in a tile: for each vector of 16 channels
-and each state the 16 channels side by side. The kernels advance four states at once. Time runs in chunks: all that a
+An item is one sequence and one block of its channels. Its state is kept in a tile: for each vector of 16 channels and
+each state, the 16 channels side by side. The kernels advance four states together. Time runs in chunks: all that a
 chunk touches for four states stays in the first-level cache.
 """
 
@@ -41,19 +41,19 @@ def at(job: int, view: int, b: int, t: int, first: int) -> int:
 
 @compiled
 def blocks_of(job: int) -> int:
-    """How many blocks the channels make."""
+    """The number of blocks of channels."""
     return (field(job, CHANNELS) + field(job, BLOCK) - 1) // field(job, BLOCK)
 
 
 @compiled
 def vectors_of(job: int, block: int) -> int:
-    """How many vectors hold a block's channels: the last block may be smaller."""
+    """The number of vectors that hold a block's channels: the last block may be smaller."""
     return min(field(job, BLOCK), field(job, CHANNELS) - block * field(job, BLOCK)) // LANES
 
 
 @compiled
 def boundary_of(job: int, b: int, block: int, chunk: int) -> int:
-    """Where the state before a chunk is kept, as a tile."""
+    """The address where the state before a chunk is kept, as a tile."""
     chunks = (field(job, LENGTH) + CHUNK - 1) // CHUNK
     place = (b * blocks_of(job) + block) * chunks + chunk
     return field(job, BOUNDARIES) + place * field(job, BLOCK) * field(job, STATES) * FLOAT
@@ -61,7 +61,7 @@ def boundary_of(job: int, b: int, block: int, chunk: int) -> int:
 
 @compiled
 def load_channels(target: int, source: int, vectors: int) -> None:
-    """Numbers of channels side by side; zeros where `source` is 0."""
+    """Copy one number per channel; zeros if `source` is 0."""
     if source != 0:
         copy(target, source, vectors * LANES)
     else:
@@ -77,7 +77,7 @@ def flat_at(job: int, index: int, position: int) -> int:
 
 @compiled
 def load_tile(tile: int, source: int, stride: int, vectors: int, states: int) -> None:
-    """A tile from rows of channels, one for each state; zeros if `source` is 0."""
+    """Fill a tile from rows of channels, one row per state; zeros if `source` is 0."""
     if source == 0:
         clear(tile, vectors * LANES * states)
     else:
@@ -88,7 +88,7 @@ def load_tile(tile: int, source: int, stride: int, vectors: int, states: int) ->
 
 @compiled
 def store_tile(target: int, stride: int, tile: int, vectors: int, states: int) -> None:
-    """The way back; nowhere if `target` is 0."""
+    """The inverse of `load_tile`; does nothing if `target` is 0."""
     if target != 0:
         for v in range(vectors):
             for n in range(states):
@@ -97,13 +97,13 @@ def store_tile(target: int, stride: int, tile: int, vectors: int, states: int) -
 
 @inline
 def load_group(address: int) -> Any:
-    """Four vectors, one after another."""
+    """Load four consecutive vectors."""
     return load(address), load(address + VECTOR), load(address + 2 * VECTOR), load(address + 3 * VECTOR)
 
 
 @inline
 def store_group(address: int, a: Any, b: Any, c: Any, d: Any) -> None:
-    """Four vectors, one after another."""
+    """Store four consecutive vectors."""
     store(address, a)
     store(address + VECTOR, b)
     store(address + 2 * VECTOR, c)
@@ -112,6 +112,6 @@ def store_group(address: int, a: Any, b: Any, c: Any, d: Any) -> None:
 
 @inline
 def splat_group(address: int) -> Any:
-    """Four floats, one after another, each in every lane of a vector."""
+    """Load four consecutive floats, each into every lane of a vector."""
     a, b = splat(load_scalar(address)), splat(load_scalar(address + FLOAT))
     return a, b, splat(load_scalar(address + 2 * FLOAT)), splat(load_scalar(address + 3 * FLOAT))

@@ -1,6 +1,6 @@
-"""What a selective scan reads, as one value.
+"""The inputs of a selective scan, as one value.
 
-Legend: B batch, L time (not there for a single step), D channels, N states per channel.
+Legend: B batch, L time (absent for a single step), D channels, N states per channel.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from torch import Tensor
 
 
 class ScanInputs(NamedTuple):
-    """Any strides will do as long as the last axis is contiguous.
+    """The tensors' strides are free, except that the last axis must be contiguous.
 
-    delta: before bias and softplus.  z: the gate; None: there is none.  state: before the first step; None: zeros.
+    delta: before bias and softplus.  z: the gate; None: no gate.  state: before the first step; None: zeros.
     """
 
     x: Float[Tensor, "B *L D"]
@@ -28,7 +28,7 @@ class ScanInputs(NamedTuple):
     state: Float[Tensor, "B D N"] | None = None
 
     def check(self) -> None:
-        """Raises ValueError for shapes that do not fit together."""
+        """Raise ValueError if the shapes do not match."""
         channels, states = self.A.shape
         if self.x.shape[-1] != channels:
             raise ValueError(f"x has {self.x.shape[-1]} channels and A has {channels}: they must agree")
@@ -46,6 +46,6 @@ class ScanInputs(NamedTuple):
                 raise ValueError(f"{name} has shape {tuple(given.shape)}; it must be {shape}")
 
     def of_one_step(self) -> ScanInputs:
-        """A single step's, with an axis of time."""
+        """The inputs of a single step with a time axis added."""
         x, delta, B, C = (tensor[:, None] for tensor in (self.x, self.delta, self.B, self.C))
         return self._replace(x=x, delta=delta, B=B, C=C, z=None if self.z is None else self.z[:, None])

@@ -1,8 +1,8 @@
-"""The CUDA kernel of the public package `mamba_ssm` behind this project's functions, to compare with; by name only.
+"""The CUDA kernel of the public package `mamba_ssm` as a backend for comparison, chosen by name only.
 
 Legend: B batch, L time, D channels, N states per channel.
 
-Source: `selective_scan_fn` of github.com/state-spaces/mamba, which takes (B, D, L), knows no initial
+Source: `selective_scan_fn` of github.com/state-spaces/mamba, which takes (B, D, L), accepts no initial
 state and gives no gradient through the final one.
 """
 
@@ -20,12 +20,12 @@ from retrieval_gap.kernels import dispatch
 from retrieval_gap.kernels.selective_scan.inputs import ScanInputs
 
 EXTENSION = "selective_scan_cuda"
-# Size of the steps that write an initial state: so small that no decay between them matters to rounding.
+# Size of the steps that write an initial state: so small that the decay between them does not affect rounding.
 SMALL_STEP = 2.0**-10
 
 
 def find_backend() -> dispatch.Backend:
-    """Tells "not installed" from "installed without its compiled extension", importing neither."""
+    """Distinguish "not installed" from "installed without its compiled extension", without importing either."""
     missing = None
     if importlib.util.find_spec("mamba_ssm") is None:
         missing = "mamba_ssm is not installed"
@@ -47,7 +47,7 @@ def _refuse(tensors: list[Tensor]) -> str | None:
 def selective_scan(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
     """Outputs at every step, and the state after the last. See `retrieval_gap.kernels.selective_scan`.
 
-    A gradient that reaches the final state raises RuntimeError: the package has none for it.
+    A gradient that reaches the final state raises RuntimeError: the package cannot propagate it.
     """
     from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
 
@@ -65,9 +65,9 @@ def selective_scan(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
 
 
 def _steps_that_write(state_BxDxN: Tensor, A_DxN: Tensor, bias_D: Tensor | None) -> tuple[Tensor, ...]:
-    """x, delta, B, C and z of N steps after which a state of zeros has become `state`.
+    """x, delta, B, C and z of N steps that turn a state of zeros into `state`.
 
-    Step n adds to state n alone (B is one-hot), and as much more as the steps after it will take away again.
+    Step n adds to state n alone (B is one-hot), scaled up by as much as the later steps will make it decay.
     """
     batch, channels, states = state_BxDxN.shape
     later_N = torch.arange(states - 1, -1, -1, device=A_DxN.device)
@@ -80,7 +80,7 @@ def _steps_that_write(state_BxDxN: Tensor, A_DxN: Tensor, bias_D: Tensor | None)
 
 
 class _NoGradient(torch.autograd.Function):
-    """The identity; its gradient is an error, so that none is lost in silence."""
+    """The identity; a gradient raises RuntimeError, so that none is lost in silence."""
 
     @staticmethod
     def forward(ctx: Any, state: Tensor) -> Tensor:

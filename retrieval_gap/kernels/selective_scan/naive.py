@@ -1,4 +1,4 @@
-"""Selective scan as the paper writes it: one step after another, in plain PyTorch.
+"""Selective scan as the paper writes it: step by step, in plain PyTorch.
 
 Legend: B batch, L time, D channels, N states per channel.
 

@@ -2,7 +2,7 @@
 
 Legend: B batch, L time, D channels, N states per channel.
 
-On a CUDA device, or in Triton's interpreter (TRITON_INTERPRET=1) on CPU tensors, to check the kernels without one.
+Runs on a CUDA device, or on CPU tensors in Triton's interpreter (TRITON_INTERPRET=1), to check the kernels without one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from retrieval_gap.kernels.selective_scan.triton_segments import carry, summaris
 
 
 def selective_scan(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
-    """Outputs in the type of x at every step, and the state after the last in float32.
+    """Outputs at every step in the dtype of x, and the state after the last in float32.
 
     See `retrieval_gap.kernels.selective_scan`.
     """
@@ -40,12 +40,12 @@ def _plan(inputs: ScanInputs) -> ScanPlan:
 
 
 def _processors(device: torch.device) -> int:
-    """None in the interpreter, which runs one program after another."""
+    """The number of processors; 0 in the interpreter, which runs one program after another."""
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 0
 
 
 def _scan(plan: ScanPlan, inputs: ScanInputs, saved: Tensor | None) -> tuple[Tensor, Tensor]:
-    """y and the last state; the state before each chunk goes to `saved` where it is given."""
+    """y and the last state; the state before each chunk is written to `saved` if given."""
     x, start = inputs.x, inputs.state
     rows, weights = _rows_and_weights(inputs)
     y_BxLxD, final_BxNxD = x.new_empty(x.shape), _float32(x, plan.batch, plan.states, plan.channels)
@@ -66,7 +66,7 @@ def _scan_back(
     grad_final: Tensor | None,
     grad_start: Tensor | None,
 ) -> Gradients:
-    """The gradients of x, delta and z, and parts of the others; `grad_start` is filled where it is given."""
+    """The gradients of x, delta and z, and partial sums of the others; fills `grad_start` if given."""
     *arguments, saved = saved_tensors
     inputs = ScanInputs(*arguments)
     x, delta, z = inputs.x, inputs.delta, inputs.z
@@ -88,7 +88,7 @@ def _scan_back(
 
 
 def _carried(plan: ScanPlan, rows: Rows, weights: Weights, grad_y: View | None, outer: Tensor | None) -> Tensor:
-    """The state that each segment begins with, or the gradient of the one it ends with (B, segments, D, N)."""
+    """The state before each segment or, given `grad_y`, the gradient of the state after it (B, segments, N, D)."""
     shape = (plan.batch, plan.segments, plan.states, plan.channels)
     local, inner = _float32(weights.A, *shape), _float32(weights.A, *shape)
     total = _float32(weights.A, plan.batch, plan.segments, plan.channels)
@@ -105,7 +105,7 @@ def _rows_and_weights(inputs: ScanInputs) -> tuple[Rows, Weights]:
 
 
 def _states_first(matrix: Tensor) -> Tensor:
-    """(..., D, N) with channels side by side in memory, as the kernels have it: our own states are so, at no cost."""
+    """(..., D, N) transposed to contiguous (..., N, D), as the kernels expect; free for states that they returned."""
     return matrix.mT.contiguous()
 
 

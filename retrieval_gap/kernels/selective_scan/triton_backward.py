@@ -4,11 +4,11 @@ Legend: B batch, L time, D channels of a block, N states per channel, padded. Se
 
 A program walks its segment's chunks from the last to the first: it recomputes the states of a chunk from the one that
 the forward kernel saved, keeps them in registers, and goes back through them. Sums over blocks of channels or over
-sequences are left to the caller, one partial sum a program, so that they are always added in the same order.
+sequences are left to the caller, as one partial sum per program, so that they are always added in the same order.
 
-Sums over the channels of a tile, which are the lanes of a warp, are made once for all its states: to add up R rows over
-D lanes one by one takes R log2(D) exchanges between lanes. Here a lane gives away half of its rows at each exchange and
-goes on with the other half, to which it adds its partner's: R/2 + R/4 + ... exchanges.
+Sums over the channels of a tile, which are the lanes of a warp, are computed together for all its states. Adding up R
+rows over D lanes one by one takes R log2(D) exchanges between lanes. Here, at each exchange, a lane gives away half of
+its rows and adds its partner's to the half it keeps: R/2 + R/4 + ... exchanges.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def scan_backward(
 ) -> None:  # fmt: skip
     """Gradients of a segment's rows, its parts of those of the weights, and that of the state it begins with.
 
-    grad_y: `View`; grads: `Gradients`.  grad_ends (B, segments, N, D): of the states the segments end with; None:
-    zeros.  grad_start (B, N, D), or None.
+    grad_y: `View`; grads: `Gradients`.  grad_ends (B, segments, N, D): the gradients of the states that the segments
+    end with; None: zeros.  grad_start (B, N, D), or None.
     """
     PART: tl.constexpr = SHAPE.STRIP
     d_D, b, segment, block = parts.own_part(batch, channels, SHAPE)
@@ -112,7 +112,7 @@ def _step_back(
     g_NxD: tl.tensor, before_NxD: tl.tensor, walked: tl.tuple, inputs: tl.tuple, above: tl.tuple, outputs: tl.tuple,
     shared: tl.tuple, i: tl.constexpr, exists: tl.tensor,
 ) -> tl.tuple:  # fmt: skip
-    """From g, the gradient of the state after step i by later steps alone, to that of the state before it.
+    """Go from g, the gradient of the state after step i through later steps alone, to that of the state before it.
 
     Writes the gradients of the step's rows; returns g, and what the step adds to the gradients of A, D and bias.
     """
@@ -144,7 +144,7 @@ def _step_back(
 
 @triton.jit
 def sums_over_channels(a_NxD: tl.tensor, b_NxD: tl.tensor) -> tl.tensor:
-    """The sums of the rows of a and of b, as `narrow_lanes_of` numbers them."""
+    """The sums of the rows of a and of b, in the order that `places_of_sums` gives."""
     BLOCK: tl.constexpr = a_NxD.shape[1]
     rows_RxD = _exchange(a_NxD, b_NxD, BLOCK // 2)
     for k in tl.static_range(2, 6):
@@ -159,10 +159,10 @@ def sums_over_channels(a_NxD: tl.tensor, b_NxD: tl.tensor) -> tl.tensor:
 
 @triton.jit
 def places_of_sums(SHAPE: tl.constexpr) -> tl.tensor:
-    """Where each of `sums_over_channels` belongs in a row of a's states, then b's; past its end if nowhere.
+    """The index of each of `sums_over_channels` in a row of a's states, then b's; past its end if it has none.
 
-    A lane's number tells which halves it kept, so it is the number of its rows; where lanes outnumber rows, several
-    have the same.
+    A lane's number determines which halves it kept, and so the number of its rows; if lanes outnumber rows, several
+    hold the same sum.
     """
     STATES: tl.constexpr = SHAPE.STATES
     N: tl.constexpr = SHAPE.N
@@ -181,7 +181,7 @@ def _halves(rows_RxD: tl.tensor) -> tl.tuple:
 
 @triton.jit
 def _exchange(a_RxD: tl.tensor, b_RxD: tl.tensor, BIT: tl.constexpr) -> tl.tensor:
-    """Lanes without BIT in their number go on with a, the others with b, each with its partner's share added."""
+    """Lanes without BIT in their number keep a, the others keep b; each adds its partner's share."""
     d = tl.arange(0, a_RxD.shape[1])[None, :]
     keeps_a = (d & BIT) == 0
     given_RxD = tl.where(keeps_a, b_RxD, a_RxD)

@@ -19,9 +19,9 @@ def scan_forward(
 ) -> None:  # fmt: skip
     """Outputs of a segment, the state before each chunk of it, and the sequence's last state.
 
-    rows: `Rows`; weights: `Weights`; y: `View`.  starts (B, segments, D, N): what the segments begin with; None: zeros.
-    final (B, D, N).  saved (B, chunks, D, N), or None.  A strip of steps is loaded while the one before is computed; in
-    a sequence of whole strips the last once more, since nothing keeps from reading what lies behind it.
+    rows: `Rows`; weights: `Weights`; y: `View`.  starts (B, segments, N, D): the states before segments; None: zeros.
+    final (B, N, D).  saved (B, chunks, N, D), or None.  A strip of steps is loaded while the one before is computed. In
+    a sequence of whole strips, the last strip is loaded twice, since no mask prevents reading past its end.
     """
     STRIP: tl.constexpr = SHAPE.STRIP
     d_D, b, segment, _ = parts.own_part(batch, channels, SHAPE)

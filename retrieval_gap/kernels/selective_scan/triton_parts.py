@@ -1,10 +1,10 @@
-"""What the Triton kernels of the scan share: their part of the work, rows of sequences, elementary functions.
+"""Shared by the Triton kernels of the scan: a program's part of the work, rows of sequences, elementary functions.
 
 Legend: B batch, L time, D channels (in a kernel: those of its block), N states per channel (in a kernel: padded to a
 power of two).
 
 A program is one warp. It owns a block of channels of one segment of one sequence and walks that segment step by step,
-its state a tile (D, N) in registers. A sequence has one segment unless batch and channels are too few to fill the GPU.
+its state a tile (N, D) in registers. A sequence has one segment unless batch and channels are too few to fill the GPU.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import triton.language as tl
 
 LOG2_E = tl.constexpr(1.4426950408889634)
 LN_2 = tl.constexpr(0.6931471805599453)
-# Sizes that are not compiled into a kernel, last those that only a walk through time needs. `channels` is one of them
-# so that the compiler does not see how rows of tiles are aligned: it would give a thread four channels side by side
-# and with them a quarter of the states, and compute what depends on the channel alone four times.
+# Sizes that are not compiled into a kernel; only loops over time need the last two. `channels` is one of them so that
+# the compiler does not see how rows of tiles are aligned: it would give a thread four adjacent channels with a quarter
+# of the states, and compute what depends on the channel alone four times.
 SIZES = ("batch", "channels", "segments", "length", "segment_length")
 
 
@@ -31,7 +31,7 @@ class View(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Views of what a step reads, or of its gradients: wide ones (x, delta, z) with channels, narrow with states."""
+    """Views of what a step reads: wide rows (x, delta, z) of channels, narrow ones (B, C) of states."""
 
     x: Any
     delta: Any
@@ -41,7 +41,7 @@ class Rows(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """What all steps share: A (D, N), D (D) and the bias of delta (D), contiguous; or partial sums of gradients."""
+    """What all steps share: A (N, D), D (D) and the bias of delta (D), contiguous."""
 
     A: Any
     D: Any
@@ -59,14 +59,14 @@ def own_part(batch: tl.tensor, channels: tl.tensor, SHAPE: tl.constexpr) -> tl.t
 
 @triton.jit
 def tile_of(d_D: tl.tensor, channels: tl.tensor, SHAPE: tl.constexpr) -> tl.tuple:
-    """Where a program's tile lies in a contiguous (states, channels), and which of it exists."""
+    """The offsets of a program's tile in a contiguous (states, channels) tensor, and which of its entries exist."""
     n_N = tl.arange(0, SHAPE.N)
     return n_N[:, None] * channels + d_D[None, :], (n_N < SHAPE.STATES)[:, None] & (d_D < channels)[None, :]
 
 
 @triton.jit
 def load_channels(data: tl.tensor, d_D: tl.tensor, channels: tl.tensor) -> tl.tensor:
-    """One number a channel, as float32; zeros where there is no such tensor or channel."""
+    """One number per channel, as float32; zeros if there is no such tensor or channel."""
     if data is None:
         values_D = tl.zeros_like(d_D).to(tl.float32)
     else:
@@ -84,14 +84,14 @@ def load_weights(weights: tl.tuple, d_D: tl.tensor, channels: tl.tensor, SHAPE: 
 
 @triton.jit
 def lanes_of(view: tl.tuple, sequence: tl.tensor, first: tl.tensor, lane: tl.tensor, lanes: tl.tensor) -> tl.tuple:
-    """The rows of one sequence from `first` on: where the first begins, the stride between rows, and the lanes."""
+    """The rows of one sequence from `first` on: the first one's address, the rows' stride, the lanes, which exist."""
     stride = tl.cast(view.time, tl.int64)
     return view.data + sequence * view.sequence + first * stride, stride, lane, lane < lanes
 
 
 @triton.jit
 def narrow_lanes_of(view: tl.tuple, sequence: tl.tensor, first: tl.tensor, SHAPE: tl.constexpr) -> tl.tuple:
-    """`lanes_of` rows of states, which begin at multiples of UNIT numbers: so many can be loaded at once."""
+    """`lanes_of` rows of states, which begin at multiples of UNIT numbers, so that UNIT can be loaded together."""
     stride = tl.multiple_of(tl.cast(view.time, tl.int64), SHAPE.UNIT)
     offset = tl.multiple_of(sequence * view.sequence, SHAPE.UNIT) + first * stride
     n_N = tl.arange(0, SHAPE.N)
@@ -102,7 +102,7 @@ def narrow_lanes_of(view: tl.tuple, sequence: tl.tensor, first: tl.tensor, SHAPE
 def rows_of(
     rows: tl.tuple, b: tl.tensor, first: tl.tensor, d_D: tl.tensor, channels: tl.tensor, SHAPE: tl.constexpr
 ) -> tl.tuple:
-    """`lanes_of` x, delta, B, C and z, where there is one."""
+    """`lanes_of` x, delta, B, C and, if given, z."""
     placed: tl.tuple = (lanes_of(rows.x, b, first, d_D, channels), lanes_of(rows.delta, b, first, d_D, channels))
     placed += (narrow_lanes_of(rows.B, b, first, SHAPE), narrow_lanes_of(rows.C, b, first, SHAPE))
     if rows.z is not None:
@@ -112,13 +112,13 @@ def rows_of(
 
 @triton.jit
 def moved(lanes: tl.tuple, count: tl.tensor) -> tl.tuple:
-    """The same lanes, so many rows on."""
+    """The same lanes, `count` rows further on."""
     return lanes[0] + count * lanes[1], lanes[1], lanes[2], lanes[3]
 
 
 @triton.jit
 def all_moved(placed: tl.tuple, count: tl.tensor) -> tl.tuple:
-    """`rows_of`, so many rows on."""
+    """`rows_of`, `count` rows further on."""
     later: tl.tuple = ()
     for i in tl.static_range(len(placed)):
         later += (moved(placed[i], count),)
@@ -139,7 +139,7 @@ def load_row(lanes: tl.tuple, i: tl.constexpr, exists: tl.tensor) -> tl.tensor:
 
 @triton.jit
 def store_row(lanes: tl.tuple, i: tl.constexpr, exists: tl.tensor, row: tl.tensor) -> None:
-    """Writes row i, where it exists, rounded to the tensor's type."""
+    """Write row i, if it exists, rounded to the tensor's dtype."""
     tl.store(lanes[0] + i * lanes[1] + lanes[2], row, mask=lanes[3] & exists)
 
 
@@ -154,7 +154,7 @@ def load_step(placed: tl.tuple, i: tl.constexpr, exists: tl.tensor) -> tl.tuple:
 
 @triton.jit
 def load_steps(placed: tl.tuple, first: tl.tensor, end: tl.tensor, SHAPE: tl.constexpr) -> tl.tuple:
-    """A strip, `first` and on: all steps are asked for before one is used."""
+    """Load a strip from `first` on: all loads are issued before the first is used."""
     STRIP: tl.constexpr = SHAPE.STRIP
     steps: tl.tuple = ()
     for i in tl.static_range(STRIP):
@@ -166,7 +166,7 @@ def load_steps(placed: tl.tuple, first: tl.tensor, end: tl.tensor, SHAPE: tl.con
 def softplus(raw: tl.tensor) -> tl.tuple:
     """log(1 + e^v), and its slope: to float32's last digits for every v, NaN for NaN.
 
-    log(1 + e) with e = e^-|v| is 2 atanh(s), s = e / (2 + e) <= 1/3, whose series is cut where 1e-8 is left.
+    log(1 + e) with e = e^-|v| is 2 atanh(s), s = e / (2 + e) <= 1/3, whose series is cut with 1e-8 left.
     """
     e = tl.exp2(-tl.abs(raw) * LOG2_E)
     s = e / (2.0 + e)
@@ -184,7 +184,7 @@ def sigmoid(v: tl.tensor) -> tl.tensor:
 
 @triton.jit
 def step_size(raw_D: tl.tensor, bias_D: tl.tensor, exists: tl.tensor) -> tl.tuple:
-    """softplus(raw + bias) and its slope; both zero for a row that does not exist: it leaves the state as it is."""
+    """softplus(raw + bias) and its slope; both zero for a row that does not exist, so the state stays as it is."""
     step_D, slope_D = softplus(raw_D + bias_D)
     return tl.where(exists, step_D, 0.0), tl.where(exists, slope_D, 0.0)
 

@@ -1,4 +1,4 @@
-"""How a scan in Triton is cut into programs: all that is decided by size, in one place.
+"""How a scan in Triton is cut into programs: all decisions by size, in one place.
 
 Legend: B batch, L time, D channels, N states per channel.
 """
@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from retrieval_gap.kernels.dispatch import triton_is_interpreted
 
-# A program is one warp: a lane has a channel, and up to 16 of its states in registers. Where there are more states,
-# lanes share a channel, so that a tile has TILE entries.
+# A program is one warp: a lane has a channel, and up to 16 of its states in registers. If there are more states, lanes
+# share a channel, so that a tile has TILE entries.
 WARP = 32
 TILE = 512
 # The forward kernel loads STRIP steps ahead of what it computes, and saves a state every CHUNK steps: as many bytes as
@@ -20,16 +20,16 @@ TILE = 512
 STRIP = 4
 CHUNK = 8
 PART = 4
-# Sequences are cut into segments where there is less than a warp for each of a processor's four schedulers, but into
-# none shorter than this: a second pass over the inputs must pay for itself.
+# Sequences are cut into segments if there is less than one warp for each of a processor's four schedulers. No segment
+# is shorter than SHORTEST_SEGMENT: a second pass over the inputs must pay for itself.
 WARPS_PER_PROCESSOR = 4
 SHORTEST_SEGMENT = 64
 ONE_WARP = {"num_warps": 1, "num_stages": 1}
 
 
 class Shape(NamedTuple):
-    """What is compiled into a kernel: states per channel, the same padded, channels a block, the plan's unit, CHUNK,
-    steps that a kernel loads together, and whether every sequence consists of WHOLE such strips."""
+    """Sizes compiled into a kernel: states per channel, the same padded, channels per block, the plan's unit, CHUNK,
+    the steps of a STRIP that are loaded together, and whether every sequence consists of WHOLE strips."""
 
     STATES: Any
     N: Any
@@ -42,9 +42,9 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ScanPlan:
-    """The programs of one scan: a function of its sizes and the number of processors, and so are all rounding errors.
+    """The programs of one scan. They depend on its sizes and the number of processors alone, as do rounding errors.
 
-    unit: rows of B and C begin at multiples of so many numbers (a power of two up to 16).
+    unit: rows of B and C begin at multiples of this many numbers (a power of two up to 16).
     """
 
     batch: int
@@ -60,7 +60,7 @@ class ScanPlan:
 
     @property
     def block(self) -> int:
-        """Channels a program."""
+        """Channels per program."""
         return max(2, min(WARP, TILE // self.padded))
 
     @property
@@ -83,11 +83,11 @@ class ScanPlan:
         return max(1, -(-self.length // self.segment_length))
 
     def grid(self, segments: int) -> tuple[int]:
-        """How many programs work on so many segments a sequence."""
+        """The number of programs for this many segments per sequence."""
         return (self.batch * self.blocks * segments,)
 
     def sizes(self, strip: int) -> dict[str, Any]:
-        """What every kernel is told of the sizes: one that takes `strip` steps at once."""
+        """The size arguments of every kernel.  strip: the number of steps it loads together."""
         whole = self.length > 0 and self.length % strip == 0
         shape = Shape(self.states, self.padded, self.block, self.unit, CHUNK, strip, whole)
         if not triton_is_interpreted():
@@ -95,7 +95,7 @@ class ScanPlan:
         return {"batch": self.batch, "channels": self.channels, "segments": self.segments, "SHAPE": shape} | ONE_WARP
 
     def times(self) -> dict[str, int]:
-        """What kernels that walk through time are told beside that."""
+        """The further size arguments of kernels that loop over time."""
         return {"length": self.length, "segment_length": self.segment_length}
 
 

@@ -1,10 +1,10 @@
-"""Triton kernels that let the segments of a sequence run side by side, where batch and channels alone are too few.
+"""Triton kernels to run the segments of a sequence in parallel, if batch and channels are too few to fill the GPU.
 
 Legend: B batch, L time, D channels of a block, N states per channel, padded. See `triton_parts`.
 
 A segment maps the state it begins with to the one it ends with: end = exp(A total) start + local, where `total` is the
-sum of its steps and `local` the end for a start of zero. A summary finds both for every segment at once; `carry` then
-goes through the segments of a sequence in turn. Gradients go the same way, backwards.
+sum of its steps and `local` the end for a start of zero. `summarise` finds both for all segments in parallel; `carry`
+then goes through the segments of a sequence in turn. Gradients go the same way, backwards.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ def summarise(
     rows: tl.tuple, weights: tl.tuple, grad_y: tl.tuple, local: tl.tensor, total: tl.tensor, batch: tl.tensor,
     length: tl.tensor, channels: tl.tensor, segments: tl.tensor, segment_length: tl.tensor, SHAPE: tl.constexpr,
 ) -> None:  # fmt: skip
-    """What a segment adds to its last state (`local`, (B, segments, D, N)), and the sum of its steps (`total`).
+    """What a segment adds to its last state (`local`, (B, segments, N, D)), and the sum of its steps (`total`).
 
-    Where `grad_y` is given: what it adds to the gradient of its first state.
+    Given `grad_y`, `local` is instead what the segment adds to the gradient of the state before it.
     """
     STRIP: tl.constexpr = SHAPE.STRIP
     d_D, b, segment, _ = parts.own_part(batch, channels, SHAPE)
@@ -61,7 +61,7 @@ def carry(
     weights: tl.tuple, local: tl.tensor, total: tl.tensor, outer: tl.tensor, inner: tl.tensor, batch: tl.tensor,
     channels: tl.tensor, segments: tl.tensor, SHAPE: tl.constexpr, REVERSE: tl.constexpr,
 ) -> None:  # fmt: skip
-    """What each segment begins with (`inner`, (B, segments, D, N)), from what the first begins with (`outer` or zeros).
+    """The state before each segment (`inner`, (B, segments, N, D)), from that before the first (`outer` or zeros).
 
     REVERSE: from the last segment to the first; what is carried is a gradient, and a segment "begins" at its end.
     """

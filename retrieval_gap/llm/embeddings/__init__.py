@@ -1,4 +1,4 @@
-"""Token states of language models: what a model of `transformers` knows at each token of a text, before any pooling."""
+"""Token states of language models: hidden states of a `transformers` model at each token of a text, before pooling."""
 
 from retrieval_gap.llm.embeddings.config import StatesConfig, TextStates
 from retrieval_gap.llm.embeddings.store import StateStore, states_of

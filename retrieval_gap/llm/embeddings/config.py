@@ -1,4 +1,4 @@
-"""Which states of which model, and the fingerprint that tells one model's from another's."""
+"""Which states of which model, and the fingerprint that distinguishes models."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from retrieval_gap.machine.field_kinds import settle_fields
 
 Half = Literal["encoder", "decoder"]
 StoredPrecision = Literal["fp16", "fp32"]
-# What decides a model's states, of the files of its folder.
+# The files in a model's folder that decide its states.
 DECISIVE = (
     "*.safetensors", "config.json", "tokenizer*", "vocab*", "merges.txt", "*.model", "special_tokens*",
     "added_tokens.json",
@@ -29,13 +29,13 @@ WIDTHS = ("hidden_size", "d_model", "n_embd")
 class StatesConfig:
     """Which token states.
 
-    model: a folder, a GGUF file, or a name that the hub's cache has.
+    model: a folder, a GGUF file, or a name on the hub.
     layer: 0 is the embeddings, 1 the first layer, -1 the last.
-    half: of an encoder-decoder the states of its encoder, or those of its decoder, which reads the text shifted by one
-        and attends to the encoder; other models have one half, and ignore this.
-    copies: 2 has the model read the text twice, and takes the states of the second copy, in which a decoder has seen
-        what comes later in the text.
-    window: tokens that the model reads at once; 0 means as many as it has positions for.
+    half: of an encoder-decoder, the states of its encoder, or of its decoder, which reads the text shifted by one and
+        attends to the encoder; other models ignore this.
+    copies: 2 lets the model read the text twice and takes the states of the second copy, where a decoder has already
+        seen the later text.
+    window: tokens that the model reads together; 0 means as many as it has positions.
     precision: of the stored states; the model computes in fp32.
     """
 
@@ -55,7 +55,7 @@ class StatesConfig:
 
 
 class TextStates(NamedTuple):
-    """States of one text's L tokens, the model's special ones (such as [CLS]) among them.
+    """States of one text's L tokens, including special tokens (such as [CLS]).
 
     states_LxD: fp16 or fp32.  word_L: the number of the word (between white space) that a token belongs to; -1 for
     special tokens.
@@ -66,8 +66,8 @@ class TextStates(NamedTuple):
 
 
 def fingerprint(model: str) -> str:
-    """Of a model's files: weights, configuration, tokenizer; 16 hex digits.  One that was trained on, or has another
-    tokenizer, has another.  Raises UsageError where there are no weights."""
+    """The fingerprint of a model's files (weights, configuration, tokenizer), 16 hex digits; further training or
+    another tokenizer changes it.  Raises UsageError if there are no weights."""
     paths = model_files(model)
     return _digest(tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths))
 
@@ -84,7 +84,7 @@ def _digest(files: tuple[tuple[str, int, int], ...]) -> str:
 
 
 def model_files(model: str) -> list[Path]:
-    """The files that decide a model's states, by name.  Raises UsageError where there are no weights."""
+    """The files that decide a model's states, sorted.  Raises UsageError if there are no weights."""
     path = Path(model).expanduser()
     if is_gguf(model):
         where, words = from_pretrained_words(model)
@@ -97,7 +97,7 @@ def model_files(model: str) -> list[Path]:
 
 
 def states_width(model: str) -> int:
-    """D, as the model's config.json says.  Raises UsageError where it says nothing."""
+    """D, from the model's config.json.  Raises UsageError if it is not there."""
     if is_gguf(model):
         return _width_of_gguf(model)
     path = next((path for path in model_files(model) if path.name == "config.json"), None)

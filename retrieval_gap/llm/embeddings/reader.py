@@ -1,10 +1,9 @@
-"""A model of `transformers` that reads texts: encoder, encoder-decoder or decoder; any layer.
+"""Read texts with a model of `transformers`: encoder, encoder-decoder or decoder; any layer.
 
 Axes: B pieces of a batch, L tokens of the longest, D width.
 
-A text's states do not depend on what shares its batch.  Whether a model keeps to that with padding is tried out when it
-is loaded: on plain padding, then with the positions given, and where neither works only pieces of one length share a
-batch.
+A text's states do not depend on what shares its batch.  Whether padding keeps this true is tested when a model is
+loaded: first plain padding, then with position ids; if neither works, only pieces of one length share a batch.
 """
 
 import inspect
@@ -23,13 +22,13 @@ from retrieval_gap.machine.errors import RunError, UsageError
 PaddingSide = Literal["right", "left"]
 Padding = Literal["plain", "positions", "none"]
 TOLERANCE = 1e-3  # of states whose size is about 1, in fp32
-MOST_POSITIONS = 1 << 20  # a limit that is larger stands for none
+MOST_POSITIONS = 1 << 20  # a larger limit means none
 STORED = {"fp16": torch.float16, "fp32": torch.float32}
 PROBE = ("one two three four five six seven", "one two")
 
 
 class _Piece(NamedTuple):
-    """Tokens that are read together, and which states of them are whose: `kept` goes to places `at` of the text."""
+    """Tokens that are read together; their states `kept` go to places `at` of text number `text`."""
 
     text: int
     ids: list[int]
@@ -47,9 +46,9 @@ class _Prepared(NamedTuple):
 
 
 class StateReader:
-    """Raises RunError, UsageError, one line, for an invalid model, layer or tokenizer.
+    """Raises RunError or UsageError, one line, for an invalid model, layer or tokenizer.
 
-    batch_size: pieces read together.  padding_side: where shorter ones are filled up.
+    batch_size: pieces per batch.  padding_side: where shorter pieces are padded.
     """
 
     def __init__(
@@ -77,14 +76,15 @@ class StateReader:
 
     @torch.no_grad()
     def read(self, texts: Sequence[str]) -> list[TextStates]:
-        """The states of each text, as they are stored.  All are held in memory: give as many as fit.
+        """Return the states of each text in the stored precision.  All are held in memory: pass as many texts as fit.
 
-        Raises UsageError, naming the text, for one without a token that the tokenizer knows."""
+        Raises UsageError, naming the text, if it has no token that the tokenizer knows.
+        """
         stored = STORED[self.config.precision]
         return [TextStates(self._checked(each.states_LxD.cpu().to(stored)), each.word_L) for each in self.live(texts)]
 
     def live(self, texts: Sequence[str]) -> list[TextStates]:
-        """The same in fp32, with the graph that made them where `trained_module` was called: to train the model."""
+        """The same in fp32; after `trained_module` with the autograd graph, to train the model."""
         prepared = [self._prepared(text) for text in texts]
         pieces = [piece for number, each in enumerate(prepared) for piece in self._pieces(number, each)]
         states: list[Tensor | None] = [None] * len(texts)
@@ -103,12 +103,12 @@ class StateReader:
         ]
 
     def words(self, text: str) -> Tensor:
-        """word_L of a text, without reading it."""
+        """word_L of a text, without running the model."""
         return torch.tensor(self._prepared(text).word, dtype=torch.int32)
 
     def trained_module(self) -> nn.Module:
-        """The model, ready to be trained: gradients go to all weights that its states depend on, and to no others (a
-        BERT's pooler, say, or layers above the one that is read)."""
+        """Return the model, ready to be trained: gradients go to all weights that its states depend on, and to no
+        others (such as a BERT's pooler, or layers above the one that is read)."""
         self._model.requires_grad_(True)
         self._read([self._probe_ids(PROBE[0])])[0].sum().backward()
         for parameter in self._model.parameters():
@@ -137,7 +137,7 @@ class StateReader:
         return _Prepared([*self._before, *ids, *self._after], [-1] * before + word + [-1] * after, before, after)
 
     def _pieces(self, number: int, text: _Prepared) -> Iterator[_Piece]:
-        """The windows of a text, each with the special tokens around it, and all of it twice where that is asked."""
+        """Yield a text's windows, each with the special tokens around it, its own tokens twice with two `copies`."""
         own = text.ids[text.before : len(text.ids) - text.after]
         room = self.limit // self.config.copies if self.limit else len(own)
         found = windows(len(own), room)
@@ -151,7 +151,7 @@ class StateReader:
                 text.before + skipped + last - window.start,
             )
             at_from, at_to = text.before + first, text.before + last
-            if first == 0 and not skipped:  # the special tokens are those of the text's first and last window
+            if first == 0 and not skipped:  # special tokens come from the text's first and last window
                 kept_from, at_from = 0, 0
             if last == len(own):
                 kept_to, at_to = kept_to + text.after, at_to + text.after
@@ -172,7 +172,7 @@ class StateReader:
             yield batch
 
     def _read(self, ids: Sequence[list[int]]) -> list[Tensor]:
-        """Last or other hidden states of each, LxD."""
+        """Hidden states of each piece at `layer`, LxD."""
         longest = max(map(len, ids))
         ids_BxL = torch.zeros(len(ids), longest, dtype=torch.long) + self._pad
         mask_BxL = torch.zeros(len(ids), longest, dtype=torch.long)
@@ -193,7 +193,7 @@ class StateReader:
         return [states_LxD[mask.bool()] for states_LxD, mask in zip(layers[self.config.layer], mask_BxL, strict=True)]
 
     def _shifted(self, ids_BxL: Tensor, mask_BxL: Tensor) -> Tensor:
-        """What the decoder reads: its start token, then the text without its last token."""
+        """The decoder's input: its start token, then the text without its last token."""
         start = self._model.config.decoder_start_token_id
         shifted = torch.cat([torch.full_like(ids_BxL[:, :1], start), ids_BxL[:, :-1]], 1)
         first_BxL = mask_BxL.bool() & (mask_BxL.cumsum(1) == 1)
@@ -214,14 +214,14 @@ class StateReader:
         raise RunError(f"model {self.config.model}: its tokenizer changes a text when it adds special tokens")
 
     def _room(self) -> int:
-        """Tokens of a text that are read at once, special ones apart; 0 for no limit."""
+        """Tokens of a text that are read together, without special ones; 0 for no limit."""
         config = self._model.config.get_text_config()
         limits = [getattr(config, name, None) for name in ("max_position_embeddings", "n_positions")]
         tables = [each for name, each in self._model.named_modules() if name.endswith("position_embeddings")]
         if getattr(config, "relative_attention_num_buckets", None) and not tables:
-            limits = []  # T5: all positions are relative, n_positions binds not; MPNet has both kinds
+            limits = []  # T5: all positions are relative, n_positions is no limit; MPNet has both kinds
         paddings = [each.padding_idx for each in tables if getattr(each, "padding_idx", None) is not None]
-        first = max(paddings, default=-1) + 1  # RoBERTa and its kin count positions from the one after padding's
+        first = max(paddings, default=-1) + 1  # RoBERTa and similar models count positions from the one after padding's
         known = [limit - first for limit in limits if isinstance(limit, int) and 0 < limit < MOST_POSITIONS]
         known += [self.config.window] if self.config.window else []
         if not known:
@@ -262,7 +262,7 @@ def _loaded(config: StatesConfig) -> Any:
 
 
 def _words_of_characters(text: str) -> list[int]:
-    """For each character the number of its word; for white space that of the word after it (the last at the end)."""
+    """The number of each character's word; white space has that of the next word (at the end, of the last)."""
     found, number, inside = [], -1, False
     for character in text:
         if character.isspace():

@@ -1,9 +1,9 @@
-"""Token states on disk, so that a text is read once for all heads: shards of safetensors, a folder for each model.
+"""Token states on disk, so that a text is read once for all heads: shards of safetensors, one folder per model.
 
-The folder's name holds the fingerprint of the model's files and what else decides its states; `states.json` in it says
-the same in full, and a folder that says otherwise is not used.  A text's key is the hash of its content.  A process
-killed at any moment loses the shard that it was filling; several processes may share a folder.  A shard has a SHA-256
-of its content, which is checked when it is first used; those of earlier versions have none.
+The folder's name contains the fingerprint of the model's files and the settings that decide its states; `states.json`
+in it has the same in full, and a folder where it differs is not used.  A text's key is the hash of its content.  A
+process killed at any moment loses the shard that it was filling; several processes may share a folder.  A shard has a
+SHA-256 of its content, which is checked when it is first used; shards of earlier versions have none.
 """
 
 import fcntl
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 class StateStore:
-    """The states of texts that were read before, by text.  Raises RunError where the folder is another model's."""
+    """The states of texts that were read before, by text.  Raises RunError if the folder is another model's."""
 
     def __init__(self, config: StatesConfig, cache: Path) -> None:
         self.config = config
@@ -65,8 +65,8 @@ class StateStore:
             raise RunError(f"token states in {path} are damaged ({damage}); delete it and start again") from error
 
     def missing(self, texts: Iterable[str]) -> list[str]:
-        """Those that were not read yet, or whose shard is damaged, each once, by their length: a batch then has texts
-        of about one length."""
+        """Texts that were not read yet, or whose shard is damaged, each once, by length: the texts of a batch are then
+        of similar length."""
         self._list()
         found = {key_of(text): text for text in texts}
         for path in {self._shard[key] for key in found if key in self._shard}:
@@ -75,7 +75,7 @@ class StateStore:
         return sorted((text for key, text in found.items() if key not in self._shard), key=len)
 
     def add(self, texts: Sequence[str], states: Sequence[TextStates]) -> None:
-        """Writes a shard.  Raises RunError where that cannot be."""
+        """Write a shard.  Raises RunError if it cannot be written."""
         keys = [key_of(text) for text in texts]
         tensors = {f"{key}.states": each.states_LxD.contiguous() for key, each in zip(keys, states, strict=True)}
         tensors |= {f"{key}.words": each.word_L for key, each in zip(keys, states, strict=True)}
@@ -89,7 +89,7 @@ class StateStore:
 
     @contextmanager
     def filling(self) -> Iterator[None]:
-        """Has one process fill the folder at a time: another waits, and then finds what it was about to read."""
+        """Let one process at a time fill the folder: others wait, and then find what they were about to read."""
         make_folder(self.folder)
         if not (self.folder / "states.json").exists():
             write_json(self.folder / "states.json", self._same)
@@ -112,7 +112,7 @@ class StateStore:
             raise RunError(f"token states in {self.folder} were written by other weights or settings; move it away")
 
     def _list(self) -> None:
-        """Takes up the shards that are new in the folder; one that is damaged counts for nothing."""
+        """Index the new shards of the folder; delete damaged ones."""
         for path in sorted(set(self.folder.glob("*.safetensors")) - self._listed):
             self._listed.add(path)
             try:
@@ -124,7 +124,7 @@ class StateStore:
             self._shard |= {name.removesuffix(".states"): path for name in names if name.endswith(".states")}
 
     def _damage(self, path: Path) -> str:
-        """What is wrong with a shard's content, which is read whole the first time; or ""."""
+        """What is wrong with a shard's content, "" for nothing.  The shard is read whole the first time."""
         if path in self._sound:
             return ""
         try:
@@ -147,10 +147,10 @@ class StateStore:
 def states_of(
     config: StatesConfig, texts: Sequence[str], cache: Path, *, device: torch.device | None = None
 ) -> StateStore:
-    """A store that has all of these texts: reads those that it lacks, a shard at a time.  The model is loaded only
-    where a text is lacking.
+    """Return a store that has all of these texts; those that it lacks are read, a shard at a time.  The model is loaded
+    only if a text is missing.
 
-    Raises RunError, UsageError, one line, for an invalid model, text or folder.
+    Raises RunError or UsageError, one line, for an invalid model, text or folder.
     """
     store = StateStore(config, cache)
     if not store.missing(texts):
@@ -186,7 +186,7 @@ def key_of(text: str) -> str:
 
 
 def _damage_in(path: Path, error: Exception) -> str:
-    """What is wrong with a shard.  Raises RunError where the file is there and was not opened: that says nothing of its
+    """What is wrong with a shard.  Raises RunError if the file exists but could not be opened: that says nothing of its
     content."""
     if isinstance(error, OSError) and path.exists():
         raise RunError(

@@ -1,14 +1,14 @@
-"""Texts that are longer than what a model reads at once: windows that overlap, each token from where it has the most
+"""Overlapping windows for texts longer than what a model can read: each token is taken from where it has the most
 context on its shorter side."""
 
 from itertools import pairwise
 from typing import NamedTuple
 
-OVERLAP = 4  # a window shares this part of its room, one in OVERLAP, with the next
+OVERLAP = 4  # a window shares one in OVERLAP of its tokens with the next
 
 
 class Window(NamedTuple):
-    """Tokens start to stop are read together; of those, first to last are kept (both ends: the last excluded)."""
+    """Tokens start to stop are read together; of those, first to last are kept (stop and last excluded)."""
 
     start: int
     stop: int
@@ -19,7 +19,7 @@ class Window(NamedTuple):
 def windows(length: int, room: int) -> list[Window]:
     """Windows of at most `room` tokens that cover a text of `length`; what they keep covers it exactly once.
 
-    Raises ValueError where there is no room.
+    Raises ValueError if `room` is below 1.
     """
     if room < 1:
         raise ValueError(f"a window with room for {room} tokens reads nothing")

@@ -1,4 +1,4 @@
-"""Executors: where the cells of a sweep run.  `cells` is what they have in common.
+"""Executors: where the cells of a sweep run.  `cells` is the code that they share.
 
 local: a pool of processes on this machine.  ray: tasks of Ray on this machine or a cluster.
 """
@@ -27,9 +27,9 @@ class ExecutorOptions:
     """Where cells run.
 
     address: of a Ray cluster, HOST:PORT or "auto"; "" is RAY_ADDRESS, or a Ray on this machine.
-    workers, per_gpu: processes on the CPU, and processes that share each GPU; 0 means one a core, one a GPU.
+    workers, per_gpu: processes on the CPU, and processes that share each GPU; 0 means one per core, one per GPU.
     tries: how often a cell may fail before it is set aside.
-    Raises UsageError for what is out of range, for an option that is another executor's, and where Ray is not there.
+    Raises UsageError for a value out of range, for an option of another executor, and if Ray is not installed.
     """
 
     name: ExecutorName = "local"
@@ -57,16 +57,16 @@ class ExecutorOptions:
             raise UsageError("--workers is for this machine; a cluster at --address has as many as it has processors")
 
     def places_here(self) -> list[str]:
-        """The places of workers on this machine, as `devices.worker_places` says; of Ray what this machine has."""
+        """The places of workers on this machine, from `devices.worker_places`; with Ray, too, of this machine alone."""
         gpus = visible_gpus(self.device, os.environ.get("CUDA_VISIBLE_DEVICES"))
         return worker_places(gpus, workers=self.workers, per_gpu=self.per_gpu, cores=usable_cores())
 
 
 @contextmanager
 def open_executor(options: ExecutorOptions, run: RunOptions) -> Iterator[Executor]:
-    """An executor, whose workers are gone at the end.
+    """Open an executor, whose workers are gone at the end.
 
-    Raises UsageError for what the machine or the cluster does not have, RunError where Ray cannot be reached.
+    Raises UsageError for resources that the machine or the cluster lacks, RunError if Ray cannot be reached.
     """
     if options.name == "local":
         yield LocalPool(run, options.places_here(), options.tries)

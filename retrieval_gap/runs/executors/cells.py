@@ -1,7 +1,7 @@
-"""What executors have in common: a cell's life in a worker, and the driver's loop over cells.
+"""Shared by executors: what a worker does with a cell, and the driver's loop over cells.
 
-An executor starts cells, tries again those that fail, and tells how each ended.  Everything that has to survive a fault
-is in the run directories: a cell is held by a lock while a worker has it, so that no two work on the same.
+An executor starts cells, retries those that fail, and reports how each ended.  Everything that has to survive a fault
+is in the run directories: a worker holds the lock of its cell, so that no two work on the same one.
 """
 
 import contextlib
@@ -25,14 +25,14 @@ from retrieval_gap.tasks.api import TaskError
 POLL_SECONDS = 1.0
 STOPPED = "stopped"
 LONGEST_REASON = 2_000  # characters
-# A cell that another sweep has just begun is left to it at once: who waited would be next to it at every cell.
+# A cell that another sweep has just begun is soon left to it: a sweep that waits would meet it again at every cell.
 PATIENCE_SECONDS = 0.2
 
 
 class End(IntEnum):
-    """How a worker's turn at a cell ended; the exit status of a local worker.
+    """How a worker's try at a cell ended; the exit status of a local worker.
 
-    FAILED may go better another time, HOPELESS not.  HELD: another process works on the cell.
+    FAILED may succeed another time, HOPELESS will not.  HELD: another process works on the cell.
     """
 
     DONE = 0
@@ -43,7 +43,7 @@ class End(IntEnum):
 
 
 class Ended(NamedTuple):
-    """reason: one line, "" where the cell is done."""
+    """reason: one line, "" if the cell is done."""
 
     cell: Experiment
     end: End
@@ -51,7 +51,7 @@ class Ended(NamedTuple):
 
 
 class Executor(Protocol):
-    """places: one for each cell that can run at a time, "" on a CPU."""
+    """places: one for each cell that can run in parallel, "" on a CPU."""
 
     places: Sequence[str]
 
@@ -59,20 +59,20 @@ class Executor(Protocol):
         """Whether a cell may be started."""
 
     def start(self, cell: Experiment) -> None:
-        """Runs a cell, as often as it takes up to `tries` times."""
+        """Start a cell, which is tried up to `tries` times."""
 
     def wait(self, seconds: float) -> list[Ended]:
-        """The cells that have ended for good; waits for one at the most so long."""
+        """The cells that have ended for good; waits up to `seconds` for one."""
 
     def stop(self) -> None:
-        """Has cells write a checkpoint and end, and starts none again."""
+        """Make cells write a checkpoint and end; none is started again."""
 
 
 @dataclass
 class SweepOutcome:
     """Cells that failed, with the reason, and those that were stopped on the way or never started.
 
-    time_up: they were stopped because the time given was over, and for no other reason.
+    time_up: they were stopped only because the time given was over.
     """
 
     failed: list[tuple[Experiment, str]] = field(default_factory=list)
@@ -82,7 +82,7 @@ class SweepOutcome:
 
 @dataclass(frozen=True)
 class CellEnded:
-    """A cell's end, as `run_cells` tells it.  reason: "" where it finished, `STOPPED` where it has still to."""
+    """A cell's end, as `run_cells` yields it.  reason: "" if it finished, `STOPPED`, or why it failed."""
 
     cell: Experiment
     reason: str
@@ -91,9 +91,9 @@ class CellEnded:
 def run_cells(
     cells: Sequence[Experiment], executor: Executor, runs_dir: Path, *, seconds: float, outcome: SweepOutcome
 ) -> Iterator[CellEnded | None]:
-    """Runs the cells in this order; yields each cell's end, and None about once a second.
+    """Run the cells in this order; yield each cell's end, and None about once a second.
 
-    A cell that another process works on is left to it; the others go first, then it is waited for.
+    A cell that another process works on is left to that process; the others go first, then it is waited for.
     At SIGINT, SIGTERM, SIGUSR1 or after `seconds` (0: never), running cells write a checkpoint and stop.
     """
     runs = {cell: RunDirectory.of(cell, runs_dir) for cell in cells}
@@ -112,7 +112,7 @@ def run_cells(
                     executor.stop()
                 for cell in _free(queue, runs, executor):
                     queue.remove(cell)
-                    if runs[cell].result.exists():  # by another sweep
+                    if runs[cell].result.exists():  # finished by another sweep
                         yield CellEnded(cell, "")
                     else:
                         executor.start(cell)
@@ -132,7 +132,7 @@ def run_cells(
 def _free(
     queue: Sequence[Experiment], runs: Mapping[Experiment, RunDirectory], executor: Executor
 ) -> Iterator[Experiment]:
-    """The cells that may start now: as long as there is room, and not those that another process works on."""
+    """The cells that may start now: those that no other process works on, as long as there is room."""
     for cell in list(queue):
         if not executor.has_room():
             return
@@ -141,7 +141,7 @@ def _free(
 
 
 def _recorded(ended: Ended, run: RunDirectory, outcome: SweepOutcome) -> CellEnded:
-    """Writes down an end that is one for good.  Of a cell that died without a word, the run's directory tells why."""
+    """Record a final end.  If a failed cell left no `error.txt`, write the reason there."""
     cell, end, reason = ended
     if run.result.exists():
         return CellEnded(cell, "")
@@ -161,9 +161,9 @@ def _recorded(ended: Ended, run: RunDirectory, outcome: SweepOutcome) -> CellEnd
 
 
 def work_on(cell: Experiment, options: RunOptions) -> tuple[End, str]:
-    """A worker's turn at a cell: how it ended, and the reason in one line.
+    """A worker's try at a cell: how it ended, and the reason in one line.
 
-    What went wrong is left in the run's `error.txt`, with the traceback.
+    An error is written to the run's `error.txt`, with the traceback.
     """
     run = RunDirectory.of(cell, options.runs_dir)
     end, reason = End.DONE, ""
@@ -185,7 +185,7 @@ def work_on(cell: Experiment, options: RunOptions) -> tuple[End, str]:
 
 
 def check_outcome(outcome: SweepOutcome) -> None:
-    """Raises RunError, one line, where a cell failed or a signal left cells undone."""
+    """Raise RunError, one line, if a cell failed or a signal left cells unfinished."""
     told = []
     if outcome.stopped and not outcome.time_up:
         told.append(f"stopped; {len(outcome.stopped)} cell(s) left; the same command goes on")

@@ -1,7 +1,7 @@
 """A pool of processes on this machine.
 
 A worker is one process for one try at one cell, with one thread: two cells on two cores finish sooner than one cell on
-both, and a worker that is killed takes one try with it.  On GPUs, a worker sees one of them, which others may see too.
+both, and a killed worker loses only one try.  With GPUs, a worker sees one GPU, which others may share.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Seat(NamedTuple):
-    """What a worker works on: the cell, the try (1 is the first), where, and the pipe that it tells its reason by."""
+    """What a worker works on: the cell, the try (1 is the first), the place, and the pipe that carries its reason."""
 
     cell: Experiment
     nth: int
@@ -37,7 +37,7 @@ class _Seat(NamedTuple):
 
 
 class LocalPool:
-    """An `Executor`.  places: the GPU of each worker, "" on the CPU, as `devices.worker_places` says."""
+    """An `Executor`.  places: the GPU of each worker, "" on the CPU, from `devices.worker_places`."""
 
     def __init__(self, options: RunOptions, places: Sequence[str], tries: int = 1) -> None:
         self.places: Sequence[str] = places
@@ -50,7 +50,7 @@ class LocalPool:
         return bool(self._places)
 
     def start(self, cell: Experiment) -> None:
-        """Workers are forked from a process that has imported what the first cell names."""
+        """Start a cell.  Workers are forked from a process that has imported the `preload` of the first cell."""
         self._context.set_forkserver_preload(["retrieval_gap.runs.executors.cells", *cell.preload])
         self._launch(cell, 1, self._places.popleft())
 
@@ -63,7 +63,7 @@ class LocalPool:
             words = _last_words(RunDirectory.of(seat.cell, self._options.runs_dir))
             if words and end is End.FAILED and reason.startswith(SILENT):
                 reason += f"; its last words: {words}"
-            # A worker that somebody else's SIGTERM stopped is started again too: the sweep goes on.
+            # A worker that a SIGTERM from elsewhere stopped is started again too: the sweep goes on.
             again = end in (End.FAILED, End.STOPPED) and not self._stopping
             if again and seat.nth < self._tries:
                 label, tries = seat.cell.label(), self._tries
@@ -81,7 +81,7 @@ class LocalPool:
     def _launch(self, cell: Experiment, nth: int, place: str) -> None:
         told, tell = multiprocessing.Pipe(duplex=False)
         process = _start(self._context, cell, self._options, place, tell)
-        tell.close()  # the worker's own is left, so that the pipe ends with it
+        tell.close()  # only the worker's copy stays open, so that the pipe ends with it
         self._running[process] = _Seat(cell, nth, place, told)
 
 
@@ -94,8 +94,8 @@ def _start(
 
 
 def _work(cell: Experiment, options: RunOptions, place: str, tell: Connection) -> None:
-    """A worker's whole life; its exit status is its `End`.  SIGTERM outside training ends it at once."""
-    os.environ["CUDA_VISIBLE_DEVICES"] = place  # before CUDA is first asked for; "" hides every GPU
+    """The main function of a worker; its exit status is its `End`.  SIGTERM outside training ends it immediately."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = place  # before CUDA is first used; "" hides every GPU
     threading.Thread(target=stop_with_driver, name="driver", daemon=True).start()
     _keep_errors_of(cell, options)
     here = replace(options, device="cuda" if place else "cpu", threads=options.threads or 1, patience=PATIENCE_SECONDS)
@@ -106,7 +106,7 @@ def _work(cell: Experiment, options: RunOptions, place: str, tell: Connection) -
 
 
 def _keep_errors_of(cell: Experiment, options: RunOptions) -> None:
-    """Has what this worker writes to standard error, a library's last words among it, go to the run's own file."""
+    """Redirect this worker's standard error, with a library's last words, to the run's own file."""
     run = RunDirectory.of(cell, options.runs_dir)
     with contextlib.suppress(OSError):
         run.path.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def _keep_errors_of(cell: Experiment, options: RunOptions) -> None:
 
 
 def _last_words(run: RunDirectory) -> str:
-    """The last line that a worker wrote to standard error, "" where there is none; the rest is passed on."""
+    """The last line that a worker wrote to standard error, or ""; the end of that output is also printed."""
     try:
         text = run.stderr.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
@@ -127,7 +127,7 @@ def _last_words(run: RunDirectory) -> str:
 
 
 def _end(process: ForkServerProcess, told: Connection) -> tuple[End, str]:
-    """How a process that has ended did, and the reason."""
+    """How a process ended, and the reason."""
     with told:
         if process.exitcode == -signal.SIGTERM:
             return End.STOPPED, STOPPED

@@ -1,4 +1,4 @@
-"""Processes of a driver's own: they stop when it does, and Ctrl-C reaches them through it alone."""
+"""The worker processes of a driver: they stop when it does, and Ctrl-C reaches them only through it."""
 
 import contextlib
 import multiprocessing
@@ -14,15 +14,15 @@ from types import ModuleType
 
 from retrieval_gap.machine.errors import UsageError
 
-# A socket's address has 107 bytes at most, and multiprocessing adds about 40 to its folder's name.
+# A socket's address has at most 107 bytes, and multiprocessing adds about 40 to its folder's name.
 LONGEST_FOLDER = 60
 SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 def use_short_sockets() -> None:
-    """Has multiprocessing put its sockets where their addresses are short enough: batch systems' TMPDIR often is not.
+    """Make multiprocessing put its sockets in a folder with a short name: TMPDIR on batch systems is often too long.
 
-    Call before the first process is started.  Raises UsageError, naming TMPDIR, where no such folder can be written.
+    Call before the first process is started.  Raises UsageError, naming TMPDIR, if no such folder can be written.
     """
     given = tempfile.gettempdir()
     if len(given) <= LONGEST_FOLDER:
@@ -35,7 +35,7 @@ def use_short_sockets() -> None:
 
 
 def short_folder() -> str:
-    """A folder for sockets.  Raises UsageError, naming TMPDIR, where none can be written."""
+    """A folder for sockets.  Raises UsageError, naming TMPDIR, if none can be written."""
     for folder in SHORT_FOLDERS:
         if os.access(folder, os.W_OK | os.X_OK):
             return folder
@@ -43,12 +43,12 @@ def short_folder() -> str:
 
 
 def start_deaf(process: ForkServerProcess, carried: object) -> None:
-    """A terminal sends Ctrl-C to the workers too, but it is the driver that stops them: they are born deaf to it.
+    """Start a worker that ignores Ctrl-C: a terminal sends it to workers too, but the driver stops them.
 
-    carried: what the process gets from the caller, which decides whether it runs the caller's script first.
+    carried: what the process gets from the caller; only if this needs `__main__` does it run the caller's script first.
     """
     use_short_sockets()
-    resource_tracker.ensure_running()  # its start, else a part of the first worker's, unblocks SIGINT
+    resource_tracker.ensure_running()  # else the first worker's start would start it, which unblocks SIGINT
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         with contextlib.nullcontext() if b"__main__" in pickle.dumps(carried) else _without_script():
@@ -59,8 +59,8 @@ def start_deaf(process: ForkServerProcess, carried: object) -> None:
 
 @contextlib.contextmanager
 def _without_script() -> Iterator[None]:
-    """Processes that start meanwhile do not run the script that started them, as multiprocessing has them do: it may
-    have come by standard input, or start processes itself, outside `if __name__ == "__main__":`."""
+    """Keep processes that start meanwhile from running the caller's script, as multiprocessing would: it may come from
+    standard input, or itself start processes outside `if __name__ == "__main__":`."""
     script = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
@@ -70,7 +70,7 @@ def _without_script() -> Iterator[None]:
 
 
 def stop_with_driver() -> None:
-    """Waits for the driver's end, whatever the cause (a pipe from it closes), then stops this worker."""
+    """Wait until the driver ends, for whatever reason (a pipe from it closes), then stop this worker."""
     driver = multiprocessing.parent_process()
     if driver is not None:
         driver.join()

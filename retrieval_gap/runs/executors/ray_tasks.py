@@ -1,7 +1,7 @@
-"""Cells as tasks of Ray: on this machine, or on a cluster whose nodes see the same folder of runs.
+"""Cells as Ray tasks: on this machine, or on a cluster whose nodes see the same folder of runs.
 
-Ray queues the tasks, gives each a processor or a share of a GPU, and starts one again where it failed or where its
-process or its node died; the new try goes on from the run's checkpoint.
+Ray queues the tasks, gives each a processor or a share of a GPU, and starts a task again if it failed or its process
+or node died; the new try resumes from the run's checkpoint.
 """
 
 import os
@@ -34,23 +34,23 @@ OBJECT_STORE_BYTES = 100 << 20  # nothing large goes through Ray
 LONGEST_RAY_FOLDER = 40  # Ray adds more to a socket's address than multiprocessing does
 SHARE_UNIT = 10_000  # Ray counts in ten thousandths of a GPU
 LISTEN_SECONDS = 10.0
-FOLDER_SECONDS = 10.0  # in which a new folder is seen on every node
+FOLDER_SECONDS = 10.0  # until a new folder must be visible on every node
 
 
 class TryFailedError(Exception):
-    """A try at a cell failed and another may not.  Ray starts the task again."""
+    """A try at a cell failed, but another may succeed.  Ray starts the task again."""
 
 
 class RayTasks:
-    """An `Executor`.  All cells are given to Ray at once, which starts them in this order.
+    """An `Executor`.  All cells are submitted to Ray together; it starts them in this order.
 
-    Of the executor's options, address is of a cluster that runs; "" is Ray's own variable RAY_ADDRESS or else a Ray on
-    this machine, which ends with `close`.  workers: processors of that Ray.  per_gpu: cells that share each GPU.
-    Raises UsageError for a device that the cluster lacks, RunError where it cannot be reached.
+    Of the executor's options, address is that of a running cluster; "" is RAY_ADDRESS, or else a Ray on this machine,
+    which ends with `close`.  workers: processors of that Ray.  per_gpu: cells that share each GPU.
+    Raises UsageError for a device that the cluster lacks, RunError if it cannot be reached.
     """
 
     def __init__(self, run: RunOptions, options: "ExecutorOptions") -> None:
-        # Ray's processes start elsewhere.
+        # Ray's processes start in another folder.
         self._run = replace(run, runs_dir=run.runs_dir.resolve(), threads=run.threads or 1, patience=PATIENCE_SECONDS)
         self._running, self._stopping = dict[Any, Experiment](), False
         _connect(options.address or os.environ.get("RAY_ADDRESS", ""), options.workers)
@@ -70,7 +70,7 @@ class RayTasks:
         asked: dict[str, Any] = {
             "num_cpus": 1,
             "num_gpus": SHARE_UNIT // (options.per_gpu or 1) / SHARE_UNIT if gpus else 0,
-            "max_calls": 1,  # a process for each try, to which nothing is left of another
+            "max_calls": 1,  # one process per try, with nothing left over from another
             "max_retries": options.tries - 1,
             "retry_exceptions": [TryFailedError],
         }
@@ -89,14 +89,14 @@ class RayTasks:
             return []
         try:
             ready, _ = ray.wait(list(self._running), timeout=seconds)
-            if ready:  # and what else has ended by now
+            if ready:  # also collect the others that have ended
                 ready, _ = ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
         except RayError as error:
             raise RunError(f"Ray is gone ({_line(error)}); the same command goes on") from error
         return [Ended(self._running.pop(ref), *_end(ref)) for ref in ready]
 
     def stop(self) -> None:
-        """Ray interrupts a task as Ctrl-C would; one that waits is never started."""
+        """Ray interrupts a running task as Ctrl-C would, and never starts a waiting one."""
         if not self._stopping:
             self._stopping = True
             for ref in self._running:
@@ -107,7 +107,7 @@ class RayTasks:
 
 
 def _connect(address: str, workers: int) -> None:
-    """Raises RunError where there is no cluster at the address, or it is of another version."""
+    """Connect to Ray.  Raises RunError if there is no cluster at the address, or it has another version."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address and address != "local":
@@ -128,20 +128,21 @@ def _connect(address: str, workers: int) -> None:
 
 
 def _check_listens(address: str) -> None:
-    """Raises OSError or ValueError where nothing listens at HOST:PORT; Ray would try for minutes and tell each time."""
+    """Raise ValueError unless the address is HOST:PORT or "auto", OSError if nothing listens there: Ray would try for
+    minutes and print each try."""
     if address == "auto":
         return
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit() or "/" in host:
         raise ValueError("expected HOST:PORT of its head, such as 10.0.0.1:6379, or auto")
     if host in ("localhost", "127.0.0.1"):
-        host = ray.util.get_node_ip_address()  # where Ray looks for it then
+        host = ray.util.get_node_ip_address()  # Ray then looks for it there
     socket.create_connection((host, int(port)), timeout=LISTEN_SECONDS).close()
 
 
 def _work(cell: Experiment, options: RunOptions) -> tuple[int, str]:
-    """A try, in a process of Ray's on any node: how it ended, and the reason.  Raises TryFailedError where another try
-    may go better."""
+    """A try, in a Ray process on any node: how it ended, and the reason.  Raises TryFailedError if another try may
+    succeed."""
     folder = RunDirectory.of(cell, options.runs_dir).path
     deadline = time.monotonic() + FOLDER_SECONDS
     while not folder.is_dir():
@@ -156,7 +157,7 @@ def _work(cell: Experiment, options: RunOptions) -> tuple[int, str]:
 
 
 def _end(ref: Any) -> tuple[End, str]:
-    """How a task that has ended did.  A process or a node that died is told by Ray."""
+    """How a task ended.  Ray reports a process or node that died."""
     try:
         end, reason = ray.get(ref)
     except TaskCancelledError:

@@ -1,6 +1,6 @@
 """Theorems as programs: explicit weights that do what "RNNs are not Transformers (Yet)" proves possible.
 
-docs/constructions.md says what was built.  A file that offers `BUILDERS` is found by itself.
+docs/constructions.md describes them.  Files that define `BUILDERS` are found automatically.
 """
 
 import importlib
@@ -22,7 +22,7 @@ def builders() -> dict[tuple[str, str], Builder]:
 
 
 def builder(task: str, how: str) -> Builder:
-    """The builder of this task's construction.  Raises UsageError, with what there is, where there is none."""
+    """The builder of this task's construction.  Raises UsageError, with the valid choices, if there is none."""
     known = builders()
     if (task, how) not in known:
         ways = sorted(way for name, way in known if name == task)

@@ -1,4 +1,4 @@
-"""Softmax attention whose heads look numbers up: the key that equals the query, else `[BOS]`.
+"""Softmax attention whose heads look up numbers: the key that equals the query, else `[BOS]`.
 
 Axes: B batch, L queries, C keys (positions up to the query's), H heads, E query and key width, W value width,
 D directions.
@@ -8,10 +8,10 @@ A head's score of a key k for a query q is
     -span * (q - k)^2  +  position, or -position, or nothing
 
 written as a product of vectors, (2 span q, -span q^2, 1, preference) . (k, real, bias, position), where bias holds
--span k^2.  `real` is 0 at `[BOS]`, whose score is the constant -span / 2: it is what a head falls back
-on, and since the values there are 0, a head also tells whether it has found anything.  span is above twice the largest
-position, so the order is: equal keys, the preferred first; `[BOS]`; all others.  Scores differ by 1 or more, times a
-sharpness of O(log n): the weights of all keys but the best add up to less than the last bit of a number.
+-span k^2.  `real` is 0 at `[BOS]`, whose score is the constant -span / 2: a head falls back on it, and since the values
+there are 0, a head also shows whether it has found anything.  span is above twice the largest position, so the order
+is: equal keys, the preferred first; `[BOS]`; all others.  Scores differ by 1 or more, times a sharpness of O(log n), so
+the weights of all keys but the best add up to less than the last bit of a number.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,9 +28,9 @@ from retrieval_gap.theory.constructions.residual_stream import Affine, Number, R
 
 BOS_FLAG = "is_bos"  # the direction that is 1 at `[BOS]`, 0 elsewhere
 POSITION = "position"
-SCORES_AT_ONCE = 1 << 16  # of queries with keys: a chunk that stays in a processor's cache
+SCORES_AT_ONCE = 1 << 16  # scores per chunk, which fits into a processor's cache
 _UNSEEN = -(2.0**96)  # the score of a later position: finite, as every number here is
-_LOWEST = -700.0  # float64's exp is near its smallest number here, and further below takes ten times as long
+_LOWEST = -700.0  # float64's exp is near its smallest normal number here; lower takes ten times as long
 _PREFER = {"earliest": -1.0, "latest": 1.0, "all": 0.0}
 _REAL = 1.0 - direction(BOS_FLAG)
 
@@ -39,10 +39,10 @@ _REAL = 1.0 - direction(BOS_FLAG)
 class Lookup:
     """One look-up.
 
-    values: what is written where it finds a key, by name: forms that are 0 at `[BOS]`.
-    match: pairs (query, key) of numbers that must be equal, all of them; a key is 0 at `[BOS]`.
-    where: a flag, 0 at `[BOS]`: only such keys count.
-    prefer: among equal keys; "all" takes their mean.
+    values: what is written where a key is found, by name; forms that are 0 at `[BOS]`.
+    match: pairs (query, key) of numbers that must all be equal; a key is 0 at `[BOS]`.
+    where: a flag, 0 at `[BOS]`; only keys with flag 1 count.
+    prefer: which of several equal keys to take; "all" takes their mean.
     null: the score of `[BOS]`, in spans: -1/2 is below equal keys, 0 is among them.
     """
 
@@ -59,7 +59,7 @@ class Lookup:
         return [*(query.value * (2 * span) for query, _ in self.match), squares * -span, affine(1), *preference]
 
     def keys(self, span: float) -> list[Affine]:
-        """The key vector: products with the query vector are scores."""
+        """The key vector; its products with query vectors are scores."""
         squares = sum((key.square for _, key in self.match), affine(0))
         bias = squares * -span + direction(BOS_FLAG) * (self.null * span) + (self.where - _REAL) * span
         preference = [direction(POSITION)] if _PREFER[self.prefer] else []
@@ -67,9 +67,9 @@ class Lookup:
 
 
 class LookupAttention(nn.Module):
-    """Causal softmax attention; every head writes directions of its own.
+    """Causal softmax attention; every head writes its own directions.
 
-    longest: positions there may be.  Raises ValueError through `ResidualStream` for what is read before it is written.
+    longest: largest number of positions.  Raises ValueError, by `ResidualStream`, for a direction read before written.
     """
 
     def __init__(self, stream: ResidualStream, heads: Sequence[Lookup], longest: int, precision: Precision) -> None:
@@ -101,9 +101,9 @@ class LookupAttention(nn.Module):
     def forward(
         self, x_BxLxD: Float[Tensor, "b l d"], cache: KVCache, *, last_only: bool = False
     ) -> tuple[Float[Tensor, "b q e"], KVCache]:
-        """The stream with the new directions behind the old ones, and the cache with these positions in it.
+        """The stream with the new directions appended, and the cache with these positions appended.
 
-        last_only: at the last position alone, where nothing later reads the others.
+        last_only: compute the last position alone, when no later layer reads the others.
         """
         rounded, start = self.precision.round, cache.length
         cache = cache.append(*(rounded(_by_head(x_BxLxD, w)) for w in (self.key_HxExD, self.value_HxWxD)))
@@ -121,7 +121,7 @@ class LookupAttention(nn.Module):
         return torch.cat([x_BxLxD, written_BxLxN], -1), cache
 
     def _attend(self, q_BxHxLxE: Tensor, k_BxHxCxE: Tensor, v_BxHxCxW: Tensor, start: int) -> Tensor:
-        """Means of the values; the first query stands at position `start`."""
+        """Weighted means of the values; the first query is at position `start`."""
         rounded, length = self.precision.round, q_BxHxLxE.shape[2]
         seen = start + length
         k_BxHxCxE, v_BxHxCxW = k_BxHxCxE[:, :, :seen], v_BxHxCxW[:, :, :seen]
@@ -136,14 +136,14 @@ class LookupAttention(nn.Module):
 
 
 def _by_head(x_BxLxD: Tensor, weight_HxExD: Tensor) -> Tensor:
-    """Each head's product, BxHxLxE."""
+    """Each head's projection, BxHxLxE."""
     heads, width, _ = weight_HxExD.shape
     return (x_BxLxD @ weight_HxExD.flatten(0, 1).T).unflatten(-1, (heads, width)).transpose(1, 2)
 
 
 def sharpness(precision: Precision) -> float:
-    """What scores are multiplied with: twice a significand's bits.  Then exp(-sharpness) is below the square of a last
-    bit, and all keys behind the best together weigh nothing."""
+    """The factor of the scores: twice a significand's bits.  Then exp(-sharpness) is below the square of a last bit,
+    and all keys but the best together have no weight."""
     return 2.0 * precision.significand
 
 

@@ -1,9 +1,9 @@
-"""What every construction is: a program compiled to a module with explicit weights, which the decoder runs as it runs a
+"""The base of all constructions: a program compiled to a module with explicit weights, which the decoder runs like a
 trained model.
 
 Axes: B batch, L time, D directions, V vocabulary.
 
-The head takes the number a in the direction `answer` to the logits 2 a v - v^2 of tokens v: the largest is at v = a.
+The head maps the number a in the direction `answer` to logits 2 a v - v^2 of tokens v: the largest is at v = a.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class Construction(nn.Module):
     """A `StepModel` of retrieval_gap.decoding.decode.
 
     theorem: its number in "RNNs are not Transformers (Yet)".  vocab_size: V.
-    largest: the largest whole number (a token's, a position) at problem size n, which decides the stated precision.
+    largest: the largest whole number (token or position) at problem size n, which determines the stated precision.
 
     Weights are `nn.Parameter`s that need no gradient.  The head is computed from the tokens' numbers, not stored.
     """
@@ -50,39 +50,39 @@ class Construction(nn.Module):
         self.register_buffer("head_2xV", self.precision.round(torch.stack([2 * value_V, -(value_V**2)])), False)
 
     def stated_precision(self, n: int) -> int:
-        """Bits of a number in which the construction is exact at problem size n: the square of the largest number has
-        to be, and a few bits more.  O(log n)."""
+        """Bits of a number with which the construction is exact at problem size n: enough for the square of the largest
+        number, and a few more.  O(log n)."""
         return EXPONENT_BITS + 2 * self.largest(n).bit_length() + SPARE_BITS
 
     def init_state(self, batch: int) -> State:
-        """The position, where the stream begins with it, and a part for each layer that keeps something."""
+        """The position, if the stream begins with it, and one part for each layer with a state."""
         position_B = torch.zeros(batch if self.counts_positions else 0, dtype=EXACT, device=self.device)
         kept = tuple(part.init_state(batch) for part in self.parts if isinstance(part, LookupAttention | Recurrence))
         return (position_B, *kept) if self.counts_positions else kept
 
     def forward(self, tokens_BxL: Int[Tensor, "b l"]) -> Float[Tensor, "b l v"]:
-        """Logits of the token after each position, all positions at once."""
+        """Logits of the token after each position, for all positions in parallel."""
         return self.extend(tokens_BxL, self.init_state(len(tokens_BxL)))[0]
 
     def extend(self, tokens_BxL: Int[Tensor, "b l"], state: State) -> tuple[Float[Tensor, "b l v"], State]:
-        """Reads a stretch of tokens; the logits after each of them, and the state."""
+        """Read tokens; return the logits after each of them, and the state."""
         x_BxLxD, state = self.read(tokens_BxL, state)
         return self._head(x_BxLxD), state
 
     def prefill(self, tokens_BxL: Int[Tensor, "b l"], state: State | None = None) -> tuple[Float[Tensor, "b v"], State]:
-        """Reads a stretch of tokens; the logits after its last one, and the state."""
+        """Read tokens; return the logits after the last one, and the state."""
         state = self.init_state(len(tokens_BxL)) if state is None else state
         x_BxLxD, state = self.read(tokens_BxL, state, last_only=True)
         return self._head(x_BxLxD[:, -1]), state
 
     def step(self, token_B: Int[Tensor, " b"], state: State) -> tuple[Float[Tensor, "b v"], State]:
-        """Reads one token."""
+        """Read one token."""
         return self.prefill(token_B[:, None], state)
 
     def read(
         self, tokens_BxL: Tensor, state: State, *, last_only: bool = False
     ) -> tuple[Float[Tensor, "b q d"], State]:
-        """The whole stream at each of these tokens, or (`last_only`) at the last, and the state after it."""
+        """The whole stream at each of these tokens, or (`last_only`) at the last, and the state after them."""
         rounded, after = self.precision.round, []
         token_BxL = tokens_BxL.to(EXACT) - BOS
         begin = [torch.ones_like(token_BxL), token_BxL]
@@ -109,8 +109,8 @@ class Construction(nn.Module):
 
     @torch.no_grad()
     def state_bits(self, length: int) -> int:
-        """Bits carried for one sample after `length` tokens: elements of the state's tensors, each of the precision's
-        bits.  A cache grows by as many elements with every token: counted after one token and two."""
+        """Bits of one sample's state after `length` tokens: the elements of its tensors, times the precision's bits.
+        A cache grows by the same number with every token, which is counted from states after one token and two."""
         counted = []
         for tokens in (1, 2):
             _, state = self.prefill(torch.zeros(1, tokens, dtype=torch.long, device=self.device))
@@ -118,21 +118,21 @@ class Construction(nn.Module):
         return counted[0] + (length - 1) * (counted[1] - counted[0])
 
     def recurrent_bits(self) -> int:
-        """Of the state's bits, those that recurrent layers carry: the same after any number of tokens."""
+        """Bits of the state in recurrent layers, the same after any number of tokens."""
         kept = (part for part in self.parts if isinstance(part, Recurrence))
         return sum(part.init_state(1).numel() for part in kept) * self.precision.number_bits
 
     def parameter_count(self) -> int:
-        """Numbers in the weights, zeros included."""
+        """Number of weights, zeros included."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def parameter_bits(self) -> int:
-        """The same in bits."""
+        """Bits of all weights."""
         return self.parameter_count() * self.precision.number_bits
 
     def computed_count(self, length: int) -> int:
-        """Numbers that stand for tokens and positions in texts of so many tokens, computed and not stored: one a token
-        in the embedding, two in the head, one a position."""
+        """Numbers for tokens and positions that are computed, not stored, in texts of `length` tokens: one per token in
+        the embedding, two in the head, and one per position."""
         return 3 * self.head_2xV.shape[1] + length * self.counts_positions
 
     @property
@@ -141,7 +141,7 @@ class Construction(nn.Module):
 
 
 def check_asked_last(task: RecallTask) -> None:
-    """Raises UsageError where the query stands in front of the sequence: the theorems have it behind."""
+    """Raise UsageError if the query comes before the sequence: in the theorems it comes after."""
     if task.asks_first:
         raise UsageError(f"{task.name}: constructions are asked behind the sequence; leave --query first out")
 
@@ -151,10 +151,10 @@ Build = Callable[[TaskConfig, Precision], Construction]
 
 @dataclass(frozen=True)
 class Builder:
-    """How a task's construction is built: `build(task_config, precision)`.
+    """Builder of a task's construction: `build(task_config, precision)`.
 
-    theorem: as in `Construction`.  mode: the task's view in which it writes.
-    view: the task with a trace of the construction's own, where it writes none of the task's views.
+    theorem: as in `Construction`.  mode: the task's view that it writes.
+    view: the task with the construction's own trace, if that is none of the task's views.
     A construction's file lists its builders as `BUILDERS: dict[tuple[str, str], Builder]`, by task and `how`.
     """
 

@@ -1,8 +1,8 @@
 """A finite control for programs that write by rules: a clock, registers that are set at chosen times, a table of rules.
 
-The clock is one number.  A mark sets it to a power of two, and it is halved at every token: it tells how many tokens
-ago the last mark was, counted from what that mark is worth.  Before any mark it stays at 0, and long after one it gets
-there again.  Floats hold powers of two exactly, in any precision.
+The clock is one number.  A mark sets it to 2^-time, where time depends on the mark, and every later token halves it, so
+that it counts the tokens since the last mark.  It is 0 before any mark, and again long after one.  Floats hold powers
+of two exactly, in any precision.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,17 +19,17 @@ Rule = tuple[Value, tuple[Value, ...]]
 
 
 def number_of(token: int) -> float:
-    """What the direction of the token holds at this one (`[BOS]` is 0)."""
+    """The value of the token direction at this token (`[BOS]` is 0)."""
     return float(token - BOS)
 
 
 def is_token(token: int) -> Units:
-    """1 at this token, else 0."""
+    """1 at this token, 0 at others."""
     return is_zero(direction(TOKEN) - number_of(token))
 
 
 def clock(marks: Mapping[str, int]) -> Register:
-    """The clock; `marks` has, for each direction that is 1 at a mark, the time that it is then."""
+    """The clock.  marks: for each direction that flags a mark, the time that the mark sets."""
     halved = direction(CLOCK) * 0.5
     setting = Affine()
     for flag, time in marks.items():
@@ -40,22 +40,22 @@ def clock(marks: Mapping[str, int]) -> Register:
 def clock_is(time: int) -> Units:
     """1 at this time (the clock at 2^-time), else 0.
 
-    The clock's distance is measured in halves of what it shows at `time`.  Later it is between -2 and -1, where every
-    ReLU of the tent is 0; earlier it is 2 or more, and exact with a significand of 2 bits more than there are times in
-    between.
+    The argument is the clock's distance from 2^-time in units of half of that.  At later times it is between -2 and -1,
+    where every ReLU of the tent is 0; at earlier times it is 2 or more, and exact if the significand has 2 bits more
+    than there are times in between.
     """
     return is_zero((direction(CLOCK) - 2.0**-time) * 2.0 ** (time + 1))
 
 
 def held(name: str, when: Affine, value: Affine) -> Register:
-    """A register that becomes `value` where the flag `when` is 1, and else stays.  `value` is 0 where the flag is."""
+    """A register that becomes `value` where the flag `when` is 1, else stays.  `value` must be 0 where `when` is 0."""
     return Register(direction(name), ((when, -direction(name)),), value)
 
 
 def rules(table: Sequence[Rule]) -> Units:
     """The sum of the values whose flags (forms that are 0 or 1) are all 1.
 
-    A hidden unit a rule: its value times relu(sum of its flags - (how many there are - 1)).
+    Each rule is one hidden unit: its value times relu(sum of its flags - (number of flags - 1)).
     """
     flagged = ((value, sum(map(affine, flags), Affine()) - (len(flags) - 1)) for value, flags in table)
     return sum((times(value, together) for value, together in flagged), Units(()))

@@ -1,7 +1,7 @@
 """Feed-forward layers with ReGLU, down((gate x) * relu(up x)), and the functions of whole numbers that they compute.
 
 Axes: D directions of the stream, H hidden units.
-Source: ReGLU is Shazeer's (arXiv 2002.05202).  A form below is exact where its arguments are whole numbers.
+Source: Shazeer's ReGLU (arXiv 2002.05202).  The functions below are exact for whole numbers.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ from retrieval_gap.theory.constructions.residual_stream import ONE, Affine, Resi
 
 @dataclass(frozen=True)
 class Unit:
-    """A hidden unit, and the weight of what it gives: out * gate * relu(up)."""
+    """A hidden unit with its output weight: out * gate * relu(up)."""
 
     out: float
     gate: Affine
@@ -26,7 +26,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Units:
-    """A sum of hidden units: what a layer writes to one direction."""
+    """A sum of hidden units, which a layer writes to one direction."""
 
     units: tuple[Unit, ...]
 
@@ -58,12 +58,12 @@ def times(form: Affine | float, factor: Affine) -> Units:
 
 
 def square(form: Affine) -> Units:
-    """form ** 2, of either sign."""
+    """form ** 2, for either sign."""
     return Units((Unit(1.0, form, form), Unit(1.0, -form, -form)))
 
 
 def is_zero(form: Affine) -> Units:
-    """1 where a whole number is 0, else 0: a tent over three relus."""
+    """1 where a whole number is 0, else 0: a tent of three ReLUs."""
     return relu(form + 1) - 2.0 * relu(form) + relu(form - 1)
 
 
@@ -73,7 +73,7 @@ def at_least_one(form: Affine) -> Units:
 
 
 def chosen(flags: Iterable[Affine], forms: Iterable[Affine]) -> Units:
-    """The form whose flag is 1, where the others are 0."""
+    """The form whose flag is 1; the other flags are 0."""
     return sum((times(form, flag) for flag, form in zip(flags, forms, strict=True)), Units(()))
 
 
@@ -93,10 +93,10 @@ class FeedForward(nn.Module):
             rows.append(row_H)
             first += len(sums.units)
         self.gate_up_2HxD = weight(gate_up_2HxD, precision)
-        self.down_NxH = weight(torch.stack(rows), precision)  # N directions are new: all others it leaves alone
+        self.down_NxH = weight(torch.stack(rows), precision)  # N new directions; the others do not change
 
     def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b e"]:
-        """The stream, with the new directions behind the old ones."""
+        """The stream, with the new directions appended."""
         rounded = self.precision.round
         gate, up = rounded(x @ self.gate_up_2HxD.T).chunk(2, -1)
         hidden = rounded(gate * up.relu())

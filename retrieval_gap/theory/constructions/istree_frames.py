@@ -1,18 +1,17 @@
 """IsTree with the chain of thought that the hybrid of theorem 5.7 writes.
 
-One attention layer looks things up once a token, and what it finds reaches the recurrent layers below it only as the
-token that is written.  The `cot` view, a bare tour, leaves them nothing to go by: the edge that the search goes on from
-takes one look-up, the one behind it a second.  So the trace has more tokens, in the task's own vocabulary; it is O(n)
-tokens long all the same.
+One attention layer does one look-up per token, and its result reaches the recurrent layers below it only as the written
+token.  The tour of the `cot` view is too short for that: the edge from which the search continues takes one look-up,
+the edge after it a second.  So this trace has more tokens, still O(n), in the task's own vocabulary.
 
-* Records, four tokens an edge u - w in the prompt's order: `u w p q`, where p is the number of the edge with u before
-  this one, q of that with w, `[FAILED]` for none.  Edge number e (from 0) is written as the node of that name.  Then
+* Records, four tokens for each edge u - w in the prompt's order: `u w p q`, where p is the number of the previous edge
+  with u and q of that with w, `[FAILED]` for none.  Edge number e (from 0) is written as the node of that name.  Then
   `[EOS]`.
-* Frames, five tokens each: `v f e k w`: at node v, whose father is f, behind edge e comes edge k, to w.  `[FAILED]` is
-  none.  The next frame is about w (if the tour has not been there), v again (if w is f), or f (if there is no k).
+* Frames, five tokens each: `v f e k w`: at node v with father f, the edge after e is k, which leads to w.  `[FAILED]`
+  is none.  The next frame is about w (if the tour has not been there), v again (if w is f), or f (if there is no k).
 * `[EOS]`, and the answer.
 
-Worked example, the triangle 2-0 2-1 1-0 beside the edge 4-3:
+Worked example, the triangle 2-0 2-1 1-0 and a separate edge 4-3:
 
     2 0 F F  2 1 0 F  1 0 1 0  4 3 F F [EOS]
     0 F F 0 2  2 0 F 0 0  2 0 0 1 1  1 2 F 1 2  1 2 1 2 0 [EOS] [FALSE]
@@ -30,7 +29,7 @@ from retrieval_gap.tasks.istree.traces import NODE_0
 
 
 class IsTreeFrames(IsTree):
-    """The task; its one view, called `cot`, is records and frames."""
+    """The task with one view, `cot`: records and frames."""
 
     modes: ClassVar[tuple[Mode, ...]] = ("cot",)
 
@@ -54,7 +53,7 @@ class IsTreeFrames(IsTree):
 
 
 def frames_of(edges: Sequence[tuple[int, int]], nodes: int) -> list[int]:
-    """The tokens behind the prompt: records, frames and the answer."""
+    """The tokens after the prompt: records, frames and the answer."""
     written, after = _records(edges)
     written.append(EOS)
     fathers: dict[int, int] = {0: FAILED}
@@ -77,7 +76,7 @@ def frames_of(edges: Sequence[tuple[int, int]], nodes: int) -> list[int]:
 
 
 def _records(edges: Sequence[tuple[int, int]]) -> tuple[list[int], dict[tuple[int, int], tuple[int, int]]]:
-    """The records, and by (node, edge) as they are written the node's next edge and where it leads."""
+    """The records; and by (node, edge), the node's next edge and where it leads, both as they are written."""
     written: list[int] = []
     latest: dict[int, int] = {}
     after = {}

@@ -1,9 +1,9 @@
 """IsTree by recurrent layers of O(log n) bits and one attention layer, with a chain of thought of O(n) tokens
 (theorem 5.7).
 
-The recurrence remembers the last seven tokens, where in a record or frame it stands, and five counts; istree_frames.py
-has the trace.  The attention layer has four heads: a node of the prompt, a node's latest record, its next edge, and the
-frame in which the search entered a node.  Feed-forward layers before it put the query together, those behind it choose
+The recurrence remembers the last seven tokens, its place in a record or frame, and six counts; istree_frames.py
+describes the trace.  The attention layer has four heads: a node of the prompt, a node's latest record, its next edge,
+and the frame in which the search entered a node.  Feed-forward layers before it form the queries; those after it choose
 the token.
 
 Source: "RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), theorem 5.7.
@@ -24,7 +24,7 @@ from retrieval_gap.theory.constructions.residual_stream import ONE, Affine, dire
 HISTORY = 6
 _NONE, _END, _NODE_0 = FAILED - BOS, EOS - BOS, NODE_0 - BOS
 _ago = [direction(past(back)) for back in range(HISTORY + 1)]
-# Of a record four tokens long, or a frame of five: how many have been read since `[EOS]`, one flag each.
+# One flag for each place in a record (four tokens) or a frame (five): how many of its tokens have been read.
 _record, _frame = ([direction(f"{name}_{j}") for j in range(size)] for name, size in (("record", 4), ("frame", 5)))
 _is_end, _is_none = direction("is_end"), direction("is_none")
 
@@ -56,12 +56,12 @@ def _remember(program: Program) -> None:
 
 
 def _restarted(form: Affine, gated: tuple[tuple[Affine, Affine], ...] = ()) -> Register:
-    """A register that becomes `form`, but 0 at `[EOS]`."""
+    """A register that becomes `form`, and 0 at `[EOS]`."""
     return Register(form, (*gated, (_is_end, -form)))
 
 
 def _cycle(name: str, size: int) -> dict[str, Register]:
-    """Flags of which one is up: the next with each token, the first at `[EOS]`."""
+    """Flags, one of which is 1: the first one at `[EOS]`, then the next one with each token."""
     flags = [direction(f"{name}_{j}") for j in range(size)]
     turned = {f"{name}_{j}": _restarted(flags[j - 1]) for j in range(size)}
     first = turned[f"{name}_0"]
@@ -69,7 +69,7 @@ def _cycle(name: str, size: int) -> dict[str, Register]:
 
 
 def _ask(program: Program) -> None:
-    """What each head asks for, and what each key says."""
+    """The queries and keys of each head."""
     program.feed_forward(
         {f"in_{k}": is_zero(direction("ends") - k) for k in (1, 2, 3)}
         | {square_of(name): square(direction(name)) for name in (TOKEN, POSITION, past(1), past(2))},
@@ -84,7 +84,7 @@ def _ask(program: Program) -> None:
             "node": chosen(_frame[3:], _ago[2:4]),
             "edge": chosen(_frame[3:], _ago[0:2]),
             "entered": chosen(_frame[:3], [_ago[0], _ago[0], _ago[6]]),
-            # Of the frame before: what it found, its father, its node.
+            # Of the previous frame: what it found, its father, its node.
             "w": chosen(_frame[:3], _ago[0:3]),
             "f": chosen(_frame[:3], _ago[3:6]),
             "v": chosen(_frame[:3], _ago[4:7]),
@@ -129,7 +129,7 @@ def _look_up(program: Program) -> None:
 
 
 def _choose(program: Program) -> None:
-    """The token."""
+    """The choice of the next token."""
     back, none = direction("goes_back"), linear(float(_NONE))
     program.feed_forward(
         {

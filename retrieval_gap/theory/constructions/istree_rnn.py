@@ -1,21 +1,21 @@
 """IsTree with a search: a linear RNN of constant size writes the depth-first search of the `rag` view (theorem 5.3).
 
-The text is the memory: fathers are facts written there, edges stand in the prompt, and every step asks for one of them.
-The state is eight numbers, whatever the graph:
+The text is the memory: fathers are written there as facts, edges are in the prompt, and every step searches for one of
+them.  The state is eight numbers for any graph:
 
 | register | what it holds |
 |---|---|
 | clock | which token of its pattern the text is at (control.py): `[ENDSEARCH]` is 0, `[EOS]` 4, `[STARTSEARCH]` 6 |
 | asks_edge | 1 while the last sign was `-`, 0 while it was `~` |
-| phase | what was asked since the visit began: 1 for each `~`, 4 for each `-` |
-| v | the node that is visited |
-| back_from | the child that the search has come back from; 0 when v was just entered |
-| father | the last answer to `~`: v's father, until a neighbour's is asked for |
-| w | the last answer to `-`: the neighbour at hand |
-| facts | how many fathers were written: nodes found, but for the root |
+| phase | queries since the visit began: 1 for each `~`, 4 for each `-` |
+| v | the visited node |
+| back_from | the child that the search came back from; 0 if v was just entered |
+| father | the last answer to `~`: v's father, until the neighbour's father is searched |
+| w | the last answer to `-`: the current neighbour |
+| facts | number of fathers written: nodes found, except the root |
 
-Phases: 0 the visit begins, 1 v's father is known, 5 a neighbour is known, 9 the neighbour behind the father is, 6 and
-10 the neighbour's father is (or that it has none).
+Phases: 0 the visit begins, 1 v's father is known, 5 a neighbour is known, 9 the neighbour after the father is known, 6
+and 10 the neighbour's father is known (or that it has none).
 
 Steps are O(n): each of the 2n - 1 visits writes at most four searches.
 Source: "RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), theorem 5.3 and algorithm 2.
@@ -43,7 +43,7 @@ from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, Program
 from retrieval_gap.theory.constructions.recurrence import Register
 from retrieval_gap.theory.constructions.residual_stream import direction
 
-# Times of the clock: of the tokens behind an answer, and of those of a question.
+# Times of the clock: those of the tokens after an answer, then those of a query's tokens.
 STOPPED, FOUND, NAMED, SIGNED, ENDED, ENTERED = range(6)
 STARTED, SUBJECT, SIGN, OBJECT = range(6, 10)
 PHASES = (0, 1, 5, 6, 9, 10)
@@ -70,7 +70,7 @@ def at(time: int) -> str:
 
 
 def _events(program: Program) -> None:
-    """Which register this token is for."""
+    """Events: which register this token is for."""
     clocks = {at(time): clock_is(time) for time in range(FOUND, OBJECT + 1)}
     program.feed_forward(clocks, "which time is it?")
     found, entered, returned = (direction(at(time)) for time in (FOUND, ENTERED, NAMED))
@@ -111,7 +111,7 @@ def _tests(program: Program, n: int) -> None:
 
 
 def _rules() -> list[Rule]:
-    """What is written next, by the time, the phase and the tests."""
+    """The next token, by time, phase and tests."""
     phase = {number: direction(f"phase_{number}") for number in PHASES}
     has_w, has_verdict = phase[5] + phase[9], phase[6] + phase[10]
     w_is_father, failed = direction("w_is_father"), direction("is_failed")
@@ -124,22 +124,22 @@ def _rules() -> list[Rule]:
     just_entered, at_root = direction("just_entered"), direction("at_root")
     fathers_turn = phase[0] + phase[1]
     return [
-        # [STARTSEARCH]: the node that is asked about.
+        # After [STARTSEARCH]: the node of the query.
         (v, (asked, fathers_turn)),
         (v, (asked, has_w, w_is_father)),
         (w, (asked, has_w, 1.0 - w_is_father)),
-        # That node: its sign.
+        # After that node: the sign.
         (tilde, (subject, phase[0])),
         (edge, (subject, phase[1])),
         (edge, (subject, has_w, w_is_father)),
         (tilde, (subject, has_w, 1.0 - w_is_father)),
-        # The sign: the end, or the edge after which the next one is wanted.
+        # After the sign: the end, or the other node of the edge whose successor is searched; then the end.
         (stop, (signed, 1.0 - is_edge)),
         (stop, (signed, is_edge, phase[5], just_entered)),
         (back_from, (signed, is_edge, phase[5], 1.0 - just_entered)),
         (w, (signed, is_edge, phase[9])),
         (stop, (with_object,)),
-        # What was found: v's father, a neighbour, no neighbour, a neighbour's father.
+        # After the result: v's father, a neighbour, no neighbour, a neighbour's father.
         (start, (found, phase[1])),
         (start, (found, has_w, 1.0 - failed)),
         (father, (found, has_w, failed, 1.0 - at_root)),
@@ -147,13 +147,13 @@ def _rules() -> list[Rule]:
         (w, (found, has_verdict, failed, 1.0 - direction("w_is_root"))),
         (end, (found, has_verdict, failed, direction("w_is_root"))),
         (end, (found, has_verdict, 1.0 - failed)),
-        # A return begins a visit; else a fact is written, and then its node entered.
+        # A return begins a visit; otherwise a fact is written, then its node is entered.
         (start, (third, phase[0])),
         (tilde, (third, 1.0 - phase[0])),
         (v, (fourth,)),
         (w, (fifth, 1.0 - is_end)),
         (start, (entered,)),
-        # [EOS]: the root behind the prompt, the answer behind the search.
+        # After [EOS]: the root if it ends the prompt, the answer if it ends the search.
         (number_of(NODE_0), (is_end, 1.0 - has_w - has_verdict)),
         (number_of(TRUE), (is_end, has_w, direction("found_all"))),
         (number_of(FALSE), (is_end, has_w, 1.0 - direction("found_all"))),

@@ -1,21 +1,21 @@
 """IsTree by a Transformer of constant size with a chain of thought of O(n) tokens (theorem 4.7).
 
-It writes the task's `cot` view: the tour of a depth-first search.  Nothing but the tour is remembered; each token of it
-is worked out anew by eight attention layers.  A *half-edge* is a node's token in the prompt.  Half-edges of one node
-form a chain: each knows where the one before it stands (0: none), so "the next edge of v behind the half-edge at h" is
-the half-edge of v that has h before it: an exact look-up of two numbers.
+It writes the task's `cot` view: the tour of a depth-first search.  Only the tour is remembered; eight attention layers
+compute each of its tokens anew.  A *half-edge* is a node's token in the prompt.  Half-edges of one node form a chain:
+each knows the position of the one before it (0: none), so "the next edge of v after the half-edge at h" is the
+half-edge of v that has h before it: an exact look-up of two numbers.
 
 | layer | looks up |
 |---|---|
 | 1 | the last two tokens; the first `[EOS]` |
-| 2 | in the prompt: where the same node stood before; in the tour: where it was entered, and from where (its father) |
+| 2 | in the prompt: where the same node was before; in the tour: where it was entered, and from where (its father) |
 | 3 | the edge between the node and the one that the tour comes from |
-| 4, 5 | the node's next half-edge behind that one (its first where it was just entered); the edge's other end |
-| 6, 7 | the half-edge behind that, and its other end, for the case that the first leads to the father |
+| 4, 5 | the node's next half-edge after that one (its first if it was just entered); the edge's other end |
+| 6, 7 | the half-edge after that, and its other end, in case the first leads to the father |
 | 8 | whether the tour has been at that neighbour |
 
-The answer is read off the length of the tour.  A tree's tour has 2n - 1 nodes and no other graph's has; with the first
-`[EOS]` at e = 3n - 2 and the second at s this is 3 s = 5 e + 4.
+The answer follows from the length of the tour.  Only a tree's tour has 2n - 1 nodes; with the first `[EOS]` at
+e = 3n - 2 and the second at s this is 3 s = 5 e + 4.
 
 Source: "RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), theorem 4.7, whose proof takes nine layers.
 """
@@ -40,7 +40,7 @@ _END, _NODE_0 = EOS - BOS, NODE_0 - BOS
 
 
 def _read(program: Program) -> None:
-    """Where the token stands: in the prompt or in the tour, at an edge's first or second end."""
+    """Where the token is: in the prompt or in the tour, at an edge's first or second end."""
     begin(program)
     position, token = number(POSITION), number(TOKEN)
     end = {"end": direction(POSITION), "after_end": _REAL}
@@ -69,7 +69,7 @@ def _read(program: Program) -> None:
 
 
 def _find_edge(program: Program) -> None:
-    """The half-edge that the search has used last: that to the child it comes back from, or none (0)."""
+    """The half-edge that the search used last: the one to the child that it comes back from, or none (0)."""
     rise = direction(TOKEN) - direction(past(1))
     program.feed_forward(
         {
@@ -92,7 +92,7 @@ def _find_edge(program: Program) -> None:
 
 
 def _next_neighbour(program: Program, used: str, name: str) -> None:
-    """The half-edge of the node behind `used`, as `name`_at, and the edge's other end as `name`; both 0 for none."""
+    """The node's half-edge after `used`, as `name`_at, and the edge's other end, as `name`; both 0 for none."""
     at, side, found = f"{name}_at", f"{name}_side", f"{name}_found"
     program.attend(
         [
@@ -115,7 +115,7 @@ def _next_neighbour(program: Program, used: str, name: str) -> None:
 
 
 def _answer(program: Program) -> None:
-    """On to an unvisited neighbour, or back to the father; `[EOS]` at a visited one; then the answer."""
+    """Go on to an unvisited neighbour, or back to the father; `[EOS]` at a visited one; then the answer."""
     end, position = direction("end"), direction(POSITION)
     program.feed_forward(
         {
@@ -130,7 +130,7 @@ def _answer(program: Program) -> None:
     verdict = direction("is_closed") * (TRUE - FALSE) + (FALSE - BOS)
     program.feed_forward(
         {
-            # The root's father is [EOS]: that is what stood before it.
+            # The root's father is [EOS], the token before it.
             "in_tour_next": times(direction("father"), 1.0 - direction("has_next"))
             + times(direction("next"), onward)
             + linear(direction("visited") * _END),

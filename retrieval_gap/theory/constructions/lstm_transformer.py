@@ -1,16 +1,16 @@
 """A Transformer that simulates a given LSTM with a chain of thought (theorem 4.8).
 
-It writes the LSTM's state into the text, a token an element (quantised_lstm.py has the trace), and reads it back by
-position: at each token it fetches the whole state before the letter at hand and that letter, takes the LSTM's step, and
-writes the one element, or the letter, that is next.
+It writes the LSTM's state into the text, one token per element (quantised_lstm.py describes the trace), and reads it
+back by position: at each token it fetches the current letter and the whole state before it, takes the LSTM's step, and
+writes the next element or letter.
 
 | layer | what it does |
 |---|---|
 | attention | where does the word end? |
-| feed-forward | how many elements of this block are written; where the block begins; where its letter stands |
-| attention | the elements of the block before, and the letter |
+| feed-forward | how many elements of this block are written; where the block begins; where its letter is |
+| attention | the elements of the previous block, and the letter |
 | feed-forward, elementwise | the LSTM's gates, its new c and h, their levels, the largest logit |
-| feed-forward | the one that is next |
+| feed-forward | which of them is next |
 
 Source: "RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), theorem 4.8.
 """
@@ -35,7 +35,7 @@ from retrieval_gap.theory.constructions.quantised_lstm import LETTER_0, RANGES, 
 from retrieval_gap.theory.constructions.recall import begin
 from retrieval_gap.theory.constructions.residual_stream import Affine, constant, direction, number
 
-GUARD_BITS = 16  # the LSTM's own arithmetic: a last bit is this many below a level
+GUARD_BITS = 16  # for the LSTM's own arithmetic: a last bit is this many bits below a level
 _GATES = ("i", "f", "g", "o")  # in torch's order
 
 
@@ -44,7 +44,7 @@ def _weighted(weights: Iterable[float], forms: Iterable[Affine]) -> Affine:
 
 
 def _locate(program: Program, task: LstmTask) -> None:
-    """Where things stand: the block, the state before it, the letter that is read."""
+    """The positions of the block, of the state before it, and of the letter that is read."""
     elements, levels = len(task.elements), task.options.levels
     block = elements + 1
     begin(program)
@@ -92,7 +92,7 @@ def _values(program: Program, task: LstmTask) -> None:
 
 
 def _lstm_step(program: Program, task: LstmTask) -> None:
-    """The LSTM's own step, its weights taken from the model."""
+    """The LSTM's own step, with the model's weights."""
     hidden, weights = task.options.hidden, _Weights.of(task.lstm.model)
     letter_Vx4H = weights.input_VxD @ weights.input_4HxD.T + weights.bias_4H
     flags = [direction(f"is_{v}") for v in range(task.options.letters)]
@@ -121,8 +121,8 @@ def _lstm_step(program: Program, task: LstmTask) -> None:
 
 @dataclass(frozen=True)
 class _Weights:
-    """What the LSTM is made of.  input_VxD: its input for each letter.  head_VxD: the logits' rows, up to a positive
-    number by which the last norm divides, and which changes no order."""
+    """The LSTM's weights.  input_VxD: its input for each letter.  head_VxD: the rows of the logits, without the last
+    norm's division by a positive number, which changes no order."""
 
     input_VxD: Tensor
     embedding_VxD: Tensor
@@ -150,7 +150,7 @@ class _Weights:
 
 
 def _write(program: Program, task: LstmTask) -> None:
-    """Levels, the largest logit, and the token that is next."""
+    """Levels, the largest logit, and the next token."""
     levels, count = task.options.levels, task.options.letters
     half = (levels - 1) / 2
     scaled = {f"{k}{u}": direction(f"new_{k}{u}") * (half / RANGES[k]) + half for k, u in task.elements}
@@ -190,7 +190,7 @@ def _write(program: Program, task: LstmTask) -> None:
 
 
 class LstmSimulation(Construction):
-    """The compiled program; it needs the guard bits of the LSTM's arithmetic too."""
+    """The compiled program; it also needs the guard bits for the LSTM's arithmetic."""
 
     def stated_precision(self, n: int) -> int:
         return super().stated_precision(n) + GUARD_BITS

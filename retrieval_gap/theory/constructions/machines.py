@@ -1,12 +1,12 @@
-"""Turing machines of one tape that is endless both ways: read from a JSON file, and run step by step.
+"""Turing machines with one tape, infinite in both directions: reading them from JSON, and running them step by step.
 
 A file, such as those in machine_files/:
 
     {"about": "...", "start": "A", "halting": ["H"], "accepting": ["H"], "blank": "0", "symbols": ["0", "1"],
      "transitions": ["A 0 -> 1 R B", ...]}
 
-"A 0 -> 1 R B": in state A on a cell that holds 0, write 1, move right (L left, S stay), go on in state B.  A machine
-halts in a halting state, and where it has no transition; it accepts if the state it halts in is an accepting one.
+"A 0 -> 1 R B": in state A on a cell that holds 0, write 1, move right (L left, S stay), continue in state B.  A machine
+halts in a halting state, and where it has no transition; it accepts if it halts in an accepting state.
 """
 
 import json
@@ -26,7 +26,7 @@ FIELDS = ("start", "halting", "accepting", "blank", "symbols", "transitions")
 
 @dataclass(frozen=True)
 class Transition:
-    """What a machine does in a state on a symbol.  move: -1, 0 or 1 cells to the right."""
+    """A machine's action in a state on a symbol.  move: -1, 0 or 1 cells to the right."""
 
     write: str
     move: int
@@ -37,7 +37,7 @@ class Transition:
 class TuringMachine:
     """A Turing machine; `transitions` by (state, symbol).
 
-    states: all, the start and the halting ones among them.
+    states: all states, including the start and the halting ones.
     """
 
     name: str
@@ -51,9 +51,9 @@ class TuringMachine:
     transitions: Mapping[tuple[str, str], Transition]
 
     def word(self, text: str) -> list[str]:
-        """The symbols of an input: its characters; its words where it holds a space, or is one of the symbols.
+        """The symbols of an input: its characters, or its words if it has a space or is itself a symbol.
 
-        Raises UsageError for one that is not the machine's.
+        Raises UsageError for a symbol that is not one of the machine's.
         """
         symbols = text.split() if " " in text or text in self.symbols else list(text)
         for place, symbol in enumerate(symbols):
@@ -63,7 +63,7 @@ class TuringMachine:
         return symbols
 
     def spelled(self, cells: Mapping[int, str]) -> str:
-        """The tape from its first to its last cell that is not blank, with spaces where symbols are long."""
+        """The tape from its first to its last nonblank cell, with spaces between symbols if one is longer than 1."""
         used = [cell for cell, symbol in cells.items() if symbol != self.blank]
         between = range(min(used, default=0), max(used, default=-1) + 1)
         return self._gap.join(cells.get(cell, self.blank) for cell in between)
@@ -79,7 +79,7 @@ class TuringMachine:
 
 @dataclass(frozen=True)
 class MachineRun:
-    """How a run ended.  tape: see `TuringMachine.spelled`.  steps: transitions made.  halted is False at the limit."""
+    """The end of a run.  tape: see `TuringMachine.spelled`.  steps: transitions made.  halted: False at the limit."""
 
     tape: str
     steps: int
@@ -93,9 +93,9 @@ def machine_names() -> tuple[str, ...]:
 
 
 def load_machine(name_or_path: str) -> TuringMachine:
-    """The machine of this name, or in this JSON file.
+    """The machine with this name, or in this JSON file.
 
-    Raises UsageError, in one line, for an unknown name and for a file that is missing or describes no machine.
+    Raises a one-line UsageError for an unknown name, and for a file that is missing or not a valid machine.
     """
     path = Path(name_or_path) if name_or_path.endswith(".json") else MACHINE_FILES / f"{name_or_path}.json"
     if path.parent == MACHINE_FILES and path.stem not in machine_names():
@@ -112,7 +112,7 @@ def load_machine(name_or_path: str) -> TuringMachine:
 
 
 def read_machine(told: Mapping[str, Any], name: str, where: str) -> TuringMachine:
-    """The machine that a file's content describes.  Raises UsageError, with `where`, for what is wrong in it."""
+    """The machine that a file's content describes.  Raises UsageError, beginning with `where`, for any fault in it."""
     missing = [field for field in FIELDS if field not in told]
     if missing:
         raise UsageError(f"{where}: {', '.join(missing)} missing (a machine has {', '.join(FIELDS)})")
@@ -194,7 +194,7 @@ def _check_states(
 
 
 def simulate(machine: TuringMachine, word: Sequence[str], max_steps: int) -> MachineRun:
-    """Runs the machine on an input, whose first symbol is at the head, for at most so many steps."""
+    """Run the machine on an input for at most `max_steps` steps; the head starts at the first symbol."""
     cells, head, state, steps = dict(enumerate(word)), 0, machine.start, 0
     while steps < max_steps:
         transition = machine.transitions.get((state, cells.get(head, machine.blank)))

@@ -1,6 +1,6 @@
-"""The fewest bits of a number with which a construction still works, measured beside those that its proof states.
+"""The fewest bits per number with which a construction still works, to compare with those that its proof states.
 
-Axes: B samples, L positions, T tokens of a stretch, V vocabulary.
+Axes: B samples, L positions, T tokens of a chunk, V vocabulary.
 """
 
 from collections.abc import Callable
@@ -13,16 +13,16 @@ from retrieval_gap.tasks.api import Batch, Task
 from retrieval_gap.theory.constructions.construction import Construction
 from retrieval_gap.theory.constructions.precision import FEWEST_BITS, Precision
 
-TOKENS_AT_ONCE = 1 << 12  # read in one stretch, of all samples together
+TOKENS_AT_ONCE = 1 << 12  # tokens of a chunk, of all samples together
 
 
 @torch.inference_mode()
 def writes(construction: Construction, gold: Batch) -> bool:
     """Whether greedy decoding writes these traces, token for token.
 
-    Each graded token has to be the most likely one behind the gold tokens before it.  By induction on the position that
-    is what free decoding comes to, retrieved tokens being given in both; here a stretch of tokens is read at once, and
-    the first wrong one ends it.
+    Each graded token must be the most likely one after the gold tokens before it (teacher forcing).  By induction on
+    the position this is equivalent to free decoding, as retrieved tokens are given in both; but here tokens are read in
+    chunks, and the first wrong one ends the check.
     """
     tokens_BxL = torch.from_numpy(gold.tokens_BxL).long()
     graded_BxL = torch.from_numpy(gold.loss_mask_BxL)
@@ -38,10 +38,11 @@ def writes(construction: Construction, gold: Batch) -> bool:
 
 
 def smallest_precision(build: Callable[[Precision], Construction], task: Task, stated: int, samples: int = 20) -> int:
-    """The fewest bits a number with which the traces of `samples` samples are exact, as they are with every more up to
-    the `stated` ones: tried one after the other, since fewer that fail may hide still fewer that succeed by luck.
+    """The fewest bits per number such that the traces of `samples` samples are exact with these and with every larger
+    number of bits up to `stated`.  All are tried in turn from `stated` down, since bits below a failure may succeed by
+    luck.
 
-    Raises RunError where the traces are not exact with the stated bits.
+    Raises RunError if the traces are not exact with the stated bits.
     """
     gold, bits = task.sample(np.arange(samples)), stated
     if not writes(build(Precision(bits)), gold):

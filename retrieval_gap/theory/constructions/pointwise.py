@@ -1,6 +1,6 @@
-"""Layers of elementwise functions beyond ReGLU: what an LSTM's own step needs.
+"""Layers of elementwise functions besides ReGLU, which an LSTM's step needs.
 
-Axes: D directions, N directions that are written.
+Axes: D directions, N written directions.
 
 The proof of theorem 4.8 lets a Transformer's feed-forward part compute whatever the recurrent network's step computes.
 """
@@ -23,7 +23,7 @@ FUNCTIONS: Mapping[FunctionName, Callable[[Tensor], Tensor]] = MappingProxyType(
 
 
 class Pointwise(nn.Module):
-    """One function of forms over the stream: the logistic function, tanh, the nearest whole number, or [x > 0]."""
+    """One function of forms over the stream: logistic function, tanh, nearest whole number, or [x > 0]."""
 
     def __init__(
         self, stream: ResidualStream, function: FunctionName, writes: Mapping[str, Affine], precision: Precision
@@ -35,6 +35,6 @@ class Pointwise(nn.Module):
             stream.add(name)
 
     def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b e"]:
-        """The stream, with the new directions behind the old ones."""
+        """The stream, with the new directions appended."""
         rounded = self.precision.round
         return torch.cat([x, rounded(FUNCTIONS[self.function](rounded(x @ self.form_NxD.T)))], -1)

@@ -1,8 +1,8 @@
-"""A program: layers that read and write named directions.  construction.py makes a model of it.
+"""A program: layers that read and write named directions.  construction.py turns it into a model.
 
 The stream begins with three directions, computed and not stored: `one`, the number of the token (`[BOS]` is 0) and its
-position.  Each layer writes new directions; those that are not written yet hold 0 and are left out of the tensors.
-What is to be said next is the number in the direction `answer`.
+position.  Each layer writes new directions; directions not yet written hold 0 and are left out of the tensors.
+The number in the direction `answer` is the next token.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ TOKEN, ANSWER = "token", "answer"
 
 @dataclass(frozen=True)
 class Layer:
-    """What a layer of a program writes, in words."""
+    """A layer's kind, the directions that it writes, and a description in words."""
 
     kind: str
     writes: tuple[str, ...]
@@ -38,9 +38,9 @@ class Layer:
 
 
 class Program:
-    """Layers, in their order, over one stream.
+    """Layers, in order, over one stream.
 
-    longest: positions there may be.  positions: whether the stream begins with them; else a recurrence counts them.
+    longest: largest number of positions.  positions: whether the stream has them; else a recurrence counts them.
     """
 
     def __init__(self, longest: int, precision: Precision, *, positions: bool = True) -> None:
@@ -50,27 +50,27 @@ class Program:
         self.layers: list[Layer] = []
 
     def feed_forward(self, writes: Mapping[str, Units], words: str) -> None:
-        """A feed-forward layer."""
+        """Add a feed-forward layer."""
         self.modules.append(FeedForward(self.stream, writes, self.precision))
         self.layers.append(Layer("feed-forward", tuple(writes), words))
 
     def squared(self, writes: Mapping[str, Units], words: str) -> list[Number]:
-        """A feed-forward layer, and one that writes the squares of what it writes: numbers for look-ups."""
+        """Add a feed-forward layer, and one that squares what it writes; return the numbers, for look-ups."""
         self.feed_forward(writes, words)
         self.feed_forward({square_of(name): square(direction(name)) for name in writes}, "their squares")
         return [number(name) for name in writes]
 
     def attend(self, heads: Sequence[Lookup], words: str) -> None:
-        """An attention layer."""
+        """Add an attention layer."""
         self.modules.append(LookupAttention(self.stream, heads, self.longest, self.precision))
         self.layers.append(Layer("attention", tuple(name for head in heads for name in head.values), words))
 
     def pointwise(self, function: FunctionName, writes: Mapping[str, Affine], words: str) -> None:
-        """A layer of one elementwise function."""
+        """Add a layer of one elementwise function."""
         self.modules.append(Pointwise(self.stream, function, writes, self.precision))
         self.layers.append(Layer(function, tuple(writes), words))
 
     def recur(self, registers: Mapping[str, Register], words: str) -> None:
-        """A layer of linear recurrence."""
+        """Add a layer of linear recurrence."""
         self.modules.append(Recurrence(self.stream, registers, self.precision))
         self.layers.append(Layer("recurrence", tuple(registers), words))

@@ -1,15 +1,16 @@
-"""A random LSTM whose state has few bits, and what a Transformer writes when it simulates it (theorem 4.8).
+"""A random LSTM whose state has few bits, and the trace of a Transformer that simulates it (theorem 4.8).
 
-The LSTM is one of `models/lstm.py` of one layer, in float64, with larger random weights than training starts from, so
-that its outputs vary.  After each token h and c are put at the nearest of an odd number of levels in [-1, 1] and
-[-2, 2]; a state is so many levels' numbers.  It reads a word of n letters, then writes n letters, and reads each next.
+The LSTM is one layer of `models/lstm.py`, in float64, with larger random weights than at the start of training, so that
+its outputs vary.  After each token, h and c are rounded to the nearest of an odd number of levels in [-1, 1] and
+[-2, 2]; a state is the numbers of these levels.  The LSTM reads a word of n letters, then writes n letters, each of
+which it reads next.
 
-The trace has a block for each letter that the LSTM reads: its state after it, a token an element, then the letter that
-it writes.  Behind the last block stands `[TRUE]`.  An example with 2 state elements (h, c):
+The trace has a block for each letter that the LSTM reads: the state after it, one token per element, then the letter
+that the LSTM writes.  `[TRUE]` follows the last block.  An example with 2 state elements (h, c):
 
     [BOS] b a [EOS]  h:5 c:9 a  h:6 c:12 b  h:5 c:8 b [TRUE]
 
-Axes: B samples, N letters of a word, S state elements, T letters that are read.
+Axes: B samples, N letters of a word, S state elements, T letters read.
 """
 
 from dataclasses import dataclass
@@ -40,14 +41,14 @@ from retrieval_gap.tasks.api import (
 from retrieval_gap.tasks.recall import letters
 
 LETTER_0 = len(CONTROL_TOKENS)
-RANGES = {"h": 1.0, "c": 2.0}  # of levels
-_LARGER = 4.0  # than where training starts
+RANGES = {"h": 1.0, "c": 2.0}  # value of the highest level
+_LARGER = 4.0  # factor on the weights that training starts from
 
 
 @dataclass(frozen=True, kw_only=True)
 class LstmOptions(TaskOptions):
-    """hidden: units, each with an h and a c.  letters: of its alphabet.  levels: of an element, an odd number.
-    weights: seed of the LSTM's weights."""
+    """hidden: number of units, each with an h and a c.  letters: size of the alphabet.  levels: number of levels of an
+    element, odd.  weights: seed of the LSTM's weights."""
 
     hidden: int = 3
     letters: int = 6
@@ -65,7 +66,7 @@ class QuantisedLSTM:
         with torch.no_grad():
             for parameter in self.model.parameters():
                 parameter.mul_(_LARGER)
-                parameter.clamp_(-_LARGER, _LARGER)  # of the forget gates' biases, which are meant for long texts
+                parameter.clamp_(-_LARGER, _LARGER)  # for the forget gates' biases, which are set for long texts
 
     @property
     def device(self) -> torch.device:
@@ -83,7 +84,7 @@ class QuantisedLSTM:
         return logits_BxV, ((self._nearest(h_BxH, RANGES["h"]), self._nearest(c_BxH, RANGES["c"])),)
 
     def level(self, x: Tensor, largest: float) -> Tensor:
-        """The number of the level that is nearest, from 0 on."""
+        """The number of the nearest level, counted from 0."""
         half = (self.levels - 1) / 2
         return (x * (half / largest) + half).clamp(0, self.levels - 1).round()
 
@@ -93,8 +94,8 @@ class QuantisedLSTM:
 
 
 class LstmTask(Task):
-    """Words of n letters, uniform; the trace is what the LSTM does with them.  Nothing is trained on them: all splits
-    have the same words.
+    """Uniform words of n letters; the trace is the LSTM's run on them.  Nothing is trained on them, so all splits have
+    the same words.
 
     Raises TaskError for an even number of levels.
     """
@@ -119,7 +120,7 @@ class LstmTask(Task):
 
     @property
     def elements(self) -> list[tuple[str, int]]:
-        """The state's elements in the order of a block: h of each unit, then c."""
+        """The state's elements, in the order of a block: h of each unit, then c of each."""
         return [(kind, unit) for kind in RANGES for unit in range(self.options.hidden)]
 
     @property
@@ -142,7 +143,7 @@ class LstmTask(Task):
 
     @property
     def max_length(self) -> int:
-        """The prompt, a block for each of the 2n - 1 letters that are read, `[TRUE]`."""
+        """The prompt, a block for each of the 2n - 1 letters read, `[TRUE]`."""
         return self.config.n + 3 + (2 * self.config.n - 1) * (len(self.elements) + 1)
 
     def sample(self, index_B: NDArray[np.int64]) -> Batch:
@@ -162,7 +163,7 @@ class LstmTask(Task):
         )
 
     def _blocks(self, word_BxN: Tensor) -> NDArray[np.int64]:
-        """All blocks' tokens, one after the other."""
+        """The tokens of all blocks in order."""
         n, first = self.config.n, self.level_0
         state, written = self.lstm.model.init_state(len(word_BxN)), []
         token_B = word_BxN[:, 0]

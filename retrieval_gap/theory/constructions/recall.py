@@ -1,15 +1,15 @@
-"""The recall tasks, answered at once: a Transformer of constant size (theorem 4.6), and recurrent layers with one
-attention layer (theorem 5.6).
+"""The recall tasks, answered directly: by a Transformer of constant size (theorem 4.6), and by recurrent layers with
+one attention layer (theorem 5.6).
 
-Both are the same program.  It needs, at each token, what stood before it and where it stands; attention finds that out
-by looking one position back, a recurrence by remembering.  Then one look-up answers.
+Both are the same program.  At each token it needs the tokens before and the position; attention finds them by looking
+back, a recurrence by remembering.  Then one look-up answers.
 
 | task | the look-up, at the question's last token |
 |---|---|
-| index | the token at the position that is asked for |
-| copy | the token whose place behind `[BOS]` is that of the next token behind `[EOS]` |
-| associative recall, mqar | the token that is preceded by the key, the earliest |
-| c-gram retrieval | the token that is preceded by the c - 1 tokens of the key, the earliest |
+| index | the token at the position in the question |
+| copy | the token whose place after `[BOS]` is that of the next token after `[EOS]` |
+| associative recall, mqar | the earliest token that is preceded by the key |
+| c-gram retrieval | the earliest token that is preceded by the c - 1 tokens of the key |
 | counting | the mean of a flag of `[BOS]` over it and each occurrence of the letter: 1 / (1 + occurrences) |
 
 Source: "RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), theorems 4.6 and 5.6; docs/constructions.md says
@@ -37,17 +37,17 @@ from retrieval_gap.theory.constructions.program import ANSWER, TOKEN, Program
 from retrieval_gap.theory.constructions.recurrence import Register
 from retrieval_gap.theory.constructions.residual_stream import ONE, constant, direction, number, square_of
 
-PLACE = "place"  # that of the next token behind `[EOS]`, from 1 on
+PLACE = "place"  # of the next token after `[EOS]`, counted from 1
 
 
 def begin(program: Program, squares: Iterable[str] = (TOKEN, POSITION)) -> None:
-    """The flag of `[BOS]`, and squares of directions that the stream begins with."""
+    """Add a layer with the flag of `[BOS]`, and with squares of directions that the stream begins with."""
     writes = {square_of(name): square(direction(name)) for name in squares}
     program.feed_forward({BOS_FLAG: is_zero(direction(TOKEN))} | writes, "is this [BOS]?  Squares, for look-ups")
 
 
 def past(back: int) -> str:
-    """The direction of the token so many positions ago."""
+    """The direction of the token `back` positions ago."""
     return TOKEN if back == 0 else f"token_{back}_ago"
 
 
@@ -55,7 +55,8 @@ def past(back: int) -> str:
 class Lookups:
     """What a program needs to know of the past.
 
-    numbers: directions that are looked up by, or found.  history: tokens, behind the present one.  place: see `PLACE`.
+    numbers: directions used in look-ups, as query or key.  history: number of tokens before the present one.  place:
+    whether to compute `PLACE`.
     """
 
     numbers: tuple[str, ...]
@@ -64,7 +65,7 @@ class Lookups:
 
 
 def by_attention(program: Program, wanted: Lookups) -> None:
-    """The past, looked up: tokens at earlier positions, the position of `[EOS]`."""
+    """The past by look-ups: tokens at earlier positions, the position of `[EOS]`."""
     own = {POSITION} if wanted.history or wanted.place else set[str]()
     own |= {TOKEN} if wanted.place else set()
     begin(program, [name for name in (TOKEN, POSITION) if name in own | set(wanted.numbers)])
@@ -80,11 +81,11 @@ def by_attention(program: Program, wanted: Lookups) -> None:
 
 
 def by_recurrence(program: Program, wanted: Lookups) -> None:
-    """The past, remembered: a position counted up, a shift register of tokens, a place counted from `[EOS]` on."""
+    """The past by memory: a position counter, a shift register of tokens, a place counted from `[EOS]` on."""
     begin(program, [TOKEN] if TOKEN in wanted.numbers else [])
     registers = {POSITION: Register(direction(POSITION), add=1.0 - direction(BOS_FLAG))}
     if wanted.history:
-        # The present token is a register too: the next one finds it there.
+        # The present token is in a register too, from which the next step takes it.
         registers |= {"last": Register(add=direction(TOKEN)), past(1): Register(direction("last"))}
         registers |= {past(k): Register(direction(past(k - 1))) for k in range(2, wanted.history + 1)}
     if wanted.place:
@@ -117,7 +118,7 @@ def _copy(task: Any, program: Program, see: Past) -> None:
 
 
 def _preceded(program: Program, see: Past, key_tokens: int) -> None:
-    """The earliest token behind the last `key_tokens` tokens, where they stood before."""
+    """Add the look-up of the earliest token that followed the present last `key_tokens` tokens."""
     see(program, Lookups(tuple(past(k) for k in range(key_tokens + 1)), history=key_tokens))
     match = [(number(past(back)), number(past(back + 1))) for back in range(key_tokens)]
     program.attend(

@@ -1,23 +1,23 @@
 """The recall tasks with a search: a linear RNN of constant size (theorem 5.2).
 
-The state is a clock (see control.py) and the tokens of the question, a register each: as many numbers as the question
-has tokens, and one more, whatever n is.  The clock starts at the `[EOS]` that ends the sequence; the sequence itself
-leaves no trace in the state.  Behind the question the clock alone decides what is written: the pieces of a regular
-expression, and between them what the registers hold.  What the search finds is put into the first register, and said
-once more behind the second `[EOS]`.
+The state is a clock (see control.py) and one register for each token of the question: as many numbers as the question
+has tokens, plus one, for any n.  The clock starts at the `[EOS]` that ends the sequence; the state holds nothing of the
+sequence itself.  After the question the clock alone decides what is written: the pieces of a regular expression, with
+the contents of the registers between them.  The result of the search goes into the first register, and is written again
+after the second `[EOS]`.
 
 | layer | what it writes |
 |---|---|
 | feed-forward | is this `[EOS]`? |
 | recurrence | the clock |
 | feed-forward | how many tokens ago was `[EOS]`? |
-| feed-forward | the token, where it is time to hold it |
+| feed-forward | the token, when it is time to hold it |
 | recurrence | the registers |
 | feed-forward | (counting) did the search fail? |
 | feed-forward | the next token, by the time |
 
-MQAR asks for every key, among fillers, and says no word when it does.  So its clock starts at `[STARTSEARCH]`, which is
-written wherever nothing else is, and counts where the decoder lets the model write; the register holds the word before.
+MQAR queries every key, among fillers, without a mark.  So its clock starts at `[STARTSEARCH]`, which is written
+wherever nothing else is, but counts only where the decoder lets the model write; the register holds the word before it.
 
 Source: "RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), theorem 5.2.
 """
@@ -56,10 +56,11 @@ IS_END, FAILED_FLAG = "is_end", "failed"
 
 @dataclass(frozen=True)
 class SearchQuestion:
-    """What is written behind a question.
+    """The search that follows a question.
 
-    tokens: of the question.  pieces: of the regular expression, as spellings; a number is the register of that question
-    token.  decides: whether the answer is `[TRUE]` or `[FALSE]`, by whether something was found, and not what was.
+    tokens: number of tokens of the question.  pieces: spellings of the regular expression's pieces; a number is the
+    register of that question token.  decides: whether the answer is `[TRUE]` or `[FALSE]`, depending on whether the
+    search found something, instead of the result.
     """
 
     tokens: int
@@ -94,22 +95,22 @@ _QUESTIONS: dict[type[RecallTask], Callable[[Any], SearchQuestion]] = {
 
 
 def register(place: int) -> str:
-    """The direction of the register for this token of the question; the first later holds what was found."""
+    """The direction of the register for this token of the question; the first one later holds the result."""
     return f"held_{place}"
 
 
 def read(place: int) -> str:
-    """The direction of the present token, while it is time to hold it there, else 0."""
+    """The direction that holds the present token when it is time for register `place`, else 0."""
     return f"read_{place}"
 
 
 def at(ago: int) -> str:
-    """The direction that is 1 where `[EOS]` was so many tokens ago."""
+    """The direction that is 1 where `[EOS]` was `ago` tokens ago."""
     return f"end_{ago}_ago"
 
 
 def _written(task: Task, question: SearchQuestion) -> list[Value]:
-    """The tokens from `[STARTSEARCH]` to `[ENDSEARCH]`: constants, and registers."""
+    """The tokens from `[STARTSEARCH]` to `[ENDSEARCH]`: constants and registers."""
     pieces: list[Value] = [
         direction(register(piece)) if isinstance(piece, int) else number_of(task.vocabulary.index(piece))
         for piece in question.pieces
@@ -118,7 +119,7 @@ def _written(task: Task, question: SearchQuestion) -> list[Value]:
 
 
 def recall_program(task: Task, question: SearchQuestion, precision: Precision) -> Program:
-    """The layers that the table above lists."""
+    """The layers in the table above."""
     program = Program(task.max_length, precision, positions=False)
     program.feed_forward({IS_END: is_token(EOS)}, "is this [EOS]?")
     program.recur({CLOCK: clock({IS_END: 0})}, "2 to the power of minus how many tokens ago [EOS] was")
@@ -144,7 +145,7 @@ def recall_program(task: Task, question: SearchQuestion, precision: Precision) -
 
 
 def mqar_program(task: Task, precision: Precision) -> Program:
-    """Two numbers: a clock that starts at `[STARTSEARCH]`, the word before it."""
+    """MQAR's program.  Its state is two numbers: a clock that starts at `[STARTSEARCH]`, and the word before it."""
     program = Program(task.max_length, precision, positions=False)
     program.feed_forward({"is_start": is_token(STARTSEARCH)}, "is this [STARTSEARCH]?")
     program.recur({CLOCK: clock({"is_start": 0})}, "2 to the power of minus how many tokens ago [STARTSEARCH] was")
@@ -178,7 +179,7 @@ def _build(kind: type[RecallTask], config: TaskConfig, precision: Precision) -> 
     last_time = question.tokens + len(question.pieces) + 3
 
     def largest(n: int) -> int:
-        # The square of the largest token's number has to be exact, and so has the clock.
+        # The square of the largest token's number must be exact, and so must the clock.
         return max(len(kind(replace(config, mode="rag", n=n)).vocabulary), 2 ** (last_time // 2))
 
     return Construction(recall_program(task, question, precision), "5.2", len(task.vocabulary), largest)

@@ -1,8 +1,8 @@
 """A layer of linear recurrence over named registers: h_t = A(x_t) h_(t-1) + b(x_t).
 
-Axes: B batch, L time, T times at once, S registers, D directions of the stream, G gates.
+Axes: B batch, L time, T times of a chunk, S registers, D directions of the stream, G gates.
 Source: the linear RNN of "RNNs are not Transformers (Yet)", section 3: A and b are functions of the input alone.  Here
-A(x) = A_0 + sum over g of gate_g(x) A_g, with gates that are forms over the stream (flags of the token).
+A(x) = A_0 + sum over g of gate_g(x) A_g; the gates are forms over the stream (flags of the token).
 """
 
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from retrieval_gap.theory.constructions.precision import EXACT, Precision, weight
 from retrieval_gap.theory.constructions.residual_stream import Affine, ResidualStream
 
-AT_ONCE = 64  # tokens whose A is held in memory
+AT_ONCE = 64  # number of tokens whose A is held in memory
 
 
 @dataclass(frozen=True)
 class Register:
-    """What a register becomes: keep(h) + sum of gate(x) * form(h) + add(x), h being all registers a token ago.
+    """The update of a register: keep(h) + sum of gate(x) * form(h) + add(x), with h all registers one token ago.
 
     keep: a form over registers.  gated: pairs of a gate, a form over the stream, and a form over registers.
     add: a form over the stream.
@@ -32,7 +32,7 @@ class Register:
 
 
 class Recurrence(nn.Module):
-    """The layer; it writes all registers, as they are after the token, to the stream."""
+    """The layer; it writes all registers to the stream, with their values after the token."""
 
     def __init__(self, stream: ResidualStream, registers: Mapping[str, Register], precision: Precision) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Recurrence(nn.Module):
         return self.keep_SxS.new_zeros(batch, len(self.keep_SxS))
 
     def forward(self, x_BxLxD: Float[Tensor, "b l d"], h_BxS: Tensor) -> tuple[Float[Tensor, "b l e"], Tensor]:
-        """The stream with the registers behind the old directions, and the registers after the last token."""
+        """The stream with the registers appended, and the registers after the last token."""
         rounded, after = self.precision.round, []
         add_BxLxS = rounded(x_BxLxD @ self.add_SxD.T)
         gate_BxLxG = rounded(x_BxLxD @ self.gate_GxD.T)

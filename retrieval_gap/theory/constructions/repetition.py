@@ -1,20 +1,20 @@
-r"""RE2's limit on repetition, and a pattern that goes past it.
+r"""RE2's limit on repetition, and a pattern that goes beyond it.
 
-RE2 repeats a group at most 1000 times, and counts groups inside groups together: `(?:\S+\s){1001}` is refused, and so
-is `(?:(?:\S+\s){100}){11}`.  It takes one repeated group behind another: `(?:\S+\s){1000}(?:\S+\s){1}`.  Then the
-memory that a search is given is the limit; `\S`, which knows all of Unicode, takes more of it than the ASCII words
-of our traces need.
+RE2 repeats a group at most 1000 times, and multiplies the counts of nested groups: it rejects `(?:\S+\s){1001}`, and
+also `(?:(?:\S+\s){100}){11}`.  It accepts one repeated group after another: `(?:\S+\s){1000}(?:\S+\s){1}`.  Then the
+memory of a search is the limit; `\S`, which covers all of Unicode, takes more of it than the ASCII words of our traces
+need.
 """
 
 from retrieval_gap.tasks.index import MOST_REPEATS
 
-WORD = r"[!-~]+\s"  # a word of printable ASCII, and the space behind it
+WORD = r"[!-~]+\s"  # a word of printable ASCII, and the space after it
 
 
 def skip_words(count: int) -> str:
-    """The pattern that passes so many words from the text's beginning on, and captures the next one.
+    """The pattern that skips `count` words from the beginning of the text, and captures the next one.
 
-    In chunks of MOST_REPEATS.  Raises ValueError for a count below zero.
+    It skips in chunks of MOST_REPEATS.  Raises ValueError for a count below zero.
     """
     if count < 0:
         raise ValueError(f"{count} words cannot be skipped")

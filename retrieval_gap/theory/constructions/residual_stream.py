@@ -1,7 +1,7 @@
-"""Named directions of a residual stream, and the forms over them that weights are made from.
+"""Named directions of a residual stream, and the forms over them that become weights.
 
-A program says what it reads and writes by name, `direction("token") - 3`; the compiler turns each form into a row of a
-matrix.  The idea of naming directions is Tracr's (Lindner et al. 2023, arXiv 2301.05062, section 3).
+A program reads and writes directions by name, as in `direction("token") - 3`; the compiler turns each form into a row
+of a matrix.  The idea of naming directions is Tracr's (Lindner et al. 2023, arXiv 2301.05062, section 3).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ ONE = "one"  # the direction that always holds 1
 
 @dataclass(frozen=True)
 class Affine:
-    """A sum of multiples of directions; a constant is a multiple of `one`."""
+    """A form: a sum of multiples of directions; a constant is a multiple of `one`."""
 
     coefficients: Mapping[str, float] = field(default_factory=dict)
 
@@ -44,24 +44,24 @@ class Affine:
 
 
 def affine(form: "Affine | float") -> Affine:
-    """A number as the multiple of `one` that it is; a form as it stands."""
+    """A number as a multiple of `one`; a form unchanged."""
     return form if isinstance(form, Affine) else Affine({ONE: float(form)})
 
 
 def direction(name: str) -> Affine:
-    """What the direction of this name holds."""
+    """The form that reads the direction with this name."""
     return Affine({name: 1.0})
 
 
 @dataclass(frozen=True)
 class Number:
-    """A whole number in the stream beside its square, which a look-up by attention needs (see attention.py)."""
+    """A whole number in the stream with its square, which a look-up by attention needs (see attention.py)."""
 
     value: Affine
     square: Affine
 
     def __add__(self, shift: float) -> "Number":
-        """The number moved by a constant: its square is then a form over what is there."""
+        """The number plus a constant; the new square is a form over the old number and square."""
         return Number(self.value + shift, self.square + self.value * (2 * shift) + shift**2)
 
     def __sub__(self, shift: float) -> "Number":
@@ -69,17 +69,17 @@ class Number:
 
 
 def number(name: str) -> Number:
-    """The number in a direction, whose square stands in `name^2`."""
+    """The number in a direction, with its square in `name^2`."""
     return Number(direction(name), direction(square_of(name)))
 
 
 def constant(value: float) -> Number:
-    """A number that the weights hold."""
+    """A constant number, held by the weights."""
     return Number(affine(value), affine(value**2))
 
 
 def square_of(name: str) -> str:
-    """The direction of a number's square."""
+    """The name of the direction that holds a number's square."""
     return f"{name}^2"
 
 
@@ -95,14 +95,14 @@ class ResidualStream:
             self.add(name)
 
     def add(self, name: str) -> int:
-        """A new direction; its coordinate."""
+        """Add a new direction; return its coordinate."""
         if name in self.names:
             raise ValueError(f"direction {name!r} is written twice")
         self.names.append(name)
         return len(self.names) - 1
 
     def rows(self, forms: Sequence[Affine]) -> Float[Tensor, "f d"]:
-        """One row a form: its product with the stream is the form's value."""
+        """One row per form; its product with the stream is the form's value."""
         rows_FxD = torch.zeros(len(forms), len(self.names), dtype=EXACT)
         for row_D, form in zip(rows_FxD, forms, strict=True):
             for name, value in form.coefficients.items():

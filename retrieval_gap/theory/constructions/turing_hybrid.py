@@ -1,15 +1,15 @@
-"""A Turing machine run by recurrent layers and one attention layer (theorem 5.8), a token for each step of the machine.
+"""A Turing machine run by recurrent layers and one attention layer (theorem 5.8), one token per step of the machine.
 
-The input's symbols stand in the prompt; every step writes the transition that it makes, one of finitely many tokens:
+The prompt holds the input's symbols; every step writes the transition that it makes, one of finitely many tokens:
 
     [BOS] 1 0 1 [EOS] right,1>1R,right right,0>0R,right ... [EOS] [TRUE]
 
 | layer | what it writes |
 |---|---|
-| feed-forward | of the token: the symbol that it puts on the tape, where the head goes, the state it leads to |
-| recurrence | the head, and where it was a token ago: the cell that this token wrote |
+| feed-forward | of the token: the symbol that it writes on the tape, where the head goes, the state it leads to |
+| recurrence | the head, and where it was one token ago: the cell that this token wrote |
 | attention | the symbol of the latest token that wrote to the cell under the head; none: the cell is blank |
-| feed-forward | which symbol; the transition of this state on it, or `[EOS]` where there is none |
+| feed-forward | which symbol; the transition of this state on it, or `[EOS]` if there is none |
 
 Source: "RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), theorem 5.8.
 
@@ -40,9 +40,9 @@ _MOVES = {-1: "L", 0: "S", 1: "R"}
 
 
 class WriteTask(Task):
-    """The run of a machine on a word, for at most `max_steps` steps.  Every sample is the same.
+    """The run of a machine on a word, for at most `max_steps` steps.  All samples are the same.
 
-    Raises UsageError for a symbol that is spelled as a control token is.
+    Raises UsageError for a symbol with the spelling of a control token.
     """
 
     name: ClassVar[str] = "turing"
@@ -60,14 +60,14 @@ class WriteTask(Task):
         words = dict.fromkeys([*CONTROL_TOKENS, *self.machine.symbols])
         for step in self.steps.values():
             word = _spelled(step)
-            while word in words:  # names with commas: two steps may be spelled alike
+            while word in words:  # names with commas: two steps may have the same spelling
                 word += "'"
             words[word] = None
         return tuple(words)
 
     @cached_property
     def steps(self) -> dict[int, tuple[str, str, Transition]]:
-        """The transitions, by their tokens."""
+        """The transitions by token."""
         first = SYMBOL_0 + len(self.machine.symbols)
         transitions = enumerate(self.machine.transitions.items(), first)
         return {token: (state, symbol, transition) for token, ((state, symbol), transition) in transitions}
@@ -78,7 +78,7 @@ class WriteTask(Task):
 
     @property
     def max_length(self) -> int:
-        """`[BOS]`, the input, `[EOS]`, the steps, `[EOS]` and the verdict."""
+        """Length of `[BOS]`, the input, `[EOS]`, the steps, `[EOS]` and the verdict."""
         return len(self.word) + self.max_steps + 4
 
     @cached_property
@@ -86,7 +86,7 @@ class WriteTask(Task):
         return [BOS, *(SYMBOL_0 + self.machine.symbols.index(symbol) for symbol in self.word), EOS]
 
     def sample(self, index_B: NDArray[np.int64]) -> Batch:
-        """The run, as often as there are numbers.  Raises ValueError where it does not end within `max_steps`."""
+        """The run, once for each index.  Raises ValueError if it does not end within `max_steps`."""
         tokens_L = np.array([*self.prompt, *self._run()], np.int32)
         batch, length = len(index_B), len(tokens_L)
         return Batch(
@@ -111,7 +111,7 @@ class WriteTask(Task):
         return [*written, EOS, TRUE if state in machine.accepting else FALSE]
 
     def outcome(self, tokens_L: Sequence[int] | NDArray[np.int32], answer: int) -> MachineRun:
-        """How a run ended, read from its text.  answer: its last token, another number where it has none."""
+        """The end of a run, read from its text.  answer: its answer token, another number if it has none."""
         cells, head, steps = dict(enumerate(self.word)), 0, 0
         for token in tokens_L:
             if int(token) in self.steps and steps < self.max_steps:
@@ -127,7 +127,7 @@ def _spelled(step: tuple[str, str, Transition]) -> str:
 
 
 def _read(program: Program, task: WriteTask) -> None:
-    """What the token does, and where."""
+    """What the token writes, and where."""
     machine, steps = task.machine, task.steps
     symbols = [SYMBOL_0 + place for place in range(len(machine.symbols))]
 
@@ -142,7 +142,7 @@ def _read(program: Program, task: WriteTask) -> None:
         {
             BOS_FLAG: is_token(BOS),
             "is_end": is_token(EOS),
-            # Symbols are numbered from 1 on.
+            # Symbols are numbered from 1.
             "written": sum((is_token(token) * (token - SYMBOL_0 + 1.0) for token in symbols), Units(()))
             + of_steps(lambda step: machine.symbols.index(step.write) + 1.0),
             "is_write": sum(map(is_token, [*symbols, *steps]), Units(())),
@@ -193,7 +193,7 @@ def _step(program: Program, task: WriteTask) -> None:
 
 
 def build_turing_hybrid(task: WriteTask, precision: Precision) -> Construction:
-    """The machine of this task, as weights.  Its stated precision is a function of the steps that it may take."""
+    """The task's machine as weights.  Its stated precision depends on the number of steps that it may take."""
     program = Program(task.max_length, precision, positions=False)
     _read(program, task)
     _step(program, task)

@@ -1,18 +1,18 @@
 """A Turing machine run by a linear RNN that searches (theorem 5.4).
 
-turing_text.py has the text that it writes, and in which it looks the tape up.  The state is four numbers, whatever the
-input and the time: the clock (control.py), the machine's state, the symbol under the head, and where the head is.  What
-the machine does is a table in a feed-forward layer, a hidden unit for each transition and thing to know of it.
+turing_text.py describes the text that it writes and in which it looks up the tape.  The state is four numbers, for any
+input and time: the clock (control.py), the machine's state, the symbol under the head, and the head's position.  The
+machine's table is in a feed-forward layer, with a hidden unit for each transition and each of its properties.
 
 | layer | what it writes |
 |---|---|
 | feed-forward | is this `[STARTSEARCH]`, `[ENDSEARCH]`, `[EOS]`? |
 | recurrence | the clock |
-| feed-forward, twice | which time is it?  The token, where it is a symbol that was found, or a state |
+| feed-forward, twice | which time is it?  The token, if it is a symbol that was found, or a state |
 | recurrence | the symbol and the state |
 | feed-forward | which symbol, which state? |
 | feed-forward | the machine's table: what to write, where to go, the next state |
-| recurrence | the head, moved when the write is made |
+| recurrence | the head, which moves with the write |
 | feed-forward | the next token, by the time |
 
 Source: "RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), theorem 5.4.
@@ -40,8 +40,8 @@ from retrieval_gap.theory.constructions.recurrence import Register
 from retrieval_gap.theory.constructions.residual_stream import Affine, affine, direction
 from retrieval_gap.theory.constructions.turing_text import GIVES_TOKEN, LAST_TOKEN, WRITE_TOKEN, MachineTask
 
-# Times of the clock: behind an answer the symbol that was found, the cell, `<-`, the symbol written, the new state;
-# `[EOS]` stands where that symbol does, so that a state comes next.  Then the tokens of a question.
+# Times of the clock: after a search the symbol that was found, the cell, `<-`, the symbol written, the new state;
+# `[EOS]` has the time of that symbol, so that a state comes next.  Then the times of a query's tokens.
 STOPPED, FOUND, NAMED, SIGNED, WRITTEN, ENTERED = range(6)
 ENDED = WRITTEN
 STARTED, BEGUN, PLACED, ASKED = range(6, 10)
@@ -62,7 +62,7 @@ def _on(name: str) -> Affine:
 
 
 def _reading(program: Program) -> None:
-    """The clock, and the two registers that are read from the text."""
+    """Add the clock, and the two registers that are read from the text."""
     brackets = {"is_start": STARTSEARCH, "is_stop": ENDSEARCH, "is_end": EOS}
     program.feed_forward({name: is_token(token) for name, token in brackets.items()}, "which bracket is this?")
     marks = {"is_start": STARTED, "is_stop": STOPPED, "is_end": ENDED}
@@ -76,7 +76,7 @@ def _reading(program: Program) -> None:
 
 
 def _table(program: Program, machine: TuringMachine, task: MachineTask) -> None:
-    """What the machine does in this state on this symbol."""
+    """Add the machine's action in this state on this symbol."""
     which = {f"state_{name}": is_zero(state - number_of(task.state_token(name))) for name in machine.states}
     for name in machine.symbols:
         which[f"symbol_{name}"] = is_zero(symbol - number_of(task.symbol_token(name)))
@@ -122,7 +122,7 @@ def _rules(machine: TuringMachine, task: MachineTask) -> list[Rule]:
 
 
 def build_turing(task: MachineTask, precision: Precision) -> Construction:
-    """The machine of this task, as weights.  Its stated precision is a function of the steps that it may take."""
+    """The task's machine as weights.  Its stated precision depends on the number of steps that it may take."""
     program = Program(task.max_length, precision, positions=False)
     _reading(program)
     _table(program, task.machine, task)

@@ -1,16 +1,16 @@
-"""A Turing machine's run as text: a task of one problem, so that the decoder and the retrievers take it as any other.
+"""A Turing machine's run as text: a task with one problem, so that the decoder and the retrievers work as for any task.
 
-The tape is written down, never changed: `@3 <- 1` says that cell 3 holds 1 from now on.  The input is the first of such
-writes, from cell 0 on.  Behind it stands the state in which the machine starts; a step of the machine is a search for
-what was last written to the cell under the head, a write to that cell, and the new state:
+The tape is a list of writes that is only appended to: `@3 <- 1` means that cell 3 holds 1 from now on.  The input is
+the first writes, from cell 0 on.  The machine's start state follows; a step of the machine is a search for the last
+write to the cell under the head, a write to that cell, and the new state:
 
     [BOS] @0 <- 1 @1 <- 1 [EOS] q:to_end
     [STARTSEARCH] ^.*\\s @0 \\s<-\\s(\\S+) [ENDSEARCH] 1  @0 <- 1 q:to_end
     [STARTSEARCH] ^.*\\s @1 \\s<-\\s(\\S+) [ENDSEARCH] 1  @1 <- 1 q:to_end  ...  q:done [EOS] [TRUE]
 
 A cell that was never written gives `[FAILED]`, which is read as a blank.  The greedy `.*` makes the match the *last*
-write; a pattern without it finds the first, and the machine would never see what it wrote itself.  That is how the
-proof of theorem 5.4 in "RNNs are not Transformers (Yet)" has its query.
+write; a pattern without it finds the first, so the machine would never see its own writes.  The query in the proof of
+theorem 5.4 in "RNNs are not Transformers (Yet)" lacks it.
 
 Axes: B samples, L positions.
 """
@@ -43,13 +43,13 @@ LAST, GIVES, WRITE = r"^.*\s", r"\s<-\s(\S+)", "<-"
 LAST_TOKEN = len(CONTROL_TOKENS)
 GIVES_TOKEN, WRITE_TOKEN, SYMBOL_0 = LAST_TOKEN + 1, LAST_TOKEN + 2, LAST_TOKEN + 3
 TOKENS_A_STEP = 10
-TOKENS_TO_HALT = 8  # at the most: a search whose answer no transition is for, [EOS], the verdict
+TOKENS_TO_HALT = 8  # at most: a search whose answer has no transition, [EOS], the verdict
 
 
 class MachineTask(Task):
-    """The run of a machine on a word, for at most `max_steps` steps.  Every sample is the same.
+    """The run of a machine on a word, for at most `max_steps` steps.  All samples are the same.
 
-    Raises UsageError for a symbol that is spelled as another token is.
+    Raises UsageError for a symbol with the spelling of another token.
     """
 
     name: ClassVar[str] = "turing"
@@ -82,7 +82,7 @@ class MachineTask(Task):
 
     @cached_property
     def prompt(self) -> list[int]:
-        """The input as writes."""
+        """The input, as writes."""
         writes = (token for cell, symbol in enumerate(self.word) for token in self.write(cell, symbol))
         return [BOS, *writes, EOS]
 
@@ -97,7 +97,7 @@ class MachineTask(Task):
         return self.state_0 + self.machine.states.index(state)
 
     def sample(self, index_B: NDArray[np.int64]) -> Batch:
-        """The run, as often as there are numbers.  Raises ValueError where it does not end within `max_steps`."""
+        """The run, once for each index.  Raises ValueError if it does not end within `max_steps`."""
         batch, target = len(index_B), self._run()
         tokens_L = np.array([*self.prompt, *target], np.int32)
         loss_mask_L = np.arange(len(tokens_L)) >= len(self.prompt)
@@ -131,7 +131,7 @@ class MachineTask(Task):
         return np.array([_last_write(tokens_L[:length]) for tokens_L, length in rows], np.int32)
 
     def outcome(self, tokens_L: Sequence[int] | NDArray[np.int32], answer: int) -> MachineRun:
-        """How a run ended, read from its text.  answer: its last token, another number where it has none."""
+        """The end of a run, read from its text.  answer: its answer token, another number if it has none."""
         cells: dict[int, str] = {}
         is_write = [t for t in range(1, len(tokens_L) - 1) if tokens_L[t] == WRITE_TOKEN]
         for t in is_write:
@@ -141,7 +141,7 @@ class MachineTask(Task):
 
 
 def _last_write(tokens_L: NDArray[np.int32]) -> int:
-    """What was last written to the cell that the search at the end of these tokens asks about."""
+    """The symbol last written to the cell of the search at the end of these tokens; FAILED if there is none."""
     if len(tokens_L) < 5 or tuple(tokens_L[[-5, -4, -2, -1]]) != (STARTSEARCH, LAST_TOKEN, GIVES_TOKEN, ENDSEARCH):
         return FAILED
     before_L = tokens_L[:-5]
