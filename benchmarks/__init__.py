@@ -15,12 +15,12 @@ Row = dict[str, str | float]
 
 
 def row(name: str, ours: float, theirs: float, unit: str, against: str) -> Row:
-    """A row whose ratio is the larger the better: for rates."""
+    """A row of rates: the larger the ratio, the better."""
     return {"name": name, "ours": ours, "theirs": theirs, "ratio": ours / theirs, "unit": unit, "against": against}
 
 
 def seconds_of(work: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
-    """That one call of `work` takes."""
+    """Seconds of one call of `work`."""
     begin = clock()
     work()
     return clock() - begin
@@ -32,22 +32,22 @@ def least_in_turn(
     rounds: int,
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[float, float]:
-    """The least seconds of both, each tried `rounds` times, in turn: neither has the quieter machine or more luck."""
+    """The least seconds of each over `rounds` alternating calls, so that neither has a quieter machine or more luck."""
     pairs = [(seconds_of(theirs, clock), seconds_of(ours, clock)) for _ in range(rounds)]
     theirs_s, ours_s = zip(*pairs, strict=True)
     return min(ours_s), min(theirs_s)
 
 
 def benchmark_names() -> list[str]:
-    """The modules of this package; each has `run()`, which yields rows as it measures them, and NEEDS_GPU where it is
-    about one."""
+    """The modules of this package; each has `run()`, which yields rows as it measures them, and NEEDS_GPU if it needs
+    one."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def print_benchmarks(name: str, *, as_json: bool) -> None:
-    """Runs one benchmark, or all; prints each row as it is measured, or a line where it needs a GPU and there is none.
+    """Run one benchmark, or all; print each row as it is measured, or a line if it needs a GPU and there is none.
 
-    Raises UsageError for an unknown name, or where the peer of a benchmark is not installed.
+    Raises UsageError for an unknown name, or if the peer of a benchmark is not installed.
     """
     names = benchmark_names()
     if name and name not in names:

@@ -1,9 +1,9 @@
 """Free decoding of IsTree, retrieval executed, beside decoding one sample at a time by re-reading the prefix.
 
-The same weights, the same samples' distribution, the same greedy rule, in one run.  The second way is that of the
-released evaluation code: once with our own forward pass, and where there is one with the public implementation, which
-is what that code calls.  Models are untrained, so no answer stops a sample: all run to the token limit; retrieved
-tokens count for both.
+The same weights, the same distribution of samples, the same greedy rule, in one run.  The second way is that of the
+released evaluation code: once with our own forward pass and, if there is one, with the public implementation, which
+that code calls.  Models are untrained and no answer stops a sample: all run to the token limit; retrieved tokens count
+for both.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,11 +29,11 @@ from .training_step import PUBLIC, public_model
 BATCH, SIZE = 512, "0.5m"
 Forward = Callable[[torch.Tensor], torch.Tensor]
 REREAD_TOKENS = {"cot": 24, "rag": 16}
-ROUNDS = 3  # the fastest counts, of either way
+ROUNDS = 3  # the fastest counts, for both ways
 
 
 def run() -> Iterator[dict[str, Any]]:
-    """Tokens a second, for each architecture at size 0.5m, in cot and rag at n = 16."""
+    """Tokens per second, for each architecture at size 0.5m, in cot and rag at n = 16."""
     keep_freed_memory()  # as `train` and `sweep` do
     modes: tuple[Mode, ...] = ("cot", "rag")
     for mode in modes:
@@ -62,7 +62,7 @@ def _measure(arch: str, mode: Mode, n: int = 16) -> Iterator[dict[str, Any]]:
 
 
 def _batched(model: SequenceModel, task: Task) -> tuple[float, NDArray[np.int32]]:
-    """Tokens a second, and the tokens."""
+    """Tokens per second, and the tokens."""
     gold = task.sample(np.arange(BATCH))
     retriever = make_retriever(task) if task.config.mode == "rag" else None
 
@@ -78,7 +78,7 @@ def _batched(model: SequenceModel, task: Task) -> tuple[float, NDArray[np.int32]
 
 
 def _generating(theirs: Any, task: Task) -> tuple[float, NDArray[np.int32]]:
-    """Greedy, without an end, as many tokens as we decode: tokens a second, and the tokens."""
+    """Greedy, without an end token, as many tokens as we decode: tokens per second, and the tokens."""
     gold = task.sample(np.arange(BATCH))
     prompt = int(gold.prompt_len_B[0])
     prompts_BxL = torch.from_numpy(gold.tokens_BxL[:, :prompt]).long()
@@ -95,7 +95,7 @@ def _generating(theirs: Any, task: Task) -> tuple[float, NDArray[np.int32]]:
 
 @torch.no_grad()
 def _rereading(forward: Forward, task: Task) -> float:
-    """Timed over a stretch in the middle of a trace, so that the prefix has the length it has on average."""
+    """Timed over a stretch in the middle of a trace, so that the prefix has its average length."""
     gold = task.sample(np.arange(1))
     retriever = make_retriever(task) if task.config.mode == "rag" else None
     prompt, count = int(gold.prompt_len_B[0]), REREAD_TOKENS[task.config.mode]

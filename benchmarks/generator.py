@@ -1,8 +1,8 @@
-"""Tokens a second of the generators on one core, beside plain Python.
+"""Tokens per second of the generators on one core, beside plain Python.
 
 Ours draw the problems, decide their split, trace, and fill the padded batch with its mask.  The plain tracer of IsTree
 (tasks/istree/oracle.py) is given its graphs and only writes tokens and mask, so the ratio favours it; the plain
-samplers of the recall tasks (tasks/plain.py) draw their problems too, and know no splits.  Both run in the same
+samplers of the recall tasks (tasks/plain.py) draw their problems too, but have no splits.  Both run in the same
 process, one after the other.
 """
 
@@ -21,7 +21,7 @@ from . import row
 
 SIZES = (16, 32, 64, 128)
 RECALL_SIZES = (64, 256)
-# MQAR at the size of which Zoology's own generator makes about 3,100 examples a second.
+# MQAR at a size at which Zoology's own generator makes about 3,100 examples per second.
 MQAR_SIZE = 256
 _ROUNDS = 3
 _SAMPLES, _PLAIN_SAMPLES = 4096, 64
@@ -71,7 +71,7 @@ def _our_speed(task: Task, unit: str = "tokens/s") -> float:
 
 
 def _speed(work: Callable[[], int]) -> float:
-    """How many a second work makes that returns how many it made."""
+    """Items per second of `work`, which returns the number of items that it made."""
     begin = time.perf_counter()
     made = work()
     return made / (time.perf_counter() - begin)

@@ -1,8 +1,8 @@
 """Free decoding on a GPU, retrieval executed there: as many samples as the paper evaluates, each to the token limit.
 
 Models are untrained and no token is an answer, so none stops early and all reach the limit: no trained model takes
-longer.  Two rows for each architecture: samples a second, captures included, beside 5,000 in a minute; and tokens a
-second beside the loop that looks at every token, on the same GPU, over its first tokens.
+longer.  Two rows for each architecture: samples per second, captures included, beside 5,000 in a minute; and tokens
+per second beside the loop that looks at every token, on the same GPU, over its first tokens.
 """
 
 import time

@@ -49,7 +49,7 @@ def _row(name: str, ours: float, theirs: float, against: str) -> dict[str, Any]:
 
 
 def _inputs(batch: int, length: int, channels: int, dtype: torch.dtype) -> list[Tensor]:
-    """x, delta, A, B, C, D, z, delta_bias: A as Mamba initialises it, steps as small as they are there."""
+    """x, delta, A, B, C, D, z, delta_bias: A as Mamba initialises it, steps as small as Mamba's."""
     generator = torch.Generator("cuda").manual_seed(0)
 
     def normal(*shape: int) -> Tensor:
@@ -64,7 +64,7 @@ def _inputs(batch: int, length: int, channels: int, dtype: torch.dtype) -> list[
 
 
 def _time_last(inputs: list[Tensor]) -> list[Tensor]:
-    """The same in the layout that the CUDA kernel of `mamba_ssm` wants."""
+    """The same in the layout that the CUDA kernel of `mamba_ssm` needs."""
     return [t.transpose(1, 2).contiguous() if t.ndim == 3 else t for t in inputs]
 
 
@@ -91,7 +91,7 @@ def _bytes_moved(inputs: list[Tensor]) -> int:
 
 
 def _copy_bandwidth() -> float:
-    """Bytes read and written a millisecond."""
+    """Bytes read and written per millisecond."""
     source = torch.zeros(COPIED_BYTES, dtype=torch.uint8, device="cuda")
     target = torch.empty_like(source)
     return 2 * COPIED_BYTES / _milliseconds(lambda: target.copy_(source))

@@ -1,4 +1,4 @@
-"""Several runs on one GPU at once, beside one alone: samples a second of all of them together.
+"""Several runs on one GPU at once, beside one alone: samples per second of all of them together.
 
 Each is a process of its own, as `retrieval-gap sweep --per-gpu K` starts them.  Without NVIDIA's MPS (started by
 `nvidia-cuda-mps-control -d`) the GPU runs one process at a time, in turns; with it their kernels run side by side.
@@ -39,14 +39,14 @@ def run() -> list[Row]:
 
 
 def _together(config: RunConfig, runs: int) -> float:
-    """Samples a second of that many runs at once."""
+    """Samples per second of that many runs at once."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(runs, spawn, initializer=_share, initargs=(spawn.Barrier(runs), DEVICE)) as pool:
         return sum(pool.map(_samples_per_s, [config] * runs, [SECONDS] * runs))
 
 
 def _share(barrier: Barrier, device: str) -> None:
-    """In a worker: where it waits for the others, and what the driver measures on."""
+    """Give a worker the barrier at which it waits for the others, and the device that the driver measures on."""
     global _barrier
     _barrier, gpu_training.DEVICE = barrier, device
 

@@ -1,13 +1,13 @@
 """Training on a GPU by the captured step, beside the same step as one would write it, for cells of the paper's grid.
 
-Both train the same model on fresh batches for a few seconds, one after the other.  Four rows a cell:
+Both train the same model on fresh batches for a few seconds, one after the other.  Four rows per cell:
 
-* samples a second, beside the step that launches each operation by itself and looks at every loss;
-* tokens a second without padding, beside positions with it: the ratio is the share that is no padding;
-* seconds in which the GPU worked on steps (events around each), beside the clock: what is missing, the GPU waited;
+* samples per second, beside the step that launches each operation by itself and looks at every loss;
+* tokens per second without padding, beside positions with it: the ratio is the share that is not padding;
+* seconds in which the GPU worked on steps (events around each), beside the clock: the difference is the GPU's wait;
 * the model's TFLOP/s, beside those of a large matrix product in the same precision in the same run: the utilisation.
   Operations are torch's count over one step, padding included; its counter does not see into the selective scan, which
-  counts nothing, nor into cuDNN's LSTM, whose matrices are added here.
+  counts as nothing, nor into cuDNN's LSTM, whose matrices are added here.
 """
 
 import time
@@ -40,7 +40,7 @@ FORWARD_AND_BACKWARD = 3
 
 @dataclass(frozen=True)
 class Stretch:
-    """What was trained in a stretch of time; busy_s: how long the GPU worked, the whole time where nothing tells."""
+    """What was trained in a stretch of time; busy_s: how long the GPU worked, the whole time if not measured."""
 
     samples: int
     tokens: int
@@ -81,7 +81,7 @@ def _measure(config: RunConfig) -> list[Row]:
 
 
 def train_a_while(step: TrainingStep, config: RunConfig, task: Task, seconds: float) -> Stretch:
-    """Trains for so long, after a few steps of warm-up, on batches as a run gets them."""
+    """Train for this long, after a few steps of warm-up, on batches as a run gets them."""
     batches = training_batches(task, config.training(), 0, torch.device(DEVICE))
     step.start(TrainingProgress())
     for _ in range(WARM_UP_STEPS):
@@ -99,7 +99,7 @@ def train_a_while(step: TrainingStep, config: RunConfig, task: Task, seconds: fl
 
 
 def _settle(step: TrainingStep) -> float | None:
-    """Waits for the steps that are queued; how long the GPU worked."""
+    """Wait for the queued steps; return how long the GPU worked."""
     step.loss_sum()
     return step.busy_seconds()
 
@@ -116,7 +116,7 @@ def step_flops(model: SequenceModel, batch: TrainingBatch) -> int:
 
 
 def matmul_tflops(precision: Precision) -> float:
-    """Of a square matrix product as `DeviceStep` has let the GPU compute it: the best of a few."""
+    """TFLOP/s of a square matrix product under the precision that `DeviceStep` has set: the best of a few."""
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
     a = torch.randn(MATMUL, MATMUL, device=DEVICE, dtype=kind)
     return max(2 * MATMUL**3 / _matmul_seconds(a) / 1e12 for _ in range(5))

@@ -1,8 +1,8 @@
 """Heads over token states: reading and keeping the states, beside `sentence-transformers`; training a head, beside a
 plain loop in PyTorch.  One thread, float32.
 
-The model is a BERT of the size of all-MiniLM-L6-v2 with random weights, which no one has to fetch: weights do not
-change the speed.
+The model is a BERT of the size of all-MiniLM-L6-v2 with random weights, which need no download: weights do not change
+the speed.
 """
 
 import sys
@@ -33,7 +33,7 @@ PEER = "sentence_transformers"
 
 
 def run() -> Iterator[dict[str, Any]]:
-    """Texts a second, and training examples a second; the best of a few rounds."""
+    """Texts per second, and training examples per second; the best of a few rounds."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -104,7 +104,7 @@ def _training(model: Path, texts: TextSet, room: Path) -> dict[str, Any]:
 
 
 def _plain_loop(data: StateData, units: int, labels: int) -> Callable[[], None]:
-    """What one writes by hand: all states padded in one tensor, packed for `nn.GRU`, AdamW."""
+    """What one would write by hand: all states padded in one tensor, packed for `nn.GRU`, AdamW."""
     every = data.batch(range(len(data.examples)))
     length_B = every.mask_RxL.sum(1)
 

@@ -2,8 +2,9 @@
 
     retrieval-gap bench larger_models
 
-Samples a second of one H200 by the roofline (experiments/cost.py: fp32, half of the data sheet's peaks), beside the
-paper's largest Transformer on the same cell.  A million samples, the paper's run, take a million by the first number.
+Samples per second of one H200 by the roofline (experiments/trained/cost.py: fp32, half of the data sheet's peaks),
+beside the paper's largest Transformer on the same cell.  A million samples, the paper's run, take a million divided by
+the first number, in seconds.
 """
 
 from collections.abc import Iterator
@@ -38,7 +39,7 @@ def run() -> Iterator[Row]:
 
 
 def measure(name: str, shape: Architecture, mode: Mode, n: int) -> Row:
-    """The model is never given memory: its shapes are enough."""
+    """The model is never given memory: only its shapes are needed."""
     config = RunConfig(task="istree", mode=mode, n=n, arch="transformer", size="2m")
     sizes, vocabulary = trace_sizes(config), len(config.build_task("train").vocabulary)
     with torch.device("meta"):

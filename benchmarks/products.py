@@ -1,7 +1,7 @@
-"""Matrix products of the sizes of these models, as the fused kernels and PyTorch make them; one thread, float32.
+"""Matrix products of the sizes of these models, as the fused kernels and PyTorch compute them; one thread, float32.
 
-Ours is `kernels/cpu/products.py`, whose factors lie in the second-level cache, as they do inside the fused kernels:
-what it reaches is close to what the processor's multiply-adds allow.
+Ours is `kernels/cpu/products.py`, whose factors are in the second-level cache, as they are inside the fused kernels:
+its speed is close to what the processor's multiply-adds allow.
 """
 
 import time
@@ -24,7 +24,7 @@ IN_CACHE = ((64, 512), (256, 64), (64, 256), (128, 48), (128, 64))
 
 
 def run() -> Iterator[dict[str, Any]]:
-    """Thousand million operations a second: two for each multiply-add."""
+    """Thousand million operations per second: two for each multiply-add."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -59,7 +59,7 @@ def _seconds(ours: Callable[[], Any], theirs: Callable[[], Any]) -> tuple[float,
 
 
 def _aligned(rows: int, columns: int) -> Tensor:
-    """Random numbers that begin where a vector does."""
+    """Random numbers that begin at the boundary of a vector."""
     numbers = np.random.default_rng(rows).standard_normal(rows * columns + VECTOR // FLOAT, np.float32)
     first = -numbers.ctypes.data % VECTOR // FLOAT
     return torch.from_numpy(numbers[first : first + rows * columns].reshape(rows, columns))

@@ -26,7 +26,7 @@ BATCH, LENGTHS, ROUNDS = 32, (64, 256), 3
 
 
 def run() -> Iterator[dict[str, Any]]:
-    """Tokens a second of each mixer and length; the best of a few rounds."""
+    """Tokens per second of each mixer and length; the best of a few rounds."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,10 +1,10 @@
-"""What a larger grid would ask of the host: data, checkpoints, result tables, starts of cells.
+"""What a larger grid would need from the host: data, checkpoints, result tables, starts of cells.
 
     retrieval-gap bench scale
 
-Beside each is what it has to keep up with, or what the machine does at best: what a GPU eats (by the roofline of
-experiments/cost.py, an assumption), a plain write of the same bytes, one table of the same rows, a bare Python that
-imports torch.  docs/scaling.md draws the conclusions.
+Beside each is the rate that it has to keep up with, or the machine's best: what a GPU consumes (by the roofline of
+experiments/trained/cost.py, an assumption), a plain write of the same bytes, one table of the same rows, a bare Python
+that imports torch.  docs/scaling.md draws the conclusions.
 """
 
 import os
@@ -34,7 +34,7 @@ from retrieval_gap.training.checkpoint import TrainingProgress, save_checkpoint
 from . import Row, row
 
 NODES = (64, 1024)
-DRAWN = 512  # samples a measurement
+DRAWN = 512  # samples per measurement
 PARAMETERS = (2_000_000, 20_000_000)
 RUNS = 2_000
 ROUNDS = 3
@@ -45,7 +45,7 @@ TINY = RunConfig(
 
 
 def run() -> Iterator[Row]:
-    """Rates of one process; the larger the better."""
+    """Rates of one process; larger is better."""
     modes: tuple[Mode, ...] = ("cot", "rag")
     for mode in modes:
         for n in NODES:
@@ -58,7 +58,7 @@ def run() -> Iterator[Row]:
 
 
 def data(mode: Mode, n: int) -> Row:
-    """One core draws; the smallest Transformer of the paper on an H200 eats."""
+    """Tokens that one core draws, against those that the paper's smallest Transformer consumes on an H200."""
     config = RunConfig(task="istree", mode=mode, n=n, arch="transformer", size="0.5m")
     task, cost = config.build_task("train"), cell_cost(config)
     task.sample(np.arange(2))  # compiled
@@ -144,7 +144,7 @@ def _process(words: Sequence[str]) -> float:
 
 
 def _rate(work: Callable[[], float]) -> float:
-    """How much a second of what `work` returns the amount of."""
+    """Amount per second of `work`, which returns the amount."""
     began = time.perf_counter()
     amount = work()
     return amount / (time.perf_counter() - began)

@@ -1,10 +1,10 @@
 """Each compiled kernel beside the plain PyTorch that defines it: forward and backward, same inputs, in turn, minima.
 
-"Autograd through the naive loop" is told twice for the scan. First the loop over time as the public code writes it
+"Autograd through the naive loop" has two rows for the scan. First the loop over time as the public code writes it
 (`selective_scan_ref` of mamba_ssm, the slow path of `transformers`): the decays and inputs of all steps and states are
-laid out first, and each step's slice has a gradient as large as the whole. That is what a user would run instead. Then
-our own loop, which makes them step by step and is several times faster; docs/cpu.md says why no kernel can be 100
-times as fast as that one on a core.
+computed first, and each step's slice has a gradient as large as the whole. That is what a user would run instead. Then
+our own loop, which computes them step by step and is several times faster; docs/cpu.md explains why no kernel can be
+100 times as fast as that one on a core.
 """
 
 from collections.abc import Callable, Iterator
@@ -83,7 +83,7 @@ def _laid_out_first(
 
 
 def _long_sequences() -> dict[str, Any]:
-    """The same number of tokens in sequences of 2500: microseconds a token, beside those of sequences of 100."""
+    """The same number of tokens in sequences of 2500: microseconds per token, beside those of sequences of 100."""
     batch = BATCH * LENGTH // LONG
     long_ms, short_ms = _interleaved(
         _task(_scan, _scan_inputs(batch, LONG), True),
@@ -113,7 +113,7 @@ def _task(kernel: Callable[..., Any], inputs: list[Tensor], training: bool) -> C
 
 
 def _interleaved(ours: Callable[[], None], theirs: Callable[[], None], rounds: int) -> tuple[float, float]:
-    """The least milliseconds of both."""
+    """The least milliseconds of each."""
     ours()  # compiles
     theirs()
     ours_s, theirs_s = least_in_turn(ours, theirs, rounds)
@@ -125,7 +125,7 @@ def _normal(*shape: int) -> Tensor:
 
 
 def _scan_inputs(batch: int, length: int) -> list[Tensor]:
-    """x, delta, A, B, C, D, z, delta_bias: A as Mamba initialises it, steps as small as they are there."""
+    """x, delta, A, B, C, D, z, delta_bias: A as Mamba initialises it, steps as small as Mamba's."""
     wide, narrow = (batch, length, CHANNELS), (batch, length, STATES)
     A_DxN = -torch.arange(1.0, STATES + 1).repeat(CHANNELS, 1)
     return [
@@ -147,7 +147,7 @@ def _attention_inputs() -> list[Tensor]:
     return [_normal(BATCH, LENGTH, 64), torch.ones(64), _normal(3 * 64, 64) / 8, _normal(64, 64) / 8]
 
 
-# Four heads of 16. The angles are any: they cost the same.
+# Four heads of 16. The angles are arbitrary: all cost the same.
 ROPE_LxE = torch.linspace(-1, 1, 16 * LENGTH).view(LENGTH, 16)
 
 

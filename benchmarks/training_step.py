@@ -1,8 +1,8 @@
 """A whole training step (forward, backward, AdamW) at size 0.5m, beside the public CPU implementations.
 
 Batch 64, length 100, the same weights, the same tokens, fp32; both in one process, in turn, the least time of each.
-Once by the clock on all cores, and for the Transformer, whose steps are short, once more on one thread by the
-processor's time, which other programs on the machine disturb less.
+Once by the clock on all cores and, for the Transformer, whose steps are short, again on one thread by the processor's
+time, which other programs on the machine disturb less.
 """
 
 import time
@@ -21,13 +21,13 @@ from . import least_in_turn, row
 
 BATCH, LENGTH, VOCAB = 64, 100, 26
 SIZE = "0.5m"
-# A step of the public Mamba takes the better part of a minute.
+# A step of the public Mamba takes most of a minute.
 ROUNDS = {"transformer": 10, "mamba": 2}
 PUBLIC = tuple(ROUNDS)
 
 
 def run() -> Iterator[dict[str, Any]]:
-    """Samples a second: the Transformer and Mamba beside `transformers`, and Mamba beside `mambapy`'s parallel scan."""
+    """Samples per second: the Transformer and Mamba beside `transformers`, Mamba beside `mambapy`'s parallel scan."""
     for arch, rounds in ROUNDS.items():
         theirs = public_model(arch, SIZE, VOCAB)
         peer = Peer(f"transformers.{type(theirs).__name__}", theirs, _logits_of(theirs))

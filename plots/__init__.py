@@ -3,10 +3,10 @@
 A figure is a module `plots/fig*.py` with `draw_figure(results) -> matplotlib.figure.Figure`.  `plots/idea.py` explains
 the task; it shows no results, so its `draw_figure` takes none.
 
-A figure that is not of the demo's table names its own as `DEFAULT_TABLE`; one that is not of a table of runs also has
-`read_table(path)`, whose answer is what its `draw_figure` takes.  A user's figure is such a module, named by its path.
+A figure whose table is not the demo's names it as `DEFAULT_TABLE`; one whose table is not a table of runs also has
+`read_table(path)`, and its `draw_figure` takes the result.  A user's figure is such a module, named by its path.
 
-`accuracy` draws any table of runs along any of its columns, `curves` how runs learned.
+`accuracy` draws any table of runs along any of its columns, `curves` the learning curves of runs.
 """
 
 import pkgutil
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 DEFAULT_TABLE = RESULTS / "istree_demo.csv"
 _WITHOUT_TABLE = ("idea",)
 GENERAL = ("accuracy", "curves")
-# Neither format may carry the date or the version it was drawn with: the same table, the same bytes.
+# Neither format may hold the date or the version it was drawn with: the same table gives the same bytes.
 _FORMATS: dict[str, dict[str, Any]] = {
     "png": {"dpi": 200, "metadata": {"Software": None}},
     "svg": {"metadata": {"Date": None, "Creator": None}},
@@ -42,14 +42,14 @@ KINDS = tuple(_FORMATS)
 
 
 def figures() -> list[str]:
-    """Names of the figures there are."""
+    """Names of all figures."""
     return [name for _, name, _ in pkgutil.iter_modules(__path__) if name.startswith("fig") or name in _WITHOUT_TABLE]
 
 
 def draw(figure: str, results: Path | None, out: Path, kinds: Sequence[str] = KINDS) -> list[Path]:
-    """Draws a figure from a results table (default: the demo's) and writes `out/FIGURE.png` and `.svg`.
+    """Draw a figure from a results table (default: the figure's own) and write `out/FIGURE.png` and `.svg`.
 
-    figure: a name, or the path of a user's `.py` file.  kinds: the files wanted, where it is not both.
+    figure: a name, or the path of a user's `.py` file.  kinds: the formats to write.
     Raises UsageError for an unknown figure, an invalid table, or a folder that cannot be written.
     """
     if results is not None and figure in _WITHOUT_TABLE:
@@ -60,7 +60,7 @@ def draw(figure: str, results: Path | None, out: Path, kinds: Sequence[str] = KI
 
 
 def draw_accuracy(results: Path | None, view: "SeriesView", out: Path) -> list[Path]:
-    """Any table's accuracy, as a view shows it, in `out/accuracy_by_X`.  Raises UsageError as `draw` does."""
+    """Draw any table's accuracy in this view as `out/accuracy_by_X`.  Raises UsageError as `draw` does."""
     from .accuracy import draw_figure, read_table
 
     with style.applied():
@@ -68,7 +68,7 @@ def draw_accuracy(results: Path | None, view: "SeriesView", out: Path) -> list[P
 
 
 def draw_curves(runs: Sequence[Path], out: Path) -> list[Path]:
-    """How these runs learned, in `out/curves`.  Raises UsageError as `draw` does."""
+    """Draw the learning curves of these runs as `out/curves`.  Raises UsageError as `draw` does."""
     from .curves import draw_figure, read_curves
 
     with style.applied():
@@ -76,7 +76,7 @@ def draw_curves(runs: Sequence[Path], out: Path) -> list[Path]:
 
 
 def _module(figure: str) -> ModuleType:
-    """Raises UsageError for a name that there is not, and a file that draws nothing."""
+    """Raises UsageError for an unknown name, and for a file without `draw_figure`."""
     if figure.endswith(".py"):
         module = run_file(Path(figure), "figure", UsageError)
         if not callable(getattr(module, "draw_figure", None)):
@@ -88,7 +88,7 @@ def _module(figure: str) -> ModuleType:
 
 
 def _drawn(module: ModuleType, figure: str, results: Path | None) -> Any:
-    """What a module draws.  Raises UsageError, with the line, where a user's file fails."""
+    """What a module draws.  Raises UsageError, with the line, if a user's file fails."""
     if not figure.endswith(".py"):
         return _read_and_drawn(module, figure, results)
     try:

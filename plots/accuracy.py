@@ -1,7 +1,7 @@
 """Accuracy in any table of runs, along any of its columns: `retrieval-gap plot accuracy --results FILE --x n`.
 
-Every row is drawn; what cannot be placed is told below the figure.  A ceiling is the best accuracy that any reader with
-a model's bits of state can have (docs/theory.md), drawn where it is less than 1.
+Every row is drawn; the caption names rows that have no place.  A ceiling is the best accuracy that any reader with a
+model's bits of state can have (docs/theory.md), drawn if it is less than 1.
 """
 
 import math
@@ -34,8 +34,8 @@ MOST_PALETTE = 7
 _ROW = 2.7  # inches
 _TITLE = 9.5  # points, of a panel's title
 _CEILING: dict[str, Any] = {"linestyle": "none", "marker": "_", "markersize": 11, "markeredgewidth": 1.4}
-_TICKS = 0.18  # of an axis between neighbouring ticks
-_SPREAD = 0.012  # of an axis between neighbouring lines, so that none hides another
+_TICKS = 0.18  # least distance of ticks, as a share of the axis
+_SPREAD = 0.012  # distance of lines, as a share of the axis, so that none hides another
 
 
 def draw_figure(series: Series) -> Figure:
@@ -96,7 +96,7 @@ class _Panel:
                 axes.plot(*zip(*marks, strict=True), color=colour, label="ceiling", **_CEILING)
 
     def _chance(self, axes: Axes) -> None:
-        """A line of it along n, or one for each value that it has."""
+        """Draw chance: a line along n, or one for each of its values."""
         look: dict[str, Any] = {"color": style.GREY, "linestyle": (0, (5, 3)), "linewidth": 0.9, "zorder": 1}
         if self.series.view.x == "n" and len(set(self.chances.values())) > 1:
             axes.plot(*zip(*sorted(self.chances.items()), strict=True), label="chance", **look)
@@ -112,7 +112,7 @@ def _draw_line(axes: Axes, line: Line, xs: list[float], colour: str, marker: str
 
 
 def _x_axis(axes: Axes, series: Series) -> Callable[[float, float], float]:
-    """Sets the scale of x; what places a value there, moved sideways by so many steps."""
+    """Set the scale of x; return a function that places a value on it, shifted by so many steps."""
     xs = sorted({point.x for line in series.lines for point in line.points})
     if series.ticks:
         axes.set_xticks(range(len(series.ticks)), _short_sizes(series.ticks), rotation=25, ha="right")
@@ -137,7 +137,7 @@ def _x_axis(axes: Axes, series: Series) -> Callable[[float, float], float]:
 
 
 def _short_sizes(sizes: Sequence[str]) -> list[str]:
-    """Without the changes that all of several sizes have, such as `n_layers=1`."""
+    """Sizes without the changes that all of them share, such as `n_layers=1`."""
     parts = [size.split("+") for size in sizes]
     common = set.intersection(*map(set, parts)) if len(sizes) > 1 else set()
     short = ["+".join(part for part in each if part not in common) or each[0] for each in parts]
@@ -164,7 +164,7 @@ def _problem(points: Sequence[SeedMean], n: int) -> tuple[str, str, str, str, in
 
 @cache
 def _task(name: str, mode: Mode, family: str, options: str, n: int) -> Task | None:
-    """None where it cannot be had: a user's file that is not on this machine, or is another now."""
+    """None if it cannot be loaded: a user's file that is not on this machine, or has changed."""
     try:
         return load_task(name)(TaskConfig(n=n, mode=mode, family=family, options=options))
     except (TaskError, UsageError, OSError):
@@ -180,7 +180,7 @@ def _bound(name: str, mode: str, family: str, options: str, n: int) -> Bound | N
 
 
 def _chance(name: str, mode: Any, family: str, options: str, n: int) -> float | None:
-    """The accuracy of the best answer without the sequence; None for open answers, and where it is not known."""
+    """The accuracy of the best answer without the sequence; None for open answers, and if it is not known."""
     bound = _bound(name, mode, family, options, n)
     if bound is not None:
         return float(bound.ceiling(0))
@@ -189,7 +189,7 @@ def _chance(name: str, mode: Any, family: str, options: str, n: int) -> float | 
 
 
 def _ceiling(point: SeedMean) -> float | None:
-    """Of readers that answer at once with so many bits of state; None where nothing is proved."""
+    """The ceiling of readers that answer directly with this many bits of state; None if nothing is proved."""
     row = point.runs[0].row
     if row["mode"] != "direct" or not row.get("state_bits", "").isdecimal():
         return None
@@ -208,7 +208,7 @@ def _colours(series: Series) -> dict[str, str]:
 
 
 def _markers(series: Series) -> dict[tuple[str, str], str]:
-    """Of colour and label: the label's; where there is none, the colour's, so that lines differ in more than colour."""
+    """By colour and label: the label's mark; without a label the colour's, so that lines differ in more than colour."""
     alone = _alone(series)
     if series.view.color == "arch":
         marks = style.architecture_markers(series.colors)
@@ -222,12 +222,12 @@ def _markers(series: Series) -> dict[tuple[str, str], str]:
 
 
 def _alone(series: Series) -> set[str]:
-    """Colours whose lines have no label: nothing but the colour names them."""
+    """Colours whose lines have no label: only the colour names them."""
     return set(series.colors) - {line.color for line in series.lines if line.label}
 
 
 def _title(key: tuple[str, ...], series: Series) -> str:
-    """The task, and of its family, options and the panel's column what differs between panels."""
+    """The task, with those of its family, options and the panel's column that differ between panels."""
     columns = [c for c in ("task", "family", "options") if c in series.lines[0].points[0].runs[0].row]
     columns += [series.view.panel] if series.view.panel not in columns else []
     several = [len({panel[i] for panel in series.panels}) > 1 for i in range(len(key))]
@@ -267,7 +267,7 @@ def _legend(series: Series, panels: Sequence[_Panel]) -> list[list[Line2D]]:
 
 
 def _told(differing: dict[str, list[str]]) -> str:
-    """Such as `samples (32000, 64000)`; of many values the ends."""
+    """Such as `samples (32000, 64000)`; of many values only the first and the last."""
     named = {c: [value or "none" for value in v] for c, v in differing.items()}
     words = {c: v if len(v) <= 3 else [v[0], "...", v[-1]] for c, v in named.items()}
     return ", ".join(f"{column.replace('_', ' ')} ({', '.join(values)})" for column, values in words.items())

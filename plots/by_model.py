@@ -7,12 +7,12 @@ from . import style
 from .page import page, panels, rows_of
 from .results import Cell, Model, Results
 
-_LINE, _REST = 0.42, 0.75  # inches: a model, and what a panel needs besides
-_BAR, _SEEDS = 0.34, 0.27  # of a model's line: the bar's height, and how far below it the seeds are
+_LINE, _REST = 0.42, 0.75  # inches: a model, and the rest of a panel
+_BAR, _SEEDS = 0.34, 0.27  # shares of a model's line: the bar's height, and the distance of the seeds below it
 
 
 def draw(results: Results, title: str, caption: str) -> Figure:
-    """Wants one problem size.  A bar starts at chance, so that its length is what the model has learned."""
+    """For one problem size.  A bar starts at chance, so that its length is what the model has learned."""
     rows = rows_of(results)
     height = (_LINE * len(results.models) + _REST) * len(rows)
     figure = page(title, [style.other_keys(results)], caption, height)
@@ -56,7 +56,7 @@ def _bar(axes: Axes, results: Results, cell: Cell, place: int) -> None:
 
 
 def _name(results: Results, model: Model) -> str:
-    """With the number of parameters, rounded: the vocabularies of views differ by a few tokens."""
+    """The model and its number of parameters, rounded: the vocabularies of views differ by a few tokens."""
     numbers = [run.parameters for run in results.runs if run.cell.model == model]
     ends = dict.fromkeys([_rounded(min(numbers)), _rounded(max(numbers))])
     return f"{style.label_of(model, results.sizes)}\n{'–'.join(ends)} parameters"

@@ -1,6 +1,6 @@
-"""Runs of any task as figures of the card see them: gathered by problem, with what the theory says of it.
+"""Runs of any task as the card's figures use them: grouped by problem, with the problem's bound.
 
-A problem is a task with its options, view and size; a model an architecture with its size.
+A problem is a task with its options, view and size; a model is an architecture with its size.
 """
 
 import shlex
@@ -33,14 +33,14 @@ from .seeds import Seeds, pooled
 TEXT = ("task", "family", "mode", "options", "arch", "size", "hardware")
 COUNTS = ("n", "seed", "samples", "eval_samples")
 SHARES = ("accuracy", "accuracy_low", "accuracy_high")
-LEARNED = 0.9  # the accuracy from which a model is said to have learned a problem
+LEARNED = 0.9  # the accuracy from which a model counts as having learned a problem
 DASHED: dict[str, Any] = {"color": style.INK, "linestyle": (0, (4, 2))}
 GREYED: dict[str, Any] = {"color": style.GREY, "linewidth": 0.9, "zorder": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
 class AskedProblem:
-    """What is asked: `mode` is the view, `options` the task's own.  where: the file and line of a row that asks it."""
+    """A problem: `mode` is the view, `options` the task's own.  where: the file and line of a row on it."""
 
     task: str
     family: str
@@ -57,7 +57,7 @@ class AskedProblem:
 
     @cached_property
     def bound(self) -> Bound | None:
-        """What any reader can do; None for a view that reads again, and where the theory says nothing."""
+        """What any reader can do; None for a view that reads the context again, and if theory has no bound."""
         if self.task not in BOUNDS or self.mode == "rag":
             return None
         task = self.built
@@ -74,12 +74,12 @@ class AskedProblem:
             raise UsageError(f"{self.where}: options = {self.options!r} is invalid: {error}") from None
 
     def option(self, name: str) -> str:
-        """The value of one of the task's own options; "" where the row does not tell."""
+        """The value of one of the task's own options; "" if the row does not have it."""
         words = (word.partition("=") for word in self._words)
         return next((value for key, _, value in words if key == name), "")
 
     def without(self, *names: str) -> str:
-        """The options but for these."""
+        """The options without these."""
         return " ".join(word for word in self._words if word.partition("=")[0] not in names)
 
 
@@ -87,8 +87,8 @@ class AskedProblem:
 class ProblemRow:
     """A row: shares with their 95 % Wilson interval.
 
-    state_bits, bits_per_token: of the state at the end of a trace, and what a token adds to them; None where the table
-    does not tell.  tested_n: of a test elsewhere, else 0.  row: the columns that only this figure wants.
+    state_bits, bits_per_token: of the state at the end of a trace, and what a token adds to them; None if the table
+    does not have them.  tested_n: n of a transfer test, else 0.  row: the columns that only this figure needs.
     """
 
     problem: AskedProblem
@@ -119,7 +119,7 @@ class ProblemRow:
         return state_kind(self.arch, [measured]) == "fixed"
 
     def told(self, column: str) -> str:
-        """A column that only this figure's table has."""
+        """The value of a column that only this figure needs."""
         return dict(self.row)[column]
 
 
@@ -136,7 +136,7 @@ Runs = Kept[ProblemRow]
 
 
 def read_runs(path: Path, more: Sequence[str] = ()) -> Runs:
-    """Raises UsageError for a table that is invalid, has no row, or lacks one of the columns that the figure wants."""
+    """Raises UsageError for a table that is invalid, has no row, or lacks one of the columns that the figure needs."""
     runs = tuple(_run(where, row, more) for where, row in read_rows(path, (*TEXT, *COUNTS, *SHARES, "lr", *more)))
     if not runs:
         raise UsageError(f"results table {path} is empty: no run has finished")
@@ -167,9 +167,9 @@ def _run(where: str, row: dict[str, str], more: Sequence[str]) -> ProblemRow:
 
 
 def read_tests(path: Path) -> Runs:
-    """Runs of a table of `retrieval-gap transfer`, all answers of a test together.
+    """Runs of a table of `retrieval-gap transfer`, all answers of a test pooled.
 
-    Raises UsageError as `read_runs` does, and for a table of tests at one size alone.
+    Raises UsageError as `read_runs` does, and for a table of tests at only one size.
     """
     by_test = grouped(read_runs(path, ("tested_n", "answer")).rows, lambda r: (_of_test(r).settings, r.seed))
     runs = tuple(replace(parts[0], **pooled(parts)) for parts in by_test.values())
@@ -179,7 +179,7 @@ def read_tests(path: Path) -> Runs:
 
 
 def of_task(runs: Runs, task: str) -> Runs:
-    """Those of a table that are of one task.  Raises UsageError where there is none."""
+    """A table's runs of one task.  Raises UsageError if there is none."""
     return runs.only(lambda run: run.problem.task == task, f"run of {task}", lambda run: f"task {run.problem.task}")
 
 
@@ -199,14 +199,14 @@ def grouped(runs: Iterable[ProblemRow], key: Callable[[ProblemRow], K]) -> dict[
 
 
 def models_of(runs: Iterable[ProblemRow]) -> list[tuple[str, str]]:
-    """In the order of legends."""
+    """The models, in the order of legends."""
     models = {run.model for run in runs}
     by_size = sorted(models, key=lambda model: naturally(model[1]))
     return [model for arch in in_order({arch for arch, _ in models}) for model in by_size if model[0] == arch]
 
 
 def label(model: tuple[str, str], models: Sequence[tuple[str, str]]) -> str:
-    """An architecture's name, with the changes of its size where another model has the same one."""
+    """An architecture's name, with the changes of its size if another model has the same architecture."""
     arch, size = model
     sizes = [other.split("+") for name, other in models if name == arch]
     common = set.intersection(*map(set, sizes))
@@ -215,7 +215,7 @@ def label(model: tuple[str, str], models: Sequence[tuple[str, str]]) -> str:
 
 
 def looks(models: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, str]]:
-    """Colour and mark of each model: the architecture's, and another mark where one has several sizes."""
+    """Colour and mark of each model: the architecture's, with other marks if it has several sizes."""
     archs = list(dict.fromkeys(arch for arch, _ in models))
     colours, marks = style.colours(archs), style.architecture_markers(archs)
     several = {arch for arch in archs if sum(name == arch for name, _ in models) > 1}
@@ -254,7 +254,7 @@ def lengths_axis(axes: Axes, values: Iterable[float]) -> None:
 def draw_models(
     axes: Axes, runs: Sequence[ProblemRow], models: Sequence[tuple[str, str]], x: Callable[[ProblemRow], int]
 ) -> None:
-    """A panel of one problem at several lengths: a line for each model, and what a guess is worth."""
+    """A panel of one problem at several lengths: a line for each model, and the accuracy of a guess."""
     for model, some in grouped(runs, lambda run: run.model).items():
         draw_line(axes, some, x, *looks(models)[model])
     axes.axhline(runs[0].problem.built.guess, **GREYED)
@@ -262,7 +262,7 @@ def draw_models(
 
 
 def draw_tests(axes: Axes, runs: Sequence[ProblemRow], models: Sequence[tuple[str, str]]) -> None:
-    """`draw_models` by the length of the test; an upright line where a model was trained."""
+    """`draw_models` by the length of the test; a vertical line at the length of training."""
     draw_models(axes, runs, models, lambda run: run.tested_n)
     for n in {run.problem.n for run in runs}:
         axes.axvline(n, linewidth=1.0, zorder=1, **DASHED)
@@ -271,7 +271,7 @@ def draw_tests(axes: Axes, runs: Sequence[ProblemRow], models: Sequence[tuple[st
 def figure_of_panels(
     title: str, panels: Mapping[str, list[ProblemRow]], draw: Panel, *, dashed: str, caption: str, x: str, height: float
 ) -> Figure:
-    """A line of panels, each of the runs under its title, and the key of all models.  dashed: what a dashed line is."""
+    """A line of panels, each of the runs under its title, and the key of all models.  dashed: a dashed line's label."""
     models = models_of(run for runs in panels.values() for run in runs)
     key = Line2D([], [], label=dashed, **DASHED)
     figure = page(title, [[*keys(models), key]], caption, height)

@@ -1,7 +1,7 @@
 """Accuracy over problem size: a line for each model.
 
-Up to `MOST_LINES` models share a panel, told apart by colour (architecture) and mark (model size, or where a panel
-has one the architecture).  More of them, and each model size has a row of its own.
+Up to `MOST_LINES` models share a panel, distinguished by colour (architecture) and mark (model size, or the
+architecture if a panel has one size).  With more models, each model size has a row of its own.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ _ONE_ROW, _MORE_ROWS = 2.9, 2.1  # inches of a row
 
 
 def draw(results: Results, title: str, caption: str) -> Figure:
-    """Wants two problem sizes or more."""
+    """For two or more problem sizes."""
     rows = rows_of(results, most_models=MOST_LINES)
     height = _ONE_ROW if len(rows) == 1 else _MORE_ROWS * len(rows)
     figure = page(title, _legend(results, rows[0]), caption, height)
@@ -67,7 +67,7 @@ def _line(axes: Axes, results: Results, row: PanelRow, mode: str, model: Model, 
 
 
 def _markers(results: Results, row: PanelRow) -> dict[Model, str]:
-    """A model size's, and where there is one the architecture's."""
+    """The mark of the model size; with one size, of the architecture."""
     of_size, of_arch = style.markers(row.sizes), style.architecture_markers(results.architectures)
     return {model: of_size[model.size] if len(row.sizes) > 1 else of_arch[model.arch] for model in row.models}
 

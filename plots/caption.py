@@ -17,7 +17,7 @@ TEACHER_FORCED = "Published retrieval values: teacher-forced in the released cod
 
 
 class Measured(Protocol):
-    """A row: what it is of, and where it was measured."""
+    """A row with its identity, and the hardware that it was measured on."""
 
     @property
     def identity(self) -> Identity: ...
@@ -34,7 +34,7 @@ class Sampled(Measured, Protocol):
 
 
 def title(results: Results) -> str:
-    """Task, graph family, problem and model size, as far as they are the same in all panels."""
+    """Those of task, graph family, problem size and model size that are the same in all panels."""
     one_n, one_size, one_family = (len(v) == 1 for v in (results.ns, results.sizes, results.families))
     return ", ".join(
         [
@@ -51,24 +51,24 @@ def caption(results: Results) -> str:
 
 
 def left_out(what: Sequence[str]) -> str:
-    """A sentence about what a table has and a figure does not show; "" where that is nothing."""
+    """A sentence about what a table has and a figure does not show; "" if there is nothing."""
     return f"Not drawn: {', '.join(what)}." if what else ""
 
 
 def held_out(rows: Iterable[Sampled], what: str = "held-out sample") -> str:
-    """On how many samples each row was measured, and of which split where that is not the test split."""
+    """The number of samples that each row was measured on, and their split if it is not the test split."""
     rows = list(rows)
     return number_of({row.eval_samples for row in rows}, what) + of_split(rows)
 
 
 def of_split(rows: Iterable[Measured]) -> str:
-    """Such as ` of the validation split`; "" where all are of the test split."""
+    """Such as ` of the validation split`; "" if all are of the test split."""
     splits = sorted({row.identity.split for row in rows})
     return "" if splits == [TEST] else f" of the {' and '.join(splits)} split{'s' if len(splits) > 1 else ''}"
 
 
 def hardware(rows: Iterable[Measured]) -> str:
-    """Names in one piece (no line break inside them)."""
+    """Names of the hardware (without line breaks inside a name)."""
     names = sorted({row.hardware.replace(" ", "\u00a0") for row in rows})
     return "; ".join(names) if len(names) <= 2 else f"{len(names)} machines, see the table"
 
@@ -99,7 +99,7 @@ def _reading(results: Results) -> list[str]:
 
 
 def _training_samples(results: Results) -> str:
-    """One number (or range), or one for each view where they differ."""
+    """One number (or range), or one for each view if they differ."""
     spans = {mode: _span(r.samples for r in results.runs if r.cell.mode == mode) for mode in results.modes}
     if len(set(spans.values())) == 1:
         return spans[results.modes[0]]

@@ -32,8 +32,8 @@ _OWN_COUNTS = ("recurrent_bits", "context_tokens", "precision_bits")
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """A row about a construction.  how: such as "rnn_rag".  machine_steps: of a Turing machine, else 0.  where: its
-    file and line."""
+    """A row about a construction.  how: such as "rnn_rag".  machine_steps: steps of a Turing machine, else 0.  where:
+    its file and line."""
 
     task: str
     family: str
@@ -57,7 +57,7 @@ class Built:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedSeeds:
-    """Seeds of a trained model: their mean accuracy."""
+    """A trained model: the mean accuracy of its seeds."""
 
     task: str
     family: str
@@ -75,7 +75,7 @@ class ConstructionTable(Kept[Built]):
     """The rows of a table of constructions."""
 
     def of(self, task: str) -> list[Built]:
-        """Those of a task in its first family and its most frequent options."""
+        """The rows of a task, in its first family and its most frequent options."""
         rows = [row for row in self.rows if row.task == task]
         if not rows:
             return []
@@ -85,10 +85,10 @@ class ConstructionTable(Kept[Built]):
         return [row for row in rows if row.family == next(iter(families)) and row.options == common]
 
     def drawn(self, ways: Mapping[str, Container[str]]) -> Self:
-        """The exact rows of these tasks, each in `of`'s family and options (of Turing machines all), that are built in
-        these ways.
+        """The exact rows of these tasks that are built in these ways, in the family and options of `of` (for Turing
+        machines: all).
 
-        Raises UsageError where there is none.
+        Raises UsageError if there is none.
         """
         shown = {row for task in ways for row in self.of(task)} | {row for row in self.rows if row.machine_steps}
 
@@ -105,12 +105,12 @@ class ConstructionTable(Kept[Built]):
 
     @cached_property
     def trained(self) -> list[TrainedSeeds]:
-        """Models of the committed tables, as far as these are there."""
+        """Models of those committed tables that exist."""
         return list(_means(path for path in TRAINED if path.exists()))
 
     def reached(self, row: Built) -> list[TrainedSeeds]:
-        """Of each trained architecture and view, on the problem of this row: the largest n answered with `WANTED` or
-        more, with the smallest state that does."""
+        """For each trained architecture and view, on the problem of this row: the model with an accuracy of `WANTED` or
+        more at the largest n, and with the smallest state there."""
         best: dict[tuple[str, str], TrainedSeeds] = {}
         for model in self.trained:
             same = (model.task, model.family, model.options) == (row.task, row.family, row.options)
@@ -122,7 +122,7 @@ class ConstructionTable(Kept[Built]):
 
 
 def least_state(row: Built, ns: Sequence[int]) -> list[int]:
-    """For each n, the fewest bits with which a reader that does not search may answer `WANTED` of the problems."""
+    """For each n, the fewest bits with which a reader that does not search can answer `WANTED` of the problems."""
     configs = (TaskConfig(n=n, family=row.family, options=row.options) for n in ns)
     return [least_bits(bound_of(task_of(row.where, row.task, config)), WANTED) for config in configs]
 
@@ -154,7 +154,7 @@ def _built(where: str, row: dict[str, str]) -> Built:
 
 
 def _means(paths: Iterable[Path]) -> Iterable[TrainedSeeds]:
-    """Over rows that differ in their seed alone; a run may be in several tables."""
+    """Means over rows that differ only in their seed; a run may be in several tables."""
     alike: dict[tuple[tuple[str, str], ...], dict[str, tuple[float, int]]] = defaultdict(dict)
     for path in paths:
         for where, row in read_rows(path, [*_TEXT, "n", "seed", "state_bits", "accuracy"]):

@@ -1,4 +1,4 @@
-"""Learning curves of runs: the loss along the samples trained on, and accuracy where it was measured on the way."""
+"""Learning curves of runs: the loss along the samples trained on, and accuracy if it was measured during training."""
 
 import json
 import math
@@ -37,7 +37,7 @@ class Curve:
 
 
 def read_curves(runs: Sequence[Path]) -> list[Curve]:
-    """Raises UsageError for a directory that is no run's, and where there are none or too many to tell apart."""
+    """Raises UsageError for a directory that is not a run's, and for no runs or too many to tell apart."""
     if not runs:
         raise UsageError("plot curves needs run directories: retrieval-gap plot curves runs/*")
     if len(runs) > MOST_RUNS:
@@ -58,7 +58,7 @@ def _read(path: Path) -> Curve:
 
 
 def _report(line: str) -> dict[str, Any] | None:
-    """None for a line that a kill cut short, or that is no report."""
+    """The report of a line; None if a kill cut it short, or it is not a report."""
     try:
         told = json.loads(line)
     except (ValueError, RecursionError):
@@ -67,9 +67,9 @@ def _report(line: str) -> dict[str, Any] | None:
 
 
 def draw_figure(curves: list[Curve]) -> Figure:
-    """A panel of losses; beside it one of accuracies where a run measured any.
+    """A panel of losses; beside it one of accuracies if a run measured any.
 
-    Raises UsageError where no run has a report of its loss.
+    Raises UsageError if no run has a report of its loss.
     """
     drawn = [curve for curve in curves if curve.along("loss")[0]]
     if not drawn:
@@ -97,7 +97,7 @@ def draw_figure(curves: list[Curve]) -> Figure:
 
 
 def _looks(curves: Sequence[Curve]) -> list[dict[str, Any]]:
-    """An architecture's colour; its runs are told apart by their marks."""
+    """Each run's look: its architecture's colour, and marks that differ within an architecture."""
     colours, seen, looks = style.colours([curve.arch for curve in curves]), dict[str, int](), []
     for curve in curves:
         place = seen[curve.arch] = seen.get(curve.arch, -1) + 1

@@ -1,4 +1,4 @@
-"""Answering IsTree at once, without chain of thought: every model's accuracy as bars over n.
+"""Answering IsTree directly, without chain of thought: every model's accuracy as bars over n.
 
 After the second IsTree figure of "RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025).
 """
@@ -15,12 +15,12 @@ from .page import page, panels, rows_of
 from .results import Cell, Results
 
 _PANEL_HEIGHT = 2.6  # inches
-_GROUP, _WIDEST = 0.84, 0.5  # of a model's place: all its bars, and one bar at most
+_GROUP, _WIDEST = 0.84, 0.5  # shares of a model's place: all its bars, and the widest bar
 _MOST_VALUES = 16  # bars with their value on top
 
 
 def draw_figure(results: Results) -> Figure:
-    """A group of bars a model, a bar for each n.  Raises UsageError without direct IsTree rows."""
+    """A group of bars for each model, a bar for each n.  Raises UsageError without direct IsTree rows."""
     direct = results.only(task="istree", mode="direct")
     rows = rows_of(direct)
     keys = [*_size_keys(direct), style.chance_key(), *style.other_keys(direct)]
@@ -49,7 +49,7 @@ def _axes(axes: Axes, results: Results) -> None:
 
 
 def _name_architectures(axes: Axes, results: Results) -> None:
-    """Below the sizes; with one size the ticks have the names already."""
+    """Write them below the sizes; with one size the ticks have the names already."""
     for arch in results.architectures if len(results.sizes) > 1 else ():
         middle = fmean(place for place, model in enumerate(results.models) if model.arch == arch)
         below = axes.get_xaxis_transform()
@@ -81,7 +81,7 @@ def _shade(results: Results, n: int) -> float:
 
 
 def _size_keys(results: Results) -> list[Patch]:
-    """Legend entries for n; where there is one, the title has it."""
+    """Legend entries for n; with a single n, the title has it."""
     if len(results.ns) == 1:
         return []
     return [Patch(color=style.tint(style.INK, _shade(results, n)), label=f"n = {n}") for n in results.ns]

@@ -1,9 +1,9 @@
-"""HotpotQA: accuracy by the number of paragraphs shown, after the figure of "RNNs are not Transformers (Yet)" (Wen,
-Dang, Lyu, ICLR 2025) on it.
+"""HotpotQA: accuracy by the number of paragraphs shown, after the HotpotQA figure of "RNNs are not Transformers (Yet)"
+(Wen, Dang, Lyu, ICLR 2025).
 
-Columns: gold paragraphs in random places and last, as in the paper, then what grows with n alone: candidates
-(length_matched) and distance.  Rows: our small models in each view, on made-up worlds unless the table says otherwise;
-below them pretrained models on real questions, beside the published values.
+Columns: gold paragraphs in random places and last, as in the paper; then only one thing grows with n: candidates
+(length_matched) or distance.  Rows: our small models in each view, on made-up worlds unless the table has real
+questions; below them pretrained models on real questions, beside the published values.
 """
 
 import shlex
@@ -46,7 +46,7 @@ _REQUEST = (
     "top_k",
     "data_sha256",
     "exemplars",
-)  # of a pretrained model, with which all seeds are the same
+)  # of a pretrained model; its rows at one point agree in these
 _SPREAD = 0.16  # paragraphs between neighbouring lines, so that intervals do not hide each other
 
 
@@ -70,7 +70,7 @@ class Answered:
 
 @dataclass(frozen=True)
 class Tables:
-    """Small models of one table, pretrained models and published values as far as they are at hand."""
+    """Small models of one table; pretrained models and published values, if their tables exist."""
 
     small: list[Answered]
     pretrained: list[Answered]
@@ -100,7 +100,7 @@ def read_table(path: Path) -> Tables:
 
 
 def _placed(points: Sequence[Answered], ways: Container[str]) -> tuple[list[Answered], tuple[str, ...]]:
-    """Those that have a place in the figure, and in words those that have none."""
+    """The points that have a place in the figure, and a description of the others."""
     placed = [point for point in points if point.way in ways and point.panel in PANELS and point.n in _NS]
     others = (point for point in points if point not in placed)
     return placed, counted(f"{p.way}, {' '.join(p.panel)}, {p.n} paragraphs" for p in others)

@@ -1,6 +1,6 @@
 """The paper's cells in two arms, side by side: at the paper's settings, and tuned alike for all architectures.
 
-A row's embedding tells its arm: the paper's is sinusoidal and frozen, the tuned one learned.
+A row's embedding is its arm: sinusoidal and frozen at the paper's settings, learned in the tuned arm.
 """
 
 from dataclasses import replace
@@ -40,7 +40,7 @@ def read_table(path: Path) -> Results:
 
 
 def draw_figure(results: Results) -> Figure:
-    """A panel for each arm, a line for each model.  Raises UsageError where there is one problem size alone."""
+    """A panel for each arm, a line for each model.  Raises UsageError if there is only one problem size."""
     if len(results.ns) < 2:
         raise UsageError(f"results table {results.path} has one problem size alone; two arms are drawn along n")
     return by_size.draw(results, f"{title(results)}, chain of thought", caption(results))

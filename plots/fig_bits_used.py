@@ -1,7 +1,7 @@
 """Bits that trained models use against bits that their accuracy needs.
 
-Used: the fewest carried that keep 99 % of a model's accuracy.  Needed: the fewest with which any reader could have so
-much.  A model below the line of equality would contradict the bound.
+Used: the fewest bits carried that keep 99 % of a model's accuracy.  Needed: the fewest with which any reader could
+reach that.  A model below the line of equality would contradict the bound.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ KEPT_SHARE = 0.99
 
 
 def draw_figure(probes: Probes) -> Figure:
-    """A panel for each task.  Raises UsageError for a table without a state as it is."""
+    """A panel for each task.  Raises UsageError for a table without an unquantised state of a direct run."""
     kept = probes.only(lambda r: r.bits is None and r.mode == "direct", "a state as it is")
     ns, marks = colours_of(kept.ns), style.architecture_markers([row.arch for row in kept.rows])
     figure = page("Bits used against bits needed", [_keys(ns, marks)], _caption(kept), 3.8)
@@ -38,7 +38,7 @@ def draw_figure(probes: Probes) -> Figure:
 
 
 def needed_bits(probes: Probes, row: ProbedRow) -> int:
-    """The fewest bits with which a reader could have what is left of the accuracy of this state as it is."""
+    """The fewest bits with which a reader could reach `KEPT_SHARE` of the accuracy of this unquantised state."""
     return least_bits(probes.bound(row.n), KEPT_SHARE * row.accuracy_strict)
 
 

@@ -1,6 +1,6 @@
-"""Who can do what: tasks by models at their largest size, and whether theory forbids it or it was not learned.
+"""Who can do what: tasks by models at their largest n, and whether theory forbids it or it was not learned.
 
-Each cell: the accuracy, and the bits that the state has and a reader needs.
+Each cell has the accuracy, the bits of the state, and the bits that a reader needs.
 """
 
 from pathlib import Path
@@ -25,11 +25,11 @@ _VERDICTS = {
 _ROW = 0.5  # inches
 _HEADING, _CHARACTER = 7.5, 0.066  # points of a column's heading, and inches of one of its characters
 _BITS = 12  # characters of the bits in a cell
-_NAMES = 0.4  # the column of names, in widths of all others
+_NAMES = 0.4  # width of the column of names, as a share of all others
 
 
 def read_table(path: Path) -> Runs:
-    """Each model at its largest n of each problem, on test samples where it has any.
+    """Each model at its largest n of each problem, on test samples if it has any.
 
     Raises UsageError for an invalid table.
     """
@@ -72,8 +72,8 @@ def _width(models: list[tuple[str, str]]) -> float:
 
 
 def _headings(models: list[tuple[str, str]]) -> tuple[list[str], float, float]:
-    """Of the columns: their words, how far they are turned (degrees) and the inches that they need.  A line a word, or
-    upright where a word is wider than its column."""
+    """The headings of the columns: words, rotation (degrees) and height (inches).  One word per line, or rotated if a
+    word is wider than its column."""
     words = [by_problem.label(model, models).split(" ") for model in models]
     width = _width(models)
     if max(len(word) for name in words for word in name) * _CHARACTER < width:
@@ -92,7 +92,7 @@ def _cell_of(run: ProblemRow) -> tuple[tuple[str, str, str, str], tuple[str, str
 
 
 def _on_validation(run: ProblemRow) -> bool:
-    """On samples by which a learning rate may have been chosen."""
+    """Whether a learning rate may have been chosen on the samples of a run's test."""
     return dict(run.identity.settings).get("eval_split") == "validation"
 
 
@@ -103,7 +103,7 @@ def _best(runs: list[ProblemRow]) -> ProblemMean:
 
 
 def verdict(mean: ProblemMean) -> str:
-    """What may be said of a model on a problem (docs/theory.md, section 11)."""
+    """What can be said about a model on a problem (docs/theory.md, section 11)."""
     run = mean.runs[0]
     if mean.accuracy >= LEARNED:
         return "right"
@@ -115,7 +115,7 @@ def verdict(mean: ProblemMean) -> str:
 
 
 def _cell(axes: Axes, column: int, line: int, mean: ProblemMean, n: int, small: float) -> None:
-    """n: of the row; a cell of another one names it.  small: points of the bits."""
+    """n: the row's; a cell with another n names it.  small: font size of the bits, in points."""
     colour, run = _VERDICTS[verdict(mean)][0], mean.runs[0]
     axes.add_patch(Rectangle((column + 0.03, line + 0.05), 0.94, 0.9, color=colour, linewidth=0))
     lines = [_bits(run)] if run.problem.n == n else [f"n = {run.problem.n}", _bits(run)]
@@ -126,7 +126,7 @@ def _cell(axes: Axes, column: int, line: int, mean: ProblemMean, n: int, small: 
 
 
 def _bits(run: ProblemRow) -> str:
-    """Bits it has, and bits needed; a state that grows, or a text that is read again, is named instead."""
+    """Bits of the state, and bits needed; a state that grows, or a text that is read again, is named instead."""
     needs = "" if run.problem.bound is None else f" / {_short(run.problem.bound.bits_needed)}"
     if run.problem.mode == "rag":
         return "searches"

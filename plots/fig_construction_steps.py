@@ -1,4 +1,4 @@
-"""Tokens that constructions write: against n for IsTree, against the time of the machine for Turing machines."""
+"""Tokens that constructions write: against n for IsTree, against the machine's time for Turing machines."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
-"""Bits of state against n: what no reader without a search can go below, and what written weights do with.
+"""Bits of state against n: the least that any reader without a search needs, and what constructed weights use.
 
-The picture of the whole paper: a reader that answers at once needs bits in proportion to n; a Transformer's cache has
+The picture of the whole paper: a reader that answers directly needs bits in proportion to n; a Transformer's cache has
 n log n of them; a recurrence that searches, or that has one attention layer above it, has log n.
 """
 
@@ -28,7 +28,7 @@ TASKS = {
     "counting": "Counting",
     "istree": "IsTree",
 }
-# Of each kind: what stands in the table's `how`, the column, a colour, a mark, a name.
+# By the name of each kind: values of the table's `how`, the column, a colour, a mark.
 KINDS: dict[str, tuple[tuple[str, ...], str, str, str]] = {
     "Transformer: its cache": (("transformer", "transformer_cot"), "state_bits", "#0072B2", "s"),
     "hybrid: its recurrent layers": (("hybrid", "hybrid_cot"), "recurrent_bits", "#009E73", "D"),
@@ -71,7 +71,7 @@ def _panel(axes: Axes, table: ConstructionTable, task: str, looks: dict[str, dic
     for name, (ways, column, colour, mark) in KINDS.items():
         points = sorted((row.n, getattr(row, column)) for row in rows if row.how in ways)
         if points:
-            size = {"markersize": 7.5} if column == "recurrent_bits" else {}  # what lies on it still shows it
+            size = {"markersize": 7.5} if column == "recurrent_bits" else {}  # seen below other marks
             axes.plot(*zip(*points, strict=True), label=name, linewidth=1.4, **style.filled_marker(mark, colour) | size)
     for model in table.reached(rows[0]):
         hollow = dict(looks[model.arch])
@@ -97,7 +97,7 @@ def _trained_keys(looks: dict[str, dict[str, Any]]) -> list[Line2D]:
 
 
 def _trained_looks(architectures: set[str]) -> dict[str, dict[str, Any]]:
-    """Hollow marks, of the colours and shapes that architectures have in every figure."""
+    """Hollow marks, with the colours and shapes that architectures have in every figure."""
     trained = in_order(architectures)
     colours, marks = style.colours(trained), style.architecture_markers(trained)
     return {arch: style.open_marker(marks[arch], colours[arch]) for arch in trained}

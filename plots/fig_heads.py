@@ -1,8 +1,8 @@
-"""Heads over token states: what each adds to attention pooling, and what of that is left when the states are shuffled.
+"""Heads over token states: what each gains over attention pooling, and over itself when the states are shuffled.
 
-A head whose filled mark lies right of zero beats a head that sees no order; where its hollow mark does too, it also
-beats itself on shuffled states, and the order of the states is why.  Published gains stand in a panel of their own:
-they are over a base that others trained.
+A head whose filled mark is right of zero beats a head that sees no order; if its hollow mark is too, it also beats
+itself on shuffled states, and the order of the states is the reason.  Published gains have a panel of their own: they
+are over a base that others trained.
 """
 
 from collections.abc import Sequence
@@ -34,11 +34,11 @@ read_table = read_heads
 _CONTROL, _ORDER = "#0072B2", "#D55E00"
 _LINE = 0.2  # inches, of a head
 _AROUND = 0.8  # inches, of titles and axes
-_OFFSET = 0.18  # of the two marks of a head from its line
+_OFFSET = 0.18  # distance of the two marks of a head from its line
 
 
 def draw_figure(table: Kept[HeadRow]) -> Figure:
-    """A panel for each set, a line for each head.  Raises UsageError where nothing is compared."""
+    """A panel for each set, a line for each head.  Raises UsageError if nothing is compared."""
     kept = table.only(
         lambda row: not _why_not(row), "heads to compare: attention (for labels of tokens: mlp) beside others", _why_not
     )
@@ -67,14 +67,14 @@ def draw_figure(table: Kept[HeadRow]) -> Figure:
 
 
 def _reach(rows: Sequence[HeadRow]) -> tuple[float, float]:
-    """Of all panels' x axes: a difference is as long in each."""
+    """The limits of all panels' x axes: a difference has the same length in each."""
     low = min(min(row.difference_low, -row.detectable) for row in rows)
     high = max(max(row.difference_high, row.detectable) for row in rows)
     return low - 0.03 * (high - low), high + 0.03 * (high - low)
 
 
 def _why_not(row: HeadRow) -> str:
-    """Why a row is not drawn; "" where it is."""
+    """Why a row is not drawn; "" if it is."""
     if row.control != "none":
         return f"control {row.control.replace('_', ' ')}"
     if row.place is not None:
@@ -140,7 +140,7 @@ def _mark(axes: Axes, row: HeadRow, place: float, colour: str, *, filled: bool) 
 
 
 def _keys(rows: Sequence[HeadRow]) -> list[Line2D]:
-    """Of the marks that there are."""
+    """Keys of the marks that are drawn."""
     control = Line2D([], [], linestyle="none", marker="o", color=_CONTROL, label="minus a head that sees no order")
     order = Line2D([], [], linestyle="none", marker="s", color=_ORDER, markerfacecolor="white",
                    label="minus itself on shuffled states: the effect of order")  # fmt: skip

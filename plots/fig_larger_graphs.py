@@ -1,6 +1,6 @@
 """Graphs of other sizes than a model was trained on: accuracy by problem size, a row of panels for each family.
 
-Only models trained with names to spare (`--names`, preset `transfer`) can be tested so.
+Only models trained with more names than nodes (`--names`, preset `transfer`) can be tested this way.
 """
 
 from collections import defaultdict
@@ -23,7 +23,7 @@ from .seeds import pooled
 
 @dataclass(frozen=True, kw_only=True)
 class LargerGraphs:
-    """results: with the number of nodes tested as n.  The rest is of training."""
+    """results: with the number of nodes tested as n.  The other fields are those of training."""
 
     results: Results
     family: str
@@ -32,9 +32,9 @@ class LargerGraphs:
 
 
 def read_table(path: Path) -> LargerGraphs:
-    """Both classes of a test together.
+    """The tests, both classes pooled.
 
-    Raises UsageError for a table that is invalid, is of runs with different options, or tells of one size alone.
+    Raises UsageError for a table that is invalid, has runs with different options, or has tests at only one size.
     """
     kept = read_tests(path)
     rows = kept.rows
@@ -54,7 +54,7 @@ def read_table(path: Path) -> LargerGraphs:
 
 
 def _run(cell: Cell, classes: list[Tested]) -> ResultRow:
-    """One run on the samples of both answers.  Raises UsageError where one is there twice."""
+    """One run on the samples of both answers.  Raises UsageError if an answer occurs twice."""
     first = classes[0]
     return ResultRow(
         cell=cell,

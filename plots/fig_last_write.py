@@ -1,6 +1,6 @@
 """The last value of one of m variables, by the length of the stream: the bits needed do not grow with it.
 
-The floor is the value that the variable was given most often; between it and 1 a model has to know their order.
+The floor names the value that the variable was given most often; above it a model has to know the order of the values.
 """
 
 from pathlib import Path

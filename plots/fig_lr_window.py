@@ -1,9 +1,8 @@
-"""The learning rates at which each architecture learns a task: accuracy against rate, and the window below it, where
-any rate learns it.
+"""The learning rates at which each architecture learns a task: accuracy against rate, and the window below it, if any
+rate learns it.
 
-The table is that of `retrieval-gap sweep ... --choose lr`: rates are compared on validation, the window is that of
-rates that keep 95 % of the best accuracy, and the seeds counted as converged are fresh ones at the best rate,
-on test.
+The table is that of `retrieval-gap sweep ... --choose lr`: rates are compared on validation, the window has the rates
+that keep 95 % of the best accuracy, and the seeds counted as converged are fresh ones at the best rate, on test.
 """
 
 import math
@@ -28,8 +27,8 @@ DEFAULT_TABLE = RESULTS / "lr_window_demo.csv"
 _COLUMNS = ("tried_lr", "window_low", "window_high", "window_decades", "converged", "chosen")
 LEARNED = 0.9  # `rates.CONVERGED`, of the mean at the best rate
 _LINES, _BAR = 2.5, 0.24  # inches: of a panel of lines, and of one bar
-_GROUP = 0.5  # of the way from a rate to the next: all models of it
-_WORDS = 2.0  # inches, behind the bars
+_GROUP = 0.5  # width of a rate's models, as a share of the distance to the next rate
+_WORDS = 2.0  # inches, right of the bars
 
 
 def read_table(path: Path) -> Runs:
@@ -57,7 +56,7 @@ def draw_figure(runs: Runs) -> Figure:
 
 
 def _titles(problems: list[AskedProblem]) -> list[str]:
-    """Task and n, and of family, view and options what differs between problems."""
+    """Task and n, with those of family, view and options that differ between problems."""
     parts = [(problem.family, style.VIEWS.get(problem.mode, problem.mode), problem.options) for problem in problems]
     differ = [len(set(values)) > 1 for values in zip(*parts, strict=True)]
     shown = [", ".join(part for part, apart in zip(some, differ, strict=True) if part and apart) for some in parts]
@@ -68,7 +67,7 @@ def _titles(problems: list[AskedProblem]) -> list[str]:
 
 
 def _lines(axes: Axes, problem: AskedProblem, runs: list[ProblemRow], models: list[tuple[str, str]]) -> None:
-    """Models stand side by side at each rate, so that none hides another."""
+    """Models are side by side at each rate, so that none hides another."""
     tried = grouped(_of(runs, chosen=False), lambda run: run.model)
     rates = sorted({run.lr for some in tried.values() for run in some})
     closest = min((math.log(after / before) for before, after in pairwise(rates)), default=0.0)
@@ -86,7 +85,7 @@ def _moved_rate(factor: float, run: ProblemRow) -> float:
 
 
 def _windows(axes: Axes, runs: list[ProblemRow], models: list[tuple[str, str]]) -> None:
-    """A bar from the lowest to the highest rate of the window; behind it its width, and the share of fresh seeds."""
+    """A bar from the lowest to the highest rate of the window; right of it its width, and the share of fresh seeds."""
     chosen = grouped(_of(runs, chosen=True), lambda run: run.model)
     for place, model in enumerate(models):
         if model not in chosen:
@@ -115,7 +114,7 @@ def _windows(axes: Axes, runs: list[ProblemRow], models: list[tuple[str, str]]) 
 
 
 def _rates_axis(axes: Axes, runs: list[ProblemRow], columns: int) -> None:
-    """Behind the rates is room for the words of the bars."""
+    """Leaves room right of the rates for the words of the bars."""
     axes.set_xlabel("learning rate")
     lowest, highest = min(run.lr for run in runs), max(run.lr for run in runs)
     words = min(0.7, _WORDS * columns / (WIDTH - 1.2))
@@ -132,14 +131,14 @@ def _other_keys(runs: Runs) -> list[Line2D]:
 
 
 def _seeds(runs: Iterable[ProblemRow], *, chosen: bool) -> set[int]:
-    """How many seeds a point has."""
+    """The numbers of seeds that points have."""
     points = grouped(_of(runs, chosen=chosen), lambda run: (run.problem, run.model, run.lr))
     return {len(point) for point in points.values()}
 
 
 def _learned(tried: list[ProblemRow]) -> bool:
-    """Whether the best rate's mean says that the task was learned: tables of before 2026-11-29 have a window at chance,
-    too."""
+    """Whether the best rate's mean shows that the task was learned: tables from before 2026-11-29 have a window at
+    chance, too."""
     by_rate = grouped(tried, lambda run: run.lr)
     return max((fmean(run.accuracy for run in runs) for runs in by_rate.values()), default=0.0) >= LEARNED
 

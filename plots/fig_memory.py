@@ -23,8 +23,8 @@ _FLOOR_DASHES = ((0, (1, 1.5)), (0, (4, 2)), (0, (4, 1.5, 1, 1.5)), (0, (6, 1)))
 
 
 def draw_figure(memories: Memories) -> Figure:
-    """Two panels for each benchmark, at the largest budget that all its methods were run with (where there is none, at
-    the largest of each).  Raises UsageError for a table of parts of runs alone."""
+    """Two panels for each benchmark, at the largest budget that all its methods were run with (if there is none, at the
+    largest of each).  Raises UsageError for a table that has only parts of runs."""
     if all(row.part != "all" for row in memories.rows):
         raise UsageError(f"results table {memories.path} has no row of whole runs (part = all), so there is no score")
     shown = _at_one_budget(memories)
@@ -105,7 +105,7 @@ def _draw_difference(axes: Axes, place: int, row: MemoryRow, look: tuple[str, st
 
 
 def _alike(memories: Memories) -> str:
-    """What all methods have in common, and which have not."""
+    """What all methods share, with the exceptions."""
     told = [row for row in memories.rows if not row.is_floor]
     feedbacks = sorted({word for row in told for word in row.variant.split(", ") if word.startswith("feedback: ")})
     whole = sorted({METHODS[row.method] for row in told if row.method in UNBOUNDED})

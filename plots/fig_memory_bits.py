@@ -1,4 +1,4 @@
-"""Recall by a memory in words against its budget in bits, below the ceiling of any reader: the bottleneck in words."""
+"""Recall by a memory in words against its budget in bits, below the ceiling of any reader."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def draw_figure(memories: Memories) -> Figure:
 
 
 def _why_not(row: MemoryRow) -> str:
-    """Why a row is not drawn; "" where it is."""
+    """Why a row is not drawn; "" if it is."""
     if row.benchmark != "recall":
         return f"benchmark {row.benchmark}"
     if row.is_floor:
@@ -46,8 +46,8 @@ def _why_not(row: MemoryRow) -> str:
 
 
 def _with_known_bits(recall: Memories) -> Memories:
-    """Without rows of a budget of tokens whose bits are not known, and so have no place on the axis.  What carries the
-    whole log stands at the bits of what it shows, which others of its panel tell."""
+    """Leave out rows with a budget of tokens whose bits are not known: they have no place on the axis.  Methods that
+    carry the whole log are at the bits of what they show, which follow from other rows of the panel."""
     known = {(row.group, row.model) for row in recall.rows if row.state_bits and row.budget}
 
     def has_place(row: MemoryRow) -> bool:
@@ -76,7 +76,7 @@ def _draw_panel(axes: Axes, part: Memories, looks: dict[str, tuple[str, str]]) -
     if bounded:
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(lambda bits, _: f"{bits:,.0f}")
-    else:  # lines alone, which have no place on the axis
+    else:  # only lines, which have no place on the axis
         axes.set_xticks([])
     axes.set_ylim(0, 1.03)
     axes.grid(axis="both")

@@ -1,4 +1,4 @@
-"""Lost in the middle: each head's score by the place in the text of the one sentence that decides."""
+"""Lost in the middle: each head's score by the place of the one deciding sentence in the text."""
 
 from collections.abc import Sequence
 
@@ -30,7 +30,7 @@ _TENTHS = 10
 
 
 def draw_figure(table: Kept[HeadRow]) -> Figure:
-    """A panel for each set where one sentence decides.  Raises UsageError where there is none."""
+    """A panel for each set in which one sentence decides.  Raises UsageError if there is none."""
     kept = table.only(
         lambda row: row.place is not None and row.control == "none",
         "set in which one sentence decides (negation_scope is one)",

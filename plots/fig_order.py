@@ -1,4 +1,4 @@
-"""How much order a head needs: its score when its states are shuffled within windows of 2, 4, 8, ... to the whole."""
+"""How much order a head needs: its score when states are shuffled within windows of 2, 4, 8, ... to the whole text."""
 
 from collections.abc import Sequence
 
@@ -30,7 +30,7 @@ _IN_ORDER = 1  # a window of one place shuffles nothing
 
 
 def draw_figure(table: Kept[HeadRow]) -> Figure:
-    """A panel for each set that has shuffled states.  Raises UsageError where there is none."""
+    """A panel for each set that has shuffled states.  Raises UsageError if there is none."""
     whole = table.only(
         lambda row: row.place is None and row.control in ("none", "shuffle_states"),
         "scores of whole texts",

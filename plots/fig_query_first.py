@@ -1,7 +1,7 @@
-"""The same problems with the query behind and in front of the sequence, against the bits that each way needs.
+"""The same problems with the query after and before the sequence, against the bits that each way needs.
 
-A point left of 1 has less state than any reader needs that is always right; a model that fails right of it, asked first
-too, has not learned.
+A point left of 1 has less state than an always right reader needs; a model that fails right of it, also with the query
+first, has not learned.
 """
 
 from collections import Counter
@@ -21,12 +21,12 @@ from .results import RESULTS
 DEFAULT_TABLE = RESULTS / "query_first_demo.csv"
 _COLOURS = {"last": "#D55E00", "first": "#0072B2"}
 MOST_IN_A_LINE = 4  # panels
-_SMALLEST, _STEP = 3.5, 1.5  # points of a mark: of the smallest n, and more for each larger one
+_SMALLEST, _STEP = 3.5, 1.5  # size of a mark in points: at the smallest n, and the increase for each larger one
 _TOLD = {"last": "query last", "first": "query first: a few bits to carry"}
 
 
 def read_table(path: Path) -> Runs:
-    """Models with a state of fixed size.  Raises UsageError for a table without one that was asked first."""
+    """Models with a state of fixed size.  Raises UsageError for a table without one with the query first."""
     every = by_problem.read_runs(path)
     runs = every.only(lambda run: not _why_not(run), "recurrent model with a bound (options query=first)", _why_not)
     if not any(_query(run) == "first" for run in runs.rows):
@@ -35,7 +35,7 @@ def read_table(path: Path) -> Runs:
 
 
 def _why_not(run: ProblemRow) -> str:
-    """Why a run has no place on the axis; "" where it has one."""
+    """Why a run has no place on the axis; "" if it has one."""
     if run.problem.mode == "rag":
         return "retrieval"
     if run.problem.bound is None:
@@ -69,7 +69,7 @@ def draw_figure(runs: Runs) -> Figure:
 
 
 def _titles(asked: list[tuple[str, str, str]]) -> list[str]:
-    """The task; of one that has several panels its family and options too."""
+    """The task; if it has several panels, its family and options too."""
     tasks = Counter(task for task, _, _ in asked)
     return [
         "\n".join([style.name_of_task(task), *([f"{family} {options}".strip()] if tasks[task] > 1 else [])])

@@ -1,4 +1,4 @@
-"""What gives it back: the same task answered from a state of fixed size alone, with retrieval, and with attention.
+"""What closes the gap: the same task answered from a state of fixed size alone, with retrieval, and with attention.
 
 Accuracy over n, a line for each model; every point is the mean of its seeds.
 """
@@ -26,7 +26,7 @@ _PANELS = ("Its state alone", "The same task with retrieval, or attention")
 
 
 def draw_figure(results: Results) -> Figure:
-    """A row for each recall task.  Raises UsageError for a table without one of several n."""
+    """A row for each recall task.  Raises UsageError for a table without a recall task at several n."""
     tasks = [task for task in dict.fromkeys(cell.task for cell in results.points) if task != "istree"]
     ns = sorted({cell.n for cell in results.points if cell.task in tasks})
     if len(ns) < 2:
@@ -50,8 +50,8 @@ def draw_figure(results: Results) -> Figure:
 
 
 def _groups(results: Results) -> list[dict[tuple[str, Model], dict[str, Any]]]:
-    """Each panel's lines: a view and a model, with its colour and mark.  Models of a state of fixed size go from light
-    to dark by their width; others have the colours of their architecture."""
+    """Each panel's lines: a view and a model, with its colour and mark.  Models with a state of fixed size go from
+    light to dark by their number of parameters; others have the colours of their architecture."""
     direct = [m for m in results.models if _has(results, "direct", m)]
     alone = [m for m in direct if results.state_of(m.arch) == "fixed"]
     alone.sort(key=lambda model: _parameters(results, "direct", model))
@@ -66,7 +66,7 @@ def _groups(results: Results) -> list[dict[tuple[str, Model], dict[str, Any]]]:
 
 
 def _not_drawn(results: Results) -> list[str]:
-    """Other tasks and views than these, and models of which no row tells what their state does."""
+    """Tasks, families and views that are not drawn, and models whose kind of state is not known."""
     names = [style.name_of(arch) for arch in results.architectures if not results.state_of(arch)]
     unknown = [f"{name} (whether its state grows is not known)" for name in names]
     views = [style.VIEWS.get(mode, mode).lower() for mode in results.modes if mode not in ("direct", "rag")]

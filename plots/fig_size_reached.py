@@ -1,7 +1,7 @@
 """The largest n answered with an accuracy of 0.9 or more, against bits of state.
 
 The theory's line has slope 1: a sequence of n tokens has n log2(values) bits, and a reader that is always right carries
-them all.  At an accuracy of 0.9 a few less will do: the staircase is the exact limit.
+them all.  For an accuracy of 0.9 slightly fewer are enough: the staircase is the exact limit.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ _SLOPE_1: Any = (0, (4, 2))
 
 
 def draw_figure(probes: Probes) -> Figure:
-    """A panel for each task.  Raises UsageError for a table without runs that answer at once."""
+    """A panel for each task.  Raises UsageError for a table without runs that answer directly."""
     kept = probes.only(lambda r: r.mode == "direct", "a model that answers at once")
     architectures = list(dict.fromkeys(row.arch for row in kept.rows))
     title = f"Length answered with accuracy {WANTED:g}, against bits of state"

@@ -1,6 +1,6 @@
-"""Accuracy against bits of state: what recurrent models reach, below what no reader of so many bits can exceed.
+"""Accuracy against bits of state: what recurrent models reach, below the ceiling for any reader with so many bits.
 
-A curve for each n: the best of the models, as trained or with their state quantised, that carries no more bits.
+A curve for each n: the best of the models, as trained or with their state quantised, with no more bits.
 """
 
 import numpy as np
@@ -20,8 +20,8 @@ _CEILING, _QUANTISED = (0, (4, 2)), 2.2
 
 
 def draw_figure(probes: Probes) -> Figure:
-    """A panel for each task.  Raises UsageError for a table without models of a state of fixed size that answer at
-    once."""
+    """A panel for each task.  Raises UsageError for a table without models that have a state of fixed size and answer
+    directly."""
     kept = probes.only(lambda r: probes.states[r.arch] == "fixed" and r.mode == "direct", "a recurrent model")
     ns = colours_of(kept.ns)
     figure = page("Accuracy against bits of state", [_keys(ns), _marks()], _caption(kept), 3.6)

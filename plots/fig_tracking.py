@@ -1,4 +1,4 @@
-"""Products of group elements, at the length of training and at others: what a state can track, and what only fits.
+"""Products of group elements, at the length of training and at others: what a state tracks, and what is only fitted.
 
 The table is that of `retrieval-gap transfer` on runs of word_problem.
 """

@@ -1,4 +1,4 @@
-"""What is learned: models of one family of graphs on other families, right answers of trees and of other graphs apart.
+"""What is learned: models of one family of graphs tested on others, with separate accuracies for trees and non-trees.
 
 A shortcut shows as a wide gap: nearly all of one class right, nearly all of the other wrong.
 """
@@ -57,7 +57,7 @@ class Tested:
 
 
 def read_table(path: Path) -> Kept[Tested]:
-    """The tests at the n of training.  Raises UsageError as `read_tests` does, and where there is none."""
+    """The tests at the n of training.  Raises UsageError as `read_tests` does, and if there is none."""
     return read_tests(path).only(
         lambda row: row.tested_n == row.n,
         "test at the n of training (retrieval-gap plot fig_larger_graphs draws others)",

@@ -1,4 +1,4 @@
-"""Published gains of recurrent heads, as they were told: results/published_heads.csv."""
+"""Published gains of recurrent heads, as reported: results/published_heads.csv."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -12,13 +12,13 @@ from .results import RESULTS
 
 TABLE = RESULTS / "published_heads.csv"
 _TEXT = ("dataset", "metric", "model", "head", "base_from", "mark", "source")
-_NORMAL = 1.96  # of a standard error, for 95 %
+_NORMAL = 1.96  # standard errors, for 95 %
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """A coupled model and its base, both single runs.  base: None where the source tells none.  base_from: who trained
-    it.  mark: V where it was read in the source, S in a summary."""
+    """A coupled model and its base, both single runs.  base: None if the source reports none.  base_from: who trained
+    it.  mark: V if it was read in the source, S if in a summary."""
 
     dataset: str
     metric: str

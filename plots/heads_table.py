@@ -19,7 +19,7 @@ from .results import RESULTS
 DEFAULT_TABLE = RESULTS / "heads_demo.csv"
 SHUFFLED_STATES = "shuffled states"
 _TEXT = ("dataset", "label_kind", "metric", "head", "control", "versus", "place")
-# Whose states, and how heads were trained: told where a table has several.  Older tables lack what is not needed.
+# Whose states, and how heads were trained: shown if a table has several.  Older tables have only those needed.
 _NEEDED = ("model", "layer", "half", "copies")
 _VARIANT = (
     *_NEEDED, "tune_lr", "text_seed", "precision", "budget", "rates", "steps", "batch_size", "evaluate_every",
@@ -45,7 +45,7 @@ Setting = tuple[str, int, tuple[str, ...]]  # of a panel: the set, its n, the va
 @dataclass(frozen=True, kw_only=True)
 class HeadRow:
     """A row: a head in one setting, and what it is compared with ("" for nothing).  window: 0 for the whole text.
-    variant: the columns `_VARIANT`.  shown: what of it differs within the table, for a panel's title.
+    variant: the columns `_VARIANT`.  shown: those that differ within the table, for a panel's title.
     place: a tenth of the text, None for all of it.  floor: the highest of the set's floors."""
 
     dataset: str
@@ -85,7 +85,7 @@ class HeadRow:
 
     @property
     def accuracy(self) -> float:
-        """The score, under the name that error bars ask for."""
+        """The score, under the name that error bars use."""
         return self.score
 
 
@@ -138,7 +138,7 @@ def set_title(row: HeadRow) -> str:
 
 
 def settings_of(rows: Sequence[HeadRow]) -> list[Setting]:
-    """A panel each, in the order in which they are drawn: the variant with the most panels first, generated sets before
+    """The settings, one for each panel, in drawing order: the variant with the most panels first, generated sets before
     those from files."""
     settings = list(dict.fromkeys(row.setting for row in rows))
     order = [variant for variant, _ in Counter(variant for _, _, variant in settings).most_common()]
@@ -146,14 +146,14 @@ def settings_of(rows: Sequence[HeadRow]) -> list[Setting]:
 
 
 def heads_of(rows: Sequence[HeadRow]) -> list[str]:
-    """Their heads in the order in which they are drawn."""
+    """The heads of these rows in drawing order."""
     places = {head: place for place, head in enumerate(READING_ORDER)}
     heads = dict.fromkeys(row.head for row in rows)
     return sorted(heads, key=lambda head: (places.get(head.partition("+")[0], len(places)), head))
 
 
 def head_looks(heads: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Colour, mark and dash of each: a colour that comes again is dashed."""
+    """Colour, mark and dash of each: a repeated colour is dashed."""
     return {
         head: style.filled_marker(style.MARKS[place % len(style.MARKS)], _PALETTE[place % len(_PALETTE)])
         | {"linestyle": _DASHES[place // len(_PALETTE) % len(_DASHES)]}

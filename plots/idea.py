@@ -37,18 +37,18 @@ Box = tuple[float, float, float]  # left, right, middle of the height
 
 # Inches; y is measured from the figure's top downwards.
 _PANELS = 4.64
-_LEFT, _STRIP, _RIGHT = 0.11, 2.05, 8.6  # of names, of strips of tokens, and the arrow beside them
+_LEFT, _STRIP, _RIGHT = 0.11, 2.05, 8.6  # left ends of names and of strips of tokens; the arrow beside
 _PROMPT, _DIRECT, _COT, _RAG, _CARRIED = 1.22, 2.09, 2.6, 3.24, 4.59  # middle of the first line
 _LINE = 0.27
 _HIGH, _PAD = 0.2, 0.065  # of a token's box
-_GAP, _BESIDE_EDGE, _BESIDE_QUERY = 0.03, 0.11, 0.06  # between two boxes, and what is added there
+_GAP, _BESIDE_EDGE, _BESIDE_QUERY = 0.03, 0.11, 0.06  # between two boxes; added beside edges and queries
 NODES: tuple[Point, ...] = ((0.30, 0.86), (1.46, 1.56), (0.30, 1.56), (1.20, 1.02), (0.66, 1.21), (1.76, 1.08))
 _RADIUS = 0.12
 _STATE, _CACHE = 0.4, 0.0175  # length of the state, and of the cache for each token
 _AFTER = (2.05, 3.6, 5.05)
 
 _TOKEN_SIZE, _NAME_SIZE, _SMALL = 8.0, 9.0, 7.5
-_MONO, _CHARACTER = "DejaVu Sans Mono", 0.602 / 72  # inches of a character in size 1
+_MONO, _CHARACTER = "DejaVu Sans Mono", 0.602 / 72  # inches of a character at font size 1
 _FOUND = "#E69F00"  # of Okabe and Ito's colours, one that no built-in architecture has
 FACES = {"given": style.tint(style.GREY, 0.2), "written": "white", "found": style.tint(_FOUND, 0.55)}
 _KEYS = {"given": "given: the prompt", "written": "written by the model", "found": "added by the retriever"}
@@ -113,7 +113,7 @@ def _searches(axes: Axes) -> dict[int, Box]:
 
 
 def _strip(axes: Axes, view: TraceView, places: Iterable[int], y: float, x: float = _STRIP) -> dict[int, Box]:
-    """Draws tokens from x on; where each of them is.  Edges and queries stand a little apart."""
+    """Draw tokens from x on; return the box of each.  Edges and queries are a little apart."""
     boxes = {}
     for t in places:
         if t in view.prompt and t % 3 == 1:
@@ -164,7 +164,7 @@ def _meaning(search: SearchLine) -> str:
 
 
 def _framed(axes: Axes, places: dict[int, Box], tokens: Sequence[int]) -> Box:
-    """Puts a frame around neighbouring tokens; the box they share."""
+    """Draw a frame around neighbouring tokens; return their common box."""
     left, right, y = places[tokens[0]][0], places[tokens[-1]][1], places[tokens[0]][2]
     frame = _rounded((left - 0.035, right + 0.035, y), _HIGH + 0.07, facecolor="none", edgecolor=_FOUND)
     frame.set(linewidth=1.4, zorder=3)
@@ -173,7 +173,7 @@ def _framed(axes: Axes, places: dict[int, Box], tokens: Sequence[int]) -> Box:
 
 
 def _arrow(corners: Sequence[Point]) -> FancyArrowPatch:
-    """A way of right angles with round corners."""
+    """A path of right angles with round corners."""
     points, codes = [corners[0]], [Path.MOVETO]
     for before, corner, after in zip(corners, corners[1:], corners[2:], strict=False):
         points += [_beside(corner, before), corner, _beside(corner, after)]

@@ -1,4 +1,4 @@
-"""The rows of a table that a figure draws, and in words those that it does not."""
+"""The rows of a table that a figure draws, and a description of those that it does not."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -13,16 +13,16 @@ RowT = TypeVar("RowT")
 
 @dataclass(frozen=True)
 class Kept(Generic[RowT]):
-    """Rows of a table.  left_out: what of it is not among them, for a caption."""
+    """Rows of a table.  left_out: descriptions of its other rows, for a caption."""
 
     path: Path
     rows: tuple[RowT, ...]
     left_out: tuple[str, ...] = ()
 
     def only(self, keep: Callable[[RowT], bool], wanted: str, name: Callable[[RowT], str]) -> Self:
-        """The rows that are kept.  name: what a row that is not kept is of, such as `task index`.
+        """The rows that are kept.  name: describes a row that is not, such as `task index`.
 
-        Raises UsageError, naming what is `wanted`, where none is kept.
+        Raises UsageError, naming what is `wanted`, if none is kept.
         """
         rows = tuple(row for row in self.rows if keep(row))
         if not rows:
@@ -33,5 +33,5 @@ class Kept(Generic[RowT]):
 
 
 def counted(names: Iterable[str], what: str = "row") -> tuple[str, ...]:
-    """How many there are of each name, such as `3 rows of task index`."""
+    """The number of each name, such as `3 rows of task index`."""
     return tuple(f"{count} {what}{'s' if count > 1 else ''} of {name}" for name, count in Counter(names).items())

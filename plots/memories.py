@@ -38,13 +38,13 @@ _WANTED = (
     "gate", "part", "first_step", "last_step", "predictions", "score", "score_low", "score_high", "state_bits",
     "ceiling", "against", "difference", "difference_low", "difference_high", "hardware", "unreadable",
 )  # fmt: skip
-# In what runs may differ without another name or panel.
+# Settings in which runs may differ without another name or panel.
 _UNTOLD = ("data_sha256", "streams", "steps", "api", "k", "answer", "temperature", "draw", "thinking", "judge")
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryRow:
-    """A row of results/memory_*.csv; None where a number is absent."""
+    """A row of results/memory_*.csv; None if a number is absent."""
 
     benchmark: str
     target: str
@@ -73,7 +73,7 @@ class MemoryRow:
 
     @property
     def name(self) -> str:
-        """The method, with what it differs by from others of the same method."""
+        """The method, with what distinguishes it from others of the same method."""
         return " ".join(filter(None, [FLOORS.get(self.method) or METHODS.get(self.method, self.method), self.variant]))
 
     @property
@@ -92,7 +92,7 @@ class Memories(Kept[MemoryRow]):
     """The rows of a table."""
 
     def groups(self) -> list["Memories"]:
-        """Apart by benchmark, target and options, and by model; floors, which ask none, are in each of these."""
+        """One group for each benchmark, target, options and model; floors, which ask no model, are in each of them."""
         found = []
         for name in dict.fromkeys(row.group for row in self.rows):
             rows = [row for row in self.rows if row.group == name]
@@ -106,11 +106,11 @@ class Memories(Kept[MemoryRow]):
 
 
 def read_memories(path: Path) -> Memories:
-    """Where runs of several seeds are rows of their own too, those alone stand for these seeds.
+    """If a row pools several seeds, the rows of these single seeds are left out.
 
-    Raises UsageError for an invalid table, or one whose rows differ in what no figure tells."""
+    Raises UsageError for an invalid table, or one whose rows differ in a setting that no figure shows."""
     read = read_rows(path, _WANTED, "memory table --csv FILE")
-    pooled: dict[Hashable, set[str]] = defaultdict(set)  # seeds that a row of several stands for
+    pooled: dict[Hashable, set[str]] = defaultdict(set)  # seeds that one row has together
     for _, row in read:
         if " " in row["seed"]:
             pooled[_but_for_seed(row)].update(row["seed"].split())
@@ -127,7 +127,7 @@ def read_memories(path: Path) -> Memories:
 
 
 def looks_of(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """A colour and a mark for each name; where the colours are used up they come again with another mark."""
+    """A colour and a mark for each name; once all colours are used they repeat with another mark."""
     colours = style.palette(names)
     first = list(dict.fromkeys(colours.values()))
     return {name: (colours[name], _MARKS[place // len(first) % len(_MARKS)]) for place, name in enumerate(names)}
@@ -140,7 +140,7 @@ def spread(values: Iterable[int]) -> str:
 
 
 def _but_for_seed(row: dict[str, str]) -> tuple[str, ...]:
-    """All settings that the table has.  A row of several seeds has their streams together."""
+    """A row's settings, without the seed, and without `streams`: a row of several seeds has those of all."""
     names = ("benchmark", "target", "options", "model", "method", "budget", "feedback", "update", "gate", *_UNTOLD)
     return tuple(row.get(name, "") for name in names if name != "streams")
 
@@ -171,7 +171,7 @@ def _row(where: str, row: dict[str, str]) -> MemoryRow:
 
 
 def _variant(row: dict[str, str]) -> str:
-    """What tells runs of one method apart, other than the budget."""
+    """What distinguishes runs of one method, other than the budget."""
     told = [row["update"] if row["update"] == "edits" else ""]
     told += ["" if row["feedback"] in ("", "truth") else f"feedback: {row['feedback']}"]
     told += [f"gate {row['gate']}" if row["gate"] not in ("", "0") else ""]

@@ -21,14 +21,14 @@ _TITLE, _LEGEND_LINE, _CAPTION_LINE = 0.34, 0.22, 0.165
 _CAPTION_SIZE, _CAPTION_CHARACTERS = 7.5, 158
 _LINE_CHARACTERS = 100  # of the labels below a line of panels
 _LEGEND_CHARACTERS, _KEY_CHARACTERS = 122, 7  # of a line, and what a key takes besides its words
-_CHARACTER = 0.57  # of the font's size: how wide one is, a little more than the mean
+_CHARACTER = 0.57  # width of a character as a share of the font's size, a little more than the mean
 PANEL_TITLE = 10.5  # points
 _LEFT = 0.012  # of the width
 
 
 @dataclass(frozen=True)
 class PanelRow:
-    """A row of panels, one for each view; its name is "" where the figure has one row."""
+    """A row of panels, one for each view; its name is "" if the figure has one row."""
 
     name: str
     family: str
@@ -40,7 +40,7 @@ class PanelRow:
 
 
 def rows_of(results: Results, *, most_models: int | None = None) -> list[PanelRow]:
-    """A row for each graph family; also for each model size, where a row would have too many models."""
+    """A row for each graph family; also for each model size, if a row would have too many models."""
     apart = most_models is not None and len(results.models) > most_models and len(results.sizes) > 1
     groups = [
         (f"{size_name(size)} models", [model for model in results.models if model.size == size])
@@ -101,13 +101,13 @@ def _legend(figure: Figure, handles: Sequence[Artist], top: float) -> None:
 
 
 def fitted(title: str, columns: int, points: float) -> str:
-    """A panel's title in lines no longer than the panel, where so many stand side by side.  points: of the font."""
+    """A panel's title in lines no longer than the panel, with this many side by side.  points: the font's size."""
     characters = int((WIDTH - 0.6) / columns / (_CHARACTER * points / 72))
     return "\n".join(part for line in title.split("\n") for part in wrap(line, characters) or [""])
 
 
 def line_of_panels(figure: Figure, titles: Sequence[str], *, x: str, y: str, most: int | None = None) -> list[Axes]:
-    """Panels side by side that share a y axis, in several lines where there are more than `most`; x, y: what the axes
+    """Panels side by side that share a y axis, in several lines if there are more than `most`; x, y: what the axes
     show."""
     lines, columns = shape_of_panels(len(titles), most)
     grid = figure.subplots(lines, columns, sharey=True, squeeze=False).flatten()

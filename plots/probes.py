@@ -1,4 +1,4 @@
-"""Tables of probes: accuracy of runs with so many bits of their state carried on, and the bounds beside it."""
+"""Tables of probes: accuracy of runs when only so many bits of their state are carried on, and the bounds beside it."""
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
@@ -34,8 +34,8 @@ _COLUMNS = (*_TEXT, *_COUNTS, *_SHARES, "bits", "bits_used_high")
 class ProbedRow:
     """One row: a run with `state_bits` carried.  Shares are strict, with their 95 % Wilson interval.
 
-    bits: of an element or component; None for the state as it is.  bits_used_high: None where no row is that sure.
-    bits_per_token: what a token adds to the state as it is; None where the table does not tell.
+    bits: of an element or component; None for the unquantised state.  bits_used_high: None if no row is that certain.
+    bits_per_token: what a token adds to the unquantised state; None if the table does not have it.
     """
 
     task: str
@@ -81,7 +81,7 @@ class ProbedRow:
 
 @dataclass(frozen=True)
 class ProbedMean(Seeds[ProbedRow]):
-    """The seeds of one model with so much carried: their mean, and the envelope of their intervals."""
+    """The seeds of one model with the same bits carried: their mean, and the envelope of their intervals."""
 
     @property
     def state_bits(self) -> int:
@@ -94,7 +94,7 @@ class ProbedMean(Seeds[ProbedRow]):
 
 @dataclass(frozen=True, kw_only=True)
 class Probes:
-    """A table's rows, in its order.  names_family: another part of the table differs in the family alone."""
+    """A table's rows, in its order.  names_family: whether another part of the table differs only in the family."""
 
     path: Path
     rows: list[ProbedRow]
@@ -102,8 +102,8 @@ class Probes:
     names_family: bool = False
 
     def only(self, keep: Callable[[ProbedRow], bool], what: str) -> "Probes":
-        """The rows that are kept; a model of which none is goes into `left_out`.  Raises UsageError, naming `what` they
-        are, where there is none."""
+        """The rows that are kept; a model without any goes into `left_out`.  Raises UsageError, naming `what` they are,
+        if there is none."""
         kept = [row for row in self.rows if keep(row)]
         if not kept:
             raise UsageError(f"results table {self.path} has no row of {what}, so there is nothing to draw")
@@ -113,7 +113,7 @@ class Probes:
 
     @cached_property
     def states(self) -> dict[str, StateKind]:
-        """Of each architecture whether its state, as it is, has one size whatever the context."""
+        """For each architecture, whether its unquantised state has one size whatever the context."""
         seen: dict[str, list[MeasuredState]] = defaultdict(list)
         for row in self.rows:
             if row.bits is None:
@@ -122,13 +122,13 @@ class Probes:
         return {arch: state_kind(arch, seen[arch]) for arch in {row.arch for row in self.rows}}
 
     def why_not_drawn(self, arch: str, mode: str) -> str:
-        """Why a model is in no figure of states of fixed size that answer at once."""
+        """Why a model is not in figures of direct answers from a state of fixed size."""
         if mode != "direct":
             return f"{VIEWS.get(mode, mode).lower()}"
         return {"grows": "its state grows", "": "whether its state grows is not known"}.get(self.states[arch], mode)
 
     def by_task(self) -> list["Probes"]:
-        """Apart by task, family and options: rows of one n then have one bound."""
+        """A part per task, family and options: rows of one n then have one bound."""
         problems = dict.fromkeys(row.problem for row in self.rows)
         tasks = Counter((task, options) for task, _, options in problems)
         return [
@@ -146,7 +146,7 @@ class Probes:
 
     @cached_property
     def means(self) -> list[ProbedMean]:
-        """Rows that differ in nothing but the seed, by rising bits."""
+        """Means of rows that differ only in the seed, by rising bits."""
         alike: dict[tuple[Any, ...], list[ProbedRow]] = defaultdict(list)
         for row in self.rows:
             alike[row.problem, row.n, row.arch, row.size, row.bits, row.rank, row.state_bits].append(row)
@@ -154,11 +154,11 @@ class Probes:
 
     @property
     def seeds(self) -> str:
-        """How many a mean is of, such as `3 seeds` or `1 to 3 seeds`."""
+        """Number of seeds in a mean, such as `3 seeds` or `1 to 3 seeds`."""
         return number_of({len(mean.runs) for mean in self.means}, "seed")
 
     def bound(self, n: int) -> Bound:
-        """The bound of the rows of this n.  Raises UsageError where they are not of one task, family and options."""
+        """The bound of the rows of this n.  Raises UsageError if they are not of one task, family and options."""
         problems = list(dict.fromkeys(row.problem for row in self.rows if row.n == n))
         if len(problems) > 1:
             one, other = (" ".join(filter(None, problem)) for problem in problems[:2])
@@ -172,8 +172,8 @@ class Probes:
 
 
 def task_of(where: str, name: str, config: TaskConfig) -> Task:
-    """The task of a row that stands at `where`.  Raises UsageError, with that place, where it cannot be had: a user's
-    file that is not on this machine, or is another now."""
+    """The task of a row at `where`, a file and line.  Raises UsageError, with that place, if it cannot be loaded: a
+    user's file that is not on this machine, or has changed."""
     try:
         return load_task(name)(config)
     except (TaskError, OSError) as error:
@@ -181,7 +181,7 @@ def task_of(where: str, name: str, config: TaskConfig) -> Task:
 
 
 def frontier(means: Iterable[ProbedMean]) -> list[ProbedMean]:
-    """Of means by rising bits, those that are better than all with no more bits."""
+    """Among means by rising bits, those that are better than all others with no more bits."""
     best: list[ProbedMean] = []
     for mean in means:
         if best and mean.state_bits == best[-1].state_bits and mean.accuracy > best[-1].accuracy:
@@ -203,13 +203,13 @@ def number_of(numbers: set[int], what: str) -> str:
 
 
 def colours_of(ns: list[int]) -> dict[int, str]:
-    """Dark for the smallest n to light for the largest, told apart by lightness alone."""
+    """Dark for the smallest n to light for the largest, distinguished by lightness alone."""
     steps = [0.0] if len(ns) == 1 else [0.82 * i / (len(ns) - 1) for i in range(len(ns))]
     return {n: to_hex(colormaps["viridis"](step)) for n, step in zip(ns, steps, strict=True)}
 
 
 def title_of(probes: Probes) -> str:
-    """The task with its options, such as `Index (values=4)`; with its family where that alone tells it from another."""
+    """The task with its options, such as `Index (values=4)`; with its family if only that distinguishes it."""
     row = probes.rows[0]
     told = ", ".join(filter(None, [f"family {row.family}" if probes.names_family else "", row.options]))
     return row.task.replace("_", " ").capitalize() + (f" ({told})" if told else "")

@@ -1,6 +1,6 @@
-"""Results tables as figures see them: runs gathered into the cells of a grid.
+"""Results tables as figures use them: runs grouped into the cells of a grid.
 
-Tables are read by `retrieval_gap.tables`, which does without torch: a figure is drawn in a second.
+`retrieval_gap.tables` reads tables without torch, so that a figure is drawn in a second.
 """
 
 from collections import defaultdict
@@ -60,8 +60,8 @@ class Cell(NamedTuple):
 class ResultRow:
     """One row: shares in [0, 1]; `low` to `high` is the 95 % Wilson interval of `accuracy`.
 
-    embedding: "" where the table does not tell.  state_bits, bits_per_token: of the model's state, and what each token
-    adds to it; None where the table does not tell.
+    embedding: "" if the table does not have it.  state_bits, bits_per_token: of the model's state, and what each token
+    adds to it; None if the table does not have them.
     """
 
     cell: Cell
@@ -99,8 +99,8 @@ class Point(Seeds[ResultRow]):
 @dataclass(frozen=True, kw_only=True)
 class Results:
     """A table's points by cell; `published` holds the paper's accuracy of those cells that it has too, and is
-    None where the table of published values is not at hand (it comes with a checkout).  left_out: what `only` has
-    dropped, for a caption."""
+    None if the table of published values is missing (it comes with a checkout).  left_out: what `only` has dropped,
+    for a caption."""
 
     path: Path
     points: dict[Cell, Point]
@@ -108,7 +108,7 @@ class Results:
     left_out: tuple[str, ...] = ()
 
     def only(self, **wanted: str) -> "Results":
-        """The part with these values, such as task="istree".  Raises UsageError where nothing is left."""
+        """The part with these values, such as task="istree".  Raises UsageError if nothing is left."""
         cells = [c for c in self.points if all(getattr(c, key) == value for key, value in wanted.items())]
         if not cells:
             told = " ".join(f"{key}={value}" for key, value in wanted.items())
@@ -168,12 +168,12 @@ class Results:
 
     @property
     def grid_cells(self) -> int:
-        """How many cells the full grid of what the table names has."""
+        """Number of cells in the full grid of all values that the table has."""
         return len(self.families) * len(self.modes) * len(self.ns) * len(self.models)
 
 
 def _others(cells: Iterable[Cell], wanted: dict[str, str]) -> Iterator[str]:
-    """Of each dropped cell the first column in which it is another, such as `task index`."""
+    """For each dropped cell the first column in which it differs, such as `task index`."""
     for cell in cells:
         key = next((key for key, value in wanted.items() if getattr(cell, key) != value), None)
         if key is not None:
@@ -200,7 +200,7 @@ def read_runs(path: Path) -> list[ResultRow]:
 
 
 def points_of(runs: Iterable[ResultRow]) -> dict[Cell, Point]:
-    """Raises UsageError where a cell's longest-trained runs differ in more than their seed."""
+    """Raises UsageError if a cell's longest-trained runs differ in more than their seed."""
     by_cell: dict[Cell, list[ResultRow]] = defaultdict(list)
     for run in runs:
         by_cell[run.cell].append(run)
@@ -208,7 +208,7 @@ def points_of(runs: Iterable[ResultRow]) -> dict[Cell, Point]:
 
 
 def published_of(points: dict[Cell, Point]) -> dict[Cell, float] | None:
-    """The accuracy that others published of the same setting; None where their table is not at hand."""
+    """The published accuracies of the same settings; None if the table of published values is missing."""
     if not PUBLISHED.exists():
         return None
     published = read_published()

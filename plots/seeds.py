@@ -24,7 +24,7 @@ class ShareWithInterval(Protocol):
 
 
 class MeasuredRun(ShareWithInterval, Protocol):
-    """A row with them."""
+    """A row with a share and its interval."""
 
     @property
     def identity(self) -> Identity: ...
@@ -44,7 +44,7 @@ class TestedRun(Protocol):
 
 
 class Pooled(TypedDict):
-    """What a row of all answers of a test has in place of theirs; `low` to `high` is its 95 % Wilson interval."""
+    """What a row that pools all answers of a test has instead of theirs; `low` to `high`: 95 % Wilson interval."""
 
     identity: Identity
     accuracy: float
@@ -54,7 +54,7 @@ class Pooled(TypedDict):
 
 
 def pooled(parts: Sequence[TestedRun]) -> Pooled:
-    """The answers of one test together.  Raises UsageError where one is there twice."""
+    """Pool the answers of one test.  Raises UsageError if one occurs twice."""
     answers: dict[str, list[Identity]] = defaultdict(list)
     for part in parts:
         answers[dict(part.identity.settings)["answer"]].append(part.identity)
@@ -72,7 +72,7 @@ RunT = TypeVar("RunT", bound=MeasuredRun)
 
 @dataclass(frozen=True)
 class Seeds(Generic[RunT]):
-    """Their mean, and the envelope of their intervals: from the lowest end to the highest.
+    """The mean of several seeds, and the envelope of their intervals: from the lowest end to the highest.
 
     Raises UsageError as `check_seeds` does.
     """

@@ -1,4 +1,4 @@
-"""Any table of runs as lines: rows that differ in the seed alone are one point, points in x alone one line."""
+"""Any table of runs as lines: rows that differ only in the seed make a point, points that differ only in x a line."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ X_COLUMNS = {
     "lr": "learning rate",
     "seed": "seed",
 }
-# What follows from x, and is therefore no line of its own.
+# Columns that follow from x, and therefore make no lines of their own.
 _FOLLOWS = {
     "n": ("samples", "batch_size", "warmup_samples"),
     "parameters": ("size",),
@@ -40,7 +40,7 @@ _NEEDED = ("task", "mode", "n", "arch", "size", "seed", "accuracy", "accuracy_lo
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesView:
-    """What an accuracy figure shows: the columns along x, of the panels (beside the task), and of the colours."""
+    """What an accuracy figure shows: the columns for x, for panels (besides the task), and for colours."""
 
     x: str = "n"
     panel: str = "mode"
@@ -81,7 +81,7 @@ class SeedMean(Seeds[PlottedRow]):
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """Points by rising x.  panel, color: their values; label: in what else it differs from other lines."""
+    """Points by rising x.  panel, color: their values; label: its other differences from other lines."""
 
     panel: tuple[str, ...]
     color: str
@@ -91,7 +91,7 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """A table's lines in a view.  ticks: the names of x where it is not a number.  left_out: for a caption."""
+    """A table's lines in a view.  ticks: the names of x if it is not a number.  left_out: for a caption."""
 
     path: Path
     view: SeriesView
@@ -122,7 +122,7 @@ class Series:
 
     @property
     def differing(self) -> dict[str, list[str]]:
-        """Settings of training that are not the same in all rows, with their values: a caption tells them."""
+        """Settings of training that differ between rows, with their values, for a caption."""
         rows = [run.row for line in self.lines for point in line.points for run in point.runs]
         values = {column: {row[column] for row in rows} for column in _TRAINING if column in rows[0]}
         return {c: sorted(v, key=naturally) for c, v in values.items() if len(v) > 1 and c != self.view.x}
@@ -155,7 +155,7 @@ def _measured(where: str, row: dict[str, str], x: str, ticks: list[str]) -> Plot
 
 
 def _size_order(rows: Iterable[tuple[str, dict[str, str]]]) -> list[str]:
-    """Sizes by the smallest number of parameters that a model of theirs has."""
+    """Sizes, ordered by their smallest number of parameters."""
     least: dict[str, float] = {}
     for _, row in rows:
         parameters = number_or_last(row.get("parameters", ""))
@@ -182,7 +182,7 @@ def _lines(measured: Sequence[PlottedRow], view: SeriesView) -> list[Line]:
 
 
 def _followers(measured: Sequence[PlottedRow], view: SeriesView, panel: Sequence[str]) -> list[str]:
-    """The columns that follow from x here: in no line do two values of them stand at one x."""
+    """The columns that follow from x here: no line has two of their values at one x."""
     found = []
     for column in _FOLLOWS.get(view.x, ()):
         values: dict[tuple[str, ...], set[str]] = defaultdict(set)
@@ -194,7 +194,7 @@ def _followers(measured: Sequence[PlottedRow], view: SeriesView, panel: Sequence
 
 
 def _varied(measured: Sequence[PlottedRow], color: str, columns: Sequence[str]) -> dict[str, list[str]]:
-    """Of each colour the columns in which its own rows differ: only these tell its lines apart."""
+    """For each colour the columns in which its own rows differ: only these distinguish its lines."""
     seen: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for each in measured:
         for column in columns:
@@ -208,7 +208,7 @@ def _means(points: Mapping[str, list[PlottedRow]]) -> list[SeedMean]:
 
 
 def _label(row: Mapping[str, str], varied: Sequence[str]) -> str:
-    """Such as `tiny, lr 0.003`: in what a line differs from others of its colour."""
+    """Such as `tiny, lr 0.003`: how a line differs from others of its colour."""
     return ", ".join(word for column in varied if (word := name_in(column, row[column])))
 
 

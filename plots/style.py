@@ -1,6 +1,6 @@
 """What all figures share: names, colours, marks, lines.
 
-Colours are those of Okabe and Ito (2008), which colour-blind readers tell apart.
+Colours are those of Okabe and Ito (2008), which colour-blind readers can distinguish.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,8 +24,8 @@ CHANCE = 0.5
 INK, GREY, FAINT = "#222222", "#6b6b6b", "#dddddd"
 PUBLISHED = "published (Wen et al. 2025)"
 VIEWS = {"direct": "Direct answer", "cot": "Chain of thought", "rag": "Retrieval"}
-# An architecture's by its slot; those without one take what is left.
-# Past those of Okabe and Ito stand three of Paul Tol's muted ones.
+# An architecture has the colour of its slot; those without one take the rest.
+# After the colours of Okabe and Ito come three of Paul Tol's muted ones.
 _PALETTE = (
     "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#882255", "#DDCC77", "#332288",
 )  # fmt: skip
@@ -59,7 +59,7 @@ _SETTINGS: Any = {
 
 @contextmanager
 def applied() -> Iterator[None]:
-    """Our settings on matplotlib's own defaults, whatever the user's matplotlibrc says; undone at the end."""
+    """Apply our settings to matplotlib's own defaults, whatever the user's matplotlibrc says; undo them at the end."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_SETTINGS)
@@ -67,7 +67,7 @@ def applied() -> Iterator[None]:
 
 
 def name_of(arch: str) -> str:
-    """What its file calls an architecture."""
+    """An architecture's name, as its file gives it."""
     return about(arch).name
 
 
@@ -80,25 +80,25 @@ def family_name(family: str) -> str:
 
 
 def label_of(model: Model, sizes: Sequence[str]) -> str:
-    """The architecture, with the size where there are several."""
+    """The architecture, with the size if there are several."""
     return name_of(model.arch) + (f" {size_name(model.size)}" if len(sizes) > 1 else "")
 
 
 def colours(architectures: Sequence[str]) -> dict[str, str]:
-    """Architectures with a slot keep its colour in every figure; others take what is left, in order."""
+    """Architectures with a slot keep its colour in every figure; others take the rest, in order."""
     return {arch: _PALETTE[colour] for arch, (colour, _) in _places(architectures).items()}
 
 
 def architecture_markers(architectures: Sequence[str]) -> dict[str, str]:
-    """A mark for each architecture, likewise.  No two of a hundred have both colour and mark in common."""
+    """A mark for each architecture, likewise.  No two of a hundred share both colour and mark."""
     return {arch: _ARCHITECTURE_MARKERS[mark] for arch, (_, mark) in _places(architectures).items()}
 
 
 def _places(architectures: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """Each one's place among the colours and among the marks.
+    """Each architecture's index among the colours and among the marks.
 
-    A slot is its first owner's; who comes without one, or too late, takes a free one from the end, so that nobody looks
-    like the architectures that most figures show.  Where none is free, a colour comes again with another mark.
+    A slot belongs to its first owner; an architecture without one, or too late, takes a free one from the end, so that
+    it does not look like those that most figures show.  If none is free, a colour repeats with another mark.
     """
     number = len(_PALETTE)
     taken: dict[int, str] = {}
@@ -133,12 +133,12 @@ def name_of_task(task: str) -> str:
 
 
 def markers(sizes: Sequence[str]) -> dict[str, str]:
-    """A mark for each model size of a panel; a dot where there is one."""
+    """A mark for each model size of a panel; a dot if there is only one."""
     return _by_size(sizes, _MARKERS, _MORE_MARKERS, "o")
 
 
 def dashes(sizes: Sequence[str]) -> dict[str, Any]:
-    """A line style for each model size of a panel; solid where there is one."""
+    """A line style for each model size of a panel; solid if there is only one."""
     return _by_size(sizes, _DASHES, ("-.",), "-")
 
 
@@ -162,7 +162,7 @@ def filled_marker(marker: str, colour: str) -> dict[str, Any]:
 
 
 def open_marker(marker: str, colour: str) -> dict[str, Any]:
-    """How published values are drawn: hollow, and larger than ours, so that both show where they agree."""
+    """How published values are drawn: hollow, and larger than ours, so that both are seen if they agree."""
     edge = {"markerfacecolor": "none", "markeredgecolor": colour, "markeredgewidth": 0.8}
     return {"linestyle": "none", "marker": marker, "markersize": 7.5} | edge
 
@@ -176,14 +176,14 @@ def doublings(axes: Axes, values: Iterable[float]) -> None:
 
 
 def step_of(ns: Sequence[int], models: int) -> float:
-    """Octaves between neighbouring models: a fixed part of the axis, or less where groups would mix.  ns: several."""
+    """Octaves between neighbouring models: a fixed part of the axis, or less if groups would mix.  ns: two or more."""
     octaves = [log2(n) for n in ns]
     closest = min(after - before for before, after in pairwise(octaves))
     return min(0.025 * (octaves[-1] - octaves[0]), 0.6 * closest / models)
 
 
 def dodged(number: int, of: int, width: float) -> float:
-    """How far the marks of one line of several stand beside their place, so that none hides another; width: of all."""
+    """Sideways shift of the marks of one line of several, so that none hides another; width: of all lines."""
     return width * (number / (of - 1) - 0.5) if of > 1 else 0.0
 
 
@@ -193,21 +193,21 @@ def chance_line(axes: Axes, *, vertical: bool = False) -> None:
 
 
 def published_dots(axes: Axes, places: Sequence[tuple[float, float]], marker: str, colour: str) -> None:
-    """Others' values at (x, y), which may lie on the panel's edge."""
+    """Draw published values at (x, y), which may be on the panel's edge."""
     if places:
         xs, ys = zip(*places, strict=True)
         axes.plot(xs, ys, label=PUBLISHED, zorder=4, clip_on=False, **open_marker(marker, colour))
 
 
 def seed_dots(axes: Axes, places: Sequence[tuple[float, float]]) -> None:
-    """Every seed of a point; a single seed is the point itself."""
+    """Draw every seed of a point; a single seed is the point itself."""
     if len(places) > 1:
         xs, ys = zip(*places, strict=True)
         axes.plot(xs, ys, label="one seed", zorder=5, clip_on=False, **_SEED_DOT)
 
 
 def interval(points: Sequence[ShareWithInterval]) -> list[list[float]]:
-    """Lengths below and above the means, as matplotlib's error bars want them."""
+    """Lengths below and above the means, as matplotlib's error bars need them."""
     return [
         [max(0.0, point.accuracy - point.low) for point in points],
         [max(0.0, point.high - point.accuracy) for point in points],
@@ -223,7 +223,7 @@ def seed_key() -> Line2D:
 
 
 def other_keys(results: Results) -> list[Line2D]:
-    """Legend entries for published values and for seeds, as far as the figure has them."""
+    """Legend entries for published values and for seeds, if the figure has them."""
     keys = []
     if results.published:
         keys.append(Line2D([], [], label=PUBLISHED, **open_marker("o", INK)))
@@ -233,7 +233,7 @@ def other_keys(results: Results) -> list[Line2D]:
 
 
 def lowest(results: Results) -> float:
-    """Where an axis of accuracies begins: below chance and below every interval, on a tenth."""
+    """The start of an axis of accuracies: below chance and below every interval, on a tenth."""
     least = min(
         [
             CHANCE - 0.05,

@@ -1,4 +1,4 @@
-"""One IsTree problem's views as the task writes them, and where its searches look and find."""
+"""One IsTree problem's views as the task writes them, and the places of its searches and of what they find."""
 
 import re
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ Edges = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class SearchLine:
-    """A search for an edge, as places in the trace: `query` is what stands between its brackets, `edge` what it
-    finds, `result` the retriever's token."""
+    """A search for an edge, as places in the trace: `query` is what is between its brackets, `edge` what it finds,
+    `result` the retriever's token."""
 
     query: range
     edge: range

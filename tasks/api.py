@@ -1,6 +1,6 @@
-"""What a task is: a pure function from sample numbers to token traces, and the searches its traces ask for.
+"""What a task is: a pure function from sample numbers to token traces, and the searches in these traces.
 
-Axes: B samples of a batch, L positions of the longest one, Q questions that a trace answers.
+Axes: B samples of a batch, L positions of the longest trace, Q questions of a trace.
 
 A task lives in one file (or one folder) of this package, or in a user's own file. It samples *problems*,
 writes each as one *trace*, and shows the trace in one of the views `direct`, `cot`, `rag`.  Two rules hold
@@ -35,26 +35,26 @@ class TaskError(ValueError):
     """A configuration that no sample can be drawn from; the message says what to change."""
 
 
-# Metadata of an option that came after runs and samples without it: at its default it is not written down, so that
-# these keep their names and their streams.
+# Metadata of an option added after runs and samples were made without it: at its default it is not written, so that
+# they keep their names and random streams.
 LEFT_OUT_BY_DEFAULT = {"left_out_by_default": True}
 
 
 class DataFile(str):
-    """An option that is the path of a file, "" for none.  What the file holds is part of a run's hash, its path not."""
+    """An option that is the path of a file, "" for none.  A run's hash covers the file's contents, not its path."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskOptions:
-    """What a task lets one choose beside n.  A task's own subclass lists whole numbers, floats, words or a `DataFile`,
-    with defaults; each is a flag on the command line, and is written `name=value` in `TaskConfig.options`, in the
-    quotes of a shell where the value has spaces."""
+    """Options of a task besides n.  A task's subclass declares whole numbers, floats, words or a `DataFile`, with
+    defaults.  Each is a flag on the command line, and is written `name=value` in `TaskConfig.options`, with shell
+    quotes if the value has spaces."""
 
 
 class Passage(NamedTuple):
-    """A piece of a context that a search can find: the text in which it looks, the tokens that it answers with."""
+    """A piece of a context that a search can find: the text that is matched, and the tokens that are the result."""
 
     text: str
     tokens: Sequence[int]
@@ -62,12 +62,12 @@ class Passage(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class TaskConfig:
-    """What, with a sample's number, decides the sample.
+    """A task's settings; with a sample's number they determine the sample.
 
     n: problem size, as the paper counts it (nodes of a graph, tokens of a sequence).
     family: the distribution of problems; "" means the task's first.
     seed: any integer in [0, 2**63).
-    options: the task's own, such as "c=3 values=16"; what is not named keeps its default.
+    options: the task's options, such as "c=3 values=16"; options not named keep their defaults.
     """
 
     n: int
@@ -83,10 +83,10 @@ class Batch:
     """Right-padded traces.  A token at position t is predicted from the tokens before t.
 
     tokens_BxL: int32, `PAD` past a sample's end.
-    loss_mask_BxL: bool, true where the model is graded: no prompt, no retriever's answer, no padding.
+    loss_mask_BxL: bool, true for graded tokens: not for the prompt, search results or padding.
     prompt_len_B: int32, tokens given to the model.
-    length_B: int32, tokens in all.
-    answer_B: int32, the gold answer's token, the last one where there are several (also the last token of the trace).
+    length_B: int32, all tokens of the trace.
+    answer_B: int32, the gold answer's token, of several answers the last (also the last token of the trace).
     """
 
     tokens_BxL: NDArray[np.int32]
@@ -99,11 +99,11 @@ class Batch:
 class Task(abc.ABC):
     """Base of all tasks.  A subclass sets the class variables, builds its vocabulary and writes `sample`.
 
-    size_flag: what the command line calls n for this task; `--n` always will do, and here allows all its names.
-    options_type: the task's own options; they are `self.options`; `self.config.options` names every one but those
-    `LEFT_OUT_BY_DEFAULT`.
-    shared_options: those with a default by n that the smaller problems of a curriculum take from the run's own.
-    open_answers: an answer is not one of `answers` but a text of any tokens (`answer_text`), which one of them ends.
+    size_flag: the command line's name for n; `--n` always works, and a task whose flag is `--n` accepts all names.
+    options_type: the type of `self.options`; `self.config.options` has each of them as text, except
+    `LEFT_OUT_BY_DEFAULT` ones at their default.
+    shared_options: options whose default depends on n; the smaller problems of a curriculum take the run's values.
+    open_answers: an answer is a text of any tokens (`answer_text`) that ends with one of `answers`.
 
     Raises TaskError for a configuration outside what the class variables allow.
     """
@@ -133,24 +133,24 @@ class Task(abc.ABC):
         self.config = replace(config, options=written_options(self.options))
 
     def settle(self, options: Any, n: int) -> Any:
-        """The options with what depends on n filled in.  Raises TaskError for one that this n does not allow."""
+        """The options with defaults that depend on n filled in.  Raises TaskError for one that n does not allow."""
         return options
 
     @property
     @abc.abstractmethod
     def vocabulary(self) -> tuple[str, ...]:
-        """Spelling of each token number; begins with `CONTROL_TOKENS`; depends on n and the options alone."""
+        """Spelling of each token number; begins with `CONTROL_TOKENS`; depends only on n and the options."""
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """What each token stands for, at every n: the vocabulary, unless one word stands for different things at
-        different n.  A model goes from one n to another by these names (`training.curriculum`)."""
+        """Meaning of each token, the same at every n: the vocabulary, unless a word means different things at
+        different n.  `training.curriculum` carries a model from one n to another by these names."""
         return self.vocabulary
 
     @property
     @abc.abstractmethod
     def answers(self) -> tuple[int, ...]:
-        """Tokens that decide a sample: decoding stops at the first of them that the model itself writes."""
+        """Tokens that decide a sample: decoding stops at the first of them that the model writes itself."""
 
     @property
     @abc.abstractmethod
@@ -159,75 +159,74 @@ class Task(abc.ABC):
 
     @property
     def unread(self) -> tuple[int, ...]:
-        """Tokens that a model writes and does not read: it reads `[PAD]` in their place, so that an answer helps with
-        none of the next."""
+        """Tokens that the model writes but does not read: it reads `[PAD]` instead, so that no answer helps with a
+        later one."""
         return ()
 
     @property
     def questions(self) -> int:
-        """How many answers a trace holds.  Behind each but the last stand the tokens that ask for the next one,
-        if any; they carry no loss and are given while decoding."""
+        """Number of answers in a trace.  After each but the last come the tokens, if any, that ask for the next
+        answer; they have no loss and are given during decoding."""
         return 1
 
     @property
     def guess(self) -> float:
-        """What an undecided answer counts: a guess among all answers that there are; nothing where answers are open."""
+        """Score of an undecided answer: the chance of guessing among all `answers`; 0 for open answers."""
         return 0.0 if self.open_answers else 1 / len(self.answers)
 
     @property
     def problems(self) -> int | None:
-        """How many different problems the split has, where they are counted: the first so many samples have one each,
-        and no more are evaluated.  None: they are not counted, and a small n may have few, each met often."""
+        """Number of different problems in the split: that many first samples have one each, and no more are
+        evaluated.  None: not counted; a small n may have few problems, each repeated often."""
         return None
 
     def to_evaluate(self, wanted: int) -> int:
-        """How many samples are evaluated where so many are asked for: no problem twice, where they are counted."""
+        """Number of samples to evaluate if `wanted` are asked for: no problem twice, if `problems` is known."""
         return min(wanted, self.problems or wanted)
 
     @abc.abstractmethod
     def sample(self, index_B: NDArray[np.int64]) -> Batch:
-        """The samples of these numbers, in this order."""
+        """The samples with these numbers, in this order."""
 
     def answer_text(self, tokens_L: NDArray[np.int32]) -> str:
-        """Of open answers: what a whole trace, gold or decoded, answers.  The same text is the same answer."""
+        """For open answers: the answer of a whole trace, gold or decoded.  Equal texts are equal answers."""
         raise NotImplementedError(f"{self.name} has open_answers and no answer_text")
 
     def evidence(self, tokens_L: NDArray[np.int32]) -> Sequence[object]:
-        """Of open answers: what of a whole trace has to be as in the gold one for the trace to count as exact."""
+        """For open answers: the part of a whole trace that must equal the gold one's for an exact trace."""
         return tokens_L.tolist()
 
     def described(self, tokens_L: NDArray[np.int32], index: int) -> dict[str, Any]:
-        """What `retrieval-gap sample` prints of a problem beside its trace, by name; such as a graph's edges."""
+        """Properties of a problem, by name, that `retrieval-gap sample` prints beside its trace: a graph's edges."""
         return {}
 
     @property
     def context_len(self) -> int | None:
         """Tokens of every prompt up to the end of its sequence, where the question begins and a state can be measured;
-        None where a prompt asks nothing at its end."""
+        None if no question ends the prompt."""
         return None
 
     def search_pattern(self, query: Sequence[str]) -> str | None:
-        """The RE2 pattern that `query` (token spellings between the search brackets) stands for.
+        """The RE2 pattern of `query`, the token spellings between the search brackets; None if it is malformed.
 
-        It is run on the space-joined text before the search's `[STARTSEARCH]`.  The first of its groups that
-        took part in the match is the result; no match, no such group or no such token: `[FAILED]`.  None: a
-        malformed query, `[FAILED]` too.
-        The default takes the query itself as the pattern, its tokens joined without spaces.
+        It is run on the space-joined text before the search's `[STARTSEARCH]`.  The result is the first of its
+        groups that took part in the match.  Without a pattern, a match, such a group or such a token the result is
+        `[FAILED]`.  By default the query itself is the pattern, its tokens joined without spaces.
         """
         return "".join(query)
 
     def passages(self, context_L: NDArray[np.int32]) -> Sequence[Passage] | None:
-        """The pieces, in order, in which a search of these tokens looks, where that is not their whole text.
+        """The pieces of these tokens, in order, that a search runs on; None: it runs on their whole text.
 
-        The pattern is run on each piece; the tokens of the first that it matches are the result.  `[FAILED]` where it
-        matches none, or all of two and more: such a pattern says nothing of what is looked for.
+        The result is the tokens of the first piece that the pattern matches.  It is `[FAILED]` if no piece matches, or
+        if all of two or more match: such a pattern does not specify what is sought.
         """
         return None
 
     def fast_search(self, tokens_BxL: NDArray[np.int32], length_B: NDArray[np.int32]) -> NDArray[np.int32] | None:
-        """The result token of the search that ends at `length_B` (`[ENDSEARCH]` its last token), per sample.
+        """The result token, per sample, of the search whose `[ENDSEARCH]` is the last of the first `length_B` tokens.
 
-        The same answers as running `search_pattern`, without text.  None where a task has no such shortcut.
+        The same results as running `search_pattern`, without text.  None if a task has no such shortcut.
         """
         return None
 
@@ -237,7 +236,7 @@ _PLAIN_NUMBER = re.compile(r"[-+.0-9A-Za-z]+")
 
 
 def read_options(task: str, kind: type[T], text: str) -> T:
-    """The options that `text`, such as "c=3 values=16", stands for.  Raises TaskError for what is none."""
+    """Parse options such as "c=3 values=16".  Raises TaskError for an unknown option or an invalid value."""
     default: dict[str, Any] = {field.name: field.default for field in fields(kind)}
     given: dict[str, int | float | str] = {}
     for word in _option_words(task, text):
@@ -268,9 +267,9 @@ def _option_words(task: str, text: str) -> list[str]:
 
 
 def written_options(options: TaskOptions, *, by_content: bool = False) -> str:
-    """Every option as `name=value`, but for `LEFT_OUT_BY_DEFAULT`: the same text for the same options, however given.
+    """Every option as `name=value`, except `LEFT_OUT_BY_DEFAULT` ones at their default.  Equal options, equal text.
 
-    by_content: a file's SHA-256 stands in place of its path.  Raises TaskError for one that cannot be read.
+    by_content: a file's SHA-256 replaces its path.  Raises TaskError for a file that cannot be read.
     """
     words = []
     for field in fields(options):
@@ -291,20 +290,20 @@ def _hash_of(path: str) -> str:
 
 
 def check_option(task: str, name: str, value: float, smallest: float, largest: float) -> None:
-    """Raises TaskError, naming the flag and its range, for a value that is outside."""
+    """Raises TaskError, naming the flag and its range, for a value outside it."""
     if not smallest <= value <= largest:
         raise TaskError(f"{task}: --{name} {value} is outside {smallest}..{largest}")
 
 
 def answers_of(batch: Batch, task: Task) -> NDArray[np.int32]:
-    """The gold answers of each sample, in their order (BxQ).  Raises ValueError where they are not `task.questions`."""
+    """The gold answers of each sample, in order (BxQ).  Raises ValueError if there are not `task.questions` of each."""
     return batch.tokens_BxL[_is_answer(batch, task)].reshape(len(batch.tokens_BxL), task.questions)
 
 
 def questions_of(batch: Batch, task: Task) -> NDArray[np.intp]:
-    """Where each question stands in its sample's tokens (BxQx2: first position, past the last).
+    """The span of each question in its sample's tokens (BxQx2: first position, position past the last).
 
-    The first is the prompt; a later one begins behind an answer and ends before the next graded token.
+    The first question is the prompt; a later one begins after an answer and ends before the next graded token.
     """
     size, length = batch.tokens_BxL.shape
     question_BxQx2 = np.zeros((size, task.questions, 2), np.intp)
@@ -323,7 +322,7 @@ def _is_answer(batch: Batch, task: Task) -> NDArray[np.bool_]:
 
 
 def check_choice(task: str, what: str, value: str, allowed: Sequence[str]) -> None:
-    """Raises TaskError, with what there is to choose from, for a value that is not allowed."""
+    """Raises TaskError, listing the choices, for a value that is not one of them."""
     if value not in allowed:
         near = difflib.get_close_matches(value, allowed, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -4,8 +4,8 @@ The hard instances of "RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 20
 
     key 1, value, key 2, value, ..., key n/2, value; then one of the keys.
 
-Keys are the numbers 1..n/2, each there once; values are the `values` numbers after n/2, independent and uniform (as
-many values as keys by default, so that all tokens lie in 1..n); the key asked for is uniform.  n/2 log2(values) bits
+Keys are the numbers 1..n/2, each occurring once; values are the `values` numbers after n/2, independent and uniform (as
+many values as keys by default, so that all tokens are in 1..n); the key asked for is uniform.  n/2 log2(values) bits
 must cross from the sequence to the question, whatever the order of the pairs.  The family `hard` keeps the paper's
 order, in which a key's place is known before anything is read; in `shuffled` the pairs come in a uniform order.
 mqar.py asks for several keys.
@@ -15,7 +15,7 @@ Worked example, n = 8, key 2:
     direct  [BOS] 1 7 2 5 3 5 4 8 [EOS] 2 5
     rag     [BOS] 1 7 2 5 3 5 4 8 [EOS] 2 [STARTSEARCH] (?:^|\\s) 2 \\s(\\S+) [ENDSEARCH] 5 [EOS] 5
 
-With `--query first` the prompt is `[BOS] 2 1 7 2 5 3 5 4 8 [EOS]`, and the search begins behind the query.
+With `--query first` the prompt is `[BOS] 2 1 7 2 5 3 5 4 8 [EOS]`, and the search begins after the query.
 
 Axes: B samples, L positions, M pairs.
 
@@ -45,12 +45,12 @@ from .api import (
 )
 from .recall import Piece, QueryOptions, RecallTask, grams, write_traces
 
-# A search for the word behind a key: a word begins here, the key, then the next word.
+# A search for the word after a key: the beginning of a word, the key, the next word.
 WORD, NEXT = r"(?:^|\s)", r"\s(\S+)"
 
 
 def word_behind(query: int) -> str:
-    """The same beginning of a search, behind `[BOS]` and a query of so many words."""
+    """The beginning of a search that skips `[BOS]` and a query of this many words."""
     return rf"^\S+(?:\s\S+){{{query}}}\s(?:\S+\s)*?"
 
 
@@ -61,13 +61,13 @@ _KEY_0 = _NEXT + 1
 
 @dataclass(frozen=True, kw_only=True)
 class RecallOptions(QueryOptions):
-    """values: how many different values; 0 means n/2, the paper's."""
+    """values: number of different values; 0 means n/2, as in the paper."""
 
     values: int = 0
 
 
 class AssociativeRecall(RecallTask):
-    """The task; n is even.  Raises TaskError where it is not."""
+    """The task.  Raises TaskError for an odd n."""
 
     name: ClassVar[str] = "associative_recall"
     families: ClassVar[tuple[str, ...]] = ("hard", "shuffled")
@@ -110,7 +110,7 @@ class AssociativeRecall(RecallTask):
 
     @property
     def max_length(self) -> int:
-        """Every trace is as long: n + 3 tokens of prompt, and 1 or 8 of target."""
+        """All traces have this length: n + 3 tokens of prompt, and 1 or 8 of target."""
         return self.config.n + (4 if self.config.mode == "direct" else 11)
 
     @property

@@ -2,17 +2,16 @@ r"""c-gram retrieval: read n tokens, then the first c - 1 tokens of one of their
 
 "RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), section 4.2; c = 2 is associative recall.  The problems
 are hard instances of known entropy: the sequence is n // c grams, each a key of c - 1 digits and a value.  Keys count
-from 0 in the smallest base that has enough of them, each is there once, and the grams come in a uniform order; values
-are independent and uniform over `values` letters; the key asked for is uniform.  n mod c fillers `_` stand in front.  A
-key is nowhere else in the sequence, because a letter stands behind every c - 1 digits.  (n // c) log2(values) bits must
-cross.
+from 0 in the smallest base that has enough of them, each occurs once, and the grams come in a uniform order; values
+are independent and uniform over `values` letters; the key asked for is uniform.  n mod c fillers `_` come first.  A key
+is nowhere else in the sequence, because a letter follows every c - 1 digits.  (n // c) log2(values) bits must cross.
 
 Worked example, n = 13, c = 3: four keys 0 0, 0 1, 1 0, 1 1; the key 1 0 is asked for:
 
     direct  [BOS] _ 0 1 c 1 1 a 0 0 p 1 0 a [EOS] 1 0 a
     rag     [BOS] ... [EOS] 1 0 [STARTSEARCH] (?:^|\\s) 1 \\s 0 \\s(\\S+) [ENDSEARCH] a [EOS] a
 
-With `--query first` the key stands behind `[BOS]`, and the search begins behind it.
+With `--query first` the key follows `[BOS]`, and the search begins after it.
 
 Axes: B samples, L positions, M grams, C tokens of a key.
 
@@ -42,14 +41,14 @@ _SPACE, _NEXT, _FILLER, _VALUE_0 = (_WORD + k for k in range(1, 5))
 
 @dataclass(frozen=True, kw_only=True)
 class CgramOptions(QueryOptions):
-    """c: tokens of a gram.  values: letters that a gram can end in."""
+    """c: tokens per gram.  values: number of letters that a gram can end in."""
 
     c: int = 3
     values: int = 16
 
 
 class CgramRetrieval(RecallTask):
-    """The task; a sequence holds two grams or more.  Raises TaskError for a search that RE2 does not take."""
+    """The task; a sequence holds two grams or more.  Raises TaskError for a search that RE2 does not accept."""
 
     name: ClassVar[str] = "cgram_retrieval"
     n_range: ClassVar[tuple[int, int]] = (4, 4096)
@@ -85,7 +84,7 @@ class CgramRetrieval(RecallTask):
 
     @property
     def max_length(self) -> int:
-        """Every trace is as long: a prompt of n + 2 tokens and the key, then 1 or 2c + 4 tokens."""
+        """All traces have this length: a prompt of n + 2 tokens and the key, then 1 or 2c + 4 tokens."""
         c = self.options.c
         return self.config.n + 1 + c + (1 if self.config.mode == "direct" else 2 * c + 4)
 
@@ -99,7 +98,7 @@ class CgramRetrieval(RecallTask):
         places, base = self.options.c - 1, 2
         while base**places < self._grams:
             base += 1
-        weight_C = [min(base**place, self._grams) for place in reversed(range(places))]  # of a leading 0: no overflow
+        weight_C = [min(base**place, self._grams) for place in reversed(range(places))]  # capped: no overflow
         return (np.arange(self._grams)[:, None] // np.array(weight_C) % base).astype(np.int32)
 
     def sample(self, index_B: NDArray[np.int64]) -> Batch:

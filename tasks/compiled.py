@@ -1,8 +1,8 @@
-"""Where numba keeps compiled code: a folder named by the source, so that no edit or update can leave stale code in use.
+"""Sets numba's cache folder, named by a hash of the source, so that no edit or update can leave stale code in use.
 
-numba's own cache looks at the file of a function alone, not at the files of the functions that it calls.  Compiled
-functions here import `njit` from this module, so that the folder is named before the first of them is defined; numba
-itself takes 0.2 s to import, and what compiles nothing does not wait for it.
+numba's own cache checks the file of a function, not the files of the functions that it calls.  Compiled functions
+import `njit` from this module, so that the folder is set before the first of them is defined.  Importing numba takes
+0.2 s; code that compiles nothing does not wait for it.
 """
 
 import hashlib
@@ -15,12 +15,12 @@ import numba
 from numba import njit as njit
 
 _TASKS = Path(__file__).resolve().parent
-# The kernels stand beside the tasks in an installed package, and beside this folder in a checkout.
+# The kernels are beside the tasks in an installed package, and in retrieval_gap/ in a checkout.
 _COMPILED = (_TASKS, _TASKS.parent / "kernels", _TASKS.parent / "retrieval_gap" / "kernels")
 
 
 def _use_cache_of_this_source() -> None:
-    """NUMBA_CACHE_DIR, where set, is left as it is."""
+    """Set the folder, unless NUMBA_CACHE_DIR is set."""
     if "NUMBA_CACHE_DIR" in os.environ:
         return
     digest = hashlib.sha256()
@@ -32,9 +32,9 @@ def _use_cache_of_this_source() -> None:
 
 
 def _cache_folder() -> Path:
-    """The user's cache, or a folder of this user's own among the temporary ones where that cannot be written (a
-    read-only home in a container): numba refuses to compile where it cannot keep what it compiled.  What is cached is
-    run, so a folder that somebody else made there, or may write to, is left alone."""
+    """The user's cache folder, or a private temporary folder if that is not writable (a read-only home in a container):
+    numba refuses to compile if it cannot store the result.  Cached code is executed, so a temporary folder that
+    somebody else made, or may write to, is not used."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "retrieval_gap"
     try:
         home.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A user's own code, kept from ending the program without a word, or from never coming to an end."""
+"""Runs a user's code so that it can neither end the program silently nor run forever."""
 
 import math
 import os
@@ -10,18 +10,18 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-PATIENCE = "RETRIEVAL_GAP_PATIENCE"  # seconds, of the environment
+PATIENCE = "RETRIEVAL_GAP_PATIENCE"  # environment variable, in seconds
 SECONDS = 120.0  # a user's file may import much, and compile
-LONGEST = 1e8  # three years, which timers can be set to; more is no limit
+LONGEST = 1e8  # three years, which timers accept; more means no limit
 
 
 class EndlessError(Exception):
-    """A user's code is not done in time."""
+    """A user's code did not finish in time."""
 
 
 @contextmanager
 def no_silent_exit() -> Iterator[None]:
-    """`os._exit` raises SystemExit here, as `sys.exit` does: the program can say who ended it."""
+    """Make `os._exit` raise SystemExit, as `sys.exit` does, so that the program can report what ended it."""
     before = os._exit
 
     def told_exit(status: int) -> NoReturn:
@@ -36,10 +36,10 @@ def no_silent_exit() -> Iterator[None]:
 
 @contextmanager
 def contained() -> Iterator[None]:
-    """A short piece of a user's code: its import, or the trial of it.
+    """For a short piece of a user's code: its import, or a trial of it.
 
-    Raises EndlessError where it is not done in SECONDS (or as PATIENCE says; on the main thread, where signals arrive,
-    and between two steps of Python), RuntimeError where it leaves the standard output closed.
+    Raises EndlessError if it takes longer than SECONDS (or PATIENCE), only on the main thread, where signals arrive,
+    and only between two steps of Python.  Raises RuntimeError if it leaves the standard output closed.
     """
     open_before = not sys.stdout.closed
     with no_silent_exit(), _limited(_seconds()):
@@ -49,7 +49,7 @@ def contained() -> Iterator[None]:
 
 
 def _seconds() -> float:
-    """As PATIENCE says; SECONDS for 0 and for what is not a number.  Below 0, or past LONGEST: no limit."""
+    """The value of PATIENCE; SECONDS if it is 0 or not a number.  Below 0, or above LONGEST: no limit."""
     try:
         seconds = float(os.environ.get(PATIENCE, ""))
     except ValueError:
@@ -62,7 +62,7 @@ def _limited(seconds: float) -> Iterator[None]:
     on_main = threading.current_thread() is threading.main_thread()
     if (
         not on_main or not 0 < seconds <= LONGEST or signal.getitimer(signal.ITIMER_REAL)[0]
-    ):  # somebody's own alarm goes before
+    ):  # an alarm already set takes precedence
         yield
         return
 

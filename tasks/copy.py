@@ -3,8 +3,8 @@ r"""Copy: read n tokens, then write them all again.
 The uniform copy of "Repeat After Me", Jelassi, Brandfonbrener, Kakade, Malach (2024, arXiv 2402.01032), section 2: the
 tokens are independent and uniform over an alphabet of `values` letters.  n log2(values) bits must cross from the
 sequence to its copy, and with b bits of state no more than a share 2^(b - n log2(values)) of the sequences is copied
-whole (their theorem 2.7).  A trace has n answers, graded one by one: `accuracy` is the share of tokens, `exact_trace`
-of whole copies. With a search for every place (see index.py) only the place has to be remembered.
+whole (their theorem 2.7).  A trace has n answers, graded one by one: `accuracy` is the share of right tokens,
+`exact_trace` of right copies. With a search for every place (see index.py) only the place has to be remembered.
 
 Worked example, n = 4:
 
@@ -33,7 +33,7 @@ from .recall import Piece, write_traces
 
 @dataclass(frozen=True, kw_only=True)
 class CopyOptions(TaskOptions):
-    """values: letters of the alphabet."""
+    """values: number of letters in the alphabet."""
 
     values: int = 16
 
@@ -50,7 +50,7 @@ class Copy(Index):
 
     @property
     def max_length(self) -> int:
-        """Every trace is as long: n + 2 tokens of prompt, and 1 or 7 for each token of the copy."""
+        """All traces have this length: n + 2 tokens of prompt, and 1 or 7 for each token of the copy."""
         return self.config.n * (2 if self.config.mode == "direct" else 8) + 2
 
     def sample(self, index_B: NDArray[np.int64]) -> Batch:

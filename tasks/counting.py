@@ -3,9 +3,9 @@ r"""Counting: read n tokens, then a token and a threshold k; does the token occu
 "RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), section 4.2.  The problems are hard instances of known
 entropy: each of n // `most` letters occurs 0 to `most` times, uniform and independent of the others, fillers `_` make
 up the rest of the sequence, and all is in a uniform order.  The letter asked for is uniform, and so is k in 0..most-1.
-The answers to all questions tell every count: (n // most) log2(most + 1) bits must cross.  Half of all answers are
-`[TRUE]`; of those to threshold k a share of (most - k) / (most + 1), so that the question alone allows an accuracy of
-mean over k of max(most - k, k + 1) / (most + 1): 2/3 at most = 2.
+The answers to all questions determine every count: (n // most) log2(most + 1) bits must cross.  Half of all answers
+are `[TRUE]`, at threshold k a share of (most - k) / (most + 1).  So the question alone allows an accuracy of the mean
+over k of max(most - k, k + 1) / (most + 1): 2/3 at most = 2.
 
 Worked example, n = 8, most = 2 (letters a, b, c, d); is there more than 1 b?
 
@@ -13,8 +13,8 @@ Worked example, n = 8, most = 2 (letters a, b, c, d); is there more than 1 b?
     rag     [BOS] b _ a b _ d _ _ [EOS] b 1
             [STARTSEARCH] ^\\[BOS\\](?:(?:\\s\\w+)*?\\s b \\b){ 1 }(?:\\s\\w+)*?\\s( b )\\b [ENDSEARCH] b [EOS] [TRUE]
 
-The search looks for k times the letter, whatever stands between, and captures the next one: `[FAILED]` means no.  Its
-words are of letters and fillers, so that it cannot pass `[EOS]` and count the question.
+The search skips k occurrences of the letter, with anything between, and captures the next one: `[FAILED]` means no.
+It matches letters and fillers only, so that it cannot pass `[EOS]` and count the question.
 
 Axes: B samples, L positions, N tokens of the sequence, A letters.
 
@@ -50,7 +50,7 @@ from .randomness import SPLITS, below, hash_on, mix, split_of, start, stream_key
 from .recall import FILLER, Ints, Piece, RecallTask, letters, shuffle, write_traces
 
 SEEK, TIMES, ONCE_MORE, END = r"^\[BOS\](?:(?:\s\w+)*?\s", r"\b){", r"}(?:\s\w+)*?\s(", r")\b"
-# The regular expression of a larger threshold outgrows the memory that a search is given.
+# The regular expression of a larger threshold exceeds the memory limit of a search.
 MOST = 64
 
 _SEEK = len(CONTROL_TOKENS)
@@ -59,7 +59,7 @@ _TIMES, _ONCE_MORE, _END, _FILLER, _LETTER_0 = (_SEEK + k for k in range(1, 6))
 
 @dataclass(frozen=True, kw_only=True)
 class CountingOptions(TaskOptions):
-    """most: how often a letter can occur."""
+    """most: largest number of occurrences of a letter."""
 
     most: int = 2
 
@@ -91,7 +91,7 @@ class Counting(RecallTask):
 
     @property
     def max_length(self) -> int:
-        """Every trace is as long: n + 4 tokens of prompt, and 1 or 12 of target."""
+        """All traces have this length: n + 4 tokens of prompt, and 1 or 12 of target."""
         return self.config.n + (5 if self.config.mode == "direct" else 16)
 
     @property
@@ -130,8 +130,8 @@ def _sample_problems(
     token_BxN: Ints,
     question_3xB: Ints,
 ) -> None:
-    """Counts of all letters, drawn until the split owns them; the sequence as tokens; the question, which is a letter
-    and a threshold, and the letter's count."""
+    """Draw the counts of all letters until the split owns them; then the sequence as tokens, and question_3xB: a
+    letter, a threshold, the letter's count."""
     rng = np.empty(1, np.uint64)
     count_A = np.empty(letters, np.int32)
     for b in range(len(index_B)):

@@ -1,4 +1,4 @@
-"""What a file is that should be UTF-8 text and is not, told by its first bytes; and what no UTF-8 text holds."""
+"""Recognises files that should be UTF-8 text and are not, by their first bytes, and texts that UTF-8 cannot hold."""
 
 import re
 from pathlib import Path
@@ -19,9 +19,9 @@ HALF_A_CHARACTER = "holds half a character (a lone surrogate)"
 
 
 def no_text(path: Path) -> str:
-    """What the file is and what to do, or "" for what may be text.  UTF-16 is seen without its mark as well.
+    """What the file is and what to do, or "" if it may be text.  UTF-16 is recognised without its mark too.
 
-    Raises OSError where it cannot be read.
+    Raises OSError if it cannot be read.
     """
     with path.open("rb") as file:
         start = file.read(_LOOKED_AT)
@@ -35,5 +35,5 @@ def no_text(path: Path) -> str:
 
 
 def holds_half_a_character(text: str) -> bool:
-    """Whether a text has a lone surrogate, which JSON can spell and no file, model or terminal can be given."""
+    """Whether a text has a lone surrogate, which JSON can spell but no file, model or terminal can take."""
     return bool(_SURROGATE.search(text))

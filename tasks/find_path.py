@@ -1,20 +1,20 @@
 """Find a path: read a directed graph as facts `a > b` in any order, then two nodes; does the first lead to the second?
 
 After the logical graphs of Malach et al. (2025, arXiv 2510.14826), whose models search by `find(a)`.  The graph is two
-parts of one shape: a chain of d links, d = (n/2 + 1) // 3, whose nodes have dead ends: one that they lead to (not the
-last node) and one that leads to them (not the first), for as many of these 2d places, uniformly chosen, as there are
-nodes left.  Names are uniform.  So a walk meets forks in both directions, and whoever takes the first fact of each node
-ends in a dead end soon.  The start is the first node of either chain, the target a uniform other node of either chain:
-the answer is a fair coin.  Whoever knows all names and the shape beforehand still needs d bits of the graph to be
-always right (docs/theory.md, section 5); whoever searches needs the names of three nodes.
+parts of one shape.  Each is a chain of d links, d = (n/2 + 1) // 3, whose nodes can have dead ends: one that the node
+leads to (not the last node) and one that leads to it (not the first).  The remaining nodes are the dead ends of a
+uniform choice of these 2d places.  Names are uniform.  So a walk has forks in both directions, and taking the first
+fact of each node soon ends in a dead end.  The start is the first node of either chain, the target a uniform node of
+either chain except its first: the answer is a fair coin.  A reader that knows all names and the shape beforehand still
+needs d bits of the graph to be always right (docs/theory.md, section 5); one that searches needs three nodes' names.
 
-Four ways to answer: `direct`; `cot`, which writes the nodes that a depth-first search visits; `rag`, where each of them
-is found by a search (`--calls many`), for what follows a node or what follows it behind another; and `rag` with
-`--calls one`, where a search finds the first of them alone.  A dead end is left as soon as nothing follows it; where
-nothing else follows the node before it, the walk is over.  With `--ask path` the target is the last node of the start's
-chain and the answer is all nodes between the two, spelled `=7`, each graded: `direct` writes them, and there is no
-`cot`.  With `--names 1000` the nodes of smaller graphs have names below 1,000: a model trained so can be tested on
-graphs of up to 1,000 nodes.
+Four ways to answer: `direct`; `cot`, which writes the nodes that a depth-first search visits; `rag`, where a search
+finds each of them (`--calls many`), as a node's first child or its next child after another; and `rag` with `--calls
+one`, where a search finds only the first of them.  A dead end is left as soon as nothing follows it; if nothing else
+follows the node before it, the walk ends.  With `--ask path` the target is the last node of the start's chain and the
+answer is all nodes between the two, spelled `=7`, each graded: `direct` writes them, and there is no `cot`.  With
+`--names 1000` the nodes of smaller graphs have names below 1,000: a model trained so can be tested on graphs of up to
+1,000 nodes.
 
 Worked example, n = 6, links 4 > 0 and 5 > 1, dead ends 2 and 3:
 
@@ -69,8 +69,8 @@ LARGEST = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class PathOptions(TaskOptions):
-    """names: how many there are for nodes, n or more; 0 means n.  ask: whether the target is reached (`reach`), or for
-    the nodes of the `path`.  calls: searches of a trace, `many` or `one`."""
+    """names: number of node names, n or more; 0 means n.  ask: whether the target is reached (`reach`), or for the
+    nodes of the `path`.  calls: searches per trace, `many` or `one`."""
 
     names: int = 0
     ask: str = REACH
@@ -78,8 +78,8 @@ class PathOptions(TaskOptions):
 
 
 class FindPath(Task):
-    """The task; n is even.  Raises TaskError where it is not, for a path as a chain of thought, and for a path with
-    nothing between its ends."""
+    """The task.  Raises TaskError for an odd n, for `--ask path` in mode `cot`, and for a path with no node between its
+    ends."""
 
     name: ClassVar[str] = "find_path"
     modes: ClassVar[tuple[Mode, ...]] = ("direct", "cot", "rag")
@@ -111,12 +111,12 @@ class FindPath(Task):
 
     @property
     def links(self) -> int:
-        """Of a chain."""
+        """Links of a chain."""
         return (self.config.n // 2 + 1) // 3
 
     @property
     def dead_ends(self) -> int:
-        """Of a chain: at most two a link."""
+        """Dead ends of a chain, at most two per link."""
         return self.config.n // 2 - 1 - self.links
 
     @cached_property
@@ -136,7 +136,7 @@ class FindPath(Task):
 
     @property
     def bits_to_cross(self) -> float:
-        """Bits of a graph that decide all answers, where names and shape are known."""
+        """Bits of a graph that determine all answers if names and shape are known."""
         return float(self.links - 1 if self.asks_path else self.links)
 
     @property
@@ -146,7 +146,7 @@ class FindPath(Task):
 
     @property
     def max_length(self) -> int:
-        """The longest trace meets all dead ends that there can be, and searches on to the end of its chain."""
+        """The longest trace visits every possible dead end, and searches to the end of its chain."""
         prompt, one = self.context_len + 2, self.options.calls == ONE
         links = self.questions if self.asks_path else self.links
         forks = min(links, self.dead_ends)
@@ -161,7 +161,7 @@ class FindPath(Task):
 
     @property
     def problem_key(self) -> np.uint64:
-        """Of the samples' streams: one call and many show the same problems."""
+        """Key of the samples' random streams: one call and many show the same problems."""
         options = written_options(replace(self.options, calls=MANY))
         return stream_key(self.name, self.family, replace(self.config, options=options))
 

@@ -11,7 +11,7 @@ Worked example, n = 4, position 3 of the sequence c a p a:
     direct  [BOS] c a p a [EOS] 3 p
     rag     [BOS] c a p a [EOS] 3 [STARTSEARCH] ^(?:\\S+\\s){ 3 }(\\S+) [ENDSEARCH] p [EOS] p
 
-With `--query first` the prompt is `[BOS] 3 c a p a [EOS]`, and the search skips a word more.
+With `--query first` the prompt is `[BOS] 3 c a p a [EOS]`, and the search skips one more word.
 
 Axes: B samples, L positions, N tokens of the sequence.
 
@@ -52,7 +52,7 @@ VALUE_0 = CAPTURE_TOKEN + 1
 
 @dataclass(frozen=True, kw_only=True)
 class IndexOptions(QueryOptions):
-    """values: letters of the alphabet."""
+    """values: number of letters in the alphabet."""
 
     values: int = 16
 
@@ -94,7 +94,7 @@ class Index(RecallTask):
 
     @property
     def max_length(self) -> int:
-        """Every trace is as long: n + 3 tokens of prompt, and 1 or 8 of target."""
+        """All traces have this length: n + 3 tokens of prompt, and 1 or 8 of target."""
         return self.config.n + (4 if self.config.mode == "direct" else 11)
 
     def sample(self, index_B: NDArray[np.int64]) -> Batch:

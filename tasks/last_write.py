@@ -1,22 +1,22 @@
 """Last write: read assignments to m variables, then one of them; name the value that it was given last.
 
 Binding as in FactWorld (ianbarber/factworld, 2026), without its shortcuts: n tokens are n/2 assignments of one of
-`values` numbers to one of m = `variables` letters.  What the variables hold at the end is uniform, so m log2(values)
-bits must cross from the sequence to the query, *whatever its length*: here a state of fixed size is the right tool, and
-what has to be learned is to overwrite.
+`values` numbers to one of m = `variables` letters.  The final values are uniform, so m log2(values) bits must cross
+from the sequence to the query, *whatever its length*: here a state of fixed size is the right tool, and what has to be
+learned is to overwrite.
 
-Where the last writes stand is uniform too: the last assignment is one of them, the others are a uniform choice of the
-places before, in a uniform order of the variables; every other assignment is to a variable whose last write is still to
-come, uniform among these, and its value is uniform.  So the variable asked for (uniform) was written last anywhere in
-the sequence, and "the last value read" is right for one variable of m alone.  The floor that remains is to name the
-value that the variable was given most often, which takes no order: `accuracy_without_order`, by exact recursions.
+The places of the last writes are uniform too: the last assignment is one of them, the others are a uniform choice of
+the places before, in a uniform order of the variables.  Every other assignment is to a variable whose last write is
+still to come, uniform among these, with a uniform value.  So the last write of the variable asked for (uniform) can be
+anywhere in the sequence, and "the last value read" is right for only one variable of m.  The remaining floor names the
+value that the variable was given most often, which needs no order: `accuracy_without_order`, by exact recursions.
 
 Worked example, n = 10, two variables, 16 values:
 
     direct  [BOS] a 3 b 0 a 7 b 12 b 5 [EOS] a 7
     rag     [BOS] a 3 b 0 a 7 b 12 b 5 [EOS] a [STARTSEARCH] ^.*\\s a \\s(\\d+) [ENDSEARCH] 7 [EOS] 7
 
-Axes: B samples, L positions, N tokens of the sequence, M variables, W how often a variable is written.
+Axes: B samples, L positions, N tokens of the sequence, M variables, W writes of a variable.
 
     >>> from retrieval_gap.tasks.registry import shown
     >>> print(shown("last_write", n=6, mode="direct"))  # doctest: +NORMALIZE_WHITESPACE
@@ -59,14 +59,14 @@ _VALUE_0 = _VALUE + 1
 
 @dataclass(frozen=True, kw_only=True)
 class LastWriteOptions(TaskOptions):
-    """variables: how many there are; 0 means 8, or n/2 where that is fewer.  values: how many numbers one can hold."""
+    """variables: number of variables; 0 means 8, or n/2 if that is less.  values: number of values of a variable."""
 
     variables: int = 0
     values: int = 16
 
 
 class LastWrite(RecallTask):
-    """The task; n is even, and every variable is written.  Raises TaskError where that cannot be."""
+    """The task; every variable is written.  Raises TaskError for an odd n and invalid options."""
 
     name: ClassVar[str] = "last_write"
     n_range: ClassVar[tuple[int, int]] = (4, 4096)
@@ -102,16 +102,16 @@ class LastWrite(RecallTask):
 
     @property
     def max_length(self) -> int:
-        """Every trace is as long: n + 3 tokens of prompt, and 1 or 8 of target."""
+        """All traces have this length: n + 3 tokens of prompt, and 1 or 8 of target."""
         return self.config.n + (4 if self.config.mode == "direct" else 11)
 
     @cached_property
     def accuracy_without_order(self) -> float:
-        """The best accuracy of one who knows how often the variable was given each value, and nothing of their order:
-        each of its W writes may be the last one, so that is the mean share of the most frequent value.
+        """The best accuracy of a reader that knows how often the variable was given each value, but not in which order:
+        any of its W writes may be the last one, so this is the mean share of the most frequent value.
 
-        From the last assignment back: r of the m last writes are still to come at place t, which is one of them with
-        chance r/t; else it is to one of the m - r variables behind it.
+        Goes from the last assignment back: with r of the m last writes not yet placed, place t has one of them with
+        chance r/t; else it writes one of the m - r variables that have their last write after it.
         """
         m, writes = self.options.variables, self.config.n // 2
         unread_M, read_MxW = np.zeros(m + 1), np.zeros((m + 1, writes + 1))  # of the variable asked for, by m - r
@@ -158,10 +158,10 @@ TASK = LastWrite
 
 
 def share_of_most_frequent(most: int, values: int) -> NDArray[np.float64]:
-    """The mean share that the most frequent value has of W = 1..most draws, uniform among `values`.
+    """The mean share of the most frequent value among W = 1..most draws, uniform over `values`.
 
-    By one value more at a time: that none of v values has more than c of W draws, is that the last one has k <= c of
-    them, binomial, and none of v - 1 more than c of the others.  Axes: C counts, W draws.  Counts past those looked at
+    Adds one value at a time: none of v values has more than c of W draws if the last one has k <= c of them (binomial)
+    and none of the other v - 1 has more than c of the rest.  Axes: C counts, W draws.  Counts beyond those computed
     have a chance below 1e-9 (Bernstein's inequality).
     """
     mean = most / values
@@ -178,7 +178,7 @@ def share_of_most_frequent(most: int, values: int) -> NDArray[np.float64]:
 
 @njit(cache=True, nogil=True)
 def _one_value_more(chance_CxW: NDArray[np.float64], fewer_CxW: NDArray[np.float64]) -> NDArray[np.float64]:
-    """For each most count c, the sum over k <= c of the chance of k times `fewer` of what k leaves."""
+    """For each largest count c, the sum over k <= c of the chance of k times `fewer_CxW` at the draws left by k."""
     counts, draws = chance_CxW.shape
     no_more_CxW = np.zeros((counts, draws))
     for c in range(counts):
@@ -190,7 +190,7 @@ def _one_value_more(chance_CxW: NDArray[np.float64], fewer_CxW: NDArray[np.float
 
 @njit(cache=True, nogil=True)
 def _write_assignments(rng: Rng, order_M: Ints, held_M: Ints, values: int, token_N: Ints) -> None:
-    """From the last assignment back; variables are taken up in the order given, at their last writes."""
+    """Write assignments from the last one back; variables enter in the order given, at their last writes."""
     active, m = 0, len(order_M)
     variable_0 = _VALUE_0 + values
     places = len(token_N) // 2
@@ -207,7 +207,7 @@ def _write_assignments(rng: Rng, order_M: Ints, held_M: Ints, values: int, token
 def _sample_problems(
     key: np.uint64, index_B: NDArray[np.int64], split: int, values: int, held_BxM: Ints, token_BxN: Ints, asked_B: Ints
 ) -> None:
-    """What the variables hold at the end, drawn until the split owns it; the assignments; the variable asked for."""
+    """Draw the final values until the split owns them, then the assignments and the variable asked for."""
     rng = np.empty(1, np.uint64)
     m = held_BxM.shape[1]
     order_M = np.empty(m, np.int32)
@@ -230,7 +230,7 @@ def _sample_problems(
 
 @njit(cache=True, nogil=True)
 def _search_rows(tokens_BxL: Ints, length_B: Ints, variable_0: int, result_B: Ints) -> None:
-    """The result of the search that ends each row: what stands behind the last of its variable that has a value."""
+    """The result of the search that ends each row: the last value that follows its variable."""
     for b in range(len(tokens_BxL)):
         end, result_B[b] = length_B[b] - 1, FAILED
         begin = end - 4

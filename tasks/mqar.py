@@ -4,13 +4,13 @@ As Zoology defines it (Arora et al. 2023, arXiv 2312.04927; docs/theory.md compa
 words, `pairs` different keys from the first half (word 0 is left out) and as many different values from the second,
 uniform; they fill the first 2 `pairs` of n tokens.  The rest is slots of two tokens.  The keys, in the order of the
 pairs, take slots that are drawn without replacement with P(slot j) proportional to (j + 1)^(power - 1), j = 0, 1, ...:
-a small `power` puts queries soon behind the pairs, 1 anywhere.  All other tokens are fillers: words drawn from the
-whole vocabulary (family `random_filler`) or word 0 (`zero_filler`).  The token after each query is the key's value: it
-alone is graded.
+a small `power` puts queries soon after the pairs, 1 anywhere.  All other tokens are fillers: words drawn from the whole
+vocabulary (family `random_filler`) or word 0 (`zero_filler`).  The token after each query is the key's value; only it
+is graded, and a search.
 
-Theirs has the value as a label and a filler in the input; here it stands in the trace, and decoding gives the fillers
-and the next key after each answer.  A trace ends with its last answer.  The entropy of the values, their keys being
-known, must cross from the pairs to the queries: log2(V (V-1) ... (V-pairs+1)) bits, V the size of the second half.
+Zoology has the value as a label and a filler in the input; here the value is in the trace, and decoding supplies the
+fillers and the next key after each answer.  A trace ends with its last answer.  The entropy of the values given their
+keys must cross from the pairs to the queries: log2(V (V-1) ... (V-pairs+1)) bits, V the size of the second half.
 
 Worked example, vocab = 32, pairs = 2, n = 12 (slots 0 and 2 of 4 are taken):
 
@@ -57,7 +57,7 @@ _HALF = np.uint64(32)
 
 
 class _Wanted(NamedTuple):
-    """Of all samples: split, options, chances of the slots, whether fillers are random and whether queries search."""
+    """What all samples share: split, options, chances of the slots, whether fillers are random and queries search."""
 
     split: int
     pairs: int
@@ -69,7 +69,7 @@ class _Wanted(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class MqarOptions(TaskOptions):
-    """vocab: words.  pairs: keys with a value; 0 means n/16, as in Zoology's sizes, and one at least.
+    """vocab: number of words.  pairs: number of keys with a value; 0 means n/16, as in Zoology's sizes, at least 1.
     power: exponent of the gaps, in (0, 1]."""
 
     vocab: int = 8192
@@ -78,7 +78,7 @@ class MqarOptions(TaskOptions):
 
 
 class Mqar(RecallTask):
-    """The task; n is even, and counts pairs and slots, not what a search adds.  Raises TaskError where it is odd."""
+    """The task; n counts the tokens of pairs and slots, not of searches.  Raises TaskError for an odd n."""
 
     name: ClassVar[str] = "mqar"
     families: ClassVar[tuple[str, ...]] = ("random_filler", "zero_filler")
@@ -118,7 +118,7 @@ class Mqar(RecallTask):
 
     @property
     def context_len(self) -> int:
-        """`[BOS]` and the pairs; behind them stand fillers and queries."""
+        """`[BOS]` and the pairs; fillers and queries follow."""
         return 1 + 2 * self.options.pairs
 
     @property
@@ -164,7 +164,7 @@ TASK = Mqar
 
 @njit(cache=True, nogil=True)
 def _draw_pairs(rng: Rng, vocab: int, seen_V: NDArray[np.int64], mark: int, key_P: Ints, value_P: Ints) -> np.uint64:
-    """Different keys and different values, as words; the hash of the set of pairs.  `seen_V` holds no `mark` before."""
+    """Draw different keys and different values, as words; return the hash of the pairs.  `mark` is new to `seen_V`."""
     half = vocab // 2
     pairs_hash = np.uint64(len(key_P))
     for p in range(len(key_P)):
@@ -184,7 +184,7 @@ def _draw_pairs(rng: Rng, vocab: int, seen_V: NDArray[np.int64], mark: int, key_
 
 @njit(cache=True, nogil=True)
 def _draw_slots(rng: Rng, threshold_S: NDArray[np.uint64], pairs: int, pair_S: Ints) -> None:
-    """Which pair each slot asks for, or `_FREE`: pair after pair takes a slot, drawn again while it is taken."""
+    """Fill in the pair that each slot asks for, or `_FREE`: pair by pair, a slot is drawn until it is free."""
     pair_S[:] = _FREE
     for p in range(pairs):
         slot = np.searchsorted(threshold_S, draw(rng) >> _HALF, side="right")
@@ -195,7 +195,7 @@ def _draw_slots(rng: Rng, threshold_S: NDArray[np.uint64], pairs: int, pair_S: I
 
 @njit(cache=True, nogil=True)
 def _write_query(out_L: Ints, graded_L: NDArray[np.bool_], at: int, key: int, value: int, searched: bool) -> int:
-    """The key, its search where one is wanted, and the value; the position after them."""
+    """Write the key, its search if wanted, and the value; return the position after them."""
     out_L[at] = key
     at += 1
     if searched:
@@ -222,7 +222,7 @@ def _sample_traces(
     prompt_len_B: Ints,
     length_B: Ints,
 ) -> None:
-    """Pairs drawn until the split owns them, slots for their queries, and the trace up to its last answer."""
+    """Draw pairs until the split owns them and slots for their queries; write the trace up to its last answer."""
     pairs, vocab = wanted.pairs, wanted.vocab
     rng = np.empty(1, np.uint64)
     seen_V = np.zeros(vocab, np.int64)

@@ -1,8 +1,7 @@
-"""The tasks on sequences and find_path as they are defined, in plain Python: what tests compare the samplers with, and
-benchmarks measure against.
+"""The tasks on sequences and find_path, in plain Python from their definitions: a reference for tests and benchmarks.
 
-Nothing is shared with the samplers: problems and traces are written anew, as words, one sample at a time, from a
-generator that is passed in.  No split, no numbering: these are the laws, not the samples.
+They share no code with the samplers: problems and traces are lists of words, one sample at a time, from a generator
+that is passed in.  There are no splits and no sample numbers: the distributions are the same, not the samples.
 """
 
 import itertools
@@ -15,7 +14,7 @@ from numpy.random import Generator
 
 # a, ..., z, aa, ab, ..., zzz
 LETTERS = ["".join(word) for size in (1, 2, 3) for word in product(ascii_lowercase, repeat=size)]
-# Words of a trace, and for each whether it is graded.
+# Words of a trace, and whether each is graded.
 Trace = tuple[list[str], list[bool]]
 
 
@@ -29,7 +28,7 @@ def index(random: Generator, n: int, mode: str, values: int = 16) -> Trace:
 
 
 def associative_recall(random: Generator, n: int, mode: str, values: int = 0, shuffled: bool = False) -> Trace:
-    """n/2 pairs of a key and a number after the keys, a key, its number."""
+    """n/2 pairs of a key and a number above all keys, a key, its number."""
     pairs = n // 2
     drawn = random.integers(pairs + 1, pairs + (values or pairs) + 1, pairs).tolist()
     value = {str(key): str(number) for key, number in enumerate(drawn, 1)}
@@ -43,7 +42,7 @@ def associative_recall(random: Generator, n: int, mode: str, values: int = 0, sh
 
 
 def cgram_retrieval(random: Generator, n: int, mode: str, c: int = 3, values: int = 16) -> Trace:
-    """n // c grams in any order, the first c - 1 tokens of one, its last."""
+    """n // c grams in any order, the first c - 1 tokens of one, its last token."""
     grams, base = n // c, 2
     while base ** (c - 1) < grams:
         base += 1
@@ -59,7 +58,7 @@ def cgram_retrieval(random: Generator, n: int, mode: str, c: int = 3, values: in
 
 
 def counting(random: Generator, n: int, mode: str, most: int = 2) -> Trace:
-    """Letters that occur 0 to `most` times among fillers, a letter and a threshold, whether there are more."""
+    """Letters that occur 0 to `most` times among fillers, a letter and a threshold, whether it occurs more often."""
     names = LETTERS[: n // most]
     counts = random.integers(0, most + 1, len(names)).tolist()
     sequence = [name for name, count in zip(names, counts, strict=True) for _ in range(count)]
@@ -94,9 +93,9 @@ def mqar(
     power: float = 0.01,
     random_filler: bool = True,
 ) -> Trace:
-    """Zoology's MQAR (Arora et al. 2023, arXiv 2312.04927): its definition, transcribed, with numpy's own draws.
+    """Zoology's MQAR (Arora et al. 2023, arXiv 2312.04927): its definition, transcribed, with numpy's random draws.
 
-    Their public generator was not at hand, and its output was not compared.
+    Not compared with their generator itself; the sampler in mqar.py was (docs/theory.md).
     """
     pairs = pairs or max(1, n // 16)
     keys = random.choice(np.arange(1, vocab // 2), pairs, replace=False).tolist()
@@ -124,7 +123,7 @@ def mqar(
 
 
 def position_retrieval(random: Generator, n: int, mode: str) -> Trace:
-    """A permutation of n letters, one of them, its place; searches halve the places that are left."""
+    """A permutation of n letters, one of them, its place; searches halve the remaining places."""
     sequence = [LETTERS[k] for k in random.permutation(n)]
     asked = LETTERS[int(random.integers(0, n))]
     place = sequence.index(asked) + 1
@@ -145,7 +144,7 @@ def position_retrieval(random: Generator, n: int, mode: str) -> Trace:
 
 
 def last_write(random: Generator, n: int, mode: str, variables: int = 0, values: int = 16) -> Trace:
-    """n/2 assignments whose last ones stand anywhere, a variable, its last value."""
+    """n/2 assignments with last writes at random places, a variable, its last value."""
     writes = n // 2
     variables = variables or min(8, writes)
     ends = sorted([writes - 1, *random.choice(writes - 1, variables - 1, replace=False).tolist()])
@@ -188,8 +187,8 @@ def word_problem(
 
 
 def find_path(random: Generator, n: int, mode: str, names: int = 0, ask: str = "reach", calls: str = "many") -> Trace:
-    """Facts of two chains with dead ends of one shape, a start and a target; whether the one leads to the other, or
-    the path."""
+    """Facts of two chains with dead ends, both of one shape, a start and a target; whether the start leads to the
+    target, or the path."""
     half, links = n // 2, (n // 2 + 1) // 3
     parts = random.choice(names or n, n, replace=False).reshape(2, half).tolist()
     places = random.permutation(2 * links)[: half - 1 - links].tolist()
@@ -225,7 +224,7 @@ def find_path(random: Generator, n: int, mode: str, names: int = 0, ask: str = "
 
 
 def _depth_first(first: int, target: int, facts: Sequence[tuple[int, int]]) -> list[tuple[int, int | None, int | None]]:
-    """What is sought on the way: what follows a node (behind another, which has led nowhere), and what is found."""
+    """Search steps: a node, the child after which its next is sought (None: the first), the child found or None."""
     following: dict[int | None, list[int]] = {}
     for a, b in facts:
         following.setdefault(a, []).append(b)
@@ -277,7 +276,7 @@ def _is_even(permutation: Sequence[int]) -> bool:
 
 
 def _cycle(moved: Sequence[int], points: int) -> tuple[int, ...]:
-    """Each of these points goes to the next of them, the last to the first; all others stay."""
+    """A permutation: each moved point goes to the next, the last to the first; all others stay."""
     goes = dict(zip(moved, [*moved[1:], moved[0]], strict=True))
     return tuple(goes.get(i, i) for i in range(points))
 

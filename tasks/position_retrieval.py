@@ -1,13 +1,13 @@
 r"""Position retrieval: read a permutation of n tokens, then one of them; name its place.
 
-"Retrievit" (arXiv 2603.02874), the position task, with a permutation as its text has it.  The permutation is uniform,
-and so is the token: log2(n!) bits must cross from the sequence to the query.  Asked first (`--query first`) log2(2n)
-bits are enough: the token that is sought, or how many came since it was found.  At n = 200 these are 8.6 bits instead
-of 1,245.
+The position task of "Retrievit" (arXiv 2603.02874), with a permutation, as in its text.  The permutation is uniform,
+and so is the token: log2(n!) bits must cross from the sequence to the query.  With the query first (`--query first`)
+log2(2n) bits are enough: the token sought, or the number of tokens since it was found.  At n = 200 these are 8.6 bits
+instead of 1,245.
 
-A regular expression cannot count, but it can tell whether a token is among the first k: `rag` halves the places that
-are left, ceil(log2 n) times, beginning with the smallest power of two that is n or more, and reads the place off the
-results. The number in a search is a token of its own (`4}(`): where decoding meets a place, that is the answer.
+A regular expression cannot count, but it can test whether a token is among the first k: `rag` halves the remaining
+places ceil(log2 n) times, beginning with the smallest power of two that is n or more, and reads the place off the
+results. The number in a search is a token of its own (`4}(`), because a place ends decoding as the answer.
 
 Worked example, n = 5, token c of the sequence b e c a d:
 
@@ -15,7 +15,7 @@ Worked example, n = 5, token c of the sequence b e c a d:
     rag     [BOS] b e c a d [EOS] c [STARTSEARCH] ^(?:\\S+\\s){1, 4}( c )(?:\\s|$) [ENDSEARCH] c
             [STARTSEARCH] ... 2}( c ... [ENDSEARCH] [FAILED] [STARTSEARCH] ... 3}( c ... [ENDSEARCH] c [EOS] 3
 
-With `--query first` the prompt is `[BOS] c b e c a d [EOS]`, and the search begins behind the query.
+With `--query first` the prompt is `[BOS] c b e c a d [EOS]`, and the search begins after the query.
 
 Axes: B samples, L positions, N tokens of the sequence, K searches, W tokens of a search and its result.
 
@@ -44,13 +44,13 @@ SOUGHT, END = "}(", r")(?:\s|$)"
 
 _AMONG = len(CONTROL_TOKENS)
 _END = _AMONG + 1
-_PLACE_0 = _END + 1  # of the first place
+_PLACE_0 = _END + 1  # token of the first place
 _WIDTH = 7  # [STARTSEARCH], the four tokens of a query, [ENDSEARCH], the result
 
 
 @dataclass(frozen=True, kw_only=True)
 class PositionOptions(QueryOptions):
-    """Where the query stands."""
+    """The place of the query."""
 
 
 class PositionRetrieval(RecallTask):
@@ -77,7 +77,7 @@ class PositionRetrieval(RecallTask):
 
     @property
     def max_length(self) -> int:
-        """Every trace is as long: n + 3 tokens of prompt, and 1, or 7 for each search and 2."""
+        """All traces have this length: n + 3 tokens of prompt, and 1, or 7 for each search plus 2."""
         return self.config.n + 3 + (1 if self.config.mode == "direct" else _WIDTH * self._searches + 2)
 
     @property
@@ -96,12 +96,12 @@ class PositionRetrieval(RecallTask):
         return write_traces(prompt, [self._search(query_B, place_B), EOS, _PLACE_0 + place_B])
 
     def _search(self, query_B: Ints, place_B: Ints) -> Ints:
-        """All searches of a trace and their results: a binary digit of the place (counted from 0) each."""
+        """All searches of a trace and their results; each finds a binary digit of the place (counted from 0)."""
         written_BxKxW = np.empty((len(query_B), self._searches, _WIDTH), np.int32)
         written_BxKxW[:, :, [0, 1, 4, 5]] = [STARTSEARCH, _AMONG, _END, ENDSEARCH]
         written_BxKxW[:, :, 3] = query_B[:, None]
         half_K = 1 << np.arange(self._searches)[::-1]
-        known_BxK = place_B[:, None] & ~(2 * half_K - 1)  # the digits that earlier searches told
+        known_BxK = place_B[:, None] & ~(2 * half_K - 1)  # the digits that earlier searches found
         among_BxK = np.minimum(known_BxK + half_K, self.config.n)
         written_BxKxW[:, :, 2] = _PLACE_0 + self.config.n - 1 + among_BxK
         written_BxKxW[:, :, 6] = np.where(place_B[:, None] < among_BxK, query_B[:, None], FAILED)
@@ -137,7 +137,7 @@ def _permute(rng: Rng, symbol_N: Ints) -> None:
 
 @njit(cache=True, nogil=True)
 def _sample_problems(key: np.uint64, index_B: NDArray[np.int64], split: int, symbol_BxN: Ints, place_B: Ints) -> None:
-    """Permutations, uniform, drawn again until the split owns them; then the place asked for, uniform."""
+    """Draw uniform permutations until the split owns them, then a uniform place to ask for."""
     rng = np.empty(1, np.uint64)
     n = symbol_BxN.shape[1]
     for b in range(len(index_B)):
@@ -155,7 +155,7 @@ def _sample_problems(key: np.uint64, index_B: NDArray[np.int64], split: int, sym
 
 @njit(cache=True, nogil=True)
 def _search_rows(tokens_BxL: Ints, length_B: Ints, n: int, skipped: int, result_B: Ints) -> None:
-    """The result of the search that ends each row: the token, if it is one of the k words behind those skipped."""
+    """The result of the search that ends each row: the token, if it is one of the k words after those skipped."""
     for b in range(len(tokens_BxL)):
         end, result_B[b] = length_B[b] - 1, FAILED
         begin = end - 5

@@ -1,8 +1,8 @@
 """Counter-based randomness for samplers: integers only, so every machine draws the same problems.
 
 A sample's stream is a splitmix64 generator (Steele, Lea, Flood, "Fast splittable pseudorandom number
-generators", OOPSLA 2014) whose start is a hash of (configuration, sample number, attempt).  Nothing is shared
-between samples, so batch size, order and number of workers cannot matter.
+generators", OOPSLA 2014), seeded with a hash of (configuration, sample number, attempt).  Samples share
+nothing, so batch size, order and number of workers cannot matter.
 """
 
 import hashlib
@@ -28,9 +28,9 @@ _TOP_TWO_BITS = np.uint64(62)
 
 
 def stream_key(task: str, family: str, config: TaskConfig) -> np.uint64:
-    """Hash of what decides a sample apart from its number.
+    """Hash of everything that determines a sample except its number.
 
-    The mode is left out, so that the views of a configuration show the same problems.
+    The mode is left out, so that all views of a configuration show the same problems.
     """
     text = f"{task}|{family}|n={config.n}|seed={config.seed}|split={config.split}"
     text += f"|{config.options}" if config.options else ""
@@ -75,7 +75,7 @@ def below(rng: Rng, bound: int) -> int:
 
 @njit(cache=True, nogil=True)
 def hash_on(hashed: np.uint64, value: int) -> np.uint64:
-    """The hash of a sequence, one value longer: a polynomial in an odd constant.  `mix` it at the end."""
+    """Extend the hash of a sequence by one value: a polynomial in an odd constant.  Apply `mix` at the end."""
     return hashed * _MIX_1 + np.uint64(value)
 
 

@@ -1,17 +1,17 @@
-"""What the recall tasks share: a sequence is read first, a question about it comes last.
+"""What the recall tasks share: a sequence comes first, a question about it last.
 
 Axes: B samples, L positions, M values that a sequence holds.
 
-A one-way reader has to carry from the sequence to the question all that some question may ask for: theorem 4.6 of
-"RNNs are not Transformers (Yet)" (Wen, Dang, Lyu, ICLR 2025).  How much that is, each task knows exactly
-(`bits_to_cross`).  What is to be carried, and not the question, decides the split: no sequence of training is met again
-in a test, whatever is asked, and within a split the question is as free of the sequence as it is in the whole.
-The paper gives these tasks no chain of thought: none helps a state that is too small.
+A one-way reader has to carry from the sequence to the question everything that any question may ask for: theorem 4.6 of
+"RNNs are not Transformers (Yet)" (Wen, Dang, Lyu, ICLR 2025).  Each task computes this amount exactly
+(`bits_to_cross`).  Splits are by what has to be carried, not by the question: no training sequence occurs in a test,
+whatever the question, and within a split the question is independent of the sequence, as it is over all splits.
+The paper gives these tasks no chain of thought, because none helps a state that is too small.
 
-Asked first (`--query first`), the same problem is another task: who knows the question while the sequence is read has
-only that to carry, and then its answer (docs/theory.md, section 5).  A model that fails there too has not learned.
+With the question first (`--query first`) the same problem is a different task: a reader that knows the question while
+it reads carries only that, then the answer (docs/theory.md, section 5).  A model that fails there too has not learned.
 
-Searches are regular expressions that the model writes piece by piece, for Python's `re` and for RE2 alike.
+Searches are regular expressions that the model writes piece by piece, valid for both Python's `re` and RE2.
 """
 
 import abc
@@ -41,22 +41,22 @@ from .api import (
 from .compiled import njit
 from .randomness import SPLITS, Rng, below, hash_on, mix, split_of, start, stream_key
 
-# Bits of a task: with 64 sequences every split has some (that none falls into a quarter has odds of one in 10^8).
+# With 64 sequences every split has some (the chance that a quarter of the hashes gets none is 10^-8).
 FEWEST_BITS = 6
-# A token that stands in a sequence and is never asked for.
+# A token of a sequence that is never asked for.
 FILLER = "_"
 
 Ints = NDArray[np.int32]
-# Of traces: a token for all samples, one for each (B), or a stretch for each (BxM).
+# A piece of a trace: one token for all samples, one for each (B), or several for each (BxM).
 Piece = int | Ints
 
-# Where the query can stand: behind the sequence or in front of it.
+# Places of the query: after the sequence or before it.
 LAST, FIRST = "last", "first"
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueryOptions(TaskOptions):
-    """query: `last`, behind the sequence, or `first`, in front of it."""
+    """query: `last`, after the sequence, or `first`, before it."""
 
     query: str = field(default=LAST, metadata=LEFT_OUT_BY_DEFAULT)
 
@@ -64,7 +64,7 @@ class QueryOptions(TaskOptions):
 class RecallTask(Task):
     """Base of the recall tasks; `config.n` counts the tokens of the sequence.
 
-    Raises TaskError where there are too few different sequences for three splits.
+    Raises TaskError if there are too few different sequences for three splits.
     """
 
     modes: ClassVar[tuple[Mode, ...]] = ("direct", "rag")
@@ -86,40 +86,40 @@ class RecallTask(Task):
     def bits_to_cross(self) -> float:
         """Entropy, in bits, of the answers to all questions about a sequence, over the problems of all splits together.
 
-        So many must cross from the sequence to the question for every answer to be right.  Within a split the
-        sequences are uniform over the share that it owns: 1 bit less for training, 2 for validation and for test, up to
-        the luck of the hash.  Where the query comes first it is still the entropy of the sequences, but far less has to
-        be carried: `theory.bounds` says how much.
+        This many must cross from the sequence to the question for every answer to be right.  Within a split the
+        sequences are uniform over the split's share: 1 bit less for training, 2 for validation and for test, up to
+        chance in the hash.  With the query first it is still the entropy of the sequences, but far less has to be
+        carried: `theory.bounds` has the amount.
         """
 
     @property
     def asks_first(self) -> bool:
-        """Whether the query stands in front of the sequence."""
+        """Whether the query comes before the sequence."""
         return isinstance(self.options, QueryOptions) and self.options.query == FIRST
 
     @property
     def problem_key(self) -> np.uint64:
-        """Of the samples' streams.  The query's place is left out as the mode is: both ways of asking show the same
+        """Key of the samples' random streams.  Like the mode, the query's place is left out: both places show the same
         problems."""
         options = replace(self.options, query=LAST) if isinstance(self.options, QueryOptions) else self.options
         return stream_key(self.name, self.family, replace(self.config, options=written_options(options)))
 
     def prompt(self, sequence: Sequence[Piece], query: Piece) -> list[Piece]:
-        """`[BOS]`, the sequence, `[EOS]`, the query; asked first: `[BOS]`, the query, the sequence, `[EOS]`."""
+        """`[BOS]`, the sequence, `[EOS]`, the query; query first: `[BOS]`, the query, the sequence, `[EOS]`."""
         return [BOS, query, *sequence, EOS] if self.asks_first else [BOS, *sequence, EOS, query]
 
     @property
     def context_len(self) -> int | None:
-        """Tokens of the prompt up to the end of the sequence (`[BOS]` ... `[EOS]`); behind them stands the question.
-        None where it stands in front."""
+        """Tokens of the prompt up to the end of the sequence (`[BOS]` ... `[EOS]`); the question follows.  None if the
+        question comes first."""
         return None if self.asks_first else self.config.n + 2
 
     def draw(
         self, index_B: NDArray[np.int64], held: int, values: int, shuffled: bool = False
     ) -> tuple[Ints, Ints, Ints]:
-        """For each sample `held` values below `values`, an order of them (empty unless `shuffled`), the one asked for.
+        """Draw for each sample `held` values below `values`, their order (empty unless `shuffled`), the one asked for.
 
-        value_BxM, order_BxM, asked_B.
+        Returns value_BxM, order_BxM, asked_B.
         """
         batch = len(index_B)
         value_BxM, asked_B = np.empty((batch, held), np.int32), np.empty(batch, np.int32)
@@ -137,9 +137,9 @@ def letters(count: int) -> tuple[str, ...]:
 
 
 def write_traces(prompt: Sequence[Piece], target: Sequence[Piece]) -> Batch:
-    """Traces of one length from their pieces.
+    """Join pieces into traces of one length.
 
-    The target is graded, but for the tokens behind `[ENDSEARCH]`, which are the retriever's.
+    The target is graded, except the tokens after `[ENDSEARCH]`, which are search results.
     """
     pieces = [*prompt, *target]
     prompt_len = sum(map(_width, prompt))
@@ -167,7 +167,7 @@ def _width(piece: Piece) -> int:
 
 @njit(cache=True, nogil=True)
 def grams(key_MxC: Ints, value_BxM: Ints, order_BxM: Ints) -> Ints:
-    """The sequence of grams (BxN), each the tokens of a key and its value; an empty order is that of the keys."""
+    """The sequences of grams (BxN), each a key's tokens and its value; an empty order means that of the keys."""
     batch, held = value_BxM.shape
     places = key_MxC.shape[1]
     sequence_BxN = np.empty((batch, held * (places + 1)), np.int32)
@@ -194,8 +194,8 @@ def shuffle(rng: Rng, items_N: Ints) -> None:
 def _draw_values(
     key: np.uint64, index_B: NDArray[np.int64], split: int, values: int, value_BxM: Ints, order_BxM: Ints, asked_B: Ints
 ) -> None:
-    """Values below `values`, uniform, drawn again until the split owns them; then which of the M is asked for, and,
-    where `order_BxM` is not empty, an order of them.  All are uniform, and independent of each other."""
+    """Draw values below `values` until the split owns them, then which of the M is asked for, then, unless `order_BxM`
+    is empty, an order of them.  All are uniform and independent of each other."""
     rng = np.empty(1, np.uint64)
     held = value_BxM.shape[1]
     for b in range(len(index_B)):

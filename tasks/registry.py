@@ -1,4 +1,4 @@
-"""From a name or a file to a class: how tasks, and whatever else a user can add in one file, are found."""
+"""Finds the class of a name or a file: of tasks, and of anything else that a user can add in one file."""
 
 import difflib
 import hashlib
@@ -34,7 +34,7 @@ def is_task_name(name: str) -> bool:
 
 
 def load_task(name_or_path: str) -> type[Task]:
-    """The task of this name, or of this `.py` file.  Raises TaskError, in one line, where there is none."""
+    """The task of this name, or of this `.py` file.  Raises TaskError, in one line, if there is none."""
     return load_class(
         name_or_path,
         base=Task,  # type: ignore[type-abstract]
@@ -47,7 +47,7 @@ def load_task(name_or_path: str) -> type[Task]:
 def shown(name_or_path: str, *, n: int, mode: Mode, options: str = "", index: int = 0) -> str:
     """Sample `index` of a task's training split as text, prompt and target, for a person to read.
 
-    n, mode, options: as in `TaskConfig`.  Raises TaskError where the task or its settings do not exist.
+    n, mode, options: as in `TaskConfig`.  Raises TaskError for an unknown task or invalid settings.
     """
     task = load_task(name_or_path)(TaskConfig(n=n, mode=mode, options=options))
     batch = task.sample(np.array([index]))
@@ -55,7 +55,7 @@ def shown(name_or_path: str, *, n: int, mode: Mode, options: str = "", index: in
 
 
 def class_names(package: str, attribute: str) -> tuple[str, ...]:
-    """Modules (and folders) of a package that offer a class under `attribute`, sorted."""
+    """Sorted names of a package's modules (and folders) that define `attribute`."""
     return tuple(sorted(name for name in _module_names(package) if hasattr(_import(package, name), attribute)))
 
 
@@ -71,11 +71,11 @@ def load_class(
     attribute: str,
     error: type[Exception] = ValueError,
 ) -> type[T]:
-    """The class that `package.<name>` offers as `attribute`, or the one that a user's `.py` file defines.
+    """The class that `package.<name>` defines as `attribute`, or the one that a user's `.py` file defines.
 
-    A file offers its class under `attribute`, or defines exactly one subclass of `base`.  Raises `error`,
-    in one line, for an unknown name (with the nearest valid ones), and for a file that is missing, fails,
-    or offers no such class.
+    A file names its class `attribute`, or defines exactly one subclass of `base`.  Raises `error`, in one
+    line, for an unknown name (with the nearest valid ones), and for a file that is missing, fails, or has
+    no such class.
     """
     what = base.__name__.lower()
     if name_or_path.endswith(".py") or "/" in name_or_path or "\\" in name_or_path:
@@ -93,11 +93,11 @@ def _import(package: str, name: str) -> ModuleType:
 
 
 def run_file(path: Path, what: str, error: type[Exception]) -> ModuleType:
-    """Imports a user's file under a name of its own, so that two files called `mine.py` do not meet.
+    """Import a user's file under a unique module name, so that two files called `mine.py` do not collide.
 
-    Raises `error`, in one line with the line number, where the file is missing or fails.
+    Raises `error`, in one line, if the file is missing or fails (then with the line number).
     """
-    if not os.path.isfile(path):  # unlike the path's own, it takes names too long for a file
+    if not os.path.isfile(path):  # unlike `path.is_file`, it accepts names too long for a file
         raise error(f"no such {what} file: {path}")
     name = f"_user_{what}_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -117,8 +117,8 @@ def run_file(path: Path, what: str, error: type[Exception]) -> ModuleType:
 
 @contextmanager
 def _former_names() -> Iterator[None]:
-    """This package's modules under the name `tasks` too, which users' files called them by before they had a name of
-    the project's own; a package of the user's that is called `tasks` goes before."""
+    """Make this package importable as `tasks` too, its name in users' files before it moved into the project's package.
+    A user's own package `tasks` takes precedence."""
     former = {
         "tasks" + name.removeprefix(PACKAGE): module
         for name, module in list(sys.modules.items())
@@ -136,14 +136,14 @@ def _former_names() -> Iterator[None]:
 
 
 def _is_users(name: str) -> bool:
-    """Whether there is a package of this name that is not the folder of this one, as it is found in a checkout."""
+    """Whether a package of this name exists that is not this package's folder, which a checkout finds by that name."""
     spec = importlib.util.find_spec(name)
     origin = None if spec is None else spec.origin
     return origin is not None and Path(origin).resolve().parent != Path(__file__).resolve().parent
 
 
 def _line_of(problem: Exception, path: Path) -> int:
-    """Last line of the file that was running, or that does not parse."""
+    """The last line of the file that ran, or the line that does not parse."""
     if isinstance(problem, SyntaxError):
         return problem.lineno or 1
     line, frame = 1, problem.__traceback__

@@ -1,4 +1,4 @@
-"""Graphs of two parts, walks through them and searches in their facts, as compiled code: what `find_path` is made of.
+"""The compiled parts of `find_path`: graphs of two parts, walks through them, and searches in their facts.
 
 Axes: B samples, L positions, N nodes (a chain and its dead ends, then the others), F facts, K dead ends of a chain,
 S steps of a walk.
@@ -14,19 +14,20 @@ from .compiled import njit
 from .randomness import Rng, below, hash_on, mix, split_of, start
 from .recall import Ints, shuffle
 
-# Tokens behind those of control, in the order of the task's vocabulary: words of patterns, the arrow, then the nodes.
+# Tokens after the control tokens, in the order of the task's vocabulary: words of patterns, the arrow, then the nodes.
 _WORD = len(CONTROL_TOKENS)
 _FOLLOWS, _LEADS, _LATER, _ARROW, NODE_0 = (_WORD + k for k in range(1, 6))
-FIRST, NEXT = 6, 10  # tokens of a search with its result: for what follows a node, for what follows it later
+FIRST, NEXT = 6, 10  # tokens of a search with its result: for a node's first child, for a later one
 _NONE = -1  # no node
 
 
 class Graphs(NamedTuple):
     """Problems.  A node is its chain's number times n/2 plus its own: 0 to d along the chain, then the dead ends.
 
-    place_BxK: dead end k is what node j leads to (j below d), or leads to node j - d + 1; the same on both chains.
-    order_BxF: the facts as they are written; fact f % (n/2 - 1) of a chain is its link f, then its dead end f - d.
-    asked_Bx3: the chain of the start; the target's node on its chain, and that chain.
+    node_BxN: the name of each node.
+    place_BxK: j for dead end k: node j leads to it (j < d), or it leads to node j - d + 1; the same on both chains.
+    order_BxF: the facts in written order; fact f of a chain (f % (n/2 - 1)) is link f if f < d, else dead end f - d.
+    asked_Bx3: the start's chain, the target's number on its chain, the target's chain.
     """
 
     node_BxN: Ints
@@ -37,7 +38,7 @@ class Graphs(NamedTuple):
 
 @njit(cache=True, nogil=True)
 def _ends_of(fact: int, half: int, links: int, place_K: Ints) -> tuple[int, int]:
-    """The two nodes of a fact, the one that leads to the other first."""
+    """The two nodes of a fact; the first leads to the second."""
     chain, link = fact // (half - 1) * half, fact % (half - 1)
     if link < links:
         return chain + link, chain + link + 1
@@ -49,7 +50,7 @@ def _ends_of(fact: int, half: int, links: int, place_K: Ints) -> tuple[int, int]
 
 @njit(cache=True, nogil=True)
 def _draw_first(rng: Rng, item_N: Ints, drawn_K: Ints) -> None:
-    """The first of a uniform order of all items, which stay in the order that they are left in."""
+    """Draw the first K of a uniform order of all items; `item_N` is left partly shuffled."""
     for k in range(len(drawn_K)):
         other = k + below(rng, len(item_N) - k)
         item_N[k], item_N[other] = item_N[other], item_N[k]
@@ -58,7 +59,7 @@ def _draw_first(rng: Rng, item_N: Ints, drawn_K: Ints) -> None:
 
 @njit(cache=True, nogil=True)
 def sample_problems(key: np.uint64, index_B: NDArray[np.int64], split: int, names: int, graphs: Graphs) -> None:
-    """Graphs, drawn again until the split owns them, whatever the order of their facts; that order; the question."""
+    """Draw graphs until the split owns them (the order of facts does not count), then that order and the question."""
     rng = np.empty(1, np.uint64)
     half = graphs.node_BxN.shape[1] // 2
     dead_ends, facts = graphs.place_BxK.shape[1], graphs.order_BxF.shape[1]
@@ -90,10 +91,10 @@ def sample_problems(key: np.uint64, index_B: NDArray[np.int64], split: int, name
 
 @njit(cache=True, nogil=True)
 def _walk(first: int, target: int, child_Nx2: Ints, step_Sx4: Ints) -> int:
-    """A search from the first node until the target is found or nothing else; how many steps it takes.
+    """Search depth-first until the target is found or nothing is left; return the number of steps.
 
-    A step: the node of which something is sought that follows, behind which other one or _NONE, what is found or
-    _NONE; the node that the search now knows to be on the path, or _NONE.
+    A step: the node whose child is sought; the child after which it is sought, or _NONE; the child found, or _NONE;
+    the node that is now known to be on the path, or _NONE.
     """
     node, found, steps = first, child_Nx2[first, 0], 1
     step_Sx4[0, 0], step_Sx4[0, 1], step_Sx4[0, 2], step_Sx4[0, 3] = first, _NONE, found, _NONE
@@ -113,7 +114,7 @@ def _walk(first: int, target: int, child_Nx2: Ints, step_Sx4: Ints) -> int:
 
 @njit(cache=True, nogil=True)
 def _write_search(tokens_L: Ints, at: int, node: int, behind: int, result: int) -> int:
-    """A search for what follows a node (behind another), and its result; where that ends."""
+    """Write a search for a node's first child, or the next after `behind`, and its result; return the end."""
     tokens_L[at], tokens_L[at + 1], tokens_L[at + 2] = STARTSEARCH, _WORD, NODE_0 + node
     at += 3
     if behind != _NONE:
@@ -129,7 +130,7 @@ def _write_search(tokens_L: Ints, at: int, node: int, behind: int, result: int) 
 def write_traces(
     graphs: Graphs, names: int, searches: int, thinks: bool, asks_path: bool, tokens_BxL: Ints, length_B: Ints
 ) -> None:
-    """Whole traces: facts, question, the walk as far as a view shows it, the answers."""
+    """Write whole traces: facts, question, the part of the walk that a view shows, the answers."""
     half, facts = graphs.node_BxN.shape[1] // 2, graphs.order_BxF.shape[1]
     links = half - 1 - graphs.place_BxK.shape[1]
     child_Nx2, step_Sx4 = np.empty((names, 2), np.int32), np.empty((2 * half + 4, 4), np.int32)
@@ -170,7 +171,7 @@ def write_traces(
 
 @njit(cache=True, nogil=True)
 def search_rows(tokens_BxL: Ints, length_B: Ints, names: int, result_B: Ints) -> None:
-    """The result of the search that ends each row: the first fact about its node, or the first behind the one named."""
+    """The result of the search that ends each row: its node's first child, or the first after the one named."""
     for b in range(len(tokens_BxL)):
         tokens_L, end, result_B[b] = tokens_BxL[b], length_B[b] - 1, FAILED
         begin = end - 1

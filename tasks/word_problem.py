@@ -2,18 +2,17 @@
 
 As in "The Illusion of State in State-Space Models" (Merrill, Petty, Sabharwal 2024, arXiv 2404.08819) and
 in DeltaProduct (Siems et al. 2025, arXiv 2502.10297).  Elements are independent and uniform, over the whole
-group or over its generators.  One has to carry a product, 6.9 bits at the most: no ceiling on bits says anything here,
-and what decides is what one step, or so many layers, can compute.
+group or over its generators.  A reader has to carry one product, at most 6.9 bits, so a bound on bits says nothing
+here: what matters is what one step, or a number of layers, can compute.
 
 Groups are Z2, Z3, ... (numbers, added modulo m), S3, S4, S5 and A3, A4, A5: permutations in one-line notation,
-multiplied from left to right, first one then the next.  Generators (`--elements generators`) are 1 of Zm; neighbours
-that change places, of Sm; and the cycles (1 2 k), of Am; with the neutral element always, so that the number of
-elements tells nothing.
+multiplied from left to right (the first is applied first).  Generators (`--elements generators`) are 1 for Zm, swaps
+of neighbours for Sm and the cycles (1 2 k) for Am; always with the neutral element, so that the length of a word says
+nothing about its product.
 
-`--ask end` asks for the product of all, `--ask each` for that of the elements so far, at every element.  In `direct`
-the model does not read what it answers (`unread`), so that every product is to be carried in its state; in `cot` it
-does, which makes each a single step from the last; and for `--ask end` a trace writes the products behind the sequence
-first.
+`--ask end` asks for the product of all elements, `--ask each` for the product so far after every element.  In `direct`
+the model does not read its answers (`unread`), so that its state has to carry every product.  In `cot` it reads them,
+so each is a single step from the last; with `--ask end` the trace first writes all products after the sequence.
 
 Worked example, S3, n = 3:
 
@@ -65,8 +64,8 @@ _ELEMENT_0 = len(CONTROL_TOKENS)
 
 @dataclass(frozen=True)
 class Group:
-    """names: spelling of each element, the neutral one first.  product_GxG: number of the product of two.
-    generators: their numbers, and that of the neutral element."""
+    """names: spelling of each element, the neutral one first.  product_GxG: number of the product of each pair.
+    generators: their numbers, with that of the neutral element."""
 
     names: tuple[str, ...]
     product_GxG: NDArray[np.int32]
@@ -75,7 +74,7 @@ class Group:
 
 @cache
 def group(name: str) -> Group:
-    """The group of that name.  Raises TaskError where there is none, or it has more than LARGEST_TABLE elements."""
+    """The group of that name.  Raises TaskError if there is none, or it has more than LARGEST_TABLE elements."""
     known = re.fullmatch(r"([ZSA])(\d{1,9})", name)
     kind, degree = (known[1], int(known[2])) if known else ("", 0)
     if degree < (2 if kind == "Z" else 3) or name != f"{kind}{degree}":
@@ -106,7 +105,7 @@ def _permutations(degree: int, even: bool) -> Group:
 
 @dataclass(frozen=True, kw_only=True)
 class WordOptions(TaskOptions):
-    """group: its name.  elements: `all` of the group, or its `generators`.  ask: at the `end`, or at `each` element."""
+    """group: its name.  elements: `all` of the group or its `generators`.  ask: at the `end` or at `each` element."""
 
     group: str = "S3"
     elements: str = ALL
@@ -114,7 +113,7 @@ class WordOptions(TaskOptions):
 
 
 class WordProblem(Task):
-    """The task.  Raises TaskError where there are too few different words for three splits."""
+    """The task.  Raises TaskError if there are too few different words for three splits."""
 
     name: ClassVar[str] = "word_problem"
     modes: ClassVar[tuple[Mode, ...]] = ("direct", "cot")
@@ -162,16 +161,16 @@ class WordProblem(Task):
 
     @property
     def max_length(self) -> int:
-        """Every trace is as long: n elements, an answer to each or one, and in `cot` at the end n products first."""
+        """All traces have this length: n elements, n answers or one, and n products first in `cot` with `--ask end`."""
         n = self.config.n
         if self.options.ask == EACH:
             return 1 + 2 * n
         return n + 3 if self.config.mode == "direct" else 2 * n + 4
 
     def words_by_product(self) -> Iterator[list[int]]:
-        """For words of 1, 2, ..., n elements: how many of them have each product.  Exact."""
+        """For words of 1, 2, ..., n elements: the exact number of words with each product."""
         product_GxG, order = self.group.product_GxG, len(self.group.names)
-        counts_G = np.array([1] + [0] * (order - 1), object)  # of any length
+        counts_G = np.array([1] + [0] * (order - 1), object)  # integers of any size
         for length in range(1, self.config.n + 1):
             if len(self.alphabet) == order:
                 counts_G = np.full(order, order ** (length - 1), object)
@@ -226,7 +225,7 @@ def _sample_words(
     word_BxN: Ints,
     prefix_BxN: Ints,
 ) -> None:
-    """Words over the alphabet, uniform, drawn again until the split owns them; the products of all their beginnings."""
+    """Draw uniform words over the alphabet until the split owns them; compute the products of all their prefixes."""
     rng = np.empty(1, np.uint64)
     n = word_BxN.shape[1]
     for b in range(len(index_B)):

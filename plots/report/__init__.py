@@ -1,8 +1,8 @@
 """One page with all results: `retrieval-gap report` writes `index.html`, which needs no network and no other file.
 
-What the page shows is driven by the columns of the tables, not by names of tasks.  All text of others (names, options,
-what a model wrote) is escaped by Jinja or enters the page as text nodes, and a content security policy lets no script
-run but two, the project's own and Vega's, by their hashes.
+The page depends on the columns of the tables, not on names of tasks.  All untrusted text (names, options, what a model
+wrote) is escaped by Jinja or enters the page as text nodes, and a content security policy lets only two scripts run,
+the project's own and Vega's, by their hashes.
 """
 
 import base64
@@ -31,10 +31,10 @@ VEGA_LITE = "6.1"
 
 
 def write_report(out: Path, runs_dirs: Sequence[Path], tables: Sequence[Path]) -> Path:
-    """Writes `out/index.html`; the file.
+    """Write `out/index.html`; return its path.
 
-    runs_dirs, tables: none of either means `runs`, where there is one, and every table of runs in results/.
-    Raises UsageError for an invalid table or folder, for a missing package, and where there is no row at all.
+    runs_dirs, tables: if both are empty, `runs`, if it exists, and every table of runs in results/.
+    Raises UsageError for an invalid table or folder, for a missing package, and if there is no row at all.
     """
     gathered, vega = gather(runs_dirs, tables), _vega_bundle()
     make_folder(out)
@@ -45,7 +45,7 @@ def write_report(out: Path, runs_dirs: Sequence[Path], tables: Sequence[Path]) -
 
 def _render(gathered: Gathered, vega: str) -> str:
     environment = Environment(autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True)
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}  # and keys stay in their order
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}  # also keeps keys in their order
     here = files(__name__)
     names = ("page.css", "page.js", "memories.js", "page.html")
     css, *scripts, template = (here.joinpath(name).read_text("utf-8") for name in names)
@@ -92,13 +92,13 @@ def _page_data(gathered: Gathered) -> dict[str, Any]:
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """Without what JSON has no word for."""
+    """The values, with None for numbers that JSON cannot hold."""
     return {key: None if isinstance(value, float) and not isfinite(value) else value for key, value in values.items()}
 
 
 @cache
 def _vega_bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script.  Raises UsageError where the package that holds them is absent."""
+    """Vega, Vega-Lite and Vega-Embed as one script.  Raises UsageError if the package that holds them is absent."""
     try:
         import vl_convert
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Vega-Lite specifications of a panel; the page's script puts in the rows, and draws one for each problem and view.
+"""Vega-Lite specifications of a panel; the page's script inserts the rows, and draws one for each problem and view.
 
 Text is `currentColor`, so that the page's light or dark ink colours it.  Architectures have a colour and a mark each.
 """
@@ -24,7 +24,7 @@ _CONFIG: dict[str, Any] = {
         "labelFontSize": 12, "titleFontSize": 12,
     },
 }  # fmt: skip
-# The page fills in both scales from `legend` (`marks` tells which is which), and the order of models.
+# The page fills in both scales from `legend` (`marks` identifies the marks), and the order of models.
 _COLOUR: dict[str, Any] = {"field": "arch", "type": "nominal", "legend": None, "scale": {"domain": [], "range": []}}
 _MARK: dict[str, Any] = {
     "field": "arch",
@@ -154,9 +154,9 @@ LEARNED = _curve("accuracy on validation samples", {"domainMax": 1, "zero": Fals
 
 
 def lines(rows: Sequence[Row]) -> list[str | None]:
-    """What tells the line of each row from others of its problem, view and model, so that a line is a mean of seeds
-    alone: its split, and in what else the longest-trained runs of one n differ.  None: runs of its cell were trained
-    for longer, and it is on no line."""
+    """What distinguishes each row's line from others of its problem, view and model, so that a line averages only over
+    seeds: its split, and other settings in which the longest-trained runs of one n differ.  None: the row is on no
+    line, since runs of its cell were trained longer."""
     cells: dict[Setting, list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
         cells[identity_of("", row).setting].append(i)
@@ -179,7 +179,7 @@ def legend(rows: Sequence[Row]) -> list[dict[str, str]]:
         {
             "arch": arch,
             "name": style.name_of(arch),
-            "colour": colours[arch].replace("#000000", "currentColor"),  # seen on a dark page too
+            "colour": colours[arch].replace("#000000", "currentColor"),  # visible on a dark page too
             "mark": _MARKS[i % len(_MARKS)],
         }
         for i, arch in enumerate(architectures)

@@ -8,7 +8,7 @@ from retrieval_gap.tables.rows import Row
 from ..style import VIEWS, name_of
 from .sources import Entry, problem_of, variant_of
 
-# column, and what the page calls it; the first four are always there
+# column, and its name on the page; the first four are always shown
 FILTERS = {"task": "task", "mode": "view", "arch": "architecture", "n": "n", "size": "size", "eval_split": "split"}
 _ALWAYS = tuple(FILTERS)[:4]
 _MODES = tuple(VIEWS)
@@ -22,14 +22,14 @@ class Filter(NamedTuple):
 
 
 class Value(NamedTuple):
-    """A field: what it is sorted by, and how it is written; `note` stands behind it, smaller."""
+    """A field: its sort key, and its text; `note` follows it, smaller."""
 
     sort: Any
     text: str
     note: str = ""
 
 
-FIRST = 6  # columns that say what a row is and how good: a narrow screen shows no more unless it is asked to
+FIRST = 6  # columns that identify a row and its accuracy: a narrow screen shows only these by default
 # heading, and whether it is a number
 COLUMNS = (
     ("task", False), ("view", False), ("n", True), ("architecture", False), ("size", False), ("accuracy", True),
@@ -39,7 +39,7 @@ COLUMNS = (
 
 
 def filters_of(rows: Sequence[Row]) -> list[Filter]:
-    """Filters by the columns that tell rows apart; held-out tests are chosen where there are others too."""
+    """Filters by the columns that distinguish rows; the test split is preselected if there are others too."""
     filters = []
     for column, name in FILTERS.items():
         values = sorted({row[column] for row in rows}, key=lambda value: _order(column, value))

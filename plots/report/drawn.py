@@ -1,4 +1,4 @@
-"""The project's figures, drawn from what a page is made of, as pictures inside the page."""
+"""The project's figures, drawn from a page's data, as pictures inside the page."""
 
 import base64
 import tempfile
@@ -24,8 +24,8 @@ class Drawn(NamedTuple):
 
 
 def drawn_figures(gathered: Gathered) -> list[Drawn]:
-    """Every figure from the runs, from each table, and where no table is named from its own in results/, as far as it
-    can be drawn from them."""
+    """Every figure that can be drawn from the runs, from each table and, if no table is named, from its own table in
+    results/."""
     with tempfile.TemporaryDirectory() as room:
         tables = {path: str(path) for path in gathered.tables} if not gathered.own_tables else {}
         runs = [entry.row for entry in gathered.entries if entry.run is not None]
@@ -46,7 +46,7 @@ def _own_table(name: str, wanted: bool) -> dict[Path, str]:
 
 
 def _drawn(name: str, table: Path, told: str, room: Path) -> Drawn | None:
-    """None for a figure that takes no table, or not this one."""
+    """None for a figure that takes no table, or cannot use this one."""
     try:
         (picture,) = draw(name, table, room, ("svg",))
     except (UsageError, TaskError):

@@ -1,4 +1,4 @@
-// The memory of a run by step: text, budget, prediction, what was told, and what changed for it.
+// The memory of a run by step: text, budget, prediction, feedback, and what changed because of it.
 const VERDICTS = { right: ["right", "✓"], wrong: ["wrong", "✗"], unread: ["wrong", "?"], none: ["soft", "·"] };
 const memoryFields = ["memory-run", "memory-stream", "memory-step"].map(byId);
 

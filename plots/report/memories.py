@@ -1,4 +1,4 @@
-"""The memories of a page: what each finished memory run carried at each step, what was told, what changed and why."""
+"""The memories of a page: what each finished memory run carried at each step, its feedback, what changed and why."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -18,8 +18,8 @@ Shown = dict[str, Any]
 
 
 def shown_memories(runs_dirs: Sequence[Path]) -> tuple[list[Shown], list[str]]:
-    """The finished memory runs of folders and of the folders in them, the methods that write a memory first, and notes
-    on what is left out.  A floor carries nothing, so none is shown."""
+    """The finished memory runs of folders and of the folders in them, methods that write a memory first; and notes on
+    what is left out.  Floors carry nothing and are not shown."""
     found, notes, left_out, room = list[Shown](), list[str](), 0, MEMORY_CHARACTERS
     for known, cell in sorted(_memory_runs(runs_dirs), key=_place):
         try:
@@ -54,7 +54,7 @@ def _place(found: tuple[KnownRun, MemoryCell]) -> tuple[Any, ...]:
 
 
 def _shown(known: KnownRun, cell: MemoryCell) -> Shown:
-    """Raises RunError, UsageError for a result that cannot be read, or a log that is damaged, or of another run."""
+    """Raises RunError, UsageError for a result that cannot be read, or a log that is damaged or of another run."""
     path, relevant = known.run.path / STEPS, cell.relevant()
     settings = [str(relevant[name]) for name in ("feedback", "update") if name in relevant]
     log = read_log(path, known.rows()[0]["config_hash"])

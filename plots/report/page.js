@@ -1,4 +1,4 @@
-// Filters, sorting, details, charts and samples of the page.  Text of others enters as text nodes only.
+// Filters, sorting, details, charts and samples of the page.  Untrusted text enters as text nodes only.
 const data = JSON.parse(document.getElementById("data").textContent);
 const VIEWS = ["direct", "cot", "rag"];
 const byId = (id) => document.getElementById(id);
@@ -19,7 +19,7 @@ function make(tag, { text, ...attributes } = {}, ...children) {
   return element;
 }
 
-// Filters: each row's number stands in data-i; what is shown is told to the charts.
+// Filters: data-i is each row's number; the charts get the rows that are shown.
 function chosen() {
   const wanted = [...form.elements].filter((field) => field.name && field.value);
   return data.rows.filter((row) => wanted.every((field) => field.name === "search"
@@ -48,7 +48,7 @@ function sort(heading, column) {
   const value = (line) => line.cells[column].dataset.v;
   const compare = (a, b) => {
     const [x, y] = [value(a), value(b)];
-    if ((x === "") !== (y === "")) return x === "" ? 1 : -1; // what is not known stands last
+    if ((x === "") !== (y === "")) return x === "" ? 1 : -1; // unknown values come last
     const order = isNaN(x) || isNaN(y) ? x.localeCompare(y) : x - y;
     return ascending ? order : -order;
   };
@@ -116,7 +116,7 @@ function filled(spec, values, params = {}) {
 }
 
 // Sizes by the smallest number of parameters that a model of that size has.
-const SIZES = 4; // that marks and lines tell apart
+const SIZES = 4; // that marks and lines can distinguish
 const sizes = [...new Set([...data.rows].sort((a, b) => (a.parameters ?? 0) - (b.parameters ?? 0)).map((row) => row.size))];
 const named = (row) => ({ ...row, model: `${row.arch} ${row.size}`, rank: Math.min(SIZES - 1, sizes.indexOf(row.size)) });
 
@@ -153,7 +153,7 @@ async function draw(rows) {
     const { i, arch, model, rank, n, seed, lr } = named(row);
     return curves[i].map(([samples, value]) => ({ i, arch, model, rank, n, seed, lr, samples, value }));
   });
-  const losses = (group) => along(data.curves)(group).filter((point) => point.value > 0); // as their scale wants
+  const losses = (group) => along(data.curves)(group).filter((point) => point.value > 0); // as their scale needs
   await drawPanels("accuracy", byId("accuracy-panels"), panelsOf(rows),
     (group) => filled(data.charts.accuracy, points(group), { lowest }));
   await drawPanels("curve", byId("curve-panels"), panelsOf(rows.filter((row) => data.curves[row.i])),
@@ -176,7 +176,7 @@ function drawLegend() {
   }
 }
 
-// Samples of the run that is chosen.
+// Samples of the chosen run.
 function showSamples(i) {
   byId("traces").replaceChildren(...(data.samples[i] ?? []).map((sample) => {
     const verdict = make("span", { class: sample.right ? "right" : "wrong", text: sample.right ? "✓ right answer" : "✗ wrong or no answer" });

@@ -1,4 +1,4 @@
-"""A page's section on published values: which cells are reproduced, which not, which were not run."""
+"""A page's section on published values: which cells are reproduced, which are not, which were not run."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,8 +22,8 @@ from .sources import Entry
 
 
 def published_section(entries: Sequence[Entry]) -> dict[str, Any] | None:
-    """None where there is nothing to compare with, or no row of a published task.  `trouble` instead of cells where
-    the rows cannot be compared."""
+    """None if there are no published values, or no row of a published task.  `trouble` instead of cells if the rows
+    cannot be compared."""
     if not PUBLISHED.exists():
         return None
     published = read_published()

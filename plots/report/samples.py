@@ -1,4 +1,4 @@
-"""What a model wrote, cut into pieces that a page can colour: its own tokens, searches, results, what it was given."""
+"""What a model wrote, cut into pieces that a page can colour: its own tokens, searches, results, given tokens."""
 
 import json
 import re
@@ -21,8 +21,7 @@ Shown = dict[str, Any]
 
 
 def shown_samples(path: Path) -> list[Shown]:
-    """The samples that a run keeps, as the page shows them; none where there is no file.  A line that is none is left
-    out."""
+    """The samples that a run keeps, as the page shows them; none without a file.  Invalid lines are left out."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError):
@@ -31,8 +30,8 @@ def shown_samples(path: Path) -> list[Shown]:
 
 
 def shown(record: dict[str, Any]) -> Shown:
-    """`pieces` of what was written: who wrote it, its text, and whether it stands where the gold trace is left or
-    behind; `gold`: how that goes on from there."""
+    """`pieces` of what was written: who wrote it, its text, whether it is at or after the departure from the gold
+    trace, and whether it is the departure; `gold`: how the gold trace continues from there."""
     departs, written = record["departs"], record["written"]
     kinds = kinds_of(written, record["by"])[:MOST_TOKENS]
     keys = [(kind, departs is not None and t >= departs, t == departs) for t, kind in enumerate(kinds)]
@@ -51,7 +50,7 @@ def shown(record: dict[str, Any]) -> Shown:
 
 
 def kinds_of(words: list[str], by: str) -> str:
-    """Who wrote each token, the model's searches told from the rest of what it wrote."""
+    """Who wrote each token; the model's searches are a kind of their own."""
     kinds, searching = "", False
     for word, who in zip(words, by, strict=True):
         searching = who == MODEL and (searching or word == CONTROL_TOKENS[STARTSEARCH])
@@ -61,8 +60,8 @@ def kinds_of(words: list[str], by: str) -> str:
 
 
 def text_of(words: list[str]) -> str:
-    """Tokens as one text: with spaces between, or as they spell it where they are pieces of words (of a byte-level
-    tokenizer, which marks a space in front)."""
+    """Tokens as one text: joined by spaces, or decoded if they are pieces of words (of a byte-level tokenizer, which
+    marks the space before a word)."""
     if not any(word.startswith(_SPACE) for word in words):
         return " ".join(words)
     control = re.compile(r"\[[A-Z]+\]")
@@ -77,7 +76,7 @@ def _joined(words: list[str], most: int, left_out: int) -> str:
 
 
 def _record(line: str) -> dict[str, Any] | None:
-    """A line of samples.jsonl, or None where it is not one."""
+    """A line of samples.jsonl, or None if it is not one."""
     try:
         told = json.loads(line)
     except (ValueError, RecursionError):

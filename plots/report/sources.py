@@ -1,4 +1,4 @@
-"""What a page is made of: rows of runs and tables, and what run directories keep beside their rows."""
+"""A page's data: rows of runs and tables, and what run directories keep besides their rows."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ SAMPLE_CHARACTERS = 1_500_000  # of all samples together
 
 @dataclass(frozen=True)
 class Entry:
-    """A row, where it stands, and its run's directory where there is one."""
+    """A row, where it comes from, and its run's directory if there is one."""
 
     where: str
     row: Row
@@ -37,10 +37,10 @@ class Entry:
 
 @dataclass(kw_only=True)
 class Gathered:
-    """Curves, samples and environments are by the number of their entry.  memories: of memory runs, which are no entry.
+    """Curves, samples and environments are by the number of their entry.  memories: of memory runs, which have none.
 
-    learned: accuracies on the validation split by the samples trained on, where a run measured them on its way.
-    sources: what was read, with how many rows.  tables: the files among them, for figures.
+    learned: validation accuracies by the samples trained on, if a run measured them during training.
+    sources: what was read, with the number of rows.  tables: the files among them, for figures.
     """
 
     entries: list[Entry]
@@ -55,7 +55,7 @@ class Gathered:
     memories: list[Shown] = field(default_factory=list)
 
     def summary(self) -> list[tuple[int, str]]:
-        """How many there are of what, for the head of the page."""
+        """The counts for the head of the page."""
         values = {column: {entry.row[column] for entry in self.entries} for column in ("task", "arch", "hardware")}
         counts = {
             "trained model": len(self.entries),
@@ -69,7 +69,7 @@ class Gathered:
 
 
 def variant_of(row: Row) -> str:
-    """A task's family and options, as far as they say something."""
+    """A task's family, unless it is the default, and its options."""
     return " ".join(filter(None, ["" if row["family"] == "default" else row["family"], row["options"]]))
 
 
@@ -79,7 +79,7 @@ def problem_of(row: Row) -> str:
 
 
 def gather(runs_dirs: Sequence[Path], tables: Sequence[Path]) -> Gathered:
-    """Raises UsageError for an invalid folder or table, and where there is no row at all."""
+    """Raises UsageError for an invalid folder or table, and if there is no row at all."""
     by_default = not runs_dirs and not tables
     if by_default:
         runs_dirs, tables = [path for path in (Path("runs"),) if path.is_dir()], committed_tables()
@@ -144,7 +144,7 @@ def _finished(runs_dirs: Iterable[Path]) -> tuple[list[Entry], list[str]]:
 
 
 def _add_records(gathered: Gathered) -> None:
-    """Curves, samples and environments of those entries whose run directories keep them."""
+    """Add curves, samples and environments of those entries whose run directories keep them."""
     room, left_out = SAMPLE_CHARACTERS, 0
     for i, entry in enumerate(gathered.entries):
         if entry.run is None:
@@ -166,7 +166,7 @@ def _add_records(gathered: Gathered) -> None:
 
 
 def thinned(curve: list[tuple[int, float]]) -> list[tuple[int, float]]:
-    """At most `CURVE_POINTS` points, evenly, the last among them."""
+    """At most `CURVE_POINTS` points, evenly spaced, the last included."""
     step = -(-len(curve) // CURVE_POINTS)
     return curve[::-1][::step][::-1]
 

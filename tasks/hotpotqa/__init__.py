@@ -1,12 +1,12 @@
-"""HotpotQA: questions whose answer takes two paragraphs out of ten ("HotpotQA: A Dataset for Diverse, Explainable
+"""HotpotQA: questions whose answer needs two paragraphs out of ten ("HotpotQA: A Dataset for Diverse, Explainable
 Multi-hop Question Answering", Yang et al., EMNLP 2018).
 
-records.py reads the public files, subsets.py decides which paragraphs a model sees and in which order, worlds.py
-writes questions of the same form about small made-up worlds, without end and without a download.
+data/records.py reads the public files, data/subsets.py decides which paragraphs a model sees and in which order, and
+worlds/ writes questions of the same form about small made-up worlds, without limit and without a download.
 
-Here they are a task: paragraphs, then a question; the model answers at once (`direct`), after it has written the
+Here they are a task: paragraphs, then a question; the model answers directly (`direct`), after it has written the
 supporting sentences (`cot`), or after it has searched for them (`rag`).  Answers are texts.  traces.py has the format,
-search.py what a search finds, text.py the tokens, docs/hotpotqa.md an example.
+search.py the searches, data/text.py the tokens, docs/hotpotqa.md an example.
 
 Axes: B samples, L positions.
 """
@@ -56,14 +56,14 @@ SMALL_FILE = 1_000  # questions
 
 @dataclass(frozen=True, kw_only=True)
 class HotpotQAOptions(TaskOptions):
-    """data: a file of questions, of which an id's hash decides the split; "": made-up worlds.
+    """data: a file of questions, split by a hash of their ids; "": made-up worlds.
     facts, names: of the made-up worlds, as in `WorldConfig`.
     order, distractors, variant: as in `SubsetConfig`.
-    fewest: training shows fewest, fewest + 2, ... paragraphs, and n, each as often; 0: n always.
-    sentences: of a paragraph, supporting ones before others; 0: all.
-    sentence_tokens: longer sentences are cut in the prompt.
-    hops: supporting sentences that a trace has, and searches that find something, at the most.
-    vocab: tokens of text, 256 of them the bytes.
+    fewest: training shows fewest, fewest + 2, ... or n paragraphs, equally often; 0: always n.
+    sentences: most sentences of a paragraph, supporting ones before others; 0: all.
+    sentence_tokens: most tokens of a sentence; longer ones are cut in the prompt.
+    hops: most supporting sentences of a trace, and most searches that find something.
+    vocab: number of text tokens, 256 of them the bytes.
     """
 
     data: DataFile = NO_FILE
@@ -80,7 +80,7 @@ class HotpotQAOptions(TaskOptions):
 
 
 class HotpotQA(Task):
-    """The task; n counts paragraphs.  Raises TaskError for an invalid data file where it is first needed."""
+    """The task; n counts paragraphs.  Raises TaskError for an invalid data file when it is first needed."""
 
     name: ClassVar[str] = "hotpotqa"
     modes: ClassVar[tuple[Mode, ...]] = ("direct", "cot", "rag")
@@ -92,7 +92,7 @@ class HotpotQA(Task):
 
     def __init__(self, config: TaskConfig) -> None:
         super().__init__(config)
-        self._subset(config.n, config.seed), self._worlds  # what they cannot be is told at once
+        self._subset(config.n, config.seed), self._worlds  # invalid values raise here
         self._subsets = lru_cache(maxsize=32)(self._new_subsets)
 
     def settle(self, options: HotpotQAOptions, n: int) -> HotpotQAOptions:
@@ -111,7 +111,7 @@ class HotpotQA(Task):
         return (*range(fewest, n, 2), n) if fewest and self.config.split == "train" else (n,)
 
     def _subset(self, n: int, seed: int) -> SubsetConfig:
-        """Raises TaskError for an order, distractors or a variant that do not exist."""
+        """Raises TaskError for an unknown order, distractors or variant."""
         o = self.options
         return SubsetConfig(n_paragraphs=n, order=o.order, distractors=o.distractors, variant=o.variant, seed=seed)
 
@@ -135,8 +135,8 @@ class HotpotQA(Task):
         return self._with_enough(FileSource(shown, self.config.seed))
 
     def _with_enough(self, source: Source) -> Source:
-        """Raises TaskError at once, and not in the middle of training, where one of the first questions finds too few
-        distractors among others'.  Large files have enough."""
+        """Raises TaskError now, not in the middle of training, if one of the first questions finds too few distractors
+        among other questions.  Large files have enough."""
         if self.options.distractors == "other" and len(source.questions) <= SMALL_FILE:
             subsets = Subsets(source.questions, self._subset(self.config.n, self.config.seed))
             for question in source.questions[:POOLED]:
@@ -162,7 +162,7 @@ class HotpotQA(Task):
 
     @cached_property
     def max_length(self) -> int:
-        """The most that this many paragraphs of a question take, with the longest of everything else."""
+        """The longest n paragraphs of a question, with the longest of everything else."""
         shown = self.config.n if self.options.variant == "plain" else LARGEST
         o = self.options
         lengths = longest_paragraphs(o.data, self._worlds, o.sentences, self._writer, o.variant)
@@ -196,7 +196,7 @@ class HotpotQA(Task):
         return self._writer.answer(tokens_L.tolist())
 
     def evidence(self, tokens_L: NDArray[np.int32]) -> Sequence[object]:
-        """The supporting sentences, written or found, and nothing else of the trace; the answer where it has none."""
+        """The supporting sentences, written or found, and nothing else of the trace; in `direct`, the answer."""
         if self.config.mode == "direct":
             return (self.answer_text(tokens_L),)
         return self._writer.sentences(tokens_L.tolist())
@@ -205,12 +205,12 @@ class HotpotQA(Task):
         return self.shown(index).as_json()
 
     def search_pattern(self, query: Sequence[str]) -> str | None:
-        """The text of the query.  None where that is empty, longer than LONGEST_QUERY, or holds another mark."""
+        """The text of the query.  None if it is empty, longer than LONGEST_QUERY, or has a token that is not text."""
         pattern = self._writer.codec.read(query)
         return pattern if pattern and len(pattern) <= LONGEST_QUERY else None
 
     def passages(self, context_L: NDArray[np.int32]) -> Sequence[Passage]:
-        """The sentences shown; none when as many searches have been answered as there are hops."""
+        """The sentences shown; none after as many searches as there are hops."""
         if np.count_nonzero(context_L == ENDSEARCH) >= self.options.hops:
             return ()
         return self._writer.passages(context_L.tolist())

@@ -1,12 +1,12 @@
-"""The searches that traces ask for.
+"""The searches of the traces.
 
-A search is a regular expression.  It is run on each sentence shown, behind the title of its paragraph
-(`Title: sentence`, here a *line*), and finds the first that it matches.
+A search is a regular expression.  It is run on each sentence shown, with the title of its paragraph before it
+(`Title: sentence`, here a *line*), and finds the first line that it matches.
 
-A gold search is written from what is known by then, the question and the lines found: a name that stands in the line
-looked for, a name and another word (`Frank Dumont.* born`), or two names.  It has to find that line, and, if it can, no
-other of the question's paragraphs, shown or not, so that it does not depend on what is shown.  Where nothing known
-leads to the line, words of the line itself do, the commonest first; the model has to take them from the context.
+A gold search is written from what is known by then, the question and the lines found: a name that occurs in the line
+sought, a name and another word (`Frank Dumont.* born`), or two names.  It must find that line and, if possible, match
+no other line of the question's paragraphs, shown or not, so that it does not depend on what is shown.  If nothing known
+leads to the line, it uses words of the line itself, the commonest first; the model has to take them from the context.
 """
 
 import re
@@ -16,9 +16,9 @@ from itertools import permutations, product
 
 # Characters of a search; a longer one finds nothing.
 LONGEST_QUERY = 256
-# Of each kind of phrase, how many are tried together with another.
+# How many phrases of each kind are tried together with another.
 PAIRED = 6
-# Words that tell nothing, and have a capital only because a sentence begins.
+# Words that say nothing, and have a capital only at the start of a sentence.
 FUNCTION_WORDS = frozenset(
     "a after also an and are as at before between but by called did do does for from had has have he her his how if "
     "in is it its no of on or same she since than that the their they this to was were what when where which while "
@@ -32,7 +32,7 @@ _SPECIAL = re.compile(r"[\\.+*?()\[\]{}|^$]")
 
 @dataclass(frozen=True)
 class Search:
-    """A gold search.  place: of the line that it finds.  known: it uses nothing but what is known."""
+    """A gold search.  place: index of the line that it finds.  known: whether it uses only what is known."""
 
     pattern: str
     place: int
@@ -42,10 +42,10 @@ class Search:
 def gold_search(
     known: str, lines: Sequence[str], wanted: int, elsewhere: Sequence[str], fits: Callable[[str], bool]
 ) -> Search:
-    """The search for one of these lines, by who knows this text, among the patterns that fit.
+    """The search for `lines[wanted]` from the known text, among the patterns that fit.
 
-    elsewhere: lines that are not shown, which it better matches not.
-    Where nothing else finds it first, the line's start is the pattern, and `place` that of the first which holds it.
+    elsewhere: lines that are not shown; a search that matches none of them is preferred.
+    If no phrases find the line first, its start is the pattern, and `place` that of the first line that contains it.
     """
     line, right = lines[wanted], None
     for phrases in _known_phrases(known, line):
@@ -65,12 +65,12 @@ def gold_search(
 
 
 def pattern_of(phrases: Phrases) -> str:
-    """The pattern, for Python's `re` and for RE2, that finds phrases as they stand, one behind the other."""
+    """The pattern, for Python's `re` and for RE2, that finds phrases literally, one after the other."""
     return ".* ".join(_SPECIAL.sub(r"\\\g<0>", phrase) for phrase in phrases)
 
 
 def _matches(phrases: Phrases, line: str) -> bool:
-    """Whether `pattern_of` these matches a line."""
+    """Whether the pattern of these phrases matches a line."""
     at = 0
     for number, phrase in enumerate(phrases):
         phrase = f" {phrase}" if number else phrase
@@ -82,14 +82,14 @@ def _matches(phrases: Phrases, line: str) -> bool:
 
 
 def _first(phrases: Phrases, lines: Sequence[str]) -> int:
-    """The place of the first line that they match; -1 where that is none, or all of several."""
+    """The index of the first line that they match; -1 if they match none, or all of several."""
     matching = [place for place, line in enumerate(lines) if _matches(phrases, line)]
     return matching[0] if matching and (len(matching) < len(lines) or len(lines) == 1) else -1
 
 
 def shared_names(known: str, line: str) -> list[str]:
-    """The phrases, from a name or number to a name or number, that a known text shares with a line, each as long as it
-    can be; those with more names first, then the longer ones, then the earlier."""
+    """The longest phrases that begin and end with a name or number and that a known text shares with a line; those with
+    more names first, then the longer ones, then the earlier."""
     words = list(_WORD.finditer(known))
     phrases: dict[str, None] = {}
     end = 0
@@ -108,8 +108,8 @@ def shared_names(known: str, line: str) -> list[str]:
 
 
 def unlike(known: str, lines: Sequence[str], line: str) -> tuple[int, int]:
-    """Less for a line that is easier to find for who knows this text: the more names of it are known in a row, then
-    the fewer lines there are that have them too."""
+    """A sort key, smaller for a line that is easier to find from a known text: more of its names are known in a row,
+    then fewer lines have these names."""
     names = shared_names(known, line)
     return (-name_count(names[0]), sum(_holds(other, names[0]) for other in lines)) if names else (0, 0)
 
@@ -124,7 +124,7 @@ def _is_name(word: str) -> bool:
 
 
 def _holds(line: str, phrase: str) -> bool:
-    """Whether a phrase stands in a line as whole words."""
+    """Whether a phrase occurs in a line as whole words."""
     at = line.find(phrase)
     while at >= 0:
         around = line[max(0, at - 1) : at] + line[at + len(phrase) : at + len(phrase) + 1]
@@ -151,13 +151,13 @@ def _tells(word: str) -> bool:
 
 
 def _together(one: str, other: str, line: str) -> Sequence[Phrases]:
-    """Two phrases in the order in which they stand; where that is both, from the title on."""
+    """Two phrases in the order in which they occur; if both orders occur, the phrase in the title comes first."""
     title, ways = line.partition(":")[0], ((one, other), (other, one))
     return [way for way in sorted(ways, key=lambda way: way[0] not in title) if _matches(way, line)][:1]
 
 
 def _own_phrases(known: str, lines: Sequence[str], line: str) -> Iterator[Phrases]:
-    """A known name and a word of the line, then words of the line alone, the commonest of all lines first."""
+    """A known name and a word of the line, then words of the line alone, those of the most lines first."""
     of_lines = [set(_WORD.findall(other)) for other in lines]
     own = [word for word in dict.fromkeys(_WORD.findall(line)) if word.lower() not in FUNCTION_WORDS]
     own.sort(key=lambda word: -sum(word in words for words in of_lines))

@@ -1,4 +1,4 @@
-"""A question and its paragraphs as a trace, in each view, and what of a context a search sees.
+"""A question and its paragraphs as a trace, in each view, and the part of a context that a search sees.
 
     prompt  [BOS] [TITLE] t [SENTENCE] s [SENTENCE] s [TITLE] t [SENTENCE] s ... [QUESTION] q
     direct  [ANSWER] a [EOS]
@@ -6,7 +6,7 @@
     rag     [STARTSEARCH] r [ENDSEARCH] [SENTENCE] s [STARTSEARCH] r [ENDSEARCH] [SENTENCE] s [ANSWER] a [EOS]
 
 t, s, q, a, r are texts: title, sentence, question, answer, regular expression.  The supporting sentences come in the
-order in which they can be found: at each step the one that is nearest to the question and the sentences before.
+order in which they can be found: at each step the easiest to find from the question and the sentences before.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from .search import LONGEST_QUERY, gold_search, unlike
 MARKS = ("[TITLE]", "[SENTENCE]", "[QUESTION]", "[ANSWER]")
 TITLE, SENTENCE, QUESTION, ANSWER = range(len(CONTROL_TOKENS), len(CONTROL_TOKENS) + len(MARKS))
 TEXT_0 = len(CONTROL_TOKENS) + len(MARKS)
-# Tokens of a title, a question, an answer and a search; what is longer is cut.
+# Most tokens of a title, a question, an answer and a search; longer ones are cut, searches are chosen to fit.
 TITLE_TOKENS, QUESTION_TOKENS, ANSWER_TOKENS, SEARCH_TOKENS = 24, 96, 24, 32
 
 
@@ -39,7 +39,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Writer:
-    """Writes traces.  title_tokens, sentence_tokens: a longer one is cut.  hops: supporting sentences at the most."""
+    """Writes traces.  title_tokens, sentence_tokens: longer ones are cut.  hops: most supporting sentences."""
 
     codec: Codec
     title_tokens: int
@@ -47,7 +47,7 @@ class Writer:
     hops: int
 
     def paragraph(self, paragraph: ShownParagraph) -> list[int]:
-        """Title and sentences, each behind its mark; empty sentences are left out."""
+        """Title and sentences, each after its mark; empty sentences are left out."""
         title, sentences = _parts(paragraph)
         tokens = [TITLE, *self.codec.encode(title, self.title_tokens)]
         for sentence in filter(None, sentences):
@@ -55,7 +55,7 @@ class Writer:
         return tokens
 
     def count(self, text: str) -> int:
-        """Tokens of a sentence as it is shown, which is what fillers are matched by."""
+        """Tokens of a sentence as it is shown; fillers are matched by this count."""
         return len(self.codec.encode(text, self.sentence_tokens))
 
     def tokens_of(self, paragraph: Paragraph) -> int:
@@ -64,13 +64,13 @@ class Writer:
         return 1 + title + sum(1 + self.count(sentence) for sentence in paragraph.sentences if sentence)
 
     def longest_filler(self, paragraph: Paragraph) -> int:
-        """How many it writes at the most for this one's filler, which has as many parts and no more tokens by `count`;
-        in the title's place stand up to title_tokens, of which `count` knows sentence_tokens."""
+        """Most tokens that `paragraph` writes for this one's filler, which has as many parts and no more tokens by
+        `count`; the part in the title's place has up to title_tokens, of which `count` sees sentence_tokens."""
         parts = filter(None, (paragraph.title, *paragraph.sentences))
         return sum(1 + self.count(part) for part in parts) + max(0, self.title_tokens - self.sentence_tokens)
 
     def longest(self, prompt: int, mode: Mode) -> int:
-        """Tokens of the longest trace whose paragraphs have so many."""
+        """Tokens of the longest trace whose paragraphs have `prompt` tokens."""
         sentence = 1 + self.sentence_tokens
         hop = {"direct": 0, "cot": sentence, "rag": 2 + SEARCH_TOKENS + sentence}[mode]
         return 1 + prompt + 1 + QUESTION_TOKENS + self.hops * hop + 2 + ANSWER_TOKENS
@@ -126,18 +126,18 @@ class Writer:
         return passages
 
     def sentences(self, tokens: Sequence[int]) -> tuple[str, ...]:
-        """The sentences behind the question: written in `cot`, found in `rag`."""
+        """The sentences after the question: written in `cot`, found in `rag`."""
         pieces = list(_pieces(tokens))
         asked = next((place for place, (mark, _) in enumerate(pieces) if mark == QUESTION), len(pieces))
         return tuple(self.codec.decode(piece) for mark, piece in pieces[asked:] if mark == SENTENCE)
 
     def answer(self, tokens: Sequence[int]) -> str:
-        """The text behind the last `[ANSWER]`; "" where there is none."""
+        """The text after the last `[ANSWER]`; "" if there is none."""
         return next((self.codec.decode(piece) for mark, piece in reversed(list(_pieces(tokens))) if mark == ANSWER), "")
 
 
 def _pieces(tokens: Sequence[int]) -> list[tuple[int, list[int]]]:
-    """Each token that is not text, with the text tokens behind it."""
+    """Each token that is not text, with the text tokens after it."""
     pieces = list[tuple[int, list[int]]]()
     for token in tokens:
         if token < TEXT_0:
@@ -148,7 +148,7 @@ def _pieces(tokens: Sequence[int]) -> list[tuple[int, list[int]]]:
 
 
 def _parts(paragraph: ShownParagraph) -> tuple[str, tuple[str, ...]]:
-    """Title and sentences.  Filler has no title: its first words, which are as many, stand in that place."""
+    """Title and sentences.  Filler has no title: its first part, of as many words, takes that place."""
     if paragraph.title:
         return paragraph.title, paragraph.sentences
     return paragraph.sentences[0], paragraph.sentences[1:]

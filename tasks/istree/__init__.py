@@ -11,9 +11,9 @@ Worked example, the tree 5-1 4-0 4-2 5-3 2-1 on nodes 0..5 (a path 0-4-2-1-5-3):
     rag     [BOS] ... [EOS] 0 [STARTSEARCH] 0 ~ [ENDSEARCH] [FAILED] [STARTSEARCH] 0 - [ENDSEARCH] 4 ...
 
 cot writes a node when it is entered and at each return, and stops before it would enter a visited node
-again.  rag keeps nothing in mind: `v ~` asks for v's father, `v -` for v's first edge, `v - w` for its edge
+again.  rag keeps no memory: `v ~` asks for v's father, `v -` for v's first edge, `v - w` for its edge
 after the one with w; `w ~ v` states that v is w's father.  README.md has the families, and what degrees
-tell of the label.
+reveal about the label.
 
 With `names` above n (`--names 16`) the nodes of a graph are 0 and n - 1 other numbers below `names`: a model trained
 so can be tested on graphs of up to `names` nodes.
@@ -58,7 +58,7 @@ LARGEST = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class IsTreeOptions(TaskOptions):
-    """names: how many there are for nodes, n or more; 0 means n."""
+    """names: number of node names, n or more; 0 means n."""
 
     names: int = field(default=0, metadata=LEFT_OUT_BY_DEFAULT)
 
@@ -97,7 +97,7 @@ class IsTree(Task):
 
     @property
     def max_length(self) -> int:
-        """3n, 5n, 40n - 25 for direct, cot, rag: what every tree takes, and no other graph exceeds."""
+        """3n, 5n, 40n - 25 for direct, cot, rag: the length of every tree's trace, which no other graph exceeds."""
         return longest_trace(self.config.n, self.config.mode, self.config.n - 1)
 
     def sample(self, index_B: NDArray[np.int64]) -> Batch:
@@ -144,8 +144,8 @@ def vocabulary(n: int) -> tuple[str, ...]:
 def trace(edges: ArrayLike, n: int, mode: Mode) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Tokens and loss mask of one simple graph on nodes 0..n-1: any number of edges, in input order.
 
-    edges: pairs of whole numbers (Ex2), or none.  Raises TaskError where an edge is not a pair of different nodes in
-    0..n-1, or comes twice, for a mode that there is not, and for n < 1.
+    edges: pairs of whole numbers (Ex2), or none.  Raises TaskError for an edge that is not a pair of different nodes in
+    0..n-1 or occurs twice, for an unknown mode, and for n < 1.
     """
     check_choice(IsTree.name, "mode", mode, MODES)
     if n < 1:
@@ -156,7 +156,7 @@ def trace(edges: ArrayLike, n: int, mode: Mode) -> tuple[NDArray[np.int32], NDAr
         raise TaskError(f"istree: not a simple graph on nodes 0..{n - 1}: {given_Ex2.tolist()}")
     edges_Ex2 = given_Ex2.astype(np.int32)
     is_tree_B = np.empty(1, np.bool_)
-    # The answer in direct mode is read off the search that the tour writes.
+    # In direct mode the answer comes from the search that writes the tour.
     batch = _write(edges_Ex2[None], n, MODES.index("cot"), is_tree_B)
     if mode != "cot":
         batch = _write(edges_Ex2[None], n, MODES.index(mode), is_tree_B)
@@ -164,7 +164,7 @@ def trace(edges: ArrayLike, n: int, mode: Mode) -> tuple[NDArray[np.int32], NDAr
 
 
 def _pairs(edges: ArrayLike) -> NDArray[np.integer]:
-    """Raises TaskError for what is not a list of pairs of whole numbers."""
+    """Raises TaskError for anything but a list of pairs of whole numbers."""
     try:
         found = np.asarray(edges)
     except ValueError:  # rows of several lengths

@@ -16,7 +16,7 @@ Bools = NDArray[np.bool_]
 FAMILIES = ("two_star", "random_tree", "path_like")
 _TWO_STAR, _RANDOM_TREE = 0, 1
 
-# An attempt is one graph; the rarest wanted graphs (n = 4 and 5) turn up about once in 50 attempts.
+# An attempt is one graph; the rarest wanted graphs (n = 4 and 5) occur about once in 50 attempts.
 MAX_ATTEMPTS = 5000
 # path_like: a node hangs on one of this many nodes before it.
 _WINDOW = 3
@@ -78,9 +78,9 @@ def _uniform_tree(
 ) -> None:
     """A uniform labelled tree, in linear time, by the bijection of Foata and Fuchs (1970).
 
-    A sequence of n - 1 nodes names a rooted tree.  The root comes first; after each node comes its child,
-    or, where the sequence goes on with a node that it named before, the child is the next node that it
-    never names.  Rooted trees are n times as many as trees, n roots for each, so the tree is uniform.
+    A sequence of n - 1 nodes encodes a rooted tree.  The root comes first; the next entry is the child of the
+    entry before it or, if it has occurred before, the child is the next node that never occurs in the
+    sequence.  Every tree has n roots to choose from, so the tree is uniform.
     """
     n = len(parent_N)
     degree_N[:] = 0
@@ -94,7 +94,7 @@ def _uniform_tree(
         unnamed += int(degree_N[v] == 0)
     placed_N[:] = 0
     root = code_N[0]
-    code_N[n - 1] = root  # named before: the last child is one that is never named
+    code_N[n - 1] = root  # occurred before: the last child is a node that never occurs
     placed_N[root] = 1
     parent_N[root] = -1
     order_N[n - 1] = root
@@ -152,9 +152,9 @@ def _find_move(rng: Rng, parent_N: Ints, degree_N: Ints, first_N: Ints, size_N: 
 
     Returns (child end of the old edge, a, w); the child is -1 where 16 n random tries find no such move.  w
     is on a's side of the cut, so a-w closes a cycle and b's side falls off: the same count of edges, and
-    never a tree.  b loses the degree that w gains, and deg w = deg b - 1 >= 1: no degree gives the label
-    away.  At n = 4 the only non-trees are a triangle and a node without edges, so there any move that
-    breaks the tree will do.
+    never a tree.  b loses the degree that w gains, and deg w = deg b - 1 >= 1: no degree reveals the label.
+    At n = 4 the only non-tree is a triangle and a node without edges, so there any move that breaks the tree
+    is accepted.
     """
     n = len(parent_N)
     for _ in range(16 * n):
@@ -177,7 +177,7 @@ def _find_move(rng: Rng, parent_N: Ints, degree_N: Ints, first_N: Ints, size_N: 
 
 @njit(cache=True, nogil=True)
 def _moved_tree(rng: Rng, is_tree: bool, deep: bool, work: Ints, edges_Ex2: Ints) -> bool:
-    """A tree, or the same with one edge moved; false where the drawn tree has no move (a star, say)."""
+    """A tree, or a tree with one edge moved; false if the drawn tree has no such move (a star, say)."""
     parent_N, order_N, degree_N, node_N = work[0], work[1], work[2], work[3]
     if deep:
         _deep_tree(rng, parent_N, order_N, degree_N)
@@ -215,7 +215,7 @@ def _shuffle_edges(rng: Rng, edges_Ex2: Ints) -> None:
 
 @njit(cache=True, nogil=True)
 def draw_graph(rng: Rng, family: int, is_tree: bool, work: Ints, edges_Ex2: Ints) -> bool:
-    """One graph of the family (a position in `FAMILIES`) and label; false where it has to be drawn again."""
+    """One graph of the family (a position in `FAMILIES`) and label; false if it has to be drawn again."""
     if family == _TWO_STAR:
         _two_star(rng, is_tree, work[0], edges_Ex2)
         return True
@@ -226,10 +226,10 @@ def draw_graph(rng: Rng, family: int, is_tree: bool, work: Ints, edges_Ex2: Ints
 def sample_graphs(
     key: np.uint64, index_B: NDArray[np.int64], family: int, split: int, edges_BxEx2: Ints, is_tree_B: Bools
 ) -> int:
-    """Fill edges and labels of the samples `index_B`; edges are in random order.
+    """Fill in edges and labels of the samples `index_B`; edges are in random order.
 
     The label is drawn first and kept; graphs are drawn until one belongs to the wanted split.  Returns -1, or
-    the place in the batch of a sample that `MAX_ATTEMPTS` graphs did not serve.
+    the position in the batch of a sample for which `MAX_ATTEMPTS` graphs were not enough.
     """
     n = edges_BxEx2.shape[1] + 1
     rng = np.empty(1, np.uint64)

@@ -1,4 +1,4 @@
-"""Graphs of n nodes whose names are drawn from more than n: what a model needs to be tested on larger graphs later.
+"""Draws the names of n nodes from more than n, so that a model can be tested on larger graphs later.
 
 Axes: B samples, N nodes.
 """
@@ -17,7 +17,7 @@ _ATTEMPT = MAX_ATTEMPTS + 1
 
 @njit(cache=True, nogil=True)
 def draw_names(key: np.uint64, index_B: NDArray[np.int64], names: int, name_BxN: NDArray[np.int32]) -> None:
-    """For each sample, in rising order: 0, where the search begins, and a uniform choice among 1..names-1."""
+    """Draw for each sample, in rising order: 0, where the search begins, and a uniform choice among 1..names-1."""
     nodes = name_BxN.shape[1]
     rng = np.empty(1, np.uint64)
     for b in range(len(index_B)):
@@ -32,8 +32,8 @@ def draw_names(key: np.uint64, index_B: NDArray[np.int64], names: int, name_BxN:
 
 @njit(cache=True, nogil=True)
 def rename(tokens_BxL: NDArray[np.int32], name_BxN: NDArray[np.int32]) -> None:
-    """In place: node v of a trace becomes the v-th name of its sample.  Rising names keep the larger node of an edge
-    first, and the order of everything."""
+    """In place: node v of a trace becomes the v-th name of its sample.  Names rise, so the larger node of an edge stays
+    first and the order of everything is kept."""
     for b in range(len(tokens_BxL)):
         for t in range(tokens_BxL.shape[1]):
             token = tokens_BxL[b, t]

@@ -1,8 +1,8 @@
 """IsTree written a second time, in plain Python and from the format's description alone.
 
 The oracle of the tests, and the tracer that benchmarks compare with.  It shares no code with the rest of the
-package and spells tokens as strings.  It recurses once a level, so graphs of more than some 900 nodes can be
-too deep for it.
+package and spells tokens as strings.  It recurses once per level, so graphs of more than about 900 nodes can
+be too deep for it.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ class _Tour:
         self.words: list[str] = []
 
     def enter(self, v: int, father: int | None) -> bool:
-        """Search below v; false where that met a visited node."""
+        """Search below v; false if that reaches a visited node."""
         self.fathers[v] = father
         self.words.append(str(v))
         for w in self.neighbours[v]:
@@ -59,7 +59,7 @@ class _Tour:
 
 
 class _Talk(_Tour):
-    """The same search, asking a retriever for every step; what the retriever says is not graded."""
+    """The same search, asking a retriever for every step; the retriever's results are not graded."""
 
     def __init__(self, neighbours: list[list[int]]) -> None:
         super().__init__(neighbours)

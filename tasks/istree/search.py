@@ -1,4 +1,4 @@
-"""What an IsTree trace's searches mean: as regular expressions over text, and the same over token numbers.
+"""The searches of IsTree traces, as regular expressions over text, and the same over token numbers.
 
 Axes: B samples, L positions.  Three queries exist:
 
@@ -6,7 +6,7 @@ Axes: B samples, L positions.  Three queries exist:
     v -      the other end of v's first edge in the prompt
     v - w    the other end of v's next edge after its (first) edge with w, in prompt order
 
-Edges are looked for in the prompt alone: `[STARTSEARCH] 4 - 0 [ENDSEARCH]` later in the text is a question,
+Edges are searched for in the prompt only: `[STARTSEARCH] 4 - 0 [ENDSEARCH]` later in the text is a question,
 not an edge.  A pattern walks from `[BOS]` edge by edge, so it cannot pass the `[EOS]` that ends the prompt.
 """
 
@@ -25,10 +25,10 @@ _EDGES = r"(?: \d+ - \d+)*?"
 
 
 def pattern_of(query: Sequence[str]) -> str | None:
-    """The RE2 pattern of a query given as token spellings, or None where it is none of the three.
+    """The RE2 pattern of a query given as token spellings, or None if it is not one of the three.
 
-    An edge can be written either way round, so its pattern has two groups; the one that took part is the
-    result.
+    An edge can be written in either direction, so its pattern has two groups; the one that took part in the
+    match is the result.
     """
     match tuple(query):
         case (v, "~") if v.isdecimal():
@@ -54,7 +54,7 @@ def _father(tokens_L: Ints, end: int, v: int) -> int:
 
 @njit(cache=True, nogil=True)
 def _edge(tokens_L: Ints, end: int, v: int, after: int) -> int:
-    """The other end of v's first edge, or (`after` >= 0) of the first one behind its edge with `after`."""
+    """The other end of v's first edge, or (`after` >= 0) of the first one after its edge with `after`."""
     if end == 0 or tokens_L[0] != BOS:
         return FAILED
     passed = after < 0
@@ -98,7 +98,7 @@ def _search_rows(tokens_BxL: Ints, length_B: Ints, result_B: Ints) -> None:
 
 
 def search_batch(tokens_BxL: NDArray[np.int32], length_B: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The result token of the search that ends each row; FAILED where there is none, or no such thing."""
+    """The result token of the search that ends each row; FAILED if there is no search, or it finds nothing."""
     result_B = np.empty(len(tokens_BxL), np.int32)
     _search_rows(tokens_BxL, length_B, result_B)
     return result_B

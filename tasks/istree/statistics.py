@@ -1,4 +1,4 @@
-"""What the families look like, and what degrees alone tell about the label.  Prints the tables of README.md.
+"""What the families look like, and what degrees alone reveal about the label.  Prints the tables of README.md.
 
     python -m tasks.istree.statistics
 
@@ -34,9 +34,9 @@ def degrees(config: TaskConfig, first: int, count: int) -> tuple[NDArray[np.int6
 
 
 def total_variation(config: TaskConfig, samples: int) -> float:
-    """Distance between the two labels' laws of the degree multiset: 0 says nothing, 1 says all.
+    """Total variation between the labels' distributions of the degree multiset: 0 reveals nothing, 1 all.
 
-    From samples, so it errs upwards by about sqrt(K / samples).
+    Estimated from samples, so it is too large by about sqrt(K / samples).
     """
     degree_BxN, is_tree_B = degrees(config, 0, samples)
     _, kind_B = np.unique(degree_BxN, axis=0, return_inverse=True)
@@ -79,7 +79,7 @@ def _logistic(x_BxF: Floats, label_B: NDArray[np.bool_]) -> Floats:
 
 
 def shape(config: TaskConfig, samples: int) -> dict[str, float]:
-    """Means: depth of the search in trees; in other graphs, cycle length and share of searches it stops."""
+    """Means: depth of the search in trees; in other graphs, cycle length and share of searches that it stops."""
     task = IsTree(TaskConfig(n=config.n, family=config.family, split=config.split, mode="cot"))
     batch = task.sample(np.arange(samples))
     depth, cycle, stopped = [], [], []

@@ -1,8 +1,8 @@
 """Writers of the three views of IsTree, for any simple graph given as an ordered list of edges.
 
 Axes: B samples, E edges, L positions, N nodes.  A depth-first search runs from node 0 and visits neighbours
-in the order of their edges; what it does is written as tokens into a row `out_L`, from position `at` on,
-and every helper returns the position after what it wrote.  Formats: "RNNs are not Transformers (Yet)",
+in the order of their edges; its steps are written as tokens into a row `out_L`, from position `at` on, and
+every helper returns the position after its last token.  Formats: "RNNs are not Transformers (Yet)",
 section 4.2, and the data released with it.
 """
 
@@ -24,13 +24,13 @@ _COT, _RAG = 1, 2
 
 
 def longest_trace(n: int, mode: str, edges: int) -> int:
-    """Tokens that no trace of a simple graph on n nodes exceeds; every tree takes exactly as many.
+    """Most tokens of a trace of a simple graph on n nodes; every tree's trace has exactly as many.
 
     A tree's tour has 2n - 1 nodes.  With retrieval each of these visits writes two searches, 6 + 5 tokens,
-    and 1 more when it comes back from a child: 23n - 12.  Every node but the root meets its father's edge
+    and 1 more when it comes back from a child: 23n - 12.  Every node but the root reaches its father's edge
     (6) and is found new (8): 14n - 14.  Any other graph's search stays in its component, or is cut short at
-    an edge back to a visited node; such an edge is first met below that node, so the search spends 5 tokens
-    on it and saves at least the last return to the root, 11 tokens.
+    an edge back to a visited node; such an edge is first reached below that node, so the search spends 5
+    tokens on it and saves at least the last return to the root, 11 tokens.
     """
     prompt = 2 + 3 * edges
     target = {"direct": 1, "cot": 2 * n + 1, "rag": 37 * n - 24}
@@ -39,7 +39,7 @@ def longest_trace(n: int, mode: str, edges: int) -> int:
 
 @njit(cache=True, nogil=True)
 def _node(v: int) -> int:
-    """Token of node v; -1 stands for "none"."""
+    """Token of node v; -1 means "none"."""
     return NODE_0 + v if v >= 0 else FAILED
 
 
@@ -81,7 +81,7 @@ def _adjacency(edges_Ex2: Ints, stop_N: Ints, end_N: Ints, neighbour_2E: Ints) -
 def _write_tour(
     at: int, out_L: Ints, stop_N: Ints, end_N: Ints, neighbour_2E: Ints, father_N: Ints, seen_N: Bools
 ) -> tuple[int, bool]:
-    """The tour: a node when the search enters it and again at each return.  Also: is the graph a tree?"""
+    """Write the tour: a node when the search enters it and again at each return.  Also: is the graph a tree?"""
     seen_N[:] = False
     seen_N[0] = True
     father_N[0] = -1
@@ -135,7 +135,7 @@ def _ask_edge(at: int, out_L: Ints, v: int, after: int) -> int:
 def _write_searches(
     at: int, out_L: Ints, stop_N: Ints, end_N: Ints, neighbour_2E: Ints, father_N: Ints, seen_N: Bools
 ) -> tuple[int, bool]:
-    """The same search with its memory in the text: every step is asked of the retriever."""
+    """Write the same search with its memory in the text: every step asks the retriever."""
     seen_N[:] = False
     seen_N[0] = True
     father_N[0] = -1
@@ -189,7 +189,7 @@ def write_traces(
     """Write every graph's trace in the view `mode` (a position in `MODES`) into its row.
 
     `is_tree_B` is read in direct mode, and written by the search in the others.  The mask is true on the
-    target, but not on the token after `[ENDSEARCH]`, which is the retriever's.
+    target, except on the token after `[ENDSEARCH]`, which is a search result.
     """
     edges = edges_BxEx2.shape[1]
     node_work = np.empty((3, n), np.int32)

@@ -1,5 +1,5 @@
 """Streams: sequences that are predicted step by step, and whose outcomes come later.  numpy only, no torch.
 
-`stream` is the contract, `scores` says how a prediction is judged, `tables` reads files; every other module is one
-benchmark, which it offers as `BENCHMARK`.
+`stream` is the interface, `scores` judges predictions, `tables` reads files, `checks` and `overlap` check streams;
+every other module defines one benchmark as `BENCHMARK`.
 """

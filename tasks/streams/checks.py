@@ -1,4 +1,4 @@
-"""Whether streams can be worked through: a user's own benchmark is checked as data are, before anything is asked."""
+"""Checks streams before anything is asked: a user's benchmark is checked like data."""
 
 from collections.abc import Sequence
 
@@ -12,9 +12,9 @@ from .stream import Benchmark, Step, Stream, Target, Value
 def check_streams(benchmark: Benchmark, streams: Sequence[Stream], target: Target) -> None:
     """streams: from number 0 on.
 
-    Raises TaskError, naming benchmark, stream and step, for streams that no method could work through, for a truth that
-    lacks the target or is no value of it, for a stream that repeats another's steps, and where no step of any stream
-    asks for anything.
+    Raises TaskError, naming benchmark, stream and step, for streams that no method could use, for a truth that lacks
+    the target or is not a value of it, for a stream that repeats another's steps, and if no step of any stream asks for
+    anything.
     """
     if not streams:
         raise TaskError(f"{benchmark.name} has no streams with these data")
@@ -58,7 +58,7 @@ def _trouble(step: Step, place: int, stream: Stream, target: Target) -> str:
 
 
 def _texts(step: Step, target: Target) -> list[str]:
-    """What of a step's truth and present value is text."""
+    """The texts in a step's truth and present value."""
     values = [each[target.name] for each in (step.truth, step.now) if each and target.name in each]
     return [text for value in values if not isinstance(value, float | int) for text in _parts(value)]
 

@@ -1,10 +1,10 @@
 """The diagnoses of a patient's next admission, from MIMIC-IV: a stream is a patient, a step an admission.
 
 Step t's input is what is known when the patient is admitted; its truth, the coded diagnoses in their order, is known
-when the patient is discharged.  Where a patient goes, when, and whether they die is not known at admission and no
-input; nor are notes, whose hospital course is written at discharge and can hold the label.
+when the patient is discharged.  Where a patient is discharged to, when, and whether they die is not known at admission
+and not an input; nor are notes, whose hospital course is written at discharge and can hold the label.
 The folder is that of the full set or of the open demo: admissions, diagnoses_icd, d_icd_diagnoses and patients, .csv or
-.csv.gz.  Codes are text: ICD-9 begins with zeros.
+.csv.gz.  Codes are text: ICD-9 codes can begin with zeros.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ OLDEST = 130  # years; MIMIC has 91 for all above 89
 
 
 class Clinical(Benchmark):
-    """Target: diagnoses (ranked, titles with the primary one first).  Patients of two and more usable admissions, in
+    """Target: diagnoses (ranked, titles with the primary one first).  Patients with two or more usable admissions, in
     an order that the seed decides."""
 
     name = "clinical"
@@ -120,12 +120,12 @@ class _Tables:
         return [line for table in (self.left_out, *self._told) for line in table.told()]
 
     def titles_of(self, admission: str) -> tuple[str, ...]:
-        """Titles, or codes where the dictionary has none, the main diagnosis first, each once."""
+        """Titles, or codes without a title in the dictionary, the main diagnosis first, each once."""
         codes = (code for _, code in sorted(self._diagnoses.get(admission, ())))
         return tuple(dict.fromkeys(self._titles.get(code, code[0]) for code in codes))
 
     def fields(self, row: TableLine, left: str) -> dict[str, str]:
-        """left: when the last admission ended, "" for none."""
+        """The input's fields.  left: when the last admission ended, "" for none."""
         came = datetime.fromisoformat(row.values["admittime"])
         fields = {"admission": row.values["admission_type"], "from": row.values["admission_location"]}
         patient = row.values["subject_id"]
@@ -138,7 +138,7 @@ class _Tables:
         return fields
 
     def _check_zeros(self, diagnoses: Sequence[TableLine], told: LeftOutLines) -> None:
-        """Raises TaskError where codes are only found in the dictionary with zeros before them."""
+        """Raises TaskError if codes are in the dictionary only with zeros before them."""
         unknown = [row for row in diagnoses if _code(row) not in self._titles and row.values["icd_version"] == "9"]
         for row in unknown:
             code = row.values["icd_code"].strip()
@@ -175,7 +175,7 @@ class _Tables:
 
 
 def _births(patients: Sequence[TableLine], told: LeftOutLines) -> dict[str, float]:
-    """Years in which patients were born; those whose age or year cannot be are told, and shown without an age."""
+    """Years in which patients were born; patients with an impossible age or year are reported, and have no age."""
     found = {}
     for row in patients:
         age, year = number(row, "anchor_age"), number(row, "anchor_year")
@@ -191,7 +191,7 @@ def _code(row: TableLine) -> tuple[str, str]:
 
 
 def _is_time(text: str) -> bool:
-    """Times of MIMIC have no zone; one that has cannot be compared with the others."""
+    """Whether a text is a time without a zone, as MIMIC's are; others cannot be compared with them."""
     try:
         return datetime.fromisoformat(text).tzinfo is None
     except ValueError:

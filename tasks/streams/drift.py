@@ -1,8 +1,8 @@
-"""A hidden rule from cues to labels, which changes at known steps: how fast a memory follows.
+"""A hidden rule from cues to labels, which changes at known steps: how fast does a memory follow?
 
-Every `period` steps a new rule is drawn; within a period the label is the rule's, each step.  Cues are uniform.
+Every `period` steps a new rule is drawn; within a period every label is the rule's.  Cues are uniform.
 Example, cues=2 labels=2 period=3: red -> left, blue -> right for steps 0 to 2; then a new rule for steps 3 to 5.
-What can be right: a cue that has not come up since the last change has a label that no reader can know.
+The limit: no reader can know the label of a cue that has not come up since the last change.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ DEFAULT_STEPS = 100
 
 @dataclass(frozen=True, kw_only=True)
 class DriftOptions(TaskOptions):
-    """period: steps that a rule holds for."""
+    """period: steps per rule."""
 
     cues: int = 4
     labels: int = 2
@@ -42,7 +42,7 @@ class Drift(Benchmark):
         self.targets = (Target(name="label", kind="choice", question=question, options=options),)
 
     def stream(self, number: int) -> Stream:
-        """`steps` steps, DEFAULT_STEPS where that is 0: a drawn stream has no end of its own."""
+        """A stream of `steps` steps, DEFAULT_STEPS if that is 0: a drawn stream has no end of its own."""
         rng, options, steps = self.rng(number), self.options, []
         rule: list[int] = []
         for t in range(self.config.steps or DEFAULT_STEPS):
@@ -62,7 +62,7 @@ class Drift(Benchmark):
         return Stream(number=number, name=f"draw {number}", steps=tuple(steps))
 
     def oracle_notes(self, past: Sequence[Step], target: Target) -> list[str]:
-        """The rule as far as it was seen; a label that contradicts it drops all that was seen before."""
+        """The rule as seen so far; a label that contradicts it discards everything seen before."""
         rule: dict[str, str] = {}
         for step in past:
             if step.truth is None:

@@ -3,7 +3,7 @@
 Step t's input is the close of day (month) t and what led to it; its truth is the change to the next row, known when
 that day, or month, is over.  Shiller's rows are means over a month, so neighbouring changes are correlated by
 construction (Working, Econometrica 28, 1960); his dividends, earnings and prices in today's money were published
-later than the month that they stand beside, so they are no input.
+later than the month of their row, so they are not inputs.
 """
 
 import calendar
@@ -21,8 +21,8 @@ LARGEST_FACTOR = 2.0  # from a row to the next, or back; more is a wrong row (Au
 
 
 class Finance(Benchmark):
-    """Targets: change (number, percent) and direction (choice).  A stream starts on a day that the seed decides.
-    With steps=0, or as many as there are, there is one, the whole series."""
+    """Targets: change (number, percent) and direction (choice).  The seed decides on which day a stream starts.
+    With steps=0, or as many as there are, there is one stream, the whole series."""
 
     name = "finance"
     files = "prices of an index, such as daily_2000_2020.csv or monthly_1871_2026.csv"
@@ -132,7 +132,7 @@ class Finance(Benchmark):
         return kept
 
     def _follows(self, place: int) -> bool:
-        """Whether a row comes next after the one before it; told where it does not."""
+        """Whether a row directly follows the one before it; reported if not."""
         before, after = self._date(self._rows[place - 1]), self._date(self._rows[place])
         whole = (after.year - before.year) * 12 + after.month - before.month == 1
         if not (whole if self._monthly else after - before <= LONGEST_BREAK):

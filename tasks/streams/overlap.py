@@ -1,7 +1,7 @@
-"""Streams that hold the same steps: windows of one series may overlap, and other seeds may draw the same ones.
+"""Streams that share steps: windows of one series may overlap, and different seeds may draw the same windows.
 
-A step with a date is the same step wherever its date and its input are the same.  A step with a number instead has no
-place outside its stream: there streams are the same or they are not, and those that are drawn are never the same.
+Two steps with a date are the same if date and input are the same.  A step with a number means nothing outside its
+stream: such streams are the same as a whole or not at all, and drawn ones never count as the same.
 """
 
 from collections.abc import Hashable, Sequence
@@ -11,7 +11,7 @@ Steps = Sequence[tuple[str | int, str]]
 
 
 def first_with_the_steps(streams: Sequence[Steps], *, drawn: bool) -> list[int]:
-    """Of each stream the place of the first that has the same steps: its own, where it repeats none."""
+    """For each stream the index of the first that has the same steps: its own, if it repeats none."""
     first: dict[Hashable, int] = {}
     return [
         place if _is_apart(steps, drawn) else first.setdefault(tuple(steps), place)
@@ -20,8 +20,8 @@ def first_with_the_steps(streams: Sequence[Steps], *, drawn: bool) -> list[int]:
 
 
 def linked_by_steps(streams: Sequence[Steps], *, drawn: bool) -> list[int]:
-    """Of each stream the first of its set.  Streams that share a step are of one set, and so are those that others
-    link; no step is in two sets."""
+    """For each stream the index of the first of its set.  Streams that share a step, directly or through others, are in
+    one set; no step is in two sets."""
     parent = list(range(len(streams)))
     holder: dict[Hashable, int] = {}
     for place, steps in enumerate(streams):

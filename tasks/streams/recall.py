@@ -1,11 +1,11 @@
-"""Facts that are told one a step, some corrected later, then asked for: what a memory holds is all that can be told.
+"""Facts given one per step, some corrected later, then asked for: only what the memory holds can be answered.
 
-A step says `Anna has a cat.`; later perhaps `Anna has a dog.`, and only that counts from then on.  Behind the facts
-each key that is asked for is asked once, and the truths are known when the stream is over: no answer helps another.
+A step is `Anna has a cat.`; later perhaps `Anna has a dog.`, and from then on only that counts.  After the facts each
+key that is asked for is asked once, and the truths are known when the stream is over: no answer helps another.
 
 The keys are the same in every stream, in another order; each value is uniform and independent of all else.  So the
-last values of n facts are uniform over v**n cases, and a memory of b bits before the questions is under the ceiling of
-n independent symbols (`retrieval_gap.theory.best_cells.independent_scores`).
+last values of n facts are uniform over v**n cases, and a memory of b bits before the questions is bounded by the
+ceiling for n independent symbols (`retrieval_gap.theory.best_cells.independent_scores`).
 Example, facts=2 values=2 corrections=1: Anna has a cat. / Ben has a dog. / Anna has a dog. / Which animal does Ben
 have? dog / Which animal does Anna have? dog.
 """
@@ -30,7 +30,7 @@ MOST_FACTS = 100_000
 
 @dataclass(frozen=True, kw_only=True)
 class RecallStreamOptions(TaskOptions):
-    """facts: keys that are told.  values: how many there are.  corrections: facts that are told again with a new value.
+    """facts: number of keys.  values: number of values.  corrections: facts given again, with a value drawn anew.
     questions: keys that are asked for, 0 for all."""
 
     facts: int = 8
@@ -105,7 +105,7 @@ class Recall(Benchmark):
         return Stream(number=number, name=f"draw {number}", steps=(*facts, *questions))
 
     def oracle_notes(self, past: Sequence[Step], target: Target) -> list[str]:
-        """The facts as they stand, the last that was told first."""
+        """The current facts, the latest first."""
         facts: dict[str, str] = {}
         for step in past:
             if "fact" in step.input:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from .stream import Target, Value
 
 TOP = 5
-# Numbers beyond it are no answer and no truth: squares of smaller ones, and their sums, are finite.
+# Larger numbers are neither answers nor truths: squares of smaller ones, and their sums, are finite.
 LARGEST_NUMBER = 1e100
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """value: what methods are compared by, higher is better.  right: None where the kind knows no right and wrong.
+    """value: methods are compared by it, higher is better.  right: None for kinds without right and wrong.
     measures: the kind's own, by name."""
 
     value: float
@@ -24,11 +24,11 @@ class Judged:
 
 
 def judge(target: Target, predicted: Value | None, truth: Value) -> Judged:
-    """A prediction against the truth; None is an answer that could not be read, and counts as wrong.
+    """Score a prediction against the truth; None is an answer that could not be read, and counts as wrong.
 
     choice: right.  ranked: Acc@1 and Acc@5 of the first true code.  text: exact and graded match (F1 of words, after
     SQuAD's).  number: squared and absolute error, and whether the sign is right; the value is the negative absolute
-    error, and of no readable number all of them are NaN.
+    error; without a readable number all of them are NaN.
     """
     if target.kind == "number":
         return _number(predicted, truth)
@@ -45,7 +45,7 @@ def judge(target: Target, predicted: Value | None, truth: Value) -> Judged:
 
 
 def word_f1(first: list[str], second: list[str]) -> float:
-    """Harmonic mean of precision and recall of words; 0 where nothing is common."""
+    """Harmonic mean of precision and recall of words; 0 if no word is common."""
     common = sum((Counter(first) & Counter(second)).values())
     return 2 * common / (len(first) + len(second)) if common else 0.0
 

@@ -1,8 +1,8 @@
 """What a stream is: an ordered list of steps, each with an input, a truth, and the time when the truth is known.
 
-Two rules hold for every benchmark.  Stream *i* is a pure function of (data, configuration, i).  Nothing of a step's
-truth, and nothing that is only known later, is in the input of this step or of an earlier one; the truth of step s may
-be used at step t only where `known_by(s, t)`.
+Two rules hold for every benchmark.  Stream *i* is a pure function of (data, configuration, i).  The input of a step
+holds nothing of its own truth or a later step's, and nothing that is only known later; the truth of step s may be used
+at step t only if `known_by(s, t)`.
 """
 
 import abc
@@ -26,8 +26,8 @@ MOST_STEPS = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What is to be predicted.  question: for the model, one sentence.  options: the labels of a choice, which are
-    known beforehand.  unit: of a number."""
+    """What is to be predicted.  question: for the model, one sentence.  options: the labels of a choice, known
+    beforehand.  unit: the unit of a number."""
 
     name: str
     kind: Kind
@@ -39,9 +39,9 @@ class Target:
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """number: t, from 0.  time: when the input is known, a date or a step number.  input: named fields, as text.
-    truth: by target; None where nothing is asked.  known_after: when the truth is known, like `time`; None without.
-    now: what the input itself says of a target's present value, for the floors.  lead: how an answer begins, where a
-    model's answers are scored; "" for no special beginning.
+    truth: by target; None if nothing is asked.  known_after: when the truth is known, like `time`; None without one.
+    now: targets' present values as given in the input, for the floors.  lead: beginning of the answers whose
+    likelihood a model scores; "" for none.
     """
 
     number: int
@@ -68,8 +68,8 @@ class Stream:
 
 @dataclass(frozen=True, kw_only=True)
 class StreamConfig:
-    """data: the file or folder of a benchmark that has one.  steps: of a stream at the most, 0 for all that the data
-    give.  seed: where streams start, or what is drawn.  options: the benchmark's own, such as "facts=16 values=8"."""
+    """data: the benchmark's file or folder, if it reads one.  steps: most steps of a stream, 0 for all in the data.
+    seed: decides where streams start, or what is drawn.  options: the benchmark's own, such as "facts=16 values=8"."""
 
     data: Path | None = None
     steps: int = 100
@@ -88,8 +88,8 @@ class StreamConfig:
 class Benchmark(abc.ABC):
     """Base of all stream benchmarks.  A subclass sets the class variables, its `targets`, and writes `stream`.
 
-    files: what `--data` may name, in words; "" where the benchmark is drawn.  left_out: what a reader of files did not
-    take, one reason a line.  options: the benchmark's own.  Raises TaskError for invalid data or options.
+    files: what `--data` may name, in words; "" if the benchmark is drawn.  left_out: what was left out of the files,
+    one line per reason.  options: the benchmark's own.  Raises TaskError for invalid data or options.
     """
 
     name: ClassVar[str]
@@ -109,21 +109,21 @@ class Benchmark(abc.ABC):
 
     @property
     def available(self) -> int | None:
-        """How many different streams there are; None: no end of them."""
+        """Number of different streams; None: unlimited."""
         return None
 
     @abc.abstractmethod
     def stream(self, number: int) -> Stream:
-        """Stream `number`, counted from 0.  Raises TaskError where there is no such stream."""
+        """Stream `number`, counted from 0.  Raises TaskError if there is no such stream."""
 
     @abc.abstractmethod
     def oracle_notes(self, past: Sequence[Step], target: Target) -> list[str]:
-        """What an ideal writer would have noted after these steps, a line each, the most important first.
+        """The notes of an ideal writer after these steps, the most important first.
 
-        past: the steps so far; a truth that is not known yet is None in it (`seen`)."""
+        past: the steps so far; truths that are not known yet are None (`seen`)."""
 
     def target(self, name: str) -> Target:
-        """The target of this name, or the first where it is "".  Raises TaskError for one that there is not."""
+        """The target of this name, or the first for "".  Raises TaskError for an unknown name, or without targets."""
         if not getattr(self, "targets", ()):
             raise TaskError(f"{self.name}: `targets` is empty; there is nothing to predict")
         names = [target.name for target in self.targets]
@@ -138,7 +138,7 @@ class Benchmark(abc.ABC):
 
 
 def load_benchmark(name_or_path: str) -> type[Benchmark]:
-    """The benchmark of this name, or of a user's `.py` file.  Raises TaskError, one line, where there is none."""
+    """The benchmark of this name, or of a user's `.py` file.  Raises TaskError, one line, if there is none."""
     return load_class(
         name_or_path,
         base=Benchmark,  # type: ignore[type-abstract]
@@ -154,7 +154,7 @@ def known_by(step: Step, now: Step) -> bool:
 
 
 def seen(steps: Sequence[Step], now: Step) -> list[Step]:
-    """The steps before `now` as they are known when its input is: truths that come later are None."""
+    """The steps before `now`, as known when its input is: truths that come later are None."""
     return [
         step if known_by(step, now) else replace(step, truth=None, known_after=None)
         for step in steps
@@ -163,7 +163,7 @@ def seen(steps: Sequence[Step], now: Step) -> list[Step]:
 
 
 def _not_after(first: str | int, second: str | int) -> bool:
-    """Times of one stream are of one kind: step numbers, or ISO dates (or dates with times), which sort as text."""
+    """All times of a stream are of one kind: step numbers, or ISO dates (with or without times), which sort as text."""
     if isinstance(first, int) and isinstance(second, int):
         return first <= second
     return str(first) <= str(second)

@@ -1,4 +1,4 @@
-"""CSV files as strangers write them: what is not usable is left out and told, what is not readable is refused."""
+"""Reads CSV files from others: unusable rows are left out and reported, unreadable files are refused."""
 
 import csv
 import gzip
@@ -25,7 +25,7 @@ class TableLine(NamedTuple):
 
 @dataclass
 class LeftOutLines:
-    """What a reader did not take: reasons, and the lines that they hold for."""
+    """What a reader left out: reasons, and the lines of each."""
 
     path: Path
     lines: dict[str, list[int]] = field(default_factory=dict)
@@ -34,12 +34,12 @@ class LeftOutLines:
         self.lines.setdefault(reason, []).append(line)
 
     def told(self) -> list[str]:
-        """One line a reason."""
+        """One line per reason."""
         return [f"{self.path}: {reason} ({_places(lines)})" for reason, lines in self.lines.items()]
 
 
 def header(path: Path) -> tuple[str, ...]:
-    """The names of a file's columns.  Raises TaskError where it cannot be read."""
+    """The names of a file's columns.  Raises TaskError if it cannot be read."""
     return tuple(next(_lines(path), (0, ()))[1])
 
 
@@ -47,7 +47,7 @@ def read_rows(path: Path, columns: Sequence[str], left_out: LeftOutLines) -> lis
     """The rows of a CSV file, or of its gzipped form, as text; line 1 is the header.
 
     Rows that are cut off or have too many fields, and exact repeats, are left out.  Raises TaskError for a file that is
-    missing, not UTF-8, no CSV, without one of the columns, or without rows.
+    missing, not UTF-8, not CSV, without one of the columns, or without rows.
     """
     lines = _lines(path)
     _, names = next(lines, (0, []))
@@ -68,7 +68,7 @@ def read_rows(path: Path, columns: Sequence[str], left_out: LeftOutLines) -> lis
 
 
 def number(row: TableLine, column: str) -> float | None:
-    """A number up to LARGEST_NUMBER, None for what is none."""
+    """The field as a number up to LARGEST_NUMBER, None if it is not one."""
     try:
         value = float(row.values[column])
     except ValueError:
@@ -77,7 +77,7 @@ def number(row: TableLine, column: str) -> float | None:
 
 
 def day(row: TableLine, column: str) -> date | None:
-    """An ISO date, None for what is none."""
+    """The field as an ISO date, None if it is not one."""
     try:
         return date.fromisoformat(row.values[column].strip())
     except ValueError:
@@ -87,7 +87,7 @@ def day(row: TableLine, column: str) -> date | None:
 def usable(
     rows: Iterable[TableLine], numbers: Sequence[str], date_column: str, left_out: LeftOutLines
 ) -> list[TableLine]:
-    """The rows whose numbers and date can be read; empty fields and NaN are no numbers."""
+    """The rows whose numbers and date can be read; empty fields and NaN are not numbers."""
     kept = []
     for row in rows:
         lacking = next((column for column in numbers if number(row, column) is None), None)
@@ -101,7 +101,7 @@ def usable(
 
 
 def in_order(rows: Sequence[TableLine], key: Callable[[TableLine], date], left_out: LeftOutLines) -> list[TableLine]:
-    """Sorted by time; of several rows of one time the first.  Both are told."""
+    """The rows sorted by time, of several rows of one time only the first.  Both changes are reported."""
     ordered = sorted(rows, key=lambda row: (key(row), row.line))
     for before, after in pairwise(rows):
         if key(after) < key(before):
@@ -116,9 +116,9 @@ def in_order(rows: Sequence[TableLine], key: Callable[[TableLine], date], left_o
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The lines of a CSV file that are not empty, each with the number of the last line of text that it takes.
+    """The rows of a CSV file that are not empty, each with the number of its last line of text.
 
-    Raises TaskError where the file cannot be read, or a field is longer than any is.
+    Raises TaskError if the file cannot be read, or a field exceeds the `csv` module's limit.
     """
     reader = csv.reader(io.StringIO(_text(path)))
     line = 0

@@ -1,4 +1,4 @@
-"""Tomorrow's weather from today's: the sky's class, the temperature, and, where the file has it, the day's sentence.
+"""Tomorrow's weather from today's: the sky's class, the temperature and, if the file has it, the day's sentence.
 
 Two files are read.  Vega's: location, date, precipitation, temp_max, temp_min, wind, weather (NOAA, two places).
 Szeged's: hours, means and extremes of a day, and `daily_summary`, a sentence about that same day; its first phrase is
@@ -18,13 +18,13 @@ from ..api import TaskError
 from .stream import Benchmark, Step, Stream, StreamConfig, Target, Value
 from .tables import LeftOutLines, TableLine, day, header, in_order, number, read_rows, usable
 
-RARE, OTHER = 0.01, "other"  # classes of a smaller share of the days are one
+RARE, OTHER = 0.01, "other"  # classes with a smaller share of the days are merged
 PHRASE_ENDS = re.compile(r" (?:throughout|starting|until|overnight|in the)\b|\.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Form:
-    """One form of file.  shown: column by the field's name.  temperature: the columns whose mean is the day's."""
+    """One file format.  shown: column by the field's name.  temperature: the columns whose mean is the day's."""
 
     columns: tuple[str, ...]
     shown: dict[str, str]
@@ -72,7 +72,7 @@ SZEGED = _Form(
 
 class Weather(Benchmark):
     """Targets: sky (choice), temperature (number), and text with Szeged's file.  Streams take the file's places in
-    turn and start on a day that the seed decides.  With steps=0, or as many as each place has, they are each place's
+    turn; the seed decides on which day they start.  With steps=0, or as many as each place has, they are each place's
     whole series."""
 
     name = "weather"
@@ -117,7 +117,7 @@ class Weather(Benchmark):
         return Stream(number=number, name=f"{place or 'series'} from {steps[0].time}", steps=steps)
 
     def oracle_notes(self, past: Sequence[Step], target: Target) -> list[str]:
-        """Of the sky: counts of what followed what.  Of numbers: the mean change.  Of sentences: the commonest."""
+        """For the sky: counts of transitions.  For numbers: the mean change.  For sentences: the commonest."""
         known = [step for step in past if step.truth is not None]
         if target.kind == "choice":
             return transition_notes(known, target.name)
@@ -163,7 +163,7 @@ class Weather(Benchmark):
         return row.values[self._form.place] if self._form.place else ""
 
     def _pairs(self, rows: Sequence[TableLine]) -> list[tuple[TableLine, TableLine]]:
-        """Each day with the next, where the file has it."""
+        """Each day with the next, if the file has it."""
         ordered = in_order(rows, _date, self._left_out)
         pairs = []
         for today, tomorrow in pairwise(ordered):
@@ -196,7 +196,7 @@ class Weather(Benchmark):
 
 
 def phrase(text: str) -> str:
-    """The first phrase of a day's sentence, in small letters: "Partly cloudy until night." is partly cloudy."""
+    """The first phrase of a day's sentence, in lower case: "Partly cloudy until night." is partly cloudy."""
     return PHRASE_ENDS.split(text.strip(), maxsplit=1)[0].casefold()
 
 

@@ -1,6 +1,6 @@
 """Labelled texts for heads over a language model's states: generated order tasks, and readers of public sets.
 
-A generated set is one file of this folder that offers a `GeneratedTexts` under `TEXTS`.
+A generated set is one file of this folder that defines a `GeneratedTexts` as `TEXTS`.
 """
 
 import difflib
@@ -30,7 +30,7 @@ PUBLIC: dict[str, Callable[[Path | None], TextSet]] = {
 
 @cache
 def generated_sets() -> dict[str, type[GeneratedTexts]]:
-    """Every module of this folder that has `TEXTS`, by its name."""
+    """The `TEXTS` of every module of this folder that has one, by name."""
     modules = (importlib.import_module(f"{__name__}.{each.name}") for each in pkgutil.iter_modules(__path__))
     return {module.TEXTS.name: module.TEXTS for module in modules if hasattr(module, "TEXTS")}
 
@@ -42,8 +42,8 @@ def set_names() -> list[str]:
 def load_texts(
     name: str, *, n: int = 64, samples: int = 2000, test_samples: int = 1000, seed: int = 0, data: Path | None = None
 ) -> TextSet:
-    """The set of this name.  n, samples, test_samples, seed: of generated sets.  data: the file of a public one, or its
-    folder.
+    """The set of this name.  n, samples, test_samples, seed: for generated sets.  data: the file of a public set, or
+    its folder.
 
     Raises TaskError for an unknown name, a number out of range, or an invalid file.
     """

@@ -1,6 +1,6 @@
 """What a set of labelled texts is: examples in three splits that share no group.
 
-Three kinds of label: one for a `text`, one of several texts (`choice`), one for every word (`tokens`, in BIO).
+Three kinds of label: one per text (`text`), one of several texts (`choice`), one per word (`tokens`, in BIO).
 """
 
 from collections import Counter
@@ -20,10 +20,10 @@ MOST_SHOWN = 40  # characters of a group's name in an error
 class Example:
     """One example.
 
-    name: its own in the whole set.  group: what a split keeps together (a pair, a document, a task).
-    texts: one; of a choice, one for each choice.
-    label: number of the label, or of the right choice.  tags: of `tokens`, a label's number for each word of the text.
-    place: where the sentence that decides stands, from 0 (first) to 1 (last); None where no single one decides.
+    name: unique in the whole set.  group: a pair, document or task that is kept in one split.
+    texts: one; for a choice, one per choice.
+    label: number of the label, or of the right choice.  tags: for `tokens`, a label's number for each word of the text.
+    place: position of the deciding sentence, from 0 (first) to 1 (last); None if no single one decides.
     """
 
     name: str
@@ -36,8 +36,8 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TextSet:
-    """A whole set.  labels: their names, by number; of a choice, none.  splits: the examples of each.
-    order_blind: the words alone decide."""
+    """A whole set.  labels: their names, by number; none for a choice.  splits: the examples of each.
+    order_blind: the words decide, in any order."""
 
     name: str
     kind: LabelKind
@@ -59,8 +59,8 @@ class TextSet:
 
 
 def checked(texts: TextSet) -> TextSet:
-    """The same set.  Raises TaskError, naming the example or group, for a set that no fair test can be made on:
-    a split that is empty, a text that is, a label out of range or with a single example, a group in two splits."""
+    """The same set.  Raises TaskError, naming the example or group, for a set that allows no fair test: an empty split
+    or text, a label that is out of range or has fewer than two examples, a group in two splits."""
     for split in SPLITS:
         if not texts.splits[split]:
             raise TaskError(f"{texts.name}: the {split} split is empty; more examples, or groups, are needed")

@@ -1,9 +1,9 @@
-"""Bracket depth: how many brackets are open where a word stands.
+"""Bracket depth: how many brackets are open at a word.
 
     so ( ( here ( ) ) ) ( ) .     -> two
 
-The texts of a family have the same brackets; the word stands elsewhere.  Families with the same brackets are in one
-split, for they share texts.
+The texts of a family have the same brackets, with the word at other places.  Families with the same brackets are in one
+split, because they share texts.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Files of examples as they are read: JSON lines with known fields, and the split that owns a group."""
+"""Reads files of examples, JSON lines with known fields, and decides the split of a group."""
 
 import hashlib
 import json
@@ -10,12 +10,12 @@ from ..api import Split, TaskError
 from ..file_kinds import HALF_A_CHARACTER, holds_half_a_character, no_text
 from .api import Example, LabelKind, TextSet, checked
 
-# Of ten groups, how many are for training and for validation; the others are for the test.
+# Of ten groups, the numbers for training and for validation; the others are for the test.
 TRAIN_TENTHS, VALIDATION_TENTHS = 6, 2
 
 
 def find_file(data: Path | None, name: str, what: str) -> Path:
-    """`data` itself, or the file of this name in the folder `data`.  Raises TaskError where there is none."""
+    """`data` itself, or the file of this name in the folder `data`.  Raises TaskError if there is none."""
     if data is None:
         raise TaskError(f"{what} is read from a file: name {name}, or its folder, with --data")
     path = data / name if data.is_dir() else data
@@ -25,8 +25,8 @@ def find_file(data: Path | None, name: str, what: str) -> Path:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Lines end at a line feed, with a carriage return before it or not, and nowhere else: a text may hold U+2028 and
-    its like.  Raises TaskError, one line, for a file that cannot be read as text."""
+    """The lines of a file.  They end at a line feed, a carriage return or both only: a text may hold U+2028 and its
+    like.  Raises TaskError, one line, for a file that cannot be read as text."""
     try:
         told = no_text(path)
         text = "" if told else path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
@@ -38,10 +38,10 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_records(path: Path, fields: dict[str, type]) -> list[tuple[str, dict[str, Any]]]:
-    """Objects of a JSON lines file, each with the place where it stands.
+    """Objects of a JSON lines file, each with its place, `file:line`.
 
-    Raises TaskError, naming file, line and field, for a line that is none, that lacks a field or has it of another
-    type, or that holds half a character.
+    Raises TaskError, naming file, line and field, for a line that is not an object, lacks a field, has one of another
+    type, or holds half a character; and for a file without any.
     """
     found = []
     for number, line in enumerate(read_lines(path), 1):
@@ -77,7 +77,7 @@ def split_of_group(group: str) -> Split:
 
 
 def by_group(name: str, kind: LabelKind, labels: Sequence[str], examples: Iterable[Example]) -> TextSet:
-    """The set whose splits are decided by the examples' groups."""
+    """The set of these examples, split by group."""
     splits: dict[Split, list[Example]] = {"train": [], "validation": [], "test": []}
     for example in examples:
         splits[split_of_group(example.group)].append(example)

@@ -1,8 +1,8 @@
-"""What a reader without order, or without the text, gets on a set: the numbers that a head has to be above.
+"""What a reader without word order, or without the text, reaches on a set: the numbers that a head has to be above.
 
 Three floors: the most frequent label; naive Bayes on the set of words (Bernoulli model, add-one smoothing, Manning et
-al. 2008, section 13.3); the most frequent label for the first word.  A choice is scored text by text.  Of labels or
-choices with equal scores one is guessed: each counts its share.  For tags: always "O", and each lower-case word's most
+al. 2008, section 13.3); the most frequent label for the first word.  A choice is scored text by text.  Labels or
+choices with equal scores share a guess: each counts its share.  For tags: always "O", and each lower-case word's most
 frequent tag (of equals the first seen), by span F1.
 """
 
@@ -20,7 +20,7 @@ ROUNDING = 1e-9  # of sums of logarithms: scores that differ by less are equal
 
 
 def floors(texts: TextSet) -> Floors:
-    """By name, each in 0..1: trained on the train split, measured on the test split, in the set's own metric."""
+    """The floors by name, each in 0..1: trained on the train split, measured on the test split, in the set's metric."""
     if texts.kind == "tokens":
         return _tag_floors(texts)
     train, test = (_rows(texts, split) for split in (texts.train, texts.test))
@@ -34,7 +34,7 @@ def floors(texts: TextSet) -> Floors:
 
 
 def _rows(texts: TextSet, examples: Sequence[Example]) -> list[tuple[str, int]]:
-    """Texts and labels; of a choice each text, labelled 1 where it is the right one."""
+    """Texts and labels; for a choice each text, labelled 1 if it is the right one."""
     if texts.kind == "choice":
         return [(text, int(place == e.label)) for e in examples for place, text in enumerate(e.texts)]
     return [(example.texts[0], example.label) for example in examples]
@@ -61,7 +61,7 @@ def _majority(texts: TextSet) -> float:
 
 
 def naive_bayes(train: Sequence[str], labels: Sequence[int], test: Sequence[str]) -> NDArray[np.float64]:
-    """Log joint probability of each test text (row) and label (column), of the set of lower-case words in each."""
+    """Log joint probability of each test text (row) and label (column), from the text's set of lower-case words."""
     vocabulary = {word: place for place, word in enumerate(sorted({w for text in train for w in text.lower().split()}))}
     classes = max(labels) + 1
     seen_CxV, texts_C = np.zeros((classes, len(vocabulary))), np.zeros(classes)
@@ -78,7 +78,7 @@ def naive_bayes(train: Sequence[str], labels: Sequence[int], test: Sequence[str]
 
 
 def _first_words(train: Sequence[tuple[str, int]], test: Sequence[tuple[str, int]]) -> NDArray[np.float64]:
-    """How often each label went with the text's first word; over all texts where the word is new."""
+    """How often each label went with the text's first word; if the word is new, over all texts."""
     classes = max(label for _, label in train) + 1
     counts: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(classes))
     for text, label in train:

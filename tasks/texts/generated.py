@@ -1,9 +1,9 @@
 """Generated sets of texts: families of texts with the same words, one for each label.
 
-Family i of a split is a pure function of (task, n, seed, split, i).  All texts of a family have the same words, so what
-looks at the words alone says the same of each, and is right on exactly one of them: chance, by construction.
+Family i of a split is a pure function of (task, n, seed, split, i).  All texts of a family have the same words, so a
+reader of the words alone gives the same answer for each, and is right on exactly one: chance, by construction.
 
-Splits share no text: a family belongs to the split of what all families of its texts have in common.
+Splits share no text: a family's split is decided by what all families with one of its texts have in common.
 """
 
 import abc
@@ -19,7 +19,7 @@ from .api import Example, TextSet, checked
 from .words import FILLER_WORDS, filler
 
 LONGEST = 512
-MOST_ATTEMPTS = 1000  # a split owns a quarter of all families
+MOST_ATTEMPTS = 1000  # a split owns at least a quarter of all families
 T = TypeVar("T")
 
 
@@ -39,13 +39,13 @@ class SampleDraws:
         return values[self.below(len(values))]
 
     def some(self, values: Sequence[T], count: int) -> list[T]:
-        """`count` different ones, in random order."""
+        """`count` different values, in random order."""
         left = list(values)
         return [left.pop(self.below(len(left))) for _ in range(count)]
 
 
 class Written(NamedTuple):
-    """A text, and where in it the sentence that decides stands (`Example.place`)."""
+    """A text, and the position of its deciding sentence (`Example.place`)."""
 
     text: str
     place: float | None = None
@@ -54,11 +54,11 @@ class Written(NamedTuple):
 class GeneratedTexts(abc.ABC):
     """Base of the generated sets.  A subclass sets the class variables, and writes `family` and `oracle`.
 
-    labels: their names; a family has a text for each, in this order.  shortest: words of the shortest text there is.
+    labels: their names; a family has a text for each, in this order.  shortest: smallest n.
     order_blind: the control, whose families do not share their words.
-    version: raised when the texts of a seed change, so that runs on others are not taken for runs on these.
+    version: increased when the texts of a seed change, so that runs on older texts are not taken for runs on these.
 
-    n: words of a text at the most; at most `FILLER_WORDS - 1` fewer.
+    n: most words of a text, which has at most `FILLER_WORDS - 1` fewer.
     Raises TaskError for an n out of range.
     """
 
@@ -84,21 +84,22 @@ class GeneratedTexts(abc.ABC):
 
     @staticmethod
     def common(family: Sequence[Written]) -> str:
-        """What every family that has one of these texts has in common: it decides the split.  All texts, where a text
-        is of one family alone."""
+        """What all families with one of these texts have in common: it decides the split.  By default all texts, for
+        texts that occur in one family only."""
         return "\n".join(each.text for each in family)
 
     def examples(self, split: Split, count: int) -> tuple[Example, ...]:
         """The first `count` examples of a split, whole families: `count` is rounded down to a multiple of the labels.
 
-        Raises TaskError where that leaves none."""
+        Raises TaskError if that leaves none."""
         families = count // len(self.labels)
         if families < 1:
             raise TaskError(f"{self.name}: {count} samples are fewer than the {len(self.labels)} of a family")
         return tuple(example for index in range(families) for example in self._members(split, index))
 
     def text_set(self, samples: int, test_samples: int) -> TextSet:
-        """samples: of training.  test_samples: of the test; the validation split has half of it, one family or more."""
+        """samples: for training.  test_samples: for the test; the validation split has half as many, at least one
+        family."""
         sizes: dict[Split, int] = {
             "train": samples,
             "validation": max(test_samples // 2, len(self.labels)),
@@ -110,9 +111,9 @@ class GeneratedTexts(abc.ABC):
         )
 
     def _members(self, split: Split, index: int) -> list[Example]:
-        """What `common` tells decides which split a family belongs to; it is drawn again until that is the right one.
+        """The examples of family `index`, which is drawn again until `common` puts it into the split.
 
-        Raises TaskError where there are too few different texts for that."""
+        Raises TaskError if there are too few different texts for that."""
         key = f"texts|{self.name}|n={self.n}|seed={self.seed}|split={split}"
         for attempt in range(MOST_ATTEMPTS):
             family = self.family(SampleDraws(key, index, attempt))
@@ -130,10 +131,10 @@ class GeneratedTexts(abc.ABC):
 
 
 def with_fillers(draws: SampleDraws, parts: Sequence[str], n: int) -> tuple[list[str], list[int]]:
-    """Sentences of no meaning for the question put before and between the parts, as many as n words have room for; the
-    last part, the question, stays last.
+    """Put irrelevant sentences before and between the parts, as many as fit into n words; the last part, the question,
+    stays last.
 
-    The sentences, and how many fillers stand before each part."""
+    Returns the sentences, and the number of fillers before each part."""
     room = (n - sum(len(part.split()) for part in parts)) // FILLER_WORDS
     gaps = sorted(draws.below(len(parts)) for _ in range(max(0, room)))
     sentences, before, used = [], [], 0
@@ -147,5 +148,5 @@ def with_fillers(draws: SampleDraws, parts: Sequence[str], n: int) -> tuple[list
 
 
 def steps_of(n: int) -> int:
-    """How many steps a text of n words has to be followed through: 1 up to 63 words, then 1 more for each doubling."""
+    """Number of steps to follow in a text of n words: 1 up to 63 words, then 1 more for each doubling."""
     return max(1, n.bit_length() - 5)

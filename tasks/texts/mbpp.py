@@ -1,9 +1,9 @@
 """MBPP (Austin et al. 2021, arXiv 2108.07732): does a program still pass its tests after a small edit?
 
-An edit swaps two neighbouring statements, or the two sides of an operator for which sides matter; so an edited program
-has the words of the first, in another order.  Its label comes from running the tests, each program in a process of its
-own with limits.  Of each task one edit that passes and one that fails are kept, and a task that lacks either is left
-out.  Running code of others is opt-in: nothing here runs unless `label_edits` is called.
+An edit swaps two neighbouring statements, or the two sides of an operator whose sides matter, so an edited program has
+the words of the original in another order.  Its label comes from running the tests, each program in a process of its
+own with limits.  Of each task one edit that passes and one that fails are kept; a task that lacks either is left out.
+Running other people's code is opt-in: nothing here runs unless `label_edits` is called.
 """
 
 import ast
@@ -28,7 +28,7 @@ COMPARED = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 
 
 def edits(code: str, draws: SampleDraws) -> Iterator[str]:
-    """Different edited programs in random order, as Python writes them; none where the code does not parse."""
+    """Different edited programs in random order, as Python writes them; none if the code does not parse."""
     try:
         count = len(_places(ast.parse(code)))
     except SyntaxError:
@@ -44,7 +44,7 @@ def edits(code: str, draws: SampleDraws) -> Iterator[str]:
 
 
 def _places(tree: ast.AST) -> list[tuple[ast.AST, int]]:
-    """Where an edit can be made: an operator (-1), or a list of statements and the first of two."""
+    """Places for an edit: an operator (-1), or a list of statements and the index of the first of two."""
     found: list[tuple[ast.AST, int]] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.BinOp) and isinstance(node.op, SIDES_MATTER):
@@ -92,9 +92,10 @@ def _limit() -> None:
 
 
 def label_edits(data: Path | None, out: Path, *, seed: int = 0, most_tasks: int = 0) -> int:
-    """Runs others' code.  Writes edited programs and their labels as a set `own`, split by task; how many examples.
+    """Run other people's code; write edited programs and their labels as a set `own`, split by task.
 
-    most_tasks: of the file, from its start; 0 means all.  Raises TaskError for an invalid file.
+    most_tasks: tasks from the file's start; 0 means all.  Returns the number of examples.  Raises TaskError for an
+    invalid file.
     """
     records = read_records(find_file(data, FILE, "mbpp"), FIELDS)[: most_tasks or None]
     rows: list[str] = []

@@ -3,7 +3,7 @@
     the lamp is not on and the radio is on . is the lamp on ?     -> no
     the lamp is on and the radio is not on . is the lamp on ?     -> yes
 
-A single sentence decides, and stands anywhere in the text: `Example.place` tells where.
+A single sentence decides, anywhere in the text: `Example.place` is its position.
 """
 
 import re

@@ -2,8 +2,8 @@
 
     so the list is red green blue yellow red blue . what is item three ?     -> blue
 
-The texts of a family differ in which item stands at that place: it changed places with another of the list.  Families
-whose lists have the same items, in any order, are in one split, for they share texts.
+The texts of a family differ in the item at that place: it is swapped with another of the list.  Families whose lists
+have the same items, in any order, are in one split, because they share texts.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Order taken away: permutations within windows, from 2 places to the whole."""
+"""Removes order: permutations within windows, from 2 places to the whole text."""
 
 import hashlib
 import re
@@ -12,10 +12,10 @@ WHOLE = 0  # a window as long as the sequence
 
 
 def permutation(length: int, window: int, key: str) -> NDArray[np.int64]:
-    """Where each place's content comes from: shuffled within windows of this many places, of all for `WHOLE`.
+    """The source of each place: places are shuffled within windows of this many, all together for `WHOLE`.
 
-    The windows follow on each other from the first place.  The same key, the same permutation.  A window is uniform
-    over its orders, the one there was included.
+    The windows are consecutive, from the first place on.  The same key gives the same permutation.  A window is uniform
+    over its orders, the original one included.
     """
     rng = np.random.default_rng(np.frombuffer(hashlib.sha256(key.encode()).digest(), np.uint32))
     size = window or max(length, 1)
@@ -26,7 +26,7 @@ def permutation(length: int, window: int, key: str) -> NDArray[np.int64]:
 def shuffled_words(example: Example, window: int, key: str) -> Example:
     """The same example with the words of each of its texts shuffled, and its tags with them.
 
-    What stands between the words (spaces, line breaks) stays where it is.
+    White space between the words (spaces, line breaks) stays in place.
     """
     orders = [permutation(len(text.split()), window, f"{key}|{place}") for place, text in enumerate(example.texts)]
     texts = tuple(_reordered(text, order) for text, order in zip(example.texts, orders, strict=True))

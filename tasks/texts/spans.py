@@ -1,7 +1,7 @@
-"""Spans of BIO tags, and their F1: a span counts where its type, first and last word are all right.
+"""Spans of BIO tags, and their F1: a span counts if its type, first and last word are all right.
 
 The definition is that of the CoNLL-2000 evaluation script and of `seqeval`: a span begins at a B tag, and at an I tag
-behind an O or behind another type.
+after an O or after another type.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,7 +30,7 @@ def spans(tags: Sequence[str]) -> set[Span]:
 
 
 class SpanCounts(NamedTuple):
-    """Spans that are right, that were said to be there, and that are there."""
+    """Numbers of right spans, predicted spans and true spans."""
 
     right: int
     said: int
@@ -38,12 +38,12 @@ class SpanCounts(NamedTuple):
 
     @property
     def f1(self) -> float:
-        """2 right / (said + true); 0 where there is none of either, as `seqeval` has it."""
+        """2 right / (said + true); 0 if there are neither, as in `seqeval`."""
         return 2 * self.right / (self.said + self.true) if self.said + self.true else 0.0
 
 
 def count_spans(true: Sequence[str], said: Sequence[str]) -> SpanCounts:
-    """Of one sentence.  Raises ValueError where the two are not of one length."""
+    """The counts of one sentence.  Raises ValueError if the two have different lengths."""
     if len(true) != len(said):
         raise ValueError(f"{len(true)} true tags, {len(said)} predicted")
     there, told = spans(true), spans(said)

@@ -1,10 +1,10 @@
-"""Swap tracking: three people swap balls; whose colour is asked for at the end.
+"""Swap tracking: three people swap balls; what colour has one of them at the end?
 
     so anna has the red ball . ben has the blue ball . carl has the green ball . anna and ben swap .
     what does anna have ?
     -> blue
 
-The texts of a family differ in who begins with which ball.
+The texts of a family differ in who has which ball at the start.
 """
 
 import re

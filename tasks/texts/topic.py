@@ -2,7 +2,7 @@
 
     the old guitar is near the piano . the new song is beside the album .     -> music
 
-Three sentences of four, or more, are about the topic, the others about other topics.
+At least three sentences in four are about the topic, the others about other topics.
 """
 
 from .generated import GeneratedTexts, SampleDraws, Written

@@ -2,7 +2,7 @@
 
     a = 1 ; b = 2 ; c = 3 ; a = b ; print a     -> 2
 
-The texts of a family differ in the values that the variables begin with.
+The texts of a family differ in the first values of the variables.
 """
 
 from .generated import GeneratedTexts, SampleDraws, Written, steps_of
@@ -27,7 +27,7 @@ class VariableAssignment(GeneratedTexts):
             lines.append(f"{names[to]} = {names[of]} ;")
         asked = draws.below(VALUES)
         for _ in range((self.n - STATEMENT * len(lines) - 2) // STATEMENT):
-            # behind the first line, so that all texts of a family begin alike
+            # after the first line, so that all texts of a family begin alike
             idle = f"{draws.pick(FILLER_VARIABLES)} = {draws.pick(FILLER_VALUES)} ;"
             lines.insert(1 + draws.below(len(lines)), idle)
         text = " ".join([*lines, f"print {names[asked]}"])

@@ -1,4 +1,4 @@
-"""Which came first: two people come home; did the one come before the other?
+"""Which came first: two people come home; did one come before the other?
 
 so anna came home . ben came home . did anna come home before ben ?     -> yes
 so ben came home . anna came home . did anna come home before ben ?     -> no

@@ -1,4 +1,4 @@
-"""Words of the generated texts: common ones, that most tokenizers keep whole."""
+"""Words of the generated texts: common words that most tokenizers keep whole."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What can be told of a file, or of made-up worlds, without a model: lengths, reach of searches, shortcuts."""
+"""What can be measured on a file, or on made-up worlds, without a model: lengths, reach of searches, shortcuts."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from ..data.subsets import LARGEST, SubsetConfig, Subsets
 
 
 def with_ten_paragraphs(questions: Sequence[Question], order: str = "random") -> tuple[Question, ...]:
-    """Those that every n and variant can be shown of.  Raises TaskError where there is none."""
+    """The questions that can be shown at every n and in every variant.  Raises TaskError if there is none."""
     whole = Subsets(questions, SubsetConfig(order=order)).questions
     if not whole:
         raise TaskError(f"none of the {len(questions)} questions has {LARGEST} paragraphs, which this audit needs")

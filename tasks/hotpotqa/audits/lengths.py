@@ -1,8 +1,8 @@
-"""How long what is shown of a file is, and how far its gold paragraphs are from the question, by n and variant.
+"""How long the paragraphs shown are, and how far the gold ones are from the question, by n and variant.
 
     python -m tasks.hotpotqa.audits.lengths hotpot_dev_distractor_v1.json [random|last|first]
 
-Without a file, of 500 questions about small worlds.
+Without a file, for 500 questions about small worlds.
 """
 
 import sys
@@ -25,7 +25,7 @@ def distances(shown: Shown) -> Iterator[int]:
 
 
 def lengths(questions: Sequence[Question], config: SubsetConfig) -> tuple[float, float, float]:
-    """Means over questions: paragraphs with a title, words in all, words behind a gold paragraph."""
+    """Means over questions: paragraphs with a title, all words, words after a gold paragraph."""
     subsets = Subsets(questions, config)
     every = [subsets.shown(question) for question in questions]
     candidates = mean(sum(bool(paragraph.title) for paragraph in shown.paragraphs) for shown in every)

@@ -1,10 +1,10 @@
-"""How far searches lead: the share of supporting sentences that a search finds which uses nothing but the question and
-the sentences found before it, by n.
+"""How far searches lead: the share of supporting sentences that can be found by a search that uses only the question
+and the sentences found before it, by n.
 
     python -m tasks.hotpotqa.audits.reach hotpot_dev_distractor_v1.json [count]
 
-Of the first `count` questions (default 300) that have ten paragraphs; without a file, of questions about small worlds.
-It is what a model can find that reads the question and the results, and not the paragraphs.
+For the first `count` questions (default 300) with ten paragraphs; without a file, for questions about small worlds.
+A model that reads the question and the search results, but not the paragraphs, can find this share.
 """
 
 import re
@@ -22,7 +22,7 @@ HOPS = 2
 
 
 def reached(shown: Shown) -> list[bool]:
-    """For each supporting sentence, the easiest first, whether what is known by then leads to it."""
+    """For each supporting sentence, the easiest first, whether a search from what is known by then finds it."""
     lines, wanted = list[str](), list[int]()
     for paragraph in shown.paragraphs:
         for number, sentence in enumerate(paragraph.sentences):

@@ -1,12 +1,12 @@
-"""How well the questions of worlds.py are answered without doing what they ask for, and how fast they are made.  Prints
-the table of docs/hotpotqa.md.
+"""How well the questions about small worlds are answered by shortcuts, and how fast the questions are made.  Prints the
+table of docs/hotpotqa.md.
 
     python -m tasks.hotpotqa.audits.shortcuts        # about half a minute on one core
 
 A *guesser* is given the kind of thing that is asked for (a town, say) and some of the text.  It names the candidate of
-that kind that looks best: what a candidate looks like is where it stands among the others, how often it is told, in
-how many paragraphs, whether its sentence holds a name of the question, and that sentence's years.  How often a
-candidate that looks so is right is counted on questions of `train`; guesses are made on `test`.
+that kind with the best *look*: its place among the candidates, how often it occurs, in how many paragraphs, whether its
+sentence holds a name from the question, and that sentence's years.  How often each look is right is counted on
+questions of `train`; guesses are made on `test`.
 """
 
 import time
@@ -52,14 +52,14 @@ def group_of(question: Question) -> str:
 
 
 def kind_of(word: str) -> object:
-    """What a word is a candidate for; None for a word that is no answer."""
+    """What a word is a candidate for; None for a word that cannot be an answer."""
     if word in ("yes", "no"):
         return YES_OR_NO
     return YEAR if word.isdigit() else NAME_KIND.get(word)
 
 
 def looks(seen: Seen, kind: object) -> dict[str, Look]:
-    """What each candidate of a kind looks like."""
+    """The look of each candidate of a kind."""
     text, paragraphs = seen
     asked = {word for word in words_of(text) if word in NAME_KIND}
     frame = tuple(NAME_KIND.get(word, word) for word in words_of(text))

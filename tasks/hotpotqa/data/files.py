@@ -1,4 +1,4 @@
-"""The records of a data file, one by one, whatever its form: JSON, JSON lines or Parquet."""
+"""Reads the records of a data file one by one: JSON, JSON lines or Parquet."""
 
 import codecs
 import json
@@ -13,15 +13,15 @@ from ...file_kinds import no_text
 
 # Bytes read at once: a whole training file would take gigabytes as one text.
 CHUNK = 1 << 20
-# Characters in which a record has to end; without it, a fault at the start would read the whole file.
+# Most characters of a record; without a limit, a fault at the start would read the whole file.
 LONGEST_RECORD = 1 << 24
-# What stands before a list's first record, and before a later one; `end` where there is none.
+# What comes before a list's first record, and before a later one; `end` if there is none.
 BETWEEN = (re.compile(r"\s*\[\s*(?P<end>])?"), re.compile(r"\s*(?:,\s*|(?P<end>]))"))
 
 
 def read_records(path: Path) -> Iterator[tuple[str, Any]]:
-    """("record 1" or "line 1", the record) for each record of a file; a line that is no JSON comes as the ValueError
-    that says so.  Raises TaskError for a missing file, one that is compressed, not UTF-8, or no JSON as a whole."""
+    """("record 1" or "line 1", the record) for each record of a file; a line that is not JSON gives a ValueError as its
+    record.  Raises TaskError for a file that is missing, compressed, not UTF-8, or not JSON as a whole."""
     if not path.is_file():
         raise TaskError(f"no such data file: {path}")
     if path.suffix == ".parquet":
@@ -52,12 +52,12 @@ def _parsed(line: bytes) -> Any:
         return json.loads(line.removeprefix(codecs.BOM_UTF8))
     except UnicodeDecodeError:
         return ValueError("it is not UTF-8")
-    except (ValueError, RecursionError) as error:  # ValueError alone: a number of thousands of digits
+    except (ValueError, RecursionError) as error:  # ValueError also for a number of thousands of digits
         return ValueError(f"it is no JSON ({error})")
 
 
 def _records_of_list(path: Path) -> Iterator[tuple[str, Any]]:
-    """The objects of one JSON list, decoded as the file is read.  Raises TaskError where it is none to its end."""
+    """The objects of one JSON list, decoded as the file is read.  Raises TaskError if the file is not one list."""
     decoder, chunks, number, at = json.JSONDecoder(), _chunks(path), 0, 0
     text = next(chunks)
     while True:
@@ -79,14 +79,14 @@ def _records_of_list(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _check_end(path: Path, rest: Iterable[str]) -> None:
-    """Raises TaskError where anything but white space stands behind a list."""
+    """Raises TaskError if anything but white space follows a list."""
     for part in rest:
         if part.strip():
             raise TaskError(f"{path}: expected one list alone, found {part.strip()[:20]!r} after its ']'")
 
 
 def _chunks(path: Path) -> Iterator[str]:
-    """The file's text, in parts.  Raises TaskError where it is not UTF-8."""
+    """The file's text, in parts.  Raises TaskError if it is not UTF-8."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             while chunk := file.read(CHUNK):

@@ -24,13 +24,13 @@ class Pool:
         self._word_P = np.array([hash_of(p.title, *p.sentences) for p in self._paragraphs], np.uint64)
 
     def drawn(self, question: Question, seed: int, count: int) -> list[Paragraph]:
-        """So many paragraphs for a question, by rank.
+        """`count` paragraphs for a question, by rank.
 
-        Each paragraph's rank is a hash of (seed, question id, its text): random, and blind to the rest of the pool.
-        Left out is what has the title of one of the question's own or of one drawn before, and what names something
-        that the answer rests on, about which it could say otherwise (`_names_at_stake`).  That it may hold the answer
-        is no reason: a text that is found nowhere but in gold paragraphs would give itself away.
-        Raises TaskError where too few are left.
+        Each paragraph's rank is a hash of (seed, question id, its text): random, and independent of the rest of the
+        pool.  A paragraph is left out if it has the title of one of the question's own or of one drawn before, or if it
+        names something that the answer rests on, since it could contradict it (`_names_at_stake`).  Paragraphs that
+        hold the answer are kept: a text that occurs only in gold paragraphs would give itself away.
+        Raises TaskError if too few are left.
         """
         if not count:
             return []
@@ -54,8 +54,8 @@ class Pool:
 
 
 def _names_at_stake(question: Question) -> re.Pattern[str]:
-    """The gold titles (without what they have in brackets), and the names that stand in the question or in a supporting
-    sentence: all of several words, those of one word where two of these texts have them."""
+    """A pattern of the gold titles (without parts in brackets) and of the names in the question or a supporting
+    sentence: all names of several words, and those of one word that two of these texts have."""
     said = {paragraph.title: paragraph.sentences for paragraph in question.paragraphs}
     texts = [question.question, *(said[title][number] for title, number in question.supporting)]
     found = Counter(chain.from_iterable(set(_names(text)) for text in texts))
@@ -65,7 +65,7 @@ def _names_at_stake(question: Question) -> re.Pattern[str]:
 
 
 def _names(text: str) -> Iterator[str]:
-    """Runs of words that begin with a capital; a sentence's first word alone is none."""
+    """Runs of capitalised words, except a text's first word alone."""
     words = re.findall(r"\w+|[^\w\s]", text)
     for capital, run in groupby(enumerate(words), key=lambda at: at[1][0].isupper()):
         places = [place for place, _ in run]
@@ -74,12 +74,12 @@ def _names(text: str) -> Iterator[str]:
 
 
 def hash_of(*parts: str) -> int:
-    """64 random bits that belong to these texts."""
+    """A 64-bit hash of these texts."""
     return int.from_bytes(hashlib.sha256("\0".join(parts).encode()).digest()[:8], "little")
 
 
 def by_rank(word_P: NDArray[np.uint64], key: int) -> NDArray[np.intp]:
-    """The places of these words in a random order that belongs to `key`; each word's rank is blind to the others."""
+    """The indices of these words in a random order given by `key`; each word's rank is independent of the others."""
     return np.argsort(_mixed(word_P, np.uint64(key)), kind="stable")
 
 

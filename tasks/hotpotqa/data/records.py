@@ -1,9 +1,9 @@
 """HotpotQA's records, from any of its public files, each checked before it is used.
 
-Two schemas are told apart by what a record holds: the official one (`_id`, `context` [[title, [sentence]]],
+Two schemas are recognised by a record's fields: the official one (`_id`, `context` [[title, [sentence]]],
 `supporting_facts` [[title, number]]) and the one of Hugging Face (`id`, `context` {title[], sentences[][]},
-`supporting_facts` {title[], sent_id[]}).  A file is JSON (one list), JSON lines, or Parquet (by its name's end; needs
-pyarrow).  White space is made uniform: words are separated by one blank, nothing stands at either end.
+`supporting_facts` {title[], sent_id[]}).  A file is JSON (one list), JSON lines, or Parquet (named `.parquet`; needs
+pyarrow).  White space is normalised: one blank between words, none at either end.
 """
 
 from collections import Counter
@@ -33,7 +33,7 @@ class Paragraph:
 class Question:
     """A question, its answer and the paragraphs that came with it, two of them gold.
 
-    kind: whether one paragraph leads to the other or both are compared; "" where the file does not say.
+    kind: bridge if one paragraph leads to the other, comparison if both are compared; "" if the file does not say.
     level: easy, medium or hard, or "".
     supporting: (title, sentence counted from 0) of each sentence that the answer rests on.
     """
@@ -54,7 +54,7 @@ class Question:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A record that is not used.  id: "" where it has none; where: such as "record 7" or "line 7", from 1."""
+    """A record that is not used.  id: "" if it has none; where: such as "record 7" or "line 7", from 1."""
 
     id: str
     where: str
@@ -70,8 +70,8 @@ class Records:
 
 
 def read_questions(path: Path | str) -> Records:
-    """The questions of a file.  Raises TaskError, in one line, for a file that is missing, is of no known form, or
-    holds no usable question; OSError where it cannot be read."""
+    """The questions of a file.  Raises TaskError, in one line, for a file that is missing, has no known format, or
+    holds no usable question; OSError if it cannot be read."""
     kept: dict[str, Question] = {}
     left_out: list[LeftOut] = []
     for where, record in read_records(Path(path)):
@@ -121,7 +121,7 @@ def _question(record: Any) -> Question:
 
 
 def _check_context(question: Question) -> None:
-    """Raises _DefectError where paragraphs and supporting facts do not fit each other."""
+    """Raises _DefectError if paragraphs and supporting facts are inconsistent."""
     sentences = {paragraph.title: len(paragraph.sentences) for paragraph in question.paragraphs}
     for title, count in Counter(paragraph.title for paragraph in question.paragraphs).items():
         if count > 1:

@@ -1,4 +1,4 @@
-"""Where questions come from: a data file, or small made-up worlds; which of them are a split's."""
+"""Sources of questions, a data file or small made-up worlds, and the questions of each split."""
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,28 +23,28 @@ TOP_SEED = 2**63
 _log = logging.getLogger(__name__)
 # Questions of the training split that a tokenizer is trained on.
 READ_FOR_TOKENS, WORLDS_FOR_TOKENS = 2000, 1000
-# Worlds whose paragraphs may stand as distractors in others.
+# Worlds whose paragraphs can be distractors in others.
 POOLED = 200
 
 
 class Source(Protocol):
-    """The questions of a split; sample numbers go on without end."""
+    """The questions of a split; sample numbers are unlimited."""
 
     @property
     def problems(self) -> int | None:
-        """How many different questions there are; None: no end of them."""
+        """Number of different questions; None: unlimited."""
 
     @property
     def questions(self) -> Sequence[Question]:
-        """Those whose paragraphs may stand as distractors in others."""
+        """Those whose paragraphs can be distractors in others."""
 
     def drawn(self, index: int) -> tuple[Question, int]:
-        """The question of a sample, and the seed of what is shown with it."""
+        """The question of a sample, and the seed for the paragraphs shown with it."""
 
 
 @dataclass(frozen=True)
 class FileSource:
-    """A file's questions of a split, all of them in random order, then all again with other distractors, and so on."""
+    """A file's questions of a split, all in random order, then all again with other distractors, and so on."""
 
     questions: Sequence[Question]
     seed: int
@@ -66,7 +66,7 @@ def _order(count: int, seed: int, turn: int) -> NDArray[np.intp]:
 
 @dataclass(frozen=True)
 class WorldSource:
-    """Questions of small made-up worlds, each with its own number; distractors of other worlds are those of the first
+    """Questions of small made-up worlds, each with its own number; distractors from other worlds come from the first
     POOLED questions."""
 
     config: WorldConfig
@@ -95,7 +95,7 @@ def of_split(questions: Iterable[Question], split: Split) -> tuple[Question, ...
 
 
 def read_file(path: str) -> Sequence[Question]:
-    """All usable questions of a file.  Raises TaskError where there is none, or the file cannot be read."""
+    """All usable questions of a file.  Raises TaskError if there is none, or the file cannot be read."""
     try:
         return _read(path, Path(path).stat().st_mtime_ns)
     except OSError as error:
@@ -113,8 +113,8 @@ def _read(path: str, _changed: int) -> Sequence[Question]:
 
 
 def shortened(question: Question, most: int) -> Question:
-    """The question with so many sentences of each paragraph at the most (0: all): supporting ones before others, in
-    their order."""
+    """The question with at most this many sentences of each paragraph (0: all), in their order; supporting ones are
+    kept before others."""
     if not most:
         return question
     kept = {paragraph.title: _kept(question, paragraph, most) for paragraph in question.paragraphs}
@@ -132,7 +132,7 @@ def _kept(question: Question, paragraph: Paragraph, most: int) -> list[int]:
 
 
 def texts_of(questions: Iterable[Question]) -> Iterator[str]:
-    """All that can be shown of questions."""
+    """All texts of questions that can be shown."""
     for question in questions:
         yield from (question.question, question.answer)
         for paragraph in question.paragraphs:
@@ -140,9 +140,9 @@ def texts_of(questions: Iterable[Question]) -> Iterator[str]:
 
 
 def writer_of(path: str, worlds: WorldConfig, vocab: int, sentence_tokens: int, hops: int) -> Writer:
-    """What writes the traces of a source, with tokens trained on its training split alone, for all seeds of runs.
+    """The writer of a source's traces; its tokens are trained on the training split only, the same for all seeds.
 
-    The worlds go on without end, so that what is longer there than in those that the tokens are trained on is cut too.
+    Worlds are unlimited, so titles and sentences longer than in the worlds that tokens are trained on are cut too.
     """
     if path:
         questions = of_split(read_file(path), "train")[:READ_FOR_TOKENS]
@@ -166,8 +166,8 @@ def _world_writer(worlds: WorldConfig, vocab: int, sentence_tokens: int, hops: i
 
 
 def longest_paragraphs(path: str, worlds: WorldConfig, most: int, writer: Writer, variant: Variant) -> list[list[int]]:
-    """Tokens of each paragraph of each question of a file, or of its filler where that can have more; of a world, what
-    they are at the most."""
+    """Tokens of each paragraph of each question of a file, or of its filler if that can have more; for worlds, the most
+    that a paragraph can have."""
     if not path:
         facts = min(worlds.facts, most or worlds.facts)
         return [[1 + writer.title_tokens + facts * (1 + writer.sentence_tokens)] * LARGEST]

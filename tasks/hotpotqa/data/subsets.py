@@ -1,9 +1,9 @@
 """Which paragraphs of a question a model sees, and in which order.
 
-With n, the number of paragraphs, three things grow at once: the paragraphs that could hold the answer (*candidates*),
+With n, the number of paragraphs, three things grow together: the paragraphs that could hold the answer (*candidates*),
 the text to be read (*length*), and the text between the gold paragraphs and the question (*distance*).  The variants
-take them apart.  A question has one *layout*: its two gold paragraphs (G, g) and up to eight distractors in random
-order.  A distractor's number is its *rank*, drawn too: n keeps the ranks 1 .. n - 2.
+separate them.  A question has one *layout*: its two gold paragraphs (G, g) and up to eight distractors in random
+order.  A distractor's number is its *rank*, also random: n keeps the ranks 1 .. n - 2.
 
     layout, n = 10         5  7  G  1  8  g  3  2  6  4   question
     plain, n = 4                 G  1     g     2         question    all three grow with n
@@ -12,12 +12,12 @@ order.  A distractor's number is its *rank*, drawn too: n keeps the ranks 1 .. n
 
 `~5` is *filler* in the place of distractor 5: its words in random order, as many tokens, no title, no facts; so no
 gold paragraph moves by a token.  In `distance` all ten are shown, the distractors in the layout's order, and as many
-stand behind each gold paragraph as in `plain`.  At n = 10 all variants are the same.
+follow each gold paragraph as in `plain`.  At n = 10 all variants are the same.
 
 What is shown at n is shown at every larger n.  Everything is drawn from (seed, question id, titles): the order of a
 file, its other questions and the order of a record's paragraphs do not matter.  With `distractors="other"` the other
-questions do, since they are drawn from; a paragraph keeps its rank when questions are added, unless a new one goes
-before it.
+questions do, since distractors come from them; a paragraph keeps its rank when questions are added, unless a new one
+comes before it.
 """
 
 import re
@@ -36,29 +36,29 @@ Variant = Literal["plain", "length_matched", "distance"]
 SMALLEST, LARGEST = 2, 10
 _PLACE = r"(?:0|[1-9][0-9]{0,3})"  # in one spelling, so that one order has one hash
 
-# Tokens of a text.  What stands in a title and in each sentence is counted apart, then added up.
+# Number of tokens of a text.  A title and each sentence are counted separately, then added.
 TokenCount = Callable[[str], int]
 # A paragraph with its place in the layout: a random number to sort by.
 Placed = tuple[int, "ShownParagraph"]
 
 
 def whitespace_words(text: str) -> int:
-    """Words between white space: the tokens that lengths are matched by unless another count is given."""
+    """Number of words between white space: lengths are matched by it unless another count is given."""
     return len(text.split())
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubsetConfig:
-    """What, with a question, decides the paragraphs shown.
+    """Settings that, with a question, determine the paragraphs shown.
 
-    n_paragraphs: candidates, the two gold ones among them; for variant "distance", how many stand from the first
+    n_paragraphs: candidates, the two gold ones included; for variant "distance", how many there are from the first
         that may be gold up to the question (all ten are shown).
-    order: where the gold paragraphs stand: "random" (all places alike), "last" (next to the question), "first", or
-        two places counted from 1, such as "3,7", among all that are shown (for "distance", among the last n).  Which of
-        the two comes first is drawn, and stays for every n and order.
+    order: places of the gold paragraphs: "random" (all places equally likely), "last" (next to the question), "first",
+        or two places counted from 1, such as "3,7", among all that are shown (for "distance", among the last n).  Which
+        of the two comes first is random, and the same for every n and order.
     distractors: "own" are those that came with the question; "other" are paragraphs of other questions that do not
         name what the answer rests on (`Pool.drawn`).
-    Raises TaskError for a value that is none of these, naming its flag.
+    Raises TaskError, naming the flag, for any other value.
     """
 
     n_paragraphs: int = LARGEST
@@ -83,7 +83,7 @@ class SubsetConfig:
             raise TaskError(f"hotpotqa: --order {self.order}: expected two rising places in 1..{self.places_to_fill}")
 
     def gold_at(self, shown: int) -> tuple[int, int]:
-        """Where the gold paragraphs stand among so many, from 0.  For every order but "random"."""
+        """Places of the gold paragraphs among this many, from 0.  For every order except "random"."""
         if self.order == "first":
             return 0, 1
         if self.order == "last":
@@ -93,12 +93,12 @@ class SubsetConfig:
 
     @property
     def places_to_fill(self) -> int:
-        """Among how many paragraphs the gold ones are placed."""
+        """Number of paragraphs among which the gold ones are placed."""
         return LARGEST if self.variant == "length_matched" else self.n_paragraphs
 
     @property
     def paragraphs_needed(self) -> int:
-        """How many paragraphs a question must have."""
+        """Number of paragraphs that a question must have."""
         return self.n_paragraphs if self.variant == "plain" else LARGEST
 
 
@@ -113,7 +113,7 @@ class ShownParagraph:
 
 @dataclass(frozen=True)
 class Shown:
-    """A question and what stands before it, in this order."""
+    """A question and the paragraphs before it, in this order."""
 
     question: Question
     paragraphs: tuple[ShownParagraph, ...]
@@ -137,9 +137,9 @@ class Subsets:
     """Controlled subsets of questions' paragraphs.
 
     questions: those that this configuration can show, in the order given; left_out: the others, with the reason.
-    tokens: what length_matched counts; a filler has the most words with which it has no more tokens than the
-        paragraph that it stands for, so the same number if tokens are whitespace words, and at most one word's
-        tokens fewer with any count that grows with the words.
+    tokens: the count for length_matched; a filler has as many words as possible without more tokens than the
+        paragraph that it replaces: the same number if tokens are whitespace words, and at most one word's tokens
+        fewer with any count that grows with the words.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class Subsets:
         self.left_out = tuple(LeftOut(identity, "", reason) for identity, reason in lacking.items() if reason)
 
     def shown(self, question: Question) -> Shown:
-        """Raises TaskError for a question with too few paragraphs for this configuration."""
+        """The question with its paragraphs.  Raises TaskError if it has too few for this configuration."""
         if reason := self._lacks(question):
             raise TaskError(f"hotpotqa: question {question.id}: {reason}")
         gold, ranked = self._in_place(question, _gold(question)), self._ranked(question)
@@ -174,7 +174,7 @@ class Subsets:
         return "" if have >= needed else f"it has {have} paragraphs, {needed} are needed"
 
     def _ranked(self, question: Question) -> list[Placed]:
-        """As many distractors as are needed, or up to eight, by rank, each with its place in the layout."""
+        """The distractors that are needed, or up to eight, by rank, each with its place in the layout."""
         most = LARGEST - GOLD_PARAGRAPHS
         if self._pool is not None:
             needed = self.config.paragraphs_needed - GOLD_PARAGRAPHS
@@ -223,7 +223,7 @@ def _place(placed: Placed) -> int:
 
 
 def _as_far(shown: list[ShownParagraph], distractors: list[ShownParagraph]) -> list[ShownParagraph]:
-    """All distractors, with each gold paragraph of `shown` as many distractors before the end as it stands there."""
+    """All distractors, with each gold paragraph of `shown` followed by as many of them as there."""
     placed = list(distractors)
     for place, paragraph in enumerate(shown):
         if paragraph.gold:
@@ -233,8 +233,8 @@ def _as_far(shown: list[ShownParagraph], distractors: list[ShownParagraph]) -> l
 
 
 def _cut(words: Sequence[str], sizes: Sequence[int], wanted: int, tokens: TokenCount) -> tuple[str, ...]:
-    """Sentences of so many of these words each, with the most words that have no more than `wanted` tokens: words are
-    taken from the end, or taken again from the start behind the last sentence."""
+    """Cut words into sentences of these sizes, with as many words as fit into `wanted` tokens: words are dropped from
+    the end, or repeated from the start at the end of the last sentence."""
     sentences: list[list[str]] = []
     rest = list(words)
     for size in sizes:

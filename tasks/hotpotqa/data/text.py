@@ -1,8 +1,8 @@
 """Text as tokens: byte-level BPE, trained on the text of a training split, the same every time.
 
-Any text can be written, and any row of tokens is some text.  A piece of text is encoded with a blank before it, so that
-a name is the same tokens at the start of a sentence, in its middle and in a search.  The tokenizer knows no control
-tokens: a text that says `[EOS]` is six characters.
+Any text can be encoded, and any row of tokens is some text.  A text is encoded with a blank before it, so that a name
+has the same tokens at the start of a sentence, in its middle and in a search.  The tokenizer knows no control tokens:
+`[EOS]` in a text is five ordinary characters.
 """
 
 import re
@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-# No token reaches over the blank before a word, so that words can be encoded one by one, and most are met again.
+# No token crosses the blank before a word, so words can be encoded one by one, and most are in the cache.
 _WORD = re.compile(r"\s*\S+|\s+")
 WORDS_KEPT = 1 << 16
 
@@ -46,12 +46,12 @@ class Codec:
         return len(self.encode(text))
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """The text of tokens, without blanks at its ends; others than text have none, a broken character is �."""
+        """The text of tokens, without blanks at its ends; tokens not of text are skipped, broken characters are �."""
         written = b"".join(self._bytes[token - self._first] for token in tokens if token >= self._first)
         return written.decode("utf-8", errors="replace").strip()
 
     def read(self, spelled: Sequence[str]) -> str:
-        """The text of tokens by their spelling; "" where one is no token of text."""
+        """The text of tokens by their spelling; "" if one is not a text token."""
         numbers = [self._number.get(token) for token in spelled]
         return "" if None in numbers else self.decode(self._first + number for number in numbers if number is not None)
 
@@ -61,7 +61,7 @@ class Codec:
 
 
 def train_codec(texts: Iterable[str], size: int, first: int) -> Codec:
-    """A codec of at most `size` tokens (256 bytes, then the merges) that suits these texts."""
+    """Train a codec of at most `size` tokens (256 bytes, then the merges) on these texts."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(

@@ -1,4 +1,4 @@
-"""The chance in a small world: who is born where, who wrote what, which question is asked.  Numbers only.
+"""The random draws of a small world: who was born where, who wrote what, which question is asked.  Numbers only.
 
 Axes: G families, F facts of a paragraph (also members of a family), M persons (G x F, family by family), P paragraphs
 (3 G + 1), N kinds of name, A facts of a person.
@@ -21,7 +21,7 @@ BIRTHS, WORKS, CLUB, REGION = range(4)
 FIRST, LAST, TOWN, RIVER, PROFESSION, ADJECTIVE, NOUN, HOUSE, CLUB_NAME, REGION_NAME = range(10)
 # Facts of a person: numbers of its town, year of birth, profession, work, year of the work.
 TOWN_OF, BORN, PROFESSION_OF, WORK_OF, CAME_OUT = range(5)
-# Kinds of question, in the order of world_words.QUESTIONS: the paragraphs where one begins and where one ends.
+# Kinds of question, in the order of words.QUESTIONS: the paragraphs where one begins and where one ends.
 GOLD = np.array(
     [
         (WORKS, BIRTHS),
@@ -43,7 +43,7 @@ GOLD = np.array(
 BRIDGES = 10
 OLDER, SAME_TOWN, SAME_PROFESSION, EARLIER = range(BRIDGES, len(GOLD))
 BRIDGE_PERCENT = 75
-# The years of what is compared differ by 1..this: a paragraph alone hardly tells which is earlier.
+# Compared years differ by 1..this: one paragraph alone hardly reveals which is earlier.
 MOST_YEARS_APART = 6
 WORDINGS, QUESTION_WORDINGS, KINDS_OF_WORK = 3, 2, 3
 
@@ -51,15 +51,15 @@ WORDINGS, QUESTION_WORDINGS, KINDS_OF_WORK = 3, 2, 3
 class Draws(NamedTuple):
     """Everything that was drawn.
 
-    name_NxF: numbers of the names of each kind; of LAST, NOUN, HOUSE and CLUB_NAME the first G count, of REGION_NAME
-        the first.  Family i has last name i, house i and club i; member k has first name k.
+    name_NxF: numbers of the names of each kind; of LAST, NOUN, HOUSE and CLUB_NAME only the first G are used, of
+        REGION_NAME the first.  Family i has last name i, house i and club i; member k has first name k.
     fact_MxA: TOWN_OF and PROFESSION_OF are places in name_NxF; WORK_OF is adjective * G + noun, places too.
     river_F: the place of each town's river.
     kind_G: the kind of a family's works.
     order_PxF: which fact each sentence states.
     wording_PxF: with which wording.
-    place_P: which paragraph stands where.
-    asked: kind of question, wording, one person, the other one (the same where one is asked about).
+    place_P: the paragraph at each place.
+    asked: kind of question, wording, one person, the other one (the same if only one is asked about).
     """
 
     name_NxF: NDArray[np.int64]
@@ -115,8 +115,8 @@ def _world(rng: Rng, pool_N: NDArray[np.int64], facts: int, years: int) -> Draws
 
 @njit(cache=True, nogil=True)
 def _ask(rng: Rng, fact_MxA: NDArray[np.int64], facts: int, years: int, asked: NDArray[np.int64]) -> None:
-    """What is asked about whom.  Years that are compared are put close to each other; the answers yes and no, and
-    which of the two is older, are fair coins."""
+    """Draw the question and its persons.  Compared years are set close to each other; the answers yes and no, and which
+    of the two is older, are fair coins."""
     person = below(rng, len(fact_MxA))
     asked[1], asked[2], asked[3] = below(rng, QUESTION_WORDINGS), person, person
     if below(rng, 100) < BRIDGE_PERCENT:
@@ -138,7 +138,7 @@ def _ask(rng: Rng, fact_MxA: NDArray[np.int64], facts: int, years: int, asked: N
 
 @njit(cache=True, nogil=True)
 def _choose(rng: Rng, size: int, chosen: NDArray[np.int64]) -> None:
-    """Fills `chosen` with different numbers below `size`, each such sequence alike."""
+    """Fill `chosen` with different numbers below `size`; all such sequences are equally likely."""
     values = np.arange(size)
     for place in range(len(chosen)):
         other = place + below(rng, size - place)
@@ -147,7 +147,7 @@ def _choose(rng: Rng, size: int, chosen: NDArray[np.int64]) -> None:
 
 @njit(cache=True, nogil=True)
 def _gold_hash(world: Draws) -> np.uint64:
-    """Hash of what the two gold paragraphs say, whatever the order and the wording, and whatever is asked."""
+    """Hash of the facts in the two gold paragraphs, whatever the order, the wording and the question."""
     facts = len(world.river_F)
     kinds = GOLD[world.asked[0]]
     told = _paragraph_hash(world, kinds[0], world.asked[2] // facts)

@@ -1,7 +1,7 @@
-"""Questions about small made-up worlds, in HotpotQA's form: as many as one likes, without a download.
+"""Questions about small made-up worlds, in HotpotQA's form: without limit and without a download.
 
-A world has three families, and ten paragraphs of some short sentences each.  Every family has a paragraph of its
-members' births, one of their works and one of the club that they are in; the tenth has the rivers of the towns.
+A world has three families, and ten paragraphs of a few short sentences each.  Every family has a paragraph on its
+members' births, one on their works and one on the club that they are in; the tenth has the rivers of the towns.
 
     Weber family     Anna Weber was born in Corvo in 1921.  In 1903 Boris Weber was born in Norby.  ...
     Comet Press      Boris Weber wrote the novel Silver Tower in 1971.  The novel Golden River by Anna Weber came ...
@@ -14,14 +14,14 @@ Three questions in four follow a bridge from one paragraph to another (ten kinds
 works of different families (four kinds).  Every answer is one word.  What makes them hard to guess:
 
 * All families have the same first names, and live in the same towns and have the same professions, one member each;
-  works share their words.  So no name, no town, no profession is more frequent than its likes, in whichever
-  paragraphs are shown, and each paragraph has one candidate a sentence.
-* No fact is told twice, and no paragraph has both ends of a bridge.
-* All members of a family are in each of its paragraphs, so a name in both gold paragraphs tells nothing.
-* yes and no, and which of two is the older, are fair coins; compared years lie close to each other.
+  works share their words.  So no name, town or profession is more frequent than others of its kind, whichever
+  paragraphs are shown, and each paragraph has one candidate per sentence.
+* No fact is stated twice, and no paragraph has both ends of a bridge.
+* All members of a family are in each of its paragraphs, so a name in both gold paragraphs reveals nothing.
+* yes and no, and which of two is the older, are fair coins; compared years are close to each other.
 
-The facts of the two gold paragraphs decide the split, so whatever is shown beside them, no problem of training is met
-again in a test.  solver.py answers the questions by reading the sentences.
+Splits are by the facts of the two gold paragraphs: whatever is shown beside them, no training problem occurs in a test.
+solver.py answers the questions by reading the sentences.
 """
 
 from dataclasses import dataclass
@@ -45,15 +45,15 @@ from .words import (
     YEARS,
 )
 
-# What a question asks for: the slot of a person that holds the answer, by kind of question.  Later kinds compare.
+# The slot of a person that holds the answer, by kind of question.  Later kinds compare.
 ANSWERS = ("town", "year", "profession", "town", "year", "river", "profession", "first", "out", "out")
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorldConfig:
-    """facts: sentences of each paragraph, and members of each family; guessing is right once in so many times.
-    names: how many names of each kind there are in all worlds; fewer are easier to learn.  Some kinds have 12 to 20.
-    Raises TaskError where facts are outside 2..6, or names outside facts (3 at least) .. 24."""
+    """facts: sentences per paragraph, and members per family; a guess is right once in `facts` times.
+    names: number of names of each kind in all worlds; fewer are easier to learn.  Some kinds have only 12 to 20.
+    Raises TaskError for facts outside 2..6, or names outside facts (at least 3) .. 24."""
 
     facts: int = 3
     names: int = 24
@@ -71,7 +71,7 @@ DEFAULT = WorldConfig()
 def world_question(seed: int, split: Split, index: int, config: WorldConfig = DEFAULT) -> Question:
     """Question `index` of a split: a pure function of the arguments.  Ten paragraphs, the two gold ones among them.
 
-    `supporting` has the two sentences in the order in which they are needed, so `gold_titles` too.
+    `supporting` has the two sentences in the order in which they are needed, and so has `gold_titles`.
     Raises TaskError for an unknown split, a seed outside 0..2**63-1 or an index below 0.
     """
     if split not in SPLITS or not 0 <= seed < 2**63 or not 0 <= index < 2**63:
@@ -104,7 +104,7 @@ class _World:
             _slots(names, fact_A, person // facts, person % facts, kind_G[person // facts], river_F)
             for person, fact_A in enumerate(self._fact_MxA)
         ]
-        # Whose slots each sentence of the region's paragraph is written from: one person of each town.
+        # The persons from whose slots the sentences of the region's paragraph are written: one of each town.
         self._of_town = sorted(range(facts), key=lambda person: self._fact_MxA[person][draws.TOWN_OF])
 
     def paragraph(self, place: int) -> Paragraph:
@@ -144,7 +144,7 @@ class _World:
 def _slots(
     names: list[list[str]], fact_A: list[int], family: int, member: int, kind: int, river_F: list[int]
 ) -> dict[str, str]:
-    """What stands in the braces of wordings that are about one person."""
+    """What fills the braces of wordings about one person."""
     town, born, profession, work, out = fact_A
     adjective, noun = divmod(work, draws.FAMILIES)
     first, last = names[draws.FIRST][member], names[draws.LAST][family]

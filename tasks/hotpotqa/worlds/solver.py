@@ -1,7 +1,7 @@
-"""Answers the questions of worlds.py by reading: the oracle.  It shares no code and no wording with the sampler.
+"""Answers the questions of questions.py by reading: the oracle.  It shares no code and no wording with the sampler.
 
-Every sentence is matched against patterns of its own and becomes facts; a question becomes a walk over the facts of
-the paragraphs that it is given.  It never guesses: where a fact is missing, or two fit, there is no answer.
+Every sentence is matched against this module's own patterns and becomes facts; a question becomes a walk over the facts
+of the paragraphs given.  It never guesses: if a fact is missing, or two fit, there is no answer.
 """
 
 import re
@@ -35,7 +35,7 @@ class Facts:
 
 
 def read(paragraphs: Iterable[Readable]) -> Facts:
-    """The facts of these paragraphs; a sentence that is none of the known kinds states nothing."""
+    """The facts of these paragraphs; a sentence of no known kind adds nothing."""
     facts = Facts()
     for paragraph in paragraphs:
         for sentence in paragraph.sentences:
@@ -65,7 +65,7 @@ def _read_sentence(facts: Facts, title: str, sentence: str) -> None:
 
 
 def solve(question: str, paragraphs: Iterable[Readable]) -> str | None:
-    """The answer to a question from these paragraphs alone; None where they do not tell it."""
+    """The answer to a question from these paragraphs alone; None if they do not determine it."""
     facts = read(paragraphs)
     try:
         return _compared(question, facts) or _followed(question, facts)
@@ -74,7 +74,7 @@ def solve(question: str, paragraphs: Iterable[Readable]) -> str | None:
 
 
 def _followed(question: str, facts: Facts) -> str:
-    """Walks a bridge: who is meant, then what is asked of that person.  Raises LookupError where a fact is missing."""
+    """Follow a bridge: find the person meant, then the answer about them.  Raises LookupError for a missing fact."""
     person = _person(question, facts)
     if re.search(r"first name|^Which \w+ is from", question):
         return person.split()[0]
@@ -110,7 +110,7 @@ def _of_family(facts: Facts, last: str, town: str) -> str:
 
 
 def _compared(question: str, facts: Facts) -> str | None:
-    """The answer to a comparison; None where the question is none."""
+    """The answer to a comparison; None if the question is not one."""
     names = re.findall(NAME, re.sub(r"^\w+ ", "", question))
     if len(names) != 2:
         return None
@@ -129,7 +129,7 @@ def _yes(said: bool) -> str:
 
 
 def _only(found: Iterable[str]) -> str:
-    """Raises LookupError where there is none, or more than one."""
+    """The only element.  Raises LookupError if there is none, or more than one."""
     every = list(found)
     if len(every) != 1:
         raise LookupError(f"{len(every)} fit")

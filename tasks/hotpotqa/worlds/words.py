@@ -1,12 +1,11 @@
 """The words of the small worlds: names, and the wordings of every fact and question.
 
-Each fact and each question has several wordings; what stands in braces is filled in.  All names are one word, and so
-is every answer.
+Each fact and each question has several wordings; braces are filled in.  All names are one word, and so is every answer.
 """
 
 import re
 
-# Names, by what they are names of.  A world takes a few of each.
+# Names, by kind.  A world takes a few of each.
 FIRST = (
     "Anna Boris Clara David Elsa Frank Greta Henry Ivana Jacob Karin Lucas "
     "Maria Niels Olga Peter Quentin Rosa Simon Tessa Ursula Victor Wanda Yusuf"
@@ -39,21 +38,21 @@ CLUB = (
 )
 REGION = "Andoria Belmark Carinth Elvony Freeland Galdia Hestria Lavonia Marland Norvia Sollesia Vendia".split()
 
-# By place: sampling draws numbers of places in these.
+# Sampling draws indices into these.
 NAMES = (FIRST, LAST, TOWN, RIVER, PROFESSION, ADJECTIVE, NOUN, HOUSE, CLUB, REGION)
 
-# Births are spread over so many years from the first, works over as many later ones: nobody writes before twenty.
+# Births are spread over YEARS from FIRST_BORN on, works over as many from FIRST_OUT on: nobody writes before twenty.
 FIRST_BORN, FIRST_OUT, YEARS = 1900, 1960, 40
 
-# A kind of work: its noun, who makes it, made it, to make it, and who publishes it.
+# A kind of work: its noun, its maker, the verb's past tense and infinitive, its publisher.
 WORKS = (
     {"kind": "novel", "maker": "author", "made": "wrote", "make": "write", "firm": "Press"},
     {"kind": "film", "maker": "director", "made": "directed", "make": "direct", "firm": "Studio"},
     {"kind": "song", "maker": "composer", "made": "composed", "make": "compose", "firm": "Records"},
 )
 
-# Kinds of paragraph, in the order of sampling's numbers: a title and the wordings of one sentence of it.  `out` is the
-# year in which a work came out.
+# Kinds of paragraph, by the numbers that sampling draws: a title, and the wordings of one sentence.  `out` is the year
+# in which a work came out.
 TITLES = ("{last} family", "{house}", "{club} Club", "{region}")
 SENTENCES = (
     (
@@ -78,7 +77,7 @@ SENTENCES = (
     ),
 )
 
-# Kinds of question, in the order of sampling's numbers: first those that follow a bridge, then comparisons.
+# Kinds of question, by the numbers that sampling draws: first those that follow a bridge, then comparisons.
 QUESTIONS = (
     (
         "In which town was the {maker} of the {kind} {work} born?",

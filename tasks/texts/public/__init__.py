@@ -1,1 +1,1 @@
-"""Readers of public sets, from files of the user's: a module each offers `read(data)` under its set's name."""
+"""Readers of public sets, from the user's files: one module per source, each with `read(data)`."""

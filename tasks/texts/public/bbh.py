@@ -1,5 +1,5 @@
 """Four order-sensitive tasks of BIG-Bench Hard (Suzgun et al. 2022, arXiv 2210.09261): navigate, hyperbaton, tracking
-of shuffled objects, temporal sequences.  All are choices: the question with each option in the end."""
+of shuffled objects, temporal sequences.  All are choices: the question with each option at its end."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ OPTION = re.compile(r"^(?:\((?P<letter>[A-Z])\)|-) (?P<text>.+)$")
 
 
 def read(name: str, data: Path | None) -> TextSet:
-    """Raises TaskError for a file that is invalid, or has no question of this task."""
+    """Raises TaskError for a file that is invalid or has no question of this task."""
     path = find_file(data, FILE, name)
     examples = [_example(*each) for each in read_records(path, FIELDS) if each[1]["task"] == TASKS[name]]
     if not examples:

@@ -6,6 +6,6 @@ from ...api import TaskError
 
 
 def check_label(where: str, label: int, texts: Sequence[str]) -> None:
-    """Raises TaskError where the label is no choice's number, or there is nothing to choose from."""
+    """Raises TaskError if the label is not the number of a choice, or there are fewer than two choices."""
     if len(texts) < 2 or not 0 <= label < len(texts):
         raise TaskError(f"{where}: label {label} is not a number of one of {len(texts)} choices")

@@ -1,7 +1,7 @@
 """NCBI disease corpus (Dogan et al. 2014): where are diseases named?  A tag for every word, in its own three splits.
 
-A sentence of training that occurs again in validation or test is left out of training, and one of validation that
-occurs in the test out of validation: the original holds one abstract twice.
+A training sentence that also occurs in validation or test is left out of training, and a validation sentence that
+occurs in the test is left out of validation: the original holds one abstract twice.
 """
 
 from pathlib import Path

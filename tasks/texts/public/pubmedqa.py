@@ -1,6 +1,6 @@
 """PubMedQA (Jin et al. 2019, arXiv 1909.06146), labelled part: does the abstract answer yes, no or maybe?
 
-The official test is the test; the others are split by article, a quarter for validation.
+The official test is the test; the others are split by article, six tenths for training, the rest for validation.
 """
 
 from pathlib import Path

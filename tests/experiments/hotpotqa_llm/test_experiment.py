@@ -222,7 +222,7 @@ def test_several_models_are_swept_side_by_side_and_two_of_one_name_are_refused(
         line = ["pretrained", "hotpotqa", "--base-url", server.url, "--data", str(data), "--n-paragraphs", "2"]
         line += ["--device", "cpu", "--out-dir", str(tmp_path / "out"), "--sweep"]
         assert main([*line, "--model", "x/a,y/a"]) == 2
-        assert "two models of one name" in capsys.readouterr().err
+        assert "two models have the same name" in capsys.readouterr().err
         assert main([*line, "--model", "a,b"]) == 0
         assert {body["model"] for body in server.asked} == {"a", "b"}
     assert len(find_done(tmp_path / "out", [])) == 2
