@@ -19,7 +19,7 @@ from retrieval_gap.about import MeasuredState, in_order, state_kind
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tables.identity import Identity, identity_of
 from retrieval_gap.tables.texts import read_rows
-from retrieval_gap.tables.values import count_if_told, count_in, naturally, number_in, share_in
+from retrieval_gap.tables.values import count_in, count_or_none, naturally, number_in, share_in
 from retrieval_gap.tasks.api import Mode, Task, TaskConfig
 from retrieval_gap.theory.bounds import BOUNDS, Bound, bound_of
 
@@ -157,9 +157,9 @@ def _run(where: str, row: dict[str, str], more: Sequence[str]) -> ProblemRow:
         low=low,
         high=high,
         hardware=row["hardware"],
-        state_bits=count_if_told(where, row, "state_bits"),
-        bits_per_token=count_if_told(where, row, "state_bits_per_token"),
-        tested_n=count_if_told(where, row, "tested_n") or 0,
+        state_bits=count_or_none(where, row, "state_bits"),
+        bits_per_token=count_or_none(where, row, "state_bits_per_token"),
+        tested_n=count_or_none(where, row, "tested_n") or 0,
         lr=number_in(where, row, "lr"),
         row=tuple((name, row[name]) for name in more),
         **counts,

@@ -18,7 +18,7 @@ from retrieval_gap.tasks.api import Task, TaskConfig, TaskError
 from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.theory.bounds import Bound, bound_of
 
-from .results import RESULTS, count_if_told, count_in, read_rows, share_in
+from .results import RESULTS, count_in, count_or_none, read_rows, share_in
 from .seeds import Seeds
 from .style import VIEWS
 
@@ -224,8 +224,8 @@ def read_probes(path: Path) -> Probes:
 
 
 def _measured(where: str, row: dict[str, str]) -> ProbedRow:
-    optional = {key: count_if_told(where, row, key) for key in ("bits", "bits_used_high")}
+    optional = {key: count_or_none(where, row, key) for key in ("bits", "bits_used_high")}
     values: dict[str, Any] = {key: row[key] for key in _TEXT} | optional
     values |= {key: count_in(where, row, key) for key in _COUNTS}
-    values["bits_per_token"] = count_if_told(where, row, "state_bits_per_token")
+    values["bits_per_token"] = count_or_none(where, row, "state_bits_per_token")
     return ProbedRow(identity=identity_of(where, row), **values | {key: share_in(where, row, key) for key in _SHARES})

@@ -16,7 +16,7 @@ from retrieval_gap.tables.published import read_published
 from retrieval_gap.tables.rows import PUBLISHED
 from retrieval_gap.tables.rows import RESULTS as RESULTS
 from retrieval_gap.tables.texts import make_it, read_rows
-from retrieval_gap.tables.values import count_if_told, count_in, share_in
+from retrieval_gap.tables.values import count_in, count_or_none, share_in
 
 from .kept import counted
 from .seeds import Seeds
@@ -239,6 +239,6 @@ def _run(where: str, row: dict[str, str]) -> ResultRow:
         eval_samples=count_in(where, row, "eval_samples"),
         hardware=row["hardware"],
         embedding=row.get("embedding", ""),
-        state_bits=count_if_told(where, row, "state_bits"),
-        bits_per_token=count_if_told(where, row, "state_bits_per_token"),
+        state_bits=count_or_none(where, row, "state_bits"),
+        bits_per_token=count_or_none(where, row, "state_bits_per_token"),
     )

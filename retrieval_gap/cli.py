@@ -23,8 +23,8 @@ from retrieval_gap.commands.sample import SampleCommand
 from retrieval_gap.commands.sweep import SweepCommand
 from retrieval_gap.commands.theory import BoundCommand
 from retrieval_gap.commands.train import TrainCommand
-from retrieval_gap.machine.errors import RunError, UsageError, fault, files_told, no_files_left, unknown
-from retrieval_gap.machine.printing import printable, take_any_text
+from retrieval_gap.machine.errors import RunError, UsageError, fault, no_files_left, open_files_message, unknown
+from retrieval_gap.machine.printing import escape_unencodable, printable
 from retrieval_gap.tasks.api import TaskError
 
 LONGEST_LINE, KEPT_END = 450, 120  # characters of an error
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()  # None where they are closed
     for stream in (sys.stdout, sys.stderr):
-        take_any_text(stream)
+        escape_unencodable(stream)
     try:
         _guarded(_parse([word for word in words if word != "--debug"]).run)
         sys.stdout.flush()
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(error, "the standard output was closed while the command ran", 1, debug)
     except OSError as error:
         if no_files_left(error):
-            return _failed(error, files_told(), 1, debug)
+            return _failed(error, open_files_message(), 1, debug)
         return _failed(error, f"{error.filename or 'standard output'}: {error.strerror or error}", 1, debug)
     except Exception as error:
         return _failed(error, f"{fault(error)} (--debug shows the traceback)", 1, debug)
@@ -126,9 +126,9 @@ def _is_grid_of_a_task(words: list[str]) -> bool:
 def _tell_task_flags(words: list[str]) -> None:
     """After the help of a command about one task, print the flags of the named task, which tyro does not know."""
     if words[0] in TASK_COMMANDS or _is_grid_of_a_task(words):
-        from retrieval_gap.commands.task_flags import flags_told
+        from retrieval_gap.commands.task_flags import task_flags_help
 
-        told = flags_told(words)
+        told = task_flags_help(words)
         if told:
             print(told)
 

@@ -12,7 +12,7 @@ from retrieval_gap.tables.compare import (
     against_published,
     missing_lines,
     runs_by_cell,
-    verdicts_told,
+    verdict_counts,
 )
 from retrieval_gap.tables.identity import identity_of
 from retrieval_gap.tables.published import read_published
@@ -43,7 +43,7 @@ def published_section(entries: Sequence[Entry]) -> dict[str, Any] | None:
         "trouble": "",
         "run": run,
         "missing": missing_lines(compared),
-        "told": verdicts_told(run),
+        "told": verdict_counts(run),
         "not_run": len(compared) - len(run),
         "classes": {REPRODUCED: "right", UNDECIDED: "soft", ONE_EACH: "soft"},
         "further": UNDECIDED_FROM,

@@ -29,7 +29,7 @@ class ArchsCommand:
         print("or the path of a file of yours, or the dotted path of a layer (CONTRIBUTING.md has recipes)")
 
 
-def names_told(folder: Path, offers: str) -> str:
+def names_text(folder: Path, offers: str) -> str:
     """The modules of a folder that define this name, for a flag's help."""
     return ", ".join(_offering(folder, offers))
 

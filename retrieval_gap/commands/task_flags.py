@@ -40,7 +40,7 @@ def split_task_flags(words: list[str]) -> tuple[list[str], str]:
     return kept, shlex.join(options)
 
 
-def flags_told(words: list[str]) -> str:
+def task_flags_help(words: list[str]) -> str:
     """What a task's own flags are, in a few lines for a person; "" where the words name no task, or one without any."""
     task = _named_task(words)
     if task is None or not (own := _own_flags(task)):

@@ -22,7 +22,7 @@ from retrieval_gap.commands.flags import (
     check_seconds,
     whole_numbers,
 )
-from retrieval_gap.commands.lists import TASKS, names_told
+from retrieval_gap.commands.lists import TASKS, names_text
 from retrieval_gap.experiments.trained.config import ProblemSize
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tasks.api import Mode, Split
@@ -31,8 +31,8 @@ from retrieval_gap.training.config import CHECKPOINT_SECONDS
 MAX_THREADS = 1024
 
 
-def _unsaid(metavar: str, text: str) -> Any:
-    """Of a flag whose default depends on others: the text tells it."""
+def _default(metavar: str, text: str) -> Any:
+    """A flag whose default depends on other flags; its help text names the default."""
     return arg(metavar=metavar, help=text, help_behavior_hint="")
 
 
@@ -40,32 +40,32 @@ def _unsaid(metavar: str, text: str) -> Any:
 class RunFlags:
     """What a run is.  None: what works at small sizes, or with --paper the paper's."""
 
-    task: Annotated[str, arg(help=f"a task ({names_told(TASKS, 'TASK')}) or the path of your own file")]
+    task: Annotated[str, arg(help=f"a task ({names_text(TASKS, 'TASK')}) or the path of your own file")]
     mode: Annotated[
         Mode, arg(help="direct: answer at once; cot: chain of thought; rag: chain of thought with retrieval")
     ]
     n: ProblemSize
-    arch: Annotated[str, arg(help=f"an architecture ({names_told(MODELS, 'SIZES')}) or the path of your own file")]
+    arch: Annotated[str, arg(help=f"an architecture ({names_text(MODELS, 'SIZES')}) or the path of your own file")]
     size: Annotated[str, arg(help="tiny, 0.5m, 1m or 2m, with changes such as tiny+d_model=16+n_layers=2")]
     family: Annotated[str, arg(help='distribution of problems; "" means the task\'s first')] = ""
     embedding: Annotated[
-        Embedding | None, _unsaid("sinusoidal|learned", "embedding: learned; paper: sinusoidal (frozen)")
+        Embedding | None, _default("sinusoidal|learned", "embedding: learned; paper: sinusoidal (frozen)")
     ] = None
     samples: Annotated[
-        int | None, _unsaid("INT", "training samples: 64,000; paper: 1,000,000 (its released README says 5M)")
+        int | None, _default("INT", "training samples: 64,000; paper: 1,000,000 (its released README says 5M)")
     ] = None
-    batch_size: Annotated[int | None, _unsaid("INT", "samples per training step: 32; paper: 64")] = None
+    batch_size: Annotated[int | None, _default("INT", "samples per training step: 32; paper: 64")] = None
     lr: Annotated[
         MaybeNumber,
-        _unsaid("FLOAT", "peak learning rate: 0.003, for 1m and 2m 0.001; paper: Transformer 0.001, others 0.0003"),
+        _default("FLOAT", "peak learning rate: 0.003, for 1m and 2m 0.001; paper: Transformer 0.001, others 0.0003"),
     ] = None
     warmup_samples: Annotated[
-        int | None, _unsaid("INT", "samples of learning-rate warm-up: 5 % of all; paper: 10,000")
+        int | None, _default("INT", "samples of learning-rate warm-up: 5 % of all; paper: 10,000")
     ] = None
-    max_grad_norm: Annotated[MaybeNumber, _unsaid("FLOAT", "gradient clipping: 1; 0 means none; paper: none")] = None
+    max_grad_norm: Annotated[MaybeNumber, _default("FLOAT", "gradient clipping: 1; 0 means none; paper: none")] = None
     precision: Annotated[Precision, arg(help="number format of training; decoding is always fp32")] = "fp32"
     seed: Annotated[int, arg(help="seed for weights and data")] = 0
-    eval_samples: Annotated[int | None, _unsaid("INT", "held-out samples decoded at the end: 1,000; paper: 5,000")] = (
+    eval_samples: Annotated[int | None, _default("INT", "held-out samples decoded at the end: 1,000; paper: 5,000")] = (
         None
     )
     eval_split: Annotated[Split, arg(help="split for the final evaluation; use validation to choose a setting")] = (
@@ -102,7 +102,7 @@ class TrainCommand:
     json: Annotated[bool, arg(help="print the row as JSON, also in a terminal")] = False
 
     def run(self) -> None:
-        from retrieval_gap.experiments.trained.defaults import settled
+        from retrieval_gap.experiments.trained.defaults import with_defaults
         from retrieval_gap.experiments.trained.ranked import run_ranked
         from retrieval_gap.machine.devices import choose_device
         from retrieval_gap.runs.experiment import RunOptions
@@ -122,7 +122,7 @@ class TrainCommand:
             log=self.log,
             scan_backend=self.scan_backend,
         )
-        config = settled(vars(self.config), paper=self.paper)
+        config = with_defaults(vars(self.config), paper=self.paper)
         row = run_ranked(config, options, ranks=self.ranks)
         if row is None:
             return

@@ -23,7 +23,7 @@ from torch import Tensor
 from retrieval_gap.decoding.decode import UNDECIDED, Decoded, undecided
 from retrieval_gap.decoding.device_retrieval import DeviceRetriever
 from retrieval_gap.machine.cuda_graphs import Replay, graph_pool
-from retrieval_gap.machine.devices import memory_told
+from retrieval_gap.machine.devices import memory_message
 from retrieval_gap.machine.errors import RunError
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.models.mixer import State, narrow_state, state_tensors, write_state
@@ -234,7 +234,7 @@ class ShrinkingDecoder:
             gc.collect()  # a decoder and its graphs refer to each other
             torch.cuda.empty_cache()
         if self._at_once == 1:
-            told = memory_told(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+            told = memory_message(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
             raise RunError(f"there is not enough memory to decode one sample at a time: {shortage} {told}".rstrip())
         before, self._at_once = self._at_once, (self._at_once + 1) // 2
         _log.warning(

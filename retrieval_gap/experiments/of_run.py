@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from retrieval_gap.machine.environment import usable_cores
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.machine.field_kinds import settle_fields
+from retrieval_gap.machine.field_kinds import check_fields
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.executors import ExecutorOptions
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
@@ -31,7 +31,7 @@ class OfRun(Experiment):
     trained: int
 
     def __post_init__(self) -> None:
-        settle_fields(self)
+        check_fields(self)
 
     @staticmethod
     def named(path: Path) -> dict[str, Any]:
@@ -44,12 +44,12 @@ class OfRun(Experiment):
             "trained": trained,
         }
 
-    def meaning(self) -> dict[str, Any]:
+    def hashed_values(self) -> dict[str, Any]:
         """The fields that are hashed: all but where the run is."""
         return {key: value for key, value in self.to_json().items() if key not in ("run_dir", "run")}
 
     def hash(self) -> str:
-        return hash_of(self.meaning())
+        return hash_of(self.hashed_values())
 
     def label(self) -> str:
         return f"{self.kind}-{self.run}"

@@ -60,7 +60,7 @@ class Probe(OfRun):
     def filter_values(self) -> Mapping[str, Any]:
         return {"run": self.run, "samples": self.samples, "rounding": self.rounding, "seed": self.seed}
 
-    def told(self, row: Row) -> dict[str, str]:
+    def shown_values(self, row: Row) -> dict[str, str]:
         return {
             "carried": f"{row['rank']} components" if row["rank"] else "elements",
             "bits each": "as it is" if row["bits"] is None else str(row["bits"]),

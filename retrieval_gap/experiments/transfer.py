@@ -82,7 +82,7 @@ class Transfer(OfRun):
     def filter_values(self) -> Mapping[str, Any]:
         return {"run": self.run, "samples": self.samples}
 
-    def told(self, row: Row) -> dict[str, str]:
+    def shown_values(self, row: Row) -> dict[str, str]:
         return {
             "tested on": f"{row['tested_on']} {row['tested_options']}".strip(),
             "tested n": str(row["tested_n"]),

@@ -37,7 +37,7 @@ class Spent:
     empty: int = 0
     cut: int = 0
 
-    def told(self, price: Price) -> str:
+    def summary(self, price: Price) -> str:
         cost = f", {price.of(self.read, self.written):.4f} dollars" if price != Price() else ""
         odd = ", ".join(
             f"{count:,} {what}"

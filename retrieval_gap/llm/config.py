@@ -9,7 +9,7 @@ from tyro.conf import arg
 from retrieval_gap.choices import DeviceName, Number
 from retrieval_gap.llm.request import Api
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.machine.field_kinds import settle_fields
+from retrieval_gap.machine.field_kinds import check_fields
 
 LocalPrecision = Literal["auto", "fp32", "bf16", "fp16"]
 SystemAs = Literal["auto", "system", "user"]
@@ -19,7 +19,7 @@ MOST = 2**31 - 1
 
 def _check_ranges(config: object, **smallest: float) -> None:
     """Raises UsageError naming the flag of a value that is out of range or not finite, or the field of a wrong type."""
-    settle_fields(config)
+    check_fields(config)
     for name, least in smallest.items():
         value = getattr(config, name)
         if not least <= value <= MOST:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import httpx2
 
 from retrieval_gap.llm.config import ServerConfig
-from retrieval_gap.machine.errors import RunError, UsageError, files_told, no_files_left
+from retrieval_gap.machine.errors import RunError, UsageError, no_files_left, open_files_message
 
 # Seconds in which a server has to accept a connection; the time to answer has its own limit.
 CONNECTING = 20.0
@@ -52,5 +52,5 @@ def reason(error: Exception) -> str:
     """The error's text, or its type if it has none.  Raises RunError if this process has no files left to open, which
     is not the server's fault."""
     if no_files_left(error):
-        raise RunError(f"{files_told()}, or ask with a smaller --concurrency") from error
+        raise RunError(f"{open_files_message()}, or ask with a smaller --concurrency") from error
     return str(error) or type(error).__name__

@@ -158,7 +158,7 @@ class LocalBackend:
         from transformers import AutoModelForCausalLM
 
         where = {"device_map": self.config.device_map} if self.config.device_map else {}
-        model = told_in_one_line(
+        model = load_or_one_line_error(
             self._asked.model,
             lambda: AutoModelForCausalLM.from_pretrained(
                 self._asked.model, dtype=TYPES[self.precision], use_safetensors=True, trust_remote_code=False, **where
@@ -208,7 +208,7 @@ def load_tokenizer(name: str) -> Any:
     where, gguf = from_pretrained_words(name)
     if not gguf and name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
         raise UsageError(f"model {name}: no such folder")
-    return told_in_one_line(
+    return load_or_one_line_error(
         name,
         lambda: transformers.AutoTokenizer.from_pretrained(where, use_fast=True, trust_remote_code=False, **gguf),
     )
@@ -236,7 +236,7 @@ def _seed(request: Request) -> int:
     return int.from_bytes(hashlib.sha256(json.dumps(request_values(request)).encode()).digest()[:7])
 
 
-def told_in_one_line(name: str, load: Callable[[], Any]) -> Any:
+def load_or_one_line_error(name: str, load: Callable[[], Any]) -> Any:
     """Raises RunError, one line: transformers fails in many ways and at length."""
     try:
         return load()

@@ -67,7 +67,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     return False
 
 
-def memory_told(device: torch.device) -> str:
+def memory_message(device: torch.device) -> str:
     """Free and total memory of a GPU, for a message; "" on the CPU."""
     if device.type != "cuda":
         return ""

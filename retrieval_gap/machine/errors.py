@@ -53,7 +53,7 @@ def no_files_left(error: BaseException | None) -> bool:
     return False
 
 
-def files_told() -> str:
+def open_files_message() -> str:
     """The message that no more files can be opened, with the limit."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return f"this process may open {limit} files at once (`ulimit -n`), and all are open; raise that limit"

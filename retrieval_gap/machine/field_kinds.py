@@ -15,7 +15,7 @@ T = TypeVar("T")
 _WANTED = {int: "a whole number", float: "a number", str: "a text", bool: "True or False", NoneType: "None"}
 
 
-def settle_fields(config: Any) -> None:
+def check_fields(config: Any) -> None:
     """Check all fields, and turn numpy numbers into Python's; call it first in a frozen dataclass's `__post_init__`.
 
     Raises UsageError for a value of another type, or not among the field's choices (with the nearest choice).
@@ -30,7 +30,7 @@ def settle_fields(config: Any) -> None:
             raise _refused(name, value, kind)
 
 
-def made_of(kind: type[T], value: Any, where: str) -> T:
+def config_from(kind: type[T], value: Any, where: str) -> T:
     """A configuration of class `kind`, nested ones included, from the fields in a config.json.
 
     Raises UsageError, beginning with `where`, for an unknown key (with the nearest valid one), a missing key or an
@@ -61,7 +61,7 @@ def made_of(kind: type[T], value: Any, where: str) -> T:
 def _filled(kind: Any, value: Any, where: str) -> Any:
     """The value of a field; where the field holds a configuration (or None), one made from the object `value`."""
     within = next((each for each in (kind, *get_args(kind)) if is_dataclass(each)), None)
-    return value if within is None or value is None else made_of(within, value, where)  # type: ignore[arg-type]
+    return value if within is None or value is None else config_from(within, value, where)  # type: ignore[arg-type]
 
 
 @cache

@@ -33,12 +33,12 @@ def printable(text: str) -> str:
     return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], redacted(text))
 
 
-def say(text: str) -> None:
+def print_safely(text: str) -> None:
     """Print a line that may hold text from outside the program."""
     print(printable(text))
 
 
-def take_any_text(stream: TextIO) -> None:
+def escape_unencodable(stream: TextIO) -> None:
     """Make a stream write characters that its encoding lacks as \\u escapes, instead of ending the program."""
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:  # a stream of a test lacks it

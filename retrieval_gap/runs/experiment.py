@@ -131,7 +131,7 @@ class Experiment(ABC):
         """Its settings as a table of runs shows them.  row: a row of its run, if that is done."""
         return self.filter_values()
 
-    def told(self, row: Row) -> Mapping[str, str]:
+    def shown_values(self, row: Row) -> Mapping[str, str]:
         """The results that a table shows of a row, by column; none for a row that is a detail of another."""
         return {name: _number(row.get(name)) for name in self.measures}
 

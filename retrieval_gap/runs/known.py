@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar, get_args
 
 from retrieval_gap.machine.errors import RunError, UsageError
-from retrieval_gap.machine.printing import say
+from retrieval_gap.machine.printing import print_safely
 from retrieval_gap.runs.directory import RunDirectory, Status
 from retrieval_gap.runs.experiment import TRAINED, Experiment, Row
 from retrieval_gap.tables.rows import Sourced, merge
@@ -129,7 +129,7 @@ def _rank(known: KnownRun) -> tuple[int, int]:
 def print_known(known: Sequence[KnownRun]) -> None:
     """Print one line per run with its status and name, then the number of runs of each status."""
     for each in known:
-        say(f"{each.run.status():8} {each.run.path.name}{': ' if each.trouble else ''}{each.trouble}")
+        print_safely(f"{each.run.status():8} {each.run.path.name}{': ' if each.trouble else ''}{each.trouble}")
     print_counts(Counter(each.run.status() for each in known))
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.machine.files import make_room_for
-from retrieval_gap.machine.printing import say
+from retrieval_gap.machine.printing import print_safely
 from retrieval_gap.runs.experiment import TRAINED, Experiment, Row, experiment_class
 from retrieval_gap.runs.known import (
     KnownRun,
@@ -114,7 +114,7 @@ def print_runs(known: Sequence[KnownRun], rows: Sequence[Row] = ()) -> dict[Path
     else:
         print("no run is here yet")
     for trouble in troubles.values():
-        say(f"unreadable: {trouble}")
+        print_safely(f"unreadable: {trouble}")
     return troubles
 
 
@@ -126,7 +126,7 @@ def _lines(each: KnownRun, elsewhere: dict[str, Row]) -> list[_ListedRow]:
     status = each.run.status()
     row = elsewhere.pop(each.run.path.name.rpartition("-")[2], None)
     if status == "done":
-        told = [(_words(experiment.listed_values(row)), experiment.told(row)) for row in each.rows()]
+        told = [(_words(experiment.listed_values(row)), experiment.shown_values(row)) for row in each.rows()]
         return [_listed(what, status, measured) for what, measured in told if measured]
     if row is not None:
         return _row_lines([row])
@@ -141,7 +141,7 @@ def _lines(each: KnownRun, elsewhere: dict[str, Row]) -> list[_ListedRow]:
 def _row_lines(rows: Iterable[Row]) -> list[_ListedRow]:
     """The lines of rows of other tables of trained runs."""
     kind: Any = experiment_class(TRAINED)
-    return [_listed(_words(kind.filter_values_of(row)), "done", kind.told_of(row)) for row in rows]
+    return [_listed(_words(kind.filter_values_of(row)), "done", kind.shown_values_of(row)) for row in rows]
 
 
 def _listed(what: Mapping[str, str], status: str, told: Mapping[str, str]) -> _ListedRow:

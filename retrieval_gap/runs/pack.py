@@ -21,11 +21,11 @@ from retrieval_gap.runs.packed import (
     at_rest,
     check_name,
     packed_files,
+    progress_of,
     raise_first,
     refusal,
     sha256_of,
     size_limits,
-    standing,
 )
 from retrieval_gap.runs.user_files import copies
 from retrieval_gap.tables.filters import matches
@@ -82,7 +82,7 @@ def _read_run(cell: KnownRun) -> dict[str, bytes]:
         raise RunError(cell.trouble)
     check_name(run.path.name, cell.experiment)
     with at_rest(run):
-        standing(run)
+        progress_of(run)
         places = {name: run.path / name for name in sorted([*packed_files(), *copies(run.path)])}
         if not run.result.exists():
             found, _ = cell.experiment.checkpoint(run)

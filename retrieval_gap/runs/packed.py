@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from retrieval_gap.machine.errors import RunError, UsageError
-from retrieval_gap.machine.printing import say
+from retrieval_gap.machine.printing import print_safely
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Experiment, kinds
 from retrieval_gap.runs.user_files import COPIES, LIST
@@ -34,7 +34,7 @@ DIGEST_DIGITS = 64
 _COPY = re.compile(rf"{COPIES}/[^/\\.][^/\\]*\.py")
 
 
-class Standing(NamedTuple):
+class RunProgress(NamedTuple):
     """How far a run is: of two, the greater is kept.  A failed run cannot go on and gives way to one that can."""
 
     done: bool
@@ -42,16 +42,16 @@ class Standing(NamedTuple):
     step: int
 
 
-def standing(run: RunDirectory) -> Standing:
+def progress_of(run: RunDirectory) -> RunProgress:
     """How far a run is.  Raises RunError if the result is damaged, or every checkpoint is."""
     if not run.configuration.exists():
-        return Standing(False, False, -1)
+        return RunProgress(False, False, -1)
     experiment = run.experiment()
     if run.result.exists():
         run.rows(experiment)
-        return Standing(True, False, 0)
+        return RunProgress(True, False, 0)
     _, step = experiment.checkpoint(run)
-    return Standing(False, not run.failure.exists(), step)
+    return RunProgress(False, not run.failure.exists(), step)
 
 
 def packed_files() -> list[str]:
@@ -113,6 +113,6 @@ def sha256_of(file: IO[bytes], size: int | None = None) -> str:
 def raise_first(what: str, reasons: Sequence[str]) -> None:
     """Print the reasons, one per line; raise RunError if there are any."""
     for reason in reasons:
-        say(f"not done: {reason}")
+        print_safely(f"not done: {reason}")
     if reasons:
         raise RunError(f"{len(reasons)} run(s) {what}; the first: {reasons[0]}")

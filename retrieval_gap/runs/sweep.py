@@ -8,7 +8,7 @@ from pathlib import Path
 
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.machine.files import make_folder, make_room_for
-from retrieval_gap.machine.printing import say
+from retrieval_gap.machine.printing import print_safely
 from retrieval_gap.runs.directory import RunDirectory, Status
 from retrieval_gap.runs.executors import ExecutorOptions, open_executor
 from retrieval_gap.runs.executors.cells import SweepOutcome, check_outcome, run_cells
@@ -80,7 +80,7 @@ def sweep(cells: Sequence[Experiment], options: SweepOptions, run: RunOptions) -
         watch(runs, events, lambda: planner.seconds_left(to_come(planned, outcome), run.runs_dir, places))
     print_runs(planned)
     for cell, reason in outcome.failed:
-        say(f"failed: {cell.label()}: {reason}")
+        print_safely(f"failed: {cell.label()}: {reason}")
     if options.max_minutes:
         planner.print_left(planned, run.runs_dir, places)
     if options.csv is not None:

@@ -26,11 +26,11 @@ from retrieval_gap.runs.packed import (
     at_rest,
     check_name,
     packed_files,
+    progress_of,
     raise_first,
     refusal,
     sha256_of,
     size_limits,
-    standing,
 )
 from retrieval_gap.runs.user_files import copies
 from retrieval_gap.training.checkpoint import previous
@@ -140,7 +140,7 @@ def _check_arrived(run: RunDirectory, source: Path) -> None:
         if (run.path / name).exists():
             sync(run.path / name)
     try:
-        standing(run)
+        progress_of(run)
     except RunError as error:
         what = f"the result or the checkpoint of {run.path.name} is damaged"
         raise RunError(f"{source} is refused, nothing is unpacked: {what}") from error
@@ -152,7 +152,7 @@ def _merge(arrived: RunDirectory, here: RunDirectory) -> str:
         arrived.path.rename(here.path)
         return "new"
     with at_rest(here):
-        if standing(arrived) <= standing(here):
+        if progress_of(arrived) <= progress_of(here):
             return "kept as they are here"
         files = list(dict.fromkeys([*copies(arrived.path), *copies(here.path), *packed_files()]))
         present = {name for name in files if (arrived.path / name).exists()}

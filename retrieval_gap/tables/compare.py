@@ -213,7 +213,7 @@ def _verdict(interval: Interval, seeds: int) -> str:
     return UNDECIDED if max(-interval.low, interval.high) > UNDECIDED_FROM else REPRODUCED
 
 
-def verdicts_told(compared: Iterable[Comparison]) -> str:
+def verdict_counts(compared: Iterable[Comparison]) -> str:
     """The number of published cells with each verdict, as text."""
     count = Counter(comparison.verdict for comparison in compared)
     return "; ".join(f"{verdict}: {count[verdict]}" for verdict in (REPRODUCED, UNDECIDED, NOT_REPRODUCED, ONE_EACH))
@@ -248,7 +248,7 @@ def _print_published(path: Path, ours: Table, compared: Sequence[Comparison], un
     if run:
         _print_table(run, "published")
     print(
-        f"{len(run)} of {len(compared)} published cells were run: {verdicts_told(run)}; "
+        f"{len(run)} of {len(compared)} published cells were run: {verdict_counts(run)}; "
         f"cells of {path} without a published counterpart: {len(ours.cells) - len(run)}"
     )
     _print_left_out(path, ours.shorter, "shorter training")

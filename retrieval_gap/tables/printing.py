@@ -7,7 +7,7 @@ from typing import NamedTuple
 from rich.markup import escape
 from rich.table import Table
 
-from retrieval_gap.machine.printing import printable, say
+from retrieval_gap.machine.printing import print_safely, printable
 from retrieval_gap.machine.terminal import wide_console
 
 # Longer tables are padded to their longest cells and never wrapped: rich needs a millisecond per line.
@@ -75,7 +75,7 @@ def print_constant(columns: Mapping[str, str]) -> None:
     """Print one line with the values of columns that were left out of a table."""
     same = ", ".join(f"{column} {value}" for column, value in columns.items() if value)
     if same:
-        say(f"the same in all: {same}")
+        print_safely(f"the same in all: {same}")
 
 
 def p_text(p: float | None) -> str:

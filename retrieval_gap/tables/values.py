@@ -21,7 +21,7 @@ def count_in(where: str, row: Mapping[str, str], column: str) -> int:
     return _placed(where, whole_number, row, column)
 
 
-def count_if_told(where: str, row: Mapping[str, str], column: str) -> int | None:
+def count_or_none(where: str, row: Mapping[str, str], column: str) -> int | None:
     """Like `count_in`, but None for a missing or empty field."""
     return count_in(where, row, column) if row.get(column) else None
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.machine.field_kinds import settle_fields
+from retrieval_gap.machine.field_kinds import check_fields
 
 MethodName = Literal[
     "zero_shot", "last_k", "full_history", "memprompt", "memprompt_summary", "episodes", "search", "llm_as_rnn",
@@ -42,7 +42,7 @@ class Settings:
     thinking: int = 0
 
     def __post_init__(self) -> None:
-        settle_fields(self)
+        check_fields(self)
         for name, least in (("budget", 1), ("gate", 0), ("k", 1), ("draw", 0), ("thinking", 0)):
             if not least <= getattr(self, name) <= LARGEST:
                 raise UsageError(f"--{name} {getattr(self, name)} is out of range: expected {least} to {LARGEST}")

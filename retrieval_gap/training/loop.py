@@ -131,7 +131,7 @@ def train(
                 told = meter.report(step, config, finished, ranks)
                 if options.validation is not None and validates:
                     told = _validated(model, config, told, options.validation, ranks)
-                    stopped = ranks.said(_good_enough(told, options.validation))
+                    stopped = ranks.from_rank_0(_good_enough(told, options.validation))
                     meter.restart()
                 if ranks.leads:
                     options.report(told)
@@ -195,7 +195,7 @@ class _Wishes:
         if self._ranks.leads and time.perf_counter() - self._saved_at > self._seconds:
             wish = SAVE
             self.saved()  # it is about to be saved, and should not be wished for again meanwhile
-        return self._ranks.agreed(STOP if self._stop.is_set() else wish)
+        return self._ranks.largest(STOP if self._stop.is_set() else wish)
 
     def saved(self) -> None:
         self._saved_at = time.perf_counter()

@@ -72,7 +72,7 @@ class Ranks:
         """On rank 0, announce that training begins.  On the others, return whether it begins or nothing is left to
         train."""
         self._begun = True
-        return self.said(True)
+        return self.from_rank_0(True)
 
     def start_together(
         self, done: TrainingProgress, weights: Mapping[str, nn.Parameter], optimizer: Any
@@ -94,7 +94,7 @@ class Ranks:
                     dist.broadcast(tensor, 0)
         return TrainingProgress(step=int(step), loss_sum=loss_sum, loss_count=int(loss_count), stopped=bool(stopped))
 
-    def combined(self, parameters: Sequence[nn.Parameter], loss: Tensor, graded: Tensor) -> Tensor:
+    def average_gradients(self, parameters: Sequence[nn.Parameter], loss: Tensor, graded: Tensor) -> Tensor:
         """Replace the gradients of the mean `loss` over this rank's `graded` tokens by those of the mean over the
         tokens of all ranks; return that mean.  Sends one message; all memory is allocated before it."""
         if self.count == 1:
@@ -120,7 +120,7 @@ class Ranks:
             dist.all_reduce(sums)
         return sums.tolist()
 
-    def agreed(self, wish: int) -> int:
+    def largest(self, wish: int) -> int:
         """The largest wish of any rank.  A single rank gets its own wish; several get the answer to the previous call,
         so that no rank waits for one that is still on its way."""
         if self.count == 1:
@@ -134,26 +134,26 @@ class Ranks:
             answer.wait()
         return int(told)
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """End the communication of the ranks, as the last common call.  May be called again."""
         if self.count == 1 or not dist.is_initialized():
             return
         if self.leads and not self._begun:
-            self.said(False)
+            self.from_rank_0(False)
         if self._asked is not None:
             with _kept_together():
                 self._asked[1].wait()
         gc.collect()  # CUDA graphs that hold messages must be freed before the process group
         dist.destroy_process_group()
 
-    def said(self, word: bool) -> bool:
-        """Rank 0's word, on every rank; the others' words are ignored."""
+    def from_rank_0(self, value: bool) -> bool:
+        """Rank 0's value, on every rank; the values of the others are ignored."""
         if self.count == 1:
-            return word
-        said = torch.tensor(int(word))
+            return value
+        sent = torch.tensor(int(value))
         with _kept_together():
-            dist.broadcast(said, 0)
-        return bool(said)
+            dist.broadcast(sent, 0)
+        return bool(sent)
 
 
 ALONE = Ranks()
@@ -192,11 +192,11 @@ def joined(place: Place, device: torch.device, store: dist.Store | None = None) 
             )
     try:
         yield ranks
-        ranks.leave()
+        ranks.close()
     except BaseException as error:
         with suppress(RuntimeError):  # report the error that ended the ranks, not one that follows from it
             if not isinstance(error, LostRankError):
-                ranks.leave()
+                ranks.close()
             elif device.type != "cuda":  # NCCL would wait for the lost rank
                 dist.destroy_process_group()
         raise

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from retrieval_gap.machine.cuda_graphs import BusyClock, Replay, graph_pool
-from retrieval_gap.machine.devices import allow_tf32, memory_told
+from retrieval_gap.machine.devices import allow_tf32, memory_message
 from retrieval_gap.machine.errors import HopelessError, RunError
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.models.gradients import fill_missing
@@ -89,7 +89,7 @@ class HostStep:
         loss.backward()
         parameters = _parameters(self._model)
         fill_missing(parameters)
-        loss = self._ranks.combined(parameters, loss, batch.loss_mask_BxL[:, 1:].sum())
+        loss = self._ranks.average_gradients(parameters, loss, batch.loss_mask_BxL[:, 1:].sum())
         norm = torch.nn.utils.clip_grad_norm_(parameters, self._config.max_grad_norm or math.inf)
         value = loss.item()
         for what, number in (("loss", value), ("gradient's norm", norm.item())):
@@ -198,7 +198,7 @@ class DeviceStep:
             batch_loss += loss.detach()
         parameters = _parameters(self._model)
         fill_missing(parameters)
-        batch_loss = self._ranks.combined(parameters, batch_loss, graded)
+        batch_loss = self._ranks.average_gradients(parameters, batch_loss, graded)
         if self._config.max_grad_norm:
             torch.nn.utils.clip_grad_norm_(parameters, self._config.max_grad_norm)
         self.optimizer.step()
@@ -215,7 +215,7 @@ class DeviceStep:
         if on_gpu:
             torch.cuda.empty_cache()
             self._pool = graph_pool(self._device)
-        told = memory_told(self._device)
+        told = memory_message(self._device)
         if self.micro_batch == 1:
             raise RunError(f"there is not enough memory to train on one sample at a time: {shortage} {told}".rstrip())
         before, self.micro_batch = self.micro_batch, (self.micro_batch + 1) // 2

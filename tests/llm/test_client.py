@@ -104,7 +104,7 @@ def test_answers_that_are_empty_or_cut_are_counted_and_told(tmp_path: Path) -> N
     client = Client(ScriptedModel(lambda request: said[request.prompt]), Cache(tmp_path / "replies.sqlite"))
     client.ask([Request(prompt=prompt, max_tokens=3) for prompt in said])
     assert (client.spent.empty, client.spent.cut) == (1, 1)
-    assert client.spent.told(Price()).endswith("; 1 answers empty, 1 cut at --max-tokens")
+    assert client.spent.summary(Price()).endswith("; 1 answers empty, 1 cut at --max-tokens")
 
 
 @pytest.mark.parametrize(

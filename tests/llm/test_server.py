@@ -279,7 +279,7 @@ def test_tokens_and_their_price_are_counted_once(tmp_path: Path) -> None:
         client.ask([Request(prompt="two words", max_tokens=3)] * 3)
         client.ask([Request(prompt="two words", max_tokens=3)])
     assert (client.spent.read, client.spent.written) == (2, 4)
-    assert "0.0000 dollars" in client.spent.told(price)
+    assert "0.0000 dollars" in client.spent.summary(price)
     assert price.of(1_000_000, 500_000) == 7.0
 
 

@@ -196,7 +196,7 @@ def test_answers_without_a_word_are_counted_and_shown(name: str, tmp_path: Path)
     with ScriptedServer(lambda body: EMPTY[name]) as server:
         asked = client(server, tmp_path)
         assert text_of(asked) == ""
-        told = asked.spent.told(Price())
+        told = asked.spent.summary(Price())
         assert "1 answers empty" in told
         assert ("1 cut at --max-tokens" in told) == (name in ("reasoning alone", "thinking alone"))
         assert len(server.asked) == (2 if name == "no choices" else 1), "no choices may be a fault that passes"

@@ -85,5 +85,5 @@ def test_the_same_shape_is_the_same_run_however_it_is_written() -> None:
     def run(size: str) -> RunConfig:
         return RunConfig(task="istree", mode="cot", n=8, arch="lstm", size=size)
 
-    assert run("tiny+d_model=32").canonical()["shape"] == run("tiny+d_model=32+n_layers=3").canonical()["shape"]
-    assert run("tiny+d_hidden=8").canonical()["shape"] != run("tiny").canonical()["shape"]
+    assert run("tiny+d_model=32").hashed_values()["shape"] == run("tiny+d_model=32+n_layers=3").hashed_values()["shape"]
+    assert run("tiny+d_hidden=8").hashed_values()["shape"] != run("tiny").hashed_values()["shape"]

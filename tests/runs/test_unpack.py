@@ -13,7 +13,7 @@ from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.machine.errors import RunError
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.pack import pack
-from retrieval_gap.runs.packed import MANIFEST, packed_files, standing
+from retrieval_gap.runs.packed import MANIFEST, packed_files, progress_of
 from retrieval_gap.runs.unpack import unpack
 from tests.runs.packs import GRU, RUN, TINY, files_of, make_run
 from tests.training.runs import made_up_row
@@ -198,13 +198,13 @@ def test_a_run_is_never_less_than_before_however_its_replacement_is_cut_off(
             left -= 1
             return replace_file(path, target)
 
-        before = standing(run)
+        before = progress_of(run)
         with monkeypatch.context() as patched:
             patched.setattr(Path, "replace", replace_some)
             try:
                 unpack(out, there)
             except KeyboardInterrupt:
-                assert standing(run) >= before
+                assert progress_of(run) >= before
                 assert run.status() in ("partial", "done")
     assert run.status() == "done"
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.tables.values import count_if_told, count_in, number_in, share_in
+from retrieval_gap.tables.values import count_in, count_or_none, number_in, share_in
 
 Reader = Callable[[str, Mapping[str, str], str], int | float]
 
@@ -57,5 +57,5 @@ def test_a_share_is_of_one_sample_or_more(samples: str) -> None:
 
 
 def test_what_is_not_told_is_none() -> None:
-    assert count_if_told("here", {"bits": "4"}, "bits") == 4
-    assert count_if_told("here", {"bits": ""}, "bits") is count_if_told("here", {}, "bits") is None
+    assert count_or_none("here", {"bits": "4"}, "bits") == 4
+    assert count_or_none("here", {"bits": ""}, "bits") is count_or_none("here", {}, "bits") is None

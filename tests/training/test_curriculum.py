@@ -97,9 +97,9 @@ def test_recall_has_its_keys_and_all_its_values_from_the_first_size_on(options: 
 
 def test_only_where_roles_are_not_words_has_a_run_with_a_curriculum_another_name_than_it_had() -> None:
     recall = replace(CELL, task="associative_recall", n=16)
-    assert "curriculum_by" not in recall.canonical()
-    assert "curriculum_by" not in replace(CELL, curriculum="8").canonical()
-    assert replace(recall, curriculum="8").canonical()["curriculum_by"] == "roles"
+    assert "curriculum_by" not in recall.hashed_values()
+    assert "curriculum_by" not in replace(CELL, curriculum="8").hashed_values()
+    assert replace(recall, curriculum="8").hashed_values()["curriculum_by"] == "roles"
 
 
 def test_a_token_that_the_largest_size_lacks_is_named() -> None:
@@ -109,7 +109,7 @@ def test_a_token_that_the_largest_size_lacks_is_named() -> None:
 
 
 def test_a_curriculum_is_part_of_a_runs_name_however_it_is_spelled() -> None:
-    assert "curriculum" not in CELL.canonical()
+    assert "curriculum" not in CELL.hashed_values()
     assert replace(CELL, curriculum="4+8") == replace(CELL, curriculum=" 4+08")
     assert len({replace(CELL, curriculum=written).hash() for written in ("", "4", "8", "4+8")}) == 4
     assert "--curriculum 4+8" in replace(CELL, curriculum="4+8").command()

@@ -94,8 +94,8 @@ def test_training_ends_at_the_wanted_accuracy_and_the_row_says_after_how_many_sa
     row = execute(config, tmp_path)
     assert row["samples"] == samples < config.samples
     assert reports(config, tmp_path)[-1]["samples"] == samples
-    assert config.told(row)["trained"] == f"{samples:,}"
-    assert "trained" not in CONFIG.told(row | {"samples": CONFIG.samples})
+    assert config.shown_values(row)["trained"] == f"{samples:,}"
+    assert "trained" not in CONFIG.shown_values(row | {"samples": CONFIG.samples})
     assert "--stop-at" in config.command()
     assert "--stop-at" not in CONFIG.command()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from retrieval_gap.machine.errors import UsageError, unknown
-from retrieval_gap.machine.field_kinds import made_of, settle_fields
+from retrieval_gap.machine.field_kinds import check_fields, config_from
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
 from retrieval_gap.tables.rows import COLUMNS
@@ -55,7 +55,7 @@ class Setup(Experiment):
     smallest: bool = False
 
     def __post_init__(self) -> None:
-        settle_fields(self)
+        check_fields(self)
 
     @abc.abstractmethod
     def build_task(self) -> Task:
@@ -112,7 +112,7 @@ class Setup(Experiment):
 
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str) -> "Setup":
-        return made_of(OnMachine, value, where) if "machine" in value else made_of(OnTask, value, where)
+        return config_from(OnMachine, value, where) if "machine" in value else config_from(OnTask, value, where)
 
 
 @dataclass(frozen=True, kw_only=True)

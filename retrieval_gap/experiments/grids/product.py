@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 
 from retrieval_gap.choices import read_number
 from retrieval_gap.experiments.trained.config import RunConfig
-from retrieval_gap.experiments.trained.defaults import settled
+from retrieval_gap.experiments.trained.defaults import with_defaults
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tables.values import whole_number
 
@@ -29,7 +29,7 @@ def product_cells(lists: Mapping[str, str], options: str = "", *, paper: bool = 
         raise UsageError(f"a grid needs a preset, a FILE.py with cells(), or flags; missing: {flags}")
     names = sorted(values, key=lambda name: ORDER.index(name) if name in ORDER else -1)
     return [
-        settled({**dict(zip(names, chosen, strict=True)), "options": options}, paper=paper)
+        with_defaults({**dict(zip(names, chosen, strict=True)), "options": options}, paper=paper)
         for chosen in itertools.product(*(values[name] for name in names))
     ]
 

@@ -56,7 +56,7 @@ class Condition:
 
     def key_of(self, config: HeadsConfig) -> str:
         """The key of another configuration with this condition's model, texts and user's head."""
-        return hash_of(replace(config, seed=0).meaning(**self.files))
+        return hash_of(replace(config, seed=0).hashed_values_with(**self.files))
 
     @property
     def seeds(self) -> list[int]:

@@ -13,7 +13,7 @@ from retrieval_gap.heads.training import HeadTraining
 from retrieval_gap.heads.trial import try_head
 from retrieval_gap.llm.embeddings.config import Half, StatesConfig, StoredPrecision, fingerprint, states_width
 from retrieval_gap.machine.errors import UsageError, fault
-from retrieval_gap.machine.field_kinds import made_of, settle_fields
+from retrieval_gap.machine.field_kinds import check_fields, config_from
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
 from retrieval_gap.tasks.containment import contained
@@ -74,7 +74,7 @@ class HeadsConfig(Experiment):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        settle_fields(self)
+        check_fields(self)
         for name, least in (("window", 0), ("parameters", 1), ("seed", 0), ("text_seed", 0), ("samples", 1)):
             if not least <= getattr(self, name) < 2**63:
                 raise UsageError(f"{name} = {getattr(self, name)} is out of range: expected {least} or more")
@@ -141,13 +141,13 @@ class HeadsConfig(Experiment):
         except Exception as error:
             raise UsageError(f"head {self.spec.shown} fails: {fault(error)}") from error
 
-    def canonical(self) -> dict[str, Any]:
+    def hashed_values(self) -> dict[str, Any]:
         """The values that are hashed: files by their content; for a public set, no settings of generated sets."""
         code = hashlib.sha256(Path(self.spec.name).read_bytes()).hexdigest() if self.spec.is_file else ""
         texts = "" if self.dataset in generated_sets() else _digest(self.texts())
-        return self.meaning(model_files=fingerprint(self.model), texts=texts, head_code=code)
+        return self.hashed_values_with(model_files=fingerprint(self.model), texts=texts, head_code=code)
 
-    def meaning(self, *, model_files: str, texts: str, head_code: str) -> dict[str, Any]:
+    def hashed_values_with(self, *, model_files: str, texts: str, head_code: str) -> dict[str, Any]:
         """model_files, texts, head_code: digests of a model's files, a public set, a user's head; "" for none."""
         meaning = asdict(self) | {"model": model_files, "version": CONFIG_VERSION, "kind": self.kind}
         meaning["rates"] = [f"{rate:g}" for rate in self.training.rates]
@@ -166,7 +166,7 @@ class HeadsConfig(Experiment):
         return meaning
 
     def hash(self) -> str:
-        return hash_of(self.canonical())
+        return hash_of(self.hashed_values())
 
     def label(self) -> str:
         generated = f"-n{self.n}" if self.dataset in generated_sets() else ""
@@ -210,7 +210,7 @@ class HeadsConfig(Experiment):
 
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str) -> "HeadsConfig":
-        return made_of(cls, value, where)
+        return config_from(cls, value, where)
 
 
 def model_name(model: str) -> str:

@@ -34,7 +34,7 @@ class QuestionFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class AnswerSettings:
     """The settings of a file of answers: the model and where it runs, the method, the paragraphs, the data, the prompt.
 
     backend: its own description.  data, exemplars: hashes.  questions: the limit of the data.
@@ -78,18 +78,18 @@ def _content_hash(path: Path, size: int, changed_ns: int) -> str:
 
 
 def write_answers(
-    path: Path, client: Client, asked: Asked, data: QuestionFile, heard: Callable[[int, int], None]
+    path: Path, client: Client, asked: AnswerSettings, data: QuestionFile, on_progress: Callable[[int, int], None]
 ) -> None:
     """Put the questions to the model, and write the file when all are answered.
 
-    heard: called once per round with the numbers of answered and of all questions.
+    on_progress: called once per round with the numbers of answered and of all questions.
     Raises RunError if the model fails or no question has enough paragraphs; answers until then are in the cache.
     """
     subsets = Subsets(data.questions, asked.subset)
     if not subsets.questions:
         raise RunError(f"{data.name}: no question has enough paragraphs ({subsets.left_out[0].reason})")
     shown = [subsets.shown(question) for question in subsets.questions]
-    answers = answer_all(client, shown, asked.method, asked.ask, heard)
+    answers = answer_all(client, shown, asked.method, asked.ask, on_progress)
     head = {
         "cell": asdict(asked),
         "data": data.name,
@@ -103,7 +103,7 @@ def write_answers(
 
 
 def answer_all(
-    client: Client, shown: Sequence[Shown], method: Method, ask: AskConfig, heard: Callable[[int, int], None]
+    client: Client, shown: Sequence[Shown], method: Method, ask: AskConfig, on_progress: Callable[[int, int], None]
 ) -> list[Answer]:
     """Answer all questions together: each round sends the next request of every unfinished dialogue."""
     dialogues = [dialogue(each, method, ask) for each in shown]
@@ -117,7 +117,7 @@ def answer_all(
                 waiting[place] = dialogues[place].send(reply)
             except StopIteration as end:
                 answers[place] = end.value
-        heard(len(answers), len(shown))
+        on_progress(len(answers), len(shown))
     return [answers[place] for place in range(len(shown))]
 
 

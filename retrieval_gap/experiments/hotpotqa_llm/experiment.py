@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from retrieval_gap.experiments.hotpotqa_llm.answering import Asked, data_hash, read_data, write_answers
+from retrieval_gap.experiments.hotpotqa_llm.answering import AnswerSettings, data_hash, read_data, write_answers
 from retrieval_gap.experiments.hotpotqa_llm.answers import ANSWERS, read_done
 from retrieval_gap.experiments.hotpotqa_llm.methods import Method
 from retrieval_gap.experiments.hotpotqa_llm.prompts import exemplars_hash
@@ -21,7 +21,7 @@ from retrieval_gap.llm.cache import Cache
 from retrieval_gap.llm.client import Client
 from retrieval_gap.llm.config import AskConfig, LLMConfig, LocalConfig, Price, ServerConfig
 from retrieval_gap.machine.errors import RunError, UsageError
-from retrieval_gap.machine.field_kinds import made_of, settle_fields
+from retrieval_gap.machine.field_kinds import check_fields, config_from
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
 from retrieval_gap.tasks.hotpotqa.data.subsets import SubsetConfig
@@ -54,7 +54,7 @@ class HotpotQARun(Experiment):
     questions: int = 0
 
     def __post_init__(self) -> None:
-        settle_fields(self)
+        check_fields(self)
 
     def label(self) -> str:
         subset = self.subset
@@ -101,7 +101,7 @@ class HotpotQARun(Experiment):
             rows = self.answered(run, client)
         finally:
             cache.close()
-        print(client.spent.told(Price()), file=sys.stderr)
+        print(client.spent.summary(Price()), file=sys.stderr)
         return rows
 
     def answered(self, run: RunDirectory, client: Client) -> list[Row]:
@@ -114,17 +114,17 @@ class HotpotQARun(Experiment):
         if not answers.is_file():
             began = time.monotonic()
 
-            def heard(done: int, total: int) -> None:
+            def on_progress(done: int, total: int) -> None:
                 report = {"step": done, "samples": done, "wall_s": time.monotonic() - began}
                 with run.metrics.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(report | {"total": total, "unit": "questions"}) + "\n")
 
             data = read_data(Path(self.data), self.questions)
-            write_answers(answers, client, self._asked(client, data.sha256), data, heard)
+            write_answers(answers, client, self._asked(client, data.sha256), data, on_progress)
         return [row_of(read_done(answers))]
 
-    def _asked(self, client: Client, data: str) -> Asked:
-        return Asked(
+    def _asked(self, client: Client, data: str) -> AnswerSettings:
+        return AnswerSettings(
             model=self.model.shown_name,
             backend=client.backend.described,
             method=self.method,
@@ -140,7 +140,7 @@ class HotpotQARun(Experiment):
 
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str) -> "HotpotQARun":
-        return made_of(cls, value, where)
+        return config_from(cls, value, where)
 
     def filter_values(self) -> Mapping[str, Any]:
         subset = self.subset

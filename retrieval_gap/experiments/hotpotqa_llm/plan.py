@@ -65,7 +65,7 @@ def evaluate(
         try:
             return [row for each in plan.runs() for row in _rows(each, client, options)]
         finally:
-            print(client.spent.told(price), file=sys.stderr, flush=True)
+            print(client.spent.summary(price), file=sys.stderr, flush=True)
     finally:
         cache.close()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from retrieval_gap.experiments.memories.rows import COLUMNS
 from retrieval_gap.llm.config import LLMConfig, LocalConfig, ServerConfig
 from retrieval_gap.machine.errors import UsageError, unknown
-from retrieval_gap.machine.field_kinds import made_of, settle_fields
+from retrieval_gap.machine.field_kinds import check_fields, config_from
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
 from retrieval_gap.tasks.api import TaskError
 from retrieval_gap.tasks.streams.checks import check_streams
@@ -63,7 +63,7 @@ class MemoryCell(Experiment):
     server: ServerConfig = field(default_factory=ServerConfig)
 
     def __post_init__(self) -> None:
-        settle_fields(self)
+        check_fields(self)
 
     @property
     def is_floor(self) -> bool:
@@ -163,7 +163,7 @@ class MemoryCell(Experiment):
 
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str) -> "MemoryCell":
-        return made_of(cls, value, where)
+        return config_from(cls, value, where)
 
     def foreign(self) -> list[str]:
         return ([self.benchmark] if self.benchmark.endswith(".py") else []) + ([self.data] if self.data else [])
@@ -173,8 +173,8 @@ class MemoryCell(Experiment):
         values = {name: getattr(self, name) for name in names}
         return values | {"model": self.model_name} | self.relevant() | self.server_settings
 
-    def told(self, row: Row) -> Mapping[str, str]:
-        return super().told(row) if row["part"] == "all" else {}
+    def shown_values(self, row: Row) -> Mapping[str, str]:
+        return super().shown_values(row) if row["part"] == "all" else {}
 
     def execute(self, run: "RunDirectory", options: RunOptions) -> list[Row]:
         from retrieval_gap.experiments.memories.work import work_through

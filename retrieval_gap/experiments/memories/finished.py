@@ -98,14 +98,14 @@ def _finished(known: KnownRun) -> Finished:
     cell, path = known.experiment, known.run.path / STEPS
     assert isinstance(cell, MemoryCell), "no other has got so far"
     log = read_log(path, whole["config_hash"])
-    rows = summed_anew(told_by_cell(whole), log, drawn=not cell.data)
+    rows = summed_anew(cell_columns(whole), log, drawn=not cell.data)
     if rows[0]["predictions"] != whole["predictions"] or not _same(rows[0]["score"], whole["score"]):
         raise RunError(f"{path} gives a score of {rows[0]['score']}, and the run's result {whole['score']}; {AGAIN}")
     code = kept_digest(known.run.path, cell.benchmark)
     return Finished(cell, rows, {(step["stream"], step["step"]): step for step in log}, code)
 
 
-def told_by_cell(whole: Row) -> Row:
+def cell_columns(whole: Row) -> Row:
     """The columns of a row about its cell and its model, without measurements."""
     return {name: value for name, value in whole.items() if name not in _ANEW}
 

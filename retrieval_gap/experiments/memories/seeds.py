@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from statistics import stdev
 from typing import Any
 
-from retrieval_gap.experiments.memories.finished import Finished, summed_anew, told_by_cell
+from retrieval_gap.experiments.memories.finished import Finished, cell_columns, summed_anew
 from retrieval_gap.tasks.streams.overlap import first_with_the_steps
 
 
@@ -24,7 +24,7 @@ def pooled_over_seeds(found: Sequence[Finished]) -> list[Finished]:
 def _pooled(runs: Sequence[Finished]) -> Finished:
     kept = _new_streams(runs)
     streams = [[dict(step) | {"stream": number} for step in steps] for number, (_, steps) in enumerate(kept)]
-    same = {name: value for name, value in told_by_cell(runs[0].whole).items()
+    same = {name: value for name, value in cell_columns(runs[0].whole).items()
             if all(run.whole.get(name) == value for run in runs)}  # fmt: skip
     same |= {"streams": len(kept), "wall_s": sum(run.whole["wall_s"] for run in runs)}
     same |= {"seed": " ".join(str(run.cell.seed) for run in runs), "config_hash": ""}

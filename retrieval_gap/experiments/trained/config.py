@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from tyro.conf import Suppress, arg
 
 from retrieval_gap.choices import Embedding, Number, Precision
-from retrieval_gap.experiments.trained.rows import counted, told_of, trouble_of, what_it_is
+from retrieval_gap.experiments.trained.rows import counted, identifying_values, shown_values_of, trouble_of
 from retrieval_gap.experiments.trained.trial import try_architecture, try_task
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.machine.field_kinds import made_of, settle_fields
+from retrieval_gap.machine.field_kinds import check_fields, config_from
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import TRAINED, Experiment, Progress, Row, RunOptions, hash_of
 from retrieval_gap.tables.rows import COLUMNS
@@ -43,7 +43,7 @@ PAPER_LR_RECURRENT = 3e-4
 # How often a run checks for early stopping if eval_every is 0.
 STOP_LOOKS = 20
 # Values that are left out of a command.
-UNSAID = {"eval_every": 0, "stop_at": 0.0, "curriculum": ""}
+LEFT_OUT_DEFAULTS = {"eval_every": 0, "stop_at": 0.0, "curriculum": ""}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ class RunConfig(Experiment):
     options: Suppress[str] = ""
 
     def __post_init__(self) -> None:
-        settle_fields(self)
+        check_fields(self)
         words = self.curriculum.split("+")
         if all(word.strip().isdecimal() for word in words):  # one spelling: rows are compared with it
             object.__setattr__(self, "curriculum", "+".join(str(int(word)) for word in words))
@@ -156,7 +156,7 @@ class RunConfig(Experiment):
         if "." in self.arch:
             try_architecture(lambda: self.model(len(task.vocabulary), task.unread), task, self.arch)
 
-    def canonical(self) -> dict[str, Any]:
+    def hashed_values(self) -> dict[str, Any]:
         """The values that are hashed: every default filled in, a size by its shape, a file of code or data by content.
 
         Fields that were added later are left out at their old values (no options, fp32, trained to the end), so that
@@ -190,7 +190,7 @@ class RunConfig(Experiment):
 
     def hash(self) -> str:
         """12 hex digits, equal for the same configuration."""
-        return hash_of(self.canonical())
+        return hash_of(self.hashed_values())
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -218,14 +218,14 @@ class RunConfig(Experiment):
             run.checkpoint.unlink(missing_ok=True)
 
     def filter_values(self) -> dict[str, Any]:
-        return what_it_is(
+        return identifying_values(
             self.to_json() | {"lr": self.training().lr, "family": self.family or _first_family(self.task)}
         )
 
     def listed_values(self, row: Row | None = None) -> dict[str, Any]:
         """The filter values with every option, as in rows of other tables; reads no user's file."""
         if row is not None:
-            return self.filter_values() | what_it_is(row)
+            return self.filter_values() | identifying_values(row)
         if self.foreign():
             return self.filter_values()
         try:
@@ -237,11 +237,11 @@ class RunConfig(Experiment):
     @staticmethod
     def filter_values_of(row: Row) -> dict[str, Any]:
         """The filter values of a row of another table."""
-        return what_it_is(row)
+        return identifying_values(row)
 
     def command(self) -> str:
         told = self.to_json() | {"lr": self.training().lr}
-        said = {name: value for name, value in told.items() if value != "" and value != UNSAID.get(name)}
+        said = {name: value for name, value in told.items() if value != "" and value != LEFT_OUT_DEFAULTS.get(name)}
         words = [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in said.items()]
         own = [option.partition("=") for option in shlex.split(self.options)]
         named = [word for word in words if not word.startswith("--options ")]
@@ -249,12 +249,12 @@ class RunConfig(Experiment):
             ["retrieval-gap train", *named, *(f"--{key.replace('_', '-')} {shlex.quote(v)}" for key, _, v in own)]
         )
 
-    def told(self, row: Row) -> dict[str, str]:
+    def shown_values(self, row: Row) -> dict[str, str]:
         total = self.training().steps * self.batch_size
         early = {"trained": f"{row['samples']:,}"} if self.stop_at and row["samples"] < total else {}
-        return told_of(row) | early
+        return shown_values_of(row) | early
 
-    told_of = staticmethod(told_of)
+    shown_values_of = staticmethod(shown_values_of)
 
     def progress(self, run: RunDirectory) -> Progress:
         reports, total = run.reports(), self.training().steps * self.batch_size
@@ -298,7 +298,7 @@ class RunConfig(Experiment):
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str) -> "RunConfig":
         """Raises UsageError for a key that no run has (naming the nearest valid one) or an invalid value."""
-        config = made_of(cls, value, where)
+        config = config_from(cls, value, where)
         try:
             config.training()
         except UsageError as error:

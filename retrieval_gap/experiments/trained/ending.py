@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from retrieval_gap.experiments.trained.config import RunConfig
-from retrieval_gap.experiments.trained.rows import told_of
+from retrieval_gap.experiments.trained.rows import shown_values_of
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Row
 
 
 def print_ending(config: RunConfig, row: Row, runs_dir: Path) -> None:
     """Print accuracy with interval and chance, exact traces, model size, the directory, and how to see its samples."""
-    told = told_of(row)
+    told = shown_values_of(row)
     directory = RunDirectory.of(config, runs_dir).path
     chance = f", chance {told['chance']}" if told["chance"] else ""
     print(f"accuracy     {told['accuracy']}  [{told['95 %']}]{chance}; {row['eval_samples']:,} held-out samples")

@@ -77,14 +77,14 @@ def _scaled(
     roofline_s: float, config: RunConfig, part: Part, machine: Hardware, runs: Sequence[MeasuredPace]
 ) -> Duration:
     """The roofline's seconds of a part, or of the rest of it, scaled by the mean ratio of the nearest measured runs."""
-    known = [run for run in runs if run.tells_of(part)]
+    known = [run for run in runs if run.has_measured(part)]
     if not known:
         return Duration(roofline_s, frozenset({"roofline"}))
     alike = [run for run in known if _kind(run.config) == _kind(config)]
     distance = min((_distance(run.config, config) for run in alike), default=math.inf)
     nearest = [run for run in alike if _distance(run.config, config) == distance] or known
     pace = fmean(run.ratio(part, machine) for run in nearest)
-    source: Source = "measured" if distance == 0 and all(run.tells_all_of(part) for run in nearest) else "scaled"
+    source: Source = "measured" if distance == 0 and all(run.has_measured_all(part) for run in nearest) else "scaled"
     return Duration(pace * roofline_s, frozenset({source}))
 
 

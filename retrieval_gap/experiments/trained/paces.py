@@ -32,15 +32,15 @@ class MeasuredPace:
     trained_s: float
     tokens_per_s: float | None
 
-    def tells_of(self, part: Part) -> bool:
+    def has_measured(self, part: Part) -> bool:
         return part == "training" or bool(self.tokens_per_s)
 
-    def tells_all_of(self, part: Part) -> bool:
+    def has_measured_all(self, part: Part) -> bool:
         """Whether all of a part was measured: of a curriculum's training, each problem size."""
         return part == "evaluation" or len(self._trained) == len(cell_cost(self.config).training)
 
     def ratio(self, part: Part, machine: Hardware) -> float:
-        """The measured time of a part that it `tells_of`, over the machine's roofline of the same."""
+        """The measured time of a part that it `has_measured`, over the machine's roofline of the same."""
         if part == "training":
             return self.trained_s / machine.seconds(self._trained)
         cost = cell_cost(self.config)

@@ -31,7 +31,7 @@ from retrieval_gap.machine.environment import usable_cores
 from retrieval_gap.machine.errors import RunError, UsageError, fault
 from retrieval_gap.machine.stopping import StoppedError, stop_requested
 from retrieval_gap.runs.executors.cells import POLL_SECONDS, End
-from retrieval_gap.runs.executors.processes import start_deaf, stop_with_driver, terminate
+from retrieval_gap.runs.executors.processes import start_ignoring_interrupts, stop_with_driver, terminate
 from retrieval_gap.runs.experiment import RunOptions
 from retrieval_gap.tasks.api import TaskError
 from retrieval_gap.training.config import check_precision
@@ -154,7 +154,7 @@ def _start(job: RankedRun, place: Place, port: int) -> _Rank:
     context.set_forkserver_preload(["retrieval_gap.experiments.trained.run"])
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(job, place, port, theirs), name=f"rank {place.rank}")
-    start_deaf(process, job)
+    start_ignoring_interrupts(process, job)
     theirs.close()
     return _Rank(place.rank, process, ours)
 

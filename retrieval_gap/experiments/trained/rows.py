@@ -29,12 +29,12 @@ SAME = (
 )  # fmt: skip
 
 
-def what_it_is(values: Mapping[str, Any]) -> dict[str, Any]:
+def identifying_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values in WHAT of a configuration or a row."""
     return {key: values[key] for key in WHAT if key in values}
 
 
-def told_of(row: Row) -> dict[str, str]:
+def shown_values_of(row: Row) -> dict[str, str]:
     """What a table shows of a row, by column header."""
     seconds, speed = row["wall_s"], row["tokens_per_s"]
     return {

@@ -90,7 +90,7 @@ def train_and_evaluate(
 
         ranks.begin()
         trained = _trained(config, run, device, replace(listener, report=on_report), options.checkpoint_seconds, ranks)
-        ranks.leave()  # rank 0 evaluates alone
+        ranks.close()  # rank 0 evaluates alone
         evaluation = _own_evaluation(config, trained.model, run)
         row = result_row(config, trained, evaluation, _wall_time(run), ranks.count)
         track({"samples": row["samples"]} | {f"evaluation/{key}": row[key] for key in MEASURED})

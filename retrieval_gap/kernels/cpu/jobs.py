@@ -144,7 +144,7 @@ def thread_count(items: int, operations: float) -> int:
     return max(1, min(torch.get_num_threads(), items, worth_waking))
 
 
-def tell_autograd_of_writing(*tensors: Tensor) -> None:
+def mark_written(*tensors: Tensor) -> None:
     """Mark tensors that a kernel writes in place, by address, so that a graph that needs the old values raises."""
     torch.autograd.graph.increment_version([tensor for tensor in tensors if not tensor.is_inference()])
 

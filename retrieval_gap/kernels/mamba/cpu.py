@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from retrieval_gap.kernels.causal_conv1d.naive import last_inputs
 from retrieval_gap.kernels.cpu import LANES
 from retrieval_gap.kernels.cpu.elementary import LOG2_E
-from retrieval_gap.kernels.cpu.jobs import MOST_ITEMS, Job, sum_in_order, tell_autograd_of_writing, thread_count
+from retrieval_gap.kernels.cpu.jobs import MOST_ITEMS, Job, mark_written, sum_in_order, thread_count
 from retrieval_gap.kernels.mamba import cpu_layer as k
 from retrieval_gap.kernels.mamba import cpu_step
 from retrieval_gap.kernels.mamba.naive import MambaWeights, State
@@ -36,7 +36,7 @@ def residual_mamba(
 def residual_mamba_step(x_BxD: Tensor, weights: MambaWeights, state: State, eps: float) -> tuple[Tensor, State]:
     """See `retrieval_gap.kernels.mamba`."""
     x_BxD, (window_BxKxI, ssm_BxIxN) = x_BxD.contiguous(), (tensor.contiguous() for tensor in state)
-    tell_autograd_of_writing(window_BxKxI, ssm_BxIxN)
+    mark_written(window_BxKxI, ssm_BxIxN)
     y_BxD, columns, (inner, states) = torch.empty_like(x_BxD), _columns(weights), weights.A.shape
     job = _forward_job(x_BxD[:, None], y_BxD, weights, eps)
     job.flats({tiles.A: weights.A, tiles.STATE: ssm_BxIxN, k.WINDOW: window_BxKxI})

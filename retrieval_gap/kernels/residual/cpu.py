@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from retrieval_gap.kernels.cpu import LANES
-from retrieval_gap.kernels.cpu.jobs import MOST_ITEMS, Job, sum_in_order, tell_autograd_of_writing, thread_count
+from retrieval_gap.kernels.cpu.jobs import MOST_ITEMS, Job, mark_written, sum_in_order, thread_count
 from retrieval_gap.kernels.residual import cpu_attend as k
 from retrieval_gap.kernels.residual import cpu_attention, cpu_attention_step, cpu_swiglu
 from retrieval_gap.kernels.residual.naive import AttentionWeights, Cache
@@ -33,7 +33,7 @@ def residual_attention(
     """See `retrieval_gap.kernels.residual`."""
     if cache is None:
         return _ResidualAttention.apply(x_BxLxD, *weights, rope_LxE, eps)
-    tell_autograd_of_writing(*cache)
+    mark_written(*cache)
     return _attention(x_BxLxD.contiguous(), weights, rope_LxE, eps, cache)[0]
 
 
@@ -43,7 +43,7 @@ def residual_attention_step(
     """See `retrieval_gap.kernels.residual`."""
     x_BxD = x_BxD.contiguous()
     y_BxD, (batch, heads, tokens, width) = torch.empty_like(x_BxD), cache[0].shape
-    tell_autograd_of_writing(*cache)
+    mark_written(*cache)
     job = _forward_job(x_BxD, y_BxD, weights, rope_E[None], tokens, eps, cache)
     threads = thread_count(min(MOST_ITEMS, batch), batch * (4 * heads * width + 4 * tokens) * heads * width / LANES)
     job.run(cpu_attention_step.step, threads, cpu_attention_step.scratch_bytes(tokens, heads, width))

@@ -29,7 +29,7 @@ from retrieval_gap.kernels.cpu.products import product
 
 # A layer's arguments. Sizes; in a decode step, LENGTH is the number of tokens in the cache, the new one included.
 BATCH, LENGTH, HEADS, WIDTH, ITEMS, EPS = range(FIRST_FIELD, FIRST_FIELD + 6)
-# Addresses of contiguous tensors. ROPE: (L, 2E), see `turn_rows`.  QKV: (B, L, 3D).  Y: (B, L, D), the heads' outputs.
+# Addresses of contiguous tensors. ROPE: (L, 2E), see `rotate_rows`.  QKV: (B, L, 3D).  Y: (B, L, D), head outputs.
 # Forward the weights are (D, 3D) and (D, D) transposed, backward as they are.
 X, OUT, GAIN, W_QKV, W_OUT, ROPE, QKV, Y = range(EPS + 1, EPS + 9)
 GRAD_OUT, GRAD_X, GRAD_GAIN, GRAD_W_QKV, GRAD_W_OUT = range(Y + 1, Y + 6)
@@ -94,7 +94,7 @@ def query_scale(width: int) -> np.float32:
 
 
 @compiled
-def turn_rows(
+def rotate_rows(
     target: int, target_stride: int, source: int, stride: int, rope: int, count: int, width: int,
     scale: np.float32, back: np.float32,
 ) -> None:  # fmt: skip
@@ -153,12 +153,12 @@ def attend(job: int, b: int, h: int, keys: int, scratch: int) -> None:
     row, stride, rope = width * FLOAT, 3 * all_heads, field(job, ROPE)
     q, y = field(job, QKV) + b * length * stride + h * row, field(job, Y) + b * length * all_heads + h * row
     q_rows, tile, scores = scratch, scratch + LANES * row, scratch + 2 * LANES * row
-    turn_rows(keys, row, q + all_heads, stride, rope, length, width, ONE, ONE)
+    rotate_rows(keys, row, q + all_heads, stride, rope, length, width, ONE, ONE)
     v = q + 2 * all_heads
     for first in range(0, length, LANES):
         queries = min(LANES, length - first)
         here, angles = q + first * stride, rope + 2 * first * row
-        turn_rows(q_rows, row, here, stride, angles, queries, width, query_scale(width), ONE)
+        rotate_rows(q_rows, row, here, stride, angles, queries, width, query_scale(width), ONE)
         to_lanes(tile, q_rows, row, width)
         store(tile, _weigh(scores, tile, keys, first, queries, width))
         out = y + first * all_heads
@@ -180,22 +180,22 @@ def attend_back(job: int, b: int, h: int, grad_y: int, grad_qkv: int, scratch: i
     tile, grad_tile, grad_rows = q_rows + LANES * row, q_rows + 2 * LANES * row, q_rows + 3 * LANES * row
     scores = q_rows + 4 * LANES * row
     grads = scores + length * VECTOR
-    turn_rows(keys, row, q + all_heads, stride, rope, length, width, ONE, ONE)
+    rotate_rows(keys, row, q + all_heads, stride, rope, length, width, ONE, ONE)
     last = (length - 1) // LANES * LANES
     for first in range(last, -1, -LANES):  # the last queries see every key: they initialise all keys' gradients
         queries, add = min(LANES, length - first), 1 if first < last else 0
         count, here, angles, above = first + queries, first * stride, rope + 2 * first * row, grad_y + first * all_heads
-        turn_rows(q_rows, row, q + here, stride, angles, queries, width, query_scale(width), ONE)
+        rotate_rows(q_rows, row, q + here, stride, angles, queries, width, query_scale(width), ONE)
         to_lanes(tile, q_rows, row, width)
         to_lanes(grad_tile, above, all_heads, width)
         inverse = _weigh(scores, tile, keys, first, queries, width)
         product(0, grads, VECTOR, v, stride, FLOAT, grad_tile, VECTOR, count, width, LANES)
         _score_gradients(grads, scores, inverse, count)
         product(0, grad_rows, row, grads, FLOAT, VECTOR, keys, row, queries, count, width)
-        turn_rows(
+        rotate_rows(
             grad_q + here, stride, grad_rows, row, angles, queries, width, ONE / np.float32(math.sqrt(width)), -ONE
         )
         product(add, grad_keys, row, grads, VECTOR, FLOAT, q_rows, row, count, queries, width)
         product(add, grad_v, stride, scores, VECTOR, FLOAT, above, all_heads, count, queries, width)
     # The scaled queries include log2(e) / sqrt(E): the factor ln(2) remains.
-    turn_rows(grad_q + all_heads, stride, grad_keys, row, rope, length, width, LN_2, -ONE)
+    rotate_rows(grad_q + all_heads, stride, grad_keys, row, rope, length, width, LN_2, -ONE)

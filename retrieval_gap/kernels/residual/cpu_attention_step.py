@@ -29,7 +29,7 @@ from retrieval_gap.kernels.cpu.memory import load, load_scalar, prefetch, store
 from retrieval_gap.kernels.cpu.products import product
 from retrieval_gap.kernels.cpu.rows import copy, normalise, share
 from retrieval_gap.kernels.residual import cpu_attend as k
-from retrieval_gap.kernels.residual.cpu_attend import NEVER, head_in_cache, query_scale, turn_rows
+from retrieval_gap.kernels.residual.cpu_attend import NEVER, head_in_cache, query_scale, rotate_rows
 
 # Sequences that go through a projection together.
 CHUNK = 32
@@ -112,9 +112,9 @@ def _head(job: int, b: int, h: int, y: int, qkv: int, scratch: int) -> None:
     row, q = width * FLOAT, qkv + h * width * FLOAT
     sixteen, scores = scratch + row, scratch + (1 + LANES) * row
     keys, values = head_in_cache(job, k.K_CACHE, b, h), head_in_cache(job, k.V_CACHE, b, h)
-    turn_rows(keys + (tokens - 1) * row, row, q + heads * row, row, rope, 1, width, ONE, ONE)
+    rotate_rows(keys + (tokens - 1) * row, row, q + heads * row, row, rope, 1, width, ONE, ONE)
     copy(values + (tokens - 1) * row, q + 2 * heads * row, width)
-    turn_rows(scratch, row, q, row, rope, 1, width, query_scale(width), ONE)
+    rotate_rows(scratch, row, q, row, rope, 1, width, query_scale(width), ONE)
     _scores(scores, scratch, keys, values, tokens, width, sixteen)
     next_keys = head_in_cache(job, k.K_CACHE, b + (h + 1) // heads, (h + 1) % heads)
     _weighted(y + h * row, scores, values, next_keys, tokens, width, _softmax(scores, tokens))

@@ -10,9 +10,9 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 from retrieval_gap.llm.gguf import from_pretrained_words, is_gguf
-from retrieval_gap.llm.local import told_in_one_line
+from retrieval_gap.llm.local import load_or_one_line_error
 from retrieval_gap.machine.errors import RunError, UsageError
-from retrieval_gap.machine.field_kinds import settle_fields
+from retrieval_gap.machine.field_kinds import check_fields
 
 Half = Literal["encoder", "decoder"]
 StoredPrecision = Literal["fp16", "fp32"]
@@ -47,7 +47,7 @@ class StatesConfig:
     precision: StoredPrecision = "fp16"
 
     def __post_init__(self) -> None:
-        settle_fields(self)
+        check_fields(self)
         if self.copies not in (1, 2):
             raise UsageError(f"copies = {self.copies} is invalid: expected 1 or 2")
         if self.window < 0:
@@ -116,7 +116,7 @@ def _width_of_gguf(model: str) -> int:
     where, words = from_pretrained_words(model)
     from transformers import AutoConfig
 
-    told = told_in_one_line(model, lambda: AutoConfig.from_pretrained(where, trust_remote_code=False, **words))
+    told = load_or_one_line_error(model, lambda: AutoConfig.from_pretrained(where, trust_remote_code=False, **words))
     return int(told.get_text_config().hidden_size)
 
 

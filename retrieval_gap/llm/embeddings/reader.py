@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from retrieval_gap.llm.embeddings.config import StatesConfig, TextStates
 from retrieval_gap.llm.embeddings.windows import windows
 from retrieval_gap.llm.gguf import from_pretrained_words, gguf_weights
-from retrieval_gap.llm.local import load_tokenizer, told_in_one_line
+from retrieval_gap.llm.local import load_or_one_line_error, load_tokenizer
 from retrieval_gap.machine.errors import RunError, UsageError
 
 PaddingSide = Literal["right", "left"]
@@ -254,7 +254,7 @@ def _loaded(config: StatesConfig) -> Any:
 
     where, gguf = from_pretrained_words(config.model)
     how = gguf_weights(gguf) if gguf else {"use_safetensors": True}
-    model = told_in_one_line(
+    model = load_or_one_line_error(
         config.model,
         lambda: AutoModel.from_pretrained(where, dtype=torch.float32, trust_remote_code=False, **how),
     )

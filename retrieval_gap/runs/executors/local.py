@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.executors.cells import LONGEST_REASON, PATIENCE_SECONDS, STOPPED, End, Ended, work_on
-from retrieval_gap.runs.executors.processes import start_deaf, stop_with_driver, terminate
+from retrieval_gap.runs.executors.processes import start_ignoring_interrupts, stop_with_driver, terminate
 from retrieval_gap.runs.experiment import Experiment, RunOptions
 
 SILENT = "its process ended with status"
@@ -89,7 +89,7 @@ def _start(
     context: ForkServerContext, cell: Experiment, options: RunOptions, place: str, tell: Connection
 ) -> ForkServerProcess:
     process = context.Process(target=_work, args=(cell, options, place, tell), name=cell.label())
-    start_deaf(process, cell)
+    start_ignoring_interrupts(process, cell)
     return process
 
 

@@ -42,7 +42,7 @@ def short_folder() -> str:
     raise UsageError(f"TMPDIR ({tempfile.gettempdir()}) is too long for sockets; set it to a folder with a short name")
 
 
-def start_deaf(process: ForkServerProcess, carried: object) -> None:
+def start_ignoring_interrupts(process: ForkServerProcess, carried: object) -> None:
     """Start a worker that ignores Ctrl-C: a terminal sends it to workers too, but the driver stops them.
 
     carried: what the process gets from the caller; only if this needs `__main__` does it run the caller's script first.

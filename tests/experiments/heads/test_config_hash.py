@@ -17,7 +17,7 @@ CHANGED = {"bracket_depth", "nth_item"}  # since their splits share no text at a
 
 def hash_on(dataset: str) -> str:
     config = HeadsConfig(dataset=dataset, model="m", head="mean")
-    return hash_of(config.meaning(model_files="m", texts="t", head_code=""))
+    return hash_of(config.hashed_values_with(model_files="m", texts="t", head_code=""))
 
 
 @pytest.mark.parametrize("dataset", sorted(FIRST))
