@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
+from retrieval_gap.llm.fitting import run_in_memory
 from retrieval_gap.machine.devices import is_out_of_memory
-from retrieval_gap.machine.errors import RunError
 
 # Largest difference of a logit, in standard deviations of the logits, that counts as rounding.
 ROUNDING = {torch.float32: 1e-3, torch.bfloat16: 0.25, torch.float16: 0.25}
@@ -81,26 +81,12 @@ class Generator:
             groups = [list(same) for _, same in groupby(by_length, key=lambda place: len(prompts[place]))]
         for group in groups:
             for start in range(0, len(group), self._batch_size):
-                yield from self._fitting(prompts, group[start : start + self._batch_size], wanted)
-
-    def _fitting(self, prompts: Sequence[list[int]], places: list[int], wanted: GenerationOptions) -> Batches:
-        """Generate one batch, halved until it fits into memory."""
-        try:
-            yield places, self._batch([prompts[place] for place in places], wanted.of(places))
-            return
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            if len(places) == 1:
-                raise RunError(
-                    f"there is not enough memory for one prompt of {len(prompts[places[0]])} tokens; "
-                    "--prefill-chunk, --precision bf16 or --device-map auto need less"
-                ) from error
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        half = len(places) // 2
-        yield from self._fitting(prompts, places[:half], wanted)
-        yield from self._fitting(prompts, places[half:], wanted)
+                batch = group[start : start + self._batch_size]
+                yield from run_in_memory(
+                    batch,
+                    lambda places: self._batch([prompts[place] for place in places], wanted.of(places)),
+                    lambda place: _too_large(prompts[place]),
+                )
 
     def _batch(self, prompts: Sequence[list[int]], wanted: GenerationOptions) -> list[Generated]:
         width = max(map(len, prompts))
@@ -175,6 +161,13 @@ class Generator:
             return False  # architectures without it fail in many ways
         rounding = ROUNDING.get(self._model.dtype, ROUNDING[torch.bfloat16])
         return bool(((found - wanted).abs().max() <= rounding * wanted.std()).item())
+
+
+def _too_large(prompt: Sequence[int]) -> str:
+    return (
+        f"there is not enough memory for one prompt of {len(prompt)} tokens; --prefill-chunk, --precision bf16 or "
+        "--device-map auto need less"
+    )
 
 
 class _Stopping(StoppingCriteria):

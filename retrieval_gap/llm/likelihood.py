@@ -13,8 +13,7 @@ from typing import Any
 
 import torch
 
-from retrieval_gap.machine.devices import is_out_of_memory
-from retrieval_gap.machine.errors import RunError
+from retrieval_gap.llm.fitting import run_in_memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,15 +41,19 @@ def log_likelihoods(
     rows.sort(key=lambda row: -len(row[1]))
     left = [sum(place == at for at, _ in rows) for place in range(len(asked))]
     found: list[dict[Continuation, float]] = [{} for _ in asked]
+
+    def read(batch: list[tuple[int, tuple[int, ...]]]) -> list[dict[Continuation, float]]:
+        wanted = [[each for each in asked[place] if each.read == row[: len(each.read)]] for place, row in batch]
+        return _batch(model, [row for _, row in batch], wanted, pad)
+
     while rows:
         batch, rows = rows[:batch_size], rows[batch_size:]
-        wanted = [[each for each in asked[place] if each.read == row[: len(each.read)]] for place, row in batch]
-        sums = _fitting(model, [row for _, row in batch], wanted, pad)
-        for (place, _), told in zip(batch, sums, strict=True):
-            found[place] |= told
-            left[place] -= 1
-            if not left[place]:
-                done(place, [found[place][each] for each in asked[place]])
+        for part, sums in run_in_memory(batch, read, lambda row: _too_large(row[1])):
+            for (place, _), found_now in zip(part, sums, strict=True):
+                found[place] |= found_now
+                left[place] -= 1
+                if not left[place]:
+                    done(place, [found[place][each] for each in asked[place]])
 
 
 def _longest(rows: set[tuple[int, ...]]) -> list[tuple[int, ...]]:
@@ -62,29 +65,14 @@ def _longest(rows: set[tuple[int, ...]]) -> list[tuple[int, ...]]:
     return kept
 
 
-Sums = list[dict[Continuation, float]]
-
-
-def _fitting(model: Any, rows: list[tuple[int, ...]], wanted: list[list[Continuation]], pad: int) -> Sums:
-    """Read one batch, halved until it fits into memory."""
-    try:
-        return _batch(model, rows, wanted, pad)
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        if len(rows) == 1:
-            raise RunError(
-                f"there is not enough memory to read {len(rows[0])} tokens; --precision bf16 or --device-map auto need "
-                "less"
-            ) from error
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    half = len(rows) // 2
-    return [*_fitting(model, rows[:half], wanted[:half], pad), *_fitting(model, rows[half:], wanted[half:], pad)]
+def _too_large(row: tuple[int, ...]) -> str:
+    return f"there is not enough memory to read {len(row)} tokens; --precision bf16 or --device-map auto need less"
 
 
 @torch.inference_mode()
-def _batch(model: Any, rows: list[tuple[int, ...]], wanted: list[list[Continuation]], pad: int) -> Sums:
+def _batch(
+    model: Any, rows: list[tuple[int, ...]], wanted: list[list[Continuation]], pad: int
+) -> list[dict[Continuation, float]]:
     width = max(map(len, rows))
     first = min(len(each.context) - 1 for group in wanted for each in group)  # the first position that is needed
     device = model.get_input_embeddings().weight.device
