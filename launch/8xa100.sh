@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The paper's grid on one node with 8 GPUs: environment, sweep, figures.  Called again, it goes on where it was.
+# The paper's grid on one node with 8 GPUs: environment, sweep, figures.  Call it again to resume.
 #
 #   bash launch/8xa100.sh [--dry-run] [flags of `retrieval-gap sweep`, such as --per-gpu 2 or --only 'mode=cot']
 #
-# PRESET, RUNS and OUT are those of the Makefile.  BIN is the folder of a `retrieval-gap` that is there already; without
-# it `make setup` provides one.  --dry-run prints what would be done and, where there is a `retrieval-gap`, what it
-# would cost; it changes nothing.  SIGTERM and Ctrl-C write checkpoints and stop.  Not yet run on a GPU.
+# PRESET, RUNS and OUT are those of the Makefile.  BIN is the folder of an installed `retrieval-gap`; without BIN,
+# `make setup` installs one.  --dry-run prints what would be done and, if `retrieval-gap` is installed, what it would
+# cost; it changes nothing.  SIGTERM and Ctrl-C write checkpoints and stop.  Not yet run on a GPU.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -17,12 +17,12 @@ done
 table=$RUNS/istree_$PRESET.csv
 bin=${BIN:-.venv/bin}
 
-step() { # a command, told; and done where this is no dry run
+step() { # prints a command and, unless this is a dry run, runs it
   printf '+ %s\n' "$*"
   [[ $dry ]] || "$@"
 }
 
-gpus() { # their names, one a line
+gpus() { # prints their names, one per line
   nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null || true
 }
 
@@ -36,7 +36,7 @@ check_gpus() {
   fi
 }
 
-until_stopped() { # a command's exit status; it is told of a signal, and then waited for
+until_stopped() { # runs a command and returns its exit status; sends it SIGTERM on a signal, and waits for its end
   local status=0
   "$@" &
   child=$!
@@ -64,7 +64,7 @@ sweep=("$bin/retrieval-gap" sweep "$PRESET" --runs-dir "$RUNS" --csv "$table" "$
 printf '+ %s\n' "${sweep[*]}"
 [[ $dry ]] || until_stopped "${sweep[@]}" || failed=$?
 [[ ! $stopped ]] || exit "$failed"
-# A cell that failed is no reason to keep the others from their figures.
+# The figures of the other cells are drawn even if a cell failed.
 for figure in fig2_istree fig5_istree; do
   step "$bin/retrieval-gap" plot "$figure" --results "$table" --out "$OUT" || { code=$?; ((failed)) || failed=$code; }
 done

@@ -280,12 +280,14 @@ def _caption(series: Series, panels: Sequence[_Panel]) -> str:
     tested = {int(row["eval_samples"]) for row in rows if row.get("eval_samples", "").isdecimal()}
     unknown = sorted({panel.key[0] for panel in panels if not panel.chances})
     parts = [
-        f"Free decoding of {number_of(tested, 'held-out sample')}; undecided counted as a guess." if tested else "",
-        f"{number_of({len(point.runs) for point in points}, 'seed')} a point; error bars: 95 % Wilson interval"
+        f"Free decoding of {number_of(tested, 'held-out sample')}; an undecided answer counts as a guess."
+        if tested
+        else "",
+        f"{number_of({len(point.runs) for point in points}, 'seed')} per point; error bars: 95 % Wilson interval"
         " (of several seeds: from the lowest to the highest end).",
         f"Hardware: {', '.join(hardware[:2])}{' and others' if len(hardware) > 2 else ''}." if hardware else "",
-        f"Not the same for all: {_told(series.differing)}." if series.differing else "",
-        f"Chance is not known of {', '.join(unknown)}." if unknown else "",
+        f"Settings that differ: {_told(series.differing)}." if series.differing else "",
+        f"Chance is unknown for {', '.join(unknown)}." if unknown else "",
         f"Marks repeat after {len(style.MARKS)}." if len(series.labels) > len(style.MARKS) else "",
         left_out(series.left_out),
     ]

@@ -77,7 +77,7 @@ def _making(results: Results) -> list[str]:
     embeddings = sorted({run.embedding for run in results.runs if run.embedding})
     return [
         f"Free decoding of {held_out(results.runs, 'evaluation sample')};",
-        "undecided counted 0.5.",
+        "an undecided answer counts 0.5.",
         f"Training samples: {_training_samples(results)}.",
         f"Seeds per cell: {_span(len(point.runs) for point in results.points.values())}.",
         f"Embedding: {' and '.join(embeddings)}." if embeddings else "",
@@ -93,7 +93,7 @@ def _reading(results: Results) -> list[str]:
         TEACHER_FORCED if any(cell.mode == "rag" for cell in results.published or ()) else "",
         f"{missing} of the grid's {results.grid_cells} cells are missing." if missing else "",
         f"{dropped} rows of shorter training are not drawn." if dropped else "",
-        "Published values are not at hand." if results.published is None else "",
+        "Published values are missing." if results.published is None else "",
         left_out(results.left_out),
     ]
 

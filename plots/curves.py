@@ -122,8 +122,8 @@ def _numbered(y: float, decades: float) -> bool:
 
 def _caption(missing: Sequence[str], measured: bool) -> str:
     parts = [
-        "The mean loss since the last report, of the graded tokens of training samples.",
-        "Solid: right answers; dashed: whole traces." if measured else "No run measured its accuracy on the way.",
+        "Loss: mean over the graded training tokens since the last report.",
+        "Solid: answer accuracy; dashed: exact traces." if measured else "No run evaluated accuracy during training.",
         left_out([f"{name} (no report of a loss yet)" for name in missing]),
     ]
     return " ".join(filter(None, parts))

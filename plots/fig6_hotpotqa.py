@@ -300,10 +300,11 @@ def _caption(tables: Tables, architectures: Sequence[str]) -> str:
     missing = len(_VIEWS) * len(architectures) * len(PANELS) * len(_NS) - len(cells)
     asked = "–".join(f"{count:,}" for count in sorted(counts))
     first = (
-        f"Small models: free decoding of {asked} held-out questions a point{of_split(tables.small)}, "
-        f"searches executed; undecided counted 0. Trained on up to {tables.samples:,} samples, gold in random places, "
-        f"all n together; {len(seeds)} seed{'s' if len(seeds) > 1 else ''}. Error bars: 95 % Wilson intervals"
-        f"{' (of seeds: their envelope)' if len(seeds) > 1 else ''}. Hardware: {hardware(tables.small)}."
+        f"Small models: free decoding of {asked} held-out questions per point{of_split(tables.small)}, "
+        f"searches executed; an undecided answer counts 0. Trained on up to {tables.samples:,} samples, "
+        f"gold in random places, all n together; {len(seeds)} seed{'s' if len(seeds) > 1 else ''}. Error "
+        f"bars: 95 % Wilson intervals{' (of seeds: their envelope)' if len(seeds) > 1 else ''}. "
+        f"Hardware: {hardware(tables.small)}."
     )
     second = [
         f"{missing} of {missing + len(cells)} points of small models are missing." if missing else "",

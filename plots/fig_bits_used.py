@@ -70,9 +70,9 @@ def _keys(colours: dict[int, str], markers: dict[str, str]) -> list[Line2D]:
 
 def _caption(probes: Probes) -> str:
     return (
-        f"A mark a trained model; {held_out(probes.rows)}. Lines: the fewest bits whose accuracy is 99 % "
-        "of the model's by the upper and by the lower end of its 95 % Wilson interval (to the whole state where none "
-        "is that sure). Bits are those tried: so many levels for each element or principal component of the state. "
-        "A model near chance needs, and uses, next to none; it is drawn at 1 bit."
+        f"Each mark is a trained model; {held_out(probes.rows)}. Lines: the fewest bits with 99 % of the model's "
+        "accuracy, by the upper and the lower end of the 95 % Wilson interval (up to the whole state if no number of "
+        "bits reaches it). Bits tried: a number of levels per element or principal component of the state. A model "
+        "near chance uses almost no bits; it is drawn at 1 bit."
         f" {left_out(probes.left_out)}"
     )

@@ -150,12 +150,12 @@ def _caption(runs: Runs) -> str:
     split = (
         ""
         if not validated
-        else "On validation samples, by which learning rates may have been chosen. "
+        else "Validation samples; learning rates may have been chosen on them. "
         if len(validated) == len(runs.rows)
-        else "Slanted: on validation samples, by which learning rates may have been chosen. "
+        else "Italic: validation samples; learning rates may have been chosen on them. "
     )
     return (
-        f"{split}Small: bits that the state has / bits that a reader needs who is always right (docs/theory.md); a "
-        "cache grows with the text. Of several trainings of a model the best; a model without the row's n is shown at "
-        "its largest, named in the cell. " + by_problem.making(runs, bars=False)
+        f"{split}Small print: bits of state / bits needed to be always right (docs/theory.md); a cache grows with the "
+        "text. The best of several trainings of a model is shown; a model without the row's n is shown at its largest "
+        "n, named in the cell. " + by_problem.making(runs, bars=False)
     )

@@ -80,9 +80,9 @@ def _caption(table: ConstructionTable) -> str:
     machines = sorted({row.family.replace("_", " ") for row in table.rows if row.machine_steps})
     graphs = [row.samples for row in table.of("istree")] or [0]
     return (
-        f"Decoded freely, every trace exact; means over {max(graphs)} graphs at the least n, {min(graphs)} at the "
-        "largest, trees (long traces) and others (short ones). Theorem 5.2's proof takes n log n steps for IsTree; "
-        "the search of theorem 5.3, token for token the task's rag view, takes O(n), as do both chains of "
-        f"thought. Machines: {', '.join(machines)}, on words of several lengths. "
+        f"Free decoding; every trace is exact. Means over {max(graphs)} graphs at the smallest n and {min(graphs)} at "
+        "the largest: trees (long traces) and other graphs (short ones). Theorem 5.2 needs n log n steps for IsTree. "
+        "Theorem 5.3's search (the task's rag view, token for token) and both chains of thought need O(n). "
+        f"Machines: {', '.join(machines)}, on words of several lengths. "
         f"{left_out(table.left_out)}"
     )

@@ -107,11 +107,11 @@ def _caption(table: ConstructionTable) -> str:
     samples = {row.samples for row in table.rows}
     trained = ", ".join(path.stem for path in TRAINED)
     return (
-        "Lines with marks: weights that were written, not trained; each is exact (accuracy and traces of 1, "
-        f"{min(samples)} to {max(samples)} test samples a point) with numbers of the bits that its proof states. Below "
-        f"the dashed line no reader that does not search has an accuracy of {WANTED:g}, whatever its weights and its "
-        "chain of thought; for IsTree that is proved of a state that is as small after every edge. A hybrid has the "
-        f"cache of one attention layer besides. Hollow marks: trained models of {trained}, at the largest n that they "
-        f"answer with {WANTED:g} or more (mean of the seeds), with the smallest state; tinted: with retrieval. "
+        "Lines with marks: constructed weights, not trained. Each is exact (accuracy and exact traces of 1, "
+        f"{min(samples)} to {max(samples)} test samples per point) at the precision that its proof states. Below the "
+        f"dashed line no model without searches reaches an accuracy of {WANTED:g}, whatever its weights or chain of "
+        "thought; for IsTree this is proved for a state that is this small after every edge. A hybrid also has the "
+        f"cache of one attention layer. Hollow marks: trained models of {trained}, at the largest n that they answer "
+        f"with {WANTED:g} or more (mean over seeds), with the smallest state; tinted: with retrieval. "
         f"{left_out(table.left_out)}"
     )

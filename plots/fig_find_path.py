@@ -42,6 +42,6 @@ def _way(run: ProblemRow) -> tuple[str, str]:
 
 def _caption(runs: Runs) -> str:
     return (
-        "Without a search a reader needs n/6 bits or more of the graph, with one the names of three nodes "
-        f"(docs/theory.md, section 5). Grey: a guess. {by_problem.making(runs)}"
+        "Without searches a model must carry at least n/6 bits of the graph; with them, the names of three nodes "
+        f"(docs/theory.md, section 5). Grey: chance. {by_problem.making(runs)}"
     )

@@ -154,9 +154,9 @@ def _keys(rows: Sequence[HeadRow]) -> list[Line2D]:
 
 def _caption(kept: Kept[HeadRow]) -> str:
     return (
-        f"{making(kept.rows)} Differences are paired by example and seed. The head that sees no order is attention "
-        "pooling (a perceptron of each token for labels of tokens). Grey: differences that the panel's widest test "
-        "misses more often than one time in five. Published: one run each, base from another's table; [V] read in the "
-        "source, [S] in a summary; bars: 95 % of an unpaired difference on so many test examples, by us. "
+        f"{making(kept.rows)} Differences are paired by example and seed. The head without order is attention pooling "
+        "(for token labels, a perceptron on each token). Grey: differences that the panel's widest test misses "
+        "more than one time in five. Published: one run each, with the baseline from another paper; [V] read in "
+        "the source, [S] in a summary; bars: our 95 % interval of an unpaired difference on that many test examples. "
         f"{left_out(kept.left_out)}"
     )

@@ -72,7 +72,7 @@ def draw_figure(tests: LargerGraphs) -> Figure:
     seeds = number_of({len(point.runs) for point in tests.results.points.values()}, "run")
     caption = (
         f"Trained on {style.family_name(tests.family)} of {tests.n} nodes ({tests.options}). Free decoding of "
-        f"{held_out(runs)} a run and point, every search executed; undecided counted 0.5. {seeds} a point. "
+        f"{held_out(runs)} per run and point, searches executed; an undecided answer counts 0.5. {seeds} per point. "
         f"Error bars: 95 % Wilson interval. Hardware: {hardware(runs)}. {left_out(tests.results.left_out)}"
     )
     ns = tests.results.ns

@@ -54,6 +54,6 @@ def _title(runs: list[ProblemRow]) -> str:
 
 def _caption(runs: Runs) -> str:
     return (
-        "The bits that have to be carried are the same at every length. Dashed: the value given most often, which "
-        f"takes no order; grey: a guess. {by_problem.making(runs)}"
+        "The state needs the same number of bits at every length. Dashed: answering the value given most often, "
+        f"which needs no order; grey: chance. {by_problem.making(runs)}"
     )

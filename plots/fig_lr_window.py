@@ -155,8 +155,8 @@ def _caption(runs: Runs) -> str:
     tried = replace(runs, rows=tuple(_of(runs.rows, chosen=False)) or runs.rows)
     fresh = number_of(_seeds(runs.rows, chosen=True) or {0}, "fresh seed")
     return (
-        "Models stand side by side at each rate. Bars: rates that keep 95 % of the best validation accuracy, between "
-        "neighbours that were tried; the stroke is the rate chosen; \N{GREATER-THAN OR EQUAL TO}: a bar ends where the "
-        "rates do; no window: no rate reaches 0.9. Converged: the share of "
-        f"{fresh} at that rate that reach 0.9 on the test split. Grey: a guess. {by_problem.making(tried)}"
+        "At each rate the models are drawn side by side. Bars: rates with at least 95 % of the best validation "
+        "accuracy, up to the next rates tried; stroke: the chosen rate; \N{GREATER-THAN OR EQUAL TO}: the bar ends "
+        "with the rates tried; no window: no rate reaches 0.9. Converged: the share of "
+        f"{fresh} at that rate that reach 0.9 on the test split. Grey: chance. {by_problem.making(tried)}"
     )

@@ -118,12 +118,12 @@ def _alike(memories: Memories) -> str:
 
 def _caption(memories: Memories) -> str:
     whole = [row for row in memories.rows if row.part == "all"]
-    hardware = "; ".join(dict.fromkeys(row.hardware for row in whole if row.hardware)) or "not told"
+    hardware = "; ".join(dict.fromkeys(row.hardware for row in whole if row.hardware)) or "unknown"
     unreadable = sum(row.unreadable for row in whole)
     return (
         f"Model: {', '.join(memories.models) or 'none'}. {spread(row.streams for row in whole)} streams, "
-        f"{spread(row.predictions for row in whole)} predictions a run; {unreadable} answers could not be read. Score: "
-        "share right, or minus the mean absolute error. Error bars: 95 % by a bootstrap over streams. Floors ask no "
-        "model and know a stream's own past alone. "
+        f"{spread(row.predictions for row in whole)} predictions per run; {unreadable} unreadable answers. Score: "
+        "share right, or minus the mean absolute error. Error bars: 95 %, bootstrap over streams. Floors use no "
+        "model, only the stream's own past. "
         f"{_alike(memories)} Hardware: {hardware}. {left_out(memories.left_out)}"
     )

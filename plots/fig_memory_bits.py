@@ -92,11 +92,11 @@ def _draw_curve(axes: Axes, points: list[tuple[float, MemoryRow]], colour: str, 
 
 
 def _caption(recall: Memories) -> str:
-    hardware = "; ".join(dict.fromkeys(row.hardware for row in recall.rows if row.hardware)) or "not told"
+    hardware = "; ".join(dict.fromkeys(row.hardware for row in recall.rows if row.hardware)) or "unknown"
     return (
-        f"Facts come one a step, then each is asked for; {spread(row.streams for row in recall.rows)} streams, "
-        f"{spread(row.predictions for row in recall.rows)} questions a run. The budget holds at every step. Dotted "
-        "lines carry nothing (zero-shot, no update: no place on the axis) or the whole log (search: at the bits "
-        "of what it shows). Error bars: 95 % by a bootstrap over streams. The ceiling is that of n independent values "
+        f"One fact per step, then one question about each; {spread(row.streams for row in recall.rows)} streams, "
+        f"{spread(row.predictions for row in recall.rows)} questions per run. The budget holds at every step. Dotted: "
+        "methods that carry nothing (zero-shot, no update: no place on the axis) or the whole log (search: at the bits "
+        "that it shows). Error bars: 95 %, bootstrap over streams. The ceiling is that of n independent values "
         f"(docs/theory.md, section 3). Hardware: {hardware}. {left_out(recall.left_out)}"
     )

@@ -41,11 +41,11 @@ def draw_figure(table: Kept[HeadRow]) -> Figure:
     heads = heads_of(placed)
     whole = [row for row in table.rows if row.place is None and row.setting in settings]
     figure = page(
-        "Where the deciding sentence stands", [head_keys(heads)], _caption(whole, kept.left_out),
+        "Score by the position of the deciding sentence", [head_keys(heads)], _caption(whole, kept.left_out),
         2.9 * shape_of_panels(len(settings), MOST_IN_A_LINE)[0],
     )  # fmt: skip
     titles = [set_title(next(row for row in placed if row.setting == setting)) for setting in settings]
-    x, y = "place of the deciding sentence: 0 first, 1 last", METRICS.get(placed[0].metric, placed[0].metric)
+    x, y = "position of the deciding sentence: 0 first, 1 last", METRICS.get(placed[0].metric, placed[0].metric)
     panels = line_of_panels(figure, titles, x=x, y=y, most=MOST_IN_A_LINE)
     for axes, setting in zip(panels, settings, strict=True):
         _panel(axes, [row for row in placed if row.setting == setting], heads)
@@ -71,6 +71,6 @@ def _panel(axes: Axes, rows: Sequence[HeadRow], heads: Sequence[str]) -> None:
 
 def _caption(whole: Sequence[HeadRow], others: Sequence[str]) -> str:
     return (
-        f"{making(whole)} A mark is the score on the test examples whose deciding sentence stands in that tenth of the "
+        f"{making(whole)} Each mark is the score on the test examples whose deciding sentence is in that tenth of the "
         f"text. Dashed: the highest of the floors (majority, bag of words, first word). {left_out(others)}"
     )

@@ -45,11 +45,11 @@ def draw_figure(table: Kept[HeadRow]) -> Figure:
     kept = shown.rows
     heads = heads_of(kept)
     windows = sorted({row.window for row in kept if row.window})
-    figure = page("Order taken away from the states, bit by bit", [head_keys(heads)], _caption(shown),
+    figure = page("Score against how far states are shuffled", [head_keys(heads)], _caption(shown),
                   2.9 * shape_of_panels(len(settings), MOST_IN_A_LINE)[0])  # fmt: skip
     titles = [set_title(next(row for row in kept if row.setting == setting)) for setting in settings]
     y = METRICS.get(kept[0].metric, kept[0].metric)
-    panels = line_of_panels(figure, titles, x="places that are shuffled", y=y, most=MOST_IN_A_LINE)
+    panels = line_of_panels(figure, titles, x="shuffle window (places)", y=y, most=MOST_IN_A_LINE)
     for axes, setting in zip(panels, settings, strict=True):
         _panel(axes, [row for row in kept if row.setting == setting], heads, windows)
     return figure
@@ -78,7 +78,7 @@ def _panel(axes: Axes, rows: Sequence[HeadRow], heads: Sequence[str], windows: S
 
 def _caption(shown: Kept[HeadRow]) -> str:
     return (
-        f"{making(shown.rows)} States are shuffled within windows of so many places, before training and test alike. "
-        "Dashed: the highest of the floors (majority, bag of words, first word). Heads that see no order are drawn "
-        f"in order alone: they give the same for any. {left_out(shown.left_out)}"
+        f"{making(shown.rows)} States are shuffled within windows of this many places, in training and test. Dashed: "
+        "the highest of the floors (majority, bag of words, first word). Heads without order are drawn unshuffled "
+        f"only: shuffling does not change them. {left_out(shown.left_out)}"
     )

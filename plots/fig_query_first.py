@@ -103,8 +103,7 @@ def _share(run: ProblemRow) -> float:
 def _caption(runs: Runs) -> str:
     ns = ", ".join(map(str, sorted({run.problem.n for run in runs.rows})))
     return (
-        f"The larger the mark, the larger n ({ns}). Bits "
-        "needed: with fewer no reader is always right (docs/theory.md, section 5); asked first they are those of the "
-        "query or of its answer. Left of the line theory forbids to be always right; right of it a "
-        "failure is one of learning. " + by_problem.making(runs)
+        f"Larger marks: larger n ({ns}). Bits needed: with fewer, no model is always right (docs/theory.md, section "
+        "5); with the query first they are those of the query or of its answer. Left of the line no model can be "
+        "always right; right of it a failure is a failure of learning. " + by_problem.making(runs)
     )

@@ -139,7 +139,7 @@ def _caption(results: Results) -> str:
     seeds = number_of({len(point.runs) for point in results.points.values()}, "seed")
     trained = number_of({run.samples for run in runs}, "training sample")
     return (
-        f"Free decoding of {held_out(runs)}, every search executed. Values are means of {seeds}; error bars span "
+        f"Free decoding of {held_out(runs)}, searches executed. Values are means of {seeds}; error bars span "
         f"the lowest to the highest end of the seeds' 95 % Wilson intervals. {trained[0].upper()}{trained[1:]}. "
         f"Hardware: {hardware(runs)}. {left_out(_not_drawn(results))}"
     )

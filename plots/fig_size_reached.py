@@ -102,8 +102,8 @@ def _keys(architectures: list[str]) -> list[Line2D]:
 
 def _caption(probes: Probes) -> str:
     return (
-        f"Means of {probes.seeds}, {held_out(probes.rows)} each; the state as trained, or "
-        "quantised at the end of the sequence. To the left of the proved line no reader can be. Lengths tried: "
+        f"Means of {probes.seeds}, {held_out(probes.rows)} each; the state as trained, or quantised at the end of the "
+        "sequence. No model can be to the left of the proved line. Lengths tried: "
         f"{', '.join(map(str, probes.ns))}. Attention's state is its cache of keys and values, which grows with n."
         f" {left_out(probes.left_out)}"
     )

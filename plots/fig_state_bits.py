@@ -90,8 +90,8 @@ def _caption(probes: Probes) -> str:
         f"Free decoding of {held_out(rows)}; an undecided answer is wrong. Values are means of "
         f"{probes.seeds}; error bars span the lowest to the highest end of the seeds' 95 % Wilson intervals. "
         "Quantised: the trained model's state, or its first principal components, rounded to few bits at the end of "
-        "the sequence, then decoded on. The ceiling is that of the best cell (one-way communication), over all "
-        f"problems of the size. Models: {_models(probes)}. Trained on {trained}. Hardware: "
+        "the sequence before decoding. The ceiling is that of the best possible cell (one-way communication), over "
+        f"all problems of the size. Models: {_models(probes)}. Trained on {trained}. Hardware: "
         f"{hardware(rows)}.\n{left_out(probes.left_out)}"
     )
 

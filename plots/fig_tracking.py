@@ -24,7 +24,7 @@ def draw_figure(runs: Runs) -> Figure:
     groups = grouped(runs.rows, lambda run: run.problem.option("group"))
     return by_problem.figure_of_panels(
         "Products of group elements", {_title(some): some for some in groups.values()}, by_problem.draw_tests,
-        dashed="length of training", caption=_caption(runs), x="elements n", height=3.0,
+        dashed="training length", caption=_caption(runs), x="elements n", height=3.0,
     )  # fmt: skip
 
 
@@ -36,8 +36,8 @@ def _title(runs: list[ProblemRow]) -> str:
 
 def _caption(runs: Runs) -> str:
     asked = {run.problem.option("ask") for run in runs.rows}
-    how = "Products are asked for after each element and not read back. " if asked == {"each"} else ""
+    how = "The product is asked for after each element; the answers are not read back. " if asked == {"each"} else ""
     return (
-        f"{how}Grey: a guess. So few bits are enough at every length that no ceiling on memory says anything: what "
-        f"decides is what a layer computes in a step. {by_problem.making(runs)}"
+        f"{how}Grey: chance. A few bits are enough at every length, so memory is not the limit: what a layer can "
+        f"compute in one step decides. {by_problem.making(runs)}"
     )

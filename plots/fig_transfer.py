@@ -140,7 +140,7 @@ def _keys() -> list[Line2D]:
 def _caption(tests: Kept[Tested]) -> str:
     runs = number_of({*Counter((row.tested_on, row.mode, row.arch, row.answer) for row in tests.rows).values()}, "run")
     return (
-        f"Free decoding of {held_out(tests.rows)} of each class and family, every search executed; undecided counted "
-        f"0.5. {runs} a cell. Error bars: 95 % Wilson interval. Hardware: {hardware(tests.rows)}. "
+        f"Free decoding of {held_out(tests.rows)} of each class and family, searches executed; an undecided answer "
+        f"counts 0.5. {runs} per cell. Error bars: 95 % Wilson interval. Hardware: {hardware(tests.rows)}. "
         f"{left_out(tests.left_out)}"
     )

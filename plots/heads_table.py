@@ -168,18 +168,12 @@ def head_keys(heads: Sequence[str]) -> list[Line2D]:
 def making(rows: Sequence[HeadRow]) -> str:
     """How the numbers were made, for a caption."""
     tuned = {row.tuned for row in rows}
-    how = (
-        "frozen or trained along, as a panel says"
-        if len(tuned) > 1
-        else "trained along"
-        if tuned == {True}
-        else "frozen"
-    )
+    how = "frozen or fine-tuned (see panels)" if len(tuned) > 1 else "fine-tuned" if tuned == {True} else "frozen"
     models = " and ".join(dict.fromkeys(row.model for row in rows))
     return (
-        f"Token states of {models}, {how}; heads of {_span([row.parameters for row in rows])} parameters, the "
-        f"same steps and search over learning rates. Seeds: {_span([row.seeds for row in rows])}. Test examples: "
-        f"{_span([row.test_examples for row in rows if row.place is None])} a set. Error bars: 95 %, bootstrap over "
+        f"Token states of {models}, {how}; heads of {_span([row.parameters for row in rows])} parameters, with the "
+        f"same steps and learning-rate search. Seeds: {_span([row.seeds for row in rows])}. Test examples: "
+        f"{_span([row.test_examples for row in rows if row.place is None])} per set. Error bars: 95 %, bootstrap over "
         "groups of examples and seeds."
     )
 

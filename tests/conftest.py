@@ -1,6 +1,6 @@
 """Shapes in annotations are checked while tests run; every warning is an error (pyproject.toml).
 
-Triton looks at TRITON_INTERPRET when it and its kernels are imported: so it is set here, before any test is.
+Triton reads TRITON_INTERPRET when it and its kernels are imported, so it is set here, before any test is imported.
 """
 
 import os

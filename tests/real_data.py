@@ -1,4 +1,4 @@
-"""The real data that tests use where they are there: `RETRIEVAL_GAP_DATA`, or `../shared/data`."""
+"""Finds the real data that some tests use, in `RETRIEVAL_GAP_DATA` or else in `../shared/data`."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ FOLDER = Path(os.environ.get("RETRIEVAL_GAP_DATA") or REPOSITORY.parent / "share
 
 
 def real(name: str) -> Path:
-    """A file or folder of real data; the test is skipped where it is absent."""
+    """The path of a file or folder of real data; skips the test if it is absent."""
     path = FOLDER / name
     if not path.exists():
         pytest.skip(f"no data at {path} (RETRIEVAL_GAP_DATA names the folder of data)")

@@ -1,4 +1,4 @@
-"""The package from Python: a small surface, imported when it is asked for, and a notebook that runs."""
+"""The Python API is small and documented, imports slow packages only when needed, and its notebook runs."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> LoadedRun:
     return load_run(RunDirectory.of(CONFIG, options.runs_dir).path)
 
 
-def test_everything_that_is_offered_is_there_and_documented() -> None:
+def test_every_public_name_exists_and_is_documented() -> None:
     for name in retrieval_gap.__all__:
         assert getattr(retrieval_gap, name).__doc__
         assert name in dir(retrieval_gap)
@@ -40,16 +40,16 @@ def test_everything_that_is_offered_is_there_and_documented() -> None:
         _ = retrieval_gap.load_tasks
 
 
-def test_the_package_alone_imports_nothing_slow() -> None:
+def test_importing_the_package_imports_nothing_slow() -> None:
     code = "import sys, retrieval_gap; assert not {'torch', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_types_are_told_to_checkers() -> None:
+def test_the_package_is_marked_as_typed() -> None:
     assert (Path(retrieval_gap.__file__).parent / "py.typed").exists()
 
 
-def test_a_task_is_sampled_and_bounded() -> None:
+def test_a_task_can_be_sampled_and_has_a_bound() -> None:
     task = load_task("index", 8, options="values=4")
     assert task.sample(np.arange(3)).tokens_BxL.shape[0] == 3
     assert bound_of(task).bits_needed == 16
@@ -62,7 +62,7 @@ def test_a_run_is_read_back_with_its_model_and_task(run: LoadedRun) -> None:
     assert not run.model.training
 
 
-def test_a_decoded_sample_is_the_one_of_its_number(run: LoadedRun) -> None:
+def test_decode_returns_the_sample_of_the_given_number(run: LoadedRun) -> None:
     sample, gold = run.decode(3), run.task.sample(np.array([3]))
     words = [run.task.vocabulary[token] for token in gold.tokens_BxL[0, : gold.length_B[0]]]
     assert sample.prompt + sample.gold == words
@@ -71,14 +71,14 @@ def test_a_decoded_sample_is_the_one_of_its_number(run: LoadedRun) -> None:
         run.decode(-1)
 
 
-def test_states_are_those_that_decoding_carries(run: LoadedRun) -> None:
+def test_a_decoded_sample_has_a_state_for_each_token_of_the_size_that_the_model_reports(run: LoadedRun) -> None:
     sample = run.decode(0)
     assert len(sample.states) == len(sample.tokens_L)
     bits = sum(8 * tensor.numel() * tensor.element_size() for tensor in sample.states[-1])
     assert bits == run.model.state_bits(len(sample.tokens_L))
 
 
-def test_attention_sums_to_one_over_what_came_before(run: LoadedRun) -> None:
+def test_attention_sums_to_one_over_the_tokens_so_far(run: LoadedRun) -> None:
     sample = run.decode(0)
     (weights_HxLxL,) = sample.attention
     length = len(sample.tokens_L)
@@ -87,8 +87,8 @@ def test_attention_sums_to_one_over_what_came_before(run: LoadedRun) -> None:
     assert (weights_HxLxL.triu(1) == 0).all()
 
 
-def test_searches_are_told_with_their_results(run: LoadedRun) -> None:
-    """The gold trace's own search, put in the place of what the model wrote."""
+def test_searches_are_listed_with_their_results(run: LoadedRun) -> None:
+    """Uses the search of the gold trace in place of what the model wrote."""
     from retrieval_gap.api import _searches
 
     gold = run.task.sample(np.array([0]))
@@ -100,14 +100,14 @@ def test_searches_are_told_with_their_results(run: LoadedRun) -> None:
     assert result == words[at + 1 : at + 1 + len(result)]
 
 
-def test_a_grid_gives_the_rows_of_all_its_cells(tmp_path: Path) -> None:
+def test_a_sweep_returns_the_rows_of_all_its_cells(tmp_path: Path) -> None:
     cells = [replace(CONFIG, arch="lstm", seed=seed) for seed in (0, 1)]
     rows = sweep(cells, RunOptions(runs_dir=tmp_path, threads=1))
     assert [row["seed"] for row in rows] == [0, 1]
 
 
 def test_a_script_on_standard_input_sweeps_without_a_guard(tmp_path: Path) -> None:
-    """Its workers neither look for its file, which there is not, nor run it again."""
+    """Such a script has no file: its workers neither look for one nor run the script again."""
     script = f"""
 from pathlib import Path
 from retrieval_gap import sweep
@@ -127,7 +127,7 @@ def test_a_committed_table_is_read_as_numbers() -> None:
     assert (type(row["n"]), type(row["accuracy"])) == (int, float)
 
 
-def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_a_run_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not a run directory"):
         load_run(tmp_path)
 

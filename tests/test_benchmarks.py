@@ -1,4 +1,4 @@
-"""Every benchmark runs, on sizes that take no time, and gives rows that the table can show."""
+"""Every benchmark runs, here at tiny sizes, and gives rows that the table can show."""
 
 import importlib
 
@@ -54,7 +54,7 @@ SHRUNKEN = {
 }
 
 
-def test_both_sides_have_as_many_tries_in_turn() -> None:
+def test_both_sides_take_turns_and_have_equally_many_tries() -> None:
     tried: list[str] = []
     clock = iter([0, 5, 5, 8, 8, 12, 12, 19, 19, 25, 25, 26])
     given = (lambda: tried.append("ours"), lambda: tried.append("theirs"))
@@ -70,9 +70,7 @@ NEED_GPU = [name for name in benchmark_names() if name.startswith("gpu_")]
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 @pytest.mark.parametrize("name", NEED_GPU)
-def test_what_is_measured_on_a_gpu_says_so_in_one_line_where_there_is_none(
-    name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_gpu_benchmark_without_a_gpu_says_so_in_one_line(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     for as_json in (False, True):
         print_benchmarks(name, as_json=as_json)
         told = capsys.readouterr()
@@ -81,8 +79,8 @@ def test_what_is_measured_on_a_gpu_says_so_in_one_line_where_there_is_none(
 
 
 @pytest.mark.parametrize("name", ["lstm"])
-def test_a_steps_operations_are_those_of_its_matrices(name: str) -> None:
-    """Six an entry and token, four where the matrix is the frozen head's.  A Transformer's layers are
+def test_the_operations_of_a_step_are_those_of_its_matrices(name: str) -> None:
+    """Six operations per entry and token, or four if the matrix is the frozen head's.  A Transformer's layers are
     single kernels on the CPU, which torch does not count."""
     model, tokens_BxL = small_model(name), random_tokens(2, 9)
     batch = TrainingBatch(0, tokens_BxL, torch.ones_like(tokens_BxL, dtype=torch.bool), 18)
@@ -90,10 +88,10 @@ def test_a_steps_operations_are_those_of_its_matrices(name: str) -> None:
     assert step_flops(model, batch) == (6 * entries + 4 * model.embedding.weight.numel()) * 2 * 8
 
 
-# torch.compile's own code warns of its own age.
+# torch.compile calls a function that torch itself deprecates.
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
-def test_the_scans_peers_can_be_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_peers_of_the_scan_can_be_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     for constant, value in SHRUNKEN["scan"].items():
         monkeypatch.setattr(scan, constant, value)
     assert any(row["against"].startswith("torch.compile") for row in scan.run())
@@ -101,7 +99,7 @@ def test_the_scans_peers_can_be_compiled(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("name", benchmark_names())
 def test_a_benchmark_gives_rows(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(torch, "compile", lambda function: function)  # half a minute of two cores
+    monkeypatch.setattr(torch, "compile", lambda function: function)  # it takes half a minute of two cores
     if name in ("training_step", "decoding", "heads"):
         pytest.importorskip("transformers", reason="the peer, transformers, is not installed")
     module = importlib.import_module(f"retrieval_gap.benchmarks.{name}")
@@ -122,7 +120,7 @@ def test_a_benchmark_gives_rows(name: str, monkeypatch: pytest.MonkeyPatch, caps
     assert name in told
 
 
-def test_heads_are_timed_without_the_peer_that_is_not_installed(
+def test_heads_are_timed_even_if_their_peer_is_not_installed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("transformers", reason="the peer, transformers, is not installed")

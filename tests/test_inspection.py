@@ -1,4 +1,4 @@
-"""What is shown of attention is what the layer computes, for every kind that there is.
+"""The attention weights shown are those that the layer uses, for every kind of attention layer.
 
 Axes: B batch (1), L time, D model width, H heads.
 """
@@ -21,7 +21,7 @@ TOKENS_L = np.random.default_rng(0).integers(0, 20, 23)
 
 
 def attention_of(layer: torch.nn.Module, x_BxLxD: torch.Tensor) -> tuple[CausalAttention, torch.Tensor] | None:
-    """A layer's attention, and what it reads."""
+    """A layer's attention and the input of that attention; None if the layer has none."""
     if not isinstance(layer, Residual):
         return None
     mixer, read_BxLxD = layer.mixer, layer.norm(x_BxLxD)

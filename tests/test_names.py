@@ -1,5 +1,5 @@
-"""One name, one meaning: a class that a reader searches for is in one place.  And no function takes so many parameters
-that a type is missing."""
+"""No two classes share a name, so that a search finds one, and no function has so many parameters that a type is
+missing."""
 
 import ast
 from collections import defaultdict
@@ -11,7 +11,7 @@ MOST_PARAMETERS = 8
 
 
 def parsed() -> Iterator[tuple[Path, ast.Module]]:
-    """Every module but those of kernels, whose backends have the same names on purpose."""
+    """Every module except the kernels, whose backends share names on purpose."""
     files = [
         file for folder in ("retrieval_gap", "tasks", "plots", "benchmarks") for file in (TOP / folder).rglob("*.py")
     ]

@@ -1,4 +1,4 @@
-"""The package beside folders of the user's that have the names of ours, and as an installed wheel."""
+"""The package works beside a user's folders of the same names as ours, and as an installed wheel."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ TRAIN = (
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with `tasks/`, `benchmarks/` and `plots.py` of its own, which fail where they are imported."""
+    """A folder with its own `tasks/`, `benchmarks/` and `plots.py`, which raise an error if imported."""
     for name in ("tasks", "benchmarks"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text(RAISES)
@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(words: str, folder: Path, *start: str) -> subprocess.CompletedProcess[str]:
-    """As `python -m`, whose path begins with the folder, unless told to start otherwise."""
+    """The result of a command, by default started as `python -m`, whose path begins with the folder."""
     command = [*(start or (sys.executable, "-m", "retrieval_gap.cli")), *words.split()]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
@@ -48,12 +48,12 @@ def run(words: str, folder: Path, *start: str) -> subprocess.CompletedProcess[st
         f"plot fig_state_bits --results {ROOT}/results/theory_demo_probe.csv",
     ],
 )
-def test_the_users_own_names_hide_none_of_ours(words: str, folder: Path) -> None:
+def test_a_users_modules_do_not_hide_ours(words: str, folder: Path) -> None:
     told = run(words, folder)
     assert told.returncode == 0, told.stderr
 
 
-def test_the_console_script_works_there_too(folder: Path) -> None:
+def test_the_console_script_works_beside_a_users_modules(folder: Path) -> None:
     script = Path(sys.executable).parent / "retrieval-gap"
     if not script.exists():
         pytest.skip("the package is not installed in this environment")
@@ -70,7 +70,7 @@ def test_a_users_file_may_import_its_own_folder_beside_it(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ray_works_there_too(folder: Path) -> None:
+def test_ray_works_beside_a_users_modules(folder: Path) -> None:
     pytest.importorskip("ray")
     told = run(GRID.replace("--workers 1", "--executor ray"), folder)
     assert told.returncode == 0, told.stderr
@@ -78,8 +78,8 @@ def test_ray_works_there_too(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with a source archive, and with the wheel that `python -m build` makes from it.  The environment's
-    setuptools builds both, so that nothing is fetched."""
+    """The folder of a source archive and the wheel that `python -m build` makes from it.  The environment's setuptools
+    builds both, so nothing is downloaded."""
     source, out = tmp_path_factory.mktemp("source") / "project", tmp_path_factory.mktemp("dist")
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, files.split("\0")):
@@ -96,7 +96,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_archives_pass_the_checks_of_the_index(built: Path) -> None:
+def test_archives_pass_the_checks_of_the_package_index(built: Path) -> None:
     archives = [str(path) for path in built.iterdir()]
     told = subprocess.run(
         [sys.executable, "-m", "twine", "check", "--strict", *archives], capture_output=True, text=True
@@ -105,7 +105,7 @@ def test_archives_pass_the_checks_of_the_index(built: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_wheel_holds_our_packages_under_our_name_and_no_benchmarks(built: Path) -> None:
+def test_a_wheel_holds_one_package_and_no_benchmarks(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"retrieval_gap"}
@@ -121,7 +121,7 @@ def test_a_wheel_holds_our_packages_under_our_name_and_no_benchmarks(built: Path
 
 
 @pytest.mark.slow
-def test_a_source_archive_has_what_a_wheel_is_made_of(built: Path) -> None:
+def test_a_source_archive_has_what_a_wheel_is_built_from(built: Path) -> None:
     (archive,) = built.glob("*.tar.gz")
     with tarfile.open(archive) as members:
         names = {name.partition("/")[2] for name in members.getnames()}
@@ -130,7 +130,7 @@ def test_a_source_archive_has_what_a_wheel_is_made_of(built: Path) -> None:
 
 @pytest.mark.slow
 def test_a_wheel_runs_the_demo_in_an_empty_environment(built: Path, folder: Path) -> None:
-    """Its dependencies are those of this environment, in whose path it looks; the package itself is the wheel's."""
+    """Its dependencies are links to those of this environment; the package itself is the wheel's."""
     place = folder / "environment"
     venv.create(place, with_pip=True)
     python = place / "bin" / "python"

@@ -1,4 +1,4 @@
-"""What the README shows works as it is written."""
+"""The examples of CONTRIBUTING.md work as written, and the commands and links of the README exist."""
 
 import re
 from pathlib import Path
@@ -65,7 +65,7 @@ def test_the_example_architecture_keeps_the_protocol(written: tuple[Path, Path])
     torch.testing.assert_close(last, logits[:, -1])
 
 
-def test_every_command_and_link_of_the_readme_is_there() -> None:
+def test_every_command_and_link_of_the_readme_exists() -> None:
     for command in re.findall(r"^retrieval-gap (\w+)", README, re.M):
         assert command in COMMANDS
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):

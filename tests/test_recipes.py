@@ -1,4 +1,4 @@
-"""The examples of CONTRIBUTING.md are built in once they lie in the folder that it names."""
+"""Each example of CONTRIBUTING.md is found by its name once its file is in the folder given there."""
 
 import os
 import re
@@ -34,7 +34,7 @@ def example(recipe: str) -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of the code, with each example in its folder; my.py is what the example's grid names."""
+    """A copy of the code with each example in its folder; the example grid names my.py."""
     copy = tmp_path / "copy"
     for folder in ("retrieval_gap", "tasks", "plots", "benchmarks"):
         ignored = shutil.ignore_patterns("__pycache__", "*.nb?")
@@ -52,8 +52,8 @@ def checkout(tmp_path: Path) -> Path:
     return copy
 
 
-def test_every_recipe_is_built_in_where_it_says(checkout: Path) -> None:
-    # without the compiler, which would compile the copy's kernels anew
+def test_every_recipe_works_from_the_folder_that_it_names(checkout: Path) -> None:
+    # without numba's compiler, which would compile the copy's kernels anew
     environment = os.environ | {"PYTHONPATH": str(checkout), "NUMBA_DISABLE_JIT": "1"}
     done = subprocess.run(
         [sys.executable, "-c", USED], cwd=checkout, env=environment, capture_output=True, text=True, check=False

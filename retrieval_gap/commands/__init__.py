@@ -1,6 +1,6 @@
-"""One dataclass a subcommand of `retrieval-gap`, flags derived from its fields; `run` does the work.
+"""One dataclass per subcommand of `retrieval-gap`: its fields are the flags, and `run` does the work.
 
-What a command needs beyond its flags is imported when it runs, so that `--help` and wrong use answer at once.
+A command imports what it needs beyond its flags when it runs, so that `--help` and wrong use answer at once.
 """
 
 from collections.abc import Callable
@@ -49,5 +49,5 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "bench": BenchCommand,
     "doctor": DoctorCommand,
 }
-# Commands about one task, whose own options they take as flags.
+# Commands about one task; they take the task's own options as flags.
 TASK_COMMANDS = ("sample", "train", "bound", "construct")

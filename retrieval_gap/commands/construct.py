@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 LARGEST_N = 1 << 20
 MOST_SAMPLES = 1 << 20
-SMALL_N = 8  # what is explained where no --n is given
+SMALL_N = 8  # the size that --explain uses without --n
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""`retrieval-gap data get` and `data check`: public data sets, fetched when asked for and looked through."""
+"""`retrieval-gap data get` and `data check`: download public data sets and check them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,7 +62,7 @@ class DataCommand:
 
 @contextmanager
 def _progress(name: str) -> Iterator["Watcher"]:
-    """A bar on standard error; nothing where that is no terminal."""
+    """A progress bar on standard error, shown only in a terminal."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     from retrieval_gap.machine.terminal import LiveConsole

@@ -1,4 +1,4 @@
-"""What this machine has, which backend each part will use, and why."""
+"""`retrieval-gap doctor`: what this machine has, which backend each part will use, and why."""
 
 import importlib.util
 import shutil
@@ -34,7 +34,7 @@ COMPILE_MAMBA = (
 
 
 def print_report() -> None:
-    """Prints a table, then tries every architecture and says which work here.
+    """Print a table, then try every architecture; the first that does not work here raises.
 
     The first call on a machine compiles the kernels, which takes about a minute; they are kept on disk.
     """
@@ -63,7 +63,7 @@ def print_report() -> None:
 
 
 def gpu_packages() -> dict[str, str]:
-    """What the extra `gpu` brings: whether it is there, its compiled part too, and how to get what is missing."""
+    """Whether the packages of the extra `gpu` and their compiled parts are there, and how to install missing ones."""
     if not sys.platform.startswith("linux"):
         return {"gpu": "the packages of the extra gpu are for Linux"}
     return {"triton": _triton(), "mamba_ssm": _mamba_ssm()}
@@ -76,7 +76,7 @@ def _triton() -> str:
 
 
 def _mamba_ssm() -> str:
-    """mamba_ssm needs a part that is compiled for the torch and the CUDA that are here."""
+    """The state of mamba_ssm, which needs a part that is compiled for the installed torch and CUDA."""
     if not _is_installed("mamba_ssm"):
         return f"not installed: a peer of our scan, on NVIDIA GPUs; {INSTALL_GPU}"
     if not _is_installed(EXTENSION):
@@ -98,7 +98,7 @@ def _is_installed(name: str) -> bool:
 
 
 def try_out(arch: str) -> None:
-    """One training step and a few decoded tokens of a tiny model; whatever fails raises."""
+    """Run a tiny model forward and backward, and decode a few tokens; whatever fails raises."""
     task = load_task("istree")(TaskConfig(n=6, mode="rag"))
     batch = task.sample(np.arange(8))
     model = SequenceModel(ModelConfig(architecture=architecture(arch, "tiny"), vocab_size=len(task.vocabulary)))

@@ -1,4 +1,4 @@
-"""Flags that several commands share: the same name and help for the same thing everywhere."""
+"""Flags that several commands share, with the same name and help everywhere."""
 
 import re
 from collections.abc import Sequence
@@ -23,19 +23,19 @@ Name = TypeVar("Name")
 
 
 def check_seconds(seconds: float) -> None:
-    """Raises UsageError for an invalid time between checkpoints."""
+    """Raise UsageError for an invalid time between checkpoints."""
     if not 0 <= seconds < float("inf"):
         raise UsageError(f"--checkpoint-seconds {seconds:g} is invalid: expected 0 or more")
 
 
 def check_samples(samples: int) -> None:
-    """Raises UsageError for an invalid number of samples; 0 means the run's own."""
+    """Raise UsageError for an invalid number of samples; 0 means the run's own."""
     if not 0 <= samples < 2**63:
         raise UsageError(f"--samples {samples} is out of range: expected 0 to 2**63 - 1")
 
 
 def names(flag: str, text: str, allowed: Sequence[Name]) -> list[Name]:
-    """The names of a list such as truth,none.  Raises UsageError for one that is not allowed, with the nearest."""
+    """The names in a list such as truth,none.  Raises UsageError for one that is not allowed, with the nearest."""
     known = {str(name): name for name in allowed}
     words = [word.strip() for word in text.split(",")]
     for word in words:
@@ -45,7 +45,7 @@ def names(flag: str, text: str, allowed: Sequence[Name]) -> list[Name]:
 
 
 def whole_numbers(flag: str, text: str, smallest: int, largest: int) -> list[int]:
-    """The numbers of a list such as 0,4,16.  Raises UsageError for what is not a whole number in this range."""
+    """The numbers in a list such as 0,4,16.  Raises UsageError for anything but whole numbers in this range."""
     words = text.split(",")
     if not all(re.fullmatch(r"\s*\d{1,19}\s*", word) and smallest <= int(word) <= largest for word in words):
         wanted = f"whole numbers from {smallest} to {largest}, such as 4,16"

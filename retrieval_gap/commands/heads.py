@@ -1,4 +1,4 @@
-"""`retrieval-gap heads`: heads over the token states of a language model, and how they compare."""
+"""`retrieval-gap heads`: train and compare heads on the token states of a language model."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,9 +136,9 @@ says nothing of the text's order."""
 
 
 def show(known: "list[KnownRun]", csv: Path | None) -> None:
-    """Prints the comparisons of runs, and writes them where told; then raises RunError for runs that cannot be read.
+    """Print the comparisons of runs and write them to `csv`; then raise RunError for runs that cannot be read.
 
-    Raises UsageError where no run of heads is done.
+    Raises UsageError if no run of heads is done.
     """
     from retrieval_gap.experiments.heads.compare import (
         SAME,

@@ -1,4 +1,4 @@
-"""`retrieval-gap tasks` and `archs`: what there is, a line each; and in the help of flags, by name."""
+"""`retrieval-gap tasks` and `archs`: one line per task or architecture; and their names for the help of flags."""
 
 import ast
 import re
@@ -17,7 +17,7 @@ class TasksCommand:
 
     def run(self) -> None:
         _print(TASKS, "TASK")
-        print("or the path of a file of yours (CONTRIBUTING.md has a recipe)")
+        print("or the path of your own file (CONTRIBUTING.md has a recipe)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,16 +26,16 @@ class ArchsCommand:
 
     def run(self) -> None:
         _print(MODELS, "SIZES")
-        print("or the path of a file of yours, or the dotted path of a layer (CONTRIBUTING.md has recipes)")
+        print("or the path of your own file, or the dotted path of a layer (CONTRIBUTING.md has recipes)")
 
 
 def names_text(folder: Path, offers: str) -> str:
-    """The modules of a folder that define this name, for a flag's help."""
+    """The modules of a folder that define the name `offers`, as a list for a flag's help."""
     return ", ".join(_offering(folder, offers))
 
 
 def _print(folder: Path, offers: str) -> None:
-    """They again, each with the first sentence of its docstring; runs none."""
+    """Print these modules, each with the first paragraph of its docstring; none is imported."""
     for name, text in _offering(folder, offers).items():
         print(f"{name:22} {' '.join((ast.get_docstring(ast.parse(text)) or '').split(chr(10) * 2)[0].split())}")
 

@@ -1,4 +1,4 @@
-"""What `probe` and `transfer` print: tables of what was measured of runs, or JSON; and the table that they write."""
+"""Prints what `probe` and `transfer` measured of runs, as tables or JSON, and writes their table."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -34,9 +34,9 @@ class How(Protocol):
 
 
 def show_measured(kind: type[OfRun], run_dirs: Sequence[Path], settings: Mapping[str, Any], how: How) -> None:
-    """Measures every run, prints what is told of each, and replaces the table of `how.csv`.
+    """Measure every run, print the results of each, and replace the table `how.csv`.
 
-    Raises UsageError, RunError for a run without weights, an invalid test, or no run.
+    Raises UsageError or RunError for a run without weights, an invalid test, or no run.
     """
     if not run_dirs:
         raise UsageError("name one run directory or more")
@@ -62,7 +62,7 @@ def show_measured(kind: type[OfRun], run_dirs: Sequence[Path], settings: Mapping
 
 
 def _bits(row: Row) -> str:
-    """The bits of its state that a model uses, and those that the task needs; "" where that was not measured."""
+    """A line with the bits of state that a model uses and those that the task needs; "" if they were not measured."""
     if "bits_used" not in row:
         return ""
     low, high = row["bits_used_low"], row["bits_used_high"]

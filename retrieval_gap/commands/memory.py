@@ -108,7 +108,7 @@ class MemoryRunCommand:
         for cell in cells:
             perform(cell, RunOptions(runs_dir=self.runs_dir, threads=1, device=self.local.device))
         known = planned_runs(cells, self.runs_dir)
-        for cell, each in zip(cells, known, strict=True):  # no_update's may be of a larger budget: its hash has none
+        for cell, each in zip(cells, known, strict=True):  # no_update's budget is not hashed: it may be larger
             check_headings(cell.settings.budget, each.rows()[0].get("headings") or 0)
         show(known, "zero_shot", self.price)
 
@@ -183,9 +183,9 @@ class MemoryTableCommand:
 
 
 def show(known: "Sequence[KnownRun]", against: str, price: Price, csv: Path | None = None) -> None:
-    """Prints the comparisons of runs, and writes them where told; then raises RunError for runs that cannot be read.
+    """Print the comparisons of runs and write them to `csv`; then raise RunError for runs that cannot be read.
 
-    Raises UsageError where no memory run is done, and for a method that there is not.
+    Raises UsageError if no memory run is done, and for an unknown method.
     """
     from retrieval_gap.experiments.memories.comparison import compared_rows, print_compared, write_memory_table
     from retrieval_gap.experiments.memories.finished import find_finished

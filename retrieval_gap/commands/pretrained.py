@@ -1,4 +1,4 @@
-"""`retrieval-gap pretrained hotpotqa` and `table`: language models that others trained."""
+"""`retrieval-gap pretrained hotpotqa`, `table` and `fetch`: language models that others trained."""
 
 import json
 import re
@@ -72,7 +72,7 @@ class HotpotQACommand:
             print(json.dumps(row))
 
     def _sweep(self, options: "RunOptions") -> None:
-        """Every model's runs, side by side.  Raises UsageError for two models of one name."""
+        """Run every model's cells side by side.  Raises UsageError for two models of the same name."""
         from retrieval_gap.runs.executors import ExecutorOptions
         from retrieval_gap.runs.sweep import SweepOptions, sweep
 
@@ -174,7 +174,7 @@ class PretrainedCommand:
 
 
 def _orders(text: str) -> list[str]:
-    """The orders of a list; two numbers in a row are one order, two places."""
+    """The orders in a list; two numbers in a row, as in 3,7, are one order of two places."""
     found = re.findall(r"\d+,\d+|[^,]+", text)
     if not found or ",".join(found) != text:
         raise UsageError(f"--order {text!r} is not a list such as random,last or 3,7")

@@ -1,4 +1,4 @@
-"""`retrieval-gap results`, `compare` and `report`: what was measured, as tables, side by side and as a page."""
+"""`retrieval-gap results`, `compare` and `report`: results as tables, compared cell by cell, and as a page."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -13,8 +13,8 @@ CHUNK = 256
 
 
 def sample_records(task: Task, first: int, count: int) -> Iterator[dict[str, Any]]:
-    """One object a sample: prompt, target, loss_mask (0/1 over target), answer, family, split, index, and what the task
-    says of its problem, such as the `edges` of a graph.  Several answers stand in one text, with spaces between."""
+    """One object per sample: prompt, target, loss_mask (0/1 over target), answer, family, split, index, and what the
+    task adds about its problem, such as the `edges` of a graph.  Several answers are one text, separated by spaces."""
     words = task.vocabulary
     for start in range(first, first + count, CHUNK):
         index_B = np.arange(start, min(start + CHUNK, first + count))
@@ -34,7 +34,7 @@ def sample_records(task: Task, first: int, count: int) -> Iterator[dict[str, Any
 
 
 def print_samples(task: Task, first: int, count: int, form: Literal["text", "jsonl"]) -> None:
-    """`text`: the whole trace, one line a sample, as the authors' release writes it; `jsonl`: one object a line."""
+    """Print samples; `text`: one whole trace per line, as in the authors' release; `jsonl`: one object per line."""
     for record in sample_records(task, first, count):
         print(json.dumps(record) if form == "jsonl" else " ".join(record["prompt"] + record["target"]))
 

@@ -9,8 +9,8 @@ from retrieval_gap.tasks.streams.stream import Benchmark, Step
 
 
 def stream_records(benchmark: Benchmark, first: int, count: int) -> Iterator[dict[str, Any]]:
-    """One object a step: benchmark, stream, name, step, time, input, truth, known_after; truth is an object by target,
-    null where nothing is asked.  Raises TaskError for a first stream that the data do not give."""
+    """One object per step: benchmark, stream, name, step, time, input, truth (an object by target; null if nothing is
+    asked), known_after.  Raises TaskError if the data have no stream `first`."""
     available = benchmark.available
     last = first + count if available is None else max(min(first + count, available), first + 1)
     for number in range(first, last if count else first):
@@ -20,7 +20,7 @@ def stream_records(benchmark: Benchmark, first: int, count: int) -> Iterator[dic
 
 
 def print_streams(benchmark: Benchmark, first: int, count: int, form: Literal["text", "jsonl"]) -> None:
-    """`text`: a line a step; `jsonl`: one object a line.  What a reader left out is told on standard error."""
+    """Print streams; `text`: a line per step; `jsonl`: one object per line.  Standard error lists what was left out."""
     for line in benchmark.left_out:
         print(line, file=sys.stderr)
     printed = -1

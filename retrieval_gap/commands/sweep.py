@@ -1,4 +1,4 @@
-"""`retrieval-gap sweep`: the cells of a grid."""
+"""`retrieval-gap sweep`: train the cells of a grid."""
 
 from dataclasses import dataclass
 from pathlib import Path

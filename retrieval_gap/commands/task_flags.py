@@ -1,4 +1,4 @@
-"""Flags that belong to a task: what it calls its problem size, and its options, such as `--c 3` of cgram_retrieval."""
+"""Flags of a task: its name for the problem size, and its options, such as `--c 3` of cgram_retrieval."""
 
 import inspect
 import os
@@ -14,14 +14,14 @@ SIZE_FLAGS = ("--n", "--n-nodes", "--length", "--n-paragraphs")
 
 
 def split_task_flags(words: list[str]) -> tuple[list[str], str]:
-    """The words without those flags that only the task among them knows, and these as its options, `c=3 values=4`.
+    """The words without the flags that only their task has, and these flags as its options, such as `c=3 values=4`.
 
-    Raises UsageError for a size by another task's name and for a query where there is none, TaskError for a file
-    that holds no task.
+    Raises UsageError for the size flag of another task and for --query if the task has none, TaskError for a file that
+    defines no task.
     """
     task = _named_task(words)
     if task is None:
-        return words, ""  # whatever is wrong is told later
+        return words, ""  # whatever is wrong is reported later
     own = _own_flags(task)
     kept, options = [], []
     rest = iter(words)
@@ -41,7 +41,7 @@ def split_task_flags(words: list[str]) -> tuple[list[str], str]:
 
 
 def task_flags_help(words: list[str]) -> str:
-    """What a task's own flags are, in a few lines for a person; "" where the words name no task, or one without any."""
+    """Help for a task's own flags, in a few lines; "" if the words name no task, or one without flags."""
     task = _named_task(words)
     if task is None or not (own := _own_flags(task)):
         return ""
@@ -60,12 +60,12 @@ def _named_task(words: list[str]) -> type[Task] | None:
 
 
 def _own_flags(task: type[Task]) -> dict[str, str]:
-    """Of a task's options, each with its default."""
+    """The flags of a task's options, each with its default."""
     return {f"--{field.name}".replace("_", "-"): str(field.default) for field in fields(task.options_type)}
 
 
 def _task_of(words: list[str]) -> str:
-    """What stands behind `--task`, else the first word behind the command that is not a flag."""
+    """The word after `--task`, else the first word after the command that is not a flag, else ""."""
     for word, following in zip(words, [*words[1:], ""], strict=True):
         if word == "--task":
             return following

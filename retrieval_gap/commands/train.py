@@ -1,4 +1,4 @@
-"""`retrieval-gap train`, `eval` and `transfer`: one run, and what its model can do."""
+"""`retrieval-gap train`, `eval` and `transfer`: train one run, and evaluate its model."""
 
 import json
 import sys

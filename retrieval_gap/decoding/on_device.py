@@ -238,7 +238,7 @@ class ShrinkingDecoder:
             raise RunError(f"there is not enough memory to decode one sample at a time: {shortage} {told}".rstrip())
         before, self._at_once = self._at_once, (self._at_once + 1) // 2
         _log.warning(
-            "not enough memory to decode %d samples at once; going on with %d, to the same result (%s)",
+            "not enough memory to decode %d samples at once; continuing with %d, with the same result (%s)",
             before, self._at_once, shortage,
         )  # fmt: skip
 

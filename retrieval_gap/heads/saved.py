@@ -96,7 +96,7 @@ class Saved:
             write_atomically(path, lambda part: save_file(tensors, part, metadata=header))
         except (SafetensorError, OSError) as error:
             raise RunError(
-                f"checkpoint {path} cannot be written ({error}); make room, the same command goes on"
+                f"checkpoint {path} cannot be written ({error}); make room, the same command resumes"
             ) from error
 
     @classmethod

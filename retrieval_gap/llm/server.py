@@ -62,7 +62,7 @@ class ServerBackend:
         self.config, self._model, self._key, self._tokenizer = config, model, key, tokenizer
         keep_secret(key)
         if not family_of(model.model).greedy:
-            print(f"{model.shown_name} takes no temperature: what it answers differs from run to run", file=sys.stderr)
+            print(f"{model.shown_name} takes no temperature: its answers differ from run to run", file=sys.stderr)
         self._url = config.base_url.rstrip("/")
         self.described: dict[str, Any] = {"backend": self._url, "model": model.model, "api": model.api}
         self.hardware = ""

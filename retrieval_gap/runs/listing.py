@@ -112,7 +112,7 @@ def print_runs(known: Sequence[KnownRun], rows: Sequence[Row] = ()) -> dict[Path
         print_constant(same)
         print_counts(Counter(line.status for line in lines))
     else:
-        print("no run is here yet")
+        print("no runs yet")
     for trouble in troubles.values():
         print_safely(f"unreadable: {trouble}")
     return troubles

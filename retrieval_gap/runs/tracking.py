@@ -135,4 +135,4 @@ class _Forgiving:
         except Exception as error:
             self._failed = True
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            _log.warning("--log %s fails, and is told no more of this run, which goes on (%s)", self._log, reason)
+            _log.warning("--log %s failed and is off for the rest of this run (%s)", self._log, reason)

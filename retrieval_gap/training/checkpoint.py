@@ -46,7 +46,7 @@ def save_checkpoint(
     try:
         write_atomically(path, lambda part: _write(part, tensors, header), keep=previous(path))
     except (SafetensorError, OSError) as error:
-        raise RunError(f"checkpoint {path} cannot be written ({error}); make room, the same command goes on") from error
+        raise RunError(f"checkpoint {path} cannot be written ({error}); make room, the same command resumes") from error
 
 
 def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
@@ -82,7 +82,7 @@ def _load(
     _fill(parameters, optimizer, progress, tensors, found)
     if found != path:
         fault = "damaged" if path.exists() else "missing"
-        _log.warning("checkpoint %s is %s; going on from the one before, at step %d", path, fault, progress.step)
+        _log.warning("checkpoint %s is %s; resuming from the previous one, at step %d", path, fault, progress.step)
     return found, progress
 
 

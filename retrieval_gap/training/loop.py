@@ -146,7 +146,7 @@ def train(
                 wishes.saved()
             if granted == STOP and not ended:
                 raise StoppedError(
-                    f"stopped at sample {finished * config.batch_size} of {config.samples}; the same command goes on"
+                    f"stopped at sample {finished * config.batch_size} of {config.samples}; the same command resumes"
                 )
             if stopped:
                 return finished

@@ -212,5 +212,5 @@ def _kept_together() -> Iterator[None]:
     except RuntimeError as error:
         reason = str(error).partition("This is typically")[0].strip().partition("\n")[0]
         raise LostRankError(
-            f"another rank is gone ({reason}); the same command goes on from the last checkpoint"
+            f"another rank is gone ({reason}); the same command resumes from the last checkpoint"
         ) from error

@@ -220,7 +220,7 @@ class DeviceStep:
             raise RunError(f"there is not enough memory to train on one sample at a time: {shortage} {told}".rstrip())
         before, self.micro_batch = self.micro_batch, (self.micro_batch + 1) // 2
         _log.warning(
-            "not enough memory for %d samples at once; going on with %d, to the same result (%s)",
+            "not enough memory for %d samples at once; continuing with %d, with the same result (%s)",
             before, self.micro_batch, shortage,
         )  # fmt: skip
 

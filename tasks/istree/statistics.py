@@ -1,4 +1,4 @@
-"""What the families look like, and what degrees alone reveal about the label.  Prints the tables of README.md.
+"""Print what the families look like, and what degrees alone reveal about the label.
 
     python -m tasks.istree.statistics
 

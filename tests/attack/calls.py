@@ -1,4 +1,4 @@
-"""Calls of the command line in this process, held to what every call promises; and a folder that nothing leaves."""
+"""Calls the command line in this process, checks what every call promises, and confines writes to a folder."""
 
 import contextlib
 import io
@@ -15,22 +15,22 @@ from typing import Any
 
 from retrieval_gap.cli import main
 
-LONGEST = 500  # characters of an error's line
-SECONDS = 60  # of the processor, for one call
-PATIENCE = 300  # seconds that it may wait for something: other work beside slows a call down, and makes no hang
-WARNINGS = (" samples/s", "the first loss is", "is damaged; going on from the one before", "warning: ")
-UNFORESEEN = ("--debug shows the traceback", "retrieval-gap: output:")  # a line, but for nobody who reads it
+LONGEST = 500  # characters in a line of error
+SECONDS = 60  # of processor time, for one call
+PATIENCE = 300  # seconds in all: a call that other work slows down does not hang
+WARNINGS = (" samples/s", "the first loss is", "is damaged; resuming from the previous one", "warning: ")
+UNFORESEEN = ("--debug shows the traceback", "retrieval-gap: output:")  # one line, but of no use to its reader
 CACHES = ("__pycache__", ".cache", "matplotlib", "fontlist")
-_room: list[Path] = []  # what the hook below allows; a hook cannot be taken out again
+_room: list[Path] = []  # the folder that the hook below allows; a hook cannot be removed
 
 
 class EscapeError(BaseException):
-    """A call is about to write outside its folder; past every `except Exception`."""
+    """A call is about to write outside its folder.  No `except Exception` catches this."""
 
 
 @dataclass(frozen=True)
 class Told:
-    """What a call gave: its exit status, and what it wrote."""
+    """A call's exit status, and what it wrote."""
 
     words: Sequence[str]
     status: int
@@ -54,11 +54,11 @@ class Told:
 
 
 class HangError(BaseException):
-    """A call takes too long; past every `except Exception`."""
+    """A call takes too long.  No `except Exception` catches this."""
 
 
 def call(words: Sequence[str]) -> Told:
-    """Runs a command here.  Raises HangError where it is not done in time."""
+    """What a command gives in this process.  Raises HangError if it is not done in time."""
 
     def on_alarm(number: int, frame: FrameType | None) -> None:
         raise HangError(" ".join(words))
@@ -82,7 +82,7 @@ def call(words: Sequence[str]) -> Told:
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    """Stops, before it happens, whatever is opened to be written outside the room."""
+    """Raises EscapeError before a file outside the room is opened for writing."""
     if event != "open" or not _room or not isinstance(arguments[0], str | bytes):
         return
     path, mode, flags = arguments
@@ -99,12 +99,12 @@ sys.addaudithook(_hook)
 
 @contextmanager
 def nothing_leaves(folder: Path) -> Iterator[None]:
-    """Temporary files too are made in this folder while the context lasts; the current directory is there."""
+    """Inside the context, this folder is the current directory, and temporary files too are made in it."""
     before, here = dict(os.environ), Path.cwd()
     room = folder / "tmp"
     room.mkdir(exist_ok=True)
     os.environ |= {"TMPDIR": str(room), "HOME": str(folder)}
-    tempfile.tempdir = None  # else what an earlier test was told holds
+    tempfile.tempdir = None  # otherwise the folder of an earlier test is used
     os.chdir(folder)
     _room.append(Path(os.path.realpath(folder)))
     try:

@@ -1,4 +1,4 @@
-"""Every file of a run directory, damaged in five ways: one line, or the same result; never another number."""
+"""Damage of five kinds to any file of a run gives one line of error or the same result, never another number."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ COMMANDS = (
 
 
 def _flip_a_digit(content: bytes) -> bytes:
-    """Another digit in the middle, or another bit where there is none."""
+    """The content with another digit in the middle, or another byte if it has no digit."""
     places = [i for i, byte in enumerate(content) if chr(byte).isdigit()] or list(range(len(content)))
     place = places[len(places) // 2]
     changed = ord("7") if content[place] != ord("7") else ord("3")
@@ -47,7 +47,7 @@ WAYS: dict[str, Callable[[bytes], bytes] | None] = {
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, Path], dict[str, Any]]]:
-    """A folder that nothing leaves; in it a finished run and one stopped in its evaluation; and the right row."""
+    """A folder that no write leaves, in it a finished run and one stopped in its evaluation, and the right row."""
     room = tmp_path_factory.mktemp("room")
     with nothing_leaves(room):
         told = call(TRAIN.split())
@@ -61,7 +61,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[
 
 
 def _stop_in_the_evaluation(config: RunConfig, folder: Path) -> None:
-    inner = experiments_run.count
+    inner = experiments_run.write_tally
 
     def count_and_fall(run: RunDirectory, tally: Tally) -> None:
         inner(run, tally)
@@ -69,7 +69,7 @@ def _stop_in_the_evaluation(config: RunConfig, folder: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiments_run, "_decode_batch", lambda model, task: 7)
-        patch.setattr(experiments_run, "count", count_and_fall)
+        patch.setattr(experiments_run, "write_tally", count_and_fall)
         with pytest.raises(KeyboardInterrupt):
             execute(config, folder, checkpoint_seconds=0.0)
 
@@ -80,7 +80,7 @@ def timeless(row: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("state", ["finished", "partial"])
-def test_no_damage_gives_another_number_or_more_than_a_line(
+def test_no_damage_gives_another_number_or_more_than_a_line_of_error(
     state: str, way: str, runs: tuple[Path, dict[str, Path], dict[str, Any]]
 ) -> None:
     room, kept, row = runs

@@ -1,4 +1,4 @@
-"""A thousand calls that nobody would make on purpose: each ends, in at most one line of error, without a traceback."""
+"""A thousand calls that nobody would make on purpose each end with at most one line of error and no traceback."""
 
 import random
 import re
@@ -15,7 +15,7 @@ from tests.tables.result_rows import full_row, write_full
 pytestmark = pytest.mark.attack
 CALLS, SEED, PART = 1_000, 14, 100
 TRAIN = "train --task index --mode direct --n 8 --arch lstm --size tiny --samples 32 --batch-size 8 --eval-samples 2"
-# Of each command a call that works, and is soon done.
+# Short calls of all commands but bench and doctor; most work.
 CALLED = (
     "sample index --mode rag --n 8 --count 1",
     "sample istree --mode cot --n-nodes 6 --format jsonl --count 2",
@@ -47,7 +47,7 @@ CALLED = (
     "plot mine.py --results t.csv --out out",
     "report --runs-dir runs --out out",
 )
-# No number among them asks for long work: it is small, or none that can be.
+# No number among them asks for long work: each is small or impossible.
 VALUES = (
     "", " ", "-1", "0", "1", "2", "0.5", "1e-400", "1e999", "nan", "-inf", str(2**63), "9" * 400, "1,2,,3", "0x10", "١",
     "None", "[]", "{}", "'", '"', "=", "a=b", "--", "-", "-h", "--help", "--debugged", "\x1b[2J\x07", "\udcff", "ü" * 3,
@@ -59,12 +59,12 @@ VALUES = (
 
 @cache
 def flags_of(command: str) -> tuple[str, ...]:
-    """What its help lists."""
+    """The flags in the command's help."""
     return tuple(sorted(set(re.findall(r"--[a-z][a-z-]*", call([*command.split(), "--help"]).out)))) or ("--help",)
 
 
 def bent(rng: random.Random) -> list[str]:
-    """A call that works, changed in one to three places."""
+    """One of the calls above, changed in one to three places."""
     line = rng.choice(CALLED)
     words = line.split()
     depth = 2 if words[0] in ("pretrained", "memory", "heads", "runs", "data") else 1
@@ -89,7 +89,7 @@ def bent(rng: random.Random) -> list[str]:
 
 
 def furnish(folder: Path, run: Path) -> None:
-    """Files of many kinds, as they are before a call may have replaced one."""
+    """Writes files of many kinds anew, since a call may have replaced one."""
     write_full(folder / "t.csv", *(full_row(seed=seed, n=n) for seed in range(2) for n in (8, 16)))
     (folder / "mine.py").write_text("def broken(:\n")
     (folder / "grid.py").write_text("def cells():\n    return [1, None]\n")
@@ -107,7 +107,7 @@ def furnish(folder: Path, run: Path) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
-    """A folder that nothing leaves, and a finished run that is kept elsewhere."""
+    """A folder that no write leaves, and a finished run, kept apart from `runs`."""
     room = tmp_path_factory.mktemp("room")
     with nothing_leaves(room):
         assert call([*TRAIN.split(), "--device", "cpu", "--runs-dir", "kept"]).status == 0
@@ -116,7 +116,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Pat
 
 
 @pytest.mark.parametrize("part", range(CALLS // PART))
-def test_a_thousand_bent_calls_end_in_a_line(part: int, folder: tuple[Path, Path]) -> None:
+def test_a_thousand_bent_calls_end_with_at_most_a_line_of_error(part: int, folder: tuple[Path, Path]) -> None:
     room, run = folder
     rng = random.Random(f"{SEED} {part}")
     faults = []
@@ -130,7 +130,7 @@ def test_a_thousand_bent_calls_end_in_a_line(part: int, folder: tuple[Path, Path
     assert not faults, "\n\n".join(faults)
 
 
-def test_the_calls_that_are_bent_work_as_they_stand(folder: tuple[Path, Path]) -> None:
+def test_the_calls_work_before_they_are_bent(folder: tuple[Path, Path]) -> None:
     room, run = folder
     furnish(room, run)
     working = [line for line in CALLED if not re.search("nothing|grid.py|mine.py|t.jsonl|RUN|unpack|table", line)]

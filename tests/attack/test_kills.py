@@ -1,4 +1,4 @@
-"""Thirty kills at random moments: whatever was under way, the run ends as it would have."""
+"""A run that is killed at random moments, thirty in all, ends as it would have without the kills."""
 
 import random
 import shutil
@@ -28,7 +28,7 @@ def start(folder: Path) -> "subprocess.Popen[bytes]":
 
 
 def result(folder: Path) -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
-    """Row, accuracies on the way, and weights of the one run there."""
+    """The row, the reports and the weights of the one run in the folder."""
     (path,) = folder.iterdir()
     run = RunDirectory(path)
     (row,) = run.rows()
@@ -57,7 +57,7 @@ def test_thirty_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
             continue
         assert process.returncode == 0
         assert same(result(tmp_path / "killed"), whole)
-        assert not list(tmp_path.glob("killed/*/.*.part"))  # what a kill left is gone
+        assert not list(tmp_path.glob("killed/*/.*.part"))  # the leftovers of kills are gone
         finished += 1
         shutil.rmtree(tmp_path / "killed")
     assert start(tmp_path / "killed").wait() == 0

@@ -2,7 +2,7 @@
 
     retrieval-gap sample istree --mode rag --n-nodes 24 --format jsonl | python tests/commands/outside_checker.py rag 24
 
-Written from the description of the format alone: the standard library, and networkx for the label.
+Written from the description of the format alone, with the standard library, and networkx for the label.
 """
 
 import json
@@ -16,12 +16,12 @@ Edges = list[list[int]]
 
 
 def neighbours(edges: Edges, v: int) -> list[int]:
-    """Of v, in the order of its edges in the input."""
+    """The neighbours of v, in the order of its edges in the input."""
     return [a if b == v else b for a, b in edges if v in (a, b)]
 
 
 def tour(edges: Edges) -> tuple[list[int], bool]:
-    """The nodes a depth-first search from 0 writes, and whether it came to its end."""
+    """The nodes that a depth-first search from 0 writes, and whether it finished (a cycle stops it)."""
     written, fathers = [0], {0: -1}
     stack = [(0, iter(neighbours(edges, 0)))]
     while stack:
@@ -53,7 +53,7 @@ def searches(words: list[str]) -> Iterator[tuple[list[str], list[str], str]]:
 
 
 def answer_of(before: list[str], query: list[str], edges: Edges) -> str:
-    """What a search of the context finds."""
+    """The result that a search of the context must have."""
     v = query[0]
     if query[1:] == ["~"]:
         found = re.search(rf"(?:^| ){v} ~ (\d+)(?: |$)", " ".join(before))
@@ -66,7 +66,7 @@ def answer_of(before: list[str], query: list[str], edges: Edges) -> str:
 
 
 def check(record: dict, mode: str, n: int, names: int = 0) -> None:
-    """Raises AssertionError at the first thing that is not as described.  names: of nodes, where more than n."""
+    """Raises AssertionError at the first difference from the description.  names: how many node names, if over n."""
     edges, target, mask = record["edges"], record["target"], record["loss_mask"]
     assert len(edges) == n - 1
     assert all(0 <= v < u < (names or n) for u, v in edges), "larger node first"

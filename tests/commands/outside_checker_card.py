@@ -4,7 +4,7 @@ find_path; shares no code with this project.
     retrieval-gap sample word_problem --group S5 --length 32 --count 1000 --format jsonl |
         python tests/commands/outside_checker_card.py word_problem direct 32 group=S5
 
-Written from the description of the formats alone, with the standard library.  Options follow as on the command line.
+Written from the description of the formats alone, with the standard library.  Options follow as `group=S5`.
 """
 
 import json
@@ -16,7 +16,7 @@ Options = dict[str, str]
 
 
 def found(before: list[str], query: list[str]) -> str:
-    """What Python's regular expressions find: the pieces of the query are one pattern."""
+    """What Python's `re` finds in the text before the query; the pieces of the query make one pattern."""
     match = re.search("".join(query), " ".join(before))
     return next((group for group in match.groups() if group), "[FAILED]") if match else "[FAILED]"
 
@@ -46,7 +46,7 @@ def without_searches(words: list[str]) -> list[str]:
 
 
 def position_retrieval(record: dict, mode: str, n: int, options: Options) -> None:
-    """The answer is the place of the token in a permutation; searches halve what is left."""
+    """The answer is the position of the token in a permutation; each search halves the positions that are left."""
     prompt = record["prompt"]
     if options.get("query") == "first":
         prompt = ["[BOS]", *prompt[2:], prompt[1]]
@@ -60,7 +60,7 @@ def position_retrieval(record: dict, mode: str, n: int, options: Options) -> Non
 
 
 def last_write(record: dict, mode: str, n: int, options: Options) -> None:
-    """The answer is what a dictionary holds that is written in order."""
+    """The answer is the value in a dictionary that takes the assignments in order."""
     prompt = record["prompt"]
     assert (prompt[0], prompt[n + 1], len(prompt)) == ("[BOS]", "[EOS]", n + 3)
     held = dict(zip(prompt[1 : n + 1 : 2], prompt[2 : n + 1 : 2], strict=True))
@@ -71,14 +71,14 @@ def last_write(record: dict, mode: str, n: int, options: Options) -> None:
 
 
 def moved(points: str, element: str, group: str) -> str:
-    """What an element makes of points: a permutation moves them, a number is added modulo m."""
+    """The points after an element acts on them: a permutation moves them, a number is added modulo m."""
     if group[0] == "Z":
         return str((int(points) + int(element)) % int(group[1:]))
     return "".join(element[int(point) - 1] for point in points)
 
 
 def word_problem(record: dict, mode: str, n: int, options: Options) -> None:
-    """Products of the elements, one by one, by moving points; which elements and signs there are."""
+    """Multiplies the elements one by one, by moving points; checks the elements, the words and what is graded."""
     group = options.get("group", "S3")
     each = options.get("ask") == "each"
     words = record["prompt"] + record["target"]
@@ -104,7 +104,7 @@ def word_problem(record: dict, mode: str, n: int, options: Options) -> None:
 
 
 def find_path(record: dict, mode: str, n: int, options: Options) -> None:
-    """The facts join the two nodes as the answer says; searches and thoughts are those of a depth-first search."""
+    """The answer says whether the facts join the two nodes; searches and thoughts are those of a depth-first search."""
     prompt, target = record["prompt"], record["target"]
     end = prompt.index("[EOS]")
     facts = list(zip(prompt[1:end:3], prompt[3:end:3], strict=True))

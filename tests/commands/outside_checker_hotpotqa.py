@@ -14,7 +14,7 @@ from typing import Any
 
 
 def in_file(path: Path) -> dict[str, dict[str, Any]]:
-    """id -> {"question", "answer", "paragraphs": title -> sentences, "gold": titles} of either public schema."""
+    """id -> {"question", "answer", "paragraphs": title -> sentences, "gold": titles} for either public schema."""
     text = path.read_text(encoding="utf-8")
     records = json.loads(text) if text.lstrip().startswith("[") else map(json.loads, text.splitlines())
     found = {}
@@ -33,7 +33,7 @@ def in_file(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def plain(text: str) -> str:
-    """White space made uniform."""
+    """The text with single spaces for white space."""
     return " ".join(text.split())
 
 
@@ -46,14 +46,14 @@ def spelled(tokens: list[str]) -> str:
 
 
 def pieces(words: list[str]) -> Iterator[tuple[str, str]]:
-    """(mark, text behind it) of every mark of a trace."""
+    """(mark, text after it) for every mark of a trace."""
     marks = [i for i, word in enumerate(words) if re.fullmatch(r"\[[A-Z]+\]", word)]
     for here, following in zip(marks, [*marks[1:], len(words)], strict=True):
         yield words[here], spelled(words[here + 1 : following])
 
 
 def check_lines(lines: Iterable[str], path: Path | None, order: str) -> int:
-    """How many lines were right.  Raises AssertionError at the first that is not."""
+    """How many lines were read.  Raises AssertionError at the first wrong one."""
     known, count = in_file(path) if path else {}, 0
     for line in lines:
         check(json.loads(line), known, order)
@@ -82,7 +82,7 @@ def check(record: dict[str, Any], known: dict[str, dict[str, Any]], order: str) 
 
 
 def check_trace(record: dict[str, Any]) -> None:
-    """Prompt: what is shown, its long sentences cut.  Target: each search, and the first sentence that it matches."""
+    """The prompt has all sentences, long ones cut; the target each search and the first sentence that it matches."""
     prompt, target = list(pieces(record["prompt"])), list(pieces(record["target"]))
     assert (prompt[0], prompt[-1][0]) == (("[BOS]", ""), "[QUESTION]")
     assert record["question"].startswith(prompt[-1][1])
@@ -113,7 +113,7 @@ def check_trace(record: dict[str, Any]) -> None:
 
 
 def grouped(words: list[str]) -> Iterator[tuple[str, int]]:
-    """(mark, number of text tokens behind it)."""
+    """(mark, number of text tokens after it) for every mark."""
     marks = [i for i, word in enumerate(words) if re.fullmatch(r"\[[A-Z]+\]", word)]
     for here, following in zip(marks, [*marks[1:], len(words)], strict=True):
         yield words[here], following - here - 1

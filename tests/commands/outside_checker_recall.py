@@ -4,7 +4,7 @@
       python tests/commands/outside_checker_recall.py copy rag 64
 
 Written from the description of the format alone, with the standard library.  Options follow as `c=4` or
-`pairs=8`; `first=1` says that the query was asked first.
+`pairs=8`; `first=1` says that the question comes first.
 """
 
 import json
@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 
-SIZED = {"index": 1, "associative_recall": 1, "counting": 2, "copy": 0}  # tokens of the question behind `[EOS]`
+SIZED = {"index": 1, "associative_recall": 1, "counting": 2, "copy": 0}  # tokens of the question after `[EOS]`
 
 
 def searches(words: list[str]) -> Iterator[tuple[list[str], list[str], str]]:
@@ -26,15 +26,15 @@ def searches(words: list[str]) -> Iterator[tuple[list[str], list[str], str]]:
 
 
 def found(before: list[str], query: list[str]) -> str:
-    """What Python's regular expressions find: the pieces of the query are one pattern."""
+    """What Python's `re` finds in the text before the query; the pieces of the query make one pattern."""
     match = re.search("".join(query), " ".join(before))
     return next((group for group in match.groups() if group), "[FAILED]") if match else "[FAILED]"
 
 
 def answers(task: str, prompt: list[str], n: int, c: int, first: bool) -> list[str]:
-    """What a person answers who has the definition and the prompt."""
+    """The right answers, from the definition of the task and the prompt."""
     assert prompt[0] == "[BOS]"
-    if first:  # the question stands behind [BOS]
+    if first:  # the question comes right after [BOS]
         asked = SIZED.get(task, c - 1)
         prompt = ["[BOS]", *prompt[1 + asked :], *prompt[1 : 1 + asked]]
     assert prompt[n + 1] == "[EOS]"
@@ -57,7 +57,7 @@ def answers(task: str, prompt: list[str], n: int, c: int, first: bool) -> list[s
 
 
 def check_one_question(task: str, record: dict, mode: str, n: int, options: dict[str, int]) -> list[str]:
-    """Target and mask of a task that asks once (copy: whose answers follow each other)."""
+    """Checks target and mask of a task with one question (copy: several answers in a row); returns the answers."""
     expected = answers(task, record["prompt"], n, options.get("c", 3), bool(options.get("first")))
     spelled = [f"[{word}]" if word in ("TRUE", "FALSE") else word for word in expected]
     target, mask = record["target"], record["loss_mask"]
@@ -74,7 +74,7 @@ def check_one_question(task: str, record: dict, mode: str, n: int, options: dict
 
 
 def check_mqar(record: dict, mode: str, n: int, pairs: int) -> list[str]:
-    """Pairs, then slots of two; a query is a key with a graded value (in rag: with a search between them)."""
+    """Checks pairs, then slots of two (a query is a key, in rag a search, and a graded value); returns the answers."""
     words = record["prompt"] + record["target"]
     graded = [0] * len(record["prompt"]) + record["loss_mask"]
     keys, values = words[1 : 2 * pairs : 2], words[2 : 2 * pairs + 1 : 2]
@@ -99,7 +99,7 @@ def check_mqar(record: dict, mode: str, n: int, pairs: int) -> list[str]:
 
 
 def check(task: str, record: dict, mode: str, n: int, options: dict[str, int]) -> None:
-    """Raises AssertionError at the first thing that is not as described."""
+    """Raises AssertionError at the first difference from the description."""
     if task == "mqar":
         expected = check_mqar(record, mode, n, options.get("pairs", max(1, n // 16)))
     else:

@@ -1,4 +1,4 @@
-"""The command line: what it prints, and one line with the right status for every wrong use."""
+"""The command line prints what was asked for, and one line with the right exit status for every wrong use."""
 
 import csv
 import io
@@ -199,7 +199,7 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("columns", ["0", "5", "40", "200"])
-def test_what_is_missing_is_the_same_short_line_in_any_width(
+def test_missing_arguments_give_the_same_short_line_at_any_width(
     columns: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
@@ -207,8 +207,8 @@ def test_what_is_missing_is_the_same_short_line_in_any_width(
     assert capsys.readouterr().err == "retrieval-gap: missing: --n, --bits; run: retrieval-gap bound --help\n"
 
 
-def test_what_is_missing_is_told_alike_where_the_output_is_ascii() -> None:
-    """There tyro frames what it says with dashes."""
+def test_missing_arguments_give_the_same_line_on_an_ascii_output() -> None:
+    """On such an output tyro frames its messages with dashes."""
     environment = os.environ | {
         "LC_ALL": "C",
         "PYTHONUTF8": "0",
@@ -230,7 +230,7 @@ def test_help_that_names_a_task_shows_that_tasks_flags(words: str, capsys: pytes
     assert told.endswith("power: exponent of the gaps, in (0, 1].\n")
 
 
-def test_help_that_names_no_task_says_nothing_of_its_flags(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_without_a_task_shows_no_flags_of_tasks(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main("sample --help".split())
     assert "flags of" not in capsys.readouterr().out
@@ -248,14 +248,14 @@ def test_sample_prints_the_worked_format(capsys: pytest.CaptureFixture[str]) -> 
     assert [i - 1 for i, graded in enumerate(first["loss_mask"]) if not graded] == asked
 
 
-def test_samples_do_not_depend_on_where_one_starts(capsys: pytest.CaptureFixture[str]) -> None:
+def test_samples_do_not_depend_on_the_first_index_printed(capsys: pytest.CaptureFixture[str]) -> None:
     main("sample istree --mode cot --n-nodes 9 --count 300".split())
     every = capsys.readouterr().out.splitlines()
     main("sample istree --mode cot --n-nodes 9 --count 3 --first 255".split())
     assert capsys.readouterr().out.splitlines() == every[255:258]
 
 
-def test_a_tasks_own_flags_are_its_options_wherever_they_stand(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_tasks_own_flags_set_its_options_in_any_order(capsys: pytest.CaptureFixture[str]) -> None:
     for flags in ("--c 4 --values=2", "--values 2 --c=4", "--c 3 --values 2 --c 4"):
         assert main(["sample", "cgram_retrieval", *flags.split(), *"--length 32 --count 2".split()]) == 0
     printed = capsys.readouterr().out.splitlines()
@@ -263,7 +263,7 @@ def test_a_tasks_own_flags_are_its_options_wherever_they_stand(capsys: pytest.Ca
     assert printed[0].split()[-4:-1] == [word for word in printed[0].split()[-4:-1] if word in "01"]  # a key of 3
 
 
-def test_a_run_with_options_is_another_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_run_with_other_options_is_another_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     line = "train --task copy --mode direct --length 4 --arch lstm --size tiny --samples 16 --batch-size 8 --threads 1"
     line += f" --warmup-samples 8 --eval-samples 4 --keep-weights --runs-dir {tmp_path}"
     for flags in ("--values 4", "", "--values 16"):
@@ -290,7 +290,7 @@ def test_train_then_eval_then_results(capsys: pytest.CaptureFixture[str], tmp_pa
     assert (tmp_path / "rows.csv").read_text().count("\n") == 2
 
 
-def test_probe_writes_the_rows_of_several_runs_and_leaves_out_ranks_that_a_state_has_not(
+def test_probe_writes_rows_of_several_runs_and_leaves_out_ranks_above_the_size_of_a_state(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     runs = tmp_path / "runs"
@@ -324,7 +324,7 @@ def test_probe_writes_the_rows_of_several_runs_and_leaves_out_ranks_that_a_state
     assert {row["config_hash"] for row in rows} == {path[-12:] for path in paths}
 
 
-def test_probe_prints_a_table_and_one_object_and_needs_weights(
+def test_probe_prints_a_table_or_json_rows_and_needs_weights(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert main([*TRAIN, "--keep-weights", "--runs-dir", str(tmp_path)]) == 0
@@ -335,7 +335,7 @@ def test_probe_prints_a_table_and_one_object_and_needs_weights(
     assert len([line for line in table if line.startswith("elements")]) == 3
     assert last.endswith(
         "bits needed to be always right: unknown here"
-    )  # of istree nothing is proved at the prompt's end
+    )  # for istree no bound is proved at the prompt's end
     assert main(["probe", str(run), "--samples", "20", "--bits", "0,4", "--ranks", "2", "--json"]) == 0
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(row["bits"], row["rank"]) for row in told] == [(None, 0), (0, 0), (4, 0), (4, 2)]
@@ -349,7 +349,7 @@ def test_probe_prints_a_table_and_one_object_and_needs_weights(
     assert "--keep-weights" in text
 
 
-def test_runs_are_carried_from_one_folder_to_another(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_packed_runs_are_unpacked_into_another_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     here, there, pack = (str(tmp_path / name) for name in ("here", "there", "out.tar"))
     assert main([*TRAIN, "--runs-dir", here]) == 0
     assert main(["runs", "pack", pack, "--runs-dir", here, "--only", "arch=lstm"]) == 0
@@ -359,7 +359,7 @@ def test_runs_are_carried_from_one_folder_to_another(capsys: pytest.CaptureFixtu
     assert "1 done" in capsys.readouterr().out
 
 
-def test_the_backend_of_the_scan_is_how_and_not_what_is_computed(tmp_path: Path) -> None:
+def test_another_scan_backend_does_not_make_another_run(tmp_path: Path) -> None:
     train = [*TRAIN, "--arch", "mamba", "--keep-weights", "--runs-dir", str(tmp_path)]
     assert main([*train, "--scan-backend", "naive"]) == 0
     (run,) = tmp_path.iterdir()
@@ -423,7 +423,7 @@ SIZES = {"tiny": Stack()}
         ('"tiny"', "1", "choose from 1"),
     ],
 )
-def test_what_is_wrong_with_a_users_file_is_told_before_anything_is_written(
+def test_errors_in_a_users_file_are_reported_before_anything_is_written(
     good: str, broken: str, told: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert (TASK + ARCHITECTURE).count(good) == 1
@@ -436,7 +436,7 @@ def test_what_is_wrong_with_a_users_file_is_told_before_anything_is_written(
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_users_files_that_keep_the_promises_train(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_valid_task_and_architecture_files_of_a_user_train(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     place = tmp_path / "[bold] ü x"
     place.mkdir()
     (place / "task.py").write_text(TASK)
@@ -460,7 +460,7 @@ def test_training_goes_on_when_nobody_reads_its_reports(tmp_path: Path, monkeypa
     assert list(tmp_path.glob("*/result.json"))
 
 
-def test_a_broken_run_directory_is_told_and_kept(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_broken_run_directory_is_reported_and_kept(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main([*TRAIN, "--runs-dir", str(tmp_path)]) == 0
     capsys.readouterr()
     (run,) = tmp_path.iterdir()

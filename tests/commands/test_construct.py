@@ -1,4 +1,4 @@
-"""`retrieval-gap construct`: rows, machines, explanations, and one line for every wrong use."""
+"""`retrieval-gap construct` writes rows, runs machines, explains layers, and gives one line for every wrong use."""
 
 import csv
 import io
@@ -50,7 +50,7 @@ def test_wrong_use_is_one_line_and_exits_with_2(argv: str, said: str, capsys: py
 
 @pytest.mark.parametrize("how", ["transformer", "hybrid", "rnn_rag"])
 @pytest.mark.parametrize("task", ["index", "associative_recall", "cgram_retrieval", "counting"])
-def test_rows_of_constructions_are_exact_and_cost_what_their_tensors_cost(
+def test_constructions_are_exact_and_their_rows_count_the_bits_of_their_tensors(
     task: str, how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = tmp_path / "a.csv"
@@ -69,7 +69,7 @@ def test_rows_of_constructions_are_exact_and_cost_what_their_tensors_cost(
     assert (int(large["recurrent_bits"]) == 0) == (how == "transformer")
 
 
-def test_a_tasks_own_options_are_flags_and_rows_of_others_differ(tmp_path: Path) -> None:
+def test_a_tasks_own_options_are_flags_and_change_the_hash_of_a_row(tmp_path: Path) -> None:
     table = tmp_path / "a.csv"
     hashes = set()
     for c in (2, 3):
@@ -80,7 +80,7 @@ def test_a_tasks_own_options_are_flags_and_rows_of_others_differ(tmp_path: Path)
     assert len(hashes) == 2
 
 
-def test_the_fewest_bits_are_measured_where_asked_for_and_fewer_are_said_to_be(
+def test_the_fewest_bits_are_measured_on_request_and_too_few_are_reported(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     table = tmp_path / "a.csv"
@@ -116,7 +116,7 @@ def test_the_busy_beaver_prints_its_tape_and_agrees_with_a_simulator(
     assert "simulator       agrees" in told
 
 
-def test_a_machine_of_ones_own_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_users_own_machine_is_read_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = {
         "start": "flip",
         "halting": ["done"],
@@ -133,7 +133,7 @@ def test_a_machine_of_ones_own_is_a_file(tmp_path: Path, capsys: pytest.CaptureF
     assert "steps           5, halted, not accepted" in out
 
 
-def test_a_run_that_is_cut_short_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_stops_early_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["construct", "turing", "--machine", "busy_beaver_4", "--max-steps", "20", "--how", "hybrid"]
     assert main(argv) == 0
     assert "steps           20, stopped before it halts (--max-steps)" in capsys.readouterr().out

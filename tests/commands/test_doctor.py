@@ -1,4 +1,4 @@
-"""What `doctor` says of the packages for GPUs: there, not there, or there without what has to be compiled."""
+"""`doctor` reports each GPU package as installed, not installed, or installed without its compiled part."""
 
 import pytest
 
@@ -7,14 +7,14 @@ from retrieval_gap.commands import doctor
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Names that are said to be installed; a test adds some."""
+    """The package names that count as installed; a test adds some."""
     names: set[str] = set()
     monkeypatch.setattr(doctor, "_is_installed", lambda name: name in names)
     monkeypatch.setattr("sys.platform", "linux")
     return names
 
 
-def test_what_is_not_installed_is_told_with_the_command_that_installs_it(installed: set[str]) -> None:
+def test_a_missing_package_is_reported_with_the_command_that_installs_it(installed: set[str]) -> None:
     told = doctor.gpu_packages()
     assert set(told) == {"triton", "mamba_ssm"}
     for state in told.values():
@@ -22,7 +22,7 @@ def test_what_is_not_installed_is_told_with_the_command_that_installs_it(install
         assert "pip install --no-build-isolation 'retrieval-gap[gpu]'" in state
 
 
-def test_a_package_without_its_compiled_part_is_told_with_what_compiles_it(
+def test_a_package_without_its_compiled_part_is_reported_with_the_command_that_compiles_it(
     installed: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed |= {"triton", "mamba_ssm"}
@@ -35,18 +35,18 @@ def test_a_package_without_its_compiled_part_is_told_with_what_compiles_it(
     assert "MAMBA_FORCE_BUILD=TRUE pip install --no-build-isolation" in state
 
 
-def test_a_torch_without_cuda_is_told_first(installed: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_torch_without_cuda_is_reported_first(installed: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     installed |= {"mamba_ssm"}
     monkeypatch.setattr("torch.version.cuda", None)
     assert "this torch is built without CUDA" in doctor.gpu_packages()["mamba_ssm"]
 
 
-def test_a_whole_installation_is_told_as_such(installed: set[str]) -> None:
+def test_a_complete_installation_is_reported_as_installed(installed: set[str]) -> None:
     installed |= {"triton", "mamba_ssm", "selective_scan_cuda"}
     assert all(state.startswith("installed") for state in doctor.gpu_packages().values())
 
 
-def test_elsewhere_than_on_linux_there_is_nothing_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_linux_there_is_nothing_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.platform", "darwin")
     assert doctor.gpu_packages() == {"gpu": "the packages of the extra gpu are for Linux"}
 

@@ -1,4 +1,4 @@
-"""Text in any encoding, in and out: what cannot be read is named as what it is, what cannot be shown is escaped."""
+"""Text in any encoding: a file that cannot be read is named by its format, output that cannot be shown is escaped."""
 
 import gzip
 import json
@@ -41,7 +41,7 @@ def test_samples_are_shown_on_an_output_of_any_encoding(encoding: str, tmp_path:
         (b"PK\x03\x04rest", "ZIP archive"),
     ],
 )
-def test_data_and_tables_that_are_no_text_are_named_as_what_they_are(
+def test_data_and_tables_that_are_not_text_are_named_by_their_format(
     content: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "file.json"
@@ -54,13 +54,13 @@ def test_data_and_tables_that_are_no_text_are_named_as_what_they_are(
     assert "results table" in capsys.readouterr().err
 
 
-def test_a_table_that_a_spreadsheet_wrote_with_its_mark_is_read(tmp_path: Path) -> None:
+def test_a_table_with_a_spreadsheets_byte_order_mark_is_read(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(b"\xef\xbb\xbfmodel,n\na,2\n")
     ((_, row),) = read_rows(tmp_path / "t.csv", ("model", "n"))
     assert row == {"model": "a", "n": "2"}
 
 
-def test_half_a_character_in_the_data_is_left_out_before_anything_is_asked(
+def test_questions_with_half_a_character_are_left_out_before_any_is_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = write_questions(tmp_path / "questions.json", 3)

@@ -1,4 +1,4 @@
-"""`retrieval-gap heads` as people use it."""
+"""`retrieval-gap heads` reuses finished runs and reports wrong use in one line."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.llm.embeddings.tiny import save
 QUICK = "--n 16 --samples 40 --test-samples 20 --parameters 9000 --lr 1e-2 --steps 10 --seeds 1 --workers 1".split()
 
 
-def test_the_same_command_again_answers_from_what_is_done(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_same_command_again_reads_the_finished_runs(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     model = str(save("bert", tmp_path / "model"))
     words = ["heads", "run", "which_came_first", "--model", model, "--head", "attention,gru", *QUICK]
     words += ["--runs-dir", str(tmp_path / "runs")]

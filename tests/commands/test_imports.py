@@ -1,4 +1,4 @@
-"""What a command imports before it answers: torch takes a second, and most questions do not need it."""
+"""A command imports slow packages only if it needs them: torch takes a second, and most commands do without it."""
 
 import json
 import resource
@@ -21,7 +21,7 @@ print("IMPORTED", *sys.modules)
 
 
 def imported(words: str, folder: Path) -> set[str]:
-    """The packages of SLOW that are there once the command has answered."""
+    """The packages of SLOW that are imported when the command has answered."""
     found = subprocess.run(
         [sys.executable, "-c", LOOK, *words.split()], cwd=folder, capture_output=True, text=True, check=True
     )
@@ -67,7 +67,7 @@ def test_a_figure_is_drawn_without_torch(tmp_path: Path) -> None:
 
 
 def test_help_answers_in_half_the_time_that_importing_torch_takes() -> None:
-    """Processor time, in turn, the best of ten at the most: jobs beside it take the caches of the processor from it."""
+    """Processor times, measured in turn, the best of at most ten: other jobs compete for the processor's caches."""
     helps, imports = list[float](), list[float]()
     while len(helps) < 10 and min(helps, default=1.0) >= 0.5 * min(imports, default=0.0):
         helps.append(_processor_seconds("-m", "retrieval_gap.cli", "--help"))

@@ -1,4 +1,4 @@
-"""What there is to choose from, in lists and in the help of flags."""
+"""The lists and the help of flags name every task and architecture."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What `retrieval-gap sample` prints stands up to a program that shares no code with it."""
+"""The samples of istree that `retrieval-gap sample` prints pass a checker that shares no code with it."""
 
 import json
 
@@ -28,7 +28,7 @@ def test_samples_are_as_described(family: str, mode: str, n: int, capsys: pytest
 @pytest.mark.parametrize("mode", ["direct", "cot", "rag"])
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(("n", "names"), [(4, 5), (9, 30), (24, 1024)])
-def test_nodes_may_have_more_names_than_there_are(
+def test_there_may_be_more_node_names_than_nodes(
     family: str, mode: str, n: int, names: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert check_lines(printed(family, mode, n, 20, capsys, f"--names {names}"), mode, n, names) == 20

@@ -1,5 +1,5 @@
-"""What `retrieval-gap sample` prints of position_retrieval, last_write, word_problem and find_path stands up to a
-program that shares no code with it."""
+"""The samples of position_retrieval, last_write, word_problem and find_path that `retrieval-gap sample` prints pass a
+checker that shares no code with it."""
 
 import json
 

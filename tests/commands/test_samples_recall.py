@@ -1,4 +1,4 @@
-"""What `retrieval-gap sample` prints of the recall tasks stands up to a program that shares no code with it."""
+"""The samples of the recall tasks that `retrieval-gap sample` prints pass a checker that shares no code with it."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from retrieval_gap.cli import main
 from tests.commands.outside_checker_recall import check_lines
 
-# Task, further flags, and what the checker has to know of them.
+# Task, further flags, and those that the checker needs.
 CASES: list[tuple[str, str, dict[str, int]]] = [
     ("index", "", {}),
     ("index", "--values 2", {}),

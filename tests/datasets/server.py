@@ -1,4 +1,4 @@
-"""A web server for tests that behaves as it is told to, path by path, and remembers what it was asked."""
+"""A web server for tests: each path has a set behaviour, and all requests are recorded."""
 
 import contextlib
 import threading
@@ -51,7 +51,7 @@ def refuse(status: int) -> Behaviour:
 
 
 def answer(status: int, headers: dict[str, str], body: bytes = b"") -> Behaviour:
-    """Sends these headers, right or wrong, the body, and hangs up."""
+    """A behaviour that sends these headers, right or wrong, and the body, then hangs up."""
 
     def behave(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(status)
@@ -65,7 +65,7 @@ def answer(status: int, headers: dict[str, str], body: bytes = b"") -> Behaviour
 
 
 def whole(content: bytes, ranges: bool = True) -> Behaviour:
-    """Sends everything, or what is asked for where it knows ranges."""
+    """A behaviour that sends everything, or with `ranges` the part that is asked for."""
 
     def behave(handler: BaseHTTPRequestHandler) -> None:
         start = _start(handler) if ranges else 0
@@ -78,7 +78,7 @@ def whole(content: bytes, ranges: bool = True) -> Behaviour:
 
 
 def cut_off(content: bytes, after: int, ranges: bool = True) -> Behaviour:
-    """Promises the rest, sends so many bytes, hangs up."""
+    """A behaviour that promises the rest, sends `after` bytes of it and hangs up."""
 
     def behave(handler: BaseHTTPRequestHandler) -> None:
         start = _start(handler) if ranges else 0
@@ -93,7 +93,7 @@ def cut_off(content: bytes, after: int, ranges: bool = True) -> Behaviour:
 
 
 def slow(content: bytes, pieces: int, seconds: float) -> Behaviour:
-    """Sends everything in pieces, with a pause before each; stops in silence when the reader has gone."""
+    """A behaviour that sends everything in pieces, with a pause before each, until the reader has gone."""
 
     def behave(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)

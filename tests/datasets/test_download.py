@@ -1,4 +1,4 @@
-"""A download ends in the pinned bytes or leaves the folder as it was, whatever the servers do."""
+"""A download gives the pinned bytes or leaves the target file as it was, whatever the servers do."""
 
 import hashlib
 import random
@@ -52,13 +52,13 @@ def test_a_whole_file_arrives_with_its_licence_beside_it(server: Site, tmp_path:
     assert all(told in note for told in ("data.json: Made-up data", "CC BY-SA 4.0", url, DIGEST))
 
 
-def test_a_file_that_is_there_is_not_fetched_again(server: Site, tmp_path: Path) -> None:
+def test_an_existing_file_is_not_fetched_again(server: Site, tmp_path: Path) -> None:
     url = server.serve("/a", whole(CONTENT))
     assert fetch(tmp_path, url) == fetch(tmp_path, url) == CONTENT
     assert len(server.asked) == 1
 
 
-def test_a_file_of_other_content_is_replaced_once_the_right_one_has_arrived(server: Site, tmp_path: Path) -> None:
+def test_a_file_of_other_content_is_replaced_only_once_the_right_one_has_arrived(server: Site, tmp_path: Path) -> None:
     (tmp_path / "data.json").write_bytes(OTHER)
     with pytest.raises(RunError):
         fetch(tmp_path, server.address + "/nowhere")
@@ -82,18 +82,18 @@ def test_a_connection_that_is_cut_off_is_resumed_where_it_broke(server: Site, tm
     assert [asked for _, asked in server.asked] == ["", *(f"bytes={70_000 * k}-" for k in range(1, 5))]
 
 
-def test_what_one_call_has_got_the_next_goes_on_with(server: Site, tmp_path: Path) -> None:
+def test_a_download_goes_on_from_the_part_of_an_earlier_call(server: Site, tmp_path: Path) -> None:
     part(tmp_path).write_bytes(CONTENT[:123_456])
     assert fetch(tmp_path, server.serve("/a", whole(CONTENT))) == CONTENT
     assert server.asked == [("/a", "bytes=123456-")]
 
 
-def test_a_server_without_ranges_starts_anew(server: Site, tmp_path: Path) -> None:
+def test_a_server_without_ranges_sends_the_file_from_its_start(server: Site, tmp_path: Path) -> None:
     part(tmp_path).write_bytes(CONTENT[:1000])
     assert fetch(tmp_path, server.serve("/a", whole(CONTENT, ranges=False))) == CONTENT
 
 
-def test_a_server_that_never_gets_past_a_point_is_given_up_and_what_came_is_kept(server: Site, tmp_path: Path) -> None:
+def test_a_server_that_always_stops_at_one_point_is_given_up_and_the_part_is_kept(server: Site, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"1,000 bytes are kept.*cut off after 1,000 of 300,000 bytes"):
         fetch(tmp_path, server.serve("/a", cut_off(CONTENT, 1000, ranges=False)))
     assert part(tmp_path).read_bytes() == CONTENT[:1000]
@@ -108,7 +108,7 @@ def test_after_a_missing_page_the_next_mirror_is_asked(server: Site, tmp_path: P
     assert [path for path, _ in server.asked] == ["/gone", "/down", "/a"]
 
 
-def test_a_mirror_that_nobody_runs_is_passed(server: Site, tmp_path: Path) -> None:
+def test_an_unreachable_mirror_is_skipped(server: Site, tmp_path: Path) -> None:
     assert fetch(tmp_path, "http://127.0.0.1:9/a", server.serve("/a", whole(CONTENT))) == CONTENT
 
 
@@ -116,22 +116,20 @@ def test_a_mirror_that_nobody_runs_is_passed(server: Site, tmp_path: Path) -> No
     "url",
     ["http://[x", "http://localhost:1/é", "http://.example.com/x", f"http://{'a' * 70}.com/", "http://localhost:abc/x"],
 )
-def test_an_address_that_cannot_be_asked_is_refused_and_as_a_mirror_passed(
-    server: Site, tmp_path: Path, url: str
-) -> None:
+def test_an_invalid_address_is_refused_and_an_invalid_mirror_is_skipped(server: Site, tmp_path: Path, url: str) -> None:
     with pytest.raises(UsageError, match="is not an http or https address"):
         changed(source(), url, "")
     assert fetch(tmp_path, url, server.serve("/good", whole(CONTENT))) == CONTENT
 
 
 @pytest.mark.parametrize("where", ["http://[bad/", "http://\xff/", "file:///etc/passwd"])
-def test_a_mirror_that_sends_on_to_what_is_no_address_is_passed(server: Site, tmp_path: Path, where: str) -> None:
+def test_a_mirror_that_redirects_to_an_invalid_address_is_skipped(server: Site, tmp_path: Path, where: str) -> None:
     bad = server.serve("/bad", answer(301, {"Location": where}))
     assert fetch(tmp_path, bad, server.serve("/good", whole(CONTENT))) == CONTENT
 
 
 @pytest.mark.parametrize("told", ["abc", "-5", "9" * 5000, "\xb2"])
-def test_a_length_that_is_no_number_tells_nothing(server: Site, tmp_path: Path, told: str) -> None:
+def test_a_length_that_is_not_a_number_is_ignored(server: Site, tmp_path: Path, told: str) -> None:
     bad = server.serve("/bad", answer(200, {"Content-Length": told}, OTHER))
     assert fetch(tmp_path, bad, server.serve("/good", whole(CONTENT))) == CONTENT
 
@@ -141,20 +139,18 @@ def test_a_slow_mirror_is_waited_for(server: Site, tmp_path: Path) -> None:
     assert len(server.asked) == 1
 
 
-def test_a_mirror_that_falls_silent_is_left_for_the_next_which_goes_on(server: Site, tmp_path: Path) -> None:
-    urls = server.serve("/a", cut_off(CONTENT, 5000)), server.serve("/b", whole(CONTENT))
-    server.serve("/a", slow(CONTENT, 2, 0.8))
-    assert fetch(tmp_path, *urls) == CONTENT
+def test_a_silent_mirror_is_left_for_the_next(server: Site, tmp_path: Path) -> None:
+    assert fetch(tmp_path, server.serve("/a", slow(CONTENT, 2, 0.8)), server.serve("/b", whole(CONTENT))) == CONTENT
     assert {path for path, _ in server.asked} == {"/a", "/b"}
 
 
-def test_wrong_bytes_are_refused_their_hash_told_and_nothing_kept(server: Site, tmp_path: Path) -> None:
+def test_wrong_bytes_are_refused_with_their_hash_and_not_kept(server: Site, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=f"SHA-256 {hashlib.sha256(OTHER).hexdigest()}, not {DIGEST}: refused"):
         fetch(tmp_path, server.serve("/a", whole(OTHER)))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_after_wrong_bytes_the_next_mirror_starts_anew(server: Site, tmp_path: Path) -> None:
+def test_after_wrong_bytes_the_next_mirror_sends_the_whole_file(server: Site, tmp_path: Path) -> None:
     assert fetch(tmp_path, server.serve("/a", whole(OTHER)), server.serve("/b", whole(CONTENT))) == CONTENT
     assert server.asked == [("/a", ""), ("/b", "")]
 
@@ -172,9 +168,7 @@ def test_a_file_of_another_size_is_refused_before_it_is_read(server: Site, tmp_p
 
 
 @pytest.mark.parametrize("kept", [len(CONTENT), len(CONTENT) + 1000])
-def test_a_part_as_long_as_the_file_or_longer_is_checked_or_thrown_away(
-    server: Site, tmp_path: Path, kept: int
-) -> None:
+def test_a_part_as_long_as_the_file_or_longer_is_checked_or_discarded(server: Site, tmp_path: Path, kept: int) -> None:
     part(tmp_path).write_bytes((CONTENT + CONTENT)[:kept])
     assert fetch(tmp_path, server.serve("/a", whole(CONTENT))) == CONTENT
     part(tmp_path).write_bytes((CONTENT + CONTENT)[:kept])
@@ -182,7 +176,7 @@ def test_a_part_as_long_as_the_file_or_longer_is_checked_or_thrown_away(
     assert fetch(tmp_path, server.serve("/a", whole(CONTENT)), size=0) == CONTENT
 
 
-def test_without_a_known_size_the_servers_counts(server: Site, tmp_path: Path) -> None:
+def test_without_a_known_size_that_of_the_server_is_used(server: Site, tmp_path: Path) -> None:
     assert fetch(tmp_path, server.serve("/a", cut_off(CONTENT, 200_000)), size=0) == CONTENT
 
 
@@ -193,12 +187,12 @@ def test_the_proxy_of_the_environment_is_used(server: Site, tmp_path: Path, monk
     assert fetch(tmp_path, "http://data.invalid/a") == CONTENT
 
 
-def test_two_downloads_of_one_file_do_not_meet(server: Site, tmp_path: Path) -> None:
+def test_a_second_download_of_the_same_file_at_once_is_refused(server: Site, tmp_path: Path) -> None:
     with download._locked(part(tmp_path)), pytest.raises(RunError, match="another process is downloading it"):
         fetch(tmp_path, server.serve("/a", whole(CONTENT)))
 
 
-def test_a_folder_that_cannot_be_written_is_named(server: Site, tmp_path: Path) -> None:
+def test_the_error_for_a_folder_that_cannot_be_written_names_it(server: Site, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="file cannot be written to"):
         fetch(tmp_path / "file", server.serve("/a", whole(CONTENT)))
@@ -225,7 +219,7 @@ def catalog_of(folder: Path, **fields: object) -> Path:
     return folder / "catalog.toml"
 
 
-def test_the_command_fetches_shows_the_licence_and_where_it_lies(
+def test_the_command_fetches_a_file_and_prints_its_licence_and_path(
     server: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = server.serve("/a", whole(CONTENT))
@@ -238,7 +232,7 @@ def test_the_command_fetches_shows_the_licence_and_where_it_lies(
     assert (tmp_path / "out" / "made" / "data.json").read_bytes() == CONTENT
 
 
-def test_without_a_pin_nothing_is_fetched_and_with_the_users_it_is(
+def test_without_a_known_hash_a_file_is_fetched_only_with_the_users(
     server: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     known = catalog_of(tmp_path, urls=[server.serve("/a", whole(CONTENT))])
@@ -269,7 +263,7 @@ def test_wrong_use_is_told_in_one_line(flags: str, told: str, capsys: pytest.Cap
     assert captured.out == ""
 
 
-def test_another_pin_is_of_the_users_own_mirror_alone() -> None:
+def test_another_hash_applies_to_the_users_own_mirror_alone() -> None:
     known = find("hotpotqa", "dev")
     other = changed(known, "http://a.invalid/b", "A" * 64)
     assert (other.urls, other.sha256, other.size) == (("http://a.invalid/b",), "a" * 64, 0)

@@ -1,4 +1,4 @@
-"""`data check` tells what a file holds and every record that is left out."""
+"""`data check` reports what a file holds and which records are left out."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.tasks.hotpotqa.data import real_file
 from tests.tasks.hotpotqa.test_records import official, written
 
 
-def test_counts_and_reasons_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_counts_and_reasons_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     records = [official(_id=str(number), answer="yes") for number in range(3)]
     records += [official(_id=f"bad {number}", answer="") for number in range(30)]
     path = written(tmp_path / "a.json", records)
@@ -33,7 +33,7 @@ def test_words_of_all_paragraphs_are_counted(tmp_path: Path, capsys: pytest.Capt
     assert "28 in all paragraphs (median; 28 to 28)" in capsys.readouterr().out
 
 
-def test_a_file_that_is_none_is_wrong_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_without_a_usable_question_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.json").write_text(json.dumps([{}]))
     assert main(["data", "check", str(tmp_path / "a.json")]) == 2
     assert "no usable question in it; record 1: it has no context" in capsys.readouterr().err

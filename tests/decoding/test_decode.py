@@ -1,4 +1,4 @@
-"""Free decoding: retrieval is executed, whatever the model writes, and a batch is decoded as its samples would be."""
+"""Free decoding executes retrieval whatever the model writes, and decodes a batch as its samples one by one."""
 
 from collections.abc import Callable
 
@@ -31,7 +31,7 @@ CPU = torch.device("cpu")
 
 
 class ScriptedModel:
-    """Writes, for each sample, the tokens of a script by position; its state is the sample's number."""
+    """Writes at each position the token in the script of a sample; its state is the sample's number."""
 
     device = CPU
 
@@ -96,7 +96,7 @@ RECALL += ("position_retrieval", "last_write")
 
 @pytest.mark.parametrize("mode", ["direct", "rag"])
 @pytest.mark.parametrize("name", RECALL)
-def test_what_a_recall_task_gives_and_retrieves_reproduces_its_gold_traces(name: str, mode: str) -> None:
+def test_graded_tokens_alone_reproduce_the_gold_traces_of_recall_tasks(name: str, mode: str) -> None:
     task = recall(name, mode, 48)
     gold = task.sample(np.arange(20))
 
@@ -122,7 +122,7 @@ OTHERS = [
 
 
 @pytest.mark.parametrize(("name", "mode", "options"), OTHERS)
-def test_so_are_words_and_paths(name: str, mode: Mode, options: str) -> None:
+def test_graded_tokens_alone_reproduce_the_gold_traces_of_words_and_paths(name: str, mode: Mode, options: str) -> None:
     task = load_task(name)(TaskConfig(n=12, mode=mode, options=options, split="test"))
     gold = task.sample(np.arange(20))
 
@@ -135,7 +135,7 @@ def test_so_are_words_and_paths(name: str, mode: Mode, options: str) -> None:
     assert (decoded.answer_BxQ == answers_of(gold, task)).all()
 
 
-def test_a_wrong_answer_is_followed_by_the_next_question_all_the_same() -> None:
+def test_a_wrong_answer_too_is_followed_by_the_next_question() -> None:
     task = recall("mqar", "direct", 48)
     gold = task.sample(np.arange(20))
     wrong = task.answers[0]
@@ -150,7 +150,7 @@ def test_a_wrong_answer_is_followed_by_the_next_question_all_the_same() -> None:
     assert (decoded.length_B == gold.length_B).all()
 
 
-def test_answers_count_one_by_one_and_those_that_are_missing_as_guesses() -> None:
+def test_answers_count_one_by_one_and_missing_ones_count_as_guesses() -> None:
     task = recall("copy", "direct", 4)
     gold = task.sample(np.arange(8))
     script = gold.tokens_BxL.copy()
@@ -161,7 +161,7 @@ def test_answers_count_one_by_one_and_those_that_are_missing_as_guesses() -> Non
     assert told.accuracy == 0.75 + 0.125 / 16
 
 
-def test_a_later_question_that_finds_no_room_ends_the_sample_undecided() -> None:
+def test_a_later_question_without_room_ends_the_sample_undecided() -> None:
     task = recall("mqar", "direct", 48)
     gold = task.sample(np.arange(10))
 
@@ -255,7 +255,7 @@ def test_a_result_of_several_tokens_is_appended_whole() -> None:
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_a_batch_is_decoded_as_its_samples_one_by_one_by_rereading_the_prefix(name: str) -> None:
+def test_decoding_a_batch_equals_rereading_the_prefix_of_each_sample(name: str) -> None:
     task = istree("cot", 5)
     model = small_model(name, vocab_size=len(task.vocabulary))
     gold = task.sample(np.arange(12))
@@ -296,7 +296,7 @@ def test_a_prompt_without_room_is_refused(prompt_len: int) -> None:
         )
 
 
-def test_an_undecided_sample_counts_a_half_and_nothing() -> None:
+def test_an_undecided_sample_counts_half_and_nothing_in_strict_accuracy() -> None:
     task = istree("cot")
     gold = task.sample(np.arange(10))
 
@@ -315,5 +315,5 @@ def test_the_wilson_interval_is_the_textbooks() -> None:
     assert wilson_interval(0.0, 50)[0] == 0.0
 
 
-def test_a_model_without_a_state_is_decoded_as_many_at_once_as_any() -> None:
+def test_a_model_without_a_state_is_decoded_in_the_largest_batches() -> None:
     assert decode_batch(0) == decode_batch(1)

@@ -1,4 +1,4 @@
-"""The decoded samples that a run keeps tell what was asked, who wrote which token, and where the model went wrong."""
+"""The decoded samples that a run keeps show the prompt, who wrote which token, and where the model went wrong."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ def task_of(name: str = "istree", mode: Mode = "rag", n: int = 8) -> Task:
 
 
 def as_gold(gold: Batch, task: Task) -> Decoded:
-    """What a model without a fault decodes."""
+    """What a model without errors decodes."""
     return Decoded(gold.tokens_BxL.copy(), gold.length_B.copy(), answers_of(gold, task).copy())
 
 
@@ -47,7 +47,7 @@ def test_the_models_own_tokens_are_those_that_are_graded(name: str, mode: Mode, 
         assert (record["departs"], record["right"], record["index"]) == (None, True, b)
 
 
-def test_samples_that_depart_from_the_gold_trace_are_kept_too_with_the_place(tmp_path: Path) -> None:
+def test_samples_that_depart_from_the_gold_trace_are_kept_with_the_place(tmp_path: Path) -> None:
     task = task_of(mode="cot")
     gold = task.sample(np.arange(20))
     decoded = as_gold(gold, task)
@@ -58,7 +58,7 @@ def test_samples_that_depart_from_the_gold_trace_are_kept_too_with_the_place(tmp
     assert [record["departs"] for record in records] == [None] * 4 + [2] * 4
 
 
-def test_a_trace_departs_exactly_where_it_is_not_exact() -> None:
+def test_a_trace_departs_if_and_only_if_it_is_not_exact() -> None:
     task = task_of(mode="cot")
     gold = task.sample(np.arange(4))
     decoded = as_gold(gold, task)
@@ -70,7 +70,9 @@ def test_a_trace_departs_exactly_where_it_is_not_exact() -> None:
     assert departures(decoded, gold)[1:3].tolist() == [gold.length_B[1] - 1, gold.length_B[2] - 1]
 
 
-def test_a_sample_past_the_limit_is_cut_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_past_the_limit_is_cut_and_says_how_much_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("retrieval_gap.decoding.kept_samples.LONGEST", 10)
     task = task_of(mode="cot")
     gold = task.sample(np.arange(1))
@@ -82,7 +84,7 @@ def test_a_sample_past_the_limit_is_cut_and_says_so(tmp_path: Path, monkeypatch:
     assert LONGEST > 1_000
 
 
-def test_a_run_keeps_what_it_decoded_first(tmp_path: Path) -> None:
+def test_a_run_keeps_the_samples_that_it_decoded_first(tmp_path: Path) -> None:
     assert execute(CONFIG, tmp_path)["exact_trace"] < 1
     run = RunDirectory.of(CONFIG, tmp_path)
     records = [json.loads(line) for line in run.samples.read_text().splitlines()]

@@ -1,4 +1,4 @@
-"""Decoding that looks at no token writes what decoding that looks at every token does."""
+"""Decoding on a device, where the host reads no token, writes the same as decoding on the host."""
 
 import logging
 import math
@@ -24,7 +24,7 @@ from retrieval_gap.tasks.registry import load_task
 from tests.models.helpers import SMALL, small_model
 
 every_architecture = pytest.mark.parametrize("name", SMALL)
-# Two nodes: what an untrained model writes often, so that samples end at different times.
+# TRUE and two nodes: an untrained model writes them often, so samples end at different times.
 NODES = (TRUE, NODE_0 + 2, NODE_0 + 4)
 
 
@@ -33,8 +33,8 @@ def istree(mode: Mode, n: int = 6) -> Task:
 
 
 class Writer(SequenceModel):
-    """Writes searches, facts and an answer now and then: what comes next is drawn, by a hash of all tokens so far, from
-    what may follow the last token."""
+    """Writes searches, facts and sometimes an answer: the next token is drawn, by a hash of all tokens so far, from
+    those that may follow the last one."""
 
     def __init__(self, task: Task) -> None:
         vocab = len(task.vocabulary)
@@ -83,7 +83,7 @@ def on_host(model: SequenceModel, task: Task, gold: Batch, answers: tuple[int, .
 
 @every_architecture
 @pytest.mark.parametrize(("mode", "n"), [("direct", 6), ("cot", 6), ("rag", 4)])
-def test_it_writes_the_same_tokens(name: str, mode: Mode, n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_writes_the_tokens_of_the_host(name: str, mode: Mode, n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_decoding, "ALIGNMENT", 2)  # reads the cache in parts
     task = istree(mode, n)
     model = small_model(name, vocab_size=len(task.vocabulary))
@@ -92,21 +92,19 @@ def test_it_writes_the_same_tokens(name: str, mode: Mode, n: int, monkeypatch: p
 
 
 @pytest.mark.parametrize("check_every", [1, 5, 1000])
-def test_whatever_is_searched_and_whenever_rows_are_dropped_it_writes_the_same_tokens(
-    check_every: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_searches_and_dropped_rows_do_not_change_the_tokens(check_every: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_decoding, "CHECK_EVERY", check_every)
     task = istree("rag")
     model, gold = Writer(task), task.sample(np.arange(60))
     ours = on_device(model, task, 60, (TRUE,))(gold.tokens_BxL, gold.prompt_len_B)
     assert_same(ours, on_host(model, task, gold, (TRUE,)))
     found = ours.tokens_BxL[:, 1:][ours.tokens_BxL[:, :-1] == ENDSEARCH]
-    assert min((found == FAILED).sum(), (found >= NODE_0).sum()) > 60  # so that the comparison means something
+    assert min((found == FAILED).sum(), (found >= NODE_0).sum()) > 60  # both outcomes are compared often
     assert {UNDECIDED, TRUE} == set(ours.answer_B)
     assert len(set(ours.length_B)) > 20
 
 
-def test_so_it_does_without_an_answer_up_to_the_token_limit() -> None:
+def test_without_an_answer_the_tokens_are_the_same_up_to_the_limit() -> None:
     task = istree("rag", 5)
     model, gold = Writer(task), task.sample(np.arange(9))
     ours = on_device(model, task, 9, ())(gold.tokens_BxL, gold.prompt_len_B)
@@ -144,7 +142,7 @@ def test_a_batch_leaves_nothing_behind_for_the_next_one(name: str, monkeypatch: 
         assert_same(decoder(gold.tokens_BxL, gold.prompt_len_B), on_host(model, task, gold))
 
 
-def test_rows_that_are_done_are_dropped_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_rows_are_dropped_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_decoding, "CHECK_EVERY", 2)
     task = istree("rag")
     decoder, gold = on_device(Writer(task), task, 32, (TRUE,)), task.sample(np.arange(32))
@@ -155,7 +153,7 @@ def test_rows_that_are_done_are_dropped_in_parts(monkeypatch: pytest.MonkeyPatch
     assert 5 < len(sizes) <= 8
 
 
-def test_the_cache_is_read_in_parts_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_with_a_cache_reads_it_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     task = istree("cot", 40)
     gold = task.sample(np.arange(2))
     for name, expected in (("transformer", [128, 160, 192, 224]), ("lstm", [256])):
@@ -182,7 +180,7 @@ def test_a_prompt_without_room_is_refused(prompt_len: int) -> None:
 
 
 def shrinking(task: Task, model: SequenceModel, rows: int, room: int) -> ShrinkingDecoder:
-    """On a device whose memory holds `room` rows."""
+    """A decoder on a device whose memory holds `room` rows."""
 
     def make(wanted: int) -> DeviceDecoder:
         if wanted > room:
@@ -193,7 +191,7 @@ def shrinking(task: Task, model: SequenceModel, rows: int, room: int) -> Shrinki
 
 
 @pytest.mark.parametrize("room", [1, 4, 10])
-def test_with_too_little_memory_fewer_rows_are_decoded_at_once_to_the_same_result(
+def test_with_too_little_memory_fewer_rows_at_once_give_the_same_result(
     room: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     task = istree("cot")
@@ -202,10 +200,10 @@ def test_with_too_little_memory_fewer_rows_are_decoded_at_once_to_the_same_resul
     with caplog.at_level(logging.WARNING):
         ours = shrinking(task, model, 10, room)(gold.tokens_BxL, gold.prompt_len_B)
     assert_same(ours, on_host(model, task, gold))
-    assert ("to the same result (CUDA out of memory. Tried" in caplog.text) == (room < 10)
+    assert ("with the same result (CUDA out of memory. Tried" in caplog.text) == (room < 10)
 
 
-def test_memory_for_not_even_one_row_is_told() -> None:
+def test_too_little_memory_for_one_row_is_an_error() -> None:
     task = istree("cot")
     model = small_model("lstm", vocab_size=len(task.vocabulary))
     gold = task.sample(np.arange(4))
@@ -243,7 +241,7 @@ SIZES = {{"tiny": Stack()}}
     ("width", "after", "static"),
     [(2, "seen_BxLxD[:, -2:]", True), (0, "seen_BxLxD", False), (0, "[seen_BxLxD]", False)],
 )
-def test_a_users_mixer_is_decoded_on_the_device_where_its_state_has_one_shape(
+def test_a_users_mixer_has_a_static_state_if_its_state_keeps_its_shape(
     width: int, after: str, static: bool, tmp_path: Path
 ) -> None:
     (tmp_path / "custom.py").write_text(CUSTOM.format(width=width, after=after))
@@ -252,17 +250,17 @@ def test_a_users_mixer_is_decoded_on_the_device_where_its_state_has_one_shape(
 
 
 @every_architecture
-def test_every_architecture_of_ours_has_a_static_state(name: str) -> None:
+def test_every_built_in_architecture_has_a_static_state(name: str) -> None:
     assert has_static_state(small_model(name))
 
 
-def test_what_a_static_state_carries_is_not_shared_between_its_parts() -> None:
-    """An LSTM's h and c start as one tensor."""
+def test_the_parts_of_a_static_state_share_no_memory() -> None:
+    """In the initial state of an LSTM, h and c are one tensor."""
     h_BxD, c_BxD = small_model("lstm").static_state(2, 5, torch.zeros((), dtype=torch.int64))[0]
     assert h_BxD.data_ptr() != c_BxD.data_ptr()
 
 
-def test_the_decoder_is_the_hosts_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cpu_uses_the_decoder_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     from retrieval_gap.decoding import evaluation
 
     task = istree("rag")

@@ -1,4 +1,4 @@
-"""Answers that are texts and searches that find sentences: what a model writes is executed, counted and bounded."""
+"""Answers may be texts and searches find sentences: whatever a model writes is executed, counted and bounded."""
 
 import json
 import time
@@ -41,7 +41,7 @@ def test_executed_searches_reproduce_the_sentences_of_a_gold_trace(variant: str)
 
 
 def answered(task: Task, query: str, searches_before: int = 0) -> list[int]:
-    """What a search behind the first prompt finds."""
+    """The tokens that a search after the first prompt finds."""
     gold = task.sample(np.arange(1))
     encode = task._writer.codec.encode  # type: ignore[attr-defined]
     before = [STARTSEARCH, *encode("a"), ENDSEARCH, FAILED] * searches_before
@@ -54,14 +54,14 @@ def answered(task: Task, query: str, searches_before: int = 0) -> list[int]:
     ["", ".*", ".", "^", "$", "(", "\\", "no such", "a{1000}{1000}{1000}", "(a*)*" * 20, "x" * 10_000, "(x|" * 3_000],
     ids=lambda query: f"{query[:8]}-{len(query)}",
 )  # fmt: skip
-def test_a_search_that_says_nothing_or_makes_no_sense_fails_soon(query: str) -> None:
+def test_an_empty_or_senseless_search_fails_soon(query: str) -> None:
     task = hotpotqa("rag", 8)
     started = time.perf_counter()
     assert answered(task, query) == [FAILED]
     assert time.perf_counter() - started < 2.0
 
 
-def test_a_search_finds_the_first_sentence_that_it_matches_and_no_more_than_that() -> None:
+def test_a_search_finds_only_the_first_sentence_that_it_matches() -> None:
     task = hotpotqa("rag", 8)
     first, second = [sentence for p in task.described(np.empty(0), 0)["paragraphs"] for sentence in p["sentences"]][:2]
     found = answered(task, f"{first[:-1]}|{second[:-1]}")
@@ -78,7 +78,7 @@ def test_searches_beyond_the_hops_fail() -> None:
 
 
 def scored(task: Task, count: int, change: Callable[[np.ndarray, int], None]) -> dict[str, float]:
-    """The evaluation of a model that writes the gold traces, each changed from its target on."""
+    """The evaluation of a model that writes the gold traces, each changed by `change`."""
     gold = task.sample(np.arange(count))
     script = np.full((count, task.max_length), PAD)
     script[:, : gold.tokens_BxL.shape[1]] = gold.tokens_BxL
@@ -107,7 +107,7 @@ def test_gold_traces_are_right_and_a_wrong_or_a_missing_answer_counts_nothing(mo
     assert scored(task, 20, lambda *_: None)["accuracy"] == 1.0
 
 
-def test_the_evidence_is_counted_apart_from_the_answer() -> None:
+def test_the_evidence_is_counted_separately_from_the_answer() -> None:
     task = hotpotqa("cot")
 
     def other_sentence(script_L: np.ndarray, row: int) -> None:
@@ -130,7 +130,7 @@ def test_another_spelling_of_the_same_text_is_the_same_answer() -> None:
     assert task.answer_text(np.array(spelled)) == answer
 
 
-def test_a_data_file_is_part_of_a_hash_by_what_it_holds(tmp_path: Path) -> None:
+def test_a_data_file_enters_the_hash_by_its_content(tmp_path: Path) -> None:
     first, copy, other = (tmp_path / name for name in ("a.json", "b with blanks.json", "c.json"))
     first.write_text("[1]")
     copy.write_text("[1]")
@@ -144,7 +144,7 @@ def test_a_data_file_is_part_of_a_hash_by_what_it_holds(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("flags", ["--order first", "--variant distance", "--distractors other", "--order last --n 2"])
 @pytest.mark.parametrize("source", ["", "hard_a_300.jsonl", "official_schema_100.json"])
-def test_printed_samples_stand_up_to_a_program_that_shares_no_code(
+def test_printed_samples_pass_a_checker_that_shares_no_code(
     flags: str, source: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = real_file(source) if source else None

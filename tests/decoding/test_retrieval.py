@@ -63,10 +63,10 @@ def device_answers(tokens_RxL: np.ndarray, position: int) -> list[int]:
     asked=query,
     later=st.lists(piece, max_size=3),
 )
-def test_the_search_on_a_device_agrees_with_them_whatever_the_model_wrote(
+def test_a_device_search_agrees_with_the_retrievers_whatever_the_model_wrote(
     prompts: list[int | list[int]], pieces: list[tuple[int, ...]], asked: tuple[int, ...], later: list[tuple[int, ...]]
 ) -> None:
-    """Rows: the prompt of a sample, or junk, before what was written; then tokens to come, not to be read."""
+    """A row is the prompt of a sample, or junk, then what was written, then later tokens, which must not be read."""
     written = [*(token for part in pieces for token in part), STARTSEARCH, *asked, ENDSEARCH]
     rows = [
         ISTREE.sample(np.array([p])).tokens_BxL[0, :PROMPT].tolist()
@@ -82,7 +82,7 @@ def test_the_search_on_a_device_agrees_with_them_whatever_the_model_wrote(
 
 @settings(max_examples=300, deadline=None)
 @given(tokens=st.lists(tokens_of_istree, min_size=1, max_size=14))
-def test_it_agrees_with_them_on_streams_of_any_tokens_and_length(tokens: list[int]) -> None:
+def test_a_device_search_agrees_with_the_retrievers_on_any_tokens_of_any_length(tokens: list[int]) -> None:
     stream = [*tokens, ENDSEARCH]
     room = np.full((1, len(stream) + 3), STARTSEARCH, np.int32)
     room[0, : len(stream)] = stream
@@ -104,7 +104,7 @@ def written(task: Task, words: str) -> list[int]:
         ("[STARTSEARCH] 1 - [ENDSEARCH]", "1 - 0", "[FAILED]"),
     ],
 )
-def test_it_reads_the_text_before_the_search_and_edges_behind_its_beginning(
+def test_a_device_search_reads_text_before_the_search_and_edges_after_the_beginning(
     words: str, later: str, result: str
 ) -> None:
     tokens = written(ISTREE, words)
@@ -114,7 +114,7 @@ def test_it_reads_the_text_before_the_search_and_edges_behind_its_beginning(
 
 @pytest.mark.parametrize("family", ["two_star", "random_tree", "path_like"])
 @pytest.mark.parametrize("n", [4, 9, 32])
-def test_it_gives_every_result_of_a_gold_trace(family: str, n: int) -> None:
+def test_a_device_search_gives_every_result_of_a_gold_trace(family: str, n: int) -> None:
     task = load_task("istree")(TaskConfig(n=n, mode="rag", family=family))
     tokens_RxL = task.sample(np.arange(8)).tokens_BxL
     searches = 0
@@ -127,7 +127,7 @@ def test_it_gives_every_result_of_a_gold_trace(family: str, n: int) -> None:
     assert searches > 8 * n
 
 
-def test_a_task_is_searched_on_a_device_only_where_the_device_answers_as_it_does() -> None:
+def test_a_task_is_searched_on_a_device_only_if_the_device_gives_its_answers() -> None:
     class Own(type(ISTREE)):  # type: ignore[misc]
         def search_pattern(self, query: object) -> str:
             return "x"
@@ -138,7 +138,7 @@ def test_a_task_is_searched_on_a_device_only_where_the_device_answers_as_it_does
     assert make_device_retriever(load_task("index")(TaskConfig(n=4, mode="rag"))) is None
 
 
-def test_without_an_opened_search_there_is_nothing_to_find() -> None:
+def test_the_end_of_a_search_that_was_not_opened_gets_failed() -> None:
     tokens = [*ISTREE.sample(np.array([0])).tokens_BxL[0, :PROMPT].tolist(), ENDSEARCH]
     assert answer(FastRetriever(ISTREE), tokens) == answer(RegexRetriever(ISTREE), tokens) == [FAILED]
 
@@ -155,7 +155,7 @@ def test_the_expressions_that_index_writes_find_its_tokens(n: int) -> None:
 @pytest.mark.parametrize(
     "junk", [r"^(?:\S+\s){", r"}(\S+)", r"3 3 }(\S+)", r"^(?:\S+\s){ ^(?:\S+\s){ 2 }(\S+) }(\S+)", "a b c", ""]
 )
-def test_an_expression_that_is_none_or_finds_nothing_answers_failed(junk: str) -> None:
+def test_an_invalid_expression_and_one_without_a_match_get_failed(junk: str) -> None:
     task = load_task("index")(TaskConfig(n=4, mode="rag"))
     tokens = [*written(task, "[BOS] a b c d [EOS] 2 [STARTSEARCH]"), *written(task, junk), ENDSEARCH]
     assert answer(RegexRetriever(task), tokens) == [FAILED]

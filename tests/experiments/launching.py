@@ -1,4 +1,4 @@
-"""Fakes of all that launch scripts call: each notes what it was called with."""
+"""Fakes of the programs that launch scripts call: each records its arguments."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ CURL = "#!/usr/bin/env bash\nport=${*: -1} && port=${port##*:}\n[[ -e $CALLS.ser
 
 
 def fakes_in(folder: Path) -> dict[str, str]:
-    """The environment in which a script finds fakes."""
+    """The environment variables with which a script finds the fakes."""
     bin_folder = folder / "bin"
     bin_folder.mkdir()
     for name, text in (("retrieval-gap", RETRIEVAL_GAP), ("vllm", VLLM), ("curl", CURL)):

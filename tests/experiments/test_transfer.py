@@ -1,4 +1,4 @@
-"""Runs elsewhere: every sample is in one class, all together are what `eval` says, and so is each size and option."""
+"""`transfer` tests a run on other families, sizes and options; its numbers agree with those of `eval`."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-def test_the_classes_of_a_familys_samples_make_up_the_accuracy_that_eval_prints(
+def test_the_accuracies_of_a_familys_classes_average_to_that_of_eval(
     run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     capsys.readouterr()
@@ -61,7 +61,7 @@ def test_open_answers_are_tested_at_other_sizes_and_options(capsys: pytest.Captu
         assert float(rows[1][name]) == own[name]
 
 
-def test_a_run_with_names_to_spare_is_tested_on_larger_graphs(
+def test_a_run_with_spare_node_names_is_tested_on_larger_graphs(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert main([*TRAIN, "--names", "9", "--keep-weights", "--runs-dir", str(tmp_path / "runs")]) == 0

@@ -24,7 +24,7 @@ class Own(Head):
 
 
 def own_head(folder: Path, *, made: str = "pass", then: str = "pass", features: str = "self.project(states)") -> Path:
-    """made, then: a line of Python where the head is built, and one before the features are taken."""
+    """The file of a head.  made, then: a line of Python where it is built, and one before its features are taken."""
     path = folder / "own.py"
     path.write_text(OWN.format(made=made, then=then, features=features))
     return path

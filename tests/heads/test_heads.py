@@ -1,4 +1,4 @@
-"""Heads: one number of parameters, nothing read behind a text's end, order only where it is said."""
+"""Heads have the number of parameters asked for, read nothing after a text's end, and read order only if declared."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -35,14 +35,14 @@ def test_every_head_has_the_number_of_parameters_asked_for(
 
 
 @pytest.mark.parametrize(("name", "pool"), CHOICES)
-def test_what_stands_behind_a_texts_end_does_not_matter(name: str, pool: str) -> None:
+def test_padding_does_not_change_the_scores_of_texts(name: str, pool: str) -> None:
     if pool == "token":
         pytest.skip("a pool of labels of tokens, tested with them")
     check_mask(build(HeadSpec(name), _shape(name, pool)), name)
 
 
 @pytest.mark.parametrize("name", [name for name in head_names() if HeadSpec(name).head().labels_tokens])
-def test_nor_for_the_labels_of_tokens(name: str) -> None:
+def test_padding_does_not_change_the_scores_of_tokens(name: str) -> None:
     spec = HeadSpec(name)
     shape = matched_shape(spec, d_states=32, d_out=3, parameters=60_000, kind="tokens")
     check_mask(build(spec, shape), name, tokens=True)
@@ -55,13 +55,13 @@ def _texts() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", BLIND)
-def test_a_head_that_reads_no_order_gives_the_same_for_any_order(name: str) -> None:
+def test_a_head_that_reads_no_order_gives_the_same_scores_for_any_order(name: str) -> None:
     head, (states, shuffled, mask) = build(HeadSpec(name), _shape(name)), _texts()
     torch.testing.assert_close(head(states, mask), head(shuffled, mask), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ORDERED)
-def test_a_head_that_reads_order_can_give_another_score(name: str) -> None:
+def test_a_head_that_reads_order_gives_other_scores_for_another_order(name: str) -> None:
     head, (states, shuffled, mask) = build(HeadSpec(name), _shape(name)), _texts()
     assert not torch.allclose(head(states, mask), head(shuffled, mask), atol=1e-5)
 
@@ -91,7 +91,7 @@ def test_the_final_state_is_that_of_torch() -> None:
 
 
 @pytest.mark.parametrize(("name", "pool"), CHOICES)
-def test_our_heads_score_the_same_in_training_and_in_testing_bit_for_bit(name: str, pool: str) -> None:
+def test_our_heads_score_the_same_in_training_and_evaluation_mode_bit_for_bit(name: str, pool: str) -> None:
     head, (states, _, mask) = build(HeadSpec(name), _shape(name, pool)), _texts()
     score = head.token_scores if pool == "token" else head
     with torch.no_grad():
@@ -111,7 +111,7 @@ def _own(folder: Path, features: str) -> HeadSpec:
     return HeadSpec.parse(str(own_head(folder, features=features)))
 
 
-def test_a_users_head_is_named_by_its_path(tmp_path: Path) -> None:
+def test_a_users_head_has_the_name_of_its_file(tmp_path: Path) -> None:
     spec = _own(tmp_path, "self.project(states)")
     shape = matched_shape(spec, d_states=16, d_out=2, parameters=5000)
     check_mask(build(spec, shape), spec.shown)
@@ -147,7 +147,7 @@ def test_a_gate_that_starts_at_zero_hides_nothing_from_the_padding_test(tmp_path
         assert all(torch.equal(parameter, before[name]) for name, parameter in head.named_parameters())
 
 
-def test_a_head_of_weights_that_noise_makes_no_numbers_of_is_not_refused(tmp_path: Path) -> None:
+def test_a_head_whose_scores_are_nan_under_noise_is_not_refused(tmp_path: Path) -> None:
     own = own_head(tmp_path, made="self.scale = nn.Parameter(torch.full((9,), 1e-3))",
                    features="self.project(states) * self.scale.sqrt().sum()")  # fmt: skip
     check_mask(build(HeadSpec.parse(str(own)), HeadShape(d_states=8, d_out=2, width=8, pool="mean")), "own")
@@ -162,12 +162,12 @@ def test_a_head_of_weights_that_noise_makes_no_numbers_of_is_not_refused(tmp_pat
         ("absent.py", "no such head file"),
     ],
 )
-def test_a_head_that_there_is_not_is_refused_in_one_line(text: str, said: str) -> None:
+def test_an_unknown_head_is_refused(text: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         HeadSpec.parse(text).head()
 
 
-def test_a_number_of_parameters_that_cannot_be_had_is_refused() -> None:
+def test_an_impossible_number_of_parameters_is_refused() -> None:
     with pytest.raises(UsageError, match="bilstm cannot have 900 parameters within 2%"):
         matched_shape(HeadSpec("bilstm"), d_states=384, d_out=2, parameters=900)
 

@@ -1,4 +1,4 @@
-"""Training of a head: it learns what is there, goes on bit for bit, and counts what the metric says."""
+"""Training of a head: it learns, is resumed bit for bit, and is scored by the task's metric."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -23,7 +23,7 @@ QUICK = HeadTraining(rates=(3e-3, 1e-2), steps=60, batch_size=16, evaluate_every
 
 
 class Lookup(dict[str, TextStates]):
-    """States of texts: each word its own vector, so that only order can tell which of two came first."""
+    """States of texts with one vector per word, so that only order can tell which of two words came first."""
 
     def __missing__(self, text: str) -> TextStates:
         table = torch.randn(len(WORDS), D, generator=torch.Generator().manual_seed(0))
@@ -73,7 +73,7 @@ def test_a_recurrent_head_learns_which_came_first_and_a_mean_cannot() -> None:
     assert 0.3 < mean < 0.7
 
 
-def test_shuffled_states_leave_nothing_of_it() -> None:
+def test_a_recurrent_head_learns_nothing_from_shuffled_states() -> None:
     assert 0.3 < _trained("gru", window=0)[1] < 0.7
 
 
@@ -84,7 +84,7 @@ def test_the_best_rate_is_chosen_on_the_validation_split() -> None:
     assert saved.chosen.score == max(best.score for best in saved.tried)
 
 
-def test_any_seed_has_an_order_and_small_ones_have_the_one_they_always_had() -> None:
+def test_any_seed_gives_an_order_and_that_of_a_small_seed_never_changes() -> None:
     draws = torch.Generator().manual_seed(1_000_003 * 4)
     assert next(_order(9, 9, seed=3, step=0)) == torch.randperm(9, generator=draws).tolist()
     for seed in (10**14, 2**63 - 1):
@@ -96,7 +96,7 @@ class KilledError(Exception):
 
 
 class Dropping(Head):
-    """A head as a user may write it."""
+    """A user's head with dropout."""
 
     pools = ("mean",)
     reads_order = False
@@ -116,7 +116,7 @@ def _dropping(share: float = 0.5) -> Head:
 
 
 class TwoExperts(Head):
-    """Texts of some batches alone reach the second of two projections."""
+    """A head whose second projection gets the texts of some batches only."""
 
     pools = ("mean",)
     reads_order = False
@@ -149,7 +149,7 @@ def test_dropout_is_on_in_training_alone() -> None:
 
 @pytest.mark.parametrize("make", [_make, _dropping, _two_experts])
 @pytest.mark.parametrize("saves", [1, 2, 5, 9])
-def test_a_killed_training_goes_on_to_the_same_weights_bit_for_bit(
+def test_a_killed_training_is_resumed_to_the_same_weights_bit_for_bit(
     tmp_path: Path, saves: int, make: Callable[[], Head]
 ) -> None:
     path, left = tmp_path / "checkpoint.safetensors", [saves]
@@ -181,7 +181,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
         Saved.read(path)
 
 
-def test_a_rate_whose_loss_is_no_number_is_left_out() -> None:
+def test_training_fails_if_the_loss_is_nan_at_every_rate() -> None:
     class Nan(Lookup):
         def __missing__(self, text: str) -> TextStates:
             states = super().__missing__(text)
@@ -193,7 +193,7 @@ def test_a_rate_whose_loss_is_no_number_is_left_out() -> None:
         search(_make, Splits(train=data, validation=data), QUICK, 0, Saved(), hooks)
 
 
-def test_a_choice_is_scored_text_by_text_and_may_have_few_or_many() -> None:
+def test_a_choice_is_scored_text_by_text_and_may_have_any_number_of_them() -> None:
     examples = [
         Example(name="a", group="a", texts=("red is", "blue is"), label=1),
         Example(name="b", group="b", texts=("old", "near", "a blue"), label=2),
@@ -232,7 +232,7 @@ def test_a_word_is_labelled_at_its_first_piece(window: int | None) -> None:
     assert numerator / denominator == span_f1([[labels[t] for t in tags]], [[labels[t] for t in tags]]) == 1
 
 
-def test_a_gradient_that_vanishes_does_not_slow_the_training() -> None:
+def test_denormal_numbers_are_taken_for_0_in_training_alone() -> None:
     can = torch.set_flush_denormal(True)
     torch.set_flush_denormal(False)
     if not can:

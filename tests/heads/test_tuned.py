@@ -1,4 +1,4 @@
-"""A head and its model trained together: gradients reach the model, and what it begins with is the same each time."""
+"""A head and its model trained together: gradients reach the model, and every learner begins with the same weights."""
 
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def test_every_learner_begins_with_the_same_model(folders: dict[str, Path]) -> N
         assert torch.equal(scores_of(tuning.learner(_head()), data.batch([0, 1, 2]), "text"), before)
 
 
-def test_head_and_model_have_rates_of_their_own(folders: dict[str, Path]) -> None:
+def test_head_and_model_have_their_own_learning_rates(folders: dict[str, Path]) -> None:
     tuning, _ = _tuning(folders["bert"])
     learner = tuning.learner(_head())
     head, model = learner.parameter_groups(0.5)

@@ -1,4 +1,4 @@
-"""Where Triton's kernels run, and memory that shows what was not written."""
+"""A faster Triton interpreter, and fresh memory that is filled with NaN."""
 
 import importlib.util
 from collections.abc import Callable, Iterator
@@ -10,8 +10,8 @@ import torch
 
 @pytest.fixture(scope="session", autouse=importlib.util.find_spec("triton") is not None)
 def _interpreter_that_prepares_once() -> Iterator[None]:
-    """Triton's interpreter swaps the functions of `triton.language` for its own at every call inside a kernel, which
-    takes ten times as long as the kernel; here it does so only where they are not swapped yet."""
+    """Triton's interpreter replaces the functions of `triton.language` by its own at every call inside a kernel, which
+    takes ten times as long as the kernel. Here it does so only if they are not replaced yet."""
     import triton.language as tl
     from triton.runtime import interpreter
 
@@ -31,7 +31,7 @@ def _interpreter_that_prepares_once() -> Iterator[None]:
 
 @pytest.fixture
 def poisoned_memory() -> Iterator[None]:
-    """Fresh tensors come filled with NaN: nothing may be read before it is written, nor left unwritten."""
+    """Fills fresh tensors with NaN: nothing may be read before it is written, or left unwritten."""
     torch.use_deterministic_algorithms(True)
     assert torch.utils.deterministic.fill_uninitialized_memory
     yield

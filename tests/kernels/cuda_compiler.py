@@ -3,10 +3,10 @@
     python -m tests.kernels.cuda_compiler registers 80 90
     python -m tests.kernels.cuda_compiler run 80 float32
 
-The first prints the registers of a thread, and the bytes that did not fit into them, as the assembler in Triton's wheel
-counts them; and the instructions of the kernel's longest loop, loops inside it counted once. The second runs what was
-compiled on the CPU and compares it with the naive scan in float64. Both take a process of their own: they put
-themselves in the place of Triton's driver.
+The first prints the registers per thread and the bytes that did not fit into them, as counted by the assembler in
+Triton's wheel, and the instructions of the kernel's longest loop (inner loops counted once). The second runs the
+compiled code on the CPU and compares it with the naive scan in float64. Each needs a process of its own, because it
+replaces Triton's driver.
 """
 
 import json
@@ -33,14 +33,14 @@ from tests.kernels.ptx import Program
 from tests.kernels.test_selective_scan import NAMES, inputs
 
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
-ROWS = (0, 1, 3, 4, 6)  # x, delta, B, C, z: what comes in half precision
+ROWS = (0, 1, 3, 4, 6)  # x, delta, B, C, z: the inputs in half precision
 MANY = 1000  # processors: so many that sequences are cut into segments
 TOLD = {
     "registers": r"Used (\d+) registers",
     "bytes stored": r"(\d+) bytes spill stores",
     "bytes loaded": r"(\d+) bytes spill loads",
 }
-# Of each type the sizes (batch, length, channels, states), and how far off the largest entry an entry may be.
+# For each type the sizes (batch, length, channels, states), and the tolerance relative to the largest entry.
 SIZES: dict[str, tuple[list[tuple[int, int, int, int]], float]] = {
     "float32": ([(1, 1, 5, 16), (2, 9, 35, 16), (1, 16, 3, 16), (1, 5, 3, 5), (1, 5, 3, 256)], 1e-5),
     "bfloat16": ([(1, 19, 33, 16)], 1e-2),
@@ -50,7 +50,7 @@ Launch = Callable[[Any, list[Tensor | int], int], None]
 
 
 class _NoDevice:
-    """What a launch asks the driver before it compiles."""
+    """A stand-in for the driver: it answers what a launch asks before it compiles."""
 
     def __init__(self, capability: int) -> None:
         self.target = GPUTarget("cuda", capability, 32)
@@ -67,7 +67,7 @@ class _NoDevice:
 
 @contextmanager
 def launches(capability: int, launch: Launch, processors: int) -> Iterator[None]:
-    """Kernels are compiled for that capability and handed to `launch`, with their arguments and number of programs."""
+    """Compiles kernels for this capability and hands them to `launch`, with their arguments and number of programs."""
     run, found = JITFunction.run, triton_scan._processors
 
     def compile_and_launch(self: Any, *, grid: tuple[int], warmup: bool, **given: Any) -> None:
@@ -84,7 +84,7 @@ def launches(capability: int, launch: Launch, processors: int) -> Iterator[None]
 
 
 def _flat(value: Any, kind: Any) -> Iterator[Any]:
-    """The arguments that are left at run time: tuples are taken apart, and constants are compiled in."""
+    """The arguments that remain at run time: tuples are flattened, and constants are compiled in."""
     if isinstance(kind, tuple):
         for part, of_part in zip(value, kind, strict=True):
             yield from _flat(part, of_part)
@@ -93,7 +93,7 @@ def _flat(value: Any, kind: Any) -> Iterator[Any]:
 
 
 def registers(capability: int) -> Iterator[dict[str, Any]]:
-    """A row for each kernel, of a scan with and without half precision and an incomplete strip, few states and many."""
+    """A row per kernel of scans with and without half precision and an incomplete strip, with few and many states."""
     plain, half = torch.float32, torch.bfloat16
     for length, states, dtype in (
         *((256, 16, plain), (256, 16, half), (255, 16, plain), (255, 16, half)),
@@ -122,7 +122,7 @@ def _usage(ptx: str) -> dict[str, int]:
 
 
 def _longest_loop(cubin: bytes) -> int:
-    """Instructions from a label to the last jump back to it."""
+    """The most instructions from a label to the last jump back to it."""
     labels: dict[str, int] = {}
     longest = count = 0
     for line in _run_tool("nvdisasm", ["-c"], cubin).stdout.splitlines():
@@ -136,7 +136,7 @@ def _longest_loop(cubin: bytes) -> int:
 
 
 def _run_tool(name: str, options: list[str], content: bytes) -> subprocess.CompletedProcess[str]:
-    """A tool of Triton's wheel, on a file with that content."""
+    """The result of a tool of Triton's wheel, run on a file with this content."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(content)
         file.flush()
@@ -144,7 +144,7 @@ def _run_tool(name: str, options: list[str], content: bytes) -> subprocess.Compl
 
 
 def run_compiled(capability: int, dtype: str) -> None:
-    """Values and all gradients of what was compiled, run on the CPU, in one piece and in segments."""
+    """Compares values and all gradients of the compiled scan, run on the CPU in one piece and in segments."""
     programs: dict[str, Program] = {}
 
     def launch(kernel: Any, arguments: list[Tensor | int], blocks: int) -> None:

@@ -1,4 +1,4 @@
-"""How kernels are compared with their naive twins: the same inputs in float64, values and all gradients."""
+"""Compares kernels with their naive twins: the same inputs in float64, values and all gradients."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ def values_and_gradients(function: Callable[..., Outputs], inputs: list[Tensor |
 
 
 def assert_close(ours: Outputs, theirs: Outputs, names: list[str], tolerance: float = TOLERANCE) -> None:
-    """Every tensor within `tolerance` of the other, relative to its largest entry."""
+    """Asserts that every tensor is within `tolerance` of the oracle's, relative to the oracle's largest entry."""
     for name, mine, oracle in zip(names, ours, theirs, strict=True):
         assert mine.shape == oracle.shape, name
         scale = oracle.abs().max().clamp(min=1e-30)

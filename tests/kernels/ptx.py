@@ -1,9 +1,9 @@
-"""Runs PTX on the CPU: what Triton compiles a kernel to, without a GPU.
+"""Runs PTX, the code that Triton compiles a kernel to, on the CPU: no GPU is needed.
 
-For programs of one warp. Registers are numpy arrays of 32 lanes; every instruction is done by all lanes before the
-next, so barriers have nothing to do; branches must go the same way in all lanes. Memory is this process's own: an
-access outside the tensors that were passed, or not aligned to its size, is an error. Only the instructions are known
-that the kernels of this project are compiled to. Source: NVIDIA's "Parallel Thread Execution ISA".
+For programs of one warp. Registers are numpy arrays of 32 lanes. All lanes finish an instruction before the next, so
+barriers have nothing to do; branches must go the same way in all lanes. Memory is this process's own: an access
+outside the tensors that were passed, or not aligned to its size, is an error. Only the instructions of this project's
+kernels are supported. Source: NVIDIA's "Parallel Thread Execution ISA".
 """
 
 import ctypes
@@ -50,7 +50,7 @@ class Program:
                     self.instructions.append((found[1] or "", found[2], operands))
 
     def run(self, arguments: Sequence[Tensor | int], blocks: int) -> None:
-        """Does the work of a launch: `blocks` programs, one after another."""
+        """Runs a launch: `blocks` programs, one after another."""
         values = [argument.data_ptr() if isinstance(argument, Tensor) else argument for argument in arguments]
         storages = [argument.untyped_storage() for argument in arguments if isinstance(argument, Tensor)]
         given = dict(zip(self.parameters, values, strict=False))  # two more are for Triton's own use
@@ -162,7 +162,7 @@ class _Warp:
         self._write(operands[0], np.where(self._read(operands[3], "pred"), a, b), mask)
 
     def _bfe(self, modifiers: list[str], operands: list[str], mask: Array) -> None:
-        """A field of bits; the signed one repeats its first bit."""
+        """Extracts a bit field; the signed one is extended by its sign."""
         value = self._read(operands[1], "u32").astype(np.int64)
         first, bits = (self._read(operand, "u32").astype(np.int64) for operand in operands[2:])
         field = value >> first & (1 << bits) - 1

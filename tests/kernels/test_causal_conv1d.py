@@ -64,7 +64,7 @@ def test_same_bits_with_any_number_of_threads() -> None:
         assert all(torch.equal(a, b) for a, b in zip(runs[0], again, strict=True))
 
 
-def test_half_of_a_wider_tensor_is_read_in_place() -> None:
+def test_half_of_a_wider_tensor_gives_the_same_values() -> None:
     x, weight, bias, _ = inputs(2, 40, 16)
     halves = torch.cat([torch.randn(2, 40, 16), x], 2)
     assert torch.equal(
@@ -96,7 +96,7 @@ def test_other_widths_run_in_pytorch() -> None:
         causal_conv1d(*inputs(2, 9, 5)[:3], backend="cpu")
 
 
-def test_without_an_activation_the_filter_alone_is_left() -> None:
+def test_without_silu_only_the_filter_is_applied() -> None:
     x, weight, bias, state = inputs(2, 9, 16)
     plain, _ = causal_conv1d(x, weight, bias, initial_state_BxKxD=state, with_silu=False)
     gated, _ = causal_conv1d(x, weight, bias, initial_state_BxKxD=state, backend="cpu")

@@ -1,5 +1,5 @@
-"""Compiled functions have names of their own: numba's symbols are told apart by name and by a number that each process
-counts anew, so two of one name, cached by two processes, would stand for each other in a third."""
+"""No two compiled functions share a name: numba tells symbols apart by name and by a number that each process counts
+from the start, so a third process would confuse two functions of one name that two processes cached."""
 
 import importlib
 import inspect
@@ -14,7 +14,7 @@ from retrieval_gap import kernels, tasks
 
 
 def dispatchers(package: object) -> Iterator[CPUDispatcher]:
-    """Every compiled function that a module here holds, and those that these call."""
+    """Every compiled function in the modules of a package, and those that these functions call."""
     found: dict[int, CPUDispatcher] = {}
     for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):  # type: ignore[attr-defined]
         if "triton" not in info.name and "audits" not in info.name:

@@ -1,4 +1,4 @@
-"""Which backend runs is decided in one place, and the reason is told where it is not the one asked for."""
+"""One place decides which backend runs, and gives the reason if a faster or a requested one cannot."""
 
 import importlib.util
 from types import ModuleType
@@ -29,14 +29,14 @@ def triton_on(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, capability: tuple[
     return dispatch.find_triton_backend(KERNELS, refuse_nothing)
 
 
-def test_auto_takes_no_backend_that_is_there_by_name_only() -> None:
+def test_auto_skips_a_backend_that_is_available_by_name_only() -> None:
     backends = {"fast": Backend(module=FAST, by_name=True), "slow": Backend(module=SLOW)}
     assert choose("scan", backends, "auto", []) is SLOW
     assert choose("scan", backends, "fast", []) is FAST
     assert describe(backends) == {"fast": "available by name", "slow": "available"}
 
 
-def test_a_missing_triton_has_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_triton_is_reported_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     assert triton_on(monkeypatch, cuda=False).missing == "torch finds no CUDA device"
     old = triton_on(monkeypatch, cuda=True, capability=(7, 5)).missing
     assert old == "it needs compute capability 8.0, and the device has 7.5"
@@ -44,7 +44,7 @@ def test_a_missing_triton_has_its_reason(monkeypatch: pytest.MonkeyPatch) -> Non
     assert triton_on(monkeypatch, cuda=True).missing == "triton is not installed"
 
 
-def test_a_triton_that_cannot_launch_is_told_from_one_that_can(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_triton_that_cannot_launch_kernels_counts_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = pytest.importorskip("triton.runtime", reason="triton is not installed")
 
     class NoCompiler:
@@ -67,7 +67,7 @@ def test_triton_takes_cuda_tensors_of_three_types(monkeypatch: pytest.MonkeyPatc
     assert "a tensor is int64" in str(refuse([torch.zeros(2, dtype=torch.int64)]))
 
 
-def test_a_program_chooses_the_backend_of_the_scan() -> None:
+def test_use_backend_chooses_the_backend_of_the_scan() -> None:
     arguments = [t.double() for t in inputs(1, 3, 4, 2)[:6]]
     with use_backend("cpu"):
         assert chosen_backend() == "cpu"
@@ -80,12 +80,12 @@ def test_a_program_chooses_the_backend_of_the_scan() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_a_choice_that_this_machine_does_not_have_is_refused_at_once() -> None:
+def test_a_backend_that_this_machine_lacks_is_refused_at_once() -> None:
     with pytest.raises(UsageError, match="scan backend mamba_ssm cannot be used here: "), use_backend("mamba_ssm"):
         raise AssertionError
 
 
-def test_a_slower_backend_is_told_where_a_faster_one_is_missed_and_nowhere_else(
+def test_a_slower_backend_is_reported_only_if_a_faster_one_for_this_device_is_missing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     gpu, cpu = (Backend(module=None, missing=f"none in {name}", device=name) for name in ("cuda", "cpu"))

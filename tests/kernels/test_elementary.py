@@ -60,7 +60,7 @@ def _units_off(result: np.ndarray, exact: np.ndarray) -> float:
         ("silu", lambda x: x / (1 + np.exp(-x)), -80.0, 80.0, 4.0),
     ],
 )
-def test_within_units_in_the_last_place(
+def test_results_are_within_a_few_units_in_the_last_place(
     functions: dict[str, Worker], name: str, exact: Callable, low: float, high: float, units: float
 ) -> None:
     x = np.linspace(low, high, 200_003).astype(np.float32)
@@ -72,7 +72,7 @@ def test_exp_far_below_zero_is_nearly_zero(functions: dict[str, Worker]) -> None
     assert np.all(np.abs(_evaluate(functions["exp"], x) - np.exp(x)) < 2e-38)
 
 
-def test_extreme_arguments(functions: dict[str, Worker]) -> None:
+def test_extreme_arguments_give_the_limits(functions: dict[str, Worker]) -> None:
     x = np.array([np.nan, np.inf, -np.inf, 0.0, 1e30, -1e30])
     for name, wanted in {
         "exp": [np.nan, np.inf, 0, 1, np.inf, 0],
@@ -90,7 +90,7 @@ def test_nan_of_any_payload_stays_nan(functions: dict[str, Worker]) -> None:
         assert np.isnan(_evaluate(worker, -x)).all(), name
 
 
-def test_sums_over_lanes() -> None:
+def test_sums_over_lanes_are_those_of_torch() -> None:
     @Worker
     def run(job: int) -> None:
         store(field(job, _OUT), sums_of_eight(field(job, _IN)))

@@ -1,4 +1,4 @@
-"""A residual Mamba layer gives, in one kernel, the values and gradients of the operations it fuses."""
+"""One kernel for a residual Mamba layer gives the values and gradients of the operations that it fuses."""
 
 import pytest
 import torch
@@ -67,7 +67,7 @@ def states(batch: int, weights: MambaWeights) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize(("batch", "length"), [(1, 1), (3, 2), (70, 5), (5, 40)])
-def test_prefill_and_steps_go_on_from_a_state(batch: int, length: int) -> None:
+def test_prefill_and_steps_continue_from_a_state(batch: int, length: int) -> None:
     x, *given = inputs(batch, length + 3, 16, 16, 1)
     weights = MambaWeights(*given)
     state = states(batch, weights)
@@ -112,7 +112,7 @@ def test_a_nan_comes_out_from_its_position_on_and_in_no_other_sequence() -> None
     assert y[[0, 2]].isfinite().all()
 
 
-def test_what_the_kernel_refuses_is_told() -> None:
+def test_sizes_that_the_kernel_refuses_are_named() -> None:
     for width, n_states, reason in ((24, 16, "not 24 and 16"), (16, 4, "not 16 and 4")):
         x, *weights = inputs(9, 40, width, n_states, 1)
         with pytest.raises(RuntimeError, match=reason):
@@ -131,7 +131,7 @@ def test_a_state_of_another_batch_is_refused() -> None:
             residual_mamba(x, weights, state=wrong)
 
 
-def test_autograd_is_told_that_a_state_was_written_over() -> None:
+def test_autograd_notices_that_a_state_was_overwritten() -> None:
     x, *given = inputs(5, 1, 16, 16, 1)
     weights = MambaWeights(*given)
     state = states(5, weights)
@@ -146,5 +146,5 @@ def test_a_layer_of_a_model_is_its_norm_its_mixer_and_the_sum() -> None:
     x, layer_ = torch.randn(4, 80, 32), Residual(32, MambaMixer(32))
     whole = layer_(x)
     torch.testing.assert_close(whole, x + layer_.mixer(layer_.norm(x)), rtol=1e-5, atol=1e-5)
-    with use_backend("naive"):  # another scan was asked for: the layer is run part by part
+    with use_backend("naive"):  # another scan is requested, so the layer runs part by part
         torch.testing.assert_close(layer_(x), whole, rtol=1e-5, atol=1e-5)

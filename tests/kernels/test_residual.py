@@ -1,4 +1,4 @@
-"""The residual layers of a LLaMA block give, in one kernel, the values and gradients of the operations they fuse."""
+"""One kernel per residual layer of a LLaMA block gives the values and gradients of the operations that it fuses."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ from retrieval_gap.models.attention import SwiGLU
 from retrieval_gap.models.mixer import Residual
 from tests.kernels.oracles import Outputs, assert_close, values_and_gradients
 
-# (batch, length, heads, head width, feed-forward width); 7 x 65 rows are eight chunks and seven rows more.
+# (batch, length, heads, head width, feed-forward width); 7 x 65 rows are seven chunks of 64 and seven rows.
 SHAPES = [(1, 1, 1, 16, 16), (3, 2, 2, 16, 48), (2, 63, 4, 16, 256), (7, 65, 1, 32, 80), (17, 33, 3, 16, 100)]
 
 
@@ -117,7 +117,7 @@ def test_a_layer_of_a_model_is_its_norm_its_mixer_and_the_sum() -> None:
 
 
 def caches(batch: int, heads: int, tokens: int, width: int, room: int = 3) -> tuple[Tensor, Tensor]:
-    """Of keys and values, parts of larger ones; NaN where nothing is written."""
+    """Caches of keys and values, as parts of larger tensors; NaN where nothing is written yet."""
     k, v = torch.full((2, batch, heads, tokens + room, width), torch.nan)
     return k[:, :, :tokens], v[:, :, :tokens]
 
@@ -127,7 +127,9 @@ STEPS = [(1, 0, 1, 16), (3, 15, 2, 16), (70, 16, 4, 16), (5, 17, 2, 32), (33, 10
 
 
 @pytest.mark.parametrize(("batch", "before", "heads", "width"), STEPS)
-def test_prefill_and_steps_are_attention_to_all_before(batch: int, before: int, heads: int, width: int) -> None:
+def test_prefill_and_steps_equal_attention_over_the_whole_sequence(
+    batch: int, before: int, heads: int, width: int
+) -> None:
     length = before + 2
     _, (x, *weights) = attention_layer(batch, length, heads, width, 0)
     rope = rope_table(length, width)
@@ -176,7 +178,7 @@ def test_a_nan_in_one_cache_stays_in_its_sequence() -> None:
     assert y[[0, 2]].isfinite().all()
 
 
-def test_a_transposed_token_is_read_as_it_is() -> None:
+def test_a_transposed_token_gives_the_same_result() -> None:
     _, (x, *weights) = attention_layer(32, 1, 2, 16, 0)
     k, v = torch.randn(2, 32, 2, 20, 16)
     token, rest = x[:, 0], (AttentionWeights(*weights), rope_table(20, 16)[19], (k, v))
@@ -185,7 +187,7 @@ def test_a_transposed_token_is_read_as_it_is() -> None:
     assert torch.equal(residual_attention_step(transposed, *rest, backend="cpu"), wanted)
 
 
-def test_what_does_not_fit_together_is_refused() -> None:
+def test_shapes_that_do_not_fit_together_are_refused() -> None:
     _, (x, *weights) = attention_layer(32, 6, 2, 16, 0)
     rope, (k, v), layer = rope_table(6, 16), torch.randn(2, 32, 2, 6, 16), AttentionWeights(*weights)
     for wrong in (
@@ -204,7 +206,7 @@ def test_what_does_not_fit_together_is_refused() -> None:
             residual_attention(x, layer, rope, cache=cache)
 
 
-def test_autograd_is_told_that_a_cache_was_written() -> None:
+def test_autograd_notices_that_a_cache_was_written() -> None:
     _, (x, *weights) = attention_layer(32, 1, 2, 16, 0)
     k, v = torch.randn(2, 32, 2, 20, 16)
     factor = torch.ones((), requires_grad=True)

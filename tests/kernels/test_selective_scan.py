@@ -62,7 +62,7 @@ def test_optional_inputs_may_be_left_out(without: tuple[int, ...]) -> None:
     assert_close(results("cpu", arguments), results("naive", arguments), names)
 
 
-def test_gradients_of_the_final_state_alone() -> None:
+def test_gradients_of_the_final_state_alone_are_those_of_float64() -> None:
     def state_only(backend: str, dtype: torch.dtype) -> Outputs:
         def hide_y(*given: Tensor | None) -> Outputs:
             y, state = scan(backend, *given)
@@ -107,7 +107,7 @@ def test_a_step_has_gradients() -> None:
     assert all(leaf.grad is not None for leaf in arguments)
 
 
-def test_slices_of_fused_projections_need_no_copy() -> None:
+def test_slices_of_fused_projections_give_the_same_values() -> None:
     """x and z are halves of one projection, B and C columns of another, as in Mamba."""
     x, delta, A, B, C, D, z, bias, state = inputs(3, 37, 24, 8)
     xz, dt_B_C = torch.cat([x, z], 2), torch.cat([torch.randn(3, 37, 5), B, C], 2)
@@ -157,7 +157,7 @@ def test_nan_in_gives_nan_out(which: int) -> None:
     assert torch.equal(state.isnan(), scan("naive", *arguments)[1].isnan())
 
 
-def test_infinite_delta_forgets_and_growing_states_overflow() -> None:
+def test_a_huge_delta_gives_finite_outputs_and_growing_states_overflow() -> None:
     x, delta, A, B, C, D, _, _, state = inputs(1, 3, 16, 4)
     delta[:, 1] = 1e4
     assert scan("cpu", x, delta, A, B, C, D, None, None, state)[0].isfinite().all()
@@ -176,7 +176,7 @@ def test_backward_works_in_another_thread() -> None:
         assert torch.equal(mine, oracle)
 
 
-def test_python_threads_do_where_pytorch_has_no_openmp(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_threads_give_the_same_bits_if_pytorch_has_no_openmp(monkeypatch: pytest.MonkeyPatch) -> None:
     from retrieval_gap.kernels.cpu import jobs
 
     arguments = inputs(9, 40, 128, 16)
@@ -195,7 +195,7 @@ def test_empty_sequences_leave_the_state_alone() -> None:
     assert torch.equal(state, arguments[8])
 
 
-def test_other_dtypes_fall_back_and_say_so_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_other_dtypes_fall_back_to_naive_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
     from retrieval_gap.kernels import dispatch
 
     dispatch._say_once.cache_clear()
@@ -207,7 +207,7 @@ def test_other_dtypes_fall_back_and_say_so_once(caplog: pytest.LogCaptureFixture
     ]
 
 
-def test_wrong_use_is_told_in_full() -> None:
+def test_wrong_use_is_reported_in_full() -> None:
     x, delta, A, B, C, D, *_ = inputs(2, 3, 4, 5)
     with pytest.raises(ValueError, match="'gpu' of selective scan; choose one of: auto, triton, mamba_ssm, cpu, naive"):
         selective_scan(ScanInputs(x, delta, A, B, C, D), backend="gpu")
@@ -222,7 +222,7 @@ def test_wrong_use_is_told_in_full() -> None:
 
 
 def test_hugging_face_mamba_computes_the_same() -> None:
-    """`MambaMixer` in plain PyTorch: an oracle from outside the project, of convolution and scan together."""
+    """`MambaMixer` in plain PyTorch: an oracle from outside the project, for convolution and scan together."""
     mamba = pytest.importorskip("transformers.models.mamba.modeling_mamba")
     from transformers import MambaConfig
 
@@ -242,7 +242,7 @@ def test_hugging_face_mamba_computes_the_same() -> None:
         torch.testing.assert_close(mixer.out_proj(y), theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_without_compilation_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_compilation_the_reason_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
     assert cpu_and_naive("anything", naive)["cpu"].missing == "NUMBA_DISABLE_JIT is set"
     monkeypatch.delenv("NUMBA_DISABLE_JIT")

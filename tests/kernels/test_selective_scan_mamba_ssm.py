@@ -1,4 +1,4 @@
-"""The public package `mamba_ssm` as a backend, with a stand-in for what takes a GPU; and as an outside oracle."""
+"""The package `mamba_ssm` works as a backend (its GPU kernel has a stand-in here), and its reference scan agrees."""
 
 import importlib.util
 import sys
@@ -28,7 +28,7 @@ def stand_in_scan(
     delta_softplus: bool = False,
     return_last_state: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """The signature of the package's `selective_scan_fn`: time last, no initial state."""
+    """The naive scan with the signature of the package's `selective_scan_fn`: time last, no initial state."""
     assert delta_softplus
     assert return_last_state
     assert D is not None
@@ -55,7 +55,7 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
         (("mamba_ssm", "selective_scan_cuda"), True, None),
     ],
 )
-def test_no_package_is_told_from_a_package_without_its_extension(
+def test_a_missing_package_and_a_missing_extension_have_different_reasons(
     installed: tuple[str, ...], cuda: bool, missing: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if name in installed else None)
@@ -70,7 +70,7 @@ def test_no_package_is_told_from_a_package_without_its_extension(
 @pytest.mark.parametrize(
     "without", [(), (6,), (7,), (8,), (6, 7, 8)], ids=["nothing", "z", "bias", "state", "all three"]
 )
-def test_its_layout_and_its_lack_of_an_initial_state_are_made_up_for(without: tuple[int, ...]) -> None:
+def test_the_backend_transposes_time_and_supplies_an_initial_state(without: tuple[int, ...]) -> None:
     arguments = [None if i in without else t for i, t in enumerate(inputs(2, 9, 5, 4))]
 
     def y_alone(*given: Tensor | None) -> Outputs:
@@ -85,7 +85,7 @@ def test_its_layout_and_its_lack_of_an_initial_state_are_made_up_for(without: tu
 
 
 @pytest.mark.usefixtures("stand_ins")
-def test_a_gradient_that_it_does_not_have_is_an_error() -> None:
+def test_a_gradient_through_the_final_state_is_an_error() -> None:
     leaves = [t.requires_grad_() for t in inputs(1, 3, 4, 2)]
     with pytest.raises(RuntimeError, match="no gradient through the final state"):
         mamba_ssm.selective_scan(ScanInputs(*leaves))[1].sum().backward()

@@ -32,7 +32,7 @@ Segments = Callable[[int], int]
 
 
 def on_a_gpu(*sizes: Any) -> tuple[Any, ...]:
-    """Those sizes, where they do not take minutes."""
+    """These sizes on a GPU, else none: in the interpreter they take minutes."""
     return sizes if DEVICE == "cuda" else ()
 
 
@@ -50,7 +50,7 @@ def wanted(arguments: list[Tensor | None]) -> Outputs:
 
 @pytest.fixture
 def segmented(monkeypatch: pytest.MonkeyPatch) -> Segments:
-    """Sequences are cut into segments that run side by side; the fixture tells how many a length gives."""
+    """Cuts sequences into segments that run side by side; the function returned gives their number for a length."""
     monkeypatch.setattr(triton_scan, "_processors", lambda device: 1000)
     monkeypatch.setattr(triton_plan, "SHORTEST_SEGMENT", 8)
     sizes = {"batch": 1, "channels": 3, "states": 4, "processors": 1000, "unit": 1}
@@ -77,7 +77,7 @@ def test_values_and_gradients_are_those_of_float64(batch: int, length: int, chan
 @pytest.mark.parametrize(
     ("length", "count"), [(65, 5), (257, 17), *on_a_gpu((1, 1), (2, 1), (63, 4), (64, 8), (100, 7))]
 )
-def test_so_are_those_of_segments_that_run_side_by_side(length: int, count: int, segmented: Segments) -> None:
+def test_values_and_gradients_in_segments_are_those_of_float64(length: int, count: int, segmented: Segments) -> None:
     arguments = inputs(1, length, 3, 4)
     assert segmented(length) == count
     assert_close(results(arguments), wanted(arguments), NAMES)
@@ -85,7 +85,7 @@ def test_so_are_those_of_segments_that_run_side_by_side(length: int, count: int,
 
 @pytest.mark.skipif(DEVICE == "cpu", reason="the sizes of the models take a GPU")
 @pytest.mark.parametrize("size", [(64, 515, 128, 16), (7, 2535, 256, 16), (2, 5120, 512, 16), (1, 700, 33, 256)])
-def test_so_are_those_at_the_sizes_of_the_models(size: tuple[int, int, int, int]) -> None:
+def test_values_and_gradients_at_the_models_sizes_are_those_of_float64(size: tuple[int, int, int, int]) -> None:
     arguments = inputs(*size)
     oracle = values_and_gradients(lambda *given: scan("naive", *given), on_device(arguments), torch.float64)
     assert_close(results(arguments), oracle, NAMES)
@@ -100,7 +100,7 @@ def test_optional_inputs_may_be_left_out(without: tuple[int, ...], length: int, 
 
 
 @pytest.mark.parametrize("length", [5, 19])
-def test_gradients_of_the_final_state_alone(length: int, segmented: Segments) -> None:
+def test_gradients_of_the_final_state_alone_are_those_of_float64(length: int, segmented: Segments) -> None:
     def state_only(backend: str, arguments: list[Tensor | None], dtype: torch.dtype) -> Outputs:
         def run(*given: Tensor | None) -> Outputs:
             y, state = scan(backend, *given)
@@ -113,7 +113,7 @@ def test_gradients_of_the_final_state_alone(length: int, segmented: Segments) ->
     assert_close(ours, state_only("naive", arguments, torch.float64), NAMES)
 
 
-def test_an_output_that_nobody_uses_needs_no_gradient() -> None:
+def test_an_unused_output_needs_no_gradient() -> None:
     leaves = [t.requires_grad_() for t in on_device(inputs(1, 5, 3, 4))]
     (of_state,) = torch.autograd.grad(scan("triton", *leaves)[1].sum(), leaves[0])
     y, state = scan("triton", *leaves)
@@ -122,7 +122,7 @@ def test_an_output_that_nobody_uses_needs_no_gradient() -> None:
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 1e-2), (torch.float16, 2e-3)])
-def test_half_precision_rounds_what_comes_in_and_goes_out_alone(dtype: torch.dtype, tolerance: float) -> None:
+def test_half_precision_rounds_only_inputs_and_outputs(dtype: torch.dtype, tolerance: float) -> None:
     def halved(arguments: tuple[Tensor | None, ...]) -> list[Tensor | None]:
         return [t.to(dtype) if i in ROWS else t for i, t in enumerate(arguments)]
 
@@ -162,7 +162,7 @@ def test_a_step_is_a_scan_of_one_and_has_gradients() -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_slices_of_fused_projections_need_no_copy() -> None:
+def test_slices_of_fused_projections_give_the_same_values() -> None:
     """x and z are halves of one projection, B and C columns of another, as in Mamba; time may come first."""
     x, delta, A, B, C, D, z, bias, state = on_device(inputs(2, 9, 6, 4))
     xz, dt_B_C = torch.cat([x, z], 2), torch.cat([delta, B, C], 2)
@@ -175,7 +175,7 @@ def test_slices_of_fused_projections_need_no_copy() -> None:
         y, final = scan("triton", *leaves)
         assert torch.equal(y.cpu(), oracle[0])
         assert torch.equal(final.cpu(), oracle[1])
-        (grad_x,) = torch.autograd.grad(y.transpose(0, 2).sum(), leaves[0])  # a gradient without strides
+        (grad_x,) = torch.autograd.grad(y.transpose(0, 2).sum(), leaves[0])  # a gradient with strides of 0
         torch.testing.assert_close(grad_x, torch.autograd.grad(scan("naive", *leaves)[0].sum(), leaves[0])[0])
 
 
@@ -203,7 +203,7 @@ def test_nan_in_gives_nan_out(which: int) -> None:
         assert torch.equal(ours.isnan().cpu(), theirs.isnan())
 
 
-def test_extreme_steps_and_gates_stay_finite() -> None:
+def test_extreme_steps_and_gates_give_the_results_of_float64() -> None:
     x, delta, A, B, C, D, z, bias, state = inputs(1, 6, 3, 4)
     delta[0, :, 0] = torch.tensor([-1e4, -90, -20, 20, 90, 1e4])
     z[0, :, 0] = torch.tensor([-1e4, -100, -1, 1, 100, 1e4])
@@ -222,7 +222,7 @@ def test_empty_sequences_leave_the_state_alone() -> None:
     assert (grad_A == 0).all()
 
 
-def test_what_it_cannot_take_is_named() -> None:
+def test_inputs_that_the_kernel_cannot_take_are_named() -> None:
     x, delta, A, B, C, D, *_ = on_device(inputs(2, 3, 4, 5))
     for arguments, reason in (
         ([x.double(), delta, A, B, C, D], "it takes float32, bfloat16, float16, and a tensor is float64"),
@@ -244,8 +244,8 @@ def test_what_it_cannot_take_is_named() -> None:
         pytest.param("90", "float32", marks=pytest.mark.slow),
     ],
 )
-def test_what_is_compiled_for_a_gpu_computes_the_same(capability: str, dtype: str) -> None:
-    """Takes no GPU: what the compiler makes is run on the CPU. It refuses what the interpreter takes."""
+def test_code_compiled_for_a_gpu_gives_the_same_results(capability: str, dtype: str) -> None:
+    """Needs no GPU: the compiled code runs on the CPU. The compiler refuses some code that the interpreter takes."""
     compiled = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     command = [sys.executable, "-m", "tests.kernels.cuda_compiler", "run", capability, dtype]
     told = subprocess.run(command, env=compiled, capture_output=True, text=True, check=False)

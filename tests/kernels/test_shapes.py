@@ -1,4 +1,4 @@
-"""Kernels go by addresses: what does not fit is refused before one runs, in every backend; none reads too far."""
+"""Kernels work on addresses, so every backend refuses shapes that do not fit, and no kernel reads out of bounds."""
 
 import subprocess
 import sys
@@ -68,21 +68,21 @@ def test_a_weight_that_does_not_fit_is_refused(name: str, place: int, backend: s
             function(backend, x, *wrong)
 
 
-def test_a_state_of_a_convolution_that_does_not_fit_is_refused() -> None:
+def test_a_convolution_state_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match=r"state has shape \(2, 3, 32\); it must be \(3, 3, 32\)"):
         causal_conv1d(torch.zeros(B, L, D), torch.zeros(D, 4), torch.zeros(D), initial_state_BxKxD=torch.zeros(2, 3, D))
 
 
 @backends
 @pytest.mark.parametrize(("batch", "length"), [(0, L), (B, 0), (0, 0)])
-def test_attention_of_nothing_is_nothing(batch: int, length: int, backend: str) -> None:
+def test_attention_over_an_empty_batch_or_sequence_is_empty(batch: int, length: int, backend: str) -> None:
     if backend == "cpu":
         pytest.skip("the compiled kernel is never given nothing")
     weights = [torch.ones(shape) for shape in KERNELS["attention"][1]]
     assert attention(backend, torch.zeros(batch, length, D), *weights).shape == (batch, length, D)
 
 
-# Scratch memory that ends where a page begins that nobody may read: what reads past it is killed.
+# Scratch memory that ends at the start of an unreadable page: a process that reads past it is killed.
 GUARDED = """
 import ctypes, mmap, sys, torch, numpy as np
 from retrieval_gap.kernels.residual import AttentionWeights, residual_attention

@@ -15,7 +15,7 @@ NAMES = {
 
 
 def write_llama(folder: Path, path: Path) -> Path:
-    """The model and the tokenizer of a folder with a `LlamaModel`, unquantised."""
+    """Write the model and tokenizer of a folder with a `LlamaModel`, unquantised; return the file's path."""
     from gguf import GGUFWriter
 
     config = json.loads((folder / "config.json").read_text())
@@ -47,7 +47,7 @@ def _gguf_name(name: str) -> str:
 
 
 def _laid_out(name: str, tensor: np.ndarray, heads: int) -> np.ndarray:
-    """llama.cpp pairs the rotary dimensions in another order."""
+    """The tensor as llama.cpp stores it: it pairs the rotary dimensions in another order."""
     if not name.endswith(("q_proj.weight", "k_proj.weight")):
         return tensor
     rows, columns = tensor.shape

@@ -1,4 +1,4 @@
-"""llama.cpp's server with SmolLM2, as its package has it: `python real_server.py PORT`, until standard input ends."""
+"""llama.cpp's server with SmolLM2 from its package; `python real_server.py PORT` runs it until standard input ends."""
 
 import contextlib
 import socket

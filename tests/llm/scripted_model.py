@@ -12,7 +12,7 @@ def nothing_likely(request: ScoreRequest, answer: str) -> float:
 
 
 class ScriptedModel:
-    """answer: what it writes to a request, or the whole reply.  likelihood: of an answer, in nats.
+    """answer: returns the text of a reply to a request, or the whole reply.  likelihood: of an answer, in nats.
 
     asked: all requests that reached it, in order.
     """
@@ -51,7 +51,7 @@ class ScriptedModel:
         return len(text.split())
 
     def _completion(self, request: Request, said: str) -> Completion:
-        """Cut at the limit, as a model's is."""
+        """The reply, cut at the limit like a model's."""
         words = said.split(" ")
         text = said if len(words) <= request.max_tokens else " ".join(words[: request.max_tokens])
         return Completion(

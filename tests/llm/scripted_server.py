@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server that answers by script, on this machine, and counts what it was asked."""
+"""An OpenAI-compatible server on this machine that answers by script and records its requests."""
 
 import contextlib
 import json
@@ -13,8 +13,8 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What the server does instead of answering: replies with `status`, or, for `cut` and `silent`, breaks off in the
-    middle of its reply or says nothing until it is let go."""
+    """What the server does instead of answering: it replies with `status`; with `cut` it breaks off within its reply;
+    with `silent` it sends nothing until `let_go` is set."""
 
     status: int = 0
     told: str = "scripted"
@@ -28,11 +28,11 @@ Said = str | Fault | dict[str, Any] | list[str]
 
 
 class ScriptedServer:
-    """`answer` gets a request's body and says what to reply.  asked, answered: the bodies, in order.
+    """`answer` returns the reply to a request's body.  asked, answered: the bodies, in order.
 
-    entry: what its list of models says beside the model's name.  read: tokens that it claims to have read.
-    tokenize: what its `/tokenize` says of a body; None for a server without one.  counted: the texts
-    that it was asked about.  loading: how often it still says that it loads its model, to anything but a prompt.
+    entry: further fields of each model in its list.  read: the number of tokens that it claims to have read.
+    tokenize: the reply of its `/tokenize` to a body; None for a server without one.  counted: the texts sent there.
+    loading: how many more times it replies that its model is loading, to anything but a prompt.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class ScriptedServer:
 
 
 def prompt_of(body: dict[str, Any]) -> str:
-    """All text of a request, of either form."""
+    """All text of a request, completion or chat."""
     text: str = body.get("prompt") or "".join(message["content"] for message in body["messages"])
     return text
 

@@ -1,4 +1,4 @@
-"""What a request may say beside its prompt, on every kind of backend, and what of it the cache's key has."""
+"""The fields of a request are part of the cache's key, on every kind of backend, and older caches are still found."""
 
 import dataclasses
 import shutil
@@ -17,13 +17,13 @@ from retrieval_gap.machine.errors import UsageError
 from tests.llm.scripted_model import ScriptedModel
 
 OLD_CACHE = Path(__file__).parent / "fixtures" / "replies_of_first_format.sqlite"
-# What the first format's cache was filled with, before requests had a system text, a temperature or a draw.
+# The requests in the cache of the first format, which had no system text, temperature or draw.
 OLD_REQUESTS = [
     Request(prompt="Where is Łódź?", stop=("\nPassages:", "\nQuestion:"), max_tokens=160),
     Request(prompt="Where?", written=" Let me see.\n", stop=("[ENDSEARCH]",), max_tokens=16),
 ]
 PLAIN = Request(prompt="Where?", max_tokens=5)
-# Each says more than the plain request.
+# Each adds fields to the plain request.
 CHANGES: list[dict[str, Any]] = [
     {"system": "Be brief."},
     {"temperature": 0.5},
@@ -35,7 +35,7 @@ CHANGES: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("api", ["completions", "chat"])
-def test_replies_that_a_server_gave_before_requests_had_more_fields_are_found(api: Api, tmp_path: Path) -> None:
+def test_replies_of_a_server_in_the_first_format_are_found(api: Api, tmp_path: Path) -> None:
     cache = Cache(Path(shutil.copy(OLD_CACHE, tmp_path)))
     url = f"http://localhost:8000/v1/{'chat/' if api == 'chat' else ''}completions"
     for place, request in enumerate(OLD_REQUESTS):
@@ -45,7 +45,7 @@ def test_replies_that_a_server_gave_before_requests_had_more_fields_are_found(ap
         )
 
 
-def test_replies_that_a_local_model_gave_before_requests_had_more_fields_are_found(tmp_path: Path) -> None:
+def test_replies_of_a_local_model_in_the_first_format_are_found(tmp_path: Path) -> None:
     cache = Cache(Path(shutil.copy(OLD_CACHE, tmp_path)))
     same = {"backend": "transformers 5.23.0", "fingerprint": "0123456789abcdef", "precision": "fp32"}
     for place, request in enumerate(OLD_REQUESTS):
@@ -83,7 +83,7 @@ def test_scores_are_kept_and_not_asked_for_twice(tmp_path: Path) -> None:
         assert len(model.asked) == asked
 
 
-def test_calibration_takes_off_what_an_answer_gets_from_a_prompt_without_content() -> None:
+def test_calibration_subtracts_the_likelihoods_after_a_prompt_without_content() -> None:
     told = AnswerScores(log_likelihoods=(-1.0, -2.0), answer_tokens=(1, 2), prompt_tokens=9)
     without = AnswerScores(log_likelihoods=(-0.5, -3.0), answer_tokens=(1, 2), prompt_tokens=4)
     calibrated = told.calibrated(without)
@@ -92,14 +92,14 @@ def test_calibration_takes_off_what_an_answer_gets_from_a_prompt_without_content
     assert calibrated.prompt_tokens == 13
 
 
-def test_a_prompt_that_is_too_long_is_told_and_not_kept(tmp_path: Path) -> None:
+def test_a_prompt_that_is_too_long_is_reported_and_not_kept(tmp_path: Path) -> None:
     model = ScriptedModel(lambda _: TooLong("9 of 8"))
     client = Client(model, Cache(tmp_path / "replies.sqlite"))
     assert client.ask([PLAIN]) == client.ask([PLAIN]) == [TooLong("9 of 8")]
     assert (len(model.asked), client.spent.requests) == (2, 0)
 
 
-def test_answers_that_are_empty_or_cut_are_counted_and_told(tmp_path: Path) -> None:
+def test_answers_that_are_empty_or_cut_are_counted_and_reported(tmp_path: Path) -> None:
     said = {"nothing": " \n", "much": "one two three four", "well": "yes"}
     client = Client(ScriptedModel(lambda request: said[request.prompt]), Cache(tmp_path / "replies.sqlite"))
     client.ask([Request(prompt=prompt, max_tokens=3) for prompt in said])
@@ -111,12 +111,12 @@ def test_answers_that_are_empty_or_cut_are_counted_and_told(tmp_path: Path) -> N
     "change",
     [{"temperature": -1.0}, {"temperature": float("nan")}, {"max_tokens": 0}, {"draw": -1}, {"prompt": "a\ud800"}],
 )
-def test_a_request_that_cannot_be_sent_is_one_line(change: dict[str, Any]) -> None:
+def test_a_request_that_cannot_be_sent_is_an_error(change: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         dataclasses.replace(PLAIN, **change)
 
 
-def test_answers_to_be_scored_are_words_that_differ() -> None:
+def test_answers_to_be_scored_must_differ_and_not_be_empty() -> None:
     for answers in ((), ("a", ""), ("a", "a")):
         with pytest.raises(UsageError, match="empty or alike"):
             ScoreRequest(prompt="x", answers=answers)

@@ -1,5 +1,5 @@
-"""Llama, Gemma and GPT through one client: what reaches a server, what is left out of an answer, and tiny models of
-each architecture with templates as theirs are."""
+"""Llama, Gemma and GPT through one client: what a server receives, what is removed from an answer, and tiny models of
+each architecture with templates like theirs."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ from retrieval_gap.text_memory.settings import Settings
 from tests.llm import tiny_models
 from tests.llm.scripted_server import Fault, Said, ScriptedServer, prompt_of
 
-# Templates as the families' own are, but for tools.
+# Templates like the families' own, without tools.
 LLAMA = """{%- if not date_string is defined %}{%- set date_string = strftime_now("%d %b %Y") %}{%- endif %}
 {{- "<s><|start_header_id|>system<|end_header_id|>\\n\\nToday Date: " + date_string + "\\n\\n" }}
 {%- if messages[0]['role'] == 'system' %}{{- messages[0]['content'] }}{%- set messages = messages[1:] %}{%- endif %}
@@ -56,12 +56,12 @@ REQUEST = Request(prompt="Where?", system="Be brief.", max_tokens=7)
         ("gpt-5-chat-latest", "gpt"), ("allenai/OLMo-2-7B", "other"), ("/gemma/weights", "other"),
     ],
 )  # fmt: skip
-def test_a_family_is_told_by_the_last_part_of_a_name(model: str, family: str) -> None:
+def test_the_last_part_of_a_name_decides_the_family(model: str, family: str) -> None:
     assert family_of(model).name == family
 
 
 def served(model: str, **changes: Any) -> tuple[dict[str, Any], Reply]:
-    """The body of `REQUEST` in the chat of a model, and the reply to what the server echoes."""
+    """The body of `REQUEST` as a chat with a model, and the client's reply for the server's echo."""
     found: list[Reply] = []
     with ScriptedServer(prompt_of, models=(model,)) as server:
         config = ServerConfig(base_url=server.url, backoff_s=0.01, **changes)
@@ -70,7 +70,7 @@ def served(model: str, **changes: Any) -> tuple[dict[str, Any], Reply]:
     return body, found[0]
 
 
-def test_each_family_is_asked_in_its_own_words(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_family_gets_requests_in_its_own_form(capsys: pytest.CaptureFixture[str]) -> None:
     system = {"role": "system", "content": "Be brief."}
     folded = [{"role": "user", "content": "Be brief.\n\nWhere?"}]
     for model in ("llama-3", "gpt-4.1"):
@@ -82,10 +82,10 @@ def test_each_family_is_asked_in_its_own_words(capsys: pytest.CaptureFixture[str
     body, _ = served("gpt-5-mini")
     assert (body["messages"][0], body["max_completion_tokens"]) == (system, 7)
     assert not {"temperature", "max_tokens", "seed", "stop"} & set(body)
-    assert capsys.readouterr().err == "gpt-5-mini takes no temperature: what it answers differs from run to run\n"
+    assert capsys.readouterr().err == "gpt-5-mini takes no temperature: its answers differ from run to run\n"
 
 
-def test_a_flag_overrules_the_family() -> None:
+def test_a_flag_overrides_the_family() -> None:
     assert served("llama-3", system_as="user")[0]["messages"][0]["role"] == "user"
     assert served("gemma-3", system_as="system")[0]["messages"][0]["role"] == "system"
 
@@ -124,8 +124,8 @@ def without_temperature(body: dict[str, Any]) -> Said:
         ("gpt-5", without_temperature),
     ],
 )  # fmt: skip
-def test_a_memory_run_comes_to_the_same_with_every_family(model: str, answer: Any, tmp_path: Path) -> None:
-    """The servers all note as the scripted note taker does; each says so in its family's way."""
+def test_a_memory_run_has_the_same_results_with_every_family(model: str, answer: Any, tmp_path: Path) -> None:
+    """All servers take notes as the scripted note taker does; each replies in its family's form."""
 
     def run(chosen: LLMConfig, server: ServerConfig) -> tuple[MemoryCell, list[dict[str, Any]]]:
         cell = MemoryCell(
@@ -155,17 +155,17 @@ def test_a_memory_run_comes_to_the_same_with_every_family(model: str, answer: An
         ("<|channel|>final<|message|>one<|end|><|start|>assistant<|channel|>final<|message|>two", "two"),
     ],
 )  # fmt: skip
-def test_what_a_model_thinks_is_no_part_of_its_answer(text: str, answer: str) -> None:
+def test_reasoning_is_not_part_of_an_answer(text: str, answer: str) -> None:
     assert without_reasoning(text) == answer
 
 
 @given(st.text())
-def test_a_text_without_marks_stays_as_it_is(text: str) -> None:
+def test_a_text_without_marks_is_unchanged(text: str) -> None:
     if not any(mark in text for mark in ("<think>", "</think>", "<|channel|>")):
         assert without_reasoning(text) == text
 
 
-def test_room_to_think_comes_on_top_of_a_reply_and_counts_in_the_hash(tmp_path: Path) -> None:
+def test_room_to_think_is_added_to_that_of_a_reply_and_changes_the_hash(tmp_path: Path) -> None:
     def cell(thinking: int) -> MemoryCell:
         settings = Settings(budget=24, thinking=thinking)
         return MemoryCell(
@@ -206,7 +206,7 @@ def local(folder: Path, **changes: Any) -> LocalBackend:
         ("gpt2", "Be brief.\n\nWhere?"),
     ],
 )
-def test_each_architecture_reads_its_template(name: str, begins: str, folders: dict[str, Path]) -> None:
+def test_each_architecture_uses_its_template(name: str, begins: str, folders: dict[str, Path]) -> None:
     text = local(folders[name])._text(REQUEST)
     assert begins in text
 
@@ -226,7 +226,7 @@ def test_each_architecture_answers_scores_counts_and_knows_its_context(name: str
     assert isinstance(replies[1], TooLong)
 
 
-def test_answers_of_a_model_with_channels_are_scored_in_the_final_one(folders: dict[str, Path]) -> None:
+def test_answers_of_a_model_with_channels_are_scored_in_the_final_channel(folders: dict[str, Path]) -> None:
     request = ScoreRequest(prompt="Where?", answers=(" here", " there"), written="It is")
     scores: list[Scored] = []
     own, begun = local(folders["gpt_oss"]), local(folders["gpt_oss"])
@@ -237,7 +237,7 @@ def test_answers_of_a_model_with_channels_are_scored_in_the_final_one(folders: d
     assert scores[0] == scores[1]
 
 
-def test_thinking_in_channels_is_cut_from_what_a_local_model_writes(folders: dict[str, Path]) -> None:
+def test_reasoning_in_channels_is_removed_from_a_local_models_answer(folders: dict[str, Path]) -> None:
     backend = local(folders["gpt_oss"])
     said = "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Here.<|return|>"
     tokens = backend._tokenizer(said, add_special_tokens=False)["input_ids"]
@@ -265,13 +265,13 @@ def test_a_memory_run_of_each_architecture_keeps_its_budget(
     assert whole["state_bits"] > 60 * 8
 
 
-def test_gpt_2_has_no_chat_and_says_so_in_one_line(folders: dict[str, Path]) -> None:
+def test_a_chat_with_gpt_2_is_an_error_as_it_has_no_template(folders: dict[str, Path]) -> None:
     with pytest.raises(UsageError, match="has no chat template; use --api completions"):
         LocalBackend(LLMConfig(model=str(folders["gpt2"]), api="chat"), LocalConfig(device="cpu"))
 
 
-def test_requests_of_other_families_have_the_bodies_that_they_had() -> None:
-    """A cache of before there were families is still found: the body is part of its key."""
+def test_requests_of_other_families_have_unchanged_bodies() -> None:
+    """Replies cached before there were families are still found: the body is part of their key."""
     body, _ = served("phi-4")
     assert json.loads(json.dumps(body)) == {
         "model": "phi-4", "max_tokens": 7, "temperature": 0, "stop": [],

@@ -22,7 +22,7 @@ def test_every_item_is_run_once_in_order_in_batches_that_fit(sizes: list[int], m
     assert all(sum(part) <= memory for part, _ in parts)
 
 
-def test_one_item_that_does_not_fit_ends_in_its_message_and_other_errors_pass() -> None:
+def test_one_item_that_does_not_fit_is_an_error_and_other_errors_pass() -> None:
     def too_small(batch: list[int]) -> None:
         if 7 in batch:
             raise torch.OutOfMemoryError("scripted")

@@ -1,4 +1,4 @@
-"""Models of transformers, from a folder: batches, padding and chunks change no token, whatever the architecture."""
+"""Local models of transformers: batches, padding and chunks change no token, for any architecture."""
 
 import functools
 import json
@@ -17,7 +17,7 @@ from retrieval_gap.llm.request import AnswerScores, Completion, Reply, Request, 
 from retrieval_gap.machine.errors import RunError, UsageError
 from tests.llm import tiny_models
 
-# Lengths of all kinds, one of them far longer than a chunk, two of them equal.
+# Various lengths, one far longer than a chunk, two equal.
 PROMPTS = [
     "Question: Where?",
     "So the answer is",
@@ -45,7 +45,7 @@ def ask(asked: LocalBackend, requests: list[Request]) -> list[Reply]:
 
 
 def naive_text(path: Path, prompt: str) -> str:
-    """One prompt, read again whole for every token: no cache, no padding, no chunks."""
+    """The text after one prompt, which is read whole again for every token: no cache, no padding, no chunks."""
     model, tokenizer = AutoModelForCausalLM.from_pretrained(path).eval(), tiny_models.tokenizer()
     ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
     start = ids.shape[1]
@@ -113,7 +113,7 @@ def test_a_prompt_that_does_not_fit_is_left_out_and_not_cut(folder: Any) -> None
     assert isinstance(short, Completion)
 
 
-def test_the_limit_is_the_models_own_and_a_state_of_fixed_size_has_none(folder: Any) -> None:
+def test_the_context_limit_is_the_models_own_and_a_model_of_fixed_state_has_none(folder: Any) -> None:
     words = "a " * tiny_models.POSITIONS
     (reply,) = ask(backend(folder("llama")), [Request(prompt=words, max_tokens=1)])
     assert isinstance(reply, TooLong)
@@ -121,7 +121,7 @@ def test_the_limit_is_the_models_own_and_a_state_of_fixed_size_has_none(folder: 
     assert isinstance(reply, Completion)
 
 
-def test_a_batch_that_the_memory_does_not_hold_is_halved(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_does_not_fit_into_memory_is_halved(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     local = backend(folder("llama"), batch_size=5)
     requests = [Request(prompt=prompt, max_tokens=TOKENS) for prompt in PROMPTS]
     wanted, run, sizes = ask(local, requests), generation.Generator._run, []
@@ -141,7 +141,7 @@ def test_a_batch_that_the_memory_does_not_hold_is_halved(folder: Any, monkeypatc
         ask(local, requests)
 
 
-def test_the_same_weights_are_the_same_model_wherever_they_lie(folder: Any, tmp_path: Path) -> None:
+def test_the_same_weights_are_the_same_model_in_any_folder(folder: Any, tmp_path: Path) -> None:
     request = Request(prompt="a", max_tokens=1)
     here, there = backend(folder("llama")), backend(tiny_models.save("llama", tmp_path / "other"))
     assert here.whole(request) == there.whole(request)
@@ -154,7 +154,7 @@ def test_the_same_weights_are_the_same_model_wherever_they_lie(folder: Any, tmp_
     assert json.dumps(changed.whole(request))
 
 
-def test_a_chat_template_wraps_the_question_and_what_was_written_follows_it(tmp_path: Path) -> None:
+def test_a_chat_template_wraps_the_question_and_the_written_text_follows_it(tmp_path: Path) -> None:
     template = "{% for m in messages %}<s>[{{ m.role }}] {{ m.content }}{% endfor %}[answer]"
     path = tiny_models.save("llama", tmp_path / "m", template)
     chat = LocalBackend(LLMConfig(model=str(path), api="chat"), LocalConfig(device="cpu"))
@@ -170,7 +170,7 @@ def test_a_device_map_and_half_precision_load(folder: Any) -> None:
         assert isinstance(reply, Completion)
 
 
-def test_a_model_that_does_not_load_is_one_line(folder: Any, tmp_path: Path) -> None:
+def test_a_model_that_does_not_load_is_an_error_of_one_line(folder: Any, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such folder"):
         backend(tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
@@ -190,7 +190,7 @@ def test_a_model_that_does_not_load_is_one_line(folder: Any, tmp_path: Path) -> 
 
 
 def naive_likelihood(path: Path, context: str, answer: str) -> float:
-    """The whole text in one row, log-softmax of each position."""
+    """The log-likelihood of an answer, from the whole text in one row."""
     model, tokenizer = AutoModelForCausalLM.from_pretrained(path).eval(), tiny_models.tokenizer()
     start, ids = len(tokenizer(context)["input_ids"]), tokenizer(context + answer)["input_ids"]
     with torch.no_grad():
@@ -202,7 +202,7 @@ ANSWERS = (" Town 7", " Town", " the founder was born in Town 7.", "é")
 
 
 @pytest.mark.parametrize("name", ["llama", "mamba", "jamba", "rwkv"])
-def test_answers_are_as_likely_as_one_row_at_a_time_says(name: str, folder: Any) -> None:
+def test_answers_have_the_likelihoods_of_one_row_at_a_time(name: str, folder: Any) -> None:
     path = folder(name)
     found: dict[int, Any] = {}
     requests = [ScoreRequest(prompt=prompt, answers=ANSWERS) for prompt in PROMPTS]
@@ -214,7 +214,7 @@ def test_answers_are_as_likely_as_one_row_at_a_time_says(name: str, folder: Any)
             assert found[place].answer_tokens == tuple(len(tiny_models.tokenizer()(a)["input_ids"]) for a in ANSWERS)
 
 
-def test_answers_of_one_token_take_one_reading_of_the_prompt(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_of_one_token_need_one_reading_of_the_prompt(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     local, rows, batch = backend(folder("llama")), [], likelihood._batch
 
     def counting(model: Any, read: Any, *more: Any) -> Any:
@@ -235,7 +235,7 @@ def test_answers_that_do_not_fit_are_left_out(folder: Any) -> None:
     assert isinstance(found[1], TooLong)
 
 
-def test_a_draw_is_the_same_in_every_batch_and_another_draw_another_text(folder: Any) -> None:
+def test_a_draw_is_the_same_in_every_batch_and_another_draw_is_another_text(folder: Any) -> None:
     path = folder("llama")
     requests = [Request(prompt=p, max_tokens=TOKENS, temperature=1.0, draw=draw) for p in PROMPTS for draw in (0, 1)]
     alone, together = ask(backend(path, batch_size=1), requests), ask(backend(path, batch_size=8), requests)
@@ -257,7 +257,7 @@ def test_drawn_tokens_have_the_probabilities_of_the_softmax_at_that_temperature(
 
 
 @pytest.mark.parametrize("takes", ["a system's turn", "none, and says so", "none, in silence"])
-def test_a_system_text_reaches_models_with_and_without_such_a_turn(takes: str, tmp_path: Path) -> None:
+def test_a_system_text_reaches_models_with_and_without_a_system_turn(takes: str, tmp_path: Path) -> None:
     refusal = {"none, and says so": "{{ raise_exception('no system role') }}", "none, in silence": ""}
     system = refusal.get(takes, "<s>[system] {{ m.content }}")
     template = f"{{% for m in messages %}}{{% if m.role == 'system' %}}{system}{{% else %}}"

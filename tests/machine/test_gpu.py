@@ -1,4 +1,4 @@
-"""What only a GPU can show: a captured graph does what its operations do; what is copied ahead arrives whole."""
+"""On a GPU a captured graph does what its operations do, and batches that are copied ahead arrive whole."""
 
 import logging
 from dataclasses import replace
@@ -41,7 +41,7 @@ def trained(model: SequenceModel, device: torch.device, **changes: object) -> tu
     return step.loss_sum(), model.cpu(), step
 
 
-def test_a_replayed_graph_does_its_work_once_a_call_from_the_first_on() -> None:
+def test_a_replay_does_its_work_once_per_call_before_and_after_the_capture() -> None:
     total = torch.zeros((), dtype=torch.int64, device=CUDA)
     replay = Replay(lambda: total.add_(1), CUDA, graph_pool(CUDA))  # type: ignore[arg-type, return-value]
     for call in range(1, 8):
@@ -50,7 +50,7 @@ def test_a_replayed_graph_does_its_work_once_a_call_from_the_first_on() -> None:
         assert (replay._graph is not None) == (call > WARM_UP_CALLS)
 
 
-def test_work_that_looks_at_values_is_done_without_a_graph_and_said_so(caplog: pytest.LogCaptureFixture) -> None:
+def test_work_that_reads_values_runs_without_a_graph_and_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
     total = torch.zeros((), device=CUDA)
 
     def look() -> None:
@@ -62,12 +62,12 @@ def test_work_that_looks_at_values_is_done_without_a_graph_and_said_so(caplog: p
             replay()
     assert total.item() == 6
     assert caplog.text.count("no CUDA graph can be made") == 1
-    assert torch.ones(3, device=CUDA).sum().item() == 3  # and the device goes on
+    assert torch.ones(3, device=CUDA).sum().item() == 3  # and the device still works
 
 
 @every_architecture
 @pytest.mark.parametrize("embedding", ["sinusoidal", "learned"])
-def test_a_captured_step_comes_to_the_weights_of_the_cpus(name: str, embedding: str) -> None:
+def test_a_captured_step_gives_the_same_weights_as_the_cpu(name: str, embedding: str) -> None:
     def fresh() -> SequenceModel:
         return small_model(name, embedding, vocab_size=len(TASK.vocabulary))  # type: ignore[arg-type]
 
@@ -81,7 +81,7 @@ def test_a_captured_step_comes_to_the_weights_of_the_cpus(name: str, embedding: 
 
 
 @every_architecture
-def test_smaller_parts_come_to_the_same_loss(name: str) -> None:
+def test_smaller_micro_batches_give_the_same_loss(name: str) -> None:
     def in_parts(rows: int) -> float:
         step = DeviceStep(small_model(name, vocab_size=len(TASK.vocabulary)).to(CUDA), TRAINING, TASK.max_length)
         step.micro_batch = rows
@@ -118,7 +118,7 @@ def test_batches_arrive_on_the_gpu_as_they_were_drawn() -> None:
 
 @every_architecture
 @pytest.mark.parametrize("mode", ["cot", "rag"])
-def test_captured_decoding_writes_the_tokens_of_the_loop_that_looks_at_each(name: str, mode: str) -> None:
+def test_captured_decoding_writes_the_same_tokens_as_the_loop_on_the_host(name: str, mode: str) -> None:
     allow_tf32(False)
     task = istree(mode, 5)  # type: ignore[arg-type]
     model, gold = small_model(name, vocab_size=len(task.vocabulary)).to(CUDA), task.sample(np.arange(40))
@@ -127,17 +127,17 @@ def test_captured_decoding_writes_the_tokens_of_the_loop_that_looks_at_each(name
     assert_same(again, first)
     theirs = on_host(model, task, gold)
     same = (first.tokens_BxL == theirs.tokens_BxL).all(1)
-    assert same.mean() >= 0.95  # two nearly equal logits may come out either way round
+    assert same.mean() >= 0.95  # either of two nearly equal logits may be the larger
 
 
-def test_captured_searches_are_those_of_the_host() -> None:
+def test_captured_searches_find_the_same_as_those_on_the_host() -> None:
     task = istree("rag")
     model, gold = Writer(task), task.sample(np.arange(60))
     theirs = on_host(model, task, gold, NODES)
     assert_same(on_device(model.to(CUDA), task, 60, NODES)(gold.tokens_BxL, gold.prompt_len_B), theirs)
 
 
-def test_a_run_on_the_gpu_is_trained_evaluated_and_told_as_such(tmp_path: Path) -> None:
+def test_a_run_on_the_gpu_is_trained_evaluated_and_recorded_as_such(tmp_path: Path) -> None:
     config = replace(CONFIG, mode="rag", arch="hybrid")
     row = execute(config, tmp_path, device=CUDA)
     assert row["hardware"] == torch.cuda.get_device_name()
@@ -150,7 +150,7 @@ def test_a_run_on_the_gpu_is_trained_evaluated_and_told_as_such(tmp_path: Path) 
     assert abs(on_cpu["accuracy"] - row["accuracy"]) < 0.2
 
 
-def test_a_gpu_decodes_more_samples_at_once_and_says_the_same_as_a_few() -> None:
+def test_the_batch_size_of_decoding_does_not_change_its_result() -> None:
     task = istree("cot", 8)
     model = small_model("mamba", vocab_size=len(task.vocabulary)).to(CUDA)
     many, few = (evaluate(model, task, 100, batch=batch) for batch in (100, 16))

@@ -1,4 +1,4 @@
-"""Being asked to stop: which signals ask, and what a second one does."""
+"""The first signal asks a run to stop, and a second Ctrl-C stops it at once."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from retrieval_gap.machine.stopping import stop_requested
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-def test_ctrl_c_and_the_signals_of_batch_systems_ask_alike(number: signal.Signals) -> None:
+def test_ctrl_c_and_the_signals_of_batch_systems_all_ask_to_stop(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     with stop_requested() as stop:
         assert not stop.is_set()
@@ -21,7 +21,7 @@ def test_ctrl_c_and_the_signals_of_batch_systems_ask_alike(number: signal.Signal
 
 @pytest.fixture
 def ctrl_c_interrupts() -> Iterator[None]:
-    """As in a terminal: a process that was started in the background ignores it."""
+    """Ctrl-C interrupts, as in a terminal: a process that was started in the background ignores it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

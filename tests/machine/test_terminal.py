@@ -1,4 +1,4 @@
-"""What a terminal shows of a run: a program in a pseudo-terminal, and a small emulator that reads what it writes."""
+"""A run shows its progress on any terminal.  A small emulator gives the screen of a program in a pseudo-terminal."""
 
 import fcntl
 import os
@@ -34,7 +34,7 @@ class Shown(NamedTuple):
 
 
 def run_in_terminal(words: list[str], folder: Path, columns: int, *, interrupt: bool = False, **setting: str) -> Shown:
-    """Runs the command line in a terminal of so many columns; with `interrupt` ^C is typed after the first report."""
+    """What a command shows in a terminal of this width; with `interrupt`, ^C is typed after the first report."""
     pid, master = pty.fork()
     if pid == 0:
         os.chdir(folder)
@@ -50,7 +50,7 @@ def run_in_terminal(words: list[str], folder: Path, columns: int, *, interrupt: 
         if select.select([master], [], [], 0.1)[0]:
             try:
                 some = os.read(master, 65_536)
-            except OSError:  # Linux's end of a pseudo-terminal
+            except OSError:  # how Linux ends a pseudo-terminal
                 break
             if not some:
                 break
@@ -65,7 +65,7 @@ def run_in_terminal(words: list[str], folder: Path, columns: int, *, interrupt: 
 
 
 def screen(text: str, columns: int) -> list[str]:
-    """The rows that a terminal shows of this text, which knows \\r, \\n and how to erase a line and go up."""
+    """The rows that this text gives on a terminal that knows \\r, \\n, and how to erase a line and go up."""
     rows, row, column = [""], 0, 0
     for sign in re.findall(r"\x1b\[[?0-9;]*[A-Za-z]|.|\r|\n", text):
         match sign[-1] if sign.startswith("\x1b") else sign:
@@ -102,16 +102,16 @@ def test_one_line_is_updated_in_a_terminal_of_any_width(columns: int, tmp_path: 
     assert "accuracy " in shown.rows[shown.rows.index(line) + 1]
 
 
-def test_an_interrupted_run_leaves_its_line_and_a_word_on_how_to_go_on(tmp_path: Path) -> None:
+def test_an_interrupted_run_leaves_its_line_and_says_how_to_go_on(tmp_path: Path) -> None:
     shown = run_in_terminal(TRAIN.format(samples=10**9).split(), tmp_path, 80, interrupt=True)
     assert shown.status == 1
     rows = [row for row in shown.rows if row]
     assert len(progress(rows)) == 1
-    assert re.fullmatch(r"retrieval-gap: stopped at sample \d+ of 1000000000; the same command goes on", rows[-1])
+    assert re.fullmatch(r"retrieval-gap: stopped at sample \d+ of 1000000000; the same command resumes", rows[-1])
     assert shown.written.count("\x1b[?25l") == shown.written.count("\x1b[?25h")
 
 
-def test_a_terminal_that_cannot_update_a_line_gets_lines(tmp_path: Path) -> None:
+def test_a_terminal_that_cannot_update_a_line_gets_new_lines(tmp_path: Path) -> None:
     shown = run_in_terminal(TRAIN.format(samples=160).split(), tmp_path, 80, TERM="dumb")
     assert shown.status == 0
     assert "\x1b" not in shown.written

@@ -1,4 +1,4 @@
-"""What every chunked form has to do: give what its plain recurrence gives, and stand decays that forget everything."""
+"""Checks that a chunked form equals its plain recurrence, and stays finite if a decay forgets everything."""
 
 from collections.abc import Callable
 
@@ -25,7 +25,7 @@ def check_values_and_gradients(chunked: Recurrence, naive: Recurrence, inputs: l
 
 
 def check_total_decay(chunked: Recurrence, naive: Recurrence, inputs: list[Tensor], tolerance: float) -> None:
-    """Where the logarithm of the decay, the fourth input, is -10,000 for 20 tokens, and then near 0."""
+    """Checks a log decay (the fourth input) of -10,000 for 20 tokens, then near 0."""
     inputs[3] = torch.full_like(inputs[3], -1e4)
     inputs[3][:, 20:] = -1e-4
     leaves = [t.float().requires_grad_() for t in inputs]

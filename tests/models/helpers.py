@@ -46,7 +46,7 @@ def small_model(name: str, embedding: Embedding = "sinusoidal", vocab_size: int 
         for parameter in model.parameters():
             if parameter.requires_grad and parameter.ndim == 2:
                 parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
-    return model.eval()  # where training draws something, as positions that begin at random, this does not
+    return model.eval()  # in training, offset positions begin at random; here they do not
 
 
 def random_tokens(batch: int, length: int, seed: int = 0) -> torch.Tensor:

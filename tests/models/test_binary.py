@@ -1,4 +1,4 @@
-"""A layer that carries bits: the recurrence that its file names, and nothing over a cut but these bits.
+"""A layer with a binary state is the recurrence in its file, and carries nothing from token to token but its bits.
 
 Axes: B batch, L time, D model width, K bits.
 """
@@ -26,7 +26,7 @@ class StraightThrough(torch.autograd.Function):
 
 
 def naive(mixer: BinaryMixer, x_BxLxD: Tensor) -> tuple[Tensor, Tensor]:
-    """Outputs and the last state, from an empty one, with a sign whose gradient is one: that of the mean passes it."""
+    """Outputs and the last state, from the empty one; the sign has gradient one, so that of the mean passes through."""
     (w, c), v = mixer.read_token.parameters(), mixer.read_state.weight
     gates, shift = mixer.gates.parameters()
     h_BxK, outputs = -torch.ones(len(x_BxLxD), K, dtype=x_BxLxD.dtype), []
@@ -40,7 +40,7 @@ def naive(mixer: BinaryMixer, x_BxLxD: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack(outputs, 1), h_BxK
 
 
-def test_it_is_the_recurrence_of_its_file_in_values_and_every_gradient() -> None:
+def test_the_layer_is_the_recurrence_of_its_file_in_values_and_every_gradient() -> None:
     torch.manual_seed(0)
     mixer = BinaryMixer(D, K).double().eval()
     with torch.no_grad():
@@ -59,8 +59,8 @@ def test_it_is_the_recurrence_of_its_file_in_values_and_every_gradient() -> None
         torch.testing.assert_close(one, other)
 
 
-def test_what_follows_depends_on_the_bits_alone() -> None:
-    """800 different prompts are at most 2^3 states: after the same token there are no more different answers."""
+def test_later_outputs_depend_on_the_bits_alone() -> None:
+    """800 different prompts lead to at most 2^3 states, so the same next token has at most 2^3 different answers."""
     model = SequenceModel(ModelConfig(architecture=GRU(d_model=16, n_layers=1, bits=3), vocab_size=23))
     with torch.no_grad():
         for parameter in model.layers.parameters():
@@ -71,7 +71,7 @@ def test_what_follows_depends_on_the_bits_alone() -> None:
     assert model.state_bits(12) == 3
 
 
-def test_training_tries_other_bits_and_the_same_ones_again_with_the_same_weights() -> None:
+def test_training_draws_bits_at_random_and_the_same_ones_for_the_same_weights() -> None:
     model, tokens = small_model("binary gru"), random_tokens(40, 12)
     with torch.no_grad():
         nearest = model(tokens)
@@ -81,7 +81,7 @@ def test_training_tries_other_bits_and_the_same_ones_again_with_the_same_weights
 
 
 @pytest.mark.parametrize("mean", [0.0, 0.2, -0.9])
-def test_in_training_a_unit_is_one_by_chance_with_its_mean(mean: float) -> None:
+def test_training_rounds_a_unit_at_random_and_keeps_its_mean(mean: float) -> None:
     mixer = BinaryMixer(D, K).train()
     near = mean + 1e-2 * torch.rand(20_000, generator=torch.Generator().manual_seed(0))
     assert mixer._rounded(near).mean() == pytest.approx(float(near.mean()), abs=0.03)

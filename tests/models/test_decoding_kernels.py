@@ -1,4 +1,4 @@
-"""Decoding at the sizes at which the compiled kernels take over: the same as the parallel forward pass."""
+"""Decoding equals the parallel forward pass at the sizes at which the compiled kernels take over."""
 
 import pytest
 import torch
@@ -10,8 +10,8 @@ from tests.models.helpers import VOCAB, random_tokens
 
 @pytest.mark.parametrize("name", ["transformer", "hybrid", "mamba", "lstm"])
 @pytest.mark.parametrize("rows", [(40, 40), (200, 24)])
-def test_a_large_batch_is_decoded_as_it_is_read_while_rows_leave_it(name: str, rows: tuple[int, int]) -> None:
-    """The prompt goes through the compiled kernels at 200 rows; steps go on past a doubling of the cache, then with
+def test_a_large_batch_that_loses_rows_is_decoded_as_in_the_forward_pass(name: str, rows: tuple[int, int]) -> None:
+    """At 200 rows the prompt goes through the compiled kernels. The steps pass a doubling of the cache, and end with
     fewer rows than the kernels take."""
     model = SequenceModel(ModelConfig(architecture=architecture(name, "tiny+n_layers=1"), vocab_size=VOCAB)).eval()
     first, later = rows

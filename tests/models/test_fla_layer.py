@@ -1,6 +1,6 @@
-"""A layer of another package is named by its dotted path; the layer here keeps the interface of those of fla.
+"""A layer of another package is named by its dotted path. The layers here have the interface of fla's.
 
-`test_fla_package.py` has those of the package itself.
+`test_fla_package.py` tests the layers of fla itself.
 """
 
 import json
@@ -67,7 +67,7 @@ def model_of(path: str) -> SequenceModel:
     return SequenceModel(ModelConfig(architecture=architecture(path, "tiny"), vocab_size=23))
 
 
-def test_it_is_the_same_in_parallel_by_prefill_and_step_by_step(package: str) -> None:
+def test_the_layer_is_the_same_in_parallel_by_prefill_and_step_by_step(package: str) -> None:
     model, tokens = model_of(f"{package}.Decaying"), random_tokens(3, 12)
     with torch.no_grad():
         logits = model(tokens)
@@ -80,14 +80,14 @@ def test_it_is_the_same_in_parallel_by_prefill_and_step_by_step(package: str) ->
             torch.testing.assert_close(last, logits[[2, 0], t])
 
 
-def test_its_state_bits_are_those_of_the_tensors_in_its_cache(package: str) -> None:
+def test_state_bits_are_those_of_the_tensors_in_the_cache(package: str) -> None:
     model = model_of(f"{package}.Decaying")
     assert model.state_bits(3) == model.state_bits(40) == 3 * 2 * 64 * 32  # layers x (h, window) x width x bits
     _, state = model.prefill(random_tokens(5, 2))
     assert {tensor.shape for tensor in state_tensors(state)} == {(5, 64)}
 
 
-def test_it_trains_and_decodes_from_the_command_line(
+def test_the_layer_trains_and_decodes_from_the_command_line(
     package: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = f"train --task index --mode rag --length 8 --arch {package}.Decaying --size tiny --samples 32 --threads 1"
@@ -109,7 +109,7 @@ def test_it_trains_and_decodes_from_the_command_line(
         (".layers.X", "cannot be imported"),
     ],
 )
-def test_a_path_that_is_no_layers_is_refused_in_one_line(package: str, name: str, told: str) -> None:
+def test_a_path_that_names_no_layer_is_refused_in_one_line(package: str, name: str, told: str) -> None:
     with pytest.raises(UsageError, match=told) as refused:
         architecture(name, "tiny")
     assert "\n" not in str(refused.value)

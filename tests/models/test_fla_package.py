@@ -1,9 +1,8 @@
-"""Layers of flash-linear-attention itself, named by dotted path, on its own kernels in Triton's interpreter.
+"""Layers of flash-linear-attention itself, named by dotted path, work on its own kernels in Triton's interpreter.
 
-The package lies in a folder of its own, which `make test-fla` makes: `transformers` takes its kernels wherever it is
-installed, and so is no oracle beside it.  A process of its own too: Triton looks at TRITON_INTERPRET when it is
-imported.  There a driver is wanted only to choose between settings of a kernel by their speed, which one that runs
-each once replaces.
+`make test-fla` installs the package in a folder of its own: `transformers` would use its kernels if it found them, and
+would be no oracle.  The test needs its own process too, because Triton reads TRITON_INTERPRET when it is imported.
+There a driver is needed only to choose between a kernel's settings by speed; a stand-in runs each of them once.
 """
 
 import json

@@ -37,7 +37,7 @@ GOLDEN = {
 
 @pytest.mark.parametrize(
     "name", [name for name in SMALL if name != "binary gru"]
-)  # in training it rounds by low digits
+)  # in training it rounds at random, by low digits
 def test_one_step_gives_the_recorded_loss_and_gradient_norm(name: str) -> None:
     task = load_task("istree")(TaskConfig(n=6, mode="cot"))
     batch = task.sample(np.arange(8))

@@ -1,4 +1,4 @@
-"""The public implementations are the oracle: the same weights, the same logits, both ways."""
+"""The public implementations are the oracle: the same weights give the same logits, and are converted both ways."""
 
 from typing import Any
 
@@ -50,7 +50,7 @@ def test_the_same_weights_give_the_same_logits(name: str, length: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["transformer", "mamba"])
-def test_so_do_models_large_enough_for_every_compiled_kernel(name: str) -> None:
+def test_models_large_enough_for_every_compiled_kernel_have_the_same_loss_and_gradient(name: str) -> None:
     shipped = architecture(name, "tiny")
     ours, theirs = SequenceModel(ModelConfig(architecture=shipped, vocab_size=VOCAB)), _public(shipped)
     theirs.load_state_dict(to_huggingface(ours))

@@ -1,4 +1,4 @@
-"""Weights go to and from the names of the package `mamba_ssm`."""
+"""Weights are converted to and from the names of the package `mamba_ssm`."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def test_weights_come_back_unchanged() -> None:
 
 
 def test_hugging_face_reads_them_as_a_checkpoint_of_the_package() -> None:
-    """It renames the package's embedding when it loads one: an outside witness of that name."""
+    """Hugging Face renames the package's embedding when it loads a checkpoint, which confirms that name."""
     transformers = pytest.importorskip("transformers", reason="the oracle, transformers, is not installed")
     ours, size = small_model("mamba"), SMALL["mamba"]
     theirs = transformers.MambaForCausalLM(
@@ -35,7 +35,7 @@ def test_hugging_face_reads_them_as_a_checkpoint_of_the_package() -> None:
         torch.testing.assert_close(ours(tokens), theirs(tokens).logits, rtol=1e-4, atol=1e-4)
 
 
-def test_the_package_has_these_names() -> None:
+def test_names_and_shapes_are_those_of_the_package() -> None:
     reason = "mamba_ssm is not installed, or not its compiled extension"
     package = pytest.importorskip("mamba_ssm.models.mixer_seq_simple", reason=reason, exc_type=ImportError)
     from mamba_ssm.models.config_mamba import MambaConfig

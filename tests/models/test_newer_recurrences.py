@@ -1,7 +1,7 @@
 """The gated delta product, Mamba-2 and log-linear GLA are the recurrences that they are named after.
 
 The chunked forms are compared with loops over time, or with sums over all pairs of tokens, in float64: values and all
-gradients, at lengths around a chunk's.  Axes: B batch, L time, J updates, H heads, K key width, V value width.
+gradients, lengths around a chunk.  Axes: B batch, L time, J updates, H heads, K key width, V value width.
 """
 
 import math
@@ -44,7 +44,7 @@ def naive_duality(c: Tensor, b: Tensor, u: Tensor, log_a: Tensor, h: Tensor) -> 
 
 
 def level(t: int, s: int) -> int:
-    """Of the block in which token s stands when t reads: blocks of a Fenwick tree, from the end of what is before t."""
+    """The level of the block with token s when t reads: blocks of a Fenwick tree, counted backwards from t."""
     if s == t:
         return 0
     end = t
@@ -121,7 +121,7 @@ MIXERS = {
 
 @pytest.mark.parametrize("name", MIXERS)
 @pytest.mark.parametrize("first", [0, 5, CHUNK, 2 * CHUNK + 1])
-def test_tokens_one_by_one_in_stretches_and_together_are_the_same(name: str, first: int) -> None:
+def test_steps_and_prefill_in_pieces_equal_one_prefill(name: str, first: int) -> None:
     mixer: Mixer = MIXERS[name]().double()
     x_BxLxD, length = random(B, 3 * CHUNK + 4, 16, seed=1), 3 * CHUNK + 4
     with torch.no_grad():
@@ -143,7 +143,7 @@ def test_tokens_one_by_one_in_stretches_and_together_are_the_same(name: str, fir
 
 
 @pytest.mark.parametrize("name", MIXERS)
-def test_a_static_state_goes_the_same_way(name: str) -> None:
+def test_a_static_state_gives_the_same_outputs(name: str) -> None:
     mixer, position = MIXERS[name]().double(), torch.tensor(0)
     x_BxLxD = random(B, 21, 16, seed=1)
     with torch.no_grad():
@@ -175,7 +175,7 @@ def test_one_update_with_eigenvalues_from_0_to_1_is_gated_deltanet() -> None:
 
 
 def test_two_updates_of_strength_2_permute_three_values_in_one_token() -> None:
-    """Each reflects: the product of two is a rotation of three, which no single update does."""
+    """Each update is a reflection; the product of two rotates three values, which no single update does."""
     swap = torch.tensor([[1.0, -1, 0], [0, 1, -1]], dtype=torch.float64) / math.sqrt(2)
     k, b = swap[None, None, :, None], torch.full((1, 1, 2, 1), 2.0, dtype=torch.float64)
     held = torch.diag(torch.tensor([1.0, 2, 3], dtype=torch.float64))[None, None]
@@ -184,8 +184,8 @@ def test_two_updates_of_strength_2_permute_three_values_in_one_token() -> None:
     assert moved[0, 0].round().tolist() == [[0, 2, 0], [0, 0, 3], [1, 0, 0]]
 
 
-def test_without_turning_parity_fades_and_a_half_turn_keeps_it() -> None:
-    """A state turned by half a circle at each 1 has the sign of the parity; one that decays never changes its own."""
+def test_half_turns_keep_the_parity_of_the_bits() -> None:
+    """A state turned by half a circle at each 1 has the sign of the parity; one that only decays never changes sign."""
     bits = torch.tensor([1, 0, 1, 1, 0, 1, 0, 0, 1])
     state, angle = torch.tensor([1.0, 0.0]), bits * math.pi
     for k, turn in enumerate(angle):
@@ -194,7 +194,7 @@ def test_without_turning_parity_fades_and_a_half_turn_keeps_it() -> None:
 
 
 @pytest.mark.parametrize("length", [1, 37])
-def test_a_turning_mamba2_that_does_not_turn_is_mamba2(length: int) -> None:
+def test_a_turning_mamba2_with_angle_zero_is_mamba2(length: int) -> None:
     plain, turning = Mamba2Mixer(16, 4), Mamba2Mixer(16, 4, "data")
     copied(plain, turning)
     assert isinstance(turning.angle_proj, nn.Linear)
@@ -215,7 +215,7 @@ def test_with_all_weights_one_log_linear_gla_is_gla(length: int) -> None:
         torch.testing.assert_close(blocks(x_BxLxD), plain(x_BxLxD), rtol=1e-4, atol=1e-5)
 
 
-def test_the_blocks_before_a_token_are_the_ones_of_its_number_in_binary() -> None:
+def test_the_filled_blocks_are_the_ones_in_the_binary_number_of_tokens() -> None:
     mixer = LogLinearGLAMixer(16, 2)
     with torch.no_grad():
         for length in (1, 6, 11, 16, 44, 48):
@@ -241,14 +241,14 @@ def test_shapes_that_cannot_be_built_are_refused(build: object, told: str) -> No
         build()  # type: ignore[operator]
 
 
-def test_a_context_without_weights_is_refused() -> None:
+def test_a_context_too_long_for_the_weights_is_refused() -> None:
     q, k, v, log_a, w = log_linear_inputs(CHUNK)
     before = [None] * (LEVELS - 5) + [random(B, H, K, V, seed=1)]
     with pytest.raises(ValueError, match="contexts of less than"):
         log_linear_attention(q, k, v, log_a, w, before)
 
 
-def test_the_delta_product_is_the_delta_rule_over_a_longer_time() -> None:
+def test_the_delta_product_is_the_delta_rule_with_several_updates_per_token() -> None:
     q, k, v, log_a, b, s = product_inputs(5)
     outputs, state = gated_delta_product(q, k, v, log_a, b, s)
     for t in range(5):

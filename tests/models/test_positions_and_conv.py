@@ -1,4 +1,4 @@
-"""Positions of a Transformer and the short convolution: what they do, and that leaving them out changes nothing.
+"""A Transformer's positions and the short convolution are as defined, and change no hash at their defaults.
 
 Axes: B batch, L time, D model width.
 """
@@ -32,7 +32,7 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def naive_attention(mixer: CausalAttention, x_BxLxD: torch.Tensor, slopes: list[float]) -> torch.Tensor:
-    """Head by head and token by token; scores fall by a slope for each token of distance."""
+    """Attention computed by head and by token; scores fall by a head's slope for each token of distance."""
     q, k, v = mixer.qkv_proj(x_BxLxD).chunk(3, -1)
     width, heads = q.shape[-1] // mixer.n_heads, []
     for h, slope in enumerate(slopes):
@@ -54,26 +54,26 @@ def test_alibi_is_attention_with_a_slope_for_each_head(length: int) -> None:
 
 
 @pytest.mark.parametrize("length", [1, 2, 17])
-def test_without_positions_attention_has_no_slope_and_turns_nothing(length: int) -> None:
+def test_attention_without_positions_has_no_slope_and_no_rotation(length: int) -> None:
     mixer, x_BxLxD = UnplacedAttention(16, 4), random(2, length, 16)
     torch.testing.assert_close(mixer(x_BxLxD), naive_attention(mixer, x_BxLxD, [0.0] * 4), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("positions", ["rotary", "none", "alibi"])
-def test_order_is_seen_by_the_last_token_unless_there_are_no_positions(positions: str) -> None:
+def test_the_last_token_sees_the_order_unless_there_are_no_positions(positions: str) -> None:
     mixer, x_BxLxD = attention_with(positions, 16, 2), random(2, 6, 16)
     swapped = x_BxLxD[:, [1, 0, 2, 3, 4, 5]]
     same = torch.allclose(mixer(x_BxLxD)[:, -1], mixer(swapped)[:, -1], atol=1e-5)
     assert same == (positions == "none")
 
 
-def test_random_offsets_move_in_training_and_stand_still_else() -> None:
+def test_offsets_are_random_in_training_and_zero_in_decoding() -> None:
     placed, x_BxLxD = OffsetPositions(16), random(400, 3, 16)
     first = placed._offsets(x_BxLxD)[:, 0]
     assert 0 <= int(first.min()) < LARGEST_OFFSET // 20
     assert LARGEST_OFFSET - LARGEST_OFFSET // 20 < int(first.max()) < LARGEST_OFFSET
     assert len(first.unique()) > 300
-    assert torch.equal(placed(x_BxLxD), placed(x_BxLxD))  # the same weights, the same offsets: a resumed run's too
+    assert torch.equal(placed(x_BxLxD), placed(x_BxLxD))  # equal weights give equal offsets: a resumed run's too
     with torch.no_grad():
         placed.gain_D[0] += 1e-3
     assert (placed._offsets(x_BxLxD)[:, 0] == first).float().mean() < 0.05
@@ -84,11 +84,11 @@ def test_random_offsets_move_in_training_and_stand_still_else() -> None:
 def test_a_sample_has_the_same_offset_in_a_batch_and_in_a_part_of_it() -> None:
     placed, x_BxLxD = OffsetPositions(16), random(8, 30, 16)
     torch.testing.assert_close(torch.cat([placed(x_BxLxD[:3]), placed(x_BxLxD[3:])]), placed(x_BxLxD))
-    longer = torch.cat([x_BxLxD, random(8, 5, 16)], 1)  # as filled up to the longest of another part
+    longer = torch.cat([x_BxLxD, random(8, 5, 16)], 1)  # padded, as to the longest sample of another part
     torch.testing.assert_close(placed(longer)[:, :30], placed(x_BxLxD))
 
 
-def test_sinusoids_of_a_position_are_those_of_the_offset_before_it() -> None:
+def test_sinusoids_continue_from_the_position_in_the_state() -> None:
     placed = OffsetPositions(16).eval()
     x_BxLxD = torch.zeros(1, 9, 16)
     whole = placed(x_BxLxD)
@@ -98,7 +98,7 @@ def test_sinusoids_of_a_position_are_those_of_the_offset_before_it() -> None:
 
 
 @pytest.mark.parametrize("width", [2, 3, 4, 7])
-def test_a_short_convolution_is_torchs_and_leaves_out_nothing(width: int) -> None:
+def test_a_short_convolution_is_torchs_added_to_its_input(width: int) -> None:
     inner = LSTMMixer(8)
     mixer, x_BxLxD = ShortConv(8, width, inner), random(2, 11, 8)
     conv = F.conv1d(F.pad(x_BxLxD.mT, (width - 1, 0)), mixer.weight_DxW[:, None], mixer.bias_D, groups=8).mT
@@ -124,13 +124,13 @@ def run(arch: str, size: str) -> RunConfig:
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_an_option_at_its_default_changes_no_hash(name: str) -> None:
+def test_an_option_left_at_its_default_is_not_hashed(name: str) -> None:
     shape = run(name, "tiny").hashed_values()["shape"]
     assert not {"conv", "positions", "rotation"} & set(shape)
     assert run(name, "tiny+conv=4").hashed_values()["shape"] == shape | {"conv": 4}
 
 
-def test_an_option_said_is_the_default_that_it_repeats() -> None:
+def test_an_option_given_at_its_default_changes_no_hash() -> None:
     for arch, said in (
         ("transformer", "positions=rotary"),
         ("hybrid", "positions=rotary"),
@@ -155,7 +155,7 @@ def test_an_option_said_is_the_default_that_it_repeats() -> None:
         ("gated_deltaproduct", "tiny+eigenvalues=0", "unknown eigenvalues '0'"),
     ],
 )
-def test_an_option_that_will_not_do_is_told_in_one_line(arch: str, size: str, told: str) -> None:
+def test_an_invalid_option_is_refused_in_one_line(arch: str, size: str, told: str) -> None:
     with pytest.raises(UsageError, match=told) as raised:
         architecture(arch, size)
     assert "\n" not in str(raised.value)
@@ -171,7 +171,7 @@ def test_other_positions_have_no_public_counterpart(positions: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["alibi transformer", "offset transformer", "transformer with conv"])
-def test_a_static_state_goes_the_same_way(name: str) -> None:
+def test_a_static_state_gives_the_same_outputs(name: str) -> None:
     model, position, tokens = small_model(name), torch.tensor(0), random_tokens(2, 12)
     with torch.no_grad():
         state, static = model.init_state(2), model.static_state(2, 12, position)

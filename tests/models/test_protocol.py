@@ -1,4 +1,4 @@
-"""Every architecture keeps the protocol: causal, and the same in parallel, by prefill and step by step."""
+"""Every architecture is causal, and gives the same outputs in parallel, by prefill and step by step."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from tests.models.helpers import SMALL, VOCAB, random_tokens, small_model
 
 every_architecture = pytest.mark.parametrize("name", SMALL)
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
-# They normalise outputs of any size, so that float32's rounding of a small one shows: compared in float64.
+# These normalise outputs of any size, so float32's rounding of a small one shows: they are compared in float64.
 NORMALISED = ("gla", "gated_deltanet", "gated_deltaproduct", "mamba2", "turning mamba2", "log_linear_gla")
 
 
@@ -44,7 +44,7 @@ def test_prefill_then_steps_equal_the_parallel_forward(name: str, length: int, d
 
 
 @every_architecture
-def test_prefill_in_two_stretches_equals_prefill_in_one(name: str) -> None:
+def test_prefill_in_two_pieces_equals_prefill_in_one(name: str) -> None:
     model, tokens = small_model(name), random_tokens(2, 21)
     with torch.no_grad():
         whole, _ = model.prefill(tokens)
@@ -77,7 +77,7 @@ def test_the_loss_grades_the_masked_tokens_and_only_them(name: str) -> None:
 
 
 @every_architecture
-def test_rows_of_a_state_go_on_as_those_samples(name: str) -> None:
+def test_selected_rows_of_a_state_continue_their_samples(name: str) -> None:
     model, tokens = small_model(name), random_tokens(5, 7)
     rows = torch.tensor([4, 1])
     with torch.no_grad():
@@ -114,7 +114,7 @@ def test_state_bits_are_those_of_the_tensors() -> None:
     # 2 layers x (conv window of 3 x (32 + 2 x 4) channels + 1 head x (4 states x 32 channels)) x 32 bits, turned or not
     assert small_model("mamba2").state_bits(50) == 2 * (3 * 40 + 4 * 32) * 32
     assert small_model("turning mamba2").state_bits(50) == small_model("mamba2").state_bits(50)
-    # a state of GLA for each binary digit of the number of tokens
+    # one state of GLA for each binary digit of the number of tokens
     for length, digits in ((1, 1), (50, 6), (64, 7), (100, 7)):
         assert small_model("log_linear_gla").state_bits(length) == digits * small_model("gla").state_bits(1)
     # an LSTM's, and 2 layers x a window of 2 x 16 channels
@@ -123,7 +123,7 @@ def test_state_bits_are_those_of_the_tensors() -> None:
     assert small_model("transformer").state_bits(50) == 50 * 2 * 2 * 32 * 32
     _, state = small_model("transformer").prefill(random_tokens(3, 5))
     assert [t.shape[2] for t in state_tensors(state)] == [5] * 4
-    # a position beside it
+    # and a position
     assert small_model("offset transformer").state_bits(50) == small_model("transformer").state_bits(50) + 32
 
 
@@ -162,7 +162,7 @@ def test_state_bits_are_those_of_the_tensors() -> None:
         ("log_linear_gla", "2m", 2_098_000),
     ],
 )
-def test_sizes_are_the_papers_and_those_of_the_others_match(name: str, size: str, parameters: int) -> None:
+def test_sizes_are_the_papers_and_other_architectures_match_them(name: str, size: str, parameters: int) -> None:
     model = SequenceModel(ModelConfig(architecture=architecture(name, size), vocab_size=30))
     assert model.parameter_count() == pytest.approx(parameters, rel=0.005)
 
@@ -176,20 +176,20 @@ def test_the_tiny_models_differ_by_less_than_a_tenth_in_parameters() -> None:
 
 
 @pytest.mark.parametrize("embedding", ["sinusoidal", "learned"])
-def test_the_embedding_is_tied_and_trained_only_where_learned(embedding: str) -> None:
+def test_the_embedding_is_trained_only_if_it_is_learned(embedding: str) -> None:
     model = small_model("transformer", embedding)  # type: ignore[arg-type]
     model.loss(random_tokens(2, 5), torch.ones(2, 5, dtype=torch.bool)).backward()
     assert (model.embedding.weight.grad is not None) == (embedding == "learned")
 
 
-def test_the_sinusoidal_row_is_the_papers() -> None:
+def test_the_sinusoidal_embedding_is_the_papers() -> None:
     row = small_model("lstm").embedding.weight[5]
     angle = torch.tensor([5 / 10_000 ** (j / 16) for j in range(0, 16, 2)])
     torch.testing.assert_close(row[0::2], angle.sin())
     torch.testing.assert_close(row[1::2], angle.cos())
 
 
-def test_building_a_model_leaves_the_global_randomness_alone() -> None:
+def test_building_a_model_does_not_change_the_global_random_state() -> None:
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)

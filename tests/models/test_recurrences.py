@@ -1,7 +1,7 @@
 """GRU, gated linear attention and the gated delta rule are the recurrences that they are named after.
 
-The chunked forms are compared with loops over time in float64, values and all gradients, at lengths around a chunk's;
-the delta rule also with the public one of `transformers`.  Axes: B batch, L time, H heads, K key width, V value width.
+The chunked forms are compared with loops over time in float64 (values and all gradients, lengths around a chunk), and
+the delta rule also with that of `transformers`.  Axes: B batch, L time, H heads, K key width, V value width.
 """
 
 import pytest
@@ -75,7 +75,7 @@ def test_the_delta_rule_replaces_what_a_key_held_and_linear_attention_adds_to_it
     torch.testing.assert_close(replaced[0, 0, :2, :2], value[0, [2, 1], 0])
 
 
-def test_the_delta_rule_is_the_public_one() -> None:
+def test_the_delta_rule_is_that_of_transformers() -> None:
     public = pytest.importorskip("transformers.models.qwen3_next.modeling_qwen3_next")
     q, k, v, log_a, b, state = (t.float() for t in delta_inputs(37))
     theirs, last = public.torch_recurrent_gated_delta_rule(q, k, v, log_a, b, state, output_final_state=True)
@@ -105,7 +105,7 @@ def test_the_gru_is_torchs_and_the_papers(length: int) -> None:
         torch.testing.assert_close(ours[:, t], h_BxD)
 
 
-def test_a_gru_starts_out_remembering() -> None:
+def test_a_new_gru_keeps_most_of_its_state() -> None:
     bias = GRUMixer(64).gru.bias_ih_l0[64:128]
     assert bias.min() > 0  # every update gate keeps more than half
     assert 3 < bias.mean() < 7

@@ -1,4 +1,4 @@
-"""A size is a name, and what is changed after it."""
+"""A size is a name and changes of its dimensions, such as tiny+d_hidden=3."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def test_a_dimension_is_changed_by_name() -> None:
     assert architecture("lstm", "tiny+d_hidden=3+n_layers=1") == LSTM(d_model=64, n_layers=1, d_hidden=3)
 
 
-def test_a_narrow_state_is_counted_as_it_is() -> None:
+def test_the_bits_of_a_narrow_state_are_counted() -> None:
     model = SequenceModel(ModelConfig(architecture=architecture("lstm", "tiny+d_hidden=3+n_layers=1"), vocab_size=9))
     assert model.state_bits(length=50) == 2 * 3 * 32
 
@@ -31,7 +31,7 @@ def test_a_narrow_state_is_counted_as_it_is() -> None:
         ("tiny+d_hidden=8+d_hidden=16", "d_hidden is changed twice"),
     ],
 )
-def test_a_size_that_will_not_do_is_told_in_one_line(size: str, told: str) -> None:
+def test_an_invalid_size_is_refused_in_one_line(size: str, told: str) -> None:
     with pytest.raises(UsageError, match=told) as raised:
         architecture("lstm", size)
     assert "\n" not in str(raised.value)
@@ -61,7 +61,7 @@ SIZES = {{"tiny": Stack()}}
         ("@dataclass(frozen=True)", "sizes: tuple = (1, object())", "has a field sizes that is not a number, text"),
     ],
 )
-def test_an_architecture_whose_hash_would_be_another_in_every_process_is_refused(
+def test_an_architecture_whose_hash_would_differ_between_processes_is_refused(
     tmp_path: Path, declared: str, field: str, told: str
 ) -> None:
     file = tmp_path / "mine.py"
@@ -70,13 +70,13 @@ def test_an_architecture_whose_hash_would_be_another_in_every_process_is_refused
         architecture(str(file), "tiny")
 
 
-def test_an_architecture_of_plain_values_is_taken(tmp_path: Path) -> None:
+def test_an_architecture_of_plain_values_is_accepted(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(STACK.format(declared="@dataclass(frozen=True)", field="sizes: tuple = (1, (None, 'a', 0.5))"))
     assert architecture(str(file), "tiny").d_model == 16
 
 
-def test_a_shape_that_cannot_be_built_is_told_in_one_line() -> None:
+def test_a_shape_that_cannot_be_built_is_refused() -> None:
     with pytest.raises(UsageError, match="heads"):
         architecture("transformer", "tiny+n_heads=5")
 

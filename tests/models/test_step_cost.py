@@ -1,4 +1,4 @@
-"""What a mixer asks of a machine: as it says itself, or as it is measured where it says nothing."""
+"""The work of a mixer is what it declares, or is measured if it declares nothing."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ D = 16
 
 
 class Affine(Mixer):
-    """One matrix, and a bias that is added apart: known counts."""
+    """One matrix, and a bias that is added separately: the counts are known."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Loop(Mixer):
         return torch.stack([x_BxD * 2 for x_BxD in x.unbind(1)], 1)
 
 
-def test_a_mixer_that_says_nothing_is_counted_while_it_runs() -> None:
+def test_a_mixer_that_declares_no_work_is_counted_while_it_runs() -> None:
     work = measured_work(Affine(), D, context=5)
     assert work.flops == pytest.approx(2 * D * 3 * D + 3 * D)
     assert work.floats == pytest.approx((D + 3 * D) + (3 * D + 3 * D))  # weights are not counted
@@ -49,12 +49,12 @@ def test_a_mixer_that_says_nothing_is_counted_while_it_runs() -> None:
 
 
 @pytest.mark.parametrize("context", [1, 7, 100])
-def test_the_context_that_a_token_sees_costs(context: int) -> None:
-    """Without causality a token of L sees L, twice the mean of a causal one but for half a token."""
+def test_the_work_of_a_token_grows_with_its_context(context: int) -> None:
+    """Without causality each of L tokens sees L, where the mean context of a causal one is (L + 1) / 2."""
     assert measured_work(Attention(), D, context).flops == pytest.approx(4 * D * (2 * context - 1))
 
 
-def test_a_loop_over_positions_launches_kernels_for_each() -> None:
+def test_a_loop_over_positions_launches_a_kernel_for_each() -> None:
     work = measured_work(Loop(), D, context=1)
     assert (work.kernels, work.serial) == pytest.approx((1, 1))
 
@@ -67,7 +67,7 @@ def test_the_operations_of_a_state_are_those_of_its_definition(mixer: Any, per_s
 
 
 @pytest.mark.parametrize("arch", list(ARCHITECTURES))
-def test_no_built_in_layer_has_to_be_measured(arch: str) -> None:
+def test_every_built_in_layer_declares_its_work(arch: str) -> None:
     model = SequenceModel(ModelConfig(architecture=architecture(arch, "tiny"), vocab_size=D))
     assert all(module.work(1) is not None for module in model.modules() if isinstance(module, Mixer))
 
@@ -90,7 +90,7 @@ def test_a_users_layer_has_a_cost_in_training_and_decoding() -> None:
 
 
 @pytest.mark.parametrize("arch", list(ARCHITECTURES))
-def test_what_a_token_adds_to_the_state_is_counted(arch: str) -> None:
+def test_the_growth_of_the_state_per_token_is_counted(arch: str) -> None:
     model = SequenceModel(ModelConfig(architecture=architecture(arch, "tiny"), vocab_size=D))
     growth = model.state_growth()
     if growth.steady:

@@ -1,4 +1,4 @@
-"""A user's layer that breaks a promise is refused before training, with what differs; one that keeps them is not."""
+"""A user's layer that breaks a promise of `Mixer` is refused before training, and the error says what differs."""
 
 import re
 from collections.abc import Callable
@@ -20,7 +20,7 @@ D = 8
 
 
 class Sum(Mixer):
-    """A running sum: the plainest recurrence."""
+    """A running sum: the simplest recurrence."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class DropsUnits(Sum):
 
 
 class HidesBehindZero(DropsItsState):
-    """Its output is zero at the start, as with projections that are."""
+    """Its output is zero before training, because its projection is."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ def test_the_built_in_architectures_pass(arch: str) -> None:
         (StepIsAnother, "step after step and forward differ by"),
     ],
 )
-def test_a_layer_that_breaks_one_is_named_with_what_differs(mixer: Callable[[], Mixer], told: str) -> None:
+def test_a_layer_that_breaks_a_promise_is_named_with_what_differs(mixer: Callable[[], Mixer], told: str) -> None:
     found = broken_promise(model_of(mixer), "mine.py")
     assert re.search(told, found)
     assert f"layer 0, {mixer.__name__}" in found
@@ -150,12 +150,12 @@ class LooksAheadEverywhere(Sum):
         return self.forward(x), state
 
 
-def test_where_two_outputs_part_is_told() -> None:
+def test_the_first_token_at_which_outputs_differ_is_reported() -> None:
     found = broken_promise(model_of(DropsItsState), "mine.py")
     assert "from token 3 on, of 7" in found
 
 
-def test_causality_is_tried_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_causality_is_checked_separately(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("retrieval_gap.models.trial._readings", lambda mixer: iter(()))
     assert "it looks ahead" in broken_promise(model_of(LooksAheadEverywhere), "mine.py")
 
@@ -209,7 +209,7 @@ def config(path: Path, **changes: object) -> RunConfig:
     return RunConfig(task="index", mode="direct", n=8, arch=str(file), size="tiny")
 
 
-def test_a_users_file_is_tried_before_its_run_starts(tmp_path: Path) -> None:
+def test_a_users_file_that_keeps_its_promises_is_accepted(tmp_path: Path) -> None:
     config(tmp_path).validate()
 
 
@@ -222,7 +222,7 @@ def test_a_users_file_is_tried_before_its_run_starts(tmp_path: Path) -> None:
         ({"spare": True}, r"no output depends on the parameter layers\.0\.mixer\.spare"),
     ],
 )
-def test_what_is_wrong_with_a_users_file_is_told_before_its_run_starts(
+def test_a_users_file_that_is_wrong_is_refused_before_its_run_starts(
     tmp_path: Path, changes: dict[str, Any], told: str
 ) -> None:
     with pytest.raises(UsageError, match=told) as error:

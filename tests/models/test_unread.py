@@ -1,4 +1,4 @@
-"""A model does not read the tokens that its task calls unread: an answer helps with none of the next."""
+"""A model does not read the tokens that its task calls unread, so an answer does not help with the next ones."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def with_other_answers(tokens: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_logits_do_not_depend_on_which_unread_token_stands_there(name: str) -> None:
+def test_logits_do_not_depend_on_which_unread_token_is_there(name: str) -> None:
     model, tokens = model_of(name), random_tokens(4, 20)
     assert torch.isin(tokens, torch.tensor(UNREAD)).any()
     with torch.no_grad():
@@ -27,7 +27,7 @@ def test_logits_do_not_depend_on_which_unread_token_stands_there(name: str) -> N
         assert not torch.equal(model_of(name, ())(tokens), model_of(name, ())(with_other_answers(tokens)))
 
 
-def test_steps_do_not_read_them_either() -> None:
+def test_steps_do_not_read_unread_tokens() -> None:
     model, tokens = model_of("mamba"), random_tokens(4, 20)
     with torch.no_grad():
         _, state = model.prefill(tokens[:, :7])
@@ -39,14 +39,14 @@ def test_steps_do_not_read_them_either() -> None:
         torch.testing.assert_close(told, model(tokens)[:, -1], rtol=1e-4, atol=1e-5)
 
 
-def test_they_are_still_written_and_learned() -> None:
+def test_unread_tokens_are_still_learned_as_targets() -> None:
     model, tokens = model_of("lstm"), random_tokens(4, 20)
     mask = torch.isin(tokens, torch.tensor(UNREAD))
     model.loss(tokens, mask).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters() if p.requires_grad)
 
 
-def test_a_run_takes_them_from_its_task() -> None:
+def test_a_run_takes_its_unread_tokens_from_its_task() -> None:
     config = RunConfig(task="word_problem", n=6, mode="direct", arch="lstm", size="tiny", options="ask=each")
     task = config.build_task("train")
     assert config.model(len(task.vocabulary), task.unread).unread == task.answers

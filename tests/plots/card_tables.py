@@ -16,7 +16,7 @@ def run(task: str, n: int, options: str = "", **changes: Any) -> dict[str, Any]:
 
 
 def rates() -> list[dict[str, Any]]:
-    """As `--choose lr` writes them: three architectures with a wide, no and a narrow window."""
+    """Rows as `--choose lr` writes them: three architectures with a wide, no and a narrow window."""
     rows = []
     for arch, top, window in (
         ("transformer", 1.0, (1e-3, 1e-2)),
@@ -51,7 +51,7 @@ def query_first() -> list[dict[str, Any]]:
 def tested(
     task: str, ns: tuple[int, ...], n: int, options: str, answers: tuple[str, ...], **changes: Any
 ) -> list[dict[str, Any]]:
-    """As `transfer` writes them: a row for each answer."""
+    """Rows as `transfer` writes them: one for each answer."""
     return [
         run(task, n, options, tested_n=at, tested_options=options, tested_on="", answer=answer, **changes)
         | {"accuracy": max(0.5, 1 - 0.1 * ns.index(at)), "accuracy_low": 0.5, "accuracy_high": 1.0, "eval_samples": 100}

@@ -1,4 +1,4 @@
-"""What can be seen of a figure's words."""
+"""The words that a figure shows, and a check that they can be read."""
 
 from itertools import combinations
 
@@ -7,7 +7,7 @@ from matplotlib.text import Text
 
 
 def shown(figure: Figure) -> list[Text]:
-    """All text that a reader sees; ticks beyond the ends of an axis have labels too, which nobody does."""
+    """All text that a reader sees, so without the labels of ticks beyond the ends of an axis."""
     texts = [*figure.texts, *(text for part in figure.legends for text in part.get_texts())]
     for axes in figure.axes:
         texts += [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
@@ -18,7 +18,7 @@ def shown(figure: Figure) -> list[Text]:
 
 
 def check_words(figure: Figure) -> None:
-    """Fails where words are cut off by the figure's edge, or overlap."""
+    """Fails if words are cut off by the figure's edge, or overlap."""
     figure.draw_without_rendering()
     boxes = [(text.get_text(), text.get_window_extent()) for text in shown(figure)]
     for text, box in boxes:

@@ -16,7 +16,7 @@ from retrieval_gap.text_memory.settings import Settings
 from tests.tables.result_rows import full_row, write_full
 from tests.training.test_loop import CONFIG
 
-OWN = (*SAME, "lr", "samples")  # what a row and its run's configuration have in common
+OWN = (*SAME, "lr", "samples")  # columns that are also keys of the run's configuration
 HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
 
 
@@ -29,7 +29,7 @@ def sample(**changes: Any) -> dict[str, Any]:
 
 
 def finished_run(runs_dir: Path, samples: list[dict[str, Any]], **changes: Any) -> RunDirectory:
-    """A finished run with a learning curve of 120 reports; `changes` are of its row."""
+    """A finished run with a learning curve of 120 reports; `changes` replace values of its row."""
     config = replace(CONFIG, seed=len(list(runs_dir.glob("*"))) if runs_dir.exists() else 0)
     config = replace(
         config,
@@ -49,7 +49,7 @@ def finished_run(runs_dir: Path, samples: list[dict[str, Any]], **changes: Any) 
 
 
 def memory_run(runs_dir: Path, method: str = "llm_as_rnn", rule: str = "note_taker") -> RunDirectory:
-    """A finished memory run of two streams of six cues each; the first thing that it was told is hostile."""
+    """A finished memory run of two streams of six cues each; its first feedback is hostile."""
     cell = MemoryCell(
         benchmark="drift",
         method=method,

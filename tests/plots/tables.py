@@ -9,7 +9,7 @@ MODES = ("direct", "cot", "rag")
 
 
 def row(**changes: Any) -> dict[str, Any]:
-    """A row of a results table; the interval is 0.02 to both sides unless told."""
+    """A row of a results table; the interval is 0.02 to both sides unless given."""
     cell = {"task": "istree", "family": "two_star", "mode": "cot", "n": 8, "arch": "mamba", "size": "tiny"}
     training = {"parameters": 93_120, "samples": 24_000, "seed": 0, "accuracy": 0.75, "eval_samples": 1_000}
     made = cell | training | {"hardware": "Abacus, 2 cores"} | changes
@@ -53,7 +53,7 @@ def probe_row(**changes: Any) -> dict[str, Any]:
 
 
 def probe_like(ns: tuple[int, ...] = (8, 16), seeds: int = 2) -> list[dict[str, Any]]:
-    """Every n: an LSTM as it is and in 4, 8 and 16 bits, better with more of them and at smaller n; and attention,
+    """For every n: an LSTM unrounded and in 4, 8 and 16 bits, better with more bits and at smaller n; and attention,
     which is always right."""
     rows = []
     for n in ns:

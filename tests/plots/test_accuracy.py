@@ -49,7 +49,7 @@ def caption(figure: Figure) -> str:
     return " ".join(figure.texts[-1].get_text().split())
 
 
-def test_rows_that_differ_in_the_seed_alone_are_one_point_with_the_envelope_of_their_intervals(tmp_path: Path) -> None:
+def test_rows_that_differ_only_in_seed_are_one_point_with_the_envelope_of_their_intervals(tmp_path: Path) -> None:
     rows = [row(seed=seed, accuracy=share) for seed, share in enumerate((0.6, 0.8))]
     ((point,),) = [line.points for line in series(tmp_path, rows).lines]
     assert (point.accuracy, point.low, point.high) == pytest.approx((0.7, 0.58, 0.82))
@@ -63,14 +63,14 @@ def test_every_row_of_a_table_is_in_the_figure(tmp_path: Path) -> None:
         assert len(drawn) == len(rows)
 
 
-def test_runs_that_saw_smaller_problems_first_are_a_line_of_their_own(tmp_path: Path) -> None:
+def test_runs_with_a_curriculum_have_their_own_line(tmp_path: Path) -> None:
     rows = [row(n=n, curriculum=curriculum) for n in (16, 32) for curriculum in ("", "4+8")]
     read = series(tmp_path, rows)
     assert [(line.label, len(line.points)) for line in read.lines] == [("", 2), ("curriculum 4+8", 2)]
     assert "curriculum (none, 4+8)" in caption(accuracy.draw_figure(read))
 
 
-def test_a_warm_up_that_follows_from_the_samples_is_no_line_of_its_own(tmp_path: Path) -> None:
+def test_a_warm_up_that_follows_from_the_samples_makes_no_new_line(tmp_path: Path) -> None:
     rows = [row(samples=samples, warmup_samples=samples // 20) for samples in (6400, 64_000)]
     assert [len(line.points) for line in series(tmp_path, rows, x="samples").lines] == [2]
     apart = [row(n=n, warmup_samples=warmup) for n in (16, 32) for warmup in (0, 3200)]
@@ -83,19 +83,19 @@ def test_two_warm_ups_at_each_number_of_samples_are_two_lines(tmp_path: Path) ->
     assert [(line.label, len(line.points)) for line in lines] == [("warmup_samples 0", 2), ("warmup_samples 3200", 2)]
 
 
-def test_a_seed_of_a_table_that_does_not_tell_its_warm_up_is_one_of_the_others(tmp_path: Path) -> None:
+def test_a_seed_without_a_known_warm_up_joins_the_others(tmp_path: Path) -> None:
     rows = [row(seed=seed, warmup_samples=warmup) for seed, warmup in ((0, ""), (1, 3200))]
     (line,) = series(tmp_path, rows).lines
     assert [len(point.runs) for point in line.points] == [2]
 
 
-def test_what_has_no_place_on_the_axis_is_told(tmp_path: Path) -> None:
+def test_rows_without_a_value_on_the_axis_are_reported(tmp_path: Path) -> None:
     rows = [index_row(state_bits=64), index_row(n=16, state_bits="")]
     figure = accuracy.draw_figure(series(tmp_path, rows, x="state_bits"))
     assert "Not drawn: 1 rows without state_bits" in caption(figure)
 
 
-def test_a_users_layer_is_in_the_figure_by_the_name_in_its_file(tmp_path: Path) -> None:
+def test_a_users_layer_is_drawn_under_the_name_in_its_file(tmp_path: Path) -> None:
     mine = tmp_path / "mine.py"
     mine.write_text('from retrieval_gap.about import About\nABOUT = About(name="My layer", state="fixed")\n')
     rows = [row(arch=arch, n=n) for arch in ("lstm", str(mine), "gone.py") for n in (8, 16)]
@@ -104,7 +104,7 @@ def test_a_users_layer_is_in_the_figure_by_the_name_in_its_file(tmp_path: Path) 
     assert len({line.get_color() for line in figure.axes[0].lines if line.get_linestyle() == "-"}) == 3
 
 
-def test_lines_of_a_colour_are_told_apart_by_what_differs_between_them(tmp_path: Path) -> None:
+def test_lines_of_one_colour_are_labelled_by_the_settings_that_differ(tmp_path: Path) -> None:
     rows = [row(n=n, lr=lr, size="tiny", arch="lstm") for n in (8, 16) for lr in (0.001, 0.01)]
     rows += [row(n=n, lr=0.003, size="tiny", arch="mamba") for n in (8, 16)]
     read = series(tmp_path, rows)
@@ -114,7 +114,7 @@ def test_lines_of_a_colour_are_told_apart_by_what_differs_between_them(tmp_path:
     assert "lr (0.001, 0.003, 0.01)" in caption(accuracy.draw_figure(read))
 
 
-def test_chance_is_that_of_the_task_and_ceilings_are_the_bounds(tmp_path: Path) -> None:
+def test_chance_comes_from_the_task_and_ceilings_from_the_bounds(tmp_path: Path) -> None:
     rows = [index_row(n=n, state_bits=8) for n in (8, 16)] + [index_row(n=8, state_bits=4096, size="big")]
     (axes,) = accuracy.draw_figure(series(tmp_path, rows)).axes
     assert lines(axes, "chance") == [[0.25, 0.25]]
@@ -122,19 +122,19 @@ def test_chance_is_that_of_the_task_and_ceilings_are_the_bounds(tmp_path: Path) 
     assert lines(axes, "ceiling") == [[float(bound.ceiling(8)) for bound in bounds]]
 
 
-def test_a_reader_that_searches_has_no_ceiling(tmp_path: Path) -> None:
+def test_a_model_that_searches_has_no_ceiling(tmp_path: Path) -> None:
     rows = [index_row(n=n, state_bits=8, mode="rag") for n in (8, 16)]
     (axes,) = accuracy.draw_figure(series(tmp_path, rows)).axes
     assert lines(axes, "ceiling") == []
 
 
-def test_a_task_whose_file_is_gone_is_drawn_without_chance_and_told(tmp_path: Path) -> None:
+def test_a_task_whose_file_is_gone_is_drawn_without_chance_and_reported(tmp_path: Path) -> None:
     figure = accuracy.draw_figure(series(tmp_path, [row(task="gone.py", n=n) for n in (8, 16)]))
     assert lines(figure.axes[0], "chance") == []
-    assert "Chance is not known of gone.py" in caption(figure)
+    assert "Chance is unknown for gone.py" in caption(figure)
 
 
-def test_tasks_and_views_have_panels_of_their_own(tmp_path: Path) -> None:
+def test_tasks_and_views_have_separate_panels(tmp_path: Path) -> None:
     rows = [*demo_like(), index_row(), index_row(mode="rag")]
     for each in rows:
         each.setdefault("options", "")
@@ -143,7 +143,7 @@ def test_tasks_and_views_have_panels_of_their_own(tmp_path: Path) -> None:
     assert titles == ["Index", "Index", "IsTree", "IsTree", "IsTree"]
 
 
-@pytest.mark.parametrize("x", [x for x in X_COLUMNS if x != "size"])  # sizes stand aslant: boxes overlap, words do not
+@pytest.mark.parametrize("x", [x for x in X_COLUMNS if x != "size"])  # slanted sizes: boxes overlap, words do not
 @pytest.mark.parametrize("table", ["theory_demo", "istree_cpu"])
 def test_no_words_overlap_or_are_cut_in_the_committed_tables(x: str, table: str) -> None:
     check_words(accuracy.draw_figure(read_series(RESULTS / f"{table}.csv", SeriesView(x=x))))
@@ -162,12 +162,12 @@ def test_two_rows_of_one_configuration_and_seed_are_refused(tmp_path: Path) -> N
         ({"x": "n", "color": "n"}, "--color n is the x axis already"),
     ],
 )
-def test_a_view_that_cannot_be_is_told(view: dict[str, str], told: str) -> None:
+def test_an_invalid_view_is_refused(view: dict[str, str], told: str) -> None:
     with pytest.raises(UsageError, match=told):
         SeriesView(**view)
 
 
-def test_a_table_without_the_column_is_told(tmp_path: Path) -> None:
+def test_a_table_without_the_column_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="lacks the column lr"):
         series(tmp_path, [row()], x="lr")
 
@@ -180,7 +180,7 @@ def test_the_picture_is_named_by_its_axis(tmp_path: Path) -> None:
     ]
 
 
-def test_a_number_of_samples_that_follows_from_n_is_no_line_of_its_own(tmp_path: Path) -> None:
+def test_a_number_of_samples_that_follows_from_n_makes_no_new_line(tmp_path: Path) -> None:
     rows = [row(n=n, samples=1_000 * n, batch_size=2 * n) for n in (8, 16, 32)]
     read = series(tmp_path, rows)
     assert [(line.label, len(line.points)) for line in read.lines] == [("", 3)]
@@ -205,6 +205,6 @@ def test_titles_are_no_wider_than_their_panels(tmp_path: Path) -> None:
     assert not any("default" in axes.get_title() for axes in figure.axes)
 
 
-def test_an_n_that_is_no_whole_number_is_told_with_its_line(tmp_path: Path) -> None:
+def test_an_n_that_is_not_a_whole_number_is_reported_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"t\.csv.*n = '8\.0' is not a whole number"):
         accuracy.draw_figure(series(tmp_path, [row(n="8.0"), row(n="16.0")]))

@@ -1,4 +1,4 @@
-"""Figures of the card read their tables, show every row, and say what may be said."""
+"""Figures of the card read their tables, show every row, and claim only what the rows support."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -37,13 +37,13 @@ def words(figure: Figure) -> str:
 
 
 @every_figure
-def test_words_are_whole_and_apart(name: str, tmp_path: Path) -> None:
+def test_no_words_are_cut_off_or_overlap(name: str, tmp_path: Path) -> None:
     with style.applied():
         check_words(drawn(name, TABLES[name](), tmp_path))
 
 
 @every_figure
-def test_a_table_without_what_the_figure_wants_is_told_in_one_line(name: str, tmp_path: Path) -> None:
+def test_a_table_without_the_figures_rows_or_columns_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
     other = [card_tables.run("index", 8)]
     if name == "fig_card":
         other = [{key: value for key, value in other[0].items() if key != "options"}]
@@ -52,21 +52,21 @@ def test_a_table_without_what_the_figure_wants_is_told_in_one_line(name: str, tm
     assert "\n" not in str(refused.value)
 
 
-def test_windows_tell_their_width_and_the_share_of_seeds(tmp_path: Path) -> None:
+def test_windows_show_their_width_and_the_share_of_converged_seeds(tmp_path: Path) -> None:
     told = words(drawn("fig_lr_window", card_tables.rates(), tmp_path))
     assert told.count("0.50 decades, 100% converged") == 2
-    assert told.count("\N{GREATER-THAN OR EQUAL TO} 0.50 decades, 100% converged") == 1  # it begins where the rates do
-    assert told.count("no window, 0% converged") == 1  # though the table has one, as tables of before did
+    assert told.count("\N{GREATER-THAN OR EQUAL TO} 0.50 decades, 100% converged") == 1  # it begins at the lowest rate
+    assert told.count("no window, 0% converged") == 1  # though the table has one, as older tables did
 
 
-def test_a_window_that_ends_where_rates_of_many_digits_do_is_open(tmp_path: Path) -> None:
+def test_a_window_that_ends_at_rates_of_many_digits_is_open(tmp_path: Path) -> None:
     low, high = 3.1622777e-4, 3.1622777e-3
     told = {"tried_lr": f"{low:g} {high:g}", "window_low": low, "window_high": high, "window_decades": 1.0}
     rows = [row | told for row in card_tables.rates() if row["arch"] == "transformer"]
     assert "\N{GREATER-THAN OR EQUAL TO} 1.00 decades" in words(drawn("fig_lr_window", rows, tmp_path))
 
 
-def test_the_query_asked_first_has_a_panel_for_each_task_and_places_by_its_own_bits(tmp_path: Path) -> None:
+def test_query_first_has_a_panel_for_each_task_scaled_by_its_own_bits(tmp_path: Path) -> None:
     figure = drawn("fig_query_first", card_tables.query_first(), tmp_path)
     assert [axes.get_title() for axes in figure.axes] == ["Index", "Position retrieval"]
     xs = sorted(float(line.get_xdata()[0]) for line in figure.axes[0].lines if line.get_marker() in ("o", "^"))
@@ -83,7 +83,7 @@ def test_tests_at_other_lengths_are_means_over_answers_and_the_trained_length_is
     assert any(list(line.get_xdata()) == [16, 16] for line in figure.axes[0].lines)
 
 
-def test_the_floor_of_last_writes_is_drawn_below_what_is_asked(tmp_path: Path) -> None:
+def test_the_floor_of_last_writes_is_drawn_and_never_rises_with_n(tmp_path: Path) -> None:
     figure = drawn("fig_last_write", card_tables.last_write(), tmp_path)
     assert [axes.get_title() for axes in figure.axes] == [
         "4 variables of 8 values: 12 bits",
@@ -93,7 +93,7 @@ def test_the_floor_of_last_writes_is_drawn_below_what_is_asked(tmp_path: Path) -
     assert list(floor[0].get_ydata()) == sorted(floor[0].get_ydata(), reverse=True)
 
 
-def test_four_ways_to_find_a_path_have_their_panels(tmp_path: Path) -> None:
+def test_each_of_four_ways_to_find_a_path_has_a_panel(tmp_path: Path) -> None:
     figure = drawn("fig_find_path", card_tables.find_path(), tmp_path)
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == ["Direct answer", "Chain of thought", "One call", "Interactive search"]
@@ -101,7 +101,7 @@ def test_four_ways_to_find_a_path_have_their_panels(tmp_path: Path) -> None:
 
 def test_the_card_shows_the_largest_size_and_a_verdict(tmp_path: Path) -> None:
     told = words(drawn("fig_card", card_tables.card(), tmp_path))
-    assert "0.99" not in told  # index at n = 8 has a larger size beside it
+    assert "0.99" not in told  # index at n = 8 is left out, as n = 16 is larger
     assert "Index, n = 16" in told
     assert "12k / 32" in told
     assert "searches" in told
@@ -117,13 +117,13 @@ def test_a_task_that_is_not_on_this_machine_is_told_with_its_line(name: str, tmp
     assert "\n" not in str(refused.value)
 
 
-def test_options_with_an_open_quote_are_told_with_their_line(tmp_path: Path) -> None:
+def test_options_with_an_open_quote_are_reported_with_their_line(tmp_path: Path) -> None:
     (run,) = by_problem.read_runs(write(tmp_path / "one.csv", [card_tables.run("index", 16, 'values="4')])).rows
     with pytest.raises(UsageError, match=r"one\.csv, line 2: options = .* is invalid: No closing quotation"):
         run.problem.option("values")
 
 
-def test_the_card_has_graphs_of_which_the_theory_says_nothing(tmp_path: Path) -> None:
+def test_a_graph_family_without_a_bound_has_the_verdict_open(tmp_path: Path) -> None:
     row = card_tables.run("istree", 16, family="random_tree", accuracy=0.5)
     (run,) = by_problem.read_runs(write(tmp_path / "one.csv", [row])).rows
     assert run.problem.bound is None
@@ -143,7 +143,9 @@ def test_the_card_has_graphs_of_which_the_theory_says_nothing(tmp_path: Path) ->
         ({"accuracy": 0.5, "state_bits": 31, "options": "values=4 query=first"}, "learn"),
     ],
 )
-def test_cannot_is_said_below_the_bits_needed_alone(changes: dict[str, Any], verdict: str, tmp_path: Path) -> None:
+def test_the_verdict_cannot_is_given_only_below_the_bits_needed(
+    changes: dict[str, Any], verdict: str, tmp_path: Path
+) -> None:
     row = card_tables.run("index", 16, **{"options": "values=4", **changes})
     (run,) = by_problem.read_runs(write(tmp_path / "one.csv", [row])).rows
     assert fig_card.verdict(by_problem.ProblemMean((run,))) == verdict
@@ -155,7 +157,7 @@ def test_models_of_one_architecture_are_told_apart_by_what_differs() -> None:
     assert len({mark for _, mark in by_problem.looks(models).values()}) == 3
 
 
-def test_test_samples_are_drawn_where_a_model_has_any_and_others_are_told(tmp_path: Path) -> None:
+def test_test_samples_are_drawn_if_a_model_has_any_and_others_are_reported(tmp_path: Path) -> None:
     rows = [
         card_tables.run("index", 16, "values=4", arch=arch, lr=lr, seed=seed, accuracy=accuracy, eval_split=split)
         for arch, lr, seed, accuracy, split in (
@@ -173,11 +175,11 @@ def test_test_samples_are_drawn_where_a_model_has_any_and_others_are_told(tmp_pa
     figure = drawn("fig_card", [*rows, rows[0] | {"arch": "mamba", "accuracy": 0.55}], tmp_path)
     slanted = [text.get_text() for text in figure.axes[0].texts if text.get_style() == "italic"]
     assert slanted == ["0.55"]
-    assert "Slanted: on validation samples" in words(figure)
-    assert "On validation samples" in words(drawn("fig_card", rows[:2], tmp_path))
+    assert "Italic: validation samples" in words(figure)
+    assert "Validation samples" in words(drawn("fig_card", rows[:2], tmp_path))
 
 
-def test_a_model_without_the_largest_size_is_shown_at_its_own(tmp_path: Path) -> None:
+def test_a_model_without_the_largest_size_is_shown_at_its_own_largest(tmp_path: Path) -> None:
     rows = [
         card_tables.run("index", n, "values=4", arch=arch) for arch, n in (("lstm", 8), ("mamba", 8), ("mamba", 16))
     ]
@@ -187,7 +189,7 @@ def test_a_model_without_the_largest_size_is_shown_at_its_own(tmp_path: Path) ->
     assert "1 row of a smaller n" in told
 
 
-def test_sizes_stand_by_their_number_and_many_headings_apart(tmp_path: Path) -> None:
+def test_sizes_are_sorted_by_number_and_many_headings_do_not_overlap(tmp_path: Path) -> None:
     widths = (1, 16, 2, 32, 4, 64, 8, 128, 256)
     rows = [card_tables.run("index", 16, "values=4", size=f"tiny+n_layers=1+d_hidden={k}") for k in widths]
     rows += [card_tables.run("index", 16, "values=4", arch=arch) for arch in ("mamba", "transformer")]
@@ -197,7 +199,7 @@ def test_sizes_stand_by_their_number_and_many_headings_apart(tmp_path: Path) -> 
     check_words(drawn("fig_card", rows, tmp_path))
 
 
-def test_models_of_one_accuracy_stand_side_by_side_at_a_rate_and_seeds_are_those_of_a_point(tmp_path: Path) -> None:
+def test_models_of_equal_accuracy_are_side_by_side_and_seeds_are_counted_per_point(tmp_path: Path) -> None:
     figure = drawn("fig_lr_window", [row | {"accuracy": 1.0} for row in card_tables.rates()], tmp_path)
     firsts = [
         line.get_xdata()[0]
@@ -212,13 +214,13 @@ def test_models_of_one_accuracy_stand_side_by_side_at_a_rate_and_seeds_are_those
     assert ", 2 seeds." in told
 
 
-def test_problems_that_differ_in_options_have_titles_that_do(tmp_path: Path) -> None:
+def test_problems_with_different_options_have_different_titles(tmp_path: Path) -> None:
     rows = [row | {"options": f"values={v}"} for row in card_tables.rates() for v in (4, 8)]
     titles = [axes.get_title() for axes in drawn("fig_lr_window", rows, tmp_path).axes if axes.get_title()]
     assert titles == [f"Associative recall, n = 16\nvalues={v}" for v in (4, 8)]
 
 
-def test_problems_with_other_options_than_the_query_have_panels_of_their_own(tmp_path: Path) -> None:
+def test_problems_that_differ_in_more_than_the_query_have_separate_panels(tmp_path: Path) -> None:
     rows = card_tables.query_first()
     index = [row for row in rows if row["task"] == "index"]
     rows = [row for row in rows if row["task"] != "index"]

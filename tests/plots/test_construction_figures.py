@@ -39,7 +39,7 @@ def lines(axes: Axes) -> dict[str, list[tuple[float, float]]]:
     return {each.get_label(): list(zip(each.get_xdata(), each.get_ydata(), strict=True)) for each in axes.lines}
 
 
-def test_each_kind_of_construction_is_drawn_by_the_bits_that_it_is_about(tmp_path: Path) -> None:
+def test_each_kind_of_construction_is_drawn_at_its_own_kind_of_bits(tmp_path: Path) -> None:
     rows = [built("transformer", n) for n in (16, 64)]
     rows += [built("rnn_rag", n, mode="rag", state_bits=n // 8, recurrent_bits=n // 8) for n in (16, 64)]
     rows += [built("hybrid", n, recurrent_bits=n // 4) for n in (16, 64)]
@@ -57,13 +57,13 @@ def test_the_bound_is_the_fewest_bits_whose_ceiling_is_high_enough(tmp_path: Pat
     assert float(bound.ceiling(int(bits))) >= 0.9 > float(bound.ceiling(int(bits) - 1))
 
 
-def test_a_construction_that_is_not_exact_is_not_drawn_as_one_that_is(tmp_path: Path) -> None:
+def test_a_construction_that_is_not_exact_is_not_drawn_as_exact(tmp_path: Path) -> None:
     rows = [built("transformer", 16), built("transformer", 64, accuracy=0.99)]
     drawn = lines(fig_constructions.draw_figure(table_of(tmp_path, *rows)).axes[0])
     assert drawn["Transformer: its cache"] == [(16, 480)]
 
 
-def test_trained_models_stand_at_the_largest_n_that_they_answer_with_their_smallest_state(
+def test_trained_models_are_drawn_at_the_largest_n_they_answer_with_the_smallest_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def trained(n: int, bits: int, seed: int, accuracy: float, **changes: Any) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def test_a_table_with_a_wrong_value_is_refused_in_one_line(changes: dict[str, An
         table_of(tmp_path, built("transformer", 16, **changes))
 
 
-def test_options_that_the_task_does_not_have_are_told_with_their_line(tmp_path: Path) -> None:
+def test_options_that_the_task_does_not_have_are_refused_with_their_line(tmp_path: Path) -> None:
     (row,) = table_of(tmp_path, built("transformer", 16, options="letters=4")).rows
     with pytest.raises(UsageError, match=r"constructions\.csv, line 2: .*letters"):
         least_state(row, [16])

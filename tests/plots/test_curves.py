@@ -1,4 +1,4 @@
-"""`plot curves` shows how runs learned, from what their directories hold."""
+"""`plot curves` shows how runs learned, from their directories."""
 
 import json
 from collections.abc import Iterator
@@ -30,14 +30,14 @@ def reports(**more: float) -> list[dict[str, Any]]:
     return [{"step": i, "samples": 64 * i, "loss": 2.0 / i, **more} for i in range(1, 5)]
 
 
-def test_a_line_is_the_losses_along_the_samples(tmp_path: Path) -> None:
+def test_a_line_shows_the_losses_over_the_samples(tmp_path: Path) -> None:
     figure = curves.draw_figure(curves.read_curves([run_directory(tmp_path, "a", reports())]))
     (axes,) = figure.axes
     assert list(axes.lines[0].get_xdata()) == [64, 128, 192, 256]
     assert list(axes.lines[0].get_ydata()) == [2.0, 1.0, 2 / 3, 0.5]
 
 
-def test_accuracy_has_a_panel_where_a_run_measured_it(tmp_path: Path) -> None:
+def test_accuracy_has_a_panel_if_a_run_measured_it(tmp_path: Path) -> None:
     measured = [*reports(), {"samples": 256, "accuracy": 0.75, "exact_trace": 0.5}]
     folders = [run_directory(tmp_path, "a", measured), run_directory(tmp_path, "b", reports(), "mamba")]
     figure = curves.draw_figure(curves.read_curves(folders))
@@ -46,14 +46,14 @@ def test_accuracy_has_a_panel_where_a_run_measured_it(tmp_path: Path) -> None:
     check_words(figure)
 
 
-def test_a_line_that_a_kill_cut_short_is_passed_over(tmp_path: Path) -> None:
+def test_a_line_cut_short_by_a_kill_is_skipped(tmp_path: Path) -> None:
     folder = run_directory(tmp_path, "a", reports())
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"step": 5, "samp')
     assert len(curves.read_curves([folder])[0].reports) == 4
 
 
-def test_a_run_without_a_report_is_told(tmp_path: Path) -> None:
+def test_a_run_without_a_report_is_named(tmp_path: Path) -> None:
     folders = [run_directory(tmp_path, "a", reports()), run_directory(tmp_path, "new", [])]
     figure = curves.draw_figure(curves.read_curves(folders))
     assert "Not drawn: new (no report of a loss yet)" in " ".join(figure.texts[-1].get_text().split())
@@ -61,7 +61,7 @@ def test_a_run_without_a_report_is_told(tmp_path: Path) -> None:
         curves.draw_figure(curves.read_curves(folders[1:]))
 
 
-def test_what_is_no_run_is_told(tmp_path: Path) -> None:
+def test_folders_that_are_no_runs_or_too_many_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"has no config\.json"):
         curves.read_curves([tmp_path])
     with pytest.raises(UsageError, match="needs run directories"):

@@ -59,7 +59,7 @@ def test_bars_are_the_same_bytes_on_a_second_call(table: Path, tmp_path: Path) -
     assert first == second
 
 
-def test_an_unknown_figure_is_told_with_the_nearest_name(tmp_path: Path) -> None:
+def test_an_unknown_figure_is_reported_with_the_nearest_name(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"unknown figure 'fig2_istre' .*did you mean 'fig2_istree'"):
         draw("fig2_istre", None, tmp_path)
 
@@ -70,12 +70,12 @@ def test_only_figures_can_be_drawn(name: str, tmp_path: Path) -> None:
         draw(name, None, tmp_path)
 
 
-def test_a_folder_that_cannot_be_written_is_told(table: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(table: Path) -> None:
     with pytest.raises(UsageError, match=r"demo\.csv/fig2_istree\.png cannot be written \(.*\); .*--out"):
         draw("fig2_istree", table, table)
 
 
-def test_a_table_that_will_not_do_leaves_what_was_drawn_before(drawn: list[Path], tmp_path: Path) -> None:
+def test_a_table_that_cannot_be_read_leaves_the_earlier_files(drawn: list[Path], tmp_path: Path) -> None:
     before = contents(drawn)
     with pytest.raises(UsageError):
         draw("fig2_istree", tmp_path / "absent.csv", drawn[0].parent)
@@ -123,18 +123,20 @@ def test_a_users_figure_may_read_its_own_kind_of_table(tmp_path: Path) -> None:
         ("import nothing_of_that_name\n", r"mine\.py:1: ModuleNotFoundError"),
     ],
 )
-def test_what_is_wrong_with_a_users_figure_is_told(source: str, told: str, table: Path, tmp_path: Path) -> None:
+def test_errors_in_a_users_figure_are_reported(source: str, told: str, table: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(source)
     with pytest.raises(UsageError, match=told):
         draw(str(tmp_path / "mine.py"), None if "DEFAULT_TABLE" in source else table, tmp_path)
 
 
-def test_two_arms_want_a_table_of_ones_own(tmp_path: Path) -> None:
+def test_the_figure_of_two_arms_needs_a_users_own_table(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"sets both arms together, and --results FILE"):
         draw("fig_arms", None, tmp_path)
 
 
-def test_the_flags_of_one_kind_of_figure_are_not_another_s(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_flags_of_one_kind_of_figure_are_refused_for_another(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     for words, told in (
         ("plot fig2_istree --x n", "--x is a flag of plot accuracy"),
         ("plot fig2_istree somewhere", "takes no run directories"),
@@ -146,7 +148,7 @@ def test_the_flags_of_one_kind_of_figure_are_not_another_s(capsys: pytest.Captur
         assert told in capsys.readouterr().err
 
 
-def test_one_kind_of_file_is_written_where_one_is_wanted(tmp_path: Path) -> None:
+def test_only_the_requested_format_is_written(tmp_path: Path) -> None:
     table = write(tmp_path / "table.csv", demo_like())
     assert [path.name for path in draw("fig2_istree", table, tmp_path / "out", ("svg",))] == ["fig2_istree.svg"]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["fig2_istree.svg"]

@@ -75,7 +75,7 @@ def words_of(axes: Axes) -> str:
     return " ".join(text.get_text() for text in axes.texts)
 
 
-def test_published_values_stand_where_the_paper_has_them(tmp_path: Path) -> None:
+def test_published_values_are_drawn_where_the_paper_has_them(tmp_path: Path) -> None:
     figure = drawn(tmp_path, [{}])
     bottom = figure.axes[len(PANELS) :]
     marks = [{(x, y) for each in axes.lines for x, y in zip(*each.get_data(), strict=True)} for axes in bottom[:2]]

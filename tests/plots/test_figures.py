@@ -72,7 +72,7 @@ def test_equal_points_do_not_hide_one_another(tmp_path: Path) -> None:
     assert all(abs(x / 16 - 1) < 0.15 for x in firsts)
 
 
-def test_intervals_are_the_tables(tmp_path: Path) -> None:
+def test_intervals_are_those_of_the_table(tmp_path: Path) -> None:
     rows = [row(n=n, accuracy=0.7, accuracy_low=0.66, accuracy_high=0.73) for n in (8, 16)]
     (axes,) = fig2_istree.draw_figure(table(tmp_path, rows)).axes
     (bars,) = [part for part in axes.collections if isinstance(part, LineCollection)]
@@ -106,7 +106,7 @@ def test_graph_families_have_rows_of_their_own(tmp_path: Path) -> None:
     assert [axes.get_ylabel() for axes in figure.axes] == names
 
 
-def test_published_markers_are_hollow_and_only_where_the_cell_is_the_same(tmp_path: Path) -> None:
+def test_published_markers_are_hollow_and_drawn_only_for_the_same_cell(tmp_path: Path) -> None:
     figure = fig2_istree.draw_figure(table(tmp_path, grid_like(ns=(16, 24))))
     for axes in figure.axes:
         marks = named(axes, style.PUBLISHED)
@@ -116,16 +116,16 @@ def test_published_markers_are_hollow_and_only_where_the_cell_is_the_same(tmp_pa
     assert "teacher-forced" in words(figure)
 
 
-def test_without_published_cells_nothing_speaks_of_them(tmp_path: Path) -> None:
+def test_without_published_cells_nothing_mentions_them(tmp_path: Path) -> None:
     figure = fig2_istree.draw_figure(table(tmp_path, grid_like(("tiny",))))
     assert not any(named(axes, style.PUBLISHED) for axes in figure.axes)
     assert style.PUBLISHED not in legend(figure)
     assert "ublished" not in words(figure)
 
 
-def test_an_absent_table_of_published_values_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_absent_table_of_published_values_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("retrieval_gap.plots.results.PUBLISHED", tmp_path / "absent.csv")
-    assert "Published values are not at hand." in words(fig2_istree.draw_figure(table(tmp_path, grid_like())))
+    assert "Published values are missing." in words(fig2_istree.draw_figure(table(tmp_path, grid_like())))
 
 
 def test_one_problem_size_gives_a_list_of_models_with_their_values(tmp_path: Path) -> None:
@@ -149,19 +149,19 @@ def test_every_seed_is_a_dot(tmp_path: Path, ns: tuple[int, ...]) -> None:
     assert "Values are means of the seeds" in words(figure)
 
 
-def test_cells_that_are_missing_are_counted(tmp_path: Path) -> None:
+def test_missing_cells_are_counted(tmp_path: Path) -> None:
     rows = [r for r in grid_like(("tiny",)) if (r["arch"], r["mode"], r["n"]) != ("lstm", "rag", 32)]
     figure = fig2_istree.draw_figure(table(tmp_path, rows))
     assert "1 of the grid's 24 cells are missing." in words(figure)
     assert list(named(figure.axes[2], "LSTM tiny")[0].get_ydata()) == [0.75]
 
 
-def test_the_caption_says_on_how_much_and_where(tmp_path: Path) -> None:
+def test_the_caption_names_samples_settings_and_hardware(tmp_path: Path) -> None:
     rows = [r | {"samples": 80_000} if r["mode"] == "cot" else r for r in demo_like()]
     told = words(fig2_istree.draw_figure(table(tmp_path, [r | {"embedding": "learned"} for r in rows])))
     for part in (
         "1,000 evaluation samples",
-        "undecided counted 0.5",
+        "an undecided answer counts 0.5",
         "direct answer 24,000, chain of thought 80,000, retrieval 24,000",
         "Seeds per cell: 1.",
         "Embedding: learned.",
@@ -188,7 +188,7 @@ def test_direct_answers_are_a_group_of_bars_for_each_model(tmp_path: Path) -> No
     assert len(named(axes, style.PUBLISHED)) == 18
 
 
-def test_few_direct_answers_have_their_values(tmp_path: Path) -> None:
+def test_few_direct_answers_show_their_values(tmp_path: Path) -> None:
     figure = fig5_istree.draw_figure(table(tmp_path, demo_like()))
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_xticklabels()] == NAMES
@@ -221,7 +221,7 @@ def test_drawing_leaves_matplotlibs_settings_alone(tmp_path: Path) -> None:
 
 
 def arms_like() -> list[dict[str, Any]]:
-    """Both arms at two sizes: at the paper's settings longer trained and worse; and rows that belong to neither."""
+    """Both arms at two sizes, the paper's settings trained longer and worse; and rows that belong to neither."""
     return [
         row(arch=arch, size="0.5m", n=n, embedding=embedding, accuracy=accuracy, samples=samples)
         for arch in ("transformer", "mamba")
@@ -230,7 +230,7 @@ def arms_like() -> list[dict[str, Any]]:
     ] + [row(mode="rag", embedding="learned"), row(task="index", family="default", embedding="learned")]
 
 
-def test_arms_have_a_panel_each_whatever_they_were_trained_for_with_published_values_in_both(tmp_path: Path) -> None:
+def test_each_arm_has_a_panel_with_published_values_whatever_its_samples(tmp_path: Path) -> None:
     figure = fig_arms.draw_figure(fig_arms.read_table(write(tmp_path / "t.csv", arms_like())))
     assert titles(figure) == ["The paper's settings", "Tuned alike for all"]
     for axes, accuracy in zip(figure.axes, (0.5, 0.9), strict=True):
@@ -243,13 +243,13 @@ def test_arms_have_a_panel_each_whatever_they_were_trained_for_with_published_va
 
 
 @pytest.mark.parametrize("embedding", ["learned", "sinusoidal"])
-def test_a_table_without_one_of_the_arms_says_how_both_come_together(embedding: str, tmp_path: Path) -> None:
+def test_a_table_without_one_of_the_arms_says_how_to_join_both(embedding: str, tmp_path: Path) -> None:
     rows = [made for made in arms_like() if made["embedding"] == embedding]
     with pytest.raises(UsageError, match=r"no IsTree row in cot .*`retrieval-gap results --results"):
         fig_arms.read_table(write(tmp_path / "t.csv", rows))
 
 
-def test_every_module_of_a_figure_is_one() -> None:
+def test_every_figure_has_a_function_that_draws_it() -> None:
     assert {"fig2_istree", "fig5_istree", "fig6_hotpotqa", "fig_state_bits", "fig_retrieval", "idea"} <= set(figures())
     for name in figures():
         assert callable(import_module(f"retrieval_gap.plots.{name}").draw_figure)

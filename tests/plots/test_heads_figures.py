@@ -1,4 +1,4 @@
-"""Figures of heads: what their tables say is what is drawn, and what they lack is told."""
+"""Figures of heads draw what their tables say, and refuse tables that lack it."""
 
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ def test_a_figure_is_drawn_and_is_the_same_each_time(figure: str, tmp_path: Path
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in other]
 
 
-def test_differences_are_drawn_where_they_are(tmp_path: Path) -> None:
+def test_differences_are_drawn_at_their_values(tmp_path: Path) -> None:
     figure = fig_heads.draw_figure(fig_heads.read_table(_table(tmp_path, *ROWS)))
     axes, published = (each for each in figure.axes if each.get_visible())
     gains = [float(line.get_xdata()[0]) for line in published.lines if line.get_marker() == "D"]
@@ -67,21 +67,21 @@ def test_differences_are_drawn_where_they_are(tmp_path: Path) -> None:
     assert drawn == pytest.approx([-0.03, 0.34, 0.35])
 
 
-def test_a_published_gain_without_a_base_is_told_and_the_others_have_an_interval() -> None:
+def test_a_published_gain_without_a_base_has_no_interval_and_the_others_have_one() -> None:
     gains = read_published()
     assert [gain.difference is None for gain in gains] == [False, False, False, True]
     assert gains[2].reach == pytest.approx(0.0249, abs=1e-4)  # 2.12 points: z = 1.7
     assert gains[3].reach == 0
 
 
-def test_a_tuned_model_has_a_panel_of_its_own(tmp_path: Path) -> None:
+def test_a_tuned_model_has_its_own_panel(tmp_path: Path) -> None:
     rows = [head_row("bigru", tune_lr=lr, versus="head attention", **_difference(0.1)) for lr in ("", 1e-4)]
     figure = fig_heads.draw_figure(fig_heads.read_table(_table(tmp_path, *rows)))
     titles = [axes.get_title() for axes in figure.axes if axes.get_visible()]
     assert titles[:2] == ["which came first, 32 words\nmodel frozen", "which came first, 32 words\nmodel tuned"]
 
 
-def test_scores_are_drawn_from_no_shuffle_to_the_whole(tmp_path: Path) -> None:
+def test_scores_are_drawn_from_no_shuffle_to_a_full_one(tmp_path: Path) -> None:
     figure = fig_order.draw_figure(fig_order.read_table(_table(tmp_path, *ROWS)))
     (axes,) = figure.axes
     scores = [list(line.get_ydata()) for line in axes.lines if len(line.get_xdata()) == 4]
@@ -103,7 +103,7 @@ def test_scores_by_place_are_drawn_at_their_tenths(tmp_path: Path) -> None:
         (fig_middle, slice(0, 1), "no set in which one sentence decides"),
     ],
 )
-def test_a_table_without_what_is_drawn_is_refused(tmp_path: Path, figure: Any, kept: slice, said: str) -> None:
+def test_a_table_without_the_rows_of_a_figure_is_refused(tmp_path: Path, figure: Any, kept: slice, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         figure.draw_figure(figure.read_table(_table(tmp_path, *ROWS[kept])))
 
@@ -117,13 +117,13 @@ def test_a_table_without_what_is_drawn_is_refused(tmp_path: Path, figure: Any, k
         ({"n": "many"}, "n = 'many' is not a whole number"),
     ],
 )
-def test_an_impossible_value_is_refused_by_line(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+def test_an_impossible_value_is_refused_with_its_line(tmp_path: Path, change: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said) as told:
         fig_heads.read_table(_table(tmp_path, head_row("bigru", **change)))
     assert "heads.csv, line 2" in str(told.value)
 
 
-def test_models_have_panels_of_their_own_and_the_caption_names_them(tmp_path: Path) -> None:
+def test_models_have_separate_panels_and_the_caption_names_them(tmp_path: Path) -> None:
     rows = [head_row("bigru", model=name, versus="head attention", **_difference(0.1)) for name in ("one", "other")]
     figure = fig_heads.draw_figure(fig_heads.read_table(_table(tmp_path, *rows)))
     titles = [axes.get_title() for axes in figure.axes if axes.get_visible()]
@@ -131,7 +131,7 @@ def test_models_have_panels_of_their_own_and_the_caption_names_them(tmp_path: Pa
     assert any("Token states of one and other, frozen" in text.get_text() for text in figure.texts)
 
 
-def test_a_table_from_before_models_were_tuned_is_drawn_too(tmp_path: Path) -> None:
+def test_a_table_from_before_models_were_tuned_is_read_too(tmp_path: Path) -> None:
     table = _table(tmp_path, *ROWS)
     new = read_heads(table)
     lines = [line.split(",") for line in table.read_text().splitlines()]
@@ -140,7 +140,7 @@ def test_a_table_from_before_models_were_tuned_is_drawn_too(tmp_path: Path) -> N
     assert read_heads(table) == new
 
 
-def test_heads_trained_otherwise_have_a_panel_of_their_own(tmp_path: Path) -> None:
+def test_heads_trained_differently_have_separate_panels(tmp_path: Path) -> None:
     rows = [row | {"steps": steps} for row in ROWS for steps in (400, 1500)]
     figure = fig_order.draw_figure(read_heads(_table(tmp_path, *rows)))
     assert [axes.get_title() for axes in figure.axes] == [
@@ -161,7 +161,7 @@ def test_every_head_has_a_place_in_the_reading_order() -> None:
     assert set(READING_ORDER) == set(head_names())
 
 
-def test_keys_are_of_the_marks_that_there_are(tmp_path: Path) -> None:
+def test_the_legend_names_only_the_marks_that_are_drawn(tmp_path: Path) -> None:
     def keys(*rows: dict[str, Any]) -> list[str]:
         figure = fig_heads.draw_figure(fig_heads.read_table(_table(tmp_path, *rows)))
         return [text.get_text().partition(":")[0] for part in figure.legends for text in part.get_texts()]
@@ -179,7 +179,7 @@ def test_no_published_mark_lies_on_a_name(sets: int, tmp_path: Path) -> None:
     figure = fig_heads.draw_figure(fig_heads.read_table(_table(tmp_path, *rows)))
     check_words(figure)
     published = next(each for each in figure.axes if each.get_title().startswith("published"))
-    half = 5.3 / 72 * figure.dpi  # of the diagonal of a mark
+    half = 5.3 / 72 * figure.dpi  # half the diagonal of a mark
     marks = [line for line in published.lines if line.get_marker() == "D"]
     for text in published.texts:
         box = text.get_window_extent()
@@ -188,7 +188,7 @@ def test_no_published_mark_lies_on_a_name(sets: int, tmp_path: Path) -> None:
             assert not (box.x0 - half < x < box.x1 + half and box.y0 - half < y < box.y1 + half), text.get_text()
 
 
-def test_no_two_of_all_heads_look_alike() -> None:
+def test_no_two_heads_look_alike() -> None:
     looks = head_looks([*READING_ORDER, "mine.py"])
     assert len({(look["color"], look["marker"]) for look in looks.values()}) == len(looks)
     assert len({(look["color"], look["linestyle"]) for look in looks.values()}) == len(looks)

@@ -1,4 +1,4 @@
-"""The picture of the idea: the task's own tokens, and searches that point to what they find."""
+"""The picture of the idea shows the task's own tokens, and searches that point to what they find."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ from retrieval_gap.tasks.api import Mode
 from retrieval_gap.tasks.istree import trace, vocabulary
 from tests.plots.layout import check_words
 
-VISIBLE = {"direct": 1, "cot": 13, "rag": 36}  # tokens behind the prompt, up to where rag's are left out
+VISIBLE = {"direct": 1, "cot": 13, "rag": 36}  # tokens after the prompt, in rag up to the gap
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_short_views_are_shown_whole(mode: Mode, axes: Axes) -> None:
     assert len(tokens(axes, mode)) == VISIBLE[mode]
 
 
-def test_retrieval_shows_the_prompt_the_first_searches_how_much_is_left_out_and_the_end(axes: Axes) -> None:
+def test_retrieval_shows_the_prompt_the_first_searches_the_size_of_the_gap_and_the_end(axes: Axes) -> None:
     words = task_words("rag")
     shown = 17 + VISIBLE["rag"]
     assert tokens(axes, "rag") == [*words[:shown], *words[-2:]]
@@ -55,7 +55,7 @@ def test_retrieval_shows_the_prompt_the_first_searches_how_much_is_left_out_and_
     assert f"… {len(words) - shown - 2} more tokens …" in [text.get_text() for text in axes.texts]
 
 
-def test_lines_of_the_retrieval_view_begin_at_visits_and_hold_two_searches_at_most() -> None:
+def test_lines_of_the_retrieval_view_begin_at_visits_and_hold_at_most_two_searches() -> None:
     lines = [" ".join(idea.RAG.words[t] for t in line) for line in idea.RAG.lines(idea.SEARCHES)]
     assert lines == [
         "0 [STARTSEARCH] 0 ~ [ENDSEARCH] [FAILED] [STARTSEARCH] 0 - [ENDSEARCH] 4",
@@ -65,7 +65,7 @@ def test_lines_of_the_retrieval_view_begin_at_visits_and_hold_two_searches_at_mo
     ]
 
 
-def test_colours_tell_who_writes_a_token(axes: Axes) -> None:
+def test_colours_show_who_writes_a_token(axes: Axes) -> None:
     boxes = [patch for patch in axes.patches if isinstance(patch, FancyBboxPatch) and patch.get_facecolor()[3] > 0]
     faces = [patch.get_facecolor() for patch in boxes]
     graded = trace(idea.EDGES, idea.N, "rag")[1][17 : 17 + VISIBLE["rag"]]

@@ -1,4 +1,4 @@
-"""No row of a table is left out of a figure in silence: it is drawn, or the caption tells of it."""
+"""No row of a table is left out of a figure in silence: it is drawn, or the figure reports it."""
 
 import csv
 from importlib import import_module
@@ -28,7 +28,7 @@ def memories() -> list[Row]:
 
 
 def recalled(**changes: Any) -> Row:
-    """A run of recall with a budget."""
+    """The row of a whole run of recall with a budget."""
     made = next(r for r in memories() if (r["benchmark"], r["part"]) == ("recall", "all") and r["budget"])
     return made | changes
 
@@ -37,7 +37,7 @@ def moved(task: str) -> Row:
     return card_tables.run(task, 16, "", tested_n=16, tested_options="", tested_on="", answer="=x")
 
 
-# Of each figure a table, a row of another kind, and what is then to be read in the figure.
+# For each figure a table, a row of another kind, and the words that this row adds to the figure.
 CASES: list[tuple[str, list[Row], Row, str]] = [
     ("fig2_istree", demo_like(), row(task="index"), "1 cell of task index"),
     ("fig5_istree", demo_like(), row(task="index"), "1 cell of task index"),
@@ -92,12 +92,12 @@ def drawn(name: str, rows: list[Row], folder: Path) -> str:
 
 
 @pytest.mark.parametrize(("name", "rows", "other", "told"), CASES, ids=[f"{name}: {told}" for name, *_, told in CASES])
-def test_a_row_of_another_kind_is_drawn_or_told(
+def test_a_row_of_another_kind_is_drawn_or_reported(
     name: str, rows: list[Row], other: Row, told: str, tmp_path: Path
 ) -> None:
     assert told not in drawn(name, rows, tmp_path)
     assert told in drawn(name, [*rows, other], tmp_path)
 
 
-def test_every_figure_of_a_table_has_such_a_row() -> None:
+def test_every_figure_of_a_table_has_a_case() -> None:
     assert {name for name, *_ in CASES} == {*figures()} - {"idea"}

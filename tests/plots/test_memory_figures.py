@@ -1,4 +1,4 @@
-"""Figures of text memories: what they draw is in the table, and what is not there is told."""
+"""Figures of text memories draw what is in the table, and report or refuse the rest."""
 
 import csv
 from importlib import import_module
@@ -29,7 +29,7 @@ def test_the_budgets_figure_has_a_point_for_each_run_with_bits_and_the_ceiling_a
     assert all(row.score is not None and row.ceiling is not None and row.score <= row.ceiling for row in rows)
 
 
-def test_the_steps_figure_has_two_panels_a_benchmark_and_a_mark_for_each_difference():
+def test_the_steps_figure_has_two_panels_per_benchmark_and_a_mark_for_each_difference():
     memories = read_memories(SCRIPTED)
     with style.applied():
         panels = fig_memory.draw_figure(memories).axes
@@ -40,7 +40,7 @@ def test_the_steps_figure_has_two_panels_a_benchmark_and_a_mark_for_each_differe
 
 
 def test_methods_of_a_panel_are_compared_at_the_largest_budget_that_all_have():
-    table = RESULTS / "memory_demo.csv"  # others up to 64 tokens, LLM-as-RNN with 32 alone
+    table = RESULTS / "memory_demo.csv"  # LLM-as-RNN has only 32 tokens, others up to 64
     recall = read_memories(table).only(lambda row: row.benchmark == "recall", "recall", str)
     with style.applied():
         by_step, differences = fig_memory.draw_figure(recall).axes
@@ -64,12 +64,12 @@ def _told(rows: list[dict[str, str]], folder: Path) -> str:
     return " ".join(text.get_text() for text in figure.texts).replace("\n", " ")
 
 
-def test_a_table_of_single_steps_alone_is_refused(tmp_path: Path):
+def test_a_table_with_only_single_steps_is_refused(tmp_path: Path):
     with pytest.raises(UsageError, match="has no row of whole runs"):
         _told([row for row in _rows() if row["part"] != "all"], tmp_path)
 
 
-def test_what_is_alike_for_all_methods_names_those_that_are_other(tmp_path: Path):
+def test_the_caption_names_the_methods_with_other_settings(tmp_path: Path):
     alike = [row for row in _rows() if row["feedback"] in ("", "truth") and row["method"] != "search"]
     told = "see the same fields and outcomes, and carry at most the tokens above their panel."
     assert told in _told(alike, tmp_path)
@@ -114,7 +114,7 @@ def test_methods_that_carry_nothing_are_lines_without_an_axis_of_bits(tmp_path: 
     assert [set(line.get_ydata()) for line in flat] == [{float(zero[0]["score"])}] * 2
 
 
-def test_rows_whose_bits_are_not_known_are_told_and_not_drawn(tmp_path: Path):
+def test_rows_with_unknown_bits_are_reported_and_not_drawn(tmp_path: Path):
     rows = [row | {"state_bits": ""} for row in recall_rows()]
     budgets = [row for row in rows if row["part"] == "all" and row["budget"]]
     figure = drawn_bits(rows, tmp_path)
@@ -124,7 +124,7 @@ def test_rows_whose_bits_are_not_known_are_told_and_not_drawn(tmp_path: Path):
         drawn_bits(budgets, tmp_path)
 
 
-def test_what_carries_the_whole_log_has_a_place_only_beside_known_bits(tmp_path: Path):
+def test_methods_that_carry_the_whole_log_are_drawn_only_beside_known_bits(tmp_path: Path):
     rows = [row for row in recall_rows() if row["part"] == "all" and row["method"] in ("search", "llm_as_rnn")]
     assert "unknown bits" not in words(drawn_bits(rows, tmp_path))
     blank = [row for row in rows if row["budget"] == "32" and row["method"] == "llm_as_rnn"]
@@ -141,7 +141,7 @@ def of_several_seeds() -> list[dict[str, str]]:
     return [row | {"seed": seed, "streams": n} for seed, n in (("0", "20"), ("1", "20"), ("0 1", "40")) for row in rows]
 
 
-def test_rows_of_several_seeds_stand_for_these_seeds(tmp_path: Path):
+def test_rows_of_several_seeds_replace_those_of_single_seeds(tmp_path: Path):
     rows = of_several_seeds()
     read = read_memories(write(tmp_path / "t.csv", rows))
     assert {row.streams for row in read.rows} == {40}
@@ -163,14 +163,14 @@ def test_a_row_of_other_settings_is_never_dropped_as_one_of_several_seeds(column
         read_memories(write(tmp_path / "t.csv", [*rows, other]))
 
 
-def test_a_seed_that_is_not_among_the_several_is_never_dropped(tmp_path: Path):
+def test_a_seed_that_is_not_among_the_pooled_ones_is_never_dropped(tmp_path: Path):
     rows = of_several_seeds()
     with pytest.raises(UsageError, match=r"differ in streams \("):
         read_memories(write(tmp_path / "t.csv", [*rows, rows[0] | {"seed": "7"}]))
 
 
 @pytest.mark.parametrize(("name", "panels"), [("fig_memory", 2), ("fig_memory_bits", 1)])
-def test_each_model_has_panels_of_its_own(name: str, panels: int, tmp_path: Path):
+def test_each_model_has_its_own_panels(name: str, panels: int, tmp_path: Path):
     rows = recall_rows()
     others = [row | {"model": "another"} for row in rows if row["model"]]
     with style.applied():

@@ -1,4 +1,4 @@
-"""The page of `retrieval-gap report`: what stands in it, where from, and that it needs nothing else."""
+"""The page of `retrieval-gap report` shows every row with its source, and needs nothing else."""
 
 import json
 import re
@@ -58,7 +58,7 @@ def test_the_page_is_small_and_refers_to_nothing_outside(page: str) -> None:
     assert "http" not in re.sub(r"sha256-\S+", "", policy)
 
 
-def test_text_of_others_makes_no_element(page: str) -> None:
+def test_hostile_text_makes_no_element(page: str) -> None:
     elements = Elements(page).found
     assert "window.hacked" in page
     assert [attrs.get("type") for tag, attrs in elements if tag == "script"] == ["application/json", "module", "module"]
@@ -77,7 +77,7 @@ def test_the_page_holds_every_row_with_its_configuration_hardware_and_source(pag
     assert data["environments"]["0"]["torch"]
 
 
-def test_curves_are_of_runs_alone_and_end_where_training_did(page: str) -> None:
+def test_only_runs_have_curves_which_end_where_training_did(page: str) -> None:
     curves = json.loads(Elements(page).data)["curves"]
     assert list(curves) == ["0", "1"]
     assert len(curves["0"]) <= CURVE_POINTS
@@ -85,15 +85,15 @@ def test_curves_are_of_runs_alone_and_end_where_training_did(page: str) -> None:
     assert "14 of 16 models come from a table alone: no curve kept" in re.sub(r"\s+", " ", page)
 
 
-def test_a_line_is_a_mean_of_seeds_alone() -> None:
+def test_a_line_is_a_mean_over_seeds_only() -> None:
     runs = [full_row(), full_row(seed=1), full_row(n=32, samples=128_000, lr=0.001)]
-    assert lines(runs) == ["eval_split=test"] * 3  # samples and rates that go with n are of one line
+    assert lines(runs) == ["eval_split=test"] * 3  # samples and rates that follow from n make no new line
     other = [full_row(lr=0.001), full_row(samples=1_000), full_row(eval_split="validation", samples=9)]
     rate = ["eval_split=test lr=0.0003"] * 2 + ["eval_split=test lr=0.001"] * 2
     assert lines([*runs, *other]) == [*rate, None, "eval_split=validation"]
 
 
-def test_a_chart_draws_a_line_for_each(page: str) -> None:
+def test_a_chart_draws_each_line(page: str) -> None:
     import vl_convert
 
     places = [{"n": n, "line": line} for n in (8, 16) for line in ("lr=0.1", "lr=0.2", None)]
@@ -110,7 +110,7 @@ def test_a_long_curve_is_thinned_evenly_and_a_short_one_is_not() -> None:
     assert thin[-1][0] == 1_000
 
 
-def test_a_trace_is_cut_into_what_the_model_searched_and_what_it_was_given() -> None:
+def test_a_trace_is_split_into_what_the_model_wrote_searched_and_was_given() -> None:
     told = shown(sample())
     assert told["pieces"] == [
         ["m", "4", 0, 0],
@@ -131,12 +131,12 @@ def test_pieces_of_words_are_read_as_words() -> None:
     assert text_of(["4", "-", "0"]) == "4 - 0"
 
 
-def test_a_question_is_neither_the_models_nor_the_retrievers() -> None:
+def test_a_question_belongs_to_neither_the_model_nor_the_retriever() -> None:
     told = shown(sample(by="mmmmmrgm", departs=None))
     assert [piece[:2] for piece in told["pieces"]][-2:] == [["g", "[EOS]"], ["m", "[TRUE]"]]
 
 
-def test_published_cells_have_their_verdicts_and_how_many_there_are_of_each(tmp_path: Path) -> None:
+def test_published_cells_have_verdicts_and_the_page_counts_each(tmp_path: Path) -> None:
     cell = full_row(n=32, accuracy=0.78)
     rough = full_row(n=32, arch="hybrid", accuracy=1.0, eval_samples=5)
     validation = full_row(n=64, eval_split="validation")
@@ -176,7 +176,7 @@ def test_a_damaged_line_of_samples_is_left_out(line: str, tmp_path: Path) -> Non
     assert shown_samples(tmp_path / "absent.jsonl") == []
 
 
-def test_what_contradicts_is_shown_with_a_note_and_what_agrees_once(tmp_path: Path) -> None:
+def test_contradicting_rows_are_shown_with_a_note_and_equal_rows_once(tmp_path: Path) -> None:
     here = write_full(tmp_path / "a.csv", full_row(), full_row(seed=1))
     there = write_full(tmp_path / "b.csv", full_row(wall_s=1.0), full_row(seed=1, accuracy=0.5))
     gathered = gather([], [here, there])
@@ -193,15 +193,14 @@ def test_unfinished_and_unreadable_runs_are_noted(tmp_path: Path) -> None:
     finished_run(runs, [], accuracy_low=float("nan"))
     gathered = gather([runs], [])
     assert len(gathered.entries) == 1
-    notes = sorted(gathered.notes)
-    for note, part in zip(notes, ("1 runs in", "", "", ""), strict=True):
-        assert part in note
+    assert len(gathered.notes) == 4
+    assert sorted(gathered.notes)[0].startswith("1 runs in")
     assert "says n = 'many', and the run's config.json 6" in " ".join(notes)
     assert "has no number for accuracy" in " ".join(notes)
     assert "says accuracy_low = nan, which is not a share" in " ".join(notes)
 
 
-def test_a_number_that_json_has_no_word_for_is_shown_as_not_known(tmp_path: Path) -> None:
+def test_a_number_that_json_cannot_hold_is_shown_as_unknown(tmp_path: Path) -> None:
     finished_run(tmp_path / "runs", [], tokens_per_s=float("inf"))
     page = write_report(tmp_path / "out", [tmp_path / "runs"], []).read_text()
     (row,) = json.loads(Elements(page).data)["rows"]
@@ -232,35 +231,37 @@ def test_the_committed_tables_of_runs_are_found_and_other_tables_are_not() -> No
     assert not names & {"published_istree.csv", "istree_transfer.csv", "theory_demo_probe.csv"}
 
 
-def test_without_names_the_page_is_of_the_committed_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_sources_the_page_shows_the_committed_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     gathered = gather([], [])
     assert [path for path, _ in gathered.sources] == [str(path) for path in committed_tables()]
     assert {entry.row["task"] for entry in gathered.entries} >= {"istree", "index"}
 
 
-def test_held_out_tests_are_chosen_where_settings_were_tried_on_others_too() -> None:
+def test_the_test_split_is_preselected_if_there_are_several_splits() -> None:
     rows: list[dict[str, Any]] = [full_row(), full_row(eval_split="validation")]
     assert {f.column: f.chosen for f in filters_of(rows)} == dict.fromkeys(("task", "mode", "arch", "n"), "") | {
         "eval_split": "test"
     }
 
 
-def test_the_command_tells_where_the_page_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_where_the_page_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = write_full(tmp_path / "t.csv", full_row(task="mine", n=3))
     assert main(["report", "--out", str(tmp_path / "out"), "--results", str(table)]) == 0
     assert re.fullmatch(r"\S+/out/index\.html, \d\.\d MB\n", capsys.readouterr().out)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["index.html"]
 
 
-def test_no_finished_run_is_told_and_writes_nothing(tmp_path: Path) -> None:
+def test_no_finished_run_is_an_error_and_writes_nothing(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     with pytest.raises(UsageError, match="there is no finished run to report"):
         write_report(tmp_path / "out", [tmp_path / "runs"], [])
     assert not list(tmp_path.glob("out/*"))
 
 
-def test_a_missing_package_is_told_with_its_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported_with_the_command_that_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     _vega_bundle.cache_clear()
     with pytest.raises(UsageError, match=r"pip install 'retrieval-gap\[report\]'"):

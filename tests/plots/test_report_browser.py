@@ -1,4 +1,4 @@
-"""The page in a real browser: it draws, filters, sorts, opens, and runs nothing that a table or a model wrote."""
+"""In a real browser the page draws, filters, sorts, opens rows, and runs nothing that a table or a model wrote."""
 
 import shutil
 import time
@@ -22,7 +22,7 @@ FLAGS = (
 
 
 class Page:
-    """A page in the browser, wide as a desktop's unless told."""
+    """A page in the browser, by default as wide as on a desktop."""
 
     def __init__(self, driver: Any, address: str) -> None:
         self.driver, self.address = driver, address
@@ -53,7 +53,7 @@ class Page:
         self.until(f"return Number(document.body.dataset.drawn) > {turn}")
 
     def column(self, heading: str) -> list[str]:
-        """The text of a column's fields in the rows that are shown, from above."""
+        """The text of a column's fields in the rows that are shown, from the top."""
         return self.run(
             f"""const headings = [...document.querySelectorAll('#rows thead th')].map((th) => th.textContent.trim());
             const place = headings.indexOf('{heading}');
@@ -62,7 +62,7 @@ class Page:
         )
 
     def marks(self) -> int:
-        """Points in the charts of accuracy."""
+        """The number of points in the charts of accuracy."""
         return self.run("return document.querySelectorAll('#accuracy-panels .mark-symbol path').length")
 
 
@@ -89,7 +89,7 @@ def opened(page: Page) -> Page:
     return page
 
 
-def test_every_row_is_a_point_and_nothing_is_complained_about(opened: Page) -> None:
+def test_every_row_is_a_point_and_the_browser_logs_nothing(opened: Page) -> None:
     assert opened.marks() == len(opened.column("task")) == 16
     assert opened.run("return document.querySelectorAll('#curve-panels .mark-line path').length") == 2
     assert opened.driver.get_log("browser") == []
@@ -117,7 +117,7 @@ def test_the_search_looks_into_every_column(opened: Page) -> None:
     assert opened.marks() == 0
 
 
-def test_headings_sort_by_number_or_by_text_from_the_keyboard_too(opened: Page) -> None:
+def test_headings_sort_by_number_from_the_keyboard_too(opened: Page) -> None:
     heading = opened.driver.find_element("xpath", "//table[@id='rows']//th[button='accuracy']")
     heading.find_element("tag name", "button").send_keys("\ue007")  # Enter
     values = [float(text) for text in opened.column("accuracy")]
@@ -130,7 +130,7 @@ def test_headings_sort_by_number_or_by_text_from_the_keyboard_too(opened: Page) 
     assert [int(text) for text in opened.column("n")] == sorted(int(text) for text in opened.column("n"))
 
 
-def test_a_row_opens_to_all_that_is_known_of_it(opened: Page) -> None:
+def test_a_row_opens_to_all_its_values(opened: Page) -> None:
     opened.choose("task", "index")
     opened.driver.find_element("css selector", "tr[data-i]:not([hidden]) .open").click()
     told = opened.driver.find_element("css selector", ".detail").text
@@ -141,7 +141,7 @@ def test_a_row_opens_to_all_that_is_known_of_it(opened: Page) -> None:
     assert not opened.driver.find_elements("css selector", ".detail")
 
 
-def test_samples_show_who_wrote_what_and_where_it_departs(opened: Page) -> None:
+def test_samples_show_who_wrote_each_piece_and_where_they_leave_the_gold_trace(opened: Page) -> None:
     pieces = "return [...document.querySelectorAll('.sample .piece')].map((e) => [e.className, e.textContent])"
     assert opened.run(pieces)[:6] == [
         ["piece m", "4"],
@@ -187,7 +187,7 @@ def test_another_stream_or_run_begins_at_its_first_step(opened: Page) -> None:
     assert not opened.driver.find_elements("css selector", "#memory meter")
 
 
-def test_what_a_table_or_a_model_wrote_is_text_and_never_runs(opened: Page) -> None:
+def test_text_from_a_table_or_a_model_never_runs(opened: Page) -> None:
     assert HOSTILE in opened.run("return document.getElementById('traces').textContent")
     assert HOSTILE in opened.run("return document.getElementById('memory').textContent")
     assert HOSTILE in opened.column("task")
@@ -199,7 +199,7 @@ def test_what_a_table_or_a_model_wrote_is_text_and_never_runs(opened: Page) -> N
     assert opened.driver.get_log("browser") == []
 
 
-def test_a_script_that_got_into_the_page_would_not_run(opened: Page) -> None:
+def test_a_script_inserted_into_the_page_does_not_run(opened: Page) -> None:
     opened.run(
         "const s = document.createElement('script'); s.textContent = 'window.hacked = 1'; document.body.append(s);"
         "const i = document.createElement('div'); i.innerHTML = '<img src=x onerror=\"window.hacked = 1\">';"
@@ -219,7 +219,7 @@ def test_the_page_does_not_scroll_sideways(width: int, page: Page) -> None:
     assert page.marks() == 16
 
 
-def test_a_narrow_screen_shows_what_a_row_is_and_the_rest_where_it_is_asked_for(page: Page) -> None:
+def test_a_narrow_screen_shows_the_main_columns_and_the_rest_on_request(page: Page) -> None:
     page.open(width=390)
     page.choose("search", "Abacus")  # without the row whose names are long on purpose
     shown = """const box = document.getElementById('rows').parentNode.getBoundingClientRect();
@@ -253,7 +253,7 @@ def test_learning_curves_have_their_accuracies_and_a_log_scale_of_samples(opened
     assert {"100"} <= set(opened.run(ticks))
 
 
-def test_light_and_dark_both_have_contrast(page: Page) -> None:
+def test_light_and_dark_schemes_both_have_contrast(page: Page) -> None:
     part = "getComputedStyle(document.querySelector('{}')).{}.match(/\\d+/g).slice(0, 3).map(Number)"
     papers, contrasts = [], {}
     for scheme in ("light", "dark"):
@@ -267,7 +267,7 @@ def test_light_and_dark_both_have_contrast(page: Page) -> None:
 
 
 def contrast(ink: list[int], paper: list[int]) -> float:
-    """The ratio of WCAG 2, which asks for 4.5 or more."""
+    """The contrast ratio of WCAG 2, which asks for 4.5 or more."""
 
     def luminance(colour: list[int]) -> float:
         parts = [c / 255 / 12.92 if c / 255 <= 0.04045 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour]

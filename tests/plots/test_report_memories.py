@@ -1,4 +1,4 @@
-"""The memories of a report's page: which runs are shown, in which order, with what of their logs, and what is not."""
+"""The report page shows memory runs in order and with their logs, and notes what it leaves out."""
 
 import json
 from pathlib import Path
@@ -38,7 +38,7 @@ def test_methods_that_write_come_first_and_floors_and_unfinished_runs_are_not_sh
     assert [memory["label"].split("-")[1] for memory in found] == ["llm_as_rnn", "zero_shot", "oracle_memory"]
 
 
-def test_what_could_not_be_read_is_kept_as_it_was_written(tmp_path: Path) -> None:
+def test_an_unreadable_reply_is_kept_as_it_was_written(tmp_path: Path) -> None:
     memory_run(tmp_path, "zero_shot", rule="prose")
     (shown,), _ = shown_memories([tmp_path])
     step = shown["streams"][0]["steps"][0]
@@ -47,7 +47,7 @@ def test_what_could_not_be_read_is_kept_as_it_was_written(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("line", ["{", '{"stream": 0}', "[]", '{"run": "other"}'])
-def test_a_damaged_log_is_told_and_the_others_are_shown(line: str, tmp_path: Path) -> None:
+def test_a_damaged_log_is_reported_and_the_others_are_shown(line: str, tmp_path: Path) -> None:
     memory_run(tmp_path)
     log = memory_run(tmp_path, "zero_shot").path / STEPS
     log.write_text(line if "run" in line else log.read_text() + line + "\n")
@@ -68,7 +68,7 @@ def test_memories_past_the_pages_room_are_left_out_with_a_note(tmp_path: Path, m
     assert notes == ["The memories of 1 runs are left out: the page would be too large."]
 
 
-def test_a_page_of_memory_runs_alone_needs_no_trained_model(tmp_path: Path) -> None:
+def test_a_page_with_only_memory_runs_needs_no_trained_model(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no finished run to report"):
         gather([tmp_path], [])
     memory_run(tmp_path)

@@ -1,4 +1,4 @@
-"""A mean is over seeds alone: rows that differ in another setting are refused, or told apart."""
+"""A mean is over seeds only: rows that differ in another setting are refused, or told apart."""
 
 import re
 from importlib import import_module
@@ -52,13 +52,19 @@ def drawn(name: str, rows: list[Row], folder: Path) -> Figure:
     return figure
 
 
+def points(figure: Figure) -> list[list[tuple[float, float]]]:
+    """The points of every line of every panel."""
+    lines = [line for axes in figure.axes for line in axes.lines]
+    return sorted([(round(float(x), 6), round(float(y), 6)) for x, y in line.get_xydata()] for line in lines)
+
+
 def with_settings(rows: list[Row]) -> list[Row]:
     return [SETTINGS | each for each in rows]
 
 
 @pytest.mark.parametrize("column", OTHERS)
 @pytest.mark.parametrize("name", MEANS)
-def test_rows_that_differ_in_a_setting_are_no_seeds_of_one_point(name: str, column: str, tmp_path: Path) -> None:
+def test_rows_that_differ_in_a_setting_are_not_averaged_as_seeds(name: str, column: str, tmp_path: Path) -> None:
     rows = with_settings(MEANS[name])
     other = rows[0] | {"seed": 7, column: OTHERS[column]}
     with pytest.raises(UsageError, match=rf"line \d+ and .*line \d+ differ in {column} \(") as refused:
@@ -67,20 +73,21 @@ def test_rows_that_differ_in_a_setting_are_no_seeds_of_one_point(name: str, colu
 
 
 @pytest.mark.parametrize("name", MEANS)
-def test_rows_that_differ_in_their_seed_alone_are(name: str, tmp_path: Path) -> None:
+def test_rows_that_differ_only_in_seed_are_averaged(name: str, tmp_path: Path) -> None:
     rows = with_settings(MEANS[name])
-    assert drawn(name, [*rows, *(each | {"seed": each["seed"] + 7} for each in rows)], tmp_path)
+    both = [*rows, *(each | {"seed": each["seed"] + 7} for each in rows)]
+    assert points(drawn(name, both, tmp_path)) == points(drawn(name, rows, tmp_path)) != []
 
 
 @pytest.mark.parametrize("name", MEANS)
-def test_a_seed_of_which_the_warm_up_is_not_known_is_one_of_the_others(name: str, tmp_path: Path) -> None:
+def test_a_seed_of_unknown_warm_up_is_averaged_with_the_others(name: str, tmp_path: Path) -> None:
     rows = with_settings(MEANS[name])
     older = [each | {"seed": each["seed"] + 7, "warmup_samples": "", "max_grad_norm": ""} for each in rows]
-    assert drawn(name, [*rows, *older], tmp_path)
+    assert points(drawn(name, [*rows, *older], tmp_path)) == points(drawn(name, rows, tmp_path)) != []
 
 
 @pytest.mark.parametrize("name", MEANS)
-def test_a_row_that_is_there_twice_is_refused(name: str, tmp_path: Path) -> None:
+def test_a_duplicate_row_is_refused(name: str, tmp_path: Path) -> None:
     rows = with_settings(MEANS[name])
     with pytest.raises(UsageError, match="two rows of one configuration and seed"):
         drawn(name, [*rows, rows[0]], tmp_path)
@@ -94,7 +101,7 @@ def words(figure: Figure) -> str:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_a_caption_tells_of_the_samples_and_machines_of_every_row(name: str, tmp_path: Path) -> None:
+def test_a_caption_names_the_samples_and_machines_of_all_rows(name: str, tmp_path: Path) -> None:
     others = [r | {"seed": r["seed"] + 7, "hardware": "Loom, 3 cores", "eval_samples": 77} for r in TABLES[name]]
     told = words(drawn(name, [*TABLES[name], *others], tmp_path))
     assert re.search(r"\b(77|154)( to |\N{EN DASH})", told)  # 154: both answers of a test together
@@ -103,7 +110,7 @@ def test_a_caption_tells_of_the_samples_and_machines_of_every_row(name: str, tmp
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_a_caption_names_the_split_where_it_is_not_that_of_tests(name: str, tmp_path: Path) -> None:
+def test_a_caption_names_the_split_if_it_is_not_the_test_split(name: str, tmp_path: Path) -> None:
     tests = [r | {"eval_split": "test"} for r in TABLES[name]]
     assert "split" not in words(drawn(name, tests, tmp_path)).replace("on the test split", "")
     assert "of the validation split" in words(drawn(name, [r | {"eval_split": "validation"} for r in tests], tmp_path))
@@ -118,7 +125,7 @@ def test_the_card_takes_the_best_of_several_trainings(tmp_path: Path) -> None:
     assert "0.50" not in told
 
 
-def test_windows_are_of_seeds_alone(tmp_path: Path) -> None:
+def test_a_window_over_more_than_seeds_is_refused(tmp_path: Path) -> None:
     rows = [row | {"curriculum": ""} for row in card_tables.rates()]
     rows[-1]["curriculum"] = "4+8"
     with pytest.raises(UsageError, match="differ in curriculum"):
@@ -126,16 +133,16 @@ def test_windows_are_of_seeds_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["fig_memory", "fig_memory_bits"])
-def test_memories_that_differ_in_what_no_name_tells_are_refused(name: str, tmp_path: Path) -> None:
+def test_memory_rows_that_differ_in_an_unnamed_setting_are_refused(name: str, tmp_path: Path) -> None:
     rows = memories()
     with pytest.raises(UsageError, match=r"differ in temperature \(none, 0\.7\)"):
         drawn(name, [*rows, rows[0] | {"temperature": "0.7"}], tmp_path)
 
 
-def test_trained_models_beside_constructions_are_means_of_seeds(
+def test_trained_models_beside_constructions_are_means_over_seeds_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One of two trainings is right: their mean is not."""
+    """One of two learning rates is right: a mean over both is not."""
     from retrieval_gap.plots import constructions
 
     same = {"task": "index", "mode": "direct", "family": "default", "options": "values=4", "arch": "lstm", "n": 8}

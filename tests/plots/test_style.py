@@ -1,4 +1,4 @@
-"""Architectures are told apart, by colour-blind readers too."""
+"""Architectures can be told apart, by colour-blind readers too."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from retrieval_gap.models import ARCHITECTURES
 from retrieval_gap.plots import style
 
-# Machado, Oliveira, Fernandes 2009, table 1, severity 1: what such readers see of linear RGB.
+# Machado, Oliveira, Fernandes 2009, table 1, severity 1: linear RGB as such readers see it.
 SEEN = {
     "all": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
     "protan": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
@@ -22,7 +22,7 @@ WHITE = (0.95047, 1, 1.08883)
 
 
 def lab(colour: str, seen: Sequence[Sequence[float]]) -> np.ndarray:
-    """CIE L*a*b* of a colour as it is seen."""
+    """CIE L*a*b* of a colour as this reader sees it."""
     rgb = np.array(to_rgb(colour))
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     x, y, z = (np.cbrt(part) for part in np.array(RGB_TO_XYZ) @ np.clip(np.array(seen) @ linear, 0.009, 1) / WHITE)
@@ -30,7 +30,7 @@ def lab(colour: str, seen: Sequence[Sequence[float]]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("reader", SEEN)
-def test_colours_of_architectures_are_apart_for_every_reader(reader: str) -> None:
+def test_colours_of_architectures_differ_for_every_reader(reader: str) -> None:
     colours = style.colours(ARCHITECTURES).values()
     assert len(set(colours)) == len(ARCHITECTURES)
     for one, other in combinations(colours, 2):
@@ -38,13 +38,13 @@ def test_colours_of_architectures_are_apart_for_every_reader(reader: str) -> Non
         assert difference > 15, (one, other, difference)
 
 
-def test_of_many_architectures_no_two_have_both_colour_and_mark_in_common() -> None:
+def test_no_two_of_many_architectures_share_both_colour_and_mark() -> None:
     many = [*ARCHITECTURES, *(f"zoo/mine{i}.py" for i in range(90))]
     colours, marks = style.colours(many), style.architecture_markers(many)
     assert len({(colours[arch], marks[arch]) for arch in many}) == len(many)
 
 
-def test_more_architectures_leave_those_with_a_slot_as_they_are() -> None:
+def test_more_architectures_do_not_change_the_looks_of_built_in_ones() -> None:
     many = [*ARCHITECTURES, "zoo/mine.py"]
     assert style.colours(ARCHITECTURES).items() <= style.colours(many).items()
     assert style.architecture_markers(ARCHITECTURES).items() <= style.architecture_markers(many).items()

@@ -38,13 +38,13 @@ def test_the_published_table_has_every_cell_of_the_papers_grid(mode: str) -> Non
         ("rag", "hybrid", "0.5m", [1, 1, 1, 1]),
     ],
 )
-def test_published_values_are_the_papers(mode: str, arch: str, size: str, accuracies: list[float]) -> None:
+def test_published_values_agree_with_the_paper(mode: str, arch: str, size: str, accuracies: list[float]) -> None:
     published = read_published()
     settings = [Setting("istree", "two_star", mode, n, "", arch, size) for n in (16, 32, 64, 128)]
     assert [published[setting].accuracy for setting in settings] == accuracies
 
 
-def test_every_published_value_tells_its_source_and_its_error() -> None:
+def test_every_published_value_names_its_source_and_its_error() -> None:
     with PUBLISHED.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 108
@@ -61,7 +61,7 @@ def test_published_values_are_kept_only_for_the_same_cell(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("change", [{"options": "names=64"}, {"eval_split": "validation"}])
-def test_published_values_are_of_tests_of_problems_without_options(change: dict[str, str], tmp_path: Path) -> None:
+def test_published_values_are_kept_only_for_tests_without_options(change: dict[str, str], tmp_path: Path) -> None:
     same = row(n=32, size="1m", options="", eval_split="test")
     assert read_results(write(tmp_path / "t.csv", [same])).published
     assert read_results(write(tmp_path / "t.csv", [same | change])).published == {}
@@ -75,13 +75,13 @@ def test_seeds_of_a_cell_become_their_mean_and_the_envelope_of_their_intervals(t
     assert point.seed_accuracies == [0.6, 0.7, 0.8]
 
 
-def test_longer_training_of_a_cell_stands_in_for_shorter(tmp_path: Path) -> None:
+def test_longer_training_of_a_cell_replaces_shorter_training(tmp_path: Path) -> None:
     rows = [row(samples=1_000_000, accuracy=0.6), row(samples=5_000_000, accuracy=0.9)]
     (point,) = read_results(write(tmp_path / "t.csv", rows)).points.values()
     assert (point.seed_accuracies, point.dropped) == ([0.9], 1)
 
 
-def test_models_come_architecture_by_architecture_small_to_large(tmp_path: Path) -> None:
+def test_models_are_ordered_by_architecture_then_from_small_to_large(tmp_path: Path) -> None:
     rows = [*grid_like(("2m", "0.5m"), (16,))[::-1], row(mode="rag", arch="mine.py", size="deep")]
     models = read_results(write(tmp_path / "t.csv", rows)).models
     known = [(arch, size) for arch in ("transformer", "hybrid", "mamba", "lstm") for size in ("0.5m", "2m")]
@@ -129,7 +129,7 @@ def test_an_absent_table_says_how_to_make_one(tmp_path: Path) -> None:
         read_results(tmp_path / "absent.csv")
 
 
-def test_a_table_that_is_no_text_is_an_error_of_one_line(tmp_path: Path) -> None:
+def test_a_table_that_is_not_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(b"\xff\xfe\x00")
     for wrong in (path, tmp_path):

@@ -48,7 +48,7 @@ def legend(figure: Figure) -> list[str]:
     return [text.get_text() for part in figure.legends for text in part.get_texts()]
 
 
-def test_the_curve_of_an_n_is_the_best_with_no_more_bits_and_the_ceiling_is_the_bounds(tmp_path: Path) -> None:
+def test_the_curve_of_an_n_is_the_best_within_the_bits_and_the_ceiling_is_the_bounds(tmp_path: Path) -> None:
     table = probes(tmp_path, probe_like(ns=(8,)))
     (axes,) = fig_state_bits.draw_figure(table).axes
     best = line(axes, "n = 8")
@@ -67,7 +67,7 @@ def test_each_n_has_a_colour_and_intervals_are_the_envelope_of_the_seeds(tmp_pat
     assert (mean.accuracy, mean.low, mean.high) == pytest.approx((0.45, 0.38, 0.52))
 
 
-def test_a_frontier_leaves_out_what_more_bits_do_not_make_better(tmp_path: Path) -> None:
+def test_a_frontier_leaves_out_points_where_more_bits_do_not_help(tmp_path: Path) -> None:
     shares = {4: 0.4, 8: 0.3, 16: 0.4, 32: 0.6}
     table = probes(tmp_path, [probe_row(state_bits=bits, bits=1, accuracy_strict=s) for bits, s in shares.items()])
     assert [(mean.state_bits, mean.accuracy) for mean in frontier(table.means)] == [(4, 0.4), (32, 0.6)]
@@ -82,7 +82,7 @@ def test_the_fewest_bits_of_an_accuracy_are_those_whose_ceiling_reaches_it(tmp_p
         assert float(bound.ceiling(bits)) >= accuracy > float(bound.ceiling(bits - 1))
 
 
-def test_the_length_reached_grows_only_where_accuracy_is_enough(tmp_path: Path) -> None:
+def test_a_length_is_reached_only_if_accuracy_is_enough(tmp_path: Path) -> None:
     (axes,) = fig_size_reached.draw_figure(probes(tmp_path, probe_like())).axes
     assert line(axes, "Transformer") == [(4096 * 8, 8), (4096 * 16, 16)]
     assert line(axes, "slope 1") == [(16, 8), (32, 16)]
@@ -90,7 +90,7 @@ def test_the_length_reached_grows_only_where_accuracy_is_enough(tmp_path: Path) 
     assert [text.get_text() for text in axes.texts] == ["LSTM: none reaches 0.9 (best 0.62)"]
 
 
-def test_bits_used_stand_over_the_bits_that_the_accuracy_needs(tmp_path: Path) -> None:
+def test_bits_used_are_drawn_over_the_bits_that_the_accuracy_needs(tmp_path: Path) -> None:
     table = probes(tmp_path, [probe_row(accuracy_strict=1.0, bits_used=24)])
     (axes,) = fig_bits_used.draw_figure(table).axes
     assert line(axes, "lstm") == [(least_bits(table.bound(8), 0.99), 24)]
@@ -105,12 +105,12 @@ def test_a_task_that_is_not_on_this_machine_is_told_with_its_line(figure: Module
 
 
 def problems_of_one_n(column: str, values: tuple[str, str]) -> list[dict[str, Any]]:
-    """Two rows of n = 16 that are always right, of problems that differ in one column."""
+    """Two rows of n = 16 that are always right and whose problems differ in one column."""
     return [probe_row(n=16, accuracy_strict=1.0, bits_used=64) | {column: value} for value in values]
 
 
 @pytest.mark.parametrize("order", [("values=4", "values=2"), ("values=2", "values=4")])
-def test_rows_of_other_options_have_panels_and_bounds_of_their_own(order: tuple[str, str], tmp_path: Path) -> None:
+def test_rows_with_other_options_have_their_own_panels_and_bounds(order: tuple[str, str], tmp_path: Path) -> None:
     table = probes(tmp_path, problems_of_one_n("options", order))
     needed = {"values=4": 32, "values=2": 16}
     for module in (fig_bits_used, fig_size_reached, fig_state_bits):
@@ -123,13 +123,13 @@ def test_rows_of_other_options_have_panels_and_bounds_of_their_own(order: tuple[
     assert lines == [[(needed[options], 16)] for options in order]
 
 
-def test_an_architecture_may_be_in_one_panel_alone(tmp_path: Path) -> None:
+def test_an_architecture_may_be_in_only_one_panel(tmp_path: Path) -> None:
     one, other = problems_of_one_n("options", ("values=4", "values=2"))
     figure = fig_size_reached.draw_figure(probes(tmp_path, [one, other | {"arch": "mamba"}]))
     assert len(figure.axes) == 2
 
 
-def test_a_bound_of_rows_of_several_options_is_refused(tmp_path: Path) -> None:
+def test_a_bound_over_rows_of_several_options_is_refused(tmp_path: Path) -> None:
     table = probes(tmp_path, problems_of_one_n("options", ("values=4", "values=2")))
     with pytest.raises(UsageError, match="of index default values=4 and of index default values=2") as told:
         table.bound(16)
@@ -150,7 +150,7 @@ def retrieval_rows() -> list[dict[str, Any]]:
     return [each | {"n": n, "seed": seed} for each in lstms + helped for n in (8, 16) for seed in range(3)]
 
 
-def test_what_the_state_does_alone_stands_beside_what_retrieval_and_attention_do(tmp_path: Path) -> None:
+def test_the_state_alone_is_drawn_beside_retrieval_and_attention(tmp_path: Path) -> None:
     figure = fig_retrieval.draw_figure(read_results(write(tmp_path / "t.csv", retrieval_rows())))
     alone, helped = figure.axes
     names = [[bars.get_label() for bars in axes.containers] for axes in (alone, helped)]
@@ -159,7 +159,7 @@ def test_what_the_state_does_alone_stands_beside_what_retrieval_and_attention_do
     check_words(figure)
 
 
-def test_every_layer_of_a_fixed_state_is_drawn_and_what_is_not_is_told_with_the_reason(tmp_path: Path) -> None:
+def test_every_layer_with_a_fixed_state_is_drawn_and_others_are_named_with_the_reason(tmp_path: Path) -> None:
     layers = {"gru": "", "gla": "", "gated_deltanet": "", "fla.layers.RetNet": "", "mine.py": 0}
     rows = [
         probe_row(arch=arch, state_bits_per_token=added, state_bits=64 + i)
@@ -180,7 +180,7 @@ def test_every_layer_of_a_fixed_state_is_drawn_and_what_is_not_is_told_with_the_
     assert sorted(x for bars in trained for x in bars.lines[0].get_xdata()) == [64, 65, 66, 67, 68]
 
 
-def test_a_users_layer_stands_where_its_state_belongs(tmp_path: Path) -> None:
+def test_a_users_layer_is_in_the_panel_of_its_kind_of_state(tmp_path: Path) -> None:
     rows = retrieval_rows()
     same = {"task": "index", "family": "default", "mode": "direct", "arch": "mine.py", "size": "tiny", "parameters": 9}
     mine = [row(**same, n=n, seed=seed) for n in (8, 16) for seed in range(3)]
@@ -202,7 +202,7 @@ def test_no_words_overlap_or_are_cut(tmp_path: Path) -> None:
         check_words(module.draw_figure(table))
 
 
-def test_a_table_with_nothing_to_draw_is_told(tmp_path: Path) -> None:
+def test_a_table_with_nothing_to_draw_is_refused(tmp_path: Path) -> None:
     searched = probes(tmp_path, [probe_row(mode="rag")])
     for module in (fig_state_bits, fig_size_reached, fig_bits_used):
         with pytest.raises(UsageError, match="nothing to draw"):
@@ -213,7 +213,7 @@ def test_a_table_with_nothing_to_draw_is_told(tmp_path: Path) -> None:
         read_probes(write(tmp_path / "t.csv", [row()]))
 
 
-def test_an_empty_field_means_none_where_it_may(tmp_path: Path) -> None:
+def test_an_empty_field_means_none_only_in_optional_columns(tmp_path: Path) -> None:
     (read,) = probes(tmp_path, [probe_row()]).rows
     assert (read.bits, read.bits_used_high) == (None, None)
     with pytest.raises(UsageError, match="state_bits"):
@@ -231,7 +231,7 @@ def test_figures_of_bits_are_drawn_without_torch(tmp_path: Path) -> None:
     assert (tmp_path / "fig_state_bits.png").exists()
 
 
-def test_a_seeds_number_is_told_as_it_is(tmp_path: Path) -> None:
+def test_the_number_of_seeds_is_given_in_words(tmp_path: Path) -> None:
     assert probes(tmp_path, probe_like(seeds=1)).seeds == "1 seed"
     assert probes(tmp_path, [*probe_like(ns=(8,), seeds=1), *probe_like(ns=(16,), seeds=3)]).seeds == "1 to 3 seeds"
 
@@ -243,7 +243,7 @@ def transfer_rows() -> list[dict[str, Any]]:
         same
         | {"tested_n": tested_n}
         | {"tested_on": family, "answer": answer, "mode": mode, "arch": arch, "accuracy": share, "eval_samples": n}
-        | {"accuracy_high": share - 1e-16}  # what rounding makes of the upper end of 1
+        | {"accuracy_high": share - 1e-16}  # an upper end that rounding made too low
         for family in ("random_tree", "two_star")
         for mode in ("direct", "cot")
         for arch in ("transformer", "lstm")
@@ -252,7 +252,7 @@ def transfer_rows() -> list[dict[str, Any]]:
     ]
 
 
-def test_each_class_has_its_mark_and_the_own_family_comes_first(tmp_path: Path) -> None:
+def test_each_class_has_its_mark_and_the_trained_family_comes_first(tmp_path: Path) -> None:
     figure = fig_transfer.draw_figure(fig_transfer.read_table(write(tmp_path / "t.csv", transfer_rows())))
     assert len(figure.axes) == 4
     assert [axes.get_ylabel() for axes in figure.axes[::2]] == ["two-star\ngraphs", "random-tree\ngraphs"]
@@ -262,7 +262,7 @@ def test_each_class_has_its_mark_and_the_own_family_comes_first(tmp_path: Path) 
     check_words(figure)
 
 
-def test_larger_graphs_have_both_classes_together(tmp_path: Path) -> None:
+def test_larger_graphs_average_both_classes(tmp_path: Path) -> None:
     second_seed = [row | {"seed": 1} for row in transfer_rows()]
     tests = fig_larger_graphs.read_table(write(tmp_path / "t.csv", [*transfer_rows(), *second_seed]))
     results = tests.results
@@ -276,7 +276,7 @@ def test_larger_graphs_have_both_classes_together(tmp_path: Path) -> None:
     check_words(figure)
 
 
-def test_the_size_and_the_names_of_training_are_told_as_they_are(tmp_path: Path) -> None:
+def test_the_caption_gives_the_size_and_the_names_of_training(tmp_path: Path) -> None:
     rows = [row | {"tested_n": row["tested_n"] + 2} for row in transfer_rows()]
     figure = fig_larger_graphs.draw_figure(fig_larger_graphs.read_table(write(tmp_path / "t.csv", rows)))
     words = " ".join(text.get_text().replace("\n", " ") for text in figure.texts)
@@ -285,7 +285,7 @@ def test_the_size_and_the_names_of_training_are_told_as_they_are(tmp_path: Path)
         fig_transfer.read_table(write(tmp_path / "t.csv", rows))
 
 
-def test_a_table_of_tests_at_one_size_shows_no_larger_graphs(tmp_path: Path) -> None:
+def test_a_table_of_tests_at_one_size_is_refused_for_larger_graphs(tmp_path: Path) -> None:
     rows = [row for row in transfer_rows() if row["tested_n"] == 8]
     with pytest.raises(UsageError, match="one number of nodes alone"):
         fig_larger_graphs.read_table(write(tmp_path / "t.csv", rows))
@@ -298,7 +298,7 @@ def test_a_table_of_runs_of_several_families_is_refused(tmp_path: Path) -> None:
         fig_transfer.read_table(write(tmp_path / "t.csv", rows))
 
 
-def test_tests_of_other_tasks_are_left_out_and_told(tmp_path: Path) -> None:
+def test_tests_of_other_tasks_are_left_out_and_reported(tmp_path: Path) -> None:
     other = transfer_rows()[0] | {"task": "find_path"}
     kept = fig_transfer.read_tests(write(tmp_path / "t.csv", [*transfer_rows(), other]))
     assert {row.task for row in kept.rows} == {"istree"}
@@ -307,7 +307,7 @@ def test_tests_of_other_tasks_are_left_out_and_told(tmp_path: Path) -> None:
         fig_transfer.read_table(write(tmp_path / "t.csv", [other]))
 
 
-def test_marks_of_many_models_stay_beside_their_n_and_their_keys_on_the_page(tmp_path: Path) -> None:
+def test_marks_of_many_models_stay_near_their_n_and_their_keys_on_the_page(tmp_path: Path) -> None:
     ns = (8, 16, 32)
     rows = [
         row(task="index", family="default", mode="direct", arch="lstm", n=n, size=f"tiny+d_hidden={k}", parameters=k)

@@ -1,4 +1,4 @@
-"""Where runs are packed, where they are unpacked, and the pack between them."""
+"""The folder of packed runs, the folder of unpacked runs, and the pack between them."""
 
 from pathlib import Path
 

@@ -19,7 +19,7 @@ RUN = RunDirectory.of(TINY, Path()).path.name
 
 
 def make_run(runs_dir: Path, how: str, config: RunConfig = TINY) -> RunDirectory:
-    """A run that is "done", "failed", at a step ("9"), or has no more than its folder ("empty")."""
+    """A run that is "done", "failed", at a step ("9"), or only a folder ("empty")."""
     run = RunDirectory.of(config, runs_dir)
     if how == "empty":
         run.path.mkdir(parents=True)
@@ -45,6 +45,6 @@ def write_checkpoint(run: RunDirectory, step: int) -> None:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """Everything below a folder; a lock's file is no part of a run."""
+    """The content of every file below a folder, except lock files, which are no part of a run."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "lock")
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}

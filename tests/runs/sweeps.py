@@ -1,4 +1,4 @@
-"""Sweeps as processes of their own, for tests that stop and kill them."""
+"""Sweeps in processes of their own, for tests that stop and kill them."""
 
 import csv
 import os
@@ -19,7 +19,7 @@ from retrieval_gap.runs.experiment import Experiment, RunOptions
 from retrieval_gap.runs.sweep import SweepOptions, print_plan, sweep
 
 PATIENCE = 180.0
-VARYING = ("tokens_per_s", "wall_s", "commit")  # by the clock, and with files that are changed while tests run
+VARYING = ("tokens_per_s", "wall_s", "commit")  # with the clock, and with files that change while tests run
 
 
 def wait_until(condition: Callable[[], object]) -> None:
@@ -81,12 +81,12 @@ def told_rows(runs_dir: Path) -> list[dict[str, str]]:
 
 
 def starts_of(run: RunDirectory) -> int:
-    """How often a worker took the run up."""
+    """How often a worker started or resumed the run."""
     return len((run.path / "environment.jsonl").read_text().splitlines())
 
 
 def worker_of(run: RunDirectory) -> int:
-    """The process that holds a run; 0 where none does."""
+    """The id of the process that holds a run; 0 if there is none."""
     if not run.is_held():
         return 0
     lock = (run.path / "lock").stat()
@@ -101,7 +101,7 @@ def worker_of(run: RunDirectory) -> int:
 
 
 def with_descendants(pid: int) -> list[int]:
-    """A process, its children and theirs."""
+    """The ids of a process and of all its descendants."""
     children = dict[int, list[int]]()
     for process in Path("/proc").iterdir():
         with suppress(OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What holds for every executor, and what a sweep shows: cells that others hold are left to them, tries are counted."""
+"""Executors leave cells that others hold to them and record failures; a sweep shows the state of its cells."""
 
 import importlib.util
 import json
@@ -39,7 +39,7 @@ CELLS = [replace(CONFIG, seed=seed) for seed in range(3)]
 
 
 class OneAtATime:
-    """An `Executor` without workers: a cell ends as told, done unless said otherwise."""
+    """An `Executor` without workers: a cell ends as `ends` says, else done."""
 
     places: Sequence[str] = [""]
 
@@ -72,7 +72,7 @@ def finish(run: RunDirectory) -> None:
     run.result.write_text("{}")
 
 
-def test_a_cell_that_another_process_works_on_is_left_to_it_and_not_started_once_done(tmp_path: Path) -> None:
+def test_a_cell_that_another_process_finishes_is_left_to_it_and_never_started(tmp_path: Path) -> None:
     executor = OneAtATime(tmp_path)
     held = RunDirectory.of(CELLS[0], tmp_path)
     held.create(CELLS[0], {})
@@ -89,7 +89,7 @@ def test_a_cell_that_another_process_works_on_is_left_to_it_and_not_started_once
     assert told == [CellEnded(config, "") for config in (*CELLS[1:], CELLS[0])]
 
 
-def test_a_cell_that_another_process_was_quicker_with_comes_again_later(tmp_path: Path) -> None:
+def test_a_cell_that_another_process_took_first_is_started_again_later(tmp_path: Path) -> None:
     executor = OneAtATime(tmp_path, {CELLS[0]: [End.HELD, End.DONE]})
     outcome = SweepOutcome()
     list(run_cells(CELLS, executor, tmp_path, seconds=0, outcome=outcome))
@@ -97,7 +97,7 @@ def test_a_cell_that_another_process_was_quicker_with_comes_again_later(tmp_path
     assert not outcome.failed
 
 
-def test_a_cell_that_died_without_a_word_is_failed_with_its_reason_until_it_is_tried_again(tmp_path: Path) -> None:
+def test_a_cell_that_fails_has_the_status_failed_and_its_reason_on_disk(tmp_path: Path) -> None:
     outcome = SweepOutcome()
     executor = OneAtATime(tmp_path, {CELLS[0]: [End.FAILED]})
     list(run_cells(CELLS, executor, tmp_path, seconds=0, outcome=outcome))
@@ -106,14 +106,14 @@ def test_a_cell_that_died_without_a_word_is_failed_with_its_reason_until_it_is_t
     assert [config for config, _ in outcome.failed] == [CELLS[0]]
 
 
-def test_a_worker_that_says_done_without_a_result_in_the_folder_is_told(tmp_path: Path) -> None:
+def test_a_cell_reported_done_without_a_result_in_the_folder_fails(tmp_path: Path) -> None:
     outcome = SweepOutcome()
     executor = OneAtATime(tmp_path / "elsewhere")
     list(run_cells(CELLS[:1], executor, tmp_path, seconds=0, outcome=outcome))
     assert "every node has to see the same --runs-dir" in outcome.failed[0][1]
 
 
-def test_a_try_that_goes_well_leaves_no_word_of_an_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_successful_try_removes_the_error_of_an_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = replace(CONFIG, mode="direct", arch="lstm", samples=80, eval_samples=5)
     run, options = RunDirectory.of(config, tmp_path), RunOptions(runs_dir=tmp_path)
 
@@ -132,7 +132,7 @@ def test_a_try_that_goes_well_leaves_no_word_of_an_earlier_one(tmp_path: Path, m
     assert not run.error.exists()
 
 
-def test_what_another_executor_needs_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_option_of_another_executor_and_a_missing_package_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="--executor ray"):
         ExecutorOptions(address="auto")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
@@ -143,7 +143,7 @@ def test_what_another_executor_needs_is_told_in_one_line(monkeypatch: pytest.Mon
 
 @pytest.fixture
 def board(tmp_path: Path) -> "watch._Board":
-    """Of three cells: one 40 % through its training, one that will fail, one that waits."""
+    """The board of three cells: one 40 % through its training, one that will fail, one that waits."""
     runs = {config: RunDirectory.of(config, tmp_path) for config in CELLS}
     run = runs[CELLS[0]]
     run.create(CELLS[0], {})
@@ -156,7 +156,7 @@ def board(tmp_path: Path) -> "watch._Board":
 
 
 @pytest.mark.parametrize("width", [60, 120])
-def test_a_sweep_shows_what_is_done_runs_failed_and_waits_in_any_width(board: "watch._Board", width: int) -> None:
+def test_a_sweep_shows_done_running_failed_and_waiting_cells_at_any_width(board: "watch._Board", width: int) -> None:
     board.take(CellEnded(CELLS[1], "RuntimeError: " + "a long story " * 20))
     board.take(CellEnded(CELLS[2], STOPPED))
     console = Console(width=width, force_terminal=True, color_system=None)
@@ -171,7 +171,7 @@ def test_a_sweep_shows_what_is_done_runs_failed_and_waits_in_any_width(board: "w
     assert max(map(len, lines)) <= width
 
 
-def test_plain_lines_tell_the_same(board: "watch._Board", tmp_path: Path) -> None:
+def test_plain_lines_show_the_same(board: "watch._Board", tmp_path: Path) -> None:
     with RunDirectory.of(CELLS[0], tmp_path).locked():
         line = board.line()
     assert "0/3 done, 1 running, 0 failed, 2 waiting" in line
@@ -181,13 +181,13 @@ def test_plain_lines_tell_the_same(board: "watch._Board", tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("address", "told"), [("127.0.0.1:1", "refused"), ("ray://head:10001", "HOST:PORT"), ("head", "HOST:PORT")]
 )
-def test_a_cluster_that_is_not_there_is_told_at_once(address: str, told: str, tmp_path: Path) -> None:
+def test_an_unreachable_cluster_is_an_error_at_once(address: str, told: str, tmp_path: Path) -> None:
     ray_tasks = pytest.importorskip("retrieval_gap.runs.executors.ray_tasks", exc_type=ImportError)
     with pytest.raises(RunError, match=f"no Ray cluster can be reached at {address}: .*{told}"):
         ray_tasks.RayTasks(RunOptions(runs_dir=tmp_path), ExecutorOptions(name="ray", address=address))
 
 
-def test_the_last_words_of_a_worker_that_dies_without_a_reason_are_told(
+def test_the_last_words_of_a_worker_that_dies_without_a_reason_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "_work", _dies_loudly)
@@ -204,7 +204,7 @@ def _dies_loudly(cell: RunConfig, options: RunOptions, place: str, tell: Connect
     os._exit(7)
 
 
-def test_a_worker_that_somebody_elses_signal_stops_is_started_again(
+def test_a_worker_stopped_by_an_outside_signal_is_started_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "_work", _dies_once_by_sigterm)
@@ -225,7 +225,7 @@ def _dies_once_by_sigterm(cell: RunConfig, options: RunOptions, place: str, tell
     tell.send_bytes(b"")
 
 
-def test_a_lock_that_is_a_link_is_refused_and_empties_nothing(tmp_path: Path) -> None:
+def test_a_lock_that_is_a_link_is_refused_and_its_target_is_kept(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
     run.path.mkdir()
     precious = tmp_path / "precious"
@@ -236,7 +236,7 @@ def test_a_lock_that_is_a_link_is_refused_and_empties_nothing(tmp_path: Path) ->
     assert precious.read_text() == "kept"
 
 
-def test_sockets_are_put_where_a_long_tmpdir_does_not_break_their_addresses(tmp_path: Path) -> None:
+def test_addresses_of_sockets_are_short_even_with_a_long_tmpdir(tmp_path: Path) -> None:
     folder = tmp_path / ("x" * 105)
     folder.mkdir()
     code = (
@@ -255,6 +255,6 @@ def test_sockets_are_put_where_a_long_tmpdir_does_not_break_their_addresses(tmp_
 
 
 @pytest.mark.parametrize("words", [{"workers": 9223372036854775807}, {"tries": 10**9}])
-def test_a_number_of_workers_that_no_machine_has_is_refused(words: dict[str, int]) -> None:
+def test_impossible_numbers_of_workers_and_tries_are_refused(words: dict[str, int]) -> None:
     with pytest.raises(UsageError, match="4096 at the most"):
         ExecutorOptions(**words)

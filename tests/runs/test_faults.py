@@ -1,6 +1,6 @@
-"""Sweeps that survive: whatever is killed, full or damaged, the final table is that of an undisturbed sweep.
+"""After kills, a full disk or damage, the final table of a sweep is that of an undisturbed one.
 
-With real processes; `make test-faults` runs them.
+These tests use real processes; `make test-faults` runs them.
 """
 
 import os
@@ -31,7 +31,7 @@ from tests.training.test_loop import CONFIG
 
 pytestmark = pytest.mark.faults
 
-# The first is long enough to be disturbed in the middle, also by what takes seconds to be noticed (Ray: a dead driver).
+# The first is long enough for faults in the middle, even one that Ray notices after seconds (a dead driver).
 CELLS = [
     replace(CONFIG, mode="direct", arch="lstm", samples=14_400, eval_samples=50),
     replace(CONFIG, mode="rag", arch="lstm", samples=400, eval_samples=20),
@@ -68,7 +68,7 @@ SIZES = {"tiny": Stack(d_model=16)}
 
 
 def finish(runs_dir: Path, *words: str, cells: list = CELLS, status: int = 0) -> str:  # type: ignore[type-arg]
-    """Sweeps to the end; what was told on standard error."""
+    """Run a sweep to its end; return its standard error."""
     with sweep_process(cells, runs_dir, *words) as driver:
         out, told = driver.communicate(timeout=PATIENCE)
     assert driver.returncode == status, out + told
@@ -98,7 +98,7 @@ def run(tmp_path: Path) -> RunDirectory:
 
 @pytest.fixture
 def two_nodes() -> Iterator[tuple[str, int]]:
-    """A cluster's address, and the process of its second node."""
+    """A cluster's address, and the process id of its second node."""
     script = Path(__file__).with_name("two_nodes.py")
     with subprocess.Popen(
         [sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -110,7 +110,7 @@ def two_nodes() -> Iterator[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("executor", ON)
-def test_a_worker_killed_by_sigkill_costs_no_more_than_a_try(
+def test_a_worker_killed_by_sigkill_costs_only_one_try(
     executor: str, undisturbed: list[dict[str, str]], run: RunDirectory
 ) -> None:
     with sweep_process(CELLS, run.path.parent, *ON[executor]) as driver:
@@ -122,7 +122,7 @@ def test_a_worker_killed_by_sigkill_costs_no_more_than_a_try(
     assert told_rows(run.path.parent) == undisturbed
 
 
-def test_a_node_that_is_killed_leaves_its_cell_to_the_other(
+def test_the_cell_of_a_killed_node_is_finished_by_the_other_node(
     two_nodes: tuple[str, int], undisturbed: list[dict[str, str]], run: RunDirectory
 ) -> None:
     address, raylet = two_nodes
@@ -141,7 +141,7 @@ def test_a_node_that_is_killed_leaves_its_cell_to_the_other(
 
 
 @pytest.mark.parametrize("executor", ON)
-def test_a_driver_that_is_killed_and_started_again_goes_on(
+def test_a_driver_that_is_killed_and_started_again_resumes_the_sweep(
     executor: str, undisturbed: list[dict[str, str]], run: RunDirectory
 ) -> None:
     with sweep_process(CELLS, run.path.parent, *ON[executor]) as driver:
@@ -166,7 +166,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", disk], check=True)
 
 
-def test_a_full_disk_costs_the_work_since_the_last_checkpoint(
+def test_a_full_disk_costs_only_the_work_since_the_last_checkpoint(
     small_disk: Path, undisturbed: list[dict[str, str]]
 ) -> None:
     run = RunDirectory.of(CELLS[0], small_disk / "runs")
@@ -188,7 +188,9 @@ def test_a_full_disk_costs_the_work_since_the_last_checkpoint(
     assert told_rows(run.path.parent) == undisturbed
 
 
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(undisturbed: list[dict[str, str]], run: RunDirectory) -> None:
+def test_a_damaged_checkpoint_is_replaced_by_the_one_before(
+    undisturbed: list[dict[str, str]], run: RunDirectory
+) -> None:
     with sweep_process(CELLS, run.path.parent, *ON["local"]) as driver:
         wait_for_checkpoints(run)
         os.kill(worker_of(run), signal.SIGKILL)
@@ -196,7 +198,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(undisturbed: list[dict
         wait_until(lambda: not worker_of(run))
     run.checkpoint.write_bytes(run.checkpoint.read_bytes()[:-100])
     told = finish(run.path.parent, *ON["local"])
-    assert "going on from the one before, at step" in told
+    assert "resuming from the previous one, at step" in told
     assert told_rows(run.path.parent) == undisturbed
 
 
@@ -210,7 +212,7 @@ def test_two_sweeps_of_one_folder_never_work_on_the_same_cell(
         sweep_process(cells, run.path.parent, *words) as one,
         sweep_process(cells, run.path.parent, *words) as other,
     ):
-        wait_until(lambda: sum(map(bool, map(worker_of, runs))) == 2)  # each works on one
+        wait_until(lambda: sum(map(bool, map(worker_of, runs))) == 2)  # each works on one cell
         for driver in (one, other):
             out, told = driver.communicate(timeout=PATIENCE)
             assert driver.returncode == 0, out + told
@@ -238,9 +240,7 @@ def test_a_cell_that_always_fails_is_set_aside_with_its_traceback(
     assert told_rows(run.path.parent) == undisturbed
 
 
-def test_a_ray_that_nothing_happens_to_gives_the_same_table(
-    undisturbed: list[dict[str, str]], run: RunDirectory
-) -> None:
+def test_an_undisturbed_sweep_on_ray_gives_the_same_table(undisturbed: list[dict[str, str]], run: RunDirectory) -> None:
     told = finish(run.path.parent, *ON["ray"])
     assert told_rows(run.path.parent) == undisturbed
-    assert all("/2 done" in line for line in told.splitlines()), told  # none of Ray's own
+    assert all("/2 done" in line for line in told.splitlines()), told  # no lines of Ray's own

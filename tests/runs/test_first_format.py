@@ -1,4 +1,4 @@
-"""A run's directory as it was written before results carried digests and runs kept copies of files: still that run."""
+"""A run directory from before results had digests and runs kept copies of files can still be read and resumed."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from retrieval_gap.runs.experiment import RunOptions
 
 (KEPT,) = (Path(__file__).parent / "fixtures" / "first_format").iterdir()
 ROW = json.loads((KEPT / "result.json").read_text())
-A_SAMPLE = 1 / ROW["eval_samples"]  # another processor may round one answer of an untrained model to another
+A_SAMPLE = 1 / ROW["eval_samples"]  # on another processor, rounding may change an answer of the untrained model
 
 
 @pytest.fixture
@@ -29,17 +29,17 @@ def test_its_configuration_has_the_hash_that_names_it(run: RunDirectory) -> None
 
 
 def test_it_is_in_the_table_as_it_was_measured(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run.rows() == [ROW | {"warmup_samples": 8, "max_grad_norm": 1.0}]  # which older rows do not tell
+    assert run.rows() == [ROW | {"warmup_samples": 8, "max_grad_norm": 1.0}]  # which older rows lack
     assert main(["results", "--runs-dir", str(run.path.parent)]) == 0
     assert f"{ROW['accuracy']:.3f}" in capsys.readouterr().out
 
 
-def test_its_model_decodes_as_it_did(run: RunDirectory) -> None:
+def test_its_model_decodes_as_before(run: RunDirectory) -> None:
     told = evaluate_run(run, None, None)
     assert told["accuracy"] == pytest.approx(ROW["accuracy"], abs=2 * A_SAMPLE)
 
 
-def test_its_checkpoint_is_gone_on_from(run: RunDirectory) -> None:
+def test_training_resumes_from_its_checkpoint(run: RunDirectory) -> None:
     config = run.experiment()
     assert isinstance(config, RunConfig)
     run.result.unlink()

@@ -1,4 +1,4 @@
-"""Known runs: rows of every kind are gathered, and of one run's directories the furthest is chosen."""
+"""Known runs: rows of every kind are gathered, and of several directories of one run the furthest is chosen."""
 
 import csv
 import json
@@ -27,7 +27,7 @@ from tests.training.test_loop import CONFIG
 
 
 def one_of_every_kind(folder: Path, url: str) -> list[Experiment]:
-    """Small ones; the trained run comes first, for those that are of it."""
+    """Small experiments; the trained run comes first, as others are about it."""
     trained = replace(CONFIG, arch="lstm", samples=64, eval_samples=20)
     options = RunOptions(runs_dir=folder / "runs", threads=1)
     perform(trained, options)
@@ -54,7 +54,7 @@ def one_of_every_kind(folder: Path, url: str) -> list[Experiment]:
 
 
 def said(row: Row) -> list[tuple[str, str]]:
-    """What a row says, as text."""
+    """The nonempty values of a row, as text."""
     return sorted((name, str(value)) for name, value in row.items() if value not in (None, ""))
 
 
@@ -95,7 +95,7 @@ def test_status_comes_before_samples_and_of_equal_runs_the_first_is_taken(tmp_pa
 
 
 def partial(folder: Path, samples: int) -> KnownRun:
-    """A run that has reported so many samples; 0: none yet."""
+    """A run that has reported `samples` samples; with 0, nothing yet."""
     run = RunDirectory.of(CONFIG, folder)
     run.create(CONFIG, {})
     if samples:

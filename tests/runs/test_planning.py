@@ -1,4 +1,4 @@
-"""How long other kinds of experiments take: by the time that finished ones took."""
+"""The time left is estimated from the time that finished runs took."""
 
 import os
 from dataclasses import replace
@@ -12,7 +12,7 @@ from retrieval_gap.runs.planning import PacePlanner
 from tests.training.test_loop import CONFIG
 
 
-def test_what_failed_at_its_last_try_is_still_to_do_and_what_failed_for_good_is_not(tmp_path: Path) -> None:
+def test_a_run_whose_last_try_failed_is_left_and_one_that_failed_for_good_is_not(tmp_path: Path) -> None:
     cells = [replace(CONFIG, seed=seed) for seed in range(4)]
     done, _, tried, hopeless = [RunDirectory.of(cell, tmp_path) for cell in cells]
     for run, cell in ((done, cells[0]), (tried, cells[2]), (hopeless, cells[3])):

@@ -1,4 +1,4 @@
-"""The table of runs: what is done, running, partial, failed or missing, and what cannot be read."""
+"""The table of runs shows which are done, running, partial, failed, missing or unreadable."""
 
 import json
 import re
@@ -26,7 +26,7 @@ from tests.training.test_loop import CONFIG
 ROW = made_up_row(CONFIG)
 
 
-def test_a_preset_tells_what_is_done_running_partial_failed_and_missing(
+def test_a_preset_shows_done_running_partial_failed_and_missing_cells(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cells = [replace(CONFIG, seed=seed) for seed in range(5)]
@@ -37,7 +37,7 @@ def test_a_preset_tells_what_is_done_running_partial_failed_and_missing(
     done.result.write_text(json.dumps(made_up_row(cells[0])))
     partial.metrics.write_text('{"step": 9, "samples": 1234, "wall_s": 1}\n')
     failed.failure.write_text('{"reason": "the loss is nan"}')
-    with running.locked():  # and nothing is written yet
+    with running.locked():  # nothing is written yet
         assert [run.status() for run in runs] == ["done", "running", "partial", "failed", "missing"]
         show_results([tmp_path], cells)
     assert running.status() == "partial"
@@ -46,11 +46,11 @@ def test_a_preset_tells_what_is_done_running_partial_failed_and_missing(
     assert "1 done, 1 running, 1 partial, 1 failed, 1 missing" in told
 
 
-def test_a_folder_without_runs_says_so_and_a_runs_own_directory_is_that_run(
+def test_a_folder_without_runs_is_reported_and_a_runs_own_directory_is_that_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     show_results([tmp_path])
-    assert capsys.readouterr().out == "no run is here yet\n"
+    assert capsys.readouterr().out == "no runs yet\n"
     run = RunDirectory.of(CONFIG, tmp_path)
     run.create(CONFIG, {})
     run.result.write_text(json.dumps(ROW))
@@ -58,7 +58,7 @@ def test_a_folder_without_runs_says_so_and_a_runs_own_directory_is_that_run(
     assert "1 done" in capsys.readouterr().out
 
 
-def test_a_folder_of_runs_in_place_of_a_run_names_one_of_them(
+def test_a_folder_of_runs_given_as_a_run_is_an_error_that_names_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = RunDirectory.of(CONFIG, tmp_path)
@@ -69,7 +69,7 @@ def test_a_folder_of_runs_in_place_of_a_run_names_one_of_them(
     )
 
 
-def test_a_run_is_found_where_it_is_whatever_became_of_the_file_of_its_task(
+def test_a_run_is_listed_even_if_the_file_of_its_task_is_gone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = RunDirectory(tmp_path / "runs" / "mine-of-a-former-hash")
@@ -81,7 +81,7 @@ def test_a_run_is_found_where_it_is_whatever_became_of_the_file_of_its_task(
     assert (tmp_path / "rows.csv").read_text().count("\n") == 2
 
 
-def test_of_one_run_in_several_folders_the_furthest_is_told_and_its_row_is_one(
+def test_of_one_run_in_several_folders_the_furthest_is_shown_and_has_one_row(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folders = [tmp_path / name for name in ("here", "there", "elsewhere")]
@@ -96,7 +96,7 @@ def test_of_one_run_in_several_folders_the_furthest_is_told_and_its_row_is_one(
     assert "partial" not in told
 
 
-def test_a_row_of_a_table_stands_for_its_cell_that_is_missing_here(
+def test_a_row_of_a_table_counts_for_a_cell_that_is_missing_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cells = [replace(CONFIG, seed=seed) for seed in range(2)]
@@ -110,10 +110,10 @@ def test_a_row_of_a_table_stands_for_its_cell_that_is_missing_here(
     assert "1 rows written" in told
 
 
-def test_rows_of_a_table_and_of_runs_are_told_alike_whatever_a_configuration_leaves_open(
+def test_rows_of_a_table_and_of_runs_are_shown_alike_if_a_configuration_omits_options(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A row says the family and every option; a configuration may leave both to its task."""
+    """A row has the family and every option; a configuration may leave both to its task."""
     done, begun, elsewhere = (
         RunConfig(task="cgram_retrieval", mode="direct", n=16, arch="lstm", size="tiny", seed=seed) for seed in range(3)
     )
@@ -130,7 +130,7 @@ def test_rows_of_a_table_and_of_runs_are_told_alike_whatever_a_configuration_lea
     assert f"the same in all: samples 1000000, lr 0.0003, family {task.family}, options {resolved['options']}," in told
 
 
-def test_a_filter_knows_the_family_that_is_meant_where_none_is_named() -> None:
+def test_a_filter_uses_the_default_family_if_none_is_named() -> None:
     assert matches(CONFIG.filter_values(), "family=two_star")
     assert not matches(CONFIG.filter_values(), "family=random_tree")
 
@@ -149,7 +149,7 @@ def test_a_filter_knows_the_family_that_is_meant_where_none_is_named() -> None:
         ("result.json", "{}", "no number for accuracy"),
     ],
 )
-def test_an_unreadable_run_has_a_row_of_its_own_beside_the_others(
+def test_an_unreadable_run_has_its_own_row_beside_the_others(
     name: str, content: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken, good = RunDirectory(tmp_path / "broken"), RunDirectory(tmp_path / "good")
@@ -165,7 +165,7 @@ def test_an_unreadable_run_has_a_row_of_its_own_beside_the_others(
     assert why in told
 
 
-def test_a_table_on_disk_has_the_rest_and_what_is_left_out_is_told(tmp_path: Path) -> None:
+def test_a_table_on_disk_has_the_readable_runs_and_the_others_are_reported(tmp_path: Path) -> None:
     for name, content in (("broken", "[]"), ("good", json.dumps(ROW))):
         run = RunDirectory(tmp_path / "runs" / name)
         run.create(CONFIG, {})
@@ -188,7 +188,7 @@ def test_a_table_on_disk_has_the_rest_and_what_is_left_out_is_told(tmp_path: Pat
         {"config_hash": "0" * 12},
     ],
 )
-def test_a_result_that_cannot_be_the_runs_own_is_refused_with_the_file(changed: dict[str, Any], tmp_path: Path) -> None:
+def test_a_result_that_cannot_be_the_runs_own_is_an_error(changed: dict[str, Any], tmp_path: Path) -> None:
     run = RunDirectory.of(CONFIG, tmp_path)
     run.create(CONFIG, {})
     run.result.write_text(json.dumps(ROW | changed))
@@ -199,9 +199,7 @@ def test_a_result_that_cannot_be_the_runs_own_is_refused_with_the_file(changed: 
 @pytest.mark.parametrize(
     "changed", [{"lr": 0.5}, {"samples": 640_000}, {"options": "names=12"}, {"family": "path_like"}, {"seed": 5}]
 )
-def test_a_configuration_that_was_changed_is_not_told_as_that_of_the_result(
-    changed: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_configuration_that_was_changed_after_the_result_is_an_error(changed: dict[str, Any], tmp_path: Path) -> None:
     config = replace(CONFIG, options="names=16")
     run = RunDirectory.of(config, tmp_path)
     run.create(config, {})
@@ -212,7 +210,7 @@ def test_a_configuration_that_was_changed_is_not_told_as_that_of_the_result(
         run.rows()
 
 
-def test_a_result_without_its_hash_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_result_without_its_hash_is_refused(tmp_path: Path) -> None:
     run = RunDirectory.of(CONFIG, tmp_path)
     run.create(CONFIG, {})
     run.result.write_text(json.dumps({key: value for key, value in ROW.items() if key != "config_hash"}))
@@ -220,7 +218,7 @@ def test_a_result_without_its_hash_is_refused_in_one_line(tmp_path: Path) -> Non
         run.rows()
 
 
-def test_a_finished_run_that_lost_its_configuration_is_told(tmp_path: Path) -> None:
+def test_a_finished_run_without_its_configuration_is_an_error(tmp_path: Path) -> None:
     run = RunDirectory.of(CONFIG, tmp_path)
     run.create(CONFIG, {})
     run.result.write_text(json.dumps(ROW))
@@ -230,7 +228,7 @@ def test_a_finished_run_that_lost_its_configuration_is_told(tmp_path: Path) -> N
 
 
 def calls_made(words: list[str]) -> int:
-    """Python functions that a command calls."""
+    """The number of calls of Python functions in a command."""
     count = 0
 
     def on_event(frame: object, event: str, argument: object) -> None:
@@ -245,17 +243,17 @@ def calls_made(words: list[str]) -> int:
     return count
 
 
-def test_a_long_table_costs_a_few_calls_a_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_long_table_costs_few_calls_per_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     short, long = (
         write_full(tmp_path / f"{count}.csv", *(full_row(seed=seed) for seed in range(count))) for count in (500, 1500)
     )
-    main(["results", "--results", str(short)])  # what is imported and built once
+    main(["results", "--results", str(short)])  # one-time work, such as imports, is not counted
     few, many = (calls_made(["results", "--results", str(table)]) for table in (short, long))
     assert "1500 done" in capsys.readouterr().out
     assert (many - few) / 1000 < 60  # a rich table makes over a thousand
 
 
-def test_what_an_older_row_does_not_tell_is_left_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_values_that_an_older_row_lacks_are_left_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [full_row(seed=seed, warmup_samples=None, max_grad_norm=1.0 if seed else None) for seed in (0, 1)]
     main(["results", "--results", str(write_full(tmp_path / "t.csv", *rows))])
     told = capsys.readouterr().out
@@ -263,7 +261,7 @@ def test_what_an_older_row_does_not_tell_is_left_empty(tmp_path: Path, capsys: p
     assert "max_grad_norm" in told
 
 
-def test_a_long_table_says_what_a_short_one_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_long_table_has_the_lines_of_a_short_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [full_row(seed=seed, arch=("mamba", "lstm")[seed % 2]) for seed in range(LONG + 1)]
     told = []
     for some in (rows, rows[:LONG]):
@@ -279,9 +277,7 @@ ESCAPE = "\x1b]0;owned\x07\x1b[2J"
 
 
 @pytest.mark.parametrize("count", [1, LONG + 1])
-def test_no_row_moves_the_cursor_of_who_reads_the_table(
-    count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_no_row_prints_control_characters(count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = RunDirectory(tmp_path / "runs" / f"evil{ESCAPE.replace('/', '')}")
     run.create(replace(CONFIG, family=ESCAPE), {})
     run.result.write_text(json.dumps(ROW | {"family": ESCAPE}))

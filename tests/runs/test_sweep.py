@@ -1,4 +1,4 @@
-"""A sweep: every cell of a preset, in processes of its own; what is finished is skipped, what fails is told."""
+"""A sweep runs every cell of a preset in worker processes, skips finished cells and reports failed ones."""
 
 import itertools
 import json
@@ -37,12 +37,12 @@ CELLS = [
     for mode in ("direct", "rag")
     for arch in ("lstm", "mamba")
 ]
-# Long enough to be stopped on the way, and with reports from its first moments on.
+# Long enough to be stopped midway, and with reports from the start.
 LONG = replace(CONFIG, mode="direct", arch="lstm", samples=2_400, eval_samples=50)
 
 
 def end_turn_when(condition: Callable[[], bool], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets a sweep's minute be over when the condition holds."""
+    """End a sweep's minute as soon as the condition holds."""
     monkeypatch.setattr(cells, "time", SimpleNamespace(monotonic=lambda: 90.0 if condition() else 0.0))
     monkeypatch.setattr(cells, "POLL_SECONDS", 0.01)
 
@@ -57,7 +57,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 
 
 def assert_same_end(run: RunDirectory, undisturbed: RunDirectory) -> None:
-    """The same weights and the same row, but for the clock and for files that were changed while the tests ran."""
+    """Assert the same weights and the same row, except for times and files that were changed while the tests ran."""
     assert_same(run, undisturbed)
     other = dict.fromkeys(("tokens_per_s", "wall_s", "commit", "digest"))
     assert json.loads(run.result.read_text()) | other == json.loads(undisturbed.result.read_text()) | other
@@ -107,23 +107,23 @@ def test_a_cell_that_fails_does_not_stop_the_others(smoke: list[RunConfig], tmp_
     assert len(rows_of(tmp_path / "rows.csv")) == 3
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_a_cell_that_failed_in_this_sweep_is_not_to_come_in_it(tmp_path: Path) -> None:
+def test_a_cell_that_failed_in_this_sweep_is_not_among_those_to_come(tmp_path: Path) -> None:
     planned = planned_runs(CELLS, tmp_path)
     outcome = SweepOutcome(failed=[(CELLS[1], "RunError: the disk is full")], stopped=[CELLS[2]])
     assert to_come(planned, outcome) == [planned[0], planned[2], planned[3]]
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_sharing_a_gpu_needs_one(smoke: list[RunConfig], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--per-gpu needs a GPU"):
         sweep_here(smoke, tmp_path / "runs", device="auto", per_gpu=2)
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_cell_that_its_memory_does_not_suffice_for_fails_with_its_numbers_and_may_be_tried_again(
+def test_a_cell_that_runs_out_of_memory_fails_with_the_numbers_and_can_be_tried_again(
     smoke: list[RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the step that GPUs take, on a device without memory."""
+    """With the training step of GPUs, on a device without memory."""
     told = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 1.00 GiB free"
 
     def no_room(*_: object) -> None:
@@ -144,7 +144,7 @@ def test_a_dry_run_writes_nothing(smoke: list[RunConfig], tmp_path: Path, capsys
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_deadline_leaves_cells_that_go_on_to_the_same_row(
+def test_cells_stopped_by_a_deadline_are_resumed_to_the_same_row(
     smoke: list[RunConfig],
     undisturbed: RunDirectory,
     tmp_path: Path,
@@ -164,7 +164,7 @@ def test_a_deadline_leaves_cells_that_go_on_to_the_same_row(
     assert re.search(r"^done +2 +2,480 *$", capsys.readouterr().out, re.M)
 
 
-def test_cells_on_their_way_go_on_before_new_ones_start_the_nearest_to_its_end_first(tmp_path: Path) -> None:
+def test_partial_cells_come_before_new_ones_the_nearest_to_its_end_first(tmp_path: Path) -> None:
     cells = [replace(LONG, seed=seed) for seed in range(6)]
     runs = {config: RunDirectory.of(config, tmp_path) for config in cells}
     for seed, samples in ((1, 240), (3, 1_200), (4, 0), (5, 0)):
@@ -184,12 +184,12 @@ def test_a_sweep_stopped_by_a_signal_fails_and_leaves_checkpoints(tmp_path: Path
         driver.terminate()
         _, told = driver.communicate(timeout=PATIENCE)
         assert driver.returncode == 1
-    assert told.splitlines()[-1] == "retrieval-gap: stopped; 3 cell(s) left; the same command goes on"
+    assert told.splitlines()[-1] == "retrieval-gap: stopped; 3 cell(s) left; the same command resumes"
     assert [run.checkpoint.exists() for run in runs] == [True, False, False]
 
 
 @pytest.mark.faults
-def test_a_worker_killed_by_sigkill_is_told_and_the_same_command_finishes_its_cell(
+def test_a_worker_killed_by_sigkill_is_reported_and_the_same_command_finishes_its_cell(
     smoke: list[RunConfig], undisturbed: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     smoke[:] = [LONG, CELLS[0]]
@@ -214,7 +214,7 @@ def test_a_worker_killed_by_sigkill_is_told_and_the_same_command_finishes_its_ce
 
 
 @pytest.mark.faults
-def test_the_workers_of_a_driver_killed_by_sigkill_stop_and_the_sweep_goes_on(
+def test_the_workers_of_a_driver_killed_by_sigkill_stop_and_the_sweep_can_be_resumed(
     undisturbed: RunDirectory, tmp_path: Path
 ) -> None:
     run = RunDirectory.of(LONG, tmp_path)
@@ -239,7 +239,7 @@ def test_ctrl_c_in_a_terminal_stops_cells_at_any_moment_and_none_fails(tmp_path:
         os.killpg(driver.pid, signal.SIGINT)
         _, told = driver.communicate(timeout=PATIENCE)
         assert driver.returncode == 1
-    assert told.splitlines()[-1] == "retrieval-gap: stopped; 2 cell(s) left; the same command goes on"
+    assert told.splitlines()[-1] == "retrieval-gap: stopped; 2 cell(s) left; the same command resumes"
     assert not list(tmp_path.glob("*/error.txt"))
     assert runs[1].checkpoint.exists()
 
@@ -264,7 +264,7 @@ def test_one_run_in_two_spellings_is_one_cell_and_one_row(tmp_path: Path) -> Non
     assert len(rows_of(table)) == 1
 
 
-def test_a_table_holds_what_was_written(tmp_path: Path) -> None:
+def test_a_table_has_the_rows_that_were_written(tmp_path: Path) -> None:
     row = dict.fromkeys(COLUMNS, 1) | {"task": "istree", "accuracy": 0.5, "hardware": "a, b"}
     write_rows(tmp_path / "rows.csv", [row])
     assert rows_of(tmp_path / "rows.csv") == [{column: str(value) for column, value in row.items()}]
@@ -280,7 +280,7 @@ def test_every_preset_is_a_grid_of_valid_and_different_cells(name: str) -> None:
     assert len({cell.hash() for cell in cells}) == len(cells)
 
 
-def test_the_papers_grid_is_whole_and_starts_where_it_tells_most() -> None:
+def test_the_papers_grid_is_complete_and_starts_with_the_most_telling_cells() -> None:
     cells = presets.paper()
     modes, sizes, ns = ("direct", "cot", "rag"), ("0.5m", "1m", "2m"), (16, 32, 64, 128)
     grid = itertools.product(modes, ns, presets.ARCHITECTURES, sizes)
@@ -290,7 +290,7 @@ def test_the_papers_grid_is_whole_and_starts_where_it_tells_most() -> None:
     assert first[5:13] == [("cot", n, size) for size in ("1m", "2m") for n in ns]
 
 
-def test_one_changed_setting_is_another_run_and_a_filled_in_default_is_not() -> None:
+def test_a_changed_setting_is_another_run_and_an_explicit_default_is_not() -> None:
     assert CONFIG.hash() != replace(CONFIG, seed=1).hash()
     assert CONFIG.hash() == replace(CONFIG, family="two_star").hash()
     assert CONFIG.hash() == replace(CONFIG, precision="fp32").hash()

@@ -1,4 +1,4 @@
-"""Unpacking: anything but a sound pack is refused whole, and nothing here is made less."""
+"""Unpacking: anything but a sound pack is refused as a whole, and no run here loses progress."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ def member(name: str, content: bytes = b"", **fields: object) -> Member:
 
 
 def forge(path: Path, members: list[Member], manifest: object = None) -> None:
-    """A pack of these members whose own SHA-256 is right; its manifest too, unless another one is given."""
+    """Write a pack of these members with a right SHA-256, and a right manifest unless another one is given."""
     digests = {info.name: hashlib.sha256(content).hexdigest() for info, content in members}
     text = json.dumps(digests if manifest is None else manifest).encode()
     blocks = [
@@ -45,7 +45,7 @@ def config_text(config: RunConfig) -> bytes:
     return json.dumps(asdict(config)).encode()
 
 
-def test_one_byte_flipped_anywhere_is_refused_and_nothing_is_changed(here: Path, there: Path, out: Path) -> None:
+def test_a_pack_with_one_flipped_bit_is_refused_and_nothing_is_changed(here: Path, there: Path, out: Path) -> None:
     make_run(here, "done")
     make_run(there, "failed")
     pack(out, here, "")
@@ -76,7 +76,7 @@ def test_a_pack_cut_short_is_refused(size: int, here: Path, there: Path, out: Pa
 
 
 @pytest.mark.parametrize("options", ['"data"=absent.json', "'data=absent.json'", "data=absent.json 'open"])
-def test_no_spelling_of_a_data_file_has_it_read_on_arrival(options: str, there: Path, out: Path) -> None:
+def test_unpacking_reads_no_data_file_in_any_spelling(options: str, there: Path, out: Path) -> None:
     config = replace(TINY, task="hotpotqa", options=options)
     name = f"{config.label()}-{'0' * 12}"
     forge(out, [member(f"{name}/config.json", config_text(config))])
@@ -122,7 +122,7 @@ FORGED = [
 
 
 @pytest.mark.parametrize(("members", "told"), FORGED)
-def test_a_pack_made_for_mischief_is_refused_whole_and_nothing_is_changed(
+def test_a_forged_pack_is_refused_as_a_whole_and_nothing_is_changed(
     members: list[Member], told: str, there: Path, out: Path
 ) -> None:
     make_run(there, "9")
@@ -136,20 +136,20 @@ def test_a_pack_made_for_mischief_is_refused_whole_and_nothing_is_changed(
 
 
 @pytest.mark.parametrize("manifest", [{}, [], {"x": "y"}, {f"{RUN}/config.json": "0" * 64}])
-def test_a_manifest_that_says_something_else_is_refused(manifest: object, there: Path, out: Path) -> None:
+def test_a_manifest_that_does_not_match_the_files_is_refused(manifest: object, there: Path, out: Path) -> None:
     forge(out, [CONFIG_MEMBER], manifest)
     with pytest.raises(RunError, match=rf"{MANIFEST}"):
         unpack(out, there)
     assert not there.exists()
 
 
-def test_a_forged_pack_of_a_sound_run_is_a_pack(there: Path, out: Path) -> None:
+def test_a_hand_made_pack_of_a_sound_run_is_accepted(there: Path, out: Path) -> None:
     forge(out, [CONFIG_MEMBER])
     unpack(out, there)
     assert RunDirectory.of(TINY, there).experiment() == TINY
 
 
-def test_of_a_run_that_goes_further_the_copies_are_replaced_too(
+def test_copies_of_user_files_are_replaced_with_a_run_that_is_further(
     here: Path, there: Path, out: Path, tmp_path: Path
 ) -> None:
     mine = tmp_path / "mine.py"
@@ -181,7 +181,7 @@ def test_the_further_of_two_directories_of_a_run_is_kept(
     assert not list(there.glob(".unpack*"))
 
 
-def test_a_run_is_never_less_than_before_however_its_replacement_is_cut_off(
+def test_a_run_loses_no_progress_wherever_its_replacement_is_interrupted(
     here: Path, there: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_run(here, "done")
@@ -209,7 +209,7 @@ def test_a_run_is_never_less_than_before_however_its_replacement_is_cut_off(
     assert run.status() == "done"
 
 
-def test_what_a_killed_command_left_is_removed_an_hour_later(here: Path, there: Path, out: Path) -> None:
+def test_folders_that_a_killed_command_left_are_removed_an_hour_later(here: Path, there: Path, out: Path) -> None:
     make_run(here, "done")
     pack(out, here, "")
     left, at_work = there / ".unpack-left", there / ".unpack-at-work"

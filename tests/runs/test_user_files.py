@@ -1,4 +1,4 @@
-"""A run keeps the user's files that it was made with, and its model is not used with others unasked."""
+"""A run keeps the user's files that it was made with, and its model is used with changed ones only if allowed."""
 
 import json
 from pathlib import Path
@@ -25,14 +25,16 @@ def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Path]:
     return run.path, mine
 
 
-def test_a_copy_is_kept_and_nothing_has_changed(made: tuple[Path, Path]) -> None:
+def test_a_copy_is_kept_and_an_unchanged_file_is_accepted(made: tuple[Path, Path]) -> None:
     run, mine = made
     assert (run / "user_files" / mine.name).read_text() == mine.read_text()
     assert changed_user_files(run) == []
     check_user_files([run], "refuse")
 
 
-def test_a_changed_file_is_refused_or_told(made: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_changed_file_is_refused_or_if_allowed_a_warning(
+    made: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     run, mine = made
     mine.write_text(mine.read_text() + "# another\n")
     with pytest.raises(UsageError, match=r"\.py has changed since .* --changed-files allow"):
@@ -41,7 +43,7 @@ def test_a_changed_file_is_refused_or_told(made: tuple[Path, Path], capsys: pyte
     assert "warning: " in capsys.readouterr().err
 
 
-def test_a_file_that_is_gone_is_told_with_the_place_of_its_copy(made: tuple[Path, Path]) -> None:
+def test_a_missing_file_is_reported_with_the_path_of_its_copy(made: tuple[Path, Path]) -> None:
     run, mine = made
     mine.unlink()
     (told,) = changed_user_files(run)
@@ -58,7 +60,7 @@ def test_a_second_start_does_not_replace_the_copy(made: tuple[Path, Path]) -> No
     assert (run / "user_files" / mine.name).read_text() != mine.read_text()
 
 
-def test_a_run_of_before_files_were_kept_is_told_by_its_hash(made: tuple[Path, Path]) -> None:
+def test_a_run_from_before_files_were_kept_shows_a_change_by_its_hash(made: tuple[Path, Path]) -> None:
     run, mine = made
     (run / LIST).unlink()
     assert changed_user_files(run) == []
@@ -67,7 +69,7 @@ def test_a_run_of_before_files_were_kept_is_told_by_its_hash(made: tuple[Path, P
     assert "has changed since" in told
 
 
-def test_a_run_of_ours_alone_keeps_nothing(tmp_path: Path) -> None:
+def test_a_run_without_user_files_keeps_nothing(tmp_path: Path) -> None:
     experiment = RunConfig(task="index", mode="direct", n=8, arch="gru", size="tiny")
     run = RunDirectory.of(experiment, tmp_path)
     run.create(experiment, {})
@@ -76,7 +78,7 @@ def test_a_run_of_ours_alone_keeps_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["{}", '{"files": [{"path": "x"}]}', '{"files": 3}', "["])
-def test_a_damaged_list_is_one_line(made: tuple[Path, Path], content: str) -> None:
+def test_a_damaged_list_is_an_error(made: tuple[Path, Path], content: str) -> None:
     run, _ = made
     (run / LIST).write_text(content)
     with pytest.raises(RunError, match=LIST):
@@ -84,18 +86,18 @@ def test_a_damaged_list_is_one_line(made: tuple[Path, Path], content: str) -> No
 
 
 @pytest.mark.parametrize("command", ["eval", "probe", "transfer"])
-def test_every_command_that_uses_a_model_asks_first(
+def test_every_command_that_uses_a_model_refuses_changed_files(
     made: tuple[Path, Path], command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, mine = made
     mine.write_text(mine.read_text() + "# another\n")
     assert main([command, str(run)]) == 2
     assert f"{mine.name} has changed since" in capsys.readouterr().err
-    assert main([command, str(run), "--changed-files", "allow"]) in (1, 2)  # it has no weights, which is told next
+    assert main([command, str(run), "--changed-files", "allow"]) in (1, 2)  # the next error: it has no weights
     assert "no checkpoint" in capsys.readouterr().err
 
 
-def test_a_data_file_is_kept_by_its_digest(tmp_path: Path) -> None:
+def test_a_data_file_is_listed_without_a_copy(tmp_path: Path) -> None:
     data = tmp_path / "questions.json"
     data.write_text("[]")
     experiment = RunConfig(task="hotpotqa", mode="direct", n=2, arch="gru", size="tiny", options=f"data={data}")

@@ -1,6 +1,6 @@
 """A Ray cluster of two nodes of one processor each, both on this machine: two sets of Ray's processes.
 
-Prints its address and the process of the second node; ends with its standard input.
+Prints its address and the process id of the second node; stops when its standard input ends.
 """
 
 import os

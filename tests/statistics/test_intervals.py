@@ -1,4 +1,4 @@
-"""Intervals are the textbooks'."""
+"""Intervals agree with the textbooks and with scipy."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ from retrieval_gap.statistics.intervals import (
         ((10, 10), (0, 10), 0.6075, 1.0000),
     ],
 )
-def test_newcombes_interval_is_his_own_examples(
+def test_newcombes_interval_matches_his_own_examples(
     ours: tuple[int, int], theirs: tuple[int, int], low: float, high: float
 ) -> None:
     interval = newcombe_interval(ours[0] / ours[1], ours[1], theirs[0] / theirs[1], theirs[1])
@@ -40,11 +40,11 @@ def test_newcombes_interval_is_his_own_examples(
     ("degrees", "t"),
     [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (5, 2.571), (9, 2.262), (10, 2.228), (30, 2.042), (120, 1.980)],
 )
-def test_students_t_is_the_tables(degrees: int, t: float) -> None:
+def test_students_t_matches_the_tables(degrees: int, t: float) -> None:
     assert t_quantile(degrees) == pytest.approx(t, abs=5e-4)
 
 
-def test_the_paired_interval_is_that_of_students_own_data() -> None:
+def test_the_paired_interval_matches_that_of_students_own_data() -> None:
     # Student 1908, the sleep of ten patients under two drugs: mean difference 1.58, 95 % interval 0.70 to 2.46
     hours = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]
     assert paired_t_interval(hours) == pytest.approx((0.7001142, 2.4598858), abs=1e-6)
@@ -60,14 +60,14 @@ def test_welchs_interval_is_wider_than_with_fractional_degrees_and_has_the_same_
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5, 20])
-def test_one_further_value_is_within_its_interval_19_times_in_20(seeds: int) -> None:
+def test_a_prediction_interval_holds_a_further_value_19_times_in_20(seeds: int) -> None:
     drawn = np.random.default_rng(0).normal(0.8, 0.03, (4_000, seeds + 1))
     intervals = [prediction_interval(list(values)) for values in drawn[:, 1:]]
     held = sum(low <= further <= high for (low, high), further in zip(intervals, drawn[:, 0], strict=True))
     assert held / len(drawn) == pytest.approx(0.95, abs=0.015)
 
 
-def test_a_difference_of_shares_is_not_beyond_1() -> None:
+def test_the_interval_of_a_difference_of_shares_is_clipped_at_1() -> None:
     assert Interval(-6.7, 6.0).clipped() == (-1, 1)
     assert Interval(-0.5, 0.25).clipped() == (-0.5, 0.25)
 
@@ -78,10 +78,10 @@ def test_seeds_without_spread_have_an_interval_of_one_point() -> None:
 
 
 @given(st.floats(0, 40), st.integers(1, 300))
-def test_students_distribution_is_scipys(t: float, degrees: int) -> None:
+def test_students_distribution_matches_scipys(t: float, degrees: int) -> None:
     assert t_within(t, degrees) == pytest.approx(float(stats.t.cdf(t, degrees) - stats.t.cdf(-t, degrees)), abs=1e-9)
 
 
 @given(st.integers(1, 300), st.floats(0.05, 0.999))
-def test_quantiles_of_students_distribution_are_scipys(degrees: int, within: float) -> None:
+def test_quantiles_of_students_distribution_match_scipys(degrees: int, within: float) -> None:
     assert t_quantile(degrees, within) == pytest.approx(float(stats.t.ppf((1 + within) / 2, degrees)), rel=1e-6)

@@ -1,4 +1,4 @@
-"""Paired comparisons, against scipy and statsmodels and against cases that can be counted by hand."""
+"""Paired comparisons agree with scipy, with statsmodels and with cases that can be counted by hand."""
 
 from unittest import mock
 
@@ -26,25 +26,25 @@ def test_mcnemar_agrees_with_statsmodels_and_with_the_binomial_test(pairs: list[
         assert ours.p == pytest.approx(float(binomial.pvalue), abs=1e-12)
 
 
-def test_mcnemar_of_ten_to_two_is_what_a_table_of_the_binomial_says() -> None:
+def test_mcnemar_of_ten_to_two_matches_a_table_of_the_binomial() -> None:
     first, second = [True] * 10 + [False] * 2 + [True], [False] * 10 + [True] * 2 + [True]
     assert mcnemar_exact(first, second) == (10, 2, pytest.approx(2 * (1 + 12 + 66) / 4096))
 
 
 @given(st.lists(SHARES, min_size=1, max_size=12))
 def test_holm_agrees_with_statsmodels(p_values: list[float]) -> None:
-    with mock.patch("gc.collect"):  # theirs collects all garbage at each call, a second where many tests have run
+    with mock.patch("gc.collect"):  # theirs collects all garbage at each call: a second after many tests
         theirs = multipletests(p_values, method="holm")[1]
     assert holm(p_values) == pytest.approx(theirs.tolist())
 
 
-def test_p_values_that_are_not_known_are_not_corrected_for() -> None:
+def test_unknown_p_values_are_not_corrected_for() -> None:
     assert holm_of_known([0.02, None, 0.01]) == [0.02, None, 0.02]
     assert holm_of_known([None]) == [None]
     assert holm_of_known([]) == []
 
 
-def test_of_groups_of_one_it_is_students_paired_test_as_scipy_has_it() -> None:
+def test_with_groups_of_one_item_the_result_is_scipys_paired_t_test() -> None:
     rng = np.random.default_rng(5)
     first, second = rng.random(8), rng.random(8) * 0.8
     ours = paired_difference(list(first), list(second), range(8), draws=50_000)
@@ -64,10 +64,10 @@ def test_items_that_repeat_within_their_group_do_not_narrow_the_interval() -> No
 
 
 @pytest.mark.parametrize("groups", [2, 5, 40])
-def test_the_interval_holds_the_truth_95_times_in_100_and_p_is_seldom_small_for_nothing(groups: int) -> None:
+def test_the_interval_holds_the_truth_95_times_in_100_and_p_is_seldom_small_by_chance(groups: int) -> None:
     rng, held, rejected, times, items = np.random.default_rng(11), 0, 0, 1000, 5
     for seed in range(times):
-        effect = rng.normal(size=groups)  # a group's own; its items share it
+        effect = rng.normal(size=groups)  # of a group, shared by its items
         values = (effect[:, None] + rng.normal(size=(groups, items))).ravel()
         places = np.repeat(np.arange(groups), items)
         found = paired_difference(values, [0.0] * len(values), places, draws=300, seed=seed)
@@ -80,8 +80,8 @@ def test_the_interval_holds_the_truth_95_times_in_100_and_p_is_seldom_small_for_
 
 
 @pytest.mark.parametrize("groups", [2, 3, 5])
-def test_methods_that_are_equal_on_average_and_differ_by_group_are_seldom_told_apart(groups: int) -> None:
-    """McNemar's test, which takes items as independent, tells them apart about half of the time."""
+def test_methods_equal_on_average_that_differ_by_group_are_seldom_called_different(groups: int) -> None:
+    """McNemar's test, which takes items as independent, calls them different about half of the time."""
     rng, over_groups, over_items, times, items = np.random.default_rng(3), 0, 0, 400, 100
     for seed in range(times):
         first, second = (
@@ -99,23 +99,23 @@ def test_one_group_has_no_interval_and_no_p() -> None:
 
 
 @pytest.mark.parametrize("groups", [2, 3, 20])
-def test_where_all_groups_are_right_or_all_are_wrong_the_interval_is_wilsons(groups: int) -> None:
+def test_if_all_groups_are_right_or_all_are_wrong_the_interval_is_wilsons(groups: int) -> None:
     for share in (0.0, 1.0):
         found = paired_difference([share] * groups, [0.0] * groups, range(groups), low=0, high=1)
         assert found.interval == pytest.approx(wilson_interval(share, groups))
 
 
-def test_groups_that_are_all_alike_do_not_tell_how_much_groups_differ() -> None:
+def test_groups_that_are_all_alike_give_no_p_and_no_interval_without_bounds() -> None:
     third = [1.0, 0.0, 0.0]
     found = paired_difference(third * 4, [0.1] * 12, np.repeat(range(4), 3), low=-1, high=1)
     assert found.p is None
     assert found.interval is not None
     assert -1 < found.interval.low < found.mean < found.interval.high < 1
-    assert paired_difference(third * 4, [0.1] * 12, np.repeat(range(4), 3)).interval is None  # anything may be there
+    assert paired_difference(third * 4, [0.1] * 12, np.repeat(range(4), 3)).interval is None  # any value is possible
     assert paired_difference(third, third, "abc").p == 1
 
 
-def test_what_is_not_paired_is_refused() -> None:
+def test_unpaired_items_and_impossible_p_values_are_refused() -> None:
     with pytest.raises(ValueError, match="not paired items"):
         paired_difference([1.0], [], ["a"])
     with pytest.raises(ValueError, match="shorter"):

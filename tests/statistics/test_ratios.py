@@ -1,4 +1,4 @@
-"""Scores that are ratios of sums: their differences and intervals."""
+"""Scores that are ratios of sums, their differences and their intervals match known cases."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def test_accuracy_is_the_mean_over_examples_and_seeds() -> None:
     assert counts.score == pytest.approx(counts.numerator_SxI.mean())
 
 
-def test_with_one_seed_it_is_the_paired_bootstrap_over_groups() -> None:
+def test_with_one_seed_a_difference_matches_the_paired_bootstrap_over_groups() -> None:
     one, other = _counts(0.7, 0, 1), _counts(0.6, 1, 1)
     ours = score_difference(one, other, GROUPS)
     theirs = paired_difference(one.numerator_SxI[0], other.numerator_SxI[0], GROUPS)
@@ -40,13 +40,13 @@ def test_with_few_groups_of_one_size_the_error_is_that_of_their_mean() -> None:
     assert degrees == 5
 
 
-def test_f1_is_a_ratio_of_sums_and_no_mean_of_ratios() -> None:
+def test_f1_is_a_ratio_of_sums_and_not_a_mean_of_ratios() -> None:
     counts = Counts(np.array([[2.0, 0.0, 2.0]]), np.array([[2.0, 0.0, 6.0]]))
     assert counts.score == pytest.approx(4 / 8)
     assert Counts(np.zeros((1, 3)), np.zeros((1, 3))).score == 0
 
 
-def test_a_head_against_itself_differs_by_nothing() -> None:
+def test_a_head_does_not_differ_from_itself() -> None:
     counts = _counts(0.7, 0)
     found = score_difference(counts, counts, GROUPS)
     assert found.value == 0
@@ -54,7 +54,7 @@ def test_a_head_against_itself_differs_by_nothing() -> None:
     assert found.p == 1
 
 
-def test_a_difference_that_is_there_is_found_and_one_that_is_not_covered() -> None:
+def test_a_real_difference_is_found_and_none_is_found_between_equal_scores() -> None:
     found = score_difference(_counts(0.8, 0, 5), _counts(0.6, 1, 5), GROUPS)
     assert found.interval.low > 0
     assert found.p is not None
@@ -83,15 +83,15 @@ def test_one_group_of_examples_tells_nothing() -> None:
     assert score_interval(_counts(0.99, 0), ["all"] * EXAMPLES) == (0, 1)
 
 
-def test_where_all_are_right_the_interval_is_wilsons_of_the_groups() -> None:
+def test_if_all_are_right_the_interval_is_wilsons_of_the_groups() -> None:
     right = Counts(np.ones((SEEDS, EXAMPLES)), np.ones((SEEDS, EXAMPLES)))
     assert score_interval(right, GROUPS) == wilson_interval(1.0, EXAMPLES // 2)
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 @pytest.mark.parametrize("effect", ["normal", "learned or not"])
-def test_where_there_is_no_difference_few_are_said_to_be_one(seeds: int, effect: str) -> None:
-    """Seeds of both differ alike.  Of 400 tests at 5 % about 20 are wrong; learned or not is far from normal."""
+def test_equal_scores_are_seldom_called_different(seeds: int, effect: str) -> None:
+    """The seeds of both vary alike.  Of 400 tests at 5 % about 20 are wrong; `learned or not` is far from normal."""
     rng = np.random.default_rng(seeds)
     examples, wrong = 120, 0
     for _ in range(400):
@@ -126,7 +126,7 @@ def test_the_interval_covers_the_score_and_narrows_with_more_examples() -> None:
     assert high - low < few_high - few_low
 
 
-def test_lists_that_do_not_fit_are_refused() -> None:
+def test_lists_of_different_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="are not paired examples"):
         score_difference(_counts(0.7, 0), _counts(0.7, 1), GROUPS[:-1])
     with pytest.raises(ValueError, match="are not paired examples"):

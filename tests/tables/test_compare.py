@@ -1,4 +1,4 @@
-"""Two tables side by side: which cells differ by more than chance, which published ones are reproduced."""
+"""A comparison says which cells of two tables differ by more than chance, and which published ones are reproduced."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def runs(*accuracies: float, first_seed: int = 0) -> Runs:
     return {seed: full_row(seed=seed, accuracy=accuracy) for seed, accuracy in seeds}
 
 
-def test_one_seed_on_a_side_is_compared_by_its_evaluation_samples() -> None:
+def test_single_seeds_are_compared_by_their_evaluation_samples() -> None:
     estimate = estimate_of(runs(0.8), runs(0.6))
     assert estimate.interval == newcombe_interval(0.8, 1_000, 0.6, 1_000)
     assert (estimate.difference, estimate.by) == (pytest.approx(0.2), "Newcombe")
@@ -49,11 +49,11 @@ def test_seeds_that_agree_do_not_make_the_interval_narrower_than_the_samples_all
     assert estimate.interval == pytest.approx(newcombe_interval(0.9, 2_000, 0.8, 2_000))
 
 
-def test_other_seeds_are_compared_by_their_means() -> None:
+def test_different_seeds_are_compared_by_their_means() -> None:
     assert estimate_of(runs(0.9, 0.7), runs(0.8, 0.5, 0.6, first_seed=7)).by == "Welch, 2 + 3 seeds"
 
 
-def test_only_seeds_of_both_tables_are_paired() -> None:
+def test_only_seeds_in_both_tables_are_paired() -> None:
     ours, theirs = (full_row(seed=s) for s in (0, 1, 2)), (full_row(seed=s) for s in (1, 2, 5))
     (comparison,) = pairs(cells(*ours), cells(*theirs))
     assert comparison.seeds == 2
@@ -67,7 +67,7 @@ def test_cells_are_paired_by_their_task_view_size_options_and_model() -> None:
     assert (comparison.cell.n, comparison.cell.arch, comparison.verdict) == (16, "mamba", "higher")
 
 
-def test_the_longest_trained_runs_stand_for_a_cell() -> None:
+def test_a_cell_keeps_only_its_longest_trained_runs() -> None:
     ours = cells(full_row(accuracy=0.9), full_row(samples=1_000, accuracy=0.5, config_hash="short"))
     assert [[row["accuracy"] for row in runs.values()] for runs in ours.values()] == [[0.9]]
 
@@ -82,31 +82,31 @@ def test_two_settings_are_not_averaged_whatever_their_seeds(setting: Row, seed: 
         cells(full_row(), full_row(seed=seed, config_hash="other", **setting))
 
 
-def test_rows_of_the_validation_split_are_cells_of_their_own() -> None:
+def test_rows_of_the_validation_split_are_separate_cells() -> None:
     made = cells(full_row(), full_row(seed=1, eval_split="validation", accuracy=0.5))
     assert [(cell.eval_split, *runs) for cell, runs in made.items()] == [("test", 0), ("validation", 1)]
 
 
 def reproduction(accuracy: float, **changes: object) -> dict[str, Comparison]:
-    """Mamba 1m in cot at n = 32, published 0.786, and all other cells of the published table, by verdict."""
+    """By verdict, the comparison of Mamba 1m in cot at n = 32, published 0.786, and of all other published cells."""
     ours = cells(full_row(n=32, accuracy=accuracy, **changes))
     return {c.verdict: c for c in against_published(ours, read_published())}
 
 
 def reproduction_of_seeds(*accuracies: float) -> Comparison:
-    """Several seeds of the same."""
+    """The comparison of several seeds of the same cell."""
     ours = cells(*(full_row(n=32, seed=seed, accuracy=accuracy) for seed, accuracy in enumerate(accuracies)))
     return next(c for c in against_published(ours, read_published()) if c.seeds)
 
 
-def test_a_published_cell_is_reproduced_where_the_difference_may_be_none() -> None:
-    # half the width of Newcombe's interval at 1,000 and 5,000 samples is 0.028, and 0.003 the error of reading
+def test_a_published_cell_is_reproduced_if_the_difference_may_be_zero() -> None:
+    # half the width of Newcombe's interval at 1,000 and 5,000 samples is 0.028, the error of reading 0.003
     assert reproduction(0.786)["reproduced"].other == 0.786
     assert "reproduced" in reproduction(0.786 - 0.028)
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
-def test_of_one_training_each_a_difference_is_all_that_is_said(sign: int) -> None:
+def test_with_one_training_each_the_verdict_says_only_that_they_differ(sign: int) -> None:
     assert "differs, one training each" in reproduction(0.786 + sign * 0.035)
 
 
@@ -114,7 +114,7 @@ def test_more_samples_make_the_comparison_stricter() -> None:
     assert "differs, one training each" in reproduction(0.786 - 0.028, eval_samples=100_000)
 
 
-def test_seeds_tell_where_one_more_training_may_lie() -> None:
+def test_several_seeds_show_how_far_one_more_training_may_be() -> None:
     compared = reproduction_of_seeds(0.76, 0.77, 0.78)
     assert compared.verdict == "reproduced"
     low, high = prediction_interval([0.76 - 0.786, 0.77 - 0.786, 0.78 - 0.786])
@@ -123,7 +123,7 @@ def test_seeds_tell_where_one_more_training_may_lie() -> None:
     assert reproduction_of_seeds(0.60, 0.61, 0.62).verdict == "not reproduced"
 
 
-def test_what_is_measured_too_roughly_to_tell_is_undecided() -> None:
+def test_a_cell_that_is_measured_too_roughly_is_undecided() -> None:
     assert "undecided" in reproduction(0.6, eval_samples=5)
     far_apart = reproduction_of_seeds(1.0, 0.0)
     assert far_apart.verdict == "undecided"
@@ -131,14 +131,14 @@ def test_what_is_measured_too_roughly_to_tell_is_undecided() -> None:
     assert far_apart.estimate.interval == (-1, 1)
 
 
-def test_no_interval_of_a_difference_is_beyond_1() -> None:
+def test_no_interval_of_a_difference_exceeds_1() -> None:
     paired = estimate_of(runs(1.0, 0.0), runs(0.5, 0.9))
     apart = estimate_of(runs(1.0, 0.0), runs(0.5, 0.9, first_seed=7))
     assert paired.interval == apart.interval == Interval(-1, 1)
 
 
-def test_a_model_like_the_published_one_is_seldom_called_another() -> None:
-    """Trainings spread by 0.03: one in twenty is called so by chance, not one in three."""
+def test_a_model_like_the_published_one_is_seldom_called_different() -> None:
+    """Trainings have a spread of 0.03: one in twenty is called so by chance, not one in three."""
     random, (cell,) = np.random.default_rng(0), cells(full_row(n=32))
     drawn = random.normal(0.8, 0.03, (1_000, 4))
     called = 0
@@ -149,7 +149,7 @@ def test_a_model_like_the_published_one_is_seldom_called_another() -> None:
     assert called < 60
 
 
-def test_every_published_cell_is_told_as_run_or_not() -> None:
+def test_every_published_cell_is_listed_as_run_or_not() -> None:
     compared = against_published(cells(full_row(n=32)), read_published())
     assert len(compared) == 108
     assert sum(comparison.verdict == "not run" for comparison in compared) == 107
@@ -182,7 +182,7 @@ def test_a_filter_chooses_cells_of_both_tables(tmp_path: Path, capsys: pytest.Ca
     assert "1 of 1 published cells were run" in capsys.readouterr().out
 
 
-def test_what_is_left_out_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_that_are_left_out_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shorter = [full_row(n=32, samples=1_000, seed=seed, config_hash=f"short {seed}") for seed in (0, 1)]
     ours = write_full(tmp_path / "ours.csv", full_row(n=32), *shorter, full_row(n=32, eval_split="validation", lr=1.0))
     assert main(["compare", str(ours)]) == 0
@@ -191,7 +191,7 @@ def test_what_is_left_out_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert f"left out of {ours}: 1 row of another split than test\n" in told
 
 
-def test_both_numbers_of_training_samples_are_told_where_they_differ(
+def test_both_numbers_of_training_samples_are_shown_if_they_differ(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ours = write_full(tmp_path / "ours.csv", full_row(), full_row(n=32, eval_split="validation"))

@@ -1,4 +1,4 @@
-"""Result tables as data: read, merged by configuration, written as CSV and Parquet."""
+"""Result tables are read, merged by configuration, and written as CSV and Parquet."""
 
 from pathlib import Path
 from typing import Any
@@ -34,17 +34,17 @@ def test_contradicting_rows_of_one_configuration_are_an_error_that_names_both() 
         merge(sourced(full_row(), full_row(seed=1), full_row(accuracy=0.76)))
 
 
-def test_contradicting_rows_may_be_kept_and_their_copies_still_go() -> None:
+def test_contradicting_rows_may_be_kept_and_their_copies_are_still_dropped() -> None:
     rows = [full_row(), full_row(accuracy=0.76), full_row(), full_row(accuracy=0.76, wall_s=1.0)]
     merged = merge(sourced(*rows), keep_contradictions=True)
     assert [source.where for source in merged] == ["row 0", "row 1"]
 
 
-def test_a_merge_into_a_column_that_one_table_lacks_is_none_of_two_truths() -> None:
+def test_a_column_that_one_table_lacks_is_not_a_contradiction() -> None:
     assert len(merge(sourced(full_row(), full_row(f1=0.5)))) == 1
 
 
-def test_what_one_copy_of_a_row_does_not_tell_is_taken_from_the_other() -> None:
+def test_a_value_that_one_copy_of_a_row_lacks_is_taken_from_the_other() -> None:
     (merged,) = merge(sourced(full_row(warmup_samples=None), full_row(max_grad_norm=None)))
     assert merged.where == "row 0"
     assert (merged.row["warmup_samples"], merged.row["max_grad_norm"]) == (10_000, 0.0)
@@ -67,7 +67,7 @@ def test_parquet_holds_numbers_as_numbers(tmp_path: Path) -> None:
     assert (kinds["n"], kinds["accuracy"], kinds["config_hash"]) == ("int64", "double", "string")
 
 
-def test_a_value_of_another_kind_is_not_written_to_parquet(tmp_path: Path) -> None:
+def test_a_value_of_the_wrong_type_is_not_written_to_parquet(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="column n cannot be written"):
         write_parquet(tmp_path / "t.parquet", [full_row(n="many")])
     assert list(tmp_path.iterdir()) == []
@@ -93,7 +93,7 @@ def test_the_committed_tables_of_runs_merge() -> None:
         ({"accuracy": ""}, "accuracy is empty"),
     ],
 )
-def test_an_impossible_value_is_told_with_its_place(changes: dict[str, str], why: str, tmp_path: Path) -> None:
+def test_the_error_for_an_impossible_value_names_its_place(changes: dict[str, str], why: str, tmp_path: Path) -> None:
     write_rows(tmp_path / "t.csv", [full_row() | changes])
     with pytest.raises(UsageError, match=why):
         read_table(tmp_path / "t.csv")
@@ -112,7 +112,7 @@ def test_an_impossible_value_is_told_with_its_place(changes: dict[str, str], why
         ("t.parquet", None, "there is no results table"),
     ],
 )
-def test_a_file_that_is_no_table_of_runs_is_one_clear_line(
+def test_a_file_that_is_not_a_table_of_runs_is_refused_in_one_line(
     name: str, content: bytes | None, why: str, tmp_path: Path
 ) -> None:
     if content is not None:

@@ -1,4 +1,4 @@
-"""Tables as text: every row with its place, whatever the file's format."""
+"""Tables are read as text, each row with its place, from CSV and from Parquet."""
 
 from pathlib import Path
 
@@ -12,14 +12,14 @@ ROWS = [{"n": 8, "note": "a, b\n«c»"}, {"n": 16, "note": ""}]
 TEXTS = [{"n": "8", "note": "a, b\n«c»"}, {"n": "16", "note": ""}]
 
 
-def test_rows_of_a_csv_file_stand_at_the_line_where_they_end(tmp_path: Path) -> None:
+def test_the_place_of_a_row_in_a_csv_file_is_the_line_where_it_ends(tmp_path: Path) -> None:
     write_table(tmp_path / "t.csv", ["n", "note"], ROWS)
     rows = read_rows(tmp_path / "t.csv", ["n"])
     assert [row for _, row in rows] == TEXTS
     assert [where.rpartition(", ")[2] for where, _ in rows] == ["line 3", "line 4"]
 
 
-def test_rows_of_a_parquet_file_stand_at_their_number(tmp_path: Path) -> None:
+def test_the_place_of_a_row_in_a_parquet_file_is_its_number(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     write_parquet(tmp_path / "t.parquet", ROWS)
     rows = read_rows(tmp_path / "t.parquet", ["n"])
@@ -28,13 +28,13 @@ def test_rows_of_a_parquet_file_stand_at_their_number(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\n\n"])
-def test_a_file_without_a_line_is_told_to_be_empty(text: str, tmp_path: Path) -> None:
+def test_a_file_without_a_line_is_reported_as_empty(text: str, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(UsageError, match=r"t\.csv is empty; `retrieval-gap probe` makes a table"):
         read_rows(tmp_path / "t.csv", ["n"], "probe")
 
 
-def test_a_missing_column_is_told_with_the_command_that_makes_such_a_table(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_column_names_the_command_that_makes_such_a_table(tmp_path: Path) -> None:
     write_table(tmp_path / "t.csv", ["n"], ROWS)
     with pytest.raises(UsageError) as told:
         read_rows(tmp_path / "t.csv", ["n", "f1", "bits"], "probe RUN --csv FILE")

@@ -1,4 +1,4 @@
-"""Fields as values: numbers as they are written, and anything else told with its place and column."""
+"""Fields are read as numbers; anything else is an error that names its place and column."""
 
 from collections.abc import Callable, Mapping
 
@@ -44,18 +44,18 @@ def test_a_share_is_read_as_it_was_written(share: float) -> None:
         (share_in, "nan", "is not a share between 0 and 1"),
     ],
 )
-def test_what_will_not_do_is_told_with_its_place_and_column(read: Reader, text: str, why: str) -> None:
+def test_the_error_for_a_bad_value_names_its_place_and_column(read: Reader, text: str, why: str) -> None:
     with pytest.raises(UsageError) as told:
         read("t.csv, line 2", {"x": text}, "x")
     assert str(told.value) == f"t.csv, line 2: x = {text!r} {why}"
 
 
 @pytest.mark.parametrize("samples", ["0", "-3"])
-def test_a_share_is_of_one_sample_or_more(samples: str) -> None:
+def test_a_number_of_evaluation_samples_below_1_is_an_error(samples: str) -> None:
     with pytest.raises(UsageError, match=f"t.csv, line 2: eval_samples = '{samples}' is below 1"):
         count_in("t.csv, line 2", {"eval_samples": samples}, "eval_samples")
 
 
-def test_what_is_not_told_is_none() -> None:
+def test_an_empty_or_missing_value_is_none() -> None:
     assert count_or_none("here", {"bits": "4"}, "bits") == 4
     assert count_or_none("here", {"bits": ""}, "bits") is count_or_none("here", {}, "bits") is None

@@ -1,4 +1,4 @@
-"""What every test of IsTree is asked for: each split, family and view."""
+"""Fixtures that repeat a test of IsTree for each split, family and view."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A user's file that ends the process, never ends, or closes the output is told in one line."""
+"""A user's file that ends the process, never ends or closes the output is reported in one line."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ TRAIN = "--mode direct --n 8 --arch lstm --size tiny --samples 320 --eval-sample
     ],
     ids=["_exit", "exit", "closes", "closes in the trial", "closes later", "_exit in the trial", "_exit later"],
 )
-def test_a_file_that_ends_the_program_is_told_in_one_line(text: str, told: str, tmp_path: Path) -> None:
+def test_a_file_that_ends_the_program_is_reported_in_one_line(text: str, told: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(text)
     words = ["train", "--task", str(path), *TRAIN.split(), "--runs-dir", str(tmp_path / "runs")]
@@ -54,7 +54,7 @@ CALLED = {"os._exit(0)": "os._exit(0) is called", "while True: pass": "is not do
 
 @pytest.mark.parametrize(("then", "told"), CALLED.items())
 @pytest.mark.parametrize(("text", "words"), [(GRID, ["sweep"]), (FIGURE, ["plot"])], ids=["grid", "figure"])
-def test_what_a_file_defines_neither_ends_the_program_in_silence_nor_never(
+def test_a_function_of_a_file_can_neither_end_the_program_silently_nor_run_forever(
     text: str, words: list[str], then: str, told: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "mine.py"
@@ -67,7 +67,7 @@ def test_what_a_file_defines_neither_ends_the_program_in_silence_nor_never(
     assert done.returncode in (1, 2)
 
 
-def test_an_endless_loop_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_loop_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PATIENCE, "0.2")
 
     def loop() -> None:
@@ -80,14 +80,14 @@ def test_an_endless_loop_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("patience", ["inf", "nan", "1e12", "-1", "0", "long"])
-def test_a_patience_of_any_spelling_is_no_fault_of_the_file(patience: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_value_of_the_patience_variable_makes_a_file_fail(patience: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PATIENCE, patience)
     with contained():
         waits = signal.getitimer(signal.ITIMER_REAL)[0]
     assert (waits > 0) == (patience in ("nan", "0", "long"))
 
 
-def test_nothing_is_left_behind() -> None:
+def test_exit_and_the_alarm_are_restored_afterwards() -> None:
     before = os._exit, signal.getsignal(signal.SIGALRM)
     with contained():
         assert os._exit is not before[0]

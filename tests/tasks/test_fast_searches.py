@@ -63,9 +63,7 @@ def mostly_formed(task: Task, draw: Callable[[st.SearchStrategy[int]], int]) -> 
 @every_case
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
-def test_a_query_of_any_tokens_behind_a_text_of_any_tokens_is_answered_alike(
-    name: str, options: str, data: st.DataObject
-) -> None:
+def test_both_searches_answer_any_query_after_any_text_alike(name: str, options: str, data: st.DataObject) -> None:
     task = make(name, options, 10)
     token = st.integers(1, len(task.vocabulary) - 1)
     prompt_len = int(task.sample(np.arange(1)).prompt_len_B[0])

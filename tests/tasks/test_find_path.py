@@ -1,4 +1,4 @@
-"""Paths: the facts make two chains with dead ends, walks search them, and the question is a fair coin.
+"""In find_path the facts make two chains with dead ends, walks search them, and the answer is a fair coin.
 
 Axes: B samples, L positions.
 """
@@ -31,7 +31,7 @@ def graph_of(words: list[str]) -> nx.DiGraph:
 
 
 def without_searches(words: list[str], graded: list[int]) -> list[str]:
-    """What stands in a trace behind its facts, searches written as the nodes that they found."""
+    """The words of a trace after its facts, with each search replaced by the node that it found."""
     kept, inside = [], False
     for word in words[words.index("[EOS]") + 1 :]:
         inside = inside or word == "[STARTSEARCH]"
@@ -43,8 +43,8 @@ def without_searches(words: list[str], graded: list[int]) -> list[str]:
 
 
 def visits(graph: nx.DiGraph, start: str, target: str) -> list[str]:
-    """What a depth-first search meets behind the start, children in the order of their facts, up to the target; of
-    what is left over once a dead end follows a dead end it meets nothing."""
+    """The nodes that a depth-first search meets after the start, up to the target, children in the order of their
+    facts.  It ends once all children of a node are dead ends."""
     met, node, children = [], start, list(graph.successors(start))
     while children:
         met.append(children.pop(0))
@@ -76,7 +76,7 @@ def test_facts_are_two_chains_with_dead_ends_in_any_order(mode, options, n):
     assert min(forks.values()) > 20
 
 
-def test_one_shape_is_that_of_both_chains():
+def test_both_chains_have_one_shape():
     task = make(16)
     for words, _ in rows(task, task.sample(np.arange(50))):
         one, other = (graph_of(words).subgraph(part) for part in nx.weakly_connected_components(graph_of(words)))
@@ -85,7 +85,7 @@ def test_one_shape_is_that_of_both_chains():
 
 @pytest.mark.parametrize(("n", "most"), [(10, 0.85), (40, 0.35), (100, 0.15)])
 def test_a_walk_along_the_first_facts_or_against_them_rarely_meets_the_target(n, most):
-    """Without a choice at forks it ends in a dead end: in either direction."""
+    """A walk that takes the first fact at each fork soon ends in a dead end, in either direction."""
     task = make(n)
     forward = backward = reached = 0
     for words, _ in rows(task, task.sample(np.arange(400))):
@@ -125,7 +125,7 @@ def test_the_answer_is_networkxs_and_the_walk_is_a_depth_first_search(mode, opti
 
 
 @pytest.mark.parametrize(("mode", "options"), PATHS)
-def test_a_path_is_what_stands_between_the_ends_of_a_chain(mode, options):
+def test_a_path_is_the_nodes_between_the_ends_of_a_chain(mode, options):
     task = make(24, mode, options)
     batch = task.sample(np.arange(50))
     assert answers_of(batch, task).shape == (50, 3)
@@ -138,10 +138,12 @@ def test_a_path_is_what_stands_between_the_ends_of_a_chain(mode, options):
 @pytest.mark.parametrize(("mode", "options"), [*VIEWS, *PATHS])
 @pytest.mark.parametrize("n", [6, 8, 10, 12])
 def test_the_longest_trace_is_reached(mode, options, n):
-    if "path" in options and n < 10:
-        return
     task = make(n, mode, options)
-    assert task.sample(np.arange(3000)).length_B.max() == task.max_length
+    longest = task.sample(np.arange(3000)).length_B.max()
+    if "path" in options and n < 10:
+        assert longest <= task.max_length
+    else:
+        assert longest == task.max_length
 
 
 @pytest.mark.parametrize(("mode", "options"), VIEWS[1:])
@@ -170,7 +172,7 @@ def test_the_answer_is_a_fair_coin_wherever_the_target_is():
 
 
 def test_graphs_are_equally_likely_and_splits_share_none():
-    """Of six nodes: a start of two, or an end of two, for each chain; names in any order."""
+    """Of six nodes: each chain has two starts or two ends, and names are in any order."""
     drawn = {}
     for split in ("train", "validation", "test"):
         task = make(6, split=split)
@@ -221,7 +223,7 @@ def test_samples_are_pinned():
         (4, "rag", "", r"n = 4 is outside 6\.\.4096"),
     ],
 )
-def test_what_the_task_does_not_allow_is_told_in_one_line(n, mode, options, told):
+def test_a_bad_configuration_is_refused_in_one_line(n, mode, options, told):
     with pytest.raises(TaskError, match=told) as refused:
         make(n, mode, options)
     assert "\n" not in str(refused.value)

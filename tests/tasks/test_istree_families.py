@@ -77,7 +77,7 @@ def test_seeds_and_splits_and_numbers_give_different_samples(family):
 
 
 @pytest.mark.parametrize("n", [4, 5, 6])
-def test_no_graph_is_in_two_splits_even_where_all_graphs_are_drawn(n, family):
+def test_no_graph_is_in_two_splits_even_if_all_graphs_are_drawn(n, family):
     seen = [
         set(graphs(IsTree(TaskConfig(n=n, family=family, split=split)), 3000))
         for split in ("train", "validation", "test")
@@ -107,13 +107,13 @@ def test_labels_are_a_fair_coin(family, split):
         assert abs((batch.answer_B == TRUE).mean() - 0.5) < 0.0165  # 3.3 standard deviations
 
 
-def test_a_graph_has_one_edge_less_than_nodes_and_no_edge_twice(family):
+def test_a_graph_has_one_edge_fewer_than_nodes_and_no_edge_twice(family):
     for n in (4, 5, 17, 128):
         assert {len(graph) for graph in graphs(IsTree(TaskConfig(n=n, family=family)), 200)} == {n - 1}
 
 
 def test_two_stars_are_two_centres_and_one_edge_between_leaves():
-    """Without one of its edges every node hangs on one of two centres."""
+    """Without one of the edges, every other node is joined to one of two centres."""
     for graph in graphs(IsTree(TaskConfig(n=9, family="two_star")), 200):
         assert any(is_two_stars(graph - {edge}, 9) for edge in graph)
 
@@ -127,8 +127,8 @@ def is_two_stars(edges: frozenset[tuple[int, int]], n: int) -> bool:
 
 
 @pytest.mark.parametrize("n", [4, 5])
-def test_trees_of_random_tree_are_uniform_among_cayleys(n):
-    """All n^(n-2) labelled trees, each as often: chi-square within each split, over the splits together."""
+def test_trees_of_random_tree_are_uniform_among_all_labelled_trees(n):
+    """All n^(n-2) labelled trees (Cayley) are equally frequent, by chi-square within each split, summed over splits."""
     chi_square, freedom, kinds = 0.0, 0, 0
     for split in ("train", "validation", "test"):
         task = IsTree(TaskConfig(n=n, family="random_tree", split=split))
@@ -152,7 +152,7 @@ def test_path_like_graphs_have_bounded_degree_and_deep_searches():
 
 
 @pytest.mark.parametrize("family", ["random_tree", "path_like"])
-def test_from_5_nodes_on_no_isolated_node_betrays_a_graph(family):
+def test_from_5_nodes_on_no_node_is_isolated(family):
     for n in (5, 6, 16, 64):
         degree_BxN, _ = degrees(TaskConfig(n=n, family=family), 0, 2000)
         assert degree_BxN.min() == 1
@@ -160,18 +160,18 @@ def test_from_5_nodes_on_no_isolated_node_betrays_a_graph(family):
 
 @pytest.mark.parametrize("family", ["random_tree", "path_like"])
 def test_degrees_do_not_tell_the_label(family):
-    """The README's statement, on fewer samples: the bound is 3.3 standard deviations above a coin."""
+    """The bound is 3.3 standard deviations above a coin."""
     for n in (16, 64):
         assert degree_accuracy(TaskConfig(n=n, family=family), 20_000) < 0.5 + 0.0117
 
 
 def test_degrees_tell_a_little_of_the_label_of_two_stars():
-    """Known of the released family: a cut leaves two leaves on one star."""
+    """This is known of the released family: a cut leaves two leaves on one star."""
     assert 0.52 < degree_accuracy(TaskConfig(n=16, family="two_star"), 20_000) < 0.56
 
 
 @pytest.mark.parametrize(("n", "bound"), [(6, 0.2), (7, 0.1), (8, 0.06)])
-def test_the_distance_between_the_labels_degrees_shrinks_with_n(n, bound):
+def test_the_distance_between_the_degrees_of_the_two_labels_shrinks_with_n(n, bound):
     assert total_variation(TaskConfig(n=n, family="random_tree"), 100_000) < bound
 
 

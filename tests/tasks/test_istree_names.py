@@ -1,4 +1,4 @@
-"""More names than nodes: the same problems in every other respect, and nothing of what was before is changed."""
+"""With more names than nodes, problems are otherwise the same, and samples without extra names do not change."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def names_of(task: IsTree, count: int) -> np.ndarray:
     return np.stack([np.unique(row[row >= NODE_0]) - NODE_0 for row in tokens_BxL])
 
 
-def test_as_many_names_as_nodes_are_the_samples_that_always_were() -> None:
+def test_as_many_names_as_nodes_give_the_same_samples_as_no_option() -> None:
     plain, named = task(9), task(9, "names=9")
     assert named.config == plain.config
     assert plain.config.options == ""
@@ -30,7 +30,7 @@ def test_names_are_zero_and_a_uniform_choice_of_the_others() -> None:
     assert (names_BxN[:, 0] == 0).all()
     counts = np.bincount(names_BxN[:, 1:].ravel(), minlength=20)[1:]
     assert ((counts - counts.mean()) ** 2 / counts.mean()).sum() < 48.6  # chi-square, 18 degrees of freedom, p = 1e-4
-    # Of two names, as often both as when seven of nineteen are drawn without putting back.
+    # Two names occur together as often as if seven of nineteen are drawn without replacement.
     both = np.mean((names_BxN == 3).any(1) & (names_BxN == 17).any(1))
     assert both == pytest.approx(7 * 6 / (19 * 18), abs=0.01)
 
@@ -47,7 +47,7 @@ def test_sizes_that_share_their_names_share_their_tokens() -> None:
 
 
 def test_splits_share_no_graph_whatever_its_names() -> None:
-    """Nodes numbered in their names' order make the same graph of the same split."""
+    """Nodes numbered in the order of their names make a graph that is in one split."""
     seen: dict[str, set[bytes]] = {}
     for split in ("train", "validation", "test"):
         tokens_BxL = task(6, "names=12", split=split, family="path_like").sample(np.arange(2_000)).tokens_BxL

@@ -17,7 +17,7 @@ TASK = IsTree(TaskConfig(n=13))
 
 
 def fast_search(task: IsTree, tokens: list[int]) -> str:
-    """One search, in a padded row."""
+    """The result of one fast search, in a padded row."""
     row_1xL = np.array([[*tokens, 0, 0]], np.int32)
     return spell(task, task.fast_search(row_1xL, np.array([len(tokens)], np.int32)))[0]
 
@@ -83,7 +83,7 @@ def test_pythons_own_engine_finds_the_same():
         ("", "4 [STARTSEARCH] 4 -", "0"),
     ],
 )
-def test_a_query_finds(written, query, result):
+def test_both_searches_find_the_expected_result(written, query, result):
     text = f"[BOS] 5 - 1 4 - 0 12 - 4 12 - 1 [EOS] 0 {written} [STARTSEARCH] {query} [ENDSEARCH]".split()
     assert textual_search(TASK, text) == result
     assert fast_search(TASK, [TASK.vocabulary.index(word) for word in text]) == result

@@ -1,4 +1,4 @@
-"""Traces follow the released format: worked examples, and a second tracer that shares no code.
+"""Traces follow the released format: they match worked examples, and a second tracer that shares no code.
 
 Axes: B samples, L positions.
 """
@@ -66,7 +66,7 @@ def test_the_released_example_of_a_tree_is_written_token_for_token():
     assert words(PATH, 6, "rag")[17:] == written_out(PATH_RAG)
 
 
-def test_the_father_of_the_root_is_failed_also_when_a_cycle_leads_back_to_it():
+def test_the_father_of_the_root_is_failed_even_if_a_cycle_leads_back_to_it():
     assert words(TRIANGLE, 5, "rag")[-19:] == written_out(TRIANGLE_RAG_END)[-19:]
 
 
@@ -107,7 +107,7 @@ def test_any_simple_graph_can_be_traced(graph, mode):
 
 
 @pytest.mark.parametrize("edges", [[(1, 1)], [(2, 1), (1, 2)], [(4, 0)], [(1, -1)]])
-def test_an_edge_list_that_is_no_simple_graph_is_refused_in_one_line(edges):
+def test_an_edge_list_that_is_not_a_simple_graph_is_refused_in_one_line(edges):
     with pytest.raises(TaskError, match=r"^istree: not a simple graph on nodes 0\.\.3: .*$"):
         trace(edges, 4, "cot")
 
@@ -125,7 +125,7 @@ def test_an_edge_list_that_is_no_simple_graph_is_refused_in_one_line(edges):
         ([], 0, "cot", "n = 0 nodes"),
     ],
 )
-def test_what_no_trace_can_be_written_of_is_told(edges, n, mode, told):
+def test_input_that_has_no_trace_is_refused(edges, n, mode, told):
     with pytest.raises(TaskError, match=told):
         trace(edges, n, mode)
 
@@ -148,7 +148,7 @@ def test_padding_is_neither_written_nor_graded():
 
 
 @pytest.mark.parametrize(("mode", "tree_length"), [("direct", (3, 0)), ("cot", (5, 0)), ("rag", (40, -25))])
-def test_every_tree_is_as_long_as_the_maximum_and_nothing_is_longer(mode, tree_length, family):
+def test_the_trace_of_every_tree_has_the_maximum_length_and_none_is_longer(mode, tree_length, family):
     slope, constant = tree_length
     for n in (4, 5, 6, 9, 16, 33, 128):
         task = IsTree(TaskConfig(n=n, mode=mode, family=family))
@@ -166,7 +166,7 @@ def test_a_batch_is_no_wider_than_its_longest_sample():
     assert short.tokens_BxL.shape[1] == short.length_B.max() < task.max_length
 
 
-def test_an_empty_batch_is_a_batch():
+def test_an_empty_batch_can_be_sampled():
     assert IsTree(TaskConfig(n=16, mode="rag")).sample(np.arange(0)).tokens_BxL.shape[0] == 0
 
 

@@ -25,11 +25,11 @@ TASKS = (
     "position_retrieval",
     "last_write",
 )
-# Those that have a query, which can be asked first.
+# Tasks with a query, which can be asked first.
 QUERIED = ("index", "associative_recall", "cgram_retrieval", "position_retrieval")
 MODES = ("direct", "rag")
 ARRAYS = ("tokens_BxL", "loss_mask_BxL", "prompt_len_B", "length_B", "answer_B")
-# Sizes so small that every sequence there is gets drawn.
+# Sizes so small that every possible sequence is drawn.
 TINY = {
     "index": {"n": 6, "options": "values=2"},
     "associative_recall": {"n": 6, "options": "values=4"},
@@ -60,7 +60,7 @@ def make(name: str, n: int, **settings: object) -> Task:
 
 
 def carried(name: str, words: list[str], task: Task) -> Hashable:
-    """What the answers to all questions about a sequence depend on: what has to be carried to the question."""
+    """What has to be carried to the question: all that the answers to questions about a sequence depend on."""
     sequence = words[1 : task.context_len - (name != "mqar")]  # type: ignore[attr-defined]
     if name in ("index", "copy", "position_retrieval"):
         return tuple(sequence)
@@ -122,7 +122,7 @@ def test_both_views_show_the_same_problems_and_answers(name):
 @every_task
 @every_mode
 @pytest.mark.parametrize("n", [8, 36, 128])
-def test_a_batch_is_as_the_contract_says(name, mode, n):
+def test_a_batch_keeps_the_contract(name, mode, n):
     task = make(name, n, mode=mode)
     batch = task.sample(np.arange(200))
     position_BxL = np.arange(batch.tokens_BxL.shape[1]) + 0 * batch.tokens_BxL
@@ -141,7 +141,7 @@ def test_a_batch_is_as_the_contract_says(name, mode, n):
 
 
 @every_task
-def test_the_longest_trace_is_reached_where_lengths_differ(name):
+def test_some_trace_has_the_maximum_length(name):
     task = make(name, 8, mode="rag")
     assert task.sample(np.arange(500)).length_B.max() == task.max_length
 
@@ -167,7 +167,7 @@ def test_every_search_finds_in_both_engines_what_the_trace_says(name, engine, n)
 
 
 @every_task
-def test_no_sequence_is_in_two_splits_even_where_all_are_drawn(name):
+def test_no_sequence_is_in_two_splits_even_if_all_are_drawn(name):
     drawn = {split: set(sequences(name, split, 20_000)) for split in ("train", "validation", "test")}
     together = set.union(*drawn.values())
     assert sum(map(len, drawn.values())) == len(together)
@@ -214,7 +214,7 @@ def test_seeds_splits_and_options_give_other_samples(name):
 
 
 @every_task
-def test_an_option_said_is_the_same_as_the_default_it_repeats(name):
+def test_an_option_that_repeats_its_default_changes_nothing(name):
     task = make(name, 64)
     said = make(name, 64, options=" ".join(reversed(task.config.options.split())))
     assert said.config == task.config
@@ -223,7 +223,7 @@ def test_an_option_said_is_the_same_as_the_default_it_repeats(name):
 
 @pytest.mark.parametrize("name", QUERIED)
 @every_mode
-def test_asked_first_the_same_problems_have_their_query_in_front(name, mode):
+def test_with_query_first_the_same_problems_have_their_query_in_front(name, mode):
     last, first = (make(name, 24, mode=mode, options=f"query={where}") for where in ("last", "first"))
     assert last.config == make(name, 24, mode=mode).config  # the default is not written down
     assert (last.context_len, first.context_len) == (26, None)
@@ -238,14 +238,14 @@ def test_asked_first_the_same_problems_have_their_query_in_front(name, mode):
 @pytest.mark.parametrize("name", QUERIED)
 @pytest.mark.parametrize("engine", ["re", "re2"])
 @pytest.mark.parametrize("n", [8, 30, 250])
-def test_a_search_behind_a_query_in_front_finds_the_same(name, engine, n):
+def test_with_query_first_a_search_finds_what_the_trace_says(name, engine, n):
     task = make(name, n, mode="rag", options="query=first")
     for words, _ in rows(task, task.sample(np.arange(3 if n == 250 else 20))):
         for end in [i for i, word in enumerate(words) if word == "[ENDSEARCH]"]:
             assert textual_search(task, words[: end + 1], engine) == words[end + 1]
 
 
-def test_a_later_question_is_what_stands_between_an_answer_and_the_next_graded_token():
+def test_a_later_question_is_the_text_between_an_answer_and_the_next_graded_token():
     task = make("mqar", 16, mode="rag", options="pairs=2")
     batch = task.sample(np.arange(30))
     question_BxQx2 = questions_of(batch, task)
@@ -303,7 +303,7 @@ def test_a_later_question_is_what_stands_between_an_answer_and_the_next_graded_t
         ("istree", {"n": 8, "options": "c=3"}, r"istree: unknown option 'c' \(it has names\)"),
     ],
 )
-def test_what_a_task_does_not_allow_is_told_in_one_line_with_the_flag_and_its_range(name, wrong, told):
+def test_a_bad_configuration_is_refused_in_one_line_with_the_flag_and_its_range(name, wrong, told):
     with pytest.raises(TaskError, match=told) as refused:
         make(name, **wrong)
     assert "\n" not in str(refused.value)

@@ -1,7 +1,7 @@
 """Samples follow their task's documented law: uniform where it is uniform, and MQAR as Zoology's definition draws it.
 
-The definitions are written again, plainly, in `tasks/plain.py`; the two are compared by chi-square, at odds of a false
-alarm of about one in 10^4 (and the seeds are fixed).
+`tasks/plain.py` has the definitions again, plainly; the two are compared by chi-square, whose chance of a false alarm
+is about one in 10^4 (and the seeds are fixed).
 """
 
 import itertools
@@ -41,7 +41,7 @@ def assert_equally_likely(drawn: Iterable[Hashable], kinds: int) -> None:
 
 
 def assert_same_law(ours: Iterable[Hashable], theirs: Iterable[Hashable]) -> None:
-    """Two samples of about equal size; kinds that are rare in both are taken together."""
+    """Compares two samples of about equal size; kinds that are rare in both are pooled."""
     counts = Counter(ours), Counter(theirs)
     kinds = sorted(set(counts[0]) | set(counts[1]), key=str)
     table_2xK = np.array([[count[kind] for kind in kinds] for count in counts], float)
@@ -54,7 +54,7 @@ def assert_same_law(ours: Iterable[Hashable], theirs: Iterable[Hashable]) -> Non
     assert chi_square < degrees + 3.7 * math.sqrt(2 * degrees) + 9
 
 
-# Within a split: the sequences that it owns, in every order of the pairs where there is one, with every question.
+# A split has the sequences that it owns, in every order of their pairs if they have one, with every question.
 UNIFORM = [
     ("index", 6, "values=2", {"values": 2}, {}, 6),
     ("associative_recall", 6, "values=4", {"values": 4}, {}, 3),
@@ -73,7 +73,9 @@ def test_every_problem_of_a_split_is_equally_likely(name, n, options, given, set
 
 
 @pytest.mark.parametrize(("name", "n", "options", "given", "settings", "questions"), UNIFORM)
-def test_the_plain_definition_has_the_same_problems_all_equally_likely(name, n, options, given, settings, questions):
+def test_the_plain_definition_has_the_same_problems_and_all_are_equally_likely(
+    name, n, options, given, settings, questions
+):
     drawn = [tuple(words) for words in plain_samples(name, n, 20_000, **given)]
     assert_equally_likely(drawn, 64 * questions)
     ours = {tuple(words) for split in SPLITS for words in samples(name, n, options, 20_000, split, **settings)}
@@ -129,23 +131,21 @@ def zoology(power: float, count: int) -> tuple[list[Words], list[Words]]:
 
 
 @pytest.mark.parametrize(("draws", "values"), [(1, 5), (2, 4), (5, 2), (7, 3), (5, 5), (4, 8)])
-def test_the_share_of_the_most_frequent_draw_is_that_of_all_rows_counted(draws: int, values: int) -> None:
+def test_the_share_of_the_most_frequent_draw_matches_a_count_of_all_rows(draws: int, values: int) -> None:
     largest = [max(Counter(row).values()) for row in itertools.product(range(values), repeat=draws)]
     for most in (draws, draws + 7):
         assert share_of_most_frequent(most, values)[draws - 1] == pytest.approx(np.mean(largest) / draws, abs=1e-9)
 
 
-def test_the_share_of_the_most_frequent_draw_falls_to_one_of_the_values() -> None:
+def test_the_share_of_the_most_frequent_draw_falls_towards_that_of_one_value() -> None:
     share_W = share_of_most_frequent(600, 512)
     assert (np.diff(share_W) < 0).all()
     assert 1 / 512 < share_W[-1] < 0.02
 
 
 @pytest.mark.parametrize(("n", "options"), [(16, "variables=4 values=4"), (64, "variables=4 values=4"), (64, "")])
-def test_no_program_without_order_does_better_at_last_writes_than_the_value_given_most_often(
-    n: int, options: str
-) -> None:
-    """One that names it, ties by number, is right as often as is said."""
+def test_naming_the_value_given_most_often_has_the_accuracy_without_order(n: int, options: str) -> None:
+    """No reader that ignores order does better.  Ties go to the value whose spelling comes first."""
     right, drawn = 0, samples("last_write", n, options, 20_000, "test")
     for words in drawn:
         asked, gold = words[n + 2], words[-1]
@@ -158,7 +158,7 @@ def test_no_program_without_order_does_better_at_last_writes_than_the_value_give
 
 
 @pytest.mark.parametrize("power", [0.01, 0.3, 1.0])
-def test_the_gap_of_the_first_pair_has_the_power_law(power):
+def test_the_gap_of_the_first_pair_follows_the_power_law(power):
     ours, _ = zoology(power, 20_000)
     seen = np.bincount([slots_of(words)[0] for words in ours], minlength=SLOTS)
     chance = power * np.arange(1, SLOTS + 1) ** (power - 1)
@@ -173,7 +173,7 @@ def test_the_gaps_of_every_pair_are_those_of_zoologys_definition(power, pair):
     assert_same_law((slots_of(words)[pair] for words in ours), (slots_of(words)[pair] for words in theirs))
 
 
-def test_so_are_the_gaps_of_two_pairs_together_and_the_length():
+def test_the_gaps_of_two_pairs_together_and_the_length_are_those_of_zoologys_definition():
     ours, theirs = zoology(0.01, 6000)
     assert_same_law((tuple(slots_of(words)[:2]) for words in ours), (tuple(slots_of(words)[:2]) for words in theirs))
     assert_same_law(map(len, ours), map(len, theirs))

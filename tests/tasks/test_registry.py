@@ -1,4 +1,4 @@
-"""Tasks are found by name or file, and what cannot be found is explained in one line."""
+"""Tasks are found by name or file, and a task that cannot be found is explained in one line."""
 
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def test_a_file_can_say_which_of_its_classes_is_the_task(tmp_path):
     assert load_task(write(tmp_path, text)).name == "other"
 
 
-def test_files_of_the_same_name_do_not_meet(tmp_path):
+def test_files_of_the_same_name_are_separate_modules(tmp_path):
     (tmp_path / "a").mkdir()
     first = load_task(write(tmp_path, OWN_TASK))
     second = load_task(write(tmp_path / "a", OWN_TASK.replace('"mine"', '"second"')))
@@ -64,12 +64,12 @@ def test_files_of_the_same_name_do_not_meet(tmp_path):
     assert first.__module__ != second.__module__
 
 
-def test_an_unknown_name_is_answered_with_the_nearest():
+def test_the_error_for_an_unknown_name_suggests_the_nearest():
     message = refusal("istre")
     assert message == f"unknown task 'istre' (choose from {', '.join(task_names())}); did you mean 'istree'?"
 
 
-def test_modules_that_hold_no_task_are_unknown():
+def test_modules_that_hold_no_task_are_unknown_names():
     assert "unknown task 'api'" in refusal("api")
 
 

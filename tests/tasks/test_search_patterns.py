@@ -1,8 +1,8 @@
-"""Where the obvious regular expression fails, and the one that is written here does not.
+"""The regular expressions of tasks work where the obvious ones fail.
 
-The forms that fail are those whose failures are known of the paper's own ("RNNs are not Transformers (Yet)", proofs of
-theorems 5.2 and 5.3), rebuilt from how they fail: characters for tokens, no word between occurrences, a word wanted in
-front of the key, the first group alone.
+The ones that fail are rebuilt from the known failures of the paper's own ("RNNs are not Transformers (Yet)", proofs of
+theorems 5.2 and 5.3): they count characters for tokens, allow no word between occurrences, need a word in front of the
+key, or give the first group alone.
 """
 
 import re
@@ -23,7 +23,7 @@ def pattern(task: str, query: str, **config: object) -> str:
 
 
 def found(engine: object, pattern: str, text: str) -> str | None:
-    """The first group that took part, as retrieval returns it."""
+    """The first group that matched some text, as retrieval returns it."""
     match = engine.search(pattern, text)  # type: ignore[attr-defined]
     return next((group for group in match.groups() if group), None) if match else None
 
@@ -43,7 +43,7 @@ def test_associative_recall_finds_a_key_that_is_the_first_word(engine):
 
 
 @engines
-def test_associative_recall_takes_no_part_of_a_word_for_the_key(engine):
+def test_associative_recall_does_not_take_part_of_a_word_for_the_key(engine):
     text = "[BOS] 12 9 2 5 [EOS] 2"
     assert found(engine, r"2\s(\S+)", text) == "9"
     assert found(engine, pattern("associative_recall", r"(?:^|\s) 2 \s(\S+)", n=8), text) == "5"
@@ -58,7 +58,7 @@ def test_cgram_retrieval_finds_a_gram_that_is_the_first_of_the_text(engine):
 
 @engines
 @pytest.mark.parametrize(("threshold", "more"), [(0, True), (1, True), (2, False), (3, False)])
-def test_counting_finds_occurrences_that_do_not_follow_each_other(engine, threshold, more):
+def test_counting_finds_occurrences_that_are_not_adjacent(engine, threshold, more):
     text = f"[BOS] b _ a bb b c [EOS] b {threshold}"
     assert (found(engine, rf"(\sb){{{threshold + 1}}}", text) is not None) == (threshold < 1)
     query = rf"^\[BOS\](?:(?:\s\w+)*?\s b \b){{ {threshold} }}(?:\s\w+)*?\s( b )\b"
@@ -70,5 +70,5 @@ def test_an_edge_written_the_other_way_round_is_found_in_the_second_group(engine
     text = "[BOS] 4 - 0 5 - 4 [EOS] 0"
     told = pattern("istree", "0 -", n=8)
     match = engine.search(told, text)
-    assert match.group(1) is None  # what a retriever would give that looks at the first group alone
+    assert match.group(1) is None  # a retriever that looks at the first group alone would give this
     assert found(engine, told, text) == "4"

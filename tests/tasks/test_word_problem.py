@@ -1,4 +1,4 @@
-"""Word problems: tables are those of groups, products follow them, and every view shows the same words.
+"""Word problems use tables of groups, products follow them, and every view shows the same words.
 
 Axes: B samples, L positions.
 """
@@ -38,7 +38,7 @@ def test_a_table_is_that_of_a_group_of_the_known_order(name):
 
 
 @pytest.mark.parametrize("name", GROUPS)
-def test_generators_generate_and_the_neutral_element_is_one_of_them(name):
+def test_generators_generate_the_group_and_include_the_neutral_element(name):
     reached, generators = {0}, group(name).generators
     assert 0 in generators
     for _ in range(GROUPS[name]):
@@ -62,13 +62,12 @@ def test_products_are_taken_from_left_to_right():
         ("ask=each", "cot", "=p w =p w =p w =P"),
     ],
 )
-def test_the_target_of_each_view(options, mode, target):
+def test_each_view_has_its_own_target(options, mode, target):
     task = make(4, f"group=S4 {options}", mode)
     batch = task.sample(np.arange(50))
     assert set(batch.length_B) == {task.max_length}
     names, table = group("S4").names, group("S4").product_GxG
     for words, graded in rows(task, batch):
-        word = [word for word in words[1:] if word in names and not graded[words.index(word)]]
         prompt = int(batch.prompt_len_B[0])
         shape = " ".join(words[prompt:])
         elements = words[1:5] if not options else words[1::2]
@@ -86,7 +85,6 @@ def test_the_target_of_each_view(options, mode, target):
             else:
                 told.append(next(given) if piece == "w" else piece)
         assert shape == " ".join(told)
-        assert word is not None
         assert [words[i] for i in range(len(words)) if not graded[i]][1:] == (
             elements if options else [*elements, "[EOS]"]
         )
@@ -99,7 +97,7 @@ def test_every_view_shows_the_same_words_and_answers():
     assert (answers_of(shown, direct) == answers_of(thought, thinking)).all()
 
 
-def test_what_is_asked_at_each_element_is_given_before_the_answer():
+def test_with_ask_each_one_element_is_given_before_each_later_answer():
     task = make(6, "ask=each")
     batch = task.sample(np.arange(5))
     assert answers_of(batch, task).shape == (5, 6)
@@ -107,7 +105,7 @@ def test_what_is_asked_at_each_element_is_given_before_the_answer():
     assert (question_BxQx2[:, 1:, 1] - question_BxQx2[:, 1:, 0] == 1).all()
 
 
-def test_answers_are_unread_where_they_would_help_with_the_next():
+def test_answers_are_unread_if_they_would_help_with_the_next():
     assert make(6, "ask=each").unread == make(6, "ask=each").answers
     assert make(6, "ask=each", "cot").unread == ()
     assert make(6).unread == ()
@@ -186,13 +184,13 @@ def test_samples_are_pinned():
         ("query=first", "unknown option 'query'"),
     ],
 )
-def test_what_there_is_no_table_for_is_told_in_one_line(options, told):
+def test_a_bad_option_is_refused_in_one_line(options, told):
     with pytest.raises(TaskError, match=told) as refused:
         make(8, options)
     assert "\n" not in str(refused.value)
 
 
-def test_too_few_words_for_three_splits_are_refused():
+def test_too_few_words_for_three_splits_and_an_unknown_mode_are_refused():
     with pytest.raises(TaskError, match="raise --length"):
         make(5, "group=Z2")
     with pytest.raises(TaskError, match="unknown mode 'rag'"):

@@ -23,7 +23,7 @@ def rows(task: Task, batch: Batch) -> Iterator[tuple[list[str], list[int]]]:
 
 
 def textual_search(task: Task, words: list[str], engine: str = "re2") -> str:
-    """Definition A.5 of the paper: the search that the last word, `[ENDSEARCH]`, closes."""
+    """The result of the search that the last word, `[ENDSEARCH]`, closes (definition A.5 of the paper)."""
     starts = [t for t, word in enumerate(words[:-1]) if word == "[STARTSEARCH]"]
     if words[-1] != "[ENDSEARCH]" or not starts:
         return "[FAILED]"

@@ -1,4 +1,4 @@
-"""Numbers that a model writes."""
+"""Numbers are read from a model's answers."""
 
 import pytest
 
@@ -13,5 +13,5 @@ DEGREES = Target(name="degrees", kind="number", question="?")
     [("10", 10.0), ('"-1.5 %"', -1.5), ('"1e2"', 100.0), ('"1_0"', None), ('"1_000.5"', None), ("true", None),
      ('"nan"', None), ('"ten"', None)],
 )  # fmt: skip
-def test_a_number_is_read_as_it_is_written_anywhere_and_nothing_else_is_one(written: str, read: float | None) -> None:
+def test_a_number_is_read_in_usual_spellings_and_nothing_else_is_one(written: str, read: float | None) -> None:
     assert parsed(DEGREES, f'{{"answer": {written}}}') == read

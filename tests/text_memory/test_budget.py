@@ -1,4 +1,4 @@
-"""The budget is hard for every method: no text that a log shows as carried, and no memory, has more tokens."""
+"""The budget is hard for every method: no carried text and no memory has more tokens."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -27,13 +27,13 @@ MODEL = LLMConfig(model="scripted:note_taker")
 
 
 def tokens_over_line_ends(text: str) -> int:
-    """More tokens where a line sorts before the one above it, as a tokenizer's merges over line ends may have it."""
+    """A count that depends on the order of lines, as with merges over line ends: 2 more for each line out of order."""
     return count_tokens(text) + 2 * sum(first > second for first, second in pairwise(text.split("\n")))
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", ["recall", "drift"])
-def test_what_is_carried_never_exceeds_the_budget(tmp_path: Path, name: str, method: str) -> None:
+def test_carried_text_never_exceeds_the_budget(tmp_path: Path, name: str, method: str) -> None:
     def answer(request: Request) -> str:
         return note_taker(f"{request.system}\n\n{request.prompt}")
 
@@ -50,8 +50,8 @@ def test_what_is_carried_never_exceeds_the_budget(tmp_path: Path, name: str, met
 
 
 @pytest.mark.parametrize("method", ["last_k", "full_history", "episodes", "search"])
-def test_a_step_above_the_budget_is_left_out_and_empties_nothing(tmp_path: Path, method: str) -> None:
-    """Steps with this cue take more than the budget by themselves, and come in the middle of others."""
+def test_a_step_above_the_budget_is_left_out_and_the_others_are_carried(tmp_path: Path, method: str) -> None:
+    """Steps with the cue `huge` exceed the budget by themselves, and come among others."""
     huge = "green"
 
     def count(text: str) -> int:
@@ -88,15 +88,15 @@ def test_a_budget_below_the_headings_is_refused_or_kept(tmp_path: Path, method: 
     assert all(count_tokens(step["carried"]) <= budget for step in log)
 
 
-def test_of_several_budgets_that_change_nothing_the_largest_counts() -> None:
+def test_of_several_budgets_without_effect_the_largest_is_taken() -> None:
     cell = MemoryCell(benchmark="recall", method="zero_shot", model=MODEL)
     same = Varied(methods=["no_update"], budgets=[256, 3], feedbacks=["truth"], updates=["rewrite"], seeds=[0])
     (chosen,) = MemoryPlan(cell=cell, varied=same, floors=False).cells
     assert chosen == replace(cell, method="no_update", settings=Settings(budget=256))
 
 
-def test_the_command_says_so_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Whether no_update was done under a larger budget before, or was not."""
+def test_the_command_refuses_such_a_budget_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also after no_update was done with a larger budget."""
     run = f"memory run recall --model scripted:prose --method no_update --no-floors --runs-dir {tmp_path} --budget"
     for done_before in (False, True):
         assert main([*run.split(), "3"]) == 2

@@ -1,4 +1,4 @@
-"""Recall with models whose right numbers are known: the ceiling, the knee, and the budget at every step."""
+"""Recall with models of known accuracy: the ceiling, the knee, and the budget at every step."""
 
 import math
 from itertools import product
@@ -15,13 +15,13 @@ from tests.text_memory.working import drawn, scripted, share_right, worked_throu
 
 FACTS, VALUES, STREAMS = 8, 4, 6
 HEADINGS = count_tokens(Memory().text)
-NOTE = count_tokens("- Anna has a cat.")  # of a fact in the memory
-FACT = count_tokens("Anna has a cat.")  # of a fact in the oracle's notes
+NOTE = count_tokens("- Anna has a cat.")  # tokens of a fact in the memory
+FACT = count_tokens("Anna has a cat.")  # tokens of a fact in the oracle's notes
 RECALL = f"facts={FACTS} values={VALUES}"
 
 
 def expected(benchmark: Benchmark, kept: int) -> float:
-    """The share that a reader has right that knows the last `kept` facts and else answers with the first value."""
+    """The accuracy of a reader that knows the last `kept` facts, and else answers with the first value."""
     right = asked = 0
     for number in range(STREAMS):
         steps = benchmark.stream(number).steps
@@ -40,7 +40,7 @@ def expected(benchmark: Benchmark, kept: int) -> float:
 
 
 @pytest.mark.parametrize(("update", "corrections"), [("rewrite", 0), ("rewrite", 3), ("edits", 0)])
-def test_the_perfect_note_taker_is_right_on_what_fits_and_its_knee_is_where_the_facts_meet_the_budget(
+def test_the_perfect_note_taker_is_right_on_facts_that_fit_and_its_knee_is_where_all_facts_fit(
     tmp_path: Path, update: str, corrections: int
 ):
     benchmark = drawn("recall", f"{RECALL} corrections={corrections}")
@@ -53,7 +53,7 @@ def test_the_perfect_note_taker_is_right_on_what_fits_and_its_knee_is_where_the_
         assert (share_right(records) == 1.0) == (fitting >= FACTS)
 
 
-def test_the_oracles_knee_is_where_its_facts_meet_the_budget_and_the_bound_is_above(tmp_path: Path):
+def test_the_oracles_knee_is_where_all_facts_fit_and_it_never_exceeds_the_bound(tmp_path: Path):
     benchmark = drawn("recall", RECALL)
     bound = independent_scores(FACTS, VALUES)
     for budget in range(1, FACT * FACTS + 2):
@@ -65,13 +65,13 @@ def test_the_oracles_knee_is_where_its_facts_meet_the_budget_and_the_bound_is_ab
     assert accuracy == 1.0 == bound.ceiling(budget * 10)
 
 
-def test_a_search_over_the_whole_log_is_flat(tmp_path: Path):
+def test_a_search_over_the_whole_log_is_right_at_every_budget(tmp_path: Path):
     benchmark = drawn("recall", "facts=30 values=8")
     accuracies = {
         budget: share_right(
             worked_through(tmp_path, benchmark, "search", scripted("note_taker"), Settings(budget=budget, k=1))
         )
-        for budget in (6, 20, 500)  # 6 tokens: one step, whole
+        for budget in (6, 20, 500)  # 6 tokens: one whole step
     }
     assert set(accuracies.values()) == {1.0}
 
@@ -91,12 +91,12 @@ def test_no_method_carries_more_than_its_budget_at_any_step_whatever_the_model_w
 
 def test_a_method_that_carries_nothing_is_as_good_as_a_guess(tmp_path: Path):
     benchmark = drawn("recall", RECALL)
-    for method in ("zero_shot", "no_update", "memprompt"):  # nothing is predicted while facts come
+    for method in ("zero_shot", "no_update", "memprompt"):  # memprompt: no prediction while facts come
         records = worked_through(tmp_path, benchmark, method, scripted("note_taker"), Settings(), STREAMS)
         assert share_right(records) == expected(benchmark, 0)
 
 
-def test_edits_and_rewriting_come_to_the_same_memory(tmp_path: Path):
+def test_edits_and_rewriting_give_the_same_memory(tmp_path: Path):
     benchmark = drawn("recall", f"{RECALL} corrections=4")
     texts = []
     for update in ("rewrite", "edits"):

@@ -1,4 +1,4 @@
-"""What is told after a prediction, and that no method is told more than another, or sooner."""
+"""Feedback after a prediction: no method gets more of it than another, or gets it sooner."""
 
 from pathlib import Path
 
@@ -21,8 +21,8 @@ TARGET = DRIFT.target("")
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "oracle_memory"])
 @pytest.mark.parametrize("feedback", ["shuffled", "none", "judge"])
 def test_without_the_truth_no_prompt_of_a_step_depends_on_it(tmp_path: Path, method: str, feedback: str):
-    """Under another rule, with the same cues, all requests up to the first outcome that differs are the same; with no
-    truth told they are the same to the end (a shuffled one is another step's, so it is left out)."""
+    """With the same cues and another rule, all requests are the same if no truth is told.  A shuffled truth is that of
+    another step and may differ, so only the first two requests are compared."""
     settings = Settings(budget=80, feedback=feedback)  # type: ignore[arg-type]
     asked = []
     for relabel in ({}, {"left": "up", "up": "left", "right": "down", "down": "right"}):
@@ -64,7 +64,7 @@ def test_the_truth_helps_a_note_taker_and_another_steps_does_not(tmp_path: Path)
     assert right["none"] < 0.45
 
 
-def test_a_shuffled_truth_is_an_earlier_steps(tmp_path: Path):
+def test_a_shuffled_truth_is_that_of_an_earlier_step(tmp_path: Path):
     stream = drawn("drift", "cues=12 labels=8 period=1", steps=40).stream(0)
     told = shuffled_truths(stream, TARGET, 0)
     assert set(told) == set(range(1, 40))
@@ -73,7 +73,7 @@ def test_a_shuffled_truth_is_an_earlier_steps(tmp_path: Path):
     assert shuffled_truths(stream, TARGET, 1) != told == shuffled_truths(stream, TARGET, 0)
 
 
-def test_a_judge_sees_no_truth_and_its_nonsense_is_counted_and_told_as_nothing(tmp_path: Path):
+def test_a_judge_sees_no_truth_and_its_nonsense_is_counted_and_gives_no_feedback(tmp_path: Path):
     judge = ScriptedModel(lambda request: "who knows")
     records = worked_through(
         tmp_path, DRIFT, "memprompt", scripted("note_taker"), Settings(feedback="judge"), streams=1, judge=judge
@@ -83,7 +83,7 @@ def test_a_judge_sees_no_truth_and_its_nonsense_is_counted_and_told_as_nothing(t
     assert all("Outcome" not in request.prompt for request in judge.asked)
 
 
-def test_a_judges_word_is_read(tmp_path: Path):
+def test_a_judgement_and_its_advice_become_feedback(tmp_path: Path):
     judge = ScriptedModel(lambda request: 'Yes: {"right": false, "advice": "look\\nagain"}')
     records = worked_through(
         tmp_path, DRIFT, "memprompt", scripted("note_taker"), Settings(feedback="judge"), streams=1, judge=judge
@@ -93,7 +93,7 @@ def test_a_judges_word_is_read(tmp_path: Path):
 
 
 @pytest.mark.parametrize("text", ["", "right", '{"right": "yes"}', '{"right": 1}', "{", "[true]"])
-def test_what_is_no_judgement(text: str):
+def test_other_texts_are_not_read_as_judgements(text: str):
     from retrieval_gap.llm.request import Completion
 
     assert judged(Completion(text=text, finished=True)) is None
@@ -127,11 +127,11 @@ def target(kind: str, *options: str) -> Target:
         (target("text"), '{"other": "Foggy."}', None),
     ],
 )
-def test_how_answers_are_read(of: Target, text: str, answer: object):
+def test_answers_are_read_by_kind_of_target(of: Target, text: str, answer: object):
     assert parsed(of, text) == answer
 
 
-def test_scored_answers_are_the_likeliest_and_need_a_list(tmp_path: Path):
+def test_scored_answers_are_the_likeliest_and_need_a_list_of_options(tmp_path: Path):
     liked = ScriptedModel(lambda request: "", lambda request, answer: 0.0 if answer == " down" else -3.0)
     records = worked_through(tmp_path, DRIFT, "zero_shot", liked, Settings(answer="score"), streams=1)
     assert {record.predicted for record in records} == {"down"}
@@ -142,7 +142,7 @@ def test_scored_answers_are_the_likeliest_and_need_a_list(tmp_path: Path):
 
 def test_calibrated_answers_are_those_that_the_input_makes_likelier(tmp_path: Path):
     def likelihood(request: ScoreRequest, answer: str) -> float:
-        """`up` is always likely; the input makes `left` a little likelier than it is without."""
+        """`up` is always likely; `left` is likelier with the input than without."""
         return {" up": -1.0, " left": -2.0 if "N/A" not in request.prompt else -4.0}.get(answer, -9.0)
 
     model = ScriptedModel(lambda request: "", likelihood)
@@ -152,14 +152,14 @@ def test_calibrated_answers_are_those_that_the_input_makes_likelier(tmp_path: Pa
         assert {record.predicted for record in records} == {answer}
 
 
-def test_a_grammar_goes_with_the_request(tmp_path: Path):
+def test_a_grammar_is_sent_with_the_request(tmp_path: Path):
     model = scripted("note_taker")
     worked_through(tmp_path, DRIFT, "zero_shot", model, Settings(answer="grammar"), streams=1)
     assert all('"enum": ["left", "right", "up", "down"]' in request.schema for request in model.asked
                if isinstance(request, Request))  # fmt: skip
 
 
-def test_lookup_ranks_as_bm25s_does():
+def test_lookup_ranks_like_bm25s():
     import bm25s
 
     texts = ["rain in the north", "sun and sun", "rain rain rain and wind", "snow", "north wind", "a rainy day"]
@@ -171,6 +171,6 @@ def test_lookup_ranks_as_bm25s_does():
         assert [scores[place] for place in best] == sorted(scores, reverse=True)
 
 
-def test_of_equal_ranks_the_later_text_comes_first():
+def test_of_texts_with_equal_scores_the_later_comes_first():
     assert ranked("nothing", ["a", "b", "c"], 2) == [2, 1]
     assert ranked("x", [], 3) == []

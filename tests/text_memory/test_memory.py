@@ -1,4 +1,4 @@
-"""The memory's text: what is read from replies, how edits are applied, what fits."""
+"""The memory's text: how it is read from replies, how edits are applied, and what fits the budget."""
 
 from itertools import pairwise
 
@@ -32,7 +32,7 @@ def test_a_memory_is_read_back_from_its_own_text(memory: Memory):
         'Sure!\n```json\n{"History": "- Anna: cat\\n- Ben: dog", "Status": ["calm"]}\n```',
     ],
 )
-def test_forms_in_which_models_write_a_memory(text: str):
+def test_a_memory_is_read_in_the_forms_in_which_models_write_it(text: str):
     assert parse_memory(text) == Memory((("Anna: cat", "Ben: dog"), ("calm",), ()))
 
 
@@ -58,7 +58,7 @@ def test_edits_add_replace_and_remove_by_the_numbers_of_the_old_text():
     assert apply_edits(memory, "KEEP") == (memory, 0)
 
 
-def test_edits_that_are_none_are_counted_and_all_of_them_are_refused():
+def test_wrong_edits_are_counted_and_a_reply_of_wrong_edits_alone_is_refused():
     memory = Memory((("a",), (), ()))
     assert apply_edits(memory, "REMOVE 1\nREMOVE 7\nADD Elsewhere: x\nwell") == (Memory(), 3)
     assert apply_edits(memory, "REPLACE 0: x\nREMOVE 0\nREPLACE 1: b") == (Memory((("b",), (), ())), 2)
@@ -69,12 +69,12 @@ def test_edits_that_are_none_are_counted_and_all_of_them_are_refused():
         apply_edits(memory, "")
 
 
-def test_a_diff_has_the_lines_that_went_and_came():
+def test_a_diff_has_the_removed_and_the_added_lines():
     assert diff("History:\n- a", "History:\n- b") == ("- - a", "+ - b")
 
 
 @given(st.lists(st.text("ab ", max_size=20), max_size=30), st.integers(0, 60))
-def test_the_most_whole_lines_that_fit_are_kept_and_never_more_tokens_than_the_budget(lines: list[str], budget: int):
+def test_as_many_whole_lines_are_kept_as_fit_the_budget(lines: list[str], budget: int):
     count = Counter(lambda text: len(text.split()))
     kept = count.fitting(lines, budget)
     assert kept == lines[: len(kept)]
@@ -84,8 +84,8 @@ def test_the_most_whole_lines_that_fit_are_kept_and_never_more_tokens_than_the_b
 
 
 @given(st.lists(st.sampled_from(["a", "b b", "c"]), max_size=12), st.integers(0, 30))
-def test_what_is_counted_is_what_is_shown(lines: list[str], budget: int):
-    """By a tokenizer to which the same lines in falling order are more tokens, as merges over line ends make them."""
+def test_tokens_are_counted_in_the_text_as_shown(lines: list[str], budget: int):
+    """With a tokenizer for which lines in falling order have more tokens, as with merges over line ends."""
 
     def count_tokens(text: str) -> int:
         return len(text.split()) + 3 * sum(first > second for first, second in pairwise(text.split("\n")))

@@ -1,4 +1,4 @@
-"""What becomes of invalid replies: each is an event with its reason, and the old memory is kept."""
+"""Invalid replies: each is logged with its reason, and the old memory is kept."""
 
 from collections import Counter
 from pathlib import Path
@@ -34,14 +34,14 @@ def test_a_model_that_does_one_thing_wrong_keeps_the_empty_memory_and_the_log_sa
     assert {version.text for record in records for version in record.versions} == {Memory().text}
 
 
-def test_what_cannot_be_read_is_no_answer_and_is_counted(tmp_path: Path):
+def test_an_unreadable_answer_is_none_and_counts_as_wrong(tmp_path: Path):
     records = worked_through(tmp_path, RECALL, "zero_shot", scripted("prose"), Settings())
     assert all(record.predicted is None for record in records if record.asked)
     assert share_right(records) == 0
 
 
-def test_what_is_over_is_consolidated_once_then_tried_again_then_kept_as_it_was(tmp_path: Path):
-    """10 tokens too many: the first reply is over, the shorter one too, the second try as well."""
+def test_notes_over_budget_are_consolidated_once_then_tried_again_then_refused(tmp_path: Path):
+    """One token too many: in the first reply, in the consolidated one, and in the second try."""
     model = scripted("overrunning")
     records = worked_through(tmp_path, RECALL, "llm_as_rnn", model, Settings(budget=30), streams=1)
     asked = [
@@ -70,7 +70,7 @@ def test_a_consolidation_that_fits_is_taken(tmp_path: Path):
     assert records[0].versions[0].diff == ("+ - short",)
 
 
-def test_the_second_try_may_do(tmp_path: Path):
+def test_a_second_try_that_can_be_read_is_taken(tmp_path: Path):
     def answer(request: Request) -> str:
         if "was not used" in request.prompt:
             return "History:\n- read"
@@ -80,8 +80,8 @@ def test_the_second_try_may_do(tmp_path: Path):
     assert reasons(records)["second try"] == 1
 
 
-def test_the_gate_keeps_no_memory_that_predicts_the_last_steps_worse(tmp_path: Path):
-    """After ten steps of notes the model writes nonsense: with the gate the notes stay, without it they are gone."""
+def test_the_gate_refuses_a_memory_that_predicts_the_last_steps_worse(tmp_path: Path):
+    """For each red cue the model writes useless notes: with the gate the old ones stay, without it they are gone."""
 
     def answer(request: Request) -> str:
         spoilt = "Write the new notes" in request.prompt and "colour: red" in request.prompt.rpartition("Step:")[2]
@@ -101,7 +101,7 @@ def test_the_gate_keeps_no_memory_that_predicts_the_last_steps_worse(tmp_path: P
     assert accuracies[5] > accuracies[0]
 
 
-def test_a_prompt_that_does_not_fit_ends_the_run_in_one_line(tmp_path: Path):
+def test_a_prompt_that_does_not_fit_ends_the_run(tmp_path: Path):
     model = ScriptedBackend("note_taker", context_limit=100)
     with pytest.raises(RunError, match="does not fit into the model's context"):
         worked_through(tmp_path, RECALL, "full_history", model, Settings(budget=90))

@@ -1,4 +1,4 @@
-"""Streams worked through by a model of the tests, in a few milliseconds."""
+"""Runs a method over streams with a model of the tests, in a few milliseconds."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Problems small enough to write out in full, and a good protocol for those that no exact search reaches.
+"""Problems small enough to write out in full, and a local search for those too large for an exact search.
 
 Axes: X inputs, Q queries, A answers, S states.
 """
@@ -18,7 +18,7 @@ def distinct_recall_problem(pairs: int, values: int) -> Problem:
 
 
 def counting_problem(letters: int, most: int) -> Problem:
-    """Counts of all letters; is one above a threshold?"""
+    """Counts of all letters; a query is whether one count is above a threshold."""
     counts = product(range(most + 1), repeat=letters)
     return uniform_problem(counts, letters * most, lambda x, q: x[q // most] > q % most)
 
@@ -30,31 +30,31 @@ def copy_problem(length: int, alphabet: int) -> Problem:
 
 
 def asked_first_problem(length: int, alphabet: int, cut: int) -> Problem:
-    """A place of a string is known, then the string is read: cut after so many letters.  Inputs are the place and the
-    letters read, queries all endings."""
+    """A place of a string is asked, then the string is read, up to a cut after `cut` letters.  Inputs are the place and
+    the letters read, queries are all endings."""
     inputs = product(range(length), product(range(alphabet), repeat=cut))
     endings = list(product(range(alphabet), repeat=length - cut))
     return uniform_problem(inputs, len(endings), lambda x, q: (*x[1], *endings[q])[x[0]])
 
 
 def chains_problem(levels: int) -> Problem:
-    """Two chains whose nodes and levels are known: an input says behind which levels they cross; does the first node of
-    a level lead to the first of a later one?"""
+    """Two chains with known nodes and levels: an input is after which levels they cross; a query is whether the first
+    node of a level leads to the first of a later one."""
     questions = list(combinations(range(levels), 2))
     crossed = product(range(2), repeat=levels - 1)
     return uniform_problem(crossed, len(questions), lambda x, q: sum(x[slice(*questions[q])]) % 2)
 
 
 def words_problem(table: NDArray[np.int32], alphabet: tuple[int, ...], length: int) -> Problem:
-    """Words over some elements of a group, by its table of products: the product, the neutral element being 0."""
+    """Words over some elements of a group; the answer is the product, by the group's table; 0 is neutral."""
     words = product(alphabet, repeat=length)
     return uniform_problem(words, 1, lambda word, _: reduce(lambda a, b: int(table[a, b]), word, 0))
 
 
 def searched_accuracy(problem: Problem, bits: int, rng: np.random.Generator, *, starts: int = 20) -> float:
-    """A good protocol, found by local search from random starts: best tables for the cells, best cells for the tables.
+    """The accuracy of a good protocol: local search from random starts sets the best tables, then the best cells.
 
-    A lower bound of the optimum, at sizes that an exact search does not reach.
+    A lower bound on the optimum, for sizes too large for an exact search.
     """
     best, states = 0.0, 2**bits
     for _ in range(starts):

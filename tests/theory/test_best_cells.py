@@ -48,7 +48,7 @@ def test_no_protocol_found_by_local_search_beats_the_bound(problem: Problem, sco
 
 
 @pytest.mark.parametrize(("problem", "scores"), ENUMERATED)
-def test_both_ends_are_exact(problem: Problem, scores: Scores) -> None:
+def test_the_bound_is_exact_at_both_ends(problem: Problem, scores: Scores) -> None:
     prior = best_accuracy(problem, 0)
     assert scores.ceiling(0) == pytest.approx(prior, abs=1e-12)
     enough = math.ceil(math.log2(scores.inputs))
@@ -59,7 +59,7 @@ def test_both_ends_are_exact(problem: Problem, scores: Scores) -> None:
 @pytest.mark.parametrize(
     ("length", "bits", "optimum"),
     [
-        (2, 1, Fraction(3, 4)),  # the issue's known optima: keep one bit, or the majority
+        (2, 1, Fraction(3, 4)),  # known optima: keep one bit, or the majority
         (3, 1, Fraction(3, 4)),
         (5, 1, Fraction(11, 16)),  # the majority of five
         (7, 4, Fraction(7, 8)),  # Hamming's code: every string is one change from a codeword
@@ -87,16 +87,16 @@ def test_more_bits_never_hurt_and_longer_sequences_never_help(length: int, alpha
 
 @settings(deadline=None)
 @given(length=st.integers(1, 200), alphabet=st.integers(2, 64), bits=st.integers(0, 1500))
-def test_fanos_inequality_never_says_less(length: int, alphabet: int, bits: int) -> None:
+def test_the_bound_is_never_above_fanos_ceiling(length: int, alphabet: int, bits: int) -> None:
     assert independent_scores(length, alphabet).ceiling(bits) <= fano_ceiling(bits / length, alphabet) + 1e-12
 
 
-def test_the_bound_comes_near_fanos_on_long_sequences() -> None:
+def test_the_bound_is_close_to_fanos_ceiling_on_long_sequences() -> None:
     assert independent_scores(1000, 16).ceiling(1000) == pytest.approx(fano_ceiling(1.0, 16), abs=5e-3)
 
 
 @pytest.mark.parametrize(("answers", "values"), [(1, 2), (2, 2), (3, 3), (3, 5), (4, 6)])
-def test_counts_are_those_of_an_enumeration(answers: int, values: int) -> None:
+def test_counts_equal_those_of_an_enumeration(answers: int, values: int) -> None:
     table = tuple(range(answers))
     for inputs, scores in (
         (list(product(range(values), repeat=answers)), independent_scores(answers, values)),
@@ -107,8 +107,8 @@ def test_counts_are_those_of_an_enumeration(answers: int, values: int) -> None:
 
 
 @pytest.mark.parametrize(("letters", "most"), [(1, 1), (1, 4), (2, 2), (3, 3), (2, 5)])
-def test_no_table_of_thresholds_is_close_to_more_counts_than_the_middle_one(letters: int, most: int) -> None:
-    """The step of the proof for counting: the middle dominates at every level, and arbitrary tables are no better."""
+def test_no_table_for_counting_is_right_on_more_inputs_than_the_middle_count(letters: int, most: int) -> None:
+    """A step of the proof for counting: the middle count is best at every level, even against arbitrary tables."""
     counts = np.array(list(product(range(most + 1), repeat=letters)))
     at_least = counting_scores(letters, most).at_least
     for table in product(product((False, True), repeat=most), repeat=letters):
@@ -117,17 +117,15 @@ def test_no_table_of_thresholds_is_close_to_more_counts_than_the_middle_one(lett
 
 
 @pytest.mark.parametrize(("most", "prior"), [(1, 1 / 2), (2, 2 / 3), (3, 2 / 3), (4, 7 / 10)])
-def test_without_a_state_counting_is_answered_by_the_threshold_alone(most: int, prior: float) -> None:
+def test_without_a_state_counting_is_answered_from_the_threshold_alone(most: int, prior: float) -> None:
     by_threshold = [max(most - k, k + 1) / (most + 1) for k in range(most)]
     assert prior == pytest.approx(sum(by_threshold) / most)
     assert counting_scores(5, most).ceiling(0) == pytest.approx(prior)
 
 
 @pytest.mark.parametrize(("answers", "values"), [(2, 3), (3, 4), (4, 4)])
-def test_no_table_gathers_more_right_answers_above_a_level_than_one_of_different_values(
-    answers: int, values: int
-) -> None:
-    """The step of the proof for recall of different values: it dominates in convex order."""
+def test_no_table_has_more_right_answers_above_a_level_than_one_of_different_values(answers: int, values: int) -> None:
+    """A step of the proof for recall of different values: such a table dominates in convex order."""
     inputs = np.array(list(permutations(range(values), answers)))
     counts = np.array(distinct_scores(answers, values).counts)
     for table in product(range(values), repeat=answers):
@@ -144,12 +142,12 @@ def test_quotients_are_rounded_up_to_the_next_double(numerator: int, denominator
     assert Fraction(math.nextafter(rounded, -math.inf)) < quotient
 
 
-def test_a_chance_too_small_for_a_double_is_not_told_to_be_none() -> None:
+def test_a_chance_too_small_for_a_double_is_not_rounded_to_zero() -> None:
     assert exact_match_scores(16**512).ceiling(0) > 0
 
 
 @pytest.mark.parametrize("wrong", [(0, 2), (3, 1)])
-def test_sizes_that_do_not_exist_are_refused(wrong: tuple[int, int]) -> None:
+def test_impossible_sizes_are_refused(wrong: tuple[int, int]) -> None:
     for scores in (independent_scores, distinct_scores):
         with pytest.raises(ValueError, match="wanted"):
             scores(*wrong)

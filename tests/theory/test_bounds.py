@@ -1,4 +1,4 @@
-"""`retrieval-gap bound` prints ceilings that hold, whatever the task."""
+"""The bound of each task, and what `retrieval-gap bound` prints."""
 
 import math
 from collections import Counter, defaultdict
@@ -22,7 +22,7 @@ def configured(name: str, n: int, options: str = "") -> Task:
     return load_task(name)(TaskConfig(n=n, options=options))
 
 
-# The bits needed and the prior, by hand.
+# The bits needed and the prior, computed by hand.
 CASES = {
     "index": (configured("index", 12), 48.0, 1 / 16),
     "associative_recall": (configured("associative_recall", 16), 24.0, 1 / 8),
@@ -60,7 +60,7 @@ def test_a_bound_goes_from_the_prior_up_to_one_at_the_bits_needed(name: str) -> 
 
 
 @pytest.mark.parametrize("name", ["copy", "mqar", "path", "each product"])
-def test_whole_traces_are_no_more_than_the_states(name: str) -> None:
+def test_the_ceiling_of_exact_traces_is_the_states_per_input(name: str) -> None:
     task, needed, _ = CASES[name]
     whole = bound_of(task).exact_trace
     assert whole is not None
@@ -86,8 +86,8 @@ WITHOUT_STATE += ["position_retrieval", "last_write", "word_problem", "find_path
 
 
 @pytest.mark.parametrize("name", WITHOUT_STATE)
-def test_the_best_answer_to_each_question_by_itself_is_as_good_as_no_state(name: str) -> None:
-    """Answers are learned by question alone from one half of a sample, and graded on the other."""
+def test_answers_from_the_question_alone_reach_the_ceiling_without_a_state(name: str) -> None:
+    """The commonest answer to each question in one half of the samples is graded on the other half."""
     task, samples = configured(name, 24), 20_000
     bound, batch = bound_of(task), task.sample(np.arange(samples))
     asked = [
@@ -104,7 +104,7 @@ def test_the_best_answer_to_each_question_by_itself_is_as_good_as_no_state(name:
 
 
 @pytest.mark.parametrize("task", [IsTree(TaskConfig(n=8, family="path_like")), SimpleNamespace(name="parity")])
-def test_a_task_without_a_bound_is_named(task: Any) -> None:
+def test_a_task_without_a_bound_is_an_error(task: Any) -> None:
     with pytest.raises(UsageError, match=r"unknown bounded .* \(choose from"):
         bound_of(task)
 
@@ -120,7 +120,7 @@ def test_the_command_prints_a_line_for_each_number_of_bits(capsys: pytest.Captur
     assert values[0] < values[1] < values[2] < values[3] == values[4] == 1
 
 
-def test_the_command_takes_one_number_and_either_name_of_the_size(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_takes_one_number_of_bits_and_both_names_of_the_size(capsys: pytest.CaptureFixture[str]) -> None:
     for line in ("bound istree --n-nodes 16 --bits 0", "bound istree --n 16 --bits 0 --family two_star"):
         assert main(line.split()) == 0
         assert capsys.readouterr().out.splitlines()[1:] == ["0 bits: 0.5"]
@@ -134,6 +134,6 @@ def test_the_command_takes_a_tasks_own_options(capsys: pytest.CaptureFixture[str
     assert enough == "16 bits: 1.0"
 
 
-def test_where_several_answers_are_asked_whole_traces_are_told_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_whole_traces_for_tasks_with_several_answers(capsys: pytest.CaptureFixture[str]) -> None:
     assert main("bound copy --length 8 --bits 16".split()) == 0
     assert capsys.readouterr().out.endswith(f" of answers, {2.0**-16} of whole traces\n")

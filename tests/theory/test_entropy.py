@@ -1,4 +1,4 @@
-"""Fano's inequality is solved from above."""
+"""The ceiling from Fano's inequality is never below the exact solution, and close to it."""
 
 import mpmath
 import numpy as np
@@ -20,7 +20,7 @@ def exact_information(p: float, alphabet: int) -> mpmath.mpf:
 
 
 @given(alphabet=ALPHABETS, share=st.floats(0, 1))
-def test_the_accuracy_told_needs_no_fewer_bits_than_are_known(alphabet: int, share: float) -> None:
+def test_the_ceiling_is_not_below_the_exact_solution(alphabet: int, share: float) -> None:
     bits = share * np.log2(alphabet)
     accuracy = float(fano_ceiling(bits, alphabet))
     assert 1 / alphabet <= accuracy <= 1
@@ -28,22 +28,22 @@ def test_the_accuracy_told_needs_no_fewer_bits_than_are_known(alphabet: int, sha
 
 
 @given(alphabet=ALPHABETS, accuracy=st.floats(0, 1))
-def test_the_accuracy_told_is_not_much_too_high(alphabet: int, accuracy: float) -> None:
+def test_the_ceiling_is_close_to_the_exact_solution(alphabet: int, accuracy: float) -> None:
     accuracy = 1 / alphabet + accuracy * (1 - 1 / alphabet)
     bits = float(information(accuracy, alphabet))
-    # near chance information grows with the square of the distance: what is lost of it to rounding is 1e-8 of accuracy
+    # near chance, information grows with the square of the distance: its rounding error is 1e-8 of accuracy
     assert accuracy - 1e-7 <= fano_ceiling(bits, alphabet) <= accuracy + 1e-4
 
 
 def test_known_values() -> None:
     assert fano_ceiling([-1.0, 0.0], 16).tolist() == [1 / 16, 1 / 16]
     assert fano_ceiling([4.0, 9.0], 16).tolist() == [1.0, 1.0]
-    # H2(0.11002786) = 1/2: the rate at which a binary symmetric channel has capacity one half.
+    # H2(0.11002786) = 1/2: at this error rate a binary symmetric channel has capacity one half.
     assert fano_ceiling(0.5, 2) == pytest.approx(1 - 0.11002786, abs=1e-7)
 
 
 @given(alphabet=ALPHABETS, bits=st.lists(st.floats(0, 13), min_size=2, max_size=20))
-def test_more_bits_are_never_told_to_be_worse(alphabet: int, bits: list[float]) -> None:
+def test_more_bits_never_lower_the_ceiling(alphabet: int, bits: list[float]) -> None:
     assert (np.diff(fano_ceiling(sorted(bits), alphabet)) >= 0).all()
 
 

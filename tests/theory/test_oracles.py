@@ -22,7 +22,7 @@ def words(length: int, alphabet: int) -> list[tuple[int, ...]]:
 
 
 def best_by_trying_all(length: int, oracle, bits: int) -> float:
-    """Every way to give binary inputs a state; then, for each state, table and question, the better answer."""
+    """The best accuracy over all states for binary inputs; each state, table and question has its better answer."""
     inputs, best = words(length, 2), 0
     tables = [oracle(word) for word in inputs]
     for states in product(range(2**bits), repeat=len(inputs)):
@@ -43,7 +43,7 @@ def recall_last(word: Sequence[int]) -> Hashable:
 
 @pytest.mark.parametrize("oracle", [nothing, recall_first, recall_last, regular_expressions])
 @pytest.mark.parametrize("bits", [0, 1])
-def test_the_optimum_is_that_of_trying_all_readers(oracle, bits):
+def test_the_optimum_equals_that_of_trying_all_readers(oracle, bits):
     found = best_with_oracle(index_problem(3, 2), classes(oracle, words(3, 2)), bits)
     assert found == pytest.approx(best_by_trying_all(3, oracle, bits))
 
@@ -54,14 +54,14 @@ def test_an_oracle_that_tells_nothing_is_worth_nothing(bits):
     assert best_with_oracle(problem, classes(nothing, words(3, 2)), bits) == pytest.approx(best_accuracy(problem, bits))
 
 
-def test_recall_tells_what_follows_a_symbol():
+def test_recall_returns_what_follows_each_symbol():
     assert recall_first((0, 0, 1, 0)) == frozenset({(0, 0), (1, 0)})
     assert recall_last((0, 0, 1, 0)) == frozenset({(0, None), (1, 0)})
     assert recall_first((1, 1)) == frozenset({(1, 1)})
 
 
 @pytest.mark.parametrize(("length", "alphabet"), [(3, 2), (4, 2), (5, 2), (3, 3)])
-def test_with_recall_a_state_is_wanted_and_with_regular_expressions_none(length, alphabet):
+def test_with_recall_a_reader_needs_a_state_and_with_regular_expressions_none(length, alphabet):
     rows = oracle_rows(length, alphabet, range(length))
     assert [row.regular_expressions for row in rows] == [1.0] * length
     assert rows[0].recall < 1
@@ -70,15 +70,15 @@ def test_with_recall_a_state_is_wanted_and_with_regular_expressions_none(length,
 
 
 @pytest.mark.parametrize(("alphabet", "longest", "tables"), [(2, 8, 15), (3, 7, 112)])
-def test_recall_has_no_more_tables_than_are_counted(alphabet, longest, tables):
-    """Of three symbols there are more than 4^3 = 64: that nothing follows the last one counts too."""
+def test_recall_has_at_most_the_counted_number_of_tables(alphabet, longest, tables):
+    """Three symbols have more than 4^3 = 64 tables, because nothing may follow the input's last symbol."""
     assert tables_of_recall(alphabet) == tables
     found = [len(classes(recall_first, words(n, alphabet))) for n in range(1, longest + 1)]
     assert max(found) <= tables
     assert alphabet == 2 or max(found) > (alphabet + 1) ** alphabet
 
 
-def test_the_bits_that_recall_leaves_to_be_carried_grow_with_the_length():
+def test_the_bits_that_a_reader_with_recall_needs_grow_with_the_length():
     enough = [next(row.bits for row in oracle_rows(n, 2, range(n)) if row.recall == 1) for n in (3, 4, 5)]
     assert enough == [1, 2, 3]
 
@@ -88,7 +88,7 @@ def test_at_1000_tokens_recall_and_a_hundred_bits_are_far_from_enough():
     assert ceiling_with_recall(1000, 2, 1000) == 1
 
 
-def test_the_first_occurrence_tells_more_than_the_last():
+def test_recall_of_the_first_occurrence_is_worth_more_than_of_the_last():
     problem, inputs = index_problem(4, 2), words(4, 2)
     first, last = (best_with_oracle(problem, classes(oracle, inputs), 1) for oracle in (recall_first, recall_last))
     assert first > last

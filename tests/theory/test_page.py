@@ -1,4 +1,4 @@
-"""docs/theory.md shows what its commands print, and its table of optima."""
+"""docs/theory.md: its commands print what it shows, its table of optima is right, and files that it names exist."""
 
 import re
 from pathlib import Path
@@ -28,7 +28,7 @@ def test_commands_print_what_the_page_shows(command: str, told: str, capsys: pyt
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_optima_and_bounds_are_those_of_the_table(name: str) -> None:
+def test_the_table_has_the_computed_optima_and_bounds(name: str) -> None:
     (line,) = [line for line in PAGE.splitlines() if line.startswith(f"| {name}")]
     problem, scores = ROWS[name]
     for bits, cell in enumerate(line.split("|")[2:6]):
@@ -37,7 +37,7 @@ def test_optima_and_bounds_are_those_of_the_table(name: str) -> None:
         assert scores.ceiling(bits) == pytest.approx(bound, abs=5.1e-5)
 
 
-def test_every_file_that_is_named_is_there() -> None:
+def test_every_file_that_the_page_names_exists() -> None:
     assert COMMANDS
     for path in re.findall(r"`((?:tests|retrieval_gap)/[\w/]+\.\w+)`", PAGE):
         assert (ROOT / path).exists(), path

@@ -1,4 +1,4 @@
-"""The probe finds the bits of a state that is known to hold them, and leaves a model as it is where nothing is cut."""
+"""The probe finds how many bits a known state holds, and a cut that changes nothing leaves the model's output as is."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ def task_of(name: str, n: int, mode: str = "direct", split: str = "test", option
 
 
 class Notebook:
-    """Solves Index with 4 bits a token: the token's number as four signs, and the position that is written next."""
+    """A model that solves Index: its state is each token's number as four signs, and the position to write next."""
 
     device = torch.device("cpu")
 
@@ -66,7 +66,7 @@ def rows_of(carried: list[Carried], samples: int = 400, **kwargs: object) -> lis
     return probe(Notebook(task), task, train, samples, carried, **kwargs)  # type: ignore[arg-type]
 
 
-def test_a_state_that_holds_one_bit_an_element_keeps_all_with_one_bit_and_nothing_with_none() -> None:
+def test_a_state_of_one_bit_per_element_keeps_all_with_one_bit_and_nothing_with_none() -> None:
     whole, none, one, eight = rows_of([Carried(bits=0), Carried(bits=1), Carried(bits=8)])
     assert whole.accuracy_strict == one.accuracy_strict == eight.accuracy_strict == 1.0
     assert none.accuracy_strict == pytest.approx(1 / 16, abs=0.054)  # 4.5 standard errors
@@ -82,7 +82,7 @@ def test_a_state_that_holds_one_bit_an_element_keeps_all_with_one_bit_and_nothin
     assert used.bits - counter == needed == 4 * N
 
 
-def test_components_that_are_too_few_lose_bits_and_no_row_is_above_the_ceiling() -> None:
+def test_too_few_components_lose_accuracy_and_no_row_is_above_the_ceiling() -> None:
     ceiling = bound_of(task_of("index", N)).ceiling
     every = 4 * N
     rows = rows_of([Carried(bits=b, rank=r) for r in (1, 6, 12, every) for b in (1, 2, 8)])
@@ -125,11 +125,11 @@ def test_a_cut_that_changes_nothing_changes_no_token(name: str, task_name: str, 
 
 @pytest.mark.parametrize(
     "name", [name for name in OF_FLOATS if name != "offset transformer"]
-)  # its position stays whole
-def test_the_state_as_it_is_gives_evals_accuracy_and_the_models_bits(name: str) -> None:
+)  # its position, an integer, is not quantised
+def test_the_unchanged_state_has_the_accuracy_of_eval_and_the_models_bits(name: str) -> None:
     task, train = task_of("istree", 6), task_of("istree", 6, split="train")
     model = small_model(name, vocab_size=len(task.vocabulary))
-    with torch.no_grad():  # so that it answers: TRUE to some, FALSE to others
+    with torch.no_grad():  # so that it answers TRUE to some and FALSE to others
         model.embedding.weight[3:5] *= 20
     whole, half = probe(model, task, train, 60, [Carried(bits=16)])
     told = evaluate(model, task, 60)
@@ -138,8 +138,8 @@ def test_the_state_as_it_is_gives_evals_accuracy_and_the_models_bits(name: str) 
     assert whole.state_bits == model.state_bits(cut_of(task)) == 2 * half.state_bits
 
 
-def test_what_follows_the_cut_sees_what_was_carried_alone() -> None:
-    """With no bits the same query gets the same answer, whatever the sequence was."""
+def test_logits_after_the_cut_depend_on_the_carried_state_alone() -> None:
+    """With no bits, a query has the same logits after every sequence."""
     task, train = task_of("index", 5), task_of("index", 5, split="train")
     for name in OF_FLOATS:
         model = small_model(name, vocab_size=len(task.vocabulary))
@@ -161,7 +161,7 @@ def _after_no_bits(model: SequenceModel, train: Task, length: int, tokens_BxL: T
     return cut.prefill(tokens_BxL)[0]
 
 
-def test_the_cut_is_before_the_question_and_the_last_token_of_the_prompt() -> None:
+def test_the_cut_is_before_the_question_or_the_last_token_of_the_prompt() -> None:
     assert cut_of(task_of("index", 9)) == len(["[BOS]", *"abcdefghi", "[EOS]"])
     assert cut_of(task_of("copy", 9)) == len(["[BOS]", *"abcdefghi"])
     assert cut_of(task_of("mqar", 64, options="pairs=5")) == len(["[BOS]", *5 * ("key", "value")])
@@ -173,12 +173,12 @@ def test_the_cut_is_before_the_question_and_the_last_token_of_the_prompt() -> No
     assert cut_of(Asked(TaskConfig(n=8))) == 5
 
 
-def test_there_are_no_more_components_than_elements() -> None:
+def test_a_rank_above_the_number_of_elements_is_reduced_to_it() -> None:
     rows = rows_of([Carried(bits=1, rank=rank) for rank in (5, 24, 64, 1000)], 20)
     assert [(row.rank, row.state_bits) for row in rows[1:]] == [(5, 5 + 16), (24, 24 + 16)]
 
 
-def test_a_task_of_different_prompts_that_does_not_say_where_to_cut_is_refused() -> None:
+def test_a_task_with_prompts_of_different_lengths_and_no_context_len_is_refused() -> None:
     class Uneven(IsTree):
         def sample(self, index_B: np.ndarray) -> Batch:
             batch = super().sample(index_B)
@@ -213,13 +213,13 @@ def row(bits: int, strict: float, half: float) -> ProbeRow:
     )
 
 
-def test_the_bits_used_are_the_fewest_that_keep_99_percent_and_their_interval_says_how_sure_that_is() -> None:
+def test_the_bits_used_are_the_fewest_that_keep_99_percent_and_have_an_interval() -> None:
     used = bits_used([row(640, 0.9, 0.02), row(10, 0.5, 0.02), row(20, 0.88, 0.02), row(40, 0.895, 0.002)])
     assert (used.low, used.bits, used.high) == (20, 40, 40)
     assert bits_used([row(640, 0.9, 0.02)]).high is None
 
 
-def test_a_state_of_bits_is_told_as_it_is_and_not_quantised_again() -> None:
+def test_a_boolean_state_is_measured_unchanged_and_not_quantised_again() -> None:
     task, train = task_of("index", N), task_of("index", N, split="train")
     model = small_model("binary gru", vocab_size=len(task.vocabulary))
     (row,) = probe(model, task, train, 50, [Carried(bits=1), Carried(bits=2, rank=1)])

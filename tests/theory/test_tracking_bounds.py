@@ -1,4 +1,4 @@
-"""Ceilings of the query asked first, of paths and of word problems: no protocol beats them where all can be tried."""
+"""Ceilings for queries asked first, paths and word problems: no protocol beats them at sizes where all are tried."""
 
 import math
 
@@ -30,7 +30,7 @@ def configured(name: str, n: int, options: str = "") -> Task:
 
 @pytest.mark.parametrize(("items", "alphabet", "cut"), TINY)
 def test_no_protocol_that_knows_the_query_beats_its_ceiling(items: int, alphabet: int, cut: int) -> None:
-    """A ceiling is the least of what every cut allows, and each cut by itself allows no less."""
+    """The ceiling is the minimum over all cuts, and no cut by itself allows less."""
     asked = AskedFirst(items=items, alphabet=alphabet)
     problem = asked_first_problem(items, alphabet, cut)
     for bits in range(4):
@@ -39,7 +39,7 @@ def test_no_protocol_that_knows_the_query_beats_its_ceiling(items: int, alphabet
 
 
 @pytest.mark.parametrize(("items", "alphabet"), [(2, 2), (3, 2), (5, 2), (4, 3), (2, 5)])
-def test_the_states_needed_after_the_first_value_are_enough_and_one_fewer_is_not(items: int, alphabet: int) -> None:
+def test_the_bits_needed_after_the_first_value_are_enough_and_one_bit_fewer_is_not(items: int, alphabet: int) -> None:
     asked, problem = AskedFirst(items=items, alphabet=alphabet), asked_first_problem(items, alphabet, 1)
     enough = math.ceil(math.log2(asked.states_needed))
     assert best_accuracy(problem, enough) == pytest.approx(1)
@@ -48,7 +48,7 @@ def test_the_states_needed_after_the_first_value_are_enough_and_one_fewer_is_not
 
 @pytest.mark.parametrize("alphabet", [2, 3, 16])
 @pytest.mark.parametrize("items", [2, 7, 100])
-def test_a_ceiling_asked_first_never_falls_with_bits_and_is_no_lower_than_asked_last(items: int, alphabet: int) -> None:
+def test_the_ceiling_asked_first_never_falls_with_bits_and_is_not_below_asked_last(items: int, alphabet: int) -> None:
     bits = np.arange(12)
     first = AskedFirst(items=items, alphabet=alphabet).ceiling(bits)
     assert (np.diff(first) >= 0).all()
@@ -56,7 +56,7 @@ def test_a_ceiling_asked_first_never_falls_with_bits_and_is_no_lower_than_asked_
     assert (first >= independent_scores(items, alphabet).ceiling(bits) - 1e-12).all()
 
 
-def test_who_names_one_of_many_needs_a_state_for_each() -> None:
+def test_naming_one_of_many_answers_needs_a_state_for_each() -> None:
     assert one_of_ceiling([0, 2, 3, 90], 5).tolist() == pytest.approx([0.2, 0.8, 1, 1])
     with pytest.raises(ValueError, match="below zero"):
         one_of_ceiling(-1, 5)
@@ -67,32 +67,32 @@ def test_who_names_one_of_many_needs_a_state_for_each() -> None:
 
 
 @pytest.mark.parametrize("bits", range(4))
-def test_no_protocol_names_more_places_of_a_permutation(bits: int) -> None:
+def test_no_protocol_for_places_of_a_permutation_beats_the_ceiling(bits: int) -> None:
     assert best_accuracy(distinct_recall_problem(3, 3), bits) <= distinct_scores(3, 3).ceiling(bits) + 1e-12
 
 
 @pytest.mark.parametrize("levels", [2, 3, 4])
 @pytest.mark.parametrize("bits", range(4))
-def test_no_protocol_answers_more_about_two_chains(levels: int, bits: int) -> None:
+def test_no_protocol_for_two_chains_beats_the_ceiling(levels: int, bits: int) -> None:
     assert best_accuracy(chains_problem(levels), bits) <= independent_scores(levels - 1, 2).ceiling(bits) + 1e-12
 
 
 @pytest.mark.parametrize("bits", [1, 2, 3])
-def test_a_good_protocol_for_longer_chains_stays_below_the_ceiling(bits: int) -> None:
+def test_a_good_protocol_for_longer_chains_is_not_above_the_ceiling(bits: int) -> None:
     found = searched_accuracy(chains_problem(7), bits, np.random.default_rng(0))
     assert 0.5 < found <= independent_scores(6, 2).ceiling(bits) + 1e-12
 
 
 @pytest.mark.parametrize(("options", "n"), [("group=Z3", 2), ("group=S3", 1), ("group=S3 elements=generators", 2)])
 @pytest.mark.parametrize("bits", range(4))
-def test_the_ceiling_of_products_is_the_optimum_at_the_end(options: str, n: int, bits: int) -> None:
+def test_the_ceiling_of_the_last_product_is_the_optimum(options: str, n: int, bits: int) -> None:
     task = WordProblem(TaskConfig(n=8, options=options))
     counts = tuple(map(tuple, task.words_by_product()))[:n]
     problem = words_problem(task.group.product_GxG, task.alphabet, n)
     assert WordScores(counts, each=False).ceiling(bits) == pytest.approx(best_accuracy(problem, bits))
 
 
-def test_products_after_each_element_are_the_mean_and_whole_words_the_least() -> None:
+def test_the_ceiling_of_all_products_is_the_mean_over_places_and_of_whole_traces_the_minimum() -> None:
     scores = WordScores(((3, 1), (1, 1)), each=True)
     assert scores.ceiling([0, 1]) == pytest.approx([0.625, 1])
     assert scores.exact_trace([0, 1]) == pytest.approx([0.5, 1])
@@ -104,13 +104,13 @@ def test_products_after_each_element_are_the_mean_and_whole_words_the_least() ->
 
 
 @pytest.mark.parametrize("name", ["index", "associative_recall", "cgram_retrieval", "position_retrieval"])
-def test_asked_first_a_task_needs_a_few_bits_whatever_its_length(name: str) -> None:
+def test_a_task_asked_first_needs_few_bits_even_on_long_sequences(name: str) -> None:
     last, first = (bound_of(configured(name, 200, f"query={where}")) for where in ("last", "first"))
     assert first.bits_needed < 8 < 200 < last.bits_needed
     assert last.at_query
     assert not first.at_query
 
 
-def test_bits_of_last_writes_do_not_depend_on_the_length() -> None:
+def test_the_bits_needed_for_last_write_do_not_depend_on_the_length() -> None:
     needed = {bound_of(configured("last_write", n, "variables=4 values=8")).bits_needed for n in (8, 64, 4096)}
     assert needed == {12.0}

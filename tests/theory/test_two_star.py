@@ -1,4 +1,4 @@
-"""The bound of IsTree holds for the best protocols at every cut, and its premises hold for the graphs that are sampled.
+"""The bound of IsTree holds for the best protocols at every cut, and its premises hold for the sampled graphs.
 
 Axes: X sides of the leaves that were read, Q joined pairs.
 """
@@ -19,15 +19,15 @@ from retrieval_gap.theory.two_star import ANSWERS_A_BIT, two_star_ceiling
 
 
 def optimum(n: int, bits: int) -> float:
-    """What the best protocols reach where the state is cut before the joining edge and the rest is given for free.
+    """The best accuracy if the state is cut before the joining edge and the rest is given for free.
 
-    The joining edge comes after t leaf edges, for each t with chance 1 / (n - 1); which leaves these are is uniform.
-    A leaf that is not read is taken to be on side 0, which the reader is told.
+    The joining edge comes after t leaf edges, each t with probability 1 / (n - 1); all sets of t leaves are equally
+    likely.  A leaf that is not read is on side 0, and the reader knows this.
     """
     leaves, total = n - 2, 0.0
     for t in range(leaves + 1):
         for read in combinations(range(leaves), t):
-            # With all sides read, only which neighbours differ is asked: the first side does not matter.
+            # With all sides read, the question is only which neighbours differ: the first side does not matter.
             free = read[1:] if t == leaves else read
             inputs = [dict(zip(free, x, strict=True)) for x in product((0, 1), repeat=len(free))]
             problem = uniform_problem(inputs, leaves - 1, lambda x, q: x.get(q, 0) ^ x.get(q + 1, 0))
@@ -41,7 +41,7 @@ def test_no_protocol_beats_the_bound(n: int) -> None:
         assert optimum(n, bits) <= two_star_ceiling(n, bits) + 1e-12
 
 
-def test_a_bit_of_state_tells_no_more_than_two_answers_and_may_tell_two() -> None:
+def test_a_bit_of_state_is_worth_at_most_two_answers_and_can_be_worth_two() -> None:
     """Step 4 of the proof, for every message of one bit about up to three of five leaves."""
     told = [
         sum(1 - _entropy_given(message, answer) for answer in answers)
@@ -54,26 +54,26 @@ def test_a_bit_of_state_tells_no_more_than_two_answers_and_may_tell_two() -> Non
 
 
 def _open_answers(read: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """For each pair of neighbours with a leaf of `read`, whether they differ, by the sides of these leaves."""
+    """For each pair of neighbours with a leaf in `read`: whether they differ, for all sides of the leaves in `read`."""
     inputs = [dict(zip(read, x, strict=True)) for x in product((0, 1), repeat=len(read))]
     pairs = [j for j in range(4) if {j, j + 1} & set(read)]
     return [tuple(x.get(j, 0) ^ x.get(j + 1, 0) for x in inputs) for j in pairs]
 
 
 def _entropy_given(message: tuple[int, ...], answer: tuple[int, ...]) -> float:
-    """Bits of the answer that the message leaves open, all inputs being equally likely."""
+    """Entropy of the answer given the message, in bits; all inputs are equally likely."""
     joint, seen = Counter(zip(message, answer, strict=True)), Counter(message)
     return sum(count * log2(seen[m] / count) for (m, _), count in joint.items()) / len(message)
 
 
 @pytest.mark.parametrize("n", [4, 5, 6])
-def test_without_a_state_before_the_joining_edge_two_thirds_is_exact(n: int) -> None:
-    """Of the three edges that matter the joining one comes first in a third of all orders: only then is all known."""
+def test_without_a_state_at_the_joining_edge_the_optimum_is_two_thirds(n: int) -> None:
+    """The joining edge is the first of the three edges that matter in a third of all orders; only then is all known."""
     assert optimum(n, 0) == pytest.approx(2 / 3)
 
 
 @given(n=st.integers(4, 300), bits=st.lists(st.integers(0, 400), min_size=2, max_size=8))
-def test_it_is_monotone_and_exact_at_both_ends(n: int, bits: list[int]) -> None:
+def test_the_ceiling_is_monotone_and_exact_at_both_ends(n: int, bits: list[int]) -> None:
     ceilings = two_star_ceiling(n, sorted(bits))
     assert (np.diff(ceilings) >= 0).all()
     assert ((ceilings >= 0.5) & (ceilings <= 1)).all()
@@ -83,19 +83,19 @@ def test_it_is_monotone_and_exact_at_both_ends(n: int, bits: list[int]) -> None:
 
 
 @given(n=st.integers(4, 200), bits=st.integers(1, 60))
-def test_larger_graphs_are_never_told_to_be_easier(n: int, bits: int) -> None:
+def test_the_ceiling_is_never_higher_for_a_larger_graph(n: int, bits: int) -> None:
     assert two_star_ceiling(n + 1, bits) <= two_star_ceiling(n, bits)
 
 
-def test_few_bits_and_many_nodes_leave_two_thirds() -> None:
+def test_with_few_bits_and_many_nodes_the_ceiling_approaches_two_thirds() -> None:
     ceilings = [float(two_star_ceiling(n, 10)) for n in (10**2, 10**3, 10**4, 10**5)]
     assert ceilings == sorted(ceilings, reverse=True)
     assert 2 / 3 < ceilings[-1] < 2 / 3 + 0.01
 
 
 def sides(n: int, words: list[str]) -> tuple[int, bool]:
-    """The place of the joining edge among the edges, and whether the leaves it joins hang on one centre: counted from
-    the words of a prompt."""
+    """The place of the joining edge among a prompt's edges, and whether it joins leaves of one centre; (-1, False) if
+    it is not clear which edge joins."""
     edges = [(int(words[i]), int(words[i + 2])) for i in range(1, 3 * n - 2, 3)]
     near = {v: {a + b - v for a, b in edges if v in (a, b)} for v in range(n)}
     joins = []
@@ -105,7 +105,7 @@ def sides(n: int, words: list[str]) -> tuple[int, bool]:
     return joins[0] if len(joins) == 1 else (-1, False)
 
 
-def test_in_the_sampled_graphs_the_joining_edge_is_anywhere_and_sides_agree_half_of_the_time() -> None:
+def test_sampled_joining_edges_are_anywhere_and_make_a_tree_if_they_join_both_stars() -> None:
     n = 12
     task = IsTree(TaskConfig(n=n))
     batch = task.sample(np.arange(6000))

@@ -11,7 +11,7 @@ from retrieval_gap.tables.rows import COLUMNS
 
 
 def execute(config: RunConfig, runs_dir: Path, *, listener: run.Listener = run.NOBODY, **options: Any) -> Row:
-    """options: those of `RunOptions`; one thread unless they say otherwise."""
+    """The row of a run; `options` are those of `RunOptions`, with one thread by default."""
     return run.execute(config, RunOptions(**{"runs_dir": runs_dir, "threads": 1} | options), listener=listener)
 
 
@@ -20,6 +20,6 @@ def run_ranked(config: RunConfig, runs_dir: Path, ranks: int) -> Row | None:
 
 
 def made_up_row(config: RunConfig, **changed: Any) -> Row:
-    """A row as a run of this configuration could have, its numbers .5."""
+    """A row that a run of this configuration could have, with 0.5 for what the run would measure."""
     same = {key: value for key, value in asdict(config).items() if key in COLUMNS}
     return dict.fromkeys(COLUMNS, 0.5) | same | {"config_hash": config.hash()} | changed

@@ -1,4 +1,4 @@
-"""Batches: a step's by its number, in order, however far ahead they are drawn; padded to a few lengths on a GPU."""
+"""Batches depend on the number of their step alone and come in order; on a GPU they are padded to a few lengths."""
 
 from itertools import islice
 
@@ -30,7 +30,7 @@ def test_batches_come_in_order_from_any_step_on(first_step: int) -> None:
         assert batch.tokens == gold.length_B.sum()
 
 
-def test_a_run_that_is_finished_has_no_batches_left() -> None:
+def test_a_finished_run_has_no_batches_left() -> None:
     assert not list(training_batches(TASK, CONFIG, 20, CPU))
 
 
@@ -45,13 +45,13 @@ def test_a_few_lengths_hold_every_sample_and_waste_little(longest: int) -> None:
         assert length <= padded <= length + -(-longest // LENGTHS) + ALIGNMENT
 
 
-def test_a_sample_that_is_too_long_for_its_task_is_told() -> None:
+def test_a_sample_longer_than_its_task_allows_is_an_error() -> None:
     with pytest.raises(RunError, match="a trace of 26 tokens is longer than max_length"):
         padded_length(26, (9, 17, 25))
 
 
 @pytest.mark.parametrize("length", [3, 30, 47, 60])
-def test_padding_adds_what_is_neither_a_token_nor_graded(length: int) -> None:
+def test_padding_adds_only_pad_tokens_that_are_not_graded(length: int) -> None:
     (batch,) = islice(training_batches(TASK, CONFIG, 0, CPU), 1)
     tokens_BxL, mask_BxL = batch.tokens_BxL.numpy(), batch.loss_mask_BxL.numpy()
     for array, padded in ((tokens_BxL, pad(tokens_BxL, length)), (mask_BxL, pad(mask_BxL, length))):

@@ -1,4 +1,4 @@
-"""A curriculum: each size's own samples, in the words of the largest, for equal shares of the steps."""
+"""A curriculum trains on the samples of each size, in the vocabulary of the largest, for equal shares of the steps."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ def words(task: Task, tokens_BxL: np.ndarray) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(("name", "sizes"), [("index", (4, 8, 16)), ("istree", (6, 12)), ("mqar", (4, 8))])
-def test_every_size_is_trained_on_in_its_turn_in_the_words_of_the_largest(name: str, sizes: tuple[int, ...]) -> None:
+def test_each_size_is_trained_on_in_turn_in_the_words_of_the_largest(name: str, sizes: tuple[int, ...]) -> None:
     each = tasks(name, *sizes)
     curriculum = Curriculum(each, CONFIG)
     for step in range(CONFIG.steps):
@@ -55,7 +55,7 @@ def test_sizes_that_do_not_rise_to_the_runs_own_are_refused(written: str) -> Non
         sizes_of(written, 16)
 
 
-def test_sizes_are_told_with_the_runs_own() -> None:
+def test_sizes_end_with_the_runs_own() -> None:
     assert sizes_of("4+8", 16) == (4, 8, 16)
     assert sizes_of("", 16) == (16,)
 
@@ -65,7 +65,7 @@ def test_a_size_that_the_task_does_not_have_is_refused_before_the_run() -> None:
         replace(CELL, curriculum="1").validate()
 
 
-STAGES = replace(CELL, samples=48, batch_size=16, curriculum="6+8")  # a step each
+STAGES = replace(CELL, samples=48, batch_size=16, curriculum="6+8")  # one step for each size
 
 
 def stages(cell: RunConfig) -> tuple[Task, list[Batch]]:
@@ -78,7 +78,7 @@ def stages(cell: RunConfig) -> tuple[Task, list[Batch]]:
     ("name", "options"),
     [("index", ""), ("associative_recall", ""), ("counting", "most=2"), ("last_write", ""), ("position_retrieval", "")],
 )
-def test_what_answers_a_small_problem_answers_at_the_largest_and_what_asks_does_not(name: str, options: str) -> None:
+def test_answers_of_small_problems_are_answers_at_the_largest_size_and_queries_are_not(name: str, options: str) -> None:
     own, batches = stages(replace(STAGES, task=name, options=options, curriculum="8+12"))
     for batch in batches:
         asked = {row[prompt - 1] for row, prompt in zip(batch.tokens_BxL, batch.prompt_len_B, strict=True)}
@@ -95,7 +95,7 @@ def test_recall_has_its_keys_and_all_its_values_from_the_first_size_on(options: 
         assert {role for row in told for role in row[1::2]} == {f"value {value}" for value in range(1, values + 1)}
 
 
-def test_only_where_roles_are_not_words_has_a_run_with_a_curriculum_another_name_than_it_had() -> None:
+def test_only_a_curriculum_by_roles_has_the_roles_in_its_hash() -> None:
     recall = replace(CELL, task="associative_recall", n=16)
     assert "curriculum_by" not in recall.hashed_values()
     assert "curriculum_by" not in replace(CELL, curriculum="8").hashed_values()

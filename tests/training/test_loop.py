@@ -1,4 +1,4 @@
-"""Training: deterministic, gone on with bit for bit wherever it was stopped; a diverged loss is told as a failure."""
+"""Training is deterministic, resumes bit for bit wherever it was stopped, and fails with the reason if it diverges."""
 
 import json
 import math
@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,14 @@ from retrieval_gap.decoding.evaluation import Tally, evaluate
 from retrieval_gap.experiments.grids.istree import ARCHITECTURES, paper
 from retrieval_gap.experiments.trained import run as experiments_run
 from retrieval_gap.experiments.trained.config import RunConfig
-from retrieval_gap.experiments.trained.rows import count, counted
+from retrieval_gap.experiments.trained.rows import read_tally, write_tally
 from retrieval_gap.experiments.trained.run import Listener, evaluate_run
 from retrieval_gap.machine.errors import RunError, UsageError
-from retrieval_gap.machine.files import make_folder
+from retrieval_gap.machine.files import make_folder, write_json
 from retrieval_gap.machine.stopping import StoppedError
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.runs.directory import RunDirectory
+from retrieval_gap.runs.experiment import hash_of
 from retrieval_gap.training import checkpoint
 from retrieval_gap.training.checkpoint import TrainingProgress, _digest, previous, read_checkpoint, save_checkpoint
 from retrieval_gap.training.config import TrainingConfig
@@ -64,7 +65,7 @@ def assert_same(one: RunDirectory, other: RunDirectory) -> None:
 
 
 @pytest.mark.parametrize("arch", ["transformer", "mamba", "lstm", "hybrid"])
-def test_a_run_stopped_on_the_way_ends_in_the_same_weights(arch: str, tmp_path: Path) -> None:
+def test_a_run_that_was_stopped_ends_with_the_same_weights(arch: str, tmp_path: Path) -> None:
     config = replace(CONFIG, arch=arch, samples=160)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     execute(config, whole)
@@ -77,7 +78,7 @@ def test_a_run_stopped_on_the_way_ends_in_the_same_weights(arch: str, tmp_path: 
         execute(config, parts, listener=Listener(report=stop_at_seven))
     execute(config, parts)
     assert_same(RunDirectory.of(config, whole), RunDirectory.of(config, parts))
-    drop = ("samples_per_s", "tokens_per_s", "padding", "wall_s")  # counted since a start of the process
+    drop = ("samples_per_s", "tokens_per_s", "padding", "wall_s")  # counted from the start of the process
     logs = [
         [{k: v for k, v in json.loads(line).items() if k not in drop} for line in run.metrics.read_text().splitlines()]
         for run in (RunDirectory.of(config, whole), RunDirectory.of(config, parts))
@@ -86,7 +87,7 @@ def test_a_run_stopped_on_the_way_ends_in_the_same_weights(arch: str, tmp_path: 
 
 
 @pytest.mark.faults
-def test_a_run_killed_by_sigkill_ends_in_the_same_weights(tmp_path: Path) -> None:
+def test_a_run_killed_by_sigkill_ends_with_the_same_weights(tmp_path: Path) -> None:
     config = replace(CONFIG, samples=8_000, eval_samples=5, max_grad_norm=1.0)
     flags = "--task istree --mode cot --n-nodes 6 --arch transformer --size tiny --embedding learned --samples 8000"
     flags += " --batch-size 8 --lr 1e-3 --warmup-samples 40 --eval-samples 5 --threads 1 --device cpu --keep-weights"
@@ -115,7 +116,7 @@ def test_a_finished_run_is_read_back_not_repeated(tmp_path: Path) -> None:
     assert RunDirectory.of(CONFIG, tmp_path).checkpoint.stat().st_mtime_ns == stamp
 
 
-def test_a_run_killed_before_its_result_is_written_has_lost_nothing(
+def test_a_run_killed_before_its_result_is_written_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
@@ -136,7 +137,7 @@ def interrupted(*_: object) -> None:
 
 
 def test_the_saved_model_is_the_one_that_was_evaluated(tmp_path: Path) -> None:
-    # Answering at once, which is learned well enough in a few steps for its scores to differ from an untrained model's.
+    # Without chain of thought, a few steps are enough for scores that differ from an untrained model's.
     config = replace(CONFIG, mode="direct", arch="lstm", eval_samples=200)
     row = execute(config, tmp_path)
     scores = ("accuracy", "accuracy_strict", "exact_trace", "undecided", "eval_samples")
@@ -147,7 +148,7 @@ def test_the_saved_model_is_the_one_that_was_evaluated(tmp_path: Path) -> None:
     assert (saved["samples"], saved["status"]) == (320, "done")
 
 
-def test_a_run_on_its_way_is_evaluated_as_far_as_it_was_trained(tmp_path: Path) -> None:
+def test_a_partial_run_is_evaluated_as_far_as_it_was_trained(tmp_path: Path) -> None:
     def stop_at_seven(told: StepReport) -> None:
         if told.step == 7:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -168,7 +169,7 @@ def test_a_diverged_loss_stops_the_run_as_failed_with_its_reason(tmp_path: Path)
 
 
 @pytest.mark.parametrize("damage", ["cut", "altered", "other", "empty"])
-def test_a_corrupt_checkpoint_is_told_and_nothing_is_lost(damage: str, tmp_path: Path) -> None:
+def test_a_corrupt_checkpoint_is_an_error_and_is_kept(damage: str, tmp_path: Path) -> None:
     run = RunDirectory.of(CONFIG, tmp_path)
     run.create(CONFIG, {})
     execute(replace(CONFIG), tmp_path)
@@ -187,7 +188,7 @@ def test_a_corrupt_checkpoint_is_told_and_nothing_is_lost(damage: str, tmp_path:
 
 
 def stopped_with_two_checkpoints(runs_dir: Path) -> RunDirectory:
-    """A run of `CONFIG` with a checkpoint of step 9 and the one before it, of step 8."""
+    """A stopped run of `CONFIG` with a checkpoint of step 9 and the previous one, of step 8."""
 
     def stop_at_nine(told: StepReport) -> None:
         if told.step == 9:
@@ -205,30 +206,30 @@ def cut(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("damage", "told"), [(cut, "damaged"), (Path.unlink, "missing")])
-def test_a_damaged_or_missing_checkpoint_gives_way_to_the_one_before_and_the_run_ends_in_the_same_weights(
+def test_without_its_newest_checkpoint_a_run_resumes_from_the_previous_one_with_the_same_weights(
     damage: Callable[[Path], None], told: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     execute(CONFIG, tmp_path / "undisturbed")
     run = stopped_with_two_checkpoints(tmp_path)
-    damage(run.checkpoint)  # without the newest, as a crash between two renames leaves it
+    damage(run.checkpoint)  # a crash between two renames leaves the newest missing
     execute(CONFIG, tmp_path)
     assert_same(run, RunDirectory.of(CONFIG, tmp_path / "undisturbed"))
-    assert f"{run.checkpoint} is {told}; going on from the one before, at step 8" in caplog.text
+    assert f"{run.checkpoint} is {told}; resuming from the previous one, at step 8" in caplog.text
     assert not previous(run.checkpoint).exists()
 
 
 @pytest.mark.parametrize(("damage", "told"), [(cut, "damaged"), (Path.unlink, "missing")])
-def test_what_reads_a_model_says_that_it_is_not_the_newest(
+def test_evaluating_an_older_checkpoint_is_reported(
     damage: Callable[[Path], None], told: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = stopped_with_two_checkpoints(tmp_path)
     damage(run.checkpoint)
     caplog.clear()
     assert evaluate_run(run, 2, None)["samples"] == 8 * CONFIG.batch_size
-    assert f"{run.checkpoint} is {told}; going on from the one before, at step 8" in caplog.text
+    assert f"{run.checkpoint} is {told}; resuming from the previous one, at step 8" in caplog.text
 
 
-def test_where_both_checkpoints_are_damaged_the_newest_is_told_and_nothing_is_lost(tmp_path: Path) -> None:
+def test_if_both_checkpoints_are_damaged_the_newest_is_named_and_both_are_kept(tmp_path: Path) -> None:
     run = stopped_with_two_checkpoints(tmp_path)
     cut(run.checkpoint)
     cut(previous(run.checkpoint))
@@ -239,7 +240,7 @@ def test_where_both_checkpoints_are_damaged_the_newest_is_told_and_nothing_is_lo
 
 
 @pytest.mark.parametrize("progress", ['{"step": 41}', '{"step": -1}', '{"step": 1.0}', "null", '{"loss_sum": "x"}'])
-def test_a_checkpoint_whose_progress_cannot_be_is_refused(progress: str, tmp_path: Path) -> None:
+def test_a_checkpoint_with_impossible_progress_is_refused(progress: str, tmp_path: Path) -> None:
     run = RunDirectory.of(CONFIG, tmp_path)
     execute(CONFIG, tmp_path)
     run.result.unlink()
@@ -261,13 +262,13 @@ def test_equal_checkpoints_are_equal_byte_for_byte(tmp_path: Path) -> None:
     assert read_checkpoint(tmp_path / "0.safetensors")[0] == TrainingProgress(step=1)
 
 
-def test_a_digit_changed_in_a_half_done_evaluation_is_not_believed(tmp_path: Path) -> None:
+def test_a_partial_evaluation_with_a_changed_digit_is_not_used(tmp_path: Path) -> None:
     run = RunDirectory.of(CONFIG, tmp_path)
     run.create(CONFIG, {})
-    count(run, Tally(samples=16, answers=16, right=9, exact=3, tokens=99, seconds=1.0))
-    assert counted(run).right == 9
+    write_tally(run, Tally(samples=16, answers=16, right=9, exact=3, tokens=99, seconds=1.0))
+    assert read_tally(run).right == 9
     run.evaluation.write_text(run.evaluation.read_text().replace('"right": 9', '"right": 8'))
-    assert counted(run) == Tally()
+    assert read_tally(run) == Tally()
 
 
 def test_a_checkpoint_whose_progress_was_altered_is_damaged(tmp_path: Path) -> None:
@@ -309,12 +310,10 @@ def test_a_partial_run_of_the_largest_model_is_under_40_megabytes(arch: str, tmp
     optimizer.step()
     save_checkpoint(tmp_path / "checkpoint.safetensors", parameters, optimizer, TrainingProgress(step=1))
     size = (tmp_path / "checkpoint.safetensors").stat().st_size
-    assert 12 * model.parameter_count() < size < 40e6 - 1e6  # the rest of a run directory has a megabyte
+    assert 12 * model.parameter_count() < size < 40e6 - 1e6  # a megabyte is left for the rest of a run directory
 
 
-def test_an_evaluation_that_was_stopped_goes_on_with_the_batch_it_was_at(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_evaluation_that_was_stopped_resumes_at_its_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     undisturbed = execute(CONFIG, tmp_path / "undisturbed")
     decoded = 0
     monkeypatch.setattr(experiments_run, "decode_batch", lambda bits, device: 8)
@@ -331,7 +330,7 @@ def test_an_evaluation_that_was_stopped_goes_on_with_the_batch_it_was_at(
         with pytest.raises(KeyboardInterrupt):
             execute(CONFIG, tmp_path)
     run = RunDirectory.of(CONFIG, tmp_path)
-    assert counted(run).samples == 16
+    assert read_tally(run).samples == 16
     rest: list[int] = []
 
     def decode_the_rest(model: Any, prompts_BxP: Any, *args: Any, **options: Any) -> Decoded:
@@ -346,22 +345,32 @@ def test_an_evaluation_that_was_stopped_goes_on_with_the_batch_it_was_at(
     assert not run.evaluation.exists()
 
 
-def test_what_was_counted_of_a_model_that_is_trained_again_does_not_count(tmp_path: Path) -> None:
+def test_counts_of_an_earlier_model_are_not_used_after_training(tmp_path: Path) -> None:
     run = RunDirectory.of(CONFIG, tmp_path)
     run.create(CONFIG, {})
-    run.evaluation.write_text(json.dumps(asdict(Tally(samples=16, answers=16, right=16, tokens=99, seconds=1.0))))
+    write_tally(run, Tally(samples=16, answers=16, right=16, tokens=99, seconds=1.0))
     alone = execute(CONFIG, tmp_path / "alone")
     assert execute(CONFIG, tmp_path)["accuracy"] == alone["accuracy"]
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"samples": "8"}', '{"samples": 8, "right": 9}', '{"sampels": 8}'])
-def test_counts_that_cannot_be_are_no_counts(text: str, tmp_path: Path) -> None:
+def test_impossible_counts_are_ignored(text: str, tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     run.evaluation.write_text(text)
-    assert counted(run) == Tally()
+    assert read_tally(run) == Tally()
+    if text.startswith("{"):  # the right digest of wrong counts
+        told = json.loads(text)
+        write_json(run.evaluation, told | {"digest": hash_of(told)})
+        assert read_tally(run) == Tally()
 
 
-def test_a_run_that_goes_on_reads_its_checkpoint_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tally_that_was_written_is_read_back(tmp_path: Path) -> None:
+    run, tally = RunDirectory(tmp_path), Tally(samples=8, answers=8, right=5, tokens=9, seconds=1.0)
+    write_tally(run, tally)
+    assert read_tally(run) == tally
+
+
+def test_a_resumed_run_reads_its_checkpoint_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     execute(CONFIG, tmp_path)
     RunDirectory.of(CONFIG, tmp_path).result.unlink()
     reads: list[Path] = []
@@ -371,7 +380,7 @@ def test_a_run_that_goes_on_reads_its_checkpoint_once(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("line", [b"\xff\n", b"[1]\n", b'{"step": "x"}\n', b'{"step": 1, "samples": 8}\n', b'{"st'])
-def test_a_report_that_is_none_is_left_out(line: bytes, tmp_path: Path) -> None:
+def test_an_invalid_report_is_left_out(line: bytes, tmp_path: Path) -> None:
     execute(CONFIG, tmp_path)
     run = RunDirectory.of(CONFIG, tmp_path)
     good = run.metrics.read_bytes()
@@ -401,7 +410,7 @@ def test_a_run_held_by_another_process_is_not_touched(tmp_path: Path, monkeypatc
     assert {path.name: path.stat().st_mtime_ns for path in run.path.iterdir() if path.name != "lock"} == before
 
 
-def test_a_run_is_done_or_waited_for_while_another_process_ends(tmp_path: Path) -> None:
+def test_a_run_that_another_process_is_finishing_is_waited_for(tmp_path: Path) -> None:
     row = execute(CONFIG, tmp_path)
     run = RunDirectory.of(CONFIG, tmp_path)
     finished = run.result.rename(run.path / "finished.json")
@@ -411,7 +420,7 @@ def test_a_run_is_done_or_waited_for_while_another_process_ends(tmp_path: Path) 
     assert waiting.result() == row
 
 
-def test_a_run_tells_what_every_start_of_it_happened_on(tmp_path: Path) -> None:
+def test_a_run_records_the_environment_of_every_start(tmp_path: Path) -> None:
     run = RunDirectory.of(CONFIG, tmp_path)
     make_folder(run.path)
     (run.path / ".checkpoint.safetensors.123.part").write_text("what a kill left")

@@ -1,4 +1,4 @@
-"""Ranks that share every batch: the losses, weights and samples of one process, resumed by any number of them."""
+"""Ranks that share every batch reach the losses and weights of one process; any number of ranks resumes a run."""
 
 import json
 import multiprocessing
@@ -34,8 +34,8 @@ from retrieval_gap.training.ranks import Place, Ranks, joined, place_of_environm
 from retrieval_gap.training.step import DeviceStep, HostStep
 from tests.training.runs import execute, run_ranked
 
-# Samples of very different numbers of graded tokens, so that a mean of the ranks' means is not the batch's; and a batch
-# that 3 ranks cannot share evenly.
+# Samples have very different numbers of graded tokens, so a mean of the ranks' means is not the mean of the batch; and
+# 3 ranks cannot share the batch evenly.
 CONFIG = RunConfig(
     task="istree",
     mode="rag",
@@ -80,16 +80,16 @@ def assert_close(ours: RunDirectory, theirs: RunDirectory, atol: float) -> None:
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_ranks_come_to_the_losses_and_weights_of_one_process(count: int, alone: RunDirectory, tmp_path: Path) -> None:
+def test_ranks_reach_the_losses_and_weights_of_one_process(count: int, alone: RunDirectory, tmp_path: Path) -> None:
     run = ranked(CONFIG, tmp_path, count)
     assert len(losses(run)) == 50
     assert losses(run) == pytest.approx(losses(alone), abs=1e-5)
     assert_close(run, alone, atol=1e-4)
     padding, other = (told.reports()[-1]["padding"] for told in (run, alone))
-    assert 0 < padding <= other  # a share is as long as its own longest sample
+    assert 0 < padding <= other  # a share is padded to its own longest sample
     assert json.loads((run.path / "environment.jsonl").read_text())["ranks"] == count
     assert run.rows()[0]["hardware"].endswith(f", {count} ranks")
-    assert not measured_runs(tmp_path)  # what several ranks took says nothing of one
+    assert not measured_runs(tmp_path)  # the pace of several ranks says nothing about one
 
 
 @contextmanager
@@ -117,11 +117,11 @@ def after_reports(run: RunDirectory, count: int, process: Callable[[], int]) -> 
 
 
 @pytest.mark.parametrize(("first", "second"), [(1, 2), (2, 1)])
-def test_another_number_of_ranks_goes_on(first: int, second: int, alone: RunDirectory, tmp_path: Path) -> None:
+def test_another_number_of_ranks_resumes_a_run(first: int, second: int, alone: RunDirectory, tmp_path: Path) -> None:
     run = RunDirectory.of(CONFIG, tmp_path)
     with (
         signalled(signal.SIGTERM, after_reports(run, 2, os.getpid)),
-        pytest.raises(StoppedError, match=r"stopped at sample \d+ of 400; the same command goes on"),
+        pytest.raises(StoppedError, match=r"stopped at sample \d+ of 400; the same command resumes"),
     ):
         ranked(CONFIG, tmp_path, first)
     assert (run.status(), 2 <= len(run.reports()) < 50) == ("partial", True)
@@ -133,7 +133,7 @@ def test_another_number_of_ranks_goes_on(first: int, second: int, alone: RunDire
     assert_close(run, alone, atol=1e-4)
 
 
-def test_a_rank_that_is_killed_ends_all_with_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_killed_rank_ends_all_with_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run = RunDirectory.of(LONG, tmp_path)
 
     def second_rank() -> int:
@@ -144,13 +144,13 @@ def test_a_rank_that_is_killed_ends_all_with_one_line(tmp_path: Path, capfd: pyt
     told = [line for line in capfd.readouterr().err.splitlines() if "samples/s" not in line]
     assert told == [
         "retrieval-gap: rank 1 of 3 was ended by SIGKILL, and the others with it;"
-        " the same command goes on from the last checkpoint"
+        " the same command resumes from the last checkpoint"
     ]
     assert not multiprocessing.active_children()
     assert run.status() == "partial"
 
 
-def test_ranks_end_alike_where_the_loss_is_no_number_a_folder_is_shut_or_nothing_is_left_to_train(
+def test_all_ranks_end_alike_on_divergence_on_a_closed_folder_and_on_a_finished_run(
     tmp_path: Path,
 ) -> None:
     config = replace(CONFIG, lr=1e25, arch="lstm")
@@ -159,7 +159,7 @@ def test_ranks_end_alike_where_the_loss_is_no_number_a_folder_is_shut_or_nothing
     assert RunDirectory.of(config, tmp_path).status() == "failed"
     with pytest.raises(RunError, match="failed before"):
         ranked(config, tmp_path, 2)
-    with pytest.raises(UsageError, match=r"/proc/nowhere.* cannot be written to"):  # which rank 0 alone finds
+    with pytest.raises(UsageError, match=r"/proc/nowhere.* cannot be written to"):  # which only rank 0 notices
         ranked(CONFIG, Path("/proc/nowhere"), 2)
     done = replace(CONFIG, mode="direct", arch="lstm", samples=16, warmup_samples=8)
     row = execute(done, tmp_path)
@@ -167,7 +167,7 @@ def test_ranks_end_alike_where_the_loss_is_no_number_a_folder_is_shut_or_nothing
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 8])
-def test_the_ranks_shares_are_the_batch(count: int) -> None:
+def test_the_shares_of_the_ranks_make_up_the_batch(count: int) -> None:
     task, training = CONFIG.build_task("train"), CONFIG.training()
     whole = next(training_batches(task, training, 7, CPU))
     shares = [Ranks(Place(rank=rank, count=count)).share(8) for rank in range(count)]
@@ -179,7 +179,7 @@ def test_the_ranks_shares_are_the_batch(count: int) -> None:
 
 
 def together(work: Callable[..., None], arguments: Sequence[tuple[Any, ...]]) -> list[int | None]:
-    """The exit statuses of processes that do this side by side."""
+    """The exit statuses of processes that do `work` side by side."""
     context = multiprocessing.get_context("forkserver")
     processes = [context.Process(target=work, args=some) for some in arguments]
     for process in processes:
@@ -190,7 +190,7 @@ def together(work: Callable[..., None], arguments: Sequence[tuple[Any, ...]]) ->
 
 
 def device_step_losses(place: Place, port: int, folder: Path) -> None:
-    """A process that takes the step of a GPU on its share, and writes the sum of the losses and its weights."""
+    """Takes the steps of a GPU on the share of one rank, and writes the sum of the losses and the weights."""
     with joined(place, CPU, dist.TCPStore("127.0.0.1", port, is_master=False)) as ranks:
         ranks.begin()
         task, training = SMALL.build_task("train"), SMALL.training()
@@ -204,7 +204,7 @@ def device_step_losses(place: Place, port: int, folder: Path) -> None:
         save_file(tensors | {"loss": torch.tensor(step.loss_sum())}, folder / f"{place.rank}.safetensors")
 
 
-def test_the_step_of_a_gpu_is_shared_too(tmp_path: Path) -> None:
+def test_ranks_share_the_step_of_a_gpu_too(tmp_path: Path) -> None:
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     places = [Place(rank=rank, count=2, local_rank=rank, local_count=2) for rank in range(2)]
     assert together(device_step_losses, [(place, store.port, tmp_path) for place in places]) == [0, 0]
@@ -221,7 +221,7 @@ def test_the_step_of_a_gpu_is_shared_too(tmp_path: Path) -> None:
 
 
 def as_torchrun_starts_it(rank: int, port: int, words: list[str]) -> None:
-    """A process that finds what torchrun sets in its environment."""
+    """Runs a command as one rank, with the environment that torchrun sets."""
     given = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
     os.environ |= {name: str(value) for name, value in given.items()} | {"MASTER_ADDR": "127.0.0.1"}
     sys.exit(main(words))
@@ -234,7 +234,7 @@ def free_port() -> int:
         return port
 
 
-def test_ranks_that_somebody_else_starts_speak_by_the_first_alone(alone: RunDirectory, tmp_path: Path) -> None:
+def test_ranks_started_as_torchrun_does_reach_the_losses_of_one_process(alone: RunDirectory, tmp_path: Path) -> None:
     words, port = [*WORDS, "--samples", "400", "--runs-dir", str(tmp_path)], free_port()
     assert together(as_torchrun_starts_it, [(rank, port, words) for rank in range(2)]) == [0, 0]
     run = RunDirectory.of(CONFIG, tmp_path)
@@ -252,7 +252,7 @@ def test_torchrun_starts_the_ranks_as_well(alone: RunDirectory, tmp_path: Path) 
     assert losses(run) == pytest.approx(losses(alone), abs=1e-5)
 
 
-def test_where_ranks_do_not_fit_one_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_that_do_not_fit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for count in (0, 1025):
         with pytest.raises(UsageError, match=f"--ranks {count} is out of range"):
             ranked(CONFIG, tmp_path, count)
@@ -274,7 +274,7 @@ def test_where_ranks_do_not_fit_one_line_says_so(tmp_path: Path, monkeypatch: py
     assert not list(tmp_path.iterdir())
 
 
-def test_a_machine_is_not_taken_for_more_ranks_than_torchrun_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torchrun_says_how_many_ranks_a_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two machines of two ranks each: the third rank has the first GPU of the second machine."""
     values = {"RANK": "2", "WORLD_SIZE": "4", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
     for name, value in (values | {"MASTER_ADDR": "there", "MASTER_PORT": "29500"}).items():

@@ -1,4 +1,4 @@
-"""The step that a GPU takes is the one that a CPU takes: the same losses and weights, whatever padding and memory."""
+"""A GPU's training step gives the losses and weights of a CPU's, whatever the padding and the memory."""
 
 import logging
 import math
@@ -37,7 +37,7 @@ def batches(steps: int, first_step: int = 0, task: Task = TASK) -> Iterator[Trai
 
 
 def take(step: TrainingStep, steps: int, done: TrainingProgress = TrainingProgress()) -> float:  # noqa: B008 (frozen)
-    """The sum of the losses of some steps."""
+    """Takes some steps and returns the sum of their losses."""
     step.start(done)
     for batch in batches(steps, done.step):
         step(batch)
@@ -52,7 +52,7 @@ def assert_close(ours: SequenceModel, theirs: SequenceModel, atol: float) -> Non
 
 @pytest.mark.parametrize("samples", [96, 1_000, 1_000_000])
 @pytest.mark.parametrize("warmup", [0, 7, 64])
-def test_a_device_counts_its_steps_along_the_same_schedule(samples: int, warmup: int) -> None:
+def test_a_device_follows_the_same_learning_rate_schedule(samples: int, warmup: int) -> None:
     config = replace(CONFIG, samples=samples, warmup_samples=warmup, lr=3e-4)
     ours_S = config.lr_at_steps(torch.arange(config.steps)).float()
     theirs_S = torch.tensor([config.lr_at(step) for step in range(config.steps)], dtype=torch.float64).float()
@@ -92,7 +92,7 @@ def test_more_padding_changes_neither_the_loss_nor_a_gradient(name: str) -> None
 
 @every_architecture
 @pytest.mark.parametrize("clip", [0.0, 0.5])
-def test_both_steps_come_to_the_same_weights_and_losses(name: str, clip: float) -> None:
+def test_both_steps_give_the_same_weights_and_losses(name: str, clip: float) -> None:
     config = replace(CONFIG, max_grad_norm=clip, lr=1e-3)
     ours, theirs = model_of(name), model_of(name)
     loss = take(DeviceStep(ours, config, TASK.max_length), 6)
@@ -104,7 +104,7 @@ def test_both_steps_come_to_the_same_weights_and_losses(name: str, clip: float) 
 
 
 def limited(model: SequenceModel, rows: int, calls: list[int]) -> Callable[..., torch.Tensor]:
-    """The model's loss on a device whose memory holds so many samples."""
+    """The model's loss on a device whose memory holds `rows` samples."""
     whole = model.summed_loss
 
     def loss(tokens_BxL: torch.Tensor, loss_mask_BxL: torch.Tensor) -> torch.Tensor:
@@ -118,7 +118,7 @@ def limited(model: SequenceModel, rows: int, calls: list[int]) -> Callable[..., 
 
 @every_architecture
 @pytest.mark.parametrize("rows", [1, 3, 7])
-def test_a_device_with_too_little_memory_comes_to_the_same_weights_in_smaller_parts_and_says_so(
+def test_with_too_little_memory_smaller_parts_give_the_same_weights_and_a_warning(
     name: str, rows: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = replace(CONFIG, lr=1e-3)
@@ -130,7 +130,7 @@ def test_a_device_with_too_little_memory_comes_to_the_same_weights_in_smaller_pa
     assert loss == pytest.approx(take(DeviceStep(theirs, config, TASK.max_length), 3), rel=1e-6)
     assert_close(ours, theirs, atol=config.lr / 100)  # a step moves a weight by lr, however small its gradient is
     assert step.micro_batch == max(calls[-8 // step.micro_batch :]) <= rows
-    assert f"going on with {step.micro_batch}, to the same result (CUDA out of memory. Tried" in caplog.text
+    assert f"continuing with {step.micro_batch}, with the same result (CUDA out of memory. Tried" in caplog.text
 
 
 def test_memory_that_runs_out_in_the_middle_of_a_batch_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +151,7 @@ def test_memory_that_runs_out_in_the_middle_of_a_batch_leaves_no_trace(monkeypat
     assert_close(ours, theirs, atol=1e-6)
 
 
-def test_a_device_without_memory_for_one_sample_fails_with_its_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_for_one_sample_is_an_error_with_the_amounts(monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_of("lstm")
     step = DeviceStep(model, CONFIG, TASK.max_length)
     monkeypatch.setattr(model, "summed_loss", limited(model, 0, []))
@@ -159,7 +159,7 @@ def test_a_device_without_memory_for_one_sample_fails_with_its_numbers(monkeypat
         take(step, 1)
 
 
-def test_every_length_of_a_batch_has_tensors_of_its_own() -> None:
+def test_batches_padded_to_alternating_lengths_give_the_same_losses() -> None:
     ours, theirs = model_of("transformer"), model_of("transformer")
     step, other = DeviceStep(ours, CONFIG, 400), DeviceStep(theirs, CONFIG, 400)
     lengths = (300, 250, 300, 250)
@@ -177,7 +177,7 @@ def padded(tensor_BxL: torch.Tensor, length: int) -> torch.Tensor:
     return pad(tensor_BxL.numpy(), length)
 
 
-def test_a_device_goes_on_from_a_checkpoint_in_the_same_weights(tmp_path: Path) -> None:
+def test_a_device_resumes_from_a_checkpoint_with_the_same_weights(tmp_path: Path) -> None:
     whole, first, second = (model_of("hybrid") for _ in range(3))
     step = DeviceStep(whole, CONFIG, TASK.max_length)
     loss = take(step, 6)
@@ -191,8 +191,8 @@ def test_a_device_goes_on_from_a_checkpoint_in_the_same_weights(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("on_device", [False, True])
-def test_weights_that_few_batches_reach_go_on_from_a_checkpoint_too(on_device: bool, tmp_path: Path) -> None:
-    """As those of one expert of several: no gradient on the first four batches, none on the last."""
+def test_weights_that_few_batches_train_resume_from_a_checkpoint_too(on_device: bool, tmp_path: Path) -> None:
+    """Such as those of one expert of several: they have no gradient on the first four batches and on the last."""
     at = [0]
 
     def begun() -> tuple[SequenceModel, TrainingStep]:
@@ -221,7 +221,7 @@ def test_weights_that_few_batches_reach_go_on_from_a_checkpoint_too(on_device: b
         assert_close(second, whole, atol=0.0)
 
 
-def test_a_loss_that_is_no_number_is_told_with_its_step_when_it_is_asked_for() -> None:
+def test_a_loss_that_is_not_finite_is_an_error_with_its_step_when_the_sum_is_read() -> None:
     model = model_of("transformer")
     step = DeviceStep(model, replace(CONFIG, max_grad_norm=0.0), TASK.max_length)
     step.start(TrainingProgress(step=3))
@@ -234,7 +234,7 @@ def test_a_loss_that_is_no_number_is_told_with_its_step_when_it_is_asked_for() -
         step.loss_sum()
 
 
-def test_a_report_starts_the_sum_of_losses_over() -> None:
+def test_forgetting_losses_resets_their_sum() -> None:
     step = DeviceStep(model_of("lstm"), CONFIG, TASK.max_length)
     take(step, 2)
     step.forget_losses()
@@ -259,7 +259,7 @@ def test_the_recurrence_of_an_lstm_stays_in_float32() -> None:
     assert {y_BxLxD.dtype, *(tensor.dtype for tensor in state)} == {torch.float32}
 
 
-def test_a_cpu_has_one_precision(tmp_path: Path) -> None:
+def test_a_cpu_refuses_bf16(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="precision bf16 is for GPUs"):
         make_step(model_of("lstm"), replace(CONFIG, precision="bf16"), TASK.max_length)
 

@@ -1,4 +1,4 @@
-"""Held-out samples decoded on the way: they change no weight, may end the training, and a kill changes nothing."""
+"""Held-out samples decoded during training change no weight and may end it; a kill changes nothing of that."""
 
 import json
 import logging
@@ -52,36 +52,36 @@ def timeless(row: Row) -> Row:
 
 @pytest.fixture(scope="module")
 def looked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
-    """A run that was looked at ten times on its way, and what was seen."""
+    """The folder of a run that was evaluated ten times during training, and the reports of these evaluations."""
     folder, config = tmp_path_factory.mktemp("looked"), replace(CONFIG, eval_every=64)
     execute(config, folder)
     return folder, [told for told in reports(config, folder) if "accuracy" in told]
 
 
-def test_accuracy_along_the_way_is_in_the_reports_and_changes_no_weight(
+def test_accuracy_during_training_is_in_the_reports_and_changes_no_weight(
     looked: tuple[Path, list[dict[str, Any]]], tmp_path: Path
 ) -> None:
     folder, seen = looked
     assert [told["samples"] for told in seen] == list(range(64, 641, 64))
     assert all(0 <= told["exact_trace"] <= 1 and 0 <= told["accuracy"] <= 1 for told in seen)
-    assert len({told["accuracy"] for told in seen}) > 1  # it is the model of that moment that is looked at
+    assert len({told["accuracy"] for told in seen}) > 1  # each evaluation is of the model at that moment
     execute(CONFIG, tmp_path)
     plain, watched = (load_file(RunDirectory.of(CONFIG, place).checkpoint) for place in (tmp_path, folder))
     assert all(plain[name].equal(watched[name]) for name in plain)
     assert not any("accuracy" in told for told in reports(CONFIG, tmp_path))
 
 
-def test_a_runs_hash_changes_only_where_its_training_may_be_ended_early() -> None:
-    assert CONFIG.hash() == "05660fdc156a"  # as before there was a choice: its directories keep their names
+def test_a_runs_hash_changes_only_if_its_training_may_end_early() -> None:
+    assert CONFIG.hash() == "05660fdc156a"  # as before this option existed: directories keep their names
     assert replace(CONFIG, eval_every=64).hash() == CONFIG.hash()
     early = replace(CONFIG, stop_at=0.9)
     assert early.hash() != CONFIG.hash()
-    assert replace(early, eval_every=32).hash() == early.hash()  # a twentieth of the samples, where nothing is said
+    assert replace(early, eval_every=32).hash() == early.hash()  # the default, a twentieth of the samples
     assert replace(early, eval_every=64).hash() != early.hash()
 
 
 def stopping(seen: list[dict[str, Any]]) -> tuple[RunConfig, int]:
-    """A run that is to stop in its middle, and the samples that it is trained on then."""
+    """A run that stops before its end, and the number of samples that it is trained on."""
     best = max(told["accuracy"] for told in seen[:-1])
     first = next(told["samples"] for told in seen if told["accuracy"] >= best)
     return replace(CONFIG, eval_every=64, stop_at=best), first
@@ -100,12 +100,12 @@ def test_training_ends_at_the_wanted_accuracy_and_the_row_says_after_how_many_sa
     assert "--stop-at" not in CONFIG.command()
 
 
-def test_a_run_that_never_gets_there_is_trained_to_its_end(tmp_path: Path) -> None:
+def test_a_run_that_never_reaches_the_accuracy_is_trained_to_its_end(tmp_path: Path) -> None:
     assert execute(replace(CONFIG, samples=160, stop_at=1.0), tmp_path)["samples"] == 160
 
 
 @pytest.mark.parametrize("at_report", [1, 5, None], ids=["before", "between", "with the last step"])
-def test_a_kill_changes_nothing_of_an_early_end(
+def test_a_kill_does_not_change_an_early_end(
     at_report: int | None, looked: tuple[Path, list[dict[str, Any]]], tmp_path: Path
 ) -> None:
     config, samples = stopping(looked[1])
@@ -118,7 +118,7 @@ def test_a_kill_changes_nothing_of_an_early_end(
         if count == at_report or (at_report is None and told.samples == samples):
             os.kill(os.getpid(), signal.SIGTERM)
 
-    if at_report is None:  # asked to stop with the step that is the last one: nothing is left to stop
+    if at_report is None:  # the signal comes at the last step: nothing is left to stop
         execute(config, tmp_path / "parts", listener=Listener(report=kill))
     else:
         with pytest.raises(StoppedError):
@@ -130,26 +130,26 @@ def test_a_kill_changes_nothing_of_an_early_end(
     assert accuracies[0] == accuracies[1]
 
 
-def test_an_early_end_is_kept_while_the_evaluation_is_stopped_and_gone_on_with(
+def test_an_early_end_is_kept_when_the_evaluation_is_stopped_and_resumed(
     looked: tuple[Path, list[dict[str, Any]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, samples = stopping(looked[1])
     whole = execute(config, tmp_path / "whole")
     monkeypatch.setattr(experiments_run, "_decode_batch", lambda model, task: 7)
-    inner = experiments_run.count
+    inner = experiments_run.write_tally
 
     def count_and_fall(run: RunDirectory, tally: Tally) -> None:
         inner(run, tally)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(experiments_run, "count", count_and_fall)
+    monkeypatch.setattr(experiments_run, "write_tally", count_and_fall)
     for done in (7, 14):
         with pytest.raises(KeyboardInterrupt):
             execute(config, tmp_path / "parts")
         run = RunDirectory.of(config, tmp_path / "parts")
         assert counted(run).samples == done
         assert config.progress(run).doing.startswith("decoding")
-    monkeypatch.setattr(experiments_run, "count", inner)
+    monkeypatch.setattr(experiments_run, "write_tally", inner)
     assert timeless(execute(config, tmp_path / "parts")) == timeless(whole)
     assert whole["samples"] == samples
 
@@ -182,7 +182,7 @@ def told(samples: int, samples_per_s: float, accuracy: float | None = None) -> S
 
 
 def test_the_time_left_does_not_jump_with_one_slow_report_nor_count_the_compilation() -> None:
-    # 60 s of compilation before the first report, then a second for each, but for one that takes 20.
+    # 60 s of compilation before the first report, then 1 s for each, except one that takes 20 s more.
     moments = [60.0 + i + (20.0 if i > 50 else 0.0) for i in range(100)]
     clock = iter(moments)
     watch = Watch(10_000, lambda: next(clock))
@@ -193,11 +193,11 @@ def test_the_time_left_does_not_jump_with_one_slow_report_nor_count_the_compilat
     assert left[0] == 98
     assert left[-1] == 1
     assert lines[-1].startswith("decoding")
-    # The report that took 20 times as long would say 16 minutes by its own pace.
+    # By its own pace, a twentieth of the usual, the slow report would say 16 minutes.
     assert all(abs(after - before) <= 20 for before, after in pairwise(left))
 
 
-def test_steps_tell_the_pace_before_the_first_report_of_a_long_run() -> None:
+def test_the_pace_of_a_long_run_is_shown_before_its_first_report() -> None:
     clock = iter([5.0, 5.5, 15.0, 16.0])
     watch = Watch(1_000_000, lambda: next(clock))
     lines = [watch.at(samples) for samples in (100, 150, 1_100)]
@@ -212,7 +212,7 @@ def test_the_last_accuracy_stays_in_the_line() -> None:
     assert watch.told(told(300, 1.0)).endswith("accuracy 0.250")
 
 
-def test_a_start_far_above_guessing_is_told_in_one_line_with_what_to_try(
+def test_a_first_loss_far_above_guessing_is_reported_in_one_line_with_what_to_try(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     paper = replace(CONFIG, embedding="sinusoidal", samples=32, warmup_samples=16, eval_samples=4)
@@ -225,7 +225,7 @@ def test_a_start_far_above_guessing_is_told_in_one_line_with_what_to_try(
     assert "\n" not in line
 
 
-def test_metrics_of_a_run_without_validation_are_as_they_were(tmp_path: Path) -> None:
+def test_metrics_of_a_run_without_validation_keep_their_names(tmp_path: Path) -> None:
     execute(replace(CONFIG, samples=32, warmup_samples=16, eval_samples=4), tmp_path)
     (path,) = tmp_path.glob("*/metrics.jsonl")
     names = "step samples loss lr samples_per_s tokens_per_s padding gpu_wait micro_batch wall_s"

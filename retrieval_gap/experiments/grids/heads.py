@@ -57,7 +57,7 @@ def heads_demo() -> list[HeadsConfig]:
 
 
 def heads_tuned() -> list[HeadsConfig]:
-    """Do results over a frozen model hold if the model is trained along?  Two generated sets of 16 words, attention
+    """Do results over a frozen model hold if the model is fine-tuned?  Two generated sets of 16 words, attention
     pooling and a BiGRU, two seeds."""
     few = {"n": 16, "samples": 600, "test_samples": 300, "steps": 100, "evaluate_every": 25, "batch_size": 16}
     rates = {"lr": "1e-3,3e-3", "tune_lr": 1e-4}

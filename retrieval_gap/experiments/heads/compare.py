@@ -2,7 +2,7 @@
 
 Two comparisons answer the question.  A head against the control that sees no order (attention pooling; for labels of
 tokens a perceptron of each token): its gain does not come from the states one by one.  A head against itself on
-shuffled states: its gain comes from their order.  A head whose model was trained along with it is also compared with
+shuffled states: its gain comes from their order.  A head whose model was fine-tuned with it is also compared with
 the same head over the frozen model.
 """
 

@@ -57,5 +57,5 @@ def _first_cells(cells: Sequence[Experiment], options: SweepOptions) -> list[Run
         raise UsageError("--choose lr needs a grid of trained runs, whole: no --shard")
     first = first_round(chosen)
     if len({cell.seed for cell in first}) < 2:
-        print("one seed a rate: two or more, such as --seed 0,1, tell a good rate from luck", file=sys.stderr)
+        print("one seed per rate: use two or more, such as --seed 0,1, to tell a good rate from luck", file=sys.stderr)
     return first

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from tyro.conf import Suppress, arg
 
 from retrieval_gap.choices import Embedding, Number, Precision
-from retrieval_gap.experiments.trained.rows import counted, identifying_values, shown_values_of, trouble_of
+from retrieval_gap.experiments.trained.rows import identifying_values, read_tally, shown_values_of, trouble_of
 from retrieval_gap.experiments.trained.trial import try_architecture, try_task
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.machine.field_kinds import check_fields, config_from
@@ -261,7 +261,7 @@ class RunConfig(Experiment):
         done = int(reports[-1]["samples"]) if reports else 0
         good_enough = bool(reports) and 0 < self.stop_at <= (reports[-1].get("accuracy") or 0)
         if done >= total or good_enough:
-            tally = counted(run)
+            tally = read_tally(run)
             share = tally.samples / (tally.of or self.eval_samples)
             return Progress(done=done, total=done, doing=f"decoding {share:.0%}")
         pace = reports[-1].get("samples_per_s") if reports else None

@@ -203,11 +203,11 @@ def _outcome(ranks: Sequence[_Rank], fallen: Sequence[_Rank], *, stopped: bool) 
     if "failed" in reasons:
         raise RunError(reasons["failed"])
     if stopped or "stopped" in reasons:
-        raise StoppedError(reasons.get("stopped", "stopped; the same command goes on"))
+        raise StoppedError(reasons.get("stopped", "stopped; the same command resumes"))
     if fallen:
         name = signal.Signals(-(fallen[0].process.exitcode or 0)).name
         raise LostRankError(
             f"rank {fallen[0].number} of {len(ranks)} was ended by {name}, and the others with it;"
-            " the same command goes on from the last checkpoint"
+            " the same command resumes from the last checkpoint"
         )
-    raise RunError(reasons.get("lost", "the ranks ended without a result; the same command goes on"))
+    raise RunError(reasons.get("lost", "the ranks ended without a result; the same command resumes"))

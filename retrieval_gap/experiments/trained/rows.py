@@ -69,7 +69,7 @@ def _chance(task: str, mode: Any, n: int, family: str, options: str) -> float | 
     return None if built.open_answers else 1 / len(built.answers)
 
 
-def counted(run: RunDirectory) -> "Tally":
+def read_tally(run: RunDirectory) -> "Tally":
     """The tally of the evaluation so far; empty without a file, or if the file is not as it was written."""
     from retrieval_gap.decoding.evaluation import Tally
 
@@ -81,7 +81,7 @@ def counted(run: RunDirectory) -> "Tally":
         return Tally()
 
 
-def count(run: RunDirectory, tally: "Tally") -> None:
+def write_tally(run: RunDirectory, tally: "Tally") -> None:
     """Write the tally of the evaluation so far."""
     told = asdict(tally)
     write_json(run.evaluation, told | {"digest": hash_of(told)})

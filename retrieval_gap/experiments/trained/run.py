@@ -18,7 +18,7 @@ from retrieval_gap.decoding.evaluation import Evaluation, decode_batch, evaluate
 from retrieval_gap.decoding.kept_samples import write_samples
 from retrieval_gap.decoding.retrieval import RetrieverName
 from retrieval_gap.experiments.trained.config import RunConfig
-from retrieval_gap.experiments.trained.rows import MEASURED, count, counted
+from retrieval_gap.experiments.trained.rows import MEASURED, read_tally, write_tally
 from retrieval_gap.machine import environment
 from retrieval_gap.machine.devices import CPU, choose_device
 from retrieval_gap.machine.errors import UsageError
@@ -282,9 +282,9 @@ def _own_evaluation(config: RunConfig, model: SequenceModel, run: RunDirectory) 
         task,
         task.to_evaluate(config.eval_samples),
         batch=_decode_batch(model, task),
-        counted=counted(run),
+        counted=read_tally(run),
         on_decoded=keep,
-        on_batch=lambda tally: count(run, tally),
+        on_batch=lambda tally: write_tally(run, tally),
     )
 
 

@@ -188,7 +188,7 @@ def check_outcome(outcome: SweepOutcome) -> None:
     """Raise RunError, one line, if a cell failed or a signal left cells unfinished."""
     told = []
     if outcome.stopped and not outcome.time_up:
-        told.append(f"stopped; {len(outcome.stopped)} cell(s) left; the same command goes on")
+        told.append(f"stopped; {len(outcome.stopped)} cell(s) left; the same command resumes")
     if outcome.failed:
         cell, reason = outcome.failed[0]
         told.append(f"{len(outcome.failed)} cell(s) failed; the first, {cell.label()}: {reason}")

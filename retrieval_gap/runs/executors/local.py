@@ -67,7 +67,7 @@ class LocalPool:
             again = end in (End.FAILED, End.STOPPED) and not self._stopping
             if again and seat.nth < self._tries:
                 label, tries = seat.cell.label(), self._tries
-                _log.warning("%s: try %d of %d failed, it is tried again: %s", label, seat.nth, tries, reason)
+                _log.warning("%s: attempt %d of %d failed, retrying: %s", label, seat.nth, tries, reason)
                 self._launch(seat.cell, seat.nth + 1, seat.place)
                 continue
             self._places.append(seat.place)

@@ -92,7 +92,7 @@ class RayTasks:
             if ready:  # also collect the others that have ended
                 ready, _ = ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
         except RayError as error:
-            raise RunError(f"Ray is gone ({_line(error)}); the same command goes on") from error
+            raise RunError(f"Ray is gone ({_line(error)}); the same command resumes") from error
         return [Ended(self._running.pop(ref), *_end(ref)) for ref in ready]
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Constructions as experiments of the engine."""
+"""Constructions are experiments of the engine: they are hashed, read back, run and refused like others."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def test_a_setup_survives_its_configuration_file(setup: Setup) -> None:
         ({"smallest": 1}, "smallest = 1"),
     ],
 )
-def test_a_configuration_file_that_will_not_do_is_refused(changes: dict[str, object], said: str) -> None:
+def test_a_configuration_file_with_a_wrong_key_or_value_is_refused(changes: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=f"config.json: .*{said}"):
         read_experiment(TASK.to_json() | changes, "config.json")
 
@@ -52,7 +52,7 @@ def test_the_same_meaning_has_the_same_hash() -> None:
     assert OnMachine(machine="palindrome", how="hybrid", word="abb").hash() != MACHINE.hash()
 
 
-def test_a_machines_hash_is_of_what_its_file_says(tmp_path: Path) -> None:
+def test_a_machines_hash_depends_on_the_content_of_its_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.json"
     path.write_text((MACHINE_FILES / "palindrome.json").read_text())
     setup = OnMachine(machine=str(path), how="hybrid", word="abba")
@@ -72,7 +72,7 @@ def test_a_run_writes_a_row_with_the_columns_of_its_kind(setup: Setup, tmp_path:
     assert (row["machine_steps"] == 15) == (setup is MACHINE)
 
 
-def test_what_cannot_be_built_is_told_before_a_run_starts() -> None:
+def test_a_setup_that_cannot_be_built_is_refused_before_a_run_starts() -> None:
     for setup in (
         OnTask(task="index", how="rnn_rag", n=2000),
         OnTask(task="index", how="transformer", n=16, precision="9"),
@@ -83,7 +83,7 @@ def test_what_cannot_be_built_is_told_before_a_run_starts() -> None:
             setup.validate()
 
 
-def test_every_cell_of_the_preset_can_be_built_and_has_a_hash_of_its_own() -> None:
+def test_every_cell_of_the_preset_can_be_built_and_has_its_own_hash() -> None:
     cells = preset_cells("constructions")
     assert len({cell.hash() for cell in cells}) == len(cells)
     for cell in cells:
@@ -92,7 +92,7 @@ def test_every_cell_of_the_preset_can_be_built_and_has_a_hash_of_its_own() -> No
     assert len(keys) == 1
 
 
-def test_a_word_of_long_symbols_is_as_long_as_it_has_symbols(tmp_path: Path) -> None:
+def test_the_length_of_a_word_is_its_number_of_symbols(tmp_path: Path) -> None:
     machine = {"start": "A", "halting": ["H"], "accepting": ["H"], "blank": "_", "symbols": ["_", "one", "two"]}
     path = tmp_path / "long.json"
     path.write_text(json.dumps(machine | {"transitions": ["A one -> two R A", "A _ -> _ S H"]}))

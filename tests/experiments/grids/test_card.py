@@ -1,4 +1,4 @@
-"""Presets of the card are grids that can be run: valid, without repetitions, and of equal settings for all models."""
+"""Presets of the card are valid grids without repetitions, with equal settings for all models."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def cells_of(name: str) -> list[RunConfig]:
 
 
 @every_preset
-def test_every_cell_is_valid_and_there_once(name: str) -> None:
+def test_every_cell_is_valid_and_occurs_once(name: str) -> None:
     cells = cells_of(name)
     for cell in {(cell.task, cell.options, cell.mode, cell.n, cell.arch, cell.size): cell for cell in cells}.values():
         cell.validate()
@@ -41,7 +41,7 @@ def test_grids_of_rates_have_the_same_rates_and_seeds_for_every_model(name: str)
     check_rates([rate for rate, _ in next(iter(by_model.values()))])
 
 
-def test_tests_elsewhere_have_the_tokens_of_training() -> None:
+def test_tests_at_other_sizes_have_the_vocabulary_of_training() -> None:
     for name, sizes in (("find_path_demo", (10, 20, 40)), ("find_path_cpu", (10, 1_000)), ("tracking_demo", (8, 64))):
         for cell in cells_of(name):
             vocabularies = {

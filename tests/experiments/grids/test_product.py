@@ -1,4 +1,4 @@
-"""Grids from lists of values: what a list may hold, and what takes the place of a preset's values."""
+"""Grids from lists of values: wrong values are refused, and the paper's settings fill in only what lists leave open."""
 
 import pytest
 
@@ -22,12 +22,12 @@ LISTS = {"task": "index", "mode": "direct", "arch": "lstm", "size": "tiny", "n":
         ("eval_split", "train,tset", "unknown eval_split 'tset'"),
     ],
 )
-def test_a_value_that_will_not_do_is_told_before_anything_is_planned(name: str, text: str, told: str) -> None:
+def test_a_wrong_value_is_refused_before_anything_is_planned(name: str, text: str, told: str) -> None:
     with pytest.raises(UsageError, match=told):
         grid_cells("", LISTS | {name: text})
 
 
-def test_the_papers_settings_are_for_lists_and_no_preset() -> None:
+def test_the_papers_settings_apply_to_lists_and_not_to_a_preset() -> None:
     (cell,) = grid_cells("", LISTS, paper=True)
     assert cell.to_json()["embedding"] == "sinusoidal"
     with pytest.raises(UsageError, match="--paper fills in what lists of values leave open; demo names all"):

@@ -1,7 +1,7 @@
 """No committed measurement contradicts a bound.
 
-A point may lie above its ceiling by chance.  Each interval is widened so that one of all points of a table does with a
-probability of 5 % or less (Bonferroni: a level of 5 % over the number of points); a point above the ceiling beyond that
+A point may lie above its ceiling by chance.  Each interval is widened so that, with a probability of 5 % or less, any
+point of a table does (Bonferroni: a level of 5 % over the number of points); a point that is still above its ceiling
 is a fault of the bound, of the task or of the probe.
 """
 
@@ -23,7 +23,7 @@ TABLES = sorted(RESULTS.glob("theory_*_probe.csv"))
 
 
 def lower_end(share: float, samples: int, points: int) -> float:
-    """Of the score interval (Wilson 1927) of a share, one-sided, at a level of 5 % over all points together."""
+    """The lower end of a share's one-sided score interval (Wilson 1927), at a level of 5 % over all points together."""
     z = NormalDist().inv_cdf(1 - 0.05 / points)
     centre, half = share + z**2 / (2 * samples), z * math.sqrt(share * (1 - share) / samples + (z / (2 * samples)) ** 2)
     return (centre - half) / (1 + z**2 / samples)
@@ -55,7 +55,7 @@ def test_no_point_is_above_its_ceiling(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
-def test_some_points_are_where_the_ceiling_is_below_one(path: Path) -> None:
+def test_some_points_above_chance_have_a_ceiling_below_one(path: Path) -> None:
     with path.open(newline="") as file:
         below = [row for row in csv.DictReader(file) if float(row["ceiling"]) < 1]
     assert below
@@ -63,7 +63,7 @@ def test_some_points_are_where_the_ceiling_is_below_one(path: Path) -> None:
 
 
 def least_of(row: dict[str, str]) -> float:
-    """Chance: one of the values."""
+    """An accuracy 10 % above chance, which is one over the number of values."""
     return 1.1 / int(row["options"].partition("values=")[2])
 
 
@@ -80,17 +80,19 @@ def test_the_committed_rows_are_of_the_presets_cells(preset: str, tables: tuple[
         assert committed <= hashes
 
 
-def test_what_a_model_uses_is_never_less_than_what_its_accuracy_needs() -> None:
+def test_a_model_never_uses_fewer_bits_than_its_accuracy_needs() -> None:
     table = read_probes(RESULTS / "theory_demo_probe.csv")
-    for row in table.rows:
-        if row.bits is None and row.bits_used_high is not None:
-            low = lower_end(0.99 * row.accuracy_strict, row.eval_samples, len(table.rows))
-            assert row.bits_used_high >= least_bits(table.bound(row.n), low), row
+    measured = [row for row in table.rows if row.bits is None and row.bits_used_high is not None]
+    assert measured
+    for row in measured:
+        low = lower_end(0.99 * row.accuracy_strict, row.eval_samples, len(table.rows))
+        assert row.bits_used_high >= least_bits(table.bound(row.n), low), row
 
 
-def test_states_of_bits_are_told_in_bits_and_stay_below_their_ceilings() -> None:
+def test_rows_of_bit_states_name_their_bits_and_stay_below_their_ceilings() -> None:
     with (RESULTS / "theory_bits_cpu.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
+    assert rows
     for row in rows:
         assert row["size"].endswith(f"+bits={row['state_bits']}")
         task = load_task(row["task"])(TaskConfig(n=int(row["n"]), options=row["options"]))

@@ -1,4 +1,4 @@
-"""A run of a head keeps its hash, whatever is added to the configuration, unless its texts are others."""
+"""A run of a head keeps its hash, whatever is added to the configuration, unless its texts changed."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from retrieval_gap.experiments.heads.config import HeadsConfig
 from retrieval_gap.runs.experiment import hash_of
 from retrieval_gap.tasks.texts import generated_sets
 
-# As they were before sets of texts had versions.
+# The hashes from before sets of texts had versions.
 FIRST = {
     "bracket_depth": "9ab842eb6c82", "copa": "ed0c801ae52d", "negation_scope": "2958cea934b7",
     "nth_item": "387d1d46dfeb", "swap_tracking": "608df0da6758", "topic": "2bfcdf878719",
@@ -25,5 +25,5 @@ def test_only_runs_on_texts_that_changed_have_another_hash(dataset: str) -> None
     assert (hash_on(dataset) == FIRST[dataset]) is (dataset not in CHANGED)
 
 
-def test_every_generated_set_has_its_first_hash_here() -> None:
+def test_every_generated_set_is_in_the_list_of_first_hashes() -> None:
     assert set(generated_sets()) <= set(FIRST)

@@ -35,7 +35,7 @@ def test_every_head_that_reads_order_is_also_run_on_shuffled_states(preset: Call
     assert shuffled == ordered
 
 
-def test_in_long_texts_the_deciding_sentence_stands_in_every_tenth() -> None:
+def test_in_long_texts_the_deciding_sentence_occurs_in_every_tenth() -> None:
     places = [example.place for example in heads.heads_middle()[0].texts().test if example.place is not None]
     of_tenths = Counter(min(9, int(10 * place)) for place in places)
     assert set(of_tenths) == set(range(10))
@@ -48,7 +48,9 @@ def test_every_tuned_cell_has_its_frozen_twin() -> None:
     assert len(cells) == len({(*_key(c), c.tune) for c in cells})
 
 
-def test_what_is_not_there_is_left_out_and_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_data_and_models_are_left_out_and_reported_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "coupling").rmdir()
     assert {cell.dataset for cell in heads.heads_demo()} == set(heads.DEMO_SETS)
     assert capsys.readouterr().err.count("copa is left out") == 1
@@ -58,8 +60,8 @@ def test_what_is_not_there_is_left_out_and_told_once(tmp_path: Path, capsys: pyt
     assert heads.DECODER in {Path(cell.model).name for cell in heads.heads_cpu()}
 
 
-def test_the_demo_is_valid_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Labels of words go to heads that can give them; sets exist in the sizes asked for."""
+def test_the_texts_of_demo_and_tuned_cells_can_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sets exist in the sizes asked for."""
     monkeypatch.setenv("RETRIEVAL_GAP_DATA", str(real("coupling").parent))
     for cell in heads.heads_demo()[:30] + heads.heads_tuned():
         assert cell.texts().train

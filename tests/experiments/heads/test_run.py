@@ -1,4 +1,4 @@
-"""Runs of heads: done once, gone on with bit for bit, told apart by what they mean."""
+"""Runs of heads are done once, resume bit for bit, and are told apart by what they mean."""
 
 import json
 import re
@@ -58,7 +58,7 @@ def _table(folder: Path) -> list[dict[str, Any]]:
 
 
 def _die_at_save(monkeypatch: pytest.MonkeyPatch, saves: int) -> None:
-    """Has a run killed right after that many saves."""
+    """Kills a run right after that many saves."""
     write, left = Saved.write, [saves]
 
     def dies(saved: Saved, path: Path) -> None:
@@ -70,7 +70,9 @@ def _die_at_save(monkeypatch: pytest.MonkeyPatch, saves: int) -> None:
     monkeypatch.setattr(Saved, "write", dies)
 
 
-def test_a_run_writes_a_row_with_every_column_once(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_done_once_and_its_row_has_every_column(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     row = _run(_config(model), tmp_path)
     assert set(row) == set(COLUMNS) - set(INCIDENTAL)
     assert 0 <= row["score_low"] <= row["score"] <= row["score_high"] <= 1
@@ -90,7 +92,7 @@ def test_all_heads_share_the_states_that_were_read_once(
 
 
 @pytest.mark.parametrize(("tune", "saves"), [(False, 1), (False, 4), (False, 6), (True, 3), (True, 7)])
-def test_a_killed_run_goes_on_to_the_same_row(
+def test_a_killed_run_resumes_to_the_same_row(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tune: bool, saves: int
 ) -> None:
     config = _config(model, tune=tune, tune_lr=1e-3)
@@ -105,7 +107,7 @@ def test_a_killed_run_goes_on_to_the_same_row(
 
 
 @pytest.mark.parametrize("saves", [2, 6])
-def test_a_killed_run_goes_on_elsewhere_from_its_checkpoint_to_the_same_row(
+def test_a_killed_run_resumes_elsewhere_from_its_checkpoint_to_the_same_row(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saves: int
 ) -> None:
     config = _config(model)
@@ -117,7 +119,7 @@ def test_a_killed_run_goes_on_elsewhere_from_its_checkpoint_to_the_same_row(
             with pytest.raises(KeyboardInterrupt):
                 perform(config, _options(folder.path.parent))
     pack(tmp_path / "p.tar", here.path.parent, "")
-    unpack(tmp_path / "p.tar", there.path.parent)  # in the place of one that is less far
+    unpack(tmp_path / "p.tar", there.path.parent)  # replaces a run with less progress
     assert there.checkpoint.read_bytes() == here.checkpoint.read_bytes()
     assert config.checkpoint(there) == (there.checkpoint, config.checkpoint(here)[1])
     begun = Saved.read(there.checkpoint)
@@ -143,20 +145,20 @@ def test_a_damaged_checkpoint_is_not_packed(model: str, tmp_path: Path, monkeypa
     ("kind", "change"),
     [("t5", {"half": "encoder"}), ("t5", {"half": "decoder"}), ("llama", {"copies": 2}), ("mamba", {})],
 )
-def test_a_run_goes_through_on_every_kind_of_model(kind: str, change: dict[str, Any], tmp_path: Path) -> None:
+def test_a_run_finishes_on_every_kind_of_model(kind: str, change: dict[str, Any], tmp_path: Path) -> None:
     folder = str(save(kind, tmp_path / "model"))
     row = _run(_config(folder, **change), tmp_path / "runs")
     assert (row["half"], row["copies"]) == (change.get("half", "encoder"), change.get("copies", 1))
 
 
-def test_a_configuration_comes_back_from_its_file(model: str, tmp_path: Path) -> None:
+def test_a_configuration_is_read_back_from_its_file(model: str, tmp_path: Path) -> None:
     config = _config(model, control="shuffle_states", window=4)
     _run(config, tmp_path)
     assert RunDirectory.of(config, tmp_path).experiment() == config
     assert read_experiment(config.to_json(), "here") == config
 
 
-def test_the_hash_is_of_the_weights_and_not_of_their_folder(model: str, tmp_path: Path) -> None:
+def test_the_hash_depends_on_the_weights_and_not_on_their_folder(model: str, tmp_path: Path) -> None:
     copy = tmp_path / "elsewhere"
     shutil.copytree(model, copy)
     other = save("bert", tmp_path / "other", seed=1)
@@ -172,20 +174,20 @@ def test_the_hash_is_of_the_weights_and_not_of_their_folder(model: str, tmp_path
         {"tune": True},
     ],
 )  # fmt: skip
-def test_what_changes_the_result_changes_the_hash(model: str, change: dict[str, Any]) -> None:
+def test_a_setting_that_changes_the_result_changes_the_hash(model: str, change: dict[str, Any]) -> None:
     assert _config(model, **change).hash() != _config(model).hash()
 
 
-def test_a_models_rate_counts_only_where_it_is_trained(model: str) -> None:
+def test_the_models_learning_rate_counts_only_if_the_model_is_trained(model: str) -> None:
     assert _config(model, tune_lr=1e-3).hash() == _config(model).hash()
     assert _config(model, tune=True, tune_lr=1e-3).hash() != _config(model, tune=True).hash()
 
 
-def test_a_frozen_runs_hash_is_what_it_was_before_there_was_a_choice(model: str) -> None:
+def test_the_hash_of_a_frozen_run_leaves_out_the_settings_of_tuning(model: str) -> None:
     assert not {"tune", "tune_lr"} & set(_config(model).hashed_values())
 
 
-def test_equal_rates_in_other_words_are_the_same_run(model: str) -> None:
+def test_equal_rates_written_differently_are_the_same_run(model: str) -> None:
     assert _config(model, lr="0.001,0.01").hash() == _config(model).hash()
 
 
@@ -204,7 +206,7 @@ def test_equal_rates_in_other_words_are_the_same_run(model: str) -> None:
         ({"parameters": 10}, UsageError, "cannot have 10 parameters"),
     ],
 )
-def test_what_a_run_would_stumble_over_is_refused_before(
+def test_settings_that_would_make_a_run_fail_are_refused_before_it(
     model: str, change: dict[str, Any], error: type[Exception], said: str
 ) -> None:
     with pytest.raises(error, match=said) as told:
@@ -227,12 +229,12 @@ def test_settings_that_contradict_each_other_are_refused(model: str, change: dic
 
 
 @pytest.mark.parametrize(("key", "value"), [("heads", "gru"), ("n", "16"), ("control", "shuffle")])
-def test_a_file_that_is_no_such_run_is_refused(model: str, key: str, value: str) -> None:
+def test_a_configuration_file_with_a_wrong_key_or_value_is_refused(model: str, key: str, value: str) -> None:
     with pytest.raises(UsageError, match=f"here: .*{key}"):
         HeadsConfig.from_json({"dataset": "topic", "model": model, "head": "gru"} | {key: value}, "here")
 
 
-def test_heads_are_compared_with_the_control_and_out_of_order(model: str, tmp_path: Path) -> None:
+def test_heads_are_compared_with_attention_and_with_shuffled_states(model: str, tmp_path: Path) -> None:
     for seed in (0, 1):
         for change in ({"head": "gru"}, {"head": "attention"}, {"head": "gru", "control": "shuffle_states"}):
             _run(_config(model, seed=seed, **change), tmp_path)
@@ -253,7 +255,7 @@ def test_heads_are_compared_with_the_control_and_out_of_order(model: str, tmp_pa
     assert len(to_lines(rows)) == len(rows)
 
 
-def test_a_tuned_model_is_set_beside_the_frozen_one_and_the_head_is_the_same(model: str, tmp_path: Path) -> None:
+def test_a_tuned_model_is_compared_with_the_frozen_one_under_the_same_head(model: str, tmp_path: Path) -> None:
     frozen, tuned = (_run(_config(model, tune=tune), tmp_path) for tune in (False, True))
     assert (frozen["parameters"], frozen["tune_lr"]) == (tuned["parameters"], None)
     assert tuned["tune_lr"] == 5e-5
@@ -261,7 +263,7 @@ def test_a_tuned_model_is_set_beside_the_frozen_one_and_the_head_is_the_same(mod
     assert told == {(None, ""), (5e-5, "frozen model")}
 
 
-def test_the_place_of_the_deciding_sentence_has_rows_of_its_own(model: str, tmp_path: Path) -> None:
+def test_each_place_of_the_deciding_sentence_has_its_own_row(model: str, tmp_path: Path) -> None:
     _run(_config(model, dataset="negation_scope", n=64, head="mean", test_samples=40), tmp_path)
     rows = _table(tmp_path)
     whole = next(row for row in rows if row["place"] == "")
@@ -281,7 +283,7 @@ def test_the_place_of_the_deciding_sentence_has_rows_of_its_own(model: str, tmp_
         (lambda told: told | {"numerator": [1 - n for n in told["numerator"]]}, "gives a score of .*, and the run's"),
     ],
 )
-def test_damaged_examples_are_told_and_the_other_runs_are_compared(
+def test_damaged_examples_are_reported_and_the_other_runs_are_compared(
     changed: Callable[[dict[str, Any]], dict[str, Any]], told: str, model: str, tmp_path: Path
 ) -> None:
     config = _config(model, head="mean")
@@ -295,7 +297,7 @@ def test_damaged_examples_are_told_and_the_other_runs_are_compared(
     assert re.search(rf"examples.json {told}.*; delete it", troubles[0])
 
 
-def test_a_run_whose_configuration_is_damaged_is_told(model: str, tmp_path: Path) -> None:
+def test_a_run_with_a_damaged_configuration_is_reported(model: str, tmp_path: Path) -> None:
     config = _config(model, head="mean")
     _run(config, tmp_path)
     RunDirectory.of(config, tmp_path).configuration.write_text("{")
@@ -316,7 +318,7 @@ def test_two_versions_of_a_users_head_are_two_heads(model: str, tmp_path: Path) 
     assert sorted(row["seeds"] for row in _table(runs)) == [1, 2]
 
 
-def test_a_model_that_was_moved_or_trained_on_since_is_the_one_that_was_run(model: str, tmp_path: Path) -> None:
+def test_a_moved_model_is_the_same_model_and_a_changed_one_is_another(model: str, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     first = Path(shutil.copytree(model, tmp_path / "first"))
     for head in ("mean", "attention"):
@@ -331,7 +333,7 @@ def test_a_model_that_was_moved_or_trained_on_since_is_the_one_that_was_run(mode
     assert [row["seeds"] for row in _table(runs) if row["head"] == "mean"] == [1, 1]
 
 
-def test_heads_trained_otherwise_are_rows_that_say_so_and_are_not_compared(model: str, tmp_path: Path) -> None:
+def test_heads_trained_differently_have_rows_of_their_own_and_are_not_compared(model: str, tmp_path: Path) -> None:
     _run(_config(model, head="mean"), tmp_path)
     _run(_config(model, head="attention", steps=10), tmp_path)
     assert {(row["head"], row["steps"], row["versus"]) for row in _table(tmp_path)} == {
@@ -340,14 +342,14 @@ def test_heads_trained_otherwise_are_rows_that_say_so_and_are_not_compared(model
     }
 
 
-def test_a_single_seed_is_compared_without_a_p(model: str, tmp_path: Path) -> None:
+def test_a_single_seed_is_compared_without_a_p_value(model: str, tmp_path: Path) -> None:
     for head in ("mean", "attention"):
         _run(_config(model, head=head), tmp_path)
     (row,) = (row for row in _table(tmp_path) if row["versus"])
     assert (row["p"], row["p_holm"]) == (None, None)
 
 
-def test_a_head_without_order_is_the_same_on_shuffled_states(model: str, tmp_path: Path) -> None:
+def test_a_head_that_ignores_order_scores_the_same_on_shuffled_states(model: str, tmp_path: Path) -> None:
     plain = _config(model, head="attention")
     shuffled = replace(plain, control="shuffle_states")
     one, other = (_run(config, tmp_path)["score"] for config in (plain, shuffled))
@@ -363,7 +365,7 @@ def test_a_head_without_order_is_the_same_on_shuffled_states(model: str, tmp_pat
         ("raise ValueError('no')", "own fails: .*own.py:.*no"),
     ],
 )
-def test_a_users_head_neither_ends_the_program_in_silence_nor_never(
+def test_a_users_head_that_exits_hangs_or_fails_is_reported(
     place: str, line: str, told: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = own_head(tmp_path, **{place: line})
@@ -372,7 +374,7 @@ def test_a_users_head_neither_ends_the_program_in_silence_nor_never(
         _config(model, head=str(path)).validate()
 
 
-def test_a_head_that_cannot_be_built_without_numbers_is_told_in_one_line(model: str, tmp_path: Path) -> None:
+def test_a_head_that_cannot_be_built_on_meta_tensors_is_reported_in_one_line(model: str, tmp_path: Path) -> None:
     path = own_head(tmp_path, made="self.scale = float(torch.ones(3).sum())")
     with pytest.raises(UsageError, match=r"head own fails: .*own.py:\d+: .*on meta tensors") as told:
         _config(model, head=str(path)).validate()

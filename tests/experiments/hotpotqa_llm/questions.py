@@ -1,4 +1,4 @@
-"""Made-up two-hop questions in HotpotQA's official form, and what a scripted model says to them."""
+"""Made-up two-hop questions in HotpotQA's official form, and which of them a prompt asks."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def write_questions(path: Path, count: int = QUESTIONS) -> Path:
 
 
 def asked(body: dict[str, Any]) -> tuple[int, int]:
-    """The question's number and how many passages stand before it."""
+    """The number of the question in a prompt, and how many passages come before it."""
     last = prompt_of(body).rpartition("Passages:\n")[2]
     (number,) = re.findall(r"^Question: Where was the founder of Club (\d+) born\?", last, re.M)
     return int(number), len(re.findall(r"^\[\d+\] ", last, re.M))

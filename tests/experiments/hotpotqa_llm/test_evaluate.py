@@ -1,4 +1,4 @@
-"""From a file of questions to the table, against a server whose right answers are known; killed, resumed, misused."""
+"""HotpotQA is evaluated from questions to table on a server with known answers; killed, resumed, misused."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ from tests.llm import tiny_models
 from tests.llm.scripted_server import Fault, Said, ScriptedServer, prompt_of
 from tests.tasks.hotpotqa.data import real_file
 
-# Questions that each model gets wrong after so many passages: those below, and one of its own at n = 2.
+# The questions that each model gets wrong, by number of passages.
 WRONG = {
     "strong": {2: {0}, 4: set(range(6)), 8: set(range(12))},
     "weak": {2: {1, 2}, 4: set(range(9)), 8: set(range(18))},
@@ -39,7 +39,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def knowing(body: dict[str, Any]) -> Said:
-    """Right but for `WRONG`: there "strong" names another town, which shares a word, and "weak" says nothing."""
+    """Right except for `WRONG`: there "strong" names another town, which shares a word, and "weak" gives no answer."""
     number, passages = asked(body)
     if number not in WRONG[body["model"]][passages]:
         return f" They say so. So the answer is: Town {number}."
@@ -64,7 +64,7 @@ def cell(rows: list[dict[str, str]], model: str, n: int, *, selected: int = 0, *
     return row
 
 
-def test_the_table_has_what_the_models_answered_with_and_without_the_papers_selection(
+def test_the_table_has_the_models_scores_with_and_without_the_papers_selection(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with ScriptedServer(knowing, models=("strong", "weak")) as server:
@@ -93,7 +93,7 @@ def test_the_table_has_what_the_models_answered_with_and_without_the_papers_sele
     assert (alone["questions"], alone["exact_match"]) == (str(QUESTIONS - 2), "1.0")
 
 
-def test_a_second_run_asks_nothing_and_a_further_cell_asks_only_what_is_new(
+def test_a_second_run_asks_nothing_and_another_cell_asks_only_new_prompts(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with ScriptedServer(knowing, models=("strong",)) as server:
@@ -104,7 +104,7 @@ def test_a_second_run_asks_nothing_and_a_further_cell_asks_only_what_is_new(
         told = capsys.readouterr()
         assert (told.out, "0 requests to the model" in told.err) == (first, True)
         assert evaluate(server, data, "strong", "--order", "last") == 0
-        # at n = 2 both orders show the same, which the cache knows; so they do at n = 4 where chance has it
+        # at n = 2 both orders give the same prompts, which are cached; at n = 4 some are the same by chance
         assert 4 * QUESTIONS < len(server.asked) <= 5 * QUESTIONS
         assert len(server.asked) == len({prompt_of(body) for body in server.asked})
         forget_runs(data.parent / "out")
@@ -112,7 +112,7 @@ def test_a_second_run_asks_nothing_and_a_further_cell_asks_only_what_is_new(
         assert len(server.asked) <= 5 * QUESTIONS
 
 
-def test_a_question_that_is_too_long_counts_in_no_share_and_in_no_selection(
+def test_a_question_that_is_too_long_is_in_no_score_and_in_no_selection(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def limited(body: dict[str, Any]) -> Said:
@@ -146,7 +146,7 @@ def test_a_question_with_too_few_paragraphs_for_some_n_is_in_no_selection(data: 
 
 
 def searching(body: dict[str, Any]) -> Said:
-    """Knows nothing by heart: it answers what its last search found, and searches before that."""
+    """Knows nothing by heart: it searches, then answers with what its last search found."""
     _, _, written = prompt_of(body).rpartition("\nAnswer:")
     number, _ = asked(body)
     found = written.split("[ENDSEARCH] ")[1:]
@@ -169,14 +169,14 @@ def test_searches_are_executed_while_the_model_answers(data: Path) -> None:
     assert (float(row["searches"]), float(row["failed_searches"])) == (2, 0)
 
 
-def test_bm25_shows_the_model_what_it_ranks_highest(data: Path) -> None:
+def test_bm25_shows_the_model_the_paragraphs_that_it_ranks_highest(data: Path) -> None:
     with ScriptedServer(knowing, models=("strong",)) as server:
         assert evaluate(server, data, "strong", "--method", "bm25,cot") == 0
         shown = Counter(asked(body)[1] for body in server.asked)
     assert shown[2] >= QUESTIONS
     rows = table(data)
     row = cell(rows, "strong", 8, method="bm25")
-    # two of eight are shown, and these are gold often enough for the question's club to be among them
+    # two of eight are shown, the question's club among them: at least half of the gold ones
     assert row["top_k"] == "2"
     assert 0.5 <= float(row["gold_kept"]) <= 1
     assert float(row["exact_match"]) == pytest.approx(1 - 1 / QUESTIONS)
@@ -184,7 +184,7 @@ def test_bm25_shows_the_model_what_it_ranks_highest(data: Path) -> None:
 
 
 def forget_runs(out: Path) -> None:
-    """Leaves the cache alone."""
+    """Deletes the runs and keeps the cache."""
     for path in out.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
@@ -206,13 +206,13 @@ def wait_until(true: Callable[[], bool], seconds: float = 120) -> None:
         time.sleep(0.02)
 
 
-def test_a_client_that_was_killed_goes_on_and_asks_nothing_again_that_was_answered(
+def test_a_killed_client_resumes_and_repeats_no_request_that_was_answered(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answered_first = 17
 
     def pausing(body: dict[str, Any]) -> Said:
-        """Answers some requests, then none until it is let go, and those never that were waiting then."""
+        """Answers some requests, then none until it is let go; those that wait are never answered."""
         if not server.let_go.is_set() and len(server.asked) > answered_first:
             return Fault(silent=True)
         return knowing(body)
@@ -239,7 +239,7 @@ def test_a_client_that_was_killed_goes_on_and_asks_nothing_again_that_was_answer
         assert float(cell(rows, "strong", n)["exact_match"]) == pytest.approx(1 - len(wrong) / QUESTIONS)
 
 
-def test_a_server_that_fails_on_the_way_loses_no_answer(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_answer_is_lost_if_the_server_fails_midway(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = True
 
     def failing(body: dict[str, Any]) -> Said:
@@ -270,13 +270,15 @@ def test_keys_come_from_the_environment_and_are_written_nowhere(
         assert path.is_dir() or KEY.encode() not in path.read_bytes(), path
 
 
-def test_a_local_model_goes_the_same_way(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_local_model_is_evaluated_like_a_server(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = tiny_models.save("mamba", tmp_path / "tiny")
     line = ["pretrained", "hotpotqa", "--model", str(model), "--data", str(data), "--questions", "2"]
     line += ["--n-paragraphs", "2,4", "--max-tokens", "4", "--device", "cpu", "--out-dir", str(data.parent / "out")]
     assert main([*line, "--name", "a tiny Mamba", "--method", "cot,regex,bm25"]) == 0
     told = capsys.readouterr()
-    assert "8 requests to the model" in told.err  # bm25 keeps both of two, and cot has asked that
+    assert "8 requests to the model" in told.err  # bm25 keeps both of two paragraphs, which cot has asked about
     assert "4 answered from the cache" in told.err
     rows = table(data)
     assert {row["model"] for row in rows} == {"a tiny Mamba"}
@@ -351,7 +353,7 @@ def test_wrong_use_is_one_line(
     assert not (data.parent / "out").exists()
 
 
-def test_a_package_that_is_missing_is_named_with_the_extra_that_brings_it(
+def test_a_missing_package_is_named_with_the_extra_that_installs_it(
     data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "httpx2", None)
@@ -362,7 +364,9 @@ def test_a_package_that_is_missing_is_named_with_the_extra_that_brings_it(
     assert "httpx2 is not installed: pip install 'retrieval-gap[pretrained]'" in capsys.readouterr().err
 
 
-def test_tables_are_of_answers_that_can_be_compared(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_answers_that_cannot_be_compared_are_reported_instead_of_tabulated(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = data.parent / "out"
     assert main(["pretrained", "table", "--out-dir", str(out)]) == 2
     with ScriptedServer(knowing, models=("strong",)) as server:

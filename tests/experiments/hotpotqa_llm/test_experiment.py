@@ -1,4 +1,4 @@
-"""A model on HotpotQA as one of the engine's experiments: named by what it means, run, resumed, listed, packed."""
+"""A model on HotpotQA is an experiment of the engine: it is hashed by its meaning, run, resumed, listed and packed."""
 
 import dataclasses
 import json
@@ -44,7 +44,7 @@ def run_of(data: Path, url: str, **changes: Any) -> HotpotQARun:
     return dataclasses.replace(plain, **changes)
 
 
-def test_the_engine_finds_the_kind_and_makes_a_run_again_from_its_configuration(data: Path) -> None:
+def test_the_engine_finds_the_kind_and_rebuilds_a_run_from_its_configuration(data: Path) -> None:
     run = run_of(data, "http://127.0.0.1:9/v1", method="regex", subset=SubsetConfig(n_paragraphs=6, order="3,5"))
     assert experiment_class("hotpotqa_llm") is HotpotQARun
     again = read_experiment(json.loads(json.dumps(run.to_json())), "config.json")
@@ -65,14 +65,14 @@ def test_the_engine_finds_the_kind_and_makes_a_run_again_from_its_configuration(
         ({"ask": {"max_tokens": 0}}, "--max-tokens 0"),
     ],
 )
-def test_a_configuration_that_was_tampered_with_is_one_line(changed: dict[str, Any], said: str, data: Path) -> None:
+def test_a_configuration_with_a_wrong_key_or_value_is_refused(changed: dict[str, Any], said: str, data: Path) -> None:
     value = json.loads(json.dumps(run_of(data, "").to_json())) | changed
     with pytest.raises(UsageError, match=r"^config\.json") as error:
         read_experiment(value, "config.json")
     assert said in str(error.value)
 
 
-def test_the_hash_is_of_what_decides_the_answers_and_of_nothing_else(data: Path, tmp_path: Path) -> None:
+def test_the_hash_depends_only_on_settings_that_decide_the_answers(data: Path, tmp_path: Path) -> None:
     run = run_of(data, "http://127.0.0.1:9/v1")
     same: list[dict[str, Any]] = [
         {"server": ServerConfig(base_url="http://127.0.0.1:9/v1/", concurrency=2, tries=1)},
@@ -93,7 +93,7 @@ def test_the_hash_is_of_what_decides_the_answers_and_of_nothing_else(data: Path,
     assert len({run.hash(), *(dataclasses.replace(run, **change).hash() for change in others)}) == len(others) + 1
 
 
-def test_the_hash_of_a_local_model_is_of_its_files_wherever_they_lie(data: Path, tmp_path: Path) -> None:
+def test_the_hash_of_a_local_model_depends_on_its_files_and_not_on_their_folder(data: Path, tmp_path: Path) -> None:
     here = tiny_models.save("llama", tmp_path / "here" / "tiny")
     there = Path(shutil.copytree(here, tmp_path / "there" / "tiny"))
     first, second = (
@@ -120,7 +120,7 @@ def test_a_run_is_done_once_and_its_row_has_the_columns_of_the_table(data: Path,
     assert (directory.status(), run.progress(directory).done, run.progress(directory).unit) == ("done", 4, "questions")
 
 
-def test_a_run_that_was_killed_before_its_result_asks_nothing_again(data: Path, tmp_path: Path) -> None:
+def test_a_run_killed_before_its_result_repeats_no_request(data: Path, tmp_path: Path) -> None:
     with ScriptedServer(right) as server:
         run, options = run_of(data, server.url), RunOptions(runs_dir=tmp_path / "runs")
         first = perform(run, options)
@@ -128,12 +128,12 @@ def test_a_run_that_was_killed_before_its_result_asks_nothing_again(data: Path, 
         directory.result.unlink()  # killed between the answers and the result
         assert perform(run, options) == first
         directory.result.unlink()
-        (directory.path / "answers.jsonl").unlink()  # or before the answers: all replies are there
+        (directory.path / "answers.jsonl").unlink()  # or before the answers: all replies are cached
         assert perform(run, options) == first
         assert len(server.asked) == 4
 
 
-def test_a_user_runs_a_grid_of_such_runs_with_sweep_and_lists_and_packs_them(
+def test_a_users_grid_of_runs_is_swept_listed_and_packed(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with ScriptedServer(right) as server:
@@ -166,7 +166,7 @@ def cells():
 
 
 @pytest.mark.parametrize("changed", [{"exact_match": 9.4}, {"model": "other"}, {"n_paragraphs": 2}, {"f1": "x"}])
-def test_a_row_that_was_changed_on_the_disk_is_told(changed: dict[str, Any], data: Path, tmp_path: Path) -> None:
+def test_a_row_changed_on_disk_is_refused(changed: dict[str, Any], data: Path, tmp_path: Path) -> None:
     with ScriptedServer(right) as server:
         run, options = run_of(data, server.url), RunOptions(runs_dir=tmp_path / "runs")
         (row,) = perform(run, options)
@@ -176,12 +176,12 @@ def test_a_row_that_was_changed_on_the_disk_is_told(changed: dict[str, Any], dat
         perform(run, options)
 
 
-def test_answers_of_before_there_were_run_directories_make_the_same_table(tmp_path: Path) -> None:
+def test_answers_from_before_run_directories_make_the_same_table(tmp_path: Path) -> None:
     assert main(["pretrained", "table", "--out-dir", str(FIRST_FORMAT), "--csv", str(tmp_path / "table.csv")]) == 0
     assert (tmp_path / "table.csv").read_text() == (FIRST_FORMAT / "table.csv").read_text()
 
 
-def test_answers_that_were_made_again_in_a_run_directory_are_taken_from_there(tmp_path: Path) -> None:
+def test_answers_in_a_run_directory_replace_the_same_ones_in_the_first_format(tmp_path: Path) -> None:
     for path in FIRST_FORMAT.glob("*.jsonl"):
         shutil.copy(path, tmp_path)
         (tmp_path / "made-again-0123456789ab").mkdir(exist_ok=True)
@@ -191,7 +191,7 @@ def test_answers_that_were_made_again_in_a_run_directory_are_taken_from_there(tm
     assert sorted(done.path.name == "answers.jsonl" for done in found) == [False, True]
 
 
-def test_another_model_behind_a_finished_runs_address_is_told_and_not_taken_for_it(
+def test_another_model_at_a_finished_runs_address_is_reported_and_not_mistaken_for_it(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with ScriptedServer(right, root="/weights/a") as server:
@@ -207,7 +207,7 @@ def test_another_model_behind_a_finished_runs_address_is_told_and_not_taken_for_
 
 
 @pytest.mark.parametrize("odd", ["\u2028", "\u2029", "\u0085", "\x0b", "\x1c"])
-def test_line_separators_of_unicode_in_an_answer_leave_the_table_whole(odd: str, data: Path, tmp_path: Path) -> None:
+def test_unicode_line_separators_in_an_answer_do_not_break_the_table(odd: str, data: Path, tmp_path: Path) -> None:
     with ScriptedServer(lambda body: f" It{odd}is. So the answer is: Town {asked(body)[0]}") as server:
         line = ["pretrained", "hotpotqa", "--model", "small", "--base-url", server.url, "--data", str(data)]
         assert main([*line, "--n-paragraphs", "2", "--out-dir", str(tmp_path / "out")]) == 0
@@ -215,7 +215,7 @@ def test_line_separators_of_unicode_in_an_answer_leave_the_table_whole(odd: str,
     assert len((tmp_path / "t.csv").read_text().split("\n")) == 4
 
 
-def test_several_models_are_swept_side_by_side_and_two_of_one_name_are_refused(
+def test_several_models_are_swept_at_once_and_two_of_one_name_are_refused(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with ScriptedServer(right, models=("a", "b")) as server:

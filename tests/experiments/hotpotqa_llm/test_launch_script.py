@@ -1,4 +1,4 @@
-"""launch/hotpotqa_8xa100.sh with fakes of all that it calls: what is asked where, what fails."""
+"""launch/hotpotqa_8xa100.sh, with fakes of the programs it calls, asks every model and reports failures."""
 
 import os
 import signal
@@ -40,7 +40,7 @@ def test_models_are_swept_over_the_gpus_then_the_table_and_the_figure_are_made(f
     assert f"plot fig6_hotpotqa --out {fakes['OUT']}" in figure
 
 
-def test_a_served_model_is_served_until_its_client_is_done(fakes: dict[str, str]) -> None:
+def test_a_model_is_served_until_its_client_is_done(fakes: dict[str, str]) -> None:
     assert launch(fakes, "small", "--order", "last", SERVED="org/large").returncode == 0
     small, served, asked, ended = calls(fakes)[:4]
     assert "--model small --sweep --device cuda --order last" in small

@@ -1,4 +1,4 @@
-"""Answers are found in texts, and scored as the official evaluation scores them."""
+"""Answers are found in texts, and scored as in the official evaluation."""
 
 import pytest
 from hypothesis import assume, given
@@ -13,11 +13,11 @@ from retrieval_gap.experiments.hotpotqa_llm.scoring import extracted_answer, nor
         ("The Beatles!", "beatles", 1, 1),
         ("an apple, a day", "apple day", 1, 1),
         ("U.S.", "US", 1, 1),
-        ("October 1922", "22 October 1922", 0, 0.8),  # 2 words of 2, and of 3
-        ("The", "the", 1, 0),  # nothing but an article: right as it is written, and no word to share
+        ("October 1922", "22 October 1922", 0, 0.8),  # 2 of 2 words, and 2 of 3
+        ("The", "the", 1, 0),  # only an article: right as it is written, and no word to share
         ("the the the", "The", 0, 0),
         ("the who", "Who", 1, 1),
-        ("York York", "New York", 0, 0.5),  # a word is shared as often as both have it
+        ("York York", "New York", 0, 0.5),  # a word is shared as often as it is in both
         ("yes", "Yes.", 1, 1),
         ("yes", "no", 0, 0),
         ("yes they do", "yes", 0, 0),  # no half credit for a closed answer
@@ -38,7 +38,7 @@ def test_known_cases_of_the_official_scores(predicted: str, gold: str, exact: fl
 
 
 @given(st.text(), st.text())
-def test_scores_are_shares_that_do_not_mind_the_side_or_normalising_twice(predicted: str, gold: str) -> None:
+def test_scores_lie_in_0_to_1_are_symmetric_and_unchanged_by_normalising_twice(predicted: str, gold: str) -> None:
     assume(normalised(predicted) or normalised(gold))
     scored = score(predicted, gold)
     assert 0 <= scored.f1 <= 1
@@ -66,12 +66,12 @@ def test_scores_are_shares_that_do_not_mind_the_side_or_normalising_twice(predic
         (r"So it is \boxed{Rio", ""),
     ],
 )
-def test_the_answer_is_what_the_last_mark_announces(text: str, answer: str) -> None:
+def test_the_answer_comes_after_the_last_mark(text: str, answer: str) -> None:
     assert extracted_answer(text) == answer
 
 
 @pytest.mark.parametrize("gold", ["A", "The The", "an", "!"])
-def test_an_empty_prediction_is_wrong_also_where_nothing_is_left_of_the_answer(gold: str) -> None:
+def test_an_empty_prediction_is_wrong_even_if_the_answer_normalises_to_nothing(gold: str) -> None:
     for empty in ("", "  ", "the the the", "?"):
         assert score(empty, gold).exact_match == 0
     assert score(gold, gold).exact_match == 1

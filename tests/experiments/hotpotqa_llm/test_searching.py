@@ -1,4 +1,4 @@
-"""A model's own searches are executed in bounded time; BM25 keeps what ranks highest; prompts show what is searched."""
+"""A model's own searches are executed in bounded time; BM25 keeps the best; prompts show what is searched."""
 
 import time
 
@@ -38,14 +38,14 @@ SHOWN = Shown(QUESTION, PARAGRAPHS)
     [
         (r"founded by (Person \d+)", "Person 4"),
         (r"Club 4.*founded by (Nobody)?(Person 4)", "Person 4"),  # the first group that is not empty
-        (r"founded by Person 4", "It was founded by Person 4."),  # without groups, its sentence
+        (r"founded by Person 4", "It was founded by Person 4."),  # without groups, the whole sentence
         (r"chess.*founded", "Club 4 plays chess. It was founded by Person 4."),
         (r"4: Person 4 was", "Person 4 Person 4 was born in Town 4."),  # a title is a sentence of its own
         (r"(?i)THEY like", "They like tea."),
         (r"likes Club", "tea likes Club they."),
         (r"^Club 4: (.*?\.)", "Club 4 plays chess."),
         (r"plays golf", FAILED),
-        (r"born.*founded", FAILED),  # a passage is a line
+        (r"born.*founded", FAILED),  # each passage is one line
         (r"(founded", FAILED),
         (r"(?<=by )Person", FAILED),  # RE2 has no look-behind
         (r"(born)\1", FAILED),
@@ -67,7 +67,7 @@ def test_a_search_gives_its_first_match_or_failed(pattern: str, found: str) -> N
     assert regex_search(pattern, PARAGRAPHS) == found
 
 
-def test_a_search_whose_result_is_long_fails_and_one_that_backtracking_would_never_end_is_quick() -> None:
+def test_a_search_with_a_long_result_fails_and_patterns_that_blow_up_backtracking_are_quick() -> None:
     long = ShownParagraph("Long", ("begin " + "a" * 100_000 + " end.",), False)
     start = time.monotonic()
     assert regex_search(r"begin (.*) end", [long]) == FAILED
@@ -77,13 +77,13 @@ def test_a_search_whose_result_is_long_fails_and_one_that_backtracking_would_nev
 
 
 @given(st.text(st.sampled_from("abPC4 .*+?()[]{}|^$\\\\\n1,-Łé\x00"), max_size=40))
-def test_whatever_a_model_writes_as_a_pattern_has_an_answer_of_one_short_line(pattern: str) -> None:
+def test_any_pattern_of_a_model_gets_a_result_of_one_short_line(pattern: str) -> None:
     found = regex_search(pattern, PARAGRAPHS)
     assert 0 < len(found) <= LONGEST_RESULT
     assert "\n" not in found
 
 
-def test_the_worked_examples_find_what_their_answers_say() -> None:
+def test_the_searches_of_the_worked_examples_find_their_answers() -> None:
     assert len(exemplars()) == 4
     assert {each.answer for each in exemplars()} >= {"no"}
     for each in exemplars():
@@ -130,7 +130,7 @@ def talk(method: Method, replies: list[Reply | str], config: AskConfig | None = 
     raise AssertionError("the dialogue goes on")
 
 
-def test_searches_are_executed_between_the_stops_and_the_model_goes_on_from_their_results() -> None:
+def test_searches_are_executed_at_each_stop_and_the_model_continues_from_their_results() -> None:
     replies: list[Reply | str] = [
         "Who founded it?\n[STARTSEARCH] founded by (\\w+ \\d) ",
         "[STARTSEARCH] Person 4 was born in ([^.]+) ",
@@ -146,14 +146,14 @@ def test_searches_are_executed_between_the_stops_and_the_model_goes_on_from_thei
     assert answer.text.endswith("Town 4\nSo the answer is: Town 4.")
 
 
-def test_searches_are_bounded_in_number_and_a_senseless_one_is_answered_failed() -> None:
+def test_the_number_of_searches_is_limited_and_an_invalid_one_fails() -> None:
     asked: list[Reply | str] = ["[STARTSEARCH] (( "] * 4
     requests, answer = talk("regex", asked, AskConfig(max_searches=3))
     assert [request.written.count(FAILED) for request in requests] == [0, 1, 2, 3]
     assert (answer.predicted, answer.searches, answer.failed_searches) == ("", 3, 3)
 
 
-def test_a_search_that_the_limit_of_tokens_ended_is_not_executed() -> None:
+def test_a_search_cut_off_by_the_token_limit_is_not_executed() -> None:
     _, answer = talk("regex", [Completion(text="[STARTSEARCH] founded", finished=False)])
     assert (answer.searches, answer.predicted) == (0, "")
 
@@ -176,7 +176,7 @@ def test_bm25_asks_about_the_paragraphs_that_it_keeps_and_counts_the_gold_ones()
     assert (answer.gold_kept, answer.predicted) == (2, "")
 
 
-def test_what_a_search_found_is_not_the_models_answer() -> None:
+def test_the_result_of_a_search_is_not_the_models_answer() -> None:
     paragraph = ShownParagraph("Quiz", ("They say the answer is Paris.",), False)
     talking = dialogue(Shown(QUESTION, (paragraph,)), "regex", AskConfig())
     next(talking)

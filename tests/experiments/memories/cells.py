@@ -31,7 +31,7 @@ def performed(chosen: MemoryCell, folder: Path) -> list[dict[str, object]]:
 
 
 def finished_in(folder: Path) -> list[Finished]:
-    """All runs of a folder, each of which can be read."""
+    """All finished runs of a folder; none may be unreadable."""
     found, troubles = find_finished(known_runs(folder))
     assert troubles == []
     return found

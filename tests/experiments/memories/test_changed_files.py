@@ -1,4 +1,4 @@
-"""A benchmark's file that was edited after its run, data that were moved, damaged runs: the others are still shown."""
+"""Runs are still shown after their benchmark's file is edited, their data are moved, or other runs are damaged."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ def table(runs_dir: Path) -> list[str]:
     return Path(f"{runs_dir}.csv").read_text().splitlines()
 
 
-def test_after_a_benchmarks_file_is_edited_table_report_and_show_are_as_before(
+def test_editing_a_benchmarks_file_changes_no_table_report_or_show(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, runs = own(tmp_path / "code"), tmp_path / "runs"
@@ -45,7 +45,7 @@ def test_after_a_benchmarks_file_is_edited_table_report_and_show_are_as_before(
     capsys.readouterr()
 
 
-def test_after_data_are_moved_table_and_report_are_as_before(tmp_path: Path) -> None:
+def test_moving_the_data_changes_no_table_or_report(tmp_path: Path) -> None:
     lines = [weather_day(day, "rain" if day % 3 else "sun") for day in range(1, 32)]
     path, runs = written(tmp_path, "w.csv", WEATHER_HEADER, *lines), tmp_path / "runs"
     assert main(f"{RUN.format('weather', runs)} --data {path} --steps 8".split()) == 0
@@ -70,14 +70,19 @@ def test_two_benchmarks_of_one_name_are_neither_compared_nor_pooled(tmp_path: Pa
     )
 
 
-def test_a_benchmark_is_the_same_however_its_path_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own(tmp_path)
+def test_a_benchmarks_code_has_the_same_hash_by_a_relative_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = own(tmp_path)
     monkeypatch.chdir(tmp_path)
-    assert main(f"{RUN.format('./own.py', 'runs')} --no-floors".split()) == 0
-    assert all(len(run.code) == 64 for run in finished_in(tmp_path / "runs"))
+    for written_as, runs in (("./own.py", "relative"), (str(path), "absolute")):
+        assert main(f"{RUN.format(written_as, runs)} --no-floors".split()) == 0
+    codes = [{run.code for run in finished_in(tmp_path / runs)} for runs in ("relative", "absolute")]
+    assert codes[0] == codes[1]
+    assert [len(code) for code in codes[0]] == [64]
 
 
-def test_runs_of_one_benchmark_whose_file_was_not_kept_are_told_apart_by_their_steps(tmp_path: Path) -> None:
+def test_runs_without_a_kept_benchmark_file_are_told_apart_by_their_steps(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     for truth, method in (("heads", "zero_shot"), ("tails", "no_update"), ("tails", "oracle_memory")):
         path = own(tmp_path / truth, truth)
@@ -91,7 +96,7 @@ def test_runs_of_one_benchmark_whose_file_was_not_kept_are_told_apart_by_their_s
     }  # fmt: skip
 
 
-def test_a_damaged_run_is_told_and_the_rest_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_run_is_reported_and_the_others_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(f"{RUN.format('drift', tmp_path)} --steps 6 --no-floors".split()) == 0
     (log,) = (run / STEPS for run in tmp_path.glob("drift-no_update-*"))
     head, first, *others = log.read_text().splitlines()
@@ -114,7 +119,7 @@ def test_a_damaged_run_is_told_and_the_rest_is_shown(tmp_path: Path, capsys: pyt
         assert printed.err.count("\n") == 1
 
 
-def test_a_run_whose_configuration_is_lost_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_whose_configuration_is_lost_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(f"{RUN.format('drift', tmp_path)} --steps 6 --no-floors".split()) == 0
     (run,) = tmp_path.glob("drift-no_update-*")
     (run / "config.json").write_text("{")

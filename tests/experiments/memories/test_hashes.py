@@ -1,4 +1,4 @@
-"""What counts as the same run: its hash, and which runs are compared and pooled."""
+"""Runs with the same meaning have the same hash; only runs with the same settings are compared and pooled."""
 
 import csv
 from dataclasses import replace
@@ -27,8 +27,8 @@ def test_the_same_meaning_has_the_same_hash():
 SERVER = "http://localhost:8000/v1"
 
 
-def test_what_a_server_is_told_beside_a_prompt_counts_where_it_is_set():
-    """Hashes without such settings are those of runs that are done: they never change."""
+def test_server_settings_beside_the_prompt_count_only_if_they_are_set():
+    """Finished runs have hashes without such settings: these never change."""
 
     def served(method: str = "llm_as_rnn", **settings: str) -> str:
         asked = ServerConfig(base_url=SERVER, **settings)  # type: ignore[arg-type]
@@ -39,18 +39,20 @@ def test_what_a_server_is_told_beside_a_prompt_counts_where_it_is_set():
     told += [{"tokenizer": "one", "system_as": "user"}]
     assert len({served(), *(served(**each) for each in told)}) == len(told) + 1
     assert served("majority", tokenizer="one", system_as="user") == served("majority")
-    alone = replace(cell(), server=ServerConfig(tokenizer="one", system_as="user"))  # no server, so it asks none
+    alone = replace(cell(), server=ServerConfig(tokenizer="one", system_as="user"))  # no address, so no server is asked
     assert alone.hash() == cell().hash()
 
 
 def test_the_preset_has_the_hashes_of_its_committed_table():
     with (RESULTS / "memory_demo.csv").open() as file:
         committed = {row["config_hash"] for row in csv.DictReader(file)}
-    recall = [each for each in preset_cells("memory_demo") if isinstance(each, MemoryCell) and not each.data]
-    assert {each.hash() for each in recall if each.benchmark == "recall"} <= committed
+    cells = [each for each in preset_cells("memory_demo") if isinstance(each, MemoryCell) and not each.data]
+    recall = {each.hash() for each in cells if each.benchmark == "recall"}
+    assert recall
+    assert recall <= committed
 
 
-def test_runs_whose_servers_were_told_other_settings_are_not_compared_nor_pooled(tmp_path: Path):
+def test_runs_with_other_server_settings_are_neither_compared_nor_pooled(tmp_path: Path):
     with ScriptedServer(lambda body: note_taker(prompt_of(body)), max_model_len=4096) as server:
         server.tokenize = lambda body: {"count": count_tokens(body["prompt"])}
         plain = replace(cell(), model=LLMConfig(model="small"), server=ServerConfig(base_url=server.url))
@@ -64,7 +66,7 @@ def test_runs_whose_servers_were_told_other_settings_are_not_compared_nor_pooled
     assert against == {None: "zero_shot", "user": None}
 
 
-def test_a_file_of_data_counts_by_its_content(tmp_path: Path):
+def test_a_data_file_is_hashed_by_its_content(tmp_path: Path):
     hashes = []
     for name, text in (("a.csv", "x"), ("b.csv", "x"), ("a.csv", "y")):
         (tmp_path / name).write_text(text)

@@ -1,4 +1,4 @@
-"""launch/memory_8xa100.sh with fakes of all that it calls: what is asked where, what fails, what is ended."""
+"""launch/memory_8xa100.sh, with fakes of its programs, serves, asks and ends each model, and reports failures."""
 
 import os
 import signal
@@ -50,7 +50,7 @@ def test_floors_run_once_then_each_model_is_served_asked_and_ended(fakes: dict[s
     assert "sp500/daily_2000_2020.csv is not there: without it" in told.stderr
 
 
-def test_a_large_model_has_all_gpus_and_others_wait_for_it(fakes: dict[str, str]) -> None:
+def test_a_large_model_uses_all_gpus_and_others_wait_for_it(fakes: dict[str, str]) -> None:
     told = launch(fakes, "a,b", TENSOR_PARALLEL="8")
     assert told.returncode == 0, told.stderr
     assert told.stdout.count("CUDA_VISIBLE_DEVICES=0,1,2,3,4,5,6,7") == 2
@@ -66,8 +66,10 @@ def test_a_dry_run_calls_nothing(fakes: dict[str, str]) -> None:
     assert not Path(fakes["RUNS"]).exists()
 
 
-def test_its_commands_are_understood(fakes: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What the script says of `recall` and of the floors is planned by the command itself."""
+def test_the_commands_of_the_script_are_valid(
+    fakes: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The program plans the script's commands for `recall` and for the floors."""
     told = launch(fakes, "a", DRY="1")
     lines = [line.split()[2:] for line in told.stdout.splitlines() if " memory run recall " in line]
     assert len(lines) == 2

@@ -1,4 +1,4 @@
-"""Memory runs as the engine and a person see them: rows, resuming, comparing, showing, and wrong use in one line."""
+"""Memory runs write rows, resume, and are compared and shown; wrong use is one line."""
 
 import json
 import os
@@ -30,7 +30,7 @@ from tests.experiments.memories.cells import cell, finished_in, performed
 from tests.llm.scripted_server import ScriptedServer, prompt_of
 
 
-def test_a_run_has_a_row_of_all_and_rows_by_step_and_its_log_keeps_the_budget(tmp_path: Path):
+def test_a_run_has_one_row_for_all_steps_and_one_per_step_and_its_log_keeps_the_budget(tmp_path: Path):
     chosen = cell(budget=30)
     whole, *by_step = performed(chosen, tmp_path)
     assert (whole["part"], whole["predictions"], whole["budget"], whole["updates_written"]) == ("all", 18, 30, 18)
@@ -65,7 +65,7 @@ perform(read_experiment(json.loads(sys.argv[1]), "argument"), RunOptions(runs_di
 """
 
 
-def test_killed_anywhere_and_called_again_the_rows_are_equal_and_nothing_answered_is_asked_again(tmp_path: Path):
+def test_a_killed_run_resumes_to_equal_rows_and_repeats_no_answered_request(tmp_path: Path):
     def answer(body: dict[str, object]) -> str:
         time.sleep(0.01)
         return note_taker(prompt_of(body))
@@ -84,7 +84,7 @@ def test_killed_anywhere_and_called_again_the_rows_are_equal_and_nothing_answere
         process.wait()
         assert performed(chosen, tmp_path / "killed") == straight
         bodies = [json.dumps(body, sort_keys=True) for body in server.answered[needed:]]
-        assert len(bodies) <= needed + 1  # what the kill lost on its way is asked again: one request at a time
+        assert len(bodies) <= needed + 1  # the request that was under way at the kill is asked again
         assert len(set(bodies)) == needed
 
 
@@ -107,10 +107,10 @@ def test_the_table_has_floors_methods_and_paired_differences(tmp_path: Path):
     assert full["only_this_right"] == round(18 * full["difference"])
     assert full["difference_low"] <= full["difference"] <= full["difference_high"]
     assert full["mcnemar_step_p"] == 2 / 2 ** full["only_this_right"]
-    assert full["holm_p"] >= full["p"] > full["mcnemar_step_p"]  # three streams tell less than 18 steps would
-    assert full["changed"] == full["difference"]  # without an update the first value is always said
+    assert full["holm_p"] >= full["p"] > full["mcnemar_step_p"]  # three streams show less than 18 steps would
+    assert full["changed"] == full["difference"]  # without an update the answer is always the first value
     assert full["dollars"] == full["read"]
-    assert not {"difference", "dollars"} & set(floor)  # a floor asks no model, so it is of none
+    assert not {"difference", "dollars"} & set(floor)  # a floor asks no model, so it belongs to none
     beside = compared_rows(finished_in(tmp_path), "majority", Price())
     told = next(row for row in beside if row["method"] == "llm_as_rnn" and row["budget"] == 50 and row["part"] == "all")
     assert told["difference"] == pytest.approx(1.0 - floor["score"])
@@ -122,8 +122,8 @@ def test_the_table_has_floors_methods_and_paired_differences(tmp_path: Path):
         compared_rows(finished_in(tmp_path), "zeroshot", Price())
 
 
-def test_one_stream_has_no_interval_and_no_p(tmp_path: Path):
-    """It does not tell how much streams differ.  What its own steps show is told beside it."""
+def test_one_stream_has_no_interval_and_no_p_value(tmp_path: Path):
+    """One stream does not show how much streams differ.  The test over its own steps is still reported."""
     for chosen in (cell("zero_shot"), cell(budget=50), cell("search")):
         performed(replace(chosen, streams=1), tmp_path)
     rows = compared_rows(finished_in(tmp_path), "zero_shot", Price())
@@ -134,14 +134,14 @@ def test_one_stream_has_no_interval_and_no_p(tmp_path: Path):
     assert full["mcnemar_step_p"] < 1
 
 
-def test_where_all_answers_are_right_the_interval_is_wilsons_of_the_streams(tmp_path: Path):
+def test_if_all_answers_are_right_the_interval_is_wilsons_over_the_streams(tmp_path: Path):
     whole, *_ = performed(cell(budget=50), tmp_path)
     assert (whole["score"], whole["score_high"]) == (1.0, 1.0)
     assert whole["score_low"] == pytest.approx(wilson_interval(1.0, 3)[0])
 
 
-def test_what_an_update_changed_is_known_without_a_zero_shot_run(tmp_path: Path):
-    """Of 18 answers the empty memory says the first value to each; the notes say the right one."""
+def test_the_share_changed_by_updates_is_known_without_a_zero_shot_run(tmp_path: Path):
+    """All 18 answers of the empty memory are the first value; the notes give the right one."""
     for chosen in (cell(budget=50), cell("no_update")):
         performed(chosen, tmp_path)
     found = finished_in(tmp_path)
@@ -152,7 +152,7 @@ def test_what_an_update_changed_is_known_without_a_zero_shot_run(tmp_path: Path)
 
 
 def printed(line: str, capsys: pytest.CaptureFixture[str]) -> list[dict[str, str]]:
-    """The rows of the table that a command prints, by column; columns are told apart by where they end."""
+    """The rows of the table that a command prints, by column; a column is found by where its heading ends."""
     assert main(line.split()) == 0
     head, *rows = capsys.readouterr().out.rstrip().split("\n")
     ends = {word: head.index(word) + len(word) for word in ("changed", "calls", "tokens", "seconds", "dollars")
@@ -160,7 +160,7 @@ def printed(line: str, capsys: pytest.CaptureFixture[str]) -> list[dict[str, str
     return [{word: row[:end].rpartition(" ")[2] for word, end in ends.items()} for row in rows]
 
 
-def test_the_table_has_what_an_update_changed_and_what_a_method_took(
+def test_the_table_has_the_share_changed_by_updates_and_the_cost_of_a_method(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     run = f"memory run drift --model scripted:note_taker --steps 12 --streams 2 --budget 30 --runs-dir {tmp_path}"
@@ -212,20 +212,22 @@ def test_a_run_is_shown_step_by_step_with_its_diffs_and_reasons(tmp_path: Path, 
         ),
     ],
 )
-def test_what_will_not_do_is_told_in_one_line(tmp_path: Path, chosen: MemoryCell, error: type[Exception], told: str):
+def test_invalid_settings_are_refused_in_one_line(
+    tmp_path: Path, chosen: MemoryCell, error: type[Exception], told: str
+):
     with pytest.raises(error, match=told) as refused:
         performed(chosen, tmp_path)
     assert "\n" not in str(refused.value)
 
 
-def test_what_was_answered_before_a_prompt_that_does_not_fit_is_kept(tmp_path: Path):
+def test_answers_before_a_prompt_that_does_not_fit_are_kept(tmp_path: Path):
     narrow = replace(cell("full_history", budget=90), model=LLMConfig(model="scripted:note_taker", context_limit=120))
     with pytest.raises(RunError, match="does not fit into the model's context"):
         performed(narrow, tmp_path)
     assert (tmp_path / REPLIES).stat().st_size > 0
 
 
-def test_what_was_not_used_is_told_below_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_unused_answers_are_counted_below_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     run = f"memory run drift --steps 6 --streams 2 --method llm_as_rnn --budget 40 --no-floors --runs-dir {tmp_path}"
     assert main([*run.split(), "--model", "scripted:stalling"]) == 0
     told = capsys.readouterr().out
@@ -238,7 +240,7 @@ def test_what_was_not_used_is_told_below_the_table(tmp_path: Path, capsys: pytes
     assert "drift llm_as_rnn, scripted" not in capsys.readouterr().out
 
 
-def test_settings_are_printed_where_rows_differ_in_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_settings_are_printed_if_rows_differ_in_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     run = "memory run drift --model scripted:note_taker --budget 30 --no-floors --method zero_shot,episodes"
     table = f"memory table --runs-dir {tmp_path}"
     words = (
@@ -267,7 +269,7 @@ def test_settings_are_printed_where_rows_differ_in_them(tmp_path: Path, capsys: 
     assert [word for word in words if word not in told] == []
 
 
-def test_the_commands_run_show_and_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_commands_run_show_table_and_stream_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     run = f"memory run drift --model scripted:note_taker --steps 20 --streams 2 --budget 30 --runs-dir {tmp_path}"
     assert main([*run.split(), "--dry-run"]) == 0
     assert "The first prompt:" in capsys.readouterr().out
@@ -303,7 +305,7 @@ def test_wrong_use_of_the_commands_is_one_line_and_status_2(words: str, told: st
 
 @pytest.mark.parametrize("series", ["weather", "drift"])
 def test_presets_name_each_cell_once_and_have_all_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, series: str):
-    """Where the weather file is not, a drawn stream stands in its place."""
+    """Without the weather file, a drawn stream takes its place."""
     monkeypatch.setenv("RETRIEVAL_GAP_DATA", str(tmp_path))
     if series == "weather":
         (tmp_path / "weather").mkdir()

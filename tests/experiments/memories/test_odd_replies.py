@@ -1,4 +1,4 @@
-"""Replies that no one would wish for: a run goes on, its log is read back, and the table is made."""
+"""After odd replies a run continues, its log is read back, and the table is made."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,7 +25,7 @@ DRIFT = MemoryCell(benchmark="drift", method="llm_as_rnn", streams=2, steps=4, m
 
 
 def steps_of(folder: Path, monkeypatch: pytest.MonkeyPatch, rule: Callable[[str], str], **settings: object) -> list:
-    """The log of a run of LLM-as-RNN on `drift` whose model writes what the rule says."""
+    """The log of a run of LLM-as-RNN on `drift` whose model follows the rule."""
     monkeypatch.setitem(RULES, "odd", rule)
     chosen = replace(DRIFT, settings=Settings(budget=60, **settings))  # type: ignore[arg-type]
     perform(chosen, RunOptions(runs_dir=folder, threads=1))
@@ -33,7 +33,7 @@ def steps_of(folder: Path, monkeypatch: pytest.MonkeyPatch, rule: Callable[[str]
 
 
 @pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\x0b", "\x1c", "\r"])
-def test_a_reply_with_any_end_of_a_line_is_read_back_as_it_was(
+def test_a_reply_with_any_line_ending_is_read_back_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], mark: str
 ) -> None:
     reply = f'first{mark}second {{"answer": "left"}}'
@@ -62,7 +62,7 @@ def test_half_a_character_in_an_answer_a_memory_or_a_judgement_is_written_as_a_q
 
 
 @pytest.mark.parametrize("edit", ["REPLACE 0: x", "REMOVE 0", "REMOVE 00", f"REMOVE {'9' * 5000}", "REPLACE 7: x"])
-def test_an_edit_of_an_item_that_there_is_not_is_refused_and_told(
+def test_an_edit_of_a_missing_item_is_refused_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edit: str
 ) -> None:
     def answer(prompt: str) -> str:
@@ -90,5 +90,5 @@ def test_any_number_is_scored_or_counted_as_no_answer(
     chosen = replace(DRIFT, benchmark="finance", data=str(prices), settings=Settings(gate=2))
     whole = perform(chosen, RunOptions(runs_dir=tmp_path / "runs", threads=1))[0]
     assert (whole["predictions"], whole["unreadable"]) == (8, 8 if score is None else 0)
-    assert whole["score"] == (None if score is None else pytest.approx(score, rel=0.02))  # changes are of 2 %
+    assert whole["score"] == (None if score is None else pytest.approx(score, rel=0.02))  # prices change by 2 %
     assert whole.get("squared") == (None if score is None else pytest.approx(score * score, rel=0.02))

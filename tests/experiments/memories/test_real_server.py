@@ -1,5 +1,5 @@
-"""Memory runs against a real server, llama.cpp with SmolLM2 (`make test-server`).  What a small model notes or
-predicts is never asserted: its budget, what can be read, and what is asked twice, are."""
+"""Memory runs on a real server, llama.cpp with SmolLM2 (`make test-server`), keep the budget, can be read, and repeat
+no request.  What a small model notes or predicts is never asserted."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def cell(url: str, method: str, **settings: Any) -> MemoryCell:
 
 
 @pytest.mark.parametrize("update", ["rewrite", "edits"])
-def test_no_memory_is_over_the_budget_by_the_servers_own_count_and_nothing_is_asked_twice(
+def test_no_memory_is_over_the_budget_by_the_servers_count_and_no_request_is_repeated(
     update: str, url: str, tmp_path: Path
 ) -> None:
     chosen = cell(url, "llm_as_rnn", update=update, answer="score")
@@ -69,7 +69,7 @@ def test_no_memory_is_over_the_budget_by_the_servers_own_count_and_nothing_is_as
     assert again | {"wall_s": 0} == whole | {"wall_s": 0}
 
 
-def test_by_a_schema_every_answer_of_a_chat_can_be_read(url: str, tmp_path: Path) -> None:
+def test_with_a_schema_every_answer_of_a_chat_can_be_read(url: str, tmp_path: Path) -> None:
     chosen = replace(cell(url, "oracle_memory", answer="grammar"), model=replace(MODEL, api="chat"))
     whole, *_ = perform(chosen, RunOptions(runs_dir=tmp_path, threads=1))
     assert (whole["predictions"], whole["unreadable"]) == (6, 0)

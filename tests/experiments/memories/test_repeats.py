@@ -1,4 +1,4 @@
-"""The same steps count once: whole series under several seeds, and windows that overlap."""
+"""The same steps count once, in whole series under several seeds and in windows that overlap."""
 
 from pathlib import Path
 
@@ -34,9 +34,7 @@ def test_a_whole_series_under_several_seeds_is_one_stream(tmp_path: Path) -> Non
     assert "score_sd" not in pooled
 
 
-def test_several_streams_of_as_many_steps_as_there_are_are_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_more_streams_than_the_data_can_give_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = f"{RUN.format('finance')} --data {real(MONTHLY)} --steps 3000 --streams 3 --runs-dir {tmp_path}"
     assert main(command.split()) == 2
     assert "--streams 3: finance has 1 with these data and --steps 3000" in capsys.readouterr().err
@@ -48,7 +46,7 @@ def test_several_streams_of_as_many_steps_as_there_are_are_refused(
     assert told.count("\n") == 1
 
 
-def test_windows_that_overlap_are_one_group_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_overlapping_windows_are_one_group_and_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = [weather_day(day, "rain" if day % 3 else "sun") for day in range(1, 32)]
     path = written(tmp_path, "w.csv", WEATHER_HEADER, *lines)
     command = f"{RUN.format('weather')} --data {path} --steps 20 --streams 3 --runs-dir {tmp_path / 'runs'}"

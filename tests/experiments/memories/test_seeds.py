@@ -1,4 +1,4 @@
-"""Several starts and orders of the streams: each seed is a run, all of them together are one row more."""
+"""Several seeds (starts and orders of the streams): each seed is a run, and all together give one more row."""
 
 from pathlib import Path
 from statistics import fmean, stdev
@@ -37,7 +37,7 @@ def rows_of(runs_dir: Path) -> list[Row]:
     return compared_rows([*found, *pooled_over_seeds(found)], "zero_shot", Price())
 
 
-def test_one_row_more_is_of_all_steps_of_all_seeds(runs_dir: Path) -> None:
+def test_the_pooled_row_covers_all_steps_of_all_seeds(runs_dir: Path) -> None:
     whole = [row for row in rows_of(runs_dir) if row["part"] == "all" and row["method"] == "llm_as_rnn"]
     for feedback in ("truth", "shuffled"):
         single = [row for row in whole if row["feedback"] == feedback and row["seed"] in (0, 1, 2)]
@@ -52,19 +52,19 @@ def test_one_row_more_is_of_all_steps_of_all_seeds(runs_dir: Path) -> None:
         assert pooled["difference_low"] < pooled["difference"] < pooled["difference_high"]
 
 
-def test_by_step_too_and_floors_are_pooled_as_well(runs_dir: Path) -> None:
+def test_rows_by_step_and_floors_are_pooled_too(runs_dir: Path) -> None:
     pooled = [row for row in rows_of(runs_dir) if row["seed"] == "0 1 2"]
     assert {row["method"] for row in pooled} == {"majority", "as_before", "transitions", "zero_shot", "llm_as_rnn"}
     steps = [row for row in pooled if row["part"] == "steps" and row["method"] == "zero_shot"]
     assert sum(row["predictions"] for row in steps) == 72
 
 
-def test_runs_of_one_seed_stand_alone(tmp_path: Path) -> None:
+def test_runs_of_one_seed_are_not_pooled(tmp_path: Path) -> None:
     assert main(f"{RUN.format(tmp_path)} --method zero_shot".split()) == 0
     assert pooled_over_seeds(finished_in(tmp_path)) == []
 
 
-def test_a_figure_draws_the_seeds_together(runs_dir: Path, tmp_path: Path) -> None:
+def test_a_figure_reads_only_the_pooled_rows(runs_dir: Path, tmp_path: Path) -> None:
     write_memory_table(tmp_path / "t.csv", rows_of(runs_dir))
     read = read_memories(tmp_path / "t.csv").rows
     assert {row.streams for row in read} == {6}
@@ -72,7 +72,7 @@ def test_a_figure_draws_the_seeds_together(runs_dir: Path, tmp_path: Path) -> No
 
 
 def test_the_order_of_the_streams_changes_nothing(tmp_path: Path) -> None:
-    """Each stream begins with an empty memory, so what came before it is nothing to it."""
+    """Each stream begins with an empty memory, so earlier streams do not affect it."""
     benchmark, backend, settings = drawn("drift", steps=12), scripted("note_taker"), Settings(budget=30)
     found = []
     for order in ([0, 1, 2], [2, 0, 1]):
@@ -89,7 +89,7 @@ def test_the_order_of_the_streams_changes_nothing(tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
-def test_a_value_of_a_list_that_there_is_not_is_told_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_value_in_a_list_is_reported_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     for flag, wrong, told in (
         ("--feedback", "truth,shufled", "unknown value of --feedback 'shufled'"),
         ("--update", "edit", "did you mean 'edits'"),

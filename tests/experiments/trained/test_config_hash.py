@@ -21,20 +21,20 @@ def run_of(**settings: object) -> RunConfig:
 
 
 @pytest.mark.parametrize("preset", ["demo", "lr", "cpu"])
-def test_the_hashes_of_committed_istree_results_are_still_those_of_their_presets(preset: str) -> None:
+def test_committed_istree_results_still_have_the_hashes_of_their_presets(preset: str) -> None:
     with (RESULTS / f"istree_{preset}.csv").open(newline="") as file:
         committed = {row["config_hash"] for row in csv.DictReader(file)}
     assert committed
     assert committed <= {config.hash() for config in preset_cells(preset)}
 
 
-def test_options_are_part_of_a_hash_however_they_are_written() -> None:
+def test_options_are_part_of_a_hash_and_the_way_they_are_written_is_not() -> None:
     hashes = {run_of(options=text).hash() for text in ("", "c=3", "values=16 c=3", " c=3  values=16")}
     assert len(hashes) == 1
     assert run_of(options="c=4").hash() not in hashes
 
 
-def test_a_configuration_comes_back_from_json_with_its_options() -> None:
+def test_a_configuration_is_read_back_from_json_with_its_options() -> None:
     told = {**CELL, "options": "c=4"}
     assert RunConfig.from_json(told, "config.json") == run_of(options="c=4")
     assert RunConfig.from_json(CELL, "config.json") == run_of()

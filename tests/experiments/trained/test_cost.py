@@ -1,4 +1,4 @@
-"""What a cell costs: counted against torch's own counter, and every number of hours says where it comes from."""
+"""The cost of a cell: its operations agree with torch's own counter, its lengths with the released generator."""
 
 import itertools
 import math
@@ -39,7 +39,7 @@ MACHINE = Hardware(
 
 @pytest.fixture
 def in_plain_torch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every kernel in operations that torch's counter sees; it takes a causal attention's whole square."""
+    """Runs kernels in operations that torch's counter sees; the counter takes causal attention's whole square."""
     for kernel in (causal_conv1d, mamba, residual, rms_norm, selective_scan):
         plain = {"naive": Backend(module=kernel.naive)}
         monkeypatch.setattr(kernel, "backends", lambda plain=plain: plain)
@@ -54,7 +54,7 @@ def tiny(arch: str, embedding: Any = "sinusoidal") -> SequenceModel:
 
 
 def counted_flops(model: SequenceModel, graded: int) -> float:
-    """Of the matrix products of a training step, by torch's counter."""
+    """The operations of a training step's matrix products, by torch's counter."""
     tokens_BxL = torch.randint(0, VOCABULARY, (BATCH, LENGTH), generator=torch.Generator().manual_seed(0))
     mask_BxL = torch.zeros(BATCH, LENGTH, dtype=torch.bool)
     mask_BxL[:, -graded:] = True
@@ -67,7 +67,7 @@ def counted_flops(model: SequenceModel, graded: int) -> float:
 @pytest.mark.usefixtures("in_plain_torch")
 @pytest.mark.parametrize("embedding", ["sinusoidal", "learned"])
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_a_training_steps_operations_are_those_that_torch_counts(arch: str, embedding: str) -> None:
+def test_the_operations_of_a_training_step_are_those_that_torch_counts(arch: str, embedding: str) -> None:
     model, graded, positions = tiny(arch, embedding), 7, LENGTH - 1
     ours = training_load(model, vocabulary=VOCABULARY, batch=BATCH, length=LENGTH, graded=graded).flops
     for layer in model.layers:
@@ -75,16 +75,16 @@ def test_a_training_steps_operations_are_those_that_torch_counts(arch: str, embe
         per_token = 0.0
         if hasattr(mixer, "o_proj"):  # torch counts the half of the square that causality saves
             per_token = 4 * mixer.o_proj.in_features * (positions - (positions + 1) / 2)
-        if isinstance(mixer, MambaMixer):  # of scan and convolution torch counts the sum over states alone
+        if isinstance(mixer, MambaMixer):  # of scan and convolution torch counts only the sum over states
             d_inner, d_state = mixer.A_log_IxN.shape
             per_token = 2 * d_inner * d_state - mixer.work(1).flops
         ours += 3 * BATCH * positions * per_token
-    # the first step of an LSTM has no gradient to hand to the state before it
+    # the first step of an LSTM passes no gradient to a state before it
     assert ours == pytest.approx(counted_flops(model, graded), rel=0.02 if arch == "lstm" else 1e-9)
 
 
 class ElementwiseResults(TorchDispatchMode):
-    """Counts the numbers that elementwise operations give, and two for each product of a batched matrix product."""
+    """Counts the numbers that elementwise operations return, and two for each product of a batched matrix product."""
 
     count = 0
 
@@ -97,7 +97,7 @@ class ElementwiseResults(TorchDispatchMode):
         return result
 
 
-def test_a_scans_operations_are_those_of_its_definition() -> None:
+def test_the_operations_of_a_scan_are_those_of_its_definition() -> None:
     mixer = MambaMixer(d_model=16)
     channels, states = mixer.A_log_IxN.shape
     x, delta, z = torch.randn(3, 5, channels)
@@ -110,11 +110,11 @@ def test_a_scans_operations_are_those_of_its_definition() -> None:
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 @pytest.mark.parametrize("length", [1, 9])
-def test_a_states_size_is_that_of_its_tensors(arch: str, length: int) -> None:
+def test_the_size_of_a_state_is_that_of_its_tensors(arch: str, length: int) -> None:
     assert 32 * state_floats(tiny(arch), length) == tiny(arch).state_bits(length)
 
 
-# n, then the mean length with the answer of the released generator: cot, rag
+# n, then the released generator's mean lengths, answer included: cot, rag
 RELEASED = [(16, 69.4, 426), (32, 140, 886), (64, 277.5, 1758), (128, 556, 3509)]
 
 
@@ -124,7 +124,7 @@ def test_mean_lengths_are_those_of_the_released_generator(n: int, cot: float, ra
     assert trace_sizes(config).length == pytest.approx(cot, rel=0.03)
     assert trace_sizes(replace(config, mode="rag")).length == pytest.approx(rag, rel=0.05)
     assert trace_sizes(replace(config, mode="direct")).length == 3 * n
-    assert trace_sizes(config).padded == 5 * n  # no batch of 64 is without a tree
+    assert trace_sizes(config).padded == 5 * n  # every batch of 64 has a tree
     task = config.build_task("train")
     first = task.sample(np.arange(64)).loss_mask_BxL.sum(1).mean()
     assert trace_sizes(config).graded == pytest.approx(first, rel=0.1)
@@ -138,11 +138,11 @@ def test_mean_lengths_are_those_of_the_released_generator(n: int, cot: float, ra
         (Load(flops=1e9, bytes=1e9, kernels=4e5), 4.0),
     ],
 )
-def test_a_step_takes_as_long_as_what_holds_it_up_most(load: Load, seconds: float) -> None:
+def test_a_step_takes_as_long_as_its_slowest_part(load: Load, seconds: float) -> None:
     assert MACHINE.seconds([(10, load)]) == pytest.approx(10 * seconds)
 
 
-def test_the_longer_the_problem_and_the_larger_the_model_the_more_a_cell_costs() -> None:
+def test_longer_problems_and_larger_models_cost_more() -> None:
     config = RunConfig(task="istree", mode="cot", n=16, arch="mamba", size="0.5m")
     costs = [cell_cost(c) for c in (config, replace(config, n=32), replace(config, n=32, size="1m"))]
     for smaller, larger in itertools.pairwise(costs):
@@ -155,7 +155,7 @@ def test_the_longer_the_problem_and_the_larger_the_model_the_more_a_cell_costs()
 
 
 @pytest.mark.parametrize("samples", [4800, 4816, 4832])
-def test_a_curriculums_tokens_are_those_that_it_draws(samples: int) -> None:
+def test_the_tokens_of_a_curriculum_are_those_that_it_draws(samples: int) -> None:
     config = replace(
         RunConfig(task="index", mode="direct", n=32, arch="lstm", size="tiny", curriculum="4+8"),
         samples=samples,

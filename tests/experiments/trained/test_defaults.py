@@ -13,7 +13,7 @@ NEAR = 0.05
 
 
 def means() -> dict[str, dict[float, float]]:
-    """Mean accuracy over the tasks, by rate and architecture; of those that were swept whole."""
+    """Mean accuracy over the tasks, by architecture and rate, for architectures whose sweep is complete."""
     told: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     for _, row in read_table(TABLE):
         told[row["arch"]][row["lr"]].append(row["accuracy"])
@@ -21,7 +21,7 @@ def means() -> dict[str, dict[float, float]]:
     return {arch: {rate: fmean(accuracies) for rate, accuracies in rates.items()} for arch, rates in whole.items()}
 
 
-def test_the_default_is_the_one_rate_that_is_nearly_the_best_of_every_architecture() -> None:
+def test_the_default_is_the_only_rate_near_the_best_for_every_architecture() -> None:
     swept = means()
     assert set(swept) == set(ARCHITECTURES)
     near = [rate for rate in RATES if all(rates[rate] >= max(rates.values()) - NEAR for rates in swept.values())]

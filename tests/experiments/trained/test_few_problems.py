@@ -1,4 +1,4 @@
-"""A split with fewer problems than are to be evaluated: all that is told of the evaluation is of those that it has."""
+"""If a split has fewer problems than asked for, forecast, progress and result count only those that it has."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +32,7 @@ TASK = Few
 
 @pytest.fixture
 def config(tmp_path: Path) -> RunConfig:
-    """Of a task whose test split has PROBLEMS problems, 50 being wanted."""
+    """A run on a task whose test split has PROBLEMS problems; it asks for 50."""
     (tmp_path / "few.py").write_text(FEW)
     return RunConfig(
         task=str(tmp_path / "few.py"),
@@ -47,25 +47,25 @@ def config(tmp_path: Path) -> RunConfig:
     )
 
 
-def test_the_forecast_counts_the_problems_that_there_are(config: RunConfig) -> None:
+def test_the_forecast_counts_only_the_problems_of_the_split(config: RunConfig) -> None:
     enough = replace(config, eval_samples=PROBLEMS)
     assert cell_cost(config).evaluation == cell_cost(enough).evaluation
-    assert cell_cost(config).decoded == PROBLEMS  # an answer each
+    assert cell_cost(config).decoded == PROBLEMS  # one answer each
     assert cell_cost(replace(config, eval_samples=7)).decoded == 7
     run = MeasuredPace(config=config, hardware="", threads=1, first=0.5, last=1.0, trained_s=1.0, tokens_per_s=2.0)
     assert estimate(config, MACHINE, [run], 0.0).seconds == pytest.approx(PROBLEMS / 2.0)
 
 
-def test_progress_is_told_of_the_problems_that_there_are(
+def test_progress_counts_only_the_problems_of_the_split(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, inner, told = RunDirectory.of(config, tmp_path), trained_run.count, []
+    run, inner, told = RunDirectory.of(config, tmp_path), trained_run.write_tally, []
 
-    def count(run: RunDirectory, tally: Tally) -> None:
+    def write_tally(run: RunDirectory, tally: Tally) -> None:
         inner(run, tally)
         told.append(config.progress(run).doing)
 
-    monkeypatch.setattr(trained_run, "count", count)
+    monkeypatch.setattr(trained_run, "write_tally", write_tally)
     monkeypatch.setattr(trained_run, "_decode_batch", lambda model, task: 15)
     assert execute(config, tmp_path)["eval_samples"] == PROBLEMS
     assert told == ["decoding 50%", "decoding 100%"]

@@ -1,4 +1,4 @@
-"""Every number of hours says where it comes from: a measured run, scaled from other ones, or the roofline alone."""
+"""Every number of hours names its source: a measured run, scaling from other runs, or the roofline alone."""
 
 import json
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ from tests.training.test_loop import CONFIG
 def make_run(
     runs_dir: Path, config: RunConfig, *, pace: float, hardware: str, tokens_per_s: float = 0.0, threads: int = 1
 ) -> None:
-    """A run with three reports: the first slow, as of one that compiles its kernels."""
+    """Writes a run with three reports; the first is slow, as if kernels were compiled."""
     total = config.samples
     made = [(total // 4, pace / 9), (total // 2, pace), (3 * total // 4, pace)]
     make_reports(runs_dir, config, made, hardware=hardware, threads=threads)
@@ -44,7 +44,7 @@ def make_run(
 def make_reports(
     runs_dir: Path, config: RunConfig, made: Sequence[tuple[int, float]], *, hardware: str, threads: int = 1
 ) -> None:
-    """A run that has trained; made: samples, and how many a second since the report before."""
+    """Writes a run that has trained; made: samples, and samples per second since the previous report."""
     run = RunDirectory.of(config, runs_dir)
     run.path.mkdir(parents=True)
     run.create(config, {})
@@ -53,7 +53,7 @@ def make_reports(
     run.metrics.write_text("".join(json.dumps(report) + "\n" for report in told))
 
 
-def test_hours_come_from_a_measured_run_where_there_is_one(tmp_path: Path) -> None:
+def test_hours_come_from_a_measured_run_if_there_is_one(tmp_path: Path) -> None:
     h200 = GPUS[0]
     make_run(tmp_path, replace(CONFIG, seed=1), pace=40.0, hardware=environment.hardware(), tokens_per_s=100.0)
     make_run(tmp_path, replace(CONFIG, seed=2), pace=9.0, hardware="another processor")
@@ -115,7 +115,7 @@ PLAIN = replace(STAGED, curriculum="")
 
 
 def make_staged_run(runs_dir: Path, reports: int, slowness: float) -> float:
-    """A run of STAGED that takes so many times its roofline, of 12 reports the first ones; its seconds in all."""
+    """Writes the first of 12 reports of a run at slowness times its roofline; returns the seconds of the whole run."""
     seconds = [slowness * MACHINE.seconds([step]) for step in cell_cost(STAGED).training]
     paces = [1600 / stage for stage in seconds for _ in range(4)]
     made = [(400 * (i + 1), pace) for i, pace in enumerate(paces)]
@@ -129,7 +129,7 @@ def training_of(config: RunConfig, runs_dir: Path, todo: float = 1.0) -> Duratio
     return Duration(whole.seconds - evaluation.seconds, whole.sources - evaluation.sources)
 
 
-def test_a_curriculums_run_is_measured_over_all_of_its_sizes(tmp_path: Path) -> None:
+def test_a_run_with_a_curriculum_is_measured_over_all_of_its_sizes(tmp_path: Path) -> None:
     seconds = make_staged_run(tmp_path, 12, slowness=7.0)
     assert training_of(STAGED, tmp_path) == Duration(pytest.approx(seconds), frozenset({"measured"}))
     third = 7.0 * MACHINE.seconds(cell_cost(STAGED).training[-1:])
@@ -137,18 +137,18 @@ def test_a_curriculums_run_is_measured_over_all_of_its_sizes(tmp_path: Path) -> 
     assert training_of(STAGED, tmp_path, 1 / 3).seconds == pytest.approx(third)
 
 
-def test_a_plain_run_is_scaled_from_a_curriculums_and_not_measured_by_it(tmp_path: Path) -> None:
+def test_a_plain_run_is_scaled_from_one_with_a_curriculum_and_not_called_measured(tmp_path: Path) -> None:
     make_staged_run(tmp_path, 12, slowness=7.0)
     plain = 7.0 * MACHINE.seconds(cell_cost(PLAIN).training)
     assert training_of(PLAIN, tmp_path) == Duration(pytest.approx(plain), frozenset({"scaled"}))
 
 
-def test_small_problems_of_a_curriculum_do_not_stand_for_the_large_ones_to_come(tmp_path: Path) -> None:
+def test_a_curriculum_stopped_at_its_small_problems_is_scaled_to_the_large_ones(tmp_path: Path) -> None:
     seconds = make_staged_run(tmp_path, 4, slowness=7.0)
     assert training_of(STAGED, tmp_path) == Duration(pytest.approx(seconds), frozenset({"scaled"}))
 
 
-def test_a_cell_that_the_next_sweep_tries_again_is_still_to_do(tmp_path: Path) -> None:
+def test_time_left_includes_a_cell_that_the_next_sweep_tries_again(tmp_path: Path) -> None:
     fresh, tried, hopeless = cells = [replace(PLAIN, seed=seed) for seed in range(3)]
     runs = {cell: RunDirectory.of(cell, tmp_path) for cell in cells}
     for cell in (tried, hopeless):
@@ -163,7 +163,7 @@ def test_a_cell_that_the_next_sweep_tries_again_is_still_to_do(tmp_path: Path) -
     assert tried in most_valuable_first(runs)
 
 
-def test_hours_are_until_the_last_cell_ends_and_carry_their_unit_and_the_marks_of_all() -> None:
+def test_hours_run_until_the_last_cell_ends_and_show_their_unit_and_all_marks() -> None:
     cells = [Duration(7200.0, frozenset({"measured"})), Duration(3600.0, frozenset({"roofline", "scaled"}))]
     assert hours(cells, replace(MACHINE, count=1)) == "3.00h =~?"
     assert hours(cells, MACHINE) == "2.00h =~?"

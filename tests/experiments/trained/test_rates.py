@@ -1,4 +1,4 @@
-"""Learning rates are chosen on validation, by one protocol: widened at an edge, fresh seeds at the best."""
+"""Learning rates are chosen on validation by one protocol: widen the grid at an edge, run fresh seeds at the best."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ def cells(rates: list[float], seeds: tuple[int, ...] = (0, 1), archs: tuple[str,
 
 
 class Runner:
-    """Runs nothing: a row is an accuracy that is a function of architecture, rate and seed."""
+    """Runs nothing: the accuracy of a row is a function of its configuration."""
 
     def __init__(self, accuracy: Callable[[RunConfig], float]) -> None:
         self.accuracy = accuracy
@@ -45,7 +45,7 @@ def peak_at(rate: float) -> Callable[[RunConfig], float]:
         ({1e-4: 1.0, 1e-3: 1.0}, 1e-4),
     ],
 )
-def test_the_best_rate_is_that_of_the_highest_mean_and_the_middle_one_of_several(means, best):
+def test_the_best_rate_has_the_highest_mean_and_is_the_middle_one_of_equals(means, best):
     assert RateSearch({rate: [mean, mean] for rate, mean in means.items()}).best == best
 
 
@@ -85,7 +85,7 @@ def test_a_model_that_learned_at_no_rate_has_no_window(highest):
     assert "; no window, as no rate reaches 0.9; 2 fresh seeds: " in chosen.line()
 
 
-def test_every_model_is_widened_by_itself_and_rounds_are_shared():
+def test_each_models_grid_is_widened_separately_and_rounds_are_shared():
     peaks = {"lstm": peak_at(8e-3), "gru": peak_at(1e-3)}
     runner = Runner(lambda cell: peaks[cell.arch](cell))
     lstm, gru = choose_rates(cells([1e-3, 2e-3], archs=("lstm", "gru")), runner)
@@ -99,21 +99,21 @@ def test_every_model_is_widened_by_itself_and_rounds_are_shared():
     }
 
 
-def test_widening_ends():
+def test_widening_stops_after_four_rates():
     runner = Runner(lambda cell: cell.lr)  # the larger the better
     (chosen,) = choose_rates(cells([1e-4, 1.1e-4]), runner)
     assert len(chosen.search.rates) == 2 + 4
     assert chosen.search.best == chosen.search.rates[-1]
 
 
-def test_what_a_model_is_besides_rate_and_seed_keeps_models_apart():
+def test_models_differ_by_every_setting_except_rate_and_seed():
     runner = Runner(peak_at(3e-3))
     both = 2 * cells([1e-3, 3e-3, 1e-2])
     wide = [RunConfig(**{**c.to_json(), "size": "tiny+d_model=32"}) for c in cells([1e-3, 3e-3, 1e-2])]
     assert [chosen.model.size for chosen in choose_rates([*both, *wide], runner)] == ["tiny", "tiny+d_model=32"]
 
 
-def test_rows_say_which_rates_were_tried_and_which_are_of_fresh_seeds():
+def test_rows_name_the_tried_rates_and_mark_the_fresh_seeds():
     (chosen,) = choose_rates(cells([1e-3, 3e-3, 1e-2]), Runner(peak_at(3e-3)))
     rows = chosen.rows()
     assert len(rows) == 3 * 2 + 2
@@ -137,7 +137,7 @@ def test_rows_say_which_rates_were_tried_and_which_are_of_fresh_seeds():
         ([1e-3, 2.0], "--lr 2 is out of range"),
     ],
 )
-def test_a_grid_that_shows_no_window_is_refused_before_anything_is_trained(rates, told):
+def test_a_grid_that_can_show_no_window_is_refused_before_training(rates, told):
     runner = Runner(peak_at(1e-3))
     with pytest.raises(UsageError, match=told):
         choose_rates(cells(rates), runner)
@@ -164,7 +164,7 @@ def test_the_command_prints_window_and_rate_and_writes_all_rows(tmp_path, capsys
 
 
 @pytest.mark.parametrize("more", ["", "--dry-run"])
-def test_one_rate_is_wrong_use_in_one_line(more, tmp_path, capsys):
+def test_a_single_rate_is_refused_in_one_line(more, tmp_path, capsys):
     line = f"sweep --task index --mode direct --n 4 --arch lstm --size tiny --lr 1e-3 --choose lr --runs-dir {tmp_path}"
     assert main(f"{line} {more}".split()) == 2
     error = capsys.readouterr().err
@@ -172,7 +172,7 @@ def test_one_rate_is_wrong_use_in_one_line(more, tmp_path, capsys):
     assert error.count("\n") == 1
 
 
-def test_a_dry_run_tells_the_first_round_which_is_on_validation(tmp_path, capsys):
+def test_a_dry_run_prints_the_first_round_which_is_on_validation(tmp_path, capsys):
     line = (
         "sweep --task index --mode direct --n 8 --arch lstm --size tiny --lr 1e-3,3e-3 --seed 0 --choose lr --dry-run"
     )
@@ -181,4 +181,4 @@ def test_a_dry_run_tells_the_first_round_which_is_on_validation(tmp_path, capsys
     assert told.out.count("--eval-split validation") == 2
     assert "--eval-split test" not in told.out
     assert "this is the first round" in told.out
-    assert "one seed a rate" in told.err
+    assert "one seed per rate" in told.err

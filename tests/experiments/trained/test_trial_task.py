@@ -1,4 +1,4 @@
-"""A user's task whose splits meet, or whose samples depend on their batch, is refused before training."""
+"""A user's task whose splits overlap, or whose samples depend on their batch, is refused before training."""
 
 from pathlib import Path
 from textwrap import dedent
@@ -49,15 +49,15 @@ def tried(folder: Path, *, seed: str = KEY, number: str = "index", kept: str = S
     try_task(load_task(str(file))(TaskConfig(n=16, mode="direct")), str(file))
 
 
-def test_a_task_that_keeps_both_laws_passes(tmp_path: Path) -> None:
+def test_a_task_that_keeps_both_rules_passes(tmp_path: Path) -> None:
     tried(tmp_path)
 
 
-def test_splits_that_share_a_problem_are_told(tmp_path: Path) -> None:
+def test_splits_that_share_a_problem_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match=r"parity\.py: one prompt is in the splits train and validation"):
         tried(tmp_path, seed="7", kept="True")
 
 
-def test_samples_that_depend_on_their_batch_are_told(tmp_path: Path) -> None:
+def test_samples_that_depend_on_their_batch_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="sample 1 differs when it is drawn without sample 0"):
         tried(tmp_path, number="place")

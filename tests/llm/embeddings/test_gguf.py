@@ -1,4 +1,4 @@
-"""A GGUF file gives the states of the folder that it was made of."""
+"""A GGUF file gives the states of the folder that it was made from."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def test_states_are_those_of_the_folder(folder: Path, file: Path) -> None:
     assert states_width(str(file)) == WIDTH
 
 
-def test_a_file_has_a_fingerprint_of_its_content(file: Path, tmp_path: Path) -> None:
+def test_the_fingerprint_of_a_file_depends_on_its_content_alone(file: Path, tmp_path: Path) -> None:
     copy = tmp_path / file.name
     content = bytearray(file.read_bytes())
     copy.write_bytes(content)
@@ -47,7 +47,9 @@ def test_a_file_has_a_fingerprint_of_its_content(file: Path, tmp_path: Path) -> 
     assert fingerprint(str(copy)) != fingerprint(str(file))
 
 
-def test_a_file_that_is_not_there_or_not_readable_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_or_unreadable_file_and_a_missing_package_are_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(UsageError, match=r"absent.gguf: no such file"):
         fingerprint(str(tmp_path / "absent.gguf"))
     bad = tmp_path / "bad.gguf"

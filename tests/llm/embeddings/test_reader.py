@@ -1,4 +1,4 @@
-"""Token states: the same for any batch and padding, of any layer, in windows that cover a text."""
+"""Token states are the model's at any layer, for any batch and padding; windows cover a long text."""
 
 from pathlib import Path
 
@@ -62,18 +62,18 @@ def test_states_are_those_of_the_model_itself(folders: dict[str, Path], kind: st
 
 
 def test_the_halves_of_an_encoder_decoder_differ_and_its_decoder_reads_its_encoder(folders: dict[str, Path]) -> None:
-    first, other = "Club 3 plays chess", "Club 3 plays the"  # the decoder reads them shifted by one: alike to the last
+    first, other = "Club 3 plays chess", "Club 3 plays the"  # shifted by one, the decoder's inputs are equal
     encoder, decoder = (_read(folders["t5"], [first, other], half=half) for half in ("encoder", "decoder"))
     assert not torch.allclose(encoder[0].states_LxD, decoder[0].states_LxD, **CLOSE)
     assert not torch.allclose(decoder[0].states_LxD[1], decoder[1].states_LxD[1], **CLOSE)
 
 
-def test_words_are_counted_between_white_space(folders: dict[str, Path]) -> None:
+def test_words_are_separated_by_white_space(folders: dict[str, Path]) -> None:
     for text, each in zip(TEXTS, _read(folders["llama"], TEXTS), strict=True):
         assert sorted(set(each.word_L.tolist())) == list(range(len(text.split())))
 
 
-def test_a_second_copy_lets_a_decoder_see_what_comes_later(folders: dict[str, Path]) -> None:
+def test_a_second_copy_lets_a_decoder_see_later_words(folders: dict[str, Path]) -> None:
     first, other = "Club 3 plays chess", "Club 3 plays the"
     once, twice = (_read(folders["llama"], [first, other], copies=copies) for copies in (1, 2))
     assert [len(each.word_L) for each in once] == [len(each.word_L) for each in twice]
@@ -82,7 +82,7 @@ def test_a_second_copy_lets_a_decoder_see_what_comes_later(folders: dict[str, Pa
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta", "mpnet", "data2vec_text", "llama"])
-def test_a_long_text_is_read_in_windows_and_that_is_counted(folders: dict[str, Path], kind: str) -> None:
+def test_a_long_text_is_read_in_windows_and_counted(folders: dict[str, Path], kind: str) -> None:
     text = " ".join(f"Town {number}" for number in range(POSITIONS))
     reader = StateReader(StatesConfig(model=str(folders[kind]), precision="fp32"))
     (read,) = reader.read([text])
@@ -117,7 +117,7 @@ def test_windows_keep_every_token_once_and_fit_their_room(length: int, room: int
         (["a"], {"window": 1, "copies": 2}, "has no room for a text"),
     ],
 )
-def test_what_cannot_be_read_is_refused_in_one_line(
+def test_unreadable_texts_and_settings_are_refused(
     folders: dict[str, Path], texts: list[str], more: dict[str, object], said: str
 ) -> None:
     with pytest.raises(UsageError, match=said):

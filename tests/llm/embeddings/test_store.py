@@ -1,4 +1,4 @@
-"""The store of token states: each text read once, by the right model, whatever was killed or damaged."""
+"""The store of token states: each text is read once, by the right model, even after a kill or damage."""
 
 import json
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save("bert", tmp_path_factory.mktemp("bert"))
 
 
-def test_what_comes_back_is_what_the_model_says(folder: Path, tmp_path: Path) -> None:
+def test_stored_states_are_those_of_the_model(folder: Path, tmp_path: Path) -> None:
     config = StatesConfig(model=str(folder), precision="fp32")
     found = states_of(config, TEXTS, tmp_path)
     for text, read in zip(TEXTS, StateReader(config).read(TEXTS), strict=True):
@@ -30,18 +30,18 @@ def test_what_comes_back_is_what_the_model_says(folder: Path, tmp_path: Path) ->
         assert found[text].word_L.tolist() == read.word_L.tolist()
 
 
-def test_fp16_is_stored_as_such(folder: Path, tmp_path: Path) -> None:
+def test_states_are_stored_in_fp16_by_default(folder: Path, tmp_path: Path) -> None:
     assert states_of(StatesConfig(model=str(folder)), TEXTS, tmp_path)[TEXTS[0]].states_LxD.dtype == torch.float16
 
 
-def test_texts_that_are_there_need_no_model(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stored_texts_need_no_model(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = StatesConfig(model=str(folder))
     states_of(config, TEXTS, tmp_path)
     monkeypatch.delattr(store, "StateReader")
     assert TEXTS[1] in states_of(config, TEXTS[:2], tmp_path)
 
 
-def test_a_killed_reading_goes_on_with_the_next_shard(
+def test_a_killed_reading_resumes_at_the_next_shard(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "SHARD_TEXTS", 1)
@@ -57,11 +57,11 @@ def test_a_killed_reading_goes_on_with_the_next_shard(
     monkeypatch.setattr(StateReader, "read", dies)
     with pytest.raises(KeyboardInterrupt):
         states_of(config, TEXTS, tmp_path)
-    left[0] = 1  # a single text is lacking
+    left[0] = 1  # only one text is missing
     assert all(text in states_of(config, TEXTS, tmp_path) for text in TEXTS)
 
 
-def test_no_more_texts_than_a_shard_are_held_at_a_time(
+def test_at_most_one_shard_of_texts_is_read_at_a_time(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read, held = StateReader.read, []
@@ -77,7 +77,7 @@ def test_no_more_texts_than_a_shard_are_held_at_a_time(
     assert len(list(found.folder.glob("*.safetensors"))) == 2
 
 
-def test_a_text_longer_than_the_window_is_told(
+def test_a_text_longer_than_the_window_is_reported(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     states_of(StatesConfig(model=str(folder)), ["Town 7 " * POSITIONS, *TEXTS], tmp_path)
@@ -94,7 +94,7 @@ def _one_byte_changed(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("damaged", [_half, _one_byte_changed])
-def test_a_damaged_shard_is_told_and_read_again(
+def test_a_damaged_shard_is_reported_and_read_again(
     folder: Path, tmp_path: Path, damaged: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     config = StatesConfig(model=str(folder))
@@ -112,7 +112,7 @@ def test_a_damaged_shard_is_told_and_read_again(
         assert again[text].word_L.tolist() == new[text].word_L.tolist()
 
 
-def test_states_of_a_damaged_shard_are_never_given(folder: Path, tmp_path: Path) -> None:
+def test_states_of_a_damaged_shard_are_never_returned(folder: Path, tmp_path: Path) -> None:
     config = StatesConfig(model=str(folder))
     (shard,) = states_of(config, TEXTS, tmp_path).folder.glob("*.safetensors")
     shard.write_bytes(_one_byte_changed(shard.read_bytes()))
@@ -126,7 +126,7 @@ def test_a_shard_that_cannot_be_opened_is_kept(folder: Path, tmp_path: Path, mon
     (shard,) = found.folder.glob("*.safetensors")
 
     def no_files_left(path: Path, framework: str) -> None:
-        raise FileNotFoundError(f"No such file or directory: {path}")  # what safetensors says of too many open files
+        raise FileNotFoundError(f"No such file or directory: {path}")  # safetensors' message for too many open files
 
     with monkeypatch.context() as full:
         full.setattr(store, "safe_open", no_files_left)
@@ -159,7 +159,7 @@ def test_a_shard_is_read_whole_only_once(folder: Path, tmp_path: Path, monkeypat
     assert len(taken) == 1
 
 
-def test_other_weights_never_get_these_states(folder: Path, tmp_path: Path) -> None:
+def test_states_are_never_returned_for_other_weights(folder: Path, tmp_path: Path) -> None:
     other = save("bert", tmp_path / "other", seed=1)
     one, two = StatesConfig(model=str(folder)), StatesConfig(model=str(other))
     assert fingerprint(one.model) != fingerprint(two.model)
@@ -195,7 +195,7 @@ def test_tokens_added_to_a_vocabulary_change_the_fingerprint(folder: Path, tmp_p
     assert fingerprint(str(copy)) != fingerprint(str(folder))
 
 
-def test_a_folder_that_is_no_model_is_refused_in_one_line(folder: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_no_model_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such folder"):
         fingerprint("./absent")
     with pytest.raises(UsageError, match="holds no weights"):

@@ -1,4 +1,4 @@
-"""The real questions that tests use where they are there."""
+"""Finds the real questions that some tests use."""
 
 from pathlib import Path
 
@@ -6,5 +6,5 @@ from tests.real_data import real
 
 
 def real_file(name: str) -> Path:
-    """A file of real questions; the test is skipped where it is absent."""
+    """The path of a file of real questions; skips the test if it is absent."""
     return real(f"hotpotqa/{name}")

@@ -1,4 +1,4 @@
-"""What is told of a file whose questions are few, short or none."""
+"""The audits work on a file of one question, and refuse one without a question of ten paragraphs."""
 
 import json
 from pathlib import Path
@@ -12,13 +12,15 @@ from tests.tasks.hotpotqa.test_task import MAGAZINE, data_file, official
 
 
 @pytest.mark.parametrize("audit", [lengths, reach])
-def test_a_file_without_ten_paragraphs_is_told(audit: ModuleType, tmp_path: Path) -> None:
+def test_a_file_without_a_question_of_ten_paragraphs_is_refused(audit: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="none of the 3 questions has 10 paragraphs"):
         audit.main([str(data_file(tmp_path, 3))])
 
 
 @pytest.mark.parametrize("audit", [lengths, reach])
-def test_a_file_of_one_question_will_do(audit: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_of_one_question_is_enough(
+    audit: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     context = [[title, sentences] for title, sentences in MAGAZINE.items()]
     context += [[f"Place {number}", ["It is a place."]] for number in range(6)]
     path = tmp_path / "one.json"
@@ -28,6 +30,6 @@ def test_a_file_of_one_question_will_do(audit: ModuleType, tmp_path: Path, capsy
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "many", "1_0"])
-def test_a_count_that_is_none_is_told(count: str, tmp_path: Path) -> None:
+def test_a_count_that_is_not_a_whole_number_from_1_on_is_refused(count: str, tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="is not a whole number from 1 on"):
         reach.main([str(data_file(tmp_path, 3)), count])

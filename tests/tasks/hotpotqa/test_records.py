@@ -1,4 +1,4 @@
-"""Both public schemas are read to the same questions; what is not a whole question is named and left out."""
+"""Both public schemas give the same questions; a record that is not a whole question is left out with its reason."""
 
 import json
 from pathlib import Path
@@ -56,7 +56,7 @@ EXPECTED = Question(
 
 
 def written(path: Path, records: list[Any]) -> Path:
-    """As JSON, JSON lines or Parquet, by the name's end."""
+    """The path, to which the records are written as JSON, JSON lines or Parquet, by its suffix."""
     if path.suffix == ".parquet":
         pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
         parquet.write_table(pyarrow.Table.from_pylist(records), path)
@@ -77,7 +77,7 @@ def test_both_schemas_are_read_from_every_form_of_file(tmp_path: Path, ending: s
         assert records.left_out == ()
 
 
-def test_gold_titles_stand_in_the_order_in_which_supporting_facts_name_them(tmp_path: Path) -> None:
+def test_gold_titles_are_in_the_order_of_the_supporting_facts(tmp_path: Path) -> None:
     facts = [["Red Club", 0], ["Ann Lee", 1], ["Red Club", 0], ["Ann Lee", 0]]
     (question,) = read_questions(written(tmp_path / "a.json", [official(supporting_facts=facts)])).kept
     assert question.gold_titles == ("Red Club", "Ann Lee")
@@ -105,7 +105,7 @@ def test_gold_titles_stand_in_the_order_in_which_supporting_facts_name_them(tmp_
         ({"type": "tricky"}, "its type is 'tricky'"),
     ],
 )
-def test_a_record_with_a_defect_is_left_out_and_the_reason_told(
+def test_a_record_with_a_defect_is_left_out_with_its_reason(
     tmp_path: Path, changed: dict[str, Any], reason: str
 ) -> None:
     records = read_questions(written(tmp_path / "a.jsonl", [official(_id="good"), official(**changed)]))
@@ -121,7 +121,7 @@ def test_of_two_records_with_one_id_the_first_is_kept(tmp_path: Path) -> None:
     assert [(left.id, left.where) for left in records.left_out] == [("5a", "record 2")]
 
 
-def test_a_line_that_is_no_json_is_left_out_alone(tmp_path: Path) -> None:
+def test_only_lines_without_a_json_object_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     good = json.dumps(official())
     path.write_bytes(b"\xef\xbb\xbf" + good.encode() + b'\n\n{"_id": \n[]\n' + b"\xff\n")
@@ -147,7 +147,7 @@ def test_a_line_that_is_no_json_is_left_out_alone(tmp_path: Path) -> None:
         (b'["\xff"]', "not UTF-8"),
     ],
 )
-def test_a_file_that_is_none_is_refused_in_one_line(tmp_path: Path, content: bytes, told: str) -> None:
+def test_an_unusable_file_is_refused_in_one_line(tmp_path: Path, content: bytes, told: str) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(content)
     with pytest.raises(TaskError) as caught:
@@ -158,7 +158,7 @@ def test_a_file_that_is_none_is_refused_in_one_line(tmp_path: Path, content: byt
 
 
 @pytest.mark.parametrize("chunk", [1, 1 << 20])
-def test_what_stands_behind_a_list_is_told_and_not_dropped(
+def test_text_after_a_list_is_an_error_and_is_not_dropped(
     tmp_path: Path, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "CHUNK", chunk)
@@ -170,7 +170,7 @@ def test_what_stands_behind_a_list_is_told_and_not_dropped(
         read_questions(path)
 
 
-def test_a_line_with_a_number_of_thousands_of_digits_is_left_out_alone(tmp_path: Path) -> None:
+def test_only_the_line_with_a_number_of_thousands_of_digits_is_left_out(tmp_path: Path) -> None:
     path = written(tmp_path / "a.jsonl", [official()])
     path.write_text(path.read_text() + f'{{"_id": {"9" * 5000}}}\n')
     records = read_questions(path)
@@ -184,7 +184,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 100])
-def test_where_a_file_is_cut_into_parts_does_not_matter(
+def test_the_size_of_the_parts_in_which_a_file_is_read_does_not_matter(
     tmp_path: Path, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = written(tmp_path / "a.json", [official(_id=str(number), answer="Bö Ek 日本") for number in range(3)])

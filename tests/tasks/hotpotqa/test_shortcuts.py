@@ -1,4 +1,4 @@
-"""Who reads less than both gold paragraphs and the question guesses, and is right about as often as guessing is."""
+"""A shortcut, whatever it reads of a question and its paragraphs, is right about as often as a guess."""
 
 import pytest
 
@@ -6,8 +6,8 @@ from retrieval_gap.tasks.hotpotqa.audits.shortcuts import SEEN, accuracy
 from retrieval_gap.tasks.hotpotqa.data.records import Question
 from retrieval_gap.tasks.hotpotqa.worlds.questions import world_question
 
-# Candidates: 16 to 40 names or years without a paragraph, 3 in one paragraph and in two; yes and no; two towns where
-# the older of two is asked for.  0.06 above is three standard errors of 600 answers, and the few that years tell.
+# Candidates: 16 to 40 names or years without the second gold paragraph, 3 with it; yes and no; two if the older of two
+# is asked for.  The 0.06 added are three standard errors of 600 answers, and the few that years tell.
 CHANCE = {"the question": 0.05, "the question, the first gold paragraph": 0.05}
 
 

@@ -1,4 +1,4 @@
-"""Which paragraphs are shown: the same whatever the file's order, nested in n, and one thing varied at a time."""
+"""The paragraphs shown do not depend on the file's order, are nested in n, and vary in one thing at a time."""
 
 import json
 import random
@@ -32,7 +32,7 @@ SENTENCES = st.lists(st.lists(WORDS, max_size=8).map(" ".join), max_size=3).map(
 
 @st.composite
 def made_questions(draw: st.DrawFn, paragraphs: int = 10) -> Question:
-    """A question with so many paragraphs of any words, some sentences empty."""
+    """A question with this many paragraphs of any words; some sentences are empty."""
     titles = draw(
         st.lists(
             st.lists(WORDS, min_size=1, max_size=3).map(" ".join), unique=True, min_size=paragraphs, max_size=paragraphs
@@ -65,7 +65,7 @@ def words_before_gold_and_behind(shown: Shown) -> list[tuple[int, int]]:
 
 @settings(max_examples=60, deadline=None)
 @given(made_questions(), st.integers(0, 2**63 - 1), st.sampled_from(["random", "last", "first"]))
-def test_what_is_shown_at_n_is_shown_at_every_larger_n_in_the_same_order(
+def test_paragraphs_shown_at_n_are_shown_in_the_same_order_at_every_larger_n(
     question: Question, seed: int, order: str
 ) -> None:
     larger = shown(question, 10, order, seed=seed).paragraphs
@@ -94,7 +94,7 @@ def test_the_order_of_a_records_paragraphs_and_of_a_file_does_not_matter(
 
 @settings(max_examples=40, deadline=None)
 @given(made_questions(), st.sampled_from(["random", "last", "first", "3,7"]), st.integers(0, 99))
-def test_length_matched_keeps_every_word_of_length_and_every_gold_word_in_place(
+def test_length_matched_keeps_the_length_and_the_place_of_every_gold_word(
     question: Question, order: str, seed: int
 ) -> None:
     whole = shown(question, 10, order, seed=seed)
@@ -114,7 +114,7 @@ def test_length_matched_keeps_every_word_of_length_and_every_gold_word_in_place(
 
 @settings(max_examples=40, deadline=None)
 @given(made_questions(), st.sampled_from(["random", "last", "first"]), st.integers(0, 99))
-def test_distance_moves_the_gold_paragraphs_alone_to_where_they_stand_in_plain(
+def test_distance_moves_the_gold_paragraphs_alone_to_their_distance_from_the_end_in_plain(
     question: Question, order: str, seed: int
 ) -> None:
     others = [p for p in shown(question, 10, order, seed=seed).paragraphs if not p.gold]
@@ -127,7 +127,7 @@ def test_distance_moves_the_gold_paragraphs_alone_to_where_they_stand_in_plain(
 
 
 def test_a_layout_is_pinned() -> None:
-    """May change only with a new data format: results of other machines and days are about the same paragraphs."""
+    """It may change only with a new data format: results of other machines and days are about the same paragraphs."""
 
     def titles(variant: str) -> list[str]:
         return [p.title for p in shown(world_question(0, "train", 0), 4, variant=variant).paragraphs]
@@ -139,7 +139,7 @@ def test_a_layout_is_pinned() -> None:
     assert titles("distance") == [*behind, one, "Parker family", "Hale family", other]
 
 
-def test_gold_paragraphs_stand_where_they_are_wanted() -> None:
+def test_gold_paragraphs_are_where_the_order_puts_them() -> None:
     question = world_question(0, "train", 0)
     assert gold_places(shown(question, 6, "last")) == [4, 5]
     assert gold_places(shown(question, 6, "first")) == [0, 1]
@@ -150,7 +150,7 @@ def test_gold_paragraphs_stand_where_they_are_wanted() -> None:
 
 
 @pytest.mark.parametrize("n", [2, 4, 10])
-def test_in_random_order_every_pair_of_places_and_either_gold_first_is_as_likely(n: int) -> None:
+def test_in_random_order_all_pairs_of_places_and_both_orders_of_gold_are_equally_likely(n: int) -> None:
     counts: Counter[tuple[int, ...]] = Counter()
     first: Counter[bool] = Counter()
     drawn = 2000
@@ -167,7 +167,7 @@ def test_in_random_order_every_pair_of_places_and_either_gold_first_is_as_likely
     assert abs(first[True] - drawn / 2) < 4 * (drawn / 4) ** 0.5
 
 
-def test_every_distractor_is_kept_as_often() -> None:
+def test_all_distractors_are_kept_equally_often() -> None:
     base = world_question(0, "train", 0)
     kept = Counter(p.title for i in range(2000) for p in shown(replace(base, id=str(i)), 4).paragraphs if not p.gold)
     assert len(kept) == 8
@@ -181,7 +181,7 @@ def test_another_seed_shows_other_paragraphs_in_another_order() -> None:
 
 @pytest.mark.parametrize("letters", [4, 7])
 def test_length_can_be_matched_in_other_tokens(letters: int) -> None:
-    """Words are cut into pieces of so many letters, so that shuffling them changes nothing but a sentence's end."""
+    """Words are cut into pieces of `letters` letters, so that shuffling them changes only the end of a sentence."""
 
     def pieces(text: str) -> int:
         return sum(-(-len(word) // letters) for word in text.split()) + bool(text)
@@ -194,7 +194,7 @@ def test_length_can_be_matched_in_other_tokens(letters: int) -> None:
         assert 0 <= shown_tokens([before], pieces) - shown_tokens([after], pieces) < 1 + 24 / letters
 
 
-def test_filler_of_real_text_is_filled_up_to_a_byte_count() -> None:
+def test_filler_of_real_text_can_match_a_number_of_characters() -> None:
     question = real_questions()[0]
     config = SubsetConfig(n_paragraphs=2, variant="length_matched")
     now = Subsets([question], config, len).shown(question)
@@ -217,7 +217,7 @@ def test_real_questions_keep_every_rule() -> None:
                 assert shown_tokens(now) == shown_tokens(shown(question, 10).paragraphs)
 
 
-def test_other_questions_distractors_do_not_name_what_the_answer_rests_on() -> None:
+def test_distractors_from_other_questions_do_not_name_the_gold_paragraphs() -> None:
     questions = real_questions()
     subsets = Subsets(questions, SubsetConfig(distractors="other"))
     for question in questions[::7]:
@@ -231,7 +231,7 @@ def test_other_questions_distractors_do_not_name_what_the_answer_rests_on() -> N
             assert all(f" {title} " not in text for title in question.gold_titles)
 
 
-def test_other_worlds_distractors_leave_the_answer_as_it_is() -> None:
+def test_distractors_from_other_worlds_do_not_change_the_answer() -> None:
     pool = [world_question(0, "test", index) for index in range(100)]
     subsets = Subsets(pool, SubsetConfig(distractors="other"))
     for index in range(300):
@@ -239,7 +239,7 @@ def test_other_worlds_distractors_leave_the_answer_as_it_is() -> None:
         assert solve(question.question, subsets.shown(question).paragraphs) == question.answer
 
 
-def test_more_questions_change_what_is_drawn_from_them_as_little_as_can_be() -> None:
+def test_more_questions_change_the_distractors_drawn_from_them_as_little_as_possible() -> None:
     questions = real_questions()
     question = questions[0]
     few, many = (
@@ -267,13 +267,13 @@ def test_a_question_with_too_few_paragraphs_is_left_out_and_named() -> None:
     assert len(shown(short, 2).paragraphs) == 2
 
 
-def test_a_pool_with_too_few_paragraphs_is_told() -> None:
+def test_a_pool_with_too_few_paragraphs_is_an_error() -> None:
     question = world_question(0, "train", 0)
     with pytest.raises(TaskError, match=r"0 paragraphs of other questions do not name .*, 8 are needed; lower"):
         shown(question, 10, distractors="other")
 
 
-def test_no_more_are_drawn_from_other_questions_than_are_shown() -> None:
+def test_no_more_distractors_are_drawn_from_other_questions_than_are_shown() -> None:
     pool = [world_question(0, "test", index) for index in range(30)]
     question, few = pool[0], [pool[0], replace(pool[1], paragraphs=pool[1].paragraphs[:3])]
     whole = Subsets(pool, SubsetConfig(distractors="other")).shown(question).paragraphs
@@ -307,7 +307,7 @@ def test_a_wrong_configuration_names_its_flag(fields: dict, told: str) -> None:
     assert told in str(caught.value)
 
 
-def test_what_is_shown_is_printed_with_what_a_reader_needs() -> None:
+def test_a_printed_question_has_its_id_text_answer_and_paragraphs() -> None:
     question = world_question(0, "train", 0)
     row = json.loads(json.dumps(shown(question, 4).as_json()))
     assert list(row) == ["id", "question", "answer", "paragraphs"]
@@ -317,7 +317,7 @@ def test_what_is_shown_is_printed_with_what_a_reader_needs() -> None:
     ]
 
 
-def test_tokens_are_words_between_white_space_of_titles_and_sentences() -> None:
+def test_tokens_are_the_words_of_titles_and_sentences_between_white_space() -> None:
     assert whitespace_words("Ann Lee's  club.") == 3
     assert (
         shown_tokens([ShownParagraph("Red Club", ("It is old.", ""), True), ShownParagraph("", ("a b",), False)]) == 7

@@ -1,4 +1,4 @@
-"""HotpotQA as a task: the format by hand, the same tokens every time, splits that share no question."""
+"""HotpotQA as a task has the documented format, gives the same tokens every time, and its splits share no question."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from retrieval_gap.tasks.registry import load_task
 from tests.tasks.hotpotqa.data import real_file
 
 SMALL = "facts=2 names=8 vocab=400"
-# Paragraph by paragraph: the first two are gold, their first sentences support the answer.
+# Sentences by title: the first two paragraphs are gold; see `official` for the sentences that support the answer.
 MAGAZINE = {
     "First for Women": ["First for Women is a magazine for women.", "It began in 1989."],
     "Arthur's Magazine": ["Arthur's Magazine (1844–1846) was a literary periodical.", "Timothy Arthur edited it."],
@@ -108,7 +108,7 @@ def test_a_sample_is_the_same_in_every_batch_and_its_views_show_one_problem(mode
     assert not batch.loss_mask_BxL[np.arange(3), batch.prompt_len_B - 1].any()
 
 
-def test_training_on_mixed_numbers_of_paragraphs_is_tested_on_one() -> None:
+def test_training_may_mix_numbers_of_paragraphs_and_the_test_shows_one() -> None:
     options, shown = f"{SMALL} fewest=2", set[int]()
     for number in range(30):
         shown.add(len(hotpotqa(options, n=8, split="train").described(np.empty(0, np.int32), number)["paragraphs"]))
@@ -119,14 +119,14 @@ def test_training_on_mixed_numbers_of_paragraphs_is_tested_on_one() -> None:
 
 
 @pytest.mark.parametrize(("fewest", "counts"), [(0, {7}), (2, {2, 4, 6, 7}), (3, {3, 5, 7}), (7, {7})])
-def test_training_always_shows_n_paragraphs_too(fewest: int, counts: set[int]) -> None:
+def test_training_on_fewer_paragraphs_also_shows_n(fewest: int, counts: set[int]) -> None:
     task = hotpotqa(f"{SMALL} fewest={fewest}", n=7, split="train")
     drawn = [len(task.described(np.empty(0, np.int32), number)["paragraphs"]) for number in range(60)]
     assert set(drawn) == counts
 
 
 def test_a_gold_search_is_no_longer_than_a_search_may_be(tmp_path: Path) -> None:
-    """Of few tokens, each of many characters: names that the tokenizer has learned whole."""
+    """Its few tokens have many characters each: the tokenizer has learned the names whole."""
     letters, random = "bcdfghjklmnpqrstvwxz", np.random.default_rng(0)
     words = ["".join(random.choice(list(letters), 12)).capitalize() for _ in range(60)]
     records = []
@@ -145,7 +145,7 @@ def test_a_gold_search_is_no_longer_than_a_search_may_be(tmp_path: Path) -> None
             assert list(found) == tokens_L[end + 1 : end + 1 + len(found)].tolist()
 
 
-def test_every_question_of_a_file_is_in_one_split_and_comes_once_before_it_comes_again(tmp_path: Path) -> None:
+def test_every_question_of_a_file_is_in_one_split_and_none_repeats_before_all_have_come(tmp_path: Path) -> None:
     ids, of_split = set[str](), 0
     for split in ("train", "validation", "test"):
         task = hotpotqa(f"data={data_file(tmp_path)}", split=split)
@@ -165,7 +165,7 @@ print(load_task("hotpotqa")(TaskConfig(n=4, options={SMALL!r}))._writer.codec.to
 """
 
 
-def test_tokens_are_trained_to_the_same_bytes_in_every_process() -> None:
+def test_the_tokenizer_is_trained_to_the_same_bytes_in_every_process() -> None:
     told = set()
     for threads, seed in (("1", "0"), ("2", "1")):
         environment = os.environ | {"RAYON_NUM_THREADS": threads, "PYTHONHASHSEED": seed}
@@ -174,7 +174,7 @@ def test_tokens_are_trained_to_the_same_bytes_in_every_process() -> None:
     assert len(told) == 1
 
 
-def test_tokens_are_learned_from_questions_of_training_alone(tmp_path: Path) -> None:
+def test_tokens_are_not_learned_from_test_questions(tmp_path: Path) -> None:
     records = [official(number) for number in range(40)]
     before = hotpotqa(f"data={data_file(tmp_path)}", split="test")
     held_out = {before.described(np.empty(0, np.int32), number)["id"] for number in range(before.problems or 0)}
@@ -188,7 +188,7 @@ def test_tokens_are_learned_from_questions_of_training_alone(tmp_path: Path) -> 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text())
-def test_any_text_comes_back_from_its_tokens_but_for_blanks_at_its_ends(written_text: str) -> None:
+def test_any_text_but_for_blanks_at_its_ends_is_decoded_from_its_tokens(written_text: str) -> None:
     codec = hotpotqa()._writer.codec  # type: ignore[attr-defined]
     encodable = written_text.encode("utf-8", "replace").decode()
     assert codec.decode(codec.encode(encodable)) == encodable.strip()
@@ -214,22 +214,24 @@ def test_a_text_that_spells_a_control_token_is_text(tmp_path: Path) -> None:
         ("data='a", "is not closed"),
     ],
 )
-def test_options_that_will_not_do_are_refused_in_one_line(options: str, said: str) -> None:
+def test_bad_options_are_refused_in_one_line(options: str, said: str) -> None:
     with pytest.raises(TaskError) as refused:
         hotpotqa(options).sample(np.arange(1))
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
-def test_a_file_without_enough_paragraphs_says_so(tmp_path: Path) -> None:
+def test_a_file_without_enough_paragraphs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="none can be shown with --n-paragraphs 6"):
         hotpotqa(f"data={data_file(tmp_path)}", n=6).sample(np.arange(1))
 
 
 @pytest.mark.parametrize("variant", ["plain", "length_matched", "distance"])
 @pytest.mark.parametrize("sentence_tokens", [8, 64])
-def test_no_trace_of_long_titles_is_longer_than_said(tmp_path: Path, variant: str, sentence_tokens: int) -> None:
-    """A title is cut at 24 tokens, whatever sentences are cut at."""
+def test_no_trace_with_long_titles_exceeds_the_maximum_length(
+    tmp_path: Path, variant: str, sentence_tokens: int
+) -> None:
+    """A title is cut at 24 tokens, wherever sentences are cut."""
     records = [official(number) for number in range(40)]
     for record in records:
         record["question"] = "Which began first? " * 20

@@ -1,5 +1,5 @@
-"""Small worlds: an oracle that reads the sentences finds every answer in the two gold paragraphs, and in no one of
-them; guessing is as good as it should be and no better."""
+"""In small worlds an oracle that reads the sentences finds every answer in the two gold paragraphs and not in one of
+them, and no name, place or kind gives more of the answer away than it should."""
 
 import json
 import re
@@ -37,20 +37,20 @@ def gold(question: Question) -> list[Paragraph]:
     return [by_title[title] for title in question.gold_titles]
 
 
-def test_the_two_gold_paragraphs_and_all_ten_tell_the_answer(questions: list[Question]) -> None:
+def test_the_answer_follows_from_the_two_gold_paragraphs_and_from_all_ten(questions: list[Question]) -> None:
     for question in questions:
         assert solve(question.question, gold(question)) == question.answer
         assert solve(question.question, question.paragraphs) == question.answer
 
 
-def test_no_answer_is_told_without_both_gold_paragraphs(questions: list[Question]) -> None:
+def test_no_answer_follows_without_both_gold_paragraphs(questions: list[Question]) -> None:
     for question in questions:
         for title in question.gold_titles:
             without = [paragraph for paragraph in question.paragraphs if paragraph.title != title]
             assert solve(question.question, without) is None
 
 
-def test_the_supporting_sentences_alone_tell_the_answer(questions: list[Question]) -> None:
+def test_the_answer_follows_from_the_supporting_sentences_alone(questions: list[Question]) -> None:
     for question in questions:
         by_title = {paragraph.title: paragraph for paragraph in question.paragraphs}
         told = [Paragraph(title, (by_title[title].sentences[number],)) for title, number in question.supporting]
@@ -67,14 +67,14 @@ def test_worlds_of_other_sizes_are_sound_too(config: WorldConfig) -> None:
 
 
 def every_word() -> set[str]:
-    """Every token that a world can hold."""
+    """Every word that a world can hold."""
     wordings = " ".join(text for group in (TITLES, *SENTENCES, *QUESTIONS) for text in group)
     words = {*words_of(re.sub(r"\{\w+\}", " ", wordings)), "yes", "no"}
     words |= {name for group in NAMES for name in group} | {word for work in WORKS for word in work.values()}
     return words | {str(first + year) for first in (FIRST_BORN, FIRST_OUT) for year in range(YEARS)}
 
 
-def test_ten_short_paragraphs_of_a_few_hundred_words(questions: list[Question]) -> None:
+def test_a_world_has_ten_short_paragraphs_from_a_few_hundred_words(questions: list[Question]) -> None:
     known = every_word()
     assert 300 <= len(known) <= 400
     met = set()
@@ -94,7 +94,7 @@ def test_a_name_names_one_thing() -> None:
 
 
 def test_no_name_of_the_asked_kind_is_more_frequent_than_another(questions: list[Question]) -> None:
-    """In each paragraph that names towns, professions, rivers or first names, each of the world's is named as often."""
+    """A gold paragraph that names first names, towns, rivers or professions names three of them, each once."""
     for question in questions[:500]:
         for group in (NAMES[0], NAMES[2], NAMES[3], NAMES[4]):
             named = [
@@ -122,14 +122,14 @@ def test_kinds_and_answers_have_the_shares_they_should(questions: list[Question]
     assert all(0.17 < places[place] / len(questions) < 0.23 for place in range(10))
 
 
-def test_where_one_supporting_sentence_stands_does_not_tell_where_the_other_does(questions: list[Question]) -> None:
+def test_the_place_of_one_supporting_sentence_does_not_tell_that_of_the_other(questions: list[Question]) -> None:
     places = Counter(tuple(number for _, number in question.supporting) for question in questions)
     expected = len(questions) / 9
     assert sum((places[i, j] - expected) ** 2 / expected for i in range(3) for j in range(3)) < 26.1  # p = 0.001
 
 
 def facts_of(question: Question) -> frozenset[str]:
-    """What decides the split, read off the text: the words of each gold sentence that are names or years."""
+    """What decides the split, read from the text: the names and years in each gold sentence."""
     names = {name for group in NAMES for name in group}
     return frozenset(
         f"{paragraph.title}: {' '.join(sorted(w for w in words_of(sentence) if w in names or w.isdigit()))}"
@@ -138,8 +138,8 @@ def facts_of(question: Question) -> frozenset[str]:
     )
 
 
-def test_no_two_splits_share_what_two_gold_paragraphs_say() -> None:
-    """With so few facts that two halves of one split share some, splits four times as large would share more."""
+def test_no_two_splits_share_the_facts_of_two_gold_paragraphs() -> None:
+    """Facts are so few that two halves of one split share some; two splits, with four times the pairs, would too."""
     config = WorldConfig(facts=2, names=3)
     drawn = {split: [facts_of(world_question(0, split, i, config)) for i in range(2000)] for split in SPLITS}
     seen = {split: set(facts) for split, facts in drawn.items()}
@@ -162,7 +162,7 @@ def test_a_question_is_a_function_of_seed_split_and_number() -> None:
 
 
 def test_a_world_is_pinned() -> None:
-    """May change only with a new data format: results of other machines and days are about the same questions."""
+    """It may change only with a new data format: results of other machines and days are about the same questions."""
     question = world_question(0, "train", 0)
     assert question.question == "Where was the person born who wrote Crimson Journey?"
     assert question.answer == "Norby"
@@ -189,7 +189,7 @@ def test_worlds_pass_the_checks_of_public_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"seed": -1}, {"split": "dev"}, {"index": -1}])
-def test_what_is_no_question_is_refused(wrong: dict) -> None:
+def test_an_impossible_seed_split_or_number_is_refused(wrong: dict) -> None:
     with pytest.raises(TaskError, match="no question"):
         world_question(**({"seed": 0, "split": "train", "index": 0} | wrong))
 

@@ -1,4 +1,4 @@
-"""Real data of streams, and small files of the same forms."""
+"""Names of the streams' real data, and small files of the same form."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def weather_day(day: int, sky: str = "sun", high: str = "10.0") -> str:
 
 
 def clinic(folder: Path, *, code: str = "0389", later: str = "2150-03-01 00:00:00") -> Path:
-    """Two patients, three admissions of the first and one of the second; the ICD-9 code of sepsis begins with 0."""
+    """A folder with three admissions of one patient and one of another; the ICD-9 code of sepsis begins with 0."""
     written(folder, "patients.csv", "subject_id,gender,anchor_age,anchor_year", "1,F,60,2150", "2,M,40,2150")
     written(
         folder,

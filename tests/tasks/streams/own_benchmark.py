@@ -1,4 +1,4 @@
-"""A user's own benchmark, as a file: `OWN.format(truth=..., steps=...)`."""
+"""The text of a user's own benchmark: `OWN.format(truth=..., steps=...)`."""
 
 OWN = """
 from retrieval_gap.tasks.streams.stream import Benchmark, Step, Stream, Target

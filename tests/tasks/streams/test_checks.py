@@ -1,4 +1,4 @@
-"""Streams that no method could work through are refused before anything is asked, in one line."""
+"""Streams that no method could work through are refused in one line, before anything is asked."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,7 +31,7 @@ def stream(*steps: Step, number: int = 0) -> Stream:
     return Stream(number=number, name="mine", steps=steps)
 
 
-def test_the_streams_of_all_benchmarks_will_do(make: Make) -> None:
+def test_the_streams_of_all_benchmarks_pass_the_checks(make: Make) -> None:
     benchmark = make()
     for target in benchmark.targets:
         check_streams(benchmark, [benchmark.stream(number) for number in range(3)], target)
@@ -66,7 +66,7 @@ def test_the_streams_of_all_benchmarks_will_do(make: Make) -> None:
         ([stream(step(0, None), step(1, None))], "drift: no step has a truth, so nothing is asked"),
     ],
 )
-def test_a_stream_that_will_not_do_is_refused_by_stream_and_step(streams: list[Stream], told: str) -> None:
+def test_the_error_for_a_bad_stream_names_stream_and_step(streams: list[Stream], told: str) -> None:
     with pytest.raises(TaskError, match=told) as refused:
         check_streams(BENCHMARK, streams, COIN)
     assert "\n" not in str(refused.value)
@@ -80,7 +80,7 @@ def test_a_stream_that_will_not_do_is_refused_by_stream_and_step(streams: list[S
         ("text", ["", "fog"], [1.0, None, ("fog",)]),
     ],
 )
-def test_a_truth_is_of_its_targets_kind(kind: Kind, good: list[Any], bad: list[Any]) -> None:
+def test_a_truth_has_the_kind_of_its_target(kind: Kind, good: list[Any], bad: list[Any]) -> None:
     target = Target(name="x", kind=kind, question="?")
     for value in good:
         check_streams(BENCHMARK, [stream(step(0, {"x": value}), step(1, None))], target)

@@ -1,4 +1,4 @@
-"""Recall and drift: what they draw is what they say."""
+"""Recall and drift draw their streams by the documented rules."""
 
 import json
 from collections import Counter
@@ -47,7 +47,7 @@ def test_values_of_recall_are_uniform_and_its_bits_are_those_of_uniform_values()
     assert benchmark.bits_needed == 8
 
 
-def test_the_notes_of_recalls_oracle_hold_each_fact_as_it_stands():
+def test_the_notes_of_recalls_oracle_hold_the_last_version_of_each_fact():
     benchmark = recall("facts=5 values=4 corrections=3")
     steps = benchmark.stream(0).steps
     notes = benchmark.oracle_notes(seen(steps, steps[8]), benchmark.target(""))
@@ -78,7 +78,7 @@ def test_a_rule_of_drift_holds_for_a_period_and_its_oracle_follows():
                 assert notes[step.input["colour"]] == step.truth["label"]
 
 
-def test_a_line_of_json_lines_is_a_step(capsys: pytest.CaptureFixture[str]):
+def test_each_line_of_json_lines_is_a_step(capsys: pytest.CaptureFixture[str]):
     print_streams(recall("facts=2 values=2"), 1, 2, "jsonl")
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(line["stream"], line["step"]) for line in lines] == [(s, t) for s in (1, 2) for t in range(4)]

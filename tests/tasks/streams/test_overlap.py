@@ -1,4 +1,4 @@
-"""Which streams hold the same steps."""
+"""Streams that hold the same steps are found."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,21 +20,21 @@ def test_the_same_day_of_another_place_is_another_step() -> None:
     assert linked_by_steps([window(1, 5), elsewhere], drawn=False) == [0, 1]
 
 
-def test_streams_without_dates_are_the_same_as_a_whole_or_not_at_all() -> None:
+def test_streams_without_dates_match_as_a_whole_or_not_at_all() -> None:
     numbered: Steps = [(0, "a"), (1, "b")]
     other: Steps = [(0, "a"), (1, "c")]
     assert linked_by_steps([numbered, other, numbered], drawn=False) == [0, 1, 0]
     assert first_with_the_steps([numbered, other, numbered], drawn=False) == [0, 1, 0]
 
 
-def test_drawn_streams_are_never_the_same_even_where_they_look_alike() -> None:
+def test_drawn_streams_are_never_the_same_even_if_they_look_alike() -> None:
     numbered: Steps = [(0, "a"), (1, "b")]
     assert linked_by_steps([numbered, numbered], drawn=True) == [0, 1]
     assert first_with_the_steps([numbered, numbered], drawn=True) == [0, 1]
 
 
 @given(st.lists(st.tuples(st.integers(1, 28), st.integers(0, 6)), min_size=1, max_size=12))
-def test_sets_share_no_step_and_what_shares_one_is_of_one_set(windows: list[tuple[int, int]]) -> None:
+def test_streams_that_share_a_step_are_in_one_set_and_sets_share_none(windows: list[tuple[int, int]]) -> None:
     streams = [window(first, first + more) for first, more in windows]
     found = linked_by_steps(streams, drawn=False)
     for one, steps in enumerate(streams):
@@ -46,7 +46,7 @@ def test_sets_share_no_step_and_what_shares_one_is_of_one_set(windows: list[tupl
 
 
 def number_of_sets(sets: list[set[tuple[str | int, str]]]) -> int:
-    """By joining any two that meet until none do."""
+    """The number of sets after joining any two that share a step, until none do."""
     for one in sets:
         for other in sets:
             if one is not other and one & other:

@@ -1,4 +1,4 @@
-"""Readers of files: their steps are the file's, and what is wrong with a file is told."""
+"""Readers give the steps of their file and report what is wrong with it."""
 
 import csv
 import gzip
@@ -31,8 +31,8 @@ def share(values: list[bool]) -> float:
     return sum(values) / len(values)
 
 
-def test_the_floors_of_the_whole_files_are_those_that_were_counted_by_hand():
-    """As the data's README has them: sky as yesterday, sentence as yesterday, mean temperature as yesterday."""
+def test_the_floors_of_the_whole_files_match_those_counted_by_hand():
+    """As in the data's README: sky, sentence and mean temperature as yesterday."""
     seattle, new_york = (Weather(StreamConfig(data=real(SEATTLE), steps=0)).stream(i).steps for i in range(2))
     for steps, expected in ((seattle, 0.632), (new_york, 0.551)):
         assert share([s.truth is not None and s.now["sky"] == s.truth["sky"] for s in steps]) == pytest.approx(
@@ -46,7 +46,7 @@ def test_the_floors_of_the_whole_files_are_those_that_were_counted_by_hand():
     assert sum(errors) / len(errors) == pytest.approx(1.63, abs=5e-3)
 
 
-def test_as_many_steps_as_a_series_has_are_the_whole_series_which_is_there_once(tmp_path: Path):
+def test_a_stream_of_as_many_steps_as_a_series_has_is_available_once(tmp_path: Path):
     lines = [weather_day(day, "rain" if day % 3 else "sun") for day in range(1, 11)]
     path = written(tmp_path, "w.csv", WEATHER_HEADER, *lines)
     assert [Weather(StreamConfig(data=path, steps=steps)).available for steps in (0, 8, 9, 10)] == [1, None, 1, 1]
@@ -75,7 +75,7 @@ def test_every_truth_of_the_weather_is_the_next_days_row():
 
 
 @pytest.mark.parametrize(("name", "column", "when"), [(DAILY, "close", "date"), (MONTHLY, "SP500", "Date")])
-def test_every_change_of_the_index_is_the_files(name: str, column: str, when: str):
+def test_every_change_of_the_index_matches_the_file(name: str, column: str, when: str):
     with real(name).open() as file:
         rows = list(csv.DictReader(file))
     changes = {
@@ -90,7 +90,7 @@ def test_every_change_of_the_index_is_the_files(name: str, column: str, when: st
         assert str(step.known_after) > str(step.time) >= step.input["date"]
 
 
-def test_no_change_is_as_good_on_the_index_as_was_counted_by_hand():
+def test_the_errors_of_predicting_no_change_of_the_index_match_those_counted_by_hand():
     steps = Finance(StreamConfig(data=real(DAILY), steps=0)).stream(0).steps
     changes = [float(str(step.truth["change"])) for step in steps if step.truth is not None]
     assert sum(change**2 for change in changes) / len(changes) == pytest.approx(1.570, abs=5e-3)
@@ -103,9 +103,9 @@ def test_a_month_is_known_at_its_end_and_nothing_that_was_published_later_is_sho
     assert set(step.input) == {"date", "change %", "mean price of the month", "long interest rate %"}
 
 
-def test_every_admission_of_the_demo_has_its_diagnoses_and_no_word_of_its_end():
+def test_every_admission_of_the_demo_has_its_diagnoses_and_shows_nothing_of_its_end():
     benchmark = Clinical(StreamConfig(data=real(MIMIC), steps=0))
-    assert benchmark.available == 48  # patients of two and more admissions
+    assert benchmark.available == 48  # patients of two or more admissions
     assert any("52 patients" in line for line in benchmark.left_out)
     with (real(MIMIC) / "d_icd_diagnoses.csv").open() as file:
         titles = {row["long_title"] for row in csv.DictReader(file)}
@@ -153,7 +153,7 @@ def weather(path: Path) -> Weather:
     return Weather(StreamConfig(data=path, steps=0))
 
 
-def test_what_a_file_has_wrong_is_left_out_and_told(tmp_path: Path):
+def test_bad_rows_are_left_out_and_reported(tmp_path: Path):
     path = written(
         tmp_path,
         "w.csv",
@@ -188,7 +188,7 @@ def test_what_a_file_has_wrong_is_left_out_and_told(tmp_path: Path):
         assert reason in told
 
 
-def test_a_mark_of_the_encoding_is_no_part_of_the_header(tmp_path: Path):
+def test_a_byte_order_mark_is_not_part_of_the_header(tmp_path: Path):
     days = [weather_day(day) for day in range(1, 5)]
     marked = written(tmp_path, "w.csv", WEATHER_HEADER, *days, encoding="utf-8-sig")
     assert len(weather(marked).stream(0).steps) == 3
@@ -204,15 +204,13 @@ def test_a_mark_of_the_encoding_is_no_part_of_the_header(tmp_path: Path):
         (("location,date", "Bergen,2020-01-01"), "utf-8", "no column precipitation, temp_max"),
     ],
 )
-def test_a_file_that_will_not_do_is_refused_in_one_line(
-    tmp_path: Path, lines: tuple[str, ...], encoding: str, told: str
-):
+def test_a_bad_file_is_refused_in_one_line(tmp_path: Path, lines: tuple[str, ...], encoding: str, told: str):
     with pytest.raises(TaskError, match=told) as refused:
         weather(written(tmp_path, "w.csv", *lines, encoding=encoding))
     assert "\n" not in str(refused.value)
 
 
-def test_a_quote_that_is_never_closed_is_refused_by_file_and_line(tmp_path: Path):
+def test_the_error_for_a_quote_that_is_never_closed_names_file_and_line(tmp_path: Path):
     days = [weather_day(1), '"' + weather_day(2), *["x" * 100] * 2000]
     with pytest.raises(TaskError, match=r"w\.csv: no CSV from line 3 on .*; a quote may be open there") as refused:
         weather(written(tmp_path, "w.csv", WEATHER_HEADER, *days))
@@ -238,7 +236,7 @@ def test_a_file_that_is_no_text_says_what_it_is(tmp_path: Path):
 
 
 @pytest.mark.parametrize("age", ["inf", "-inf", "nan", "1e308", "1e99", "-1", "131", "", "sixty"])
-def test_a_patient_whose_age_cannot_be_is_shown_without_one_and_told(tmp_path: Path, age: str):
+def test_an_impossible_age_is_not_shown_and_is_reported(tmp_path: Path, age: str):
     folder = clinic(tmp_path)
     written(tmp_path, "patients.csv", "subject_id,gender,anchor_age,anchor_year", f"1,F,{age},2150", "2,M,40,-1e308")
     benchmark = Clinical(StreamConfig(data=folder))
@@ -246,7 +244,7 @@ def test_a_patient_whose_age_cannot_be_is_shown_without_one_and_told(tmp_path: P
     assert f"{folder / 'patients.csv'}: ages that cannot be are left out (2 lines: 2, 3)" in benchmark.left_out
 
 
-def test_a_time_with_a_zone_is_left_out(tmp_path: Path):
+def test_an_admission_at_a_time_with_a_zone_is_left_out(tmp_path: Path):
     benchmark = Clinical(StreamConfig(data=clinic(tmp_path, later="2150-03-01 00:00:00+01:00")))
     assert len(benchmark.stream(0).steps) == 2
     assert any("without a time of admission" in line for line in benchmark.left_out)
@@ -259,7 +257,7 @@ def test_a_missing_file_or_folder_is_refused(tmp_path: Path):
         Clinical(StreamConfig(data=tmp_path))
 
 
-def test_a_price_that_cannot_be_is_no_step(tmp_path: Path):
+def test_an_impossible_price_is_not_a_step(tmp_path: Path):
     closes = [100.0, 101.0, 1010.0, 101.0, 102.0, 103.0, 0.0, 104.0]
     days = [f"2020-01-{day + 1:02},1,1,1,{close}" for day, close in enumerate(closes)]
     benchmark = Finance(StreamConfig(data=written(tmp_path, "p.csv", "date,open,high,low,close", *days), steps=0))

@@ -1,4 +1,4 @@
-"""What holds for every stream: order, purity, and that nothing is known before its time."""
+"""Every stream is in order, a function of its configuration and number, and nothing is known before its time."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -49,7 +49,7 @@ def test_a_stream_is_a_function_of_configuration_and_number(make: Make):
     assert [one.stream(i) for i in range(3)] != [make(seed=4).stream(i) for i in range(3)]
 
 
-def test_a_truth_is_known_after_its_step_and_its_target_has_it(make: Make):
+def test_a_truth_is_known_after_its_step_and_fits_its_target(make: Make):
     benchmark = make()
     asked = [step for step in benchmark.stream(1).steps if step.truth is not None]
     assert asked
@@ -62,7 +62,7 @@ def test_a_truth_is_known_after_its_step_and_its_target_has_it(make: Make):
 
 
 def test_no_oracle_note_depends_on_what_is_not_known_yet(make: Make):
-    """The notes at t are the same whatever the truths that come later say."""
+    """The notes at step t are the same whatever the later truths are."""
     benchmark = make()
     steps = benchmark.stream(0).steps
     for target in benchmark.targets:
@@ -77,7 +77,7 @@ def test_no_oracle_note_depends_on_what_is_not_known_yet(make: Make):
             assert "never seen" not in "\n".join(notes)
 
 
-def test_seen_hides_truths_that_are_not_known():
+def test_seen_hides_truths_that_are_not_known_yet():
     def step(number: int, known_after: int) -> Step:
         return Step(number=number, time=number, input={}, truth={"x": "y"}, known_after=known_after, now={})
 
@@ -86,12 +86,12 @@ def test_seen_hides_truths_that_are_not_known():
 
 
 @pytest.mark.parametrize("name", ["weather", "finance", "clinical"])
-def test_what_is_read_needs_a_file(name: str):
+def test_a_benchmark_that_reads_data_needs_a_file(name: str):
     with pytest.raises(TaskError, match=f"{name} needs --data"):
         load_benchmark(name)(StreamConfig())
 
 
-def test_what_is_drawn_takes_none(tmp_path: Path):
+def test_a_benchmark_that_draws_its_data_takes_no_file(tmp_path: Path):
     with pytest.raises(TaskError, match="leave out --data"):
         load_benchmark("recall")(StreamConfig(data=tmp_path))
 

@@ -1,4 +1,4 @@
-"""The public sets that tests use where they are there."""
+"""Finds the public sets that some tests use."""
 
 from pathlib import Path
 
@@ -6,5 +6,5 @@ from tests.real_data import real
 
 
 def public_folder() -> Path:
-    """The folder of public sets; the test is skipped where it is absent."""
+    """The path of the folder of public sets; skips the test if it is absent."""
     return real("coupling")

@@ -1,4 +1,4 @@
-"""Floors: naive Bayes against scikit-learn's, and equal scores, which are a guess."""
+"""Naive Bayes agrees with scikit-learn's, and equal scores count as a guess."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from retrieval_gap.tasks.texts.floors import floors, naive_bayes
 bayes = pytest.importorskip("sklearn.naive_bayes", reason="scikit-learn comes with the extra `dev`")
 
 
-def test_naive_bayes_is_that_of_scikit_learn() -> None:
+def test_naive_bayes_agrees_with_scikit_learn() -> None:
     from sklearn.feature_extraction.text import CountVectorizer
 
     texts = load_texts("topic", n=24, samples=80, test_samples=80)
@@ -21,7 +21,7 @@ def test_naive_bayes_is_that_of_scikit_learn() -> None:
     np.testing.assert_allclose(ours, model.predict_joint_log_proba(counted.transform(test)), rtol=1e-9)
 
 
-def test_choices_of_the_same_words_in_another_order_are_a_guess() -> None:
+def test_choices_of_the_same_words_in_another_order_count_as_a_guess() -> None:
     words = [f"w{i}" for i in range(40)]
     rng = np.random.default_rng(0)
 

@@ -1,4 +1,4 @@
-"""Generated sets of texts: what their words say, what the oracle says, which split owns what."""
+"""Labels of generated texts agree with an oracle, words reveal none except in the control, and splits share no text."""
 
 from collections import Counter
 
@@ -72,7 +72,7 @@ def test_a_bag_of_words_is_right_exactly_as_often_as_chance(name: str, n: int) -
     assert floors(texts) == pytest.approx({"majority": chance, "bag_of_words": chance, "first_token": chance})
 
 
-def test_the_control_is_answered_by_its_words() -> None:
+def test_the_control_can_be_answered_from_its_words() -> None:
     assert floors(load_texts("topic", n=32, samples=400, test_samples=200))["bag_of_words"] > 0.9
 
 
@@ -105,13 +105,13 @@ def test_each_text_of_a_family_tells_what_decides_its_split(name: str, n: int, i
 
 
 class OneFamily(NegationScope):
-    """Its families are all the same."""
+    """A set whose families are all the same."""
 
     def family(self, draws: SampleDraws) -> list[Written]:
         return super().family(SampleDraws("one", 0, 0))
 
 
-def test_a_split_that_owns_no_text_is_told() -> None:
+def test_a_split_that_owns_no_text_is_an_error() -> None:
     with pytest.raises(TaskError, match="too few different texts of 16 words") as told:
         OneFamily(16).text_set(20, 20)
     assert "\n" not in str(told.value)
@@ -122,7 +122,7 @@ def test_another_seed_draws_other_texts() -> None:
     assert {each.texts for each in one}.isdisjoint({each.texts for each in other})
 
 
-def test_the_deciding_sentence_stands_where_it_is_told() -> None:
+def test_the_recorded_place_of_the_deciding_sentence_is_right() -> None:
     for example in SETS["negation_scope"](512).examples("test", 60):
         before = example.texts[0].partition(" is not on")[0].count(" . ")
         fillers = example.texts[0].count(" .") - 1
@@ -143,7 +143,7 @@ def test_longer_texts_take_more_steps(n: int, steps: int) -> None:
         ("swap_traking", 64, 10, "did you mean 'swap_tracking'"),
     ],
 )
-def test_what_will_not_do_is_refused_in_one_line(name: str, n: int, samples: int, said: str) -> None:
+def test_a_bad_configuration_is_refused_in_one_line(name: str, n: int, samples: int, said: str) -> None:
     with pytest.raises(TaskError, match=said) as told:
         load_texts(name, n=n, samples=samples)
     assert "\n" not in str(told.value)

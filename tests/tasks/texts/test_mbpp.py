@@ -1,4 +1,4 @@
-"""Edits of programs: the same words in another order, labelled by running tests within limits."""
+"""Edits of programs keep the words in another order, and are labelled by running tests within limits."""
 
 import json
 import time
@@ -33,7 +33,7 @@ def test_code_that_does_not_parse_has_no_edit() -> None:
     ("test", "right"),
     [("assert f(3, 1) == 2", True), ("assert f(3, 1) == 3", False), ("open('x', 'w').write('x' * 9999)", False)],
 )
-def test_a_program_passes_where_its_tests_do(test: str, right: bool) -> None:
+def test_a_program_passes_if_its_tests_do(test: str, right: bool) -> None:
     assert passes(CODE, [], [test]) is right
 
 
@@ -54,7 +54,7 @@ def test_a_task_is_labelled_with_one_edit_of_each_kind(tmp_path: Path) -> None:
     assert [passes(each["text"], [], row["test_list"]) for each in told] == [False, True]
 
 
-def test_a_file_without_such_a_task_is_told(tmp_path: Path) -> None:
+def test_a_file_without_a_task_to_label_is_an_error(tmp_path: Path) -> None:
     row = {"task_id": 2, "code": "def f(a):\n    return a", "test_imports": [], "test_list": ["assert f(1) == 1"]}
     (tmp_path / "mbpp_sanitized.jsonl").write_text(json.dumps(row))
     with pytest.raises(TaskError, match="an edit that passes and one that fails"):

@@ -1,4 +1,4 @@
-"""Readers of public sets: on the real files where they are there, and on bad ones made here."""
+"""Readers of public sets read the real files, if present, and refuse bad ones made here."""
 
 import gzip
 import json
@@ -83,14 +83,14 @@ def test_a_users_own_file_keeps_its_splits(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_bad_file_is_refused_by_line_field_or_group(tmp_path: Path, rows: list[object], said: str) -> None:
+def test_the_error_for_a_bad_file_names_line_field_or_group(tmp_path: Path, rows: list[object], said: str) -> None:
     with pytest.raises(TaskError, match=said) as told:
         load_texts("own", data=_own(tmp_path, *rows))
     assert "\n" not in str(told.value)
 
 
 @pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85"])
-def test_a_text_may_hold_any_end_of_a_line_but_a_line_feed(tmp_path: Path, mark: str) -> None:
+def test_a_text_may_hold_any_line_separator_but_a_line_feed(tmp_path: Path, mark: str) -> None:
     path = tmp_path / "own.jsonl"
     rows = [_row(number, text=f"text{mark}{number}") for number in range(8)]
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\r\n" for row in rows), encoding="utf-8-sig")
@@ -125,7 +125,7 @@ def test_a_public_set_without_its_file_says_how_to_name_it(tmp_path: Path) -> No
         load_texts("copa", data=tmp_path)
 
 
-def test_a_wrong_column_of_tags_is_refused_by_line(tmp_path: Path) -> None:
+def test_the_error_for_a_wrong_tag_names_its_line(tmp_path: Path) -> None:
     for name in ("train", "devel", "test"):
         (tmp_path / f"ncbi_disease_{name}.tsv").write_text("a\tO\n\nb\tX-Disease\n")
     with pytest.raises(TaskError, match=r"ncbi_disease_test.tsv:3: label 'X-Disease' is none of O, B-Disease"):

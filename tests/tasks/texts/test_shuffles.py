@@ -1,4 +1,4 @@
-"""Shuffles take order away within windows, and nothing else."""
+"""Shuffles change the order within windows and nothing else."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def test_a_permutation_keeps_everything_within_its_window(length: int, window: i
         assert (order // window == np.arange(length) // window).all()
 
 
-def test_a_key_gives_the_same_order_each_time_and_others_another() -> None:
+def test_a_key_gives_the_same_order_each_time_and_another_key_another() -> None:
     assert permutation(50, WHOLE, "a").tolist() == permutation(50, WHOLE, "a").tolist()
     assert permutation(50, WHOLE, "a").tolist() != permutation(50, WHOLE, "b").tolist()
 
@@ -29,7 +29,7 @@ def test_all_orders_of_a_window_are_about_as_frequent() -> None:
     assert min(counts) > 400
 
 
-def test_tags_go_with_their_words_and_spaces_stay() -> None:
+def test_tags_move_with_their_words_and_spaces_stay() -> None:
     example = Example(name="a", group="a", texts=("if x:\n  go on\tnow",), tags=(0, 1, 2, 3, 4))
     shuffled = shuffled_words(example, WHOLE, "key")
     tag_of = dict(zip(example.texts[0].split(), example.tags, strict=True))

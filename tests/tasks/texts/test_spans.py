@@ -1,4 +1,4 @@
-"""Spans of BIO tags and their F1, against seqeval; and on the NCBI corpus."""
+"""Spans of BIO tags have the F1 of seqeval, and known scores on the NCBI corpus."""
 
 from collections import Counter, defaultdict
 
@@ -16,7 +16,7 @@ SENTENCES = st.lists(
 )
 
 
-def test_a_span_begins_at_b_or_behind_another_type() -> None:
+def test_a_span_begins_at_b_or_after_another_type() -> None:
     assert spans(["I-X", "I-X", "O", "B-X", "B-X", "I-Y"]) == {
         Span("X", 0, 1),
         Span("X", 3, 3),
@@ -27,12 +27,12 @@ def test_a_span_begins_at_b_or_behind_another_type() -> None:
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")
 @given(SENTENCES)
-def test_f1_is_that_of_seqeval(sentences: list[tuple[tuple[str, str], ...]]) -> None:
+def test_f1_agrees_with_seqeval(sentences: list[tuple[tuple[str, str], ...]]) -> None:
     true, said = ([[pair[side] for pair in sentence] for sentence in sentences] for side in (0, 1))
     assert span_f1(true, said) == pytest.approx(seqeval.f1_score(true, said, zero_division=0))
 
 
-def test_tags_of_another_number_are_refused() -> None:
+def test_different_numbers_of_tags_are_refused() -> None:
     with pytest.raises(ValueError, match="2 true tags, 1 predicted"):
         count_spans(["O", "O"], ["O"])
 
@@ -42,7 +42,7 @@ def _sentences(name: str) -> list[list[tuple[str, str]]]:
     return [[(line.split("\t")[0], line.split("\t")[1]) for line in block.splitlines()] for block in blocks]
 
 
-def test_on_ncbi_always_outside_finds_nothing_and_the_most_frequent_tag_less_than_half() -> None:
+def test_on_ncbi_tagging_nothing_scores_0_and_the_most_frequent_tag_less_than_half() -> None:
     train, test = _sentences("ncbi_disease_train.tsv"), _sentences("ncbi_disease_test.tsv")
     seen: dict[str, Counter[str]] = defaultdict(Counter)
     for sentence in train:

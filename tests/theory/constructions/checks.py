@@ -1,4 +1,4 @@
-"""What the tests of all constructions ask."""
+"""Checks that the tests of several constructions share."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ from retrieval_gap.theory.constructions import Construction, Precision, builder
 def built(
     task: str, n: int, bits: int | str = "stated", *, how: str = "rnn_rag", **config: str
 ) -> tuple[Construction, Task]:
-    """A construction, in its stated precision, and its task on test samples."""
+    """A construction, by default at its stated precision, and its task on the test split."""
     builds = builder(task, how)
     told = TaskConfig(n=n, mode=builds.mode, split="test", **config)
     construction = builds.build(told, Precision())
@@ -35,14 +35,14 @@ def is_exact(construction: Construction, task: Task, samples: int, retriever: Re
 
 
 def weights(construction: Construction) -> Iterator[tuple[torch.Tensor, int]]:
-    """Every weight that is not 0: its tensor, flat, and where in it the weight stands."""
+    """Every weight that is not 0, as its flattened tensor and its index in it."""
     for tensor in construction.parameters():
         for place in torch.nonzero(tensor.flatten())[:, 0].tolist():
             yield tensor.view(-1), place
 
 
 def idle_share(construction: Construction, task: Task, samples: int, every: int = 1) -> float:
-    """The share of weights without which all samples are still exact; every so-manieth is tried."""
+    """The share of weights that can be set to 0 with all samples still exact; one weight in `every` is tried."""
     tried, idle = list(weights(construction))[::every], 0
     for flat, place in tried:
         before = flat[place].item()
@@ -57,7 +57,7 @@ def tokens_of(task: Task, samples: int) -> torch.Tensor:
 
 
 def assert_causal_and_stepwise(construction: Construction, task: Task, change: int, samples: int = 3) -> None:
-    """What stands behind place `change` alters nothing before it, and steps give what a stretch gives, both exactly."""
+    """Tokens from place `change` on alter no earlier logits, and decode steps equal the forward pass, both exactly."""
     tokens_BxL = tokens_of(task, samples)
     whole_BxLxV = construction.forward(tokens_BxL)
     changed_BxL = tokens_BxL.clone()

@@ -1,4 +1,4 @@
-"""What programs are made of: forms, feed-forward units, look-ups, registers."""
+"""The parts of programs: forms, feed-forward units, look-ups, registers."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ from retrieval_gap.theory.constructions.residual_stream import (
 
 whole = st.integers(-1000, 1000)
 A, B = direction("a"), direction("b")
-BITS = 8 + 22  # of a number: squares of whole numbers up to 1,000 are exact
+BITS = 8 + 22  # per number: squares of whole numbers up to 1,000 are exact
 quick = settings(deadline=None, max_examples=60)
 
 
@@ -43,7 +43,7 @@ def computed(units: Units, a: float, b: float, precision: Precision) -> float:
 
 @quick
 @given(whole, whole, st.sampled_from([Precision(), Precision(BITS)]))
-def test_units_compute_what_they_say(a, b, precision):
+def test_units_compute_their_functions(a, b, precision):
     assert computed(linear(3.0 * A - B + 2), a, b, precision) == 3 * a - b + 2
     assert computed(relu(A - B), a, b, precision) == max(0, a - b)
     assert computed(square(A), a, b, precision) == a * a
@@ -71,7 +71,7 @@ def test_a_direction_is_written_once_and_before_it_is_read():
 
 
 def looked_up(keys: list[int], query: int, prefer: str, precision: Precision) -> list[float]:
-    """`[BOS]`, the keys, and a last position that asks: where the key is found, and whether."""
+    """The place where a last position, after `[BOS]` and the keys, finds its query among the keys, and whether."""
     stream = ResidualStream(["one", BOS_FLAG, POSITION, "key", square_of("key"), "asked", square_of("asked"), "is_key"])
     found = {"place": direction(POSITION), "found": direction("is_key")}
     head = Lookup(found, [(number("asked"), number("key"))], direction("is_key"), prefer)
@@ -100,11 +100,11 @@ def test_a_head_finds_the_preferred_of_equal_keys_or_nothing(keys, query, prefer
     assert looked_up(keys, query, prefer, precision) == pytest.approx(wanted, abs=1e-12)
 
 
-def test_without_a_preference_it_takes_the_mean_of_equal_keys():
+def test_a_head_without_a_preference_takes_the_mean_over_equal_keys():
     assert looked_up([4, 7, 4], 4, "all", Precision(BITS)) == [2.0, 1.0]
 
 
-def test_a_head_may_ask_for_a_number_that_its_weights_hold():
+def test_a_head_can_look_up_a_constant_that_its_weights_hold():
     stream = ResidualStream(["one", BOS_FLAG, POSITION, "key", square_of("key")])
     head = Lookup({"place": direction(POSITION)}, [(constant(9), number("key"))])
     x_1xLxD = torch.tensor([[[1.0, 1, 0, 0, 0], [1, 0, 1, 9, 81], [1, 0, 2, 5, 25]]], dtype=EXACT)
@@ -121,7 +121,7 @@ def test_other_keys_weigh_less_than_the_last_bit_of_a_number():
 
 @quick
 @given(st.lists(st.tuples(whole, st.integers(0, 1)), min_size=1, max_size=12))
-def test_registers_do_what_their_equation_says(inputs):
+def test_registers_follow_their_equation(inputs):
     registers = {
         "sum": Register(direction("sum"), ((direction("clear"), -direction("sum")),), A),
         "before": Register(direction("sum")),
@@ -142,6 +142,6 @@ def test_registers_do_what_their_equation_says(inputs):
         assert torch.equal(torch.cat([first, rest], 1), y_1xLxD)
 
 
-def test_a_register_without_an_input_forgets_nothing_and_learns_nothing():
+def test_a_register_without_an_input_keeps_its_value():
     layer = Recurrence(ResidualStream(["one"]), {"r": Register(direction("r"), add=Affine())}, Precision())
     assert layer(torch.ones(1, 3, 1, dtype=EXACT), torch.full((1, 1), 5.0, dtype=EXACT))[1].tolist() == [[5.0]]

@@ -1,4 +1,4 @@
-"""The control's parts, as layers of their own: each against a line of Python that says what it means."""
+"""Each part of the control, run as a layer, does what a few lines of Python say."""
 
 import torch
 from hypothesis import given, settings
@@ -19,7 +19,7 @@ fast = settings(max_examples=40, deadline=None)
 
 
 def streamed(program: Program, text: list[int]) -> dict[str, list[float]]:
-    """What each direction holds after each token."""
+    """The values of each direction, one per token."""
     model = Construction(program, "none", 20, lambda n: n)
     x_LxD = model.read(torch.tensor([text]), model.init_state(1))[0][0]
     return {name: x_LxD[:, column].tolist() for column, name in enumerate(model.names)}
@@ -34,7 +34,7 @@ def with_clock(bits: int | None) -> Program:
 
 @fast
 @given(texts, few_bits)
-def test_the_clock_tells_how_long_ago_the_last_mark_was(text, bits):
+def test_the_clock_counts_the_tokens_since_the_last_mark(text, bits):
     program = with_clock(bits)
     program.feed_forward({"at_2": clock_is(2), ANSWER: clock_is(6)}, "times")
     found = streamed(program, text)
@@ -65,7 +65,7 @@ def test_a_register_holds_what_it_was_last_set_to(text, bits):
 @given(
     st.lists(st.tuples(st.integers(-9, 9), st.lists(st.integers(BOS, 6), min_size=1, max_size=4)), max_size=6), texts
 )
-def test_rules_add_the_values_whose_flags_are_all_up(table, text):
+def test_rules_add_the_values_whose_flags_are_all_1(table, text):
     program = Program(50, Precision(), positions=False)
     program.feed_forward({f"seen_{token}": is_token(token) for token in range(BOS, 7)}, "flags of this token")
     ever = {f"ever_{k}": held(f"ever_{k}", direction(f"seen_{k}"), direction(f"seen_{k}")) for k in range(BOS, 7)}
@@ -78,7 +78,7 @@ def test_rules_add_the_values_whose_flags_are_all_up(table, text):
     assert streamed(program, text)[ANSWER] == expected
 
 
-def test_a_clock_that_was_set_long_ago_has_stopped():
+def test_the_clock_is_0_long_after_a_mark():
     program = with_clock(18)
     program.feed_forward({ANSWER: clock_is(3)}, "time")
     found = streamed(program, [5] + [8] * 3000)

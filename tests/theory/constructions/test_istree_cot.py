@@ -23,7 +23,7 @@ families = pytest.mark.parametrize("family", FAMILIES)
 
 
 def tour_of(tokens_L: np.ndarray, nodes: int) -> list[int]:
-    """The node tokens of the tour that the frames of a whole trace make (3n - 1 tokens of prompt, then 4 a record)."""
+    """The node tokens of the tour in the frames of a whole trace, after 3n - 1 tokens of prompt and 4 per record."""
     frames_Fx5 = np.asarray(tokens_L[3 * nodes - 1 + 4 * (nodes - 1) + 1 : -2]).reshape(-1, 5)
     at_F = frames_Fx5[:, 0].tolist()
     return [v for before, v in zip([None, *at_F], at_F, strict=False) if v != before]
@@ -37,7 +37,7 @@ def test_every_small_graph_gets_the_exact_trace_at_the_stated_precision(family, 
 
 
 @ways
-def test_and_so_does_a_large_one(how):
+def test_a_large_graph_gets_the_exact_trace_too(how):
     assert is_exact(*built("istree", 128, how=how, family="random_tree"), samples=2)
 
 
@@ -56,7 +56,7 @@ def graphs(draw: st.DrawFn) -> tuple[int, list[tuple[int, int]]]:
 
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(graphs())
-def test_any_graph_of_n_minus_1_edges_is_judged_as_the_oracle_judges_it(drawn):
+def test_any_graph_of_n_minus_1_edges_gets_the_answer_and_the_tour_of_the_oracle(drawn):
     n, edges = drawn
     words = vocabulary(n)
     gold, _ = trace(edges, n, "cot")
@@ -79,7 +79,7 @@ def test_any_graph_of_n_minus_1_edges_is_judged_as_the_oracle_judges_it(drawn):
 
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(graphs())
-def test_frames_make_the_tour_of_the_cot_view_and_say_the_same(drawn):
+def test_frames_have_the_tour_and_the_answer_of_the_cot_view(drawn):
     n, edges = drawn
     words = vocabulary(n)
     gold, _ = trace(edges, n, "cot")
@@ -89,7 +89,7 @@ def test_frames_make_the_tour_of_the_cot_view_and_say_the_same(drawn):
     assert len(tokens) <= 22 * n - 12
 
 
-def test_the_worked_example_of_frames():
+def test_frames_of_the_worked_example_are_right():
     words = vocabulary(5)
     written = " ".join(words[token] for token in frames_of([(2, 0), (2, 1), (1, 0), (4, 3)], 5))
     records = "2 0 F F 2 1 0 F 1 0 1 0 4 3 F F [EOS]"
@@ -97,7 +97,7 @@ def test_the_worked_example_of_frames():
     assert written.replace("[FAILED]", "F") == f"{records} {frames}"
 
 
-def test_the_view_of_frames_has_the_problems_of_the_task_and_grades_what_is_written():
+def test_the_frames_view_has_the_tasks_prompts_and_answers_and_grades_the_trace():
     config = TaskConfig(n=9, mode="cot", family="path_like", split="test")
     frames, tours = (kind(config).sample(np.arange(20)) for kind in (IsTreeFrames, IsTree))
     assert np.array_equal(frames.answer_B, tours.answer_B)
@@ -112,7 +112,7 @@ def test_the_view_of_frames_has_the_problems_of_the_task_and_grades_what_is_writ
 
 
 @ways
-def test_few_bits_a_number_fail_and_the_stated_are_near_the_fewest(how):
+def test_the_stated_bits_per_number_are_near_the_fewest_and_fewer_fail(how):
     config = TaskConfig(n=16, mode="cot", split="test")
     build = builder("istree", how).build
     _, problem = built("istree", 16, how=how)
@@ -123,7 +123,7 @@ def test_few_bits_a_number_fail_and_the_stated_are_near_the_fewest(how):
 
 
 @ways
-def test_weights_do_not_grow_with_n_and_bits_of_a_number_like_log_n(how):
+def test_the_number_of_weights_is_constant_and_bits_grow_like_log_n(how):
     sizes = [2**k for k in range(4, 11)]
     models = [built("istree", n, how=how)[0] for n in sizes]
     assert len({model.parameter_count() for model in models}) == 1
@@ -138,13 +138,13 @@ def test_the_transformer_has_eight_attention_layers_and_the_hybrid_one_above_its
     assert kinds == [Recurrence, LookupAttention]
 
 
-def test_the_registers_of_the_hybrid_are_as_many_at_every_size():
+def test_the_hybrid_has_22_registers_at_every_size():
     small, large = (built("istree", n, how="hybrid_cot")[0] for n in (8, 1024))
     assert small.recurrent_bits() // small.precision.number_bits == 22
     assert large.recurrent_bits() // large.precision.number_bits == 22
 
 
 @ways
-def test_it_is_causal_and_a_step_is_what_a_stretch_is(how):
+def test_it_is_causal_and_steps_equal_the_forward_pass(how):
     construction, problem = built("istree", 6, how=how)
     assert_causal_and_stepwise(construction, problem, change=25)

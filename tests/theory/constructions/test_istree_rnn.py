@@ -10,7 +10,7 @@ from tests.theory.constructions.checks import assert_causal_and_stepwise, built,
 families = pytest.mark.parametrize("family", FAMILIES)
 
 
-def test_small_graphs_of_every_family_are_searched_token_for_token():
+def test_traces_of_small_graphs_of_every_family_are_exact_token_for_token():
     for n in range(4, 17):
         construction, task = built("istree", n, "exact")
         gold = [IsTree(TaskConfig(n=n, mode="rag", family=name)).sample(np.arange(10)) for name in FAMILIES]
@@ -47,12 +47,12 @@ def test_nodes_may_have_names_from_a_larger_set():
     "edges",
     [
         [(5, 1), (4, 0), (4, 2), (5, 3), (2, 1)],  # a tree
-        [(2, 0), (2, 1), (1, 0), (4, 3), (5, 4)],  # a triangle; the root is met again, whose father is no fact
+        [(2, 0), (2, 1), (1, 0), (4, 3), (5, 4)],  # a triangle; the search meets the root again, which has no father
         [(4, 0), (4, 2), (3, 1), (5, 3), (5, 1)],  # the search ends in its own component
         [(2, 1), (3, 1), (4, 1), (5, 1), (3, 2)],  # the root has no edge
     ],
 )
-def test_graphs_worked_by_hand(edges):
+def test_chosen_graphs_get_the_exact_trace(edges):
     construction, task = built("istree", 6, "exact")
     tokens_L, _ = trace(edges, 6, "rag")
     prompt = 2 + 3 * len(edges)
@@ -67,7 +67,7 @@ def test_graphs_worked_by_hand(edges):
     assert decoded.tokens_BxL[0, : decoded.length_B[0]].tolist() == tokens_L.tolist()
 
 
-def test_steps_are_linear_in_n():
+def test_the_longest_trace_is_linear_in_n():
     for n in (8, 16, 32):
         assert IsTree(TaskConfig(n=n, mode="rag")).max_length == 40 * n - 25
 
@@ -84,7 +84,7 @@ def test_most_weights_matter():
     assert idle_share(construction, task, 6, every=17) < 0.4
 
 
-def test_it_is_causal_and_a_step_is_what_a_stretch_is():
+def test_it_is_causal_and_steps_equal_the_forward_pass():
     construction, task = built("istree", 6)
     assert_causal_and_stepwise(construction, task, change=40)
     assert construction.forward(tokens_of(task, 3)).isfinite().all()

@@ -1,4 +1,4 @@
-"""IsTree at every size, in the stated precision.  Gold traces are read, which tells what decoding does
+"""IsTree at every size, at the stated precision.  Gold traces are read, with the same result as decoding
 (test_measure.py)."""
 
 import numpy as np
@@ -28,5 +28,5 @@ def test_traces_of_every_size_up_to_64_are_exact(family, how):
 @ways
 @families
 @pytest.mark.parametrize(("n", "samples"), [(128, 10), (256, 3), (1000, 1)])
-def test_and_so_are_those_of_large_graphs(n, samples, family, how):
+def test_traces_of_large_graphs_are_exact(n, samples, family, how):
     assert is_written(n, how, family, samples)

@@ -14,12 +14,12 @@ HOW, TASK = "transformer_cot", "quantised_lstm"
 
 @pytest.mark.parametrize("weights", range(4))
 @pytest.mark.parametrize("n", [2, 3, 8, 21])
-def test_the_same_states_and_letters_token_for_token(n, weights):
+def test_it_writes_the_lstms_states_and_letters_token_for_token(n, weights):
     assert is_exact(*built(TASK, n, how=HOW, options=f"weights={weights}"), samples=10)
 
 
 @pytest.mark.parametrize("options", ["hidden=1", "hidden=5 letters=3", "letters=2 levels=5", "letters=12 levels=31"])
-def test_lstms_of_other_sizes(options):
+def test_lstms_of_other_sizes_are_simulated(options):
     assert is_exact(*built(TASK, 7, how=HOW, options=options), samples=5)
 
 
@@ -29,8 +29,8 @@ def letters_of(task: LstmTask, tokens_BxL: np.ndarray) -> np.ndarray:
     return tokens_BxL[:, task.config.n + 1 + block : -1 : block] - LETTER_0
 
 
-def test_the_letters_are_those_that_our_decoder_gets_from_the_lstm_itself():
-    """Decoded by the LSTM, with its state rounded at each step; no state is written there."""
+def test_the_letters_equal_those_decoded_from_the_lstm_itself():
+    """The LSTM's state is rounded at each step, and it writes no states."""
     n = 9
     construction, task = built(TASK, n, how=HOW)
     assert isinstance(task, LstmTask)
@@ -44,7 +44,7 @@ def test_the_letters_are_those_that_our_decoder_gets_from_the_lstm_itself():
 
 
 def test_the_lstm_is_worth_simulating():
-    """Its states and letters differ from word to word, and with its weights."""
+    """Its states and letters differ between words, and between weights."""
     states = set()
     for weights in range(3):
         task = LstmTask(TaskConfig(n=12, mode="cot", options=f"weights={weights}"))
@@ -55,18 +55,18 @@ def test_the_lstm_is_worth_simulating():
     assert len(states) >= 6
 
 
-def test_it_is_causal_and_a_step_is_what_a_stretch_is():
+def test_it_is_causal_and_steps_equal_the_forward_pass():
     construction, task = built(TASK, 3, how=HOW)
     assert_causal_and_stepwise(construction, task, change=20)
 
 
-def test_bits_of_a_number_grow_with_the_length_and_weights_do_not():
+def test_bits_per_number_grow_with_the_length_and_weights_do_not():
     models = [built(TASK, n, how=HOW)[0] for n in (8, 32, 128)]
     assert len({model.parameter_count() for model in models}) == 1
     assert [model.precision.number_bits for model in models] == sorted({m.precision.number_bits for m in models})
 
 
-def test_another_lstm_is_not_what_it_simulates():
+def test_it_simulates_its_own_lstm_and_no_other():
     construction, task = built(TASK, 6, how=HOW, options="weights=0")
     other = LstmTask(TaskConfig(n=6, mode="cot", split="test", options="weights=1"))
     assert not is_exact(construction, other, samples=5)
@@ -75,7 +75,7 @@ def test_another_lstm_is_not_what_it_simulates():
     assert not is_exact(construction, task, samples=5)
 
 
-def test_a_state_is_at_levels_and_0_is_one_of_them():
+def test_a_state_is_rounded_to_levels_and_0_is_one_of_them():
     task = LstmTask(TaskConfig(n=4, mode="cot"))
     assert task.lstm.level(torch.zeros(1), 1.0) == 7
     assert task.lstm.level(torch.tensor([-9.0, -1.0, 1.0, 9.0]), 1.0).tolist() == [0, 0, 14, 14]
@@ -83,6 +83,6 @@ def test_a_state_is_at_levels_and_0_is_one_of_them():
         LstmTask(TaskConfig(n=4, mode="cot", options="levels=8"))
 
 
-def test_a_sample_does_not_depend_on_those_beside_it():
+def test_a_sample_does_not_depend_on_its_batch():
     task = LstmTask(TaskConfig(n=5, mode="cot"))
     assert torch.equal(tokens_of(task, 6)[4:5], torch.from_numpy(task.sample(np.array([4])).tokens_BxL).long())

@@ -71,7 +71,7 @@ def test_copy_writes_a_word_twice():
         assert run(machine, word).tape == f"{word}#{word}"
 
 
-def test_every_machine_says_what_it_does():
+def test_every_machine_has_a_description():
     assert len(machine_names()) >= 5
     assert all(load_machine(name).about for name in machine_names())
 
@@ -84,13 +84,13 @@ def test_a_machine_is_read_from_a_file(tmp_path):
     assert run(machine, "0110").tape == "1001"
 
 
-def test_it_stops_where_it_has_no_transition_and_does_not_accept():
+def test_a_machine_without_a_transition_halts_and_does_not_accept():
     machine = read_machine(changed(transitions=["A 0 -> 1 R A"]), "short", "here")
     outcome = run(machine, "00")
     assert (outcome.tape, outcome.steps, outcome.halted, outcome.accepted) == ("11", 2, True, False)
 
 
-def test_it_is_stopped_at_the_limit():
+def test_an_endless_run_stops_at_the_limit_of_steps():
     endless = read_machine(changed(transitions=["A _ -> _ R A"]), "endless", "here")
     assert not run(endless, "", 50).halted
 
@@ -119,7 +119,7 @@ def test_symbols_of_several_letters_are_words():
         ({"symbols": ["_", "a b"]}, "a space"),
     ],
 )
-def test_a_file_that_describes_no_machine_is_refused_with_what_is_wrong(fields, message, tmp_path):
+def test_a_wrong_file_is_an_error_of_one_line_with_its_name_and_fault(fields, message, tmp_path):
     path = tmp_path / "wrong.json"
     path.write_text(json.dumps(changed(**fields)))
     with pytest.raises(UsageError, match=message) as told:
@@ -128,7 +128,7 @@ def test_a_file_that_describes_no_machine_is_refused_with_what_is_wrong(fields, 
     assert "wrong.json" in str(told.value)
 
 
-def test_a_missing_field_a_missing_file_and_an_unknown_name_are_told(tmp_path):
+def test_missing_fields_missing_files_unknown_names_and_bad_files_are_errors(tmp_path):
     with pytest.raises(UsageError, match="transitions missing"):
         read_machine({k: v for k, v in FLIP.items() if k != "transitions"}, "short", "here")
     with pytest.raises(UsageError, match="cannot be read"):

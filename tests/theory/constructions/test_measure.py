@@ -1,4 +1,4 @@
-"""The fewest bits of a number, looked for by reading traces in place of decoding them."""
+"""The search for the fewest bits per number reads traces instead of decoding them, with the same result."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ N = 8
 
 
 @everything
-def test_reading_the_trace_tells_what_decoding_it_does(task, how):
+def test_reading_a_trace_gives_the_same_verdict_as_decoding_it(task, how):
     stated = built(task, N, how=how)[0].precision.number_bits
     found = set()
     for bits in (stated, stated - 5, max(10, stated - 20)):
@@ -24,7 +24,7 @@ def test_reading_the_trace_tells_what_decoding_it_does(task, how):
 
 
 @everything
-def test_the_fewest_bits_are_enough_as_are_all_more_and_one_less_is_not(task, how):
+def test_the_fewest_bits_and_all_more_are_enough_and_one_fewer_is_not(task, how):
     builds, n = builder(task, how), 4 if task == "quantised_lstm" else N
     config = TaskConfig(n=n, mode=builds.mode, split="test")
     construction, problem = built(task, n, how=how)
@@ -36,7 +36,7 @@ def test_the_fewest_bits_are_enough_as_are_all_more_and_one_less_is_not(task, ho
 
 
 @pytest.mark.parametrize("place", [0, 5, -1])
-def test_one_token_that_would_not_be_written_is_seen(place):
+def test_a_single_wrong_token_is_noticed(place):
     construction, problem = built("istree", 8)
     gold = problem.sample(np.arange(3))
     graded = np.argwhere(gold.loss_mask_BxL)

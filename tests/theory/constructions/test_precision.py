@@ -23,14 +23,14 @@ def test_32_bits_are_float32(x):
 
 
 @given(st.integers(FEWEST_BITS, MOST_BITS), st.data())
-def test_whole_numbers_are_exact_as_far_as_the_significand_reaches(bits, data):
+def test_whole_numbers_are_exact_up_to_two_to_the_significand(bits, data):
     largest = 2 ** Precision(bits).significand
     whole = data.draw(st.integers(-largest, largest))
     assert rounded(whole, bits) == whole
     assert rounded(largest + 1, bits) != largest + 1
 
 
-def test_exact_leaves_float64_as_it_is():
+def test_exact_precision_leaves_float64_unchanged():
     x = torch.rand(5, dtype=torch.float64)
     assert torch.equal(Precision().round(x), x)
 
@@ -41,7 +41,7 @@ def test_too_few_and_too_many_bits_are_refused(bits):
         Precision(bits)
 
 
-def test_what_is_too_large_becomes_infinite_and_what_is_too_small_zero():
+def test_numbers_that_are_too_large_become_infinite_and_those_too_small_zero():
     assert rounded(2.0**127, 12) == 2.0**127
     assert rounded(-(2.0**128), 12) == -torch.inf
     assert rounded(2.0**-126, 12) == 2.0**-126

@@ -1,4 +1,4 @@
-"""Recall tasks answered at once, by Transformers and by hybrids."""
+"""Transformers and hybrids answer recall tasks directly, without a search."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def test_every_small_problem_is_answered_at_the_stated_precision(task, options, 
 
 @ways
 @variants
-def test_and_so_is_a_large_one(task, options, how):
+def test_a_large_problem_is_answered_too(task, options, how):
     for n in (128, 1000) if task != "copy" else (128,):
         assert is_exact(*built(task, n, how=how, options=options), samples=5), f"n = {n}"
 
@@ -58,8 +58,8 @@ def test_every_family_is_answered(task, family, how):
 
 
 @ways
-def test_of_equal_keys_the_earliest_counts(how):
-    """A filler of mqar that is a key, with another word behind it, is no pair."""
+def test_the_earliest_of_equal_keys_counts(how):
+    """In mqar a filler that equals a key and the word after it are not a pair."""
     construction, task = built("mqar", 12, how=how, options="vocab=32 pairs=2")
     words = ["[BOS]", "3", "28", "5", "17", "3", "9", "3"]
     tokens_1xL = torch.tensor([[task.vocabulary.index(word) for word in words]])
@@ -68,7 +68,7 @@ def test_of_equal_keys_the_earliest_counts(how):
 
 @ways
 @pytest.mark.parametrize("task", FOUR)
-def test_few_bits_a_number_fail_and_the_stated_are_near_the_fewest(task, how):
+def test_the_stated_bits_per_number_are_near_the_fewest_and_fewer_fail(task, how):
     config = TaskConfig(n=64, mode="direct", split="test")
     build = builder(task, how).build
     _, problem = built(task, 64, how=how)
@@ -80,7 +80,7 @@ def test_few_bits_a_number_fail_and_the_stated_are_near_the_fewest(task, how):
 
 @ways
 @variants
-def test_weights_do_not_grow_with_n_and_bits_of_a_number_like_log_n(task, options, how):
+def test_the_number_of_weights_is_constant_and_bits_grow_at_most_like_log_n(task, options, how):
     sizes = [2**k for k in range(5, 10)]
     models = [built(task, n, how=how, options=options)[0] for n in sizes]
     assert len({model.parameter_count() for model in models}) == 1
@@ -101,7 +101,7 @@ def test_a_cache_grows_like_n_log_n_and_the_registers_of_a_hybrid_like_log_n(tas
 
 
 @variants
-def test_a_hybrid_has_recurrent_layers_below_one_attention_layer(task, options):
+def test_a_hybrid_has_one_recurrent_layer_below_one_attention_layer(task, options):
     parts = list(built(task, 32, how="hybrid", options=options)[0].parts)
     kinds = [type(part) for part in parts if isinstance(part, LookupAttention | Recurrence)]
     assert kinds == [Recurrence, LookupAttention]
@@ -112,7 +112,7 @@ def test_a_hybrid_has_recurrent_layers_below_one_attention_layer(task, options):
 
 @ways
 @variants
-def test_it_is_causal_and_a_step_is_what_a_stretch_is(task, options, how):
+def test_it_is_causal_and_steps_equal_the_forward_pass(task, options, how):
     construction, problem = built(task, 32, how=how, options=options)
     assert_causal_and_stepwise(construction, problem, change=20)
 
@@ -121,5 +121,5 @@ def test_it_is_causal_and_a_step_is_what_a_stretch_is(task, options, how):
 @pytest.mark.parametrize("task", FOUR)
 def test_most_weights_matter(task, how):
     construction, problem = built(task, 12, "exact", how=how)
-    # The others serve a look-up that finds nothing, which these problems do not ask for.
+    # The other weights serve look-ups that find nothing, which these problems do not need.
     assert idle_share(construction, problem, 30) < 0.5

@@ -40,7 +40,7 @@ def test_every_small_problem_is_answered_with_the_exact_trace_at_the_stated_prec
 
 @variants
 @pytest.mark.parametrize("n", [128, 1000])
-def test_and_so_is_a_large_one(task, options, n):
+def test_a_large_problem_gets_the_exact_trace_too(task, options, n):
     assert is_exact(*built(task, n, options=options), samples=30)
 
 
@@ -49,7 +49,7 @@ def test_keys_in_any_order_are_found():
 
 
 @recall
-def test_numbers_of_fewer_bits_than_the_smallest_that_work_fail(task, options):
+def test_the_stated_bits_are_near_the_fewest_and_one_fewer_fails(task, options):
     config = TaskConfig(n=64, mode="rag", split="test", options=options)
     _, problem = built(task, 64, options=options)
     build = builder(task, "rnn_rag").build
@@ -83,7 +83,7 @@ def test_state_grows_like_log_n_and_weights_not_at_all(task, options):
         counts.add(construction.parameter_count())
     numbers = construction.state_bits(5) / construction.precision.number_bits
     slope = np.polyfit(np.log2(sizes), bits, 1)[0]
-    assert -1e-9 <= slope <= 2.5 * numbers  # a number grows by 2 bits where n doubles, as its square has to be exact
+    assert -1e-9 <= slope <= 2.5 * numbers  # if n doubles, a number needs 2 bits more, as its square must be exact
     assert len(counts) == 1
     at_64, at_1000 = (built(task, n, options=options)[0].state_bits(n) for n in (64, 1000))
     assert at_1000 < 2 * at_64
@@ -96,17 +96,17 @@ def test_most_weights_matter(task, options):
 
 
 @recall
-def test_it_is_causal_and_a_step_is_what_a_stretch_is(task, options):
+def test_it_is_causal_and_steps_equal_the_forward_pass(task, options):
     assert_causal_and_stepwise(*built(task, 16, options=options), change=10)
 
 
 @pytest.mark.parametrize("how", ["rnn_rag", "transformer", "hybrid"])
-def test_a_query_in_front_of_the_sequence_is_refused(how):
+def test_a_query_before_the_sequence_is_refused(how):
     with pytest.raises(UsageError, match="--query first"):
         builder("index", how).build(TaskConfig(n=16, options="query=first"), Precision())
 
 
-def test_index_past_the_limit_of_re2_names_it_and_the_way_around():
+def test_index_past_the_limit_of_re2_is_an_error_with_a_workaround():
     with pytest.raises(TaskError, match=r"1001.*at most 1000 times.*behind another"):
         builder("index", "rnn_rag").build(TaskConfig(n=1001, mode="rag"), Precision())
 

@@ -12,13 +12,13 @@ def found(pattern: str, words: int) -> str:
 
 
 @pytest.mark.parametrize("count", [0, 1, MOST_REPEATS, MOST_REPEATS + 1, 2500, 8000])
-def test_chunks_pass_as_many_words_as_are_wanted(count):
+def test_the_pattern_skips_as_many_words_as_asked(count):
     assert found(skip_words(count), count + 2) == f"w{count}"
     assert found(skip_words(count), count) == ""
 
 
 @pytest.mark.parametrize("pattern", [r"(?:\S+\s){1001}(\S+)", r"(?:(?:\S+\s){100}){11}(\S+)"])
-def test_one_group_or_nested_ones_are_refused_past_the_limit(pattern):
+def test_re2_rejects_one_group_and_nested_groups_past_its_limit(pattern):
     with pytest.raises(re2.error, match="repetition"):
         re2.compile(pattern, pattern_options())
 

@@ -1,4 +1,4 @@
-"""The weights do it: every construction stands noise of a last bit in them, and none stands noise that is larger."""
+"""The weights do the work: every construction tolerates relative noise of 1e-12 in them, and none tolerates 0.2."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ noises = pytest.mark.parametrize(("size", "survives"), [(0.0, True), (1e-12, Tru
 
 
 def disturb(construction: Construction, size: float) -> None:
-    """Each weight times a random number within `size` of 1."""
+    """Multiply each weight by a random number within `size` of 1."""
     generator = torch.Generator().manual_seed(0)
     for tensor in construction.parameters():
         tensor.mul_(1 + size * (2 * torch.rand(tensor.shape, generator=generator, dtype=tensor.dtype) - 1))
@@ -24,7 +24,7 @@ def disturb(construction: Construction, size: float) -> None:
 
 @noises
 @pytest.mark.parametrize(("task", "how"), sorted(builders()))
-def test_weights_of_every_task_have_a_tolerance_and_no_more(task, how, size, survives):
+def test_constructions_of_every_task_tolerate_small_noise_and_not_large(task, how, size, survives):
     construction, problem = built(task, 8, "exact", how=how)
     disturb(construction, size)
     assert writes(construction, problem.sample(np.arange(20))) == survives
@@ -33,7 +33,7 @@ def test_weights_of_every_task_have_a_tolerance_and_no_more(task, how, size, sur
 @noises
 @pytest.mark.parametrize("name", ["palindrome", "copy"])
 @pytest.mark.parametrize(("view", "build"), [(MachineTask, build_turing), (WriteTask, build_turing_hybrid)])
-def test_weights_of_machines_have_a_tolerance_and_no_more(view, build, name, size, survives):
+def test_constructions_of_machines_tolerate_small_noise_and_not_large(view, build, name, size, survives):
     problem = view(load_machine(name), "abba", 100)
     construction = build(problem, Precision())
     disturb(construction, size)

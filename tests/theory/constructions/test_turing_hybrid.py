@@ -31,7 +31,7 @@ WORDS = {
 
 
 def run(task: WriteTask, less: int = 0) -> tuple[MachineRun, Decoded]:
-    """How the construction's run ends with the stated bits a number, or `less`."""
+    """The construction's run and what it decoded, with `less` bits per number fewer than stated."""
     stated = build_turing_hybrid(task, Precision()).stated_precision(task.max_steps)
     decoded = decode(
         build_turing_hybrid(task, Precision(stated - less)),
@@ -53,7 +53,7 @@ def test_machines_run_to_the_end_with_the_exact_trace(name, word):
     assert decoded.tokens_BxL[0, : decoded.length_B[0]].tolist() == gold.tokens_BxL[0].tolist()
 
 
-def test_a_step_of_the_machine_is_a_token():
+def test_each_step_of_the_machine_is_one_token():
     outcome, decoded = run(WriteTask(load_machine("busy_beaver_4"), "", 150))
     assert (outcome.steps, outcome.tape.count("1"), outcome.halted) == (107, 13, True)
     assert decoded.length_B[0] == 2 + 107 + 2
@@ -65,18 +65,18 @@ def agree(machine: TuringMachine, word: str, steps: int) -> None:
 
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(runs())
-def test_random_machines_do_what_a_simulator_does(drawn):
+def test_random_machines_run_as_in_a_simulator(drawn):
     agree(*drawn, 60)
 
 
 @pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(runs())
-def test_random_machines_do_what_a_simulator_does_for_200_steps(drawn):
+def test_random_machines_run_as_in_a_simulator_for_200_steps(drawn):
     agree(*drawn, 200)
 
 
-def test_a_run_that_does_not_end_is_no_outcome_and_has_no_trace():
+def test_a_run_that_does_not_end_is_not_halted_and_has_no_trace():
     task = WriteTask(load_machine("busy_beaver_4"), "", 100)
     outcome, _ = run(task)
     assert (outcome.steps, outcome.halted) == (100, False)
@@ -90,7 +90,7 @@ def test_fewer_bits_than_the_positions_need_fail():
     assert run(task, 14)[0] != by_hand(task.machine, "", 150)
 
 
-def test_five_registers_whatever_the_time_and_one_attention_layer_above_them():
+def test_it_has_five_registers_for_any_time_and_one_attention_layer_above_them():
     numbers, counts = set(), set()
     for steps in (100, 1_000, 10_000):
         task = WriteTask(load_machine("copy"), "ab", steps)
@@ -103,12 +103,12 @@ def test_five_registers_whatever_the_time_and_one_attention_layer_above_them():
     assert (numbers, len(counts), kinds) == ({5.0}, 1, [Recurrence, LookupAttention])
 
 
-def test_it_is_causal_and_a_step_is_what_a_stretch_is():
+def test_it_is_causal_and_steps_equal_the_forward_pass():
     task = WriteTask(load_machine("palindrome"), "abba", 50)
     assert_causal_and_stepwise(build_turing_hybrid(task, Precision(32)), task, change=9)
 
 
-def test_a_changed_table_is_another_machine():
+def test_a_changed_table_of_transitions_changes_the_trace():
     task = WriteTask(load_machine("binary_increment"), "11", 40)
     model = build_turing_hybrid(task, Precision())
     (table,) = [k for k, layer in enumerate(model.layers) if "step" in layer.writes]
@@ -136,7 +136,7 @@ def test_a_symbol_spelled_as_another_token_is_refused():
         WriteTask(read_machine(told, "end", "here"), "", 5)
 
 
-def test_steps_that_are_spelled_alike_are_told_apart_and_a_control_token_is_no_symbol():
+def test_steps_spelled_alike_get_different_tokens_and_a_control_token_is_no_symbol():
     told = {"start": "a", "halting": ["h"], "accepting": ["h"], "blank": "_", "symbols": ["_", "b,c", "c"]}
     transitions = ["a b,c -> c R a,b", "a,b c -> c R a,b"]
     machine = read_machine(told | {"transitions": transitions}, "commas", "here")

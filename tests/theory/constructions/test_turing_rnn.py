@@ -17,7 +17,7 @@ from tests.theory.constructions.checks import assert_causal_and_stepwise
 
 
 def run(task: MachineTask, bits: int | None = -1, retriever: RetrieverName = "fast") -> tuple[MachineRun, Decoded]:
-    """How the construction's run ends; -1: with the stated bits."""
+    """The construction's run and what it decoded; `bits` -1: the stated bits."""
     bits = build_turing(task, Precision()).stated_precision(task.max_steps) if bits == -1 else bits
     decoded = decode(
         build_turing(task, Precision(bits)),
@@ -31,7 +31,7 @@ def run(task: MachineTask, bits: int | None = -1, retriever: RetrieverName = "fa
 
 
 def by_hand(machine: TuringMachine, word: str, max_steps: int) -> MachineRun:
-    """A simulator of its own: the tape is two stacks, left and right of the head."""
+    """The run of an independent simulator, whose tape is two stacks, left and right of the head."""
     left, right = [], list(reversed(word))
     state, steps = machine.start, 0
     rule = None
@@ -83,7 +83,7 @@ def test_the_busy_beaver_of_4_states_takes_107_steps_and_leaves_13_ones(retrieve
 
 @st.composite
 def machines(draw: st.DrawFn) -> TuringMachine:
-    """Random tables of up to 5 states over 2 or 3 symbols, some of their places empty."""
+    """Random machines of up to 5 states and 2 or 3 symbols, some of their transitions missing."""
     symbols = ["_", "0", "1"][: draw(st.integers(2, 3))]
     states = [f"s{k}" for k in range(draw(st.integers(1, 5)))]
     after = st.sampled_from([*states, *states, "yes", "no"])
@@ -118,14 +118,14 @@ def agree(machine: TuringMachine, word: str, steps: int) -> None:
 
 @settings(max_examples=12, deadline=None, derandomize=True)
 @given(runs())
-def test_random_machines_do_what_a_simulator_does(drawn):
+def test_random_machines_run_as_in_a_simulator(drawn):
     agree(*drawn, 40)
 
 
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(runs())
-def test_random_machines_do_what_a_simulator_does_for_200_steps(drawn):
+def test_random_machines_run_as_in_a_simulator_for_200_steps(drawn):
     agree(*drawn, 200)
 
 
@@ -138,7 +138,7 @@ def test_both_retrievers_lead_to_the_same_run(drawn):
 
 
 @pytest.mark.parametrize("engine", [re, re2], ids=["re", "re2"])
-def test_the_search_finds_the_last_write_and_one_without_a_greedy_beginning_the_first(engine):
+def test_the_search_finds_the_last_write_and_without_its_greedy_beginning_the_first(engine):
     text = "[BOS] @3 <- a @13 <- c @-3 <- d [EOS] q:s @3 <- b q:t"
     assert engine.search(f"{LAST}@3{GIVES}", text).group(1) == "b"
     assert engine.search(rf"\s@3{GIVES}", text).group(1) == "a"
@@ -146,7 +146,7 @@ def test_the_search_finds_the_last_write_and_one_without_a_greedy_beginning_the_
     assert engine.search(f"{LAST}@1{GIVES}", text) is None
 
 
-def test_fewer_bits_than_the_numbers_of_the_cells_need_fail():
+def test_fewer_bits_than_the_cell_numbers_need_fail():
     task = MachineTask(load_machine("busy_beaver_4"), "", 150)
     stated = build_turing(task, Precision()).stated_precision(150)
     assert run(task, stated)[0] == by_hand(task.machine, "", 150)
@@ -169,12 +169,12 @@ def test_state_grows_like_the_logarithm_of_the_time_and_weights_not_at_all():
     assert len(counts) == 1
 
 
-def test_it_is_causal_and_a_step_is_what_a_stretch_is():
+def test_it_is_causal_and_steps_equal_the_forward_pass():
     task = MachineTask(load_machine("palindrome"), "abba", 20)
     assert_causal_and_stepwise(build_turing(task, Precision(32)), task, change=60)
 
 
-def test_a_changed_table_is_another_machine():
+def test_a_changed_table_of_transitions_changes_the_trace():
     task = MachineTask(load_machine("binary_increment"), "11", 40)
     construction = build_turing(task, Precision())
     (row,) = [k for k, layer in enumerate(construction.layers) if "writes" in layer.writes]
