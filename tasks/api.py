@@ -256,7 +256,7 @@ def _option_value(where: str, kind: type, text: str) -> Any:
             raise ValueError
         return kind(text)
     except ValueError:
-        raise TaskError(f"{where} {text!r} is no {'whole number' if kind is int else 'number'}") from None
+        raise TaskError(f"{where} {text!r} is not a {'whole number' if kind is int else 'number'}") from None
 
 
 def _option_words(task: str, text: str) -> list[str]:

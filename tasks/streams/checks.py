@@ -52,7 +52,7 @@ def _trouble(step: Step, place: int, stream: Stream, target: Target) -> str:
         return f"its truth lacks the target {target.name!r} (it has {', '.join(step.truth) or 'none'})"
     for what, values in (("truth", step.truth), ("present value", step.now)):
         if values and target.name in values and not _is_value(target, values[target.name]):
-            return f"its {what} {values[target.name]!r:.60} is no {_wanted(target)}"
+            return f"its {what} {values[target.name]!r:.60} is not {_wanted(target)}"
     half = next((text for text in (step.text(), step.lead, *_texts(step, target)) if holds_half_a_character(text)), "")
     return f"{half!a:.60} {HALF_A_CHARACTER}" if half else ""
 
@@ -83,8 +83,8 @@ def _is_value(target: Target, value: Value) -> bool:
 
 def _wanted(target: Target) -> str:
     if target.kind == "choice":
-        return f"option of {target.name!r} ({', '.join(target.options) or 'it has none'})"
-    return {"number": "finite number", "ranked": "tuple of texts", "text": "text"}[target.kind]
+        return f"an option of {target.name!r} ({', '.join(target.options) or 'it has none'})"
+    return {"number": "a finite number", "ranked": "a tuple of texts", "text": "a text"}[target.kind]
 
 
 def _counted(steps: int) -> str:

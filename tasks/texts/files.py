@@ -61,7 +61,7 @@ def read_records(path: Path, fields: dict[str, type]) -> list[tuple[str, dict[st
             if field not in record:
                 raise TaskError(f"{where}: field {field!r} is missing; there are {', '.join(sorted(record)) or 'none'}")
             if type(record[field]) is not kind:
-                raise TaskError(f"{where}: field {field!r} is no {kind.__name__}: {record[field]!r:.60}")
+                raise TaskError(f"{where}: field {field!r} is not a {kind.__name__}: {record[field]!r:.60}")
         found.append((where, record))
     if not found:
         raise TaskError(f"{path} holds no example")

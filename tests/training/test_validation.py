@@ -17,7 +17,7 @@ from retrieval_gap.decoding.evaluation import Tally
 from retrieval_gap.experiments.trained import run as experiments_run
 from retrieval_gap.experiments.trained.alone import LINES, Watch, run_one
 from retrieval_gap.experiments.trained.config import RunConfig
-from retrieval_gap.experiments.trained.rows import counted
+from retrieval_gap.experiments.trained.rows import read_tally
 from retrieval_gap.experiments.trained.run import Listener
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.machine.stopping import StoppedError
@@ -147,7 +147,7 @@ def test_an_early_end_is_kept_when_the_evaluation_is_stopped_and_resumed(
         with pytest.raises(KeyboardInterrupt):
             execute(config, tmp_path / "parts")
         run = RunDirectory.of(config, tmp_path / "parts")
-        assert counted(run).samples == done
+        assert read_tally(run).samples == done
         assert config.progress(run).doing.startswith("decoding")
     monkeypatch.setattr(experiments_run, "write_tally", inner)
     assert timeless(execute(config, tmp_path / "parts")) == timeless(whole)
