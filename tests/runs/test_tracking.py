@@ -99,5 +99,5 @@ def test_a_tracker_that_fails_does_not_stop_the_training(
     monkeypatch.setitem(sys.modules, "wandb", stand_in)
     monkeypatch.setattr("retrieval_gap.runs.tracking.check_tracker", lambda log: None)
     assert execute(SHORT, tmp_path, log="wandb")["samples"] == 160
-    (line,) = [record.getMessage() for record in caplog.records if "--log wandb fails" in record.getMessage()]
+    (line,) = [record.getMessage() for record in caplog.records if "--log wandb failed" in record.getMessage()]
     assert "No space left on device" in line

@@ -85,7 +85,7 @@ def test_a_truth_has_the_kind_of_its_target(kind: Kind, good: list[Any], bad: li
     for value in good:
         check_streams(BENCHMARK, [stream(step(0, {"x": value}), step(1, None))], target)
     for value in bad:
-        with pytest.raises(TaskError, match=r"step 1: its truth .* is no "):
+        with pytest.raises(TaskError, match=r"step 1: its truth .* is not a "):
             check_streams(BENCHMARK, [stream(step(0, None), step(1, {"x": value}))], target)
 
 
