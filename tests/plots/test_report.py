@@ -195,9 +195,9 @@ def test_unfinished_and_unreadable_runs_are_noted(tmp_path: Path) -> None:
     assert len(gathered.entries) == 1
     assert len(gathered.notes) == 4
     assert sorted(gathered.notes)[0].startswith("1 runs in")
-    assert "says n = 'many', and the run's config.json 6" in " ".join(notes)
-    assert "has no number for accuracy" in " ".join(notes)
-    assert "says accuracy_low = nan, which is not a share" in " ".join(notes)
+    assert "says n = 'many', and the run's config.json 6" in " ".join(gathered.notes)
+    assert "has no number for accuracy" in " ".join(gathered.notes)
+    assert "says accuracy_low = nan, which is not a share" in " ".join(gathered.notes)
 
 
 def test_a_number_that_json_cannot_hold_is_shown_as_unknown(tmp_path: Path) -> None:
