@@ -12,7 +12,7 @@ from retrieval_gap.text_memory.methods import UNBOUNDED
 
 from . import style
 from .caption import left_out
-from .memories import METHODS, SCRIPTED, Memories, MemoryRow, looks_of, read_memories, spread
+from .memories import METHODS, SCRIPTED, Memories, MemoryRow, hardware_of, looks_of, read_memories, spread
 from .page import page
 
 DEFAULT_TABLE, read_table = SCRIPTED, read_memories
@@ -118,12 +118,11 @@ def _alike(memories: Memories) -> str:
 
 def _caption(memories: Memories) -> str:
     whole = [row for row in memories.rows if row.part == "all"]
-    hardware = "; ".join(dict.fromkeys(row.hardware for row in whole if row.hardware)) or "unknown"
     unreadable = sum(row.unreadable for row in whole)
     return (
         f"Model: {', '.join(memories.models) or 'none'}. {spread(row.streams for row in whole)} streams, "
         f"{spread(row.predictions for row in whole)} predictions per run; {unreadable} unreadable answers. Score: "
         "share right, or minus the mean absolute error. Error bars: 95 %, bootstrap over streams. Floors use no "
         "model, only the stream's own past. "
-        f"{_alike(memories)} Hardware: {hardware}. {left_out(memories.left_out)}"
+        f"{_alike(memories)} Hardware: {hardware_of(whole)}. {left_out(memories.left_out)}"
     )

@@ -10,7 +10,7 @@ from retrieval_gap.text_memory.methods import UNBOUNDED
 
 from . import style
 from .caption import left_out
-from .memories import SCRIPTED, Memories, MemoryRow, looks_of, read_memories, spread
+from .memories import SCRIPTED, Memories, MemoryRow, hardware_of, looks_of, read_memories, spread
 from .page import line_of_panels, page
 
 DEFAULT_TABLE, read_table = SCRIPTED, read_memories
@@ -92,11 +92,10 @@ def _draw_curve(axes: Axes, points: list[tuple[float, MemoryRow]], colour: str, 
 
 
 def _caption(recall: Memories) -> str:
-    hardware = "; ".join(dict.fromkeys(row.hardware for row in recall.rows if row.hardware)) or "unknown"
     return (
         f"One fact per step, then one question about each; {spread(row.streams for row in recall.rows)} streams, "
         f"{spread(row.predictions for row in recall.rows)} questions per run. The budget holds at every step. Dotted: "
         "methods that carry nothing (zero-shot, no update: no place on the axis) or the whole log (search: at the bits "
         "that it shows). Error bars: 95 %, bootstrap over streams. The ceiling is that of n independent values "
-        f"(docs/theory.md, section 3). Hardware: {hardware}. {left_out(recall.left_out)}"
+        f"(docs/theory.md, section 3). Hardware: {hardware_of(recall.rows)}. {left_out(recall.left_out)}"
     )

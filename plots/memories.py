@@ -139,6 +139,11 @@ def spread(values: Iterable[int]) -> str:
     return f"{found[0]:,}" if len(found) == 1 else f"{found[0]:,} to {found[-1]:,}"
 
 
+def hardware_of(rows: Iterable[MemoryRow]) -> str:
+    """The names of the rows' hardware, for a caption."""
+    return "; ".join(dict.fromkeys(row.hardware for row in rows if row.hardware)) or "unknown"
+
+
 def _but_for_seed(row: dict[str, str]) -> tuple[str, ...]:
     """A row's settings, without the seed, and without `streams`: a row of several seeds has those of all."""
     names = ("benchmark", "target", "options", "model", "method", "budget", "feedback", "update", "gate", *_UNTOLD)

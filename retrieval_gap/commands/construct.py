@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, Suppress, arg
 
-from retrieval_gap.choices import RetrieverName
-from retrieval_gap.commands.flags import whole_numbers
+from retrieval_gap.commands.flags import DataSeed, Family, Retriever, whole_numbers
 from retrieval_gap.machine.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,12 +26,12 @@ class ConstructCommand:
     task: Annotated[Positional[str], arg(metavar="TASK", help="a task's name, or `turing`")] = ""
     how: Annotated[str, arg(help="construction: transformer, transformer_cot, rnn_rag, hybrid, hybrid_cot")] = ""
     n: Annotated[str, arg(help="problem sizes, such as 64,1000")] = ""
-    family: Annotated[str, arg(help='distribution of problems; "" means the task\'s first')] = ""
+    family: Family = ""
     samples: Annotated[int, arg(help="samples of the test split")] = 200
     precision: Annotated[str, arg(help="bits per number; stated: as in the proof; exact: float64")] = "stated"
     smallest: Annotated[bool, arg(help="also measure the fewest bits per number that are exact")] = False
-    retriever: Annotated[RetrieverName | None, arg(help="search engine; default: the task's fastest")] = None
-    seed: Annotated[int, arg(help="seed of the data")] = 0
+    retriever: Retriever = None
+    seed: DataSeed = 0
     machine: Annotated[str, arg(help="with `turing`: name of a machine, or a .json file")] = ""
     input: Annotated[str, arg(help="with `turing`: input word on the tape")] = ""
     max_steps: Annotated[int, arg(help="with `turing`: most steps that the machine may take")] = 1_000

@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 
 from tyro.conf import arg
 
-from retrieval_gap.choices import BackendName, ChangedFiles, DeviceName, LogName
+from retrieval_gap.choices import BackendName, ChangedFiles, DeviceName, LogName, RetrieverName
 from retrieval_gap.machine.errors import UsageError, unknown
 
 Device = Annotated[DeviceName, arg(help="device to run on; auto: the GPU if there is one")]
@@ -17,6 +17,12 @@ CheckpointSeconds = Annotated[float, arg(help="seconds between checkpoints: the 
 Log = Annotated[LogName, arg(help="also log metrics here, besides metrics.jsonl; nothing is uploaded")]
 Only = Annotated[str, arg(help="run only these cells, such as 'n=8 arch=mamba,lstm mode=cot'")]
 Changed = Annotated[ChangedFiles, arg(help="what to do if one of your files has changed since the run")]
+Family = Annotated[str, arg(help='distribution of problems; "" means the task\'s first')]
+Retriever = Annotated[RetrieverName | None, arg(help="search engine; default: the task's fastest")]
+DataSeed = Annotated[int, arg(help="seed of the data")]
+TestSamples = Annotated[int, arg(help="test samples; 0 means as many as in the run")]
+RunWorkers = Annotated[int, arg(help="worker processes, one run and one thread each; 0 means one per core")]
+ShowPrompt = Annotated[bool, arg(help="print the cells and the first prompt; run nothing")]
 ScanBackend = Annotated[BackendName, arg(help="implementation of Mamba's scan; auto: the fastest on this machine")]
 
 Name = TypeVar("Name")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from tyro.conf import Positional, arg, subcommand
 
-from retrieval_gap.commands.flags import RunsDir, names, whole_numbers
+from retrieval_gap.commands.flags import RunsDir, ShowPrompt, names, whole_numbers
 from retrieval_gap.llm.config import LLMConfig, LocalConfig, Price, ServerConfig
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.text_memory.settings import LARGEST, AnswerForm, Feedback, Settings, Update
@@ -89,7 +89,7 @@ class MemoryRunCommand:
     local: Annotated[LocalConfig, arg(name="")] = field(default_factory=LocalConfig)
     server: Annotated[ServerConfig, arg(name="")] = field(default_factory=ServerConfig)
     price: Annotated[Price, arg(name="")] = field(default_factory=Price)
-    dry_run: Annotated[bool, arg(help="print the cells and the first prompt; run nothing")] = False
+    dry_run: ShowPrompt = False
     runs_dir: RunsDir = MemoryRuns
 
     def run(self) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from tyro.conf import Positional, arg, subcommand
 
-from retrieval_gap.commands.flags import whole_numbers
+from retrieval_gap.commands.flags import ShowPrompt, whole_numbers
 from retrieval_gap.llm.config import AskConfig, LLMConfig, LocalConfig, Price, ServerConfig
 from retrieval_gap.machine.errors import UsageError, unknown
 
@@ -49,7 +49,7 @@ class HotpotQACommand:
             help="one process for each model (--model a,b), method and n; one per GPU with --device cuda, else per core"
         ),
     ] = False
-    dry_run: Annotated[bool, arg(help="print the cells and the first prompt; run nothing")] = False
+    dry_run: ShowPrompt = False
     out_dir: OutDir = Path("runs/pretrained")
 
     def run(self) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, Suppress, arg
 
+from retrieval_gap.commands.flags import DataSeed, Family
 from retrieval_gap.experiments.trained.config import ProblemSize
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tasks.api import Mode, Split
@@ -17,9 +18,9 @@ class SampleCommand:
     task: Annotated[Positional[str], arg(metavar="TASK", help="a task's name, or a .py file that defines one")]
     n: ProblemSize
     mode: Mode = "direct"
-    family: Annotated[str, arg(help='distribution of problems; "" means the task\'s first')] = ""
+    family: Family = ""
     split: Split = "train"
-    seed: Annotated[int, arg(help="seed of the data")] = 0
+    seed: DataSeed = 0
     count: Annotated[int, arg(help="number of samples to print, from number FIRST on")] = 1
     first: Annotated[int, arg(help="number of the first sample to print")] = 0
     format: Literal["text", "jsonl"] = "text"

@@ -6,8 +6,15 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, Suppress, arg
 
-from retrieval_gap.choices import RetrieverName
-from retrieval_gap.commands.flags import Changed, check_samples, whole_numbers
+from retrieval_gap.commands.flags import (
+    Changed,
+    Family,
+    Retriever,
+    RunWorkers,
+    TestSamples,
+    check_samples,
+    whole_numbers,
+)
 from retrieval_gap.experiments.trained.config import ProblemSize
 from retrieval_gap.machine.errors import UsageError
 
@@ -22,7 +29,7 @@ class BoundCommand:
     task: Annotated[Positional[str], arg(metavar="TASK", help="a task's name")]
     n: ProblemSize
     bits: Annotated[str, arg(help="bits of state, such as 16, or several: 0,4,16")]
-    family: Annotated[str, arg(help='distribution of problems; "" means the task\'s first')] = ""
+    family: Family = ""
     options: Suppress[str] = ""
 
     def run(self) -> None:
@@ -45,7 +52,7 @@ class ProbeCommand:
     Prints accuracy for each number of bits. Finished measurements are not repeated."""
 
     run_dirs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN_DIR...")]
-    samples: Annotated[int, arg(help="test samples; 0 means as many as in the run")] = 0
+    samples: TestSamples = 0
     bits: Annotated[str, arg(help="bits per element: 0 to 16; 0 replaces it by its mean")] = "0,1,2,3,4,6,8,16"
     ranks: Annotated[
         str,
@@ -55,9 +62,9 @@ class ProbeCommand:
         "nearest"
     )
     seed: Annotated[int, arg(help="seed for stochastic rounding")] = 0
-    retriever: Annotated[RetrieverName | None, arg(help="search engine; default: the task's fastest")] = None
+    retriever: Retriever = None
     changed_files: Changed = "refuse"
-    workers: Annotated[int, arg(help="worker processes, one run and one thread each; 0 means one per core")] = 0
+    workers: RunWorkers = 0
     json: Annotated[bool, arg(help="print JSON, one object per run, instead of tables")] = False
     csv: Annotated[Path | None, arg(help="also write the rows of all runs to this CSV file")] = None
 

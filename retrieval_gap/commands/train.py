@@ -9,15 +9,19 @@ from typing import Annotated, Any
 from tyro.conf import Positional, Suppress, arg
 
 from retrieval_gap.about import MODELS
-from retrieval_gap.choices import Embedding, MaybeNumber, Number, Precision, RetrieverName
+from retrieval_gap.choices import Embedding, MaybeNumber, Number, Precision
 from retrieval_gap.commands.flags import (
     Changed,
     CheckpointSeconds,
     Device,
+    Family,
     KeepWeights,
     Log,
+    Retriever,
     RunsDir,
+    RunWorkers,
     ScanBackend,
+    TestSamples,
     check_samples,
     check_seconds,
     whole_numbers,
@@ -47,7 +51,7 @@ class RunFlags:
     n: ProblemSize
     arch: Annotated[str, arg(help=f"an architecture ({names_text(MODELS, 'SIZES')}) or the path of your own file")]
     size: Annotated[str, arg(help="tiny, 0.5m, 1m or 2m, with changes such as tiny+d_model=16+n_layers=2")]
-    family: Annotated[str, arg(help='distribution of problems; "" means the task\'s first')] = ""
+    family: Family = ""
     embedding: Annotated[
         Embedding | None, _default("sinusoidal|learned", "embedding: learned; paper: sinusoidal (frozen)")
     ] = None
@@ -139,8 +143,8 @@ class EvalCommand:
     """Evaluate a finished run again: free decoding on its test split, with retrieval. Prints one JSON object."""
 
     run_dir: Annotated[Positional[Path], arg(metavar="RUN_DIR")]
-    samples: Annotated[int, arg(help="test samples; 0 means as many as in the run")] = 0
-    retriever: Annotated[RetrieverName | None, arg(help="search engine; default: the task's fastest")] = None
+    samples: TestSamples = 0
+    retriever: Retriever = None
     changed_files: Changed = "refuse"
     device: Device = "auto"
     scan_backend: ScanBackend = "auto"
@@ -173,7 +177,7 @@ class TransferCommand:
     ] = ()
     samples: Annotated[int, arg(help="samples per test; 0 means as many as in the run")] = 0
     changed_files: Changed = "refuse"
-    workers: Annotated[int, arg(help="worker processes, one run and one thread each; 0 means one per core")] = 1
+    workers: RunWorkers = 1
     json: Annotated[bool, arg(help="print JSON, one object per row, instead of tables")] = False
     csv: Annotated[Path | None, arg(help="also write the rows to this CSV file")] = None
 

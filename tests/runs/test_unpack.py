@@ -97,7 +97,10 @@ FORGED = [
     ([member(f"{RUN}/user_files/../../x.py")], "is not a file of a run"),
     ([member(f"{RUN}/user_files/x.sh")], "is not a file of a run"),
     ([member(f"{RUN}/user_files/.x.py")], "is not a file of a run"),
-    ([CONFIG_MEMBER, member(f"{RUN}/user_files/x.py", type=tarfile.SYMTYPE, linkname="/etc")], "not a plain file"),
+    (
+        [CONFIG_MEMBER, member(f"{RUN}/user_files/x.py", type=tarfile.SYMTYPE, linkname="/etc/passwd")],
+        "not a plain file",
+    ),
     ([member("config.json", b"{}")], "is not a file of a run"),
     ([CONFIG_MEMBER, member(f"{RUN}/result.json", type=tarfile.SYMTYPE, linkname="/etc/passwd")], "not a plain file"),
     ([CONFIG_MEMBER, member(f"{RUN}/result.json", type=tarfile.LNKTYPE, linkname="config.json")], "not a plain file"),

@@ -88,7 +88,7 @@ def test_wrong_use_is_one_line(fakes: dict[str, str]) -> None:
     for words in ([], ["", "--order", "last"]):
         told = launch(fakes, *words)
         assert (told.returncode, told.stderr.count("\n")) == (2, 1)
-        assert "usage: hotpotqa_8xa100.sh FILE MODEL" in told.stderr
+        assert "usage: hotpotqa_8xa100.sh FILE MODEL[,MODEL...]" in told.stderr
     Path(fakes["CALLS"]).with_name("dev.json").unlink()
     assert launch(fakes, "a").returncode == 2
     assert calls(fakes) == []
