@@ -35,11 +35,12 @@ def test_samples_are_shown_on_an_output_of_any_encoding(encoding: str, tmp_path:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (gzip.compress(b"[]"), "gzip-compressed; unpack it first (gunzip)"),
+        (gzip.compress(b"[]", mtime=0), "gzip-compressed; unpack it first (gunzip)"),
         ("[]".encode("utf-16"), "UTF-16; convert it first"),
         ("[1, 2]".encode("utf-16-le"), "UTF-16; convert it first"),
         (b"PK\x03\x04rest", "ZIP archive"),
     ],
+    ids=["gzip", "utf_16", "utf_16_without_mark", "zip"],
 )
 def test_data_and_tables_that_are_not_text_are_named_by_their_format(
     content: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
