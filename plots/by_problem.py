@@ -24,7 +24,7 @@ from retrieval_gap.tasks.api import Mode, Task, TaskConfig
 from retrieval_gap.theory.bounds import BOUNDS, Bound, bound_of
 
 from . import style
-from .caption import hardware, held_out, left_out
+from .caption import INTERVALS, SEED_INTERVALS, hardware, held_out, left_out
 from .kept import Kept
 from .page import line_of_panels, page
 from .probes import number_of, task_of
@@ -283,10 +283,14 @@ def figure_of_panels(
 def making(table: Runs, *, bars: bool = True) -> str:
     """For a caption: what was measured, on how much, and what is not drawn.  bars: whether there are error bars."""
     runs = table.rows
-    seeds = number_of({len({run.seed for run in runs})}, "seed")
+    seeds = len({run.seed for run in runs})
     samples = number_of({run.samples for run in runs}, "training sample")
-    span = "; error bars span the lowest to the highest end of their 95 % Wilson intervals" if bars else ""
-    return (
-        f"Free decoding of {held_out(runs)}; an undecided answer counts as a guess. {samples}, {seeds}. Values are "
-        f"means of seeds{span}. Hardware: {hardware(runs)}. {left_out(table.left_out)}"
+    parts = (
+        f"Free decoding of {held_out(runs)}; an undecided answer counts as a guess.",
+        f"{samples}, {number_of({seeds}, 'seed')}.",
+        "Values are means of the seeds." if seeds > 1 and not bars else "",
+        (INTERVALS if seeds == 1 else SEED_INTERVALS) if bars else "",
+        f"Hardware: {hardware(runs)}.",
+        left_out(table.left_out),
     )
+    return " ".join(filter(None, parts))
