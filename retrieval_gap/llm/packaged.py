@@ -104,3 +104,5 @@ def convert(weights: Path, target: Path) -> None:
     utils.logging.disable_progress_bar()
     AutoModelForCausalLM.from_pretrained(where, **gguf_weights(words)).save_pretrained(target)
     AutoTokenizer.from_pretrained(where, **words).save_pretrained(target)
+    for saved in target.glob("*.safetensors"):  # which safetensors lets nobody but the owner read
+        saved.chmod((target / "config.json").stat().st_mode)

@@ -66,8 +66,8 @@ def write_atomically(path: Path, write: Callable[[Path], None], *, keep: Path | 
     """Let `write` fill a file beside `path`, then rename it to `path`: after a crash at any moment, `path` holds the
     old content or the new, never a part.  Raises OSError if the folder cannot be written to.
 
-    Of a link, the target is replaced.  A device or a pipe is written to instead.  Parts of the same file that killed
-    processes left an hour ago or more are removed.
+    The file has the permissions of any new file.  Of a link, the target is replaced.  A device or a pipe is written to
+    instead.  Parts of the same file that killed processes left an hour ago or more are removed.
     keep: where the old content goes; after a crash between the two renames it is there, and `path` does not exist."""
     path = target_of(path)
     if is_special(path):
@@ -76,7 +76,10 @@ def write_atomically(path: Path, write: Callable[[Path], None], *, keep: Path | 
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     remove_stale(path.parent, f".{path.name}.*.part")
     try:
+        part.touch()
+        permissions = part.stat().st_mode
         write(part)
+        part.chmod(permissions)  # safetensors lets nobody but the owner read its files
         sync(part)
         if keep is not None and path.exists():
             path.replace(keep)

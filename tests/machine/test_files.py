@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.machine.files import make_room_for, remove_leftovers, write_atomically, write_text
@@ -21,6 +23,13 @@ def test_a_write_that_fails_keeps_the_old_file_and_leaves_no_part(tmp_path: Path
         write_atomically(path, fail_half_way)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_can_be_read_by_whoever_may_read_new_files(tmp_path: Path) -> None:
+    path, usual = tmp_path / "weights.safetensors", tmp_path / "usual"
+    usual.touch()
+    write_atomically(path, lambda part: save_file({"a": torch.zeros(2)}, part))
+    assert path.stat().st_mode == usual.stat().st_mode
 
 
 def test_only_the_leftovers_of_a_killed_write_are_deleted(tmp_path: Path) -> None:
