@@ -149,7 +149,7 @@ def test_a_chance_too_small_for_a_double_is_not_rounded_to_zero() -> None:
 @pytest.mark.parametrize("wrong", [(0, 2), (3, 1)])
 def test_impossible_sizes_are_refused(wrong: tuple[int, int]) -> None:
     for scores in (independent_scores, distinct_scores):
-        with pytest.raises(ValueError, match="wanted"):
+        with pytest.raises(ValueError, match="expected"):
             scores(*wrong)
     with pytest.raises(ValueError, match="do not fit"):
         distinct_scores(3, 2)
