@@ -127,13 +127,14 @@ MODELS ?= .models
 SMOLLM2 := $(MODELS)/SmolLM2-135M-Instruct
 HOTPOTQA_DATA ?= $(RETRIEVAL_GAP_DATA)/hotpotqa/hard_a_300.jsonl
 QUESTIONS ?= 8
+PRECISION ?= fp32
 
 $(SMOLLM2)/config.json: $(READY)
 	$(BIN)/retrieval-gap pretrained fetch SmolLM2-135M-Instruct --folder $(MODELS)
 
 hotpotqa-real: $(SMOLLM2)/config.json ## SmolLM2-135M on the first QUESTIONS of HOTPOTQA_DATA: ask, table, figure 6
 	OMP_NUM_THREADS=1 $(BIN)/retrieval-gap pretrained hotpotqa --data $(HOTPOTQA_DATA) --model $(SMOLLM2) \
-	  --precision bf16 --device cpu --batch-size 4 --max-tokens 96 --max-searches 3 --questions $(QUESTIONS) \
+	  --precision $(PRECISION) --device cpu --batch-size 4 --max-tokens 96 --max-searches 3 --questions $(QUESTIONS) \
 	  --n-paragraphs 2,4,6,8 --order random,last --method cot,bm25,regex --out-dir $(RUNS)/hotpotqa_real
 	$(BIN)/retrieval-gap pretrained table --out-dir $(RUNS)/hotpotqa_real --csv results/hotpotqa_pretrained.csv
 	$(MAKE) fig6
