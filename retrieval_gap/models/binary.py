@@ -3,7 +3,7 @@
 Axes: B batch, L time, D model width, K bits.
 Sources: stochastic binary units with a straight-through gradient, Bengio et al. 2013 (arXiv 1308.3432); the update gate
 is the GRU's (Cho et al. 2014, arXiv 1406.1078, section 2.3).  That gate and candidate come from a hidden layer over
-token and state, so that the next bits can be any function of both, is ours.
+token and state, so that the next bits can be any function of both, and that bits may move along, are ours.
 """
 
 import torch
@@ -13,38 +13,43 @@ from torch.nn import functional as F
 
 from retrieval_gap.models.mixer import Mixer, State
 
-STARTS_AT = 2.0  # the initial W is this times the identity: at gate 1 a bit stays the same with probability 0.98
+GATE_BIAS = 2.0  # a bit is kept with probability 0.88 at first, before the candidate has its say
 LOW_DIGITS = 8192.0  # a mean times this, modulo 2, is its random number
 
 
 class BinaryMixer(Mixer):
-    """h = sign(z W h + (1 - z) n): gate z, candidate n and the output from a hidden layer over (x, h), D wide.
+    """h = sign(z P h + (1 - z) tanh(n)): gate z, candidate n and the output from a hidden layer over (x, h), D wide.
 
-    In training h is randomly -1 or 1, with mean tanh(z W h + (1 - z) n), and the gradient is that of the mean.
-    The state is K booleans.
+    In training h is randomly -1 or 1, with mean z P h + (1 - z) tanh(n), and the gradient is that of the mean: a bit
+    that is kept passes z of it on.  The state is K booleans.
+    shift: P moves each bit on by so many units, in a circle, and the first units are written at the start: a queue.  0:
+    each bit stays where it is.  Raises ValueError if that is not less than K.
     """
 
-    def __init__(self, d_model: int, bits: int) -> None:
+    def __init__(self, d_model: int, bits: int, shift: int = 0) -> None:
         super().__init__()
+        if not 0 <= shift < bits:
+            raise ValueError(f"shift = {shift} is not between 0 and {bits - 1}, for {bits} bits")
+        self.shift = shift
         self.read_token = nn.Linear(d_model, d_model)
         self.read_state = nn.Linear(bits, d_model, bias=False)
-        self.keep = nn.Linear(bits, bits, bias=False)
-        with torch.no_grad():
-            self.keep.weight.copy_(STARTS_AT * torch.eye(bits))
         self.gates = nn.Linear(d_model, 2 * bits)
+        with torch.no_grad():
+            self.gates.bias[:bits] = GATE_BIAS
+            self.gates.bias[:shift] = -GATE_BIAS
         self.out_proj = nn.Linear(d_model, d_model, bias=False)
 
     def init_state(self, batch: int) -> tuple[Tensor]:
-        weight = self.keep.weight
-        return (torch.zeros(batch, len(weight), dtype=torch.bool, device=weight.device),)
+        weight = self.read_state.weight
+        return (torch.zeros(batch, weight.shape[1], dtype=torch.bool, device=weight.device),)
 
     def prefill(self, x_BxLxD: Float[Tensor, "b l d"], state: State) -> tuple[Float[Tensor, "b l d"], State]:
-        h_BxK, hidden = torch.where(state[0], 1.0, -1.0).to(self.keep.weight.dtype), []
+        h_BxK, hidden = torch.where(state[0], 1.0, -1.0).to(self.read_state.weight.dtype), []
         for token_BxD in self.read_token(x_BxLxD).unbind(1):
             hidden.append(F.silu(token_BxD + self.read_state(h_BxK)))
             z_BxK, n_BxK = self.gates(hidden[-1]).chunk(2, -1)
-            logit_BxK = torch.lerp(n_BxK, self.keep(h_BxK), z_BxK.sigmoid())
-            h_BxK = self._rounded(logit_BxK.to(self.keep.weight.dtype).tanh())  # bfloat16 has no low digits
+            mean_BxK = torch.lerp(n_BxK.tanh(), h_BxK.roll(self.shift, -1), z_BxK.sigmoid())
+            h_BxK = self._rounded(mean_BxK.to(h_BxK.dtype))  # bfloat16 has no low digits
         return self.out_proj(torch.stack(hidden, 1)), (h_BxK > 0,)
 
     def _rounded(self, mean_BxK: Tensor) -> Tensor:

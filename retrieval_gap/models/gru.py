@@ -24,17 +24,21 @@ class GRU:
     """A stack of `n_layers` GRU cells of width `d_model`.
 
     conv: width of a short convolution before each; None: no convolution.
-    bits: each layer's state is this many bits, see binary.py; None: floats.
+    bits: each layer's state is this many bits, see binary.py; None: floats.  shift: units that these bits move on by
+    with each token.  `layers` raises ValueError for a shift without bits, or not less than them.
     """
 
     d_model: int
     n_layers: int
     conv: int | None = None
     bits: int | None = None
+    shift: int = 0
 
     def layers(self) -> list[Residual]:
+        if self.shift and self.bits is None:
+            raise ValueError(f"shift = {self.shift} is of a state of bits: give bits too")
         mixers = [
-            GRUMixer(self.d_model) if self.bits is None else BinaryMixer(self.d_model, self.bits)
+            GRUMixer(self.d_model) if self.bits is None else BinaryMixer(self.d_model, self.bits, self.shift)
             for _ in range(self.n_layers)
         ]
         return [Residual(self.d_model, with_conv(mixer, self.d_model, self.conv)) for mixer in mixers]

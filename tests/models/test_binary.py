@@ -28,21 +28,23 @@ class StraightThrough(torch.autograd.Function):
 def naive(mixer: BinaryMixer, x_BxLxD: Tensor) -> tuple[Tensor, Tensor]:
     """Outputs and the last state, from the empty one; the sign has gradient one, so that of the mean passes through."""
     (w, c), v = mixer.read_token.parameters(), mixer.read_state.weight
-    gates, shift = mixer.gates.parameters()
+    gates, bias = mixer.gates.parameters()
     h_BxK, outputs = -torch.ones(len(x_BxLxD), K, dtype=x_BxLxD.dtype), []
     for t in range(x_BxLxD.shape[1]):
         a_BxD = x_BxLxD[:, t] @ w.T + c + h_BxK @ v.T
         u_BxD = a_BxD / (1 + torch.exp(-a_BxD))
-        z_BxK = 1 / (1 + torch.exp(-(u_BxD @ gates[:K].T + shift[:K])))
-        n_BxK = u_BxD @ gates[K:].T + shift[K:]
-        h_BxK = StraightThrough.apply(torch.tanh(z_BxK * (h_BxK @ mixer.keep.weight.T) + (1 - z_BxK) * n_BxK))
+        z_BxK = 1 / (1 + torch.exp(-(u_BxD @ gates[:K].T + bias[:K])))
+        n_BxK = u_BxD @ gates[K:].T + bias[K:]
+        moved_BxK = torch.stack([h_BxK[:, (k - mixer.shift) % K] for k in range(K)], -1)
+        h_BxK = StraightThrough.apply(z_BxK * moved_BxK + (1 - z_BxK) * torch.tanh(n_BxK))
         outputs.append(u_BxD @ mixer.out_proj.weight.T)
     return torch.stack(outputs, 1), h_BxK
 
 
-def test_the_layer_is_the_recurrence_of_its_file_in_values_and_every_gradient() -> None:
+@pytest.mark.parametrize("shift", [0, 2])
+def test_the_layer_is_the_recurrence_of_its_file_in_values_and_every_gradient(shift: int) -> None:
     torch.manual_seed(0)
-    mixer = BinaryMixer(D, K).double().eval()
+    mixer = BinaryMixer(D, K, shift).double().eval()
     with torch.no_grad():
         for parameter in mixer.parameters():
             parameter.add_(torch.randn_like(parameter))
@@ -59,12 +61,18 @@ def test_the_layer_is_the_recurrence_of_its_file_in_values_and_every_gradient() 
         torch.testing.assert_close(one, other)
 
 
+def test_a_shift_without_bits_or_not_less_than_them_is_refused() -> None:
+    for wrong in (GRU(d_model=8, n_layers=1, shift=1), GRU(d_model=8, n_layers=1, bits=4, shift=4)):
+        with pytest.raises(ValueError, match="shift"):
+            wrong.layers()
+
+
 def test_later_outputs_depend_on_the_bits_alone() -> None:
     """800 different prompts lead to at most 2^3 states, so the same next token has at most 2^3 different answers."""
     model = SequenceModel(ModelConfig(architecture=GRU(d_model=16, n_layers=1, bits=3), vocab_size=23))
     with torch.no_grad():
         for parameter in model.layers.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+            parameter.add_(3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
         _, state = model.eval().prefill(random_tokens(800, 12))
         logits, _ = model.step(torch.full((800,), 7), state)
     assert 2 < len(logits.round(decimals=3).unique(dim=0)) <= 2**3

@@ -23,6 +23,7 @@ SMALL_MAMBAS = (("mamba", "tiny+n_layers=1+d_model=4+d_state=2"), ("mamba", "tin
 # Bits of states rounded in training: around the n log2(4) bits of Index and the n / 2 log2(4) of recall.
 BITS, BITS_TASKS = (8, 16, 4, 2, 32), ("associative_recall", "index")
 BITS_CURRICULA = {8: "6", 16: "6+8"}  # by problem size
+SHIFTS = (0, 2)  # each bit stays in its place, or moves on by a letter's two
 CPU_TASKS = {"index": "values=4", "associative_recall": "values=4", "counting": "most=2"}
 
 Model = tuple[str, str]
@@ -40,19 +41,21 @@ def theory_cpu() -> list[RunConfig]:
 
 
 def theory_bits_cpu() -> list[RunConfig]:
-    """Half an hour on one core: GRUs that carry 2 to 32 bits, trained as long as the LSTMs of `theory_cpu`; those of 8
-    and 16 bits also with a curriculum."""
+    """An hour on one core: GRUs that carry 2 to 32 bits, in place or as a queue, trained as long as the LSTMs of
+    `theory_cpu`; those of 8 and 16 bits also with a curriculum."""
     every = [(n, bits, "") for n in BITS_CURRICULA for bits in BITS]
     every += [(n, bits, curriculum) for n, curriculum in BITS_CURRICULA.items() for bits in BITS[:2]]
     return [
-        replace(_cell(task, CPU_TASKS[task], "direct", n, _gru(bits), CPU_STEPS, seed=0), curriculum=curriculum)
+        replace(_cell(task, CPU_TASKS[task], "direct", n, _gru(bits, shift), CPU_STEPS, seed=0), curriculum=curriculum)
         for n, bits, curriculum in every
         for task in BITS_TASKS
+        for shift in SHIFTS
+        if shift < bits
     ]
 
 
-def _gru(bits: int) -> Model:
-    return "gru", f"tiny+n_layers=1+bits={bits}"
+def _gru(bits: int, shift: int) -> Model:
+    return "gru", f"tiny+n_layers=1+bits={bits}" + (f"+shift={shift}" if shift else "")
 
 
 def _lstms(widths: Sequence[int]) -> list[Model]:
