@@ -47,13 +47,13 @@ def hotpotqa_demo() -> list[RunConfig]:
 
 def hotpotqa_search() -> list[RunConfig]:
     """What makes each architecture learn to copy evidence: chain of thought, two rates, all numbers of paragraphs mixed
-    or the fewest first, on the validation split; half an hour on one core."""
-    cells = [cell for cell in hotpotqa_demo() if cell.mode == "cot"]
+    or the fewest first, a short convolution before each layer, on the validation split; 40 minutes on one core."""
+    changes = [(lr, curriculum, "tiny") for curriculum in SEARCHED_CURRICULA for lr in SEARCHED_LR]
     return [
-        replace(cell, lr=lr, curriculum=curriculum, samples=SEARCH_SAMPLES, eval_split="validation")
-        for curriculum in SEARCHED_CURRICULA
-        for lr in SEARCHED_LR
-        for cell in cells
+        replace(cell, lr=lr, curriculum=curriculum, size=size, samples=SEARCH_SAMPLES, eval_split="validation")
+        for lr, curriculum, size in (*changes, (DEMO_LR, "", "tiny+conv=4"))
+        for cell in hotpotqa_demo()
+        if cell.mode == "cot"
     ]
 
 
