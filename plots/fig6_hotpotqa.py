@@ -10,6 +10,7 @@ import shlex
 from collections import defaultdict
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ _REQUEST = (
     "data_sha256",
     "exemplars",
 )  # of a pretrained model; its rows at one point agree in these
+_WIDEST = 0.9  # paragraphs from the first line to the last, if they are many
 _SPREAD = 0.16  # paragraphs between neighbouring lines, so that intervals do not hide each other
 
 
@@ -230,12 +232,14 @@ def _lines(axes: Axes, points: list[Answered], looks: dict[str, dict[str, Any]])
 
 def _pretrained_lines(axes: Axes, points: list[Answered], models: Sequence[str], colours: dict[str, str]) -> None:
     """A line for each model and method over all questions; dashed over those that the paper's rule selects."""
-    for index, name in enumerate(models):
-        shift = _SPREAD * (index - (len(models) - 1) / 2)
-        for method, marker in _METHODS.items():
-            for selected, dash in ((False, "-"), (True, "--")):
-                some = [p for p in points if (p.name, p.way, p.selected) == (name, method, selected)]
-                _line(axes, _means(some), shift, style.filled_marker(marker, colours[name]), dash, name)
+    asked = {(point.name, point.way) for point in points}
+    lines = [line for line in product(models, _METHODS) if line in asked]
+    for index, (name, method) in enumerate(lines):
+        shift = min(_SPREAD, _WIDEST / len(lines)) * (index - (len(lines) - 1) / 2)
+        marker = style.filled_marker(_METHODS[method], colours[name])
+        for selected, dash in ((False, "-"), (True, "--")):
+            some = [p for p in points if (p.name, p.way, p.selected) == (name, method, selected)]
+            _line(axes, _means(some), shift, marker, dash, name)
 
 
 def _line(
@@ -287,10 +291,15 @@ def _told_of_pretrained(points: Sequence[Answered]) -> str:
     if not points:
         return "No pretrained model of ours has been run."
     models = sorted({point.name for point in points})
-    counts = sorted({point.questions for point in points if not point.selected})
-    asked = f"{counts[0]}–{counts[-1]}" if len(counts) > 1 else str(counts[0])
-    told = f"Pretrained: {', '.join(models)}, {asked} questions a point."
+    told = f"Pretrained: {', '.join(models)}, {_questions(points, selected=False)} questions a point"
+    told += f", {_questions(points, selected=True)} of them selected." if any(p.selected for p in points) else "."
     return told if len(models) > 1 else f"{told} One model says nothing about other architectures."
+
+
+def _questions(points: Sequence[Answered], *, selected: bool) -> str:
+    """The fewest and the most questions behind a point."""
+    counts = {point.questions for point in points if point.selected == selected}
+    return "–".join(map(str, sorted({min(counts), max(counts)})))
 
 
 def _caption(tables: Tables, architectures: Sequence[str]) -> str:
