@@ -69,7 +69,10 @@ def least_of(row: dict[str, str]) -> float:
 
 @pytest.mark.parametrize(
     ("preset", "tables"),
-    [("theory_demo", ("theory_demo", "theory_demo_probe")), ("theory_bits_cpu", ("theory_bits_cpu",))],
+    [
+        ("theory_demo", ("theory_demo", "theory_demo_probe")),
+        ("theory_bits_cpu", ("theory_bits_cpu", "theory_bits_cpu_probe")),
+    ],
 )
 def test_the_committed_rows_are_of_the_presets_cells(preset: str, tables: tuple[str, ...]) -> None:
     hashes = {config.hash() for config in preset_cells(preset)}
