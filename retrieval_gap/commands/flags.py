@@ -12,7 +12,7 @@ from retrieval_gap.machine.errors import UsageError, unknown
 
 Device = Annotated[DeviceName, arg(help="device to run on; auto: the GPU if there is one")]
 RunsDir = Annotated[Path, arg(help="folder of the run directories")]
-KeepWeights = Annotated[bool, arg(help="keep the weights of finished runs, for `eval`")]
+KeepWeights = Annotated[bool, arg(help="keep the weights of finished runs, for `eval`, `probe` and `transfer`")]
 CheckpointSeconds = Annotated[float, arg(help="seconds between checkpoints: the most that a killed run loses")]
 Log = Annotated[LogName, arg(help="also log metrics here, besides metrics.jsonl; nothing is uploaded")]
 Only = Annotated[str, arg(help="run only these cells, such as 'n=8 arch=mamba,lstm mode=cot'")]

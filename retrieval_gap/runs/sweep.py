@@ -12,7 +12,7 @@ from retrieval_gap.machine.printing import print_safely
 from retrieval_gap.runs.directory import RunDirectory, Status
 from retrieval_gap.runs.executors import ExecutorOptions, open_executor
 from retrieval_gap.runs.executors.cells import SweepOutcome, check_outcome, run_cells
-from retrieval_gap.runs.experiment import Experiment, RunOptions
+from retrieval_gap.runs.experiment import TRAINED, Experiment, RunOptions
 from retrieval_gap.runs.known import KnownRun, finished_rows, planned_runs, print_counts
 from retrieval_gap.runs.listing import print_runs, table_columns
 from retrieval_gap.runs.tracking import check_tracker
@@ -21,6 +21,7 @@ from retrieval_gap.tables.filters import matches
 from retrieval_gap.tables.rows import write_table
 
 SHORT = 24  # the most cells that a dry run lists one by one
+NOT_KEPT = "weights are not kept: `eval`, `probe` and `transfer` of these runs need --keep-weights"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,8 @@ def sweep(cells: Sequence[Experiment], options: SweepOptions, run: RunOptions) -
     make_folder(run.runs_dir)
     if options.csv is not None:
         make_room_for(options.csv)
+    if not run.keep_weights and any(cell.kind == TRAINED for cell in chosen):
+        print_safely(NOT_KEPT)
     outcome = SweepOutcome()
     with open_executor(options.executor, run) as executor:
         places = list(executor.places)
