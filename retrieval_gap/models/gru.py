@@ -25,20 +25,21 @@ class GRU:
 
     conv: width of a short convolution before each; None: no convolution.
     bits: each layer's state is this many bits, see binary.py; None: floats.  shift: units that these bits move on by
-    with each token.  `layers` raises ValueError for a shift without bits, or not less than them.
+    with each token; None: each stays in its place.  `layers` raises ValueError for a shift without bits, or not less
+    than them.
     """
 
     d_model: int
     n_layers: int
     conv: int | None = None
     bits: int | None = None
-    shift: int = 0
+    shift: int | None = None
 
     def layers(self) -> list[Residual]:
-        if self.shift and self.bits is None:
+        if self.shift is not None and self.bits is None:
             raise ValueError(f"shift = {self.shift} is of a state of bits: give bits too")
         mixers = [
-            GRUMixer(self.d_model) if self.bits is None else BinaryMixer(self.d_model, self.bits, self.shift)
+            GRUMixer(self.d_model) if self.bits is None else BinaryMixer(self.d_model, self.bits, self.shift or 0)
             for _ in range(self.n_layers)
         ]
         return [Residual(self.d_model, with_conv(mixer, self.d_model, self.conv)) for mixer in mixers]
