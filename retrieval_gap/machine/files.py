@@ -79,13 +79,20 @@ def write_atomically(path: Path, write: Callable[[Path], None], *, keep: Path | 
         part.touch()
         permissions = part.stat().st_mode
         write(part)
-        part.chmod(permissions)  # safetensors lets nobody but the owner read its files
+        give_permissions(part, permissions)
         sync(part)
         if keep is not None and path.exists():
             path.replace(keep)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def give_permissions(path: Path, mode: int) -> None:
+    """Give a file the permissions of another, where they differ: safetensors lets only the owner read its files, and
+    some file systems refuse any change."""
+    if path.stat().st_mode != mode:
+        path.chmod(mode)
 
 
 def sync(path: Path) -> None:
