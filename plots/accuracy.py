@@ -34,6 +34,7 @@ MOST_PALETTE = 7
 _ROW = 2.7  # inches
 _TITLE = 9.5  # points, of a panel's title
 _CEILING: dict[str, Any] = {"linestyle": "none", "marker": "_", "markersize": 11, "markeredgewidth": 1.4}
+_TRAINED: dict[str, Any] = {"color": style.INK, "linestyle": (0, (1, 2)), "linewidth": 1.0, "zorder": 1}
 _TICKS = 0.18  # least distance of ticks, as a share of the axis
 _SPREAD = 0.012  # distance of lines, as a share of the axis, so that none hides another
 
@@ -84,6 +85,9 @@ class _Panel:
         axes.set_title(fitted(_title(self.key, self.series), columns, _TITLE), fontsize=_TITLE)
         place = _x_axis(axes, self.series)
         self._chance(axes)
+        if self.series.view.x == "tested_n":
+            for n in {run.row["n"] for line in self.lines for point in line.points for run in point.runs}:
+                axes.axvline(int(n), **_TRAINED)
         for i, line in enumerate(self.lines):
             shift = i - (len(self.lines) - 1) / 2
             xs = [place(point.x, shift) for point in line.points]
@@ -98,7 +102,7 @@ class _Panel:
     def _chance(self, axes: Axes) -> None:
         """Draw chance: a line along n, or one for each of its values."""
         look: dict[str, Any] = {"color": style.GREY, "linestyle": (0, (5, 3)), "linewidth": 0.9, "zorder": 1}
-        if self.series.view.x == "n" and len(set(self.chances.values())) > 1:
+        if self.series.view.x == _size_column(self.lines[0].points[0]) and len(set(self.chances.values())) > 1:
             axes.plot(*zip(*sorted(self.chances.items()), strict=True), label="chance", **look)
             return
         for share in sorted(set(self.chances.values())):
@@ -151,15 +155,21 @@ def _short(x: float) -> str:
     return f"{x / 1e3:.3g}k" if x >= 1e4 or (x >= 1e3 and x % 1e3 == 0) else f"{x:g}"
 
 
+def _size_column(point: SeedMean) -> str:
+    """The column with the problem size at which the accuracy was measured."""
+    return "tested_n" if point.runs[0].row.get("tested_n") else "n"
+
+
 def _n(point: SeedMean) -> int:
     run = point.runs[0]
-    return count_in(run.identity.where, run.row, "n")
+    return count_in(run.identity.where, run.row, _size_column(point))
 
 
 def _problem(points: Sequence[SeedMean], n: int) -> tuple[str, str, str, str, int]:
     """What chance and ceilings depend on."""
     row = next(point.runs[0].row for point in points if _n(point) == n)
-    return row["task"], row["mode"], row.get("family", ""), row.get("options", ""), n
+    tested = {key: row.get(f"tested_{end}") or row.get(key, "") for key, end in (("family", "on"), ("options", "options"))}
+    return row["task"], row["mode"], tested["family"], tested["options"], n
 
 
 @cache
@@ -228,8 +238,7 @@ def _alone(series: Series) -> set[str]:
 
 def _title(key: tuple[str, ...], series: Series) -> str:
     """The task, with those of its family, options and the panel's column that differ between panels."""
-    columns = [c for c in ("task", "family", "options") if c in series.lines[0].points[0].runs[0].row]
-    columns += [series.view.panel] if series.view.panel not in columns else []
+    columns = series.panel_columns
     several = [len({panel[i] for panel in series.panels}) > 1 for i in range(len(key))]
     words = [
         "" if (column, value) == ("family", "default") else name_in(column, value)
@@ -261,6 +270,8 @@ def _legend(series: Series, panels: Sequence[_Panel]) -> list[list[Line2D]]:
     others = [style.chance_key()] if any(panel.chances for panel in panels) else []
     if any(len(point.runs) > 1 for line in series.lines for point in line.points):
         others.append(style.seed_key())
+    if series.view.x == "tested_n":
+        others.append(Line2D([], [], label="problem size of training", **_TRAINED))
     if any(panel.ceilings for panel in panels):
         others.append(Line2D([], [], color=style.GREY, label="ceiling of its state bits", **_CEILING))
     return [keys, marks, others]

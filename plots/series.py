@@ -1,22 +1,26 @@
-"""Any table of runs as lines: rows that differ only in the seed make a point, points that differ only in x a line."""
+"""Any table of runs as lines: rows that differ only in the seed make a point, points that differ only in x a line.
+
+The answers of a transfer test are pooled, unless they are told apart by panel or colour.
+"""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from retrieval_gap.about import in_order
 from retrieval_gap.machine.errors import UsageError, unknown
-from retrieval_gap.tables.identity import IDENTITY, LATER, Identity, identity_of
-from retrieval_gap.tables.texts import make_it, read_rows
-from retrieval_gap.tables.values import naturally, number_in, number_or_last, share_in
+from retrieval_gap.tables.identity import IDENTITY, LATER, MEASURED, Identity, identity_of
+from retrieval_gap.tables.texts import SWEPT, make_it, read_rows
+from retrieval_gap.tables.values import count_in, naturally, number_in, number_or_last, share_in
 
-from .seeds import Seeds
+from .seeds import Seeds, pooled
 from .style import VIEWS, name_of, size_name
 
 X_COLUMNS = {
     "n": "problem size n",
+    "tested_n": "problem size tested",
     "size": "model size",
     "parameters": "trained parameters",
     "state_bits": "bits of state",
@@ -27,10 +31,12 @@ X_COLUMNS = {
 # Columns that follow from x, and therefore make no lines of their own.
 _FOLLOWS = {
     "n": ("samples", "batch_size", "warmup_samples"),
+    "tested_n": ("samples", "batch_size", "warmup_samples", "tested_options"),
     "parameters": ("size",),
     "state_bits": ("size",),
     "samples": ("warmup_samples",),
 }
+_MADE_BY = {column: "transfer RUN_DIR... --csv FILE" for column in MEASURED} | {"rounding": "probe RUN_DIR... --csv FILE"}
 _TRAINING = (
     "embedding", "samples", "batch_size", "lr", "warmup_samples", "max_grad_norm", "precision", "curriculum",
     "eval_split",
@@ -50,17 +56,18 @@ class SeriesView:
         if self.x not in X_COLUMNS:
             raise unknown("--x", self.x, X_COLUMNS)
         for flag, column in (("--panel", self.panel), ("--color", self.color)):
-            if column not in IDENTITY:
-                raise unknown(flag, column, IDENTITY)
+            if column not in (*IDENTITY, *MEASURED):
+                raise unknown(flag, column, (*IDENTITY, *MEASURED))
             if column == self.x:
                 raise UsageError(f"{flag} {column} is the x axis already")
 
 
+_PROBLEM = ("task", "family", "options", "tested_on")  # each value has its own panel
 _LineKey = tuple[tuple[str, ...], str, str]  # of a line: panel, color, label
 
 
 class PlottedRow(NamedTuple):
-    """A row: its columns as text, its accuracy with the 95 % Wilson interval, x as a number."""
+    """A row, or those of one test for each answer: columns as text, accuracy with 95 % Wilson interval, x as a number."""
 
     row: Mapping[str, str]
     x: float
@@ -68,6 +75,10 @@ class PlottedRow(NamedTuple):
     low: float
     high: float
     identity: Identity
+
+    @property
+    def eval_samples(self) -> int:
+        return count_in(self.identity.where, self.row, "eval_samples")
 
 
 @dataclass(frozen=True)
@@ -91,11 +102,16 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """A table's lines in a view.  ticks: the names of x if it is not a number.  left_out: for a caption."""
+    """A table's lines in a view.
+
+    panel_columns: those whose values are a panel's key.  ticks: the names of x if it is not a number.  left_out: for a
+    caption.
+    """
 
     path: Path
     view: SeriesView
     lines: list[Line]
+    panel_columns: list[str]
     ticks: list[str]
     left_out: list[str]
 
@@ -130,19 +146,24 @@ class Series:
 
 def read_series(path: Path, view: SeriesView) -> Series:
     """Raises UsageError for a table that is invalid, has no row, or has two rows of one configuration and seed."""
-    where_rows = read_rows(path, dict.fromkeys((*_NEEDED, view.x, view.panel, view.color)))
+    chosen = (view.x, view.panel, view.color)
+    made_by = next((_MADE_BY[column] for column in chosen if column in _MADE_BY), SWEPT)
+    where_rows = read_rows(path, dict.fromkeys((*_NEEDED, *chosen)), made_by)
     if not where_rows:
-        raise UsageError(f"results table {path} is empty: no run has finished; {make_it()}")
+        raise UsageError(f"results table {path} is empty: no run has finished; {make_it(made_by)}")
     told = [(where, row) for where, row in where_rows if row[view.x]]
     ticks = _size_order(told) if view.x == "size" else []
-    measured = [_measured(where, row, view.x, ticks) for where, row in told]
+    measured = _pooled([_measured(where, row, view.x, ticks) for where, row in told], view)
     missing = len(where_rows) - len(told)
     if not measured:
         raise UsageError(f"results table {path} has no value of {view.x}, so there is nothing to draw")
+    panel = [column for column in _PROBLEM if column in measured[0].row]
+    panel += [view.panel] if view.panel not in panel else []
     return Series(
         path=path,
         view=view,
-        lines=_lines(measured, view),
+        lines=_lines(measured, view, panel),
+        panel_columns=panel,
         ticks=ticks,
         left_out=[f"{missing} rows without {view.x}"] if missing else [],
     )
@@ -154,6 +175,22 @@ def _measured(where: str, row: dict[str, str], x: str, ticks: list[str]) -> Plot
     return PlottedRow(row, place, accuracy, low, high, identity_of(where, row))
 
 
+def _pooled(measured: list[PlottedRow], view: SeriesView) -> list[PlottedRow]:
+    """The rows, those of a test's answers as one.  Raises UsageError if a test has two rows of one answer."""
+    if "answer" not in measured[0].row or "answer" in (view.panel, view.color):
+        return measured
+    tests: dict[Hashable, list[PlottedRow]] = defaultdict(list)
+    for each in measured:
+        tests[each.identity.without("answer").settings, each.identity.seed].append(each)
+    return [_one_test(parts) for parts in tests.values()]
+
+
+def _one_test(parts: list[PlottedRow]) -> PlottedRow:
+    test = pooled(parts)
+    row = {**parts[0].row, "answer": "", "eval_samples": str(test["eval_samples"])}
+    return PlottedRow(row, parts[0].x, test["accuracy"], test["low"], test["high"], test["identity"])
+
+
 def _size_order(rows: Iterable[tuple[str, dict[str, str]]]) -> list[str]:
     """Sizes, ordered by their smallest number of parameters."""
     least: dict[str, float] = {}
@@ -163,12 +200,10 @@ def _size_order(rows: Iterable[tuple[str, dict[str, str]]]) -> list[str]:
     return sorted(least, key=lambda size: (least[size], size))
 
 
-def _lines(measured: Sequence[PlottedRow], view: SeriesView) -> list[Line]:
-    panel = [column for column in ("task", "family", "options") if column in measured[0].row]
-    panel += [view.panel] if view.panel not in panel else []
+def _lines(measured: Sequence[PlottedRow], view: SeriesView, panel: Sequence[str]) -> list[Line]:
     follows = _followers(measured, view, panel)
     hidden = {view.x, view.color, *panel, *follows}
-    rest = [column for column in IDENTITY if column in measured[0].row and column not in hidden]
+    rest = [column for column in (*IDENTITY, *MEASURED) if column in measured[0].row and column not in hidden]
     varied = _varied(measured, view.color, rest)
     lines: dict[_LineKey, dict[str, list[PlottedRow]]] = defaultdict(lambda: defaultdict(list))
     for each in measured:
@@ -209,7 +244,15 @@ def _means(points: Mapping[str, list[PlottedRow]]) -> list[SeedMean]:
 
 def _label(row: Mapping[str, str], varied: Sequence[str]) -> str:
     """Such as `tiny, lr 0.003`: how a line differs from others of its colour."""
-    return ", ".join(word for column in varied if (word := name_in(column, row[column])))
+    words = [_changed(row) if column == "tested_options" else name_in(column, row[column]) for column in varied]
+    return ", ".join(filter(None, words))
+
+
+def _changed(row: Mapping[str, str]) -> str:
+    """Such as `tested with order=last`: the options of a test that are not those of training."""
+    trained = row.get("options", "").split()
+    changes = [word for word in row["tested_options"].split() if word not in trained]
+    return f"tested with {' '.join(changes).replace('_', ' ')}" if changes else ""
 
 
 def name_in(column: str, value: str) -> str:
@@ -221,8 +264,14 @@ def name_in(column: str, value: str) -> str:
             return VIEWS.get(value, value)
         case "size":
             return size_name(value)
-        case "task" | "family" | "options" | "embedding" | "precision" | "eval_split":
+        case "task" | "family" | "options" | "embedding" | "precision" | "eval_split" | "tested_options":
             return value.replace("_", " ")
+        case "tested_on" if value:
+            return f"tested on {value.replace('_', ' ')}"
+        case "tested_n" if value.isdecimal():
+            return f"tested at n = {int(value):,}"
+        case "answer":
+            return value or "open answers"
         case "samples" | "n" if value.isdecimal():
             return f"{column} = {int(value):,}" if column == "n" else f"{int(value):,} samples"
     return f"{column} {value}" if value else ""

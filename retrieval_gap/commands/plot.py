@@ -21,7 +21,7 @@ class PlotCommand:
     results: Annotated[Path | None, arg(help="result table; default: the figure's table in results/")] = None
     x: Annotated[
         str,
-        arg(help="with `accuracy`: x axis: n, size, parameters, state_bits, samples, lr or seed; default: n"),
+        arg(help="with `accuracy`: x axis: n, tested_n, size, parameters, state_bits, samples, lr or seed; default: n"),
     ] = ""
     panel: Annotated[str, arg(help="with `accuracy`: one panel for each value of this column; default: mode")] = ""
     color: Annotated[str, arg(help="with `accuracy`: one colour for each value of this column; default: arch")] = ""

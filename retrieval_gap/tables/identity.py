@@ -12,7 +12,7 @@ IDENTITY = (
     "warmup_samples", "max_grad_norm", "precision", "curriculum", "eval_split",
 )  # fmt: skip
 # Columns that also define a row of a transfer test or a probe.
-_MEASURED = ("tested_on", "tested_n", "tested_options", "answer", "rounding")
+MEASURED = ("tested_on", "tested_n", "tested_options", "answer", "rounding")
 _UNSAID = {"precision": "fp32"}
 # Empty in rows older than the column: these may have the value of any other row.
 LATER = ("warmup_samples", "max_grad_norm")
@@ -62,7 +62,7 @@ class Identity:
 def identity_of(where: str, row: Mapping[str, Any], more: Sequence[str] = ()) -> Identity:
     """more: further columns that distinguish rows in this kind of table."""
     told = {column: "" if value is None else str(value) for column, value in row.items()}
-    columns = [column for column in (*IDENTITY, *_MEASURED, *more) if column in told]
+    columns = [column for column in (*IDENTITY, *MEASURED, *more) if column in told]
     return Identity(where, told.get("seed", ""), tuple((c, told[c] or _UNSAID.get(c, "")) for c in columns))
 
 

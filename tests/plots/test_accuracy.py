@@ -143,10 +143,66 @@ def test_tasks_and_views_have_separate_panels(tmp_path: Path) -> None:
     assert titles == ["Index", "Index", "IsTree", "IsTree", "IsTree"]
 
 
-@pytest.mark.parametrize("x", [x for x in X_COLUMNS if x != "size"])  # slanted sizes: boxes overlap, words do not
-@pytest.mark.parametrize("table", ["theory_demo", "istree_cpu"])
-def test_no_words_overlap_or_are_cut_in_the_committed_tables(x: str, table: str) -> None:
+SWEPT_X = [x for x in X_COLUMNS if x not in ("size", "tested_n")]  # slanted sizes: boxes overlap, words do not
+TRANSFERS = ("istree_transfer", "tracking_demo_transfer", "hotpotqa_demo_transfer", "find_path_demo_transfer")
+
+
+@pytest.mark.parametrize(
+    ("table", "x"),
+    [*((name, x) for name in ("theory_demo", "istree_cpu") for x in SWEPT_X), *((t, "tested_n") for t in TRANSFERS)],
+)
+def test_no_words_overlap_or_are_cut_in_the_committed_tables(table: str, x: str) -> None:
     check_words(accuracy.draw_figure(read_series(RESULTS / f"{table}.csv", SeriesView(x=x))))
+
+
+def transfer_row(n: int, answer: str, **changes: Any) -> dict[str, Any]:
+    """A row of a transfer test."""
+    told = {"tested_on": "two_star", "tested_n": n, "options": "names=16", "tested_options": "names=16"}
+    return row(n=8, eval_samples=100) | told | {"answer": answer} | changes
+
+
+def test_a_transfer_test_is_one_point_at_the_size_tested_with_all_its_answers(tmp_path: Path) -> None:
+    rows = [
+        transfer_row(n, answer, accuracy=share, seed=seed, eval_samples=samples)
+        for seed in (0, 1)
+        for n, last in ((8, 1.0), (16, 0.5))
+        for answer, share, samples in (("[TRUE]", last, 300), ("[FALSE]", 0.2, 100))
+    ]
+    read = series(tmp_path, rows, x="tested_n")
+    assert [(point.x, point.accuracy, len(point.runs)) for (line,) in [read.lines] for point in line.points] == [
+        (8, pytest.approx(0.8), 2),
+        (16, pytest.approx(0.425), 2),
+    ]
+    figure = accuracy.draw_figure(read)
+    assert "problem size of training" in labels(figure)
+    assert any(list(line.get_xdata()) == [8, 8] for line in figure.axes[0].lines)
+    assert "400 held-out samples" in caption(figure)
+
+
+def test_the_answers_of_a_transfer_test_can_be_told_apart(tmp_path: Path) -> None:
+    rows = [transfer_row(n, answer) for n in (8, 16) for answer in ("[TRUE]", "[FALSE]")]
+    assert {line.color for line in series(tmp_path, rows, x="tested_n", color="answer").lines} == {"[TRUE]", "[FALSE]"}
+
+
+def test_a_test_with_other_options_is_named_by_what_was_changed(tmp_path: Path) -> None:
+    options = "names=16 order=random"
+    changes = (options, "names=16 order=last")
+    rows = [transfer_row(n, "", options=options, tested_options=told) for n in (8, 16) for told in changes]
+    assert {line.label for line in series(tmp_path, rows, x="tested_n").lines} == {"", "tested with order=last"}
+
+
+def test_each_family_tested_has_a_panel_with_its_own_chance(tmp_path: Path) -> None:
+    rows = [transfer_row(n, "", tested_on=family) for n in (8, 16) for family in ("two_star", "path_like")]
+    figure = accuracy.draw_figure(series(tmp_path, rows, x="tested_n"))
+    assert [axes.get_title() for axes in figure.axes] == ["IsTree\ntested on path like", "IsTree\ntested on two star"]
+    assert all(lines(axes, "chance") == [[0.5, 0.5]] for axes in figure.axes)
+
+
+def test_a_table_that_is_not_of_tests_is_told_which_command_makes_one(tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"lacks the column tested_n; `retrieval-gap transfer RUN_DIR\.\.\. --csv FILE`"
+    ):
+        series(tmp_path, [row()], x="tested_n")
 
 
 def test_two_rows_of_one_configuration_and_seed_are_refused(tmp_path: Path) -> None:
