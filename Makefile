@@ -186,7 +186,7 @@ fig-transfer: $(READY) ## the models of `make transfer` on families that they we
 	$(BIN)/retrieval-gap plot fig_transfer --results $(TRANSFER_TABLE) --out $(OUT)
 
 fig-larger-graphs: $(READY) ## the models of `make transfer` on graphs with more nodes
-	$(BIN)/retrieval-gap plot fig_larger_graphs --results $(TRANSFER_TABLE) --out $(OUT)
+	$(BIN)/retrieval-gap plot accuracy --x tested_n --results $(TRANSFER_TABLE) --out $(OUT)
 
 # the card: tables of a fresh sweep if there is one, else the committed ones; NIGHT=1 for the overnight version
 CARD := $(RUNS)/card

@@ -26,8 +26,8 @@ from .seeds import Seeds
 
 DEFAULT_TABLE = RESULTS / "istree_transfer.csv"
 ANSWERS = {"[TRUE]": ("o", "trees"), "[FALSE]": ("X", "graphs that are not trees")}
-_TEXT = ("task", "family", "tested_on", "answer", "mode", "arch", "size", "hardware", "options")
-_COUNTS = ("n", "tested_n", "seed", "samples", "parameters", "eval_samples")
+_TEXT = ("task", "family", "tested_on", "answer", "mode", "arch", "hardware")
+_COUNTS = ("n", "tested_n", "eval_samples")
 _SHARES = ("accuracy", "accuracy_low", "accuracy_high")
 
 
@@ -41,32 +41,21 @@ class Tested:
     answer: str
     mode: str
     arch: str
-    size: str
     n: int
     tested_n: int
-    seed: int
-    samples: int
-    parameters: int
     eval_samples: int
     accuracy: float
     low: float
     high: float
     hardware: str
-    options: str
     identity: Identity
 
 
 def read_table(path: Path) -> Kept[Tested]:
-    """The tests at the n of training.  Raises UsageError as `read_tests` does, and if there is none."""
-    return read_tests(path).only(
-        lambda row: row.tested_n == row.n,
-        "test at the n of training (retrieval-gap plot fig_larger_graphs draws others)",
-        lambda row: f"tests at n = {row.tested_n}",
-    )
+    """The tests at the n of training.
 
-
-def read_tests(path: Path) -> Kept[Tested]:
-    """Raises UsageError for a table that is invalid, has no row, or is not of one family and one n."""
+    Raises UsageError for a table that is invalid, has none of them, or is not of runs of one family and one n.
+    """
     read = read_rows(path, (*_TEXT, *_SHARES, *_COUNTS), "transfer RUN_DIR... --csv FILE")
     every = tuple(_tested(where, row) for where, row in read)
     tests = (
@@ -76,7 +65,11 @@ def read_tests(path: Path) -> Kept[Tested]:
     )
     if len({(row.family, row.n) for row in tests.rows}) != 1:
         raise UsageError(f"results table {path} is not of runs of one family and one n")
-    return tests
+    return tests.only(
+        lambda row: row.tested_n == row.n,
+        "test at the n of training (retrieval-gap plot accuracy --x tested_n draws others)",
+        lambda row: f"tests at n = {row.tested_n}",
+    )
 
 
 def _tested(where: str, row: dict[str, str]) -> Tested:

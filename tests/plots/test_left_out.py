@@ -77,7 +77,6 @@ CASES: list[tuple[str, list[Row], Row, str]] = [
     ("fig_tracking", card_tables.tracking(), moved("index"), "1 row of task index"),
     ("fig_transfer", [r for r in transfer_rows() if r["tested_n"] == 8], transfer_rows()[1] | {"tested_n": 12},
      "1 row of tests at n = 12"),
-    ("fig_larger_graphs", transfer_rows(), transfer_rows()[0] | {"answer": "=x"}, "1 row of the answer =x"),
 ]  # fmt: skip
 
 

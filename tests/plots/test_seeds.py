@@ -34,7 +34,6 @@ MEANS: dict[str, list[Row]] = {
     "fig6_hotpotqa": [made_row()],
     "fig_arms": arms_like(),
     "fig_find_path": card_tables.find_path(),
-    "fig_larger_graphs": transfer_rows(),
     "fig_last_write": card_tables.last_write(),
     "fig_query_first": card_tables.query_first(),
     "fig_retrieval": retrieval_rows(),
