@@ -99,14 +99,15 @@ class AlibiAttention(CausalAttention):
 class OffsetPositions(Mixer):
     """x plus gain * sinusoids of its positions, before all blocks; its state is the position of the next token.
 
-    In training a sample's positions begin at one of 0 to `LARGEST_OFFSET` - 1, drawn anew at each step; else at 0.
+    In training a sample's positions begin at one of 0 to `LARGEST_OFFSET` - 1, drawn anew at each step; else at 0.  The
+    gain begins at the size of a learned embedding's numbers: at 1, positions drown the tokens.
     """
 
     rate_D: Tensor
 
     def __init__(self, d_model: int) -> None:
         super().__init__()
-        self.gain_D = nn.Parameter(torch.ones(d_model))
+        self.gain_D = nn.Parameter(torch.full((d_model,), d_model**-0.5))
         even_D = torch.arange(0, d_model, 2, dtype=torch.float64)
         self.register_buffer("rate_D", (10_000 ** -(even_D / d_model)).float(), persistent=False)
 
