@@ -81,6 +81,16 @@ def test_offsets_are_random_in_training_and_zero_in_decoding() -> None:
     torch.testing.assert_close(told, placed.prefill(x_BxLxD, placed.init_state(400))[0])
 
 
+@pytest.mark.parametrize("size", ["tiny", "0.5m", "2m"])
+def test_offset_positions_are_as_large_as_the_tokens_when_training_begins(size: str) -> None:
+    made = architecture("transformer", f"{size}+positions=random_offsets")
+    model = SequenceModel(ModelConfig(architecture=made, vocab_size=64, embedding="learned"))
+    x_BxLxD = model.embedding(torch.arange(64).reshape(4, 16))
+    placed = next(layer for layer in model.layers if isinstance(layer, OffsetPositions))
+    added = (placed(x_BxLxD) - x_BxLxD).square().mean().sqrt()
+    assert 0.5 < added / x_BxLxD.square().mean().sqrt() < 1
+
+
 def test_a_sample_has_the_same_offset_in_a_batch_and_in_a_part_of_it() -> None:
     placed, x_BxLxD = OffsetPositions(16), random(8, 30, 16)
     torch.testing.assert_close(torch.cat([placed(x_BxLxD[:3]), placed(x_BxLxD[3:])]), placed(x_BxLxD))
@@ -92,7 +102,7 @@ def test_sinusoids_continue_from_the_position_in_the_state() -> None:
     placed = OffsetPositions(16).eval()
     x_BxLxD = torch.zeros(1, 9, 16)
     whole = placed(x_BxLxD)
-    assert whole[0, 5, 1].item() == pytest.approx(math.cos(5))
+    assert (whole[0, 5] / placed.gain_D)[1].item() == pytest.approx(math.cos(5))
     _, state = placed.prefill(x_BxLxD[:, :5], placed.init_state(1))
     torch.testing.assert_close(placed.prefill(x_BxLxD[:, 5:], state)[0], whole[:, 5:])
 
