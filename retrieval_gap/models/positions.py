@@ -85,8 +85,8 @@ class AlibiAttention(CausalAttention):
 
     def _attend(self, q_BxHxLxE: Tensor, state: KVCache | StaticKVCache, position_L: Tensor) -> Tensor:
         keys, values = state.tensors()
-        bias_HxLxC = self._bias(position_L, keys)
-        return self._out(F.scaled_dot_product_attention(q_BxHxLxE, keys, values, attn_mask=bias_HxLxC))
+        bias_1xHxLxC = self._bias(position_L, keys)[None]  # torch's fused kernels take masks of 2 or 4 dimensions
+        return self._out(F.scaled_dot_product_attention(q_BxHxLxE, keys, values, attn_mask=bias_1xHxLxC))
 
     def _bias(self, position_L: Tensor, k_BxHxCxE: Tensor) -> Float[Tensor, "h l c"]:
         """Minus slope times distance; minus infinity for a key after the position."""
