@@ -83,7 +83,7 @@ THEORY := $(RUNS)/theory_demo
 THEORY_TABLE = $(if $(wildcard $(THEORY).csv),$(THEORY).csv,results/theory_demo.csv)
 PROBE_TABLE = $(if $(wildcard $(THEORY)_probe.csv),$(THEORY)_probe.csv,results/theory_demo_probe.csv)
 
-theory-demo: $(READY) ## where the bound binds: train, probe, draw (5 minutes on 2 cores)
+theory-demo: $(READY) ## where the bound binds: train, probe, draw (3 to 10 minutes on 2 cores)
 	$(BIN)/retrieval-gap sweep theory_demo --keep-weights --runs-dir $(THEORY) --csv $(THEORY).csv
 	$(BIN)/retrieval-gap probe $(THEORY)/*-direct-* --bits 1,2,4,8 --ranks 1,2,4,8,16,32 --csv $(THEORY)_probe.csv
 	$(MAKE) fig-state-bits fig-retrieval
