@@ -112,12 +112,15 @@ fig-constructions: $(READY) ## bits of state and steps of constructions against 
 fig-bits-used: $(READY) ## bits that models use against bits that they need
 	$(BIN)/retrieval-gap plot fig_bits_used --results $(PROBE_TABLE) --out $(OUT)
 
+# NIGHT=1 for the overnight version of a demo
+VERSION := $(if $(NIGHT),cpu,demo)
+
 # a folder of its own, because all runs in it are tested at other sizes and options
-HOTPOTQA := $(RUNS)/hotpotqa_demo
-HOTPOTQA_TABLE = $(if $(wildcard $(HOTPOTQA)_transfer.csv),$(HOTPOTQA)_transfer.csv,results/hotpotqa_demo_transfer.csv)
+HOTPOTQA := $(RUNS)/hotpotqa_$(VERSION)
+HOTPOTQA_TABLE = $(if $(wildcard $(HOTPOTQA)_transfer.csv),$(HOTPOTQA)_transfer.csv,results/hotpotqa_$(VERSION)_transfer.csv)
 
 hotpotqa-demo: $(READY) ## questions over several paragraphs: train, test at each n, draw (6 minutes on 2 cores)
-	$(BIN)/retrieval-gap sweep hotpotqa_demo --keep-weights --runs-dir $(HOTPOTQA) --csv $(HOTPOTQA).csv
+	$(BIN)/retrieval-gap sweep hotpotqa_$(VERSION) --keep-weights --runs-dir $(HOTPOTQA) --csv $(HOTPOTQA).csv
 	$(BIN)/retrieval-gap transfer $(HOTPOTQA)/hotpotqa-* --n 2,4,6,8 --csv $(HOTPOTQA)_transfer.csv \
 	  --change order=last variant=length_matched variant=distance
 	$(MAKE) fig6
@@ -188,9 +191,20 @@ fig-transfer: $(READY) ## the models of `make transfer` on families that they we
 fig-larger-graphs: $(READY) ## the models of `make transfer` on graphs with more nodes
 	$(BIN)/retrieval-gap plot accuracy --x tested_n --results $(TRANSFER_TABLE) --out $(OUT)
 
-# the card: tables of a fresh sweep if there is one, else the committed ones; NIGHT=1 for the overnight version
+# a folder of its own, because all runs in it are tested on larger graphs
+POSITIONS := $(RUNS)/positions
+POSITIONS_TABLE = $(if $(wildcard $(POSITIONS).csv),$(POSITIONS).csv,results/istree_positions.csv)
+
+positions: $(READY) ## position encodings, and Mamba without any, on larger graphs than those of training (two hours on a core)
+	$(BIN)/retrieval-gap sweep transfer_cpu --keep-weights --runs-dir $(POSITIONS)
+	$(BIN)/retrieval-gap transfer $(POSITIONS)/istree-* --families two_star --n 6,8,10,12,16 --csv $(POSITIONS).csv
+	$(MAKE) fig-positions
+
+fig-positions: $(READY) ## the models of `make positions` by nodes tested
+	$(BIN)/retrieval-gap plot accuracy --x tested_n --panel n --results $(POSITIONS_TABLE) --out $(OUT)
+
+# the card: tables of a fresh sweep if there is one, else the committed ones
 CARD := $(RUNS)/card
-VERSION := $(if $(NIGHT),cpu,demo)
 card_table = $(if $(wildcard $(CARD)/$(1).csv),$(CARD)/$(1).csv,results/$(1).csv)
 LR_TABLE = $(call card_table,lr_window_$(VERSION))
 

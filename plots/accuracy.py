@@ -35,6 +35,7 @@ _ROW = 2.7  # inches
 _TITLE = 9.5  # points, of a panel's title
 _CEILING: dict[str, Any] = {"linestyle": "none", "marker": "_", "markersize": 11, "markeredgewidth": 1.4}
 _TRAINED: dict[str, Any] = {"color": style.INK, "linestyle": (0, (1, 2)), "linewidth": 1.0, "zorder": 1}
+_LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (8, 2)))
 _TICKS = 0.18  # least distance of ticks, as a share of the axis
 _SPREAD = 0.012  # distance of lines, as a share of the axis, so that none hides another
 
@@ -80,7 +81,7 @@ class _Panel:
         }
 
     def draw(self, axes: Axes) -> None:
-        colours, markers = _colours(self.series), _markers(self.series)
+        colours, markers, dashes = _colours(self.series), _markers(self.series), _dashes(self.series)
         columns = min(MOST_COLUMNS, len(self.series.panels))
         axes.set_title(fitted(_title(self.key, self.series), columns, _TITLE), fontsize=_TITLE)
         place = _x_axis(axes, self.series)
@@ -92,7 +93,7 @@ class _Panel:
             shift = i - (len(self.lines) - 1) / 2
             xs = [place(point.x, shift) for point in line.points]
             colour = colours[line.color]
-            _draw_line(axes, line, xs, colour, markers[line.color, line.label])
+            _draw_line(axes, line, xs, colour, markers[line.color, line.label], dashes[line.label])
             for point in line.points:
                 style.seed_dots(axes, [(place(point.x, shift + 0.4), run.accuracy) for run in point.runs])
             marks = [(x, self.ceilings[i, j]) for j, x in enumerate(xs) if (i, j) in self.ceilings]
@@ -109,10 +110,11 @@ class _Panel:
             axes.axhline(share, label="chance", **look)
 
 
-def _draw_line(axes: Axes, line: Line, xs: list[float], colour: str, marker: str) -> None:
+def _draw_line(axes: Axes, line: Line, xs: list[float], colour: str, marker: str, dashes: Any) -> None:
     ys = [point.accuracy for point in line.points]
     axes.errorbar(xs, ys, yerr=style.interval(line.points), ecolor=colour, elinewidth=1.0, fmt="none")
-    axes.plot(xs, ys, linewidth=1.2, label=f"{line.color} {line.label}".strip(), **style.filled_marker(marker, colour))
+    look = style.filled_marker(marker, colour) | {"linewidth": 1.2, "linestyle": dashes}
+    axes.plot(xs, ys, label=f"{line.color} {line.label}".strip(), **look)
 
 
 def _x_axis(axes: Axes, series: Series) -> Callable[[float, float], float]:
@@ -231,6 +233,12 @@ def _markers(series: Series) -> dict[tuple[str, str], str]:
     return {(color, label): marks[color] if color in alone else of_label[label] for color, label in pairs}
 
 
+def _dashes(series: Series) -> dict[str, Any]:
+    """The line style of each label, so that lines of one colour can be told apart where they cross."""
+    labels = [label for label in series.labels if label]
+    return {"": _LINES[0]} | {label: _LINES[i % len(_LINES)] for i, label in enumerate(labels)}
+
+
 def _alone(series: Series) -> set[str]:
     """Colours whose lines have no label: only the colour names them."""
     return set(series.colors) - {line.color for line in series.lines if line.label}
@@ -251,7 +259,7 @@ def _title(key: tuple[str, ...], series: Series) -> str:
 
 
 def _legend(series: Series, panels: Sequence[_Panel]) -> list[list[Line2D]]:
-    colours, markers = _colours(series), _markers(series)
+    colours, markers, dashes = _colours(series), _markers(series), _dashes(series)
     alone = _alone(series)
     looks: dict[str, dict[str, Any]] = {
         color: style.filled_marker(marker, colours[color]) if color in alone else {"color": colours[color]}
@@ -263,7 +271,7 @@ def _legend(series: Series, panels: Sequence[_Panel]) -> list[list[Line2D]]:
     ]
     of_label = {label: marker for (color, label), marker in markers.items() if color not in alone}
     marks = [
-        Line2D([], [], **style.filled_marker(of_label[label], style.GREY), linestyle="none", label=label)
+        Line2D([], [], **style.filled_marker(of_label[label], style.GREY), linestyle=dashes[label], label=label)
         for label in series.labels
         if label and label in of_label
     ]

@@ -30,7 +30,7 @@ Model = tuple[str, str]
 
 
 def theory_demo() -> list[RunConfig]:
-    """Three to ten minutes on two cores: Index over 4 letters, n = 8 to 40 (16 to 80 bits), LSTMs of 64 to 4,096 bits."""
+    """Three to ten minutes on 2 cores: Index over 4 letters, n = 8 to 40 (16 to 80 bits), LSTMs of 64 to 4,096 bits."""
     return list(_grid({"index": "values=4"}, (8, 16, 40), _lstms(DEMO_WIDTHS), DEMO_STEPS))
 
 
