@@ -170,8 +170,8 @@ def _n(point: SeedMean) -> int:
 def _problem(points: Sequence[SeedMean], n: int) -> tuple[str, str, str, str, int]:
     """What chance and ceilings depend on."""
     row = next(point.runs[0].row for point in points if _n(point) == n)
-    tested = {key: row.get(f"tested_{end}") or row.get(key, "") for key, end in (("family", "on"), ("options", "options"))}
-    return row["task"], row["mode"], tested["family"], tested["options"], n
+    family = row.get("tested_on") or row.get("family", "")
+    return row["task"], row["mode"], family, row.get("tested_options", row.get("options", "")), n
 
 
 @cache

@@ -36,7 +36,9 @@ _FOLLOWS = {
     "state_bits": ("size",),
     "samples": ("warmup_samples",),
 }
-_MADE_BY = {column: "transfer RUN_DIR... --csv FILE" for column in MEASURED} | {"rounding": "probe RUN_DIR... --csv FILE"}
+_MADE_BY = {column: "transfer RUN_DIR... --csv FILE" for column in MEASURED} | {
+    "rounding": "probe RUN_DIR... --csv FILE"
+}
 _TRAINING = (
     "embedding", "samples", "batch_size", "lr", "warmup_samples", "max_grad_norm", "precision", "curriculum",
     "eval_split",
