@@ -36,9 +36,7 @@ _FOLLOWS = {
     "state_bits": ("size",),
     "samples": ("warmup_samples",),
 }
-_MADE_BY = {column: "transfer RUN_DIR... --csv FILE" for column in MEASURED} | {
-    "rounding": "probe RUN_DIR... --csv FILE"
-}
+_MADE_BY = dict.fromkeys(MEASURED, "transfer RUN_DIR... --csv FILE") | {"rounding": "probe RUN_DIR... --csv FILE"}
 _TRAINING = (
     "embedding", "samples", "batch_size", "lr", "warmup_samples", "max_grad_norm", "precision", "curriculum",
     "eval_split",
@@ -69,7 +67,7 @@ _LineKey = tuple[tuple[str, ...], str, str]  # of a line: panel, color, label
 
 
 class PlottedRow(NamedTuple):
-    """A row, or those of one test for each answer: columns as text, accuracy with 95 % Wilson interval, x as a number."""
+    """A row, or a test's rows as one: columns as text, accuracy with 95 % Wilson interval, x as a number."""
 
     row: Mapping[str, str]
     x: float
