@@ -247,9 +247,10 @@ def _alone(series: Series) -> set[str]:
 def _title(key: tuple[str, ...], series: Series) -> str:
     """The task, with those of its family, options and the panel's column that differ between panels."""
     columns = series.panel_columns
+    trained = "trained at " if series.view.x == "tested_n" else ""
     several = [len({panel[i] for panel in series.panels}) > 1 for i in range(len(key))]
     words = [
-        "" if (column, value) == ("family", "default") else name_in(column, value)
+        "" if (column, value) == ("family", "default") else trained * (column == "n") + name_in(column, value)
         for column, value, differs in zip(columns, key, several, strict=True)
         if differs
     ]
