@@ -1,7 +1,9 @@
-"""The committed tables of HotpotQA's demo come from its preset, and agree with each other and with the page."""
+"""The committed tables of HotpotQA come from their presets, and agree with each other and with the page."""
 
 import csv
 from pathlib import Path
+
+import pytest
 
 from retrieval_gap.experiments.grids import preset_cells
 
@@ -14,28 +16,34 @@ def rows_of(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_the_committed_rows_are_of_the_presets_cells() -> None:
-    hashes = {config.hash() for config in preset_cells("hotpotqa_demo")}
-    for name in ("hotpotqa_demo.csv", "hotpotqa_demo_transfer.csv"):
+every_preset = pytest.mark.parametrize("preset", ["hotpotqa_demo", "hotpotqa_cpu"])
+
+
+@every_preset
+def test_the_committed_rows_are_of_the_presets_cells(preset: str) -> None:
+    hashes = {config.hash() for config in preset_cells(preset)}
+    for name in (f"{preset}.csv", f"{preset}_transfer.csv"):
         committed = {row["config_hash"] for row in rows_of(name)}
         assert committed
         assert committed <= hashes
 
 
-def test_a_run_and_transfer_report_the_same_numbers_in_the_setting_of_training() -> None:
+@every_preset
+def test_a_run_and_transfer_report_the_same_numbers_in_the_setting_of_training(preset: str) -> None:
     own = {
         row["config_hash"]: (row["accuracy"], row["exact_trace"], row["undecided"])
-        for row in rows_of("hotpotqa_demo_transfer.csv")
+        for row in rows_of(f"{preset}_transfer.csv")
         if row["tested_n"] == row["n"] and row["tested_options"] == row["options"]
     }
-    for row in rows_of("hotpotqa_demo.csv"):
+    for row in rows_of(f"{preset}.csv"):
         assert own[row["config_hash"]] == (row["accuracy"], row["exact_trace"], row["undecided"])
 
 
-def test_the_table_of_the_page_agrees_with_the_results() -> None:
-    as_trained = [row for row in rows_of("hotpotqa_demo_transfer.csv") if row["tested_options"] == row["options"]]
+@pytest.mark.parametrize(("preset", "view"), [("hotpotqa_demo", ""), ("hotpotqa_cpu", " with a convolution")])
+def test_the_tables_of_the_page_agree_with_the_results(preset: str, view: str) -> None:
+    as_trained = [row for row in rows_of(f"{preset}_transfer.csv") if row["tested_options"] == row["options"]]
     assert as_trained
     for row in as_trained:
         shown = f"{float(row['accuracy']):.2f} ({float(row['exact_trace']):.2f})"
-        line = next(line for line in PAGE.splitlines() if line.startswith(f"| {row['mode']} | {row['arch']} |"))
+        line = next(line for line in PAGE.splitlines() if line.startswith(f"| {row['mode']}{view} | {row['arch']} |"))
         assert line.split("|")[2 + int(row["tested_n"]) // 2].strip() == shown
