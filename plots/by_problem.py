@@ -28,7 +28,7 @@ from .caption import INTERVALS, SEED_INTERVALS, hardware, held_out, left_out
 from .kept import Kept
 from .page import line_of_panels, page
 from .probes import number_of, task_of
-from .seeds import Seeds, pooled
+from .seeds import Seeds, by_test, pooled
 
 TEXT = ("task", "family", "mode", "options", "arch", "size", "hardware")
 COUNTS = ("n", "seed", "samples", "eval_samples")
@@ -171,8 +171,8 @@ def read_tests(path: Path) -> Runs:
 
     Raises UsageError as `read_runs` does, and for a table of tests at only one size.
     """
-    by_test = grouped(read_runs(path, ("tested_n", "answer")).rows, lambda r: (_of_test(r).settings, r.seed))
-    runs = tuple(replace(parts[0], **pooled(parts)) for parts in by_test.values())
+    rows = read_runs(path, ("tested_n", "answer")).rows
+    runs = tuple(replace(parts[0], **pooled(parts)) for parts in by_test(rows))
     if len({run.tested_n for run in runs}) < 2:
         raise UsageError(f"results table {path} has tests at one size alone; retrieval-gap transfer RUN... --n 8,16,32")
     return Runs(path, runs)
@@ -181,10 +181,6 @@ def read_tests(path: Path) -> Runs:
 def of_task(runs: Runs, task: str) -> Runs:
     """A table's runs of one task.  Raises UsageError if there is none."""
     return runs.only(lambda run: run.problem.task == task, f"run of {task}", lambda run: f"task {run.problem.task}")
-
-
-def _of_test(run: ProblemRow) -> Identity:
-    return run.identity.without("answer")
 
 
 K = TypeVar("K", bound=Hashable)

@@ -1,8 +1,8 @@
 """Runs that differ in their seeds, as one point of a figure."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Generic, Protocol, TypedDict, TypeVar
 
@@ -51,6 +51,17 @@ class Pooled(TypedDict):
     low: float
     high: float
     eval_samples: int
+
+
+TestT = TypeVar("TestT", bound=TestedRun)
+
+
+def by_test(rows: Iterable[TestT]) -> list[list[TestT]]:
+    """The rows of each test and seed, one for each answer."""
+    tests: dict[Identity, list[TestT]] = defaultdict(list)
+    for row in rows:
+        tests[replace(row.identity.without("answer"), where="")].append(row)
+    return list(tests.values())
 
 
 def pooled(parts: Sequence[TestedRun]) -> Pooled:

@@ -4,7 +4,7 @@ The answers of a transfer test are pooled, unless they are told apart by panel o
 """
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from retrieval_gap.tables.identity import IDENTITY, LATER, MEASURED, Identity, i
 from retrieval_gap.tables.texts import SWEPT, make_it, read_rows
 from retrieval_gap.tables.values import count_in, naturally, number_in, number_or_last, share_in
 
-from .seeds import Seeds, pooled
+from .seeds import Seeds, by_test, pooled
 from .style import VIEWS, name_of, size_name
 
 X_COLUMNS = {
@@ -179,10 +179,7 @@ def _pooled(measured: list[PlottedRow], view: SeriesView) -> list[PlottedRow]:
     """The rows, those of a test's answers as one.  Raises UsageError if a test has two rows of one answer."""
     if "answer" not in measured[0].row or "answer" in (view.panel, view.color):
         return measured
-    tests: dict[Hashable, list[PlottedRow]] = defaultdict(list)
-    for each in measured:
-        tests[each.identity.without("answer").settings, each.identity.seed].append(each)
-    return [_one_test(parts) for parts in tests.values()]
+    return [_one_test(parts) for parts in by_test(measured)]
 
 
 def _one_test(parts: list[PlottedRow]) -> PlottedRow:

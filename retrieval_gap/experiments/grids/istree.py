@@ -18,7 +18,7 @@ SMALL_SAMPLES: dict[Mode, dict[int, int]] = {
 }
 # Learning depends more on steps than on samples here, so batches are small where traces are long.
 SMALL_BATCH: dict[Mode, int] = {"rag": 8, "cot": 16, "direct": 16}
-# For `transfer_cpu`: with 10,000, Transformers without rotary positions or ALiBi do not learn at n = 8 (.71, .48).
+# For `transfer_cpu`: with 10,000, a Transformer without positions does not learn it at n = 8 (.71).
 TRANSFER_SAMPLES = 32_000
 # For `tuned`: the rates tried at n = 16 with so many samples, the one chosen, and the samples by problem size.
 # It is the best for Mamba and the hybrid; Transformer and LSTM had learned at none of the four.
