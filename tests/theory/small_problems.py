@@ -45,10 +45,19 @@ def chains_problem(levels: int) -> Problem:
     return uniform_problem(crossed, len(questions), lambda x, q: sum(x[slice(*questions[q])]) % 2)
 
 
-def words_problem(table: NDArray[np.int32], alphabet: tuple[int, ...], length: int) -> Problem:
-    """Words over some elements of a group; the answer is the product, by the group's table; 0 is neutral."""
-    words = product(alphabet, repeat=length)
-    return uniform_problem(words, 1, lambda word, _: reduce(lambda a, b: int(table[a, b]), word, 0))
+def words_problem(
+    table: NDArray[np.int32], alphabet: tuple[int, ...], length: int, *, next_element: bool = False
+) -> Problem:
+    """Words over some elements of a group; the answer is the product, by the group's table; 0 is neutral.
+
+    next_element: the question is one more element, each equally often, and the answer its product with the word.
+    """
+    asked = alphabet if next_element else (0,)
+
+    def answer(word: tuple[int, ...], question: int) -> int:
+        return reduce(lambda a, b: int(table[a, b]), (*word, asked[question]), 0)
+
+    return uniform_problem(product(alphabet, repeat=length), len(asked), answer)
 
 
 def searched_accuracy(problem: Problem, bits: int, rng: np.random.Generator, *, starts: int = 20) -> float:

@@ -92,10 +92,37 @@ def test_the_ceiling_of_the_last_product_is_the_optimum(options: str, n: int, bi
     assert WordScores(counts, each=False).ceiling(bits) == pytest.approx(best_accuracy(problem, bits))
 
 
-def test_the_ceiling_of_all_products_is_the_mean_over_places_and_of_whole_traces_the_minimum() -> None:
-    scores = WordScores(((3, 1), (1, 1)), each=True)
-    assert scores.ceiling([0, 1]) == pytest.approx([0.625, 1])
+@pytest.mark.parametrize(("options", "n"), [("group=Z3", 3), ("group=S3", 2), ("group=S3 elements=generators", 3)])
+@pytest.mark.parametrize("bits", range(3))
+def test_the_ceiling_after_each_element_is_the_mean_of_optima_of_readers_that_see_the_element(
+    options: str, n: int, bits: int
+) -> None:
+    """A reader at place t has a state of the elements before it, and then sees the element."""
+    task = WordProblem(TaskConfig(n=8, options=options))
+    counts = tuple(map(tuple, task.words_by_product()))[:n]
+    best_at_each = [
+        best_accuracy(words_problem(task.group.product_GxG, task.alphabet, place, next_element=True), bits)
+        for place in range(n)
+    ]
+    scores = WordScores(counts, each=True)
+    assert scores.ceiling(bits) == pytest.approx(np.mean(best_at_each))
+    assert scores.exact_trace(bits) == pytest.approx(min(best_at_each))
+
+
+@pytest.mark.parametrize(("group", "bits", "accuracy"), [("Z2", 0, 7 / 12), ("S3", 0, 11 / 36), ("S5", 7, 1)])
+def test_a_reader_that_forgets_all_but_the_element_is_not_above_the_ceiling(
+    group: str, bits: int, accuracy: float
+) -> None:
+    """Without a state the first product is its element, and the others are guesses."""
+    bound = bound_of(configured("word_problem", 6, f"group={group} ask=each"))
+    assert bound.ceiling(bits) == pytest.approx(accuracy)
+
+
+def test_a_whole_trace_is_as_hard_as_its_hardest_place() -> None:
+    scores = WordScores(((3, 1), (1, 1), (2, 2)), each=True)
+    assert scores.ceiling([0, 1]) == pytest.approx([(1 + 3 / 4 + 1 / 2) / 3, 1])
     assert scores.exact_trace([0, 1]) == pytest.approx([0.5, 1])
+    assert scores.states_needed == 2
     assert WordScores(((3, 1), (1, 1)), each=False).ceiling(0) == pytest.approx(0.5)
     with pytest.raises(ValueError, match="below zero"):
         scores.ceiling(-1)
