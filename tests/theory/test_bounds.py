@@ -89,10 +89,8 @@ WITHOUT_STATE += ["position_retrieval", "last_write", "word_problem", "find_path
 def test_answers_from_the_question_alone_reach_the_ceiling_without_a_state(name: str) -> None:
     """The commonest answer to each question in one half of the samples is graded on the other half."""
     task, samples = configured(name, 24), 20_000
-    bound, batch = bound_of(task), task.sample(np.arange(samples))
-    asked = [
-        row[cut_of(task) : length].tobytes() for row, length in zip(batch.tokens_BxL, batch.prompt_len_B, strict=True)
-    ]
+    bound, batch, cut = bound_of(task), task.sample(np.arange(samples)), cut_of(task)
+    asked = [row[cut:length].tobytes() for row, length in zip(batch.tokens_BxL, batch.prompt_len_B, strict=True)]
     answers = batch.tokens_BxL[np.arange(samples), batch.prompt_len_B].tolist()
     seen: dict[bytes, Counter[int]] = defaultdict(Counter)
     for question, answer in zip(asked[: samples // 2], answers, strict=False):
