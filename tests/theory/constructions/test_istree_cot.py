@@ -15,7 +15,7 @@ from retrieval_gap.theory.constructions.attention import LookupAttention
 from retrieval_gap.theory.constructions.istree_frames import IsTreeFrames, frames_of
 from retrieval_gap.theory.constructions.measure import smallest_precision
 from retrieval_gap.theory.constructions.recurrence import Recurrence
-from tests.theory.constructions.checks import assert_causal_and_stepwise, built, is_exact, scored
+from tests.theory.constructions.checks import are_exact, assert_causal_and_stepwise, built, is_exact, scored
 
 WAYS = ["transformer_cot", "hybrid_cot"]
 ways = pytest.mark.parametrize("how", WAYS)
@@ -32,8 +32,8 @@ def tour_of(tokens_L: np.ndarray, nodes: int) -> list[int]:
 @ways
 @families
 def test_every_small_graph_gets_the_exact_trace_at_the_stated_precision(family, how):
-    for n in [*range(4, 20), 33, 64] if how == "transformer_cot" else [*range(4, 14), 31]:
-        assert is_exact(*built("istree", n, how=how, family=family), samples=4), f"n = {n}"
+    sizes = [*range(4, 20), 33, 64] if how == "transformer_cot" else [*range(4, 14), 31]
+    assert are_exact("istree", sizes, 4, how=how, family=family) == len(sizes)
 
 
 @ways
