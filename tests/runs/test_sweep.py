@@ -101,10 +101,10 @@ def test_a_filter_chooses_what_runs_and_the_table_keeps_every_finished_row(
 
 
 def test_a_cell_that_fails_does_not_stop_the_others(smoke: list[RunConfig], tmp_path: Path) -> None:
-    smoke[0] = replace(smoke[0], lr=1e25)
+    smoke[:] = [replace(smoke[0], lr=1e25), smoke[1]]
     with pytest.raises(RunError, match=r"1 cell\(s\) failed.*direct.*DivergedError: the "):
-        sweep_here(smoke, tmp_path / "runs", workers=2, csv=tmp_path / "rows.csv")
-    assert len(rows_of(tmp_path / "rows.csv")) == 3
+        sweep_here(smoke, tmp_path / "runs", workers=1, csv=tmp_path / "rows.csv")
+    assert [row["arch"] for row in rows_of(tmp_path / "rows.csv")] == ["mamba"]
 
 
 def test_a_cell_that_failed_in_this_sweep_is_not_among_those_to_come(tmp_path: Path) -> None:
@@ -155,6 +155,7 @@ def test_a_sweep_that_keeps_no_weights_says_so_before_it_trains(
     assert RunDirectory.of(CELLS[0], tmp_path).checkpoint.exists() is kept
 
 
+@pytest.mark.faults
 def test_cells_stopped_by_a_deadline_are_resumed_to_the_same_row(
     smoke: list[RunConfig],
     undisturbed: RunDirectory,

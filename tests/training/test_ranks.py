@@ -116,6 +116,7 @@ def after_reports(run: RunDirectory, count: int, process: Callable[[], int]) -> 
     return lambda: process() if len(run.reports()) >= count else None
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(("first", "second"), [(1, 2), (2, 1)])
 def test_another_number_of_ranks_resumes_a_run(first: int, second: int, alone: RunDirectory, tmp_path: Path) -> None:
     run = RunDirectory.of(CONFIG, tmp_path)
@@ -133,6 +134,7 @@ def test_another_number_of_ranks_resumes_a_run(first: int, second: int, alone: R
     assert_close(run, alone, atol=1e-4)
 
 
+@pytest.mark.faults
 def test_a_killed_rank_ends_all_with_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run = RunDirectory.of(LONG, tmp_path)
 
@@ -150,6 +152,7 @@ def test_a_killed_rank_ends_all_with_one_line(tmp_path: Path, capfd: pytest.Capt
     assert run.status() == "partial"
 
 
+@pytest.mark.faults
 def test_all_ranks_end_alike_on_divergence_on_a_closed_folder_and_on_a_finished_run(
     tmp_path: Path,
 ) -> None:

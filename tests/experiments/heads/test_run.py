@@ -91,6 +91,7 @@ def test_all_heads_share_the_states_that_were_read_once(
         _run(_config(model, **change), tmp_path)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(("tune", "saves"), [(False, 1), (False, 4), (False, 6), (True, 3), (True, 7)])
 def test_a_killed_run_resumes_to_the_same_row(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tune: bool, saves: int
@@ -106,6 +107,7 @@ def test_a_killed_run_resumes_to_the_same_row(
     assert _run(config, tmp_path / "killed") == whole
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("saves", [2, 6])
 def test_a_killed_run_resumes_elsewhere_from_its_checkpoint_to_the_same_row(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saves: int

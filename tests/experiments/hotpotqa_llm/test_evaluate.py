@@ -206,6 +206,7 @@ def wait_until(true: Callable[[], bool], seconds: float = 120) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.faults
 def test_a_killed_client_resumes_and_repeats_no_request_that_was_answered(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -65,6 +65,7 @@ perform(read_experiment(json.loads(sys.argv[1]), "argument"), RunOptions(runs_di
 """
 
 
+@pytest.mark.faults
 def test_a_killed_run_resumes_to_equal_rows_and_repeats_no_answered_request(tmp_path: Path):
     def answer(body: dict[str, object]) -> str:
         time.sleep(0.01)

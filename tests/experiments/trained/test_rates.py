@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from retrieval_gap.cli import main
+from retrieval_gap.experiments.trained import rates
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.experiments.trained.rates import Chosen, RateSearch, choose_rates, share_converged
 from retrieval_gap.machine.errors import UsageError
@@ -149,7 +150,8 @@ def test_a_run_that_is_not_finished_is_named():
         choose_rates(cells([1e-3, 3e-3]), lambda new: [])
 
 
-def test_the_command_prints_window_and_rate_and_writes_all_rows(tmp_path, capsys):
+def test_the_command_prints_window_and_rate_and_writes_all_rows(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(rates, "MOST_WIDENINGS", 0)  # each is a round with workers of its own
     grid = "--task index --mode direct --n 4 --arch lstm,gru --size tiny+d_model=8 --lr 1e-3,1e-2 --seed 0"
     small = "--samples 64 --batch-size 16 --warmup-samples 16 --eval-samples 20 --embedding learned"
     files = f"--runs-dir {tmp_path / 'runs'} --csv {tmp_path / 'rates.csv'} --workers 1 --device cpu"
