@@ -148,7 +148,7 @@ def _line_of(problem: Exception, path: Path) -> int:
         return problem.lineno or 1
     line, frame = 1, problem.__traceback__
     while frame is not None:
-        if frame.tb_frame.f_code.co_filename == str(path):
+        if frame.tb_frame.f_code.co_filename in (str(path), os.path.abspath(path)):
             line = frame.tb_lineno
         frame = frame.tb_next
     return line

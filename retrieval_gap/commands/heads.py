@@ -60,7 +60,10 @@ class HeadsRunCommand:
         from retrieval_gap.runs.experiment import RunOptions
         from retrieval_gap.runs.known import planned_runs
         from retrieval_gap.runs.sweep import SweepOptions, sweep
+        from retrieval_gap.tables.rows import make_room_for_table
 
+        if self.csv is not None:
+            make_room_for_table(self.csv)
         check_seconds(self.checkpoint_seconds)
         cells = self._cells()
         options = SweepOptions(executor=ExecutorOptions(workers=self.workers))
@@ -104,7 +107,10 @@ class HeadsTableCommand:
 
     def run(self) -> None:
         from retrieval_gap.runs.known import known_runs
+        from retrieval_gap.tables.rows import make_room_for_table
 
+        if self.csv is not None:
+            make_room_for_table(self.csv)
         show(known_runs(self.runs_dir), self.csv)
 
 
@@ -150,7 +156,7 @@ def show(known: "list[KnownRun]", csv: Path | None) -> None:
     )
     from retrieval_gap.runs.known import raise_unread
     from retrieval_gap.tables.printing import cells_of, constant, print_constant, print_table
-    from retrieval_gap.tables.rows import write_table
+    from retrieval_gap.tables.rows import save_table
 
     found, troubles = conditions(known)
     rows = table_rows(found)
@@ -163,8 +169,7 @@ def show(known: "list[KnownRun]", csv: Path | None) -> None:
         print_constant(same)
         print(_HOW)
         if csv is not None:
-            write_table(csv, TABLE_COLUMNS, rows)
-            print(f"{len(rows)} rows written to {csv}")
+            save_table(csv, TABLE_COLUMNS, rows)
     raise_unread(troubles)
 
 

@@ -8,11 +8,10 @@ from typing import Any, Protocol
 from retrieval_gap.choices import ChangedFiles
 from retrieval_gap.experiments.of_run import OfRun, measured
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.machine.files import make_room_for
 from retrieval_gap.runs.experiment import Row
 from retrieval_gap.runs.user_files import check_user_files
 from retrieval_gap.tables.printing import cells_of, print_table
-from retrieval_gap.tables.rows import write_table
+from retrieval_gap.tables.rows import make_room_for_table, save_table
 
 WORDS = ("carried", "tested on", "answer")
 
@@ -41,7 +40,7 @@ def show_measured(kind: type[OfRun], run_dirs: Sequence[Path], settings: Mapping
     if not run_dirs:
         raise UsageError("name one run directory or more")
     if how.csv is not None:
-        make_room_for(how.csv)
+        make_room_for_table(how.csv)
     check_user_files(run_dirs, how.changed_files)
     experiments = [kind(**OfRun.named(path), **settings) for path in run_dirs]
     every = measured(experiments, how.workers)
@@ -56,9 +55,7 @@ def show_measured(kind: type[OfRun], run_dirs: Sequence[Path], settings: Mapping
         if told := _bits(rows[0]):
             print(told)
     if how.csv is not None:
-        rows = [row for some in every for row in some]
-        write_table(how.csv, kind.columns, rows)
-        print(f"{len(rows)} rows written to {how.csv}")
+        save_table(how.csv, kind.columns, [row for rows in every for row in rows])
 
 
 def _bits(row: Row) -> str:

@@ -174,11 +174,11 @@ class MemoryTableCommand:
     runs_dir: RunsDir = MemoryRuns
 
     def run(self) -> None:
-        from retrieval_gap.machine.files import make_room_for
         from retrieval_gap.runs.known import known_runs
+        from retrieval_gap.tables.rows import make_room_for_table
 
         if self.csv is not None:
-            make_room_for(self.csv)
+            make_room_for_table(self.csv)
         show(known_runs(self.runs_dir), self.against, self.price, self.csv)
 
 
@@ -187,10 +187,11 @@ def show(known: "Sequence[KnownRun]", against: str, price: Price, csv: Path | No
 
     Raises UsageError if no memory run is done, and for an unknown method.
     """
-    from retrieval_gap.experiments.memories.comparison import compared_rows, print_compared, write_memory_table
+    from retrieval_gap.experiments.memories.comparison import TABLE_COLUMNS, compared_rows, print_compared
     from retrieval_gap.experiments.memories.finished import find_finished
     from retrieval_gap.experiments.memories.seeds import pooled_over_seeds
     from retrieval_gap.runs.known import raise_unread
+    from retrieval_gap.tables.rows import save_table
 
     found, troubles = find_finished(known)
     if not found and not troubles:
@@ -199,8 +200,7 @@ def show(known: "Sequence[KnownRun]", against: str, price: Price, csv: Path | No
     if rows:
         print_compared(rows)
         if csv is not None:
-            write_memory_table(csv, rows)
-            print(f"{len(rows)} rows written to {csv}")
+            save_table(csv, TABLE_COLUMNS, rows)
     raise_unread(troubles)
 
 

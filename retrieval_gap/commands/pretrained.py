@@ -130,18 +130,17 @@ class PretrainedTableCommand:
 
     def run(self) -> None:
         from retrieval_gap.experiments.hotpotqa_llm.answers import find_done
-        from retrieval_gap.experiments.hotpotqa_llm.summary import print_rows, table_rows, write_pretrained
-        from retrieval_gap.machine.files import make_room_for
+        from retrieval_gap.experiments.hotpotqa_llm.summary import COLUMNS, print_rows, table_rows
+        from retrieval_gap.tables.rows import make_room_for_table, save_table
 
         if self.csv is not None:
-            make_room_for(self.csv)
+            make_room_for_table(self.csv)
         rows, told = table_rows(find_done(self.out_dir, self.models.split(",") if self.models else []))
         print_rows(rows)
         for line in told:
             print(line)
         if self.csv is not None:
-            write_pretrained(self.csv, rows)
-            print(f"{len(rows)} rows written to {self.csv}")
+            save_table(self.csv, COLUMNS, rows)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from retrieval_gap.machine.errors import RunError, UsageError
-from retrieval_gap.machine.files import make_room_for
 from retrieval_gap.machine.printing import print_safely
 from retrieval_gap.runs.experiment import TRAINED, Experiment, Row, experiment_class
 from retrieval_gap.runs.known import (
@@ -22,7 +21,7 @@ from retrieval_gap.runs.known import (
 )
 from retrieval_gap.tables.printing import Cells, constant, print_constant, print_table
 from retrieval_gap.tables.rows import columns_of as columns_of_runs
-from retrieval_gap.tables.rows import read_table, write_parquet, write_table
+from retrieval_gap.tables.rows import make_room_for_table, read_table, save_table
 from retrieval_gap.tables.texts import need_pyarrow
 
 # Columns shown even if all rows agree, aligned to the left.
@@ -55,7 +54,7 @@ def show_results(
     read.
     """
     for path in filter(None, (csv, parquet)):
-        make_room_for(path)
+        make_room_for_table(path)
     if parquet is not None:
         need_pyarrow()
     found = (known_runs(place) if cells is None else planned_runs(cells, place) for place in runs_dirs)
@@ -73,11 +72,9 @@ def show_results(
 
 def _write(rows: Sequence[Row], csv: Path | None, parquet: Path | None) -> None:
     if csv is not None:
-        write_table(csv, table_columns(rows), rows)
+        save_table(csv, table_columns(rows), rows)
     if parquet is not None:
-        write_parquet(parquet, list(rows))
-    for target in filter(None, (csv, parquet)):
-        print(f"{len(rows)} rows written to {target}")
+        save_table(parquet, table_columns(rows), rows, parquet=True)
 
 
 def table_columns(rows: Sequence[Row], cells: Sequence[Experiment] = ()) -> list[str]:

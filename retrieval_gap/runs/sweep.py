@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.machine.files import make_folder, make_room_for
+from retrieval_gap.machine.files import make_folder
 from retrieval_gap.machine.printing import print_safely
 from retrieval_gap.runs.directory import RunDirectory, Status
 from retrieval_gap.runs.executors import ExecutorOptions, open_executor
@@ -18,7 +18,7 @@ from retrieval_gap.runs.listing import print_runs, table_columns
 from retrieval_gap.runs.tracking import check_tracker
 from retrieval_gap.runs.watch import watch
 from retrieval_gap.tables.filters import matches
-from retrieval_gap.tables.rows import write_table
+from retrieval_gap.tables.rows import make_room_for_table, save_table
 
 SHORT = 24  # the most cells that a dry run lists one by one
 NOT_KEPT = "weights are not kept: `eval`, `probe` and `transfer` of these runs need --keep-weights"
@@ -71,7 +71,7 @@ def sweep(cells: Sequence[Experiment], options: SweepOptions, run: RunOptions) -
     planned, planner = planned_runs(chosen, run.runs_dir), cells[0].planner()
     make_folder(run.runs_dir)
     if options.csv is not None:
-        make_room_for(options.csv)
+        make_room_for_table(options.csv)
     if not run.keep_weights and any(cell.kind == TRAINED for cell in chosen):
         print_safely(NOT_KEPT)
     outcome = SweepOutcome()
@@ -88,8 +88,7 @@ def sweep(cells: Sequence[Experiment], options: SweepOptions, run: RunOptions) -
         planner.print_left(planned, run.runs_dir, places)
     if options.csv is not None:
         rows = finished_rows(planned_runs(different(cells), run.runs_dir))
-        write_table(options.csv, table_columns(rows, cells), rows)
-        print(f"{len(rows)} rows written to {options.csv}")
+        save_table(options.csv, table_columns(rows, cells), rows)
     check_outcome(outcome)
 
 

@@ -22,7 +22,6 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.machine.files import make_room_for
 from retrieval_gap.statistics.intervals import (
     Interval,
     newcombe_interval,
@@ -34,8 +33,7 @@ from retrieval_gap.tables.filters import matches
 from retrieval_gap.tables.identity import TEST, Setting, check_seeds, identity_of, longest
 from retrieval_gap.tables.printing import Cells, print_table
 from retrieval_gap.tables.published import SAMPLES, Published, read_published
-from retrieval_gap.tables.rows import Row, Sourced, merge, read_table
-from retrieval_gap.tables.rows import write_table as write_csv
+from retrieval_gap.tables.rows import Row, Sourced, make_room_for_table, merge, read_table, save_table
 
 NOT_SHOWN = "no difference shown"
 # Verdicts on a published value, defined in `against_published`.
@@ -93,7 +91,7 @@ def compare_tables(path: Path, other: Path | None, only: str, csv: Path | None) 
     Raises UsageError for an invalid table, a cell of several settings, and tables without a common cell.
     """
     if csv is not None:
-        make_room_for(csv)
+        make_room_for_table(csv)
     rows = _chosen(path, only)
     if other is None:
         tested = [source for source in rows if identity_of(*source).split == TEST]
@@ -110,8 +108,7 @@ def compare_tables(path: Path, other: Path | None, only: str, csv: Path | None) 
         _print_pairs((path, other), (ours, theirs), compared)
     if csv is not None:
         told = [comparison.row() for comparison in compared]
-        write_csv(csv, list(told[0]), told)
-        print(f"{len(told)} rows written to {csv}")
+        save_table(csv, list(told[0]), told)
 
 
 def _chosen(path: Path, only: str) -> list[Sourced]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.machine.files import write_atomically, write_text
+from retrieval_gap.machine.files import is_special, make_room_for, target_of, write_atomically, write_text
 from retrieval_gap.tables.texts import SWEPT, Placed, make_it, need_pyarrow, read_texts
 from retrieval_gap.tables.values import finite_number, share_in, share_of_one, whole_number
 
@@ -37,6 +37,8 @@ _SHARES = ("accuracy", "accuracy_low", "accuracy_high", "accuracy_strict", "exac
 _NEVER_EMPTY = ("task", "mode", "n", "arch", "size", "seed", *_SHARES[:3], "eval_samples", "config_hash")
 # Two rows of one configuration may differ in these: when and where it ran, how its shape or a file was named.
 INCIDENTAL = ("options", "size", "tokens_per_s", "wall_s", "threads", "hardware", "torch", "commit")
+FIRST_COLUMNS = ("task", "dataset", "benchmark", "model")  # one of them begins every table that this program writes
+MOST_OF_A_HEADER, PARQUET = 1000, b"PAR1"  # bytes that are read of a header; how a Parquet file begins
 AT_A_TIME = 256  # rows: few enough to stay in the processor's cache
 
 Row = dict[str, Any]
@@ -119,6 +121,41 @@ def contradiction(one: Sourced, other: Sourced) -> str:
 def columns_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """The contract's columns, then the rows' other columns."""
     return list(dict.fromkeys([*COLUMNS, *(column for row in rows for column in row)]))
+
+
+def make_room_for_table(path: Path) -> None:
+    """Make the folder of a table that will be saved at the end of the work.
+
+    Raises UsageError, before any work is done in vain, if the table cannot be written, or if there is a file that is
+    no table of this program's and would be lost.
+    """
+    make_room_for(path)
+    target = target_of(path)
+    if is_special(target) or not target.exists():
+        return
+    with target.open("rb") as file:
+        start = file.readline(MOST_OF_A_HEADER)
+    first = start.removeprefix(b"\xef\xbb\xbf").partition(b",")[0].strip(b'"\r\n')
+    if start and not start.startswith(PARQUET) and first not in [each.encode() for each in FIRST_COLUMNS]:
+        raise UsageError(
+            f"{path} exists, and is no table that this program writes; expected another name for the table"
+        )
+
+
+def save_table(path: Path, columns: Sequence[str], rows: Sequence[Row], *, parquet: bool = False) -> None:
+    """Write a table in place of the one that is there, and print so; no rows leave an earlier table as it is.
+
+    Raises UsageError if it cannot be written.
+    """
+    assert columns[0] in FIRST_COLUMNS
+    if not rows and path.is_file() and path.stat().st_size:
+        print(f"no rows: {path} is left as it is")
+        return
+    if parquet:
+        write_parquet(path, rows)
+    else:
+        write_table(path, columns, rows)
+    print(f"{len(rows)} rows written to {path}")
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:

@@ -179,10 +179,10 @@ def bits_used(rows: Sequence[ProbeRow]) -> BitsUsed:
 @torch.inference_mode()
 def _calibrate(cut: CutModel, task: Task) -> tuple[Float[Tensor, "c f"], int, int]:
     """States at the cut, bits of one state, and how many of these bits are in integer or boolean tensors, which stay
-    unchanged."""
+    unchanged.  Raises UsageError if there are no others."""
     tokens_CxL = torch.from_numpy(task.sample(np.arange(CALIBRATION_SAMPLES)).tokens_BxL).to(cut.device)
     one = state_tensors(cut.read(tokens_CxL[:1]))
-    bits, other_bits = bits_of(one), bits_of(t for t in one if not t.is_floating_point())
+    bits, other_bits = bits_of(one), bits_of(t for t in one if not _is_continuous(t))
     if bits == other_bits:
         if not any(t.dtype == torch.bool for t in one):
             raise UsageError("the model carries no state that could be quantised")
@@ -191,9 +191,17 @@ def _calibrate(cut: CutModel, task: Task) -> tuple[Float[Tensor, "c f"], int, in
     return torch.cat([_elements(cut.read(tokens_BxL)) for tokens_BxL in chunks]), bits, other_bits
 
 
+def _is_continuous(t: Tensor) -> bool:
+    return t.is_floating_point() or t.is_complex()
+
+
 def _quantised(state: State) -> list[Tensor]:
-    """The tensors of a state that are quantised: floating-point ones, not integers (such as a position)."""
-    return [t for t in state_tensors(state) if t.is_floating_point()]
+    """The tensors of a state that are quantised: floating-point ones, not integers (such as a position).
+
+    A complex tensor is seen as one of real and imaginary parts, which are elements like others.
+    """
+    continuous = [t for t in state_tensors(state) if _is_continuous(t)]
+    return [torch.view_as_real(t) if t.is_complex() else t for t in continuous]
 
 
 def _elements(state: State) -> Float[Tensor, "b f"]:

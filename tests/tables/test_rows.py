@@ -11,8 +11,10 @@ from retrieval_gap.tables.rows import (
     COLUMNS,
     RESULTS,
     Sourced,
+    make_room_for_table,
     merge,
     read_table,
+    save_table,
     write_parquet,
     write_rows,
 )
@@ -57,6 +59,35 @@ def test_csv_and_parquet_give_back_what_was_written(tmp_path: Path) -> None:
     write_parquet(tmp_path / "t.parquet", rows)
     for name in ("t.csv", "t.parquet"):
         assert [source.row for source in read_table(tmp_path / name)] == rows
+
+
+@pytest.mark.parametrize("text", ["a,b,c\n1,2,3\n", "from retrieval_gap.about import About\n", "\n", "\x00\x01"])
+def test_a_file_that_is_no_table_of_ours_is_refused_before_any_work(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    with pytest.raises(UsageError, match="exists, and is no table that this program writes"):
+        make_room_for_table(path)
+    assert path.read_text() == text
+
+
+def test_a_table_an_empty_file_and_a_new_name_may_be_written(tmp_path: Path) -> None:
+    for path in (RESULTS / "istree_demo.csv", RESULTS / "heads_demo.csv", RESULTS / "memory_demo.csv"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+        make_room_for_table(tmp_path / path.name)
+    write_parquet(tmp_path / "t.parquet", [full_row()])
+    (tmp_path / "empty.csv").touch()
+    for name in ("t.parquet", "empty.csv", "new.csv"):
+        make_room_for_table(tmp_path / name)
+
+
+def test_no_rows_leave_an_earlier_table_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "t.csv"
+    for rows, told in (([full_row()], "1 rows written to"), ([], "no rows: "), ([full_row(seed=1)] * 2, "2 rows")):
+        save_table(path, COLUMNS, rows)
+        assert told in capsys.readouterr().out
+    assert [source.row["seed"] for source in read_table(path)] == [1, 1]
+    save_table(tmp_path / "none.csv", COLUMNS, [])
+    assert (tmp_path / "none.csv").read_text() == ",".join(COLUMNS) + "\n"
 
 
 def test_parquet_holds_numbers_as_numbers(tmp_path: Path) -> None:

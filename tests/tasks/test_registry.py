@@ -95,5 +95,12 @@ def test_a_file_without_a_usable_task_is_refused_in_one_line(tmp_path, text, say
     assert says in message
 
 
+def test_an_error_is_placed_in_a_file_that_is_given_by_a_relative_path(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text("x = 1\ny = 2\nz = 1 / 0\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TaskError, match=r"^mine\.py:3: ZeroDivisionError"):
+        load_task("mine.py")
+
+
 def test_a_missing_file_is_named(tmp_path):
     assert refusal(str(tmp_path / "gone.py")) == f"no such task file: {tmp_path / 'gone.py'}"

@@ -60,6 +60,33 @@ class Notebook:
         return logits_BxV, (signs_BxNxK, place_B)
 
 
+class ComplexNotebook(Notebook):
+    """The same with two signs in each complex number."""
+
+    def init_state(self, batch: int) -> State:
+        return torch.zeros(batch, N, BITS_A_VALUE // 2, dtype=torch.complex64), torch.zeros(batch, dtype=torch.int16)
+
+    def prefill(self, tokens_BxL: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        state = self.init_state(len(tokens_BxL)) if state is None else state
+        for token_B in tokens_BxL.long().unbind(1):
+            logits_BxV, state = self.step(token_B, state)
+        return logits_BxV, state
+
+    def step(self, token_B: Tensor, state: State) -> tuple[Tensor, State]:
+        logits_BxV, (signs, place_B) = super().step(token_B, (torch.view_as_real(state[0]).flatten(-2), state[1]))
+        return logits_BxV, (torch.view_as_complex(signs.unflatten(-1, (-1, 2))), place_B)
+
+
+def test_real_and_imaginary_parts_are_elements_of_a_complex_state() -> None:
+    task, train = task_of("index", N), task_of("index", N, split="train")
+    carried = [Carried(bits=0), Carried(bits=1), Carried(bits=1, rank=BITS_A_VALUE * N)]
+    whole, none, one, components = probe(ComplexNotebook(task), task, train, 400, carried)
+    assert whole.accuracy_strict == one.accuracy_strict == 1.0
+    assert none.accuracy_strict == pytest.approx(1 / 16, abs=0.054)  # 4.5 standard errors
+    assert [row.state_bits - 16 for row in (whole, none, one)] == [32 * 4 * N, 0, 4 * N]
+    assert 1 / 16 < components.accuracy_strict < 1
+
+
 def rows_of(carried: list[Carried], samples: int = 400, **kwargs: object) -> list[ProbeRow]:
     task = task_of("index", N)
     train = task_of("index", N, split="train")

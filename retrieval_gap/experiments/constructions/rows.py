@@ -15,9 +15,8 @@ from retrieval_gap.decoding.decode import Decoded
 from retrieval_gap.decoding.evaluation import decode_batch, evaluate
 from retrieval_gap.experiments.constructions.config import Setup
 from retrieval_gap.machine import environment
-from retrieval_gap.machine.files import make_room_for
 from retrieval_gap.tables.printing import cells_of, print_table
-from retrieval_gap.tables.rows import Row, write_table
+from retrieval_gap.tables.rows import Row, make_room_for_table, save_table
 from retrieval_gap.tasks.api import Batch
 from retrieval_gap.theory.constructions import Construction
 from retrieval_gap.theory.constructions.measure import smallest_precision
@@ -88,15 +87,14 @@ def tabulate(
     for setup in setups:
         setup.validate()
     if csv is not None:
-        make_room_for(csv)
+        make_room_for_table(csv)
     rows = []
     for setup in setups:
         if len(setups) > 1:
             print(setup.label(), file=sys.stderr, flush=True)
         rows.append(measure(setup, retriever))
     if csv is not None:
-        write_table(csv, Setup.columns, rows)
-        print(f"{len(rows)} rows written to {csv}")
+        save_table(csv, Setup.columns, rows)
     return rows
 
 

@@ -7,7 +7,6 @@ all questions.  So the table always has both.
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -18,7 +17,7 @@ from retrieval_gap.experiments.hotpotqa_llm.answers import Done
 from retrieval_gap.machine.errors import RunError
 from retrieval_gap.machine.printing import printable
 from retrieval_gap.statistics.intervals import wilson_interval
-from retrieval_gap.tables.rows import Row, write_table
+from retrieval_gap.tables.rows import Row
 
 # The contract of results/hotpotqa_pretrained.csv.
 COLUMNS = (
@@ -47,11 +46,6 @@ def table_rows(found: Sequence[Done]) -> tuple[list[Row], list[str]]:
             if chosen:
                 rows.append(_row(done, chosen, selected=True))
     return rows, told
-
-
-def write_pretrained(path: Path, rows: Iterable[Row]) -> None:
-    """Replace a table.  Raises UsageError if it cannot be written."""
-    write_table(path, COLUMNS, rows)
 
 
 def print_rows(rows: Iterable[Row]) -> None:

@@ -3,7 +3,6 @@
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -17,7 +16,6 @@ from retrieval_gap.machine.errors import unknown
 from retrieval_gap.runs.experiment import Row
 from retrieval_gap.statistics.paired import holm_of_known, mcnemar_exact, paired_difference
 from retrieval_gap.tables.printing import p_text
-from retrieval_gap.tables.rows import write_table
 from retrieval_gap.text_memory.settings import FLOORS, METHODS
 
 # Columns that a comparison adds.  against: the method compared with, of the same model on the same streams.
@@ -30,6 +28,7 @@ PAIRED = (
     "against", "difference", "difference_low", "difference_high", "paired", "p", "holm_p", "only_this_right",
     "only_other_right", "mcnemar_step_p", "changed", "dollars", "score_sd",
 )  # fmt: skip
+TABLE_COLUMNS = (*COLUMNS, *PAIRED)
 
 
 # Settings that are printed if the rows of a benchmark differ in them.
@@ -58,11 +57,6 @@ def compared_rows(found: Sequence[Finished], against: str, price: Price) -> list
         for place, p in zip(places, holm_of_known([extra[place].get("p") for place in places]), strict=True):
             extra[place]["holm_p"] = p
     return [row | (extra[place] if row is run.whole else {}) for place, run in enumerate(found) for row in run.rows]
-
-
-def write_memory_table(path: Path, rows: Sequence[Row]) -> None:
-    """Replace a table.  Raises UsageError if it cannot be written."""
-    write_table(path, (*COLUMNS, *PAIRED), rows)
 
 
 def print_compared(rows: Sequence[Row]) -> None:

@@ -8,11 +8,10 @@ from pathlib import Path
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.experiments.trained.rates import Row, choose_rates, first_round
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.machine.files import make_room_for
 from retrieval_gap.runs.experiment import Experiment, RunOptions
 from retrieval_gap.runs.known import finished_rows, planned_runs
 from retrieval_gap.runs.sweep import SweepOptions, print_plan, sweep
-from retrieval_gap.tables.rows import write_rows
+from retrieval_gap.tables.rows import columns_of, make_room_for_table, save_table
 
 
 def choose_lr(cells: Sequence[Experiment], options: SweepOptions, run: RunOptions) -> None:
@@ -23,7 +22,7 @@ def choose_lr(cells: Sequence[Experiment], options: SweepOptions, run: RunOption
     """
     first = _first_cells(cells, options)
     if options.csv is not None:
-        make_room_for(options.csv)
+        make_room_for_table(options.csv)
     one_round = replace(options, only="", csv=None)
 
     def run_round(new: list[RunConfig]) -> list[Row]:
@@ -35,8 +34,7 @@ def choose_lr(cells: Sequence[Experiment], options: SweepOptions, run: RunOption
         print(model.line())
     if options.csv is not None:
         rows = [row for model in models for row in model.rows()]
-        write_rows(options.csv, rows)
-        print(f"{len(rows)} rows written to {options.csv}")
+        save_table(options.csv, columns_of(rows), rows)
 
 
 def print_choice_plan(cells: Sequence[Experiment], options: SweepOptions, runs_dir: Path) -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from retrieval_gap.cli import main
 from retrieval_gap.experiments.grids import preset_cells
 from retrieval_gap.experiments.memories.cell import STEPS, MemoryCell
-from retrieval_gap.experiments.memories.comparison import PAIRED, compared_rows, write_memory_table
+from retrieval_gap.experiments.memories.comparison import TABLE_COLUMNS, compared_rows
 from retrieval_gap.experiments.memories.rows import COLUMNS
 from retrieval_gap.experiments.memories.showing import show_run
 from retrieval_gap.experiments.memories.work import REPLIES, read_log
@@ -116,9 +116,7 @@ def test_the_table_has_floors_methods_and_paired_differences(tmp_path: Path):
     told = next(row for row in beside if row["method"] == "llm_as_rnn" and row["budget"] == 50 and row["part"] == "all")
     assert told["difference"] == pytest.approx(1.0 - floor["score"])
     assert "against" not in whole["zero_shot", None]
-    write_memory_table(tmp_path / "table.csv", rows)
-    header = (tmp_path / "table.csv").read_text().splitlines()[0].split(",")
-    assert header == [*COLUMNS, *PAIRED]
+    assert {column for row in rows for column in row} <= set(TABLE_COLUMNS)
     with pytest.raises(UsageError, match="did you mean 'zero_shot'"):
         compared_rows(finished_in(tmp_path), "zeroshot", Price())
 

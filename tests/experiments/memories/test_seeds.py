@@ -6,13 +6,14 @@ from statistics import fmean, stdev
 import pytest
 
 from retrieval_gap.cli import main
-from retrieval_gap.experiments.memories.comparison import compared_rows, write_memory_table
+from retrieval_gap.experiments.memories.comparison import TABLE_COLUMNS, compared_rows
 from retrieval_gap.experiments.memories.seeds import pooled_over_seeds
 from retrieval_gap.llm.cache import Cache
 from retrieval_gap.llm.client import Client
 from retrieval_gap.llm.config import Price
 from retrieval_gap.plots.memories import read_memories
 from retrieval_gap.runs.experiment import Row
+from retrieval_gap.tables.rows import write_table
 from retrieval_gap.text_memory.asking import Speaker
 from retrieval_gap.text_memory.dialogue import stream_dialogue
 from retrieval_gap.text_memory.lockstep import run_in_lockstep
@@ -65,7 +66,7 @@ def test_runs_of_one_seed_are_not_pooled(tmp_path: Path) -> None:
 
 
 def test_a_figure_reads_only_the_pooled_rows(runs_dir: Path, tmp_path: Path) -> None:
-    write_memory_table(tmp_path / "t.csv", rows_of(runs_dir))
+    write_table(tmp_path / "t.csv", TABLE_COLUMNS, rows_of(runs_dir))
     read = read_memories(tmp_path / "t.csv").rows
     assert {row.streams for row in read} == {6}
     assert len([row for row in read if row.part == "all"]) == 6
