@@ -4,6 +4,7 @@ Exit status: 0 done, 1 failed, 2 wrong use.  Errors are one line on standard err
 """
 
 import contextlib
+import difflib
 import io
 import os
 import re
@@ -28,6 +29,7 @@ from retrieval_gap.machine.printing import escape_unencodable, printable
 from retrieval_gap.tasks.api import TaskError
 
 LONGEST_LINE, KEPT_END = 450, 120  # characters of an error
+UNRECOGNIZED = "Unrecognized "  # how its box about unknown flags begins
 MISSING = "  Missing from "  # how tyro's box about missing arguments begins
 NARROWEST = 40  # columns; in narrower terminals tyro's help never ends
 T = TypeVar("T")
@@ -89,19 +91,25 @@ def _parse(words: list[str]) -> Command:
     told = io.StringIO()
     try:
         with contextlib.redirect_stderr(told), _wide_enough():
-            command: Command = tyro.extras.subcommand_cli_from_dict(
-                COMMANDS, args=words, prog="retrieval-gap", description=__doc__.split("\n\n")[1]
-            )
+            command = _parse_with_tyro(words)
     except SystemExit as stop:
         if stop.code in (0, None):
             _tell_task_flags(words)
             sys.stdout.flush()
             raise
-        raise UsageError(_one_line(told.getvalue())) from stop
+        raise UsageError(_one_line(told.getvalue(), words)) from stop
     if isinstance(command, TrainCommand):
         return replace(command, config=replace(command.config, options=options))
     if isinstance(command, SampleCommand | BoundCommand | ConstructCommand | SweepCommand):
         return replace(command, options=options)
+    return command
+
+
+def _parse_with_tyro(words: list[str]) -> Command:
+    """Raises SystemExit: with status 0 after --help, else after a box on standard error."""
+    command: Command = tyro.extras.subcommand_cli_from_dict(
+        COMMANDS, args=words, prog="retrieval-gap", description=__doc__.split("\n\n")[1]
+    )
     return command
 
 
@@ -133,17 +141,41 @@ def _tell_task_flags(words: list[str]) -> None:
             print(told)
 
 
-def _one_line(box: str) -> str:
-    """Return the text of tyro's error box without frame and title; of missing arguments, only their names."""
+def _one_line(box: str, words: Sequence[str]) -> str:
+    """Return the text of tyro's error box without frame and title; of missing arguments, only their names; of a flag
+    that the command does not have, this and the nearest one that it has."""
     lines = [re.sub(r"[│╭╰─╮╯]|^[|]|[|]$", " ", line).rstrip() for line in box.splitlines()[1:]]
     lines = [line for line in lines if line.strip(" -")]  # in ASCII output, rules are dashes
     if lines and lines[0].startswith(MISSING):
         missing = re.sub(r",\n +", ", ", "\n".join(lines).partition("For full helptext")[0])
         names = [name.split() for name in re.findall(r"^ {6}(\S.*)", missing, re.MULTILINE)]
         flags = [next((word for word in reversed(name) if word.startswith("--")), name[0]) for name in names]
+        if unknown_words := [flag for flag in flags if flag in words]:
+            return _not_taken(unknown_words[0], _name_of(words))
         return f"missing: {', '.join(flags)}; run: {lines[0].removeprefix(MISSING).rstrip(':')} --help"
     text = " ".join(line.strip() for line in lines if line)
+    if text.startswith(UNRECOGNIZED):
+        listed = re.split(r"[\s,]+", text.partition("options: ")[2])
+        return _not_taken(next((word for word in words[1:] if word in listed), listed[0]), _name_of(words))
     return re.sub(r"\s+", " ", text).replace(" For full helptext, ", "; ")
+
+
+def _name_of(words: Sequence[str]) -> str:
+    """The command that these words begin with, such as `train` or `memory run`."""
+    grouped = "action" in getattr(COMMANDS[words[0]], "__dataclass_fields__", {})
+    return " ".join(words[: 1 + (grouped and len(words) > 1 and not words[1].startswith("-"))])
+
+
+def _not_taken(wrong: str, command: str) -> str:
+    """The error for a word that a command does not take."""
+    if not wrong.startswith("-"):
+        return f"{command} does not take {wrong!r}; run: retrieval-gap {command} --help"
+    wrong, told = wrong.partition("=")[0], io.StringIO()
+    with contextlib.redirect_stdout(told), contextlib.suppress(SystemExit):
+        _parse_with_tyro([*command.split(), "--help"])
+    near = difflib.get_close_matches(wrong, re.findall(r"--[a-z][\w-]*", told.getvalue()), n=1, cutoff=0.75)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"{command} has no flag {wrong}{hint}; run: retrieval-gap {command} --help"
 
 
 def _failed(error: BaseException, text: str, status: int, debug: bool) -> int:

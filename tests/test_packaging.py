@@ -61,6 +61,14 @@ def test_the_console_script_works_beside_a_users_modules(folder: Path) -> None:
     assert told.returncode == 0, told.stderr
 
 
+def test_workers_start_beside_files_with_names_of_pythons_own_modules(folder: Path) -> None:
+    for name in ("random.py", "numpy.py"):
+        (folder / name).write_text(RAISES)
+    start = "import sys; del sys.path[0]; from retrieval_gap.cli import main; sys.exit(main())"  # as a console script
+    told = run(GRID, folder, sys.executable, "-c", start)
+    assert told.returncode == 0, told.stderr
+
+
 def test_a_users_file_may_import_its_own_folder_beside_it(folder: Path) -> None:
     (folder / "tasks" / "__init__.py").write_text("MINE = 3\n")
     source = (ROOT / "tasks" / "index.py").read_text().replace("from .", "from retrieval_gap.tasks.")

@@ -51,7 +51,7 @@ def show_measured(kind: type[OfRun], run_dirs: Sequence[Path], settings: Mapping
             continue
         if len(run_dirs) > 1:
             print(path)
-        print_table(cells_of([experiment.shown_values(row) for row in rows]), left=WORDS)
+        print_table(cells_of(experiment.shown_rows(rows)), left=WORDS)
         if told := _bits(rows[0]):
             print(told)
     if how.csv is not None:

@@ -17,7 +17,9 @@ class ResultsCommand:
     """Show the runs in one or more folders: done, running, partial or failed, and with a preset also the missing ones.
     Rows of the same configuration are merged."""
 
-    preset: Annotated[str, arg(help="show only the cells of this preset, missing ones included")] = ""
+    preset: Annotated[
+        str, arg(help="show only the cells of this preset or your grid's file, missing ones included")
+    ] = ""
     csv: Annotated[Path | None, arg(help="also write the finished rows to this CSV file")] = None
     parquet: Annotated[Path | None, arg(help="also write the finished rows to this Parquet file (needs pyarrow)")] = (
         None
@@ -34,9 +36,9 @@ class ResultsCommand:
         folders = self.runs_dir or (() if self.results and not self.preset else (Path("runs"),))
         cells = None
         if self.preset:
-            from retrieval_gap.experiments.grids import preset_cells
+            from retrieval_gap.experiments.grids import named_cells
 
-            cells = preset_cells(self.preset)
+            cells = named_cells(self.preset)
         with without_collection():
             show_results(folders, cells, tables=self.results, csv=self.csv, parquet=self.parquet)
 

@@ -109,7 +109,9 @@ class TrainCommand:
         from retrieval_gap.experiments.trained.defaults import with_defaults
         from retrieval_gap.experiments.trained.ranked import run_ranked
         from retrieval_gap.machine.devices import choose_device
+        from retrieval_gap.runs.directory import RunDirectory
         from retrieval_gap.runs.experiment import RunOptions
+        from retrieval_gap.runs.sweep import GONE
         from retrieval_gap.runs.tracking import check_tracker
 
         check_tracker(self.log)
@@ -127,6 +129,8 @@ class TrainCommand:
             scan_backend=self.scan_backend,
         )
         config = with_defaults(vars(self.config), paper=self.paper)
+        if self.keep_weights and (directory := RunDirectory.of(config, self.runs_dir)).lacks_weights():
+            print(f"{directory.path}: {GONE}", file=sys.stderr)
         row = run_ranked(config, options, ranks=self.ranks)
         if row is None:
             return

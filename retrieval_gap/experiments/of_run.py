@@ -1,6 +1,6 @@
 """Experiments on a trained run: which run, how far it was trained, and where their own directories are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -53,6 +53,10 @@ class OfRun(Experiment):
 
     def label(self) -> str:
         return f"{self.kind}-{self.run}"
+
+    def shown_rows(self, rows: Sequence[Row]) -> list[Mapping[str, str]]:
+        """The lines of a table about its rows."""
+        return [self.shown_values(row) for row in rows]
 
     def validate(self) -> None:
         config, trained = saved_run(RunDirectory(Path(self.run_dir)))

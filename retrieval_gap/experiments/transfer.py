@@ -5,6 +5,7 @@ nearly everything elsewhere, right for one class and wrong for the other.
 """
 
 import copy
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,11 +19,13 @@ from retrieval_gap.machine import environment
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Progress, Row, RunOptions
+from retrieval_gap.statistics.intervals import wilson_interval
 from retrieval_gap.tasks.api import Batch, Task
 
 if TYPE_CHECKING:
     from retrieval_gap.experiments.trained.config import RunConfig
 
+FEW = 4  # answers of a test that are printed by themselves
 # The contract of results/*_transfer.csv; `family`, `n` and `options` are what the run was trained on.
 COLUMNS = (
     "task", "family", "tested_on", "answer", "mode", "n", "tested_n", "options", "tested_options", "arch", "size",
@@ -62,7 +65,10 @@ class Transfer(OfRun):
         for task in tasks:
             if task.vocabulary != trained_on.vocabulary:
                 told = f"n = {task.config.n} {task.config.options}".rstrip()
-                raise UsageError(f"{config.label()} cannot be tested on {told}: its tokens are others")
+                raise UsageError(
+                    f"{config.label()} cannot be tested on {told}: its tokens are others (docs/results.md says which "
+                    "tasks have the same tokens at all sizes, some with an option such as --names 16)"
+                )
         return tasks
 
     def to_json(self) -> dict[str, Any]:
@@ -94,6 +100,14 @@ class Transfer(OfRun):
             "samples": f"{row['eval_samples']:,}",
         }
 
+    def shown_rows(self, rows: Sequence[Row]) -> list[Mapping[str, str]]:
+        """A line for each test, answers pooled, and one for each of its answers if there are few."""
+        tests: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+        for row in rows:
+            tests[row["tested_on"], row["tested_options"], row["tested_n"]].append(row)
+        shown = [each for parts in tests.values() for each in (_pooled(parts), *parts * (1 < len(parts) <= FEW))]
+        return [self.shown_values(row) for row in shown]
+
     def progress(self, run: RunDirectory) -> Progress:
         return Progress(done=0, total=1, unit="tests", doing="testing")
 
@@ -102,6 +116,18 @@ class Transfer(OfRun):
 
 
 EXPERIMENT = Transfer
+
+
+def _pooled(parts: Sequence[Row]) -> Row:
+    """One row of the rows of a test, which have an answer each."""
+    samples = sum(part["eval_samples"] for part in parts)
+    means = {
+        column: sum(part[column] * part["eval_samples"] for part in parts) / samples
+        for column in ("accuracy", "accuracy_strict", "exact_trace", "undecided")
+    }
+    low, high = wilson_interval(means["accuracy"], samples)
+    told = {"answer": "all", "accuracy_low": low, "accuracy_high": high, "eval_samples": samples}
+    return parts[0] | means | told
 
 
 def _rows(elsewhere: Transfer) -> Iterator[Row]:

@@ -64,6 +64,10 @@ class RunDirectory:
             raise UsageError(f"{self.path} is not a run directory (it has no config.json){told}")
         return read_experiment(read_json(self.configuration), str(self.configuration))
 
+    def lacks_weights(self) -> bool:
+        """Whether the run was finished without keeping its weights."""
+        return self.result.exists() and not self.checkpoint.exists()
+
     def rows(self, experiment: Experiment | None = None) -> list[Row]:
         """The rows of a finished run, checked and completed by its kind of experiment.
 

@@ -22,6 +22,7 @@ from retrieval_gap.tables.rows import make_room_for_table, save_table
 
 SHORT = 24  # the most cells that a dry run lists one by one
 NOT_KEPT = "weights are not kept: `eval`, `probe` and `transfer` of these runs need --keep-weights"
+GONE = "finished, and its weights were not kept: delete the folder to train it again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +75,10 @@ def sweep(cells: Sequence[Experiment], options: SweepOptions, run: RunOptions) -
         make_room_for_table(options.csv)
     if not run.keep_weights and any(cell.kind == TRAINED for cell in chosen):
         print_safely(NOT_KEPT)
+    if run.keep_weights:
+        for cell in chosen:
+            if cell.kind == TRAINED and (directory := RunDirectory.of(cell, run.runs_dir)).lacks_weights():
+                print_safely(f"{directory.path}: {GONE}")
     outcome = SweepOutcome()
     with open_executor(options.executor, run) as executor:
         places = list(executor.places)

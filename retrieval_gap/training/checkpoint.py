@@ -20,6 +20,7 @@ from retrieval_gap.machine.errors import RunError
 from retrieval_gap.machine.files import write_atomically
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
+START_OVER = "delete it to start this run over (the whole folder if the run was finished)"
 _log = logging.getLogger(__name__)
 
 
@@ -150,9 +151,9 @@ def read_checkpoint(path: Path) -> tuple[TrainingProgress, dict[str, Tensor]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         progress = _progress(header["progress"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise RunError(f"checkpoint {path} cannot be read ({error}); delete it to start this run over") from error
+        raise RunError(f"checkpoint {path} cannot be read ({error}); {START_OVER}") from error
     if header.get("sha256") != _digest(header["progress"], tensors):
-        raise RunError(f"checkpoint {path} is damaged (its SHA-256 differs); delete it to start this run over")
+        raise RunError(f"checkpoint {path} is damaged (its SHA-256 differs); {START_OVER}")
     return progress, tensors
 
 

@@ -41,9 +41,9 @@ class TrainingConfig:
         for name, value, good, wanted in (
             ("batch_size", self.batch_size, self.batch_size >= 1, "1 or more"),
             ("samples", self.samples, self.batch_size <= self.samples <= MAX_SAMPLES, "batch_size to 2**63 - 1"),
-            ("lr", self.lr, 0 < self.lr < math.inf, "more than 0, and finite,"),
+            ("lr", self.lr, 0 < self.lr < math.inf, "a finite number above 0"),
             ("warmup_samples", self.warmup_samples, 0 <= self.warmup_samples < self.samples, "0 to samples - 1"),
-            ("max_grad_norm", self.max_grad_norm, 0 <= self.max_grad_norm < math.inf, "0 or more, and finite,"),
+            ("max_grad_norm", self.max_grad_norm, 0 <= self.max_grad_norm < math.inf, "a finite number, 0 or more"),
         ):
             if not good:
                 raise UsageError(f"{name} = {value} is out of range: expected {wanted}")

@@ -21,7 +21,7 @@ from retrieval_gap.machine.errors import RunError
 from retrieval_gap.machine.stopping import StoppedError, stop_requested
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.training.batches import TrainingBatch, training_batches
-from retrieval_gap.training.checkpoint import TrainingProgress, resume, save_checkpoint
+from retrieval_gap.training.checkpoint import START_OVER, TrainingProgress, resume, save_checkpoint
 from retrieval_gap.training.config import CHECKPOINT_SECONDS, TrainingConfig
 from retrieval_gap.training.curriculum import TrainingData
 from retrieval_gap.training.ranks import ALONE, NOTHING, SAVE, STOP, Ranks
@@ -160,7 +160,7 @@ def _resumed(
     done = resume(options.checkpoint, parameters, optimizer)
     if done.step > config.steps:
         at = f"is at step {done.step} of {config.steps}"
-        raise RunError(f"checkpoint {options.checkpoint} {at}; delete it to start this run over")
+        raise RunError(f"checkpoint {options.checkpoint} {at}; {START_OVER}")
     options.on_start(done)
     return done
 

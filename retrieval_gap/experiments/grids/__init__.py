@@ -14,7 +14,7 @@ from retrieval_gap.tasks.api import TaskError
 from retrieval_gap.tasks.containment import contained
 from retrieval_gap.tasks.registry import run_file
 
-__all__ = ["ARCHITECTURES", "PRESETS", "file_cells", "grid_cells", "paper", "preset_cells"]
+__all__ = ["ARCHITECTURES", "PRESETS", "file_cells", "grid_cells", "named_cells", "paper", "preset_cells"]
 
 # The `PRESETS` of every module here, in the order of the modules' names.
 PRESETS: dict[str, Callable[[], Sequence[Experiment]]] = {
@@ -51,6 +51,11 @@ def file_cells(path: Path) -> list[Experiment]:
     return list(dict.fromkeys(cells))
 
 
+def named_cells(name: str) -> list[Experiment]:
+    """The cells of a preset, or of a user's file that ends in .py.  Raises UsageError for an unknown name."""
+    return file_cells(Path(name)) if name.endswith(".py") else preset_cells(name)
+
+
 def grid_cells(name: str, lists: Mapping[str, str], options: str = "", *, paper: bool = False) -> list[Experiment]:
     """The cells that a command line names: a preset or a file by `name`, or the lists alone if `name` is "".
 
@@ -61,7 +66,7 @@ def grid_cells(name: str, lists: Mapping[str, str], options: str = "", *, paper:
         return list(product_cells(lists, options, paper=paper))
     if paper:
         raise UsageError(f"--paper fills in what lists of values leave open; {name} names all of its settings")
-    cells = file_cells(Path(name)) if name.endswith(".py") else preset_cells(name)
+    cells = named_cells(name)
     if not any(lists.values()) and not options:
         return cells
     trained = [cell for cell in cells if isinstance(cell, RunConfig)]

@@ -125,7 +125,8 @@ def load_model(run: RunDirectory, device: torch.device = CPU) -> tuple[RunConfig
     if not has_checkpoint(run.checkpoint):
         if run.result.exists():
             raise UsageError(
-                f"{run.path} was finished without its weights; --keep-weights of train and sweep keeps them"
+                f"{run.path} was finished, and its weights were not kept; delete the folder and train it again, with "
+                "--keep-weights of train or sweep"
             )
         raise UsageError(f"{run.path} has no checkpoint yet")
     model = _new_model(config, config.build_task("train"), device)

@@ -48,13 +48,27 @@ def start_ignoring_interrupts(process: ForkServerProcess, carried: object) -> No
     carried: what the process gets from the caller; only if this needs `__main__` does it run the caller's script first.
     """
     use_short_sockets()
-    resource_tracker.ensure_running()  # else the first worker's start would start it, which unblocks SIGINT
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    with _away_from_the_folder():
+        resource_tracker.ensure_running()  # else the first worker's start would start it, which unblocks SIGINT
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            with contextlib.nullcontext() if b"__main__" in pickle.dumps(carried) else _without_script():
+                process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@contextlib.contextmanager
+def _away_from_the_folder() -> Iterator[None]:
+    """Keep interpreters that start meanwhile from importing out of the current folder first: a user's `random.py` there
+    would be taken for Python's own."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
     try:
-        with contextlib.nullcontext() if b"__main__" in pickle.dumps(carried) else _without_script():
-            process.start()
+        yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        os.environ.pop("PYTHONSAFEPATH")
+        os.environ.update({} if before is None else {"PYTHONSAFEPATH": before})
 
 
 @contextlib.contextmanager
