@@ -4,14 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from rich.markup import escape
-from rich.table import Table
-
 from retrieval_gap.machine.printing import print_safely, printable
-from retrieval_gap.machine.terminal import wide_console
-
-# Longer tables are padded to their longest cells and never wrapped: rich needs a millisecond per line.
-LONG = 400  # lines
 
 
 class Cells(NamedTuple):
@@ -28,22 +21,12 @@ def cells_of(lines: Sequence[Mapping[str, str]]) -> Cells:
 
 
 def print_table(cells: Cells, *, left: Collection[str] = (), without: Collection[str] = ()) -> None:
-    """Print a table.  left: columns aligned to the left; the others hold numbers.  without: columns to leave out."""
+    """Print a table.  left: columns aligned to the left; the others hold numbers.  without: columns to leave out.
+
+    No cell is cut or wrapped: in a terminal that is too narrow, a line goes on in the next.
+    """
+    # Column by column: a long table has few distinct cells, and each is padded once.
     shown = [place for place, column in enumerate(cells.columns) if column not in without]
-    if len(cells.rows) > LONG:
-        _print_long(cells, shown, left)
-        return
-    table = Table(box=None, pad_edge=False)
-    for place in shown:
-        column = cells.columns[place]
-        table.add_column(escape(_one_line(column)), justify="left" if column in left else "right")
-    for row in cells.rows:
-        table.add_row(*(escape(_one_line(row[place])) for place in shown))
-    wide_console().print(table)
-
-
-def _print_long(cells: Cells, shown: Sequence[int], left: Collection[str]) -> None:
-    """Pad column by column: a long table has few distinct cells, and each is padded once."""
     by_column = list(zip(cells.columns, *cells.rows, strict=True))
     padded = [_padded(by_column[place], cells.columns[place] in left) for place in shown]
     print(*map(str.rstrip, map("  ".join, zip(*padded, strict=True))), sep="\n")

@@ -37,6 +37,10 @@ def test_the_accuracies_of_a_familys_classes_average_to_that_of_eval(
     assert sum(int(row["eval_samples"]) for row in own) == 50
     right = sum(float(row["accuracy"]) * int(row["eval_samples"]) for row in own)
     assert right / 50 == pytest.approx(told["accuracy"])
+    assert main(["transfer", str(run), "--families", "two_star"]) == 0
+    pooled, *each = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert (pooled[2], float(pooled[3]), pooled[-1]) == ("all", pytest.approx(told["accuracy"], abs=5e-4), "50")
+    assert sorted(line[2] for line in each) == ["[FALSE]", "[TRUE]"]
 
 
 def test_open_answers_are_tested_at_other_sizes_and_options(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ SMALL_LR, LARGE_LR = 3e-3, 1e-3
 LARGE = ("1m", "2m")
 
 
-def with_defaults(given: Mapping[str, Any], *, paper: bool) -> RunConfig:
+def with_defaults(given: Mapping[str, Any], *, paper: bool = False) -> RunConfig:
     """A run's configuration from some of its fields; those that are None or absent are filled in.
 
     paper: fill in the paper's settings, else those that work at small sizes.
