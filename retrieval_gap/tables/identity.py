@@ -91,5 +91,6 @@ def check_seeds(identities: Iterable[Identity], remedy: str = "draw a table of o
         if each.seed in seen:
             raise UsageError(
                 f"{seen[each.seed].where} and {each.where} are two rows of one configuration and seed; keep one of them"
+                " (a file of yours that was changed makes a new run of the same name)"
             )
         seen[each.seed] = each
