@@ -6,6 +6,7 @@ Exit status: 0 done, 1 failed, 2 wrong use.  Errors are one line on standard err
 import contextlib
 import difflib
 import io
+import itertools
 import os
 import re
 import shutil
@@ -151,31 +152,29 @@ def _one_line(box: str, words: Sequence[str]) -> str:
         names = [name.split() for name in re.findall(r"^ {6}(\S.*)", missing, re.MULTILINE)]
         flags = [next((word for word in reversed(name) if word.startswith("--")), name[0]) for name in names]
         if unknown_words := [flag for flag in flags if flag in words]:
-            return _not_taken(unknown_words[0], _name_of(words))
+            return _not_taken(unknown_words[0], words)
         return f"missing: {', '.join(flags)}; run: {lines[0].removeprefix(MISSING).rstrip(':')} --help"
     text = " ".join(line.strip() for line in lines if line)
     if text.startswith(UNRECOGNIZED):
-        listed = re.split(r"[\s,]+", text.partition("options: ")[2])
-        return _not_taken(next((word for word in words[1:] if word in listed), listed[0]), _name_of(words))
+        told = re.split("Arguments are applied|Perhaps you meant|For full helptext", text.partition("options: ")[2])[0]
+        listed = re.split(r"[\s,]+", re.sub(r"\(applied to .*?\)", "", told))
+        return _not_taken(next((word for word in words if word in listed), listed[0]), words)
     return re.sub(r"\s+", " ", text).replace(" For full helptext, ", "; ")
 
 
-def _name_of(words: Sequence[str]) -> str:
-    """The command that these words begin with, such as `train` or `memory run`."""
-    grouped = "action" in getattr(COMMANDS[words[0]], "__dataclass_fields__", {})
-    return " ".join(words[: 1 + (grouped and len(words) > 1 and not words[1].startswith("-"))])
-
-
-def _not_taken(wrong: str, command: str) -> str:
-    """The error for a word that a command does not take."""
+def _not_taken(wrong: str, words: Sequence[str]) -> str:
+    """The error for a word that the command of a line does not take."""
+    grouped = "action" in getattr(COMMANDS.get(words[0]), "__dataclass_fields__", {})  # such as `memory run`
+    name = [*itertools.takewhile(lambda word: word != wrong and not word.startswith("-"), words[: 1 + grouped])]
+    told_name, more = " ".join(name) or "retrieval-gap", f"run: {' '.join(['retrieval-gap', *name])} --help"
     if not wrong.startswith("-"):
-        return f"{command} does not take {wrong!r}; run: retrieval-gap {command} --help"
+        return f"{told_name} does not take {wrong!r}; {more}"
     wrong, told = wrong.partition("=")[0], io.StringIO()
     with contextlib.redirect_stdout(told), contextlib.suppress(SystemExit):
-        _parse_with_tyro([*command.split(), "--help"])
+        _parse_with_tyro([*name, "--help"])
     near = difflib.get_close_matches(wrong, re.findall(r"--[a-z][\w-]*", told.getvalue()), n=1, cutoff=0.75)
     hint = f"; did you mean {near[0]}?" if near else ""
-    return f"{command} has no flag {wrong}{hint}; run: retrieval-gap {command} --help"
+    return f"{told_name} has no flag {wrong}{hint}; {more}"
 
 
 def _failed(error: BaseException, text: str, status: int, debug: bool) -> int:
