@@ -56,9 +56,9 @@ def answered(task: Task, query: str, searches_before: int = 0) -> list[int]:
 )  # fmt: skip
 def test_an_empty_or_senseless_search_fails_soon(query: str) -> None:
     task = hotpotqa("rag", 8)
-    started = time.perf_counter()
+    started = time.process_time()
     assert answered(task, query) == [FAILED]
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 2.0
 
 
 def test_a_search_finds_only_the_first_sentence_that_it_matches() -> None:

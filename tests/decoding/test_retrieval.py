@@ -168,9 +168,9 @@ def test_an_expression_that_would_keep_python_busy_for_ever_ends_at_once() -> No
 
     task = Evil(ISTREE.config)
     tokens = [*ISTREE.sample(np.array([0])).tokens_BxL[0].tolist() * 20, STARTSEARCH, ENDSEARCH]
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert answer(RegexRetriever(task), tokens) == [FAILED]
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def test_a_task_without_a_fast_search_says_so() -> None:

