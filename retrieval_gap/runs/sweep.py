@@ -76,9 +76,9 @@ def sweep(cells: Sequence[Experiment], options: SweepOptions, run: RunOptions) -
     if not run.keep_weights and any(cell.kind == TRAINED for cell in chosen):
         print_safely(NOT_KEPT)
     if run.keep_weights:
-        for cell in chosen:
-            if cell.kind == TRAINED and (directory := RunDirectory.of(cell, run.runs_dir)).lacks_weights():
-                print_safely(f"{directory.path}: {GONE}")
+        for cell, each in zip(chosen, planned, strict=True):
+            if cell.kind == TRAINED and each.run.lacks_weights():
+                print_safely(f"{each.run.path}: {GONE}")
     outcome = SweepOutcome()
     with open_executor(options.executor, run) as executor:
         places = list(executor.places)

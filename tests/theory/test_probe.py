@@ -38,10 +38,11 @@ class Notebook:
         values = torch.arange(2**BITS_A_VALUE)
         self.code_VxK = ((values[:, None] >> torch.arange(BITS_A_VALUE)) & 1).float() * 2 - 1
 
+    def init_state(self, batch: int) -> State:
+        return torch.zeros(batch, N, BITS_A_VALUE), torch.zeros(batch, dtype=torch.int16)
+
     def prefill(self, tokens_BxL: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        if state is None:
-            batch = len(tokens_BxL)
-            state = (torch.zeros(batch, N, BITS_A_VALUE), torch.zeros(batch, dtype=torch.int16))
+        state = self.init_state(len(tokens_BxL)) if state is None else state
         for token_B in tokens_BxL.long().unbind(1):
             logits_BxV, state = self.step(token_B, state)
         return logits_BxV, state
@@ -65,12 +66,6 @@ class ComplexNotebook(Notebook):
 
     def init_state(self, batch: int) -> State:
         return torch.zeros(batch, N, BITS_A_VALUE // 2, dtype=torch.complex64), torch.zeros(batch, dtype=torch.int16)
-
-    def prefill(self, tokens_BxL: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        state = self.init_state(len(tokens_BxL)) if state is None else state
-        for token_B in tokens_BxL.long().unbind(1):
-            logits_BxV, state = self.step(token_B, state)
-        return logits_BxV, state
 
     def step(self, token_B: Tensor, state: State) -> tuple[Tensor, State]:
         logits_BxV, (signs, place_B) = super().step(token_B, (torch.view_as_real(state[0]).flatten(-2), state[1]))

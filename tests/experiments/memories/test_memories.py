@@ -15,7 +15,7 @@ from rich.console import Console
 from retrieval_gap.cli import main
 from retrieval_gap.experiments.grids import preset_cells
 from retrieval_gap.experiments.memories.cell import STEPS, MemoryCell
-from retrieval_gap.experiments.memories.comparison import TABLE_COLUMNS, compared_rows
+from retrieval_gap.experiments.memories.comparison import PAIRED, TABLE_COLUMNS, compared_rows
 from retrieval_gap.experiments.memories.rows import COLUMNS
 from retrieval_gap.experiments.memories.showing import show_run
 from retrieval_gap.experiments.memories.work import REPLIES, read_log
@@ -24,6 +24,7 @@ from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import read_experiment
 from retrieval_gap.statistics.intervals import wilson_interval
+from retrieval_gap.tables.rows import write_table
 from retrieval_gap.tasks.api import TaskError
 from retrieval_gap.text_memory.scripted import count_tokens, note_taker
 from tests.experiments.memories.cells import cell, finished_in, performed
@@ -116,6 +117,9 @@ def test_the_table_has_floors_methods_and_paired_differences(tmp_path: Path):
     told = next(row for row in beside if row["method"] == "llm_as_rnn" and row["budget"] == 50 and row["part"] == "all")
     assert told["difference"] == pytest.approx(1.0 - floor["score"])
     assert "against" not in whole["zero_shot", None]
+    write_table(tmp_path / "table.csv", TABLE_COLUMNS, rows)
+    header = (tmp_path / "table.csv").read_text().splitlines()[0].split(",")
+    assert header == [*COLUMNS, *PAIRED]
     assert {column for row in rows for column in row} <= set(TABLE_COLUMNS)
     with pytest.raises(UsageError, match="did you mean 'zero_shot'"):
         compared_rows(finished_in(tmp_path), "zeroshot", Price())
