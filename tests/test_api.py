@@ -117,7 +117,7 @@ cell = RunConfig(**{CONFIG.to_json() | {"arch": "lstm"}!r})
 print("rows:", len(sweep([cell], RunOptions(runs_dir=Path({str(tmp_path)!r})))))
 """
     told = subprocess.run(
-        [sys.executable, "-"], input=script, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, "-"], input=script, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
     )
     assert told.stdout.endswith("rows: 1\n"), told.stderr
 

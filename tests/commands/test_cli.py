@@ -505,7 +505,7 @@ def test_a_closed_pipe_is_no_error() -> None:
 def test_standard_output_may_be_full_closed_or_narrow(line: str, status: int, lines: int) -> None:
     quiet = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"} | {"COLUMNS": "5"}
     command = ["bash", "-o", "pipefail", "-c", f"{sys.executable} -m retrieval_gap.cli {line}"]
-    told = subprocess.run(command, env=quiet, capture_output=True, text=True, check=False, timeout=60)
+    told = subprocess.run(command, env=quiet, capture_output=True, text=True, check=False, timeout=120)
     assert (told.returncode, told.stderr.count("\n")) == (status, lines), told.stderr
 
 

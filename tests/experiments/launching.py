@@ -39,7 +39,7 @@ def fakes_in(folder: Path) -> dict[str, str]:
 
 
 def launched(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
 
 
 def calls(fakes: dict[str, str]) -> list[str]:

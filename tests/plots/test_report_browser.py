@@ -40,7 +40,7 @@ class Page:
         return self.driver.execute_script(script)
 
     def until(self, script: str) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not self.run(script):
             assert time.monotonic() < deadline, f"never true: {script}; {self.driver.get_log('browser')}"
             time.sleep(0.05)
