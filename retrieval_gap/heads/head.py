@@ -68,8 +68,14 @@ class Head(Learner):
         self.out = nn.Linear(d_features or shape.width, shape.d_out)
 
     def features(self, states_BxLxD: Float[Tensor, "b l d"], mask_BxL: Bool[Tensor, "b l"]) -> Float[Tensor, "b l f"]:
-        """Features of every token."""
+        """Features of every token, of which one vector per text is pooled."""
         raise NotImplementedError(f"{type(self).__name__} has no features()")
+
+    def token_features(
+        self, states_BxLxD: Float[Tensor, "b l d"], mask_BxL: Bool[Tensor, "b l"]
+    ) -> Float[Tensor, "b l p"]:
+        """Features of every token, for labels of tokens."""
+        return self.features(states_BxLxD, mask_BxL)
 
     def pooled(self, features_BxLxF: Float[Tensor, "b l f"], mask_BxL: Bool[Tensor, "b l"]) -> Float[Tensor, "b p"]:
         """One vector per text."""
@@ -83,7 +89,7 @@ class Head(Learner):
         self, states_BxLxD: Float[Tensor, "b l d"], mask_BxL: Bool[Tensor, "b l"]
     ) -> Float[Tensor, "b l o"]:
         """Scores of each token's labels."""
-        return self.out(self.features(normalised(states_BxLxD), mask_BxL))
+        return self.out(self.token_features(normalised(states_BxLxD), mask_BxL))
 
     def parameter_count(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters())

@@ -19,8 +19,8 @@ class Linear(Head):
     def pooled(self, features_BxLxF: Tensor, mask_BxL: Tensor) -> Tensor:
         return self.project(super().pooled(features_BxLxF, mask_BxL))
 
-    def token_scores(self, states_BxLxD: Tensor, mask_BxL: Tensor) -> Tensor:
-        return self.out(self.project(states_BxLxD))
+    def token_features(self, states_BxLxD: Tensor, mask_BxL: Tensor) -> Tensor:
+        return self.project(states_BxLxD)
 
 
 HEAD = Linear

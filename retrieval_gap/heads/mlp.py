@@ -24,8 +24,8 @@ class MLP(Head):
         both = [pool(features_BxLxF, mask_BxL) for pool in (pooling.mean, pooling.largest)]
         return F.gelu(self.hidden(torch.cat(both, -1)))
 
-    def token_scores(self, states_BxLxD: Tensor, mask_BxL: Tensor) -> Tensor:
-        return self.out(F.gelu(self.hidden(states_BxLxD)))
+    def token_features(self, states_BxLxD: Tensor, mask_BxL: Tensor) -> Tensor:
+        return F.gelu(self.hidden(states_BxLxD))
 
 
 HEAD = MLP

@@ -54,6 +54,13 @@ def _texts() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return states_BxLxD, states_BxLxD[:, order_L], torch.ones(4, 9, dtype=torch.bool)
 
 
+@pytest.mark.parametrize(("name", "pool"), CHOICES)
+def test_the_scale_of_the_states_does_not_change_the_scores(name: str, pool: str) -> None:
+    head, (states, _, mask) = build(HeadSpec(name), _shape(name, pool)), _texts()
+    score = head.token_scores if pool == "token" else head
+    torch.testing.assert_close(score(states, mask), score(10 * states + 3, mask), atol=1e-3, rtol=1e-3)
+
+
 @pytest.mark.parametrize("name", BLIND)
 def test_a_head_that_reads_no_order_gives_the_same_scores_for_any_order(name: str) -> None:
     head, (states, shuffled, mask) = build(HeadSpec(name), _shape(name)), _texts()

@@ -23,6 +23,8 @@ Control = Literal["none", "shuffle_words", "shuffle_states", "shuffle_both"]
 EXAMPLES = "examples.json"
 # Increased when the meaning of a configuration changes, so that old run directories are not taken for new ones.
 CONFIG_VERSION = 1
+# Heads that did not normalise the states of tokens to label at first; `ncbi` is the only set that labels tokens.
+NORMALISED_LATER = ("linear", "mlp")
 COLUMNS = (
     "dataset", "n", "label_kind", "metric", "model", "model_files", "layer", "half", "copies", "tune_lr", "head",
     "parameters", "width", "control", "window", "seed", "lr", "step", "train_examples", "test_examples", "score",
@@ -163,6 +165,8 @@ class HeadsConfig(Experiment):
         if self.spec.is_file:
             meaning["head_code"] = head_code
             meaning["head"] = self.spec.shown
+        elif self.dataset == "ncbi" and self.head in NORMALISED_LATER:
+            meaning["normalised"] = True
         return meaning
 
     def hash(self) -> str:
