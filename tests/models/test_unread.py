@@ -4,7 +4,10 @@ import pytest
 import torch
 
 from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.experiments.trained.run import new_model
+from retrieval_gap.machine.devices import CPU
 from retrieval_gap.models import ModelConfig, SequenceModel
+from retrieval_gap.tasks.api import PAD
 from tests.models.helpers import SMALL, VOCAB, random_tokens
 
 UNREAD = (5, 17)
@@ -49,4 +52,5 @@ def test_unread_tokens_are_still_learned_as_targets() -> None:
 def test_a_run_takes_its_unread_tokens_from_its_task() -> None:
     config = RunConfig(task="word_problem", n=6, mode="direct", arch="lstm", size="tiny", options="ask=each")
     task = config.build_task("train")
-    assert config.model(len(task.vocabulary), task.unread).unread == task.answers
+    assert task.answers
+    assert (new_model(config, task, CPU).read_as_V[list(task.answers)] == PAD).all()

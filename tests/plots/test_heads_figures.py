@@ -9,7 +9,7 @@ from retrieval_gap.experiments.heads.compare import TABLE_COLUMNS
 from retrieval_gap.heads import head_names
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.plots import draw, fig_heads, fig_middle, fig_order
-from retrieval_gap.plots.heads_published import read_published
+from retrieval_gap.plots.heads_published import read_gains
 from retrieval_gap.plots.heads_table import READING_ORDER, head_looks, read_heads
 from retrieval_gap.tables.rows import write_table
 from tests.plots.layout import check_words
@@ -68,7 +68,7 @@ def test_differences_are_drawn_at_their_values(tmp_path: Path) -> None:
 
 
 def test_a_published_gain_without_a_base_has_no_interval_and_the_others_have_one() -> None:
-    gains = read_published()
+    gains = read_gains()
     assert [gain.difference is None for gain in gains] == [False, False, False, True]
     assert gains[2].reach == pytest.approx(0.0249, abs=1e-4)  # 2.12 points: z = 1.7
     assert gains[3].reach == 0

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from retrieval_gap.experiments import grids as presets
+from retrieval_gap.experiments.grids import istree
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.llm.packaged import models_folder
 from retrieval_gap.machine.errors import RunError, UsageError
@@ -293,9 +294,9 @@ def test_every_preset_is_a_grid_of_valid_and_different_cells(name: str) -> None:
 
 
 def test_the_papers_grid_is_complete_and_starts_with_the_most_telling_cells() -> None:
-    cells = presets.paper()
+    cells = istree.paper()
     modes, sizes, ns = ("direct", "cot", "rag"), ("0.5m", "1m", "2m"), (16, 32, 64, 128)
-    grid = itertools.product(modes, ns, presets.ARCHITECTURES, sizes)
+    grid = itertools.product(modes, ns, istree.ARCHITECTURES, sizes)
     assert sorted((c.mode, c.n, c.arch, c.size) for c in cells) == sorted(grid)
     first = list(dict.fromkeys((c.mode, c.n, c.size) for c in cells))
     assert first[:5] == [("cot", n, "0.5m") for n in (16, 32, 64)] + [("rag", n, "0.5m") for n in (16, 32)]

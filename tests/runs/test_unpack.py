@@ -190,7 +190,7 @@ def test_a_run_loses_no_progress_wherever_its_replacement_is_interrupted(
     make_run(here, "done")
     run = make_run(there, "9")
     pack(out, here, "")
-    replace_file = Path.replace
+    replace_file, interrupted = Path.replace, 0
     for allowed in range(len(packed_files())):
         left = allowed
 
@@ -207,9 +207,11 @@ def test_a_run_loses_no_progress_wherever_its_replacement_is_interrupted(
             try:
                 unpack(out, there)
             except KeyboardInterrupt:
+                interrupted += 1
                 assert progress_of(run) >= before
                 assert run.status() in ("partial", "done")
     assert run.status() == "done"
+    assert interrupted > 1
 
 
 def test_folders_that_a_killed_command_left_are_removed_an_hour_later(here: Path, there: Path, out: Path) -> None:

@@ -53,6 +53,10 @@ GOLDEN = {
 
 every_task = pytest.mark.parametrize("name", TASKS)
 every_mode = pytest.mark.parametrize("mode", MODES)
+every_view = pytest.mark.parametrize(
+    ("name", "mode"),
+    [(name, mode) for name in (*TASKS, "word_problem", "find_path") for mode in load_task(name).modes],
+)
 
 
 def make(name: str, n: int, **settings: object) -> Task:
@@ -89,8 +93,7 @@ def test_samples_are_pinned(name):
     assert " ".join(words) == GOLDEN[name]
 
 
-@every_task
-@every_mode
+@every_view
 def test_a_sample_does_not_depend_on_its_batch(name, mode):
     task = make(name, 48, mode=mode, seed=3)
     index_B = np.array([5, 0, 2**40, 17, 5])
@@ -99,9 +102,9 @@ def test_a_sample_does_not_depend_on_its_batch(name, mode):
     assert together == alone
 
 
-@every_task
-def test_threads_that_sample_at_once_do_not_meet(name):
-    task = make(name, 64, mode="rag")
+@every_view
+def test_threads_that_sample_at_once_do_not_meet(name, mode):
+    task = make(name, 64, mode=mode)
     parts = np.split(np.arange(400), 8)
     with ThreadPoolExecutor(2) as pool:
         batches = list(pool.map(task.sample, parts))
@@ -154,11 +157,13 @@ def test_spellings_are_distinct_and_the_same_for_every_view(name):
     assert not any(" " in word for word in words[0])
 
 
-@every_task
+@pytest.mark.parametrize(
+    ("name", "options"), [(name, "") for name in TASKS] + [(name, "query=first") for name in QUERIED]
+)
 @pytest.mark.parametrize("engine", ["re", "re2"])
 @pytest.mark.parametrize("n", [8, 30, 250])
-def test_every_search_finds_in_both_engines_what_the_trace_says(name, engine, n):
-    task = make(name, n, mode="rag")
+def test_every_search_finds_in_both_engines_what_the_trace_says(name, options, engine, n):
+    task = make(name, n, mode="rag", options=options)
     for words, _ in rows(task, task.sample(np.arange(3 if n == 250 else 20))):
         ends = [i for i, word in enumerate(words) if word == "[ENDSEARCH]"]
         assert ends
@@ -233,16 +238,6 @@ def test_with_query_first_the_same_problems_have_their_query_in_front(name, mode
         prompt = int(behind.prompt_len_B[0])
         assert asked[:prompt] == ["[BOS]", *words[26:prompt], *words[1:26]]
         assert asked[-1] == words[-1]
-
-
-@pytest.mark.parametrize("name", QUERIED)
-@pytest.mark.parametrize("engine", ["re", "re2"])
-@pytest.mark.parametrize("n", [8, 30, 250])
-def test_with_query_first_a_search_finds_what_the_trace_says(name, engine, n):
-    task = make(name, n, mode="rag", options="query=first")
-    for words, _ in rows(task, task.sample(np.arange(3 if n == 250 else 20))):
-        for end in [i for i, word in enumerate(words) if word == "[ENDSEARCH]"]:
-            assert textual_search(task, words[: end + 1], engine) == words[end + 1]
 
 
 def test_a_later_question_is_the_text_between_an_answer_and_the_next_graded_token():

@@ -8,7 +8,7 @@ import pytest
 
 from retrieval_gap.cli import main
 from retrieval_gap.experiments.memories.cell import STEPS, MemoryCell
-from retrieval_gap.experiments.memories.planning import MemoryPlan, Varied
+from retrieval_gap.experiments.memories.planning import Varied, planned_cells
 from retrieval_gap.experiments.memories.work import read_log
 from retrieval_gap.llm.config import LLMConfig
 from retrieval_gap.llm.request import Request
@@ -91,7 +91,7 @@ def test_a_budget_below_the_headings_is_refused_or_kept(tmp_path: Path, method: 
 def test_of_several_budgets_without_effect_the_largest_is_taken() -> None:
     cell = MemoryCell(benchmark="recall", method="zero_shot", model=MODEL)
     same = Varied(methods=["no_update"], budgets=[256, 3], feedbacks=["truth"], updates=["rewrite"], seeds=[0])
-    (chosen,) = MemoryPlan(cell=cell, varied=same, floors=False).cells
+    (chosen,) = planned_cells(cell, same, floors=False)
     assert chosen == replace(cell, method="no_update", settings=Settings(budget=256))
 
 

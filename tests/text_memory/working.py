@@ -1,6 +1,5 @@
 """Runs a method over streams with a model of the tests, in a few milliseconds."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from retrieval_gap.llm.cache import Cache
@@ -47,9 +46,6 @@ def worked_through(
 def share_right(records: list[StepRecord]) -> float:
     asked = [record for record in records if record.asked]
     return sum(bool(record.right) for record in asked) / len(asked)
-
-
-Rule = Callable[[str], str]
 
 
 def scripted(name: str) -> ScriptedBackend:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +34,7 @@ from retrieval_gap.models import SequenceModel
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import hash_of
 from retrieval_gap.training import checkpoint
-from retrieval_gap.training.checkpoint import TrainingProgress, _digest, previous, read_checkpoint, save_checkpoint
+from retrieval_gap.training.checkpoint import TrainingProgress, digest, previous, read_checkpoint, save_checkpoint
 from retrieval_gap.training.config import TrainingConfig
 from retrieval_gap.training.loop import DivergedError, StepReport
 from tests.training.runs import execute
@@ -104,7 +105,7 @@ def test_a_run_killed_by_sigkill_ends_with_the_same_weights(tmp_path: Path) -> N
         ):
             time.sleep(0.01)
         process.kill()
-        process.wait()
+        assert process.wait() == -signal.SIGKILL
     subprocess.run(runs["killed"], check=True, capture_output=True)
     assert_same(RunDirectory.of(config, tmp_path / "whole"), killed)
 
@@ -244,7 +245,7 @@ def test_a_checkpoint_with_impossible_progress_is_refused(progress: str, tmp_pat
     run = RunDirectory.of(CONFIG, tmp_path)
     execute(CONFIG, tmp_path)
     run.result.unlink()
-    signed = {"progress": progress, "sha256": _digest(progress, weights(run))}
+    signed = {"progress": progress, "sha256": digest(progress, weights(run))}
     save_file(weights(run), run.checkpoint, metadata=signed)
     with pytest.raises(RunError, match=r"(cannot be read|is at step 41 of 40).*delete it to start this run over"):
         execute(CONFIG, tmp_path)
@@ -410,12 +411,15 @@ def test_a_run_held_by_another_process_is_not_touched(tmp_path: Path, monkeypatc
     assert {path.name: path.stat().st_mtime_ns for path in run.path.iterdir() if path.name != "lock"} == before
 
 
-def test_a_run_that_another_process_is_finishing_is_waited_for(tmp_path: Path) -> None:
+def test_a_run_that_another_process_is_finishing_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = execute(CONFIG, tmp_path)
     run = RunDirectory.of(CONFIG, tmp_path)
     finished = run.result.rename(run.path / "finished.json")
+    waits = threading.Event()
+    monkeypatch.setattr("retrieval_gap.runs.directory.time.sleep", lambda seconds: waits.set())
     with ThreadPoolExecutor(1) as other, run.locked():
         waiting = other.submit(execute, CONFIG, tmp_path)
+        assert waits.wait(120)
         finished.rename(run.result)
     assert waiting.result() == row
 

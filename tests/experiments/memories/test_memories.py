@@ -18,7 +18,8 @@ from retrieval_gap.experiments.memories.cell import STEPS, MemoryCell
 from retrieval_gap.experiments.memories.comparison import PAIRED, TABLE_COLUMNS, compared_rows
 from retrieval_gap.experiments.memories.rows import COLUMNS
 from retrieval_gap.experiments.memories.showing import show_run
-from retrieval_gap.experiments.memories.work import REPLIES, read_log
+from retrieval_gap.experiments.memories.work import read_log
+from retrieval_gap.llm.cache import REPLIES
 from retrieval_gap.llm.config import LLMConfig, Price, ServerConfig
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.runs.directory import RunDirectory
@@ -83,7 +84,7 @@ def test_a_killed_run_resumes_to_equal_rows_and_repeats_no_answered_request(tmp_
         while len(server.answered) < needed + 9 and process.poll() is None:
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        assert process.wait() == -signal.SIGKILL
         assert performed(chosen, tmp_path / "killed") == straight
         bodies = [json.dumps(body, sort_keys=True) for body in server.answered[needed:]]
         assert len(bodies) <= needed + 1  # the request that was under way at the kill is asked again

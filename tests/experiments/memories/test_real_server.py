@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from retrieval_gap.experiments.memories.cell import STEPS, MemoryCell
-from retrieval_gap.experiments.memories.work import REPLIES, read_log
+from retrieval_gap.experiments.memories.work import read_log
+from retrieval_gap.llm.cache import REPLIES
 from retrieval_gap.llm.config import LLMConfig, ServerConfig
 from retrieval_gap.llm.packaged import MODELS
 from retrieval_gap.llm.server import ServerBackend

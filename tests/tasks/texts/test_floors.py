@@ -17,7 +17,7 @@ def test_naive_bayes_agrees_with_scikit_learn() -> None:
     labels = [example.label for example in texts.train]
     counted = CountVectorizer(binary=True, token_pattern=r"\S+")
     model = bayes.BernoulliNB(alpha=1.0).fit(counted.fit_transform(train), labels)
-    ours = naive_bayes(train, labels, test)
+    ours = naive_bayes(train, labels, test, len(texts.labels))
     np.testing.assert_allclose(ours, model.predict_joint_log_proba(counted.transform(test)), rtol=1e-9)
 
 
@@ -35,3 +35,15 @@ def test_choices_of_the_same_words_in_another_order_count_as_a_guess() -> None:
         name="own", kind="choice", labels=(), splits={"train": tuple(train), "validation": (), "test": tuple(test)}
     )
     assert floors(texts)["bag_of_words"] == pytest.approx(1 / 3, abs=1e-12)
+
+
+def test_a_label_that_no_training_text_has_is_never_guessed() -> None:
+    def split(labels: str) -> tuple[Example, ...]:
+        return tuple(
+            Example(name=f"{k}", group=f"{k}", texts=(f"word {k}",), label="abc".index(letter))
+            for k, letter in enumerate(labels)
+        )
+
+    splits = {"train": split("aaab"), "validation": (), "test": split("acc")}
+    found = floors(TextSet(name="own", kind="text", labels=("a", "b", "c"), splits=splits))
+    assert found == {"majority": 1 / 3, "bag_of_words": 1 / 3, "first_token": 1 / 3}

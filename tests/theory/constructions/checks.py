@@ -21,7 +21,7 @@ def built(
     told = TaskConfig(n=n, mode=builds.mode, split="test", **config)
     construction = builds.build(told, Precision())
     if bits != "exact":
-        stated = construction.stated_precision(n) if bits == "stated" else int(bits)
+        stated = construction.stated_precision if bits == "stated" else int(bits)
         construction = builds.build(told, Precision(stated))
     return construction, (builds.view or load_task(task))(told)
 

@@ -116,7 +116,7 @@ def test_the_stated_bits_per_number_are_near_the_fewest_and_fewer_fail(how):
     config = TaskConfig(n=16, mode="cot", split="test")
     build = builder("istree", how).build
     _, problem = built("istree", 16, how=how)
-    stated = build(config, Precision()).stated_precision(16)
+    stated = build(config, Precision()).stated_precision
     smallest = smallest_precision(lambda precision: build(config, precision), problem, stated, 10)
     assert stated - 11 <= smallest <= stated
     assert scored(*built("istree", 16, smallest - 2, how=how), samples=10).exact_trace < 1

@@ -65,7 +65,7 @@ def test_the_stated_bits_per_number_are_near_the_fewest_and_fewer_fail(task, how
     config = TaskConfig(n=64, mode="direct", split="test")
     build = builder(task, how).build
     _, problem = built(task, 64, how=how)
-    stated = build(config, Precision()).stated_precision(64)
+    stated = build(config, Precision()).stated_precision
     smallest = smallest_precision(lambda precision: build(config, precision), problem, stated, 40)
     assert stated - 8 <= smallest <= stated
     assert scored(*built(task, 64, smallest - 4, how=how), samples=40).accuracy_strict < 1

@@ -45,7 +45,7 @@ def test_the_stated_bits_are_near_the_fewest_and_one_fewer_fails(task, options):
     config = TaskConfig(n=64, mode="rag", split="test", options=options)
     _, problem = built(task, 64, options=options)
     build = builder(task, "rnn_rag").build
-    stated = build(config, Precision()).stated_precision(64)
+    stated = build(config, Precision()).stated_precision
     smallest = smallest_precision(lambda precision: build(config, precision), problem, stated)
     assert stated - 6 <= smallest <= stated
     assert is_exact(*built(task, 64, smallest, options=options), samples=20)

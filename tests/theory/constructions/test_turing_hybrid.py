@@ -32,7 +32,7 @@ WORDS = {
 
 def run(task: WriteTask, less: int = 0) -> tuple[MachineRun, Decoded]:
     """The construction's run and what it decoded, with `less` bits per number fewer than stated."""
-    stated = build_turing_hybrid(task, Precision()).stated_precision(task.max_steps)
+    stated = build_turing_hybrid(task, Precision()).stated_precision
     decoded = decode(
         build_turing_hybrid(task, Precision(stated - less)),
         np.array([task.prompt], np.int32),
@@ -94,7 +94,7 @@ def test_it_has_five_registers_for_any_time_and_one_attention_layer_above_them()
     numbers, counts = set(), set()
     for steps in (100, 1_000, 10_000):
         task = WriteTask(load_machine("copy"), "ab", steps)
-        stated = build_turing_hybrid(task, Precision()).stated_precision(steps)
+        stated = build_turing_hybrid(task, Precision()).stated_precision
         model = build_turing_hybrid(task, Precision(stated))
         numbers.add(model.recurrent_bits() / stated)
         counts.add(model.parameter_count())

@@ -18,7 +18,7 @@ from tests.theory.constructions.checks import assert_causal_and_stepwise
 
 def run(task: MachineTask, bits: int | None = -1, retriever: RetrieverName = "fast") -> tuple[MachineRun, Decoded]:
     """The construction's run and what it decoded; `bits` -1: the stated bits."""
-    bits = build_turing(task, Precision()).stated_precision(task.max_steps) if bits == -1 else bits
+    bits = build_turing(task, Precision()).stated_precision if bits == -1 else bits
     decoded = decode(
         build_turing(task, Precision(bits)),
         np.array([task.prompt], np.int32),
@@ -148,7 +148,7 @@ def test_the_search_finds_the_last_write_and_without_its_greedy_beginning_the_fi
 
 def test_fewer_bits_than_the_cell_numbers_need_fail():
     task = MachineTask(load_machine("busy_beaver_4"), "", 150)
-    stated = build_turing(task, Precision()).stated_precision(150)
+    stated = build_turing(task, Precision()).stated_precision
     assert run(task, stated)[0] == by_hand(task.machine, "", 150)
     assert run(task, stated - 8)[0] != by_hand(task.machine, "", 150)
 
@@ -159,7 +159,7 @@ def test_state_grows_like_the_logarithm_of_the_time_and_weights_not_at_all():
     times = [2**k for k in range(5, 13)]
     for steps in times:
         task = MachineTask(machine, "ab", steps)
-        stated = build_turing(task, Precision()).stated_precision(steps)
+        stated = build_turing(task, Precision()).stated_precision
         construction = build_turing(task, Precision(stated))
         bits.append(construction.state_bits(3))
         counts.add(construction.parameter_count())
