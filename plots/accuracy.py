@@ -24,8 +24,8 @@ from retrieval_gap.theory.bounds import BOUNDS, Bound, bound_of
 
 from . import style
 from .caption import left_out
+from .kept import number_of
 from .page import fitted, page
-from .probes import number_of
 from .series import X_COLUMNS, Line, SeedMean, Series, name_in, read_series
 
 read_table = read_series

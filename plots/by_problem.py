@@ -25,9 +25,9 @@ from retrieval_gap.theory.bounds import BOUNDS, Bound, bound_of
 
 from . import style
 from .caption import INTERVALS, SEED_INTERVALS, hardware, held_out, left_out
-from .kept import Kept
+from .kept import Kept, number_of
 from .page import line_of_panels, page
-from .probes import number_of, task_of
+from .probes import task_of
 from .seeds import Seeds, by_test, pooled
 
 TEXT = ("task", "family", "mode", "options", "arch", "size", "hardware")

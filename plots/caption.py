@@ -5,7 +5,7 @@ from typing import Protocol
 
 from retrieval_gap.tables.identity import TEST, Identity
 
-from .probes import number_of
+from .kept import number_of
 from .results import Results
 from .style import VIEWS, family_name, size_name
 

@@ -24,9 +24,8 @@ from retrieval_gap.tables.identity import Identity, identity_of
 
 from . import style
 from .caption import hardware, left_out, of_split
-from .kept import counted
+from .kept import counted, number_of
 from .page import page
-from .probes import number_of
 from .results import RESULTS, count_in, read_rows, share_in
 from .seeds import Seeds
 
@@ -39,7 +38,7 @@ PANELS = {
     ("random", "length_matched"): "Only candidates grow",
     ("random", "distance"): "Only distance grows",
 }
-_VIEWS = ("direct", "cot", "rag")
+_VIEWS = tuple(style.VIEWS)
 _NS = (2, 4, 6, 8)
 _METHODS = {"cot": "o", "regex": "s", "bm25": "^"}
 _ROW_HEIGHT = 1.75  # inches

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from . import style
 from .caption import left_out
-from .heads_published import Gain, read_published
+from .heads_published import Gain, read_gains
 from .heads_table import (
     DEFAULT_TABLE,
     MOST_IN_A_LINE,
@@ -44,7 +44,7 @@ def draw_figure(table: Kept[HeadRow]) -> Figure:
     )
     compared = kept.rows
     settings = settings_of(compared)
-    published = read_published()
+    published = read_gains()
     lines, columns = shape_of_panels(len(settings) + 1, MOST_IN_A_LINE)
     heads = [heads_of([row for row in compared if row.setting in settings[columns * line : columns * (line + 1)]])
              for line in range(lines)]  # fmt: skip

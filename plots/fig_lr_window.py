@@ -19,8 +19,8 @@ from matplotlib.lines import Line2D
 
 from . import by_problem, style
 from .by_problem import AskedProblem, ProblemMean, ProblemRow, Runs, grouped, looks, models_of
+from .kept import number_of
 from .page import WIDTH, fitted, page
-from .probes import number_of
 from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "lr_window_demo.csv"

@@ -12,7 +12,8 @@ from retrieval_gap.text_memory.methods import UNBOUNDED
 
 from . import style
 from .caption import left_out
-from .memories import METHODS, SCRIPTED, Memories, MemoryRow, hardware_of, looks_of, read_memories, spread
+from .kept import spread
+from .memories import METHODS, SCRIPTED, Memories, MemoryRow, hardware_of, looks_of, read_memories
 from .page import page
 
 DEFAULT_TABLE, read_table = SCRIPTED, read_memories

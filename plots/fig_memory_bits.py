@@ -10,7 +10,8 @@ from retrieval_gap.text_memory.methods import UNBOUNDED
 
 from . import style
 from .caption import left_out
-from .memories import SCRIPTED, Memories, MemoryRow, hardware_of, looks_of, read_memories, spread
+from .kept import spread
+from .memories import SCRIPTED, Memories, MemoryRow, hardware_of, looks_of, read_memories
 from .page import line_of_panels, page
 
 DEFAULT_TABLE, read_table = SCRIPTED, read_memories

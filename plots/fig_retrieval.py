@@ -15,9 +15,8 @@ from retrieval_gap.machine.errors import UsageError
 
 from . import style
 from .caption import hardware, held_out, left_out
-from .kept import counted
+from .kept import counted, number_of
 from .page import page
-from .probes import number_of
 from .results import RESULTS, Cell, Model, Results
 
 DEFAULT_TABLE = RESULTS / "theory_demo.csv"

@@ -12,8 +12,9 @@ from retrieval_gap.about import in_order
 
 from . import style
 from .caption import hardware, held_out, left_out
+from .kept import number_of
 from .page import line_of_panels, page
-from .probes import BITS_CARRIED, DEMO_PROBE, ProbedMean, Probes, colours_of, frontier, number_of, read_probes, title_of
+from .probes import BITS_CARRIED, DEMO_PROBE, ProbedMean, Probes, colours_of, frontier, read_probes, title_of
 
 DEFAULT_TABLE, read_table = DEMO_PROBE, read_probes
 _CEILING, _QUANTISED = (0, (4, 2)), 2.2

@@ -18,9 +18,8 @@ from retrieval_gap.tables.identity import Identity, identity_of
 
 from . import style
 from .caption import hardware, held_out, left_out
-from .kept import Kept
+from .kept import Kept, number_of
 from .page import page
-from .probes import number_of
 from .results import RESULTS, count_in, read_rows, share_in
 from .seeds import Seeds
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from math import sqrt
-from pathlib import Path
 
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tables.texts import read_rows
@@ -44,11 +43,11 @@ class Gain:
         return _NORMAL * sqrt(sum(variances))
 
 
-def read_published(path: Path = TABLE) -> list[Gain]:
+def read_gains() -> list[Gain]:
     """Raises UsageError, with file and line, for an invalid table."""
-    rows = read_rows(path, (*_TEXT, "coupled", "base", "test_examples"))
+    rows = read_rows(TABLE, (*_TEXT, "coupled", "base", "test_examples"))
     if not rows:
-        raise UsageError(f"results table {path} is empty")
+        raise UsageError(f"results table {TABLE} is empty")
     return [
         Gain(
             **{key: row[key] for key in _TEXT},

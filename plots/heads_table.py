@@ -13,7 +13,7 @@ from retrieval_gap.tables.texts import read_rows
 from retrieval_gap.tables.values import count_in, number_in, share_in
 
 from . import style
-from .kept import Kept
+from .kept import Kept, spread
 from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "heads_demo.csv"
@@ -171,13 +171,8 @@ def making(rows: Sequence[HeadRow]) -> str:
     how = "frozen or fine-tuned (see panels)" if len(tuned) > 1 else "fine-tuned" if tuned == {True} else "frozen"
     models = " and ".join(dict.fromkeys(row.model for row in rows))
     return (
-        f"Token states of {models}, {how}; heads of {_span([row.parameters for row in rows])} parameters, with the "
-        f"same steps and learning-rate search. Seeds: {_span([row.seeds for row in rows])}. Test examples: "
-        f"{_span([row.test_examples for row in rows if row.place is None])} per set. Error bars: 95 %, bootstrap over "
+        f"Token states of {models}, {how}; heads of {spread([row.parameters for row in rows])} parameters, with the "
+        f"same steps and learning-rate search. Seeds: {spread([row.seeds for row in rows])}. Test examples: "
+        f"{spread([row.test_examples for row in rows if row.place is None])} per set. Error bars: 95 %, bootstrap over "
         "groups of examples and seeds."
     )
-
-
-def _span(numbers: Sequence[int]) -> str:
-    low, high = min(numbers), max(numbers)
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"

@@ -1,7 +1,7 @@
 """The rows of a table that a figure draws, and a description of those that it does not."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, Self, TypeVar
@@ -35,3 +35,14 @@ class Kept(Generic[RowT]):
 def counted(names: Iterable[str], what: str = "row") -> tuple[str, ...]:
     """The number of each name, such as `3 rows of task index`."""
     return tuple(f"{count} {what}{'s' if count > 1 else ''} of {name}" for name, count in Counter(names).items())
+
+
+def spread(values: Iterable[int]) -> str:
+    """One number, or the lowest to the highest."""
+    found = sorted(set(values))
+    return f"{found[0]:,}" if len(found) == 1 else f"{found[0]:,} to {found[-1]:,}"
+
+
+def number_of(numbers: Collection[int], what: str) -> str:
+    """Such as `1 seed`, `3 seeds` or `1 to 3 seeds`."""
+    return f"{spread(numbers)} {what}" + ("s" if max(numbers) > 1 else "")

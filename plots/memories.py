@@ -133,12 +133,6 @@ def looks_of(names: Sequence[str]) -> dict[str, tuple[str, str]]:
     return {name: (colours[name], _MARKS[place // len(first) % len(_MARKS)]) for place, name in enumerate(names)}
 
 
-def spread(values: Iterable[int]) -> str:
-    """One number, or the lowest to the highest."""
-    found = sorted(set(values))
-    return f"{found[0]:,}" if len(found) == 1 else f"{found[0]:,} to {found[-1]:,}"
-
-
 def hardware_of(rows: Iterable[MemoryRow]) -> str:
     """The names of the rows' hardware, for a caption."""
     return "; ".join(dict.fromkeys(row.hardware for row in rows if row.hardware)) or "unknown"

@@ -18,6 +18,7 @@ from retrieval_gap.tasks.api import Task, TaskConfig, TaskError
 from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.theory.bounds import Bound, bound_of
 
+from .kept import number_of
 from .results import RESULTS, count_in, count_or_none, read_rows, share_in
 from .seeds import Seeds
 from .style import VIEWS
@@ -194,12 +195,6 @@ def frontier(means: Iterable[ProbedMean]) -> list[ProbedMean]:
 def least_bits(bound: Bound, accuracy: float) -> int:
     """The fewest bits whose ceiling reaches this accuracy."""
     return bisect_left(range(int(bound.bits_needed) + 1), accuracy, key=lambda bits: float(bound.ceiling(bits)))
-
-
-def number_of(numbers: set[int], what: str) -> str:
-    """Such as `1 seed`, `3 seeds` or `1 to 3 seeds`."""
-    low, high = min(numbers), max(numbers)
-    return (f"{low:,}" if low == high else f"{low:,} to {high:,}") + f" {what}" + ("s" if high > 1 else "")
 
 
 def colours_of(ns: list[int]) -> dict[int, str]:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from retrieval_gap.about import MeasuredState, StateKind, in_order, state_kind
 from retrieval_gap.machine.errors import UsageError
@@ -17,6 +17,7 @@ from retrieval_gap.tables.rows import PUBLISHED
 from retrieval_gap.tables.rows import RESULTS as RESULTS
 from retrieval_gap.tables.texts import make_it, read_rows
 from retrieval_gap.tables.values import count_in, count_or_none, share_in
+from retrieval_gap.tasks.api import Mode
 
 from .kept import counted
 from .seeds import Seeds
@@ -32,7 +33,7 @@ _RUN_COLUMNS = (
     "eval_samples",
     "hardware",
 )
-_MODES = ("direct", "cot", "rag")
+_MODES = get_args(Mode)
 _SIZES = ("tiny", "0.5m", "1m", "2m")
 
 

@@ -13,7 +13,7 @@ mqar.py asks for several keys.
 Worked example, n = 8, key 2:
 
     direct  [BOS] 1 7 2 5 3 5 4 8 [EOS] 2 5
-    rag     [BOS] 1 7 2 5 3 5 4 8 [EOS] 2 [STARTSEARCH] (?:^|\\s) 2 \\s(\\S+) [ENDSEARCH] 5 [EOS] 5
+    rag     [BOS] 1 7 2 5 3 5 4 8 [EOS] 2 [STARTSEARCH] (?:^|\s) 2 \s(\S+) [ENDSEARCH] 5 [EOS] 5
 
 With `--query first` the prompt is `[BOS] 2 1 7 2 5 3 5 4 8 [EOS]`, and the search begins after the query.
 

@@ -9,7 +9,7 @@ is nowhere else in the sequence, because a letter follows every c - 1 digits.  (
 Worked example, n = 13, c = 3: four keys 0 0, 0 1, 1 0, 1 1; the key 1 0 is asked for:
 
     direct  [BOS] _ 0 1 c 1 1 a 0 0 p 1 0 a [EOS] 1 0 a
-    rag     [BOS] ... [EOS] 1 0 [STARTSEARCH] (?:^|\\s) 1 \\s 0 \\s(\\S+) [ENDSEARCH] a [EOS] a
+    rag     [BOS] ... [EOS] 1 0 [STARTSEARCH] (?:^|\s) 1 \s 0 \s(\S+) [ENDSEARCH] a [EOS] a
 
 With `--query first` the key follows `[BOS]`, and the search begins after it.
 
@@ -30,10 +30,10 @@ from numpy.typing import NDArray
 
 from .api import CONTROL_TOKENS, ENDSEARCH, EOS, STARTSEARCH, Batch, TaskConfig, TaskError, TaskOptions, check_option
 from .associative_recall import NEXT, WORD, word_behind
+from .index import MOST_REPEATS
 from .recall import FILLER, Piece, QueryOptions, RecallTask, grams, letters, write_traces
 
 SPACE = r"\s"
-MOST_REPEATS = 1_000  # of RE2
 
 _WORD = len(CONTROL_TOKENS)
 _SPACE, _NEXT, _FILLER, _VALUE_0 = (_WORD + k for k in range(1, 5))

@@ -9,7 +9,7 @@ whole (their theorem 2.7).  A trace has n answers, graded one by one: `accuracy`
 Worked example, n = 4:
 
     direct  [BOS] c a p a [EOS] c a p a
-    rag     [BOS] c a p a [EOS] [STARTSEARCH] ^(?:\\S+\\s){ 1 }(\\S+) [ENDSEARCH] c c [STARTSEARCH] ... a a
+    rag     [BOS] c a p a [EOS] [STARTSEARCH] ^(?:\S+\s){ 1 }(\S+) [ENDSEARCH] c c [STARTSEARCH] ... a a
 
 Axes: B samples, L positions, N tokens of the sequence, W tokens written for each.
 

@@ -11,7 +11,7 @@ Worked example, n = 8, most = 2 (letters a, b, c, d); is there more than 1 b?
 
     direct  [BOS] b _ a b _ d _ _ [EOS] b 1 [TRUE]
     rag     [BOS] b _ a b _ d _ _ [EOS] b 1
-            [STARTSEARCH] ^\\[BOS\\](?:(?:\\s\\w+)*?\\s b \\b){ 1 }(?:\\s\\w+)*?\\s( b )\\b [ENDSEARCH] b [EOS] [TRUE]
+            [STARTSEARCH] ^\[BOS\](?:(?:\s\w+)*?\s b \b){ 1 }(?:\s\w+)*?\s( b )\b [ENDSEARCH] b [EOS] [TRUE]
 
 The search skips k occurrences of the letter, with anything between, and captures the next one: `[FAILED]` means no.
 It matches letters and fillers only, so that it cannot pass `[EOS]` and count the question.
@@ -46,7 +46,7 @@ from .api import (
     check_option,
 )
 from .compiled import njit
-from .randomness import SPLITS, below, hash_on, mix, split_of, start, stream_key
+from .randomness import SPLITS, below, hash_on, mix, split_of, start
 from .recall import FILLER, Ints, Piece, RecallTask, letters, shuffle, write_traces
 
 SEEK, TIMES, ONCE_MORE, END = r"^\[BOS\](?:(?:\s\w+)*?\s", r"\b){", r"}(?:\s\w+)*?\s(", r")\b"
@@ -102,7 +102,7 @@ class Counting(RecallTask):
         index_B = np.asarray(index_B, np.int64)
         token_BxN = np.empty((len(index_B), self.config.n), np.int32)
         question_3xB = np.empty((3, len(index_B)), np.int32)
-        key, split = stream_key(self.name, self.family, self.config), SPLITS.index(self.config.split)
+        key, split = self.problem_key, SPLITS.index(self.config.split)
         _sample_problems(key, index_B, split, self.options.most, self._letters, token_BxN, question_3xB)
         asked_B, threshold_B, count_B = question_3xB
         letter_B = _LETTER_0 + asked_B

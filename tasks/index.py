@@ -9,7 +9,7 @@ the next.
 Worked example, n = 4, position 3 of the sequence c a p a:
 
     direct  [BOS] c a p a [EOS] 3 p
-    rag     [BOS] c a p a [EOS] 3 [STARTSEARCH] ^(?:\\S+\\s){ 3 }(\\S+) [ENDSEARCH] p [EOS] p
+    rag     [BOS] c a p a [EOS] 3 [STARTSEARCH] ^(?:\S+\s){ 3 }(\S+) [ENDSEARCH] p [EOS] p
 
 With `--query first` the prompt is `[BOS] 3 c a p a [EOS]`, and the search skips one more word.
 

@@ -45,7 +45,7 @@ from .api import (
 )
 from .associative_recall import NEXT, WORD
 from .compiled import njit
-from .randomness import SPLITS, Rng, below, draw, mix, split_of, start, stream_key
+from .randomness import SPLITS, Rng, below, draw, mix, split_of, start
 from .recall import Ints, RecallTask
 
 _WORD = len(CONTROL_TOKENS)
@@ -147,8 +147,7 @@ class Mqar(RecallTask):
             random_filler=self.family == "random_filler",
             searched=self.config.mode == "rag",
         )
-        key = stream_key(self.name, self.family, self.config)
-        _sample_traces(wanted, key, index_B, tokens_BxL, loss_mask_BxL, prompt_len_B, length_B)
+        _sample_traces(wanted, self.problem_key, index_B, tokens_BxL, loss_mask_BxL, prompt_len_B, length_B)
         width = int(length_B.max(initial=1))
         return Batch(
             tokens_BxL=np.ascontiguousarray(tokens_BxL[:, :width]),

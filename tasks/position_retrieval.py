@@ -12,7 +12,7 @@ results. The number in a search is a token of its own (`4}(`), because a place e
 Worked example, n = 5, token c of the sequence b e c a d:
 
     direct  [BOS] b e c a d [EOS] c 3
-    rag     [BOS] b e c a d [EOS] c [STARTSEARCH] ^(?:\\S+\\s){1, 4}( c )(?:\\s|$) [ENDSEARCH] c
+    rag     [BOS] b e c a d [EOS] c [STARTSEARCH] ^(?:\S+\s){1, 4}( c )(?:\s|$) [ENDSEARCH] c
             [STARTSEARCH] ... 2}( c ... [ENDSEARCH] [FAILED] [STARTSEARCH] ... 3}( c ... [ENDSEARCH] c [EOS] 3
 
 With `--query first` the prompt is `[BOS] c b e c a d [EOS]`, and the search begins after the query.
@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 
 from .api import CONTROL_TOKENS, ENDSEARCH, EOS, FAILED, STARTSEARCH, Batch, TaskOptions
 from .compiled import njit
+from .index import MOST_REPEATS
 from .randomness import SPLITS, Rng, below, hash_on, mix, split_of, start
 from .recall import Ints, QueryOptions, RecallTask, letters, shuffle, write_traces
 
@@ -54,10 +55,10 @@ class PositionOptions(QueryOptions):
 
 
 class PositionRetrieval(RecallTask):
-    """The task.  RE2 repeats a group at most 1000 times."""
+    """The task."""
 
     name: ClassVar[str] = "position_retrieval"
-    n_range: ClassVar[tuple[int, int]] = (2, 1000)
+    n_range: ClassVar[tuple[int, int]] = (2, MOST_REPEATS)
     options_type: ClassVar[type[TaskOptions]] = PositionOptions
     options: PositionOptions
 

@@ -39,6 +39,8 @@ def show_measured(kind: type[OfRun], run_dirs: Sequence[Path], settings: Mapping
     """
     if not run_dirs:
         raise UsageError("name one run directory or more")
+    if how.workers < 0:
+        raise UsageError(f"--workers {how.workers} is out of range: expected 0 or more")
     if how.csv is not None:
         make_room_for_table(how.csv)
     check_user_files(run_dirs, how.changed_files)

@@ -10,10 +10,10 @@ from tyro.conf import Positional, arg, subcommand
 from retrieval_gap.commands.flags import RunsDir, ShowPrompt, names, whole_numbers
 from retrieval_gap.llm.config import LLMConfig, LocalConfig, Price, ServerConfig
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.text_memory.settings import LARGEST, AnswerForm, Feedback, Settings, Update
+from retrieval_gap.text_memory.settings import FLOORS, LARGEST, METHODS, AnswerForm, Feedback, Settings, Update
 
 if TYPE_CHECKING:
-    from retrieval_gap.experiments.memories.planning import MemoryPlan
+    from retrieval_gap.experiments.memories.cell import MemoryCell
     from retrieval_gap.runs.known import KnownRun
 
 
@@ -99,7 +99,7 @@ class MemoryRunCommand:
         from retrieval_gap.runs.known import planned_runs
         from retrieval_gap.runs.perform import perform
 
-        cells = self._plan().cells
+        cells = self._cells()
         if self.dry_run:
             print_plan(cells)
             return
@@ -112,12 +112,12 @@ class MemoryRunCommand:
             check_headings(cell.settings.budget, each.rows()[0].get("headings") or 0)
         show(known, "zero_shot", self.price)
 
-    def _plan(self) -> "MemoryPlan":
+    def _cells(self) -> "list[MemoryCell]":
         from retrieval_gap.experiments.memories.cell import MemoryCell
-        from retrieval_gap.experiments.memories.planning import MemoryPlan, Varied
+        from retrieval_gap.experiments.memories.planning import Varied, planned_cells
 
         varied = Varied(
-            methods=[name for name in self.method.split(",") if name],
+            methods=names("--method", self.method, (*METHODS, *FLOORS)),
             budgets=whole_numbers("--budget", self.budget, 1, LARGEST),
             feedbacks=names("--feedback", self.feedback, get_args(Feedback)),
             updates=names("--update", self.update, get_args(Update)),
@@ -145,7 +145,7 @@ class MemoryRunCommand:
             local=self.local,
             server=self.server,
         )
-        return MemoryPlan(cell=cell, varied=varied, floors=self.floors)
+        return planned_cells(cell, varied, floors=self.floors)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from tyro.conf import Positional, arg, subcommand
 
-from retrieval_gap.commands.flags import ShowPrompt, whole_numbers
+from retrieval_gap.commands.flags import ShowPrompt, names, whole_numbers
 from retrieval_gap.llm.config import AskConfig, LLMConfig, LocalConfig, Price, ServerConfig
-from retrieval_gap.machine.errors import UsageError, unknown
+from retrieval_gap.machine.errors import UsageError
 
 if TYPE_CHECKING:
     from retrieval_gap.experiments.hotpotqa_llm.plan import HotpotQAPlan
@@ -77,8 +77,7 @@ class HotpotQACommand:
         from retrieval_gap.runs.sweep import SweepOptions, sweep
 
         models = [replace(self.model, model=name) for name in self.model.model.split(",")]
-        names = [model.shown_name for model in models]
-        if len(set(names)) < len(names):
+        if len({model.shown_name for model in models}) < len(models):
             raise UsageError(
                 f"--model {self.model.model}: two models have the same name; run them separately, with --name"
             )
@@ -92,12 +91,7 @@ class HotpotQACommand:
 
         if not 0 <= self.questions <= MAX_QUESTIONS:
             raise UsageError(f"--questions {self.questions} is out of range: expected 0 to {MAX_QUESTIONS}")
-        named = list(dict.fromkeys(self.method.split(",")))
-        methods: list[Method] = [method for method in get_args(Method) if method in named]
-        for method in named:
-            if method not in methods:
-                raise unknown("method", method, get_args(Method))
-        methods.sort(key=named.index)
+        methods: list[Method] = list(dict.fromkeys(names("--method", self.method, get_args(Method))))
         subsets = [
             SubsetConfig(
                 n_paragraphs=n, order=order, variant=self.variant, distractors=self.distractors, seed=self.seed

@@ -65,7 +65,7 @@ class ProbeCommand:
     retriever: Retriever = None
     changed_files: Changed = "refuse"
     workers: RunWorkers = 0
-    json: Annotated[bool, arg(help="print JSON, one object per run, instead of tables")] = False
+    json: Annotated[bool, arg(help="print JSON, one object per row, instead of tables")] = False
     csv: Annotated[Path | None, arg(help="also write the rows of all runs to this CSV file")] = None
 
     def run(self) -> None:
@@ -76,8 +76,6 @@ class ProbeCommand:
         check_samples(self.samples)
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"--seed {self.seed} is out of range: expected 0 to 2**63 - 1")
-        if self.workers < 0:
-            raise UsageError(f"--workers {self.workers} is out of range: expected 0 or more")
         settings = {
             "samples": self.samples,
             "bits": tuple(whole_numbers("--bits", self.bits, 0, MOST_BITS)),

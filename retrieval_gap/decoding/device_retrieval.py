@@ -3,7 +3,7 @@
 Axes: R rows, L positions, T positions at which three consecutive tokens begin, E edges that fit into the text.
 
 Decoding on a GPU reads no token on the host, so it cannot call a `retrieval.Retriever`, which runs there.  The search
-here gives the same answers (tests/test_retrieval.py compares them).
+here gives the same answers (tests/decoding/test_retrieval.py compares them).
 """
 
 from collections.abc import Callable

@@ -17,7 +17,7 @@ from retrieval_gap.decoding.retrieval import RetrieverName, make_retriever
 from retrieval_gap.machine.devices import CPU, allow_tf32
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.statistics.intervals import wilson_interval
-from retrieval_gap.tasks.api import Batch, Task, answers_of, questions_of
+from retrieval_gap.tasks.api import PAD, Batch, Task, answers_of, questions_of
 
 DECODE_BATCH = {"cpu": 512, "cuda": 2048}
 STATE_BYTES = 2 << 30  # caches grow by doubling, so they take at most twice this
@@ -176,9 +176,17 @@ def _same(part: Callable[[NDArray[np.int32]], object], decoded: Decoded, gold: B
 
 def exact_traces(decoded: Decoded, gold: Batch) -> NDArray[np.bool_]:
     """Which decoded samples equal their gold traces token for token."""
+    return departures(decoded, gold) < 0
+
+
+def departures(decoded: Decoded, gold: Batch) -> NDArray[np.int64]:
+    """The first position at which each sample differs from its gold trace; -1 if there is none."""
     width = max(decoded.tokens_BxL.shape[1], gold.tokens_BxL.shape[1])
-    ours, theirs = (
-        np.pad(tokens, ((0, 0), (0, width - tokens.shape[1])))  # PAD is 0
+    ours_BxL, theirs_BxL = (
+        np.pad(tokens, ((0, 0), (0, width - tokens.shape[1])), constant_values=PAD)
         for tokens in (decoded.tokens_BxL, gold.tokens_BxL)
     )
-    return (decoded.length_B == gold.length_B) & (ours == theirs).all(1)
+    ends_B = np.minimum(decoded.length_B, gold.length_B)
+    beyond_BxL = (np.arange(width) >= ends_B[:, None]) & (decoded.length_B != gold.length_B)[:, None]
+    differs_BxL = (ours_BxL != theirs_BxL) | beyond_BxL
+    return np.where(differs_BxL.any(1), differs_BxL.argmax(1), -1)

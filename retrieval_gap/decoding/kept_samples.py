@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval_gap.decoding.decode import Decoded
+from retrieval_gap.decoding.evaluation import departures
 from retrieval_gap.decoding.retrieval import Retriever, make_retriever
 from retrieval_gap.machine.files import write_text
 from retrieval_gap.tasks.api import ENDSEARCH, PAD, Batch, Task, questions_of
@@ -35,19 +36,6 @@ def write_samples(path: Path, task: Task, gold: Batch, decoded: Decoded, right_B
     records = (_record(int(b), task, gold, decoded, departs_B, retriever) for b in _chosen(departs_B))
     lines = [json.dumps(record | {"right": bool(right_BxQ[record["index"]].all())}) + "\n" for record in records]
     write_text(path, "".join(lines))
-
-
-def departures(decoded: Decoded, gold: Batch) -> NDArray[np.int64]:
-    """The first position at which each sample differs from its gold trace; -1 if there is none."""
-    width = max(decoded.tokens_BxL.shape[1], gold.tokens_BxL.shape[1])
-    ours_BxL, theirs_BxL = (
-        np.pad(tokens, ((0, 0), (0, width - tokens.shape[1])), constant_values=PAD)
-        for tokens in (decoded.tokens_BxL, gold.tokens_BxL)
-    )
-    ends_B = np.minimum(decoded.length_B, gold.length_B)
-    beyond_BxL = (np.arange(width) >= ends_B[:, None]) & (decoded.length_B != gold.length_B)[:, None]
-    differs_BxL = (ours_BxL != theirs_BxL) | beyond_BxL
-    return np.where(differs_BxL.any(1), differs_BxL.argmax(1), -1)
 
 
 def authors(

@@ -47,16 +47,6 @@ class Probe(OfRun):
     seed: int = 0
     retriever: RetrieverName | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind} | asdict(self)
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any], where: str) -> "Probe":
-        try:
-            return cls(**value | {"bits": tuple(value["bits"]), "ranks": tuple(value["ranks"])})
-        except (TypeError, KeyError, UsageError) as error:
-            raise UsageError(f"{where}: no probe of a run ({error})") from error
-
     def filter_values(self) -> Mapping[str, Any]:
         return {"run": self.run, "samples": self.samples, "rounding": self.rounding, "seed": self.seed}
 
@@ -102,7 +92,7 @@ def probe_rows(settings: Probe) -> list[Row]:
         seed=settings.seed,
         retriever=settings.retriever,
     )
-    used, bound, machine = bits_used(rows), _bound_at_the_cut(task), environment.describe()
+    used, bound = bits_used(rows), _bound_at_the_cut(task)
     same = asdict(config) | {
         "family": task.family,
         "options": task.config.options,
@@ -117,7 +107,7 @@ def probe_rows(settings: Probe) -> list[Row]:
         "bits_used_low": used.low,
         "bits_used_high": used.high,
         "config_hash": config.hash(),
-        **{key: machine[key] for key in ("hardware", "torch", "commit")},
+        **environment.measured_on(),
     }
     told = [
         same | asdict(row) | {"ceiling": None if bound is None else float(bound.ceiling(row.state_bits))}

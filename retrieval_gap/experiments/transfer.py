@@ -71,16 +71,6 @@ class Transfer(OfRun):
                 )
         return tasks
 
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind} | asdict(self)
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any], where: str) -> "Transfer":
-        try:
-            return cls(**value | {key: tuple(value[key]) for key in ("families", "ns", "changes")})
-        except (TypeError, KeyError, UsageError) as error:
-            raise UsageError(f"{where}: no transfer of a run ({error})") from error
-
     def validate(self) -> None:
         super().validate()
         self.tasks(saved_run(RunDirectory(Path(self.run_dir)))[0])
@@ -136,7 +126,6 @@ def _rows(elsewhere: Transfer) -> Iterator[Row]:
 
     config, model, progress = load_model(RunDirectory(Path(elsewhere.run_dir)))
     trained_on = config.build_task(config.eval_split)
-    machine = environment.describe()
     same = asdict(config) | {
         "family": trained_on.family,
         "options": trained_on.config.options,
@@ -144,7 +133,7 @@ def _rows(elsewhere: Transfer) -> Iterator[Row]:
         "samples": progress.step * config.batch_size,
         "lr": config.training().lr,
         "config_hash": config.hash(),
-        **{key: machine[key] for key in ("hardware", "torch", "commit")},
+        **environment.measured_on(),
     }
     # All tasks are built before the first is decoded, so that a test that does not exist fails early.
     for task in elsewhere.tasks(config):

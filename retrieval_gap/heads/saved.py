@@ -1,6 +1,5 @@
 """A checkpoint of a head's training: one safetensors file, replaced as a whole, with a hash of its content."""
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -15,8 +14,8 @@ from torch import Tensor
 from retrieval_gap.heads.head import Learner
 from retrieval_gap.machine.errors import RunError
 from retrieval_gap.machine.files import write_atomically
+from retrieval_gap.training.checkpoint import MOMENTS, digest
 
-MOMENTS = ("exp_avg", "exp_avg_sq")
 Weights = Mapping[str, Tensor]
 
 
@@ -91,7 +90,7 @@ class Saved:
         told = {name: getattr(self, name) for name in ("rate", "step", "stale", "finite")}
         told |= {name: asdict(each) if each else None for name, each in (("best", self.best), ("chosen", self.chosen))}
         text = json.dumps(told | {"tried": [asdict(each) for each in self.tried]})
-        header = {"progress": text, "sha256": _digest(text, tensors)}
+        header = {"progress": text, "sha256": digest(text, tensors)}
         try:
             write_atomically(path, lambda part: save_file(tensors, part, metadata=header))
         except (SafetensorError, OSError) as error:
@@ -109,7 +108,7 @@ class Saved:
                 header = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in list(file.keys())}
             text = header["progress"]
-            if header.get("sha256") != _digest(text, tensors):
+            if header.get("sha256") != digest(text, tensors):
                 raise ValueError("its SHA-256 differs")
             told = json.loads(text)
             told |= {name: Best(**told[name]) if told[name] else None for name in ("best", "chosen")}
@@ -127,10 +126,3 @@ class Saved:
             best_weights=parts["best"],
             chosen_weights=parts["chosen"],
         )
-
-
-def _digest(text: str, tensors: Weights) -> str:
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        digest.update(name.encode() + tensors[name].numpy().tobytes())
-    return digest.hexdigest()

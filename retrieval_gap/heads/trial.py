@@ -5,14 +5,14 @@ import torch
 from retrieval_gap.heads.head import Head
 from retrieval_gap.heads.padding_test import LENGTHS, LONGEST, check_mask
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.models.trial import changed_buffer
+from retrieval_gap.models.trial import changed_buffer, without_gradient
 
 
 def try_head(head: Head, shown: str, *, tokens: bool = False) -> None:
     """Raises UsageError for a head with a parameter that no score depends on, with a buffer that training changes, or
     that ignores its mask."""
     changed = changed_buffer(head, lambda: _first_step(head, tokens=tokens))
-    unused = [name for name, parameter in head.trained_parameters().items() if parameter.grad is None]
+    unused = without_gradient(head.trained_parameters())
     if unused:
         named = f"{unused[0]}{f' and {len(unused) - 1} more' if len(unused) > 1 else ''}"
         raise UsageError(

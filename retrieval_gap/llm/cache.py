@@ -16,6 +16,7 @@ from retrieval_gap.llm.request import AnswerScores, Completion
 from retrieval_gap.machine.errors import RunError
 from retrieval_gap.machine.files import make_room_for
 
+REPLIES = "replies.sqlite"  # in the folder of runs: the replies to all of them
 # Seconds that a process waits for another one's write.
 PATIENCE = 60.0
 SCHEMA = "CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, request TEXT NOT NULL, reply TEXT NOT NULL)"

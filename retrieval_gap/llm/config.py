@@ -1,4 +1,4 @@
-"""Configuration of models and requests; each class is a set of flags of `retrieval-gap pretrained hotpotqa`."""
+"""Settings of models and requests; each class is a set of flags of the commands that ask a language model."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal

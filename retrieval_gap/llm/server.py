@@ -18,7 +18,7 @@ from retrieval_gap.llm.config import LLMConfig, ServerConfig
 from retrieval_gap.llm.connection import opened, reason
 from retrieval_gap.llm.families import family_of
 from retrieval_gap.llm.in_flight import Flight, StatusError
-from retrieval_gap.llm.pace import asked_to_wait
+from retrieval_gap.llm.pace import asked_to_wait, backoff
 from retrieval_gap.llm.replies import TooLongReplyError, check_no_fault, parsed, parsed_stream
 from retrieval_gap.llm.reported import counted_tokens, echoed_likelihood, likely_next
 from retrieval_gap.llm.request import AnswerScores, Completion, Reply, Request, Scored, ScoreRequest, TooLong
@@ -194,11 +194,12 @@ class ServerBackend:
     def _once_loaded(self, method: str, url: str, body: dict[str, Any] | None = None) -> httpx2.Response:
         """Send a request; retry it, as often as others, while the server is still loading its model (status 503)."""
         with opened(httpx2.Client, self.config, self._headers()) as client:
-            for nth in range(self.config.tries):
+            for failures in range(self.config.tries):
+                if failures:
+                    time.sleep(backoff(failures, self.config.backoff_s))
                 response = client.request(method, url, json=body)
                 if response.status_code != 503:
                     break
-                time.sleep(self.config.backoff_s * 2**nth)
         return response
 
     def _check(self, response: httpx2.Response) -> None:

@@ -22,6 +22,12 @@ def describe(device: str = "cpu") -> dict[str, str]:
     }
 
 
+def measured_on() -> dict[str, str]:
+    """The columns of a row about where it was measured on a CPU: hardware, torch, commit."""
+    told = describe()
+    return {key: told[key] for key in ("hardware", "torch", "commit")}
+
+
 def package_version(name: str) -> str:
     try:
         return metadata.version(name)

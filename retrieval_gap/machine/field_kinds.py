@@ -59,7 +59,10 @@ def config_from(kind: type[T], value: Any, where: str) -> T:
 
 
 def _filled(kind: Any, value: Any, where: str) -> Any:
-    """The value of a field; where the field holds a configuration (or None), one made from the object `value`."""
+    """The value of a field; where the field holds a configuration (or None), one made from the object `value`; where it
+    holds a tuple, one made from a list."""
+    if get_origin(kind) is tuple and isinstance(value, list):
+        return tuple(value)
     within = next((each for each in (kind, *get_args(kind)) if is_dataclass(each)), None)
     return value if within is None or value is None else config_from(within, value, where)  # type: ignore[arg-type]
 
@@ -76,6 +79,8 @@ def _fits(value: Any, kind: Any) -> bool:
         return any(type(value) is type(choice) and value == choice for choice in get_args(kind))
     if origin in (Union, UnionType):
         return any(_fits(value, each) for each in get_args(kind))
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(each, get_args(kind)[0]) for each in value)
     if kind is float:
         return type(value) in (int, float)
     if kind in _WANTED:

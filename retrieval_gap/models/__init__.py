@@ -77,7 +77,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _changed(built: Any, changes: list[str], arch: str) -> Architecture:
-    names = [field.name for field in fields(built)] if is_dataclass(built) else []
+    names = [field.name for field in fields(built)]
     kinds = get_type_hints(type(built))
     values: dict[str, int | str] = {}
     for change in changes:

@@ -5,7 +5,7 @@ A mixer that drops its state trains to the same loss, but decodes differently.
 Axes: B batch, L time, D model width.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -38,9 +38,9 @@ def broken_promise(model: SequenceModel, arch: str) -> str:
     return _wrong_kind_of_state(model, arch)
 
 
-def without_gradient(model: SequenceModel) -> list[str]:
-    """Trained parameters that the backward pass did not reach: no output depends on them."""
-    return [name for name, parameter in model.trained_parameters().items() if parameter.grad is None]
+def without_gradient(trained: Mapping[str, nn.Parameter]) -> list[str]:
+    """The trained parameters that the backward pass did not reach: no output depends on them."""
+    return [name for name, parameter in trained.items() if parameter.grad is None]
 
 
 def changed_buffer(module: nn.Module, step: Callable[[], None]) -> str:

@@ -167,6 +167,11 @@ class RunDirectory:
         except OSError:
             return False
 
+    def add_report(self, told: Mapping[str, Any]) -> None:
+        """Add a line to metrics.jsonl."""
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(told) + "\n")
+
     def trim_metrics(self, step: int) -> None:
         """Drop the reports after a step: the run resumes there and will write them again."""
         if self.metrics.exists():

@@ -10,12 +10,13 @@ import json
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from retrieval_gap.choices import BackendName, DeviceName, LogName
 from retrieval_gap.machine.errors import UsageError, unknown
+from retrieval_gap.machine.field_kinds import config_from
 
 if TYPE_CHECKING:
     from retrieval_gap.runs.directory import RunDirectory
@@ -105,15 +106,16 @@ class Experiment(ABC):
         """Remove what a finished run no longer needs; called after its rows are written."""
         return
 
-    @abstractmethod
     def to_json(self) -> dict[str, Any]:
         """The content of config.json, `kind` included, from which `from_json` rebuilds the experiment."""
+        own: Any = self
+        return {"kind": self.kind, **asdict(own)}
 
     @classmethod
-    @abstractmethod
-    def from_json(cls, value: dict[str, Any], where: str) -> "Experiment":
+    def from_json(cls, value: dict[str, Any], where: str) -> Self:
         """Rebuild an experiment; builds no task or model and imports nothing.  Raises UsageError, beginning with
         `where`, for an invalid one."""
+        return config_from(cls, value, where)
 
     def foreign(self) -> list[str]:
         """The user's own files and modules that this experiment names: hashing or building it reads them."""

@@ -1,6 +1,5 @@
 """Known runs, in folders or planned: which are done, running, partial, failed or missing, and their finished rows."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import TypeVar, get_args
 
 from retrieval_gap.machine.errors import RunError, UsageError
-from retrieval_gap.machine.printing import print_safely
 from retrieval_gap.runs.directory import RunDirectory, Status
 from retrieval_gap.runs.experiment import TRAINED, Experiment, Row
 from retrieval_gap.tables.rows import Sourced, merge
@@ -124,13 +122,6 @@ def _rank(known: KnownRun) -> tuple[int, int]:
     except (RunError, UsageError):  # reported where the run is listed
         done = 0
     return get_args(Status).index(status), -done
-
-
-def print_known(known: Sequence[KnownRun]) -> None:
-    """Print one line per run with its status and name, then the number of runs of each status."""
-    for each in known:
-        print_safely(f"{each.run.status():8} {each.run.path.name}{': ' if each.trouble else ''}{each.trouble}")
-    print_counts(Counter(each.run.status() for each in known))
 
 
 def print_counts(counts: Mapping[str, int]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.machine.printing import print_safely
@@ -23,10 +23,11 @@ from retrieval_gap.tables.printing import Cells, constant, print_constant, print
 from retrieval_gap.tables.rows import columns_of as columns_of_runs
 from retrieval_gap.tables.rows import make_room_for_table, read_table, save_table
 from retrieval_gap.tables.texts import need_pyarrow
+from retrieval_gap.tasks.api import Mode
 
 # Columns shown even if all rows agree, aligned to the left.
 ALWAYS = ("task", "mode", "n", "arch", "size", "seed")
-MODES = ("direct", "cot", "rag")
+MODES = get_args(Mode)
 
 
 class _ListedRow(NamedTuple):

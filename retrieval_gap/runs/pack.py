@@ -24,7 +24,7 @@ from retrieval_gap.runs.packed import (
     progress_of,
     raise_first,
     refusal,
-    sha256_of,
+    sha256_of_start,
     size_limits,
 )
 from retrieval_gap.runs.user_files import copies
@@ -69,7 +69,7 @@ def _write_pack(path: Path, cells: Sequence[KnownRun], left_out: list[str]) -> N
     if not digests:
         raise_first("left out of the pack, which is not written", left_out)
     with path.open("rb+") as file:
-        file.write(sha256_of(file).encode())
+        file.write(sha256_of_start(file).encode())
 
 
 def _read_run(cell: KnownRun) -> dict[str, bytes]:

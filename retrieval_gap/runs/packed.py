@@ -100,7 +100,7 @@ def at_rest(run: RunDirectory) -> Iterator[None]:
         yield
 
 
-def sha256_of(file: IO[bytes], size: int | None = None) -> str:
+def sha256_of_start(file: IO[bytes], size: int | None = None) -> str:
     """SHA-256 of a file's first `size` bytes (None: all); the file's position is then after them."""
     digest, left = hashlib.sha256(), os.fstat(file.fileno()).st_size if size is None else size
     file.seek(0)

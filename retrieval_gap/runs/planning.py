@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Protocol
 
-from retrieval_gap.runs.known import KnownRun, known_runs, print_known
+from retrieval_gap.runs.known import KnownRun, known_runs
 
 
 class Planner(Protocol):
@@ -28,7 +28,6 @@ class PacePlanner:
         self.print_left(cells, runs_dir, places)
 
     def print_left(self, cells: Sequence[KnownRun], runs_dir: Path, places: Sequence[str]) -> None:
-        print_known(cells)
         hours = self.seconds_left(cells, runs_dir, places) / 3600
         told = f"about {hours:.2f} hours left" if hours else "no run here tells how long they take"
         print(f"{told}; {len(places)} at a time")

@@ -65,24 +65,25 @@ def sweep(cells: Sequence[Experiment], options: SweepOptions, run: RunOptions) -
     are finished) or a signal stopped the sweep; cells that `max_minutes` leaves are not an error.
     """
     check_tracker(run.log)
-    places = options.executor.places_here() if options.executor.name == "local" else []
+    if options.executor.name == "local":
+        options.executor.places_here()  # refuses too many workers before anything is written
     chosen = options.chosen(cells)
     for cell in chosen:
         cell.validate()
     planned, planner = planned_runs(chosen, run.runs_dir), cells[0].planner()
+    runs = {cell: each.run for cell, each in zip(chosen, planned, strict=True)}
     make_folder(run.runs_dir)
     if options.csv is not None:
         make_room_for_table(options.csv)
     if not run.keep_weights and any(cell.kind == TRAINED for cell in chosen):
         print_safely(NOT_KEPT)
     if run.keep_weights:
-        for cell, each in zip(chosen, planned, strict=True):
-            if cell.kind == TRAINED and each.run.lacks_weights():
-                print_safely(f"{each.run.path}: {GONE}")
+        for cell, directory in runs.items():
+            if cell.kind == TRAINED and directory.lacks_weights():
+                print_safely(f"{directory.path}: {GONE}")
     outcome = SweepOutcome()
     with open_executor(options.executor, run) as executor:
         places = list(executor.places)
-        runs = {cell: RunDirectory.of(cell, run.runs_dir) for cell in chosen}
         order = most_valuable_first(runs)
         events = run_cells(order, executor, run.runs_dir, seconds=60 * options.max_minutes, outcome=outcome)
         watch(runs, events, lambda: planner.seconds_left(to_come(planned, outcome), run.runs_dir, places))

@@ -29,7 +29,7 @@ from retrieval_gap.runs.packed import (
     progress_of,
     raise_first,
     refusal,
-    sha256_of,
+    sha256_of_start,
     size_limits,
 )
 from retrieval_gap.runs.user_files import copies
@@ -69,7 +69,7 @@ def unpack(source: Path, runs_dir: Path) -> None:
 def _verify(source: Path, file: IO[bytes]) -> None:
     """Raise RunError if a pack is not as it was written, or does not consist of sound runs."""
     size = os.fstat(file.fileno()).st_size - DIGEST_DIGITS
-    if size < 0 or sha256_of(file, size).encode() != file.read():
+    if size < 0 or sha256_of_start(file, size).encode() != file.read():
         raise RunError(f"{source} is not a complete pack of runs (its SHA-256 differs); nothing is unpacked")
     try:
         with _tar(file) as tar:

@@ -1,6 +1,5 @@
 """Published accuracies on IsTree, by setting; the table comes with a checkout."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 from retrieval_gap.tables.filters import matches
@@ -19,7 +18,7 @@ class Published(NamedTuple):
     reading_error: float
 
 
-def read_published(path: Path = PUBLISHED, only: str = "") -> dict[Setting, Published]:
+def read_published(only: str = "") -> dict[Setting, Published]:
     """Return published accuracies, of problems without options, on the test split.
 
     only: a filter of rows; its conditions on how a model was trained apply to our rows alone.
@@ -28,7 +27,7 @@ def read_published(path: Path = PUBLISHED, only: str = "") -> dict[Setting, Publ
     values = {}
     fields = ("task", "family", "mode", "arch", "size")
     about_cells = " ".join(part for part in only.split() if part.partition("=")[0] in Setting._fields)
-    for where, row in read_rows(path, (*fields, "n", "accuracy", "reading_error")):
+    for where, row in read_rows(PUBLISHED, (*fields, "n", "accuracy", "reading_error")):
         setting = Setting(**{key: row[key] for key in fields}, n=count_in(where, row, "n"), options="")
         if matches(setting._asdict(), about_cells):
             values[setting] = Published(share_in(where, row, "accuracy"), share_in(where, row, "reading_error"))

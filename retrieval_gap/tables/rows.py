@@ -33,8 +33,8 @@ PUBLISHED = RESULTS / "published_istree.csv"
 # Columns that older tables lack, with the value that held then.
 _DEFAULTS = {"options": "", "precision": "fp32", "curriculum": ""}
 _UNKNOWN = {"state_bits_per_token": "", "warmup_samples": "", "max_grad_norm": ""}  # in older tables
-_SHARES = ("accuracy", "accuracy_low", "accuracy_high", "accuracy_strict", "exact_trace", "undecided")
-_NEVER_EMPTY = ("task", "mode", "n", "arch", "size", "seed", *_SHARES[:3], "eval_samples", "config_hash")
+SHARES = ("accuracy", "accuracy_low", "accuracy_high", "accuracy_strict", "exact_trace", "undecided")
+_NEVER_EMPTY = ("task", "mode", "n", "arch", "size", "seed", *SHARES[:3], "eval_samples", "config_hash")
 # Two rows of one configuration may differ in these: when and where it ran, how its shape or a file was named.
 INCIDENTAL = ("options", "size", "tokens_per_s", "wall_s", "threads", "hardware", "torch", "commit")
 FIRST_COLUMNS = ("task", "dataset", "benchmark", "model")  # one of them begins every table that this program writes
@@ -73,7 +73,7 @@ def completed(where: str, row: Row) -> Row:
         kinds = (int, float) if KINDS[column] is float else (KINDS[column],)
         if type(whole[column]) not in kinds:
             raise UsageError(f"{where}: {column} = {whole[column]!r} is invalid")
-        if column in _SHARES:
+        if column in SHARES:
             share_in(where, {column: str(whole[column])}, column)
     return whole
 
@@ -261,7 +261,7 @@ def _value(column: str, text: str) -> str | int | float | None:
             raise ValueError(f"{column} is empty")
         return _DEFAULTS.get(column, "") if kind is str else None
     if kind is float:
-        return share_of_one(column, text) if column in _SHARES else finite_number(column, text)
+        return share_of_one(column, text) if column in SHARES else finite_number(column, text)
     return text if kind is str else whole_number(column, text)
 
 

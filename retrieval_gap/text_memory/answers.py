@@ -4,7 +4,8 @@ import json
 import re
 from typing import Any
 
-from retrieval_gap.llm.request import AnswerScores, Completion, Reply, Request, Scored, ScoreRequest, TooLong
+from retrieval_gap.llm.cache import Kept
+from retrieval_gap.llm.request import Request, Scored, ScoreRequest, TooLong
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.tasks.streams.scores import LARGEST_NUMBER, TOP
 from retrieval_gap.tasks.streams.stream import Step, Target, Value
@@ -52,14 +53,17 @@ def chosen(target: Target, scored: Scored, without: Scored | None) -> Value:
 
     Raises RunError for a prompt that does not fit.
     """
-    found = _fitting(scored)
-    return target.options[(found.calibrated(_fitting(without)) if without is not None else found).best]
+    found = fitting(scored)
+    return target.options[(found.calibrated(fitting(without)) if without is not None else found).best]
 
 
-def fitting(reply: Reply) -> Completion:
-    """Raises RunError for a prompt that does not fit into the model's context."""
+def fitting(reply: Kept | TooLong) -> Kept:
+    """The reply.  Raises RunError for a prompt that does not fit into the model's context."""
     if isinstance(reply, TooLong):
-        raise _too_long(reply)
+        raise RunError(
+            f"a prompt does not fit into the model's context ({reply.told}); a smaller --budget, or a model with a "
+            "larger context, is needed"
+        )
     return reply
 
 
@@ -122,16 +126,3 @@ def _schema(target: Target) -> dict[str, Any]:
         "ranked": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": TOP},
     }
     return {"type": "object", "properties": {"answer": kinds[target.kind]}, "required": ["answer"]}
-
-
-def _fitting(scored: Scored) -> AnswerScores:
-    if isinstance(scored, TooLong):
-        raise _too_long(scored)
-    return scored
-
-
-def _too_long(reply: TooLong) -> RunError:
-    return RunError(
-        f"a prompt does not fit into the model's context ({reply.told}); a smaller --budget, or a model with a larger "
-        "context, is needed"
-    )

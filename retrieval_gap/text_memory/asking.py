@@ -60,14 +60,10 @@ class Speaker:
     usage: Usage = field(default_factory=Usage)
     done: int = 0
 
-    def write(self, request: Request) -> Talk[Completion]:
+    def write(self, request: Request, *, to_judge: bool = False) -> Talk[Completion]:
         """Raises RunError for a prompt that does not fit."""
-        completion = fitting((yield self._with_thinking(request)))
-        self.usage.add(completion.prompt_tokens, completion.completion_tokens)
-        return completion
-
-    def judge(self, request: Request) -> Talk[Completion]:
-        completion = fitting((yield ToJudge(self._with_thinking(request))))
+        asked = self._with_thinking(request)
+        completion = fitting((yield ToJudge(asked) if to_judge else asked))
         self.usage.add(completion.prompt_tokens, completion.completion_tokens)
         return completion
 

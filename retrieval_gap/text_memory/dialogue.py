@@ -7,7 +7,7 @@ from typing import Any
 
 from retrieval_gap.llm.request import Request
 from retrieval_gap.tasks.streams.scores import judge
-from retrieval_gap.tasks.streams.stream import Step, Value, known_by
+from retrieval_gap.tasks.streams.stream import Step, Stream, Value, known_by
 from retrieval_gap.text_memory import prompts
 from retrieval_gap.text_memory.answers import shown
 from retrieval_gap.text_memory.asking import Prediction, Speaker, Talk, Usage
@@ -48,6 +48,11 @@ class StepRecord:
     read: int = 0
     written: int = 0
 
+    @classmethod
+    def of(cls, stream: Stream, now: Step) -> "StepRecord":
+        """The record of a step before anything was carried or asked."""
+        return cls(stream=stream.number, step=now.number, time=now.time, input=now.text(), asked=now.truth is not None)
+
     def take(self, usage: Usage) -> None:
         self.calls += usage.calls
         self.read += usage.read
@@ -69,9 +74,7 @@ def stream_dialogue(speaker: Speaker, method_name: str) -> Talk[list[StepRecord]
         for record in [each for each in waiting if _due(stream.steps[each.step], now)]:
             waiting.remove(record)
             yield from _learn(speaker, method, told, record)
-        record = StepRecord(
-            stream=stream.number, step=now.number, time=now.time, input=now.text(), asked=now.truth is not None
-        )
+        record = StepRecord.of(stream, now)
         record.carried = method.carried(now)
         record.carried_tokens = speaker.count(record.carried)
         if now.truth is not None:
@@ -130,14 +133,15 @@ class _Told:
         speaker = self._speaker
         block = f"{prompts.NOTES}\n{record.carried}" if record.carried else ""
         told = prompts.told(step, shown(record.predicted), "")
-        completion = yield from speaker.judge(
+        completion = yield from speaker.write(
             Request(
                 system=prompts.JUDGE,
                 prompt=prompts.judgement(speaker.target, block, told),
                 max_tokens=JUDGE_TOKENS,
                 temperature=speaker.settings.temperature,
                 draw=speaker.settings.draw,
-            )
+            ),
+            to_judge=True,
         )
         outcome = judged(completion)
         record.judge_unreadable = outcome is None

@@ -19,9 +19,7 @@ def floor_records(name: str, benchmark: Benchmark, stream: Stream, target: Targe
     speaker = Speaker(benchmark, stream, target, Settings(), TokenCounter(len))
     records = []
     for now in stream.steps:
-        record = StepRecord(
-            stream=stream.number, step=now.number, time=now.time, input=now.text(), asked=now.truth is not None
-        )
+        record = StepRecord.of(stream, now)
         if now.truth is not None:
             known = [step for step in seen(stream.steps, now) if step.truth is not None]
             predicted = _FLOORS[name](target, known, now)

@@ -45,9 +45,9 @@ class ZeroShot:
 
 
 class Steps:
-    """Carries the last steps whole, as many as the budget holds.  most: whether `k` also limits their number."""
+    """Carries the last steps whole, as many as the budget holds.  only_k: whether `k` also limits their number."""
 
-    most: ClassVar[bool] = False
+    only_k: ClassVar[bool] = False
 
     def __init__(self, speaker: Speaker) -> None:
         self._speaker = speaker
@@ -66,13 +66,13 @@ class Steps:
         settings = self._speaker.settings
         if self._speaker.count(line) > settings.budget:
             return
-        lines = [*self._lines, line][-settings.k if self.most else 0 :]
+        lines = [*self._lines, line][-settings.k if self.only_k else 0 :]
         newest = self._speaker.count.fitting_as(lines[::-1], settings.budget, lambda chosen: "\n".join(chosen[::-1]))
         self._lines = newest[::-1]
 
 
 class LastK(Steps):
-    most = True
+    only_k = True
 
 
 class Summaries(Steps):

@@ -8,6 +8,7 @@ the newest is damaged.
 import hashlib
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def save_checkpoint(
     for moment in MOMENTS:
         tensors |= {f"{moment}.{name}": optimizer.state[p][moment] for name, p in parameters.items()}
     told = json.dumps(asdict(progress))
-    header = {"progress": told, "sha256": _digest(told, tensors)}
+    header = {"progress": told, "sha256": digest(told, tensors)}
     try:
         write_atomically(path, lambda part: _write(part, tensors, header), keep=previous(path))
     except (SafetensorError, OSError) as error:
@@ -152,7 +153,7 @@ def read_checkpoint(path: Path) -> tuple[TrainingProgress, dict[str, Tensor]]:
         progress = _progress(header["progress"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"checkpoint {path} cannot be read ({error}); {START_OVER}") from error
-    if header.get("sha256") != _digest(header["progress"], tensors):
+    if header.get("sha256") != digest(header["progress"], tensors):
         raise RunError(f"checkpoint {path} is damaged (its SHA-256 differs); {START_OVER}")
     return progress, tensors
 
@@ -167,9 +168,10 @@ def _progress(text: str) -> TrainingProgress:
     return progress
 
 
-def _digest(progress: str, tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256(progress.encode())
+def digest(progress: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of a checkpoint's content, in hexadecimal."""
+    found = hashlib.sha256(progress.encode())
     for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].cpu().numpy().tobytes())
-    return digest.hexdigest()
+        found.update(name.encode())
+        found.update(tensors[name].cpu().numpy().tobytes())
+    return found.hexdigest()

@@ -24,12 +24,12 @@ PHRASE_ENDS = re.compile(r" (?:throughout|starting|until|overnight|in the)\b|\."
 
 @dataclass(frozen=True, kw_only=True)
 class _Form:
-    """One file format.  shown: column by the field's name.  temperature: the columns whose mean is the day's."""
+    """One file format.  shown: column by the field's name.  temperature: the column of the day's."""
 
     columns: tuple[str, ...]
     shown: dict[str, str]
     numbers: tuple[str, ...]
-    temperature: tuple[str, ...]
+    temperature: str
     sky: str
     place: str
     text: bool
@@ -45,7 +45,7 @@ VEGA = _Form(
         "wind m/s": "wind",
     },
     numbers=("precipitation", "temp_max", "temp_min", "wind"),
-    temperature=("temp_max",),
+    temperature="temp_max",
     sky="weather",
     place="location",
     text=False,
@@ -63,7 +63,7 @@ SZEGED = _Form(
         "precipitation": "precip_type",
     },
     numbers=("temp_min_c", "temp_mean_c", "temp_max_c", "humidity_mean", "wind_mean_kmh"),
-    temperature=("temp_mean_c",),
+    temperature="temp_mean_c",
     sky="daily_summary",
     place="",
     text=True,
@@ -187,10 +187,9 @@ class Weather(Benchmark):
 
     def _values(self, row: TableLine) -> dict[str, Value]:
         sky = phrase(row.values[self._form.sky])
-        degrees = [number(row, column) or 0.0 for column in self._form.temperature]
         values: dict[str, Value] = {
             "sky": sky if sky in self._classes else OTHER,
-            "temperature": sum(degrees) / len(degrees),
+            "temperature": number(row, self._form.temperature) or 0.0,
         }
         return values | ({"text": row.values[self._form.sky]} if self._form.text else {})
 

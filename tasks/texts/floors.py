@@ -24,8 +24,9 @@ def floors(texts: TextSet) -> Floors:
     if texts.kind == "tokens":
         return _tag_floors(texts)
     train, test = (_rows(texts, split) for split in (texts.train, texts.test))
-    words = naive_bayes([text for text, _ in train], [label for _, label in train], [text for text, _ in test])
-    first = _first_words(train, test)
+    classes = 2 if texts.kind == "choice" else len(texts.labels)
+    words = naive_bayes([text for text, _ in train], [label for _, label in train], [text for text, _ in test], classes)
+    first = _first_words(train, test, classes)
     return {
         "majority": _majority(texts),
         "bag_of_words": _accuracy(texts, words),
@@ -60,10 +61,12 @@ def _majority(texts: TextSet) -> float:
     return float(np.mean([example.label == most for example in texts.test]))
 
 
-def naive_bayes(train: Sequence[str], labels: Sequence[int], test: Sequence[str]) -> NDArray[np.float64]:
-    """Log joint probability of each test text (row) and label (column), from the text's set of lower-case words."""
+def naive_bayes(train: Sequence[str], labels: Sequence[int], test: Sequence[str], classes: int) -> NDArray[np.float64]:
+    """Log joint probability of each test text (row) and label (column), from the text's set of lower-case words.
+
+    labels: of the train texts, 0 to classes - 1; one that none of them has gets minus infinity.
+    """
     vocabulary = {word: place for place, word in enumerate(sorted({w for text in train for w in text.lower().split()}))}
-    classes = max(labels) + 1
     seen_CxV, texts_C = np.zeros((classes, len(vocabulary))), np.zeros(classes)
     for text, label in zip(train, labels, strict=True):
         seen_CxV[label, [vocabulary[word] for word in set(text.lower().split())]] += 1
@@ -77,9 +80,10 @@ def naive_bayes(train: Sequence[str], labels: Sequence[int], test: Sequence[str]
     return np.array([base_C + weight_CxV[:, places].sum(1) for places in known])
 
 
-def _first_words(train: Sequence[tuple[str, int]], test: Sequence[tuple[str, int]]) -> NDArray[np.float64]:
+def _first_words(
+    train: Sequence[tuple[str, int]], test: Sequence[tuple[str, int]], classes: int
+) -> NDArray[np.float64]:
     """How often each label went with the text's first word; if the word is new, over all texts."""
-    classes = max(label for _, label in train) + 1
     counts: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(classes))
     for text, label in train:
         counts[text.split()[0].lower()][label] += 1

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -65,11 +65,6 @@ class Setup(Experiment):
     def build_with(self, precision: Precision) -> Construction:
         """The construction with numbers of this precision."""
 
-    @property
-    @abc.abstractmethod
-    def size(self) -> int:
-        """The size that the stated precision is a function of."""
-
     def own_columns(self) -> Row:
         """The columns that depend on the kind of setup."""
         return {"machine_steps": None}
@@ -84,7 +79,7 @@ class Setup(Experiment):
 
     def stated_bits(self) -> int:
         """Bits per number that are enough for this size, by the construction's proof."""
-        return self.build_with(Precision()).stated_precision(self.size)
+        return self.build_with(Precision()).stated_precision
 
     def build(self) -> Construction:
         """The construction.  Raises UsageError for an invalid precision."""
@@ -106,9 +101,6 @@ class Setup(Experiment):
         from retrieval_gap.experiments.constructions.rows import measure
 
         return [measure(self)]
-
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, **asdict(self)}
 
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str) -> "Setup":
@@ -144,10 +136,6 @@ class OnTask(Setup):
     def described(self) -> dict[str, Any]:
         return {"task": self.task, "n": self.n, "family": self.family, "options": self.options, "seed": self.seed}
 
-    @property
-    def size(self) -> int:
-        return self.n
-
     def hash(self) -> str:
         return hash_of(self.to_json() | {"options": self.build_task().config.options})
 
@@ -176,10 +164,6 @@ class OnMachine(Setup):
 
     def label(self) -> str:
         return f"turing-{Path(self.machine).stem}-{self.how}"
-
-    @property
-    def size(self) -> int:
-        return self.max_steps
 
     def hash(self) -> str:
         return hash_of(self.to_json() | {"machine": repr(load_machine(self.machine))})

@@ -64,7 +64,7 @@ def measure(setup: Setup, retriever: RetrieverName | None = None) -> Row:
         "config_hash": setup.hash(),
         "theorem": construction.theorem,
         "precision_bits": construction.precision.number_bits,
-        "stated_bits": construction.stated_precision(setup.size),
+        "stated_bits": construction.stated_precision,
         "smallest_bits": measured,
         "parameter_bits": construction.parameter_bits(),
         "computed_numbers": construction.computed_count(longest),
@@ -114,11 +114,10 @@ def cost_columns(construction: Construction, how: str, length: int) -> Row:
 
 def machine_columns(seconds: float) -> Row:
     """The contract's columns about the machine."""
-    told = environment.describe()
     return {
         "wall_s": round(seconds, 1),
         "threads": torch.get_num_threads(),
-        **{name: told[name] for name in ("hardware", "torch", "commit")},
+        **environment.measured_on(),
     }
 
 

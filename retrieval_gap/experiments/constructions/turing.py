@@ -34,7 +34,7 @@ def report(setup: OnMachine, retriever: RetrieverName | None = None) -> Iterator
     yield f"steps           {found.steps:,}, {_ending(found, int(decoded.answer_B[0]))}"
     yield f"context         {length:,} tokens, {length - len(task.prompt):,} of them written"
     yield f"state           {model.state_bits(length):,} bits, {model.recurrent_bits():,} of them in recurrent layers"
-    bits, stated = model.precision.number_bits, model.stated_precision(setup.size)
+    bits, stated = model.precision.number_bits, model.stated_precision
     told = f"{bits} bits ({stated} are stated{', so these may not be enough' if bits < stated else ''})"
     yield f"a number        {told}"
     yield f"parameters      {model.parameter_count():,}, {model.parameter_bits():,} bits"

@@ -5,7 +5,6 @@ import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from retrieval_gap.experiments.grids.istree import ARCHITECTURES, paper
 from retrieval_gap.experiments.grids.product import product_cells, replaced_cells
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.machine.errors import UsageError, fault, unknown
@@ -13,8 +12,6 @@ from retrieval_gap.runs.experiment import Experiment
 from retrieval_gap.tasks.api import TaskError
 from retrieval_gap.tasks.containment import contained
 from retrieval_gap.tasks.registry import run_file
-
-__all__ = ["ARCHITECTURES", "PRESETS", "file_cells", "grid_cells", "named_cells", "paper", "preset_cells"]
 
 # The `PRESETS` of every module here, in the order of the modules' names.
 PRESETS: dict[str, Callable[[], Sequence[Experiment]]] = {

@@ -1,8 +1,8 @@
 """Presets of heads over token states: what a recurrent head gets from the order of the states of all-MiniLM-L6-v2.
 
 The model is looked for in the folder `.models`, or in RETRIEVAL_GAP_MODELS (`make heads-demo` puts it there); public
-sets in `../shared/data/coupling`, or in `coupling` under RETRIEVAL_GAP_DATA.  If that folder is missing, public sets
-are left out with a message; so is a missing decoder-only model.
+sets in `data/coupling`, or in `coupling` under RETRIEVAL_GAP_DATA.  If that folder is missing, public sets are left out
+with a message; so is a missing decoder-only model.
 """
 
 import os
@@ -15,7 +15,6 @@ from retrieval_gap.heads import HeadSpec, head_names
 from retrieval_gap.llm.packaged import models_folder
 from retrieval_gap.tasks.texts import generated_sets
 
-ROOT = Path(__file__).resolve().parents[3]
 MODEL, DECODER = "all-MiniLM-L6-v2", "SmolLM2-135M-Instruct"
 DEMO_HEADS = ("mean", "attention", "conv1d", "transformer", "bigru")
 DEMO_SETS = {"which_came_first": 16, "negation_scope": 32}
@@ -132,7 +131,7 @@ def _decoder(seed: int, more: Values) -> Iterator[HeadsConfig]:
 
 
 def _public(dataset: str, heads: Sequence[str], seed: int, more: Values) -> Iterator[HeadsConfig]:
-    folder = Path(os.environ.get("RETRIEVAL_GAP_DATA") or ROOT.parent / "shared" / "data") / "coupling"
+    folder = Path(os.environ.get("RETRIEVAL_GAP_DATA") or "data") / "coupling"
     if not folder.is_dir():
         if seed == 0:
             print(f"{dataset} is left out: no public sets at {folder} (RETRIEVAL_GAP_DATA)", file=sys.stderr)

@@ -86,7 +86,7 @@ def _grid(size: _Size) -> Iterator[MemoryCell]:
     for budget in size.written:
         for update in UPDATES:
             yield replace(recall, method="llm_as_rnn", settings=replace(SETTINGS, budget=budget, update=update))
-    file = Path(os.environ.get("RETRIEVAL_GAP_DATA", "data")) / WEATHER
+    file = Path(os.environ.get("RETRIEVAL_GAP_DATA") or "data") / WEATHER
     series = _cell("drift", streams=size.weather_streams, steps=size.weather_steps)
     if file.is_file():
         series = replace(series, benchmark="weather", data=str(file))

@@ -13,7 +13,8 @@ from retrieval_gap.heads.training import HeadTraining
 from retrieval_gap.heads.trial import try_head
 from retrieval_gap.llm.embeddings.config import Half, StatesConfig, StoredPrecision, fingerprint, states_width
 from retrieval_gap.machine.errors import UsageError, fault
-from retrieval_gap.machine.field_kinds import check_fields, config_from
+from retrieval_gap.machine.field_kinds import check_fields
+from retrieval_gap.machine.files import sha256_of
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
 from retrieval_gap.tasks.containment import contained
@@ -145,7 +146,7 @@ class HeadsConfig(Experiment):
 
     def hashed_values(self) -> dict[str, Any]:
         """The values that are hashed: files by their content; for a public set, no settings of generated sets."""
-        code = hashlib.sha256(Path(self.spec.name).read_bytes()).hexdigest() if self.spec.is_file else ""
+        code = sha256_of(Path(self.spec.name)) if self.spec.is_file else ""
         texts = "" if self.dataset in generated_sets() else _digest(self.texts())
         return self.hashed_values_with(model_files=fingerprint(self.model), texts=texts, head_code=code)
 
@@ -191,9 +192,6 @@ class HeadsConfig(Experiment):
         if not options.keep_weights:
             run.checkpoint.unlink(missing_ok=True)
 
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind} | asdict(self)
-
     def filter_values(self) -> Mapping[str, Any]:
         shown = ("dataset", "n", "model", "layer", "copies", "tune", "head", "control", "window", "seed")
         values = {key: getattr(self, key) for key in shown}
@@ -211,10 +209,6 @@ class HeadsConfig(Experiment):
             return f"lacks {', '.join(lacking)}"
         score = row["score"]
         return "" if type(score) is float and 0 <= score <= 1 else f"has the score {score!r}, which is none"
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any], where: str) -> "HeadsConfig":
-        return config_from(cls, value, where)
 
 
 def model_name(model: str) -> str:

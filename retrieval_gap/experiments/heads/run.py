@@ -1,6 +1,5 @@
 """One run: reads missing states, trains the head at each learning rate, tests the best one on the test split."""
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -53,7 +52,8 @@ def train_and_test(config: HeadsConfig, run: RunDirectory, options: RunOptions) 
     row = _described(config, texts) | _scored(texts, counted)
     row |= {"parameters": build(config.spec, learning.shape).parameter_count(), "width": learning.shape.width}
     row |= {"lr": saved.chosen.lr, "step": saved.chosen.step, "validation_score": saved.chosen.score}
-    return row | {"wall_s": round(time.monotonic() - begun, 1)} | _measured_on()
+    seconds = round(time.monotonic() - begun, 1)
+    return row | {"wall_s": seconds, "threads": torch.get_num_threads(), **environment.measured_on()}
 
 
 class _Learning(NamedTuple):
@@ -121,8 +121,7 @@ class _StepReports:
         told = {"step": steps, "samples": steps, "total": self._total, "unit": "steps", "wall_s": round(seconds, 1)}
         if steps > self._first:
             told["samples_per_s"] = round((steps - self._first) / seconds, 1)
-        with self._run.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(told) + "\n")
+        self._run.add_report(told)
 
 
 def _write_examples(run: RunDirectory, examples: Sequence[Example], counted: Sequence[Counted]) -> None:
@@ -178,8 +177,3 @@ def _scored(texts: TextSet, counted: Sequence[Counted]) -> dict[str, Any]:
         "bag_of_words": floor.get("bag_of_words", floor.get("most_frequent_tag")),
         "first_token": floor.get("first_token"),
     }
-
-
-def _measured_on() -> dict[str, Any]:
-    told = environment.describe("cpu")
-    return {"threads": torch.get_num_threads(), **{key: told[key] for key in ("hardware", "torch", "commit")}}

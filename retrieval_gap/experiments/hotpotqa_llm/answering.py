@@ -2,7 +2,6 @@
 for each question."""
 
 import functools
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ from retrieval_gap.llm.config import AskConfig
 from retrieval_gap.llm.request import Request
 from retrieval_gap.machine import environment
 from retrieval_gap.machine.errors import RunError
-from retrieval_gap.machine.files import write_text
+from retrieval_gap.machine.files import sha256_of, write_text
 from retrieval_gap.tasks.api import TaskError
 from retrieval_gap.tasks.hotpotqa.data.records import Question, read_questions
 from retrieval_gap.tasks.hotpotqa.data.subsets import Shown, SubsetConfig, Subsets
@@ -74,7 +73,7 @@ def data_hash(path: Path) -> str:
 @functools.lru_cache(8)
 def _content_hash(path: Path, size: int, changed_ns: int) -> str:
     """size, changed_ns: in the cache's key, so that a changed file is read again."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return sha256_of(path)[:16]
 
 
 def write_answers(

@@ -1,13 +1,13 @@
 """The experiment: a model answers the questions of a file by one method, on one choice of paragraphs."""
 
 import hashlib
-import json
 import re
 import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,17 +17,15 @@ from retrieval_gap.experiments.hotpotqa_llm.methods import Method
 from retrieval_gap.experiments.hotpotqa_llm.prompts import exemplars_hash
 from retrieval_gap.experiments.hotpotqa_llm.summary import COLUMNS, row_of
 from retrieval_gap.llm.backends import make_backend
-from retrieval_gap.llm.cache import Cache
+from retrieval_gap.llm.cache import REPLIES, Cache
 from retrieval_gap.llm.client import Client
 from retrieval_gap.llm.config import AskConfig, LLMConfig, LocalConfig, Price, ServerConfig
 from retrieval_gap.machine.errors import RunError, UsageError
-from retrieval_gap.machine.field_kinds import check_fields, config_from
+from retrieval_gap.machine.field_kinds import check_fields
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
 from retrieval_gap.tasks.hotpotqa.data.subsets import SubsetConfig
 
-# In the folder of runs: the replies to all runs.
-REPLIES = "replies.sqlite"
 # Bytes read at the start and at the end of a file of weights, to tell it from others.
 LOOKED_AT = 1 << 16
 VERSION = 1  # of the meaning of the hash
@@ -94,13 +92,10 @@ class HotpotQARun(Experiment):
     def execute(self, run: RunDirectory, options: RunOptions) -> list[Row]:
         local = self.local
         if local.device == "auto":
-            local = LocalConfig(**asdict(local) | {"device": options.device})
-        cache = Cache(options.runs_dir / REPLIES)
-        try:
+            local = replace(local, device=options.device)
+        with closing(Cache(options.runs_dir / REPLIES)) as cache:
             client = Client(make_backend(self.model, local, self.server), cache)
             rows = self.answered(run, client)
-        finally:
-            cache.close()
         print(client.spent.summary(Price()), file=sys.stderr)
         return rows
 
@@ -116,8 +111,7 @@ class HotpotQARun(Experiment):
 
             def on_progress(done: int, total: int) -> None:
                 report = {"step": done, "samples": done, "wall_s": time.monotonic() - began}
-                with run.metrics.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(report | {"total": total, "unit": "questions"}) + "\n")
+                run.add_report(report | {"total": total, "unit": "questions"})
 
             data = read_data(Path(self.data), self.questions)
             write_answers(answers, client, self._asked(client, data.sha256), data, on_progress)
@@ -134,13 +128,6 @@ class HotpotQARun(Experiment):
             questions=self.questions,
             exemplars=exemplars_hash(),
         )
-
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind} | asdict(self)
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any], where: str) -> "HotpotQARun":
-        return config_from(cls, value, where)
 
     def filter_values(self) -> Mapping[str, Any]:
         subset = self.subset

@@ -2,13 +2,14 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from retrieval_gap.experiments.hotpotqa_llm.answering import read_data
-from retrieval_gap.experiments.hotpotqa_llm.experiment import REPLIES, HotpotQARun, check_same_model
+from retrieval_gap.experiments.hotpotqa_llm.experiment import HotpotQARun, check_same_model
 from retrieval_gap.experiments.hotpotqa_llm.methods import Method, dialogue
-from retrieval_gap.llm.cache import Cache
+from retrieval_gap.llm.cache import REPLIES, Cache
 from retrieval_gap.llm.client import Client
 from retrieval_gap.llm.config import AskConfig, LLMConfig, LocalConfig, Price, ServerConfig
 from retrieval_gap.llm.request import LLMBackend
@@ -59,15 +60,12 @@ def evaluate(
     if data.unusable:
         print(f"{data.unusable} records of {plan.data} are not usable and were left out", file=sys.stderr)
     backend = make_backend()
-    cache = Cache(options.runs_dir / REPLIES)
-    try:
+    with closing(Cache(options.runs_dir / REPLIES)) as cache:
         client = Client(backend, cache)
         try:
             return [row for each in plan.runs() for row in _rows(each, client, options)]
         finally:
             print(client.spent.summary(price), file=sys.stderr, flush=True)
-    finally:
-        cache.close()
 
 
 def _rows(each: HotpotQARun, client: Client, options: RunOptions) -> list[Row]:

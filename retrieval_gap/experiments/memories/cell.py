@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from retrieval_gap.experiments.memories.rows import COLUMNS
 from retrieval_gap.llm.config import LLMConfig, LocalConfig, ServerConfig
 from retrieval_gap.machine.errors import UsageError, unknown
-from retrieval_gap.machine.field_kinds import check_fields, config_from
+from retrieval_gap.machine.field_kinds import check_fields
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
 from retrieval_gap.tasks.api import TaskError
 from retrieval_gap.tasks.streams.checks import check_streams
@@ -157,13 +157,6 @@ class MemoryCell(Experiment):
             meaning |= self.server_settings if self.server.base_url else {"precision": self.local.precision}
             meaning |= {"judge": self.judge} if self.settings.feedback == "judge" and self.judge else {}
         return hash_of(meaning)
-
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind} | asdict(self)
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any], where: str) -> "MemoryCell":
-        return config_from(cls, value, where)
 
     def foreign(self) -> list[str]:
         return ([self.benchmark] if self.benchmark.endswith(".py") else []) + ([self.data] if self.data else [])

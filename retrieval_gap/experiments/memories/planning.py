@@ -1,15 +1,14 @@
 """The cells of one command, and a preview of what they ask."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from statistics import fmean
 
 from retrieval_gap.experiments.memories.cell import MemoryCell
-from retrieval_gap.machine.errors import UsageError, unknown
 from retrieval_gap.text_memory.asking import ToJudge
 from retrieval_gap.text_memory.floors import floors_of
-from retrieval_gap.text_memory.settings import FLOORS, METHODS, Feedback, Update
+from retrieval_gap.text_memory.settings import Feedback, Update
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,36 +22,23 @@ class Varied:
     seeds: Sequence[int]
 
 
-@dataclass(frozen=True, kw_only=True)
-class MemoryPlan:
-    """cell: what is the same in all cells.  floors: also run the floors."""
+def planned_cells(cell: MemoryCell, varied: Varied, *, floors: bool = True) -> list[MemoryCell]:
+    """cell: what is the same in all cells.  floors: also run the floors.
 
-    cell: MemoryCell
-    varied: Varied
-    floors: bool = True
-    cells: list[MemoryCell] = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Raises UsageError for an unknown method, TaskError for an unknown benchmark or invalid data."""
-        varied, same = self.varied, self.cell.settings
-        for method in varied.methods:
-            if method not in (*METHODS, *FLOORS):
-                raise unknown("method", method, (*METHODS, *FLOORS))
-        if not varied.methods:
-            raise UsageError("--method is empty")
-        target = self.cell.build().target(self.cell.target)
-        floors = [name for name in floors_of(target) if self.floors]
-        settings = [
-            replace(same, budget=budget, feedback=feedback, update=update)
-            for budget, feedback, update in product(sorted(varied.budgets), varied.feedbacks, varied.updates)
-        ]
-        # The last cell of a hash is kept: if the budget changes no result, the largest, to hold what is carried.
-        cells = [
-            replace(self.cell, method=method, settings=chosen, seed=seed)
-            for method in dict.fromkeys((*floors, *varied.methods))
-            for chosen, seed in product(settings, varied.seeds)
-        ]
-        object.__setattr__(self, "cells", list({cell.hash(): cell for cell in cells}.values()))
+    Raises TaskError for an unknown benchmark or invalid data.
+    """
+    baselines = floors_of(cell.build().target(cell.target)) if floors else ()
+    settings = [
+        replace(cell.settings, budget=budget, feedback=feedback, update=update)
+        for budget, feedback, update in product(sorted(varied.budgets), varied.feedbacks, varied.updates)
+    ]
+    # The last cell of a hash is kept: if the budget changes no result, the largest, to hold what is carried.
+    cells = [
+        replace(cell, method=method, settings=chosen, seed=seed)
+        for method in dict.fromkeys((*baselines, *varied.methods))
+        for chosen, seed in product(settings, varied.seeds)
+    ]
+    return list({cell.hash(): cell for cell in cells}.values())
 
 
 def print_plan(cells: Sequence[MemoryCell]) -> None:

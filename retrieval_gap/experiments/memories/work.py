@@ -9,13 +9,14 @@ import json
 import math
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrieval_gap.experiments.memories.cell import STEPS, MemoryCell, data_hash
 from retrieval_gap.experiments.memories.rows import summed_up
-from retrieval_gap.llm.cache import Cache
+from retrieval_gap.llm.cache import REPLIES, Cache
 from retrieval_gap.llm.client import Client
 from retrieval_gap.machine import environment
 from retrieval_gap.machine.errors import RunError, UsageError
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from retrieval_gap.llm.request import LLMBackend
     from retrieval_gap.runs.directory import RunDirectory
 
-REPLIES = "replies.sqlite"
 _ALWAYS = {field.name for field in fields(StepRecord)} - {"cut", "judge_unreadable"}  # these were added later
 _OF_VERSION = {field.name for field in fields(Version)}
 
@@ -73,14 +73,11 @@ def _asked(
     headings = check_budget(cell, backend, count)
     speakers = [Speaker(benchmark, stream, target, cell.settings, count) for stream in streams]
     report.of = speakers
-    cache = Cache(options.runs_dir / REPLIES)
-    try:
+    with closing(Cache(options.runs_dir / REPLIES)) as cache:
         client = Client(backend, cache)
         judge = Client(backend_of(cell, judge=True), cache) if _has_judge(cell) else client
         talks = [stream_dialogue(speaker, cell.method) for speaker in speakers]
         records = run_in_lockstep(talks, client, judge, what=cell.label(), after_round=report)
-    finally:
-        cache.close()
     bits = _state_bits(cell, backend.vocabulary)
     told = {"hardware": backend.hardware, "state_bits": bits, "headings": headings}
     return records, told | {"ceiling": _ceiling(benchmark, bits)}
@@ -215,7 +212,7 @@ class _StreamReports:
     """Writes the run's progress to its metrics.jsonl, at most once every `seconds`."""
 
     def __init__(self, run: "RunDirectory", total: int, seconds: float) -> None:
-        self._path, self._total, self._seconds = run.metrics, total, seconds
+        self._run, self._total, self._seconds = run, total, seconds
         self._started = self._last = time.monotonic()
         self._round = 0
         self.of: Sequence[Speaker] = ()
@@ -228,5 +225,4 @@ class _StreamReports:
         self._last = now
         done, spent = sum(speaker.done for speaker in self.of), now - self._started
         told = {"step": self._round, "samples": done, "total": self._total, "unit": "steps", "wall_s": spent}
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(told | {"samples_per_s": done / spent}) + "\n")
+        self._run.add_report(told | {"samples_per_s": done / spent})

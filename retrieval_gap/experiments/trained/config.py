@@ -1,6 +1,5 @@
 """The configuration of one run: a cell of a grid, whose hash names its directory."""
 
-import hashlib
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,6 +13,7 @@ from retrieval_gap.experiments.trained.rows import identifying_values, read_tall
 from retrieval_gap.experiments.trained.trial import try_architecture, try_task
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.machine.field_kinds import check_fields, config_from
+from retrieval_gap.machine.files import sha256_of
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import TRAINED, Experiment, Progress, Row, RunOptions, hash_of
 from retrieval_gap.tables.rows import COLUMNS
@@ -185,7 +185,7 @@ class RunConfig(Experiment):
         filled["shape"] = _shape(built)
         for key in ("task", "arch"):
             if filled[key].endswith(".py"):
-                filled[key] += ":" + hashlib.sha256(Path(filled[key]).read_bytes()).hexdigest()
+                filled[key] += ":" + sha256_of(Path(filled[key]))
         return filled | {"version": CONFIG_VERSION}
 
     def hash(self) -> str:

@@ -10,13 +10,13 @@ from retrieval_gap.machine.errors import RunError
 from retrieval_gap.machine.files import write_json
 from retrieval_gap.runs.directory import RunDirectory, read_json
 from retrieval_gap.runs.experiment import Row, hash_of
+from retrieval_gap.tables.rows import SHARES
 from retrieval_gap.tasks.api import TaskConfig, TaskError
 
 if TYPE_CHECKING:
     from retrieval_gap.decoding.evaluation import Tally
     from retrieval_gap.experiments.trained.config import RunConfig
 
-SHARES = ("accuracy", "accuracy_low", "accuracy_high", "accuracy_strict", "exact_trace", "undecided")
 MEASURED = (*SHARES, "tokens_per_s", "wall_s")
 # The columns that identify a run in filters and tables, in order.
 WHAT = (

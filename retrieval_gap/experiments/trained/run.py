@@ -1,6 +1,5 @@
 """One run, from its configuration to a result row: training, or the rest of it, and evaluation."""
 
-import json
 import logging
 import math
 import time
@@ -103,7 +102,7 @@ def follow(config: RunConfig, device: torch.device, ranks: Ranks) -> None:
         return
     keep_freed_memory()
     task = config.build_task("train")
-    model, training = _new_model(config, task, device), config.training()
+    model, training = new_model(config, task, device), config.training()
     options = LoopOptions(
         checkpoint=Path(),
         report=lambda told: None,
@@ -129,7 +128,7 @@ def load_model(run: RunDirectory, device: torch.device = CPU) -> tuple[RunConfig
                 "--keep-weights of train or sweep"
             )
         raise UsageError(f"{run.path} has no checkpoint yet")
-    model = _new_model(config, config.build_task("train"), device)
+    model = new_model(config, config.build_task("train"), device)
     progress = load_checkpoint(run.checkpoint, model.trained_parameters())
     return config, model.eval(), progress
 
@@ -195,7 +194,8 @@ def result_row(
     }
 
 
-def _new_model(config: RunConfig, task: Task, device: torch.device) -> SequenceModel:
+def new_model(config: RunConfig, task: Task, device: torch.device) -> SequenceModel:
+    """The untrained model of a run for the words of its task."""
     return SequenceModel(config.model(len(task.vocabulary), task.unread)).to(device)
 
 
@@ -212,7 +212,7 @@ def _trained(
     ranks: Ranks,
 ) -> Trained:
     task = config.build_task("train")
-    model, training = _new_model(config, task, device), config.training()
+    model, training = new_model(config, task, device), config.training()
     before = started = 0.0
 
     def on_start(done: TrainingProgress) -> None:
@@ -223,8 +223,7 @@ def _trained(
         before, started = _wall_time(run), time.perf_counter()
 
     def on_report(told: StepReport) -> None:
-        with run.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(told.to_json() | {"wall_s": round(time.perf_counter() - started + before, 3)}) + "\n")
+        run.add_report(told.to_json() | {"wall_s": round(time.perf_counter() - started + before, 3)})
         listener.report(told)
 
     options = LoopOptions(

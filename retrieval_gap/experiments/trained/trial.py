@@ -96,7 +96,7 @@ def try_architecture(model_config: Callable[[], "ModelConfig"], task: Task, path
             arrays = (batch.tokens_BxL, batch.loss_mask_BxL)
             tokens_BxL, mask_BxL = (torch.from_numpy(array).to(device) for array in arrays)
             changed = changed_buffer(model, lambda: first_step(model, tokens_BxL, mask_BxL))
-            unused, broken = without_gradient(model), broken_promise(model, path)
+            unused, broken = without_gradient(model.trained_parameters()), broken_promise(model, path)
     except Exception as error:
         raise UsageError(f"architecture {path} fails: {fault(error)}") from error
     if changed:

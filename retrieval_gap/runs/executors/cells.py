@@ -117,12 +117,12 @@ def run_cells(
                     else:
                         executor.start(cell)
                         running += 1
-                for cell, end, reason in executor.wait(POLL_SECONDS):
+                for ended in executor.wait(POLL_SECONDS):
                     running -= 1
-                    if end is End.HELD and not halting:
-                        queue.append(cell)
+                    if ended.end is End.HELD and not halting:
+                        queue.append(ended.cell)
                     else:
-                        yield _recorded(Ended(cell, end, reason), runs[cell], outcome)
+                        yield _recorded(ended, runs[ended.cell], outcome)
                 yield None
         finally:
             outcome.time_up &= not stop.is_set()

@@ -29,14 +29,14 @@ class Construction(nn.Module):
     """A `StepModel` of retrieval_gap.decoding.decode.
 
     theorem: its number in "RNNs are not Transformers (Yet)".  vocab_size: V.
-    largest: the largest whole number (token or position) at problem size n, which determines the stated precision.
+    largest: the largest whole number (token or position), which determines the stated precision.
 
     Weights are `nn.Parameter`s that need no gradient.  The head is computed from the tokens' numbers, not stored.
     """
 
     head_2xV: Tensor
 
-    def __init__(self, program: Program, theorem: str, vocab_size: int, largest: Callable[[int], int]) -> None:
+    def __init__(self, program: Program, theorem: str, vocab_size: int, largest: int) -> None:
         super().__init__()
         self.precision, self.theorem, self.largest = program.precision, theorem, largest
         self.layers, self.names = tuple(program.layers), tuple(program.stream.names)
@@ -49,10 +49,11 @@ class Construction(nn.Module):
         value_V = torch.arange(vocab_size, dtype=EXACT) - BOS
         self.register_buffer("head_2xV", self.precision.round(torch.stack([2 * value_V, -(value_V**2)])), False)
 
-    def stated_precision(self, n: int) -> int:
-        """Bits of a number with which the construction is exact at problem size n: enough for the square of the largest
-        number, and a few more.  O(log n)."""
-        return EXPONENT_BITS + 2 * self.largest(n).bit_length() + SPARE_BITS
+    @property
+    def stated_precision(self) -> int:
+        """Bits of a number with which the construction is exact: enough for the square of the largest number, and a few
+        more.  O(log n) at problem size n."""
+        return EXPONENT_BITS + 2 * self.largest.bit_length() + SPARE_BITS
 
     def init_state(self, batch: int) -> State:
         """The position, if the stream begins with it, and one part for each layer with a state."""

@@ -186,7 +186,7 @@ def _build(config: TaskConfig, precision: Precision) -> Construction:
     _ask(program)
     _look_up(program)
     _choose(program)
-    return Construction(program, "5.7", len(task.vocabulary), lambda n: 22 * max(n, task.options.names))
+    return Construction(program, "5.7", len(task.vocabulary), 22 * max(config.n, task.options.names))
 
 
 BUILDERS = {("istree", "hybrid_cot"): Builder("5.7", "cot", _build, IsTreeFrames)}

@@ -174,11 +174,8 @@ def istree_program(task: IsTree, precision: Precision) -> Program:
 
 def _build(config: TaskConfig, precision: Precision) -> Construction:
     task = IsTree(replace(config, mode="rag"))
-
-    def largest(n: int) -> int:
-        return max(len(IsTree(replace(config, mode="rag", n=n)).vocabulary), 2**5)
-
-    return Construction(istree_program(task, precision), "5.3", len(task.vocabulary), largest)
+    vocab_size = len(task.vocabulary)
+    return Construction(istree_program(task, precision), "5.3", vocab_size, max(vocab_size, 2**5))
 
 
 BUILDERS = {("istree", "rnn_rag"): Builder("5.3", "rag", _build)}

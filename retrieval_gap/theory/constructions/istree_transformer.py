@@ -20,7 +20,6 @@ e = 3n - 2 and the second at s this is 3 s = 5 e + 4.
 Source: "RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), theorem 4.7, whose proof takes nine layers.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from retrieval_gap.tasks.api import BOS, EOS, FALSE, TRUE, TaskConfig
@@ -162,16 +161,7 @@ def _build(config: TaskConfig, precision: Precision) -> Construction:
         "has the tour been there?",
     )
     _answer(program)
-    return Construction(program, "4.7", len(task.vocabulary), _largest(task))
-
-
-def _largest(task: IsTree) -> Callable[[int], int]:
-    def largest(n: int) -> int:
-        names = max(n, task.options.names)
-        sized = IsTree(replace(task.config, n=n, options=f"names={names}"))
-        return max(sized.max_length, len(sized.vocabulary))
-
-    return largest
+    return Construction(program, "4.7", len(task.vocabulary), max(task.max_length, len(task.vocabulary)))
 
 
 BUILDERS = {("istree", "transformer_cot"): Builder("4.7", "cot", _build)}

@@ -16,7 +16,7 @@ Source: "RNNs are not Transformers (Yet)", Wen, Dang, Lyu (ICLR 2025), theorem 4
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -192,8 +192,9 @@ def _write(program: Program, task: LstmTask) -> None:
 class LstmSimulation(Construction):
     """The compiled program; it also needs the guard bits for the LSTM's arithmetic."""
 
-    def stated_precision(self, n: int) -> int:
-        return super().stated_precision(n) + GUARD_BITS
+    @property
+    def stated_precision(self) -> int:
+        return super().stated_precision + GUARD_BITS
 
 
 @torch.no_grad()
@@ -204,11 +205,7 @@ def _build(config: TaskConfig, precision: Precision) -> Construction:
     _values(program, task)
     _lstm_step(program, task)
     _write(program, task)
-
-    def largest(n: int) -> int:
-        return max(LstmTask(replace(task.config, n=n)).max_length, len(task.vocabulary))
-
-    return LstmSimulation(program, "4.8", len(task.vocabulary), largest)
+    return LstmSimulation(program, "4.8", len(task.vocabulary), max(task.max_length, len(task.vocabulary)))
 
 
 BUILDERS = {("quantised_lstm", "transformer_cot"): Builder("4.8", "cot", _build, LstmTask)}

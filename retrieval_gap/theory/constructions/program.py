@@ -18,10 +18,8 @@ from retrieval_gap.theory.constructions.recurrence import Recurrence, Register
 from retrieval_gap.theory.constructions.residual_stream import (
     ONE,
     Affine,
-    Number,
     ResidualStream,
     direction,
-    number,
     square_of,
 )
 
@@ -54,11 +52,10 @@ class Program:
         self.modules.append(FeedForward(self.stream, writes, self.precision))
         self.layers.append(Layer("feed-forward", tuple(writes), words))
 
-    def squared(self, writes: Mapping[str, Units], words: str) -> list[Number]:
-        """Add a feed-forward layer, and one that squares what it writes; return the numbers, for look-ups."""
+    def squared(self, writes: Mapping[str, Units], words: str) -> None:
+        """Add a feed-forward layer, and one that squares what it writes, for look-ups."""
         self.feed_forward(writes, words)
         self.feed_forward({square_of(name): square(direction(name)) for name in writes}, "their squares")
-        return [number(name) for name in writes]
 
     def attend(self, heads: Sequence[Lookup], words: str) -> None:
         """Add an attention layer."""

@@ -162,12 +162,7 @@ def _build(kind: type[RecallTask], theorem: str, see: Past, config: TaskConfig, 
     check_asked_last(task)
     program = Program(task.max_length, precision, positions=see is by_attention)
     _PROGRAMS[kind](task, program, see)
-
-    def largest(n: int) -> int:
-        sized = kind(replace(task.config, n=n))
-        return max(sized.max_length, len(sized.vocabulary))
-
-    return Construction(program, theorem, len(task.vocabulary), largest)
+    return Construction(program, theorem, len(task.vocabulary), max(task.max_length, len(task.vocabulary)))
 
 
 BUILDERS = {

@@ -169,20 +169,17 @@ def mqar_program(task: Task, precision: Precision) -> Program:
 
 def _build_mqar(config: TaskConfig, precision: Precision) -> Construction:
     task = Mqar(replace(config, mode="rag"))
-    return Construction(mqar_program(task, precision), "5.2", len(task.vocabulary), lambda _: len(task.vocabulary))
+    return Construction(mqar_program(task, precision), "5.2", len(task.vocabulary), len(task.vocabulary))
 
 
 def _build(kind: type[RecallTask], config: TaskConfig, precision: Precision) -> Construction:
     task = kind(replace(config, mode="rag"))
     check_asked_last(task)
     question = _QUESTIONS[kind](task)
-    last_time = question.tokens + len(question.pieces) + 3
-
-    def largest(n: int) -> int:
-        # The square of the largest token's number must be exact, and so must the clock.
-        return max(len(kind(replace(config, mode="rag", n=n)).vocabulary), 2 ** (last_time // 2))
-
-    return Construction(recall_program(task, question, precision), "5.2", len(task.vocabulary), largest)
+    last_time, vocab_size = question.tokens + len(question.pieces) + 3, len(task.vocabulary)
+    # The square of the largest token's number must be exact, and so must the clock.
+    largest = max(vocab_size, 2 ** (last_time // 2))
+    return Construction(recall_program(task, question, precision), "5.2", vocab_size, largest)
 
 
 BUILDERS = {(kind.name, "rnn_rag"): Builder("5.2", "rag", partial(_build, kind)) for kind in _QUESTIONS} | {

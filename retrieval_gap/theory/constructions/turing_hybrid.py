@@ -197,8 +197,5 @@ def build_turing_hybrid(task: WriteTask, precision: Precision) -> Construction:
     program = Program(task.max_length, precision, positions=False)
     _read(program, task)
     _step(program, task)
-
-    def largest(steps: int) -> int:
-        return max(len(task.vocabulary), len(task.word) + steps + 4)
-
+    largest = max(len(task.vocabulary), len(task.word) + task.max_steps + 4)
     return Construction(program, "5.8", len(task.vocabulary), largest)

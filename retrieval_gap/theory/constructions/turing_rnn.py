@@ -127,9 +127,6 @@ def build_turing(task: MachineTask, precision: Precision) -> Construction:
     _reading(program)
     _table(program, task.machine, task)
     program.feed_forward({ANSWER: rules(_rules(task.machine, task))}, "the next token, by the time")
-
-    def largest(steps: int) -> int:
-        cells = 2 * max(steps, len(task.word)) + 1
-        return max(task.state_0 + len(task.machine.states) + cells, 2**5)
-
+    cells = 2 * max(task.max_steps, len(task.word)) + 1
+    largest = max(task.state_0 + len(task.machine.states) + cells, 2**5)
     return Construction(program, "5.4", len(task.vocabulary), largest)
