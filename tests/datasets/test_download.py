@@ -23,7 +23,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.setattr(download, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(download, "TIMEOUT_SECONDS", 30)
     with site() as served:
         yield served
 
@@ -134,12 +134,14 @@ def test_a_length_that_is_not_a_number_is_ignored(server: Site, tmp_path: Path, 
     assert fetch(tmp_path, bad, server.serve("/good", whole(CONTENT))) == CONTENT
 
 
-def test_a_slow_mirror_is_waited_for(server: Site, tmp_path: Path) -> None:
-    assert fetch(tmp_path, server.serve("/a", slow(CONTENT, 8, 0.1))) == CONTENT
+def test_a_slow_mirror_is_waited_for(server: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "TIMEOUT_SECONDS", 2)
+    assert fetch(tmp_path, server.serve("/a", slow(CONTENT, 8, 0.3))) == CONTENT
     assert len(server.asked) == 1
 
 
-def test_a_silent_mirror_is_left_for_the_next(server: Site, tmp_path: Path) -> None:
+def test_a_silent_mirror_is_left_for_the_next(server: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "TIMEOUT_SECONDS", 0.5)
     assert fetch(tmp_path, server.serve("/a", slow(CONTENT, 2, 0.8)), server.serve("/b", whole(CONTENT))) == CONTENT
     assert {path for path, _ in server.asked} == {"/a", "/b"}
 

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 LAUNCH = Path(__file__).resolve().parents[2] / "launch"
@@ -45,10 +44,3 @@ def launched(command: list[str], environment: dict[str, str]) -> subprocess.Comp
 def calls(fakes: dict[str, str]) -> list[str]:
     path = Path(fakes["CALLS"])
     return path.read_text().splitlines() if path.exists() else []
-
-
-def check_clean_and_thin(script: Path) -> None:
-    shellcheck = Path(sys.executable).with_name("shellcheck")
-    told = subprocess.run([str(shellcheck), str(script)], capture_output=True, text=True, check=False)
-    assert told.returncode == 0, told.stdout
-    assert len(script.read_text().splitlines()) < 50

@@ -26,3 +26,19 @@ def assert_close(ours: Outputs, theirs: Outputs, names: list[str], tolerance: fl
         assert mine.shape == oracle.shape, name
         scale = oracle.abs().max().clamp(min=1e-30)
         assert ((mine - oracle).abs().max() / scale).item() < tolerance, name
+
+
+def assert_same_bits(run: Callable[[], Outputs]) -> None:
+    """Asserts that a kernel gives the same with one and two threads, and with fresh memory that is filled with NaN."""
+    before, runs = torch.get_num_threads(), []
+    try:
+        for threads, poisoned in ((1, False), (2, False), (2, True)):
+            torch.set_num_threads(threads)
+            torch.use_deterministic_algorithms(poisoned)  # which fills fresh memory with NaN
+            runs.append(run())
+    finally:
+        torch.set_num_threads(before)
+        torch.use_deterministic_algorithms(False)
+    assert all(tensor.isfinite().all() for tensor in runs[-1])
+    for again in runs[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(runs[0], again, strict=True))

@@ -13,7 +13,7 @@ from retrieval_gap.kernels.mamba import (
 from retrieval_gap.kernels.selective_scan import use_backend
 from retrieval_gap.models.mamba import MambaMixer
 from retrieval_gap.models.mixer import Residual
-from tests.kernels.oracles import Outputs, assert_close, values_and_gradients
+from tests.kernels.oracles import Outputs, assert_close, assert_same_bits, values_and_gradients
 
 NAMES = ["y", "x", *MambaWeights._fields]
 # (batch, length, width, states, rank): shorter than the filter, around a chunk of the scan, more sequences than items.
@@ -49,17 +49,8 @@ def test_values_and_gradients_are_those_of_float64(shape: tuple[int, int, int, i
 
 
 def test_same_bits_with_any_number_of_threads_and_poisoned_memory() -> None:
-    arguments, before, runs = inputs(20, 101, 32, 16, 2), torch.get_num_threads(), []
-    try:
-        for threads, poisoned in ((1, False), (2, False), (2, True)):
-            torch.set_num_threads(threads)
-            torch.use_deterministic_algorithms(poisoned)  # which fills fresh memory with NaN
-            runs.append(results("cpu", arguments))
-    finally:
-        torch.set_num_threads(before)
-        torch.use_deterministic_algorithms(False)
-    for run in runs[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(runs[0], run, strict=True))
+    arguments = inputs(20, 101, 32, 16, 2)
+    assert_same_bits(lambda: results("cpu", arguments))
 
 
 def states(batch: int, weights: MambaWeights) -> tuple[Tensor, Tensor]:
@@ -87,20 +78,14 @@ def test_prefill_and_steps_continue_from_a_state(batch: int, length: int) -> Non
 
 def test_a_step_has_the_same_bits_with_any_number_of_threads_and_poisoned_memory() -> None:
     x, *given = inputs(600, 1, 32, 16, 2)
-    weights, before, runs = MambaWeights(*given), torch.get_num_threads(), []
-    state = states(600, weights)
-    try:
-        for threads, poisoned in ((1, False), (2, False), (2, True)):
-            torch.set_num_threads(threads)
-            torch.use_deterministic_algorithms(poisoned)  # which fills fresh memory with NaN
-            carried = (state[0].clone(), state[1].clone())
-            y, carried = residual_mamba_step(x[:, 0], weights, carried, backend="cpu")
-            runs.append((y, *carried))
-    finally:
-        torch.set_num_threads(before)
-        torch.use_deterministic_algorithms(False)
-    for run in runs[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(runs[0], run, strict=True))
+    weights = MambaWeights(*given)
+    convolved, scanned = states(600, weights)
+
+    def step() -> Outputs:
+        y, after = residual_mamba_step(x[:, 0], weights, (convolved.clone(), scanned.clone()), backend="cpu")
+        return y, *after
+
+    assert_same_bits(step)
 
 
 def test_a_nan_comes_out_from_its_position_on_and_in_no_other_sequence() -> None:

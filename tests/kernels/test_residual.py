@@ -14,7 +14,7 @@ from retrieval_gap.kernels.residual import (
 )
 from retrieval_gap.models.attention import SwiGLU
 from retrieval_gap.models.mixer import Residual
-from tests.kernels.oracles import Outputs, assert_close, values_and_gradients
+from tests.kernels.oracles import Outputs, assert_close, assert_same_bits, values_and_gradients
 
 # (batch, length, heads, head width, feed-forward width); 7 x 65 rows are seven chunks of 64 and seven rows.
 SHAPES = [(1, 1, 1, 16, 16), (3, 2, 2, 16, 48), (2, 63, 4, 16, 256), (7, 65, 1, 32, 80), (17, 33, 3, 16, 100)]
@@ -64,18 +64,8 @@ def test_values_and_gradients_are_those_of_float64(make: Callable[..., Layer], s
 
 @both_layers
 def test_same_bits_with_any_number_of_threads_and_poisoned_memory(make: Callable[..., Layer]) -> None:
-    layer, before = make(20, 101, 4, 16, 96), torch.get_num_threads()
-    runs = []
-    try:
-        for threads, poisoned in ((1, False), (2, False), (2, True)):
-            torch.set_num_threads(threads)
-            torch.use_deterministic_algorithms(poisoned)  # which fills fresh memory with NaN
-            runs.append(results(layer, "cpu"))
-    finally:
-        torch.set_num_threads(before)
-        torch.use_deterministic_algorithms(False)
-    for run in runs[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(runs[0], run, strict=True))
+    layer = make(20, 101, 4, 16, 96)
+    assert_same_bits(lambda: results(layer, "cpu"))
 
 
 @both_layers
@@ -155,18 +145,13 @@ def test_prefill_and_steps_equal_attention_over_the_whole_sequence(
 
 def test_a_step_has_the_same_bits_with_any_number_of_threads_and_poisoned_memory() -> None:
     _, (x, *weights) = attention_layer(40, 1, 4, 16, 0)
-    rope, before, runs = rope_table(101, 16), torch.get_num_threads(), []
-    history = torch.randn(2, 40, 4, 101, 16)
-    try:
-        for threads, poisoned in ((1, False), (2, False), (2, True)):
-            torch.set_num_threads(threads)
-            torch.use_deterministic_algorithms(poisoned)  # which fills fresh memory with NaN
-            k, v = history.clone()
-            runs.append(residual_attention_step(x[:, 0], AttentionWeights(*weights), rope[100], (k, v), backend="cpu"))
-    finally:
-        torch.set_num_threads(before)
-        torch.use_deterministic_algorithms(False)
-    assert all(torch.equal(runs[0], run) for run in runs[1:])
+    rope, history = rope_table(101, 16), torch.randn(2, 40, 4, 101, 16)
+
+    def step() -> Outputs:
+        k, v = history.clone()
+        return (residual_attention_step(x[:, 0], AttentionWeights(*weights), rope[100], (k, v), backend="cpu"),)
+
+    assert_same_bits(step)
 
 
 def test_a_nan_in_one_cache_stays_in_its_sequence() -> None:

@@ -218,17 +218,13 @@ def test_a_wrong_address_is_an_error(url: str) -> None:
         ServerConfig(base_url="http://me:secret@host/v1")
 
 
-@pytest.mark.parametrize(
-    "told",
-    [
-        "This model's maximum context length is 2048 tokens. However, you requested 2100 tokens.",
-        "the request exceeds the available context size, try increasing it",
-        "The decoder prompt (length 2100) is longer than the maximum model length of 2048.",
-    ],
-)
-def test_a_prompt_refused_as_too_long_is_left_out_and_the_others_are_answered(told: str) -> None:
+def test_a_prompt_refused_as_too_long_is_left_out_and_the_others_are_answered() -> None:
     def answer(body: dict[str, Any]) -> Said:
-        return Fault(status=400, told=told) if "long" in prompt_of(body) else echo(body)
+        return (
+            Fault(status=400, told="the request exceeds the available context size")
+            if "long" in prompt_of(body)
+            else echo(body)
+        )
 
     with ScriptedServer(answer) as server:
         replies = ask(backend(server), ["a", "long", "b"])

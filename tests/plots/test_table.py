@@ -135,8 +135,3 @@ def test_a_table_that_is_not_text_is_refused(tmp_path: Path) -> None:
     for wrong in (path, tmp_path):
         with pytest.raises(UsageError, match="cannot be read"):
             read_results(wrong)
-
-
-def test_two_rows_of_one_seed_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"t\.csv, line 2 and .*line 3 are two rows of one configuration and seed"):
-        read_results(write(tmp_path / "t.csv", [row(), row(accuracy=0.8)]))

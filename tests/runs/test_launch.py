@@ -61,7 +61,7 @@ def launch(
     return subprocess.run(["bash", str(script), *flags], env=given, capture_output=True, text=True, cwd=machine.parent)
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("script", [*sorted(LAUNCH.glob("*.sh")), LAUNCH / "slurm.sbatch"], ids=lambda path: path.name)
 def test_shellcheck_finds_no_fault(script: Path) -> None:
     shellcheck = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if shellcheck is None:

@@ -259,6 +259,7 @@ def test_a_later_question_is_the_text_between_an_answer_and_the_next_graded_toke
     ("name", "wrong", "told"),
     [
         ("index", {"n": 1001}, r"^index: n = 1001 is outside 2..1000 \(--length\): RE2 repeats a group at most 1000"),
+        ("index", {"n": 16, "family": "two_star"}, "^index: "),
         ("index", {"n": 8, "mode": "cot"}, "unknown mode 'cot' .choose from direct, rag"),
         ("index", {"n": 8, "options": "value=3"}, r"unknown option 'value' \(it has query, values\)"),
         ("index", {"n": 8, "options": "values=1"}, r"--values 1 is outside 2\.\.512"),

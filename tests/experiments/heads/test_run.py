@@ -185,10 +185,6 @@ def test_the_models_learning_rate_counts_only_if_the_model_is_trained(model: str
     assert _config(model, tune=True, tune_lr=1e-3).hash() != _config(model, tune=True).hash()
 
 
-def test_the_hash_of_a_frozen_run_leaves_out_the_settings_of_tuning(model: str) -> None:
-    assert not {"tune", "tune_lr"} & set(_config(model).hashed_values())
-
-
 def test_equal_rates_written_differently_are_the_same_run(model: str) -> None:
     assert _config(model, lr="0.001,0.01").hash() == _config(model).hash()
 
@@ -371,7 +367,7 @@ def test_a_users_head_that_exits_hangs_or_fails_is_reported(
     place: str, line: str, told: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = own_head(tmp_path, **{place: line})
-    monkeypatch.setenv(PATIENCE, "3")
+    monkeypatch.setenv(PATIENCE, "3" if "while" in line else "60")
     with pytest.raises((UsageError, SystemExit), match=told):
         _config(model, head=str(path)).validate()
 

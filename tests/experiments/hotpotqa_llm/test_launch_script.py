@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.experiments.launching import LAUNCH, calls, check_clean_and_thin, fakes_in, launched
+from tests.experiments.launching import LAUNCH, calls, fakes_in, launched
 
 SCRIPT = LAUNCH / "hotpotqa_8xa100.sh"
 
@@ -25,10 +25,6 @@ def command(fakes: dict[str, str], *words: str) -> list[str]:
 
 def launch(fakes: dict[str, str], *words: str, **more: str) -> subprocess.CompletedProcess[str]:
     return launched(command(fakes, *words), fakes | more)
-
-
-def test_the_script_is_clean_to_shellcheck_and_thin() -> None:
-    check_clean_and_thin(SCRIPT)
 
 
 def test_models_are_swept_over_the_gpus_then_the_table_and_the_figure_are_made(fakes: dict[str, str]) -> None:

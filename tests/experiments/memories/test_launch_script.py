@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from retrieval_gap.cli import main
-from tests.experiments.launching import LAUNCH, calls, check_clean_and_thin, fakes_in, launched
+from tests.experiments.launching import LAUNCH, calls, fakes_in, launched
 
 SCRIPT = LAUNCH / "memory_8xa100.sh"
 
@@ -23,10 +23,6 @@ def fakes(tmp_path: Path) -> dict[str, str]:
 
 def launch(fakes: dict[str, str], *words: str, **more: str) -> subprocess.CompletedProcess[str]:
     return launched(["bash", str(SCRIPT), *words], fakes | more)
-
-
-def test_the_script_is_clean_to_shellcheck_and_thin() -> None:
-    check_clean_and_thin(SCRIPT)
 
 
 def test_floors_run_once_then_each_model_is_served_asked_and_ended(fakes: dict[str, str]) -> None:

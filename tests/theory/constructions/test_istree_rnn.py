@@ -67,11 +67,6 @@ def test_chosen_graphs_get_the_exact_trace(edges):
     assert decoded.tokens_BxL[0, : decoded.length_B[0]].tolist() == tokens_L.tolist()
 
 
-def test_the_longest_trace_is_linear_in_n():
-    for n in (8, 16, 32):
-        assert IsTree(TaskConfig(n=n, mode="rag")).max_length == 40 * n - 25
-
-
 def test_state_grows_like_log_n_and_weights_not_at_all():
     small, large = (built("istree", n)[0] for n in (64, 1000))
     assert small.parameter_count() == large.parameter_count()
