@@ -201,7 +201,7 @@ positions: $(READY) ## position encodings, and Mamba without any, on larger grap
 	$(MAKE) fig-positions
 
 fig-positions: $(READY) ## the models of `make positions` by nodes tested
-	$(BIN)/retrieval-gap plot accuracy --x tested_n --panel n --results $(POSITIONS_TABLE) --out $(OUT)
+	$(BIN)/retrieval-gap plot accuracy --x tested_n --y exact_trace --panel n --color size --results $(POSITIONS_TABLE) --out $(OUT)
 
 # the card: tables of a fresh sweep if there is one, else the committed ones
 CARD := $(RUNS)/card

@@ -60,11 +60,11 @@ def draw(figure: str, results: Path | None, out: Path, kinds: Sequence[str] = KI
 
 
 def draw_accuracy(results: Path | None, view: "SeriesView", out: Path) -> list[Path]:
-    """Draw any table's accuracy in this view as `out/accuracy_by_X`.  Raises UsageError as `draw` does."""
+    """Draw any table in this view as `out/Y_by_X`, such as accuracy_by_n.  Raises UsageError as `draw` does."""
     from .accuracy import draw_figure, read_table
 
     with style.applied():
-        return _saved(draw_figure(read_table(results or DEFAULT_TABLE, view)), f"accuracy_by_{view.x}", out)
+        return _saved(draw_figure(read_table(results or DEFAULT_TABLE, view)), f"{view.y}_by_{view.x}", out)
 
 
 def draw_curves(runs: Sequence[Path], out: Path) -> list[Path]:

@@ -5,6 +5,7 @@ model's bits of state can have (docs/theory.md), drawn if it is less than 1.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -26,7 +27,7 @@ from . import style
 from .caption import left_out
 from .kept import number_of
 from .page import fitted, page
-from .series import X_COLUMNS, Line, SeedMean, Series, name_in, read_series
+from .series import X_COLUMNS, Y_COLUMNS, Line, SeedMean, Series, name_in, read_series
 
 read_table = read_series
 MOST_COLUMNS = 3  # of panels
@@ -47,14 +48,14 @@ def draw_figure(series: Series) -> Figure:
     rows = math.ceil(len(keys) / columns)
     drawn = [_Panel(series, key) for key in keys]
     legend = _legend(series, drawn)
-    figure = page(f"Accuracy by {X_COLUMNS[series.view.x]}", legend, _caption(series, drawn), _ROW * rows)
+    figure = page(f"{_shown(series)} by {X_COLUMNS[series.view.x]}", legend, _caption(series, drawn), _ROW * rows)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axes, panel in zip(grid.flat, drawn, strict=False):
         panel.draw(axes)
     for axes in grid.flat[len(keys) :]:
         axes.set_axis_off()
     for line in grid:
-        line[0].set_ylabel("accuracy")
+        line[0].set_ylabel(Y_COLUMNS[series.view.y])
     for axes in grid.flat[max(0, len(keys) - columns) : len(keys)]:
         axes.set_xlabel(X_COLUMNS[series.view.x])
         axes.tick_params(axis="x", labelbottom=True)
@@ -64,12 +65,20 @@ def draw_figure(series: Series) -> Figure:
     return figure
 
 
+def _shown(series: Series) -> str:
+    share = Y_COLUMNS[series.view.y]
+    return share[0].upper() + share[1:]
+
+
 class _Panel:
     """One problem's lines, with its chance and ceilings."""
 
     def __init__(self, series: Series, key: tuple[str, ...]) -> None:
         self.series, self.key = series, key
         self.lines = [line for line in series.lines if line.panel == key]
+        if series.view.y != "accuracy":  # what is known by chance, or proved, is about answers
+            self.chances, self.ceilings = dict[int, float](), dict[tuple[int, int], float]()
+            return
         points = [point for line in self.lines for point in line.points]
         chances = {n: _chance(*_problem(points, n)) for n in sorted({_n(point) for point in points})}
         self.chances = {n: share for n, share in chances.items() if share is not None}
@@ -267,7 +276,7 @@ def _legend(series: Series, panels: Sequence[_Panel]) -> list[list[Line2D]]:
         for (color, _), marker in markers.items()
     }
     keys = [
-        Line2D([], [], linewidth=1.2 if value in alone else 3, label=name_in(series.view.color, value), **looks[value])
+        Line2D([], [], linewidth=1.2 if value in alone else 3, label=_color_name(series, value), **looks[value])
         for value in series.colors
     ]
     of_label = {label: marker for (color, label), marker in markers.items() if color not in alone}
@@ -286,6 +295,17 @@ def _legend(series: Series, panels: Sequence[_Panel]) -> list[list[Line2D]]:
     return [keys, marks, others]
 
 
+def _color_name(series: Series, value: str) -> str:
+    """A colour's value, with its architecture if that differs between colours but not within one."""
+    archs: dict[str, set[str]] = defaultdict(set)
+    for line in series.lines:
+        archs[line.color] |= {run.row["arch"] for point in line.points for run in point.runs}
+    name, several = name_in(series.view.color, value), len(set().union(*archs.values())) > 1
+    if series.view.color == "arch" or not several or any(len(each) > 1 for each in archs.values()):
+        return name
+    return f"{style.name_of(*archs[value])}, {name}"
+
+
 def _told(differing: dict[str, list[str]]) -> str:
     """Such as `samples (32000, 64000)`; of many values only the first and the last."""
     named = {c: [value or "none" for value in v] for c, v in differing.items()}
@@ -298,11 +318,11 @@ def _caption(series: Series, panels: Sequence[_Panel]) -> str:
     rows = [run.row for point in points for run in point.runs]
     hardware = sorted({row["hardware"] for row in rows if row.get("hardware")})
     tested = {int(row["eval_samples"]) for row in rows if row.get("eval_samples", "").isdecimal()}
-    unknown = sorted({panel.key[0] for panel in panels if not panel.chances})
+    is_accuracy = series.view.y == "accuracy"
+    unknown = sorted({panel.key[0] for panel in panels if not panel.chances}) if is_accuracy else []
+    guesses = "; an undecided answer counts as a guess" if is_accuracy else ""
     parts = [
-        f"Free decoding of {number_of(tested, 'held-out sample')}; an undecided answer counts as a guess."
-        if tested
-        else "",
+        f"Free decoding of {number_of(tested, 'held-out sample')}{guesses}." if tested else "",
         f"{number_of({len(point.runs) for point in points}, 'seed')} per point; error bars: 95 % Wilson interval"
         " (of several seeds: from the lowest to the highest end).",
         f"Hardware: {', '.join(hardware[:2])}{' and others' if len(hardware) > 2 else ''}." if hardware else "",

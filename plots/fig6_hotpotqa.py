@@ -9,7 +9,7 @@ questions; below them pretrained models on real questions, beside the published 
 import shlex
 from collections import defaultdict
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from matplotlib.lines import Line2D
 
 from retrieval_gap.about import in_order
 from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.statistics.intervals import wilson_interval
 from retrieval_gap.tables.identity import Identity, identity_of
 
 from . import style
@@ -39,6 +40,16 @@ PANELS = {
     ("random", "distance"): "Only distance grows",
 }
 _VIEWS = tuple(style.VIEWS)
+# The rows of small models: answers in each view, and evidence where a trace holds it.
+_ROWS = {
+    "direct": "Direct answer\naccuracy",
+    "cot": "Chain of thought\naccuracy",
+    "cot evidence": "Chain of thought\nevidence",
+    "rag": "Retrieval\naccuracy",
+    "rag evidence": "Retrieval\nevidence",
+}
+_BARE = 5  # questions: an interval of fewer is nearly the whole axis, and is not drawn
+_FEW = 30  # questions: points of fewer are not joined, since a line would show their noise
 _NS = (2, 4, 6, 8)
 _METHODS = {"cot": "o", "regex": "s", "bm25": "^"}
 _ROW_HEIGHT = 1.75  # inches
@@ -54,7 +65,7 @@ _SPREAD = 0.16  # paragraphs between neighbouring lines, so that intervals do no
 
 @dataclass(frozen=True, kw_only=True)
 class Answered:
-    """A share at one n, in one column.  name: the architecture, or the pretrained model; way: the view or method."""
+    """A share at one n, in one column.  name: the architecture, or the pretrained model; way: the row or method."""
 
     name: str
     way: str
@@ -88,11 +99,12 @@ def read_table(path: Path) -> Tables:
     every = read_rows(path, (*columns, "accuracy", "accuracy_low", "accuracy_high"))
     rows = [(where, row) for where, row in every if row["task"] == "hotpotqa"]
     small, others = _placed([_small(where, row) for where, row in rows], _VIEWS)
+    evidence, _ = _placed([_evidence(where, row) for where, row in rows if row.get("exact_trace")], _ROWS)
     if not small:
         raise UsageError(f"results table {path} has no row with task=hotpotqa; `make hotpotqa-demo` makes one")
     pretrained, more = _pretrained()
     return Tables(
-        small=small,
+        small=[*small, *evidence],
         pretrained=pretrained,
         published=_published(),
         samples=max(count_in(where, row, "samples") for where, row in rows),
@@ -122,6 +134,12 @@ def _small(where: str, row: dict[str, str]) -> Answered:
         hardware=row["hardware"],
         identity=identity_of(where, row),
     )
+
+
+def _evidence(where: str, row: dict[str, str]) -> Answered:
+    share = share_in(where, row, "exact_trace")
+    low, high = wilson_interval(share, count_in(where, row, "eval_samples"))
+    return replace(_small(where, row), way=f"{row['mode']} evidence", accuracy=share, low=low, high=high)
 
 
 def _option(row: dict[str, str], name: str) -> str:
@@ -177,11 +195,11 @@ def _published() -> list[Answered]:
 
 def draw_figure(tables: Tables) -> Figure:
     """A row for each view of the small models, and one for pretrained models and published values."""
-    views = [view for view in _VIEWS if any(point.way == view for point in tables.small)]
+    views = [view for view in _ROWS if any(point.way == view for point in tables.small)]
     architectures = in_order(point.name for point in tables.small)
     models = sorted({point.name for point in tables.pretrained})
     figure = page(
-        "HotpotQA: accuracy by the number of paragraphs",
+        "HotpotQA: accuracy and evidence by the number of paragraphs",
         [_architecture_keys(architectures, tables), _model_keys(models, tables)],
         _caption(tables, architectures),
         _ROW_HEIGHT * (len(views) + 1) + 0.35,
@@ -194,7 +212,7 @@ def draw_figure(tables: Tables) -> Figure:
     for axes, title in zip(grid[0], PANELS.values(), strict=True):
         axes.set_title(title)
     for line, view in zip(grid, views, strict=False):
-        line[0].set_ylabel(f"{style.VIEWS[view]}\n{'real questions' if tables.real else 'made-up worlds'}\naccuracy")
+        line[0].set_ylabel(f"{'Real questions' if tables.real else 'Made-up worlds'}\n{_ROWS[view]}")
         for axes, panel in zip(line, PANELS, strict=True):
             points = [point for point in tables.small if (point.way, point.panel) == (view, panel)]
             _lines(axes, points, looks)
@@ -231,15 +249,18 @@ def _lines(axes: Axes, points: list[Answered], looks: dict[str, dict[str, Any]])
 
 
 def _pretrained_lines(axes: Axes, points: list[Answered], models: Sequence[str], colours: dict[str, str]) -> None:
-    """A line for each model and method over all questions; dashed over those that the paper's rule selects."""
+    """A line for each model and method over all questions; open marks, dashed, over those that the paper's rule
+    selects."""
     asked = {(point.name, point.way) for point in points}
     lines = [line for line in product(models, _METHODS) if line in asked]
     for index, (name, method) in enumerate(lines):
         shift = min(_SPREAD, _WIDEST / len(lines)) * (index - (len(lines) - 1) / 2)
-        marker = style.filled_marker(_METHODS[method], colours[name])
-        for selected, dash in ((False, "-"), (True, "--")):
+        filled = style.filled_marker(_METHODS[method], colours[name])
+        hollow = filled | {"markerfacecolor": "white", "markeredgecolor": colours[name]}
+        for selected, dash, look in ((False, "-", filled), (True, "--", hollow)):
             some = [p for p in points if (p.name, p.way, p.selected) == (name, method, selected)]
-            _line(axes, _means(some), shift, marker, dash, name)
+            joined = all(point.questions >= _FEW for point in some)
+            _line(axes, _means(some), shift, look, dash if joined else "", name)
 
 
 def _line(
@@ -247,9 +268,9 @@ def _line(
 ) -> None:
     if means:
         xs, ys = [n + shift for n in means], [mean.accuracy for mean in means.values()]
-        axes.errorbar(
-            xs, ys, yerr=style.interval([*means.values()]), ecolor=str(marker["color"]), elinewidth=1.0, fmt="none"
-        )
+        if all(run.questions >= _BARE for mean in means.values() for run in mean.runs):
+            bars = style.interval([*means.values()])
+            axes.errorbar(xs, ys, yerr=bars, ecolor=str(marker["color"]), elinewidth=0.8, fmt="none")
         axes.plot(xs, ys, **marker, linestyle=dash, linewidth=1.1, label=label)
 
 
@@ -282,7 +303,8 @@ def _model_keys(models: Sequence[str], tables: Tables) -> list[Line2D]:
         if any(point.way == method for point in tables.pretrained):
             keys.append(Line2D([], [], **style.filled_marker(marker, style.GREY), linestyle="none", label=method))
     if any(point.selected for point in tables.pretrained):
-        keys.append(Line2D([], [], color=style.GREY, linestyle="--", label="selected questions"))
+        look = {"color": style.GREY, "linestyle": "--", "marker": "o", "markersize": 4.5, "markerfacecolor": "white"}
+        keys.append(Line2D([], [], label="selected questions", **look))
     return keys
 
 
@@ -294,21 +316,23 @@ def _told_of_pretrained(points: Sequence[Answered]) -> str:
     asked, selected = ({p.questions for p in points if p.selected == rule} for rule in (False, True))
     chosen = f", {number_of(selected, 'question')} selected" if selected else ""
     told = f"Pretrained: {', '.join(models)}, {number_of(asked, 'question')} a point{chosen}."
+    if min(asked) < _FEW:
+        told += f" Points of fewer than {_FEW} are not joined, and of fewer than {_BARE} have no interval."
     return told if len(models) > 1 else f"{told} One model says nothing about other architectures."
 
 
 def _caption(tables: Tables, architectures: Sequence[str]) -> str:
     """How the numbers were made, and what is missing."""
     counts, seeds = {point.questions for point in tables.small}, {point.seed for point in tables.small}
-    cells = {(p.way, p.name, p.panel, p.n) for p in tables.small}
+    cells = {(p.way, p.name, p.panel, p.n) for p in tables.small if p.way in _VIEWS}
     missing = len(_VIEWS) * len(architectures) * len(PANELS) * len(_NS) - len(cells)
     asked = "–".join(f"{count:,}" for count in sorted(counts))
     first = (
         f"Small models: free decoding of {asked} held-out questions per point{of_split(tables.small)}, "
-        f"searches executed; an undecided answer counts 0. Trained on up to {tables.samples:,} samples, "
-        f"gold in random places, all n together; {len(seeds)} seed{'s' if len(seeds) > 1 else ''}. Error "
-        f"bars: 95 % Wilson intervals{' (of seeds: their envelope)' if len(seeds) > 1 else ''}. "
-        f"Hardware: {hardware(tables.small)}."
+        f"searches executed; an undecided answer counts 0. Evidence: both supporting sentences in the trace, in its "
+        f"order. Trained on up to {tables.samples:,} samples, gold in random places, all n together; "
+        f"{number_of([len(seeds)], 'seed')}. Error bars: 95 % Wilson intervals"
+        f"{' (of seeds: their envelope)' if len(seeds) > 1 else ''}. Hardware: {hardware(tables.small)}."
     )
     second = [
         f"{missing} of {missing + len(cells)} points of small models are missing." if missing else "",

@@ -16,6 +16,7 @@ from statistics import fmean
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from . import by_problem, style
 from .by_problem import AskedProblem, ProblemMean, ProblemRow, Runs, grouped, looks, models_of
@@ -27,7 +28,7 @@ DEFAULT_TABLE = RESULTS / "lr_window_demo.csv"
 _COLUMNS = ("tried_lr", "window_low", "window_high", "window_decades", "converged", "chosen")
 LEARNED = 0.9  # `rates.CONVERGED`, of the mean at the best rate
 _LINES, _BAR = 2.5, 0.24  # inches: of a panel of lines, and of one bar
-_GROUP = 0.5  # width of a rate's models, as a share of the distance to the next rate
+_GROUP = 0.1  # width of a rate's models, as a share of the distance to the next rate
 _WORDS = 2.0  # inches, right of the bars
 
 
@@ -116,7 +117,11 @@ def _windows(axes: Axes, runs: list[ProblemRow], models: list[tuple[str, str]]) 
 def _rates_axis(axes: Axes, runs: list[ProblemRow], columns: int) -> None:
     """Leaves room right of the rates for the words of the bars."""
     axes.set_xlabel("learning rate")
-    lowest, highest = min(run.lr for run in runs), max(run.lr for run in runs)
+    rates = sorted({run.lr for run in runs})
+    lowest, highest = rates[0], rates[-1]
+    axes.xaxis.set_major_locator(FixedLocator(rates))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda rate, _: f"{rate:g}")
     words = min(0.7, _WORDS * columns / (WIDTH - 1.2))
     axes.set_xlim(lowest / 1.5, highest * (1.5 * highest / lowest) ** (words / (1 - words)))
 
@@ -155,7 +160,7 @@ def _caption(runs: Runs) -> str:
     tried = replace(runs, rows=tuple(_of(runs.rows, chosen=False)) or runs.rows)
     fresh = number_of(_seeds(runs.rows, chosen=True) or {0}, "fresh seed")
     return (
-        "At each rate the models are drawn side by side. Bars: rates with at least 95 % of the best validation "
+        "Models at one rate are moved apart by a little. Bars: rates with at least 95 % of the best validation "
         "accuracy, up to the next rates tried; stroke: the chosen rate; \N{GREATER-THAN OR EQUAL TO}: the bar ends "
         "with the rates tried; no window: no rate reaches 0.9. Converged: the share of "
         f"{fresh} at that rate that reach 0.9 on the test split. Grey: chance. {by_problem.making(tried)}"

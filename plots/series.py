@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from retrieval_gap.about import in_order
 from retrieval_gap.machine.errors import UsageError, unknown
+from retrieval_gap.statistics.intervals import wilson_interval
 from retrieval_gap.tables.identity import IDENTITY, LATER, MEASURED, Identity, identity_of
 from retrieval_gap.tables.texts import SWEPT, make_it, read_rows
 from retrieval_gap.tables.values import count_in, naturally, number_in, number_or_last, share_in
@@ -27,6 +28,13 @@ X_COLUMNS = {
     "samples": "training samples",
     "lr": "learning rate",
     "seed": "seed",
+}
+# The shares that a figure can show, with their names on the axis.
+Y_COLUMNS = {
+    "accuracy": "accuracy",
+    "accuracy_strict": "accuracy, undecided answers wrong",
+    "exact_trace": "exact traces",
+    "undecided": "undecided answers",
 }
 # Columns that follow from x, and therefore make no lines of their own.
 _FOLLOWS = {
@@ -46,15 +54,18 @@ _NEEDED = ("task", "mode", "n", "arch", "size", "seed", "accuracy", "accuracy_lo
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesView:
-    """What an accuracy figure shows: the columns for x, for panels (besides the task), and for colours."""
+    """What an accuracy figure shows: the columns for x, for y, for panels (besides the task), and for colours."""
 
     x: str = "n"
+    y: str = "accuracy"
     panel: str = "mode"
     color: str = "arch"
 
     def __post_init__(self) -> None:
         if self.x not in X_COLUMNS:
             raise unknown("--x", self.x, X_COLUMNS)
+        if self.y not in Y_COLUMNS:
+            raise unknown("--y", self.y, Y_COLUMNS)
         for flag, column in (("--panel", self.panel), ("--color", self.color)):
             if column not in (*IDENTITY, *MEASURED):
                 raise unknown(flag, column, (*IDENTITY, *MEASURED))
@@ -67,7 +78,8 @@ _LineKey = tuple[tuple[str, ...], str, str]  # of a line: panel, color, label
 
 
 class PlottedRow(NamedTuple):
-    """A row, or a test's rows as one: columns as text, accuracy with 95 % Wilson interval, x as a number."""
+    """A row, or a test's rows as one: columns as text, x as a number, the view's share with its 95 % Wilson interval as
+    `accuracy`, `low` and `high`."""
 
     row: Mapping[str, str]
     x: float
@@ -148,12 +160,13 @@ def read_series(path: Path, view: SeriesView) -> Series:
     """Raises UsageError for a table that is invalid, has no row, or has two rows of one configuration and seed."""
     chosen = (view.x, view.panel, view.color)
     made_by = next((_MADE_BY[column] for column in chosen if column in _MADE_BY), SWEPT)
-    where_rows = read_rows(path, dict.fromkeys((*_NEEDED, *chosen)), made_by)
+    shares = () if view.y == "accuracy" else (view.y, "eval_samples")
+    where_rows = read_rows(path, dict.fromkeys((*_NEEDED, *chosen, *shares)), made_by)
     if not where_rows:
         raise UsageError(f"results table {path} is empty: no run has finished; {make_it(made_by)}")
     told = [(where, row) for where, row in where_rows if row[view.x]]
     ticks = _size_order(told) if view.x == "size" else []
-    measured = _pooled([_measured(where, row, view.x, ticks) for where, row in told], view)
+    measured = _pooled([_measured(where, row, view, ticks) for where, row in told], view)
     missing = len(where_rows) - len(told)
     if not measured:
         raise UsageError(f"results table {path} has no value of {view.x}, so there is nothing to draw")
@@ -169,10 +182,14 @@ def read_series(path: Path, view: SeriesView) -> Series:
     )
 
 
-def _measured(where: str, row: dict[str, str], x: str, ticks: list[str]) -> PlottedRow:
-    place = float(ticks.index(row[x])) if ticks else number_in(where, row, x)
-    accuracy, low, high = (share_in(where, row, key) for key in ("accuracy", "accuracy_low", "accuracy_high"))
-    return PlottedRow(row, place, accuracy, low, high, identity_of(where, row))
+def _measured(where: str, row: dict[str, str], view: SeriesView, ticks: list[str]) -> PlottedRow:
+    place = float(ticks.index(row[view.x])) if ticks else number_in(where, row, view.x)
+    share = share_in(where, row, view.y)
+    if view.y == "accuracy":
+        low, high = (share_in(where, row, key) for key in ("accuracy_low", "accuracy_high"))
+    else:
+        low, high = wilson_interval(share, count_in(where, row, "eval_samples"))
+    return PlottedRow(row, place, share, low, high, identity_of(where, row))
 
 
 def _pooled(measured: list[PlottedRow], view: SeriesView) -> list[PlottedRow]:

@@ -23,6 +23,10 @@ class PlotCommand:
         str,
         arg(help="with `accuracy`: x axis: n, tested_n, size, parameters, state_bits, samples, lr or seed; default: n"),
     ] = ""
+    y: Annotated[
+        str,
+        arg(help="with `accuracy`: y axis: accuracy, accuracy_strict, exact_trace or undecided; default: accuracy"),
+    ] = ""
     panel: Annotated[str, arg(help="with `accuracy`: one panel for each value of this column; default: mode")] = ""
     color: Annotated[str, arg(help="with `accuracy`: one colour for each value of this column; default: arch")] = ""
     out: Annotated[Path, arg(help="output folder")] = Path("out")
@@ -36,7 +40,7 @@ class PlotCommand:
 
         if self.runs and self.figure != "curves":
             raise UsageError(f"{self.figure} takes no run directories; plot curves RUN... draws them")
-        chosen = {key: value for key in ("x", "panel", "color") if (value := getattr(self, key))}
+        chosen = {key: value for key in ("x", "y", "panel", "color") if (value := getattr(self, key))}
         if chosen and self.figure != "accuracy":
             raise UsageError(f"--{next(iter(chosen))} is a flag of plot accuracy, not of {self.figure}")
         if self.figure == "accuracy":

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from statsmodels.stats.proportion import proportion_confint
 
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.plots import accuracy, draw_accuracy, style
@@ -216,6 +217,7 @@ def test_two_rows_of_one_configuration_and_seed_are_refused(tmp_path: Path) -> N
         ({"x": "accuracy"}, "unknown --x"),
         ({"panel": "hardware"}, "unknown --panel"),
         ({"x": "n", "color": "n"}, "--color n is the x axis already"),
+        ({"y": "exact_traces"}, "unknown --y"),
     ],
 )
 def test_an_invalid_view_is_refused(view: dict[str, str], told: str) -> None:
@@ -264,3 +266,21 @@ def test_titles_are_no_wider_than_their_panels(tmp_path: Path) -> None:
 def test_an_n_that_is_not_a_whole_number_is_reported_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"t\.csv.*n = '8\.0' is not a whole number"):
         accuracy.draw_figure(series(tmp_path, [row(n="8.0"), row(n="16.0")]))
+
+
+def test_another_share_is_drawn_with_its_own_interval_and_without_chance(tmp_path: Path) -> None:
+    rows = [row(n=n, exact_trace=share, eval_samples=100) for n, share in ((8, 1.0), (16, 0.25))]
+    drawn = series(tmp_path, rows, y="exact_trace")
+    ((first, second),) = [line.points for line in drawn.lines]
+    assert (first.accuracy, second.accuracy) == (1.0, 0.25)
+    assert (second.low, second.high) == pytest.approx(proportion_confint(25, 100, method="wilson"), abs=1e-6)
+    figure = accuracy.draw_figure(drawn)
+    assert figure.axes[0].get_ylabel() == "exact traces"
+    assert not {"chance", "ceiling"} & {str(line.get_label()) for line in figure.axes[0].lines}
+
+
+def test_a_legend_by_size_names_the_architecture_that_each_size_is_of(tmp_path: Path) -> None:
+    rows = [row(arch="mamba", size="tiny"), row(arch="transformer", size="tiny+positions=alibi")]
+    both = labels(accuracy.draw_figure(series(tmp_path, rows, color="size")))
+    assert both[:2] == ["Mamba, tiny", "Transformer, tiny+positions=alibi"]
+    assert labels(accuracy.draw_figure(series(tmp_path, rows[:1], color="size")))[:1] == ["tiny"]

@@ -103,6 +103,33 @@ def test_pretrained_models_have_a_line_for_each_method_and_selection(
     assert [each.get_linestyle() for each in lines if each.get_ydata()[0] == 0.8] == ["--"]
 
 
+def test_points_of_few_questions_are_not_joined_and_of_very_few_have_no_interval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = {"model": "some-model", "order": "random", "variant": "plain", "distractors": "own", "method": "cot"}
+    rows = [
+        cell | {"n_paragraphs": n, "selected": selected, "questions": count, "exact_match": 0, "low": 0, "high": high}
+        for selected, count, high in ((0, 8, 0.32), (1, 1, 0.79))
+        for n in (2, 8)
+    ]
+    monkeypatch.setattr(fig6_hotpotqa, "PRETRAINED", write(tmp_path / "p.csv", rows))
+    figure = drawn(tmp_path, [{}])
+    axes = figure.axes[len(PANELS)]
+    lines = [each for each in axes.lines if each.get_label() == "some-model"]
+    assert [each.get_linestyle() for each in lines] == ["None", "None"]
+    highest = {top for each in axes.collections for bar in each.get_segments() for _, top in bar}  # type: ignore[attr-defined]
+    assert max(highest) == pytest.approx(0.32)
+    assert "fewer than 30 are not joined" in words(figure)
+
+
+def test_evidence_has_rows_of_its_own_where_the_table_has_it(tmp_path: Path) -> None:
+    figure = drawn(tmp_path, [{"mode": "rag", "accuracy": 0.75, "exact_trace": 0.5, "eval_samples": 300}])
+    shown = [axes.get_ylabel().replace("\n", " ") for axes in figure.axes[:: len(PANELS)]]
+    assert shown[:2] == ["Made-up worlds Retrieval accuracy", "Made-up worlds Retrieval evidence"]
+    ((_, accuracy),), ((_, evidence),) = (line(figure.axes[place], "Mamba") for place in (0, len(PANELS)))
+    assert (accuracy, evidence) == (0.75, 0.5)
+
+
 def test_a_table_without_hotpotqa_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no row with task=hotpotqa"):
         read_table(write(tmp_path / "t.csv", [made_row() | {"task": "istree"}]))
