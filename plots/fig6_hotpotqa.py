@@ -303,8 +303,8 @@ def _model_keys(models: Sequence[str], tables: Tables) -> list[Line2D]:
         if any(point.way == method for point in tables.pretrained):
             keys.append(Line2D([], [], **style.filled_marker(marker, style.GREY), linestyle="none", label=method))
     if any(point.selected for point in tables.pretrained):
-        look = {"color": style.GREY, "linestyle": "--", "marker": "o", "markersize": 4.5, "markerfacecolor": "white"}
-        keys.append(Line2D([], [], label="selected questions", **look))
+        look = style.filled_marker("o", style.GREY) | {"markerfacecolor": "white", "markeredgecolor": style.GREY}
+        keys.append(Line2D([], [], linestyle="--", label="selected questions", **look))
     return keys
 
 
