@@ -2,6 +2,7 @@
 
 from itertools import combinations
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -15,6 +16,21 @@ def shown(figure: Figure) -> list[Text]:
             low, high = sorted(axis.get_view_interval())
             texts += [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
     return [text for text in texts if text.get_visible() and text.get_text().strip()]
+
+
+def words(figure: Figure) -> str:
+    """All text outside the panels, on one line and with ordinary spaces."""
+    return " ".join(" ".join(text.get_text().split()) for text in figure.texts)
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for part in figure.legends for text in part.get_texts()]
+
+
+def line(axes: Axes, label: str) -> list[tuple[float, float]]:
+    """The points of the only line with this label."""
+    (found,) = [each for each in axes.lines if each.get_label() == label]
+    return list(zip(found.get_xdata(), found.get_ydata(), strict=True))
 
 
 def check_words(figure: Figure) -> None:

@@ -1,6 +1,5 @@
 """`plot accuracy` draws every row of any table, along any column, with chance, intervals, seeds and ceilings."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +9,18 @@ from matplotlib.figure import Figure
 from statsmodels.stats.proportion import proportion_confint
 
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.plots import accuracy, draw_accuracy, style
+from retrieval_gap.plots import accuracy, draw_accuracy
 from retrieval_gap.plots.series import X_COLUMNS, Series, SeriesView, read_series
 from retrieval_gap.tasks.api import TaskConfig
 from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.theory.bounds import bound_of
-from tests.plots.layout import check_words
+from tests.plots.layout import check_words, legend
 from tests.plots.tables import demo_like, grid_like, row, write
 
 RESULTS = Path(__file__).parents[2] / "results"
 
 
-@pytest.fixture(autouse=True)
-def _styled() -> Iterator[None]:
-    with style.applied():
-        yield
+pytestmark = pytest.mark.usefixtures("styled")
 
 
 def series(path: Path, rows: list[dict[str, Any]], **view: str) -> Series:
@@ -36,10 +32,6 @@ def index_row(**changes: Any) -> dict[str, Any]:
     return row(
         **{"task": "index", "family": "default", "options": "values=4", "mode": "direct", "arch": "lstm"} | changes
     )
-
-
-def labels(figure: Figure) -> list[str]:
-    return [text.get_text() for part in figure.legends for text in part.get_texts()]
 
 
 def lines(axes: Axes, label: str) -> list[list[float]]:
@@ -101,7 +93,7 @@ def test_a_users_layer_is_drawn_under_the_name_in_its_file(tmp_path: Path) -> No
     mine.write_text('from retrieval_gap.about import About\nABOUT = About(name="My layer", state="fixed")\n')
     rows = [row(arch=arch, n=n) for arch in ("lstm", str(mine), "gone.py") for n in (8, 16)]
     figure = accuracy.draw_figure(series(tmp_path, rows))
-    assert set(labels(figure)[:3]) == {"LSTM", "My layer", "gone"}
+    assert set(legend(figure)[:3]) == {"LSTM", "My layer", "gone"}
     assert len({line.get_color() for line in figure.axes[0].lines if line.get_linestyle() == "-"}) == 3
 
 
@@ -175,7 +167,7 @@ def test_a_transfer_test_is_one_point_at_the_size_tested_with_all_its_answers(tm
         (16, pytest.approx(0.425), 2),
     ]
     figure = accuracy.draw_figure(read)
-    assert "problem size of training" in labels(figure)
+    assert "problem size of training" in legend(figure)
     assert any(list(line.get_xdata()) == [8, 8] for line in figure.axes[0].lines)
     assert "400 held-out samples" in caption(figure)
 
@@ -281,6 +273,6 @@ def test_another_share_is_drawn_with_its_own_interval_and_without_chance(tmp_pat
 
 def test_a_legend_by_size_names_the_architecture_that_each_size_is_of(tmp_path: Path) -> None:
     rows = [row(arch="mamba", size="tiny"), row(arch="transformer", size="tiny+positions=alibi")]
-    both = labels(accuracy.draw_figure(series(tmp_path, rows, color="size")))
+    both = legend(accuracy.draw_figure(series(tmp_path, rows, color="size")))
     assert both[:2] == ["Mamba, tiny", "Transformer, tiny+positions=alibi"]
-    assert labels(accuracy.draw_figure(series(tmp_path, rows[:1], color="size")))[:1] == ["tiny"]
+    assert legend(accuracy.draw_figure(series(tmp_path, rows[:1], color="size")))[:1] == ["tiny"]

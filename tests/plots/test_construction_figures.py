@@ -1,6 +1,5 @@
 """Figures of constructions show what is in their table, and the bounds and trained models of the same problems."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.plots import constructions, fig_construction_steps, fig_constructions, style
+from retrieval_gap.plots import constructions, fig_construction_steps, fig_constructions
 from retrieval_gap.plots.constructions import CONSTRUCTIONS, ConstructionTable, least_state, read_table
 from retrieval_gap.tasks.api import TaskConfig
 from retrieval_gap.tasks.index import Index
@@ -16,11 +15,7 @@ from retrieval_gap.theory.bounds import bound_of
 from tests.plots.layout import check_words
 from tests.plots.tables import row, write
 
-
-@pytest.fixture(autouse=True)
-def _styled() -> Iterator[None]:
-    with style.applied():
-        yield
+pytestmark = pytest.mark.usefixtures("styled")
 
 
 def built(how: str, n: int, **changes: Any) -> dict[str, Any]:

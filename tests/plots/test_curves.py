@@ -1,21 +1,16 @@
 """`plot curves` shows how runs learned, from their directories."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.plots import curves, draw_curves, style
+from retrieval_gap.plots import curves, draw_curves
 from tests.plots.layout import check_words
 
-
-@pytest.fixture(autouse=True)
-def _styled() -> Iterator[None]:
-    with style.applied():
-        yield
+pytestmark = pytest.mark.usefixtures("styled")
 
 
 def run_directory(path: Path, name: str, reports: list[dict[str, Any]], arch: str = "lstm") -> Path:

@@ -1,6 +1,5 @@
 """Figure 6 shows what is in its tables, in the right panel, and says what is missing."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +8,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.plots import fig6_hotpotqa, style
+from retrieval_gap.plots import fig6_hotpotqa
 from retrieval_gap.plots.fig6_hotpotqa import PANELS, draw_figure, read_table
 from retrieval_gap.plots.results import read_rows
-from tests.plots.layout import check_words
+from tests.plots.layout import check_words, line
 from tests.plots.tables import row, write
 
 OPTIONS = "data= facts=4 order={} distractors=own variant={} fewest=2"
 
 
-@pytest.fixture(autouse=True)
-def _styled() -> Iterator[None]:
-    with style.applied():
-        yield
+pytestmark = pytest.mark.usefixtures("styled")
 
 
 def made_row(*, order: str = "random", variant: str = "plain", **changes: Any) -> dict[str, Any]:
@@ -36,11 +32,6 @@ def drawn(path: Path, rows: list[dict[str, Any]]) -> Figure:
 def axes_of(figure: Figure, title: str) -> Axes:
     (found,) = [axes for axes in figure.axes if axes.get_title() == title]
     return found
-
-
-def line(axes: Axes, label: str) -> list[tuple[float, float]]:
-    (found,) = [each for each in axes.lines if each.get_label() == label]
-    return list(zip(found.get_xdata(), found.get_ydata(), strict=True))
 
 
 def words(figure: Figure) -> str:

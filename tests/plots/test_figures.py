@@ -1,6 +1,6 @@
 """Figures show what is in a table: every panel, line, bar and value, and published values beside ours."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,13 @@ from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.models import ARCHITECTURES as BUILT_IN
 from retrieval_gap.plots import fig2_istree, fig5_istree, fig_arms, figures, style
 from retrieval_gap.plots.results import Results, read_results
-from tests.plots.layout import check_words
+from tests.plots.layout import check_words, legend, words
 from tests.plots.tables import ARCHITECTURES, demo_like, grid_like, row, write
 
 NAMES = ["Transformer", "Hybrid", "Mamba", "LSTM"]
 
 
-@pytest.fixture(autouse=True)
-def _styled() -> Iterator[None]:
-    with style.applied():
-        yield
+pytestmark = pytest.mark.usefixtures("styled")
 
 
 def table(path: Path, rows: list[dict[str, Any]]) -> Results:
@@ -38,15 +35,6 @@ def titles(figure: Figure) -> list[str]:
 
 def named(axes: Axes, label: str) -> list[Line2D]:
     return [line for line in axes.lines if line.get_label() == label]
-
-
-def legend(figure: Figure) -> list[str]:
-    return [text.get_text() for part in figure.legends for text in part.get_texts()]
-
-
-def words(figure: Figure) -> str:
-    """All text outside the panels, on one line and with ordinary spaces."""
-    return " ".join(" ".join(text.get_text().split()) for text in figure.texts)
 
 
 def values(axes: Axes) -> list[str]:

@@ -12,6 +12,7 @@ from retrieval_gap.plots import draw, fig_memory, fig_memory_bits, style
 from retrieval_gap.plots.memories import METHODS, SCRIPTED, read_memories
 from retrieval_gap.plots.results import RESULTS
 from retrieval_gap.text_memory.settings import METHODS as ALL_METHODS
+from tests.plots.layout import words
 from tests.plots.tables import write
 
 
@@ -92,10 +93,6 @@ def test_a_table_without_recall_is_refused(tmp_path: Path):
 def recall_rows() -> list[dict[str, str]]:
     with SCRIPTED.open(newline="", encoding="utf-8") as file:
         return [row for row in csv.DictReader(file) if row["benchmark"] == "recall"]
-
-
-def words(figure: Figure) -> str:
-    return " ".join(" ".join(text.get_text().split()) for text in figure.texts)
 
 
 def drawn_bits(rows: list[dict[str, str]], folder: Path) -> Figure:

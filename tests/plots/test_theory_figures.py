@@ -2,15 +2,12 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.models import ARCHITECTURES
@@ -20,31 +17,17 @@ from retrieval_gap.plots import (
     fig_size_reached,
     fig_state_bits,
     fig_transfer,
-    style,
 )
 from retrieval_gap.plots.probes import Probes, frontier, least_bits, read_probes
 from retrieval_gap.plots.results import read_results
-from tests.plots.layout import check_words
+from tests.plots.layout import check_words, legend, line
 from tests.plots.tables import probe_like, probe_row, row, write
 
-
-@pytest.fixture(autouse=True)
-def _styled() -> Iterator[None]:
-    with style.applied():
-        yield
+pytestmark = pytest.mark.usefixtures("styled")
 
 
 def probes(path: Path, rows: list[dict[str, Any]]) -> Probes:
     return read_probes(write(path / "probe.csv", rows))
-
-
-def line(axes: Axes, label: str) -> list[tuple[float, float]]:
-    (found,) = [each for each in axes.lines if each.get_label() == label]
-    return list(zip(found.get_xdata(), found.get_ydata(), strict=True))
-
-
-def legend(figure: Figure) -> list[str]:
-    return [text.get_text() for part in figure.legends for text in part.get_texts()]
 
 
 def test_the_curve_of_an_n_is_the_best_within_the_bits_and_the_ceiling_is_the_bounds(tmp_path: Path) -> None:
