@@ -92,12 +92,21 @@ def test_executed_retrieval_reproduces_every_search_result_of_a_gold_trace(retri
 
 RECALL = ("index", "associative_recall", "cgram_retrieval", "counting", "copy", "mqar")
 RECALL += ("position_retrieval", "last_write")
+VIEWS = [
+    *((name, mode, 48, "") for name in RECALL for mode in ("direct", "rag")),
+    ("word_problem", "direct", 12, ""),
+    ("word_problem", "cot", 12, "group=S4"),
+    ("word_problem", "direct", 12, "ask=each"),
+    ("word_problem", "cot", 12, "ask=each"),
+    *(("find_path", mode, 12, "names=40") for mode in ("direct", "cot", "rag")),
+    ("find_path", "rag", 12, "calls=one"),
+    ("find_path", "rag", 12, "ask=path"),
+]
 
 
-@pytest.mark.parametrize("mode", ["direct", "rag"])
-@pytest.mark.parametrize("name", RECALL)
-def test_graded_tokens_alone_reproduce_the_gold_traces_of_recall_tasks(name: str, mode: str) -> None:
-    task = recall(name, mode, 48)
+@pytest.mark.parametrize(("name", "mode", "n", "options"), VIEWS)
+def test_graded_tokens_alone_reproduce_the_gold_traces(name: str, mode: Mode, n: int, options: str) -> None:
+    task = load_task(name)(TaskConfig(n=n, mode=mode, options=options, split="test"))
     gold = task.sample(np.arange(20))
 
     def only_what_is_graded(script: np.ndarray) -> None:
@@ -108,31 +117,6 @@ def test_graded_tokens_alone_reproduce_the_gold_traces_of_recall_tasks(name: str
     assert (decoded.answer_BxQ == answers_of(gold, task)).all()
     told = evaluate(ScriptedModel(gold.tokens_BxL, len(task.vocabulary)), task, 20)
     assert (told.accuracy, told.accuracy_strict, told.exact_trace, told.undecided) == (1.0, 1.0, 1.0, 0.0)
-
-
-OTHERS = [
-    ("word_problem", "direct", ""),
-    ("word_problem", "cot", "group=S4"),
-    ("word_problem", "direct", "ask=each"),
-    ("word_problem", "cot", "ask=each"),
-    *(("find_path", mode, "names=40") for mode in ("direct", "cot", "rag")),
-    ("find_path", "rag", "calls=one"),
-    ("find_path", "rag", "ask=path"),
-]
-
-
-@pytest.mark.parametrize(("name", "mode", "options"), OTHERS)
-def test_graded_tokens_alone_reproduce_the_gold_traces_of_words_and_paths(name: str, mode: Mode, options: str) -> None:
-    task = load_task(name)(TaskConfig(n=12, mode=mode, options=options, split="test"))
-    gold = task.sample(np.arange(20))
-
-    def only_what_is_graded(script: np.ndarray) -> None:
-        script[:, : gold.tokens_BxL.shape[1]][~gold.loss_mask_BxL] = PAD
-
-    retriever = make_retriever(task) if mode == "rag" else None
-    decoded = play(task, gold, only_what_is_graded, retriever=retriever)
-    assert exact_traces(decoded, gold).all()
-    assert (decoded.answer_BxQ == answers_of(gold, task)).all()
 
 
 def test_a_wrong_answer_too_is_followed_by_the_next_question() -> None:
