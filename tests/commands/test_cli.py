@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -202,7 +203,7 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         main("--help".split())
     assert stop.value.code in (0, None)
     told = capsys.readouterr().out
-    listed = {line.strip(" │").split(" ")[0] for line in told.splitlines()}
+    listed = set(re.findall(r"^\W*(\w+)  +\w", told, re.MULTILINE))
     tasks = {"sample", "tasks", "archs", "data"}
     measured = {"train", "eval", "transfer", "probe", "bound", "construct", "sweep", "pretrained", "memory", "heads"}
     assert tasks | measured | {"results", "compare", "runs", "plot", "report", "bench", "doctor"} <= listed

@@ -164,7 +164,7 @@ def test_an_unused_parameter_is_named() -> None:
     model = model_of(HasAnUnusedParameter)
     tokens = torch.randint(0, 12, (2, 9), generator=torch.Generator().manual_seed(0))
     first_step(model, tokens, torch.ones(2, 9, dtype=torch.bool))
-    assert without_gradient(model) == ["layers.0.mixer.unused"]
+    assert without_gradient(model.trained_parameters()) == ["layers.0.mixer.unused"]
 
 
 FILE = """
