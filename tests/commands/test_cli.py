@@ -140,6 +140,8 @@ WRONG_USES = [
     ("sweep demo --per-gpu -1", "--per-gpu"),
     ("sweep demo --device cpu --per-gpu 2", "--per-gpu needs a GPU"),
     ("sweep demo --device gpu", "gpu"),
+    ("transfer nowhere --workers -1", "--workers -1 is out of range"),
+    ("probe nowhere --workers -1", "--workers -1 is out of range"),
     ("train --task istree --mode cot --n-nodes 8 --arch lstm --size tiny --precision fp8", "fp8"),
     (
         "train --task istree --mode cot --n-nodes 8 --arch lstm --size tiny --device cpu --precision bf16",

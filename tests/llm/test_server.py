@@ -456,3 +456,14 @@ def test_a_server_that_still_loads_its_model_is_waited_for(tmp_path: Path) -> No
         server.loading = 9
         with pytest.raises(RunError, match="counts no tokens"):
             backend(server, backoff_s=0.001, tries=2).count_tokens("Where?")
+
+
+def test_a_server_that_never_ends_loading_is_not_waited_for_after_the_last_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    with ScriptedServer(echo) as server:
+        server.loading = 9
+        monkeypatch.setattr("retrieval_gap.llm.server.time.sleep", waits.append)
+        assert backend(server, backoff_s=1, tries=3).context_limit == 0
+        assert server.loading == 6
+    assert len(waits) == 2
+    assert 1 <= waits[0] <= 1.5 < 2 <= waits[1] <= 3

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from retrieval_gap.cli import main
 from retrieval_gap.experiments.constructions.config import OnMachine, OnTask, Setup
 from retrieval_gap.experiments.constructions.turing import report
 from retrieval_gap.experiments.grids import preset_cells
@@ -101,3 +102,10 @@ def test_the_length_of_a_word_is_its_number_of_symbols(tmp_path: Path) -> None:
     assert "symbols         1 x two" in list(
         report(OnMachine(machine=str(path), word="one", how="hybrid", max_steps=9))
     )
+
+
+def test_the_plan_of_a_large_grid_is_a_few_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", "constructions", "--dry-run", "--runs-dir", str(tmp_path)]) == 0
+    told = capsys.readouterr().out.strip().splitlines()
+    assert told[0] == f"{len(preset_cells('constructions'))} missing"
+    assert len(told) == 2
