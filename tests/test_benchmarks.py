@@ -97,10 +97,12 @@ def test_the_peers_of_the_scan_can_be_compiled(monkeypatch: pytest.MonkeyPatch) 
     assert any(row["against"].startswith("torch.compile") for row in scan.run())
 
 
-PROCESSES = pytest.param("gpu_sharing", marks=pytest.mark.slow)  # several, one after the other
+LONG = ("gpu_sharing", "gpu_training", "gpu_decoding")  # processes one after the other; models that a GPU is for
 
 
-@pytest.mark.parametrize("name", [PROCESSES if name == "gpu_sharing" else name for name in benchmark_names()])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in benchmark_names()]
+)
 def test_a_benchmark_gives_rows(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(torch, "compile", lambda function: function)  # it takes half a minute of two cores
     if name in ("training_step", "decoding", "heads"):

@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 TRAIN = "--mode direct --n 8 --arch lstm --size tiny --samples 320 --eval-samples 10 --device cpu"
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -52,6 +53,7 @@ FIGURE = "import os\ndef draw_figure(results):\n    {then}\n"
 CALLED = {"os._exit(0)": "os._exit(0) is called", "while True: pass": "is not done after 0.5 s"}
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(("then", "told"), CALLED.items())
 @pytest.mark.parametrize(("text", "words"), [(GRID, ["sweep"]), (FIGURE, ["plot"])], ids=["grid", "figure"])
 def test_a_function_of_a_file_can_neither_end_the_program_silently_nor_run_forever(

@@ -79,6 +79,7 @@ def assert_close(ours: RunDirectory, theirs: RunDirectory, atol: float) -> None:
         torch.testing.assert_close(tensor, other[name], rtol=0, atol=atol)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("count", [2, 3])
 def test_ranks_reach_the_losses_and_weights_of_one_process(count: int, alone: RunDirectory, tmp_path: Path) -> None:
     run = ranked(CONFIG, tmp_path, count)
@@ -207,6 +208,7 @@ def device_step_losses(place: Place, port: int, folder: Path) -> None:
         save_file(tensors | {"loss": torch.tensor(step.loss_sum())}, folder / f"{place.rank}.safetensors")
 
 
+@pytest.mark.faults
 def test_ranks_share_the_step_of_a_gpu_too(tmp_path: Path) -> None:
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     places = [Place(rank=rank, count=2, local_rank=rank, local_count=2) for rank in range(2)]
@@ -237,6 +239,7 @@ def free_port() -> int:
         return port
 
 
+@pytest.mark.faults
 def test_ranks_started_as_torchrun_does_reach_the_losses_of_one_process(alone: RunDirectory, tmp_path: Path) -> None:
     words, port = [*WORDS, "--samples", "400", "--runs-dir", str(tmp_path)], free_port()
     assert together(as_torchrun_starts_it, [(rank, port, words) for rank in range(2)]) == [0, 0]

@@ -154,6 +154,7 @@ def test_an_early_end_is_kept_when_the_evaluation_is_stopped_and_resumed(
     assert whole["samples"] == samples
 
 
+@pytest.mark.faults
 def test_ranks_stop_together(looked: tuple[Path, list[dict[str, Any]]], tmp_path: Path) -> None:
     config, samples = stopping(looked[1])
     row = run_ranked(config, tmp_path, 2)
