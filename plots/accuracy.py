@@ -275,8 +275,9 @@ def _legend(series: Series, panels: Sequence[_Panel]) -> list[list[Line2D]]:
         color: style.filled_marker(marker, colours[color]) if color in alone else {"color": colours[color]}
         for (color, _), marker in markers.items()
     }
+    names = _color_names(series)
     keys = [
-        Line2D([], [], linewidth=1.2 if value in alone else 3, label=_color_name(series, value), **looks[value])
+        Line2D([], [], linewidth=1.2 if value in alone else 3, label=names[value], **looks[value])
         for value in series.colors
     ]
     of_label = {label: marker for (color, label), marker in markers.items() if color not in alone}
@@ -295,15 +296,17 @@ def _legend(series: Series, panels: Sequence[_Panel]) -> list[list[Line2D]]:
     return [keys, marks, others]
 
 
-def _color_name(series: Series, value: str) -> str:
-    """A colour's value, with its architecture if that differs between colours but not within one."""
+def _color_names(series: Series) -> dict[str, str]:
+    """What a legend calls each colour: its value, with its architecture if that differs between colours but not within
+    one."""
+    names = {value: name_in(series.view.color, value) for value in series.colors}
     archs: dict[str, set[str]] = defaultdict(set)
     for line in series.lines:
         archs[line.color] |= {run.row["arch"] for point in line.points for run in point.runs}
-    name, several = name_in(series.view.color, value), len(set().union(*archs.values())) > 1
+    several = len(set().union(*archs.values())) > 1
     if series.view.color == "arch" or not several or any(len(each) > 1 for each in archs.values()):
-        return name
-    return f"{style.name_of(*archs[value])}, {name}"
+        return names
+    return {value: f"{style.name_of(*archs[value])}, {name}" for value, name in names.items()}
 
 
 def _told(differing: dict[str, list[str]]) -> str:

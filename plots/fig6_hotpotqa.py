@@ -41,13 +41,7 @@ PANELS = {
 }
 _VIEWS = tuple(style.VIEWS)
 # The rows of small models: answers in each view, and evidence where a trace holds it.
-_ROWS = {
-    "direct": "Direct answer\naccuracy",
-    "cot": "Chain of thought\naccuracy",
-    "cot evidence": "Chain of thought\nevidence",
-    "rag": "Retrieval\naccuracy",
-    "rag evidence": "Retrieval\nevidence",
-}
+_ROWS = ("direct", "cot", "cot evidence", "rag", "rag evidence")
 _BARE = 5  # questions: an interval of fewer is nearly the whole axis, and is not drawn
 _FEW = 30  # questions: points of fewer are not joined, since a line would show their noise
 _NS = (2, 4, 6, 8)
@@ -212,7 +206,9 @@ def draw_figure(tables: Tables) -> Figure:
     for axes, title in zip(grid[0], PANELS.values(), strict=True):
         axes.set_title(title)
     for line, view in zip(grid, views, strict=False):
-        line[0].set_ylabel(f"{'Real questions' if tables.real else 'Made-up worlds'}\n{_ROWS[view]}")
+        mode, _, share = view.partition(" ")
+        asked = "Real questions" if tables.real else "Made-up worlds"
+        line[0].set_ylabel(f"{asked}\n{style.VIEWS[mode]}\n{share or 'accuracy'}")
         for axes, panel in zip(line, PANELS, strict=True):
             points = [point for point in tables.small if (point.way, point.panel) == (view, panel)]
             _lines(axes, points, looks)
@@ -256,11 +252,14 @@ def _pretrained_lines(axes: Axes, points: list[Answered], models: Sequence[str],
     for index, (name, method) in enumerate(lines):
         shift = min(_SPREAD, _WIDEST / len(lines)) * (index - (len(lines) - 1) / 2)
         filled = style.filled_marker(_METHODS[method], colours[name])
-        hollow = filled | {"markerfacecolor": "white", "markeredgecolor": colours[name]}
-        for selected, dash, look in ((False, "-", filled), (True, "--", hollow)):
+        for selected, dash, look in ((False, "-", filled), (True, "--", _hollow(filled))):
             some = [p for p in points if (p.name, p.way, p.selected) == (name, method, selected)]
             joined = all(point.questions >= _FEW for point in some)
             _line(axes, _means(some), shift, look, dash if joined else "", name)
+
+
+def _hollow(marker: dict[str, Any]) -> dict[str, Any]:
+    return marker | {"markerfacecolor": "white", "markeredgecolor": marker["color"]}
 
 
 def _line(
@@ -303,7 +302,7 @@ def _model_keys(models: Sequence[str], tables: Tables) -> list[Line2D]:
         if any(point.way == method for point in tables.pretrained):
             keys.append(Line2D([], [], **style.filled_marker(marker, style.GREY), linestyle="none", label=method))
     if any(point.selected for point in tables.pretrained):
-        look = style.filled_marker("o", style.GREY) | {"markerfacecolor": "white", "markeredgecolor": style.GREY}
+        look = _hollow(style.filled_marker("o", style.GREY))
         keys.append(Line2D([], [], linestyle="--", label="selected questions", **look))
     return keys
 
