@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 
 from retrieval_gap.tasks.streams.scores import TOP
-from retrieval_gap.tasks.streams.stream import Benchmark, Step, Stream, Target, Value, seen
+from retrieval_gap.tasks.streams.stream import Benchmark, Step, Stream, Target, Value, known_by
 from retrieval_gap.text_memory.asking import Prediction, Speaker
 from retrieval_gap.text_memory.dialogue import StepRecord, set_prediction
 from retrieval_gap.text_memory.settings import Settings
@@ -21,7 +21,7 @@ def floor_records(name: str, benchmark: Benchmark, stream: Stream, target: Targe
     for now in stream.steps:
         record = StepRecord.of(stream, now)
         if now.truth is not None:
-            known = [step for step in seen(stream.steps, now) if step.truth is not None]
+            known = [step for step in stream.steps[: now.number] if known_by(step, now)]
             predicted = _FLOORS[name](target, known, now)
             set_prediction(record, speaker, Prediction(value=predicted), now.truth[target.name])
         records.append(record)

@@ -6,7 +6,7 @@ from ..api import TaskError
 from ..file_kinds import HALF_A_CHARACTER, holds_half_a_character
 from .overlap import first_with_the_steps
 from .scores import LARGEST_NUMBER
-from .stream import Benchmark, Step, Stream, Target, Value
+from .stream import Benchmark, Step, Stream, Target, Value, not_after
 
 
 def check_streams(benchmark: Benchmark, streams: Sequence[Stream], target: Target) -> None:
@@ -46,7 +46,7 @@ def _trouble(step: Step, place: int, stream: Stream, target: Target) -> str:
         return f"its number is {step.number}; steps are numbered from 0"
     if type(step.time) is not type(stream.steps[0].time):
         return f"its time {step.time!r} and the first step's {stream.steps[0].time!r} are of two kinds"
-    if place and _earlier(step.time, stream.steps[place - 1].time):
+    if place and not not_after(stream.steps[place - 1].time, step.time):
         return f"its time {step.time!r} lies before the last step's, {stream.steps[place - 1].time!r}"
     if step.truth is not None and target.name not in step.truth:
         return f"its truth lacks the target {target.name!r} (it has {', '.join(step.truth) or 'none'})"
@@ -65,12 +65,6 @@ def _texts(step: Step, target: Target) -> list[str]:
 
 def _parts(value: str | tuple[str, ...]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else value
-
-
-def _earlier(first: str | int, second: str | int) -> bool:
-    if isinstance(first, int) and isinstance(second, int):
-        return first < second
-    return str(first) < str(second)
 
 
 def _is_value(target: Target, value: Value) -> bool:

@@ -150,20 +150,19 @@ def load_benchmark(name_or_path: str) -> type[Benchmark]:
 
 def known_by(step: Step, now: Step) -> bool:
     """Whether a step's truth is known when the input of step `now` is."""
-    return step.truth is not None and step.known_after is not None and _not_after(step.known_after, now.time)
+    return step.truth is not None and step.known_after is not None and not_after(step.known_after, now.time)
 
 
 def seen(steps: Sequence[Step], now: Step) -> list[Step]:
     """The steps before `now`, as known when its input is: truths that come later are None."""
     return [
-        step if known_by(step, now) else replace(step, truth=None, known_after=None)
-        for step in steps
-        if step.number < now.number
+        step if known_by(step, now) else replace(step, truth=None, known_after=None) for step in steps[: now.number]
     ]
 
 
-def _not_after(first: str | int, second: str | int) -> bool:
-    """All times of a stream are of one kind: step numbers, or ISO dates (with or without times), which sort as text."""
+def not_after(first: str | int, second: str | int) -> bool:
+    """Whether a time is not after another.  All times of a stream are of one kind: step numbers, or ISO dates (with or
+    without times), which sort as text."""
     if isinstance(first, int) and isinstance(second, int):
         return first <= second
     return str(first) <= str(second)

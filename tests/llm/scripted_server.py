@@ -23,6 +23,11 @@ class Fault:
     silent: bool = False
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64  # more than a client opens at once: a connection beyond it is tried again after a second
+
+
 # A text, a fault, a whole reply as JSON, or the lines of a stream.
 Said = str | Fault | dict[str, Any] | list[str]
 
@@ -47,8 +52,7 @@ class ScriptedServer:
         self.loading = 0
         self.let_go = threading.Event()
         self.read: Callable[[str], int] = lambda prompt: len(prompt.split())
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     @property
