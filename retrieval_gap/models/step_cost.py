@@ -5,15 +5,12 @@ Axes: D model width, L time.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
-
-if TYPE_CHECKING:
-    from retrieval_gap.models.mixer import Mixer
 
 Count = int | float
 LENGTHS = (16, 32)  # sequences on which a mixer is measured
@@ -30,7 +27,7 @@ class Work:
     serial: Count = 0
 
 
-def measured_work(mixer: "Mixer", d_model: int, context: Count) -> Work:
+def measured_work(mixer: nn.Module, d_model: int, context: Count) -> Work:
     """The work of a mixer that does not declare it, matrix products of its submodules included, from two forward passes
     over L tokens: a token costs a + b times the context that it sees, and a pass k + s L kernels.
 
@@ -52,7 +49,7 @@ def measured_work(mixer: "Mixer", d_model: int, context: Count) -> Work:
     )
 
 
-def _counted(mixer: "Mixer", d_model: int, length: int) -> "_Counter":
+def _counted(mixer: nn.Module, d_model: int, length: int) -> "_Counter":
     like = next(mixer.parameters(), torch.empty(0))
     x_1xLxD = torch.zeros(1, length, d_model, dtype=like.dtype, device=like.device)
     with torch.no_grad(), _Counter(mixer) as counter:
