@@ -91,6 +91,9 @@ theory-demo: $(READY) ## where the bound binds: train, probe, draw (3 to 10 minu
 fig-state-bits: $(READY) ## accuracy against bits of state, below the ceiling
 	$(BIN)/retrieval-gap plot fig_state_bits --results $(PROBE_TABLE) --out $(OUT)
 
+fig-systems: $(READY) ## all systems on one axis: what b bits of state can do in recall
+	$(BIN)/retrieval-gap plot fig_systems --results results --out $(OUT)
+
 fig-size-reached: $(READY) ## length answered with accuracy 0.9, against bits of state
 	$(BIN)/retrieval-gap plot fig_size_reached --results $(PROBE_TABLE) --out $(OUT)
 

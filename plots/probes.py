@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
@@ -29,6 +29,19 @@ _TEXT = ("task", "family", "mode", "options", "arch", "size", "hardware")
 _COUNTS = ("n", "seed", "samples", "eval_samples", "rank", "state_bits", "bits_used", "bits_used_low")
 _SHARES = ("accuracy_strict", "strict_low", "strict_high")
 _COLUMNS = (*_TEXT, *_COUNTS, *_SHARES, "bits", "bits_used_high")
+
+
+class Carrier(Protocol):
+    """An accuracy with so many bits carried."""
+
+    @property
+    def state_bits(self) -> float: ...
+
+    @property
+    def accuracy(self) -> float: ...
+
+
+CarrierT = TypeVar("CarrierT", bound=Carrier)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,14 +194,14 @@ def task_of(where: str, name: str, config: TaskConfig) -> Task:
         raise UsageError(f"{where}: {error}") from error
 
 
-def frontier(means: Iterable[ProbedMean]) -> list[ProbedMean]:
-    """Among means by rising bits, those that are better than all others with no more bits."""
-    best: list[ProbedMean] = []
-    for mean in means:
-        if best and mean.state_bits == best[-1].state_bits and mean.accuracy > best[-1].accuracy:
+def frontier(points: Iterable[CarrierT]) -> list[CarrierT]:
+    """Among points by rising bits, those that are better than all others with no more bits."""
+    best: list[CarrierT] = []
+    for point in points:
+        if best and point.state_bits == best[-1].state_bits and point.accuracy > best[-1].accuracy:
             best.pop()
-        if not best or mean.accuracy > best[-1].accuracy:
-            best.append(mean)
+        if not best or point.accuracy > best[-1].accuracy:
+            best.append(point)
     return best
 
 

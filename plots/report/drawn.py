@@ -11,6 +11,7 @@ from retrieval_gap.tables.rows import write_rows
 from retrieval_gap.tasks.api import TaskError
 
 from .. import DEFAULT_TABLE, draw, figures
+from ..results import RESULTS
 from .sources import Gathered
 
 PLOTS = __name__.rpartition(".report")[0]
@@ -42,7 +43,7 @@ def drawn_figures(gathered: Gathered) -> list[Drawn]:
 
 def _own_table(name: str, wanted: bool) -> dict[Path, str]:
     path: Path = getattr(import_module(f"{PLOTS}.{name}"), "DEFAULT_TABLE", DEFAULT_TABLE)
-    return {path: f"results/{path.name}"} if wanted and path.exists() else {}
+    return {path: str(path.relative_to(RESULTS.parent))} if wanted and path.exists() else {}
 
 
 def _drawn(name: str, table: Path, told: str, room: Path) -> Drawn | None:

@@ -18,7 +18,9 @@ class PlotCommand:
         arg(metavar="FIGURE", help="figure: fig2_istree, fig_state_bits, idea, ..., a .py file, accuracy, or curves"),
     ]
     runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN...", help="with `curves`: run directories")] = ()
-    results: Annotated[Path | None, arg(help="result table; default: the figure's table in results/")] = None
+    results: Annotated[
+        Path | None, arg(help="result table (fig_systems: a folder of them); default: the figure's in results/")
+    ] = None
     x: Annotated[
         str,
         arg(help="with `accuracy`: x axis: n, tested_n, size, parameters, state_bits, samples, lr or seed; default: n"),
