@@ -5,7 +5,7 @@ from typing import Protocol
 
 from retrieval_gap.tables.identity import TEST, Identity
 
-from .kept import number_of
+from .kept import number_of, spread
 from .results import Results
 from .style import VIEWS, family_name, size_name
 
@@ -79,7 +79,7 @@ def _making(results: Results) -> list[str]:
         f"Free decoding of {held_out(results.runs, 'evaluation sample')};",
         "an undecided answer counts 0.5.",
         f"Training samples: {_training_samples(results)}.",
-        f"Seeds per cell: {_span(len(point.runs) for point in results.points.values())}.",
+        f"Seeds per cell: {spread(len(point.runs) for point in results.points.values())}.",
         f"Embedding: {' and '.join(embeddings)}." if embeddings else "",
         f"Hardware: {hardware(results.runs)}.",
     ]
@@ -100,13 +100,7 @@ def _reading(results: Results) -> list[str]:
 
 def _training_samples(results: Results) -> str:
     """One number (or range), or one for each view if they differ."""
-    spans = {mode: _span(r.samples for r in results.runs if r.cell.mode == mode) for mode in results.modes}
+    spans = {mode: spread(r.samples for r in results.runs if r.cell.mode == mode) for mode in results.modes}
     if len(set(spans.values())) == 1:
         return spans[results.modes[0]]
     return ", ".join(f"{VIEWS.get(mode, mode).lower()} {span}" for mode, span in spans.items())
-
-
-def _span(numbers: Iterable[int]) -> str:
-    values = set(numbers)
-    low, high = min(values), max(values)
-    return f"{low:,}" if low == high else f"{low:,}–{high:,}"

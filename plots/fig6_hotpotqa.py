@@ -25,7 +25,7 @@ from retrieval_gap.tables.identity import Identity, identity_of
 
 from . import style
 from .caption import hardware, left_out, of_split
-from .kept import counted, number_of
+from .kept import counted, number_of, spread
 from .page import page
 from .results import RESULTS, count_in, read_rows, share_in
 from .seeds import Seeds
@@ -325,9 +325,8 @@ def _caption(tables: Tables, architectures: Sequence[str]) -> str:
     counts, seeds = {point.questions for point in tables.small}, {point.seed for point in tables.small}
     cells = {(p.way, p.name, p.panel, p.n) for p in tables.small if p.way in _VIEWS}
     missing = len(_VIEWS) * len(architectures) * len(PANELS) * len(_NS) - len(cells)
-    asked = "–".join(f"{count:,}" for count in sorted(counts))
     first = (
-        f"Small models: free decoding of {asked} held-out questions per point{of_split(tables.small)}, "
+        f"Small models: free decoding of {spread(counts)} held-out questions per point{of_split(tables.small)}, "
         f"searches executed; an undecided answer counts 0. Evidence: both supporting sentences in the trace, in its "
         f"order. Trained on up to {tables.samples:,} samples, gold in random places, all n together; "
         f"{number_of([len(seeds)], 'seed')}. Error bars: 95 % Wilson intervals"

@@ -1,4 +1,4 @@
-"""Types of flags and configuration fields, kept apart so that parsing a command line does not import torch."""
+"""Flags and configuration fields: their types, and values that several share.  No torch, so that parsing is quick."""
 
 from typing import Annotated, Any, Literal
 
@@ -11,6 +11,7 @@ Embedding = Literal["sinusoidal", "learned"]
 Precision = Literal["fp32", "tf32", "bf16"]
 ChangedFiles = Literal["refuse", "allow"]
 LogName = Literal["none", "tensorboard", "trackio", "wandb"]
+CHECKPOINT_SECONDS = 20.0  # the most that a kill costs
 
 
 def read_number(text: str) -> float:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg, subcommand
 
+from retrieval_gap.choices import CHECKPOINT_SECONDS
 from retrieval_gap.commands.flags import CheckpointSeconds, RunsDir, check_seconds, whole_numbers
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.training.config import CHECKPOINT_SECONDS
 
 if TYPE_CHECKING:
     from retrieval_gap.experiments.heads.config import HeadsConfig

@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, Suppress, arg
 
-from retrieval_gap.choices import Number
+from retrieval_gap.choices import CHECKPOINT_SECONDS, Number
 from retrieval_gap.commands.flags import CheckpointSeconds, Device, KeepWeights, Log, Only, RunsDir, check_seconds
-from retrieval_gap.runs.experiment import CHECKPOINT_SECONDS
+from retrieval_gap.machine.printing import print_safely
+from retrieval_gap.runs.experiment import TRAINED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +100,8 @@ class SweepCommand:
             else:
                 print_plan(cells, options, self.runs_dir)
             return
+        if not self.keep_weights and any(cell.kind == TRAINED for cell in cells):
+            print_safely("weights are not kept: `eval`, `probe` and `transfer` of these runs need --keep-weights")
         run = RunOptions(
             runs_dir=self.runs_dir,
             keep_weights=self.keep_weights,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, Suppress, arg
 
 from retrieval_gap.about import MODELS
-from retrieval_gap.choices import Embedding, MaybeNumber, Number, Precision
+from retrieval_gap.choices import CHECKPOINT_SECONDS, Embedding, MaybeNumber, Number, Precision
 from retrieval_gap.commands.flags import (
     Changed,
     CheckpointSeconds,
@@ -30,7 +30,6 @@ from retrieval_gap.commands.lists import TASKS, names_text
 from retrieval_gap.experiments.trained.config import ProblemSize
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tasks.api import Mode, Split
-from retrieval_gap.training.config import CHECKPOINT_SECONDS
 
 MAX_THREADS = 1024
 

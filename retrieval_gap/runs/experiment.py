@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from retrieval_gap.choices import BackendName, DeviceName, LogName
+from retrieval_gap.choices import CHECKPOINT_SECONDS, BackendName, DeviceName, LogName
 from retrieval_gap.machine.errors import UsageError, unknown
 from retrieval_gap.machine.field_kinds import config_from
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from retrieval_gap.runs.planning import Planner
 
 KINDS = "retrieval_gap.experiments"
-CHECKPOINT_SECONDS = 20.0  # the most that a kill costs
 TRAINED = "trained"  # the kind of a config.json without one: runs from before there were several kinds
 
 Row = dict[str, Any]

@@ -21,7 +21,6 @@ from retrieval_gap.tables.filters import matches
 from retrieval_gap.tables.rows import make_room_for_table, save_table
 
 SHORT = 24  # the most cells that a dry run lists one by one
-NOT_KEPT = "weights are not kept: `eval`, `probe` and `transfer` of these runs need --keep-weights"
 GONE = "finished, and its weights were not kept: delete the folder to train it again"
 
 
@@ -75,8 +74,6 @@ def sweep(cells: Sequence[Experiment], options: SweepOptions, run: RunOptions) -
     make_folder(run.runs_dir)
     if options.csv is not None:
         make_room_for_table(options.csv)
-    if not run.keep_weights and any(cell.kind == TRAINED for cell in chosen):
-        print_safely(NOT_KEPT)
     if run.keep_weights:
         for cell, directory in runs.items():
             if cell.kind == TRAINED and directory.lacks_weights():

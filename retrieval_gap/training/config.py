@@ -10,7 +10,6 @@ from retrieval_gap.machine.errors import UsageError
 if TYPE_CHECKING:  # the command line reads these settings without importing torch
     from torch import Tensor, device
 
-CHECKPOINT_SECONDS = 20.0
 MAX_SAMPLES = 2**63 - 1  # sample numbers are int64
 
 

@@ -16,13 +16,14 @@ from typing import Any
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
+from retrieval_gap.choices import CHECKPOINT_SECONDS
 from retrieval_gap.machine.devices import allow_tf32
 from retrieval_gap.machine.errors import RunError
 from retrieval_gap.machine.stopping import StoppedError, stop_requested
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.training.batches import TrainingBatch, training_batches
 from retrieval_gap.training.checkpoint import START_OVER, TrainingProgress, resume, save_checkpoint
-from retrieval_gap.training.config import CHECKPOINT_SECONDS, TrainingConfig
+from retrieval_gap.training.config import TrainingConfig
 from retrieval_gap.training.curriculum import TrainingData
 from retrieval_gap.training.ranks import ALONE, NOTHING, SAVE, STOP, Ranks
 from retrieval_gap.training.step import DivergedError, TrainingStep, make_step

@@ -15,18 +15,19 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from retrieval_gap.cli import main
 from retrieval_gap.experiments import grids as presets
 from retrieval_gap.experiments.grids import istree
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.llm.packaged import models_folder
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.runs.directory import RunDirectory
-from retrieval_gap.runs.executors import ExecutorOptions, cells, local
+from retrieval_gap.runs.executors import cells, local
 from retrieval_gap.runs.executors.cells import SweepOutcome, run_cells
 from retrieval_gap.runs.executors.local import LocalPool
 from retrieval_gap.runs.experiment import RunOptions
 from retrieval_gap.runs.known import planned_runs
-from retrieval_gap.runs.sweep import SweepOptions, most_valuable_first, select, sweep, to_come
+from retrieval_gap.runs.sweep import most_valuable_first, select, to_come
 from retrieval_gap.tables.rows import COLUMNS, write_rows
 from retrieval_gap.training.step import DeviceStep
 from tests.runs.sweeps import PATIENCE, rows_of, sweep_here, sweep_process, wait_until
@@ -150,11 +151,12 @@ def test_a_dry_run_writes_nothing(smoke: list[RunConfig], tmp_path: Path, capsys
 def test_a_sweep_that_keeps_no_weights_says_so_before_it_trains(
     kept: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = SweepOptions(executor=ExecutorOptions(device="cpu", workers=1))
-    sweep(CELLS[:1], options, RunOptions(runs_dir=tmp_path, keep_weights=kept))
+    grid = "--task index --mode direct --n 4 --arch lstm --size tiny+n_layers=1 --samples 80 --eval-samples 10"
+    command = ["sweep", *grid.split(), "--device", "cpu", "--workers", "1", "--runs-dir", str(tmp_path)]
+    assert main([*command, *(["--keep-weights"] if kept else [])]) == 0
     told = capsys.readouterr().out
     assert ("--keep-weights" in told.splitlines()[0]) is not kept
-    assert RunDirectory.of(CELLS[0], tmp_path).checkpoint.exists() is kept
+    assert len(list(tmp_path.glob("*/checkpoint.safetensors"))) == kept
 
 
 @pytest.mark.faults
