@@ -1,5 +1,9 @@
-"""Finds the class of a name or a file: of tasks, and of anything else that a user can add in one file."""
+"""Finds the class of a name or a file: of tasks, and of anything else that a user can add in one file.
 
+A user's file may import files beside it: these belong to it (`files_of`).
+"""
+
+import ast
 import difflib
 import hashlib
 import importlib
@@ -20,6 +24,7 @@ from .api import Mode, Task, TaskConfig, TaskError
 from .containment import contained
 
 T = TypeVar("T")
+_imported_beside: set[str] = set()  # names of modules beside users' files
 PACKAGE = __name__.rpartition(".")[0]
 
 
@@ -92,8 +97,53 @@ def _import(package: str, name: str) -> ModuleType:
     return importlib.import_module(f"{package}.{name}")
 
 
+def files_of(path: Path) -> list[Path]:
+    """A user's file, then those beside or below it that it imports, itself or through another.
+
+    Only imports that are written out count.  A file that cannot be read or parsed imports nothing here, and fails when
+    it is run.
+    """
+    found: list[Path] = []
+    waiting = [path]
+    while waiting:
+        file = waiting.pop(0)
+        if file not in found:
+            found.append(file)
+            waiting += _imports(file, path.parent)
+    return found
+
+
+def code_digest(path: Path) -> str:
+    """SHA-256 of a user's file, in hexadecimal, or of all its files if there are several.  Raises OSError."""
+    digests = {file: hashlib.sha256(file.read_bytes()).hexdigest() for file in files_of(path)}
+    if len(digests) == 1:
+        return digests[path]
+    told = "".join(f"{file.relative_to(path.parent).as_posix()} {digest}\n" for file, digest in digests.items())
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _imports(file: Path, folder: Path) -> Iterator[Path]:
+    """The files in a folder that a file imports."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        names, base = [], folder
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [".".join(filter(None, [node.module, alias.name])) for alias in node.names]
+            base = Path(*file.parts[: -node.level]) if node.level else folder
+        for parts in (name.split(".") for name in names):
+            places = [base.joinpath(*parts[:depth]) for depth in range(1, len(parts) + 1)]
+            candidates = [each for place in places for each in (Path(f"{place}.py"), place / "__init__.py")]
+            yield from (each for each in candidates if folder in each.parents and each.is_file())
+
+
 def run_file(path: Path, what: str, error: type[Exception]) -> ModuleType:
-    """Import a user's file under a unique module name, so that two files called `mine.py` do not collide.
+    """Import a user's file under a unique module name, so that two files called `mine.py` do not collide.  Files beside
+    it can be imported by their own names, unless an installed module has the same.
 
     Raises `error`, in one line, if the file is missing or fails (then with the line number).
     """
@@ -106,13 +156,31 @@ def run_file(path: Path, what: str, error: type[Exception]) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look their module up here
     try:
-        with _former_names(), contained():
+        with _former_names(), _importable(files_of(path)), contained():
             spec.loader.exec_module(module)
     except Exception as problem:
         del sys.modules[name]
         where = f"{path}:{_line_of(problem, path)}"
         raise error(f"{where}: {type(problem).__name__}: {_one_line(problem)}") from problem
     return module
+
+
+@contextmanager
+def _importable(files: list[Path]) -> Iterator[None]:
+    """Let the first of these files import the others, as they are now: a module of another folder may have had the same
+    name, and a file may have changed since."""
+    for name in _imported_beside:
+        sys.modules.pop(name, None)
+    folder, before = str(files[0].resolve().parent), set(sys.modules)
+    sys.path.append(folder)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        del sys.path[len(sys.path) - 1 - sys.path[::-1].index(folder)]
+        own = {str(file.resolve()) for file in files[1:]}
+        new = {name: getattr(sys.modules[name], "__file__", None) for name in set(sys.modules) - before}
+        _imported_beside.update(name for name, file in new.items() if file and str(Path(file).resolve()) in own)
 
 
 @contextmanager

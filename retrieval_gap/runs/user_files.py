@@ -6,13 +6,14 @@
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retrieval_gap.choices import ChangedFiles
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.machine.files import make_folder, sha256_of, write_json
+from retrieval_gap.tasks.registry import files_of
 
 if TYPE_CHECKING:
     from retrieval_gap.runs.experiment import Experiment
@@ -81,11 +82,10 @@ def copies(run_path: Path) -> list[str]:
     return sorted(f"{COPIES}/{path.name}" for path in (run_path / COPIES).glob("*.py"))
 
 
-def _files_of(experiment: "Experiment") -> Iterator[Path]:
-    """The files that exist now; a layer of an installed package is not a file."""
-    for word in experiment.foreign():
-        if word and Path(word).is_file():
-            yield Path(word)
+def _files_of(experiment: "Experiment") -> Iterable[Path]:
+    """The files that exist now, with those beside them that they import; a layer of an installed package is none."""
+    named = [Path(word) for word in experiment.foreign() if word and Path(word).is_file()]
+    return dict.fromkeys(file for path in named for file in (files_of(path) if path.suffix == ".py" else [path]))
 
 
 def _kept(run_path: Path) -> list[dict[str, str]]:

@@ -105,3 +105,17 @@ def test_a_data_file_is_listed_without_a_copy(tmp_path: Path) -> None:
     RunDirectory(run).create(experiment, {})
     (entry,) = json.loads((run / LIST).read_text())["files"]
     assert (entry["path"], entry["copy"]) == (str(data), "")
+
+
+def test_a_file_that_the_users_file_imports_belongs_to_it(tmp_path: Path) -> None:
+    (tmp_path / "layer.py").write_text(SOURCE.read_text())
+    mine = tmp_path / "mine.py"
+    mine.write_text("from layer import ABOUT, GRU, SIZES\n")
+    experiment = RunConfig(task="index", mode="direct", n=8, arch=str(mine), size="tiny")
+    run = RunDirectory.of(experiment, tmp_path / "runs")
+    run.create(experiment, {})
+    assert {path.name for path in (run.path / "user_files").iterdir()} == {"mine.py", "layer.py"}
+    (tmp_path / "layer.py").write_text(SOURCE.read_text() + "# another\n")
+    with pytest.raises(UsageError, match=r"layer\.py has changed since"):
+        check_user_files([run.path], "refuse")
+    assert RunDirectory.of(experiment, tmp_path / "runs").path != run.path

@@ -1,5 +1,7 @@
 """Tasks are found by name or file, and a task that cannot be found is explained in one line."""
 
+import hashlib
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 from retrieval_gap.tasks.api import TaskConfig, TaskError
 from retrieval_gap.tasks.index import Index
 from retrieval_gap.tasks.istree import IsTree
-from retrieval_gap.tasks.registry import load_task, task_names
+from retrieval_gap.tasks.registry import code_digest, files_of, load_task, run_file, task_names
 
 OWN_TASK = """
 from retrieval_gap.tasks.api import Task
@@ -104,3 +106,43 @@ def test_an_error_is_placed_in_a_file_that_is_given_by_a_relative_path(tmp_path,
 
 def test_a_missing_file_is_named(tmp_path):
     assert refusal(str(tmp_path / "gone.py")) == f"no such task file: {tmp_path / 'gone.py'}"
+
+
+def beside(folder: Path, value: int) -> Path:
+    """A file with a value that it takes from two files beside it, one in a package."""
+    (folder / "parts").mkdir(parents=True)
+    (folder / "parts" / "__init__.py").write_text("from .inner import BASE\n")
+    (folder / "parts" / "inner.py").write_text("BASE = 10\n")
+    (folder / "shift.py").write_text(f"from parts import BASE\nVALUE = BASE + {value}\n")
+    (folder / "other.py").write_text("raise RuntimeError('nobody imports this')\n")
+    (folder / "random.py").write_text("raise RuntimeError('hides a module of Python')\n")
+    (folder / "mine.py").write_text("import random\nfrom shift import VALUE\n")
+    return folder / "mine.py"
+
+
+def test_files_beside_a_users_file_are_imported_from_its_own_folder_and_as_they_are_now(tmp_path):
+    paths, before = [beside(tmp_path / name, value) for name, value in (("a", 1), ("b", 2))], list(sys.path)
+    modules = [run_file(path, "thing", ValueError) for path in paths]
+    assert [module.VALUE for module in modules] == [11, 12]
+    assert run_file(paths[0], "thing", ValueError).VALUE == 11
+    (tmp_path / "a" / "parts" / "inner.py").write_text("BASE = 1_000\n")
+    assert run_file(paths[0], "thing", ValueError).VALUE == 1_001
+    assert sys.path == before
+
+
+def test_the_digest_covers_what_a_file_imports_and_nothing_else(tmp_path, monkeypatch):
+    path = beside(tmp_path / "a", 1)
+    assert {file.name for file in files_of(path)} >= {"mine.py", "shift.py", "__init__.py", "inner.py"}
+    first = code_digest(path)
+    (path.parent / "other.py").write_text("")
+    assert code_digest(path) == first
+    monkeypatch.chdir(path.parent)
+    assert code_digest(Path("mine.py")) == first
+    (path.parent / "parts" / "inner.py").write_text("BASE = 11\n")
+    assert code_digest(path) != first
+
+
+def test_the_digest_of_a_file_alone_is_that_of_its_content(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("import random\n")
+    assert code_digest(path) == hashlib.sha256(path.read_bytes()).hexdigest()

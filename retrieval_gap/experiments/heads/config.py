@@ -14,10 +14,10 @@ from retrieval_gap.heads.trial import try_head
 from retrieval_gap.llm.embeddings.config import Half, StatesConfig, StoredPrecision, fingerprint, states_width
 from retrieval_gap.machine.errors import UsageError, fault
 from retrieval_gap.machine.field_kinds import check_fields
-from retrieval_gap.machine.files import sha256_of
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
 from retrieval_gap.tasks.containment import contained
+from retrieval_gap.tasks.registry import code_digest
 from retrieval_gap.tasks.texts import METRICS, TextSet, generated_sets, load_texts
 
 Control = Literal["none", "shuffle_words", "shuffle_states", "shuffle_both"]
@@ -146,7 +146,7 @@ class HeadsConfig(Experiment):
 
     def hashed_values(self) -> dict[str, Any]:
         """The values that are hashed: files by their content; for a public set, no settings of generated sets."""
-        code = sha256_of(Path(self.spec.name)) if self.spec.is_file else ""
+        code = code_digest(Path(self.spec.name)) if self.spec.is_file else ""
         texts = "" if self.dataset in generated_sets() else _digest(self.texts())
         return self.hashed_values_with(model_files=fingerprint(self.model), texts=texts, head_code=code)
 

@@ -12,6 +12,7 @@ from retrieval_gap.machine.errors import UsageError, unknown
 from retrieval_gap.machine.field_kinds import check_fields
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
 from retrieval_gap.tasks.api import TaskError
+from retrieval_gap.tasks.registry import code_digest, files_of
 from retrieval_gap.tasks.streams.checks import check_streams
 from retrieval_gap.tasks.streams.stream import Benchmark, Stream, StreamConfig, Target, load_benchmark
 from retrieval_gap.text_memory.settings import FLOORS, METHODS, Settings
@@ -142,7 +143,7 @@ class MemoryCell(Experiment):
         """A benchmark's file and the data count by their content; a model by its name, its API and its precision or, on
         a server, `server_settings`."""
         meaning: dict[str, Any] = {
-            "benchmark": _by_content(self.benchmark) if self.benchmark.endswith(".py") else self.benchmark,
+            "benchmark": _code_by_content(self.benchmark) if self.benchmark.endswith(".py") else self.benchmark,
             "data": _by_content(self.data) if self.data else "",
             "options": self.options,
             "target": self.target,
@@ -194,6 +195,11 @@ def _by_content(path: str) -> str:
         except OSError as error:
             raise TaskError(f"{file} cannot be read: {error.strerror}") from error
     return found.hexdigest()
+
+
+def _code_by_content(path: str) -> str:
+    """A benchmark's file, with those beside it that it imports."""
+    return _by_content(path) if len(files_of(Path(path))) == 1 else code_digest(Path(path))
 
 
 def _check_floor(method: str, target: Target) -> None:

@@ -13,12 +13,11 @@ from retrieval_gap.experiments.trained.rows import identifying_values, read_tall
 from retrieval_gap.experiments.trained.trial import try_architecture, try_task
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.machine.field_kinds import check_fields, config_from
-from retrieval_gap.machine.files import sha256_of
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import TRAINED, Experiment, Progress, Row, RunOptions, hash_of
 from retrieval_gap.tables.rows import COLUMNS
 from retrieval_gap.tasks.api import Mode, Split, Task, TaskConfig, written_options
-from retrieval_gap.tasks.registry import is_task_name, load_task
+from retrieval_gap.tasks.registry import code_digest, is_task_name, load_task
 from retrieval_gap.training.config import MAX_SAMPLES, TrainingConfig
 from retrieval_gap.training.curriculum import Curriculum, TrainingData, sizes_of
 
@@ -185,7 +184,7 @@ class RunConfig(Experiment):
         filled["shape"] = _shape(built)
         for key in ("task", "arch"):
             if filled[key].endswith(".py"):
-                filled[key] += ":" + sha256_of(Path(filled[key]))
+                filled[key] += ":" + code_digest(Path(filled[key]))
         return filled | {"version": CONFIG_VERSION}
 
     def hash(self) -> str:

@@ -92,12 +92,14 @@ def test_a_model_never_uses_fewer_bits_than_its_accuracy_needs() -> None:
         assert row.bits_used_high >= least_bits(table.bound(row.n), low), row
 
 
-def test_rows_of_bit_states_name_their_bits_and_stay_below_their_ceilings() -> None:
+def test_rows_of_bit_states_name_their_bits_and_only_searches_take_them_above_their_ceilings() -> None:
     with (RESULTS / "theory_bits_cpu.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert rows
+    above = set()
     for row in rows:
         assert f"bits={row['state_bits']}" in row["size"].split("+")
         task = load_task(row["task"])(TaskConfig(n=int(row["n"]), options=row["options"]))
         low = lower_end(float(row["accuracy_strict"]), int(row["eval_samples"]), len(rows))
-        assert low <= float(bound_of(task).ceiling(int(row["state_bits"]))), row
+        if low > float(bound_of(task).ceiling(int(row["state_bits"]))):
+            above.add(row["mode"])
+    assert above == {"rag"}
