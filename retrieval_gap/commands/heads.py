@@ -63,7 +63,7 @@ class HeadsRunCommand:
         from retrieval_gap.tables.rows import make_room_for_table
 
         if self.csv is not None:
-            make_room_for_table(self.csv)
+            make_room_for_table(self.csv, ("dataset",))
         check_seconds(self.checkpoint_seconds)
         cells = self._cells()
         options = SweepOptions(executor=ExecutorOptions(workers=self.workers))
@@ -110,7 +110,7 @@ class HeadsTableCommand:
         from retrieval_gap.tables.rows import make_room_for_table
 
         if self.csv is not None:
-            make_room_for_table(self.csv)
+            make_room_for_table(self.csv, ("dataset",))
         show(known_runs(self.runs_dir), self.csv)
 
 

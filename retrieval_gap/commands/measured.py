@@ -42,7 +42,7 @@ def show_measured(kind: type[OfRun], run_dirs: Sequence[Path], settings: Mapping
     if how.workers < 0:
         raise UsageError(f"--workers {how.workers} is out of range: expected 0 or more")
     if how.csv is not None:
-        make_room_for_table(how.csv)
+        make_room_for_table(how.csv, kind.columns)
     check_user_files(run_dirs, how.changed_files)
     experiments = [kind(**OfRun.named(path), **settings) for path in run_dirs]
     every = measured(experiments, how.workers)

@@ -174,11 +174,12 @@ class MemoryTableCommand:
     runs_dir: RunsDir = MemoryRuns
 
     def run(self) -> None:
+        from retrieval_gap.experiments.memories.comparison import TABLE_COLUMNS
         from retrieval_gap.runs.known import known_runs
         from retrieval_gap.tables.rows import make_room_for_table
 
         if self.csv is not None:
-            make_room_for_table(self.csv)
+            make_room_for_table(self.csv, TABLE_COLUMNS)
         show(known_runs(self.runs_dir), self.against, self.price, self.csv)
 
 

@@ -128,7 +128,7 @@ class PretrainedTableCommand:
         from retrieval_gap.tables.rows import make_room_for_table, save_table
 
         if self.csv is not None:
-            make_room_for_table(self.csv)
+            make_room_for_table(self.csv, COLUMNS)
         rows, told = table_rows(find_done(self.out_dir, self.models.split(",") if self.models else []))
         print_rows(rows)
         for line in told:

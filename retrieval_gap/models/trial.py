@@ -6,6 +6,7 @@ Axes: B batch, L time, D model width.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,21 +22,44 @@ NOISE = 0.05  # added to every weight: a projection that starts at zero would hi
 
 
 def broken_promise(model: SequenceModel, arch: str) -> str:
-    """The first promise of `Mixer` that a layer of a model breaks, and how; or "".  Changes the weights."""
+    """The first promise of `Mixer` that a layer of a model without `misfit` breaks, and how; or "".  Changes the
+    weights."""
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         for parameter in model.layers.parameters():
             parameter.add_(NOISE * torch.randn_like(parameter))
         width = model.embedding.embedding_dim
         for place, layer in enumerate(model.layers):
-            mixer = layer.mixer if isinstance(layer, Residual) else layer
-            if not isinstance(mixer, Mixer):
-                return f"layer {place} is a {type(mixer).__name__}, and no Mixer"
+            mixer: Any = layer.mixer if isinstance(layer, Residual) else layer
             for length in LENGTHS:
                 x_BxLxD = torch.randn(ROWS, length, width, device=model.device)
                 if told := _trouble(mixer, x_BxLxD):
                     return f"layer {place}, {type(mixer).__name__}: {told}"
     return _wrong_kind_of_state(model, arch)
+
+
+def misfit(model: SequenceModel) -> str:
+    """The first layer that is no `Mixer`, keeps a state of another type than `State`, or gives another shape; or "".
+
+    Raises whatever the layers raise."""
+    x_1xLxD = torch.zeros(1, LENGTHS[0], model.embedding.embedding_dim, device=model.device)
+    for place, layer in enumerate(model.layers):
+        mixer = layer.mixer if isinstance(layer, Residual) else layer
+        where = f"layer {place}, {type(mixer).__name__}"
+        if not isinstance(mixer, Mixer):
+            return f"layer {place} is a {type(mixer).__name__}, and no Mixer"
+        if not _is_state(state := mixer.init_state(1)):
+            return f"{where}: init_state returns a {type(state).__name__}; a state is a tuple of tensors"
+        with torch.no_grad():
+            if told := _shape_trouble("forward", mixer(x_1xLxD), x_1xLxD):
+                return f"{where}: {told}"
+    return ""
+
+
+def _is_state(state: object) -> bool:
+    if isinstance(state, tuple):
+        return all(_is_state(part) for part in state)
+    return isinstance(state, Tensor) or (hasattr(state, "tensors") and hasattr(state, "select"))
 
 
 def without_gradient(trained: Mapping[str, nn.Parameter]) -> list[str]:

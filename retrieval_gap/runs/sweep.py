@@ -73,7 +73,7 @@ def sweep(cells: Sequence[Experiment], options: SweepOptions, run: RunOptions) -
     runs = {cell: each.run for cell, each in zip(chosen, planned, strict=True)}
     make_folder(run.runs_dir)
     if options.csv is not None:
-        make_room_for_table(options.csv)
+        make_room_for_table(options.csv, table_columns([], cells))
     if run.keep_weights:
         for cell, directory in runs.items():
             if cell.kind == TRAINED and directory.lacks_weights():

@@ -91,7 +91,7 @@ def compare_tables(path: Path, other: Path | None, only: str, csv: Path | None) 
     Raises UsageError for an invalid table, a cell of several settings, and tables without a common cell.
     """
     if csv is not None:
-        make_room_for_table(csv)
+        make_room_for_table(csv, ("task", "difference"))
     rows = _chosen(path, only)
     if other is None:
         tested = [source for source in rows if identity_of(*source).split == TEST]

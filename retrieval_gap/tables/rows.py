@@ -37,8 +37,10 @@ SHARES = ("accuracy", "accuracy_low", "accuracy_high", "accuracy_strict", "exact
 _NEVER_EMPTY = ("task", "mode", "n", "arch", "size", "seed", *SHARES[:3], "eval_samples", "config_hash")
 # Two rows of one configuration may differ in these: when and where it ran, how its shape or a file was named.
 INCIDENTAL = ("options", "size", "tokens_per_s", "wall_s", "threads", "hardware", "torch", "commit")
-FIRST_COLUMNS = ("task", "dataset", "benchmark", "model")  # one of them begins every table that this program writes
-MOST_OF_A_HEADER, PARQUET = 1000, b"PAR1"  # bytes that are read of a header; how a Parquet file begins
+# One of these begins every table that this program writes.  Of those that begin with "task", `MARKS` tells the kind.
+FIRST_COLUMNS = ("task", "dataset", "benchmark", "model")
+MARKS = {"tested_n": "tests of runs", "rank": "probes of runs", "theorem": "constructions", "difference": "comparisons"}
+MOST_OF_A_HEADER, PARQUET = 2000, b"PAR1"  # bytes that are read of a header; how a Parquet file begins
 AT_A_TIME = 256  # rows: few enough to stay in the processor's cache
 
 Row = dict[str, Any]
@@ -123,11 +125,11 @@ def columns_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys([*COLUMNS, *(column for row in rows for column in row)]))
 
 
-def make_room_for_table(path: Path) -> None:
-    """Make the folder of a table that will be saved at the end of the work.
+def make_room_for_table(path: Path, columns: Sequence[str] = COLUMNS) -> None:
+    """Make the folder of a table with these columns that will be saved at the end of the work.
 
     Raises UsageError, before any work is done in vain, if the table cannot be written, or if there is a file that is
-    no table of this program's and would be lost.
+    no table of this program's, or one of another kind, and would be lost.
     """
     make_room_for(path)
     target = target_of(path)
@@ -135,11 +137,23 @@ def make_room_for_table(path: Path) -> None:
         return
     with target.open("rb") as file:
         start = file.readline(MOST_OF_A_HEADER)
-    first = start.removeprefix(b"\xef\xbb\xbf").partition(b",")[0].strip(b'"\r\n')
-    if start and not start.startswith(PARQUET) and first not in [each.encode() for each in FIRST_COLUMNS]:
+    if not start or start.startswith(PARQUET):
+        return
+    there = [name.strip('"\r\n') for name in start.decode("utf-8-sig", "replace").split(",")]
+    if there[0] not in FIRST_COLUMNS:
         raise UsageError(
             f"{path} exists, and is no table that this program writes; expected another name for the table"
         )
+    if _kind(there) != _kind(columns):
+        raise UsageError(
+            f"{path} is a table of {_kind(there)}, not of {_kind(columns)}; expected another name for this one"
+        )
+
+
+def _kind(columns: Sequence[str]) -> str:
+    """The kind of table that has these columns."""
+    named = {"dataset": "heads", "benchmark": "memories", "model": "pretrained models"}
+    return named.get(columns[0]) or next((kind for mark, kind in MARKS.items() if mark in columns), "runs")
 
 
 def save_table(path: Path, columns: Sequence[str], rows: Sequence[Row], *, parquet: bool = False) -> None:

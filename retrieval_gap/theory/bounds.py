@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from retrieval_gap.machine.errors import unknown
 from retrieval_gap.tasks.api import Task
+from retrieval_gap.tasks.registry import load_task
 from retrieval_gap.theory.asked_first import AskedFirst, one_of_ceiling
 from retrieval_gap.theory.best_cells import (
     Scores,
@@ -47,7 +48,7 @@ class Bound:
 
 def bound_of(task: Task) -> Bound:
     """The bound of a configured task, over the problems of all splits.  Raises UsageError for a task without one."""
-    if task.name not in BOUNDS:
+    if task.name not in BOUNDS or not isinstance(task, load_task(task.name)):  # a user's task may have any name
         raise unknown("bounded task", task.name, BOUNDS)
     return BOUNDS[task.name](task)
 

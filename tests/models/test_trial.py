@@ -214,6 +214,25 @@ def test_a_users_file_that_keeps_its_promises_is_accepted(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
+    ("there", "instead", "told"),
+    [
+        ("Residual(self.d_model, Sum(self.d_model))", "nn.Linear(16, 16)", "layer 0 is a Linear, and no Mixer"),
+        ("(self.linear.weight.new_zeros(batch, self.linear.in_features),)", "[torch.zeros(batch, 16)]",
+         "layer 0, Sum: init_state returns a list; a state is a tuple of tensors"),
+        ("    def init_state", "    def forward(self, x): return self.linear(x)[..., :3]\n    def init_state",
+         r"layer 0, Sum: forward gives shape \(1, 7, 3\) for an input of \(1, 7, 16\)"),
+    ],
+)  # fmt: skip
+def test_a_layer_of_the_wrong_type_state_or_shape_is_named(tmp_path: Path, there: str, instead: str, told: str) -> None:
+    made = config(tmp_path)
+    text = Path(made.arch).read_text()
+    assert text.count(there) == 1
+    Path(made.arch).write_text(text.replace(there, instead))
+    with pytest.raises(UsageError, match=told):
+        made.validate()
+
+
+@pytest.mark.parametrize(
     ("changes", "told"),
     [
         ({"carried": 0.0}, "layer 0, Sum: prefill in pieces and forward differ"),

@@ -71,13 +71,32 @@ def test_a_file_that_is_no_table_of_ours_is_refused_before_any_work(text: str, t
 
 
 def test_a_table_an_empty_file_and_a_new_name_may_be_written(tmp_path: Path) -> None:
-    for path in (RESULTS / "istree_demo.csv", RESULTS / "heads_demo.csv", RESULTS / "memory_demo.csv"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-        make_room_for_table(tmp_path / path.name)
+    for name in ("istree_demo", "heads_demo", "memory_demo", "constructions", "istree_transfer", "theory_demo_probe"):
+        path = tmp_path / f"{name}.csv"
+        path.write_bytes((RESULTS / path.name).read_bytes())
+        make_room_for_table(path, path.read_text().splitlines()[0].split(","))
     write_parquet(tmp_path / "t.parquet", [full_row()])
     (tmp_path / "empty.csv").touch()
     for name in ("t.parquet", "empty.csv", "new.csv"):
         make_room_for_table(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("heads_demo", "heads"), ("memory_demo", "memories"), ("hotpotqa_pretrained", "pretrained models"),
+        ("istree_transfer", "tests of runs"), ("theory_demo_probe", "probes of runs"),
+        ("constructions", "constructions"),
+    ],
+)  # fmt: skip
+def test_a_table_of_another_kind_is_refused_before_any_work(name: str, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes((RESULTS / f"{name}.csv").read_bytes())
+    with pytest.raises(UsageError, match=rf"t\.csv is a table of {kind}, not of runs; expected another name"):
+        make_room_for_table(path)
+    (tmp_path / "runs.csv").write_bytes((RESULTS / "istree_demo.csv").read_bytes())
+    with pytest.raises(UsageError, match=rf"is a table of runs, not of {kind};"):
+        make_room_for_table(tmp_path / "runs.csv", path.read_text().splitlines()[0].split(","))
 
 
 def test_no_rows_leave_an_earlier_table_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -87,7 +87,7 @@ def tabulate(
     for setup in setups:
         setup.validate()
     if csv is not None:
-        make_room_for_table(csv)
+        make_room_for_table(csv, Setup.columns)
     rows = []
     for setup in setups:
         if len(setups) > 1:

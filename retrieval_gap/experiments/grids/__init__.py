@@ -36,7 +36,7 @@ def file_cells(path: Path) -> list[Experiment]:
     try:
         with contained():
             given = module.cells()
-            cells = [] if given is None else list(given)
+            cells = [] if given is None else [given] if isinstance(given, Experiment) else list(given)
     except (UsageError, TaskError):
         raise
     except Exception as error:

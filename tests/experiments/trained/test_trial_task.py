@@ -61,3 +61,33 @@ def test_splits_that_share_a_problem_are_refused(tmp_path: Path) -> None:
 def test_samples_that_depend_on_their_batch_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="sample 1 differs when it is drawn without sample 0"):
         tried(tmp_path, number="place")
+
+
+@pytest.mark.parametrize(
+    ("there", "instead", "told"),
+    [
+        ("return Batch(", "return tuple, (", "sample returns a tuple, not a Batch"),
+        ("prompt_len_B, prompt_len_B + 1", "prompt_len_B, n + 3", "length_B is an int, not an array"),
+        ('"0", "1"', '"0", "1", "0"', "vocabulary has '0' twice"),
+        ('"0", "1"', '"0", "1", "a b"', "vocabulary has 'a b'; words are shown with spaces between them"),
+        ("prompt_len_B + 1, answer_B)", "prompt_len_B + 1, TRUE + FALSE - answer_B)", "answer_B is not the last token"),
+        (
+            "np.full(batch, n + 2, np.int32)",
+            "np.full(batch, n + 1, np.int32) + np.int32(0)",
+            "first token behind the prompt",
+        ),
+    ],
+)
+def test_a_batch_that_breaks_a_promise_is_refused_in_its_words(
+    there: str, instead: str, told: str, tmp_path: Path
+) -> None:
+    text = dedent(PARITY).format(seed=KEY, number="index", kept=SPLIT)
+    assert text.count(there) == 1
+    file = tmp_path / "parity.py"
+    file.write_text(
+        text.replace(there, instead).replace(
+            "prompt_len_B, prompt_len_B + 1", "prompt_len_B, np.full(batch, n + 3, np.int32)"
+        )
+    )
+    with pytest.raises(TaskError, match=told):
+        try_task(load_task(str(file))(TaskConfig(n=16, mode="direct")), str(file))
