@@ -11,6 +11,7 @@ A figure whose table is not the demo's names it as `DEFAULT_TABLE`; one whose ta
 
 import pkgutil
 import re
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -64,7 +65,7 @@ def draw_accuracy(results: Path | None, view: "SeriesView", out: Path) -> list[P
     from .accuracy import draw_figure, read_table
 
     with style.applied():
-        return _saved(draw_figure(read_table(results or DEFAULT_TABLE, view)), f"{view.y}_by_{view.x}", out)
+        return _saved(draw_figure(read_table(results or _told(DEFAULT_TABLE), view)), f"{view.y}_by_{view.x}", out)
 
 
 def draw_curves(runs: Sequence[Path], out: Path) -> list[Path]:
@@ -104,7 +105,13 @@ def _read_and_drawn(module: ModuleType, figure: str, results: Path | None) -> An
     if figure in _WITHOUT_TABLE:
         return module.draw_figure()
     read = getattr(module, "read_table", read_results)
-    return module.draw_figure(read(results or Path(getattr(module, "DEFAULT_TABLE", DEFAULT_TABLE))))
+    return module.draw_figure(read(results or _told(Path(getattr(module, "DEFAULT_TABLE", DEFAULT_TABLE)))))
+
+
+def _told(table: Path) -> Path:
+    """A figure's own table, which is drawn if none is named."""
+    print(f"no --results: the table is {table}", file=sys.stderr)
+    return table
 
 
 def _saved(drawn: Any, name: str, out: Path, kinds: Sequence[str] = KINDS) -> list[Path]:

@@ -41,20 +41,41 @@ def read_curves(runs: Sequence[Path]) -> list[Curve]:
     if not runs:
         raise UsageError("plot curves needs run directories: retrieval-gap plot curves runs/*")
     if len(runs) > MOST_RUNS:
-        raise UsageError(f"{len(runs)} runs are too many to tell apart; give at most {MOST_RUNS}")
-    return [_read(path) for path in runs]
+        raise UsageError(
+            f"{len(runs)} runs are too many to tell apart; give at most {MOST_RUNS}, such as runs/*-lstm-*"
+        )
+    read = [_read(path) for path in runs]
+    named = _names([config for config, _ in read])
+    return [
+        Curve(name=name or path.name, arch=str(config.get("arch", "")), reports=reports)
+        for path, name, (config, reports) in zip(runs, named, read, strict=True)
+    ]
 
 
-def _read(path: Path) -> Curve:
+def _names(configs: Sequence[dict[str, Any]]) -> list[str]:
+    """The settings in which runs differ, such as `Mamba, lr 0.003, seed 1`; "" for a run alone, and if these are not
+    enough to tell them apart."""
+    keys = dict.fromkeys(key for config in configs for key in config if key != "arch")
+    differ = [key for key in keys if len({str(config.get(key)) for config in configs}) > 1]
+    names = []
+    for config in configs:
+        told = [f"{key} {config[key]}" for key in differ if config.get(key) not in (None, "")]
+        names.append(", ".join([style.name_of(str(config.get("arch", ""))), *told]))
+    return names if 1 < len(set(names)) == len(names) else [""] * len(names)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A run's configuration and its reports."""
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
         lines = (path / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").split("\n")
     except FileNotFoundError as error:
-        raise UsageError(f"{path} has no {Path(error.filename).name}: no training of a run is told there") from error
+        below = "; its runs are one level down" if any(path.glob("*/config.json")) else ""
+        lacking = Path(error.filename).name
+        raise UsageError(f"{path} has no {lacking}: no training of a run is told there{below}") from error
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: config.json or metrics.jsonl cannot be read ({error})") from error
-    arch = str(config.get("arch", "")) if isinstance(config, dict) else ""
-    return Curve(name=path.name, arch=arch, reports=[told for told in map(_report, lines) if told])
+    return config if isinstance(config, dict) else {}, [told for told in map(_report, lines) if told]
 
 
 def _report(line: str) -> dict[str, Any] | None:

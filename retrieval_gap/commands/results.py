@@ -25,6 +25,7 @@ class ResultsCommand:
         None
     )
     results: Tables = ()
+    only: Annotated[str, arg(help="show only these, such as 'lr=1e-3 arch=mamba,lstm'")] = ""
     runs_dir: Annotated[
         RunsDirs, arg(help="folders of run directories; default: runs, or none if --results is given")
     ] = ()
@@ -40,7 +41,7 @@ class ResultsCommand:
 
             cells = named_cells(self.preset)
         with without_collection():
-            show_results(folders, cells, tables=self.results, csv=self.csv, parquet=self.parquet)
+            show_results(folders, cells, tables=self.results, only=self.only, csv=self.csv, parquet=self.parquet)
 
 
 @dataclass(frozen=True, kw_only=True)

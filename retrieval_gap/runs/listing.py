@@ -19,6 +19,7 @@ from retrieval_gap.runs.known import (
     print_counts,
     raise_unread,
 )
+from retrieval_gap.tables.filters import matches
 from retrieval_gap.tables.printing import Cells, constant, print_constant, print_table
 from retrieval_gap.tables.rows import columns_of as columns_of_runs
 from retrieval_gap.tables.rows import make_room_for_table, read_table, save_table
@@ -45,12 +46,13 @@ def show_results(
     cells: Sequence[Experiment] | None = None,
     *,
     tables: Sequence[Path] = (),
+    only: str = "",
     csv: Path | None = None,
     parquet: Path | None = None,
 ) -> None:
     """Print the table of runs and of the rows of other tables; write the finished rows, merged, to `csv`, `parquet`.
 
-    cells: show only these, with those that are missing.
+    cells: show only these, with those that are missing.  only: a filter of all of them.
     Raises UsageError for an invalid folder or table; RunError, after showing and writing the rest, if a run cannot be
     read.
     """
@@ -63,6 +65,9 @@ def show_results(
     wanted = None if cells is None else {cell.hash() for cell in cells}
     rows = [source for path in tables for source in read_table(path)]
     rows = [source for source in rows if wanted is None or source.row["config_hash"] in wanted]
+    if only:
+        rows = [source for source in rows if matches(source.row, only)]
+        known = [each for each in known if each.experiment and matches(each.experiment.filter_values(), only)]
     known = furthest(known)
     troubles = print_runs(known, [source.row for source in rows])
     if tables or csv is not None or parquet is not None:

@@ -36,9 +36,20 @@ def test_accuracy_has_a_panel_if_a_run_measured_it(tmp_path: Path) -> None:
     measured = [*reports(), {"samples": 256, "accuracy": 0.75, "exact_trace": 0.5}]
     folders = [run_directory(tmp_path, "a", measured), run_directory(tmp_path, "b", reports(), "mamba")]
     figure = curves.draw_figure(curves.read_curves(folders))
-    assert [line.get_label() for line in figure.axes[1].lines] == ["a accuracy", "a exact_trace"]
+    assert [line.get_label() for line in figure.axes[1].lines] == ["LSTM accuracy", "LSTM exact_trace"]
     assert [list(line.get_ydata()) for line in figure.axes[1].lines] == [[0.75], [0.5]]
     check_words(figure)
+
+
+def test_runs_are_told_apart_by_the_settings_in_which_they_differ(tmp_path: Path) -> None:
+    folders = [run_directory(tmp_path, name, reports()) for name in "abc"]
+    for folder, lr in zip(folders, (0.001, 0.003, 0.01), strict=True):
+        (folder / "config.json").write_text(json.dumps({"task": "index", "arch": "lstm", "lr": lr, "size": "tiny"}))
+    named = [curve.name for curve in curves.read_curves(folders)]
+    assert named == ["LSTM, lr 0.001", "LSTM, lr 0.003", "LSTM, lr 0.01"]
+    (folders[0] / "config.json").write_text((folders[1] / "config.json").read_text())
+    assert [curve.name for curve in curves.read_curves(folders)] == ["a", "b", "c"]
+    assert curves.read_curves(folders[:1])[0].name == "a"
 
 
 def test_a_line_cut_short_by_a_kill_is_skipped(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from retrieval_gap.cli import main
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.plots import draw
+from retrieval_gap.tables.rows import RESULTS
 from tests.plots.tables import demo_like, write
 
 
@@ -52,6 +53,12 @@ def test_another_process_gives_the_same_bytes_without_a_window_or_torch(
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
     assert contents(sorted(tmp_path.iterdir())) == contents(drawn)
+
+
+def test_a_figure_names_its_own_table_if_none_is_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for figure, table in (("accuracy", "istree_demo.csv"), ("fig_tracking", "tracking_demo_transfer.csv")):
+        assert main(["plot", figure, "--out", str(tmp_path)]) == 0
+        assert f"no --results: the table is {RESULTS / table}\n" in capsys.readouterr().err
 
 
 def test_bars_are_the_same_bytes_on_a_second_call(table: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from retrieval_gap.machine.errors import RunError
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.listing import show_results
 from retrieval_gap.tables.filters import matches
-from retrieval_gap.tables.rows import COLUMNS
+from retrieval_gap.tables.rows import COLUMNS, RESULTS, read_table
 from retrieval_gap.tasks.api import written_options
 from tests.tables.result_rows import full_row, write_full
 from tests.training.runs import made_up_row
@@ -127,6 +127,16 @@ def test_rows_of_a_table_and_of_runs_are_shown_alike_if_a_configuration_omits_op
     told = capsys.readouterr().out
     assert "2 done, 1 partial" in told
     assert f"the same in all: samples 1000000, lr 0.0003, family {task.family}, options {resolved['options']}," in told
+
+
+def test_a_filter_chooses_rows_of_tables_and_runs_for_the_table_that_is_written(tmp_path: Path) -> None:
+    table = RESULTS / "istree_tuned_lr.csv"
+    kept = tmp_path / "kept.csv"
+    command = ["results", "--results", str(table), "--only", "lr=3e-3 arch=mamba,lstm", "--csv", str(kept)]
+    assert main(command) == 0
+    rows = [source.row for source in read_table(kept)]
+    assert {(row["arch"], row["lr"]) for row in rows} == {("mamba", 0.003), ("lstm", 0.003)}
+    assert main([*command[:4], "color=red"]) == 2
 
 
 def test_a_filter_uses_the_default_family_if_none_is_named() -> None:
