@@ -40,6 +40,13 @@ def check_streams(benchmark: Benchmark, streams: Sequence[Stream], target: Targe
             raise TaskError(f"{benchmark.name}: {same}; {told}")
 
 
+def check_drawn_again(benchmark: Benchmark, first: Stream) -> None:
+    """Raises TaskError if stream 0 is not the same when it is drawn again."""
+    if benchmark.stream(0) != first:
+        told = "all randomness of a stream comes from `self.rng(number)`"
+        raise TaskError(f"{benchmark.name}: stream 0 differs when it is drawn again; {told}")
+
+
 def _trouble(step: Step, place: int, stream: Stream, target: Target) -> str:
     """What is wrong with a step, "" for nothing."""
     if step.number != place:

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -123,13 +123,21 @@ class Benchmark(abc.ABC):
         past: the steps so far; truths that are not known yet are None (`seen`)."""
 
     def target(self, name: str) -> Target:
-        """The target of this name, or the first for "".  Raises TaskError for an unknown name, or without targets."""
-        if not getattr(self, "targets", ()):
+        """The target of this name, or the first for "".  Raises TaskError for an unknown name, and for targets that are
+        none."""
+        targets = getattr(self, "targets", ())
+        if not isinstance(targets, tuple) or not all(isinstance(target, Target) for target in targets):
+            raise TaskError(f"{self.name}: `targets` is {targets!r:.60}; expected a tuple of Target")
+        if not targets:
             raise TaskError(f"{self.name}: `targets` is empty; there is nothing to predict")
-        names = [target.name for target in self.targets]
+        names = [target.name for target in targets]
         if name and name not in names:
             raise TaskError(f"{self.name}: unknown target {name!r} (choose from {', '.join(names)})")
-        return self.targets[names.index(name) if name else 0]
+        target = targets[names.index(name) if name else 0]
+        if target.kind not in get_args(Kind):
+            told = ", ".join(get_args(Kind))
+            raise TaskError(f"{self.name}: target {target.name!r} has the kind {target.kind!r} (choose from {told})")
+        return target
 
     def rng(self, number: int) -> np.random.Generator:
         """A stream's own randomness; it depends on the seed, the options and the number, and on no file."""
@@ -138,14 +146,18 @@ class Benchmark(abc.ABC):
 
 
 def load_benchmark(name_or_path: str) -> type[Benchmark]:
-    """The benchmark of this name, or of a user's `.py` file.  Raises TaskError, one line, if there is none."""
-    return load_class(
+    """The benchmark of this name, or of a user's `.py` file.  Raises TaskError, one line, if there is none, or if it
+    lacks a name of its own."""
+    found = load_class(
         name_or_path,
         base=Benchmark,  # type: ignore[type-abstract]
         package=PACKAGE,
         attribute="BENCHMARK",
         error=TaskError,
     )
+    if not isinstance(getattr(found, "name", None), str):
+        raise TaskError(f"{name_or_path}: {found.__name__} has no `name`, a word for tables")
+    return found
 
 
 def known_by(step: Step, now: Step) -> bool:

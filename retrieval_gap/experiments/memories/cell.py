@@ -13,7 +13,7 @@ from retrieval_gap.machine.field_kinds import check_fields
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
 from retrieval_gap.tasks.api import TaskError
 from retrieval_gap.tasks.registry import code_digest, files_of
-from retrieval_gap.tasks.streams.checks import check_streams
+from retrieval_gap.tasks.streams.checks import check_drawn_again, check_streams
 from retrieval_gap.tasks.streams.stream import Benchmark, Stream, StreamConfig, Target, load_benchmark
 from retrieval_gap.text_memory.settings import FLOORS, METHODS, Settings
 
@@ -93,6 +93,7 @@ class MemoryCell(Experiment):
             raise TaskError(f"--streams {self.streams}: {benchmark.name} has {told}")
         streams = [benchmark.stream(number) for number in range(self.streams or available or 0)]
         check_streams(benchmark, streams, benchmark.target(self.target))
+        check_drawn_again(benchmark, streams[0])
         return streams
 
     def validate(self) -> None:

@@ -111,6 +111,32 @@ def test_a_users_own_benchmark_is_checked_before_the_run(
         assert line.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("there", "instead", "told"),
+    [
+        (
+            "range(3)",
+            "range(__import__('random').randrange(3, 10**4))",
+            "own: stream 0 differs when it is drawn again; all",
+        ),
+        ('name = "own"', "", "own.py: Own has no `name`, a word for tables"),
+        ('"choice"', '"choise"', "own: target 'coin' has the kind 'choise' (choose from choice, number, ranked, text)"),
+        ('"tails")),)', '"tails")))', "own: `targets` is Target(name='coin', kind='choice',"),
+    ],
+)
+def test_a_users_own_benchmark_that_is_no_benchmark_is_told_what_is_wrong(
+    there: str, instead: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, own = OWN.format(truth='{"coin": "heads"}', steps=3), tmp_path / "own.py"
+    assert text.count(there) == 1
+    own.write_text(text.replace(there, instead))
+    run = f"memory run {own} --model scripted:prose --method zero_shot --runs-dir {tmp_path / 'runs'} --dry-run"
+    assert main(run.split()) == 2
+    line = capsys.readouterr().err
+    assert told in line
+    assert line.count("\n") == 1
+
+
 @pytest.mark.parametrize(("kind", "value"), [("text", "\udfff"), ("ranked", ("a", "\udfff"))])
 def test_half_a_character_in_a_truth_is_refused(kind: Kind, value: Any) -> None:
     """No log could hold it."""
