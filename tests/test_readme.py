@@ -16,7 +16,7 @@ from retrieval_gap.tasks.registry import load_task
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
-ARCHITECTURE, TASK = re.findall(r"```python\n(.*?)```", CONTRIBUTING, re.S)
+ARCHITECTURE, TASK, *_ = re.findall(r"```python\n(.*?)```", CONTRIBUTING, re.S)
 
 
 @pytest.fixture

@@ -22,9 +22,15 @@ for words in (
     "train --task parity --mode direct --n 8 --arch mingru --size tiny".split() + run,
     "sweep my_grid --dry-run --runs-dir runs".split(),
     "plot fig_runs --out drawn".split(),
+    "memory stream pattern --count 1".split(),
+    "memory run pattern --model scripted:note_taker --steps 40 --streams 3 --budget 40 --runs-dir memories".split(),
 ):
     assert main(words) == 0, words
 assert "fig_runs" in figures()
+from retrieval_gap.heads import HeadSpec, build, matched_shape
+from retrieval_gap.heads.trial import try_head
+spec = HeadSpec.parse("gated")
+try_head(build(spec, matched_shape(spec, d_states=16, d_out=3, parameters=5_000)), "gated")
 """
 
 
@@ -47,6 +53,8 @@ def checkout(tmp_path: Path) -> Path:
         ("tasks/parity.py", "A task"),
         ("retrieval_gap/experiments/grids/mine.py", "A grid"),
         ("plots/fig_runs.py", "A figure"),
+        ("tasks/streams/pattern.py", "A benchmark"),
+        ("retrieval_gap/heads/gated.py", "A head"),
     ):
         (copy / place).write_text(example(recipe))
     return copy

@@ -12,7 +12,7 @@ Worked example, the tree 5-1 4-0 4-2 5-3 2-1 on nodes 0..5 (a path 0-4-2-1-5-3):
 
 cot writes a node when it is entered and at each return, and stops before it would enter a visited node
 again.  rag keeps no memory: `v ~` asks for v's father, `v -` for v's first edge, `v - w` for its edge
-after the one with w; `w ~ v` states that v is w's father.  `python -m tasks.istree.statistics`
+after the one with w; `w ~ v` states that v is w's father.  `python -m retrieval_gap.tasks.istree.statistics`
 prints what the families look like, and what degrees reveal about the label.
 
 With `names` above n (`--names 16`) the nodes of a graph are 0 and n - 1 other numbers below `names`: a model trained

@@ -1,6 +1,6 @@
 """Print what the families look like, and what degrees alone reveal about the label.
 
-    python -m tasks.istree.statistics
+    python -m retrieval_gap.tasks.istree.statistics
 
 Axes: B samples, L positions, N nodes, F features, K kinds of degree multisets.
 """

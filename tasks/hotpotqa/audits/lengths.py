@@ -1,6 +1,6 @@
 """How long the paragraphs shown are, and how far the gold ones are from the question, by n and variant.
 
-    python -m tasks.hotpotqa.audits.lengths hotpot_dev_distractor_v1.json [random|last|first]
+    python -m retrieval_gap.tasks.hotpotqa.audits.lengths hotpot_dev_distractor_v1.json [random|last|first]
 
 Without a file, for 500 questions about small worlds.
 """

@@ -1,7 +1,7 @@
 """How far searches lead: the share of supporting sentences that can be found by a search that uses only the question
 and the sentences found before it, by n.
 
-    python -m tasks.hotpotqa.audits.reach hotpot_dev_distractor_v1.json [count]
+    python -m retrieval_gap.tasks.hotpotqa.audits.reach hotpot_dev_distractor_v1.json [count]
 
 For the first `count` questions (default 300) with ten paragraphs; without a file, for questions about small worlds.
 A model that reads the question and the search results, but not the paragraphs, can find this share.

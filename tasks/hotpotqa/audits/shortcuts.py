@@ -1,7 +1,7 @@
 """How well the questions about small worlds are answered by shortcuts, and how fast the questions are made.  Prints the
 table of docs/hotpotqa.md.
 
-    python -m tasks.hotpotqa.audits.shortcuts        # about half a minute on one core
+    python -m retrieval_gap.tasks.hotpotqa.audits.shortcuts        # about half a minute on one core
 
 A *guesser* is given the kind of thing that is asked for (a town, say) and some of the text.  It names the candidate of
 that kind with the best *look*: its place among the candidates, how often it occurs, in how many paragraphs, whether its
