@@ -20,6 +20,7 @@ from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.experiments.trained.run import execute, load_model
 from retrieval_gap.inspection import attention_weights, states_after
 from retrieval_gap.machine.devices import choose_device
+from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.models import SequenceModel
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions
@@ -152,6 +153,8 @@ def train_run(config: RunConfig, options: RunOptions | None = None) -> Row:
 
     Raises UsageError or TaskError for an invalid configuration, RunError if the run fails.
     """
+    if not isinstance(config, RunConfig):
+        raise UsageError(f"train_run takes a RunConfig, not a {type(config).__name__}")
     return execute(config, options or RunOptions())
 
 
@@ -163,6 +166,9 @@ def sweep(cells: Sequence[Experiment], run: RunOptions | None = None, options: S
     Raises UsageError or TaskError for an invalid cell, RunError if one failed.
     """
     run = run or RunOptions()
+    wrong = [cells] if isinstance(cells, (Experiment, str)) else [c for c in cells if not isinstance(c, Experiment)]
+    if wrong:
+        raise UsageError(f"sweep takes a list of experiments, such as RunConfig(...), not a {type(wrong[0]).__name__}")
     run_sweep(cells, options or SweepOptions(), run)
     return finished_rows(planned_runs(cells, run.runs_dir))
 

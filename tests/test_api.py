@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -125,6 +126,15 @@ print("rows:", len(sweep([cell], RunOptions(runs_dir=Path({str(tmp_path)!r})))))
 def test_a_committed_table_is_read_as_numbers() -> None:
     row = read_rows(ROOT / "results" / "theory_demo.csv")[0]
     assert (type(row["n"]), type(row["accuracy"])) == (int, float)
+
+
+def test_values_of_another_type_are_named(tmp_path: Path) -> None:
+    wrong: Any = {"task": "index"}
+    with pytest.raises(UsageError, match="train_run takes a RunConfig, not a dict"):
+        train_run(wrong)
+    for cells, told in ((wrong, "str"), ("grid.py", "str"), (RunConfig(task="index", mode="direct", n=8), "RunConfig")):
+        with pytest.raises(UsageError, match=f"sweep takes a list of experiments, .* not a {told}"):
+            sweep(cells, RunOptions(runs_dir=tmp_path))
 
 
 def test_a_folder_without_a_run_is_an_error(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from retrieval_gap.heads.head import Head, HeadShape
+from retrieval_gap.heads.pooling import POOLS
 from retrieval_gap.machine.errors import UsageError, unknown
 from retrieval_gap.tasks.registry import class_names, load_class
 
@@ -56,6 +57,9 @@ class HeadSpec:
         )
         if self.pool and self.pool not in found.pools:
             raise unknown(f"pool of {self.name}", self.pool, found.pools or ("none: it pools in its own way",))
+        wrong = [pool for pool in found.pools if pool not in (*POOLS, TOKEN_POOL)]
+        if wrong and found.pooled is Head.pooled:
+            raise unknown(f"pool in pools of {self.name}", wrong[0], POOLS)
         return found
 
     def pool_for(self, kind: str) -> str:

@@ -182,3 +182,12 @@ def test_an_impossible_number_of_parameters_is_refused() -> None:
 def test_a_head_of_one_vector_is_refused_for_labels_of_tokens() -> None:
     with pytest.raises(UsageError, match=r"attention makes one vector of a text: it cannot label tokens \(bigru, "):
         matched_shape(HeadSpec("attention"), d_states=8, d_out=3, parameters=1000, kind="tokens")
+
+
+def test_a_users_head_with_an_unknown_pool_is_refused(tmp_path: Path) -> None:
+    own = own_head(tmp_path)
+    own.write_text(own.read_text().replace('("mean",)', '("avg",)'))
+    with pytest.raises(
+        UsageError, match=r"unknown pool in pools of .*own\.py 'avg' \(choose from mean, max, first, last"
+    ):
+        HeadSpec.parse(str(own)).head()
