@@ -132,7 +132,7 @@ def test_values_of_another_type_are_named(tmp_path: Path) -> None:
     wrong: Any = {"task": "index"}
     with pytest.raises(UsageError, match="train_run takes a RunConfig, not a dict"):
         train_run(wrong)
-    for cells, told in ((wrong, "str"), ("grid.py", "str"), (RunConfig(task="index", mode="direct", n=8), "RunConfig")):
+    for cells, told in ((wrong, "str"), ("grid.py", "str"), (CONFIG, "RunConfig")):
         with pytest.raises(UsageError, match=f"sweep takes a list of experiments, .* not a {told}"):
             sweep(cells, RunOptions(runs_dir=tmp_path))
 
