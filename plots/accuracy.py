@@ -96,8 +96,8 @@ class _Panel:
         place = _x_axis(axes, self.series)
         self._chance(axes)
         if self.series.view.x == "tested_n":
-            for n in {run.row["n"] for line in self.lines for point in line.points for run in point.runs}:
-                axes.axvline(int(n), **_TRAINED)
+            for n in _trained(self.lines):
+                axes.axvline(n, **_TRAINED)
         for i, line in enumerate(self.lines):
             shift = i - (len(self.lines) - 1) / 2
             xs = [place(point.x, shift) for point in line.points]
@@ -128,7 +128,8 @@ def _draw_line(axes: Axes, line: Line, xs: list[float], colour: str, marker: str
 
 def _x_axis(axes: Axes, series: Series) -> Callable[[float, float], float]:
     """Set the scale of x; return a function that places a value on it, shifted by so many steps."""
-    xs = sorted({point.x for line in series.lines for point in line.points})
+    marked = _trained(series.lines) if series.view.x == "tested_n" else set[float]()
+    xs = sorted({point.x for line in series.lines for point in line.points} | marked)
     if series.ticks:
         axes.set_xticks(range(len(series.ticks)), _short_sizes(series.ticks), rotation=25, ha="right")
         return lambda x, shift: x + shift * 2 * _SPREAD * max(1, len(series.ticks) - 1)
@@ -149,6 +150,11 @@ def _x_axis(axes: Axes, series: Series) -> Callable[[float, float], float]:
     if log:
         return lambda x, shift: x * 2 ** (shift * _SPREAD * width)
     return lambda x, shift: x + shift * _SPREAD * width
+
+
+def _trained(lines: Sequence[Line]) -> set[float]:
+    """The problem sizes of training."""
+    return {float(run.row["n"]) for line in lines for point in line.points for run in point.runs}
 
 
 def _short_sizes(sizes: Sequence[str]) -> list[str]:

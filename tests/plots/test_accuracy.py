@@ -276,3 +276,10 @@ def test_a_legend_by_size_names_the_architecture_that_each_size_is_of(tmp_path: 
     both = legend(accuracy.draw_figure(series(tmp_path, rows, color="size")))
     assert both[:2] == ["Mamba, tiny", "Transformer, tiny+positions=alibi"]
     assert legend(accuracy.draw_figure(series(tmp_path, rows[:1], color="size")))[:1] == ["tiny"]
+
+
+def test_the_problem_size_of_training_has_a_tick_if_no_test_was_made_there(tmp_path: Path) -> None:
+    told = {"tested_on": "two_star", "options": "names=16", "tested_options": "names=16", "answer": "[TRUE]"}
+    rows = [row(n=6, tested_n=n, **told) for n in (8, 12, 16)]
+    (axes,) = accuracy.draw_figure(series(tmp_path, rows, x="tested_n")).axes
+    assert list(axes.get_xticks()) == [6, 8, 12, 16]
