@@ -177,7 +177,9 @@ def _importable(files: list[Path]) -> Iterator[None]:
     try:
         yield
     finally:
-        del sys.path[len(sys.path) - 1 - sys.path[::-1].index(folder)]
+        last = next((place for place in reversed(range(len(sys.path))) if sys.path[place] == folder), None)
+        if last is not None:  # else the file took it away
+            del sys.path[last]
         own = {str(file.resolve()) for file in files[1:]}
         new = {name: getattr(sys.modules[name], "__file__", None) for name in set(sys.modules) - before}
         _imported_beside.update(name for name, file in new.items() if file and str(Path(file).resolve()) in own)

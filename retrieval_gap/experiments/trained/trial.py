@@ -22,7 +22,8 @@ def try_task(task: Task, path: str) -> None:
     """Raises TaskError, naming the file, if a few samples break a promise of `tasks.api`."""
     try:
         with contained():
-            broken = _no_batch(task.sample(TRIED)) or _broken_promise(task, task.sample(TRIED)) or _broken_law(task)
+            batch = task.sample(TRIED)
+            broken = _no_batch(batch) or _broken_promise(task, batch) or _broken_law(task)
     except TaskError:
         raise
     except Exception as error:
