@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
+from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,7 +91,8 @@ class Problem:
 
     def highest(self, share: float) -> float:
         """The ceiling above a guess of a state with this share of the sequence's bits."""
-        return self.above_guess(float(self.ceiling(int(share * self.bits))))
+        bits = ceil(share * self.bits - 1e-9)  # a share of a whole number of bits is that number again
+        return self.above_guess(float(self.ceiling(bits)))
 
 
 @dataclass(frozen=True, kw_only=True)
