@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
-from math import ceil
+from math import floor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,8 +90,8 @@ class Problem:
         return (accuracy - self.guess) / (1 - self.guess)
 
     def highest(self, share: float) -> float:
-        """The ceiling above a guess of a state with this share of the sequence's bits."""
-        bits = ceil(share * self.bits - 1e-9)  # a share of a whole number of bits is that number again
+        """The ceiling above a guess of states of whole bits with no more than this share of the sequence's."""
+        bits = floor(share * self.bits + 1e-9)  # a share of a whole number of bits is that number again
         return self.above_guess(float(self.ceiling(bits)))
 
 
