@@ -75,7 +75,7 @@ class System(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Problem:
+class RecallProblem:
     """bits: those of the sequence, all of which a reader that is always right carries.  ceiling: see `Bound`."""
 
     bits: float
@@ -96,13 +96,13 @@ class Problem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class SystemPoint:
     """state_bits: for each bit of the sequence.  accuracy: above a guess; low, high: of a measurement's 95 % interval,
     or of all seeds' intervals.  searches: whether searches are executed while it answers."""
 
     system: System
     searches: bool
-    problem: Problem
+    problem: RecallProblem
     state_bits: float
     accuracy: float
     low: float
@@ -113,7 +113,7 @@ class Point:
 class Systems:
     """left_out: descriptions of other rows of the same tables, for the caption."""
 
-    points: list[Point]
+    points: list[SystemPoint]
     left_out: tuple[str, ...]
 
 
@@ -138,7 +138,7 @@ def _those_of(folder: Path, names: Iterable[str]) -> list[Path]:
     return [folder / name for name in names if (folder / name).exists()]
 
 
-def _trained(paths: list[Path], others: list[str]) -> Iterator[Point]:
+def _trained(paths: list[Path], others: list[str]) -> Iterator[SystemPoint]:
     """A run may be in several tables."""
     alike: dict[tuple[tuple[str, str], ...], dict[int, ResultRow]] = defaultdict(dict)
     for run in (run for path in paths for run in read_runs(path)):
@@ -156,7 +156,7 @@ def _trained(paths: list[Path], others: list[str]) -> Iterator[Point]:
         yield _point(System("trained", cell.arch), problem, bits, share, searches=cell.mode == "rag")
 
 
-def _rounded(paths: list[Path], others: list[str]) -> Iterator[Point]:
+def _rounded(paths: list[Path], others: list[str]) -> Iterator[SystemPoint]:
     """Without the states that are not rounded: they are the trained models themselves."""
     for mean in (mean for path in paths for mean in read_probes(path).means):
         row = mean.runs[0]
@@ -167,7 +167,7 @@ def _rounded(paths: list[Path], others: list[str]) -> Iterator[Point]:
             yield _point(System("rounded", row.arch), problem, row.state_bits, (mean.accuracy, mean.low, mean.high))
 
 
-def _constructed(paths: list[Path], others: list[str]) -> Iterator[Point]:
+def _constructed(paths: list[Path], others: list[str]) -> Iterator[SystemPoint]:
     for row in (row for path in paths for row in constructions.read_table(path).rows):
         if row.task not in TASKS or row.how not in _LIKE:
             others.append("other tasks")
@@ -177,7 +177,7 @@ def _constructed(paths: list[Path], others: list[str]) -> Iterator[Point]:
         yield _point(System("constructed", row.how), problem, row.state_bits, share, searches=row.how == "rnn_rag")
 
 
-def _remembered(paths: list[Path], others: list[str]) -> Iterator[Point]:
+def _remembered(paths: list[Path], others: list[str]) -> Iterator[SystemPoint]:
     for row in (row for path in paths for row in read_memories(path).rows):
         if row.benchmark != "recall":
             others.append("other benchmarks")
@@ -190,25 +190,25 @@ def _remembered(paths: list[Path], others: list[str]) -> Iterator[Point]:
 
 
 @cache
-def _problem(task: str, family: str, n: int, options: str) -> Problem:
+def _problem(task: str, family: str, n: int, options: str) -> RecallProblem:
     bound = bound_of(load_task(task)(TaskConfig(n=n, family=family, options=options)))
-    return Problem(bits=bound.bits_needed, ceiling=bound.ceiling)
+    return RecallProblem(bits=bound.bits_needed, ceiling=bound.ceiling)
 
 
 @cache
-def _problem_in_words(options: str) -> Problem:
+def _problem_in_words(options: str) -> RecallProblem:
     recall = Recall(StreamConfig(options=options))
     scores = independent_scores(recall.options.facts, recall.options.values)
-    return Problem(bits=recall.bits_needed, ceiling=scores.ceiling)
+    return RecallProblem(bits=recall.bits_needed, ceiling=scores.ceiling)
 
 
 def _point(
-    system: System, problem: Problem, bits: float, share: tuple[float, float, float], *, searches: bool = False
-) -> Point:
+    system: System, problem: RecallProblem, bits: float, share: tuple[float, float, float], *, searches: bool = False
+) -> SystemPoint:
     """share: an accuracy and its interval."""
     accuracy, low, high = map(problem.above_guess, share)
     bits /= problem.bits
-    return Point(
+    return SystemPoint(
         system=system, searches=searches, problem=problem, state_bits=bits, accuracy=accuracy, low=low, high=high
     )
 
@@ -235,7 +235,7 @@ def draw_figure(systems: Systems) -> Figure:
     return figure
 
 
-def _draw_system(axes: Axes, points: list[Point], look: dict[str, Any]) -> None:
+def _draw_system(axes: Axes, points: list[SystemPoint], look: dict[str, Any]) -> None:
     """Points of trained models are dots, but for those that are better than others with no more bits."""
     points = sorted(points, key=lambda point: point.state_bits)
     marked = [point for point in points if point.system.kind in ("constructed", "memory")] or frontier(points)
@@ -243,11 +243,11 @@ def _draw_system(axes: Axes, points: list[Point], look: dict[str, Any]) -> None:
     axes.errorbar(*_places(marked), yerr=style.interval(marked), elinewidth=0.7, **look)
 
 
-def _places(points: list[Point]) -> tuple[list[float], list[float]]:
+def _places(points: list[SystemPoint]) -> tuple[list[float], list[float]]:
     return [point.state_bits for point in points], [point.accuracy for point in points]
 
 
-def _draw_ceiling(axes: Axes, problems: set[Problem], *, binds: bool) -> None:
+def _draw_ceiling(axes: Axes, problems: set[RecallProblem], *, binds: bool) -> None:
     shares = np.geomspace(1e-3, 1, 400)
     highest = [max(problem.highest(share) for problem in problems) for share in shares]
     axes.plot(shares, highest, **_CEILING)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.plots.fig_systems import DEFAULT_TABLE, Point, System, draw_figure, read_table
+from retrieval_gap.plots.fig_systems import DEFAULT_TABLE, SystemPoint, System, draw_figure, read_table
 from tests.plots.layout import check_words, shown
 from tests.plots.tables import probe_row, row, write
 from tests.plots.test_construction_figures import built
@@ -17,7 +17,7 @@ READ_ONCE, SEARCHES = 0, 1
 
 
 @pytest.fixture(scope="module")
-def committed() -> list[Point]:
+def committed() -> list[SystemPoint]:
     return read_table(DEFAULT_TABLE).points
 
 
@@ -49,7 +49,7 @@ def test_a_run_in_two_tables_is_one_seed(tmp_path: Path) -> None:
     assert point.accuracy == pytest.approx((0.625 - 0.25) / 0.75)
 
 
-def test_no_reader_without_a_search_is_above_its_ceiling(committed: list[Point]) -> None:
+def test_no_reader_without_a_search_is_above_its_ceiling(committed: list[SystemPoint]) -> None:
     kinds = {point.system.kind for point in committed if not point.searches}
     assert kinds == {"trained", "rounded", "constructed", "memory"}
     for point in committed:
@@ -57,7 +57,9 @@ def test_no_reader_without_a_search_is_above_its_ceiling(committed: list[Point])
             assert point.low <= point.problem.highest(point.state_bits) + 1e-9, point
 
 
-def test_with_searches_the_constructed_recurrence_is_right_below_one_bit_for_a_bit(committed: list[Point]) -> None:
+def test_with_searches_the_constructed_recurrence_is_right_below_one_bit_for_a_bit(
+    committed: list[SystemPoint],
+) -> None:
     built = [point for point in committed if point.system == System("constructed", "rnn_rag")]
     assert min(point.state_bits for point in built) == pytest.approx(60 / 2000)  # Index, n = 1000: see the table
     assert {point.accuracy for point in built} == {1.0}
