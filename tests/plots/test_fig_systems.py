@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.plots.fig_systems import DEFAULT_TABLE, SystemPoint, System, draw_figure, read_table
+from retrieval_gap.plots.fig_systems import DEFAULT_TABLE, System, SystemPoint, draw_figure, read_table
 from tests.plots.layout import check_words, shown
 from tests.plots.tables import probe_row, row, write
 from tests.plots.test_construction_figures import built
