@@ -20,11 +20,11 @@ SMALL_SAMPLES: dict[Mode, dict[int, int]] = {
 SMALL_BATCH: dict[Mode, int] = {"rag": 8, "cot": 16, "direct": 16}
 # For `transfer_cpu`: with 10,000, a Transformer without positions does not learn it at n = 8 (.71).
 TRANSFER_SAMPLES = 32_000
-# For `tuned`: the rates tried at n = 16 with so many samples, the one chosen, and the samples by problem size.
+# For `tuned`: the rates tried in `cot` at n = 16 with so many samples, the one chosen, samples by view and problem size.
 # It is the best for Mamba and the hybrid; Transformer and LSTM had learned at none of the four.
 TUNED_RATES, TUNED_LR_SAMPLES = (1e-3, 3e-3, 3e-4, 1e-2), 48_000
 TUNED_LR = {"transformer": 3e-3, "hybrid": 3e-3, "mamba": 3e-3, "lstm": 3e-3}
-TUNED_SAMPLES = {16: 256_000, 32: 512_000}
+TUNED_SAMPLES: dict[Mode, dict[int, int]] = {"cot": {16: 256_000, 32: 512_000}, "rag": {16: 32_000}}
 # The paper's grid, the most informative first: where its curves part, what retrieval restores, the larger models.
 PAPER_ORDER: tuple[tuple[Mode, tuple[int, ...], tuple[str, ...]], ...] = (
     ("cot", (16, 32, 64), ("0.5m",)),
@@ -122,7 +122,7 @@ def paper() -> list[RunConfig]:
 def tuned_lr() -> list[RunConfig]:
     """The sweep for the rate of `tuned`: half a million parameters, n = 16, equal samples, on the validation split."""
     return [
-        replace(_tuned_cell(16, arch, rate), samples=TUNED_LR_SAMPLES, eval_split="validation", eval_samples=1_000)
+        replace(_tuned_cell("cot", 16, arch, rate), samples=TUNED_LR_SAMPLES, eval_split="validation", eval_samples=1_000)
         for rate in TUNED_RATES
         for arch in ("mamba", "transformer", "hybrid", "lstm")
     ]
@@ -134,21 +134,27 @@ def tuned() -> list[RunConfig]:
 
     Of the rates of `tuned_lr` this is the best for Mamba and the hybrid.  Transformer and LSTM were near chance at all
     of them (results/istree_tuned_lr.csv), so none is their best."""
-    return [_tuned_cell(n, arch, TUNED_LR[arch]) for n in TUNED_SAMPLES for arch in ARCHITECTURES]
+    return [
+        _tuned_cell(mode, n, arch, TUNED_LR[arch])
+        for mode, samples in TUNED_SAMPLES.items()
+        for n in samples
+        for arch in ARCHITECTURES
+    ]
 
 
-def _tuned_cell(n: int, arch: str, lr: float) -> RunConfig:
+def _tuned_cell(mode: Mode, n: int, arch: str, lr: float) -> RunConfig:
+    """A cell of the paper's smallest size with all other settings as in `_small_cell`."""
     return RunConfig(
         task="istree",
-        mode="cot",
+        mode=mode,
         n=n,
         arch=arch,
         size="0.5m",
         embedding="learned",
-        samples=TUNED_SAMPLES[n],
-        batch_size=16,
+        samples=TUNED_SAMPLES[mode][n],
+        batch_size=SMALL_BATCH[mode],
         lr=lr,
-        warmup_samples=3_200,
+        warmup_samples=200 * SMALL_BATCH[mode],
         max_grad_norm=1.0,
     )
 
