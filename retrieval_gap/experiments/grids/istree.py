@@ -20,7 +20,7 @@ SMALL_SAMPLES: dict[Mode, dict[int, int]] = {
 SMALL_BATCH: dict[Mode, int] = {"rag": 8, "cot": 16, "direct": 16}
 # For `transfer_cpu`: with 10,000, a Transformer without positions does not learn it at n = 8 (.71).
 TRANSFER_SAMPLES = 32_000
-# For `tuned`: the rates tried in `cot` at n = 16 with so many samples, the one chosen, samples by view and problem size.
+# For `tuned`: rates tried in `cot` at n = 16, with how many samples, the one chosen; samples by view and problem size.
 # It is the best for Mamba and the hybrid; Transformer and LSTM had learned at none of the four.
 TUNED_RATES, TUNED_LR_SAMPLES = (1e-3, 3e-3, 3e-4, 1e-2), 48_000
 TUNED_LR = {"transformer": 3e-3, "hybrid": 3e-3, "mamba": 3e-3, "lstm": 3e-3}
@@ -122,7 +122,9 @@ def paper() -> list[RunConfig]:
 def tuned_lr() -> list[RunConfig]:
     """The sweep for the rate of `tuned`: half a million parameters, n = 16, equal samples, on the validation split."""
     return [
-        replace(_tuned_cell("cot", 16, arch, rate), samples=TUNED_LR_SAMPLES, eval_split="validation", eval_samples=1_000)
+        replace(
+            _tuned_cell("cot", 16, arch, rate), samples=TUNED_LR_SAMPLES, eval_split="validation", eval_samples=1_000
+        )
         for rate in TUNED_RATES
         for arch in ("mamba", "transformer", "hybrid", "lstm")
     ]
