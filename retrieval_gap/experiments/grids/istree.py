@@ -145,20 +145,9 @@ def tuned() -> list[RunConfig]:
 
 
 def _tuned_cell(mode: Mode, n: int, arch: str, lr: float) -> RunConfig:
-    """A cell of the paper's smallest size with all other settings as in `_small_cell`."""
-    return RunConfig(
-        task="istree",
-        mode=mode,
-        n=n,
-        arch=arch,
-        size="0.5m",
-        embedding="learned",
-        samples=TUNED_SAMPLES[mode][n],
-        batch_size=SMALL_BATCH[mode],
-        lr=lr,
-        warmup_samples=200 * SMALL_BATCH[mode],
-        max_grad_norm=1.0,
-    )
+    """A cell of the paper's smallest size and test, all else as in `_small_cell`."""
+    samples = TUNED_SAMPLES[mode][n]
+    return replace(_small_cell(mode, 16, arch, lr), n=n, size="0.5m", samples=samples, eval_samples=5_000)
 
 
 PRESETS = {
