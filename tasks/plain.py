@@ -93,10 +93,7 @@ def mqar(
     power: float = 0.01,
     random_filler: bool = True,
 ) -> Trace:
-    """Zoology's MQAR (Arora et al. 2023, arXiv 2312.04927): its definition, transcribed, with numpy's random draws.
-
-    Not compared with their generator itself; the sampler in mqar.py was (docs/theory.md).
-    """
+    """Zoology's MQAR (Arora et al. 2023, arXiv 2312.04927): its definition, transcribed, with numpy's random draws."""
     pairs = pairs or max(1, n // 16)
     keys = random.choice(np.arange(1, vocab // 2), pairs, replace=False).tolist()
     values = random.choice(np.arange(vocab // 2, vocab), pairs, replace=False).tolist()
