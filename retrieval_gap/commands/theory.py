@@ -23,12 +23,14 @@ MAX_BITS, MAX_RANK = 2**63 - 1, 2**31 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class BoundCommand:
-    """Print the best accuracy possible for any model with so many bits of state (proof in docs/theory.md). A task's
-    own options are flags too."""
+    """Print the best accuracy possible for any model with so many bits of state (proof in docs/theory.md); with `--mode
+    rag`, the largest share of traces that it can write exactly while it searches. A task's own options are flags
+    too."""
 
     task: Annotated[Positional[str], arg(metavar="TASK", help="a task's name")]
     n: ProblemSize
     bits: Annotated[str, arg(help="bits of state, such as 16, or several: 0,4,16")]
+    mode: Annotated[Literal["direct", "rag"], arg(help="whether the model answers at once or searches")] = "direct"
     family: Family = ""
     options: Suppress[str] = ""
 
@@ -38,7 +40,14 @@ class BoundCommand:
         from retrieval_gap.theory.bounds import bound_of
 
         bits = whole_numbers("--bits", self.bits, 0, MAX_BITS)
-        bound = bound_of(load_task(self.task)(TaskConfig(n=self.n, family=self.family, options=self.options)))
+        task = load_task(self.task)(TaskConfig(n=self.n, mode=self.mode, family=self.family, options=self.options))
+        bound = bound_of(task)
+        if self.mode == "rag":
+            shares = bound.exact_search(bits)
+            print(f"{self.task}, {bound.what}; a search names one of {bound.searched}:", end=" ")
+            print("no reader's share of exact traces is above")
+            print(*(f"{b} bits: {share}" for b, share in zip(bits, shares, strict=True)), sep="\n")
+            return
         needed = f"no reader is always right with fewer than {bound.bits_needed:,.6g} bits of state"
         print(f"{self.task}, {bound.what}: {needed}; no reader's accuracy is above")
         for b in bits:
