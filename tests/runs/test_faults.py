@@ -31,11 +31,12 @@ from tests.training.test_loop import CONFIG
 
 pytestmark = pytest.mark.faults
 
-# The first is long enough for faults in the middle, even one that Ray notices after seconds (a dead driver).
+# The first is long enough for faults in the middle.
 CELLS = [
-    replace(CONFIG, mode="direct", arch="lstm", samples=14_400, eval_samples=50),
+    replace(CONFIG, mode="direct", arch="lstm", samples=4_800, eval_samples=50),
     replace(CONFIG, mode="rag", arch="lstm", samples=400, eval_samples=20),
 ]
+LONG = replace(CELLS[0], samples=14_400)  # for faults that Ray notices after seconds: a dead driver, a dead node
 OFTEN = ("--checkpoint-seconds", "0.2", "--keep-weights")
 ON = {
     "local": (*OFTEN, "--executor", "local", "--workers", "2"),
@@ -84,11 +85,17 @@ def wait_for_checkpoints(run: RunDirectory) -> None:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
-    runs_dir = tmp_path_factory.mktemp("undisturbed") / "runs"
-    finish(runs_dir, *ON["local"])
-    assert [starts_of(RunDirectory.of(config, runs_dir)) for config in CELLS] == [1, 1]
+def undisturbed_with_long(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
+    """The rows of a sweep of `CELLS` and `LONG`."""
+    runs_dir, cells = tmp_path_factory.mktemp("undisturbed") / "runs", [*CELLS, LONG]
+    finish(runs_dir, *ON["local"], cells=cells)
+    assert [starts_of(RunDirectory.of(config, runs_dir)) for config in cells] == [1, 1, 1]
     return told_rows(runs_dir)
+
+
+@pytest.fixture
+def undisturbed(undisturbed_with_long: list[dict[str, str]]) -> list[dict[str, str]]:
+    return undisturbed_with_long[:2]
 
 
 @pytest.fixture
@@ -123,12 +130,12 @@ def test_a_worker_killed_by_sigkill_costs_only_one_try(
 
 
 def test_the_cell_of_a_killed_node_is_finished_by_the_other_node(
-    two_nodes: tuple[str, int], undisturbed: list[dict[str, str]], run: RunDirectory
+    two_nodes: tuple[str, int], undisturbed_with_long: list[dict[str, str]], tmp_path: Path
 ) -> None:
     address, raylet = two_nodes
-    cells = [CELLS[0], replace(CELLS[0], seed=1)]
-    runs = [run, RunDirectory.of(cells[1], run.path.parent)]
-    with sweep_process(cells, run.path.parent, *OFTEN, "--executor", "ray", "--address", address) as driver:
+    cells = [LONG, replace(LONG, seed=1)]
+    runs = [RunDirectory.of(cell, tmp_path / "runs") for cell in cells]
+    with sweep_process(cells, tmp_path / "runs", *OFTEN, "--executor", "ray", "--address", address) as driver:
         wait_until(lambda: all(map(is_on_its_way, runs)))  # one on each node
         node = with_descendants(raylet)
         (lost,) = [r for r in runs if worker_of(r) in node]
@@ -137,20 +144,23 @@ def test_the_cell_of_a_killed_node_is_finished_by_the_other_node(
         out, told = driver.communicate(timeout=PATIENCE)
     assert driver.returncode == 0, out + told
     assert starts_of(lost) == 2
-    assert told_rows(run.path.parent)[0] == undisturbed[0]
+    assert told_rows(tmp_path / "runs")[0] == undisturbed_with_long[2]
 
 
 @pytest.mark.parametrize("executor", ON)
 def test_a_driver_that_is_killed_and_started_again_resumes_the_sweep(
-    executor: str, undisturbed: list[dict[str, str]], run: RunDirectory
+    executor: str, undisturbed_with_long: list[dict[str, str]], tmp_path: Path
 ) -> None:
-    with sweep_process(CELLS, run.path.parent, *ON[executor]) as driver:
+    cells = [LONG if executor == "ray" else CELLS[0], CELLS[1]]
+    run = RunDirectory.of(cells[0], tmp_path / "runs")
+    with sweep_process(cells, run.path.parent, *ON[executor]) as driver:
         wait_for_checkpoints(run)
         driver.kill()
         driver.wait()
-        finish(run.path.parent, *ON[executor])
+        finish(run.path.parent, *ON[executor], cells=cells)
     assert starts_of(run) == 2
-    assert told_rows(run.path.parent) == undisturbed
+    first, second, long = undisturbed_with_long
+    assert told_rows(run.path.parent) == [long if executor == "ray" else first, second]
 
 
 @pytest.fixture
