@@ -44,7 +44,7 @@ class BoundCommand:
         bound = bound_of(task)
         if self.mode == "rag":
             shares = bound.exact_search(bits)
-            print(f"{self.task}, {bound.what}; a search names one of {bound.searched}:", end=" ")
+            print(f"{self.task}, {bound.what}: all traces of a search take {bound.search_states} states;", end=" ")
             print("no reader's share of exact traces is above")
             print(*(f"{b} bits: {share}" for b, share in zip(bits, shares, strict=True)), sep="\n")
             return

@@ -37,7 +37,7 @@ class Bound:
     ceiling: of right answers.  exact_trace: of samples with every answer right, for tasks with several answers.
     bits_needed: with fewer bits no reader is always right.
     at_query: the bits limit the state between sequence and query; else the state after every token of the prompt.
-    searched: number of things of which a search (`rag`) names one, each equally often; None if searches have no bound.
+    search_states: with fewer no reader that searches (`rag`) writes all traces exactly; None if that is not known.
     """
 
     what: str
@@ -45,17 +45,17 @@ class Bound:
     bits_needed: float
     exact_trace: Ceiling | None = None
     at_query: bool = True
-    searched: int | None = None
+    search_states: int | None = None
 
     def exact_search(self, bits: ArrayLike) -> NDArray[np.float64]:
-        """The largest share of `rag` traces that a reader with these (whole) numbers of bits after every token writes
-        exactly (docs/theory.md, section 5, "Readers that search"); each rounded up.
+        """The share of `rag` traces above which no reader with these (whole) numbers of bits after every token writes
+        them exactly (docs/theory.md, section 5, "Readers that search"); each rounded up.
 
-        Raises UsageError if searches have no bound, ValueError for bits below zero.
+        Raises UsageError if no such bound is known, ValueError for bits below zero.
         """
-        if self.searched is None:
+        if self.search_states is None:
             raise UsageError(f"no bound for readers that search is known: {self.what}")
-        return one_of_ceiling(bits, self.searched)
+        return one_of_ceiling(bits, self.search_states)
 
 
 def bound_of(task: Task) -> Bound:
@@ -91,16 +91,16 @@ def _position_retrieval(task: Any) -> Bound:
             ceiling=lambda bits: one_of_ceiling(bits, n),
             bits_needed=math.log2(n),
             at_query=False,
-            searched=n,
+            search_states=2 * n,
         )
-    return _cells(f"the places of {n} tokens", distinct_scores(n, n), searched=n)
+    return _cells(f"the places of {n} tokens", distinct_scores(n, n), search_states=n)
 
 
 def _last_write(task: Any) -> Bound:
     variables, values = task.options.variables, task.options.values
     floor = f"the value that a variable was given most often is right in {task.accuracy_without_order:.4f} of all cases"
     what = f"{variables} variables with one of {values} values each; {floor}"
-    return _cells(what, independent_scores(variables, values), searched=variables)
+    return _cells(what, independent_scores(variables, values), search_states=max(variables, values))
 
 
 def _find_path(task: Any) -> Bound:
@@ -140,24 +140,24 @@ def _recalled(task: Any, what: str, items: int) -> Bound:
     """The bound for independent values and a query for one of them, which comes last or first."""
     values = len(task.answers)
     if not task.asks_first:
-        return _cells(what, independent_scores(items, values), searched=items)
+        return _cells(what, independent_scores(items, values), search_states=max(items, values))
     asked = AskedFirst(items=items, alphabet=values)
     return Bound(
         what=f"{what}, asked first",
         ceiling=asked.ceiling,
         bits_needed=math.log2(asked.states_needed),
         at_query=False,
-        searched=items,
+        search_states=items + values,
     )
 
 
-def _cells(what: str, scores: Scores, several: bool = False, searched: int | None = None) -> Bound:
+def _cells(what: str, scores: Scores, several: bool = False, search_states: int | None = None) -> Bound:
     return Bound(
         what=what,
         ceiling=scores.ceiling,
         bits_needed=math.log2(scores.inputs),
         exact_trace=exact_match_scores(scores.inputs).ceiling if several else None,
-        searched=searched,
+        search_states=search_states,
     )
 
 
