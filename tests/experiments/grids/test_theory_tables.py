@@ -54,6 +54,17 @@ def test_no_point_is_above_its_ceiling(path: Path) -> None:
         assert low <= ceilings[key], row
 
 
+def test_no_model_that_searches_writes_more_traces_than_its_bound() -> None:
+    with (RESULTS / "theory_bits_cpu.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["mode"] == "rag"]
+    bounds = []
+    for row in rows:
+        task = load_task(row["task"])(TaskConfig(n=int(row["n"]), mode="rag", options=row["options"]))
+        bounds.append(float(bound_of(task).exact_search(int(row["state_bits"]))))
+        assert lower_end(float(row["exact_trace"]), int(row["eval_samples"]), len(rows)) <= bounds[-1], row
+    assert min(bounds) == 0.5
+
+
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
 def test_some_points_above_chance_have_a_ceiling_below_one(path: Path) -> None:
     with path.open(newline="") as file:
