@@ -23,7 +23,7 @@ def draw_figure(table: Kept[HeadRow]) -> Figure:
         lambda row: "whole texts" if row.place is None else f"control {row.control.replace('_', ' ')}",
     )
     placed = kept.rows
-    settings = {row.setting for row in placed}
+    settings, heads = {row.setting for row in placed}, heads_of(placed)
     whole = [row for row in table.rows if row.place is None and row.setting in settings]
     figure, panels = page_of_sets(
         "Score by the position of the deciding sentence",
@@ -33,7 +33,7 @@ def draw_figure(table: Kept[HeadRow]) -> Figure:
     )
     for axes, rows in panels:
         axes.set_xlim(-0.03, 1.03)
-        draw_scores(axes, rows, heads_of(placed), lambda row: ((row.place or 0) + 0.5) / _TENTHS, 0.06)
+        draw_scores(axes, rows, heads, lambda row: ((row.place or 0) + 0.5) / _TENTHS, 0.06)
     return figure
 
 

@@ -26,13 +26,13 @@ def draw_figure(table: Kept[HeadRow]) -> Figure:
         "shuffled states (`heads run ... --control shuffle_states --window 0,2,4,8` makes some)",
         lambda row: f"{row.dataset.replace('_', ' ')}, whose states are not shuffled",
     )
-    windows = sorted({row.window for row in shown.rows if row.window})
+    windows, heads = sorted({row.window for row in shown.rows if row.window}), heads_of(shown.rows)
     places = [_IN_ORDER, *windows, 0]  # 0: over the whole text
     title, x = "Score against how far states are shuffled", "shuffle window (places)"
     figure, panels = page_of_sets(title, shown.rows, _caption(shown), x)
     for axes, rows in panels:
         axes.set_xticks(range(len(places)), ["none", *map(str, windows), "all"])
-        draw_scores(axes, rows, heads_of(shown.rows), lambda row: places.index(_window(row)), 0.36)
+        draw_scores(axes, rows, heads, lambda row: places.index(_window(row)), 0.36)
     return figure
 
 

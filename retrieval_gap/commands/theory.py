@@ -44,8 +44,8 @@ class BoundCommand:
         bound = bound_of(task)
         if self.mode == "rag":
             shares = bound.exact_search(bits)
-            print(f"{self.task}, {bound.what}: all traces of a search take {bound.search_states} states;", end=" ")
-            print("no reader's share of exact traces is above")
+            needed = f"all traces of a search take {bound.search_states} states"
+            print(f"{self.task}, {bound.what}: {needed}; no reader's share of exact traces is above")
             print(*(f"{b} bits: {share}" for b, share in zip(bits, shares, strict=True)), sep="\n")
             return
         needed = f"no reader is always right with fewer than {bound.bits_needed:,.6g} bits of state"

@@ -48,8 +48,8 @@ class Bound:
     search_states: int | None = None
 
     def exact_search(self, bits: ArrayLike) -> NDArray[np.float64]:
-        """The share of `rag` traces above which no reader with these (whole) numbers of bits after every token writes
-        them exactly (docs/theory.md, section 5, "Readers that search"); each rounded up.
+        """The largest share of `rag` traces that a reader with these (whole) numbers of bits after every token could
+        write exactly (docs/theory.md, section 5, "Readers that search"); each rounded up.
 
         Raises UsageError if no such bound is known, ValueError for bits below zero.
         """

@@ -114,15 +114,15 @@ N, PAIRS, VOCAB = 64, 6, 256
 SLOTS = N // 2 - PAIRS
 
 
-def pairs_of(words: Words) -> list[tuple[int, int]]:
-    numbers = list(map(int, words[1 : 1 + 2 * PAIRS]))
+def pairs_of(words: Words, pairs: int = PAIRS) -> list[tuple[int, int]]:
+    numbers = list(map(int, words[1 : 1 + 2 * pairs]))
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
-def slots_of(words: Words) -> list[int]:
+def slots_of(words: Words, pairs: int = PAIRS) -> list[int]:
     """The slot in which each key is asked for, in the order of the pairs; fillers are word 0."""
-    slots = words[1 + 2 * PAIRS :: 2]
-    return [slots.index(str(key)) for key, _ in pairs_of(words)]
+    slots = words[1 + 2 * pairs :: 2]
+    return [slots.index(str(key)) for key, _ in pairs_of(words, pairs)]
 
 
 @cache

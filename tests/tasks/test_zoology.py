@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.tasks.test_recall_laws import Words, assert_same_law, samples
+from tests.tasks.test_recall_laws import assert_same_law, pairs_of, samples, slots_of
 
 CLONE = Path(os.environ.get("ZOOLOGY", ""))
 pytestmark = pytest.mark.skipif(
@@ -31,12 +31,6 @@ def multiquery_ar(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     return multiquery_ar  # type: ignore[no-any-return]
 
 
-def pairs_and_slots(words: Words, pairs: int) -> tuple[list[tuple[str, str]], list[int]]:
-    """The pairs of key and value, and the slot in which each key is asked for; fillers are word 0."""
-    context, asked = words[: 2 * pairs], words[2 * pairs :: 2]
-    return list(zip(context[::2], context[1::2], strict=True)), [asked.index(key) for key in context[::2]]
-
-
 @pytest.mark.parametrize(
     ("n", "pairs", "vocab", "power"),
     [(64, 4, 72, 0.01), (64, 6, 256, 0.3), (64, 16, 256, 1.0), (256, 16, 8_192, 0.01)],
@@ -45,15 +39,12 @@ def test_keys_values_and_slots_are_drawn_as_by_zoology(
     multiquery_ar: Callable[..., Any], n: int, pairs: int, vocab: int, power: float
 ) -> None:
     drawn = multiquery_ar(vocab, COUNT, n, seed=1, power_a=power, num_kv_pairs=pairs, random_non_queries=False)
-    theirs = [pairs_and_slots([str(word) for word in row], pairs) for row in drawn.inputs.tolist()]
-    options = f"pairs={pairs} vocab={vocab} power={power}"
-    words_of = samples("mqar", n, options, COUNT, family="zero_filler")
-    ours = [pairs_and_slots(words[1:], pairs) for words in words_of]
+    theirs = [["[BOS]", *map(str, row)] for row in drawn.inputs.tolist()]
+    ours = samples("mqar", n, f"pairs={pairs} vocab={vocab} power={power}", COUNT, family="zero_filler")
+    pairs_2 = [[pairs_of(words, pairs) for words in words_of] for words_of in (ours, theirs)]
+    slots_2 = [[slots_of(words, pairs) for words in words_of] for words_of in (ours, theirs)]
     for place in (0, 1, pairs - 1):
         for part in (0, 1):
-            assert_same_law(
-                (int(of[place][part]) * 64 // vocab for of, _ in ours),
-                (int(of[place][part]) * 64 // vocab for of, _ in theirs),
-            )
-        assert_same_law((slots[place] for _, slots in ours), (slots[place] for _, slots in theirs))
-    assert_same_law((slots[1] - slots[0] for _, slots in ours), (slots[1] - slots[0] for _, slots in theirs))
+            assert_same_law(*([of[place][part] * 64 // vocab for of in drawn] for drawn in pairs_2))
+        assert_same_law(*([slots[place] for slots in drawn] for drawn in slots_2))
+    assert_same_law(*([slots[1] - slots[0] for slots in drawn] for drawn in slots_2))
