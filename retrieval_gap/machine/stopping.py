@@ -1,5 +1,6 @@
 """Requests to stop: by Ctrl-C, by a batch system, by the parent process."""
 
+import multiprocessing
 import signal
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ def stop_requested() -> Iterator[threading.Event]:
     """Within the context, an event that SIGINT, SIGTERM or SIGUSR1 sets; a second signal of the same kind has its
     previous effect.
 
+    In a worker process a second one has no effect: a batch system's SIGTERM to all processes is followed by the
+    driver's, while the worker still writes what it is to save.
     Outside the main thread, where Python delivers no signals, the event is never set.
     """
     event = threading.Event()
@@ -30,7 +33,8 @@ def stop_requested() -> Iterator[threading.Event]:
 
     def on_signal(number: int, _frame: object) -> None:
         event.set()
-        signal.signal(number, before[signal.Signals(number)])
+        if multiprocessing.parent_process() is None:
+            signal.signal(number, before[signal.Signals(number)])
 
     for number in before:
         signal.signal(number, on_signal)

@@ -1,5 +1,6 @@
 """The first signal asks a run to stop, and a second Ctrl-C stops it at once."""
 
+import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
@@ -37,3 +38,22 @@ def test_a_second_ctrl_c_acts_at_once() -> None:
         assert stop.is_set()
         with pytest.raises(KeyboardInterrupt):
             press_again()
+
+
+def test_a_second_sigterm_leaves_a_worker_the_time_to_save() -> None:
+    """A batch system's signal to all processes of a job reaches a worker twice: the driver passes it on."""
+    worker = multiprocessing.get_context("spawn").Process(target=is_asked_twice)
+    worker.start()
+    worker.join()
+    assert worker.exitcode == SAVED
+
+
+SAVED = 3
+
+
+def is_asked_twice() -> None:
+    with stop_requested() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        if stop.is_set():
+            os._exit(SAVED)

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -54,7 +55,7 @@ class OneAtATime:
         self.started.append(config)
         self.running.append(config)
 
-    def wait(self, seconds: float) -> list[Ended]:
+    def wait(self, seconds: float, stop: threading.Event) -> list[Ended]:
         if not self.running:
             return []
         config = self.running.pop()

@@ -21,6 +21,7 @@ from retrieval_gap.experiments.grids import istree
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.llm.packaged import models_folder
 from retrieval_gap.machine.errors import RunError, UsageError
+from retrieval_gap.machine.stopping import SIGNALS
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.executors import cells, local
 from retrieval_gap.runs.executors.cells import SweepOutcome, run_cells
@@ -246,16 +247,21 @@ def test_the_workers_of_a_driver_killed_by_sigkill_stop_and_the_sweep_can_be_res
 
 
 @pytest.mark.faults
-def test_ctrl_c_in_a_terminal_stops_cells_at_any_moment_and_none_fails(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_to_all_processes_stops_cells_at_any_moment_and_none_fails(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    """As a terminal sends Ctrl-C, and batch systems the others."""
     evaluating = replace(CONFIG, arch="lstm", samples=80, eval_samples=5_000_000)
     training = replace(LONG, samples=200_000)
     runs = [RunDirectory.of(config, tmp_path) for config in (evaluating, training)]
-    with sweep_process([evaluating, training], tmp_path, "--workers", "2") as driver:
+    with sweep_process([evaluating, training], tmp_path, "--workers", "2", "--checkpoint-seconds", "3600") as driver:
         wait_until(lambda: runs[0].checkpoint.exists() and runs[1].metrics.exists())
-        os.killpg(driver.pid, signal.SIGINT)
+        os.killpg(driver.pid, number)
         _, told = driver.communicate(timeout=PATIENCE)
         assert driver.returncode == 1
     assert told.splitlines()[-1] == "retrieval-gap: stopped; 2 cell(s) left; the same command resumes"
+    assert "retrying" not in told
     assert not list(tmp_path.glob("*/error.txt"))
     assert runs[1].checkpoint.exists()
 

@@ -10,7 +10,6 @@ machines.  On GPUs each rank has its own.
 import multiprocessing
 import os
 import signal
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -31,7 +30,7 @@ from retrieval_gap.machine.environment import usable_cores
 from retrieval_gap.machine.errors import RunError, UsageError, fault
 from retrieval_gap.machine.stopping import StoppedError, stop_requested
 from retrieval_gap.runs.executors.cells import POLL_SECONDS, End
-from retrieval_gap.runs.executors.processes import start_ignoring_interrupts, stop_with_driver, terminate
+from retrieval_gap.runs.executors.processes import follow_driver, start_worker, terminate
 from retrieval_gap.runs.experiment import RunOptions
 from retrieval_gap.tasks.api import TaskError
 from retrieval_gap.training.config import check_precision
@@ -154,14 +153,14 @@ def _start(job: RankedRun, place: Place, port: int) -> _Rank:
     context.set_forkserver_preload(["retrieval_gap.experiments.trained.run"])
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(job, place, port, theirs), name=f"rank {place.rank}")
-    start_ignoring_interrupts(process, job)
+    start_worker(process, job)
     theirs.close()
     return _Rank(place.rank, process, ours)
 
 
 def _work(job: RankedRun, place: Place, port: int, told: Connection) -> None:
     """The work of a rank's process; reports through the pipe how it ended."""
-    threading.Thread(target=stop_with_driver, name="driver", daemon=True).start()
+    follow_driver()
     try:
         told.send(("done", take_part(job, place, dist.TCPStore(HOST, port, is_master=False))))
     except StoppedError as error:

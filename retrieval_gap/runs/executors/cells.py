@@ -5,6 +5,7 @@ is in the run directories: a worker holds the lock of its cell, so that no two w
 """
 
 import contextlib
+import threading
 import time
 import traceback
 from collections import deque
@@ -61,8 +62,8 @@ class Executor(Protocol):
     def start(self, cell: Experiment) -> None:
         """Start a cell, which is tried up to `tries` times."""
 
-    def wait(self, seconds: float) -> list[Ended]:
-        """The cells that have ended for good; waits up to `seconds` for one."""
+    def wait(self, seconds: float, stop: threading.Event) -> list[Ended]:
+        """The cells that have ended for good; waits up to `seconds` for one.  None is tried again after `stop`."""
 
     def stop(self) -> None:
         """Make cells write a checkpoint and end; none is started again."""
@@ -117,7 +118,7 @@ def run_cells(
                     else:
                         executor.start(cell)
                         running += 1
-                for ended in executor.wait(POLL_SECONDS):
+                for ended in executor.wait(POLL_SECONDS, stop):
                     running -= 1
                     if ended.end is End.HELD and not halting:
                         queue.append(ended.cell)

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.executors.cells import LONGEST_REASON, PATIENCE_SECONDS, STOPPED, End, Ended, work_on
-from retrieval_gap.runs.executors.processes import start_ignoring_interrupts, stop_with_driver, terminate
+from retrieval_gap.runs.executors.processes import follow_driver, start_worker, terminate
 from retrieval_gap.runs.experiment import Experiment, RunOptions
 
 SILENT = "its process ended with status"
@@ -54,7 +54,7 @@ class LocalPool:
         self._context.set_forkserver_preload(["retrieval_gap.runs.executors.cells", *cell.preload])
         self._launch(cell, 1, self._places.popleft())
 
-    def wait(self, seconds: float) -> list[Ended]:
+    def wait(self, seconds: float, stop: threading.Event) -> list[Ended]:
         wait([process.sentinel for process in self._running], timeout=seconds)
         ended = []
         for process in [p for p in self._running if not p.is_alive()]:
@@ -64,7 +64,7 @@ class LocalPool:
             if words and end is End.FAILED and reason.startswith(SILENT):
                 reason += f"; its last words: {words}"
             # A worker that a SIGTERM from elsewhere stopped is started again too: the sweep goes on.
-            again = end in (End.FAILED, End.STOPPED) and not self._stopping
+            again = end in (End.FAILED, End.STOPPED) and not self._stopping and not stop.is_set()
             if again and seat.nth < self._tries:
                 label, tries = seat.cell.label(), self._tries
                 _log.warning("%s: attempt %d of %d failed, retrying: %s", label, seat.nth, tries, reason)
@@ -89,14 +89,14 @@ def _start(
     context: ForkServerContext, cell: Experiment, options: RunOptions, place: str, tell: Connection
 ) -> ForkServerProcess:
     process = context.Process(target=_work, args=(cell, options, place, tell), name=cell.label())
-    start_ignoring_interrupts(process, cell)
+    start_worker(process, cell)
     return process
 
 
 def _work(cell: Experiment, options: RunOptions, place: str, tell: Connection) -> None:
     """The main function of a worker; its exit status is its `End`.  SIGTERM outside training ends it immediately."""
+    follow_driver()
     os.environ["CUDA_VISIBLE_DEVICES"] = place  # before CUDA is first used; "" hides every GPU
-    threading.Thread(target=stop_with_driver, name="driver", daemon=True).start()
     _keep_errors_of(cell, options)
     here = replace(options, device="cuda" if place else "cpu", threads=options.threads or 1, patience=PATIENCE_SECONDS)
     end, reason = work_on(cell, here)

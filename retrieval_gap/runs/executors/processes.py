@@ -1,4 +1,8 @@
-"""The worker processes of a driver: they stop when it does, and Ctrl-C reaches them only through it."""
+"""The worker processes of a driver: they stop when it does or tells them to.
+
+A terminal sends Ctrl-C to every process of a command, a batch system its signals to every process of a job.  The driver
+alone obeys those: the process that workers are forked from would end with them, and workers that have just begun.
+"""
 
 import contextlib
 import multiprocessing
@@ -7,12 +11,14 @@ import pickle
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from multiprocessing import resource_tracker, util
 from multiprocessing.context import ForkServerProcess
 from types import ModuleType
 
 from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.machine.stopping import SIGNALS
 
 # A socket's address has at most 107 bytes, and multiprocessing adds about 40 to its folder's name.
 LONGEST_FOLDER = 60
@@ -42,16 +48,17 @@ def short_folder() -> str:
     raise UsageError(f"TMPDIR ({tempfile.gettempdir()}) is too long for sockets; set it to a folder with a short name")
 
 
-def start_ignoring_interrupts(process: ForkServerProcess, carried: object) -> None:
-    """Start a worker that ignores Ctrl-C: a terminal sends it to workers too, but the driver stops them.
+def start_worker(process: ForkServerProcess, carried: object) -> None:
+    """Start a worker, whose first call is `follow_driver`.  It ignores Ctrl-C and SIGUSR1.
 
     carried: what the process gets from the caller; only if this needs `__main__` does it run the caller's script first.
     """
     use_short_sockets()
     with _away_from_the_folder():
-        resource_tracker.ensure_running()  # else the first worker's start would start it, which unblocks SIGINT
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
+            resource_tracker.ensure_running()  # else the first worker's start would start it, which unblocks signals
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
             with contextlib.nullcontext() if b"__main__" in pickle.dumps(carried) else _without_script():
                 process.start()
         finally:
@@ -83,7 +90,13 @@ def _without_script() -> Iterator[None]:
         sys.modules["__main__"] = script
 
 
-def stop_with_driver() -> None:
+def follow_driver() -> None:
+    """Obey SIGTERM, which `terminate` sends, from now on; stop this worker also when the driver ends."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    threading.Thread(target=_stop_with_driver, name="driver", daemon=True).start()
+
+
+def _stop_with_driver() -> None:
     """Wait until the driver ends, for whatever reason (a pipe from it closes), then stop this worker."""
     driver = multiprocessing.parent_process()
     if driver is not None:

@@ -7,6 +7,7 @@ or node died; the new try resumes from the run's checkpoint.
 import os
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -83,7 +84,7 @@ class RayTasks:
         make_folder(RunDirectory.of(cell, self._run.runs_dir).path)
         self._running[self._task.remote(cell, self._run)] = cell
 
-    def wait(self, seconds: float) -> list[Ended]:
+    def wait(self, seconds: float, stop: threading.Event) -> list[Ended]:
         if not self._running:
             time.sleep(seconds)
             return []
