@@ -1,6 +1,5 @@
 """Requests to stop: by Ctrl-C, by a batch system, by the parent process."""
 
-import multiprocessing
 import signal
 import threading
 from collections.abc import Iterator
@@ -18,12 +17,11 @@ class StoppedError(RunError):
 
 @contextmanager
 def stop_requested() -> Iterator[threading.Event]:
-    """Within the context, an event that SIGINT, SIGTERM or SIGUSR1 sets; a second signal of the same kind has its
-    previous effect.
+    """Within the context, an event that SIGINT, SIGTERM or SIGUSR1 sets; a second Ctrl-C has its previous effect.
 
-    In a worker process a second one has no effect: a batch system's SIGTERM to all processes is followed by the
-    driver's, while the worker still writes what it is to save.
-    Outside the main thread, where Python delivers no signals, the event is never set.
+    A second SIGTERM has none: a batch system sends it to all processes, and a driver, torchrun or `timeout` passes it
+    on while they still write what they are to save.  Outside the main thread, where Python delivers no signals, the
+    event is never set.
     """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -33,8 +31,8 @@ def stop_requested() -> Iterator[threading.Event]:
 
     def on_signal(number: int, _frame: object) -> None:
         event.set()
-        if multiprocessing.parent_process() is None:
-            signal.signal(number, before[signal.Signals(number)])
+        if number == signal.SIGINT:
+            signal.signal(number, before[signal.SIGINT])
 
     for number in before:
         signal.signal(number, on_signal)

@@ -54,7 +54,7 @@ SMALL = replace(CONFIG, arch="lstm", mode="cot")
 LONG = replace(CONFIG, samples=8_000)
 
 
-WORDS = "train --task istree --mode rag --n-nodes 6 --arch mamba --size tiny --embedding learned --batch-size 8".split()
+WORDS = "train --task istree --mode rag --n 6 --arch mamba --size tiny --embedding learned --batch-size 8".split()
 WORDS += "--lr 3e-3 --warmup-samples 40 --max-grad-norm 0.5 --eval-samples 10 --threads 1 --device cpu".split()
 WORDS += ["--keep-weights"]
 
@@ -251,7 +251,7 @@ def test_ranks_started_as_torchrun_does_reach_the_losses_of_one_process(alone: R
 @pytest.mark.slow
 def test_torchrun_starts_the_ranks_as_well(alone: RunDirectory, tmp_path: Path) -> None:
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*start, "-m", "retrieval_gap.cli", *WORDS, "--samples", "400", "--runs-dir", str(tmp_path)]
+    command = [*start, "-m", "--", "retrieval_gap.cli", *WORDS, "--samples", "400", "--runs-dir", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     run = RunDirectory.of(CONFIG, tmp_path)
     assert json.loads(done.stdout) == run.rows()[0]
