@@ -159,6 +159,11 @@ def _one_line(box: str, words: Sequence[str]) -> str:
         told = re.split("Arguments are applied|Perhaps you meant|For full helptext", text.partition("options: ")[2])[0]
         listed = re.split(r"[\s,]+", re.sub(r"\(applied to .*?\)", "", told))
         return _not_taken(next((word for word in words if word in listed), listed[0]), words)
+    if empty := re.match(r"Missing value for argument '([^']+)'.*helptext, run (.+) --help", text):
+        flag, command = empty[1].rpartition("/")[2], empty[2].removeprefix("retrieval-gap ")
+        name = flag.rpartition(".")[2]  # such as action.benchmark
+        told = f"{flag} has no value" if flag.startswith("-") else f"{command} takes {name.upper()} without --{name}"
+        return f"{told}; run: retrieval-gap {command} --help"
     return re.sub(r"\s+", " ", text).replace(" For full helptext, ", "; ")
 
 
@@ -168,7 +173,10 @@ def _not_taken(wrong: str, words: Sequence[str]) -> str:
     name = [*itertools.takewhile(lambda word: word != wrong and not word.startswith("-"), words[: 1 + grouped])]
     told_name, more = " ".join(name) or "retrieval-gap", f"run: {' '.join(['retrieval-gap', *name])} --help"
     if not wrong.startswith("-"):
-        return f"{told_name} does not take {wrong!r}; {more}"
+        from retrieval_gap.tasks.registry import is_task_name
+
+        meant = f"; did you mean --task {wrong}?" if COMMANDS[words[0]] is TrainCommand and is_task_name(wrong) else ""
+        return f"{told_name} does not take {wrong!r}{meant}; {more}"
     wrong, told = wrong.partition("=")[0], io.StringIO()
     with contextlib.redirect_stdout(told), contextlib.suppress(SystemExit):
         _parse_with_tyro([*name, "--help"])
