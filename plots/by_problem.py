@@ -123,9 +123,8 @@ class ProblemRow:
         return dict(self.row)[column]
 
 
-@dataclass(frozen=True)
-class ProblemMean(Seeds[ProblemRow]):
-    """The seeds of one model on one problem: their mean, and the envelope of their intervals."""
+ProblemMean = Seeds[ProblemRow]
+"""The seeds of one model on one problem: their mean, and the envelope of their intervals."""
 
 
 Panel = Callable[[Axes, list[ProblemRow], list[tuple[str, str]]], None]

@@ -39,7 +39,7 @@ def draw_figure(probes: Probes) -> Figure:
 
 def needed_bits(probes: Probes, row: ProbedRow) -> int:
     """The fewest bits with which a reader could reach `KEPT_SHARE` of the accuracy of this unquantised state."""
-    return least_bits(probes.bound(row.n), KEPT_SHARE * row.accuracy_strict)
+    return least_bits(probes.bound(row.n), KEPT_SHARE * row.accuracy)
 
 
 def _draw_run(axes: Axes, row: ProbedRow, needed: int, look: dict[str, Any]) -> None:

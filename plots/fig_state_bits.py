@@ -14,7 +14,7 @@ from . import style
 from .caption import hardware, held_out, left_out
 from .kept import number_of
 from .page import line_of_panels, page
-from .probes import BITS_CARRIED, DEMO_PROBE, ProbedMean, Probes, colours_of, frontier, read_probes, title_of
+from .probes import BITS_CARRIED, DEMO_PROBE, Probes, colours_of, frontier, places, read_probes, title_of
 
 DEFAULT_TABLE, read_table = DEMO_PROBE, read_probes
 _CEILING, _QUANTISED = (0, (4, 2)), 2.2
@@ -44,7 +44,7 @@ def _draw_size(axes: Axes, probes: Probes, n: int, colour: str) -> None:
     axes.plot(bits, probes.bound(n).ceiling(bits), color=colour, linestyle=_CEILING, linewidth=1.4, label="ceiling")
     quantised = [mean for mean in means if not mean.as_it_is and mean.state_bits]
     trained = [mean for mean in means if mean.as_it_is]
-    axes.plot(*_places(quantised), ".", color=style.tint(colour, 0.55), markersize=_QUANTISED, label="quantised")
+    axes.plot(*places(quantised), ".", color=style.tint(colour, 0.55), markersize=_QUANTISED, label="quantised")
     best = [mean for mean in frontier(means) if mean.state_bits]
     axes.step(
         [*(mean.state_bits for mean in best), most],
@@ -55,11 +55,7 @@ def _draw_size(axes: Axes, probes: Probes, n: int, colour: str) -> None:
         label=f"n = {n}",
     )
     for some, mark in ((best, style.filled_marker("o", colour)), (trained, style.filled_marker("s", colour))):
-        axes.errorbar(*_places(some), yerr=style.interval(some), **mark, linestyle="none", elinewidth=0.9)
-
-
-def _places(means: list[ProbedMean]) -> tuple[list[int], list[float]]:
-    return [mean.state_bits for mean in means], [mean.accuracy for mean in means]
+        axes.errorbar(*places(some), yerr=style.interval(some), **mark, linestyle="none", elinewidth=0.9)
 
 
 def _axes(axes: Axes, probes: Probes) -> None:

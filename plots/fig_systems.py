@@ -32,7 +32,7 @@ from .caption import left_out
 from .kept import counted
 from .memories import METHODS, read_memories
 from .page import line_of_panels, page
-from .probes import frontier, read_probes
+from .probes import frontier, places, read_probes
 from .results import RESULTS, ResultRow, read_runs
 from .seeds import Seeds
 
@@ -239,12 +239,8 @@ def _draw_system(axes: Axes, points: list[SystemPoint], look: dict[str, Any]) ->
     """Points of trained models are dots, but for those that are better than others with no more bits."""
     points = sorted(points, key=lambda point: point.state_bits)
     marked = [point for point in points if point.system.kind in ("constructed", "memory")] or frontier(points)
-    axes.plot(*_places(points), ".", color=style.tint(look["color"], 0.35), markersize=2, zorder=1)
-    axes.errorbar(*_places(marked), yerr=style.interval(marked), elinewidth=0.7, **look)
-
-
-def _places(points: list[SystemPoint]) -> tuple[list[float], list[float]]:
-    return [point.state_bits for point in points], [point.accuracy for point in points]
+    axes.plot(*places(points), ".", color=style.tint(look["color"], 0.35), markersize=2, zorder=1)
+    axes.errorbar(*places(marked), yerr=style.interval(marked), elinewidth=0.7, **look)
 
 
 def _draw_ceiling(axes: Axes, problems: set[RecallProblem], *, binds: bool) -> None:

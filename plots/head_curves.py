@@ -35,7 +35,7 @@ def draw_scores(
         shift = style.dodged(number, len(heads), spread)
         axes.errorbar(
             [place + shift for place in at],
-            [row.score for row in at.values()],
+            [row.accuracy for row in at.values()],
             yerr=style.interval(list(at.values())),
             elinewidth=0.8,
             linewidth=1.1,

@@ -18,7 +18,7 @@ from .results import RESULTS
 
 DEFAULT_TABLE = RESULTS / "heads_demo.csv"
 SHUFFLED_STATES = "shuffled states"
-_TEXT = ("dataset", "label_kind", "metric", "head", "control", "versus", "place")
+_TEXT = ("dataset", "metric", "head", "control", "versus", "place")
 # Whose states, and how heads were trained: shown if a table has several.  Older tables have only those needed.
 _NEEDED = ("model", "layer", "half", "copies")
 _VARIANT = (
@@ -26,7 +26,7 @@ _VARIANT = (
     "patience",
 )  # fmt: skip
 _COUNTS = ("n", "window", "seeds", "test_examples", "parameters")
-_SHARES = ("score", "score_low", "score_high")
+_SHARES = {"score": "accuracy", "score_low": "low", "score_high": "high"}
 _DIFFERENCE = ("difference", "difference_low", "difference_high", "detectable")
 _FLOORS = ("majority", "bag_of_words", "first_token")
 METRICS = {"accuracy": "accuracy", "span_f1": "span F1"}
@@ -46,10 +46,9 @@ Setting = tuple[str, int, tuple[str, ...]]  # of a panel: the set, its n, the va
 class HeadRow:
     """A row: a head in one setting, and what it is compared with ("" for nothing).  window: 0 for the whole text.
     variant: the columns `_VARIANT`.  shown: those that differ within the table, for a panel's title.
-    place: a tenth of the text, None for all of it.  floor: the highest of the set's floors."""
+    place: a tenth of the text, None for all of it.  accuracy: the score.  floor: the highest of the set's floors."""
 
     dataset: str
-    label_kind: str
     metric: str
     variant: tuple[str, ...]
     head: str
@@ -61,7 +60,7 @@ class HeadRow:
     test_examples: int
     parameters: int
     place: int | None
-    score: float
+    accuracy: float
     low: float
     high: float
     floor: float
@@ -82,11 +81,6 @@ class HeadRow:
     @property
     def tuned(self) -> bool:
         return bool(self.variant[_VARIANT.index("tune_lr")])
-
-    @property
-    def accuracy(self) -> float:
-        """The score, under the name that error bars use."""
-        return self.score
 
 
 def read_heads(path: Path) -> Kept[HeadRow]:
@@ -117,7 +111,7 @@ def _word(place: int, value: str) -> str:
 def _row(where: str, row: dict[str, str]) -> HeadRow:
     values: dict[str, Any] = {key: row[key] for key in _TEXT} | {key: count_in(where, row, key) for key in _COUNTS}
     values["variant"] = tuple(row.get(key, "") for key in _VARIANT)
-    values |= {key.removeprefix("score_"): share_in(where, row, key) for key in _SHARES}
+    values |= {name: share_in(where, row, key) for key, name in _SHARES.items()}
     values["floor"] = max(share_in(where, row, key) for key in _FLOORS if row[key])
     values["place"] = count_in(where, row, "place") if row["place"] else None
     if row["versus"]:

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,8 @@ DEMO_PROBE = RESULTS / "theory_demo_probe.csv"
 BITS_CARRIED = "bits of state carried from the sequence to the question"
 _TEXT = ("task", "family", "mode", "options", "arch", "size", "hardware")
 _COUNTS = ("n", "seed", "samples", "eval_samples", "rank", "state_bits", "bits_used", "bits_used_low")
-_SHARES = ("accuracy_strict", "strict_low", "strict_high")
+# Columns of shares, and what a row calls them.
+_SHARES = {"accuracy_strict": "accuracy", "strict_low": "low", "strict_high": "high"}
 _COLUMNS = (*_TEXT, *_COUNTS, *_SHARES, "bits", "bits_used_high")
 
 
@@ -65,9 +66,9 @@ class ProbedRow:
     bits: int | None
     rank: int
     state_bits: int
-    accuracy_strict: float
-    strict_low: float
-    strict_high: float
+    accuracy: float
+    low: float
+    high: float
     bits_used: int
     bits_used_low: int
     bits_used_high: int | None
@@ -79,18 +80,6 @@ class ProbedRow:
     def problem(self) -> tuple[str, str, str]:
         """Task, family and options: what the bound depends on besides n."""
         return self.task, self.family, self.options
-
-    @property
-    def accuracy(self) -> float:
-        return self.accuracy_strict
-
-    @property
-    def low(self) -> float:
-        return self.strict_low
-
-    @property
-    def high(self) -> float:
-        return self.strict_high
 
 
 @dataclass(frozen=True)
@@ -205,6 +194,10 @@ def frontier(points: Iterable[CarrierT]) -> list[CarrierT]:
     return best
 
 
+def places(points: Sequence[Carrier]) -> tuple[list[float], list[float]]:
+    return [point.state_bits for point in points], [point.accuracy for point in points]
+
+
 def least_bits(bound: Bound, accuracy: float) -> int:
     """The fewest bits whose ceiling reaches this accuracy."""
     return bisect_left(range(int(bound.bits_needed) + 1), accuracy, key=lambda bits: float(bound.ceiling(bits)))
@@ -236,4 +229,5 @@ def _measured(where: str, row: dict[str, str]) -> ProbedRow:
     values: dict[str, Any] = {key: row[key] for key in _TEXT} | optional
     values |= {key: count_in(where, row, key) for key in _COUNTS}
     values["bits_per_token"] = count_or_none(where, row, "state_bits_per_token")
-    return ProbedRow(identity=identity_of(where, row), **values | {key: share_in(where, row, key) for key in _SHARES})
+    values |= {name: share_in(where, row, key) for key, name in _SHARES.items()}
+    return ProbedRow(identity=identity_of(where, row), **values)

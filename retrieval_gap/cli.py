@@ -14,16 +14,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import tyro
 
 from retrieval_gap import __version__
 from retrieval_gap.commands import COMMANDS, TASK_COMMANDS, Command
-from retrieval_gap.commands.construct import ConstructCommand
-from retrieval_gap.commands.sample import SampleCommand
-from retrieval_gap.commands.sweep import SweepCommand
-from retrieval_gap.commands.theory import BoundCommand
 from retrieval_gap.commands.train import TrainCommand
 from retrieval_gap.machine.errors import RunError, UsageError, fault, no_files_left, open_files_message, unknown
 from retrieval_gap.machine.printing import escape_unencodable, printable
@@ -92,7 +88,7 @@ def _parse(words: list[str]) -> Command:
     told = io.StringIO()
     try:
         with contextlib.redirect_stderr(told), _wide_enough():
-            command = _parse_with_tyro(words)
+            command: Any = _parse_with_tyro(words)
     except SystemExit as stop:
         if stop.code in (0, None):
             _tell_task_flags(words)
@@ -101,9 +97,7 @@ def _parse(words: list[str]) -> Command:
         raise UsageError(_one_line(told.getvalue(), words)) from stop
     if isinstance(command, TrainCommand):
         return replace(command, config=replace(command.config, options=options))
-    if isinstance(command, SampleCommand | BoundCommand | ConstructCommand | SweepCommand):
-        return replace(command, options=options)
-    return command
+    return replace(command, options=options) if hasattr(command, "options") else command
 
 
 def _parse_with_tyro(words: list[str]) -> Command:

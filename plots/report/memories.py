@@ -58,13 +58,10 @@ def _shown(known: KnownRun, cell: MemoryCell) -> Shown:
     path, relevant = known.run.path / STEPS, cell.relevant()
     settings = [str(relevant[name]) for name in ("feedback", "update") if name in relevant]
     log = read_log(path, known.rows()[0]["config_hash"])
-    try:
-        streams = [
-            {"number": number, "steps": [_step(step) for step in steps]}
-            for number, steps in groupby(log, key=lambda step: step["stream"])
-        ]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{path} has a line that is not a step") from error
+    streams = [
+        {"number": number, "steps": [_step(step) for step in steps]}
+        for number, steps in groupby(log, key=lambda step: step["stream"])
+    ]
     return {"label": " ".join((cell.label(), *settings)), "budget": relevant.get("budget", 0), "streams": streams}
 
 

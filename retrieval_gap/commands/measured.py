@@ -3,9 +3,8 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from retrieval_gap.choices import ChangedFiles
 from retrieval_gap.experiments.of_run import OfRun, measured
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.runs.experiment import Row
@@ -13,26 +12,16 @@ from retrieval_gap.runs.user_files import check_user_files
 from retrieval_gap.tables.printing import cells_of, print_table
 from retrieval_gap.tables.rows import make_room_for_table, save_table
 
+if TYPE_CHECKING:
+    from retrieval_gap.commands.theory import ProbeCommand
+    from retrieval_gap.commands.train import TransferCommand
+
 WORDS = ("carried", "tested on", "answer")
 
 
-class How(Protocol):
-    """The flags that both commands have."""
-
-    @property
-    def json(self) -> bool: ...
-
-    @property
-    def csv(self) -> Path | None: ...
-
-    @property
-    def changed_files(self) -> ChangedFiles: ...
-
-    @property
-    def workers(self) -> int: ...
-
-
-def show_measured(kind: type[OfRun], run_dirs: Sequence[Path], settings: Mapping[str, Any], how: How) -> None:
+def show_measured(
+    kind: type[OfRun], run_dirs: Sequence[Path], settings: Mapping[str, Any], how: "ProbeCommand | TransferCommand"
+) -> None:
     """Measure every run, print the results of each, and replace the table `how.csv`.
 
     Raises UsageError or RunError for a run without weights, an invalid test, or no run.

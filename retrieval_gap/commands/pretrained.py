@@ -13,7 +13,7 @@ from retrieval_gap.llm.config import AskConfig, LLMConfig, LocalConfig, Price, S
 from retrieval_gap.machine.errors import UsageError
 
 if TYPE_CHECKING:
-    from retrieval_gap.experiments.hotpotqa_llm.plan import HotpotQAPlan
+    from retrieval_gap.experiments.hotpotqa_llm.experiment import HotpotQARun
     from retrieval_gap.runs.experiment import RunOptions
 
 MAX_QUESTIONS = 2**31 - 1
@@ -55,18 +55,17 @@ class HotpotQACommand:
     def run(self) -> None:
         from retrieval_gap.experiments.hotpotqa_llm.plan import evaluate, show_plan
         from retrieval_gap.experiments.hotpotqa_llm.summary import print_rows
-        from retrieval_gap.llm.backends import make_backend
         from retrieval_gap.runs.experiment import RunOptions
 
-        plan = self._plan()
+        runs = self._runs()
         if self.dry_run:
-            show_plan(plan)
+            show_plan(runs)
             return
         options = RunOptions(runs_dir=self.out_dir, device=self.local.device)
         if self.sweep:
             self._sweep(options)
             return
-        rows = evaluate(plan, lambda: make_backend(self.model, self.local, self.server), options, self.price)
+        rows = evaluate(runs, options, self.price)
         print_rows(rows)
         for row in rows:
             print(json.dumps(row))
@@ -81,12 +80,13 @@ class HotpotQACommand:
             raise UsageError(
                 f"--model {self.model.model}: two models have the same name; run them separately, with --name"
             )
-        runs = [run for model in models for run in replace(self, model=model)._plan().runs()]
+        runs = [run for model in models for run in replace(self, model=model)._runs()]
         sweep(runs, SweepOptions(executor=ExecutorOptions(device=self.local.device)), options)
 
-    def _plan(self) -> "HotpotQAPlan":
+    def _runs(self) -> "list[HotpotQARun]":
+        """One for every method and choice of paragraphs.  Raises UsageError for an invalid list or number."""
+        from retrieval_gap.experiments.hotpotqa_llm.experiment import HotpotQARun
         from retrieval_gap.experiments.hotpotqa_llm.methods import Method
-        from retrieval_gap.experiments.hotpotqa_llm.plan import HotpotQAPlan
         from retrieval_gap.tasks.hotpotqa.data.subsets import SubsetConfig
 
         if not 0 <= self.questions <= MAX_QUESTIONS:
@@ -99,16 +99,20 @@ class HotpotQACommand:
             for order in _orders(self.order)
             for n in dict.fromkeys(whole_numbers("--n-paragraphs", self.n_paragraphs, 2, 10))
         ]
-        return HotpotQAPlan(
-            model=self.model,
-            local=self.local,
-            server=self.server,
-            methods=methods,
-            subsets=subsets,
-            ask=self.ask,
-            data=self.data,
-            questions=self.questions,
-        )
+        return [
+            HotpotQARun(
+                model=self.model,
+                local=self.local,
+                server=self.server,
+                method=method,
+                subset=subset,
+                ask=self.ask,
+                data=str(self.data),
+                questions=self.questions,
+            )
+            for method in methods
+            for subset in subsets
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)

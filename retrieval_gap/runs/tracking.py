@@ -98,41 +98,33 @@ def check_tracker(log: LogName) -> None:
 
 @contextmanager
 def tracked(log: LogName, folder: Path, experiment: Experiment) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """Yield a function that logs a report of the run in that folder: its numbers, by training samples."""
+    """Yield a function that logs a report of the run in that folder: its numbers, by training samples.
+
+    A tracker's errors (a full disk, a lost server) do not stop training: the first is logged in a line, and the tracker
+    is not used again."""
     if log == "none":
         yield lambda told: None
         return
     check_tracker(log)
-    tracker = TRACKERS[log](folder, experiment)
+    tracker, failed = TRACKERS[log](folder, experiment), False
 
-    with _Forgiving(log, tracker) as told_to:
-        yield told_to.tell
-
-
-class _Forgiving:
-    """A tracker whose errors (a full disk, a lost server) do not stop training: the first is logged in a line, and the
-    tracker is not used again."""
-
-    def __init__(self, log: LogName, tracker: Tracker) -> None:
-        self._log, self._tracker, self._failed = log, tracker, False
-
-    def __enter__(self) -> "_Forgiving":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._attempt(self._tracker.close)
-
-    def tell(self, told: Mapping[str, Any]) -> None:
-        kinds = (int, float)
-        numbers = {name: value for name, value in told.items() if type(value) in kinds and name not in UNTRACKED}
-        self._attempt(lambda: self._tracker.tell(numbers, told["samples"]))
-
-    def _attempt(self, work: Callable[[], None]) -> None:
-        if self._failed:
+    def attempt(work: Callable[[], None]) -> None:
+        nonlocal failed
+        if failed:
             return
         try:
             work()
         except Exception as error:
-            self._failed = True
+            failed = True
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            _log.warning("--log %s failed and is off for the rest of this run (%s)", self._log, reason)
+            _log.warning("--log %s failed and is off for the rest of this run (%s)", log, reason)
+
+    def tell(told: Mapping[str, Any]) -> None:
+        kinds = (int, float)
+        numbers = {name: value for name, value in told.items() if type(value) in kinds and name not in UNTRACKED}
+        attempt(lambda: tracker.tell(numbers, told["samples"]))
+
+    try:
+        yield tell
+    finally:
+        attempt(tracker.close)

@@ -46,25 +46,25 @@ class ScoreDifference(NamedTuple):
     p: float | None
 
 
-def score_interval(counts: Counts, groups: Sequence[Hashable], *, draws: int = DRAWS, seed: int = 0) -> Interval:
+def score_interval(counts: Counts, groups: Sequence[Hashable]) -> Interval:
     """95 % interval of a score.  If all are right or all wrong, it is Wilson's, with groups as samples.
 
     Raises ValueError for lists that do not fit together.
     """
-    error = standard_error([counts], groups, draws, seed)
+    error = standard_error([counts], groups)
     if counts.score in (0, 1) and error.size < math.inf:
         return Interval(*wilson_interval(counts.score, len(set(groups))))
     return error.around(counts.score, 0.0, 1.0)
 
 
 def score_difference(
-    first: Counts, second: Counts, groups: Sequence[Hashable], *, draws: int = DRAWS, seed: int = 0
+    first: Counts, second: Counts, groups: Sequence[Hashable], *, draws: int = DRAWS
 ) -> ScoreDifference:
     """first - second, paired by example and by seed.  groups: the group of each example; one group gives no interval.
 
     Raises ValueError for lists that do not fit together.
     """
-    error = standard_error([first, second], groups, draws, seed)
+    error = standard_error([first, second], groups, draws)
     value = first.score - second.score
     found = t_quantile(error.degrees) + t_quantile(error.degrees, 2 * POWER - 1)
     return ScoreDifference(

@@ -18,7 +18,7 @@ from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Experiment, Row, RunOptions, hash_of
 from retrieval_gap.tasks.containment import contained
 from retrieval_gap.tasks.registry import code_digest
-from retrieval_gap.tasks.texts import METRICS, TextSet, generated_sets, load_texts
+from retrieval_gap.tasks.texts import TextSet, generated_sets, load_texts
 
 Control = Literal["none", "shuffle_words", "shuffle_states", "shuffle_both"]
 EXAMPLES = "examples.json"
@@ -215,10 +215,6 @@ def model_name(model: str) -> str:
     """A model's name in tables: the last part of its path or name, other than "model"."""
     parts = [part for part in Path(model).parts if part not in ("model", "/")]
     return parts[-1] if parts else model
-
-
-def metric_of(texts: TextSet) -> str:
-    return METRICS[texts.kind]
 
 
 @lru_cache(maxsize=8)

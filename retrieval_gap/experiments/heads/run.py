@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from retrieval_gap.experiments.heads.config import EXAMPLES, HeadsConfig, metric_of, model_name
+from retrieval_gap.experiments.heads.config import EXAMPLES, HeadsConfig, model_name
 from retrieval_gap.heads import HeadShape, build
 from retrieval_gap.heads.data import Counted, StateData
 from retrieval_gap.heads.head import Learner
@@ -26,7 +26,7 @@ from retrieval_gap.statistics.intervals import wilson_interval
 from retrieval_gap.statistics.ratios import Counts, score_interval
 from retrieval_gap.tasks.api import Split
 from retrieval_gap.tasks.randomness import SPLITS
-from retrieval_gap.tasks.texts import Example, TextSet, generated_sets
+from retrieval_gap.tasks.texts import METRICS, Example, TextSet, generated_sets
 from retrieval_gap.tasks.texts.floors import floors
 from retrieval_gap.tasks.texts.shuffles import shuffled_words
 
@@ -143,7 +143,7 @@ def _described(config: HeadsConfig, texts: TextSet) -> dict[str, Any]:
         "dataset": config.dataset,
         "n": config.n if config.dataset in generated_sets() else 0,
         "label_kind": texts.kind,
-        "metric": metric_of(texts),
+        "metric": METRICS[texts.kind],
         "model": model_name(config.model),
         "model_files": fingerprint(config.model),
         "layer": config.layer,

@@ -175,7 +175,8 @@ def _trace_sizes(task_name: str, mode: Mode, n: int, family: str, options: str, 
     )
 
 
-def machine_here(places: Sequence[str]) -> Hardware:
+@cache
+def machine_here(places: tuple[str, ...]) -> Hardware:
     """What workers run on.  places: the GPU of each, "" on the CPU.  A GPU that GPUS lacks counts as an A100."""
     if not any(places):
         return this_machine(len(places))

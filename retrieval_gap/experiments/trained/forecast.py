@@ -8,7 +8,6 @@ by the ratio of the rooflines; `?` nothing was measured there, and it is the roo
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from statistics import fmean
 from typing import Literal
@@ -49,18 +48,13 @@ class RooflinePlanner:
     """The `Planner` of trained runs.  places: each worker's GPU, "" on the CPU, measured once in less than a second."""
 
     def print_plan(self, cells: Sequence[KnownRun], runs_dir: Path, places: Sequence[str]) -> None:
-        print_forecast(cells, runs_dir, _machine(tuple(places)))
+        print_forecast(cells, runs_dir, machine_here(tuple(places)))
 
     def print_left(self, cells: Sequence[KnownRun], runs_dir: Path, places: Sequence[str]) -> None:
-        print_left(cells, runs_dir, _machine(tuple(places)))
+        print_left(cells, runs_dir, machine_here(tuple(places)))
 
     def seconds_left(self, cells: Sequence[KnownRun], runs_dir: Path, places: Sequence[str]) -> float:
-        return seconds_left(cells, runs_dir, _machine(tuple(places)))
-
-
-@cache
-def _machine(places: tuple[str, ...]) -> Hardware:
-    return machine_here(places)
+        return seconds_left(cells, runs_dir, machine_here(tuple(places)))
 
 
 def estimate(config: RunConfig, machine: Hardware, runs: Sequence[MeasuredPace], todo: float = 1.0) -> Duration:

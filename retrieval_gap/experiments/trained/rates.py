@@ -17,13 +17,13 @@ from typing import Any
 
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.runs.experiment import Row
 
 CONVERGED = 0.9  # the least accuracy of a run that has learned its task
 NEAR_BEST = 0.95  # the least share of the best accuracy in the window
 MOST_WIDENINGS = 4
 SMALLEST, LARGEST = 1e-6, 1.0
 
-Row = dict[str, Any]
 Runner = Callable[[list[RunConfig]], Sequence[Mapping[str, Any]]]
 """Runs these cells, or finds them done; the rows of all of them, in any order."""
 

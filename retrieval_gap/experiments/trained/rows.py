@@ -23,10 +23,7 @@ WHAT = (
     "task", "mode", "n", "arch", "size", "seed", "samples", "lr", "family", "options", "embedding", "batch_size",
     "warmup_samples", "max_grad_norm", "precision", "curriculum", "eval_split",
 )  # fmt: skip
-SAME = (
-    "task", "mode", "n", "arch", "size", "seed", "embedding", "batch_size", "warmup_samples", "max_grad_norm",
-    "precision", "curriculum", "eval_split",
-)  # fmt: skip
+SAME = tuple(name for name in WHAT if name not in ("samples", "lr", "family", "options"))
 
 
 def identifying_values(values: Mapping[str, Any]) -> dict[str, Any]:

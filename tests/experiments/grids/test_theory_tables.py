@@ -50,7 +50,7 @@ def test_no_point_is_above_its_ceiling(path: Path) -> None:
         if key not in ceilings:
             (same_task,) = [part for part in table.by_task() if part.rows[0].task == row.task]
             ceilings[key] = float(same_task.bound(row.n).ceiling(row.state_bits))
-        low = lower_end(row.accuracy_strict, row.eval_samples, len(table.rows))
+        low = lower_end(row.accuracy, row.eval_samples, len(table.rows))
         assert low <= ceilings[key], row
 
 
@@ -99,7 +99,7 @@ def test_a_model_never_uses_fewer_bits_than_its_accuracy_needs() -> None:
     measured = [row for row in table.rows if row.bits is None and row.bits_used_high is not None]
     assert measured
     for row in measured:
-        low = lower_end(0.99 * row.accuracy_strict, row.eval_samples, len(table.rows))
+        low = lower_end(0.99 * row.accuracy, row.eval_samples, len(table.rows))
         assert row.bits_used_high >= least_bits(table.bound(row.n), low), row
 
 
