@@ -9,14 +9,10 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from retrieval_gap.experiments.hotpotqa_llm.answers import Done
 from retrieval_gap.machine.errors import RunError
-from retrieval_gap.machine.printing import printable
 from retrieval_gap.statistics.intervals import wilson_interval
+from retrieval_gap.tables.printing import cells_of, print_table
 from retrieval_gap.tables.rows import Row
 
 # The contract of results/hotpotqa_pretrained.csv.
@@ -49,19 +45,25 @@ def table_rows(found: Sequence[Done]) -> tuple[list[Row], list[str]]:
 
 
 def print_rows(rows: Iterable[Row]) -> None:
-    table = Table("model", "method", "n", "order", "variant", "selected", box=None, pad_edge=False)
-    for column in ("questions", "exact match", "95 %", "F1", "undecided", "too long"):
-        table.add_column(column, justify="right")
-    for row in rows:
-        shares = (f"{row['exact_match']:.4f}", f"{row['low']:.3f} to {row['high']:.3f}", f"{row['f1']:.4f}")
-        if not row["questions"]:
-            shares = ("", "", "")
-        table.add_row(
-            escape(printable(row["model"])), row["method"], str(row["n_paragraphs"]), row["order"], row["variant"],
-            "yes" if row["selected"] else "no", str(row["questions"]), *shares, str(row["undecided"]),
-            str(row["too_long"]),
-        )  # fmt: skip
-    Console(width=max(Console().width, 140)).print(table)
+    print_table(cells_of([_shown(row) for row in rows]), left=("model", "method", "order", "variant", "selected"))
+
+
+def _shown(row: Row) -> dict[str, str]:
+    known = bool(row["questions"])
+    return {
+        "model": row["model"],
+        "method": row["method"],
+        "n": str(row["n_paragraphs"]),
+        "order": row["order"],
+        "variant": row["variant"],
+        "selected": "yes" if row["selected"] else "no",
+        "questions": str(row["questions"]),
+        "exact match": f"{row['exact_match']:.4f}" if known else "",
+        "95 %": f"{row['low']:.3f} to {row['high']:.3f}" if known else "",
+        "F1": f"{row['f1']:.4f}" if known else "",
+        "undecided": str(row["undecided"]),
+        "too long": str(row["too_long"]),
+    }
 
 
 def _right_at_two(cells: Sequence[Done]) -> tuple[set[str], str]:

@@ -5,17 +5,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from retrieval_gap.experiments.memories.finished import Finished
 from retrieval_gap.experiments.memories.rows import COLUMNS, REASONS, REFUSED, score_bounds
 from retrieval_gap.llm.config import Price
 from retrieval_gap.machine.errors import unknown
+from retrieval_gap.machine.printing import print_safely
 from retrieval_gap.runs.experiment import Row
 from retrieval_gap.statistics.paired import holm_of_known, mcnemar_exact, paired_difference
-from retrieval_gap.tables.printing import p_text
+from retrieval_gap.tables.printing import Cells, p_text, print_table
 from retrieval_gap.text_memory.settings import FLOORS, METHODS
 
 # Columns that a comparison adds.  against: the method compared with, of the same model on the same streams.
@@ -29,7 +26,12 @@ PAIRED = (
     "only_other_right", "mcnemar_step_p", "changed", "dollars", "score_sd",
 )  # fmt: skip
 TABLE_COLUMNS = (*COLUMNS, *PAIRED)
-
+# The headings of the printed table.
+WORDS = ("benchmark", "target", "model", "method", "settings")
+NUMBERS = (
+    "budget", "n", "unread", "score", "95 %", "after wrong", "difference", "95 % ", "p (Holm)", "changed", "calls",
+    "tokens", "seconds",
+)  # fmt: skip
 
 # Settings that are printed if the rows of a benchmark differ in them.
 TOLD_WHERE_THEY_DIFFER = ("options", "streams", "steps", "k", "temperature", "draw", "thinking", "judge")
@@ -63,21 +65,16 @@ def print_compared(rows: Sequence[Row]) -> None:
     """Print a line per run, and below a line per run in which something was not used.  Dollars only with a price."""
     wholes = [row for row in rows if row["part"] == "all"]
     priced = any(row.get("dollars") is not None for row in wholes)
-    table = Table(box=None, pad_edge=False)
-    for name in ("benchmark", "target", "model", "method", "settings"):
-        table.add_column(name)
-    for name in ("budget", "n", "unread", "score", "95 %", "after wrong", "difference", "95 % ", "p (Holm)", "changed",
-                 "calls", "tokens", "seconds", *(["dollars"] if priced else [])):  # fmt: skip
-        table.add_column(name, justify="right", no_wrap=True)
-    for row, more in zip(wholes, _differing(wholes), strict=True):
-        table.add_row(*map(escape, [*_words(row, more), *([_dollars(row.get("dollars"))] if priced else [])]))
-    console = Console(width=max(Console().width, 220))
-    console.print(table)
+    lines = [
+        [*_words(row, more), *([_dollars(row.get("dollars"))] if priced else [])]
+        for row, more in zip(wholes, _differing(wholes), strict=True)
+    ]
+    print_table(Cells((*WORDS, *NUMBERS, *(["dollars"] if priced else [])), lines), left=WORDS)
     for line in dict.fromkeys(filter(None, map(_overlap, wholes))):
-        console.print(line, markup=False, highlight=False)
+        print_safely(line)
     for row in wholes:
         if told := _not_used(row):
-            console.print(f"{row['benchmark']} {row['method']}, {row['model']}: {told}", markup=False, highlight=False)
+            print_safely(f"{row['benchmark']} {row['method']}, {row['model']}: {told}")
 
 
 def _overlap(row: Row) -> str:
