@@ -76,7 +76,7 @@ def probe_rows(settings: Probe) -> list[Row]:
 
     Raises UsageError or RunError for a run without weights, or a task or model without a state to cut.
     """
-    from retrieval_gap.experiments.trained.run import load_model
+    from retrieval_gap.experiments.trained.run import Trained, described, load_model
     from retrieval_gap.theory.probe import bits_used, probe
 
     config, model, progress = load_model(RunDirectory(Path(settings.run_dir)))
@@ -93,20 +93,13 @@ def probe_rows(settings: Probe) -> list[Row]:
         retriever=settings.retriever,
     )
     used, bound = bits_used(rows), _bound_at_the_cut(task)
-    same = asdict(config) | {
-        "family": task.family,
-        "options": task.config.options,
-        "parameters": model.parameter_count(),
-        "state_bits_per_token": model.state_growth().per_token,
-        "samples": progress.step * config.batch_size,
-        "lr": config.training().lr,
+    same = described(config, task, Trained(model, progress.step * config.batch_size)) | {
         "rounding": settings.rounding,
         "eval_samples": samples,
         "bits_needed": None if bound is None else bound.bits_needed,
         "bits_used": used.bits,
         "bits_used_low": used.low,
         "bits_used_high": used.high,
-        "config_hash": config.hash(),
         **environment.measured_on(),
     }
     told = [

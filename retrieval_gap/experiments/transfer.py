@@ -122,19 +122,11 @@ def _pooled(parts: Sequence[Row]) -> Row:
 
 def _rows(elsewhere: Transfer) -> Iterator[Row]:
     from retrieval_gap.decoding.evaluation import decode_batch, evaluate
-    from retrieval_gap.experiments.trained.run import load_model
+    from retrieval_gap.experiments.trained.run import Trained, described, load_model
 
     config, model, progress = load_model(RunDirectory(Path(elsewhere.run_dir)))
     trained_on = config.build_task(config.eval_split)
-    same = asdict(config) | {
-        "family": trained_on.family,
-        "options": trained_on.config.options,
-        "parameters": model.parameter_count(),
-        "samples": progress.step * config.batch_size,
-        "lr": config.training().lr,
-        "config_hash": config.hash(),
-        **environment.measured_on(),
-    }
+    same = described(config, trained_on, Trained(model, progress.step * config.batch_size)) | environment.measured_on()
     # All tasks are built before the first is decoded, so that a test that does not exist fails early.
     for task in elsewhere.tasks(config):
         batch, samples = decode_batch(model.state_bits(task.max_length)), elsewhere.samples or config.eval_samples

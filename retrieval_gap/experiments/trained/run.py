@@ -27,6 +27,7 @@ from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Row, RunOptions
 from retrieval_gap.runs.perform import perform
 from retrieval_gap.runs.tracking import tracked
+from retrieval_gap.tables.rows import COLUMNS
 from retrieval_gap.tasks.api import Batch, Task
 from retrieval_gap.training.checkpoint import TrainingProgress, has_checkpoint, load_checkpoint
 from retrieval_gap.training.config import TrainingConfig, check_precision
@@ -161,35 +162,32 @@ def result_row(
     config: RunConfig, trained: Trained, evaluation: Evaluation, wall_s: float, ranks: int = 1
 ) -> dict[str, Any]:
     """One row of a results table; the columns are those of `tables.COLUMNS`."""
-    task, model, training = config.build_task(config.eval_split), trained.model, config.training()
+    task, model = config.build_task(config.eval_split), trained.model
     told = environment.describe(model.device.type)
-    return {
-        "task": config.task,
-        "family": task.family,
-        "mode": config.mode,
-        "n": config.n,
-        "options": task.config.options,
-        "arch": config.arch,
-        "size": config.size,
-        "embedding": config.embedding,
-        "parameters": model.parameter_count(),
+    row = described(config, task, trained) | {
         "state_bits": model.state_bits(task.max_length),
-        "state_bits_per_token": model.state_growth().per_token,
-        "samples": trained.samples,
-        "batch_size": config.batch_size,
-        "lr": training.lr,
-        "warmup_samples": training.warmup_samples,
-        "max_grad_norm": float(training.max_grad_norm),
-        "precision": config.precision,
-        "curriculum": config.curriculum,
-        "seed": config.seed,
-        "eval_split": config.eval_split,
         **asdict(evaluation),
         "wall_s": round(wall_s, 1),
         "threads": torch.get_num_threads(),
         "hardware": told["hardware"] + (f", {ranks} ranks" if ranks > 1 else ""),
         "torch": told["torch"],
         "commit": told["commit"],
+    }
+    return {column: row[column] for column in COLUMNS}
+
+
+def described(config: RunConfig, task: Task, trained: Trained) -> dict[str, Any]:
+    """The columns that tables of runs, of probes and of tests have of a model that was trained on this task."""
+    training = config.training()
+    return asdict(config) | {
+        "family": task.family,
+        "options": task.config.options,
+        "parameters": trained.model.parameter_count(),
+        "state_bits_per_token": trained.model.state_growth().per_token,
+        "samples": trained.samples,
+        "lr": training.lr,
+        "warmup_samples": training.warmup_samples,
+        "max_grad_norm": float(training.max_grad_norm),
         "config_hash": config.hash(),
     }
 
