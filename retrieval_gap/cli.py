@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
@@ -22,7 +22,7 @@ from retrieval_gap import __version__
 from retrieval_gap.commands import COMMANDS, TASK_COMMANDS, Command
 from retrieval_gap.commands.train import TrainCommand
 from retrieval_gap.machine.errors import RunError, UsageError, fault, no_files_left, open_files_message, unknown
-from retrieval_gap.machine.printing import escape_unencodable, printable
+from retrieval_gap.machine.printing import drop_output, escape_unencodable, nowhere, printable
 from retrieval_gap.tasks.api import TaskError
 
 LONGEST_LINE, KEPT_END = 450, 120  # characters of an error
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words == ["--version"]:
         print(f"retrieval-gap {__version__}")
         return 0
-    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()  # None where they are closed
+    sys.stdout, sys.stderr = sys.stdout or nowhere(), sys.stderr or nowhere()  # None where they are closed
     for stream in (sys.stdout, sys.stderr):
         escape_unencodable(stream)
     try:
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UsageError, TaskError) as error:
         return _failed(error, str(error), 2, debug)
     except BrokenPipeError:
-        _drop_output()  # the reader went away (`| head`)
+        drop_output()  # the reader went away (`| head`)
     except KeyboardInterrupt as error:
         return _failed(error, "interrupted", 1, debug)
     except RunError as error:
@@ -185,7 +185,7 @@ def _failed(error: BaseException, text: str, status: int, debug: bool) -> int:
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
-        _drop_output()
+        drop_output()
     with contextlib.suppress(OSError, ValueError):
         line = printable(" ".join(text.split())) or type(error).__name__
         print("retrieval-gap:", _cut(line), file=sys.stderr)
@@ -195,18 +195,6 @@ def _failed(error: BaseException, text: str, status: int, debug: bool) -> int:
 def _cut(line: str) -> str:
     """Cut the middle of a long line: what is wrong is at its start, what to do at its end."""
     return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - KEPT_END]} ... {line[-KEPT_END:]}"
-
-
-def _nowhere() -> TextIO:
-    return open(os.devnull, "w")
-
-
-def _drop_output() -> None:
-    """Discard pending output, so that the interpreter does not fail on it at exit."""
-    if sys.stdout.closed:
-        sys.stdout = _nowhere()
-    else:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from retrieval_gap.experiments.of_run import OfRun, measured
 from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.machine.printing import reader_may_leave
 from retrieval_gap.runs.experiment import Row
 from retrieval_gap.runs.user_files import check_user_files
 from retrieval_gap.tables.printing import cells_of, print_table
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 WORDS = ("carried", "tested on", "answer")
 
 
+@reader_may_leave()
 def show_measured(
     kind: type[OfRun], run_dirs: Sequence[Path], settings: Mapping[str, Any], how: "ProbeCommand | TransferCommand"
 ) -> None:

@@ -8,7 +8,7 @@ from tyro.conf import Positional, Suppress, arg
 
 from retrieval_gap.choices import CHECKPOINT_SECONDS, Number
 from retrieval_gap.commands.flags import CheckpointSeconds, Device, KeepWeights, Log, Only, RunsDir, check_seconds
-from retrieval_gap.machine.printing import print_safely
+from retrieval_gap.machine.printing import print_safely, reader_may_leave
 from retrieval_gap.runs.experiment import TRAINED
 
 
@@ -73,6 +73,7 @@ class SweepCommand:
     runs_dir: RunsDir = Path("runs")
     options: Suppress[str] = ""
 
+    @reader_may_leave()
     def run(self) -> None:
         from retrieval_gap.experiments.grids import grid_cells
         from retrieval_gap.runs.executors import ExecutorOptions

@@ -1,8 +1,12 @@
 """Text output without API keys, without control characters for a terminal, and in any encoding of the stream."""
 
 import json
+import os
 import re
-from typing import TextIO
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO, cast
 from urllib.parse import quote
 
 # Control characters except tab and line feed: text from a server or a file may hold sequences that move the cursor or
@@ -36,6 +40,52 @@ def printable(text: str) -> str:
 def print_safely(text: str) -> None:
     """Print a line that may hold text from outside the program."""
     print(printable(text))
+
+
+@contextmanager
+def reader_may_leave() -> Iterator[None]:
+    """Within the context, an output whose reader leaves (`| head`) is discarded, and the work goes on."""
+    before = sys.stdout
+    sys.stdout = cast(TextIO, _Unread(before))
+    try:
+        yield
+        sys.stdout.flush()
+    finally:
+        sys.stdout = before
+
+
+class _Unread:
+    """A stream whose reader may leave."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        return self._tried(lambda: self._stream.write(text)) or len(text)
+
+    def flush(self) -> None:
+        self._tried(self._stream.flush)
+
+    def _tried(self, work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+
+def drop_output() -> None:
+    """Discard all output, pending and to come, so that the interpreter does not fail on it at exit."""
+    if sys.stdout.closed:
+        sys.stdout = nowhere()
+    else:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def nowhere() -> TextIO:
+    return open(os.devnull, "w")
 
 
 def escape_unencodable(stream: TextIO) -> None:

@@ -105,6 +105,11 @@ class RunDirectory:
         if label != experiment.label() or (not experiment.foreign() and digits != experiment.hash()):
             raise RunError(f"{self.configuration} is not the configuration that {name} was made for; it was changed")
 
+    def named(self, rows: Sequence[Row], experiment: Experiment) -> list[Row]:
+        """The rows with the hash that this directory was made for: a user's file may have changed since."""
+        own, column = HASH.search(self.path.name), experiment.hash_column
+        return [row | {column: own[1]} if own and column in row else row for row in rows]
+
     def finish(self, rows: Sequence[Row]) -> None:
         """Write the result: a single row is the file's object itself, as before kinds had several rows."""
         told = rows[0] if len(rows) == 1 else {"rows": list(rows)}

@@ -207,4 +207,8 @@ def read_experiment(value: dict[str, Any], where: str) -> Experiment:
     if not isinstance(kind, str):
         raise UsageError(f"{where}: kind = {kind!r} is unknown")
     rest = {key: each for key, each in value.items() if key != "kind"}
-    return experiment_class(kind).from_json(rest, where)
+    try:
+        found = experiment_class(kind)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
+    return found.from_json(rest, where)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from retrieval_gap.machine.errors import RunError, UsageError
-from retrieval_gap.machine.printing import print_safely
+from retrieval_gap.machine.printing import print_safely, reader_may_leave
 from retrieval_gap.runs.experiment import TRAINED, Experiment, Row, experiment_class
 from retrieval_gap.runs.known import (
     KnownRun,
@@ -41,6 +41,7 @@ class _ListedRow(NamedTuple):
     cells: tuple[str, ...]
 
 
+@reader_may_leave()
 def show_results(
     runs_dirs: Sequence[Path],
     cells: Sequence[Experiment] | None = None,
@@ -107,18 +108,22 @@ def print_runs(known: Sequence[KnownRun], rows: Sequence[Row] = ()) -> dict[Path
             troubles[each.run.path] = str(error)
     lines += _row_lines(elsewhere.values())
     lines.sort(key=lambda line: line.place)
-    if lines:
-        cells = _cells(lines)
-        left = {column for what, columns in {(line.what, line.columns) for line in lines} for column in columns[:what]}
-        same = constant(cells, {*ALWAYS, *(set(cells.columns) - left)})
-        print_table(cells, left=left, without=same)
-        print_constant(same)
-        print_counts(Counter(line.status for line in lines))
-    else:
-        print("no runs yet")
+    _print(lines)
     for trouble in troubles.values():
         print_safely(f"unreadable: {trouble}")
     return troubles
+
+
+def _print(lines: Sequence[_ListedRow]) -> None:
+    if not lines:
+        print("no runs yet")
+        return
+    cells = _cells(lines)
+    left = {column for what, columns in {(line.what, line.columns) for line in lines} for column in columns[:what]}
+    same = constant(cells, {*ALWAYS, *(set(cells.columns) - left)})
+    print_table(cells, left=left, without=same)
+    print_constant(same)
+    print_counts(Counter(line.status for line in lines))
 
 
 def _lines(each: KnownRun, elsewhere: dict[str, Row]) -> list[_ListedRow]:

@@ -47,6 +47,7 @@ def perform(experiment: Experiment, options: RunOptions, work: Work | None = Non
         except HopelessError as error:
             write_json(run.failure, {"reason": str(error)})
             raise
+        rows = run.named(rows, experiment)
         run.finish(rows)
         experiment.tidy(run, options)
     return rows

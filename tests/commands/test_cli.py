@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from retrieval_gap.cli import main
+from retrieval_gap.tables.rows import RESULTS, read_table
 
 TRAIN = "train --task istree --mode cot --n-nodes 5 --arch lstm --size tiny --samples 64 --batch-size 8".split()
 TRAIN += "--warmup-samples 8 --eval-samples 10 --threads 1".split()
@@ -488,6 +489,7 @@ def test_a_broken_run_directory_is_reported_and_kept(capsys: pytest.CaptureFixtu
         ('{"task": "istree"', "config.json"),
         ('{"tsk": "istree"}', "did you mean 'task'"),
         ("[]", "config"),
+        ('{"kind": "of another version"}', "config.json: unknown kind of experiment"),
     ):
         config.write_text(broken)
         status, text = failure(["eval", str(run)], capsys)
@@ -501,6 +503,23 @@ def test_a_closed_pipe_is_no_error() -> None:
     told = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
     assert told.stdout.startswith("[BOS]")
     assert told.stderr == ""
+
+
+def test_a_table_is_written_when_nobody_reads_what_is_printed(tmp_path: Path) -> None:
+    table, words = tmp_path / "rows.csv", "-u -m retrieval_gap.cli results --results"
+    command = f"{sys.executable} {words} {RESULTS / 'istree_cpu.csv'} --csv {table} | true"
+    assert subprocess.run(command, shell=True, capture_output=True, text=True).stderr == ""
+    assert len(read_table(table)) == len(read_table(RESULTS / "istree_cpu.csv"))
+
+
+@pytest.mark.faults
+def test_a_sweep_goes_on_when_nobody_reads_what_it_prints(tmp_path: Path) -> None:
+    words = "sweep --task index --mode direct --n 4 --arch lstm --size tiny --samples 64 --workers 1 --device cpu"
+    command = f"{sys.executable} -u -m retrieval_gap.cli {words} --runs-dir {tmp_path / 'runs'}"
+    done = subprocess.run(
+        f"{command} --csv {tmp_path / 'rows.csv'} | true", shell=True, stderr=subprocess.PIPE, text=True
+    )
+    assert len(read_table(tmp_path / "rows.csv")) == 1, done.stderr
 
 
 @pytest.mark.parametrize(

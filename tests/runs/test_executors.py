@@ -1,6 +1,8 @@
 """Executors leave cells that others hold to them and record failures; a sweep shows the state of its cells."""
 
+import errno
 import importlib.util
+import io
 import json
 import os
 import re
@@ -177,6 +179,18 @@ def test_plain_lines_show_the_same(board: "watch._Board", tmp_path: Path) -> Non
         line = board.line()
     assert "0/3 done, 1 running, 0 failed, 2 waiting" in line
     assert f"running: {CELLS[0].label()} (40%, 2 samples/s, 96 s left)" in line
+
+
+def test_a_sweep_goes_on_when_its_progress_cannot_be_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
+        def write(self, _: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sys, "stderr", Full())
+    runs = {config: RunDirectory.of(config, tmp_path) for config in CELLS}
+    events = iter([CellEnded(config, STOPPED) for config in CELLS])
+    watch.watch(runs, events, lambda: 0.0)
+    assert list(events) == []
 
 
 @pytest.mark.parametrize(

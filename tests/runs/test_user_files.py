@@ -9,7 +9,10 @@ from retrieval_gap.cli import main
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.runs.directory import RunDirectory
+from retrieval_gap.runs.experiment import Row, RunOptions
+from retrieval_gap.runs.perform import perform
 from retrieval_gap.runs.user_files import LIST, changed_user_files, check_user_files
+from tests.training.runs import made_up_row
 
 SOURCE = Path(__file__).parents[2] / "retrieval_gap" / "models" / "gru.py"
 
@@ -49,6 +52,22 @@ def test_a_missing_file_is_reported_with_the_path_of_its_copy(made: tuple[Path, 
     (told,) = changed_user_files(run)
     assert "is not there" in told
     assert str(run / "user_files" / mine.name) in told
+
+
+def test_a_file_that_changes_while_its_run_is_trained_leaves_the_run_as_it_began(made: tuple[Path, Path]) -> None:
+    first, mine = made
+    experiment = RunConfig(
+        task="index", mode="direct", n=8, arch=str(mine), size="tiny", lr=1e-3, warmup_samples=8, max_grad_norm=1.0
+    )
+    path = RunDirectory.of(experiment, first.parent).path
+
+    def edited_meanwhile(*_: object) -> list[Row]:
+        mine.write_text(mine.read_text() + "# another\n")
+        return [made_up_row(experiment)]
+
+    (row,) = perform(experiment, RunOptions(runs_dir=path.parent), edited_meanwhile)
+    assert path.name.endswith(row["config_hash"])
+    assert RunDirectory(path).rows()[0]["config_hash"] == row["config_hash"] != experiment.hash()
 
 
 def test_a_second_start_does_not_replace_the_copy(made: tuple[Path, Path]) -> None:

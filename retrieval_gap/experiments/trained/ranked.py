@@ -142,6 +142,9 @@ def _launch(job: RankedRun, count: int) -> dict[str, Any]:
                     asked = True
                     terminate(rank.process for rank in ranks)
                 wait([rank.process.sentinel for rank in ranks if rank.process.is_alive()], timeout=POLL_SECONDS)
+        except KeyboardInterrupt:
+            terminate(rank.process for rank in ranks)
+            raise
         finally:
             fallen = [rank for rank in ranks if (rank.process.exitcode or 0) < 0]
             _end([rank.process for rank in ranks])
@@ -162,22 +165,27 @@ def _work(job: RankedRun, place: Place, port: int, told: Connection) -> None:
     """The work of a rank's process; reports through the pipe how it ended."""
     follow_driver()
     try:
-        told.send(("done", take_part(job, place, dist.TCPStore(HOST, port, is_master=False))))
+        _tell(told, ("done", take_part(job, place, dist.TCPStore(HOST, port, is_master=False))))
     except StoppedError as error:
-        told.send(("stopped", str(error)))
+        _tell(told, ("stopped", str(error)))
         os._exit(End.STOPPED)
     except LostRankError as error:
-        told.send(("lost", str(error)))
+        _tell(told, ("lost", str(error)))
         os._exit(End.FAILED)
     except RunError as error:
-        told.send(("failed", str(error)))
+        _tell(told, ("failed", str(error)))
         os._exit(End.FAILED)
     except (UsageError, TaskError) as error:
-        told.send(("wrong", str(error)))
+        _tell(told, ("wrong", str(error)))
         os._exit(End.FAILED)
     except Exception as error:
-        told.send(("failed", f"rank {place.rank}: {fault(error)}"))
+        _tell(told, ("failed", f"rank {place.rank}: {fault(error)}"))
         os._exit(End.FAILED)
+
+
+def _tell(driver: Connection, told: tuple[str, Any]) -> None:
+    with suppress(BrokenPipeError):  # the driver is gone
+        driver.send(told)
 
 
 def _end(processes: Sequence[ForkServerProcess]) -> None:

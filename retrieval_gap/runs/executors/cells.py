@@ -151,6 +151,8 @@ def _recorded(ended: Ended, run: RunDirectory, outcome: SweepOutcome) -> CellEnd
         return CellEnded(cell, STOPPED)
     if end is End.DONE:
         reason = f"its worker has finished, but {run.result} is not there; every node has to see the same --runs-dir"
+        if files := cell.foreign():
+            reason += f", and {', '.join(files)} may not change while the sweep runs"
     if run.error.exists():
         reason += f" (traceback in {run.error})"
     else:

@@ -100,7 +100,8 @@ def _work(cell: Experiment, options: RunOptions, place: str, tell: Connection) -
     _keep_errors_of(cell, options)
     here = replace(options, device="cuda" if place else "cpu", threads=options.threads or 1, patience=PATIENCE_SECONDS)
     end, reason = work_on(cell, here)
-    tell.send_bytes(reason.encode())
+    with contextlib.suppress(BrokenPipeError):  # the driver is gone
+        tell.send_bytes(reason.encode())
     if end is not End.DONE:
         os._exit(end)
 
