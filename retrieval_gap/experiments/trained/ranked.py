@@ -207,14 +207,14 @@ def _outcome(ranks: Sequence[_Rank], fallen: Sequence[_Rank], *, stopped: bool) 
         return dict(reasons["done"])
     if "wrong" in reasons:
         raise UsageError(reasons["wrong"])
-    if "failed" in reasons:
-        raise RunError(reasons["failed"])
-    if stopped or "stopped" in reasons:
-        raise StoppedError(reasons.get("stopped", "stopped; the same command resumes"))
-    if fallen:
+    if fallen and not stopped:  # what the others say follows from it
         name = signal.Signals(-(fallen[0].process.exitcode or 0)).name
         raise LostRankError(
             f"rank {fallen[0].number} of {len(ranks)} was ended by {name}, and the others with it;"
             " the same command resumes from the last checkpoint"
         )
+    if "failed" in reasons:
+        raise RunError(reasons["failed"])
+    if stopped or "stopped" in reasons:
+        raise StoppedError(reasons.get("stopped", "stopped; the same command resumes"))
     raise RunError(reasons.get("lost", "the ranks ended without a result; the same command resumes"))
