@@ -73,7 +73,7 @@ class _Unread:
         try:
             return work()
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            drop_output()
 
 
 def drop_output() -> None:

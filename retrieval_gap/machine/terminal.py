@@ -2,6 +2,8 @@
 
 import os
 import sys
+from contextlib import suppress
+from typing import Any
 
 from rich.console import Console, ConsoleDimensions
 
@@ -15,7 +17,8 @@ def wide_console() -> Console:
 
 
 class LiveConsole(Console):
-    """A console on standard error.  It goes quiet when its reader is gone; rich would end the process."""
+    """A console on standard error.  It goes quiet when its reader or terminal is gone or its disk is full; rich would
+    end the process."""
 
     def __init__(self) -> None:
         super().__init__(stderr=True, markup=False, highlight=False)
@@ -34,9 +37,16 @@ class LiveConsole(Console):
     def size(self, new: tuple[int, int]) -> None:
         raise AttributeError("a terminal's size is its own")
 
+    def __exit__(self, *exception: Any) -> None:
+        try:
+            super().__exit__(*exception)
+        except OSError:
+            self.on_broken_pipe()
+
     def on_broken_pipe(self) -> None:
         self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        with suppress(OSError):  # a stream of a test has no number
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _is_terminal(stream: object) -> bool:

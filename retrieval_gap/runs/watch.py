@@ -5,7 +5,6 @@ All of it is read from the run directories, whether a local worker, a cluster no
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -58,23 +57,17 @@ def watch(runs: Mapping[Experiment, RunDirectory], events: Iterator[CellEnded | 
     if console.updates:
         with Live(console=console, transient=True, auto_refresh=False, redirect_stdout=False) as live:
             for event in events:
-                line = "" if event is None else board.take(event)
-                with suppress(OSError):  # a terminal that is gone
-                    if line:
-                        console.print(line)
-                    live.update(board.table(), refresh=True)
+                if event is not None:
+                    console.print(board.take(event))
+                live.update(board.table(), refresh=True)
         return
     told = time.monotonic()
     for event in events:
-        line = ""
         if event is not None:
-            line = board.take(event)
+            console.print(board.take(event), soft_wrap=True)
         elif time.monotonic() - told > STATUS_SECONDS:
             told = time.monotonic()
-            line = board.line()
-        if line:
-            with suppress(OSError):  # a full disk
-                console.print(line, soft_wrap=True)
+            console.print(board.line(), soft_wrap=True)
 
 
 class _Board:
