@@ -69,7 +69,9 @@ def sweep(cells: Sequence[Experiment], options: SweepOptions, run: RunOptions) -
     chosen = options.chosen(cells)
     for cell in chosen:
         cell.validate()
-    planned, planner = planned_runs(chosen, run.runs_dir), cells[0].planner()
+    # Named once: a user's file, which is part of a name, may change meanwhile.
+    every, planned = planned_runs(different(cells), run.runs_dir), planned_runs(chosen, run.runs_dir)
+    planner = cells[0].planner()
     runs = {cell: each.run for cell, each in zip(chosen, planned, strict=True)}
     make_folder(run.runs_dir)
     if options.csv is not None:
@@ -87,11 +89,11 @@ def sweep(cells: Sequence[Experiment], options: SweepOptions, run: RunOptions) -
     print_runs(planned)
     for cell, reason in outcome.failed:
         print_safely(f"failed: {cell.label()}: {reason}")
+    if options.csv is not None:
+        rows = finished_rows(every)
+        save_table(options.csv, table_columns(rows, cells), rows)
     if options.max_minutes:
         planner.print_left(planned, run.runs_dir, places)
-    if options.csv is not None:
-        rows = finished_rows(planned_runs(different(cells), run.runs_dir))
-        save_table(options.csv, table_columns(rows, cells), rows)
     check_outcome(outcome)
 
 

@@ -3,6 +3,7 @@
 All of it is read from the run directories, whether a local worker, a cluster node or another sweep works on them.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -13,11 +14,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.machine.printing import duration
 from retrieval_gap.machine.terminal import LiveConsole
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.executors.cells import STOPPED, CellEnded
 from retrieval_gap.runs.experiment import Experiment, Progress, Row
+from retrieval_gap.tasks.api import TaskError
 
 STATUS_SECONDS = 30.0
 FORECAST_SECONDS = 10.0  # between two forecasts, so that new measurements count
@@ -132,7 +135,10 @@ class _Board:
     def _seconds_left(self) -> float:
         now = time.monotonic()
         if now - self._foreseen >= FORECAST_SECONDS:
-            self._end, self._foreseen = now + self._forecast(), now
+            self._foreseen = now
+            # Without a new forecast while a user's file is being edited.
+            with contextlib.suppress(UsageError, TaskError):
+                self._end = now + self._forecast()
         return max(0.0, self._end - now)
 
 

@@ -11,6 +11,7 @@ import torch
 from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.machine.devices import CPU, choose_device, is_out_of_memory, visible_gpus, worker_places
 from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.executors import cells, local
 from retrieval_gap.runs.executors.cells import SweepOutcome, run_cells
 from retrieval_gap.runs.executors.local import LocalPool
@@ -84,7 +85,7 @@ def test_the_place_of_a_worker_that_ended_goes_to_the_next(monkeypatch: pytest.M
 
     alive, given = list[Ended](), list[str]()
 
-    def start(context: object, config: RunConfig, options: RunOptions, place: str, tell: object) -> Ended:
+    def start(context: object, config: RunConfig, run: object, options: RunOptions, place: str, tell: object) -> Ended:
         given.append(place)
         alive.append(Ended())
         return alive[-1]
@@ -110,6 +111,6 @@ def test_a_worker_sees_the_gpu_of_its_place_and_no_other(monkeypatch: pytest.Mon
     monkeypatch.setattr(cells, "perform", perform)
     for place in ("6", ""):
         told, tell = Pipe(duplex=False)
-        local._work(CELLS[0], RunOptions(runs_dir=tmp_path), place, tell)
+        local._work(CELLS[0], RunDirectory.of(CELLS[0], tmp_path), RunOptions(runs_dir=tmp_path), place, tell)
         told.close()
     assert seen == [("6", "cuda"), ("", "cpu")]

@@ -39,6 +39,7 @@ from retrieval_gap.training.loop import StepReport
 from tests.training.test_loop import CONFIG
 
 CELLS = [replace(CONFIG, seed=seed) for seed in range(3)]
+GRU = (Path(__file__).parents[2] / "retrieval_gap" / "models" / "gru.py").read_text()
 
 
 class OneAtATime:
@@ -53,7 +54,7 @@ class OneAtATime:
     def has_room(self) -> bool:
         return not self.running
 
-    def start(self, config: RunConfig) -> None:
+    def start(self, config: RunConfig, run: RunDirectory) -> None:
         self.started.append(config)
         self.running.append(config)
 
@@ -125,14 +126,37 @@ def test_a_successful_try_removes_the_error_of_an_earlier_one(tmp_path: Path, mo
 
     with monkeypatch.context() as patched:
         patched.setattr(cells, "perform", fail)
-        assert work_on(config, options) == (
+        assert work_on(config, run, options) == (
             End.FAILED,
             "OSError: [Errno 28] No space left on device",
         )
     assert run.status() == "failed"
     assert "Traceback" in run.error.read_text()
-    assert work_on(config, options)[0] is End.DONE
+    assert work_on(config, run, options)[0] is End.DONE
     assert not run.error.exists()
+
+
+@pytest.mark.parametrize(
+    ("edited", "told"),
+    [
+        (GRU + "# more\n", r"UsageError: \S+mine.py changed since the sweep began"),
+        (GRU + "def (\n", r"UsageError: \S+mine.py:\d+: SyntaxError"),
+        (None, r"UsageError: no such architecture file: \S+mine.py"),
+    ],
+)
+def test_a_cell_whose_file_changed_since_the_sweep_began_fails_at_once(
+    edited: str | None, told: str, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(GRU)
+    config = replace(CONFIG, mode="direct", arch=str(mine))
+    run, options = RunDirectory.of(config, tmp_path / "runs"), RunOptions(runs_dir=tmp_path / "runs")
+    mine.unlink() if edited is None else mine.write_text(edited)
+    end, reason = work_on(config, run, options)
+    assert end is End.HOPELESS
+    assert re.match(told, reason)
+    assert reason in run.error.read_text()
+    assert [path.name for path in run.path.parent.iterdir()] == [run.path.name]
 
 
 def test_an_option_of_another_executor_and_a_missing_package_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,6 +205,14 @@ def test_plain_lines_show_the_same(board: "watch._Board", tmp_path: Path) -> Non
     assert f"running: {CELLS[0].label()} (40%, 2 samples/s, 96 s left)" in line
 
 
+def test_a_board_without_a_new_forecast_shows_the_rest(tmp_path: Path) -> None:
+    def forecast() -> float:
+        raise UsageError("mine.py:85: SyntaxError: invalid syntax")
+
+    line = watch._Board({config: RunDirectory.of(config, tmp_path) for config in CELLS}, forecast).line()
+    assert line == "0/3 done, 0 running, 0 failed, 3 waiting; 0.0 min"
+
+
 def test_a_sweep_goes_on_when_its_progress_cannot_be_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Full(io.StringIO):
         def write(self, _: str) -> int:
@@ -213,8 +245,8 @@ def test_the_last_words_of_a_worker_that_dies_without_a_reason_are_reported(
     assert reason == "its process ended with status 7; its last words: a library's last words"
 
 
-def _dies_loudly(cell: RunConfig, options: RunOptions, place: str, tell: Connection) -> None:
-    local._keep_errors_of(cell, options)
+def _dies_loudly(cell: RunConfig, run: RunDirectory, options: RunOptions, place: str, tell: Connection) -> None:
+    local._keep_errors_of(run)
     print("a library's last words", file=sys.stderr, flush=True)
     os._exit(7)
 
@@ -230,8 +262,9 @@ def test_a_worker_stopped_by_an_outside_signal_is_started_again(
     assert not outcome.failed
 
 
-def _dies_once_by_sigterm(cell: RunConfig, options: RunOptions, place: str, tell: Connection) -> None:
-    run = RunDirectory.of(cell, options.runs_dir)
+def _dies_once_by_sigterm(
+    cell: RunConfig, run: RunDirectory, options: RunOptions, place: str, tell: Connection
+) -> None:
     if not run.path.exists():
         run.path.mkdir(parents=True)
         os.kill(os.getpid(), signal.SIGTERM)

@@ -59,8 +59,8 @@ class Executor(Protocol):
     def has_room(self) -> bool:
         """Whether a cell may be started."""
 
-    def start(self, cell: Experiment) -> None:
-        """Start a cell, which is tried up to `tries` times."""
+    def start(self, cell: Experiment, run: RunDirectory) -> None:
+        """Start a cell, which is tried up to `tries` times.  run: its directory, found when the sweep began."""
 
     def wait(self, seconds: float, stop: threading.Event) -> list[Ended]:
         """The cells that have ended for good; waits up to `seconds` for one.  None is tried again after `stop`."""
@@ -116,7 +116,7 @@ def run_cells(
                     if runs[cell].result.exists():  # finished by another sweep
                         yield CellEnded(cell, "")
                     else:
-                        executor.start(cell)
+                        executor.start(cell, runs[cell])
                         running += 1
                 for ended in executor.wait(POLL_SECONDS, stop):
                     running -= 1
@@ -151,8 +151,6 @@ def _recorded(ended: Ended, run: RunDirectory, outcome: SweepOutcome) -> CellEnd
         return CellEnded(cell, STOPPED)
     if end is End.DONE:
         reason = f"its worker has finished, but {run.result} is not there; every node has to see the same --runs-dir"
-        if files := cell.foreign():
-            reason += f", and {', '.join(files)} may not change while the sweep runs"
     if run.error.exists():
         reason += f" (traceback in {run.error})"
     else:
@@ -163,14 +161,16 @@ def _recorded(ended: Ended, run: RunDirectory, outcome: SweepOutcome) -> CellEnd
     return CellEnded(cell, reason)
 
 
-def work_on(cell: Experiment, options: RunOptions) -> tuple[End, str]:
-    """A worker's try at a cell: how it ended, and the reason in one line.
+def work_on(cell: Experiment, run: RunDirectory, options: RunOptions) -> tuple[End, str]:
+    """A worker's try at a cell in its directory: how it ended, and the reason in one line.
 
     An error is written to the run's `error.txt`, with the traceback.
     """
-    run = RunDirectory.of(cell, options.runs_dir)
     end, reason = End.DONE, ""
     try:
+        if RunDirectory.of(cell, options.runs_dir).path.name != run.path.name:
+            files = ", ".join(cell.foreign())
+            raise UsageError(f"{files} changed since the sweep began; the same command runs all cells with it")
         perform(cell, options)
     except HeldError as error:
         return End.HELD, str(error)

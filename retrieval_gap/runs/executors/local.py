@@ -28,9 +28,11 @@ _log = logging.getLogger(__name__)
 
 
 class _Seat(NamedTuple):
-    """What a worker works on: the cell, the try (1 is the first), the place, and the pipe that carries its reason."""
+    """What a worker works on: the cell, its directory, the try (1 is the first), the place, and the pipe that carries
+    its reason."""
 
     cell: Experiment
+    run: RunDirectory
     nth: int
     place: str
     told: Connection
@@ -49,10 +51,10 @@ class LocalPool:
     def has_room(self) -> bool:
         return bool(self._places)
 
-    def start(self, cell: Experiment) -> None:
+    def start(self, cell: Experiment, run: RunDirectory) -> None:
         """Start a cell.  Workers are forked from a process that has imported the `preload` of the first cell."""
         self._context.set_forkserver_preload(["retrieval_gap.runs.executors.cells", *cell.preload])
-        self._launch(cell, 1, self._places.popleft())
+        self._launch(cell, run, 1, self._places.popleft())
 
     def wait(self, seconds: float, stop: threading.Event) -> list[Ended]:
         wait([process.sentinel for process in self._running], timeout=seconds)
@@ -60,7 +62,7 @@ class LocalPool:
         for process in [p for p in self._running if not p.is_alive()]:
             seat = self._running.pop(process)
             end, reason = _end(process, seat.told)
-            words = _last_words(RunDirectory.of(seat.cell, self._options.runs_dir))
+            words = _last_words(seat.run)
             if words and end is End.FAILED and reason.startswith(SILENT):
                 reason += f"; its last words: {words}"
             # A worker that a SIGTERM from elsewhere stopped is started again too: the sweep goes on.
@@ -68,7 +70,7 @@ class LocalPool:
             if again and seat.nth < self._tries:
                 label, tries = seat.cell.label(), self._tries
                 _log.warning("%s: attempt %d of %d failed, retrying: %s", label, seat.nth, tries, reason)
-                self._launch(seat.cell, seat.nth + 1, seat.place)
+                self._launch(seat.cell, seat.run, seat.nth + 1, seat.place)
                 continue
             self._places.append(seat.place)
             ended.append(Ended(seat.cell, end, reason))
@@ -78,37 +80,41 @@ class LocalPool:
         self._stopping = True
         terminate(self._running)
 
-    def _launch(self, cell: Experiment, nth: int, place: str) -> None:
+    def _launch(self, cell: Experiment, run: RunDirectory, nth: int, place: str) -> None:
         told, tell = multiprocessing.Pipe(duplex=False)
-        process = _start(self._context, cell, self._options, place, tell)
+        process = _start(self._context, cell, run, self._options, place, tell)
         tell.close()  # only the worker's copy stays open, so that the pipe ends with it
-        self._running[process] = _Seat(cell, nth, place, told)
+        self._running[process] = _Seat(cell, run, nth, place, told)
 
 
 def _start(
-    context: ForkServerContext, cell: Experiment, options: RunOptions, place: str, tell: Connection
+    context: ForkServerContext,
+    cell: Experiment,
+    run: RunDirectory,
+    options: RunOptions,
+    place: str,
+    tell: Connection,
 ) -> ForkServerProcess:
-    process = context.Process(target=_work, args=(cell, options, place, tell), name=cell.label())
+    process = context.Process(target=_work, args=(cell, run, options, place, tell), name=cell.label())
     start_worker(process, cell)
     return process
 
 
-def _work(cell: Experiment, options: RunOptions, place: str, tell: Connection) -> None:
+def _work(cell: Experiment, run: RunDirectory, options: RunOptions, place: str, tell: Connection) -> None:
     """The main function of a worker; its exit status is its `End`.  SIGTERM outside training ends it immediately."""
     follow_driver()
     os.environ["CUDA_VISIBLE_DEVICES"] = place  # before CUDA is first used; "" hides every GPU
-    _keep_errors_of(cell, options)
+    _keep_errors_of(run)
     here = replace(options, device="cuda" if place else "cpu", threads=options.threads or 1, patience=PATIENCE_SECONDS)
-    end, reason = work_on(cell, here)
+    end, reason = work_on(cell, run, here)
     with contextlib.suppress(BrokenPipeError):  # the driver is gone
         tell.send_bytes(reason.encode())
     if end is not End.DONE:
         os._exit(end)
 
 
-def _keep_errors_of(cell: Experiment, options: RunOptions) -> None:
+def _keep_errors_of(run: RunDirectory) -> None:
     """Redirect this worker's standard error, with a library's last words, to the run's own file."""
-    run = RunDirectory.of(cell, options.runs_dir)
     with contextlib.suppress(OSError):
         run.path.mkdir(parents=True, exist_ok=True)
         opened = os.open(run.stderr, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)

@@ -80,9 +80,9 @@ class RayTasks:
     def has_room(self) -> bool:
         return not self._stopping
 
-    def start(self, cell: Experiment) -> None:
-        make_folder(RunDirectory.of(cell, self._run.runs_dir).path)
-        self._running[self._task.remote(cell, self._run)] = cell
+    def start(self, cell: Experiment, run: RunDirectory) -> None:
+        make_folder(run.path)
+        self._running[self._task.remote(cell, run.path.name, self._run)] = cell
 
     def wait(self, seconds: float, stop: threading.Event) -> list[Ended]:
         if not self._running:
@@ -141,17 +141,17 @@ def _check_listens(address: str) -> None:
     socket.create_connection((host, int(port)), timeout=LISTEN_SECONDS).close()
 
 
-def _work(cell: Experiment, options: RunOptions) -> tuple[int, str]:
+def _work(cell: Experiment, name: str, options: RunOptions) -> tuple[int, str]:
     """A try, in a Ray process on any node: how it ended, and the reason.  Raises TryFailedError if another try may
     succeed."""
-    folder = RunDirectory.of(cell, options.runs_dir).path
+    run = RunDirectory(options.runs_dir / name)
     deadline = time.monotonic() + FOLDER_SECONDS
-    while not folder.is_dir():
+    while not run.path.is_dir():
         if time.monotonic() > deadline:
-            unseen = f"node {ray.util.get_node_ip_address()} does not see {folder}"
+            unseen = f"node {ray.util.get_node_ip_address()} does not see {run.path}"
             return End.HOPELESS, f"{unseen}; every node has to see the same --runs-dir"
         time.sleep(0.1)
-    end, reason = work_on(cell, options)
+    end, reason = work_on(cell, run, options)
     if end is End.FAILED:
         raise TryFailedError(reason)
     return end, reason
