@@ -169,8 +169,8 @@ def work_on(cell: Experiment, run: RunDirectory, options: RunOptions) -> tuple[E
     end, reason = End.DONE, ""
     try:
         if RunDirectory.of(cell, options.runs_dir).path.name != run.path.name:
-            files = ", ".join(cell.foreign())
-            raise UsageError(f"{files} changed since the sweep began; the same command runs all cells with it")
+            files = " or ".join(cell.foreign()) or "a file"
+            raise UsageError(f"{files} changed since the sweep began; the same command runs its cells anew")
         perform(cell, options)
     except HeldError as error:
         return End.HELD, str(error)
