@@ -61,11 +61,16 @@ def draw(figure: str, results: Path | None, out: Path, kinds: Sequence[str] = KI
 
 
 def draw_accuracy(results: Path | None, view: "SeriesView", out: Path) -> list[Path]:
-    """Draw any table in this view as `out/Y_by_X`, such as accuracy_by_n.  Raises UsageError as `draw` does."""
+    """Draw any table in this view as `out/Y_by_X`, such as accuracy_by_n, with panel and colour in the name if they are
+    not the usual ones.  Raises UsageError as `draw` does."""
     from .accuracy import draw_figure, read_table
 
+    usual = type(view)()
+    names = [f"_{part}_{told}" for part in ("panel", "color") if (told := getattr(view, part)) != getattr(usual, part)]
+    name = f"{view.y}_by_{view.x}{''.join(names)}"
+
     with style.applied():
-        return _saved(draw_figure(read_table(results or _told(DEFAULT_TABLE), view)), f"{view.y}_by_{view.x}", out)
+        return _saved(draw_figure(read_table(results or _told(DEFAULT_TABLE), view)), name, out)
 
 
 def draw_curves(runs: Sequence[Path], out: Path) -> list[Path]:

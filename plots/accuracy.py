@@ -27,7 +27,7 @@ from . import style
 from .caption import left_out
 from .kept import number_of
 from .page import fitted, page
-from .series import X_COLUMNS, Y_COLUMNS, Line, SeedMean, Series, name_in, read_series
+from .series import Y_COLUMNS, Line, SeedMean, Series, name_in, read_series, x_name
 
 read_table = read_series
 MOST_COLUMNS = 3  # of panels
@@ -48,7 +48,7 @@ def draw_figure(series: Series) -> Figure:
     rows = math.ceil(len(keys) / columns)
     drawn = [_Panel(series, key) for key in keys]
     legend = _legend(series, drawn)
-    figure = page(f"{_shown(series)} by {X_COLUMNS[series.view.x]}", legend, _caption(series, drawn), _ROW * rows)
+    figure = page(f"{_shown(series)} by {x_name(series.view.x)}", legend, _caption(series, drawn), _ROW * rows)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axes, panel in zip(grid.flat, drawn, strict=False):
         panel.draw(axes)
@@ -57,7 +57,7 @@ def draw_figure(series: Series) -> Figure:
     for line in grid:
         line[0].set_ylabel(Y_COLUMNS[series.view.y])
     for axes in grid.flat[max(0, len(keys) - columns) : len(keys)]:
-        axes.set_xlabel(X_COLUMNS[series.view.x])
+        axes.set_xlabel(x_name(series.view.x))
         axes.tick_params(axis="x", labelbottom=True)
     lowest = min(point.low for line in series.lines for point in line.points)
     lowest = min([lowest, *(share for panel in drawn for share in panel.chances.values())])
@@ -144,6 +144,8 @@ def _x_axis(axes: Axes, series: Series) -> Callable[[float, float], float]:
             last = place
     if log:
         axes.set_xscale("log", base=2)
+    if len(xs) == 1:
+        axes.set_xlim(xs[0] - width / 2, xs[0] + width / 2)
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda x, _: _short(x))

@@ -1,8 +1,10 @@
 """Any table of runs as lines: rows that differ only in the seed make a point, points that differ only in x a line.
 
-The answers of a transfer test are pooled, unless they are told apart by panel or colour.
+The answers of a transfer test are pooled, unless they are told apart by panel or colour.  x, panels and colours may
+also be a task's own option, such as `values`; of a transfer test, as it was tested.
 """
 
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from retrieval_gap.machine.errors import UsageError, unknown
 from retrieval_gap.statistics.intervals import wilson_interval
 from retrieval_gap.tables.identity import IDENTITY, LATER, MEASURED, Identity, identity_of
 from retrieval_gap.tables.texts import SWEPT, make_it, read_rows
-from retrieval_gap.tables.values import count_in, naturally, number_in, number_or_last, share_in
+from retrieval_gap.tables.values import count_in, naturally, number_in, number_or_last, option_values, share_in
 
 from .seeds import Seeds, by_test, pooled
 from .style import VIEWS, name_of, size_name
@@ -54,7 +56,8 @@ _NEEDED = ("task", "mode", "n", "arch", "size", "seed", "accuracy", "accuracy_lo
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesView:
-    """What an accuracy figure shows: the columns for x, for y, for panels (besides the task), and for colours."""
+    """What an accuracy figure shows: the columns for x, for y, for panels (besides the task), and for colours.  Other
+    names than those of columns are options of the task, and a table decides whether there are any."""
 
     x: str = "n"
     y: str = "accuracy"
@@ -62,26 +65,37 @@ class SeriesView:
     color: str = "arch"
 
     def __post_init__(self) -> None:
-        if self.x not in X_COLUMNS:
+        if self.x in _COLUMNS and self.x not in X_COLUMNS:
             raise unknown("--x", self.x, X_COLUMNS)
         if self.y not in Y_COLUMNS:
             raise unknown("--y", self.y, Y_COLUMNS)
         for flag, column in (("--panel", self.panel), ("--color", self.color)):
-            if column not in (*IDENTITY, *MEASURED):
-                raise unknown(flag, column, (*IDENTITY, *MEASURED))
+            if column in X_COLUMNS and column not in _COLUMNS:
+                raise unknown(flag, column, _COLUMNS)
             if column == self.x:
                 raise UsageError(f"{flag} {column} is the x axis already")
 
+    @property
+    def options(self) -> dict[str, str]:
+        """The chosen options of the task, by the flag that names them."""
+        chosen = {"--x": self.x, "--panel": self.panel, "--color": self.color}
+        return {flag: name for flag, name in chosen.items() if name not in (*X_COLUMNS, *_COLUMNS)}
 
+
+_COLUMNS = (*IDENTITY, *MEASURED)
 _PROBLEM = ("task", "family", "options", "tested_on")  # each value has its own panel
 _LineKey = tuple[tuple[str, ...], str, str]  # of a line: panel, color, label
 
 
 class PlottedRow(NamedTuple):
     """A row, or a test's rows as one: columns as text, x as a number, the view's share with its 95 % Wilson interval as
-    `accuracy`, `low` and `high`."""
+    `accuracy`, `low` and `high`.
+
+    keys: the columns that tell lines apart; chosen options are columns of their own there.
+    """
 
     row: Mapping[str, str]
+    keys: Mapping[str, str]
     x: float
     accuracy: float
     low: float
@@ -156,17 +170,29 @@ class Series:
         return {c: sorted(v, key=naturally) for c, v in values.items() if len(v) > 1 and c != self.view.x}
 
 
+def x_name(column: str) -> str:
+    """The name of an x axis."""
+    return X_COLUMNS.get(column, column.replace("_", " "))
+
+
 def read_series(path: Path, view: SeriesView) -> Series:
-    """Raises UsageError for a table that is invalid, has no row, or has two rows of one configuration and seed."""
-    chosen = (view.x, view.panel, view.color)
+    """Raises UsageError for a table that is invalid, has no row, or has two rows of one configuration and seed, and for
+    an option that no task of the table has."""
+    chosen = [column for column in (view.x, view.panel, view.color) if column not in view.options.values()]
+    chosen += ["options"] if view.options else []
     made_by = next((_MADE_BY[column] for column in chosen if column in _MADE_BY), SWEPT)
     shares = () if view.y == "accuracy" else (view.y, "eval_samples")
     where_rows = read_rows(path, dict.fromkeys((*_NEEDED, *chosen, *shares)), made_by)
     if not where_rows:
         raise UsageError(f"results table {path} is empty: no run has finished; {make_it(made_by)}")
-    told = [(where, row) for where, row in where_rows if row[view.x]]
-    ticks = _size_order(told) if view.x == "size" else []
-    measured = _pooled([_measured(where, row, view, ticks) for where, row in told], view)
+    keyed = [(where, row, _keys(row, view)) for where, row in where_rows]
+    for flag, name in view.options.items():
+        if not any(keys[name] for _, _, keys in keyed):
+            known = {option: None for _, row, _ in keyed for option in option_values(_tested(row))}
+            raise unknown(flag, name, [*(X_COLUMNS if flag == "--x" else _COLUMNS), *known])
+    told = [(where, row, keys) for where, row, keys in keyed if keys[view.x]]
+    ticks = _size_order([row for _, row, _ in told]) if view.x == "size" else []
+    measured = _pooled([_measured(where, row, keys, view, ticks) for where, row, keys in told], view)
     missing = len(where_rows) - len(told)
     if not measured:
         raise UsageError(f"results table {path} has no value of {view.x}, so there is nothing to draw")
@@ -182,14 +208,30 @@ def read_series(path: Path, view: SeriesView) -> Series:
     )
 
 
-def _measured(where: str, row: dict[str, str], view: SeriesView, ticks: list[str]) -> PlottedRow:
-    place = float(ticks.index(row[view.x])) if ticks else number_in(where, row, view.x)
+def _tested(row: Mapping[str, str]) -> str:
+    """The options that a row was measured with."""
+    return row.get("tested_options", row.get("options", ""))
+
+
+def _keys(row: Mapping[str, str], view: SeriesView) -> dict[str, str]:
+    """A row's columns with one for each chosen option, which the column of all options is without."""
+    chosen = set(view.options.values())
+    if not chosen:
+        return dict(row)
+    tested = option_values(_tested(row))
+    others = shlex.join(f"{name}={value}" for name, value in tested.items() if name not in chosen)
+    column = "tested_options" if "tested_options" in row else "options"
+    return {**row, column: others, **{name: tested.get(name, "") for name in chosen}}
+
+
+def _measured(where: str, row: dict[str, str], keys: dict[str, str], view: SeriesView, ticks: list[str]) -> PlottedRow:
+    place = float(ticks.index(row[view.x])) if ticks else number_in(where, keys, view.x)
     share = share_in(where, row, view.y)
     if view.y == "accuracy":
         low, high = (share_in(where, row, key) for key in ("accuracy_low", "accuracy_high"))
     else:
         low, high = wilson_interval(share, count_in(where, row, "eval_samples"))
-    return PlottedRow(row, place, share, low, high, identity_of(where, row))
+    return PlottedRow(row, keys, place, share, low, high, identity_of(where, row))
 
 
 def _pooled(measured: list[PlottedRow], view: SeriesView) -> list[PlottedRow]:
@@ -201,14 +243,15 @@ def _pooled(measured: list[PlottedRow], view: SeriesView) -> list[PlottedRow]:
 
 def _one_test(parts: list[PlottedRow]) -> PlottedRow:
     test = pooled(parts)
-    row = {**parts[0].row, "answer": "", "eval_samples": str(test["eval_samples"])}
-    return PlottedRow(row, parts[0].x, test["accuracy"], test["low"], test["high"], test["identity"])
+    pool = {"answer": "", "eval_samples": str(test["eval_samples"])}
+    row, keys = {**parts[0].row, **pool}, {**parts[0].keys, **pool}
+    return PlottedRow(row, keys, parts[0].x, test["accuracy"], test["low"], test["high"], test["identity"])
 
 
-def _size_order(rows: Iterable[tuple[str, dict[str, str]]]) -> list[str]:
+def _size_order(rows: Iterable[Mapping[str, str]]) -> list[str]:
     """Sizes, ordered by their smallest number of parameters."""
     least: dict[str, float] = {}
-    for _, row in rows:
+    for row in rows:
         parameters = number_or_last(row.get("parameters", ""))
         least[row["size"]] = min(parameters, least.get(row["size"], parameters))
     return sorted(least, key=lambda size: (least[size], size))
@@ -221,9 +264,9 @@ def _lines(measured: Sequence[PlottedRow], view: SeriesView, panel: Sequence[str
     varied = _varied(measured, view.color, rest)
     lines: dict[_LineKey, dict[str, list[PlottedRow]]] = defaultdict(lambda: defaultdict(list))
     for each in measured:
-        color = each.row[view.color]
-        key = (tuple(each.row[column] for column in panel), color, _label(each.row, varied[color]))
-        lines[key][each.row[view.x]].append(each)
+        color = each.keys[view.color]
+        key = (tuple(each.keys[column] for column in panel), color, _label(each.keys, varied[color]))
+        lines[key][each.keys[view.x]].append(each)
     return [
         Line(panel=of, color=color, label=label, points=sorted(_means(points), key=lambda point: point.x))
         for (of, color, label), points in sorted(lines.items())
@@ -235,7 +278,7 @@ def _followers(measured: Sequence[PlottedRow], view: SeriesView, panel: Sequence
     found = []
     for column in _FOLLOWS.get(view.x, ()):
         values: dict[tuple[str, ...], set[str]] = defaultdict(set)
-        for row in (each.row for each in measured if each.row.get(column)):
+        for row in (each.keys for each in measured if each.keys.get(column)):
             values[row[view.x], row[view.color], *(row[key] for key in panel)].add(row[column])
         if column in measured[0].row and all(len(some) == 1 for some in values.values()):
             found.append(column)
@@ -247,8 +290,8 @@ def _varied(measured: Sequence[PlottedRow], color: str, columns: Sequence[str]) 
     seen: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for each in measured:
         for column in columns:
-            if each.row[column] or column not in LATER:
-                seen[each.row[color]][column].add(each.row[column])
+            if each.keys[column] or column not in LATER:
+                seen[each.keys[color]][column].add(each.keys[column])
     return {value: [column for column in columns if len(found[column]) > 1] for value, found in seen.items()}
 
 

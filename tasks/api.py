@@ -13,10 +13,11 @@ for all:
 import abc
 import difflib
 import hashlib
+import itertools
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, get_args
 
@@ -236,8 +237,16 @@ _PLAIN_NUMBER = re.compile(r"[-+.0-9A-Za-z]+")
 
 
 def read_options(task: str, kind: type[T], text: str) -> T:
-    """Parse options such as "c=3 values=16".  Raises TaskError for an unknown option or an invalid value."""
+    """Parse options such as "c=3 values=16".  Raises TaskError for an unknown option or an invalid value, and if `kind`
+    declares an option that is not a number, a word or a `DataFile` with a default."""
     default: dict[str, Any] = {field.name: field.default for field in fields(kind)}
+    for name, value in default.items():
+        if type(value) not in (int, float) and not isinstance(value, str):
+            what = "has no default" if value is MISSING else f"is a {type(value).__name__}"
+            raise TaskError(
+                f"{task}: the option {name} of {kind.__name__} {what}; an option is a whole number, a float, a word or"
+                " a DataFile, with a default (0 or 1 for a switch)"
+            )
     given: dict[str, int | float | str] = {}
     for word in _option_words(task, text):
         name, _, value = word.partition("=")
@@ -245,6 +254,17 @@ def read_options(task: str, kind: type[T], text: str) -> T:
             raise TaskError(f"{task}: unknown option {name!r} (it has {', '.join(default) or 'none'})")
         given[name] = _option_value(f"{task}: --{name}", type(default[name]), value)
     return kind(**given)
+
+
+def option_grid(task: type[Task], text: str) -> list[str]:
+    """The options texts of lists such as "c=3,5 values=4,16", in every combination.  Only numbers can be lists: a comma
+    in a word belongs to it."""
+    numbers = {field.name for field in fields(task.options_type) if type(field.default) in (int, float)}
+    choices = [
+        [f"{name}={value}" for value in values.split(",")] if name in numbers else [f"{name}{equals}{values}"]
+        for name, equals, values in (word.partition("=") for word in _option_words(task.name, text))
+    ]
+    return [shlex.join(words) for words in itertools.product(*choices)]
 
 
 def _option_value(where: str, kind: type, text: str) -> Any:

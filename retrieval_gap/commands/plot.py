@@ -23,14 +23,21 @@ class PlotCommand:
     ] = None
     x: Annotated[
         str,
-        arg(help="with `accuracy`: x axis: n, tested_n, size, parameters, state_bits, samples, lr or seed; default: n"),
+        arg(
+            help="with `accuracy`: x axis: n, tested_n, size, parameters, state_bits, samples, lr, seed or an option of"
+            " the task; default: n"
+        ),
     ] = ""
     y: Annotated[
         str,
         arg(help="with `accuracy`: y axis: accuracy, accuracy_strict, exact_trace or undecided; default: accuracy"),
     ] = ""
-    panel: Annotated[str, arg(help="with `accuracy`: one panel for each value of this column; default: mode")] = ""
-    color: Annotated[str, arg(help="with `accuracy`: one colour for each value of this column; default: arch")] = ""
+    panel: Annotated[
+        str, arg(help="with `accuracy`: one panel for each value of this column or option; default: mode")
+    ] = ""
+    color: Annotated[
+        str, arg(help="with `accuracy`: one colour for each value of this column or option; default: arch")
+    ] = ""
     out: Annotated[Path, arg(help="output folder")] = Path("out")
 
     def run(self) -> None:

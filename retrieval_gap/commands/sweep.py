@@ -42,7 +42,8 @@ class Lists:
 @dataclass(frozen=True, kw_only=True)
 class SweepCommand:
     """Train every cell of a grid; finished cells are skipped and partial ones resumed. A grid is a preset (demo, cpu,
-    paper, ...), your own file with `cells()`, or lists of values. A task's own options are flags too."""
+    paper, ...), your own file with `cells()`, or lists of values. A task's own options are flags too, with lists if
+    they are numbers."""
 
     grid: Annotated[
         Positional[str], arg(metavar="[PRESET | FILE.py]", help="preset or grid file; none if flags give the grid")

@@ -3,13 +3,16 @@
 import inspect
 import os
 import shlex
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
+from typing import Any, get_type_hints
 
+from retrieval_gap.commands import COMMANDS
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.tasks.api import Task, TaskOptions
+from retrieval_gap.tasks.api import Task, TaskError, TaskOptions
 from retrieval_gap.tasks.registry import is_task_name, load_task
 
 QUERY_FLAG = "--query"
+TRYING = ("sample", "train", "sweep")
 SIZE_FLAGS = ("--n", "--n-nodes", "--length", "--n-paragraphs")
 
 
@@ -17,12 +20,17 @@ def split_task_flags(words: list[str]) -> tuple[list[str], str]:
     """The words without the flags that only their task has, and these flags as its options, such as `c=3 values=4`.
 
     Raises UsageError for the size flag of another task and for --query if the task has none, TaskError for a file that
-    defines no task.
+    defines no task, or one with an option named like a flag of the commands that every task is used with.
     """
     task = _named_task(words)
     if task is None:
         return words, ""  # whatever is wrong is reported later
     own = _own_flags(task)
+    for command in dict.fromkeys((words[0], *TRYING)):
+        for flag in own.keys() & {*_flags_of(COMMANDS[command]), *SIZE_FLAGS}:
+            raise TaskError(
+                f"{task.name}: its option {flag[2:].replace('-', '_')} needs another name: {flag} is a flag of {command}"
+            )
     kept, options = [], []
     rest = iter(words)
     for word in rest:
@@ -57,6 +65,14 @@ def _named_task(words: list[str]) -> type[Task] | None:
     named = _task_of(words)
     known = is_task_name(named) or os.path.isfile(named)  # unlike a Path, it takes names too long for a file
     return load_task(named) if known else None
+
+
+def _flags_of(command: Any) -> set[str]:
+    """The flags of a command, without other names for n: those of its fields, and of dataclasses among them."""
+    kinds = get_type_hints(command)
+    names = [field.name for field in fields(command) if not is_dataclass(kinds[field.name])]
+    inner = [_flags_of(kind) for kind in kinds.values() if is_dataclass(kind)]
+    return {f"--{name}".replace("_", "-") for name in names if name != "options"}.union(*inner)
 
 
 def _own_flags(task: type[Task]) -> dict[str, str]:

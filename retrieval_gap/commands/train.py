@@ -176,7 +176,10 @@ class TransferCommand:
     n: Annotated[str, arg(help='problem sizes, such as 2,4,6; "" means the run\'s own')] = ""
     change: Annotated[
         tuple[str, ...],
-        arg(metavar="OPTION=VALUE...", help="task options to test besides the run's own, such as order=last"),
+        arg(
+            metavar="OPTION=VALUE...",
+            help="task options to test besides the run's own, such as order=last or lag=2,4",
+        ),
     ] = ()
     samples: Annotated[int, arg(help="samples per test; 0 means as many as in the run")] = 0
     changed_files: Changed = "refuse"

@@ -20,7 +20,7 @@ from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import Progress, Row, RunOptions
 from retrieval_gap.statistics.intervals import wilson_interval
-from retrieval_gap.tasks.api import Batch, Task
+from retrieval_gap.tasks.api import Batch, Task, option_grid
 
 if TYPE_CHECKING:
     from retrieval_gap.experiments.trained.config import RunConfig
@@ -40,7 +40,8 @@ class Transfer(OfRun):
     """Where a run is tested: every family at every size with every change of options.
 
     families, ns: none means all families of the task, and the run's own n.
-    changes: options that replace the run's own, such as "order=last"; the run's own are always tested too.
+    changes: options that replace the run's own, such as "order=last" or "lag=2,4"; the run's own are always tested
+    too.
     samples: how many per test, from the split that the run reports; 0 means as many as the run's own.
     """
 
@@ -56,10 +57,11 @@ class Transfer(OfRun):
     def tasks(self, config: "RunConfig") -> list[Task]:
         """The tests.  Raises UsageError or TaskError for one that does not exist, or that the model cannot read."""
         trained_on = config.build_task(config.eval_split)
+        changes = [change for text in self.changes for change in option_grid(type(trained_on), text)]
         tasks = [
             replace(config, family=family, n=n, options=f"{config.options} {change}").build_task(config.eval_split)
             for family in self.families or trained_on.families
-            for change in ("", *self.changes)
+            for change in ("", *changes)
             for n in self.ns or (config.n,)
         ]
         for task in tasks:
@@ -69,7 +71,7 @@ class Transfer(OfRun):
                     f"{config.label()} cannot be tested on {told}: its tokens are others (docs/results.md says which "
                     "tasks have the same tokens at all sizes, some with an option such as --names 16)"
                 )
-        return tasks
+        return list({task.config: task for task in tasks}.values())  # a change may be to what the run has
 
     def validate(self) -> None:
         super().validate()

@@ -68,7 +68,9 @@ def show_results(
     rows = [source for source in rows if wanted is None or source.row["config_hash"] in wanted]
     if only:
         rows = [source for source in rows if matches(source.row, only)]
-        known = [each for each in known if each.experiment and matches(each.experiment.filter_values(), only)]
+        known = [each for each in known if each.experiment and each.experiment.matches(only)]
+    if only and not known and not rows:
+        raise UsageError(f"no run or row matches --only {only!r}")
     known = furthest(known)
     troubles = print_runs(known, [source.row for source in rows])
     if tables or csv is not None or parquet is not None:

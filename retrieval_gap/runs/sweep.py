@@ -17,7 +17,6 @@ from retrieval_gap.runs.known import KnownRun, finished_rows, planned_runs, prin
 from retrieval_gap.runs.listing import print_runs, table_columns
 from retrieval_gap.runs.tracking import check_tracker
 from retrieval_gap.runs.watch import watch
-from retrieval_gap.tables.filters import matches
 from retrieval_gap.tables.rows import make_room_for_table, save_table
 
 SHORT = 24  # the most cells that a dry run lists one by one
@@ -130,7 +129,7 @@ def print_plan(cells: Sequence[Experiment], options: SweepOptions, runs_dir: Pat
 
 def select(cells: Sequence[Experiment], only: str) -> list[Experiment]:
     """The cells that match a filter.  Raises UsageError if none does."""
-    kept = [cell for cell in cells if matches(cell.filter_values(), only)]
+    kept = [cell for cell in cells if cell.matches(only)]
     if not kept:
         raise UsageError(f"no cell of the grid matches --only {only!r}" if only else "the grid has no cells")
     return kept

@@ -5,6 +5,7 @@ Errors name the field's place.
 
 import math
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -79,6 +80,15 @@ def _number(text: str) -> float:
 def naturally(text: str) -> list[tuple[float, str]]:
     """A key that sorts d_hidden=4 before d_hidden=16."""
     return [(number_or_last(part), part) for part in re.split(r"([\d.]+)", text)]
+
+
+def option_values(options: str) -> dict[str, str]:
+    """The values in a task's options, such as "c=3 values=16", by name."""
+    try:
+        words = shlex.split(options)
+    except ValueError:  # an open quote
+        words = [options]
+    return {name: value for name, equals, value in (word.partition("=") for word in words) if equals}
 
 
 def number_or_last(text: str) -> float:

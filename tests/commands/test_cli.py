@@ -283,6 +283,23 @@ def test_a_tasks_own_flags_set_its_options_in_any_order(capsys: pytest.CaptureFi
     assert printed[0].split()[-4:-1] == [word for word in printed[0].split()[-4:-1] if word in "01"]  # a key of 3
 
 
+@pytest.mark.parametrize("name", ["seed", "count", "arch", "n", "length", "batch_size"])
+def test_an_option_named_like_a_flag_is_refused_whatever_the_command(
+    name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        f"from dataclasses import dataclass\nfrom retrieval_gap.tasks.api import TaskOptions\n"
+        f"from retrieval_gap.tasks.index import Index\n\n\n@dataclass(frozen=True, kw_only=True)\n"
+        f"class Own(TaskOptions):\n    {name}: int = 2\n\n\nclass Mine(Index):\n"
+        f"    name, options_type = 'mine', Own\n\n\nTASK = Mine\n"
+    )
+    for command in (f"sample {mine} --mode direct", f"train --task {mine} --seed 3", f"sweep --task {mine} --count 1"):
+        assert failure(command.split(), capsys)[0] == 2
+        told = failure(command.split(), capsys)[1]
+        assert f"mine: its option {name} needs another name: --{name.replace('_', '-')} is a flag of" in told
+
+
 def test_a_run_with_other_options_is_another_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     line = "train --task copy --mode direct --length 4 --arch lstm --size tiny --samples 16 --batch-size 8 --threads 1"
     line += f" --warmup-samples 8 --eval-samples 4 --keep-weights --runs-dir {tmp_path}"

@@ -48,14 +48,20 @@ def test_open_answers_are_tested_at_other_sizes_and_options(capsys: pytest.Captu
     words = f"train --task hotpotqa --n-paragraphs 4 --facts 2 --names 6 --vocab 300 {flags} --threads 1 --keep-weights"
     assert main([*words.split(), "--runs-dir", str(tmp_path / "runs")]) == 0
     (run,) = (tmp_path / "runs").iterdir()
-    words = f"transfer {run} --n 2,4 --samples 5 --csv {tmp_path / 't.csv'} --change order=last variant=distance"
+    words = f"transfer {run} --n 2,4 --samples 5 --csv {tmp_path / 't.csv'} --change order=last variant=distance sentence_tokens=64,48"
     assert main(words.split()) == 0
     with (tmp_path / "t.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    told = [(row["n"], row["tested_n"], row["tested_options"].split()[3:6], row["eval_samples"]) for row in rows]
-    assert told == [
-        ("4", n, [f"order={order}", "distractors=own", f"variant={variant}"], "5")
-        for order, variant in (("random", "plain"), ("last", "plain"), ("random", "distance"))
+    told = [(row["n"], row["tested_n"], row["tested_options"].split()[3:9], row["eval_samples"]) for row in rows]
+    same = ["fewest=0", "sentences=0"]
+    assert told == [  # 64 tokens are the run's own, and not tested twice
+        ("4", n, [f"order={order}", "distractors=own", f"variant={variant}", *same, f"sentence_tokens={tokens}"], "5")
+        for tokens, order, variant in (
+            (64, "random", "plain"),
+            (64, "last", "plain"),
+            (64, "random", "distance"),
+            (48, "random", "plain"),
+        )
         for n in ("2", "4")
     ]
     capsys.readouterr()

@@ -206,15 +206,50 @@ def test_two_rows_of_one_configuration_and_seed_are_refused(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("view", "told"),
     [
-        ({"x": "accuracy"}, "unknown --x"),
-        ({"panel": "hardware"}, "unknown --panel"),
+        ({"x": "accuracy"}, r"unknown --x 'accuracy' .*lr, seed, values\)"),
+        ({"x": "arch"}, "unknown --x"),
+        ({"panel": "hardware"}, r"unknown --panel 'hardware' .*values\)"),
+        ({"color": "seed"}, "unknown --color"),
         ({"x": "n", "color": "n"}, "--color n is the x axis already"),
+        ({"x": "values", "color": "values"}, "--color values is the x axis already"),
         ({"y": "exact_traces"}, "unknown --y"),
     ],
 )
-def test_an_invalid_view_is_refused(view: dict[str, str], told: str) -> None:
+def test_an_invalid_view_is_refused(view: dict[str, str], told: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=told):
-        SeriesView(**view)
+        series(tmp_path, [index_row()], **view)
+
+
+def test_an_option_of_the_task_is_x_or_tells_panels_or_colours_apart(tmp_path: Path) -> None:
+    rows = [index_row(options=f"values={v}", n=n, accuracy=v / 100) for v in (4, 16, 64) for n in (8, 16)]
+    read = series(tmp_path, rows, x="values")
+    assert [[(point.x, point.accuracy) for point in line.points] for line in read.lines] == [
+        [(4, 0.04), (16, 0.16), (64, 0.64)]
+    ] * 2
+    assert {line.label for line in read.lines} == {"n = 8", "n = 16"}
+    assert len(read.panels) == 1
+    assert series(tmp_path, rows, color="values").colors == ["4", "16", "64"]
+    assert len(series(tmp_path, rows, panel="values").panels) == 3
+    assert len(accuracy.draw_figure(series(tmp_path, rows, panel="values")).axes) == 3
+
+
+def test_an_option_of_a_transfer_is_what_was_tested(tmp_path: Path) -> None:
+    tested = {"tested_on": "default", "tested_n": 8, "answer": ""}
+    rows = [
+        index_row(options="values=4", tested_options=f"values={v} query=last", accuracy=v / 100, **tested)
+        for v in (4, 16)
+    ]
+    (line,) = series(tmp_path, rows, x="values").lines
+    assert [(point.x, point.accuracy) for point in line.points] == [(4, 0.04), (16, 0.16)]
+
+
+def test_runs_of_one_size_stand_at_its_tick(tmp_path: Path) -> None:
+    rows = [index_row(arch=arch, n=8) for arch in ("lstm", "mamba", "gru")]
+    axes = accuracy.draw_figure(series(tmp_path, rows)).axes[0]
+    low, high = axes.get_xlim()
+    places = [x for line in axes.lines for x in line.get_xdata() if line.get_marker() not in ("None", "", None)]
+    assert places
+    assert max(abs(x - 8) for x in places) < (high - low) / 20
 
 
 def test_a_table_without_the_column_is_refused(tmp_path: Path) -> None:
@@ -228,6 +263,7 @@ def test_the_picture_is_named_by_its_axis(tmp_path: Path) -> None:
         "accuracy_by_n.png",
         "accuracy_by_n.svg",
     ]
+    assert draw_accuracy(table, SeriesView(panel="values"), tmp_path)[0].name == "accuracy_by_n_panel_values.png"
 
 
 def test_a_number_of_samples_that_follows_from_n_makes_no_new_line(tmp_path: Path) -> None:

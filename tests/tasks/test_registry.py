@@ -146,3 +146,29 @@ def test_the_digest_of_a_file_alone_is_that_of_its_content(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text("import random\n")
     assert code_digest(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [
+        ("flip: bool = False", "the option flip of Own is a bool; an option is a whole number, a float"),
+        ("flip: int", "the option flip of Own has no default"),
+        ("flip: list = field(default_factory=list)", "the option flip of Own has no default"),
+        ("flip: object = None", "the option flip of Own is a NoneType"),
+    ],
+)
+def test_an_option_that_a_flag_cannot_hold_is_refused_by_name(tmp_path, field, told):
+    text = f"""
+from dataclasses import dataclass, field
+from retrieval_gap.tasks.api import TaskOptions
+{OWN_TASK}
+    options_type = None
+
+@dataclass(frozen=True, kw_only=True)
+class Own(TaskOptions):
+    {field}
+
+Mine.options_type = Own
+"""
+    with pytest.raises(TaskError, match=f"mine: {told}"):
+        load_task(write(tmp_path, text))(TaskConfig(n=4))

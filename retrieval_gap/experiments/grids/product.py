@@ -10,15 +10,17 @@ from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.experiments.trained.defaults import with_defaults
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.tables.values import whole_number
+from retrieval_gap.tasks.api import option_grid
+from retrieval_gap.tasks.registry import load_task
 
 # The order of fields in a grid, the outermost first.
-ORDER = ("task", "seed", "n", "mode", "family", "size", "lr", "arch")
+ORDER = ("task", "seed", "options", "n", "mode", "family", "size", "lr", "arch")
 SPLIT = ","
 
 
 def product_cells(lists: Mapping[str, str], options: str = "", *, paper: bool = False) -> list[RunConfig]:
     """The cells of a grid.  lists: values by field of `RunConfig`, separated by commas; fields that are absent or ""
-    are filled in as by `train`.  options: the task's own, as `RunConfig.options`.
+    are filled in as by `train`.  options: the task's own, as `RunConfig.options`, with lists for numbers.
 
     Raises UsageError for an invalid value, and if a field without a default is missing.
     """
@@ -27,9 +29,10 @@ def product_cells(lists: Mapping[str, str], options: str = "", *, paper: bool = 
     if missing:
         flags = ", ".join("--" + name for name in missing)
         raise UsageError(f"a grid needs a preset, a FILE.py with cells(), or flags; missing: {flags}")
+    values["options"] = option_grid(load_task(values["task"][0]), options) if options else [""]
     names = sorted(values, key=lambda name: ORDER.index(name) if name in ORDER else -1)
     return [
-        with_defaults({**dict(zip(names, chosen, strict=True)), "options": options}, paper=paper)
+        with_defaults(dict(zip(names, chosen, strict=True)), paper=paper)
         for chosen in itertools.product(*(values[name] for name in names))
     ]
 

@@ -1,6 +1,5 @@
 """The row of a trained run: what identifies it, what a table shows of it, and whether it is valid."""
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
@@ -11,6 +10,7 @@ from retrieval_gap.machine.files import write_json
 from retrieval_gap.runs.directory import RunDirectory, read_json
 from retrieval_gap.runs.experiment import Row, hash_of
 from retrieval_gap.tables.rows import SHARES
+from retrieval_gap.tables.values import option_values
 from retrieval_gap.tasks.api import TaskConfig, TaskError
 
 if TYPE_CHECKING:
@@ -108,11 +108,7 @@ def trouble_of(row: Row, config: "RunConfig") -> str:
 
 def _option_values(options: str) -> dict[str, str | float]:
     """By name; the spelling of a number does not matter."""
-    try:
-        words = shlex.split(options)
-    except ValueError:
-        words = [options]
-    return {name: _number(value) for name, _, value in (word.partition("=") for word in words)}
+    return {name: _number(value) for name, value in option_values(options).items()}
 
 
 def _number(text: str) -> str | float:

@@ -32,3 +32,19 @@ def test_the_papers_settings_apply_to_lists_and_not_to_a_preset() -> None:
     assert cell.to_json()["embedding"] == "sinusoidal"
     with pytest.raises(UsageError, match="--paper fills in what lists of values leave open; demo names all"):
         grid_cells("demo", {}, paper=True)
+
+
+def test_a_tasks_own_numbers_take_lists_and_a_comma_in_a_word_belongs_to_it() -> None:
+    cells = grid_cells("", LISTS | {"n": "8,16"}, "values=4,16")
+    assert [(cell.to_json()["options"], cell.to_json()["n"]) for cell in cells] == [
+        (f"values={values}", n) for values in (4, 16) for n in (8, 16)
+    ]
+    paragraphs = {"task": "hotpotqa", "mode": "cot", "arch": "lstm", "size": "tiny", "n": "8"}
+    told = [cell.to_json()["options"] for cell in grid_cells("", paragraphs, "order=3,7 names=6,12")]
+    assert told == ["order=3,7 names=6", "order=3,7 names=12"]
+
+
+def test_a_filter_chooses_cells_by_an_option_also_at_its_default() -> None:
+    given, default = grid_cells("", LISTS, "values=4"), grid_cells("", LISTS)
+    assert [cell.matches("values=4") for cell in (*given, *default)] == [True, False]
+    assert default[0].matches("n=8 values=16")
