@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         read_rows,
         sweep,
         train_run,
+        with_defaults,
     )
 
 __version__ = "0.1.0"
@@ -31,6 +32,7 @@ __all__ = [
     "read_rows",
     "sweep",
     "train_run",
+    "with_defaults",
 ]
 
 # GNU OpenMP's threads spin for milliseconds while they wait for work: two programs on the same cores then slow each

@@ -17,6 +17,7 @@ from retrieval_gap.decoding.decode import Decoded, decode
 from retrieval_gap.decoding.evaluation import right_answers
 from retrieval_gap.decoding.retrieval import make_retriever
 from retrieval_gap.experiments.trained.config import RunConfig
+from retrieval_gap.experiments.trained.defaults import with_defaults
 from retrieval_gap.experiments.trained.run import execute, load_model
 from retrieval_gap.inspection import attention_weights, states_after
 from retrieval_gap.machine.devices import choose_device
@@ -35,7 +36,7 @@ from retrieval_gap.theory.bounds import bound_of
 
 __all__ = [
     "DecodedSample", "LoadedRun", "RunConfig", "RunOptions", "SweepOptions", "bound_of", "load_run", "load_task",
-    "read_rows", "sweep", "train_run",
+    "read_rows", "sweep", "train_run", "with_defaults",
 ]  # fmt: skip
 
 

@@ -17,7 +17,7 @@ class TasksCommand:
 
     def run(self) -> None:
         _print(TASKS, "TASK")
-        print("or the path of your own file (CONTRIBUTING.md has a recipe)")
+        print("--task takes the path of your own file too (CONTRIBUTING.md has a recipe)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class ArchsCommand:
 
     def run(self) -> None:
         _print(MODELS, "SIZES")
-        print("or the path of your own file, or the dotted path of a layer (CONTRIBUTING.md has recipes)")
+        print("--arch takes the path of your own file too, or the dotted path of a layer (CONTRIBUTING.md has recipes)")
 
 
 def names_text(folder: Path, offers: str) -> str:

@@ -28,9 +28,8 @@ def split_task_flags(words: list[str]) -> tuple[list[str], str]:
     own = _own_flags(task)
     for command in dict.fromkeys((words[0], *TRYING)):
         for flag in own.keys() & {*_flags_of(COMMANDS[command]), *SIZE_FLAGS}:
-            raise TaskError(
-                f"{task.name}: its option {flag[2:].replace('-', '_')} needs another name: {flag} is a flag of {command}"
-            )
+            name = flag[2:].replace("-", "_")
+            raise TaskError(f"{task.name}: its option {name} needs another name: {flag} is a flag of {command}")
     kept, options = [], []
     rest = iter(words)
     for word in rest:

@@ -48,6 +48,9 @@ class RunOptions:
     scan_backend: BackendName = "auto"
     patience: float | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "runs_dir", Path(self.runs_dir))  # a notebook gives a text
+
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:

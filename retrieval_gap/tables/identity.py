@@ -18,6 +18,11 @@ _UNSAID = {"precision": "fp32"}
 LATER = ("warmup_samples", "max_grad_norm")
 TEST = "test"  # the split of rows whose table names none, and of all published values
 
+ONE_OF_THEM = (
+    "draw a table of one of them: `retrieval-gap results --results FILE --only COLUMN=VALUE --csv ONE`, where COLUMN is"
+    " also an option of the task"
+)
+
 RunT = TypeVar("RunT")
 
 
@@ -73,7 +78,7 @@ def longest(runs: Iterable[RunT], samples: Callable[[RunT], int]) -> list[RunT]:
     return [run for run in runs if samples(run) == most]
 
 
-def check_seeds(identities: Iterable[Identity], remedy: str = "draw a table of one of them") -> None:
+def check_seeds(identities: Iterable[Identity], remedy: str = ONE_OF_THEM) -> None:
     """Raise UsageError, with lines, column and remedy, unless these rows differ in their seed alone: a mean over other
     settings would be the accuracy of no model."""
     seen: dict[str, Identity] = {}

@@ -61,7 +61,8 @@ class Bound:
 def bound_of(task: Task) -> Bound:
     """The bound of a configured task, over the problems of all splits.  Raises UsageError for a task without one."""
     if task.name not in BOUNDS or not isinstance(task, load_task(task.name)):  # a user's task may have any name
-        raise unknown("bounded task", task.name, BOUNDS)
+        known = ", ".join(BOUNDS)
+        raise UsageError(f"no bound is known for {task.name} (for {known}); one of yours is an entry in {__file__}")
     return BOUNDS[task.name](task)
 
 

@@ -48,7 +48,8 @@ def test_open_answers_are_tested_at_other_sizes_and_options(capsys: pytest.Captu
     words = f"train --task hotpotqa --n-paragraphs 4 --facts 2 --names 6 --vocab 300 {flags} --threads 1 --keep-weights"
     assert main([*words.split(), "--runs-dir", str(tmp_path / "runs")]) == 0
     (run,) = (tmp_path / "runs").iterdir()
-    words = f"transfer {run} --n 2,4 --samples 5 --csv {tmp_path / 't.csv'} --change order=last variant=distance sentence_tokens=64,48"
+    words = f"transfer {run} --n 2,4 --samples 5 --csv {tmp_path / 't.csv'}"
+    words += " --change order=last variant=distance sentence_tokens=64,48"
     assert main(words.split()) == 0
     with (tmp_path / "t.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

@@ -27,7 +27,7 @@ def test_a_key_is_a_column_or_an_option(only: str, kept: bool) -> None:
 
 
 def test_an_unknown_key_is_refused_and_its_neighbour_named() -> None:
-    with pytest.raises(UsageError, match="unknown filter key 'lagg'.*did you mean 'lag'"):
+    with pytest.raises(UsageError, match=r"unknown filter key 'lagg'.*did you mean 'lag'"):
         matches(CELL, "lagg=2")
 
 

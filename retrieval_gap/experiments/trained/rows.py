@@ -41,6 +41,7 @@ def shown_values_of(row: Row) -> dict[str, str]:
         "strict": _share(row["accuracy_strict"]),
         "exact": _share(row["exact_trace"]),
         "undecided": _share(row["undecided"]),
+        "state bits": "" if row.get("state_bits") is None else f"{row['state_bits']:,}",
         "tok/s": "" if speed is None else f"{speed:,.0f}",
         "min": "" if seconds is None else f"{seconds / 60:.1f}",
     }

@@ -147,7 +147,8 @@ def evaluate_run(
     task = config.build_task(config.eval_split)
     wanted = task.to_evaluate(samples or config.eval_samples)
     evaluation = evaluate(model, task, wanted, retriever=retriever, batch=_decode_batch(model, task))
-    return asdict(config) | {"lr": config.training().lr} | trained | asdict(evaluation)
+    settled = {"family": task.family, "options": task.config.options, "lr": config.training().lr}
+    return asdict(config) | settled | trained | asdict(evaluation)
 
 
 @dataclass(frozen=True)
