@@ -27,7 +27,7 @@ from . import style
 from .caption import left_out
 from .kept import number_of
 from .page import fitted, page
-from .series import Y_COLUMNS, Line, SeedMean, Series, name_in, read_series, x_name
+from .series import Y_COLUMNS, Line, SeedMean, Series, name_in, read_series, tested_options, x_name
 
 read_table = read_series
 MOST_COLUMNS = 3  # of panels
@@ -60,7 +60,7 @@ def draw_figure(series: Series) -> Figure:
         axes.set_xlabel(x_name(series.view.x))
         axes.tick_params(axis="x", labelbottom=True)
     lowest = min(point.low for line in series.lines for point in line.points)
-    lowest = min([lowest, *(share for panel in drawn for share in panel.chances.values())])
+    lowest = min([lowest, *(share for panel in drawn for _, share in panel.chances)])
     grid[0][0].set_ylim(max(-0.03, math.floor(10 * lowest - 0.3) / 10), 1.04)
     return figure
 
@@ -77,11 +77,10 @@ class _Panel:
         self.series, self.key = series, key
         self.lines = [line for line in series.lines if line.panel == key]
         if series.view.y != "accuracy":  # what is known by chance, or proved, is about answers
-            self.chances, self.ceilings = dict[int, float](), dict[tuple[int, int], float]()
+            self.chances, self.ceilings = set[tuple[float, float]](), dict[tuple[int, int], float]()
             return
         points = [point for line in self.lines for point in line.points]
-        chances = {n: _chance(*_problem(points, n)) for n in sorted({_n(point) for point in points})}
-        self.chances = {n: share for n, share in chances.items() if share is not None}
+        self.chances = {(point.x, share) for point in points if (share := _chance(*_problem(point))) is not None}
         self.ceilings = {
             (i, j): share
             for i, line in enumerate(self.lines)
@@ -110,12 +109,13 @@ class _Panel:
                 axes.plot(*zip(*marks, strict=True), color=colour, label="ceiling", **_CEILING)
 
     def _chance(self, axes: Axes) -> None:
-        """Draw chance: a line along n, or one for each of its values."""
+        """Draw chance: a line along x if x decides it, else a level one for each of its values."""
         look: dict[str, Any] = {"color": style.GREY, "linestyle": (0, (5, 3)), "linewidth": 0.9, "zorder": 1}
-        if self.series.view.x == _size_column(self.lines[0].points[0]) and len(set(self.chances.values())) > 1:
-            axes.plot(*zip(*sorted(self.chances.items()), strict=True), label="chance", **look)
+        shares = {share for _, share in self.chances}
+        if len(shares) > 1 and len({x for x, _ in self.chances}) == len(self.chances):
+            axes.plot(*zip(*sorted(self.chances), strict=True), label="chance", **look)
             return
-        for share in sorted(set(self.chances.values())):
+        for share in sorted(shares):
             axes.axhline(share, label="chance", **look)
 
 
@@ -184,11 +184,11 @@ def _n(point: SeedMean) -> int:
     return count_in(run.identity.where, run.row, _size_column(point))
 
 
-def _problem(points: Sequence[SeedMean], n: int) -> tuple[str, str, str, str, int]:
+def _problem(point: SeedMean) -> tuple[str, str, str, str, int]:
     """What chance and ceilings depend on."""
-    row = next(point.runs[0].row for point in points if _n(point) == n)
+    row = point.runs[0].row
     family = row.get("tested_on") or row.get("family", "")
-    return row["task"], row["mode"], family, row.get("tested_options", row.get("options", "")), n
+    return row["task"], row["mode"], family, tested_options(row), _n(point)
 
 
 @cache
@@ -208,6 +208,7 @@ def _bound(name: str, mode: str, family: str, options: str, n: int) -> Bound | N
         return None
 
 
+@cache
 def _chance(name: str, mode: Any, family: str, options: str, n: int) -> float | None:
     """The accuracy of the best answer without the sequence; None for open answers, and if it is not known."""
     bound = _bound(name, mode, family, options, n)
@@ -222,7 +223,7 @@ def _ceiling(point: SeedMean) -> float | None:
     row = point.runs[0].row
     if row["mode"] != "direct" or not row.get("state_bits", "").isdecimal():
         return None
-    bound = _bound(*_problem([point], _n(point)))
+    bound = _bound(*_problem(point))
     return None if bound is None else float(bound.ceiling(int(row["state_bits"])))
 
 
@@ -307,12 +308,13 @@ def _legend(series: Series, panels: Sequence[_Panel]) -> list[list[Line2D]]:
 def _color_names(series: Series) -> dict[str, str]:
     """What a legend calls each colour: its value, with its architecture if that differs between colours but not within
     one."""
-    names = {value: name_in(series.view.color, value) for value in series.colors}
+    color = series.view.color
+    names = {value: name_in(color, value) or f"no {color.replace('_', ' ')}" for value in series.colors}
     archs: dict[str, set[str]] = defaultdict(set)
     for line in series.lines:
         archs[line.color] |= {run.row["arch"] for point in line.points for run in point.runs}
     several = len(set().union(*archs.values())) > 1
-    if series.view.color == "arch" or not several or any(len(each) > 1 for each in archs.values()):
+    if color == "arch" or not several or any(len(each) > 1 for each in archs.values()):
         return names
     return {value: f"{style.name_of(*archs[value])}, {name}" for value, name in names.items()}
 

@@ -4,7 +4,6 @@ The answers of a transfer test are pooled, unless they are told apart by panel o
 also be a task's own option, such as `values`; of a transfer test, as it was tested.
 """
 
-import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,15 @@ from retrieval_gap.machine.errors import UsageError, unknown
 from retrieval_gap.statistics.intervals import wilson_interval
 from retrieval_gap.tables.identity import IDENTITY, LATER, MEASURED, Identity, identity_of
 from retrieval_gap.tables.texts import SWEPT, make_it, read_rows
-from retrieval_gap.tables.values import count_in, naturally, number_in, number_or_last, option_values, share_in
+from retrieval_gap.tables.values import (
+    count_in,
+    naturally,
+    number_in,
+    number_or_last,
+    option_values,
+    share_in,
+    without_options,
+)
 
 from .seeds import Seeds, by_test, pooled
 from .style import VIEWS, name_of, size_name
@@ -188,7 +195,7 @@ def read_series(path: Path, view: SeriesView) -> Series:
     keyed = [(where, row, _keys(row, view)) for where, row in where_rows]
     for flag, name in view.options.items():
         if not any(keys[name] for _, _, keys in keyed):
-            known = {option: None for _, row, _ in keyed for option in option_values(_tested(row))}
+            known = {option: None for _, row, _ in keyed for option in option_values(tested_options(row))}
             raise unknown(flag, name, [*(X_COLUMNS if flag == "--x" else _COLUMNS), *known])
     told = [(where, row, keys) for where, row, keys in keyed if keys[view.x]]
     ticks = _size_order([row for _, row, _ in told]) if view.x == "size" else []
@@ -208,7 +215,7 @@ def read_series(path: Path, view: SeriesView) -> Series:
     )
 
 
-def _tested(row: Mapping[str, str]) -> str:
+def tested_options(row: Mapping[str, str]) -> str:
     """The options that a row was measured with."""
     return row.get("tested_options", row.get("options", ""))
 
@@ -218,9 +225,9 @@ def _keys(row: Mapping[str, str], view: SeriesView) -> dict[str, str]:
     chosen = set(view.options.values())
     if not chosen:
         return dict(row)
-    tested = option_values(_tested(row))
-    others = shlex.join(f"{name}={value}" for name, value in tested.items() if name not in chosen)
-    column = "tested_options" if "tested_options" in row else "options"
+    told = tested_options(row)
+    tested = option_values(told)
+    column, others = "tested_options" if "tested_options" in row else "options", without_options(told, chosen)
     return {**row, column: others, **{name: tested.get(name, "") for name in chosen}}
 
 

@@ -12,6 +12,7 @@ from retrieval_gap.tasks.api import Task, TaskError, TaskOptions
 from retrieval_gap.tasks.registry import is_task_name, load_task
 
 QUERY_FLAG = "--query"
+GENERAL_FLAGS = ("--help", "--debug")
 TRYING = ("sample", "train", "sweep")
 SIZE_FLAGS = ("--n", "--n-nodes", "--length", "--n-paragraphs")
 
@@ -26,8 +27,8 @@ def split_task_flags(words: list[str]) -> tuple[list[str], str]:
     if task is None:
         return words, ""  # whatever is wrong is reported later
     own = _own_flags(task)
-    for command in dict.fromkeys((words[0], *TRYING)):
-        for flag in own.keys() & {*_flags_of(COMMANDS[command]), *SIZE_FLAGS}:
+    for command in TRYING:
+        for flag in own.keys() & {*_flags_of(COMMANDS[command]), *SIZE_FLAGS, *GENERAL_FLAGS}:
             name = flag[2:].replace("-", "_")
             raise TaskError(f"{task.name}: its option {name} needs another name: {flag} is a flag of {command}")
     kept, options = [], []
@@ -67,11 +68,12 @@ def _named_task(words: list[str]) -> type[Task] | None:
 
 
 def _flags_of(command: Any) -> set[str]:
-    """The flags of a command, without other names for n: those of its fields, and of dataclasses among them."""
+    """The flags of a command, without other names for n: those of its fields, and of dataclasses among them; `grid` is
+    a word without a flag."""
     kinds = get_type_hints(command)
     names = [field.name for field in fields(command) if not is_dataclass(kinds[field.name])]
     inner = [_flags_of(kind) for kind in kinds.values() if is_dataclass(kind)]
-    return {f"--{name}".replace("_", "-") for name in names if name != "options"}.union(*inner)
+    return {f"--{name}".replace("_", "-") for name in names if name != "grid"}.union(*inner)
 
 
 def _own_flags(task: type[Task]) -> dict[str, str]:

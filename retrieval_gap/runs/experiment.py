@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from retrieval_gap.choices import CHECKPOINT_SECONDS, BackendName, DeviceName, LogName
 from retrieval_gap.machine.errors import UsageError, unknown
 from retrieval_gap.machine.field_kinds import config_from
-from retrieval_gap.tables.filters import matches
+from retrieval_gap.tables.filters import options_of_row
 
 if TYPE_CHECKING:
     from retrieval_gap.runs.directory import RunDirectory
@@ -132,12 +132,9 @@ class Experiment(ABC):
         """Its settings, by the names that `--only` and tables use."""
         return {key: value for key, value in self.to_json().items() if key != "kind"}
 
-    def matches(self, only: str) -> bool:
-        """Whether the experiment is one of a filter (`tables.filters`).  Raises UsageError for an unknown key."""
-        try:
-            return matches(self.filter_values(), only)
-        except UsageError:  # perhaps an option of its task that is at its default
-            return matches(self.listed_values(), only)
+    def own_options(self, row: Row | None = None) -> Mapping[str, Any]:
+        """Its task's own options by name, for `--only`.  row: a row of its run, if that is done."""
+        return options_of_row(row or self.filter_values())
 
     def listed_values(self, row: Row | None = None) -> Mapping[str, Any]:
         """Its settings as a table of runs shows them.  row: a row of its run, if that is done."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 from retrieval_gap.machine.errors import RunError, UsageError
 from retrieval_gap.runs.directory import RunDirectory, Status
@@ -27,6 +27,20 @@ class KnownRun:
         if self.experiment is None:
             raise RunError(self.trouble)
         return self.run.rows(self.experiment)
+
+    def filter_values(self) -> Mapping[str, Any]:
+        """What `--only` knows of the run; nothing if it cannot be read."""
+        return self.experiment.filter_values() if self.experiment is not None else {}
+
+    def own_options(self) -> Mapping[str, Any]:
+        """The options of its task, by name: as its row has them if it is done, since a user's file may have changed."""
+        if self.experiment is None:
+            return {}
+        try:
+            row = self.rows()[0] if self.run.result.exists() else None
+        except (RunError, UsageError):  # told where runs are listed
+            row = None
+        return self.experiment.own_options(row)
 
 
 def planned_runs(experiments: Iterable[Experiment], runs_dir: Path) -> list[KnownRun]:

@@ -19,10 +19,10 @@ from retrieval_gap.runs.known import (
     print_counts,
     raise_unread,
 )
-from retrieval_gap.tables.filters import matches
+from retrieval_gap.tables.filters import options_of_row, select
 from retrieval_gap.tables.printing import Cells, constant, print_constant, print_table
+from retrieval_gap.tables.rows import Sourced, make_room_for_table, read_table, save_table
 from retrieval_gap.tables.rows import columns_of as columns_of_runs
-from retrieval_gap.tables.rows import make_room_for_table, read_table, save_table
 from retrieval_gap.tables.texts import need_pyarrow
 from retrieval_gap.tasks.api import Mode
 
@@ -67,16 +67,25 @@ def show_results(
     rows = [source for path in tables for source in read_table(path)]
     rows = [source for source in rows if wanted is None or source.row["config_hash"] in wanted]
     if only:
-        rows = [source for source in rows if matches(source.row, only)]
-        known = [each for each in known if each.experiment and each.experiment.matches(only)]
-    if only and not known and not rows:
-        raise UsageError(f"no run or row matches --only {only!r}")
+        everything: list[Sourced | KnownRun] = [*rows, *known]
+        chosen = select(everything, only, _filter_values, _own_options)
+        rows, known = [x for x in chosen if isinstance(x, Sourced)], [x for x in chosen if isinstance(x, KnownRun)]
+        if not chosen:
+            raise UsageError(f"no run or row matches --only {only!r}")
     known = furthest(known)
     troubles = print_runs(known, [source.row for source in rows])
     if tables or csv is not None or parquet is not None:
         sound = [each for each in known if each.run.path not in troubles]
         _write([source.row for source in gathered_rows(sound, rows)], csv, parquet)
     raise_unread(list(troubles.values()))
+
+
+def _filter_values(each: Sourced | KnownRun) -> Mapping[str, Any]:
+    return each.row if isinstance(each, Sourced) else each.filter_values()
+
+
+def _own_options(each: Sourced | KnownRun) -> Mapping[str, Any]:
+    return options_of_row(each.row) if isinstance(each, Sourced) else each.own_options()
 
 
 def _write(rows: Sequence[Row], csv: Path | None, parquet: Path | None) -> None:

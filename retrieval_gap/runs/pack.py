@@ -28,6 +28,7 @@ from retrieval_gap.runs.packed import (
     size_limits,
 )
 from retrieval_gap.runs.user_files import copies
+from retrieval_gap.tables.filters import select
 
 
 def pack(target: Path, runs_dir: Path, only: str) -> None:
@@ -36,7 +37,9 @@ def pack(target: Path, runs_dir: Path, only: str) -> None:
     Raises UsageError if there is none to pack.  Raises RunError, after writing the pack, if some are left out: those
     that are running, those that cannot be read, and those with a file that a pack may not hold.
     """
-    cells = [run for run in known_runs(runs_dir) if run.experiment is None or run.experiment.matches(only)]
+    known = known_runs(runs_dir)
+    chosen = select(known, only, KnownRun.filter_values, KnownRun.own_options)
+    cells = [run for run in known if run.experiment is None] + [run for run in chosen if run.experiment is not None]
     if not cells:
         raise UsageError(f"{runs_dir} holds no run" + (f" that matches --only {only!r}" if only else ""))
     make_room_for(target)

@@ -17,6 +17,7 @@ from retrieval_gap.runs.known import KnownRun, finished_rows, planned_runs, prin
 from retrieval_gap.runs.listing import print_runs, table_columns
 from retrieval_gap.runs.tracking import check_tracker
 from retrieval_gap.runs.watch import watch
+from retrieval_gap.tables import filters
 from retrieval_gap.tables.rows import make_room_for_table, save_table
 
 SHORT = 24  # the most cells that a dry run lists one by one
@@ -39,6 +40,7 @@ class SweepOptions:
     executor: ExecutorOptions = field(default_factory=ExecutorOptions)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "csv", None if self.csv is None else Path(self.csv))  # a notebook gives a text
         if not 0 <= self.max_minutes < float("inf"):
             raise UsageError("--max-minutes is 0 or more")
 
@@ -68,9 +70,9 @@ def sweep(cells: Sequence[Experiment], options: SweepOptions, run: RunOptions) -
     chosen = options.chosen(cells)
     for cell in chosen:
         cell.validate()
-    # Named once: a user's file, which is part of a name, may change meanwhile.
-    every, planned = planned_runs(different(cells), run.runs_dir), planned_runs(chosen, run.runs_dir)
-    planner = cells[0].planner()
+    # Named before the first starts: a user's file, which is part of a name, may change meanwhile.
+    every = planned_runs(different(cells), run.runs_dir) if options.csv is not None else []
+    planned, planner = planned_runs(chosen, run.runs_dir), cells[0].planner()
     runs = {cell: each.run for cell, each in zip(chosen, planned, strict=True)}
     make_folder(run.runs_dir)
     if options.csv is not None:
@@ -129,7 +131,7 @@ def print_plan(cells: Sequence[Experiment], options: SweepOptions, runs_dir: Pat
 
 def select(cells: Sequence[Experiment], only: str) -> list[Experiment]:
     """The cells that match a filter.  Raises UsageError if none does."""
-    kept = [cell for cell in cells if cell.matches(only)]
+    kept = filters.select(cells, only, lambda cell: cell.filter_values(), lambda cell: cell.own_options())
     if not kept:
         raise UsageError(f"no cell of the grid matches --only {only!r}" if only else "the grid has no cells")
     return kept

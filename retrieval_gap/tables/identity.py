@@ -19,8 +19,8 @@ LATER = ("warmup_samples", "max_grad_norm")
 TEST = "test"  # the split of rows whose table names none, and of all published values
 
 ONE_OF_THEM = (
-    "draw a table of one of them: `retrieval-gap results --results FILE --only COLUMN=VALUE --csv ONE`, where COLUMN is"
-    " also an option of the task"
+    "draw a table of one of them (of a table of runs: `retrieval-gap results --results FILE --only COLUMN=VALUE --csv"
+    " ONE`; COLUMN may be an option of the task)"
 )
 
 RunT = TypeVar("RunT")

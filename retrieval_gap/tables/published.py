@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from retrieval_gap.tables.filters import matches
+from retrieval_gap.tables.filters import conditions, meets
 from retrieval_gap.tables.identity import Setting
 from retrieval_gap.tables.rows import PUBLISHED
 from retrieval_gap.tables.texts import read_rows
@@ -26,9 +26,9 @@ def read_published(only: str = "") -> dict[Setting, Published]:
     """
     values = {}
     fields = ("task", "family", "mode", "arch", "size")
-    about_cells = " ".join(part for part in only.split() if part.partition("=")[0] in Setting._fields)
+    about_cells = [condition for condition in conditions(only) if condition[0] in Setting._fields]
     for where, row in read_rows(PUBLISHED, (*fields, "n", "accuracy", "reading_error")):
         setting = Setting(**{key: row[key] for key in fields}, n=count_in(where, row, "n"), options="")
-        if matches(setting._asdict(), about_cells):
+        if meets(setting._asdict(), about_cells):
             values[setting] = Published(share_in(where, row, "accuracy"), share_in(where, row, "reading_error"))
     return values

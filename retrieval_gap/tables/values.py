@@ -6,7 +6,7 @@ Errors name the field's place.
 import math
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import TypeVar
 
 from retrieval_gap.machine.errors import UsageError
@@ -89,6 +89,11 @@ def option_values(options: str) -> dict[str, str]:
     except ValueError:  # an open quote
         words = [options]
     return {name: value for name, equals, value in (word.partition("=") for word in words) if equals}
+
+
+def without_options(options: str, names: Container[str]) -> str:
+    """A task's options but for these."""
+    return shlex.join(f"{name}={value}" for name, value in option_values(options).items() if name not in names)
 
 
 def number_or_last(text: str) -> float:

@@ -233,6 +233,20 @@ def test_an_option_of_the_task_is_x_or_tells_panels_or_colours_apart(tmp_path: P
     assert len(accuracy.draw_figure(series(tmp_path, rows, panel="values")).axes) == 3
 
 
+def test_chance_follows_the_option_that_decides_it(tmp_path: Path) -> None:
+    rows = [index_row(options=f"values={v}", n=n, accuracy=0.9) for v in (4, 16) for n in (8, 16)]
+    along = accuracy.draw_figure(series(tmp_path, rows, x="values")).axes[0]
+    assert lines(along, "chance") == [[1 / 4, 1 / 16]]
+    both = accuracy.draw_figure(series(tmp_path, rows, color="values")).axes[0]
+    assert lines(both, "chance") == [[1 / 16, 1 / 16], [1 / 4, 1 / 4]]
+
+
+def test_a_colour_of_rows_without_the_option_has_a_name(tmp_path: Path) -> None:
+    rows = [index_row(), row(task="istree", family="two_star", options="", mode="direct", arch="lstm")]
+    figure = accuracy.draw_figure(series(tmp_path, rows, color="values"))
+    assert {"values 4", "no values"} <= {text.get_text() for key in figure.legends for text in key.get_texts()}
+
+
 def test_an_option_of_a_transfer_is_what_was_tested(tmp_path: Path) -> None:
     tested = {"tested_on": "default", "tested_n": 8, "answer": ""}
     rows = [

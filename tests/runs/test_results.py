@@ -15,7 +15,7 @@ from retrieval_gap.experiments.trained.config import RunConfig
 from retrieval_gap.machine.errors import RunError
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.listing import show_results
-from retrieval_gap.tables.filters import matches
+from retrieval_gap.runs.sweep import select
 from retrieval_gap.tables.rows import COLUMNS, RESULTS, read_table
 from retrieval_gap.tasks.api import written_options
 from tests.tables.result_rows import full_row, write_full
@@ -140,8 +140,9 @@ def test_a_filter_chooses_rows_of_tables_and_runs_for_the_table_that_is_written(
 
 
 def test_a_filter_uses_the_default_family_if_none_is_named() -> None:
-    assert matches(CONFIG.filter_values(), "family=two_star")
-    assert not matches(CONFIG.filter_values(), "family=random_tree")
+    other = replace(CONFIG, family="random_tree")
+    assert select([CONFIG, other], "family=two_star") == [CONFIG]
+    assert select([CONFIG, other], "family=random_tree") == [other]
 
 
 @pytest.mark.parametrize(

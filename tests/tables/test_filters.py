@@ -3,13 +3,19 @@
 import pytest
 
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.tables.filters import matches
+from retrieval_gap.tables.filters import conditions, select_rows
 
-CELL = {"task": "echo", "n": 8, "lr": 0.001, "seed": 0, "options": "lag=2 values=4 order=3,7"}
+CELL = {"task": "echo", "n": 8, "lr": 0.001, "seed": 0, "options": "lag=2 values=4 order=3,7 word='a b'"}
+OTHER = CELL | {"task": "istree", "options": ""}
+
+
+def kept(only: str, *rows: dict[str, object]) -> list[bool]:
+    chosen = select_rows(rows, only, lambda row: row)
+    return [row in chosen for row in rows]
 
 
 @pytest.mark.parametrize(
-    ("only", "kept"),
+    ("only", "matches"),
     [
         ("", True),
         ("n=8 lr=1e-3", True),
@@ -19,20 +25,30 @@ CELL = {"task": "echo", "n": 8, "lr": 0.001, "seed": 0, "options": "lag=2 values
         ("lag=02 values=4,16", True),
         ("n=8 lag=4", False),
         ("task=echo lag=4,6", False),
+        ("order=3,7", True),
+        ("order=3,8", False),
+        ("order=random,last", False),
+        ("'word=a b'", True),
+        ("word='a b'", True),
+        ("word=a", False),
     ],
 )
-def test_a_key_is_a_column_or_an_option(only: str, kept: bool) -> None:
-    assert matches(CELL, only) is kept
-    assert matches({key: str(value) for key, value in CELL.items()}, only) is kept  # a table's row
+def test_a_key_is_a_column_or_an_option(only: str, matches: bool) -> None:
+    assert kept(only, CELL) == [matches]
+    assert kept(only, {key: str(value) for key, value in CELL.items()}) == [matches]  # as in a table
 
 
-def test_an_unknown_key_is_refused_and_its_neighbour_named() -> None:
+def test_a_row_without_the_option_does_not_match_in_any_order_of_the_conditions() -> None:
+    for only in ("lag=2", "lag=2 task=echo", "task=echo lag=2"):
+        assert kept(only, OTHER, CELL, OTHER) == [False, True, False]
+
+
+def test_a_key_that_no_row_has_is_refused_and_its_neighbour_named() -> None:
     with pytest.raises(UsageError, match=r"unknown filter key 'lagg'.*did you mean 'lag'"):
-        matches(CELL, "lagg=2")
+        kept("n=9 lagg=2", OTHER, CELL)
+    assert kept("lagg=2") == []
 
 
-def test_an_option_that_other_tasks_lack_is_refused_only_where_the_rest_matches() -> None:
-    other = CELL | {"task": "istree", "options": ""}
-    assert not matches(other, "task=echo lag=2")
-    with pytest.raises(UsageError, match="unknown filter key 'lag'"):
-        matches(other, "task=istree lag=2")
+def test_an_open_quote_is_refused() -> None:
+    with pytest.raises(UsageError, match="--only word='a: a quote is not closed"):
+        conditions("word='a")

@@ -16,6 +16,7 @@ from retrieval_gap.machine.field_kinds import check_fields, config_from
 from retrieval_gap.runs.directory import RunDirectory
 from retrieval_gap.runs.experiment import TRAINED, Experiment, Progress, Row, RunOptions, hash_of
 from retrieval_gap.tables.rows import COLUMNS
+from retrieval_gap.tables.values import option_values
 from retrieval_gap.tasks.api import Mode, Split, Task, TaskConfig, written_options
 from retrieval_gap.tasks.registry import code_digest, is_task_name, load_task
 from retrieval_gap.training.config import MAX_SAMPLES, TrainingConfig
@@ -220,6 +221,13 @@ class RunConfig(Experiment):
         return identifying_values(
             self.to_json() | {"lr": self.training().lr, "family": self.family or _first_family(self.task)}
         )
+
+    def own_options(self, row: Row | None = None) -> dict[str, Any]:
+        try:
+            settled = vars(self.build_task("train").options)
+        except ValueError:  # refused settings, or a user's file that is gone
+            settled = {}
+        return settled | option_values(self.options if row is None else row.get("options", self.options))
 
     def listed_values(self, row: Row | None = None) -> dict[str, Any]:
         """The filter values with every option, as in rows of other tables; reads no user's file."""

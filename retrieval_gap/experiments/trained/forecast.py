@@ -186,7 +186,12 @@ def _sections(configs: Sequence[RunConfig]) -> list[dict[str, list[RunConfig]]]:
 def _amounts(configs: Sequence[RunConfig]) -> list[str]:
     costs = [cell_cost(config) for config in configs]
     tokens, padded = sum(cost.tokens for cost in costs), sum(cost.padded for cost in costs)
-    return [str(len(configs)), _si(tokens), f"{1 - tokens / padded:.0%}", _si(sum(cost.flops for cost in costs))]
+    return [
+        str(len(configs)),
+        _si(tokens),
+        f"{1 - tokens / padded:.0%}" if padded else "",
+        _si(sum(cost.flops for cost in costs)),
+    ]
 
 
 def _estimates(

@@ -132,8 +132,9 @@ class Chosen:
         accuracies = [float(row["accuracy"]) for row in self.fresh]
         tried = ", ".join(f"{rate:g} {self.search.mean(rate):.3f}" for rate in self.search.rates)
         model, converged = self.model, f"{share_converged(accuracies):.0%} converged"
+        problem = f"{model.task} {model.mode} n={model.n} {model.options}".rstrip()
         return (
-            f"{model.task} {model.mode} n={model.n}, {model.arch} {model.size}, {model.samples:,} samples a run:"
+            f"{problem}, {model.arch} {model.size}, {model.samples:,} samples a run:"
             f" lr {self.search.best:g} (tried {tried}); {self.search.told_window()};"
             f" {len(accuracies)} fresh seed{'s' * (len(accuracies) > 1)}: {fmean(accuracies):.3f}, {converged}"
         )

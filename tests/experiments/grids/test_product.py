@@ -4,6 +4,7 @@ import pytest
 
 from retrieval_gap.experiments.grids import grid_cells
 from retrieval_gap.machine.errors import UsageError
+from retrieval_gap.runs.sweep import select
 
 LISTS = {"task": "index", "mode": "direct", "arch": "lstm", "size": "tiny", "n": "8"}
 
@@ -46,5 +47,9 @@ def test_a_tasks_own_numbers_take_lists_and_a_comma_in_a_word_belongs_to_it() ->
 
 def test_a_filter_chooses_cells_by_an_option_also_at_its_default() -> None:
     given, default = grid_cells("", LISTS, "values=4"), grid_cells("", LISTS)
-    assert [cell.matches("values=4") for cell in (*given, *default)] == [True, False]
-    assert default[0].matches("n=8 values=16")
+    assert select([*given, *default], "values=4") == given
+    assert select([*given, *default], "n=8 values=16 query=last") == default
+    graphs = grid_cells("", LISTS | {"task": "istree"})
+    assert select([*graphs, *given], "values=4") == given
+    with pytest.raises(UsageError, match="unknown filter key 'valves'"):
+        select([*graphs, *given], "valves=4")
