@@ -16,7 +16,7 @@ from retrieval_gap.runs.experiment import TRAINED, Experiment, RunOptions
 from retrieval_gap.runs.known import KnownRun, finished_rows, planned_runs, print_counts
 from retrieval_gap.runs.listing import print_runs, table_columns
 from retrieval_gap.runs.tracking import check_tracker
-from retrieval_gap.runs.watch import watch
+from retrieval_gap.runs.watch import names_of, watch
 from retrieval_gap.tables import filters
 from retrieval_gap.tables.rows import make_room_for_table, save_table
 
@@ -88,8 +88,9 @@ def sweep(cells: Sequence[Experiment], options: SweepOptions, run: RunOptions) -
         events = run_cells(order, executor, run.runs_dir, seconds=60 * options.max_minutes, outcome=outcome)
         watch(runs, events, lambda: planner.seconds_left(to_come(planned, outcome), run.runs_dir, places))
     print_runs(planned)
+    names = names_of(runs)
     for cell, reason in outcome.failed:
-        print_safely(f"failed: {cell.label()}: {reason}")
+        print_safely(f"failed: {names[cell]}: {reason}")
     if options.csv is not None:
         rows = finished_rows(every)
         save_table(options.csv, table_columns(rows, cells), rows)

@@ -5,7 +5,8 @@ All of it is read from the run directories, whether a local worker, a cluster no
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -73,11 +74,26 @@ def watch(runs: Mapping[Experiment, RunDirectory], events: Iterator[CellEnded | 
             console.print(board.line(), soft_wrap=True)
 
 
+def names_of(cells: Iterable[Experiment]) -> dict[Experiment, str]:
+    """Each cell's label, with the settings in which it differs from cells of the same label: `..., lr 0.001`."""
+    alike: dict[str, list[Experiment]] = defaultdict(list)
+    for cell in cells:
+        alike[cell.label()].append(cell)
+    names = {}
+    for label, same in alike.items():
+        values = [cell.filter_values() for cell in same] if len(same) > 1 else [{}]
+        differ = [key for key, value in values[0].items() if any(each.get(key) != value for each in values)]
+        for cell, own in zip(same, values, strict=True):
+            told = [str(own[key]) if key == "options" else f"{key} {own[key]}" for key in differ if own.get(key)]
+            names[cell] = ", ".join([label, *told])
+    return names
+
+
 class _Board:
     """The counts of a sweep's cells, and its running cells."""
 
     def __init__(self, runs: Mapping[Experiment, RunDirectory], forecast: Forecast) -> None:
-        self._runs, self._forecast = runs, forecast
+        self._runs, self._forecast, self._names = runs, forecast, names_of(runs)
         self._done = {cell for cell, run in runs.items() if run.result.exists()}
         self._failed: dict[Experiment, str] = {}
         self._started = time.monotonic()
@@ -85,13 +101,13 @@ class _Board:
 
     def take(self, event: CellEnded) -> str:
         """Count an ended cell; return a line about it."""
-        told, label = event.reason, event.cell.label()
+        told, name = event.reason, self._names[event.cell]
         if not told:
             self._done.add(event.cell)
             told = summary(event.cell, self._runs[event.cell].rows(event.cell))
         elif told != STOPPED:
             self._failed[event.cell] = told
-        return f"{self._minutes():5.1f} min  {len(self._done)}/{len(self._runs)} done  {label}: {told}"
+        return f"{self._minutes():5.1f} min  {len(self._done)}/{len(self._runs)} done  {name}: {told}"
 
     def line(self) -> str:
         """Counts and running cells, for a file."""
@@ -109,7 +125,7 @@ class _Board:
             table.add_column(column, justify="right", no_wrap=True, min_width=len(column))
         for cell in at_work:
             table.add_row(cell.label, f"{cell.progress.share:.0%}", cell.pace(), cell.left())
-        failed = [_failed_line(cell, reason) for cell, reason in self._failed.items()]
+        failed = [_failed_line(self._names[cell], reason) for cell, reason in self._failed.items()]
         return Group(Text(self._counts(len(at_work)), "bold"), *failed, table)
 
     def _counts(self, running: int) -> str:
@@ -127,7 +143,7 @@ class _Board:
     def _at_work(self) -> list[AtWork]:
         left = (cell for cell in self._runs if cell not in self._done and cell not in self._failed)
         at_work = ((cell, self._runs[cell]) for cell in left if self._runs[cell].status() == "running")
-        return [AtWork(cell.label(), cell.progress(run)) for cell, run in at_work]
+        return [AtWork(self._names[cell], cell.progress(run)) for cell, run in at_work]
 
     def _minutes(self) -> float:
         return (time.monotonic() - self._started) / 60
@@ -150,5 +166,5 @@ def summary(cell: Experiment, rows: Sequence[Row]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in told if value is not None)
 
 
-def _failed_line(cell: Experiment, reason: str) -> Text:
-    return Text(f"failed: {cell.label()}: {reason}", "red", no_wrap=True, overflow="ellipsis")
+def _failed_line(name: str, reason: str) -> Text:
+    return Text(f"failed: {name}: {reason}", "red", no_wrap=True, overflow="ellipsis")

@@ -205,6 +205,15 @@ def test_plain_lines_show_the_same(board: "watch._Board", tmp_path: Path) -> Non
     assert f"running: {CELLS[0].label()} (40%, 2 samples/s, 96 s left)" in line
 
 
+def test_cells_of_one_label_are_told_apart_by_what_differs() -> None:
+    rates = [replace(CONFIG, lr=lr) for lr in (1e-3, 3e-3)]
+    index = replace(CONFIG, task="index", mode="direct", family="")
+    lags = [replace(index, options=options) for options in ("", "values=4")]
+    names = watch.names_of([*rates, *lags, replace(CONFIG, seed=7)])
+    assert [name.partition(", ")[2] for name in names.values()] == ["lr 0.001", "lr 0.003", "", "values=4", ""]
+    assert all(name.startswith(cell.label()) for cell, name in names.items())
+
+
 def test_a_board_without_a_new_forecast_shows_the_rest(tmp_path: Path) -> None:
     def forecast() -> float:
         raise UsageError("mine.py:85: SyntaxError: invalid syntax")
