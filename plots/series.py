@@ -4,6 +4,7 @@ The answers of a transfer test are pooled, unless they are told apart by panel o
 also be a task's own option, such as `values`; of a transfer test, as it was tested.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -198,7 +199,11 @@ def read_series(path: Path, view: SeriesView) -> Series:
             known = {option: None for _, row, _ in keyed for option in option_values(tested_options(row))}
             raise unknown(flag, name, [*(X_COLUMNS if flag == "--x" else _COLUMNS), *known])
     told = [(where, row, keys) for where, row, keys in keyed if keys[view.x]]
-    ticks = _size_order([row for _, row, _ in told]) if view.x == "size" else []
+    ticks: list[str] = []
+    if view.x == "size":
+        ticks = _size_order([row for _, row, _ in told])
+    elif "--x" in view.options:
+        ticks = _words(keys[view.x] for _, _, keys in told)
     measured = _pooled([_measured(where, row, keys, view, ticks) for where, row, keys in told], view)
     missing = len(where_rows) - len(told)
     if not measured:
@@ -232,7 +237,7 @@ def _keys(row: Mapping[str, str], view: SeriesView) -> dict[str, str]:
 
 
 def _measured(where: str, row: dict[str, str], keys: dict[str, str], view: SeriesView, ticks: list[str]) -> PlottedRow:
-    place = float(ticks.index(row[view.x])) if ticks else number_in(where, keys, view.x)
+    place = float(ticks.index(keys[view.x])) if ticks else number_in(where, keys, view.x)
     share = share_in(where, row, view.y)
     if view.y == "accuracy":
         low, high = (share_in(where, row, key) for key in ("accuracy_low", "accuracy_high"))
@@ -262,6 +267,12 @@ def _size_order(rows: Iterable[Mapping[str, str]]) -> list[str]:
         parameters = number_or_last(row.get("parameters", ""))
         least[row["size"]] = min(parameters, least.get(row["size"], parameters))
     return sorted(least, key=lambda size: (least[size], size))
+
+
+def _words(values: Iterable[str]) -> list[str]:
+    """The values in order, if one is no number."""
+    seen = set(values)
+    return sorted(seen, key=naturally) if any(number_or_last(value) == math.inf for value in seen) else []
 
 
 def _lines(measured: Sequence[PlottedRow], view: SeriesView, panel: Sequence[str]) -> list[Line]:

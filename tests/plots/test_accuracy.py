@@ -233,6 +233,14 @@ def test_an_option_of_the_task_is_x_or_tells_panels_or_colours_apart(tmp_path: P
     assert len(accuracy.draw_figure(series(tmp_path, rows, panel="values")).axes) == 3
 
 
+def test_words_of_an_option_are_ticks(tmp_path: Path) -> None:
+    rows = [index_row(options=f"values=4 query={query}", accuracy=0.9) for query in ("last", "first")]
+    read = series(tmp_path, rows, x="query")
+    assert read.ticks == ["first", "last"]
+    axes = accuracy.draw_figure(read).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["first", "last"]
+
+
 def test_chance_follows_the_option_that_decides_it(tmp_path: Path) -> None:
     rows = [index_row(options=f"values={v}", n=n, accuracy=0.9) for v in (4, 16) for n in (8, 16)]
     along = accuracy.draw_figure(series(tmp_path, rows, x="values")).axes[0]
