@@ -7,10 +7,10 @@ import re
 import signal
 from collections.abc import Callable
 from dataclasses import replace
-from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -212,10 +212,8 @@ def test_a_worker_killed_by_sigkill_is_reported_and_the_same_command_finishes_it
     smoke[:] = [LONG, CELLS[0]]
     run, start = RunDirectory.of(LONG, tmp_path), local._start
 
-    def start_and_kill(
-        context: ForkServerContext, config: RunConfig, options: RunOptions, place: str, tell: Connection
-    ) -> ForkServerProcess:
-        process = start(context, config, options, place, tell)
+    def start_and_kill(context: ForkServerContext, config: RunConfig, *more: Any) -> ForkServerProcess:
+        process = start(context, config, *more)
         if config == LONG:
             wait_until(run.metrics.exists)
             process.kill()
