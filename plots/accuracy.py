@@ -186,9 +186,9 @@ def _n(point: SeedMean) -> int:
 
 def _problem(point: SeedMean) -> tuple[str, str, str, str, int]:
     """What chance and ceilings depend on."""
-    row = point.runs[0].row
-    family = row.get("tested_on") or row.get("family", "")
-    return row["task"], row["mode"], family, tested_options(row), _n(point)
+    told = dict(point.runs[0].identity.settings)
+    family = told.get("tested_on") or told.get("family", "")
+    return told["task"], told["mode"], family, tested_options(told), _n(point)
 
 
 @cache

@@ -6,7 +6,6 @@ Columns: gold paragraphs in random places and last, as in the paper; then only o
 questions; below them pretrained models on real questions, beside the published values.
 """
 
-import shlex
 from collections import defaultdict
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from retrieval_gap.about import in_order
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.statistics.intervals import wilson_interval
 from retrieval_gap.tables.identity import Identity, identity_of
+from retrieval_gap.tables.values import option_values
 
 from . import style
 from .caption import hardware, left_out, of_split
@@ -137,7 +137,7 @@ def _evidence(where: str, row: dict[str, str]) -> Answered:
 
 
 def _option(row: dict[str, str], name: str) -> str:
-    options = dict(word.split("=", 1) for word in shlex.split(row["tested_options"]) if "=" in word)
+    options = option_values(row["tested_options"])
     return options.get(name, "")
 
 

@@ -6,7 +6,7 @@ also be a task's own option, such as `values`; of a transfer test, as it was tes
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -97,13 +97,9 @@ _LineKey = tuple[tuple[str, ...], str, str]  # of a line: panel, color, label
 
 class PlottedRow(NamedTuple):
     """A row, or a test's rows as one: columns as text, x as a number, the view's share with its 95 % Wilson interval as
-    `accuracy`, `low` and `high`.
-
-    keys: the columns that tell lines apart; chosen options are columns of their own there.
-    """
+    `accuracy`, `low` and `high`.  Chosen options are columns of their own; `identity` has all options together."""
 
     row: Mapping[str, str]
-    keys: Mapping[str, str]
     x: float
     accuracy: float
     low: float
@@ -193,18 +189,11 @@ def read_series(path: Path, view: SeriesView) -> Series:
     where_rows = read_rows(path, dict.fromkeys((*_NEEDED, *chosen, *shares)), made_by)
     if not where_rows:
         raise UsageError(f"results table {path} is empty: no run has finished; {make_it(made_by)}")
-    keyed = [(where, row, _keys(row, view)) for where, row in where_rows]
-    for flag, name in view.options.items():
-        if not any(keys[name] for _, _, keys in keyed):
-            known = {option: None for _, row, _ in keyed for option in option_values(tested_options(row))}
-            raise unknown(flag, name, [*(X_COLUMNS if flag == "--x" else _COLUMNS), *known])
-    told = [(where, row, keys) for where, row, keys in keyed if keys[view.x]]
-    ticks: list[str] = []
-    if view.x == "size":
-        ticks = _size_order([row for _, row, _ in told])
-    elif "--x" in view.options:
-        ticks = _words(keys[view.x] for _, _, keys in told)
-    measured = _pooled([_measured(where, row, keys, view, ticks) for where, row, keys in told], view)
+    _check_options(view, [row for _, row in where_rows])
+    every = [(identity_of(where, row), _with_options(row, view.options.values())) for where, row in where_rows]
+    told = [(identity, row) for identity, row in every if row[view.x]]
+    ticks = _ticks(view, [row for _, row in told])
+    measured = _pooled([_measured(identity, row, view, ticks) for identity, row in told], view)
     missing = len(where_rows) - len(told)
     if not measured:
         raise UsageError(f"results table {path} has no value of {view.x}, so there is nothing to draw")
@@ -225,25 +214,41 @@ def tested_options(row: Mapping[str, str]) -> str:
     return row.get("tested_options", row.get("options", ""))
 
 
-def _keys(row: Mapping[str, str], view: SeriesView) -> dict[str, str]:
-    """A row's columns with one for each chosen option, which the column of all options is without."""
-    chosen = set(view.options.values())
+def _check_options(view: SeriesView, rows: Sequence[Mapping[str, str]]) -> None:
+    """Raise UsageError for a chosen option that no row has."""
+    if view.options:
+        known = {option: None for row in rows for option in option_values(tested_options(row))}
+        for flag, name in view.options.items():
+            if name not in known:
+                raise unknown(flag, name, [*(X_COLUMNS if flag == "--x" else _COLUMNS), *known])
+
+
+def _with_options(row: Mapping[str, str], chosen: Collection[str]) -> Mapping[str, str]:
+    """A row with a column for each chosen option, which the column of all options is without."""
     if not chosen:
-        return dict(row)
-    told = tested_options(row)
-    tested = option_values(told)
-    column, others = "tested_options" if "tested_options" in row else "options", without_options(told, chosen)
-    return {**row, column: others, **{name: tested.get(name, "") for name in chosen}}
+        return row
+    options, column = tested_options(row), "tested_options" if "tested_options" in row else "options"
+    values = option_values(options)
+    return {**row, column: without_options(options, chosen), **{name: values.get(name, "") for name in chosen}}
 
 
-def _measured(where: str, row: dict[str, str], keys: dict[str, str], view: SeriesView, ticks: list[str]) -> PlottedRow:
-    place = float(ticks.index(keys[view.x])) if ticks else number_in(where, keys, view.x)
+def _ticks(view: SeriesView, rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """The values of x in order, if they are no numbers."""
+    if view.x == "size":
+        return _size_order(rows)
+    values = {row[view.x] for row in rows} if "--x" in view.options else set()
+    return sorted(values, key=naturally) if any(number_or_last(value) == math.inf for value in values) else []
+
+
+def _measured(identity: Identity, row: Mapping[str, str], view: SeriesView, ticks: list[str]) -> PlottedRow:
+    where = identity.where
+    place = float(ticks.index(row[view.x])) if ticks else number_in(where, row, view.x)
     share = share_in(where, row, view.y)
     if view.y == "accuracy":
         low, high = (share_in(where, row, key) for key in ("accuracy_low", "accuracy_high"))
     else:
         low, high = wilson_interval(share, count_in(where, row, "eval_samples"))
-    return PlottedRow(row, keys, place, share, low, high, identity_of(where, row))
+    return PlottedRow(row, place, share, low, high, identity)
 
 
 def _pooled(measured: list[PlottedRow], view: SeriesView) -> list[PlottedRow]:
@@ -255,9 +260,8 @@ def _pooled(measured: list[PlottedRow], view: SeriesView) -> list[PlottedRow]:
 
 def _one_test(parts: list[PlottedRow]) -> PlottedRow:
     test = pooled(parts)
-    pool = {"answer": "", "eval_samples": str(test["eval_samples"])}
-    row, keys = {**parts[0].row, **pool}, {**parts[0].keys, **pool}
-    return PlottedRow(row, keys, parts[0].x, test["accuracy"], test["low"], test["high"], test["identity"])
+    row = {**parts[0].row, "answer": "", "eval_samples": str(test["eval_samples"])}
+    return PlottedRow(row, parts[0].x, test["accuracy"], test["low"], test["high"], test["identity"])
 
 
 def _size_order(rows: Iterable[Mapping[str, str]]) -> list[str]:
@@ -269,12 +273,6 @@ def _size_order(rows: Iterable[Mapping[str, str]]) -> list[str]:
     return sorted(least, key=lambda size: (least[size], size))
 
 
-def _words(values: Iterable[str]) -> list[str]:
-    """The values in order, if one is no number."""
-    seen = set(values)
-    return sorted(seen, key=naturally) if any(number_or_last(value) == math.inf for value in seen) else []
-
-
 def _lines(measured: Sequence[PlottedRow], view: SeriesView, panel: Sequence[str]) -> list[Line]:
     follows = _followers(measured, view, panel)
     hidden = {view.x, view.color, *panel, *follows}
@@ -282,9 +280,9 @@ def _lines(measured: Sequence[PlottedRow], view: SeriesView, panel: Sequence[str
     varied = _varied(measured, view.color, rest)
     lines: dict[_LineKey, dict[str, list[PlottedRow]]] = defaultdict(lambda: defaultdict(list))
     for each in measured:
-        color = each.keys[view.color]
-        key = (tuple(each.keys[column] for column in panel), color, _label(each.keys, varied[color]))
-        lines[key][each.keys[view.x]].append(each)
+        color = each.row[view.color]
+        key = (tuple(each.row[column] for column in panel), color, _label(each.row, varied[color]))
+        lines[key][each.row[view.x]].append(each)
     return [
         Line(panel=of, color=color, label=label, points=sorted(_means(points), key=lambda point: point.x))
         for (of, color, label), points in sorted(lines.items())
@@ -296,7 +294,7 @@ def _followers(measured: Sequence[PlottedRow], view: SeriesView, panel: Sequence
     found = []
     for column in _FOLLOWS.get(view.x, ()):
         values: dict[tuple[str, ...], set[str]] = defaultdict(set)
-        for row in (each.keys for each in measured if each.keys.get(column)):
+        for row in (each.row for each in measured if each.row.get(column)):
             values[row[view.x], row[view.color], *(row[key] for key in panel)].add(row[column])
         if column in measured[0].row and all(len(some) == 1 for some in values.values()):
             found.append(column)
@@ -308,8 +306,8 @@ def _varied(measured: Sequence[PlottedRow], color: str, columns: Sequence[str]) 
     seen: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for each in measured:
         for column in columns:
-            if each.keys[column] or column not in LATER:
-                seen[each.keys[color]][column].add(each.keys[column])
+            if each.row[column] or column not in LATER:
+                seen[each.row[color]][column].add(each.row[column])
     return {value: [column for column in columns if len(found[column]) > 1] for value, found in seen.items()}
 
 

@@ -19,7 +19,7 @@ from retrieval_gap.runs.known import (
     print_counts,
     raise_unread,
 )
-from retrieval_gap.tables.filters import options_of_row, select
+from retrieval_gap.tables.filters import select
 from retrieval_gap.tables.printing import Cells, constant, print_constant, print_table
 from retrieval_gap.tables.rows import Sourced, make_room_for_table, read_table, save_table
 from retrieval_gap.tables.rows import columns_of as columns_of_runs
@@ -68,7 +68,7 @@ def show_results(
     rows = [source for source in rows if wanted is None or source.row["config_hash"] in wanted]
     if only:
         everything: list[Sourced | KnownRun] = [*rows, *known]
-        chosen = select(everything, only, _filter_values, _own_options)
+        chosen = select(everything, only)
         rows, known = [x for x in chosen if isinstance(x, Sourced)], [x for x in chosen if isinstance(x, KnownRun)]
         if not chosen:
             raise UsageError(f"no run or row matches --only {only!r}")
@@ -78,14 +78,6 @@ def show_results(
         sound = [each for each in known if each.run.path not in troubles]
         _write([source.row for source in gathered_rows(sound, rows)], csv, parquet)
     raise_unread(list(troubles.values()))
-
-
-def _filter_values(each: Sourced | KnownRun) -> Mapping[str, Any]:
-    return each.row if isinstance(each, Sourced) else each.filter_values()
-
-
-def _own_options(each: Sourced | KnownRun) -> Mapping[str, Any]:
-    return options_of_row(each.row) if isinstance(each, Sourced) else each.own_options()
 
 
 def _write(rows: Sequence[Row], csv: Path | None, parquet: Path | None) -> None:

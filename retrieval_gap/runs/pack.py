@@ -38,8 +38,8 @@ def pack(target: Path, runs_dir: Path, only: str) -> None:
     that are running, those that cannot be read, and those with a file that a pack may not hold.
     """
     known = known_runs(runs_dir)
-    chosen = select(known, only, KnownRun.filter_values, KnownRun.own_options)
-    cells = [run for run in known if run.experiment is None] + [run for run in chosen if run.experiment is not None]
+    cells = [run for run in known if run.experiment is None]
+    cells += select([run for run in known if run.experiment is not None], only)
     if not cells:
         raise UsageError(f"{runs_dir} holds no run" + (f" that matches --only {only!r}" if only else ""))
     make_room_for(target)

@@ -132,7 +132,7 @@ def print_plan(cells: Sequence[Experiment], options: SweepOptions, runs_dir: Pat
 
 def select(cells: Sequence[Experiment], only: str) -> list[Experiment]:
     """The cells that match a filter.  Raises UsageError if none does."""
-    kept = filters.select(cells, only, lambda cell: cell.filter_values(), lambda cell: cell.own_options())
+    kept = filters.select(cells, only)
     if not kept:
         raise UsageError(f"no cell of the grid matches --only {only!r}" if only else "the grid has no cells")
     return kept

@@ -29,7 +29,7 @@ from retrieval_gap.statistics.intervals import (
     prediction_interval,
     welch_interval,
 )
-from retrieval_gap.tables.filters import select_rows
+from retrieval_gap.tables.filters import select
 from retrieval_gap.tables.identity import TEST, Setting, check_seeds, identity_of, longest
 from retrieval_gap.tables.printing import Cells, print_table
 from retrieval_gap.tables.published import SAMPLES, Published, read_published
@@ -112,7 +112,7 @@ def compare_tables(path: Path, other: Path | None, only: str, csv: Path | None) 
 
 
 def _chosen(path: Path, only: str) -> list[Sourced]:
-    rows = select_rows(read_table(path), only, lambda source: source.row)
+    rows = select(read_table(path), only)
     if not rows:
         raise UsageError(f"no row of the table {path} matches --only {only!r}")
     return rows

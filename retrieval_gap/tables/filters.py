@@ -1,16 +1,28 @@
 """Filters of cells and of rows, such as 'n=8 arch=mamba,lstm mode=cot', also by a task's own options: 'values=4'."""
 
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from retrieval_gap.machine.errors import UsageError, unknown
 from retrieval_gap.tables.values import option_values
 
-Item = TypeVar("Item")
 Values = Mapping[str, Any]
 Condition = tuple[str, str]
 """A key and the values that it may have, separated by commas."""
+
+
+class Filtered(Protocol):
+    """What a filter chooses: a row of a table, a cell, a run."""
+
+    def filter_values(self) -> Values:
+        """Its columns."""
+
+    def own_options(self) -> Values:
+        """Its task's own options, by name; asked for only if a key is no column."""
+
+
+Item = TypeVar("Item", bound=Filtered)
 
 
 def conditions(only: str) -> list[Condition]:
@@ -27,20 +39,17 @@ def meets(values: Values, wanted: Sequence[Condition]) -> bool:
     return all(key in values and _is_one_of(values[key], text) for key, text in wanted)
 
 
-def select(
-    items: Iterable[Item], only: str, values: Callable[[Item], Values], options: Callable[[Item], Values]
-) -> list[Item]:
-    """The items that match a filter.  values, options: an item's columns, and its task's own options; the latter are
-    asked for only if a key is no column.  An item without a key does not match: tasks differ in their options.
+def select(items: Iterable[Item], only: str) -> list[Item]:
+    """The items that match a filter.  An item without a key does not match: tasks differ in their options.
 
     Raises UsageError for a key that no item has.
     """
     wanted = conditions(only)
     found, known = list[Item](), dict[str, None]()
     for item in items:
-        told = values(item)
+        told = item.filter_values()
         if any(key not in told for key, _ in wanted):
-            told = {**options(item), **told}
+            told = {**item.own_options(), **told}
         known.update(dict.fromkeys(told))
         if meets(told, wanted):
             found.append(item)
@@ -48,11 +57,6 @@ def select(
         if known and key not in known:
             raise unknown("filter key", key, known)
     return found
-
-
-def select_rows(rows: Iterable[Item], only: str, row_of: Callable[[Item], Values]) -> list[Item]:
-    """The rows of tables that match a filter.  Raises UsageError for a key that none has."""
-    return select(rows, only, row_of, lambda item: options_of_row(row_of(item)))
 
 
 def options_of_row(row: Values) -> Values:

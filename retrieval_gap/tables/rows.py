@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from retrieval_gap.machine.errors import UsageError
 from retrieval_gap.machine.files import is_special, make_room_for, target_of, write_atomically, write_text
+from retrieval_gap.tables.filters import options_of_row
 from retrieval_gap.tables.texts import SWEPT, Placed, make_it, need_pyarrow, read_texts
 from retrieval_gap.tables.values import finite_number, share_in, share_of_one, whole_number
 
@@ -51,6 +52,12 @@ class Sourced(NamedTuple):
 
     where: str
     row: Row
+
+    def filter_values(self) -> Row:
+        return self.row
+
+    def own_options(self) -> Mapping[str, Any]:
+        return options_of_row(self.row)
 
 
 def read_table(path: Path) -> list[Sourced]:

@@ -3,14 +3,15 @@
 import pytest
 
 from retrieval_gap.machine.errors import UsageError
-from retrieval_gap.tables.filters import conditions, select_rows
+from retrieval_gap.tables.filters import conditions, select
+from retrieval_gap.tables.rows import Sourced
 
 CELL = {"task": "echo", "n": 8, "lr": 0.001, "seed": 0, "options": "lag=2 values=4 order=3,7 word='a b'"}
 OTHER = CELL | {"task": "istree", "options": ""}
 
 
 def kept(only: str, *rows: dict[str, object]) -> list[bool]:
-    chosen = select_rows(rows, only, lambda row: row)
+    chosen = [source.row for source in select([Sourced("", row) for row in rows], only)]
     return [row in chosen for row in rows]
 
 
